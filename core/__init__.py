@@ -1,0 +1,1 @@
+"""The field itself: domain types, data, rewards and training. Importable without Flask."""

@@ -1,0 +1,64 @@
+"""What a configuration means on one device: what cannot run there, and what has no effect.
+
+A field that can have no effect is said here, on the page before the start and in the run's notes;
+nothing is dropped in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from core.config import GPU_OPTIMIZERS, RunConfig
+from core.model import Device
+
+
+class Note(NamedTuple):
+    """A remark on one field. A ``problem`` refuses the start; a ``note`` is only said."""
+
+    field: str
+    level: Literal["problem", "note"]
+    message: str
+
+
+def device_checks(config: RunConfig, device: Device) -> list[Note]:
+    """Every remark on ``config`` for ``device``, in the order of the sections."""
+    notes: list[Note] = []
+    model, training, grpo = config.model, config.training, config.grpo
+
+    def problem(field: str, message: str) -> None:
+        notes.append(Note(field, "problem", message))
+
+    def note(field: str, message: str) -> None:
+        notes.append(Note(field, "note", message))
+
+    if device.kind != "cuda":
+        if model.load_in_4bit:
+            problem("model.load_in_4bit", "Loading in 4 bit needs an NVIDIA GPU, and this machine has none. Switch it off.")
+        if training.optim in GPU_OPTIMIZERS:
+            note("training.optim", f"{training.optim} needs an NVIDIA GPU. On this CPU adamw_torch runs in its place: the same arithmetic, more memory.")
+        if model.dtype == "float16":
+            problem("model.dtype", "float16 cannot be trained on a CPU. Choose auto or float32.")
+    if model.dtype == "bfloat16" and not device.bf16:
+        note("model.dtype", "This device has no native bfloat16: it runs, about half as fast as float32.")
+    if training.lr_scheduler_type == "constant" and training.warmup_steps:
+        note("training.warmup_steps", "Has no effect with the schedule 'constant'; choose 'constant_with_warmup' to use it.")
+    if training.optim in {"sgd", "adafactor"} and (training.adam_beta1, training.adam_beta2) != (0.9, 0.999):
+        note("training.adam_beta1", f"Adam's betas have no effect with the optimizer {training.optim}.")
+    if training.max_steps is not None and "num_epochs" in training.model_fields_set:
+        note("training.num_epochs", f"Ignored: the run ends after max_steps ({training.max_steps}).")
+    if grpo.clip_range_high is not None and grpo.num_iterations == 1 and training.batch_size * training.gradient_accumulation_steps == training.num_generations:
+        note("grpo.clip_range_high", "With one use of each answer the ratio is 1, so nothing is clipped.")
+    if config.evaluation.holdout_fraction == 0:
+        note("evaluation.holdout_fraction", "No rows are held out, so nothing will say whether the model got better on questions it has not seen.")
+    source = config.dataset.source
+    if not source.startswith("generated:"):
+        for name in ("size", "max_operand"):
+            if name in config.dataset.model_fields_set:
+                note(f"dataset.{name}", "Only has an effect with a generated task.")
+    if source.startswith(("generated:", "upload:")) and config.dataset.subset:
+        note("dataset.subset", "Only has an effect with a dataset of the Hub.")
+    if not config.pre_training.enabled:
+        given = config.pre_training.model_fields_set - {"enabled"}
+        if given:
+            note("pre_training.enabled", "The warm-up is off, so its other settings have no effect.")
+    return notes

@@ -1,0 +1,93 @@
+"""Every failure that a person can cause, as one exception tree.
+
+Each class is also the standard library's exception for that kind of failure, so that code which
+knows nothing of this project can catch it. A message says what happened and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class TunesmithError(Exception):
+    """Base of all errors that are shown to a person.
+
+    Args:
+        message: What happened and what to do, in whole sentences.
+        field: Dotted path of the field at fault (``training.batch_size``), where there is one.
+    """
+
+    code = "error"
+    status = 500
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class InvalidInput(TunesmithError, ValueError):
+    """What was sent cannot be used as it is (400)."""
+
+    code = "invalid_input"
+    status = 400
+
+
+class InvalidConfig(InvalidInput):
+    """A configuration was refused (422). ``problems`` holds every problem found, not the first."""
+
+    code = "invalid_config"
+    status = 422
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        field, message = problems[0]
+        more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(f"{field}: {message}{more}", field=field)
+
+
+class NotFound(TunesmithError, LookupError):
+    """The thing that was named does not exist (404)."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(TunesmithError, RuntimeError):
+    """It cannot be done in the present state, for example deleting a running session (409)."""
+
+    code = "conflict"
+    status = 409
+
+
+class Forbidden(TunesmithError, PermissionError):
+    """Refused for safety: wrong origin, missing CSRF token (403)."""
+
+    code = "forbidden"
+    status = 403
+
+
+class Unauthorized(TunesmithError, PermissionError):
+    """A login or token is needed (401)."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class TooLarge(InvalidInput):
+    """More bytes than are accepted (413)."""
+
+    code = "too_large"
+    status = 413
+
+
+class TooManyRequests(TunesmithError):
+    """A rate limit was reached (429)."""
+
+    code = "too_many_requests"
+    status = 429
+
+
+class Unavailable(TunesmithError, OSError):
+    """Something outside is missing: network, disk space, a compiler, a tool (503)."""
+
+    code = "unavailable"
+    status = 503

@@ -1,0 +1,85 @@
+"""What a base model is, and what this machine has for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import NotFound
+from core.settings import Home
+
+
+@dataclass(frozen=True)
+class BaseModelInfo:
+    """One size of one family in the wizard.
+
+    Attributes:
+        name: Hub id, or ``builtin:smollm2-135m-instruct``.
+        family: Qwen3, Llama, Mistral, Phi or SmolLM2.
+        title: 'Qwen3 1.7B'.
+        parameters: Count, in billions.
+        licence: SPDX id or the licence's own name.
+        gated: Whether the Hub asks for a token.
+        note: What it is good for, in one sentence.
+    """
+
+    name: str
+    family: str
+    title: str
+    parameters: float
+    licence: str
+    gated: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a run would use.
+
+    Attributes:
+        kind: ``cuda`` or ``cpu``.
+        name: GPU name or processor name.
+        memory: Bytes of the memory that a model must fit in: the GPU's, else the machine's.
+        free: Of it, bytes free now.
+        bf16: Whether bfloat16 runs natively.
+    """
+
+    kind: str
+    name: str
+    memory: int
+    free: int
+    bf16: bool
+
+
+BUILTIN_PREFIX = "builtin:"
+DEMO_MODEL = "builtin:smollm2-135m-instruct"
+"""SmolLM2-135M-Instruct, fetched at set-up into ``cache/models``; works without a network."""
+
+
+def local_folder(name: str, home: Home) -> Path | None:
+    """The folder that a model name stands for, or None where it names a model of the Hub.
+
+    Args:
+        name: ``builtin:<folder below cache/models>``, a path, or a Hub id.
+
+    Raises:
+        NotFound: It names a folder and the folder is not there.
+    """
+    if name.startswith(BUILTIN_PREFIX):
+        folder = home.cache / "models" / name.removeprefix(BUILTIN_PREFIX)
+        if folder.parent != home.cache / "models" or not (folder / "config.json").is_file():
+            raise NotFound(
+                f"The built-in model {name.removeprefix(BUILTIN_PREFIX)} is not on this machine. "
+                "Run the set-up again: it fetches it.",
+                field="model.name",
+            )
+        return folder
+    if name.startswith(("/", "./", "../", "~")) or Path(name).is_absolute():
+        folder = Path(name).expanduser().resolve()
+        if not (folder / "config.json").is_file():
+            raise NotFound(
+                f"There is no model at {name}: a model folder holds a config.json. Check the path.",
+                field="model.name",
+            )
+        return folder
+    return None

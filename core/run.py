@@ -1,0 +1,118 @@
+"""What a job is, and the states it goes through."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from core.errors import InvalidInput
+
+ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+class JobKind(StrEnum):
+    """What a worker process does. Its folder is below ``outputs/`` or ``exports/``."""
+
+    TRAIN = "train"
+    """GRPO with its optional SFT warm-up, in ``outputs/<id>``."""
+    EXPORT = "export"
+    """Adapter, merged model or GGUF, in ``exports/<id>``."""
+
+
+class JobState(StrEnum):
+    """``queued → starting → warming_up → training → evaluating → completed``, or one of the ends."""
+
+    QUEUED = "queued"
+    """Waits for the device."""
+    STARTING = "starting"
+    """The worker process loads libraries, model and data."""
+    WARMING_UP = "warming_up"
+    """SFT on reference answers before GRPO."""
+    TRAINING = "training"
+    """GRPO steps."""
+    EVALUATING = "evaluating"
+    """Scores the held-out rows; between steps the state returns to ``training``."""
+    RUNNING = "running"
+    """An export at work."""
+    STOPPING = "stopping"
+    """A stop was asked for; the checkpoint is being saved."""
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    """Ended by a person, with a checkpoint to resume from."""
+    FAILED = "failed"
+    """Ended by an error that the worker could report."""
+    CRASHED = "crashed"
+    """The worker vanished without a word: killed, out of memory, power cut."""
+
+
+ENDED = frozenset({JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
+RESUMABLE = frozenset({JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
+
+
+class JobStatus(BaseModel):
+    """``status.json``: written by the worker alone, beside and renamed.
+
+    Attributes:
+        state: Where the job is.
+        step: Optimizer steps done in the present phase.
+        max_steps: Optimizer steps planned in the present phase; 0 while unknown.
+        pid: Process id of the worker.
+        pid_started: The process's start time in seconds since the epoch, as psutil gives it: a
+            process id alone can be given to a stranger after a crash.
+        heartbeat: Seconds since the epoch, refreshed at least every two seconds.
+        error: What went wrong and what to do, where the state is ``failed``.
+        message: One line on what it is doing now ('Loading the model').
+        notes: Things said once: settings that have no effect on this device, rows left out.
+        attempt: 1 for the first start, one more for each resume.
+        device: ``cpu`` or the GPU's name.
+        seconds_per_step: Mean over the latest steps of this phase; 0 while unknown.
+        checkpoint_step: Step of the latest checkpoint that a resume would start from, or None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: JobState
+    step: int = 0
+    max_steps: int = 0
+    pid: int = 0
+    pid_started: float = 0.0
+    heartbeat: float = 0.0
+    error: str | None = None
+    message: str = ""
+    notes: tuple[str, ...] = ()
+    attempt: int = 1
+    device: str = ""
+    seconds_per_step: float = 0.0
+    checkpoint_step: int | None = None
+
+
+class Control(BaseModel):
+    """``control.json``: written by the web process alone. ``now`` skips the checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    stop: bool = False
+    now: bool = False
+
+
+def new_id() -> str:
+    """An id that sorts by time: ``20260131-142501-9f3a1c``."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def check_id(value: str) -> str:
+    """Return ``value`` if it is a well-formed id.
+
+    Raises:
+        InvalidInput: It is not; nothing is looked up on disk for such a value.
+    """
+    if not isinstance(value, str) or not ID_PATTERN.fullmatch(value):
+        raise InvalidInput(
+            "That is not a session id. An id has lower-case letters, digits and dashes only.",
+            field="session_id",
+        )
+    return value

@@ -1,0 +1,170 @@
+"""The only module that knows the file names inside a job's directory.
+
+Web process and worker share nothing but these files, and each file has one writer:
+
+=====================  ==============================  =====================================
+file                   writer                          what it is
+=====================  ==============================  =====================================
+``config.json``        web, once                       the validated configuration
+``control.json``       web                             what is asked of the worker
+``status.json``        worker (write beside, rename)   :class:`core.run.JobStatus`
+``metrics.jsonl``      worker, append only             a row a log step
+``completions.jsonl``  worker, append only             a group of completions a line
+``worker.log``         worker                          everything it printed
+``checkpoints/``       worker                          what resume needs
+``adapter/``           worker                          the trained adapter
+=====================  ==============================  =====================================
+
+A reader takes complete lines only, so it never sees half a row; a writer that starts again cuts a
+torn last line off before it appends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.errors import NotFound
+from core.run import Control, JobStatus, check_id
+
+
+class RunDir:
+    """One job's directory, below ``outputs/`` or ``exports/``.
+
+    Args:
+        path: The directory itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.control = path / "control.json"
+        self.status = path / "status.json"
+        self.metrics = path / "metrics.jsonl"
+        self.completions = path / "completions.jsonl"
+        self.log = path / "worker.log"
+        self.checkpoints = path / "checkpoints"
+        self.adapter = path / "adapter"
+        self.prepared = path / "prepared"
+        """The rows this run trains on and holds out, as they were when it started."""
+        self.files = path / "files"
+        """An export's finished files; they appear by one rename, whole or not at all."""
+
+    @classmethod
+    def open(cls, parent: Path, job_id: str) -> RunDir:
+        """The existing directory ``parent/job_id``.
+
+        Raises:
+            InvalidInput: The id is malformed.
+            NotFound: There is no such directory.
+        """
+        path = parent / check_id(job_id)
+        if not path.is_dir() or path.resolve().parent != parent.resolve():
+            raise NotFound(f"There is no session {job_id}. The list of sessions shows what there is.")
+        return cls(path)
+
+    def read_config(self) -> dict[str, Any]:
+        return read_json(self.config) or {}
+
+    def read_status(self) -> JobStatus | None:
+        """The worker's latest word, or None before the first."""
+        data = read_json(self.status)
+        return JobStatus.model_validate(data) if data else None
+
+    def read_control(self) -> Control:
+        return Control.model_validate(read_json(self.control) or {})
+
+    def write_status(self, status: JobStatus) -> None:
+        write_json(self.status, status.model_dump(mode="json"))
+
+    def write_control(self, control: Control) -> None:
+        write_json(self.control, control.model_dump(mode="json"))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where the file is missing. Files here are replaced whole, never torn."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write beside and rename, so that a reader or a crash meets the old file or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(data, file, ensure_ascii=False, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_lines(path: Path, offset: int = 0, limit: int = 1 << 24) -> tuple[list[dict[str, Any]], int]:
+    """Complete JSON lines from a byte offset on.
+
+    Args:
+        path: A ``.jsonl`` file; a missing one is empty.
+        offset: Bytes already read; always at the start of a line.
+        limit: Most bytes to read in one call.
+
+    Returns:
+        The rows, and the offset after the last complete line.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            chunk = file.read(limit)
+    except FileNotFoundError:
+        return [], offset
+    end = chunk.rfind(b"\n") + 1
+    return [json.loads(line) for line in chunk[:end].splitlines() if line.strip()], offset + end
+
+
+def iter_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Every complete JSON line of a file, read as it goes."""
+    offset = 0
+    while True:
+        rows, after = read_lines(path, offset)
+        if after == offset:
+            return
+        yield from rows
+        offset = after
+
+
+class JsonlWriter:
+    """Appends rows, numbering them from 1 over the file's whole life.
+
+    Each row is one ``write`` of one line. ``row`` is added to it. After a crash a torn last line is
+    cut off: no reader has seen it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+        self.count = self._mend(path)
+
+    @staticmethod
+    def _mend(path: Path) -> int:
+        with path.open("r+b") as file:
+            data = file.read()
+            whole = data.rfind(b"\n") + 1
+            if whole != len(data):
+                file.truncate(whole)
+        return data[:whole].count(b"\n")
+
+    def append(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Append one row and return it with its number."""
+        numbered = {"row": self.count + 1, **row}
+        self._file.write(json.dumps(numbered, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        self.count += 1
+        return numbered
+
+    def close(self) -> None:
+        self._file.close()

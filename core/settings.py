@@ -1,0 +1,112 @@
+"""Settings of one installation, read once from the environment and ``.env``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Home:
+    """The data folders below ``TUNESMITH_HOME``. Nothing outside them is ever written."""
+
+    root: Path
+
+    @property
+    def configs(self) -> Path:
+        return self.root / "configs"
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
+
+    @property
+    def outputs(self) -> Path:
+        return self.root / "outputs"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
+
+    @property
+    def cache(self) -> Path:
+        """Downloads and derived files that can be made again: ``cache/models``, ``cache/hub``."""
+        return self.root / "cache"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def secrets(self) -> Path:
+        """JSON, mode 0600: the session key and the hash of the access token."""
+        return self.root / "secrets.json"
+
+    def make(self) -> None:
+        """Create every folder that is missing."""
+        for folder in (self.configs, self.uploads, self.outputs, self.exports, self.cache, self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator can set. Defaults in brackets.
+
+    Attributes:
+        home: ``TUNESMITH_HOME`` [the project folder].
+        host: ``HOST`` [127.0.0.1]. Any other address switches the login on.
+        port: ``PORT`` [5000].
+        database_url: ``DATABASE_URL`` [SQLite below the home folder].
+        secret_key: ``FLASK_SECRET_KEY`` [made and kept on first start].
+        token: ``TUNESMITH_TOKEN`` [made and printed once where a login is needed].
+        allowed_hosts: ``ALLOWED_HOSTS``, comma separated names that a browser may use [].
+        hf_token: ``HF_TOKEN``; handed to workers by environment only, never written.
+        hf_endpoint: ``HF_ENDPOINT``, a mirror of the Hub.
+        max_upload_gb: ``MAX_UPLOAD_GB`` [10].
+        log_level: ``LOG_LEVEL`` [INFO].
+    """
+
+    home: Home
+    host: str = "127.0.0.1"
+    port: int = 5000
+    database_url: str = ""
+    secret_key: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    hf_token: str = field(default="", repr=False)
+    hf_endpoint: str = ""
+    max_upload_gb: float = 10.0
+    log_level: str = "INFO"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only programs on this machine can reach the server."""
+        return self.host in {"127.0.0.1", "localhost", "::1"}
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment. The caller loads ``.env`` first.
+
+        Raises:
+            ValueError: A number is not a number.
+        """
+        env = os.environ if env is None else env
+        home = Home(Path(env.get("TUNESMITH_HOME") or PROJECT).expanduser().resolve())
+        hosts = tuple(h.strip().lower() for h in env.get("ALLOWED_HOSTS", "").split(",") if h.strip())
+        return cls(
+            home=home,
+            host=env.get("HOST") or "127.0.0.1",
+            port=int(env.get("PORT") or 5000),
+            database_url=env.get("DATABASE_URL") or f"sqlite:///{home.root / 'catalogue.db'}",
+            secret_key=env.get("FLASK_SECRET_KEY", ""),
+            token=env.get("TUNESMITH_TOKEN", ""),
+            allowed_hosts=hosts,
+            hf_token=env.get("HF_TOKEN", ""),
+            hf_endpoint=env.get("HF_ENDPOINT", ""),
+            max_upload_gb=float(env.get("MAX_UPLOAD_GB") or 10),
+            log_level=env.get("LOG_LEVEL") or "INFO",
+        )
