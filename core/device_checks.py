@@ -40,14 +40,17 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
             problem("model.dtype", "float16 cannot be trained on a CPU. Choose auto or float32.")
     if model.dtype == "bfloat16" and not device.bf16:
         note("model.dtype", "This device has no native bfloat16: it runs, about half as fast as float32.")
-    if training.lr_scheduler_type == "constant" and training.warmup_steps:
+    if training.lr_scheduler_type == "constant" and training.warmup_steps and "warmup_steps" in training.model_fields_set:
         note("training.warmup_steps", "Has no effect with the schedule 'constant'; choose 'constant_with_warmup' to use it.")
     if training.optim in {"sgd", "adafactor"} and (training.adam_beta1, training.adam_beta2) != (0.9, 0.999):
         note("training.adam_beta1", f"Adam's betas have no effect with the optimizer {training.optim}.")
     if training.max_steps is not None and "num_epochs" in training.model_fields_set:
         note("training.num_epochs", f"Ignored: the run ends after max_steps ({training.max_steps}).")
-    if grpo.clip_range_high is not None and grpo.num_iterations == 1 and training.batch_size * training.gradient_accumulation_steps == training.num_generations:
-        note("grpo.clip_range_high", "With one use of each answer the ratio is 1, so nothing is clipped.")
+    if grpo.num_iterations == 1:
+        # Each batch of completions is used for one optimizer step, so new and old policy are the same.
+        for name in ("clip_range", "clip_range_high"):
+            if name in grpo.model_fields_set and getattr(grpo, name) is not None:
+                note(f"grpo.{name}", "With one use of each answer (num_iterations 1) nothing is ever clipped; it has an effect from 2 on.")
     if config.evaluation.holdout_fraction == 0:
         note("evaluation.holdout_fraction", "No rows are held out, so nothing will say whether the model got better on questions it has not seen.")
     source = config.dataset.source
