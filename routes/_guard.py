@@ -1,0 +1,169 @@
+"""What every request passes before its handler runs, sockets included, and what every answer carries."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, current_app, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug.wrappers import Response as AnyResponse
+
+from core.errors import Forbidden, TunesmithError, Unauthorized
+from routes.errors import answer, wants_json
+from services.security import Gate
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN_ENDPOINTS = frozenset({"static", "auth.login", "auth.enter", "system.healthz"})
+SMALL = 8 * 1024 * 1024
+"""Most bytes of a request that brings no file."""
+
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'self'"
+)
+
+
+class CookieSessions(SecureCookieSessionInterface):
+    """Marks the cookie Secure where the request came by https."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+
+def install(app: Flask, gate: Gate, *, port: int, max_upload: int) -> None:
+    """Put the guard in front of every handler of ``app``."""
+    app.session_interface = CookieSessions()
+    app.config.update(
+        # Cookies are shared between the ports of one host: the name keeps two servers apart.
+        SESSION_COOKIE_NAME=f"tunesmith_{port}",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        MAX_CONTENT_LENGTH=max_upload,
+    )
+    app.extensions["tunesmith_gate"] = gate
+    app.before_request(guard)
+    app.after_request(seal)
+    app.jinja_env.globals.update(csrf_token=csrf_token, logged_in=lambda: gate.login_required)
+
+
+def guard() -> AnyResponse | None:
+    """Host, origin, size, login, CSRF, in this order; the first that fails answers."""
+    check_source()
+    view = current_app.view_functions.get(request.endpoint or "")
+    if not getattr(view, "accepts_uploads", False):
+        request.max_content_length = SMALL
+    if not (request.endpoint in OPEN_ENDPOINTS or logged_in()):
+        if wants_json():
+            raise Unauthorized("Log in first, or send the access token as 'Authorization: Bearer <token>'.")
+        return redirect(url_for("auth.login", next=request.full_path.rstrip("?")))
+    if request.method not in SAFE:
+        check_csrf()
+    return None
+
+
+def check_source() -> None:
+    """Refuse other names for this server and other sites' pages.
+
+    Raises:
+        Forbidden: By host, origin or what the browser says about the sender.
+    """
+    gate = _gate()
+    gate.check_host(request.host)
+    gate.check_origin(request.headers.get("Origin"), request.host)
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    following_a_link = request.method in SAFE and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    if site in {"cross-site", "same-site"} and not (following_a_link and not request.path.startswith("/api/")):
+        raise Forbidden("This request came from a page of another site and was refused.")
+
+
+def logged_in() -> bool:
+    """Whether the sender may use this server: no login needed here, a session, or the token itself."""
+    gate = _gate()
+    if not gate.login_required:
+        return True
+    if hmac.compare_digest(str(session.get("login", "")), gate.login_mark()):
+        return True
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    g.by_token = scheme.lower() == "bearer" and gate.check_token(token.strip(), request.remote_addr or "")
+    return bool(g.by_token)
+
+
+def check_csrf() -> None:
+    """Ask browsers for the token of their session; programs have no session to be abused.
+
+    Raises:
+        Forbidden: It is missing or wrong.
+    """
+    if g.get("by_token") or not _from_browser():
+        return
+    sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token") or ""
+    if not hmac.compare_digest(sent, str(session.get("csrf", ""))) or not sent:
+        raise Forbidden("This page is too old to send from. Reload it and try again; what you entered is kept.")
+
+
+def csrf_token() -> str:
+    """The token that forms and scripts of this session send along."""
+    if "csrf" not in session:
+        session["csrf"] = secrets.token_urlsafe(24)
+    return str(session["csrf"])
+
+
+def seal(response: Response) -> Response:
+    """Headers that keep other sites' frames, scripts and caches out."""
+    response.headers.setdefault("Content-Security-Policy", POLICY)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"
+    # Not 'no-referrer': with it browsers send 'Origin: null' from our own forms.
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    if request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+class SocketGuard:
+    """Holds Socket.IO's own requests, which never reach Flask, to the same rules.
+
+    Args:
+        app: Whose rules.
+        inner: The WSGI application that answers, Socket.IO's included.
+    """
+
+    def __init__(self, app: Flask, inner: WSGIApplication) -> None:
+        self._app = app
+        self._inner = inner
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if not str(environ.get("PATH_INFO", "")).startswith("/socket.io"):
+            return self._inner(environ, start)
+        with self._app.request_context(environ):
+            refusal = self._refusal()
+            if refusal is not None:
+                return refusal(environ, start)
+        return self._inner(environ, start)
+
+    @staticmethod
+    def _refusal() -> Callable[[Any, Any], Iterable[bytes]] | None:
+        try:
+            check_source()
+            if not logged_in():
+                raise Unauthorized("Log in first, or send the access token as 'Authorization: Bearer <token>'.")
+        except TunesmithError as error:
+            return seal(answer(error.status, error.code, error.message))
+        return None
+
+
+def _from_browser() -> bool:
+    return bool({"Origin", "Sec-Fetch-Site", "Cookie"} & set(request.headers.keys()))
+
+
+def _gate() -> Gate:
+    gate: Gate = current_app.extensions["tunesmith_gate"]
+    return gate

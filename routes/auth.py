@@ -1,0 +1,56 @@
+"""Login with the access token, and logout."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import Blueprint, current_app, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response
+
+from core.errors import TooManyRequests
+from services.security import Gate
+
+bp = Blueprint("auth", __name__)
+
+
+def _gate() -> Gate:
+    gate: Gate = current_app.extensions["tunesmith_gate"]
+    return gate
+
+
+@bp.get("/login")
+def login() -> Response | str:
+    """The login page; straight on where no login is needed."""
+    if not _gate().login_required:
+        return redirect("/")
+    return render_template("auth/login.html", next=_inside(request.args.get("next", "/")), error=None)
+
+
+@bp.post("/login")
+def enter() -> Response | tuple[str, int]:
+    """Log in: the token against the kept hash, slowed down after wrong tries."""
+    onward = _inside(request.form.get("next", "/"))
+    try:
+        right = _gate().check_token(request.form.get("token", "").strip(), request.remote_addr or "")
+        error, status = "That is not the token. It was printed when the server first started.", 401
+    except TooManyRequests as refusal:
+        right, error, status = False, refusal.message, refusal.status
+    if not right:
+        return render_template("auth/login.html", next=onward, error=error), status
+    session.clear()
+    session["login"] = _gate().login_mark()
+    return redirect(onward)
+
+
+@bp.post("/logout")
+def logout() -> Response:
+    """Forget this browser."""
+    session.clear()
+    return redirect(url_for("auth.login"))
+
+
+def _inside(target: str) -> str:
+    """A path on this server; anything else becomes the home page."""
+    parts = urlsplit(target)
+    outside = parts.scheme or parts.netloc or not target.startswith("/") or target.startswith(("//", "/\\"))
+    return "/" if outside or "\\" in target else target

@@ -1,0 +1,79 @@
+"""One handler for every failure: one JSON shape for programs, one page for people."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from core.errors import InvalidConfig, TunesmithError
+
+bp = Blueprint("errors", __name__)
+log = logging.getLogger(__name__)
+
+_WORDS = {
+    400: ("invalid_input", "The request could not be read. Send a complete request with valid JSON."),
+    404: ("not_found", "There is nothing at this address. Check it, or start from the home page."),
+    405: ("method_not_allowed", "This address does not take that kind of request. /api/openapi.json lists what each takes."),
+    413: ("too_large", "That is more than this server accepts in one request. Send less, or raise MAX_UPLOAD_GB."),
+    415: ("invalid_input", "Send JSON with the header Content-Type: application/json."),
+    416: ("invalid_input", "The file has no such range of bytes."),
+}
+_BROKEN = "Something went wrong on the server. Nothing was deleted; the server's log has the details. Try again."
+
+
+@bp.app_errorhandler(TunesmithError)
+def expected(error: TunesmithError) -> Response:
+    """A failure with words of its own."""
+    problems = error.problems if isinstance(error, InvalidConfig) else None
+    return answer(error.status, error.code, error.message, field=error.field, problems=problems)
+
+
+@bp.app_errorhandler(HTTPException)
+def refused(error: HTTPException) -> Response:
+    """What Flask and Werkzeug refuse by themselves."""
+    status = error.code or 500
+    code, message = _WORDS.get(status, ("error", error.description or _BROKEN))
+    response = answer(status, code, message)
+    if status == 405 and getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+    return response
+
+
+@bp.app_errorhandler(Exception)
+def unexpected(error: Exception) -> Response:
+    """A defect: the trace goes to the log, never to the browser."""
+    log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
+    return answer(500, "error", _BROKEN)
+
+
+def answer(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    field: str | None = None,
+    problems: list[tuple[str, str]] | None = None,
+) -> Response:
+    """The one error shape, or the error page where a person asked for a page."""
+    if wants_json():
+        error: dict[str, Any] = {"code": code, "message": message}
+        if field:
+            error["field"] = field
+        if problems:
+            error["problems"] = [{"field": path, "message": words} for path, words in problems]
+        response = jsonify({"error": error})
+    else:
+        response = make_response(render_template("errors/answer.html", status=status, message=message))
+    response.status_code = status
+    return response
+
+
+def wants_json() -> bool:
+    return (
+        request.path.startswith(("/api/", "/socket.io"))
+        or request.is_json
+        or request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
+    )

@@ -1,0 +1,245 @@
+"""The catalogue: which jobs exist, how far each has been read, the wizard's draft.
+
+Only the web process writes it. Nothing of a run is lost with it: :mod:`services.rebuild` makes it
+again from the directories.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import JSON, Engine, Text, create_engine, event, func, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_column
+
+from core.errors import NotFound, Unavailable
+from core.run import ENDED, JobKind, JobState, RESUMABLE
+
+VERSION = 1
+"""Schema version. A catalogue of another version is refused: rebuilding it takes seconds."""
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Job(Base):
+    """One run or export, with the watcher's place in its files.
+
+    ``offset`` and ``last_row`` say how far ``metrics.jsonl`` was read and published; ``place`` is the
+    order in the queue; ``config`` the complete configuration as in ``config.json``.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str]
+    state: Mapped[str] = mapped_column(index=True)
+    created_at: Mapped[str]
+    started_at: Mapped[str | None] = mapped_column(default=None)
+    ended_at: Mapped[str | None] = mapped_column(default=None)
+    model: Mapped[str] = mapped_column(default="")
+    dataset: Mapped[str] = mapped_column(default="")
+    session_id: Mapped[str | None] = mapped_column(default=None, index=True)
+    """For an export: the run it was made from."""
+    config: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    place: Mapped[int] = mapped_column(default=0)
+    step: Mapped[int] = mapped_column(default=0)
+    max_steps: Mapped[int] = mapped_column(default=0)
+    message: Mapped[str] = mapped_column(Text, default="")
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+    notes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    attempt: Mapped[int] = mapped_column(default=0)
+    device: Mapped[str] = mapped_column(default="")
+    seconds_per_step: Mapped[float] = mapped_column(default=0.0)
+    checkpoint_step: Mapped[int | None] = mapped_column(default=None)
+    reward: Mapped[float | None] = mapped_column(default=None)
+    evaluations: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    offset: Mapped[int] = mapped_column(default=0)
+    last_row: Mapped[int] = mapped_column(default=0)
+    pid: Mapped[int] = mapped_column(default=0)
+    pid_started: Mapped[float] = mapped_column(default=0.0)
+    stop_now_at: Mapped[float | None] = mapped_column(default=None)
+    """When an immediate stop was asked for, in seconds since the epoch."""
+
+    @property
+    def job_state(self) -> JobState:
+        return JobState(self.state)
+
+    @property
+    def active(self) -> bool:
+        """Whether a worker process is at it."""
+        return self.job_state not in ENDED and self.job_state is not JobState.QUEUED
+
+    @property
+    def resumable(self) -> bool:
+        return self.job_state in RESUMABLE and self.kind == JobKind.TRAIN
+
+
+class Draft(Base):
+    """What a person is putting together in the wizard, one JSON object a section."""
+
+    __tablename__ = "drafts"
+
+    section: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[Any] = mapped_column(JSON)
+
+
+class Setting(Base):
+    __tablename__ = "settings"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(JSON)
+
+
+_ENDED = [str(state) for state in ENDED]
+
+
+class Catalogue:
+    """Access to the database; every method is one short transaction. Safe from any thread.
+
+    Args:
+        url: SQLAlchemy URL, SQLite or PostgreSQL.
+
+    Raises:
+        Unavailable: The database was made by another version.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        self._writing = threading.RLock()
+        Base.metadata.create_all(self._engine)
+        found = self.setting("schema_version")
+        if found is None:
+            self.set_setting("schema_version", VERSION)
+        elif found != VERSION:
+            raise Unavailable(
+                f"The catalogue was made by another version of Tunesmith (schema {found}, this one uses {VERSION}). "
+                "No run is lost: move catalogue.db away and run 'flask --app flask_app rebuild'."
+            )
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def _write(self) -> Iterator[Session]:
+        """One writer at a time, so that SQLite never answers 'database is locked' within the process."""
+        with self._writing, Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    # --- jobs ---
+
+    def add(self, job: Job) -> Job:
+        """Add a job; a queued one goes to the end of the queue."""
+        with self._write() as session:
+            job.place = self._next_place(session)
+            session.add(job)
+        return job
+
+    def exists(self, job_id: str) -> bool:
+        with self._session() as session:
+            return session.get(Job, job_id) is not None
+
+    def job(self, job_id: str, kind: JobKind) -> Job:
+        """One job with its configuration.
+
+        Raises:
+            NotFound: There is none of this id and kind.
+        """
+        with self._session() as session:
+            job = session.get(Job, job_id)
+        if job is None or job.kind != kind:
+            what = "session" if kind is JobKind.TRAIN else "export"
+            raise NotFound(f"There is no {what} {job_id}. It may have been deleted; the list shows what there is.")
+        return job
+
+    def jobs(self, kind: JobKind) -> Sequence[Job]:
+        """All of a kind, newest first, without their configurations."""
+        query = select(Job).where(Job.kind == kind).options(defer(Job.config, raiseload=True))
+        with self._session() as session:
+            return session.scalars(query.order_by(Job.created_at.desc(), Job.place.desc())).all()
+
+    def unfinished(self) -> Sequence[Job]:
+        """Queued and active jobs of every kind, in queue order."""
+        query = select(Job).where(Job.state.not_in(_ENDED)).order_by(Job.place)
+        with self._session() as session:
+            return session.scalars(query).all()
+
+    def of_session(self, session_id: str) -> Sequence[Job]:
+        """The exports made from a run."""
+        with self._session() as session:
+            return session.scalars(select(Job).where(Job.session_id == session_id)).all()
+
+    def update(self, job_id: str, **values: Any) -> None:
+        with self._write() as session:
+            session.execute(update(Job).where(Job.id == job_id).values(**values))
+
+    def move(self, job_id: str, *, to: JobState, only_from: Sequence[JobState], **values: Any) -> bool:
+        """Change a job's state if it still is one of ``only_from``; False where it is not."""
+        with self._write() as session:
+            if to is JobState.QUEUED:
+                values["place"] = self._next_place(session)
+            query = update(Job).where(Job.id == job_id, Job.state.in_([str(state) for state in only_from]))
+            changed: int = session.execute(query.values(state=str(to), **values)).rowcount  # type: ignore[attr-defined]
+        return changed == 1
+
+    def delete(self, job_id: str) -> None:
+        with self._write() as session:
+            job = session.get(Job, job_id)
+            if job is not None:
+                session.delete(job)
+
+    @staticmethod
+    def _next_place(session: Session) -> int:
+        return (session.scalar(select(func.max(Job.place))) or 0) + 1
+
+    # --- draft and settings ---
+
+    def get_draft(self) -> dict[str, Any]:
+        """The wizard's draft, ``{section: data}``; empty where none was begun."""
+        with self._session() as session:
+            return {draft.section: draft.data for draft in session.scalars(select(Draft))}
+
+    def save_draft(self, sections: dict[str, Any]) -> None:
+        """Save the sections given and leave the others as they are."""
+        with self._write() as session:
+            for section, data in sections.items():
+                session.merge(Draft(section=section, data=data))
+
+    def clear_draft(self) -> None:
+        with self._write() as session:
+            for draft in session.scalars(select(Draft)):
+                session.delete(draft)
+
+    def setting(self, key: str) -> Any:
+        with self._session() as session:
+            found = session.get(Setting, key)
+            return found.value if found else None
+
+    def set_setting(self, key: str, value: Any) -> None:
+        with self._write() as session:
+            session.merge(Setting(key=key, value=value))
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            # WAL lets pages read while the watcher writes; NORMAL is safe against a killed process.
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=NORMAL")
+            cursor.execute("PRAGMA busy_timeout=5000")
+            cursor.close()
+
+    return engine
