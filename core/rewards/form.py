@@ -1,0 +1,81 @@
+"""Rewards that look at the form of an answer and know nothing of its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from core.reward import Markers, Score
+
+TEXT_AFTER = 0.9
+"""What remains where the answer goes on after its solution: the form is right, the stop is not."""
+INCOMPLETE = 0.5
+"""The most that an answer can earn whose form is not right as a whole."""
+
+
+def format_markers(
+    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, require: Literal["all", "solution"] = "all"
+) -> Score:
+    """How far the answer keeps the form: each marker there, once, in order, with a solution inside.
+
+    All of it: 1, or 0.9 where text follows the end of the solution. Else half of the share of markers
+    that stand there exactly once: a marker written forty times counts as missing, so repeating never pays.
+
+    Args:
+        require: ``all`` for the working-out and solution markers, ``solution`` for the latter alone.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> format_markers("<w>2+2</w><s>4</s>", "", {}, markers=m)
+    Score(value=1.0, why='Every marker is there, once and in order.')
+    >>> format_markers("<s>4</s>", "", {}, markers=m)
+    Score(value=0.25, why='Missing: <w>, </w>.')
+    >>> format_markers("gibberish", "", {}, markers=m)
+    Score(value=0.0, why='Missing: <w>, </w>, <s>, </s>.')
+    >>> format_markers("<w></w><s>4</s>" + "<s>" * 40, "", {}, markers=m)
+    Score(value=0.375, why='More than once: <s>.')
+    """
+    wanted = [m for m in (markers.reasoning_start, markers.reasoning_end) if m and require == "all"]
+    wanted += [markers.solution_start, markers.solution_end]
+    counts = [completion.count(marker) for marker in wanted]
+    partial = INCOMPLETE * counts.count(1) / len(wanted)
+    if counts.count(1) < len(wanted):
+        missing = [marker for marker, count in zip(wanted, counts, strict=True) if not count]
+        repeated = [marker for marker, count in zip(wanted, counts, strict=True) if count > 1]
+        parts = [f"{label}: {', '.join(names)}." for label, names in (("Missing", missing), ("More than once", repeated)) if names]
+        return Score(partial, " ".join(parts))
+    places = [completion.index(marker) for marker in wanted]
+    if places != sorted(places):
+        return Score(partial, "The markers are not in order.")
+    if not completion[places[-2] + len(wanted[-2]) : places[-1]].strip():
+        return Score(partial, "Nothing stands between the solution markers.")
+    if completion[places[-1] + len(wanted[-1]) :].strip():
+        return Score(TEXT_AFTER, "Every marker is there, once and in order; text follows the solution.")
+    return Score(1.0, "Every marker is there, once and in order.")
+
+
+def length(
+    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers,
+    unit: Literal["words", "characters"] = "words", minimum: int = 10, maximum: int = 200, fall_off: int = 100,
+) -> Score:
+    """1 inside the wanted length, falling in a straight line to 0 outside it. An empty answer earns 0.
+
+    Args:
+        unit: What is counted.
+        minimum, maximum: The wanted length, both included.
+        fall_off: How far outside the score reaches 0, in the same unit.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> length("four words are here", "", {}, markers=m, minimum=2, maximum=5)
+    Score(value=1.0, why='4 words, within 2 to 5.')
+    >>> length("far too long " * 5, "", {}, markers=m, minimum=2, maximum=5, fall_off=20)
+    Score(value=0.5, why='15 words, wanted are 2 to 5.')
+    >>> length("", "", {}, markers=m)
+    Score(value=0.0, why='The answer is empty.')
+    """
+    count = len(completion.split()) if unit == "words" else len(completion.strip())
+    if not count:
+        return Score(0.0, "The answer is empty.")
+    outside = max(minimum - count, count - maximum, 0)
+    if not outside:
+        return Score(1.0, f"{count} {unit}, within {minimum} to {maximum}.")
+    return Score(max(0.0, 1 - outside / fall_off), f"{count} {unit}, wanted are {minimum} to {maximum}.")

@@ -1,0 +1,105 @@
+"""Reading numbers from text, exactly.
+
+Values are fractions of integers, so 72, 72.0 and 144/2 are one number and 0.1 + 0.2 is 0.3. A percent
+sign, a currency sign and trailing units are taken off: '50%' is 50 and '$1,200 a year' is 1200.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+MAX_DIGITS = 60
+"""Longer runs of digits are not answers, and would make arithmetic slow."""
+MAX_TEXT = 20_000
+"""Only the end of a longer text is read."""
+
+_CLEANING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        ("\N{MINUS SIGN}", "-"),
+        (r"<<[^<>]{0,200}>>", ""),  # GSM8K's calculator notes
+        (r"\\[!,;: ]", ""),
+        (r"\{,\}", ","),
+        (r"\\([$%])", r"\1"),
+        (r"\\[dt]?frac\s*\{\s*([^{}]{1,40}?)\s*\}\s*\{\s*([^{}]{1,40}?)\s*\}", r"\1/\2"),
+        (r"\\(?:text|mathrm|mathbf)\s*\{([^{}]{0,200})\}", r" \1 "),
+        (r"\*\*|__|`", ""),
+        (r"(?<=[A-Za-z])\s?\^\s?\{?-?\d{1,3}\}?", ""),  # the 2 of m^2 belongs to the unit
+    )
+)
+_NUMBER = re.compile(
+    r"(?<![\w.])(?<!\d,)"
+    r"(?P<sign>[-+]?)[$€£¥]?(?P<minus>-?)"
+    r"(?:(?P<mixed>\d+)\ +(?=\d+\ ?/\ ?\d))?"
+    r"(?P<number>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
+    r"(?:[eE](?P<power>[-+]?\d{1,2})(?!\w))?"
+    r"(?:\ ?/\ ?(?P<under>\d+(?:\.\d+)?))?"
+    r"(?!\d|[.,]\d|/\d)"
+    r"(?:\ (?P<scale>thousand|million|billion|trillion)\b)?",
+    re.IGNORECASE,
+)
+_SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_UNEQUAL = re.compile(r"[<>!]=|[≠≤≥]")
+_EQUALS = re.compile(r"=(?!=)")
+
+
+def clean(text: str) -> str:
+    """The text without LaTeX and Markdown dress, at most its last ``MAX_TEXT`` characters."""
+    text = text[-MAX_TEXT:]
+    for pattern, replacement in _CLEANING:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def find_numbers(text: str) -> list[Fraction]:
+    """Every number in the text, in order.
+
+    >>> find_numbers("Between -3/4 and 1,200.50, not H2O or 1.2.3")
+    [Fraction(-3, 4), Fraction(2401, 2)]
+    """
+    values = (_value(match) for match in _NUMBER.finditer(clean(text)))
+    return [value for value in values if value is not None]
+
+
+def single_number(text: str) -> Fraction | None:
+    """The one number that a short answer states, or None where it states none or several.
+
+    After an equals sign only what follows the last one is read.
+
+    >>> single_number("48 + 24 = $72.00 in total")
+    Fraction(72, 1)
+    >>> single_number("70 or 72") is None
+    True
+    """
+    if _UNEQUAL.search(text):
+        return None
+    after = find_numbers(_EQUALS.split(text)[-1])
+    values = set(after or find_numbers(text))
+    return values.pop() if len(values) == 1 else None
+
+
+def show(value: Fraction) -> str:
+    """The number as a person writes it: 72, 0.5 or 1/3.
+
+    >>> show(Fraction(72)), show(Fraction(1, 2)), show(Fraction(1, 3))
+    ('72', '0.5', '1/3')
+    """
+    if value.denominator == 1:
+        return str(value.numerator)
+    decimal = f"{float(value):.6f}".rstrip("0")
+    return decimal if Fraction(decimal) == value else str(value)
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    number, under = match["number"].replace(",", ""), match["under"]
+    if max(len(number), len(under or ""), len(match["mixed"] or "")) > MAX_DIGITS:
+        return None
+    value = Fraction(number) * Fraction(10) ** int(match["power"] or 0)
+    if under is not None:
+        if not Fraction(under):
+            return None
+        value /= Fraction(under)
+    value += int(match["mixed"] or 0)
+    value *= _SCALE.get((match["scale"] or "").lower(), 1)
+    return -value if "-" in (match["sign"], match["minus"]) else value
