@@ -1,0 +1,182 @@
+"""What the model sees: system prompt, messages, and the string that a chat template makes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.runtime import Macro
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from core.config import DEFAULT_SYSTEM_PROMPT, DatasetSection
+from core.errors import InvalidInput
+
+MAX_RENDERED = 2_000_000
+"""Characters. A template that makes more of a few messages is broken or hostile."""
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '' if message.role == 'system' else ('Question: ' if message.role == 'user' else 'Answer: ') }}"
+    "{{ message.content }}{{ eos_token if message.role == 'assistant' else '' }}\n\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer:' }}{% endif %}"
+)
+"""For a model without a chat template, such as a base model that was never taught to chat."""
+
+_MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
+
+
+def system_prompt(dataset: DatasetSection) -> str:
+    """The system prompt with the markers filled in; other braces are left as they are."""
+    text = DEFAULT_SYSTEM_PROMPT if dataset.system_prompt is None else dataset.system_prompt
+    for name in _MARKERS:
+        text = text.replace("{" + name + "}", getattr(dataset, name))
+    return text
+
+
+def messages(row: Mapping[str, Any], dataset: DatasetSection) -> list[dict[str, str]]:
+    """The conversation that asks for one row's answer. An empty system prompt gives no system message."""
+    system = system_prompt(dataset)
+    asked = [{"role": "user", "content": str(row["instruction"])}]
+    return [{"role": "system", "content": system}, *asked] if system.strip() else asked
+
+
+def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection) -> str:
+    """The answer that the warm-up imitates: working-out, where the reference has any, and solution in markers.
+
+    In a reference like GSM8K's, what stands before ``####`` is the working-out and the rest the solution;
+    the calculator notes (``<<48/2=24>>``) are left out. A reference without working-out gives working-out
+    markers only where the system prompt asks for them.
+
+    >>> warm_up_target({"response": "48 + 24 = <<48+24=72>>72\\n#### 72"}, DatasetSection(source="x"))
+    '<start_working_out>48 + 24 = 72<end_working_out><SOLUTION>72</SOLUTION>'
+    """
+    working, found, solution = str(row["response"]).rpartition("####")
+    working = _without_notes(working).strip() if found else ""
+    target = f"{dataset.solution_start}{solution.strip()}{dataset.solution_end}"
+    asked = bool(dataset.reasoning_start) and dataset.reasoning_start in system_prompt(dataset)
+    if working or asked:
+        return f"{dataset.reasoning_start}{working}{dataset.reasoning_end}{target}"
+    return target
+
+
+def _without_notes(text: str) -> str:
+    while (start := text.find("<<")) >= 0 and (end := text.find(">>", start)) >= 0:
+        text = text[:start] + text[end + 2 :]
+    return text
+
+
+def read_chat_template(folder: Path) -> tuple[str | None, dict[str, str]]:
+    """A model folder's chat template and special tokens.
+
+    Args:
+        folder: With ``tokenizer_config.json``, and ``chat_template.jinja`` in newer models, which wins.
+
+    Returns:
+        The template, or None where the model has none; and special tokens such as ``eos_token``.
+
+    Raises:
+        InvalidInput: A file is not readable JSON.
+    """
+    config = _read_object(folder / "tokenizer_config.json")
+    special = {**_special(_read_object(folder / "special_tokens_map.json")), **_special(config)}
+    own = folder / "chat_template.jinja"
+    if own.is_file():
+        return own.read_text("utf-8"), special
+    template = config.get("chat_template")
+    if isinstance(template, list):  # several named ones: the one called 'default' is for chatting
+        named = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
+        template = named.get("default")
+    return (template if isinstance(template, str) else None), special
+
+
+def render(
+    conversation: list[dict[str, str]], chat_template: str | None, special: Mapping[str, str], *, add_generation_prompt: bool = True
+) -> str:
+    """The exact string that is tokenized, in the sandbox and with the options that transformers uses.
+
+    Args:
+        conversation: ``[{"role", "content"}]``.
+        chat_template: None for :data:`PLAIN_TEMPLATE`.
+        special: Special tokens by name.
+
+    Raises:
+        InvalidInput: The template is broken, refuses the messages, or does what a template may not.
+    """
+    values = {**special, "messages": conversation, "add_generation_prompt": add_generation_prompt, "tools": None, "documents": None}
+    values.setdefault("eos_token", "")
+    try:
+        pieces, size = [], 0
+        for piece in _compile(chat_template or PLAIN_TEMPLATE).generate(values):
+            size += len(piece)
+            if size > MAX_RENDERED:
+                raise InvalidInput("The model's chat template makes a text without end. Use another model.", field="model.name")
+            pieces.append(piece)
+    except InvalidInput:
+        raise
+    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError) as error:
+        raise InvalidInput(f"The model's chat template cannot show this conversation: {error}", field="model.name") from error
+    return "".join(pieces)
+
+
+class _Generation(Extension):
+    """``{% generation %}`` marks what the assistant wrote; here it changes nothing."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja's own interface
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_inside"), [], [], body).set_lineno(line)
+
+    @staticmethod
+    def _inside(caller: Macro) -> str:
+        return str(caller())
+
+
+@lru_cache(maxsize=32)
+def _compile(template: str) -> Any:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _now
+    return environment.from_string(template)
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False) -> str:
+    # Jinja's own filter escapes for HTML, which a prompt must not be.
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _refuse(message: str) -> str:
+    raise TemplateError(message)
+
+
+def _now(form: str) -> str:
+    return datetime.now().astimezone().strftime(form)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InvalidInput(f"{path.name} in the model's folder is not readable: {error}", field="model.name") from error
+    return data if isinstance(data, dict) else {}
+
+
+def _special(config: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for name, value in config.items():
+        text = value.get("content") if isinstance(value, dict) else value
+        if name.endswith("_token") and isinstance(text, str):
+            found[name] = text
+    return found

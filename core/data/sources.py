@@ -1,0 +1,92 @@
+"""Where rows come from: an upload, a generated task, or a dataset of the Hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from core.config import DatasetSection
+from core.data import arithmetic, hub
+from core.errors import InvalidInput, NotFound
+from core.run import check_id
+from core.run_dir import iter_lines, read_json
+from core.settings import Home
+
+UPLOAD = "upload:"
+GENERATED = "generated:"
+_HUB_ID = re.compile(r"[\w][\w.-]{0,95}(/[\w][\w.-]{0,95})?")
+
+
+def load_rows(dataset: DatasetSection, home: Home) -> list[dict[str, Any]]:
+    """Every raw row of a dataset, before mapping. This loads it into memory: for workers, not for pages.
+
+    Raises:
+        InvalidInput: The source, subset or split is not one.
+        NotFound: The upload or the Hub's dataset is not there.
+        Unavailable: The Hub cannot be reached.
+    """
+    return list(iter_rows(dataset, home))
+
+
+def iter_rows(dataset: DatasetSection, home: Home) -> Iterator[dict[str, Any]]:
+    """The raw rows one by one. Raises as :func:`load_rows`."""
+    source = dataset.source
+    if source == arithmetic.SOURCE:
+        yield from arithmetic.arithmetic(dataset.size, dataset.max_operand)
+    elif source.startswith(GENERATED):
+        raise InvalidInput(f"There is no generated task {source!r}. Known: {arithmetic.SOURCE}.", field="dataset.source")
+    elif source.startswith(UPLOAD):
+        yield from iter_lines(upload_folder(source, home) / "data.jsonl")
+    else:
+        yield from hub.load(check_hub_id(source), dataset, home)
+
+
+def peek(dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
+    """The first rows, without reading more than they need.
+
+    Returns:
+        At most ``samples`` raw rows, the column names, and how many rows there are (None: not known).
+
+    Raises:
+        As :func:`load_rows`.
+    """
+    source = dataset.source
+    if source.startswith(UPLOAD):
+        folder = upload_folder(source, home)
+        info = read_json(folder / "info.json") or {}
+        return list(islice(iter_lines(folder / "data.jsonl"), samples)), list(info["columns"]), int(info["rows"])
+    if source.startswith(GENERATED):
+        rows = list(islice(iter_rows(dataset, home), samples))
+        return rows, list(rows[0]) if rows else [], dataset.size
+    return hub.peek(check_hub_id(source), dataset, home, samples)
+
+
+def upload_folder(source: str, home: Home) -> Path:
+    """The folder of ``upload:<id>``.
+
+    Raises:
+        InvalidInput: The id is malformed.
+        NotFound: There is no such upload.
+    """
+    upload_id = check_id(source.removeprefix(UPLOAD))
+    folder = home.uploads / upload_id
+    if not (folder / "info.json").is_file() or folder.resolve().parent != home.uploads.resolve():
+        raise NotFound(f"There is no upload {upload_id}. It may have been deleted; upload the file again.", field="dataset.source")
+    return folder
+
+
+def check_hub_id(source: str) -> str:
+    """Return ``source`` if it can be the id of a Hub dataset.
+
+    Raises:
+        InvalidInput: It cannot; a path on this machine, for example, is not read.
+    """
+    if not _HUB_ID.fullmatch(source) or ".." in source:
+        raise InvalidInput(
+            f"{source!r:.200} is not a dataset. Give owner/name as on the Hub, {arithmetic.SOURCE}, or upload a file.",
+            field="dataset.source",
+        )
+    return source
