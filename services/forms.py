@@ -1,0 +1,191 @@
+"""Form fields made from the configuration's own models, and form values read back into them.
+
+A field's words, default and limits stand in :mod:`core.config` alone. What a person typed is kept
+even where it cannot be read as a number: the problem is then said beside the field, and nothing
+that was typed is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from core.config import LORA_TARGETS, RunConfig
+
+LONG = frozenset({"dataset.system_prompt"})
+"""Fields that want several lines."""
+
+Section = dict[str, Any]
+Remarks = Mapping[str, tuple[str, str]]
+"""Field path to (level, words); level is ``problem`` or ``note-text``."""
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One input with its label, its words and what is wrong with it.
+
+    ``kind`` is ``text``, ``number``, ``check``, ``choice`` or ``long``; ``value`` is what the input
+    shows (a bool for ``check``); ``shown`` what a folded group says.
+    """
+
+    path: str
+    title: str
+    description: str
+    kind: str
+    value: str | bool
+    placeholder: str = ""
+    choices: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    level: str = ""
+    message: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.path.replace(".", "-").replace("_", "-")
+
+    @property
+    def shown(self) -> str:
+        short = self.title.split(" (")[0]
+        if self.kind == "check":
+            return f"{short}: {'on' if self.value else 'off'}"
+        return f"{short}: {self.value or self.placeholder or 'empty'}"
+
+
+@dataclass(frozen=True)
+class FieldGroup:
+    """Fields that belong together; ``values`` is their content in one line, readable while folded."""
+
+    id: str
+    title: str
+    text: str
+    open: bool
+    fields: tuple[FormField, ...]
+
+    @property
+    def values(self) -> str:
+        return " · ".join(item.shown for item in self.fields)
+
+
+def section_model(section: str) -> type[BaseModel]:
+    """The pydantic model of a section of the configuration."""
+    annotation = RunConfig.model_fields[section].annotation
+    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation
+
+
+def form_field(section: str, name: str, values: Section, remarks: Remarks) -> FormField:
+    """The input for one field, showing the draft's value or the default."""
+    info = section_model(section).model_fields[name]
+    path = f"{section}.{name}"
+    kind, choices = _kind(path, info)
+    current = values.get(name, info.get_default(call_default_factory=True))
+    level, message = remarks.get(path, ("", ""))
+    return FormField(
+        path=path, title=info.title or name, description=info.description or "", kind=kind,
+        value=bool(current) if kind == "check" else shown(current), choices=choices,
+        placeholder="not set" if _optional(info) else "",
+        suggestions=("all-linear", ", ".join(LORA_TARGETS[:4])) if name == "target_modules" else (),
+        level=level, message=message,
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as a person would type it: 0.00005 rather than 5e-05."""
+    if value is None or value is Ellipsis or repr(value) == "PydanticUndefined":
+        return ""
+    if isinstance(value, float) and value == value and abs(value) != float("inf"):
+        text = format(Decimal(repr(value)), "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def read_section(section: str, form: Mapping[str, str], before: Section) -> Section:
+    """A section after a form was sent.
+
+    Fields that the form does not have keep their value. A check box that is not sent is off, if the
+    form names it in ``checks``. A field stays unset while it has its default and was not set before:
+    a file is saved as it was given.
+
+    Args:
+        section: Name of the section.
+        form: What was sent, keyed by field path.
+        before: The section so far.
+    """
+    after = dict(before)
+    for name, info in section_model(section).model_fields.items():
+        path = f"{section}.{name}"
+        kind, _ = _kind(path, info)
+        if kind == "check":
+            if path not in form.get("checks", "").split():
+                continue
+            value: Any = path in form
+        elif path not in form:
+            continue
+        else:
+            value = _read(form[path], kind, info, before.get(name))
+        if name in before or value != info.get_default(call_default_factory=True):
+            after[name] = value
+    return after
+
+
+def checks(section: str) -> str:
+    """The section's check boxes, for the form's hidden field ``checks``."""
+    fields = section_model(section).model_fields
+    return " ".join(f"{section}.{name}" for name, info in fields.items() if _kind(f"{section}.{name}", info)[0] == "check")
+
+
+def _read(text: str, kind: str, info: FieldInfo, before: Any) -> Any:
+    text = text.replace("\r\n", "\n")
+    if not text.strip() and _optional(info):
+        return None
+    if kind == "number":
+        return _number(text.strip(), before)
+    if kind == "long" or kind == "choice":
+        return text
+    text = text.strip()
+    if tuple in {get_origin(part) for part in _parts(info)} and text != "all-linear":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _number(text: str, before: Any) -> Any:
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        # 3.0 typed where the file says 3 changes nothing.
+        return before if isinstance(before, int | float) and before == value else value
+    return text
+
+
+def _kind(path: str, info: FieldInfo) -> tuple[str, tuple[str, ...]]:
+    parts = _parts(info)
+    if path in LONG:
+        return "long", ()
+    if bool in parts:
+        return "check", ()
+    if int in parts or float in parts:
+        return "number", ()
+    for part in parts:
+        if get_origin(part) is Literal and len(parts) == 1:
+            return "choice", tuple(map(str, get_args(part)))
+    return "text", ()
+
+
+def _parts(info: FieldInfo) -> tuple[Any, ...]:
+    annotation = info.annotation
+    found = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return tuple(part for part in found if part is not NoneType)
+
+
+def _optional(info: FieldInfo) -> bool:
+    return NoneType in get_args(info.annotation)

@@ -1,0 +1,250 @@
+"""The wizard's draft: what a person has chosen so far, kept on the server.
+
+Each step saves only its own sections, so that two tabs on different steps never overwrite each
+other. The draft holds what was typed, right or wrong; :meth:`Wizard.review` says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.config import RunConfig, parse
+from core.device_checks import Note
+from core.errors import InvalidConfig
+from core.model import DEMO_MODEL
+from services.catalogue import Catalogue
+from services.forms import FieldGroup, Remarks, form_field, read_section, section_model
+
+SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
+CONFIGURATION = ("training", "grpo", "pre_training", "evaluation")
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """One of the seven steps. ``sections`` are the parts of the draft that it alone saves."""
+
+    key: str
+    title: str
+    intro: str
+    sections: tuple[str, ...]
+
+
+STEPS = (
+    StepInfo("model", "Model", "Choose the model that will learn. Training adds a small adapter to it; the model itself stays as it is.", ("model",)),
+    StepInfo("dataset", "Dataset", "Choose the questions it will practise on, each with the right answer to compare against.", ("dataset",)),
+    StepInfo("configuration", "Configuration", "How long and how strongly it learns. The values shown suit your model and this machine; most can stay.", CONFIGURATION),
+    StepInfo("reward", "Reward", "Say what a good answer is. The model learns whatever earns the most, so try the reward before you train on it.", ("reward",)),
+    StepInfo("train", "Train", "Check the choices, start, and watch it learn.", ("name",)),
+    StepInfo("export", "Export", "Take the trained model away: as an adapter, as a whole model, or as one file for Ollama and llama.cpp.", ()),
+    StepInfo("test", "Test", "Ask the original and the trained model the same question, side by side.", ()),
+)
+STEP: dict[str, StepInfo] = {step.key: step for step in STEPS}
+
+GROUPS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
+    ("batch", "How long and how much at once", "One step answers some questions several times, compares, and changes the model once.", True, (
+        "training.max_steps", "training.num_epochs", "training.num_generations", "training.batch_size", "training.gradient_accumulation_steps")),
+    ("generation", "The answers", "What the model may write while it practises.", True, (
+        "training.max_new_tokens", "training.max_sequence_length", "training.temperature", "training.top_p", "training.top_k", "training.min_p", "training.repetition_penalty")),
+    ("warm-up", "Warm-up before it starts", "A small model often needs to be shown the form of an answer before it can be rewarded for it.", True, (
+        "pre_training.*",)),
+    ("learning", "Learning rate and optimizer", "", False, (
+        "training.learning_rate", "training.lr_scheduler_type", "training.warmup_steps", "training.optim", "training.weight_decay", "training.max_grad_norm",
+        "training.adam_beta1", "training.adam_beta2")),
+    ("method", "Method (GRPO or GSPO)", "", False, ("grpo.*",)),
+    ("evaluation", "Held-out questions (evaluation)", "Rows that are set aside and only ever scored.", False, ("evaluation.*",)),
+    ("checkpoints", "Checkpoints, memory and seed", "", False, ("training.*",)),
+)
+"""Group id, title, text, open at first, fields. ``section.*`` takes every field not named elsewhere."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """What is wrong or worth saying about a draft.
+
+    Attributes:
+        config: The whole configuration where it can be read, else None.
+        remarks: By field path: level and words.
+        missing: Steps that still want something, by key.
+    """
+
+    config: RunConfig | None
+    remarks: dict[str, tuple[str, str]]
+    missing: frozenset[str]
+
+    def of(self, sections: tuple[str, ...]) -> list[tuple[str, str, str]]:
+        """(path, level, words) for these sections."""
+        return [(path, *found) for path, found in self.remarks.items() if path.split(".")[0] in sections]
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        return [(path, words) for path, (level, words) in self.remarks.items() if level == "problem"]
+
+
+class Wizard:
+    """The draft and what follows from it.
+
+    Args:
+        catalogue: Keeps the draft.
+        check: Remarks of this machine's device on a configuration.
+        on_gpu: Whether runs here use a GPU; asked when defaults are wanted.
+    """
+
+    def __init__(self, catalogue: Catalogue, check: Callable[[RunConfig], list[Note]], on_gpu: Callable[[], bool]) -> None:
+        self._catalogue = catalogue
+        self._check = check
+        self._on_gpu = on_gpu
+
+    def draft(self) -> dict[str, Any]:
+        """Every section as it stands, ``ui`` and ``name`` included; suggestions where none was saved."""
+        saved = {key: value for key, value in self._catalogue.get_draft().items() if value is not None}
+        draft: dict[str, Any] = {"ui": {}, "name": ""} | saved
+        for section, values in suggest(draft, on_gpu=self._on_gpu()).items():
+            draft.setdefault(section, values)
+        return draft
+
+    def save(self, step: str, form: Mapping[str, str]) -> None:
+        """Keep what the step's form says of the step's own sections."""
+        draft = self.draft()
+        changed: dict[str, Any] = {}
+        for section in STEP[step].sections:
+            if section == "name":
+                changed["name"] = form.get("name", draft["name"]).strip()[:100]
+            elif section == "reward":
+                changed["reward"] = read_reward(form, draft.get("reward") or {})
+            else:
+                changed[section] = read_section(section, form, draft.get(section) or {})
+        self._catalogue.save_draft(changed | self._ui(step, form))
+
+    def _ui(self, step: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """What the page remembers that is no part of the configuration, a key a step."""
+        ui = {key.removeprefix("ui."): value for key, value in form.items() if key.startswith("ui.")}
+        return {f"ui_{step}": self.ui(step) | ui | {"visited": True}}
+
+    def ui(self, step: str) -> dict[str, Any]:
+        """What the page of a step remembers, for example which row the reward is tried on."""
+        return dict(self._catalogue.get_draft().get(f"ui_{step}") or {})
+
+    def put(self, **sections: Any) -> None:
+        """Replace whole sections of the draft; None takes a section back to what is suggested."""
+        self._catalogue.save_draft(sections)
+
+    def load(self, config: Mapping[str, Any]) -> None:
+        """Make a saved configuration the draft, as it was given."""
+        source = str((config.get("dataset") or {}).get("source", ""))
+        sections = {section: config.get(section) for section in SECTIONS} | {"name": config.get("name", "")}
+        given = set(config.get("model") or {}) - {"name"}
+        self._catalogue.clear_draft()
+        self.put(**sections, ui_model={"setup": "advanced" if given else "recommended", "visited": True},
+                 ui_dataset={"kind": kind_of(source), "visited": True}, ui_configuration={"visited": True}, ui_reward={"visited": True})
+
+    def reset(self) -> None:
+        self._catalogue.clear_draft()
+
+    def config(self) -> dict[str, Any]:
+        """The draft as a configuration to be validated; sections never chosen are left out."""
+        draft = self.draft()
+        config = {section: draft[section] for section in SECTIONS if draft.get(section)}
+        return {"name": draft["name"] or suggest_name(draft)} | config
+
+    def review(self) -> Review:
+        """Every problem and note of the draft, and which of the first four steps want something."""
+        data = self.config()
+        missing = {step for step, section, name in (("model", "model", "name"), ("dataset", "dataset", "source")) if not (data.get(section) or {}).get(name)}
+        if not data.get("reward"):
+            missing.add("reward")
+        stand_in = {"model": {"name": DEMO_MODEL}, "dataset": {"source": "generated:arithmetic"}, "reward": {"type": "preset", "preset_name": "math"}}
+        whole = {**data, **{step: {**stand_in[step], **(data.get(step) or {})} if step != "reward" else stand_in[step] for step in missing}}
+        config, remarks = self._remarks(whole)
+        wrong = {step.key for step in STEPS[:4] for path, (level, _) in remarks.items() if level == "problem" and path.split(".")[0] in step.sections}
+        unseen = {step.key for step in STEPS[:4] if not self.ui(step.key).get("visited")}
+        return Review(None if missing else config, remarks, frozenset(missing | wrong | unseen))
+
+    def _remarks(self, data: dict[str, Any]) -> tuple[RunConfig | None, dict[str, tuple[str, str]]]:
+        try:
+            config = parse(data)
+        except InvalidConfig as error:
+            return None, {path: ("problem", _sentence(words)) for path, words in error.problems}
+        return config, {note.field: ("problem" if note.level == "problem" else "note-text", note.message) for note in self._check(config)}
+
+    def groups(self, remarks: Remarks) -> tuple[FieldGroup, ...]:
+        """The configuration step's fields, grouped, with values and remarks."""
+        draft = self.draft()
+        taken = {path for *_, paths in GROUPS for path in paths}
+        groups = []
+        for key, title, text, opened, paths in GROUPS:
+            names = [name for path in paths for name in _expand(path, taken)]
+            fields = tuple(form_field(section, name, draft.get(section) or {}, remarks) for section, name in names)
+            groups.append(FieldGroup(key, title, text, opened or any(item.level == "problem" for item in fields), fields))
+        return tuple(groups)
+
+
+def _expand(path: str, taken: set[str]) -> list[tuple[str, str]]:
+    section, _, name = path.partition(".")
+    if name != "*":
+        return [(section, name)]
+    return [(section, field) for field in section_model(section).model_fields if f"{section}.{field}" not in taken]
+
+
+def suggest(draft: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
+    """Values that suit the chosen model, task and device, for the sections of the third step.
+
+    On a CPU a step must stay within a minute: short answers, one group or two, few steps. The
+    arithmetic task's values are those of the recipe whose reward was seen to rise.
+    """
+    if on_gpu:
+        training: dict[str, Any] = {"batch_size": 8, "gradient_accumulation_steps": 4, "max_new_tokens": 512, "max_sequence_length": 2048, "learning_rate": 2e-5,
+                                    "optim": "adamw_8bit", "gradient_checkpointing": True}
+        return {"training": training, "grpo": {}, "pre_training": {"enabled": True}, "evaluation": {}}
+    arithmetic = (draft.get("dataset") or {}).get("source") == "generated:arithmetic"
+    training = {"max_steps": 40, "batch_size": 8, "gradient_accumulation_steps": 2 if arithmetic else 1, "learning_rate": 1e-4,
+                "max_new_tokens": 24 if arithmetic else 128, "max_sequence_length": 256 if arithmetic else 512, "save_steps": 10}
+    warm_up = {"enabled": True, "max_samples": 64, "learning_rate": 2e-4}
+    return {"training": training, "grpo": {}, "pre_training": warm_up, "evaluation": {"max_prompts": 16}}
+
+
+def suggest_name(draft: Mapping[str, Any]) -> str:
+    """A name from the choices so far: 'smollm2-135m-instruct on arithmetic'."""
+    model = str((draft.get("model") or {}).get("name") or "model").rstrip("/").split("/")[-1].removeprefix("builtin:")
+    source = str((draft.get("dataset") or {}).get("source") or "data")
+    data = source.split(":")[-1].rstrip("/").split("/")[-1]
+    return f"{model} on {'my file' if source.startswith('upload:') else data}"[:100]
+
+
+def kind_of(source: str) -> str:
+    """Which of the dataset step's three ways a source belongs to."""
+    head = source.partition(":")[0]
+    return head if head in {"upload", "generated"} else "hub" if source else "upload"
+
+
+def read_reward(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The reward section of a form: a preset, or the parts that are ticked.
+
+    Parts come as ``use.<name>``, ``weight.<name>`` and ``param.<name>.<param>``.
+    """
+    kind = form.get("reward.type", before.get("type", "preset"))
+    if kind != "composite":
+        return {"type": "preset", "preset_name": form.get("reward.preset_name") or before.get("preset_name") or "math"}
+    names = [key.removeprefix("use.") for key in form if key.startswith("use.")]
+    return {"type": "composite", "components": [_component(name, form) for name in names]}
+
+
+def _component(name: str, form: Mapping[str, str]) -> dict[str, Any]:
+    prefix = f"param.{name}."
+    params = {key.removeprefix(prefix): _value(value) for key, value in form.items() if key.startswith(prefix)}
+    component: dict[str, Any] = {"name": name, "weight": _value(form.get(f"weight.{name}", "1"))}
+    return component | ({"params": params} if params else {})
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text, text)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "?")) else ".")

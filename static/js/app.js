@@ -1,0 +1,176 @@
+// What every page shares: theme, palette, keys, console drawer, the machine's readings.
+
+import { number } from './lib/format.js'
+import { pageData } from './lib/api.js'
+import { refresh, sendForm, throttled } from './lib/live.js'
+import { toast } from './lib/toast.js'
+
+document.documentElement.classList.add('js')
+
+const typing = (target) => target.matches?.('input:not([type="checkbox"], [type="radio"], [type="range"]), textarea, select, [contenteditable]')
+
+// Theme: the server keeps it in a cookie; here the page changes without a reload.
+const themeForm = document.getElementById('theme-form')
+themeForm?.addEventListener('submit', async (event) => {
+  event.preventDefault()
+  const response = await fetch(themeForm.action, { method: 'POST', body: new FormData(themeForm) })
+  const fresh = new DOMParser().parseFromString(await response.text(), 'text/html')
+  const theme = fresh.documentElement.dataset.theme
+  if (theme) document.documentElement.dataset.theme = theme
+  else delete document.documentElement.dataset.theme
+  const button = themeForm.querySelector('button')
+  const next = fresh.querySelector('#theme-form')
+  themeForm.elements.theme.value = next.elements.theme.value
+  for (const name of ['aria-label', 'title']) button.setAttribute(name, next.querySelector('button').getAttribute(name))
+  button.innerHTML = next.querySelector('button').innerHTML
+  document.dispatchEvent(new CustomEvent('theme:changed'))
+  toast(button.title, 2)
+})
+
+// Palette: every page and action, found by typing.
+function buildPalette(entries) {
+  const dialog = document.createElement('dialog')
+  dialog.className = 'palette'
+  dialog.setAttribute('aria-label', 'Find a page or an action')
+  dialog.innerHTML = '<input role="combobox" aria-expanded="true" aria-controls="palette-list" aria-label="Find a page or an action" placeholder="Where to, or what to do" autocomplete="off"><ul id="palette-list" role="listbox" aria-label="Pages and actions"></ul>'
+  document.body.append(dialog)
+  const [input, list] = dialog.children
+  let chosen = 0
+  const draw = () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean)
+    const found = entries.filter((entry) => words.every((word) => `${entry.title} ${entry.kind}`.toLowerCase().includes(word)))
+    chosen = Math.max(0, Math.min(chosen, found.length - 1))
+    list.replaceChildren(...found.map((entry, index) => {
+      const item = document.createElement('li')
+      item.id = `palette-${index}`
+      item.setAttribute('role', 'option')
+      item.setAttribute('aria-selected', String(index === chosen))
+      const kind = document.createElement('small')
+      kind.className = 'muted'
+      kind.textContent = entry.kind
+      item.append(entry.title, kind)
+      item.onclick = () => go(entry)
+      return item
+    }))
+    input.setAttribute('aria-activedescendant', found.length ? `palette-${chosen}` : '')
+    list.children[chosen]?.scrollIntoView({ block: 'nearest' })
+    return found
+  }
+  const go = (entry) => {
+    dialog.close()
+    if (entry.action) actions[entry.action]?.()
+    else location.href = entry.url
+  }
+  input.oninput = () => { chosen = 0; draw() }
+  input.onkeydown = (event) => {
+    if (event.key === 'ArrowDown') chosen += 1
+    else if (event.key === 'ArrowUp') chosen -= 1
+    else if (event.key === 'Enter') { const found = draw(); if (found[chosen]) go(found[chosen]); return }
+    else return
+    event.preventDefault()
+    draw()
+  }
+  return { open: () => { input.value = ''; chosen = 0; draw(); dialog.showModal(); input.focus() } }
+}
+
+const KEYS = [
+  ['Ctrl + K', 'Find a page or an action'], ['Ctrl + 1 … 5', 'Home, New run, Runs, Datasets, Configurations (Alt + 1 … 5 where the browser keeps these)'],
+  ['Ctrl + T, or L', 'Show or hide the log (most browsers keep Ctrl + T for a new tab)'], ['T', 'Change the theme'], ['?', 'This list'], ['Esc', 'Close what is open'],
+]
+
+function showKeys() {
+  const dialog = document.createElement('dialog')
+  dialog.setAttribute('aria-labelledby', 'keys-title')
+  const rows = KEYS.map(([key, text]) => `<dt><kbd>${key}</kbd></dt><dd>${text}</dd>`).join('')
+  dialog.innerHTML = `<div class="sheet"><h2 id="keys-title">Keys</h2><dl>${rows}</dl><p><button class="button" autofocus>Close</button></p></div>`
+  dialog.querySelector('button').onclick = () => dialog.close()
+  dialog.onclose = () => dialog.remove()
+  document.body.append(dialog)
+  dialog.showModal()
+}
+
+function toggleConsole() {
+  const drawer = document.getElementById('console')
+  if (!drawer) return toast('There is no job whose log could be shown.')
+  drawer.open = !drawer.open
+}
+
+const actions = { theme: () => themeForm?.requestSubmit(), console: toggleConsole, keys: showKeys }
+const entries = pageData('palette-data') ?? []
+const palette = entries.length ? buildPalette(entries) : null
+document.getElementById('open-palette')?.addEventListener('click', () => palette?.open())
+
+document.addEventListener('keydown', (event) => {
+  const meta = event.ctrlKey || event.metaKey
+  const key = event.key.toLowerCase()
+  if (meta && key === 'k' && palette) { event.preventDefault(); palette.open(); return }
+  if (typing(event.target) || document.querySelector('dialog[open]')) return
+  if ((meta || event.altKey) && /^[1-5]$/.test(key)) {
+    const link = document.querySelectorAll('.rail a')[Number(key) - 1]
+    if (link) { event.preventDefault(); location.href = link.href }
+  } else if (meta && key === 't') { event.preventDefault(); toggleConsole() }
+  else if (meta || event.altKey) return
+  else if (event.key === '?') showKeys()
+  else if (key === 'l') toggleConsole()
+  else if (key === 't') actions.theme()
+})
+
+// The log of the job in view.
+const log = document.getElementById('console-log')
+const drawer = document.getElementById('console')
+const toEnd = () => { if (log) log.scrollTop = log.scrollHeight }
+drawer?.addEventListener('toggle', toEnd)
+
+function addLine(line) {
+  for (const place of document.querySelectorAll('#console-log, #run-log')) {
+    const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40
+    const lines = (place.textContent === 'Nothing printed yet.' ? '' : place.textContent + '\n') + line
+    place.textContent = lines.split('\n').slice(-400).join('\n')
+    if (atEnd) place.scrollTop = place.scrollHeight
+  }
+}
+
+// Copy buttons and confirmations, wherever they are.
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('[data-copy]')
+  if (!button) return
+  const text = button.dataset.copy || document.getElementById(button.dataset.copyFrom)?.textContent || ''
+  try {
+    await navigator.clipboard.writeText(text)
+    toast('Copied.', 2)
+  } catch {
+    toast('The browser did not allow copying. Select the text instead.')
+  }
+})
+document.addEventListener('submit', (event) => {
+  const form = event.target
+  const question = event.submitter?.dataset.confirm
+  if (question && !window.confirm(question)) { event.preventDefault(); return }
+  if (form.dataset.liveSubmit !== undefined) { event.preventDefault(); sendForm(form) }
+})
+document.addEventListener('toggle', (event) => { if (event.target.matches?.('.menu')) event.target.querySelector('summary').setAttribute('aria-expanded', String(event.target.open)) }, true)
+
+const gauges = {
+  cpu: (update) => `${Math.round(update.cpu)} %`,
+  memory: (update) => percentOrBytes(update.memory),
+  gpu: (update) => (update.gpu_utilization == null ? null : `${Math.round(update.gpu_utilization)} %`),
+}
+const percentOrBytes = (value) => (typeof value === 'object' && value ? `${number(value.used / 1e9, 2)} / ${number(value.total / 1e9, 2)} GB` : `${Math.round(value)} %`)
+
+if (document.querySelector('.rail')) {
+  const { socket } = await import('./lib/socket.js')
+  socket.on('system_update', (update) => {
+    for (const spot of document.querySelectorAll('[data-gauge]')) {
+      const text = gauges[spot.dataset.gauge]?.(update)
+      if (text) spot.textContent = text
+    }
+  })
+  const again = throttled(1500, () => refresh())
+  socket.on('training_status', again)
+  socket.on('export_progress', again)
+  socket.on('training_update', throttled(3000, () => refresh()))
+  const session = document.body.dataset.session
+  socket.on('log_line', (entry) => { if (entry.session_id === session) addLine(entry.line ?? entry.text ?? '') })
+  let first = true
+  socket.on('connect', () => { if (!first) refresh(); first = false })
+}

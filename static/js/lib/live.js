@@ -1,0 +1,97 @@
+// One way of rendering: the server's. A live page fetches itself again and swaps the parts marked
+// data-live whose content changed. A part that holds the focus or an open text field is left alone.
+
+import { toast } from './toast.js'
+
+function swap(fresh) {
+  for (const part of document.querySelectorAll('[data-live][id]')) {
+    const next = fresh.getElementById(part.id)
+    if (!next) continue
+    if (part.outerHTML === next.outerHTML) continue
+    const focus = document.activeElement
+    if (part.contains(focus) && focus !== part) {
+      if (!focus.id || !next.querySelector('#' + CSS.escape(focus.id)) || focus.matches('input, textarea, select')) continue
+      keepOpen(part, next)
+      part.replaceWith(document.importNode(next, true))
+      document.getElementById(focus.id)?.focus({ preventScroll: true })
+      continue
+    }
+    keepOpen(part, next)
+    part.replaceWith(document.importNode(next, true))
+  }
+  document.dispatchEvent(new CustomEvent('live:swapped'))
+}
+
+function keepOpen(part, next) {
+  for (const open of part.querySelectorAll('details[id]')) {
+    const twin = next.querySelector('#' + CSS.escape(open.id))
+    if (twin) twin.open = open.open
+  }
+}
+
+async function take(response) {
+  const text = await response.text()
+  if (!response.headers.get('content-type')?.includes('html')) return null
+  const fresh = new DOMParser().parseFromString(text, 'text/html')
+  swap(fresh)
+  return fresh
+}
+
+let running = null
+let again = false
+
+// Fetch this page once more; calls that arrive meanwhile become one more fetch.
+export async function refresh(url = location.href) {
+  if (running) {
+    again = true
+    return running
+  }
+  running = (async () => {
+    try {
+      const response = await fetch(url, { headers: { Accept: 'text/html' } })
+      if (response.ok) await take(response)
+    } catch {
+      // The connection's own word (socket.js) says that the server is away; the next call heals it.
+    }
+  })()
+  await running
+  running = null
+  if (again) {
+    again = false
+    return refresh(url)
+  }
+}
+
+export function throttled(wait, job) {
+  let timer = null
+  let last = 0
+  return () => {
+    if (timer) return
+    const pause = Math.max(0, last + wait - Date.now())
+    timer = setTimeout(() => {
+      timer = null
+      last = Date.now()
+      job()
+    }, pause)
+  }
+}
+
+let queue = Promise.resolve()
+
+// Send a form as the browser would, follow its redirect, and swap the live parts of what comes back.
+export function sendForm(form, extra = {}) {
+  const data = new FormData(form)
+  for (const [name, value] of Object.entries(extra)) data.set(name, value)
+  queue = queue.then(async () => {
+    try {
+      const response = await fetch(form.getAttribute('action') || location.pathname, { method: 'POST', body: data, headers: { Accept: 'text/html' } })
+      const fresh = await take(response)
+      if (!response.ok) toast(fresh?.querySelector('main p')?.textContent ?? 'That could not be saved. Your entries are still on the page.')
+      return response
+    } catch {
+      toast('The server cannot be reached. Your entries are still on the page and will be saved with the next change.')
+      return null
+    }
+  })
+  return queue
+}
