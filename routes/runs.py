@@ -1,0 +1,144 @@
+"""Training runs: start, stop, resume, look at, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+from pydantic import Field, model_validator
+
+from core.config import RunConfig, parse
+from routes._api import Body, describes, read_body, read_json, read_query
+from routes._services import services
+
+bp = Blueprint("runs", __name__)
+
+
+class StartBody(Body):
+    """``config`` or ``config_name``, one of them."""
+
+    config: dict[str, Any] | None = Field(None, description="A configuration; see the schema RunConfig.")
+    config_name: str | None = Field(None, description="Name of a saved configuration.")
+    session_id: str | None = Field(None, description="An id of your own; the same id twice starts once.")
+
+    @model_validator(mode="after")
+    def _one(self) -> StartBody:
+        if (self.config is None) == (self.config_name is None):
+            raise ValueError("give either config or config_name")
+        return self
+
+
+class SessionBody(Body):
+    session_id: str
+
+
+class StopBody(SessionBody):
+    now: bool = Field(False, description="End without saving a checkpoint.")
+
+
+class NameBody(Body):
+    name: str = Field(min_length=1, max_length=100)
+
+
+class MetricsQuery(Body):
+    after: int = Field(0, ge=0, description="Rows after this row number.")
+    points: int | None = Field(None, ge=10, le=100_000, description="Thin out to about this many rows for drawing.")
+
+
+class CompletionsQuery(Body):
+    step: int | None = Field(None, ge=0, description="Groups of this step; without it the newest first.")
+    phase: str | None = Field(None, description="training or evaluation.")
+    limit: int = Field(20, ge=1, le=500)
+    offset: int = Field(0, ge=0)
+
+
+class LogsQuery(Body):
+    tail: int = Field(200, ge=1, le=10_000, description="Lines from the end.")
+
+
+@bp.post("/api/training/start")
+@describes(body=StartBody, answer={"session_id": str, "status": str}, status=202)
+def start() -> tuple[Response, int]:
+    """Put a run into the queue."""
+    body = read_body(StartBody)
+    runs = services().runs
+    config = body.config if body.config is not None else services().configs.load(body.config_name or "")
+    view = runs.start(config, session_id=body.session_id)
+    return jsonify({"session_id": view.session_id, "status": view.status}), 202
+
+
+@bp.post("/api/training/check")
+@describes(body=RunConfig, answer={"notes": list})
+def check() -> Response:
+    """What this machine has to say about a configuration, without starting anything."""
+    return jsonify({"notes": [note._asdict() for note in services().runs.check(parse(read_json()))]})
+
+
+@bp.post("/api/training/stop")
+@describes(body=StopBody, answer={"session_id": str, "status": str}, status=202)
+def stop() -> tuple[Response, int]:
+    """Ask a run to stop: with a checkpoint at the end of its step, or now without one."""
+    body = read_body(StopBody)
+    view = services().runs.stop(body.session_id, now=body.now)
+    return jsonify({"session_id": view.session_id, "status": view.status}), 202
+
+
+@bp.post("/api/training/resume")
+@describes(body=SessionBody, answer={"session_id": str, "status": str}, status=202)
+def resume() -> tuple[Response, int]:
+    """Queue a stopped, failed or crashed run again; it goes on from its last checkpoint."""
+    view = services().runs.resume(read_body(SessionBody).session_id)
+    return jsonify({"session_id": view.session_id, "status": view.status}), 202
+
+
+@bp.get("/api/training/sessions")
+@describes(answer={"sessions": list})
+def sessions() -> Response:
+    """Every run, newest first, without configurations."""
+    return jsonify({"sessions": [view.json() for view in services().runs.list()]})
+
+
+@bp.get("/api/training/sessions/<session_id>")
+@describes(answer=dict)
+def session(session_id: str) -> Response:
+    """One run with its configuration."""
+    return jsonify(services().runs.get(session_id).json())
+
+
+@bp.patch("/api/training/sessions/<session_id>")
+@describes(body=NameBody, answer=dict)
+def rename(session_id: str) -> Response:
+    """Give a run another name."""
+    return jsonify(services().runs.rename(session_id, read_body(NameBody).name).json())
+
+
+@bp.get("/api/training/sessions/<session_id>/metrics")
+@describes(query=MetricsQuery, answer={"rows": list, "next": int})
+def metrics(session_id: str) -> Response:
+    """Metric rows after a row number; ask again with ``after=<next>``."""
+    query = read_query(MetricsQuery)
+    rows, following = services().runs.metrics(session_id, query.after, query.points)
+    return jsonify({"rows": rows, "next": following})
+
+
+@bp.get("/api/training/sessions/<session_id>/completions")
+@describes(query=CompletionsQuery, answer={"groups": list, "total": int, "steps": list})
+def completions(session_id: str) -> Response:
+    """Groups with prompt, reference, completions, rewards by component and advantages."""
+    query = read_query(CompletionsQuery)
+    return jsonify(services().runs.completions(session_id, query.step, query.limit, query.offset, query.phase))
+
+
+@bp.get("/api/training/sessions/<session_id>/logs")
+@describes(query=LogsQuery, content="text/plain")
+def logs(session_id: str) -> Response:
+    """The last lines of what the worker printed."""
+    return Response(services().runs.log(session_id, read_query(LogsQuery).tail), mimetype="text/plain")
+
+
+@bp.delete("/api/training/sessions/<session_id>")
+@describes(status=204)
+def delete(session_id: str) -> tuple[str, int]:
+    """Delete a run with all its files; refused while it runs or waits."""
+    services().runs.delete(session_id)
+    return "", 204

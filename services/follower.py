@@ -1,0 +1,147 @@
+"""Reads what one running job appends, and says it once, in order."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from core.run import ENDED, JobKind, JobState, JobStatus
+from core.run_dir import RunDir, read_lines
+from services.catalogue import Catalogue, Job
+from services.events import Events
+from services.run_view import status_event
+from services.tail import Tail
+
+_TAKEN = ("step", "max_steps", "message", "attempt", "device", "seconds_per_step", "checkpoint_step")
+
+
+class Follower:
+    """One job's reader.
+
+    Every metric row is published once while this process lives: the place in the file is kept here and
+    written to the catalogue after the rows are out. A server that starts again reads what it may have
+    published twice before anyone can be connected (:meth:`services.watcher.Watcher.catch_up`).
+
+    Args:
+        job: From the catalogue; its fields are kept up to date.
+        run_dir: Its directory.
+        catalogue: Written with every change.
+        events: Told of rows, states and log lines.
+    """
+
+    def __init__(self, job: Job, run_dir: RunDir, catalogue: Catalogue, events: Events) -> None:
+        self.job = job
+        self.run_dir = run_dir
+        self._catalogue = catalogue
+        self._events = events
+        self._tail = Tail(run_dir.log)
+        self._seen: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def room(self) -> str:
+        return f"watch:{self.job.id}"
+
+    def poll(self) -> JobStatus | None:
+        """Read on, record, publish. Returns the worker's latest word where it is this start's."""
+        # Status before rows: once it says the end, every row is in the file.
+        status = self._status()
+        self._rows()
+        self._log()
+        if status is not None and status.state not in ENDED:
+            self._take(status)
+        return status
+
+    def replay(self, after: int) -> list[dict[str, Any]]:
+        """Rows after a row number, up to the last one published: what follows comes as events."""
+        with self._lock:
+            last = self.job.last_row
+            rows, _ = read_lines(self.run_dir.metrics, limit=self.job.offset)
+        return [row for row in rows if after < row["row"] <= last]
+
+    def _status(self) -> JobStatus | None:
+        try:
+            found = self.run_dir.status.stat()
+        except FileNotFoundError:
+            return None
+        stamp = (found.st_mtime_ns, found.st_ino)
+        if stamp != self._seen:
+            self._latest = self.run_dir.read_status()
+            self._seen = stamp
+        status = self._latest
+        # An older start's last word is still there until the new worker speaks.
+        return status if status is not None and status.pid == self.job.pid else None
+
+    def _rows(self) -> None:
+        rows, offset = read_lines(self.run_dir.metrics, self.job.offset)
+        if offset == self.job.offset:
+            return
+        with self._lock:
+            for row in rows:
+                self._events.publish("training_update", {"session_id": self.job.id, **row})
+            self.job.offset = offset
+            self.job.last_row = rows[-1]["row"] if rows else self.job.last_row
+        changed: dict[str, Any] = {"offset": offset, "last_row": self.job.last_row, **headline(self.job, rows)}
+        self._record(changed)
+
+    def _log(self) -> None:
+        for line in self._tail.new_lines():
+            self._events.publish("log_line", {"session_id": self.job.id, "line": line}, room=self.room)
+
+    def _take(self, status: JobStatus) -> None:
+        """Carry a status over where it says something new."""
+        values: dict[str, Any] = {name: getattr(status, name) for name in _TAKEN}
+        values["notes"] = list(status.notes)
+        changed = {name: value for name, value in values.items() if getattr(self.job, name) != value}
+        state = JobState(self.job.state)
+        # A stop that was asked for stays shown until the worker has ended.
+        wanted = state if state is JobState.STOPPING else status.state
+        if wanted is not state:
+            if not self._catalogue.move(self.job.id, to=wanted, only_from=[state], **changed):
+                return
+            self.job.state = str(wanted)
+        elif not changed:
+            return
+        self._record(changed)
+        self.publish_status()
+
+    def publish_status(self) -> None:
+        """Tell everyone how the job stands."""
+        if self.job.kind == JobKind.TRAIN:
+            self._events.publish("training_status", status_event(self.job))
+        else:
+            self._events.publish("export_progress", export_event(self.job))
+
+    def _record(self, changed: dict[str, Any]) -> None:
+        for name, value in changed.items():
+            setattr(self.job, name, value)
+        if changed:
+            self._catalogue.update(self.job.id, **changed)
+
+
+def headline(job: Job, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What lists show of new rows: the latest mean reward, and the evaluations."""
+    changed: dict[str, Any] = {}
+    rewards = [row["reward"] for row in rows if row.get("phase") == "training" and "reward" in row]
+    if rewards:
+        changed["reward"] = rewards[-1]
+    evaluations = [row for row in rows if row.get("phase") == "evaluation"]
+    if evaluations:
+        known = {(row.get("step"), row.get("when")): row for row in [*job.evaluations, *evaluations]}
+        changed["evaluations"] = list(known.values())
+    return changed
+
+
+def export_event(job: Job) -> dict[str, Any]:
+    """The payload of ``export_progress``."""
+    return {
+        "export_id": job.id,
+        "session_id": job.session_id,
+        "name": job.name,
+        "status": job.state,
+        "step": job.step,
+        "max_steps": job.max_steps,
+        "message": job.message,
+        "error": job.error,
+        "active": job.active,
+    }

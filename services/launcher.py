@@ -1,0 +1,163 @@
+"""Starts and ends worker processes. One small interface; the implementation here is this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import psutil
+
+from core.run_dir import RunDir
+from core.settings import PROJECT, Settings
+
+ENTRY = PROJECT / "core" / "training" / "__main__.py"
+
+_PASSED_ON = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH",
+    "HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT",
+)  # fmt: skip
+
+
+class Worker(NamedTuple):
+    """A worker process: its id, and when it started, since ids are given out again."""
+
+    pid: int
+    started: float
+
+
+class Launcher(Protocol):
+    """What the watcher needs of a place where workers run."""
+
+    def start(self, job: RunDir) -> Worker:
+        """Start the worker of a job's directory. Raises OSError where that fails."""
+        ...
+
+    def find(self, job: RunDir) -> Worker | None:
+        """The running worker of a directory, whoever started it."""
+        ...
+
+    def alive(self, worker: Worker, job: RunDir) -> bool: ...
+
+    def exit_code(self, worker: Worker) -> int | None:
+        """Its exit code, negative for a signal; None where it is not known."""
+        ...
+
+    def end(self, worker: Worker, job: RunDir, *, force: bool) -> None:
+        """Ask the worker to stop (SIGTERM), or with ``force`` end it and all it started (SIGKILL)."""
+        ...
+
+    def sweep(self, worker: Worker) -> None:
+        """End what a vanished worker left running."""
+        ...
+
+
+def worker_env(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a worker: what it needs by name, so that no secret of the server reaches it."""
+    environ = os.environ if environ is None else environ
+    env = {name: environ[name] for name in _PASSED_ON if name in environ}
+    env |= {
+        "TUNESMITH_HOME": str(settings.home.root),
+        "HF_HOME": str(settings.home.cache / "hub"),
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if settings.hf_token:
+        env["HF_TOKEN"] = settings.hf_token
+    if settings.hf_endpoint:
+        env["HF_ENDPOINT"] = settings.hf_endpoint
+    return env
+
+
+class LocalLauncher:
+    """Runs workers on this machine, each in a session and process group of its own.
+
+    A worker outlives the server: it gets neither the terminal's Ctrl+C nor the server's end.
+
+    Args:
+        settings: For the worker's environment.
+        entry: The script that a worker runs; it is called with ``job <directory>``.
+    """
+
+    def __init__(self, settings: Settings, entry: Path = ENTRY) -> None:
+        self._settings = settings
+        self._entry = entry
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def start(self, job: RunDir) -> Worker:
+        command = [sys.executable, "-P", str(self._entry), "job", str(job.path)]
+        with job.log.open("ab") as log:
+            child = subprocess.Popen(
+                command,
+                cwd=self._settings.home.root,
+                env=worker_env(self._settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        with self._lock:
+            self._children[child.pid] = child
+        try:
+            started = psutil.Process(child.pid).create_time()
+        except psutil.Error:
+            started = 0.0
+        return Worker(child.pid, started)
+
+    def find(self, job: RunDir) -> Worker | None:
+        for process in psutil.process_iter():
+            try:
+                if _works_at(process, job) and process.status() != psutil.STATUS_ZOMBIE:
+                    return Worker(process.pid, process.create_time())
+            except psutil.Error:
+                continue
+        return None
+
+    def alive(self, worker: Worker, job: RunDir) -> bool:
+        self.exit_code(worker)  # A child that ended stays a zombie until it is asked for its code.
+        try:
+            process = psutil.Process(worker.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            # The clock may be set while a run goes on, which moves start times: then the command line tells.
+            return abs(process.create_time() - worker.started) < 1 or _works_at(process, job)
+        except psutil.Error:
+            return False
+
+    def exit_code(self, worker: Worker) -> int | None:
+        with self._lock:
+            child = self._children.get(worker.pid)
+            return child.poll() if child else None
+
+    def end(self, worker: Worker, job: RunDir, *, force: bool) -> None:
+        if not self.alive(worker, job):
+            return
+        try:
+            if force:
+                os.killpg(worker.pid, signal.SIGKILL)
+            else:
+                os.kill(worker.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+
+    def sweep(self, worker: Worker) -> None:
+        # While a group has members its number is given to no new process: a group without its
+        # leader is still ours.
+        if worker.pid <= 1 or psutil.pid_exists(worker.pid):
+            return
+        try:
+            os.killpg(worker.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def _works_at(process: psutil.Process, job: RunDir) -> bool:
+    command = process.cmdline()
+    return command[-2:] == ["job", str(job.path)]

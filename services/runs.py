@@ -1,0 +1,275 @@
+"""Training runs: start, stop, resume, look at, delete."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import core.rewards
+from core import config as configuration
+from core.config import DatasetSection, RunConfig
+from core.device_checks import Note, device_checks
+from core.errors import Conflict, InvalidConfig, InvalidInput
+from core.model import Device
+from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
+from core.run_dir import RunDir, read_lines, write_json
+from core.settings import Home
+from services.catalogue import Catalogue, Job
+from services.completions import CompletionIndexes
+from services.events import Events
+from services.run_view import RunView, now, queue_ids, run_view, status_event
+from services.series import collapse, thin
+from services.tail import tail_text
+
+ACTIVE = tuple(state for state in JobState if state not in ENDED and state is not JobState.QUEUED)
+
+
+class Machine(Protocol):
+    """What a start needs to know of this machine."""
+
+    def device(self) -> Device: ...
+
+
+class ModelNames(Protocol):
+    def validate(self, name: str) -> None: ...
+
+
+class Runs:
+    """Verbs on training runs.
+
+    Args:
+        home: Where ``outputs/`` lies.
+        catalogue: The list of jobs.
+        events: Told of every change.
+        wake: Called after a change that the watcher should act on.
+        machine: For checks against the device.
+        models: Validates model names.
+        check_dataset: Raises where a dataset is not there.
+        load_config: Reads a saved configuration by name.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        catalogue: Catalogue,
+        events: Events,
+        *,
+        wake: Callable[[], None],
+        machine: Machine,
+        models: ModelNames,
+        check_dataset: Callable[[DatasetSection], None],
+        load_config: Callable[[str], dict[str, Any]],
+    ) -> None:
+        self._home = home
+        self._catalogue = catalogue
+        self._events = events
+        self._wake = wake
+        self._machine = machine
+        self._models = models
+        self._check_dataset = check_dataset
+        self._load_config = load_config
+        self._indexes = CompletionIndexes()
+
+    # --- start and end ---
+
+    def check(self, config: RunConfig) -> list[Note]:
+        """What this machine has to say about a configuration; ``problem`` refuses a start."""
+        return device_checks(config, self._machine.device())
+
+    def start(self, config: dict[str, Any], *, session_id: str | None = None) -> RunView:
+        """Put a run into the queue.
+
+        Args:
+            config: In the configuration format.
+            session_id: An id of the caller's choosing; sent twice, the second is refused.
+
+        Raises:
+            InvalidConfig: With every problem found.
+            NotFound: Model or dataset is not there.
+            Conflict: There is a run of this id.
+        """
+        run_config = configuration.parse(config)
+        core.rewards.resolve(run_config.reward)
+        problems = [(note.field, note.message) for note in self.check(run_config) if note.level == "problem"]
+        if problems:
+            raise InvalidConfig(problems)
+        self._models.validate(run_config.model.name)
+        self._check_dataset(run_config.dataset)
+        job_id = check_id(session_id) if session_id is not None else new_id()
+        self._catalogue.add(self._lay_out(job_id, run_config, config))
+        return self._announce(job_id)
+
+    def start_saved(self, name: str) -> RunView:
+        """Start from a saved configuration. Raises NotFound where there is none of that name."""
+        return self.start(self._load_config(name))
+
+    def _lay_out(self, job_id: str, config: RunConfig, given: dict[str, Any]) -> Job:
+        """Make the run's directory, which alone is enough to rebuild the catalogue."""
+        path = self._home.outputs / job_id
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise Conflict(
+                f"There is a session {job_id} already. It was not started again; open it in the list of runs.",
+                field="session_id",
+            ) from None
+        created = now()
+        run_dir = RunDir(path)
+        content = {"kind": JobKind.TRAIN, "name": config.name, "created_at": created}
+        write_json(run_dir.config, {**content, "config": configuration.dump(config), "given": given})
+        run_dir.write_control(Control())
+        return train_job(job_id, config.name, created, configuration.dump(config))
+
+    def stop(self, session_id: str, *, now: bool = False) -> RunView:
+        """Ask a run to stop: at the end of its step with a checkpoint, or ``now`` without one.
+
+        Raises:
+            Conflict: It has ended already.
+        """
+        job = self._job(session_id)
+        run_dir = RunDir.open(self._home.outputs, session_id)
+        request_stop(self._catalogue, run_dir, job, at_once=now)
+        return self._announce(session_id)
+
+    def resume(self, session_id: str) -> RunView:
+        """Queue a stopped, failed or crashed run again; it goes on from its last checkpoint.
+
+        Raises:
+            Conflict: It is running, waiting or completed.
+        """
+        self._job(session_id)
+        RunDir.open(self._home.outputs, session_id)
+        fresh = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", "pid": 0, "pid_started": 0.0}
+        if not self._catalogue.move(session_id, to=JobState.QUEUED, only_from=tuple(RESUMABLE), **fresh):
+            raise Conflict("Only a run that was stopped, failed or crashed can be resumed.")
+        return self._announce(session_id)
+
+    def _announce(self, session_id: str) -> RunView:
+        self._wake()
+        self._events.publish("training_status", status_event(self._job(session_id)))
+        return self.get(session_id)
+
+    # --- look at ---
+
+    def list(self) -> list[RunView]:
+        """Every run, newest first, without configurations."""
+        queue = queue_ids(self._catalogue.unfinished())
+        return [run_view(job, queue) for job in self._catalogue.jobs(JobKind.TRAIN)]
+
+    def get(self, session_id: str) -> RunView:
+        """One run with its configuration. Raises NotFound."""
+        return run_view(self._job(session_id), queue_ids(self._catalogue.unfinished()), with_config=True)
+
+    def metrics(
+        self, session_id: str, after: int = 0, points: int | None = None
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Rows after a row number, and the number to ask with next time.
+
+        Args:
+            session_id: Which run.
+            after: Row number; 0 for all.
+            points: Thin out to about this many rows for drawing.
+        """
+        self._job(session_id)
+        rows, _ = read_lines(RunDir.open(self._home.outputs, session_id).metrics, limit=-1)
+        last = rows[-1]["row"] if rows else 0
+        wanted = [row for row in rows if row["row"] > after]
+        if points is not None:
+            wanted = thin(collapse(wanted), points)
+        return wanted, max(after, last)
+
+    def completions(
+        self,
+        session_id: str,
+        step: int | None = None,
+        limit: int = 20,
+        offset: int = 0,
+        phase: str | None = None,
+    ) -> dict[str, Any]:
+        """Groups of completions: of one step in order, or of all steps, newest first.
+
+        Returns:
+            ``groups``, ``total`` (before ``limit``), and ``steps``: every step that has groups.
+        """
+        self._job(session_id)
+        index = self._indexes.of(RunDir.open(self._home.outputs, session_id).completions)
+        entries = [entry for entry in index.entries() if phase is None or entry.phase == phase]
+        steps = sorted({entry.step for entry in entries})
+        wanted = [entry for entry in entries if entry.step == step] if step is not None else entries[::-1]
+        page = wanted[offset : offset + limit]
+        return {"groups": [index.group(entry) for entry in page], "total": len(wanted), "steps": steps}
+
+    def log(self, session_id: str, tail: int = 200) -> str:
+        """The last lines of what the worker printed."""
+        self._job(session_id)
+        return tail_text(RunDir.open(self._home.outputs, session_id).log, tail)
+
+    # --- change ---
+
+    def delete(self, session_id: str) -> None:
+        """Delete a run with all its files.
+
+        Raises:
+            Conflict: It runs or waits, or an export of it does.
+        """
+        job = self._job(session_id)
+        if job.job_state not in ENDED:
+            raise Conflict("This run is not over. Stop it first, then delete it.")
+        if any(export.job_state not in ENDED for export in self._catalogue.of_session(session_id)):
+            raise Conflict("An export of this run is being made. Wait for it or cancel it, then delete the run.")
+        path = self._home.outputs / check_id(session_id)
+        self._indexes.forget(RunDir(path).completions)
+        shutil.rmtree(path, ignore_errors=True)
+        self._catalogue.delete(session_id)
+        self._events.publish("training_status", {"session_id": session_id, "status": "deleted"})
+
+    def rename(self, session_id: str, name: str) -> RunView:
+        """Give a run another name, in its directory too, so that a rebuilt catalogue knows it.
+
+        Raises:
+            InvalidInput: The name is empty or over 100 characters.
+        """
+        name = name.strip()
+        if not name or len(name) > 100:
+            raise InvalidInput("A name has 1 to 100 characters.", field="name")
+        self._job(session_id)
+        run_dir = RunDir.open(self._home.outputs, session_id)
+        write_json(run_dir.config, {**run_dir.read_config(), "name": name})
+        self._catalogue.update(session_id, name=name)
+        return self._announce(session_id)
+
+    def _job(self, session_id: str) -> Job:
+        return self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+
+
+def train_job(job_id: str, name: str, created: str, config: dict[str, Any]) -> Job:
+    """The catalogue's entry of a new run."""
+    return Job(
+        id=job_id,
+        kind=str(JobKind.TRAIN),
+        name=name,
+        state=str(JobState.QUEUED),
+        created_at=created,
+        model=config["model"]["name"],
+        dataset=config["dataset"]["source"],
+        config=config,
+    )
+
+
+def request_stop(catalogue: Catalogue, run_dir: RunDir, job: Job, *, at_once: bool) -> None:
+    """Stop a job of any kind: a waiting one is taken out of the queue, a running one is asked.
+
+    Raises:
+        Conflict: It has ended already.
+    """
+    from time import time
+
+    run_dir.write_control(Control(stop=True, now=at_once))
+    if catalogue.move(job.id, to=JobState.STOPPED, only_from=[JobState.QUEUED], ended_at=now(), message=""):
+        return
+    # The watcher may have started it in between and cleared the request: ask once more.
+    run_dir.write_control(Control(stop=True, now=at_once))
+    values = {"stop_now_at": time()} if at_once else {}
+    if not catalogue.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values):
+        raise Conflict("It has ended already; there is nothing to stop.")

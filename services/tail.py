@@ -1,0 +1,50 @@
+"""The end of a text file, as a terminal would show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MOST = 1 << 20
+"""Bytes looked at from the end of a file."""
+
+
+def tail_text(path: Path, lines: int) -> str:
+    """The last lines of a file; an empty text where there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - MOST))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    shown = [as_shown(line) for line in text.split("\n")]
+    if shown and not shown[-1]:
+        shown.pop()
+    return "\n".join(shown[-lines:]) if lines > 0 else ""
+
+
+def as_shown(line: str) -> str:
+    """What a terminal leaves of a line: a carriage return starts it again (progress bars)."""
+    return line.rstrip("\r").rsplit("\r", 1)[-1]
+
+
+class Tail:
+    """New complete lines of a growing file, from its present end on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = path.stat().st_size if path.exists() else 0
+
+    def new_lines(self) -> list[str]:
+        """Lines that were completed since the last call."""
+        try:
+            if self._path.stat().st_size <= self._offset:
+                return []
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                chunk = file.read(MOST)
+        except FileNotFoundError:
+            return []
+        end = chunk.rfind(b"\n") + 1
+        self._offset += end
+        return [as_shown(line) for line in chunk[:end].decode("utf-8", "replace").split("\n")[:-1]]

@@ -1,0 +1,266 @@
+"""One loop: start the next job, read what jobs append, record it, publish it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from core.run import ENDED, Control, JobKind, JobState, JobStatus
+from core.run_dir import RunDir
+from core.settings import Home
+from services.catalogue import Catalogue, Job
+from services.events import Events
+from services.follower import Follower
+from services.launcher import Launcher, Worker
+from services.run_view import now
+from services.runs import ACTIVE
+from services.tail import tail_text
+
+log = logging.getLogger(__name__)
+
+BUSY = 0.05
+"""Seconds between looks while a job runs: an append is an event within a twentieth of a second."""
+IDLE = 1.0
+ALIVE_EVERY = 0.5
+GRACE = 20.0
+"""Seconds that a worker has to end by itself after 'stop now', and again after SIGTERM."""
+
+
+class Watcher:
+    """Follows every running job and keeps the queue moving.
+
+    What it guarantees: one job at a time, in the order of the queue, across restarts of the server.
+    Each metric row is published once and in order. A job whose worker vanished is ``crashed`` within
+    five seconds. Nothing it does can hurt a running worker: it reads files, and it signals a process
+    only after a person asked for an immediate stop and twenty seconds have passed.
+
+    Args:
+        home: Where the directories lie.
+        catalogue: The list of jobs.
+        events: Told of everything.
+        launcher: Where workers run.
+        make_room: Called before a job starts, to free the device.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        catalogue: Catalogue,
+        events: Events,
+        launcher: Launcher,
+        make_room: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._home = home
+        self._catalogue = catalogue
+        self._events = events
+        self._launcher = launcher
+        self._make_room = make_room
+        self._followers: dict[str, Follower] = {}
+        self._leaving: list[tuple[Follower, float]] = []
+        self._asked: dict[str, int] = {}
+        self._checked: dict[str, float] = {}
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # --- life ---
+
+    def wake(self) -> None:
+        """Look at the queue at once."""
+        self._wake.set()
+
+    def start(self) -> None:
+        """Catch up with what happened while no server ran, then follow in a thread."""
+        self.catch_up()
+        self._thread = threading.Thread(target=self._loop, name="watcher", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread. Workers go on."""
+        self._ending.set()
+        self._wake.set()
+        if self._thread:
+            self._thread.join(timeout=5)
+
+    def catch_up(self) -> None:
+        """Read on where the last server stopped, before anyone is connected to hear a row twice."""
+        for job in self._catalogue.unfinished():
+            if job.active:
+                self._follow(job)
+
+    def replay(self, session_id: str, after: int) -> list[dict[str, Any]] | None:
+        """Rows after a row number that were published already; None where the job is not running."""
+        follower = self._followers.get(session_id)
+        return follower.replay(after) if follower else None
+
+    def _loop(self) -> None:
+        while not self._ending.is_set():
+            try:
+                busy = self.tick()
+            except Exception:  # noqa: BLE001 (the loop outlives a full disk or a torn file; it says so and tries again)
+                log.exception("the watcher met an error and goes on in a second")
+                busy = False
+            self._wake.wait(BUSY if busy else IDLE)
+
+    def tick(self) -> bool:
+        """One round. Returns whether a job is running."""
+        if self._wake.is_set() or not self._followers:
+            self._wake.clear()
+            self._refresh()
+        for follower in list(self._followers.values()):
+            self._attend(follower)
+        self._see_off()
+        if not self._followers and not self._leaving:
+            self._start_next()
+        return bool(self._followers or self._leaving)
+
+    def _refresh(self) -> None:
+        """Take over what services changed in the catalogue."""
+        for job in self._catalogue.unfinished():
+            follower = self._followers.get(job.id)
+            if follower:
+                follower.job.state, follower.job.name = job.state, job.name
+                follower.job.stop_now_at = job.stop_now_at
+            elif job.active:
+                self._follow(job)
+
+    # --- one job ---
+
+    def _follow(self, job: Job) -> None:
+        run_dir = RunDir(self._parent(job) / job.id)
+        if not job.pid:
+            # The server died between starting a worker and writing its number down.
+            found = self._launcher.find(run_dir)
+            if found is None and not run_dir.read_control().stop:
+                self._catalogue.move(job.id, to=JobState.QUEUED, only_from=[job.job_state])
+                return
+            job.pid, job.pid_started = found or Worker(0, 0.0)
+            self._catalogue.update(job.id, pid=job.pid, pid_started=job.pid_started)
+        follower = Follower(job, run_dir, self._catalogue, self._events)
+        self._followers[job.id] = follower
+        self._attend(follower)
+
+    def _attend(self, follower: Follower) -> None:
+        job = follower.job
+        # Alive before status: a worker that wrote its last word and left is not a crash.
+        alive = self._alive(follower)
+        status = follower.poll()
+        if status is not None and status.state in ENDED:
+            self._finish(follower, status.state, error=status.error, status=status)
+        elif not alive:
+            self._launcher.sweep(_worker(job))
+            follower.poll()
+            self._vanished(follower)
+        elif job.stop_now_at is not None:
+            self._press(follower, time.time() - job.stop_now_at)
+
+    def _alive(self, follower: Follower) -> bool:
+        job = follower.job
+        if time.monotonic() - self._checked.get(job.id, -ALIVE_EVERY) < ALIVE_EVERY:
+            return True
+        self._checked[job.id] = time.monotonic()
+        return self._launcher.alive(_worker(job), follower.run_dir)
+
+    def _press(self, follower: Follower, waited: float) -> None:
+        """After 'stop now': wait, then SIGTERM, then SIGKILL."""
+        stage = 2 if waited > 2 * GRACE else 1 if waited > GRACE else 0
+        if stage > self._asked.get(follower.job.id, 0):
+            self._asked[follower.job.id] = stage
+            self._launcher.end(_worker(follower.job), follower.run_dir, force=stage == 2)
+
+    def _vanished(self, follower: Follower) -> None:
+        job = follower.job
+        if job.stop_now_at is not None:
+            self._finish(follower, JobState.STOPPED, error=None)
+            return
+        error = crash_words(job, self._launcher.exit_code(_worker(job)), tail_text(follower.run_dir.log, 8))
+        self._finish(follower, JobState.CRASHED, error=error)
+
+    def _finish(
+        self, follower: Follower, state: JobState, *, error: str | None, status: JobStatus | None = None
+    ) -> None:
+        job = follower.job
+        values: dict[str, Any] = {"error": error, "ended_at": now(), "message": ""}
+        if status:
+            values |= {
+                "step": status.step, "max_steps": status.max_steps, "message": status.message,
+                "notes": list(status.notes), "attempt": status.attempt, "checkpoint_step": status.checkpoint_step,
+            }  # fmt: skip
+        self._catalogue.move(job.id, to=state, only_from=ACTIVE, **values)
+        job.state = str(state)
+        for name, value in values.items():
+            setattr(job, name, value)
+        self._followers.pop(job.id, None)
+        self._asked.pop(job.id, None)
+        self._checked.pop(job.id, None)
+        self._leaving.append((follower, time.monotonic()))
+        follower.publish_status()
+
+    def _see_off(self) -> None:
+        """Hold the device until the worker's process is gone: it still has the memory."""
+        for entry in list(self._leaving):
+            follower, since = entry
+            worker = _worker(follower.job)
+            if not self._launcher.alive(worker, follower.run_dir):
+                self._leaving.remove(entry)
+                self._wake.set()
+            elif time.monotonic() - since > GRACE:
+                self._launcher.end(worker, follower.run_dir, force=True)
+
+    # --- the queue ---
+
+    def _start_next(self) -> None:
+        waiting = [job for job in self._catalogue.unfinished() if job.job_state is JobState.QUEUED]
+        if not waiting:
+            return
+        job = waiting[0]
+        run_dir = RunDir(self._parent(job) / job.id)
+        try:
+            run_dir.write_control(Control())
+            if not self._catalogue.move(
+                job.id, to=JobState.STARTING, only_from=[JobState.QUEUED], started_at=now(), pid=0, pid_started=0.0
+            ):
+                return
+            job.state, job.started_at = str(JobState.STARTING), now()
+            self._make_room()
+            job.pid, job.pid_started = self._launcher.start(run_dir)
+        except OSError as error:
+            self._could_not_start(job, run_dir, error)
+            return
+        self._catalogue.update(job.id, pid=job.pid, pid_started=job.pid_started)
+        follower = Follower(job, run_dir, self._catalogue, self._events)
+        self._followers[job.id] = follower
+        follower.publish_status()
+
+    def _could_not_start(self, job: Job, run_dir: RunDir, error: OSError) -> None:
+        words = f"The worker process could not be started: {error.strerror or error}. Nothing was lost; try again."
+        values = {"error": words, "ended_at": now()}
+        self._catalogue.move(job.id, to=JobState.FAILED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
+        job.state, job.error = str(JobState.FAILED), words
+        Follower(job, run_dir, self._catalogue, self._events).publish_status()
+
+    def _parent(self, job: Job) -> Any:
+        return self._home.outputs if job.kind == JobKind.TRAIN else self._home.exports
+
+
+def crash_words(job: Job, exit_code: int | None, last_lines: str) -> str:
+    """What happened, what was kept, what to do."""
+    how = {
+        None: "ended without a word",
+        -9: "was killed from outside (signal 9), which the system does when memory runs out",
+    }.get(exit_code, f"ended without a word (exit code {exit_code})")
+    if job.kind == JobKind.TRAIN and job.checkpoint_step is not None:
+        kept = f"The checkpoint of step {job.checkpoint_step} is kept: Resume goes on from it."
+    elif job.kind == JobKind.TRAIN:
+        kept = "There was no checkpoint yet: Resume starts it from the beginning."
+    else:
+        kept = "No half-made file is left; export again."
+    said = f" Its last lines:\n{last_lines.strip()[-2000:]}" if last_lines.strip() else ""
+    return f"The worker process {how}. {kept}{said}"
+
+
+def _worker(job: Job) -> Worker:
+    return Worker(job.pid, job.pid_started)
