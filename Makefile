@@ -1,0 +1,32 @@
+# `make` lists what there is. Options for run and setup: GPU=1, HOST=…, PORT=…, TORCH_INDEX=<url of one more package index>.
+PYTHON ?= python3
+VENV := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test bench image-test lock clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+
+run: ## set up what is missing, start the server and print its address
+	@$(PYTHON) scripts/setup.py --run
+
+setup: ## set up what is missing
+	@$(PYTHON) scripts/setup.py
+
+test: ## set up what the tests need and run all that CI runs
+	@$(PYTHON) scripts/setup.py --test
+	@$(VENV) scripts/check.py $(ARGS)
+
+bench: setup ## measure start, latency, page times and training overhead
+	@$(VENV) scripts/bench.py $(ARGS)
+
+image-test: ## build the container image without a container engine and try it (needs root, buildah, debootstrap)
+	@$(VENV) scripts/image_test.py $(ARGS)
+
+lock: ## write requirements/*.txt from requirements/*.in and what is installed
+	@$(VENV) scripts/lock.py
+
+clean: ## remove all that set-up and tests made; runs, exports, uploads and configurations stay
+	rm -rf .venv .tools static/vendor cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './outputs/*' -prune -exec rm -rf {} +

