@@ -28,7 +28,7 @@ def problems(project: Path, *, gpu: bool, installed: bool) -> Iterator[str]:
         yield from _virtual_environment()
         yield from _compiler()
         yield from _space(project, SPACE_GPU if gpu else SPACE_CPU)
-    if gpu and not ctypes.util.find_library("cuda"):
+    if gpu and not os.environ.get("BUILDING_IMAGE") and not ctypes.util.find_library("cuda"):
         yield "GPU=1 was given, but NVIDIA's driver was not found. Install it, or leave out GPU=1."
     if not os.access(project, os.W_OK):
         yield f"{project} cannot be written. Run as the user who owns it: ls -ld {project}"

@@ -1,0 +1,75 @@
+"""Run all that CI runs: linters, types, import contracts, container files, then the tests.
+
+Every check runs, also after one has failed; pytest runs last, so that its closing line closes the
+output. Arguments go to pytest: ``make test ARGS="-m 'not browser' -x"``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+CHECKS: dict[str, list[str]] = {
+    "Lint (ruff)": ["ruff", "check", "."],
+    "Form (ruff format)": ["ruff", "format", "--check", "--quiet", "."],
+    "Types (mypy, strict)": ["mypy"],
+    "Who may import whom (import-linter)": ["lint-imports"],
+    "Dockerfile (hadolint)": ["hadolint", "Dockerfile"],
+    "Compose files against their schema": [
+        "check-jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        "docker-compose.yml",
+        "docker-compose.gpu.yml",
+    ],
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the checks and then pytest; the exit status says whether all of them passed."""
+    os.chdir(PROJECT)
+    ensure_chromium()
+    failed = [name for name, command in CHECKS.items() if not passes(name, command)]
+    if failed:
+        print(f"\nFAILED so far: {', '.join(failed)}. Their messages are above; the tests run all the same.", flush=True)
+    print("\n== Tests (pytest)", flush=True)
+    tests = subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
+    return tests or int(bool(failed))
+
+
+def passes(name: str, command: list[str]) -> bool:
+    """Run one check of those installed in the virtual environment, with its time."""
+    print(f"\n== {name}", flush=True)
+    started = time.monotonic()
+    status = subprocess.run([str(BIN / command[0]), *command[1:]], check=False).returncode
+    print(f"   {'passed' if status == 0 else 'FAILED'} in {time.monotonic() - started:.1f} s", flush=True)
+    return status == 0
+
+
+def ensure_chromium() -> None:
+    """The browser tests drive Debian's Chromium; install it where that needs no password.
+
+    Raises:
+        SystemExit: It is missing and cannot be installed here.
+    """
+    if any(shutil.which(name) for name in CHROMIUM):
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise SystemExit("The browser tests need Chromium. Install it: sudo apt-get install -y chromium")
+    print("Installing Chromium for the browser tests (apt-get install chromium)", flush=True)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "chromium"]):
+        if subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL, check=False).returncode != 0:
+            raise SystemExit(f"Chromium could not be installed: {' '.join(command)} failed. Run it by hand and start again.")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
