@@ -146,7 +146,7 @@ document.addEventListener('submit', (event) => {
   const form = event.target
   const question = event.submitter?.dataset.confirm
   if (question && !window.confirm(question)) { event.preventDefault(); return }
-  if (form.dataset.liveSubmit !== undefined) { event.preventDefault(); sendForm(form) }
+  if (form.dataset.liveSubmit !== undefined) { event.preventDefault(); sendForm(form, { submitter: event.submitter }) }
 })
 document.addEventListener('toggle', (event) => { if (event.target.matches?.('.menu')) event.target.querySelector('summary').setAttribute('aria-expanded', String(event.target.open)) }, true)
 
@@ -165,12 +165,14 @@ if (document.querySelector('.rail')) {
       if (text) spot.textContent = text
     }
   })
-  const again = throttled(1500, () => refresh())
-  socket.on('training_status', again)
-  socket.on('export_progress', again)
-  socket.on('training_update', throttled(3000, () => refresh()))
+  // A page whose content moves fetches itself; every other page only its top bar, from a small page.
+  const moving = () => (document.querySelector('[data-refresh]') ? location.href : '/shell')
+  const soon = throttled(1200, () => refresh(moving()))
+  socket.on('training_status', soon)
+  socket.on('export_progress', soon)
+  socket.on('training_update', throttled(3000, () => refresh(moving())))
   const session = document.body.dataset.session
   socket.on('log_line', (entry) => { if (entry.session_id === session) addLine(entry.line ?? entry.text ?? '') })
   let first = true
-  socket.on('connect', () => { if (!first) refresh(); first = false })
+  socket.on('connect', () => { if (!first) soon(); first = false })
 }

@@ -79,12 +79,12 @@ export function throttled(wait, job) {
 let queue = Promise.resolve()
 
 // Send a form as the browser would, follow its redirect, and swap the live parts of what comes back.
-export function sendForm(form, extra = {}) {
-  const data = new FormData(form)
+export function sendForm(form, { submitter = null, extra = {} } = {}) {
+  const data = new FormData(form, submitter)
   for (const [name, value] of Object.entries(extra)) data.set(name, value)
   queue = queue.then(async () => {
     try {
-      const response = await fetch(form.getAttribute('action') || location.pathname, { method: 'POST', body: data, headers: { Accept: 'text/html' } })
+      const response = await fetch(submitter?.getAttribute('formaction') || form.getAttribute('action') || location.pathname, { method: 'POST', body: data, headers: { Accept: 'text/html' } })
       const fresh = await take(response)
       if (!response.ok) toast(fresh?.querySelector('main p')?.textContent ?? 'That could not be saved. Your entries are still on the page.')
       return response

@@ -1,0 +1,46 @@
+// Saves the step as it is filled in, and shows what the server says of it, without a reload.
+
+import { sendForm, throttled } from './lib/live.js'
+import { wireDrop } from './lib/upload.js'
+
+const form = document.querySelector('form[data-autosave]')
+const saved = document.getElementById('saved')
+
+async function save(extra = {}, submitter = null) {
+  if (saved) saved.textContent = 'Saving'
+  const response = await sendForm(form, { submitter, extra: { action: 'save', ...extra } })
+  if (saved) saved.textContent = response?.ok ? 'Saved' : 'Not saved yet'
+  mark()
+}
+
+// A field whose message is a problem says so to assistive technology and by its border.
+function mark() {
+  for (const message of form.querySelectorAll('.message[id^="msg-"]')) {
+    const field = message.closest('.field')
+    const wrong = message.classList.contains('problem') && message.textContent.trim() !== ''
+    field?.classList.toggle('has-problem', wrong)
+    const input = field?.querySelector('input, select, textarea')
+    if (input) wrong ? input.setAttribute('aria-invalid', 'true') : input.removeAttribute('aria-invalid')
+  }
+}
+
+if (form) {
+  const later = throttled(700, () => save())
+  form.addEventListener('change', (event) => {
+    if (event.target.type === 'file' || event.target.id === 'try-completion') return
+    later()
+  })
+  form.addEventListener('input', (event) => { if (event.target.matches('input:not([type]), textarea')) later() })
+  // Small actions stay on the page; the ones that lead on are sent as usual.
+  form.addEventListener('submit', (event) => {
+    const action = event.submitter?.value ?? ''
+    if (event.defaultPrevented || !/^(save|try|next-row|previous-row|sample-.*|check|use-guess)$/.test(action)) return
+    event.preventDefault()
+    save({ action }, event.submitter).then(() => {
+      if (/row$|^sample-/.test(action) || action === 'use-guess') location.reload()
+    })
+  })
+  wireDrop((info) => save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(() => location.reload()))
+  mark()
+  form.querySelector('[aria-invalid="true"]')?.closest('details')?.setAttribute('open', '')
+}
