@@ -30,7 +30,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libgomp1 python3 \
     && if [ "${GPU}" = 1 ]; then apt-get install -y --no-install-recommends gcc libc6-dev python3-dev; fi \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --create-home --shell /usr/sbin/nologin tunesmith \
+    && useradd --system --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tunesmith \
     && mkdir -p /data/cache/models /data/configs /data/uploads /data/outputs /data/exports /data/logs \
     && chown -R tunesmith:tunesmith /data
 WORKDIR /app
@@ -40,7 +40,7 @@ COPY --from=build /app/static/vendor static/vendor
 COPY --from=build --chown=tunesmith:tunesmith /app/cache/models /data/cache/models
 COPY . .
 ENV PATH=/app/.venv/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TUNESMITH_HOME=/data HOST=0.0.0.0 PORT=5000
-USER tunesmith
+USER 10001
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/healthz', timeout=4)"]
