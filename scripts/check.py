@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
     ensure_chromium()
     failed = [name for name, command in CHECKS.items() if not passes(name, command)]
     if failed:
-        print(f"\nFAILED so far: {', '.join(failed)}. Their messages are above; the tests run all the same.", flush=True)
+        print(
+            f"\nFAILED so far: {', '.join(failed)}. Their messages are above; the tests run all the same.", flush=True
+        )
     print("\n== Tests (pytest)", flush=True)
     tests = subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
     return tests or int(bool(failed))
@@ -68,7 +70,9 @@ def ensure_chromium() -> None:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "chromium"]):
         if subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL, check=False).returncode != 0:
-            raise SystemExit(f"Chromium could not be installed: {' '.join(command)} failed. Run it by hand and start again.")
+            raise SystemExit(
+                f"Chromium could not be installed: {' '.join(command)} failed. Run it by hand and start again."
+            )
 
 
 if __name__ == "__main__":
