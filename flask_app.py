@@ -4,39 +4,85 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
+import sys
 
 from flask import Flask
 
+from core.errors import TunesmithError
 from core.settings import PROJECT, Settings
 from routes import _guard, errors
 from services import container, security
+from services.launcher import Launcher
 
-NOUNS = ("home", "wizard", "runs", "datasets", "rewards", "configs", "models", "exports", "system", "auth", "openapi")
+NOUNS = (
+    "home",
+    "wizard",
+    "runs",
+    "datasets",
+    "rewards",
+    "configs",
+    "models",
+    "exports",
+    "system",
+    "auth",
+    "openapi",
+    "commands",
+)
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """The application with its services, without any thread running.
+def create_app(settings: Settings | None = None, *, launcher: Launcher | None = None) -> Flask:
+    """The application with its services. No job is followed until ``services.watcher.start()``.
 
     Args:
         settings: Defaults to the environment and ``.env``.
+        launcher: Where workers run; this machine by default.
     """
     settings = settings or settings_from_env()
     app = Flask(__name__)
-    app.extensions["tunesmith"] = container.build(settings)
+    app.extensions["tunesmith"] = container.build(settings, launcher)
     kept = security.load_secrets(settings)
     app.secret_key = kept.session_key
-    app.extensions["tunesmith_new_token"] = kept.new_token
     gate = security.Gate(settings, kept)
+    app.extensions["tunesmith_new_token"] = kept.new_token
     _guard.install(app, gate, port=settings.port, max_upload=int(settings.max_upload_gb * 1024**3))
     app.register_blueprint(errors.bp)
     for noun in NOUNS:
         if importlib.util.find_spec(f"routes.{noun}"):
             app.register_blueprint(importlib.import_module(f"routes.{noun}").bp)
+    _attach_sockets(app)
     return app
 
 
+def _attach_sockets(app: Flask) -> None:
+    from websockets.hub import make_hub
+
+    make_hub(app)
+    app.wsgi_app = _guard.SocketGuard(app, app.wsgi_app)  # type: ignore[method-assign]
+
+
 def settings_from_env() -> Settings:
+    """Read ``.env`` beside this file, then the environment, which has the last word."""
     from dotenv import load_dotenv
 
     load_dotenv(PROJECT / ".env")
     return Settings.from_env()
+
+
+def main() -> int:
+    """Serve until Ctrl+C."""
+    from routes.serve import serve
+
+    try:
+        settings = settings_from_env()
+        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        return serve(settings, create_app)
+    except TunesmithError as error:
+        print(error.message, file=sys.stderr)
+    except ValueError as error:
+        print(f"A setting cannot be read: {error}. Check .env and the environment.", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -52,6 +52,8 @@ class RunDir:
         """The rows this run trains on and holds out, as they were when it started."""
         self.files = path / "files"
         """An export's finished files; they appear by one rename, whole or not at all."""
+        self.result = path / "result.json"
+        """What an export made: ``files`` as :class:`core.export.ExportedFile`, ``commands``."""
 
     @classmethod
     def open(cls, parent: Path, job_id: str) -> RunDir:

@@ -80,5 +80,7 @@ def _read(model: type[_Model], data: Any) -> _Model:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise InvalidInput(f"There is no field {path} here. Known: {', '.join(model.model_fields)}.", field=path) from None
+            raise InvalidInput(
+                f"There is no field {path} here. Known: {', '.join(model.model_fields)}.", field=path
+            ) from None
         raise InvalidInput(f"{path or 'The request'}: {first['msg']}.", field=path or None) from None

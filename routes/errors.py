@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 _WORDS = {
     400: ("invalid_input", "The request could not be read. Send a complete request with valid JSON."),
     404: ("not_found", "There is nothing at this address. Check it, or start from the home page."),
-    405: ("method_not_allowed", "This address does not take that kind of request. /api/openapi.json lists what each takes."),
+    405: (
+        "method_not_allowed",
+        "This address does not take that kind of request. /api/openapi.json lists what each takes.",
+    ),
     413: ("too_large", "That is more than this server accepts in one request. Send less, or raise MAX_UPLOAD_GB."),
     415: ("invalid_input", "Send JSON with the header Content-Type: application/json."),
     416: ("invalid_input", "The file has no such range of bytes."),

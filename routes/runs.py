@@ -62,8 +62,10 @@ def start() -> tuple[Response, int]:
     """Put a run into the queue."""
     body = read_body(StartBody)
     runs = services().runs
-    config = body.config if body.config is not None else services().configs.load(body.config_name or "")
-    view = runs.start(config, session_id=body.session_id)
+    if body.config is not None:
+        view = runs.start(body.config, session_id=body.session_id)
+    else:
+        view = runs.start_saved(body.config_name or "", session_id=body.session_id)
     return jsonify({"session_id": view.session_id, "status": view.status}), 202
 
 

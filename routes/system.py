@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from routes._api import describes
+from routes._services import services
+
 bp = Blueprint("system", __name__)
 
 
 @bp.get("/healthz")
+@describes(answer={"status": str})
 def healthz() -> Response:
     """Whether the server answers; says nothing about the machine."""
     return jsonify({"status": "ok"})
+
+
+@bp.get("/api/system/status")
+@describes(answer=dict)
+def status() -> Response:
+    """Device, CPU, memory, GPU, disk, versions, active jobs."""
+    return jsonify(services().system.status())

@@ -161,15 +161,18 @@ class Catalogue:
             raise NotFound(f"There is no {what} {job_id}. It may have been deleted; the list shows what there is.")
         return job
 
-    def jobs(self, kind: JobKind) -> Sequence[Job]:
-        """All of a kind, newest first, without their configurations."""
-        query = select(Job).where(Job.kind == kind).options(defer(Job.config, raiseload=True))
+    def jobs(self, kind: JobKind, *, with_config: bool = False) -> Sequence[Job]:
+        """All of a kind, newest first."""
+        query = select(Job).where(Job.kind == kind)
+        if not with_config:
+            query = query.options(defer(Job.config, raiseload=True))
         with self._session() as session:
             return session.scalars(query.order_by(Job.created_at.desc(), Job.place.desc())).all()
 
     def unfinished(self) -> Sequence[Job]:
         """Queued and active jobs of every kind, in queue order."""
         query = select(Job).where(Job.state.not_in(_ENDED)).order_by(Job.place)
+        query = query.options(defer(Job.config, raiseload=True))
         with self._session() as session:
             return session.scalars(query).all()
 
@@ -190,6 +193,16 @@ class Catalogue:
             query = update(Job).where(Job.id == job_id, Job.state.in_([str(state) for state in only_from]))
             changed: int = session.execute(query.values(state=str(to), **values)).rowcount  # type: ignore[attr-defined]
         return changed == 1
+
+    def empty(self) -> bool:
+        with self._session() as session:
+            return session.scalar(select(func.count()).select_from(Job)) == 0
+
+    def active_count(self) -> int:
+        """How many jobs have a worker at them."""
+        still = [*_ENDED, str(JobState.QUEUED)]
+        with self._session() as session:
+            return session.scalar(select(func.count()).select_from(Job).where(Job.state.not_in(still))) or 0
 
     def delete(self, job_id: str) -> None:
         with self._write() as session:

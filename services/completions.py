@@ -57,9 +57,7 @@ class CompletionIndex:
 
     def _add(self, line: bytes) -> None:
         row = json.loads(line)
-        entry = Entry(
-            self._offset, len(line), row.get("phase", "training"), row.get("step", 0), row.get("attempt", 1)
-        )
+        entry = Entry(self._offset, len(line), row.get("phase", "training"), row.get("step", 0), row.get("attempt", 1))
         self._entries.append(entry)
         self._offset += len(line)
 

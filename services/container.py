@@ -2,21 +2,88 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
+from core.config import DatasetSection
 from core.settings import Settings
 from services.catalogue import Catalogue
 from services.events import Events
+from services.exports import Exports
+from services.launcher import Launcher, LocalLauncher
+from services.models import Models
+from services.runs import Runs
+from services.system import System
+from services.watcher import Watcher
+from services.wizard import Wizard
 
 
 @dataclass
 class Services:
+    """What handlers call. Nothing here knows of a request."""
+
     settings: Settings
     events: Events
     catalogue: Catalogue
+    watcher: Watcher
+    system: System
+    models: Models
+    runs: Runs
+    exports: Exports
+    datasets: Any
+    rewards: Any
+    configs: Any
+    wizard: Wizard
+
+    def close(self) -> None:
+        """End threads and chat processes. Workers go on."""
+        self.watcher.close()
+        self.models.close()
+        self.catalogue.close()
 
 
-def build(settings: Settings) -> Services:
-    """Wire the services. Starts no thread and no process."""
+def build(settings: Settings, launcher: Launcher | None = None) -> Services:
+    """Wire the services. Starts no thread and no process.
+
+    Args:
+        settings: Of this installation.
+        launcher: Where workers run; this machine by default.
+    """
     settings.home.make()
-    return Services(settings=settings, events=Events(), catalogue=Catalogue(settings.database_url))
+    home, events, catalogue = settings.home, Events(), Catalogue(settings.database_url)
+    system = System(home, catalogue.active_count)
+    models = Models(settings, catalogue, system)
+    watcher = Watcher(home, catalogue, events, launcher or LocalLauncher(settings), models.make_room)
+    datasets = _optional("services.datasets", "Datasets", home)
+    configs = _optional("services.configs", "Configs", home)
+
+    def check_dataset(dataset: DatasetSection) -> None:
+        if dataset.source.startswith("upload:"):
+            datasets.info(dataset.source.removeprefix("upload:"))
+
+    runs = Runs(
+        home, catalogue, events,
+        watcher=watcher, machine=system, models=models, check_dataset=check_dataset, load_config=lambda name: configs.load(name),
+    )  # fmt: skip
+    return Services(
+        settings=settings,
+        events=events,
+        catalogue=catalogue,
+        watcher=watcher,
+        system=system,
+        models=models,
+        runs=runs,
+        exports=Exports(home, catalogue, events, wake=watcher.wake),
+        datasets=datasets,
+        rewards=_optional("services.rewards", "Rewards"),
+        configs=configs,
+        wizard=Wizard(catalogue, runs.check, system.on_gpu),
+    )
+
+
+def _optional(module: str, name: str, *args: Any) -> Any:
+    if importlib.util.find_spec(module) is None:
+        return None
+    return getattr(importlib.import_module(module), name)(*args)

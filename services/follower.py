@@ -36,6 +36,7 @@ class Follower:
         self._events = events
         self._tail = Tail(run_dir.log)
         self._seen: tuple[int, int] | None = None
+        self._latest: JobStatus | None = None
         self._lock = threading.Lock()
 
     @property
@@ -73,9 +74,13 @@ class Follower:
         return status if status is not None and status.pid == self.job.pid else None
 
     def _rows(self) -> None:
-        rows, offset = read_lines(self.run_dir.metrics, self.job.offset)
-        if offset == self.job.offset:
-            return
+        while True:
+            rows, offset = read_lines(self.run_dir.metrics, self.job.offset)
+            if offset == self.job.offset:
+                return
+            self._publish_rows(rows, offset)
+
+    def _publish_rows(self, rows: list[dict[str, Any]], offset: int) -> None:
         with self._lock:
             for row in rows:
                 self._events.publish("training_update", {"session_id": self.job.id, **row})

@@ -32,11 +32,19 @@ class HomeLock:
         self._file: IO[str] | None = None
 
     def take(self, url: str | None) -> None:
-        """Take the lock and write down where this process serves.
+        """Take the lock and write down where this process serves; again, to write down another address.
 
         Raises:
             HomeInUse: Another process has it.
         """
+        file = self._file or self._lock()
+        file.seek(0)
+        file.truncate()
+        json.dump({"pid": os.getpid(), "url": url}, file)
+        file.flush()
+        self._file = file
+
+    def _lock(self) -> IO[str]:
         self._home.root.mkdir(parents=True, exist_ok=True)
         file = self._path.open("a+", encoding="utf-8")
         try:
@@ -46,11 +54,7 @@ class HomeLock:
             held = _decode(file.read())
             file.close()
             raise HomeInUse(self._home, held.get("url")) from None
-        file.seek(0)
-        file.truncate()
-        json.dump({"pid": os.getpid(), "url": url}, file)
-        file.flush()
-        self._file = file
+        return file
 
     def release(self) -> None:
         if self._file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from time import time
 from typing import Any, Protocol
 
 import core.rewards
@@ -35,6 +36,14 @@ class ModelNames(Protocol):
     def validate(self, name: str) -> None: ...
 
 
+class Follows(Protocol):
+    """What a run needs of the watcher."""
+
+    def wake(self) -> None: ...
+
+    def replay(self, session_id: str, after: int) -> list[dict[str, Any]] | None: ...
+
+
 class Runs:
     """Verbs on training runs.
 
@@ -42,7 +51,7 @@ class Runs:
         home: Where ``outputs/`` lies.
         catalogue: The list of jobs.
         events: Told of every change.
-        wake: Called after a change that the watcher should act on.
+        watcher: Woken after a change; knows which rows were published.
         machine: For checks against the device.
         models: Validates model names.
         check_dataset: Raises where a dataset is not there.
@@ -55,7 +64,7 @@ class Runs:
         catalogue: Catalogue,
         events: Events,
         *,
-        wake: Callable[[], None],
+        watcher: Follows,
         machine: Machine,
         models: ModelNames,
         check_dataset: Callable[[DatasetSection], None],
@@ -64,7 +73,7 @@ class Runs:
         self._home = home
         self._catalogue = catalogue
         self._events = events
-        self._wake = wake
+        self._watcher = watcher
         self._machine = machine
         self._models = models
         self._check_dataset = check_dataset
@@ -100,9 +109,9 @@ class Runs:
         self._catalogue.add(self._lay_out(job_id, run_config, config))
         return self._announce(job_id)
 
-    def start_saved(self, name: str) -> RunView:
+    def start_saved(self, name: str, *, session_id: str | None = None) -> RunView:
         """Start from a saved configuration. Raises NotFound where there is none of that name."""
-        return self.start(self._load_config(name))
+        return self.start(self._load_config(name), session_id=session_id)
 
     def _lay_out(self, job_id: str, config: RunConfig, given: dict[str, Any]) -> Job:
         """Make the run's directory, which alone is enough to rebuild the catalogue."""
@@ -146,7 +155,7 @@ class Runs:
         return self._announce(session_id)
 
     def _announce(self, session_id: str) -> RunView:
-        self._wake()
+        self._watcher.wake()
         self._events.publish("training_status", status_event(self._job(session_id)))
         return self.get(session_id)
 
@@ -161,9 +170,7 @@ class Runs:
         """One run with its configuration. Raises NotFound."""
         return run_view(self._job(session_id), queue_ids(self._catalogue.unfinished()), with_config=True)
 
-    def metrics(
-        self, session_id: str, after: int = 0, points: int | None = None
-    ) -> tuple[list[dict[str, Any]], int]:
+    def metrics(self, session_id: str, after: int = 0, points: int | None = None) -> tuple[list[dict[str, Any]], int]:
         """Rows after a row number, and the number to ask with next time.
 
         Args:
@@ -178,6 +185,15 @@ class Runs:
         if points is not None:
             wanted = thin(collapse(wanted), points)
         return wanted, max(after, last)
+
+    def replay(self, session_id: str, after: int) -> list[dict[str, Any]]:
+        """Rows after a row number up to the last one published: the next one comes as an event."""
+        job = self._job(session_id)
+        published = self._watcher.replay(session_id, after)
+        if published is not None:
+            return published
+        rows, _ = read_lines(RunDir.open(self._home.outputs, session_id).metrics, limit=-1)
+        return [row for row in rows if after < row["row"] <= job.last_row]
 
     def completions(
         self,
@@ -263,8 +279,6 @@ def request_stop(catalogue: Catalogue, run_dir: RunDir, job: Job, *, at_once: bo
     Raises:
         Conflict: It has ended already.
     """
-    from time import time
-
     run_dir.write_control(Control(stop=True, now=at_once))
     if catalogue.move(job.id, to=JobState.STOPPED, only_from=[JobState.QUEUED], ended_at=now(), message=""):
         return

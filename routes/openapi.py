@@ -1,0 +1,149 @@
+"""``/api/openapi.json``: what every endpoint takes and answers, made from the code itself."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, jsonify
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from werkzeug.routing import Rule
+
+from core.config import RunConfig
+from routes._api import Described, describes
+
+bp = Blueprint("openapi", __name__)
+
+_PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
+_TYPES = {str: "string", int: "integer", float: "number", list: "array", dict: "object", bool: "boolean"}
+_REF = "#/components/schemas/{model}"
+
+
+@bp.get("/api/openapi.json")
+@describes(answer=dict)
+def openapi() -> Response:
+    """This document."""
+    return jsonify(document(current_app))
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of an application."""
+    found = list(_endpoints(app))
+    models = {model for _, _, view in found for model in _models(_described(view))} | {RunConfig}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
+    paths: dict[str, Any] = {}
+    for rule, method, view in found:
+        path = _PARAMETER.sub(r"{\2}", rule.rule)
+        paths.setdefault(path, {})[method.lower()] = _operation(rule, view)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tunesmith",
+            "version": _version(),
+            "description": "Everything the pages do. docs/api.md has the Socket.IO events and examples.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas.get("$defs", {}), "Error": _ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}, {}],
+    }
+
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {
+                "code": {"type": "string"},
+                "message": {"type": "string", "description": "What happened and what to do."},
+                "field": {"type": "string", "description": "Path of the field at fault."},
+                "problems": {
+                    "type": "array",
+                    "items": {"type": "object"},
+                    "description": "All problems of a configuration.",
+                },
+            },
+        }
+    },
+}
+
+
+def _endpoints(app: Flask) -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        if rule.rule.startswith("/api/") or rule.rule == "/healthz":
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield rule, method, app.view_functions[rule.endpoint]
+
+
+def _described(view: Callable[..., Any]) -> Described:
+    described: Described = getattr(view, "described", Described())
+    return described
+
+
+def _models(described: Described) -> list[type[BaseModel]]:
+    return [model for model in (described.body, described.query) if model is not None]
+
+
+def _operation(rule: Rule, view: Callable[..., Any]) -> dict[str, Any]:
+    described = _described(view)
+    operation: dict[str, Any] = {
+        "operationId": rule.endpoint.replace(".", "_"),
+        "tags": [rule.endpoint.partition(".")[0]],
+        "summary": (view.__doc__ or "").strip().partition("\n")[0],
+        "parameters": [
+            *[{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for _, name in _PARAMETER.findall(rule.rule)],
+            *_query(described.query),
+        ],
+        "responses": {
+            str(described.status): _answer(described),
+            "default": {"description": "What went wrong", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
+        },
+    }  # fmt: skip
+    if described.body:
+        schema = {"$ref": _REF.format(model=described.body.__name__)}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    elif getattr(view, "accepts_uploads", False):
+        schema = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    return operation
+
+
+def _query(model: type[BaseModel] | None) -> list[dict[str, Any]]:
+    if model is None:
+        return []
+    schema = model.model_json_schema(ref_template=_REF)
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": field}
+        for name, field in schema["properties"].items()
+    ]
+
+
+def _answer(described: Described) -> dict[str, Any]:
+    if described.status == 204:
+        return {"description": "Done"}
+    return {"description": "The answer", "content": {described.content: {"schema": _schema(described)}}}
+
+
+def _schema(described: Described) -> dict[str, Any]:
+    answer = described.answer
+    if isinstance(answer, dict):
+        properties = {name: {"type": _TYPES.get(kind, "object")} for name, kind in answer.items()}
+        return {"type": "object", "required": list(answer), "properties": properties}
+    return {"type": "object" if described.content == "application/json" else "string"}
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("tunesmith")
+    except importlib.metadata.PackageNotFoundError:
+        return "0.1.0"

@@ -1,0 +1,107 @@
+"""The server process: one home folder, one address, until Ctrl+C. See docs/decisions/0001-server.md."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
+
+from flask import Flask
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from core.errors import Unavailable
+from core.settings import Settings
+from services.container import Services
+from services.lock import HomeLock
+from services.rebuild import rebuild
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
+    """Serve until Ctrl+C or SIGTERM. Runs that are under way go on without the server.
+
+    Raises:
+        HomeInUse: Another server holds the home folder.
+        Unavailable: The address cannot be used.
+    """
+    lock = HomeLock(settings.home)
+    lock.take(url_of(settings))
+    with listening(settings) as listener:
+        settings = replace(settings, port=listener.getsockname()[1])
+        lock.take(url_of(settings))
+        app = create_app(settings)
+        services: Services = app.extensions["tunesmith"]
+        signal.signal(signal.SIGTERM, _end)
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        server = make_server(settings.host, settings.port, app, threaded=True, fd=listener.fileno())
+        _run(app, services, server, settings)
+    lock.release()
+    return 0
+
+
+def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Settings) -> None:
+    if services.catalogue.empty():
+        rebuild(settings.home, services.catalogue)
+    services.watcher.start()
+    say_address(settings, app.extensions["tunesmith_new_token"])
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        running = services.catalogue.active_count()
+        services.close()
+        print("Stopped." + (" The run goes on by itself; start Tunesmith again to watch it." if running else ""))
+
+
+def listening(settings: Settings) -> socket.socket:
+    """A socket that listens at the address.
+
+    Raises:
+        Unavailable: The port is taken, or there is no such address here.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=128)
+    except OSError as error:
+        raise Unavailable(_why_not(settings, error)) from None
+
+
+def _why_not(settings: Settings, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {settings.port} is in use by another program. Nothing was started. "
+            f"Stop that program, or choose another port: PORT={settings.port + 1} python flask_app.py"
+        )
+    if error.errno == errno.EACCES:
+        return (
+            f"Port {settings.port} is not allowed for this user. Choose one above 1023: PORT=5000 python flask_app.py"
+        )
+    return (
+        f"The address {settings.host}:{settings.port} cannot be used: {error.strerror or error}. Check HOST and PORT."
+    )
+
+
+def url_of(settings: Settings) -> str:
+    """Where a browser on this machine finds the server."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 (read, not bound)
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+
+
+def say_address(settings: Settings, new_token: str | None) -> None:
+    """Print where it is, and the access token the one time that it is known."""
+    print(f"Tunesmith is at {url_of(settings)}", flush=True)
+    if new_token:
+        print(f"Access token (shown this once, keep it): {new_token}", flush=True)
+    elif not settings.loopback:
+        print("Log in with the access token that was printed on first start, or set TUNESMITH_TOKEN.", flush=True)
+
+
+def _end(_signal: int, _frame: object) -> NoReturn:
+    sys.exit(0)

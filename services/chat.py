@@ -1,0 +1,178 @@
+"""A process that holds a model and answers, one request at a time.
+
+The model runs in a process of its own because llama.cpp ends its process on an error, and because
+the server never loads torch. Requests and answers are JSON lines over its standard input and output.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.settings import Settings
+from services.launcher import ENTRY, worker_env
+
+log = logging.getLogger(__name__)
+
+Heard = Callable[[dict[str, Any]], None]
+
+IDLE = 600.0
+"""Seconds without a request after which the model's memory is given back."""
+CANCEL_GRACE = 20.0
+"""Seconds after which a process that does not heed a cancel is ended."""
+GONE = (
+    "The model's process ended in the middle of the answer, most often because memory ran out. "
+    "Your messages are kept: send again to start it anew, or choose a smaller model."
+)
+
+
+class ChatProcess:
+    """Starts the process on the first request, and again after it died.
+
+    Args:
+        settings: For the process's environment and log file.
+        entry: The script that is called with ``chat``.
+    """
+
+    def __init__(self, settings: Settings, entry: Path = ENTRY) -> None:
+        self._settings = settings
+        self._entry = entry
+        self._process: subprocess.Popen[str] | None = None
+        self._turn = threading.Lock()
+        self._state = threading.Lock()
+        self._current: str | None = None
+        self._cancelled: set[str] = set()
+        self._idle: threading.Timer | None = None
+
+    def ask(self, request: dict[str, Any], heard: Heard) -> None:
+        """Send a request and pass on every event until ``done`` or ``error``. Waits for its turn.
+
+        Args:
+            request: With an ``id`` that is unique among those under way.
+            heard: Called with each event in order; the last has ``event`` ``done`` or ``error``.
+        """
+        with self._turn:
+            with self._state:
+                self._current = request["id"]
+                if request["id"] in self._cancelled:
+                    self._cancelled.discard(request["id"])
+                    self._current = None
+                    heard({"id": request["id"], "event": "done", "text": "", "tokens": 0, "seconds": 0.0})
+                    return
+            try:
+                self._exchange(request, heard)
+            finally:
+                with self._state:
+                    self._current = None
+                    self._cancelled.discard(request["id"])
+                self._start_idle_timer()
+
+    def cancel(self, request_id: str) -> None:
+        """End a request early: its ``done`` comes with what was written so far."""
+        with self._state:
+            self._cancelled.add(request_id)
+            under_way = self._current == request_id
+        if under_way:
+            self._send({"op": "cancel", "id": request_id})
+            timer = threading.Timer(CANCEL_GRACE, self._kill_if_still_at, [request_id])
+            timer.daemon = True
+            timer.start()
+
+    def release(self) -> None:
+        """Give the memory back, unless an answer is being written."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self.close()
+            finally:
+                self._turn.release()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._idle:
+            self._idle.cancel()
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin:
+            process.stdin.close()
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+    def _exchange(self, request: dict[str, Any], heard: Heard) -> None:
+        if self._idle:
+            self._idle.cancel()
+        process = self._running()
+        if not self._send(request) or process.stdout is None:
+            self._lost(request, heard)
+            return
+        for line in process.stdout:
+            event = _event(line)
+            if event.get("id") != request["id"]:
+                continue
+            heard(event)
+            if event.get("event") in {"done", "error"}:
+                return
+        self._lost(request, heard)
+
+    def _lost(self, request: dict[str, Any], heard: Heard) -> None:
+        self.close()
+        heard({"id": request["id"], "event": "error", "message": GONE})
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        with (self._settings.home.logs / "chat.log").open("ab") as log_file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(self._entry), "chat"],
+                cwd=self._settings.home.root,
+                env=worker_env(self._settings),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,
+            )
+        return self._process
+
+    def _send(self, message: dict[str, Any]) -> bool:
+        process = self._process
+        if process is None or process.stdin is None:
+            return False
+        try:
+            with self._state:
+                process.stdin.write(json.dumps(message) + "\n")
+                process.stdin.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _kill_if_still_at(self, request_id: str) -> None:
+        with self._state:
+            process = self._process if self._current == request_id else None
+        if process:
+            process.kill()
+
+    def _start_idle_timer(self) -> None:
+        self._idle = threading.Timer(IDLE, self.release)
+        self._idle.daemon = True
+        self._idle.start()
+
+
+def _event(line: str) -> dict[str, Any]:
+    """Libraries print to standard output now and then: what is no event is put in the log."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        log.info("chat process: %s", line.rstrip()[:500])
+        return {}
+    return event if isinstance(event, dict) else {}

@@ -1,0 +1,212 @@
+"""A run followed in a terminal: a progress line, and a table at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
+from core.run import ENDED, JobState
+
+if TYPE_CHECKING:
+    from services.container import Services
+
+EVERY = 0.3
+"""Seconds between two looks."""
+WIDTH = 24
+
+
+class Run(Protocol):
+    """What following needs, whether the run is served here or by another process."""
+
+    def start(self, config: dict[str, Any]) -> str: ...
+
+    def look(self, session_id: str) -> dict[str, Any]: ...
+
+    def rows(self, session_id: str, after: int) -> tuple[list[dict[str, Any]], int]: ...
+
+    def stop(self, session_id: str, *, now: bool) -> None: ...
+
+
+class Here:
+    """This process runs the watcher itself."""
+
+    def __init__(self, services: Services) -> None:
+        self._runs = services.runs
+
+    def start(self, config: dict[str, Any]) -> str:
+        return self._runs.start(config).session_id
+
+    def look(self, session_id: str) -> dict[str, Any]:
+        return self._runs.get(session_id).json()
+
+    def rows(self, session_id: str, after: int) -> tuple[list[dict[str, Any]], int]:
+        return self._runs.metrics(session_id, after)
+
+    def stop(self, session_id: str, *, now: bool) -> None:
+        self._runs.stop(session_id, now=now)
+
+
+class There:
+    """A server that holds the home folder already: the run is submitted to it.
+
+    Args:
+        url: Its address, as it wrote it down itself.
+        token: For a server with a login.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def start(self, config: dict[str, Any]) -> str:
+        return str(self._call("POST", "/api/training/start", {"config": config})["session_id"])
+
+    def look(self, session_id: str) -> dict[str, Any]:
+        return self._call("GET", f"/api/training/sessions/{session_id}")
+
+    def rows(self, session_id: str, after: int) -> tuple[list[dict[str, Any]], int]:
+        answer = self._call("GET", f"/api/training/sessions/{session_id}/metrics?after={after}")
+        return answer["rows"], answer["next"]
+
+    def stop(self, session_id: str, *, now: bool) -> None:
+        self._call("POST", "/api/training/stop", {"session_id": session_id, "now": now})
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self._url + path, data, self._headers, method=method)  # noqa: S310 (our own address)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 (as above)
+                answer: dict[str, Any] = json.load(response)
+        except urllib.error.HTTPError as error:
+            raise _refusal(error) from None
+        except OSError as error:
+            raise Unavailable(f"The server at {self._url} does not answer: {error}.") from None
+        return answer
+
+
+def _refusal(error: urllib.error.HTTPError) -> TunesmithError:
+    try:
+        message = str(json.load(error)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        message = f"The server answered {error.code}."
+    if error.code == 401:
+        message += " Set TUNESMITH_TOKEN to the server's access token."
+    return InvalidInput(message)
+
+
+def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: bool) -> int:
+    """Start a run and follow it to its end. Ctrl+C stops it: once with a checkpoint, twice at once.
+
+    Args:
+        run: Where it runs.
+        config: In the configuration format.
+        say: Prints; takes ``nl=False``.
+        live: Whether the output is a terminal, where one line is drawn over and over.
+
+    Returns:
+        Exit code: 0 for completed, 3 for stopped, 1 otherwise.
+    """
+    session_id = run.start(config)
+    say(f"Session {session_id}")
+    screen = Screen(say, live=live)
+    asked, after = 0, 0
+    while True:
+        try:
+            view = run.look(session_id)
+            rows, after = run.rows(session_id, after)
+            screen.show(view, rows)
+            if view["status"] in ENDED:
+                break
+            time.sleep(EVERY)
+        except KeyboardInterrupt:
+            asked += 1
+            if asked > 2:
+                say("\nLeft. The run goes on by itself and can be seen in the browser.")
+                return 1
+            say("\nStopping at the end of this step, with a checkpoint." if asked == 1 else "\nStopping now.")
+            _ask_to_stop(run, session_id, now=asked == 2)
+    screen.close(view)
+    return {JobState.COMPLETED: 0, JobState.STOPPED: 3}.get(JobState(view["status"]), 1)
+
+
+def _ask_to_stop(run: Run, session_id: str, *, now: bool) -> None:
+    try:
+        run.stop(session_id, now=now)
+    except Conflict:
+        return
+
+
+class Screen:
+    """Draws the progress line, or prints a line for each row where the output is no terminal."""
+
+    def __init__(self, say: Callable[..., None], *, live: bool) -> None:
+        self._say = say
+        self._live = live
+        self._shown = ""
+        self._training: list[dict[str, Any]] = []
+        self._began = time.monotonic()
+
+    def show(self, view: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        self._training += [row for row in rows if row.get("phase") == "training"]
+        line = self._line(view)
+        if self._live:
+            self._say("\r" + line.ljust(len(self._shown)), nl=False)
+        elif line != self._shown:
+            self._say(line)
+        self._shown = line
+
+    def _line(self, view: dict[str, Any]) -> str:
+        done, of = view["step"], view["max_steps"]
+        words = view["status"].replace("_", " ")
+        if view["queue_position"]:
+            return f"queued, number {view['queue_position']} in line"
+        if not of:
+            return f"{words}: {view['message']}".rstrip(": ")
+        filled = round(WIDTH * min(done, of) / of)
+        parts = [f"{words:<11} [{'#' * filled}{'.' * (WIDTH - filled)}] {done}/{of}"]
+        if view["reward"] is not None:
+            parts.append(f"reward {view['reward']:.3f}")
+        if view["eta_seconds"]:
+            parts.append(f"about {_duration(view['eta_seconds'])} left")
+        return "  ".join(parts)
+
+    def close(self, view: dict[str, Any]) -> None:
+        """The closing table."""
+        if self._live:
+            self._say("")
+        rewards = [row["reward"] for row in self._training if "reward" in row]
+        tenth = max(1, len(rewards) // 10)
+        rows = [
+            ("Session", view["session_id"]),
+            ("Ended", view["status"]),
+            ("Steps", f"{view['step']} of {view['max_steps']}"),
+            ("Time", _duration(time.monotonic() - self._began)),
+        ]
+        if rewards:
+            first, last = sum(rewards[:tenth]) / tenth, sum(rewards[-tenth:]) / tenth
+            rows.append(("Reward in training, first to last", f"{first:.3f} to {last:.3f}"))
+        held_out = [row for row in view["evaluations"] if "reward" in row]
+        if held_out:
+            rows.append(("Reward on held-out rows", f"{held_out[0]['reward']:.3f} to {held_out[-1]['reward']:.3f}"))
+            if "solved" in held_out[-1]:
+                rows.append(("Solved of held-out rows", f"{held_out[0]['solved']:.0%} to {held_out[-1]['solved']:.0%}"))
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            self._say(f"  {name:<{width}}  {value}")
+        for note in view["notes"]:
+            self._say(f"  Note: {note}")
+        if view["error"]:
+            self._say(f"  {view['error']}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

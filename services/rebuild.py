@@ -1,0 +1,80 @@
+"""Makes the catalogue again from the directories: nothing of a run is lost with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core.export import ExportSpec
+from core.run import ENDED, ID_PATTERN, JobKind, JobState, JobStatus
+from core.run_dir import RunDir, read_lines
+from core.settings import Home
+from services.catalogue import Catalogue, Job
+from services.exports import export_job
+from services.follower import headline
+from services.runs import train_job
+
+log = logging.getLogger(__name__)
+
+
+def rebuild(home: Home, catalogue: Catalogue) -> int:
+    """Add every job found on disk that the catalogue does not know. Returns how many.
+
+    Jobs that were under way are taken as they say; the watcher finds out whether they still live.
+    """
+    added = 0
+    for run_dir in sorted(_directories(home), key=lambda found: found.path.name):
+        if not catalogue.exists(run_dir.path.name):
+            job = _read(run_dir)
+            if job is not None:
+                catalogue.add(job)
+                added += 1
+    return added
+
+
+def _directories(home: Home) -> Iterator[RunDir]:
+    for parent in (home.outputs, home.exports):
+        for path in parent.iterdir():
+            if path.is_dir() and ID_PATTERN.fullmatch(path.name):
+                yield RunDir(path)
+
+
+def _read(run_dir: RunDir) -> Job | None:
+    try:
+        job = _job(run_dir.path, run_dir.read_config())
+        status = run_dir.read_status()
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("left out %s, which cannot be read: %s", run_dir.path.name, error)
+        return None
+    if status is None:
+        # It never started. Who took it out of the queue left that in control.json.
+        job.state = str(JobState.STOPPED if run_dir.read_control().stop else JobState.QUEUED)
+    else:
+        _apply(job, status)
+    rows, job.offset = read_lines(run_dir.metrics, limit=-1)
+    job.last_row = rows[-1]["row"] if rows else 0
+    job.evaluations = []
+    for name, value in headline(job, rows).items():
+        setattr(job, name, value)
+    return job
+
+
+def _job(path: Path, data: dict[str, Any]) -> Job:
+    if data["kind"] == JobKind.EXPORT:
+        spec = ExportSpec.model_validate({name: value for name, value in data.items() if name != "created_at"})
+        return export_job(path.name, spec, data["created_at"])
+    return train_job(path.name, data["name"], data["created_at"], data["config"])
+
+
+def _apply(job: Job, status: JobStatus) -> None:
+    job.state = str(status.state)
+    job.step, job.max_steps, job.attempt = status.step, status.max_steps, status.attempt
+    job.message, job.error, job.notes = status.message, status.error, list(status.notes)
+    job.device, job.seconds_per_step = status.device, status.seconds_per_step
+    job.checkpoint_step, job.pid, job.pid_started = status.checkpoint_step, status.pid, status.pid_started
+    job.started_at = job.created_at
+    if status.state in ENDED:
+        job.ended_at = datetime.fromtimestamp(status.heartbeat, UTC).isoformat(timespec="seconds")

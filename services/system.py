@@ -1,0 +1,171 @@
+"""The machine: device, memory, load, versions. Read without torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core.model import Device
+from core.settings import Home
+
+PACKAGES = (
+    "torch", "transformers", "trl", "peft", "datasets", "unsloth", "bitsandbytes", "llama-cpp-python", "flask",
+)  # fmt: skip
+_QUERY = "name,memory.total,memory.used,utilization.gpu,compute_cap"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One reading of ``nvidia-smi``. Memory in bytes, ``load`` in percent."""
+
+    name: str
+    memory: int
+    used: int
+    load: float
+    compute: float
+
+
+class System:
+    """Readings of this machine, each kept for a moment so that many pages cost one reading.
+
+    Args:
+        home: Whose disk is shown.
+        active: Number of jobs that run.
+    """
+
+    KEEP = 1.5
+
+    def __init__(self, home: Home, active: Callable[[], int]) -> None:
+        self._home = home
+        self._active = active
+        self._lock = threading.Lock()
+        self._gpu: tuple[float, Gpu | None] = (-60.0, None)
+        self._smi = shutil.which("nvidia-smi")
+        psutil.cpu_percent()  # The first call only sets the mark from which the next one measures.
+
+    def device(self) -> Device:
+        """What a run would use: the first GPU, else the processor."""
+        gpu = self.gpu()
+        if gpu:
+            return Device("cuda", gpu.name, gpu.memory, gpu.memory - gpu.used, bf16=gpu.compute >= 8.0)
+        memory = psutil.virtual_memory()
+        name, bf16 = _processor()
+        return Device("cpu", name, memory_limit(memory.total), min(memory.available, memory_limit(memory.total)), bf16)
+
+    def on_gpu(self) -> bool:
+        return self.gpu() is not None
+
+    def gpu(self) -> Gpu | None:
+        """The first NVIDIA GPU, or None where there is none (or its driver does not answer)."""
+        if self._smi is None:
+            return None
+        with self._lock:
+            read_at, gpu = self._gpu
+            if time.monotonic() - read_at > self.KEEP:
+                gpu = _read_gpu(self._smi)
+                self._gpu = (time.monotonic(), gpu)
+        return gpu
+
+    def load(self) -> dict[str, Any]:
+        """The payload of ``system_update``: percentages, and bytes where the name says so."""
+        memory = psutil.virtual_memory()
+        gpu = self.gpu()
+        return {
+            "cpu": psutil.cpu_percent(),
+            "memory": memory.percent,
+            "memory_used_bytes": memory.total - memory.available,
+            "memory_total_bytes": memory.total,
+            "gpu_memory": round(100 * gpu.used / gpu.memory, 1) if gpu else None,
+            "gpu_memory_used_bytes": gpu.used if gpu else None,
+            "gpu_memory_total_bytes": gpu.memory if gpu else None,
+            "gpu_utilization": gpu.load if gpu else None,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """The answer of ``GET /api/system/status``."""
+        device = self.device()
+        disk = shutil.disk_usage(self._home.root)
+        return {
+            "device": {
+                "kind": device.kind,
+                "name": device.name,
+                "memory_bytes": device.memory,
+                "free_bytes": device.free,
+                "bf16": device.bf16,
+            },
+            "load": self.load(),
+            "cores": psutil.cpu_count(),
+            "disk": {"total_bytes": disk.total, "free_bytes": disk.free},
+            "versions": versions(),
+            "active_jobs": self._active(),
+        }
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions by package; None where a package is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def memory_limit(total: int) -> int:
+    """The machine's memory, or less where a container has a limit of its own."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limit = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            return min(total, int(limit))
+    return total
+
+
+def _read_gpu(smi: str) -> Gpu | None:
+    try:
+        answer = subprocess.run(
+            [smi, f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"],
+            capture_output=True, text=True, timeout=3, check=True,
+        )  # fmt: skip
+        return parse_gpu(answer.stdout.splitlines()[0])
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return None
+
+
+def parse_gpu(line: str) -> Gpu:
+    """One line of nvidia-smi's CSV. Raises ValueError where it is not as asked for."""
+    name, total, used, load, compute = (part.strip() for part in line.rsplit(",", 4))
+    mib = 1024 * 1024
+    return Gpu(name, int(total) * mib, int(used) * mib, _number(load), _number(compute))
+
+
+def _number(text: str) -> float:
+    """Some GPUs answer '[N/A]' for load."""
+    return 0.0 if text.startswith("[") else float(text)
+
+
+def _processor() -> tuple[str, bool]:
+    """The processor's name, and whether it computes bfloat16 natively."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or "CPU", False
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    flags = set(fields.get("flags", "").split())
+    return fields.get("model name") or platform.machine() or "CPU", bool(flags & {"amx_bf16", "avx512_bf16"})

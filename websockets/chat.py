@@ -1,0 +1,100 @@
+"""Streamed replies: ``chat`` in, ``chat_token``, ``chat_done``, ``chat_error`` out, ``chat_cancel`` in."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Any
+
+from flask_socketio import SocketIO
+
+from core.errors import InvalidInput, TunesmithError
+from services.models import Chat, Models
+
+MOST_AT_ONCE = 4
+"""Replies that one connection may have under way or waiting: two side by side, and the next two."""
+
+
+class Chats:
+    """Runs chats in threads of their own and sends what they say to the one who asked.
+
+    Args:
+        hub: Where events go out.
+        models: What answers.
+    """
+
+    def __init__(self, hub: SocketIO, models: Models) -> None:
+        self._hub = hub
+        self._models = models
+        self._under_way: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, sid: str, data: Any) -> dict[str, Any]:
+        """Start a reply; acknowledged with its ``id`` or an ``error``."""
+        try:
+            name, chat = _chat(sid, data)
+            self._enter(sid, name)
+        except TunesmithError as error:
+            return {"error": {"code": error.code, "message": error.message}}
+        threading.Thread(target=self._answer, args=(sid, name, chat), name="chat", daemon=True).start()
+        return {"id": name}
+
+    def cancel(self, sid: str, data: Any) -> None:
+        """End a reply early; its ``chat_done`` comes with what was written."""
+        name = str(data.get("id", "")) if isinstance(data, dict) else ""
+        if name in self._under_way.get(sid, ()):
+            self._models.cancel(_own(sid, name))
+
+    def left(self, sid: str) -> None:
+        """Nobody is there to read: end everything of that connection."""
+        for name in self._under_way.pop(sid, set()).copy():
+            self._models.cancel(_own(sid, name))
+
+    def _enter(self, sid: str, name: str) -> None:
+        with self._lock:
+            mine = self._under_way.setdefault(sid, set())
+            if name in mine:
+                raise InvalidInput("A reply of that id is under way already.", field="id")
+            if len(mine) >= MOST_AT_ONCE:
+                raise InvalidInput("Too many replies at once. Wait for one, or cancel it.", field="id")
+            mine.add(name)
+
+    def _answer(self, sid: str, name: str, chat: Chat) -> None:
+        def heard(event: dict[str, Any]) -> None:
+            payload = {key: value for key, value in event.items() if key != "event"}
+            self._hub.emit(f"chat_{event['event']}", {**payload, "id": name}, to=sid)
+
+        try:
+            self._models.chat(chat, heard)
+        except TunesmithError as error:
+            self._hub.emit("chat_error", {"id": name, "code": error.code, "message": error.message}, to=sid)
+        except OSError as error:
+            words = f"The model's process could not be started: {error.strerror or error}. Try again."
+            self._hub.emit("chat_error", {"id": name, "code": "unavailable", "message": words}, to=sid)
+        finally:
+            self._under_way.get(sid, set()).discard(name)
+
+
+def _chat(sid: str, data: Any) -> tuple[str, Chat]:
+    if not isinstance(data, dict) or not isinstance(data.get("model_path"), str):
+        raise InvalidInput("Send {model_path, messages}.", field="model_path")
+    messages = data.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise InvalidInput("messages is a list of {role, content}.", field="messages")
+    name = str(data.get("id") or secrets.token_hex(6))[:64]
+    numbers = {
+        key: _number(data, key) for key in ("temperature", "top_p", "max_tokens", "seed") if data.get(key) is not None
+    }
+    whole = {key: int(value) if key in {"max_tokens", "seed"} else value for key, value in numbers.items()}
+    return name, Chat(data["model_path"], tuple(messages), id=_own(sid, name), **whole)  # type: ignore[arg-type]
+
+
+def _number(data: dict[str, Any], key: str) -> float:
+    value = data[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidInput(f"{key} must be a number.", field=key)
+    return value
+
+
+def _own(sid: str, name: str) -> str:
+    return f"{sid}:{name}"

@@ -1,0 +1,111 @@
+"""Socket.IO: who may listen, replay after a gap, push."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from flask import Flask, request
+from flask_socketio import SocketIO, join_room, leave_room
+
+from core.errors import NotFound, TunesmithError
+from routes._services import services
+from services.container import Services
+from websockets.chat import Chats
+
+SYSTEM_EVERY = 2.0
+MOST_ROWS = 100_000
+
+
+def make_hub(app: Flask) -> SocketIO:
+    """Attach Socket.IO to the application. Same origin only; the guard has let the request in before."""
+    hub = SocketIO(
+        app,
+        async_mode="threading",
+        cors_allowed_origins=None,
+        max_http_buffer_size=2_000_000,
+        ping_interval=20,
+        ping_timeout=20,
+        manage_session=False,
+    )
+    listeners = Listeners()
+    found: Services = app.extensions["tunesmith"]
+    found.events.listen(lambda name, payload, room: hub.emit(name, payload, to=room))
+    chats = Chats(hub, found.models)
+
+    @hub.on("connect")
+    def connect() -> None:
+        listeners.joined(_sid())
+
+    @hub.on("disconnect")
+    def disconnect(_reason: str = "") -> None:
+        listeners.left(_sid())
+        chats.left(_sid())
+
+    hub.on_event("watch", watch)
+    hub.on_event("unwatch", unwatch)
+    hub.on_event("chat", lambda data: chats.begin(_sid(), data))
+    hub.on_event("chat_cancel", lambda data: chats.cancel(_sid(), data))
+    threading.Thread(target=_pulse, args=(hub, listeners, found), name="system", daemon=True).start()
+    return hub
+
+
+def watch(data: Any) -> dict[str, Any]:
+    """Join a job's log, and answer with the rows after one: what follows comes as events.
+
+    ``{"session_id", "after"}`` → ``{"rows", "next", "status"}``, or ``{"error"}``. Rows are numbered:
+    an event that arrives before the answer has a number above ``next``.
+    """
+    try:
+        session_id, after = _watched(data)
+        view = services().runs.get(session_id)
+        join_room(f"watch:{session_id}")
+        rows = services().runs.replay(session_id, after)
+    except TunesmithError as error:
+        return {"error": {"code": error.code, "message": error.message}}
+    return {"rows": rows, "next": rows[-1]["row"] if rows else after, "status": view.status}
+
+
+def unwatch(data: Any) -> dict[str, Any]:
+    """Leave a job's log."""
+    leave_room(f"watch:{_watched(data)[0]}")
+    return {}
+
+
+def _watched(data: Any) -> tuple[str, int]:
+    if not isinstance(data, dict) or not isinstance(data.get("session_id"), str):
+        raise NotFound("Send {session_id, after}.")
+    after = data.get("after", 0)
+    return data["session_id"], after if isinstance(after, int) and after > 0 else 0
+
+
+class Listeners:
+    """Who is connected, so that nothing is measured for nobody."""
+
+    def __init__(self) -> None:
+        self._sids: set[str] = set()
+        self._some = threading.Event()
+
+    def joined(self, sid: str) -> None:
+        self._sids.add(sid)
+        self._some.set()
+
+    def left(self, sid: str) -> None:
+        self._sids.discard(sid)
+        if not self._sids:
+            self._some.clear()
+
+    def wait(self) -> None:
+        self._some.wait()
+
+
+def _pulse(hub: SocketIO, listeners: Listeners, found: Services) -> None:
+    pause = threading.Event()
+    while True:
+        listeners.wait()
+        hub.emit("system_update", found.system.load())
+        pause.wait(SYSTEM_EVERY)
+
+
+def _sid() -> str:
+    return str(request.sid)  # type: ignore[attr-defined]
