@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from dataclasses import dataclass
-from typing import Any
 
 from core.config import DatasetSection
 from core.settings import Settings
 from services.catalogue import Catalogue
+from services.configs import Configs
+from services.datasets import Datasets
 from services.events import Events
 from services.exports import Exports
 from services.launcher import Launcher, LocalLauncher
 from services.models import Models
+from services.rewards import Rewards
 from services.runs import Runs
 from services.system import System
 from services.watcher import Watcher
@@ -32,9 +32,9 @@ class Services:
     models: Models
     runs: Runs
     exports: Exports
-    datasets: Any
-    rewards: Any
-    configs: Any
+    datasets: Datasets
+    rewards: Rewards
+    configs: Configs
     wizard: Wizard
 
     def close(self) -> None:
@@ -56,17 +56,27 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     system = System(home, catalogue.active_count)
     models = Models(settings, catalogue, system)
     watcher = Watcher(home, catalogue, events, launcher or LocalLauncher(settings), models.make_room)
-    datasets = _optional("services.datasets", "Datasets", home)
-    configs = _optional("services.configs", "Configs", home)
+    configs = Configs(home)
+
+    def used_by(source: str) -> list[str]:
+        return [job.name for job in catalogue.unfinished() if job.dataset == source]
+
+    datasets = Datasets(home, int(settings.max_upload_gb * 1024**3), used_by)
 
     def check_dataset(dataset: DatasetSection) -> None:
         if dataset.source.startswith("upload:"):
             datasets.info(dataset.source.removeprefix("upload:"))
 
     runs = Runs(
-        home, catalogue, events,
-        watcher=watcher, machine=system, models=models, check_dataset=check_dataset, load_config=lambda name: configs.load(name),
-    )  # fmt: skip
+        home,
+        catalogue,
+        events,
+        watcher=watcher,
+        machine=system,
+        models=models,
+        check_dataset=check_dataset,
+        load_config=configs.load,
+    )
     return Services(
         settings=settings,
         events=events,
@@ -77,13 +87,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         runs=runs,
         exports=Exports(home, catalogue, events, wake=watcher.wake),
         datasets=datasets,
-        rewards=_optional("services.rewards", "Rewards"),
+        rewards=Rewards(),
         configs=configs,
         wizard=Wizard(catalogue, runs.check, system.on_gpu),
     )
-
-
-def _optional(module: str, name: str, *args: Any) -> Any:
-    if importlib.util.find_spec(module) is None:
-        return None
-    return getattr(importlib.import_module(module), name)(*args)
