@@ -23,12 +23,25 @@ class _Shape:
 
 
 _SHAPES = (
-    _Shape("question", "answer", 0.95), _Shape("problem", "solution", 0.9), _Shape("problem", "answer", 0.9),
-    _Shape("instruction", "output", 0.9), _Shape("instruction", "response", 0.95), _Shape("prompt", "completion", 0.9),
-    _Shape("prompt", "response", 0.9), _Shape("prompt", "answer", 0.9), _Shape("prompt", "chosen", 0.7),
-    _Shape("question", "response", 0.85), _Shape("question", "solution", 0.85), _Shape("question", "final_answer", 0.9),
-    _Shape("query", "response", 0.85), _Shape("query", "answer", 0.85), _Shape("input", "output", 0.8),
-    _Shape("input", "target", 0.8), _Shape("source", "target", 0.7), _Shape("text", "label", 0.6), _Shape("text", "code", 0.6),
+    _Shape("question", "answer", 0.95),
+    _Shape("problem", "solution", 0.9),
+    _Shape("problem", "answer", 0.9),
+    _Shape("instruction", "output", 0.9),
+    _Shape("instruction", "response", 0.95),
+    _Shape("prompt", "completion", 0.9),
+    _Shape("prompt", "response", 0.9),
+    _Shape("prompt", "answer", 0.9),
+    _Shape("prompt", "chosen", 0.7),
+    _Shape("question", "response", 0.85),
+    _Shape("question", "solution", 0.85),
+    _Shape("question", "final_answer", 0.9),
+    _Shape("query", "response", 0.85),
+    _Shape("query", "answer", 0.85),
+    _Shape("input", "output", 0.8),
+    _Shape("input", "target", 0.8),
+    _Shape("source", "target", 0.7),
+    _Shape("text", "label", 0.6),
+    _Shape("text", "code", 0.6),
 )
 _CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat")
 
@@ -46,7 +59,7 @@ def guess_fields(rows: Sequence[Mapping[str, Any]]) -> FieldGuess:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if not columns:
         return FieldGuess(instruction=None, response=None, confidence=0.0, why="There are no columns.")
-    filled = [name for name in columns if any(text_of(row.get(name)).strip() for row in rows)]
+    filled = [name for name in columns if name.strip() and any(text_of(row.get(name)).strip() for row in rows)]
     return _by_name(filled, rows) or _by_conversation(filled, rows) or _by_content(filled, rows)
 
 
@@ -73,7 +86,9 @@ def _by_conversation(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) 
             continue
         why = f"The column {name!r} holds conversations: the last question is asked, the last answer is the reference."
         answered = all(any(role == "assistant" for role, _ in talk) for talk in found if talk)
-        return FieldGuess(instruction=name, response=name if answered else None, confidence=0.85 if answered else 0.5, why=why)
+        return FieldGuess(
+            instruction=name, response=name if answered else None, confidence=0.85 if answered else 0.5, why=why
+        )
     return None
 
 
@@ -81,7 +96,9 @@ def _by_content(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Fi
     texts = {name: [text_of(row.get(name)).strip() for row in rows] for name in columns}
     speaking = [name for name in columns if any(any(map(str.isalpha, text)) for text in texts[name])]
     if not speaking:
-        return FieldGuess(instruction=None, response=None, confidence=0.0, why="No column holds text that could be a question.")
+        return FieldGuess(
+            instruction=None, response=None, confidence=0.0, why="No column holds text that could be a question."
+        )
 
     def asks(name: str) -> tuple[float, float]:
         return sum(text.endswith("?") for text in texts[name]) / len(rows), sum(map(len, texts[name])) / len(rows)
@@ -90,14 +107,19 @@ def _by_content(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Fi
     rest = [name for name in columns if name != question and not _counts(texts[name])]
     if not rest:
         return FieldGuess(
-            instruction=question, response=None, confidence=0.3,
+            instruction=question,
+            response=None,
+            confidence=0.3,
             why=f"{question!r} reads most like a question; no column looks like its answer.",
         )
     answer = rest[columns.index(question)] if len(rest) > columns.index(question) else rest[-1]
-    share = asks(question)[0]
+    sure = asks(question)[0] > 0.5
+    marks = " (it ends in question marks)" if sure else ""
     return FieldGuess(
-        instruction=question, response=answer, confidence=0.6 if share > 0.5 else 0.4,
-        why=f"{question!r} reads most like a question{' (it ends in question marks)' if share > 0.5 else ''}, and {answer!r} could be its answer. Please check.",
+        instruction=question,
+        response=answer,
+        confidence=0.6 if sure else 0.4,
+        why=f"{question!r} reads most like a question{marks}, and {answer!r} could be its answer. Please check.",
     )
 
 

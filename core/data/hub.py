@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from core.config import DatasetSection
@@ -29,25 +31,52 @@ def load(name: str, dataset: DatasetSection, home: Home) -> Iterator[dict[str, A
     import datasets
 
     cache = str(home.cache / "hub" / "datasets")
-    with _explained(name, dataset):
+    with _explained(_dataset(name, dataset)):
+        _ask_once(name, dataset)
         subset = choose_subset(name, dataset)
         data = datasets.load_dataset(name, subset, split=dataset.split, revision=dataset.revision, cache_dir=cache)
     for row in data:
         yield dict(row)
 
 
-def peek(name: str, dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
+def peek(
+    name: str, dataset: DatasetSection, home: Home, samples: int
+) -> tuple[list[dict[str, Any]], list[str], int | None]:
     """The first rows, streamed: only the beginning of the data is downloaded. Raises as :func:`load`."""
     import datasets
 
-    with _explained(name, dataset):
+    with _explained(_dataset(name, dataset)):
+        _ask_once(name, dataset)
         subset = choose_subset(name, dataset)
         data = datasets.load_dataset(
-            name, subset, split=dataset.split, revision=dataset.revision, streaming=True, cache_dir=str(home.cache / "hub" / "datasets")
+            name,
+            subset,
+            split=dataset.split,
+            revision=dataset.revision,
+            streaming=True,
+            cache_dir=str(home.cache / "hub" / "datasets"),
         )
         rows = [dict(row) for row in data.take(samples)]
     columns = list(data.column_names or (rows[0] if rows else ()))
     return rows, columns, _total(data, dataset.split)
+
+
+def _ask_once(name: str, dataset: DatasetSection) -> None:
+    """Find out in seconds whether the Hub answers, and use the cache alone where it does not.
+
+    The client by itself tries each file six times over half a minute.
+    """
+    import datasets
+    import httpx
+    import huggingface_hub
+
+    try:
+        huggingface_hub.HfApi().dataset_info(name, revision=dataset.revision, timeout=10)
+    except (httpx.TransportError, OSError) as error:
+        if getattr(error, "response", None) is not None:  # it answered: not found, gated, …
+            raise
+        datasets.config.HF_HUB_OFFLINE = True
+        huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
 def choose_subset(name: str, dataset: DatasetSection) -> str | None:
@@ -74,49 +103,98 @@ def _total(data: Any, split: str) -> int | None:
     return splits[split].num_examples if split in splits else None
 
 
+def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
+    """Small files of a Hub model, such as its tokenizer; those that it lacks are left out.
+
+    Returns:
+        The folder of the snapshot in the cache that ``HF_HOME`` names.
+
+    Raises:
+        NotFound: There is no such model, or it is private.
+        Unavailable: The Hub cannot be reached and the files are not in the cache, or it wants a token.
+    """
+    import huggingface_hub
+
+    what = _What("model", name, "model.name", "Check the network, or choose the built-in model, which needs none.")
+    with _explained(what):
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=files, etag_timeout=5))
+
+
+@dataclass(frozen=True)
+class _What:
+    """What was asked of the Hub, for the words of an error."""
+
+    kind: str
+    name: str
+    field: str
+    instead: str
+    dataset: DatasetSection | None = None
+
+
+def _dataset(name: str, dataset: DatasetSection) -> _What:
+    instead = "Check the network, or upload a file, or use generated:arithmetic, which needs none."
+    return _What("dataset", name, "dataset.source", instead, dataset)
+
+
 @contextlib.contextmanager
-def _explained(name: str, dataset: DatasetSection) -> Iterator[None]:
+def _explained(what: _What) -> Iterator[None]:
     """Turn what the client raises into words. Its exceptions share no base class, so all are caught here."""
     try:
         yield
     except TunesmithError:
         raise
-    except Exception as error:  # noqa: BLE001 - the border to a library that reads strangers' files
-        log.info("reading %s from the Hub failed", name, exc_info=True)
-        raise explain(error, name, dataset) from None
+    except Exception as error:
+        log.info("reading %s from the Hub failed", what.name, exc_info=True)
+        raise explain(error, what) from None
 
 
-def explain(error: BaseException, name: str, dataset: DatasetSection) -> TunesmithError:
+def explain(error: BaseException, what: _What) -> TunesmithError:
     """The error of the Hub's client as one of ours, with what to do."""
-    chain = list(_causes(error))
-    names = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
-    text = str(error)
+    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    name, text = what.name, _shorten(str(error))
+    offline = names & _OFFLINE or "offline" in text.casefold()
     if "GatedRepoError" in names or "gated dataset" in text:
         return Unavailable(
-            f"{name} is gated: accept its terms on its page of the Hub, then set HF_TOKEN to a token of your account and start again.",
-            field="dataset.source",
+            f"{name} is gated: accept its terms on its page of the Hub, then set HF_TOKEN to a token of your account "
+            "and start again.",
+            field=what.field,
         )
-    if names & {"RepositoryNotFoundError", "DatasetNotFoundError"} and not names & _OFFLINE:
+    if names & _MISSING and not offline:
         return NotFound(
-            f"The Hub has no dataset {name}, or it is private. Check the spelling; for a private one set HF_TOKEN.",
-            field="dataset.source",
+            f"The Hub has no {what.kind} {name}, or it is private. Check the spelling; for a private one set HF_TOKEN.",
+            field=what.field,
+        )
+    if offline:
+        return Unavailable(
+            f"The Hub cannot be reached, and {name} is not in the cache of this machine. {what.instead}",
+            field=what.field,
         )
     if "RevisionNotFoundError" in names:
-        return InvalidInput(f"{name} has no revision {dataset.revision!r}.", field="dataset.revision")
-    if names & _OFFLINE or "offline" in text.casefold():
-        return Unavailable(
-            f"The Hub cannot be reached, and {name} is not in the cache of this machine. "
-            "Check the network, or upload a file, or use generated:arithmetic, which needs none.",
-            field="dataset.source",
-        )
-    if "BuilderConfig" in text and "not found" in text:
-        return InvalidInput(f"{name} has no subset {dataset.subset!r}. {_shorten(text)}", field="dataset.subset")
-    if "split" in text.casefold() and isinstance(error, ValueError | KeyError):
-        return InvalidInput(f"{name} has no split {dataset.split!r}. {_shorten(text)}", field="dataset.split")
-    return InvalidInput(f"{name} cannot be read: {_shorten(text) or type(error).__name__}", field="dataset.source")
+        return InvalidInput(f"{name} has no such revision.", field=what.field.partition(".")[0] + ".revision")
+    return _unreadable(error, what, text)
 
 
-_OFFLINE = {"ConnectionError", "ConnectError", "ConnectTimeout", "OfflineModeIsEnabled", "LocalEntryNotFoundError", "TimeoutException", "gaierror", "ReadTimeout", "ProxyError"}
+def _unreadable(error: BaseException, what: _What, text: str) -> TunesmithError:
+    dataset = what.dataset
+    if dataset and "BuilderConfig" in text and "not found" in text:
+        return InvalidInput(f"{what.name} has no subset {dataset.subset!r}. {text}", field="dataset.subset")
+    if dataset and "split" in text.casefold() and isinstance(error, ValueError | KeyError):
+        return InvalidInput(f"{what.name} has no split {dataset.split!r}. {text}", field="dataset.split")
+    return InvalidInput(f"{what.name} cannot be read: {text or type(error).__name__}", field=what.field)
+
+
+_MISSING = {"RepositoryNotFoundError", "DatasetNotFoundError"}
+_OFFLINE = {
+    "ConnectionError",
+    "ConnectError",
+    "ConnectTimeout",
+    "OfflineModeIsEnabled",
+    "LocalEntryNotFoundError",
+    "TimeoutException",
+    "gaierror",
+    "ReadTimeout",
+    "ProxyError",
+}
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

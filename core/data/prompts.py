@@ -98,7 +98,11 @@ def read_chat_template(folder: Path) -> tuple[str | None, dict[str, str]]:
 
 
 def render(
-    conversation: list[dict[str, str]], chat_template: str | None, special: Mapping[str, str], *, add_generation_prompt: bool = True
+    conversation: list[dict[str, str]],
+    chat_template: str | None,
+    special: Mapping[str, str],
+    *,
+    add_generation_prompt: bool = True,
 ) -> str:
     """The exact string that is tokenized, in the sandbox and with the options that transformers uses.
 
@@ -110,19 +114,38 @@ def render(
     Raises:
         InvalidInput: The template is broken, refuses the messages, or does what a template may not.
     """
-    values = {**special, "messages": conversation, "add_generation_prompt": add_generation_prompt, "tools": None, "documents": None}
+    values = {
+        **special,
+        "messages": conversation,
+        "add_generation_prompt": add_generation_prompt,
+        "tools": None,
+        "documents": None,
+    }
     values.setdefault("eos_token", "")
     try:
         pieces, size = [], 0
         for piece in _compile(chat_template or PLAIN_TEMPLATE).generate(values):
             size += len(piece)
             if size > MAX_RENDERED:
-                raise InvalidInput("The model's chat template makes a text without end. Use another model.", field="model.name")
+                raise InvalidInput(
+                    "The model's chat template makes a text without end. Use another model.", field="model.name"
+                )
             pieces.append(piece)
     except InvalidInput:
         raise
-    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError) as error:
-        raise InvalidInput(f"The model's chat template cannot show this conversation: {error}", field="model.name") from error
+    except (
+        TemplateError,
+        TypeError,
+        ValueError,
+        LookupError,
+        ArithmeticError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise InvalidInput(
+            f"The model's chat template cannot show this conversation: {error}", field="model.name"
+        ) from error
     return "".join(pieces)
 
 
@@ -143,14 +166,18 @@ class _Generation(Extension):
 
 @lru_cache(maxsize=32)
 def _compile(template: str) -> Any:
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = _now
     return environment.from_string(template)
 
 
-def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False) -> str:
+def _tojson(
+    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
+) -> str:
     # Jinja's own filter escapes for HTML, which a prompt must not be.
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 

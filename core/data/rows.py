@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -31,6 +32,23 @@ def text_of(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def plain(value: Any) -> Any:
+    """The value with nothing in it that JSON cannot hold: dates and the like become text, NaN becomes null.
+
+    >>> plain({"a": float("nan"), 1: (b"x", 2)})
+    {'a': None, '1': ['x', 2]}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def message_text(value: Any) -> str:
@@ -133,7 +151,9 @@ def map_rows(rows: Iterable[Mapping[str, Any]], dataset: DatasetSection) -> tupl
     check_columns(columns, dataset)
     if not kept:
         why = "; ".join(f"{count} rows: {reason}" for reason, count in left_out.items()) or "it has no rows"
-        raise InvalidInput(f"No row of the dataset can be used ({why}). Choose other columns.", field="dataset.instruction_field")
+        raise InvalidInput(
+            f"No row of the dataset can be used ({why}). Choose other columns.", field="dataset.instruction_field"
+        )
     return kept, dict(left_out)
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from core.config import DatasetSection
-from core.data import arithmetic, hub
+from core.data import arithmetic, hub, uploads
 from core.errors import InvalidInput, NotFound
 from core.run import check_id
-from core.run_dir import iter_lines, read_json
 from core.settings import Home
 
 UPLOAD = "upload:"
@@ -37,9 +36,11 @@ def iter_rows(dataset: DatasetSection, home: Home) -> Iterator[dict[str, Any]]:
     if source == arithmetic.SOURCE:
         yield from arithmetic.arithmetic(dataset.size, dataset.max_operand)
     elif source.startswith(GENERATED):
-        raise InvalidInput(f"There is no generated task {source!r}. Known: {arithmetic.SOURCE}.", field="dataset.source")
+        raise InvalidInput(
+            f"There is no generated task {source!r}. Known: {arithmetic.SOURCE}.", field="dataset.source"
+        )
     elif source.startswith(UPLOAD):
-        yield from iter_lines(upload_folder(source, home) / "data.jsonl")
+        yield from uploads.iter_rows(upload_folder(source, home))
     else:
         yield from hub.load(check_hub_id(source), dataset, home)
 
@@ -56,8 +57,9 @@ def peek(dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[s
     source = dataset.source
     if source.startswith(UPLOAD):
         folder = upload_folder(source, home)
-        info = read_json(folder / "info.json") or {}
-        return list(islice(iter_lines(folder / "data.jsonl"), samples)), list(info["columns"]), int(info["rows"])
+        info = uploads.read_info(folder)
+        rows = uploads.page(folder, 0, samples)
+        return rows, list(info.columns if info else ()), info.rows if info else None
     if source.startswith(GENERATED):
         rows = list(islice(iter_rows(dataset, home), samples))
         return rows, list(rows[0]) if rows else [], dataset.size
@@ -73,8 +75,10 @@ def upload_folder(source: str, home: Home) -> Path:
     """
     upload_id = check_id(source.removeprefix(UPLOAD))
     folder = home.uploads / upload_id
-    if not (folder / "info.json").is_file() or folder.resolve().parent != home.uploads.resolve():
-        raise NotFound(f"There is no upload {upload_id}. It may have been deleted; upload the file again.", field="dataset.source")
+    if not (folder / uploads.INFO).is_file() or folder.resolve().parent != home.uploads.resolve():
+        raise NotFound(
+            f"There is no upload {upload_id}. It may have been deleted; upload the file again.", field="dataset.source"
+        )
     return folder
 
 

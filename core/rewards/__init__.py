@@ -12,7 +12,18 @@ from core.errors import InvalidConfig
 from core.reward import Markers, Part, Score, Total
 from core.rewards.catalogue import CATALOGUE, PRESETS, Param, Preset, RewardInfo
 
-__all__ = ["CATALOGUE", "PRESETS", "Param", "Preset", "RewardInfo", "compose", "markers_of", "maximum", "needs", "resolve"]
+__all__ = [
+    "CATALOGUE",
+    "PRESETS",
+    "Param",
+    "Preset",
+    "RewardInfo",
+    "compose",
+    "markers_of",
+    "maximum",
+    "needs",
+    "resolve",
+]
 
 Compose = Callable[[str, str, Mapping[str, Any]], Total]
 

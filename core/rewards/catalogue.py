@@ -68,10 +68,16 @@ class RewardInfo:
 
     def json(self) -> dict[str, Any]:
         """JSON data, the function left out."""
-        params = [asdict(param) | {"choices": [{"value": v, "title": t} for v, t in param.choices]} for param in self.params]
+        params = [
+            asdict(param) | {"choices": [{"value": v, "title": t} for v, t in param.choices]} for param in self.params
+        ]
         return {
-            "name": self.name, "title": self.title, "description": self.description,
-            "verifies": self.verifies, "needs": list(self.needs), "params": params,
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "verifies": self.verifies,
+            "needs": list(self.needs),
+            "params": params,
         }
 
 
@@ -91,7 +97,10 @@ class Preset:
 
     def json(self) -> dict[str, Any]:
         return {
-            "name": self.name, "title": self.title, "description": self.description, "needs": list(self.needs),
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "needs": list(self.needs),
             "verifies": any(CATALOGUE[part.name].verifies for part in self.components),
             "components": [part.model_dump(mode="json") for part in self.components],
         }
@@ -99,67 +108,153 @@ class Preset:
 
 _REWARDS = (
     RewardInfo(
-        "numeric", "Right number",
+        "numeric",
+        "Right number",
         "Compares the number in the answer with the reference's, exactly: 1,000 = 1000.0 and 3/4 = 0.75. "
         "An answer that names several numbers earns nothing.",
-        True, ("response",), (
-            Param("where", "choice", "auto", "Where the answer stands", "In which part of the text the number is looked for.", (
-                ("auto", "Between the solution markers, else in a box, else after ####"),
-                ("markers", "Between the solution markers only"),
-                ("boxed", r"In \boxed{…} only"),
-                ("hashes", "After #### only"),
-                ("anywhere", "As the first, else the last number of the text"),
-            )),
-            Param("tolerance", "number", 0, "Tolerance", "Largest difference that still counts as right. 0 wants the same number.", minimum=0, maximum=1e12),
-        ), numeric,
+        True,
+        ("response",),
+        (
+            Param(
+                "where",
+                "choice",
+                "auto",
+                "Where the answer stands",
+                "In which part of the text the number is looked for.",
+                (
+                    ("auto", "Between the solution markers, else in a box, else after ####"),
+                    ("markers", "Between the solution markers only"),
+                    ("boxed", r"In \boxed{…} only"),
+                    ("hashes", "After #### only"),
+                    ("anywhere", "As the first, else the last number of the text"),
+                ),
+            ),
+            Param(
+                "tolerance",
+                "number",
+                0,
+                "Tolerance",
+                "Largest difference that still counts as right. 0 wants the same number.",
+                minimum=0,
+                maximum=1e12,
+            ),
+        ),
+        numeric,
     ),
     RewardInfo(
-        "exact", "Same text",
+        "exact",
+        "Same text",
         "Compares the answer with the reference word for word. White space never counts.",
-        True, ("response",), (
-            Param("where", "choice", "auto", "Where the answer stands", "Which part of the text is compared.", (
-                ("auto", "Between the solution markers, or the whole text where there are none"),
-                ("markers", "Between the solution markers only"),
-                ("whole", "The whole text"),
-            )),
+        True,
+        ("response",),
+        (
+            Param(
+                "where",
+                "choice",
+                "auto",
+                "Where the answer stands",
+                "Which part of the text is compared.",
+                (
+                    ("auto", "Between the solution markers, or the whole text where there are none"),
+                    ("markers", "Between the solution markers only"),
+                    ("whole", "The whole text"),
+                ),
+            ),
             Param("ignore_case", "boolean", True, "Capitals do not count", "Paris and PARIS are the same."),
-            Param("ignore_punctuation", "boolean", True, "Punctuation does not count", "'Paris.' and 'Paris' are the same. Minus signs and decimal points always count."),
-            Param("ignore_articles", "boolean", False, "Articles do not count", "'the Seine' and 'Seine' are the same."),
-        ), exact,
+            Param(
+                "ignore_punctuation",
+                "boolean",
+                True,
+                "Punctuation does not count",
+                "'Paris.' and 'Paris' are the same. Minus signs and decimal points always count.",
+            ),
+            Param(
+                "ignore_articles", "boolean", False, "Articles do not count", "'the Seine' and 'Seine' are the same."
+            ),
+        ),
+        exact,
     ),
     RewardInfo(
-        "format", "Right form (markers)",
+        "format",
+        "Right form (markers)",
         "Checks that the markers are there, once and in order, with a solution inside. Some of them earn a part. "
         "Says nothing about whether the answer is right.",
-        False, (), (
-            Param("require", "choice", "all", "Which markers", "Which markers an answer needs.", (
-                ("all", "Working-out and solution markers"),
-                ("solution", "Solution markers only"),
-            )),
-        ), format_markers,
+        False,
+        (),
+        (
+            Param(
+                "require",
+                "choice",
+                "all",
+                "Which markers",
+                "Which markers an answer needs.",
+                (
+                    ("all", "Working-out and solution markers"),
+                    ("solution", "Solution markers only"),
+                ),
+            ),
+        ),
+        format_markers,
     ),
     RewardInfo(
-        "length", "Right length",
+        "length",
+        "Right length",
         "Full score inside a wanted length, less the further outside. Says nothing about whether the answer is right.",
-        False, (), (
-            Param("unit", "choice", "words", "Counted in", "What is counted.", (("words", "Words"), ("characters", "Characters"))),
+        False,
+        (),
+        (
+            Param(
+                "unit",
+                "choice",
+                "words",
+                "Counted in",
+                "What is counted.",
+                (("words", "Words"), ("characters", "Characters")),
+            ),
             Param("minimum", "integer", 10, "Shortest", "Shorter answers earn less.", minimum=0, maximum=1_000_000),
             Param("maximum", "integer", 200, "Longest", "Longer answers earn less.", minimum=1, maximum=1_000_000),
-            Param("fall_off", "integer", 100, "Margin", "How far outside the wanted length the score reaches 0.", minimum=1, maximum=1_000_000),
-        ), length,
+            Param(
+                "fall_off",
+                "integer",
+                100,
+                "Margin",
+                "How far outside the wanted length the score reaches 0.",
+                minimum=1,
+                maximum=1_000_000,
+            ),
+        ),
+        length,
     ),
 )
 CATALOGUE: dict[str, RewardInfo] = {info.name: info for info in _REWARDS}
 
 _PRESETS = (
-    Preset("math", "Mathematics", "The right number counts 1, the right form 0.2. For GSM8K and other tasks with a number as their answer.", (
-        RewardComponent(name="numeric", weight=1.0), RewardComponent(name="format", weight=0.2),
-    )),
-    Preset("short_answer", "Short answer", "The same text as the reference counts 1, the right form 0.2. For names, choices and single words.", (
-        RewardComponent(name="exact", weight=1.0), RewardComponent(name="format", weight=0.2),
-    )),
-    Preset("arithmetic", "Arithmetic", "The right number counts 1, the solution markers 0.2. No working-out is asked for.", (
-        RewardComponent(name="numeric", weight=1.0), RewardComponent(name="format", weight=0.2, params={"require": "solution"}),
-    )),
+    Preset(
+        "math",
+        "Mathematics",
+        "The right number counts 1, the right form 0.2. For GSM8K and other tasks with a number as their answer.",
+        (
+            RewardComponent(name="numeric", weight=1.0),
+            RewardComponent(name="format", weight=0.2),
+        ),
+    ),
+    Preset(
+        "short_answer",
+        "Short answer",
+        "The same text as the reference counts 1, the right form 0.2. For names, choices and single words.",
+        (
+            RewardComponent(name="exact", weight=1.0),
+            RewardComponent(name="format", weight=0.2),
+        ),
+    ),
+    Preset(
+        "arithmetic",
+        "Arithmetic",
+        "The right number counts 1, the solution markers 0.2. No working-out is asked for.",
+        (
+            RewardComponent(name="numeric", weight=1.0),
+            RewardComponent(name="format", weight=0.2, params={"require": "solution"}),
+        ),
+    ),
 )
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}

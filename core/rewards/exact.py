@@ -15,9 +15,15 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def exact(
-    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers,
+    completion: str,
+    prompt: str,
+    row: Mapping[str, Any],
+    *,
+    markers: Markers,
     where: Literal["auto", "markers", "whole"] = "auto",
-    ignore_case: bool = True, ignore_punctuation: bool = True, ignore_articles: bool = False,
+    ignore_case: bool = True,
+    ignore_punctuation: bool = True,
+    ignore_articles: bool = False,
 ) -> Score:
     """1 where the answer is the reference's text, else 0. White space never counts.
 
@@ -53,7 +59,10 @@ def exact(
     whole = where == "whole" or (where == "auto" and markers.solution_start not in completion)
     answers = {normal(answer): answer for answer in ([completion] if whole else between_markers(completion, markers))}
     if not answers:
-        return Score(0.0, f"No final answer was found: nothing stands between {markers.solution_start} and {markers.solution_end}.")
+        return Score(
+            0.0,
+            f"No final answer was found: nothing stands between {markers.solution_start} and {markers.solution_end}.",
+        )
     if len(answers) > 1:
         return Score(0.0, f"{len(answers)} different answers were given.")
     if wanted in answers:

@@ -14,7 +14,12 @@ INCOMPLETE = 0.5
 
 
 def format_markers(
-    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, require: Literal["all", "solution"] = "all"
+    completion: str,
+    prompt: str,
+    row: Mapping[str, Any],
+    *,
+    markers: Markers,
+    require: Literal["all", "solution"] = "all",
 ) -> Score:
     """How far the answer keeps the form: each marker there, once, in order, with a solution inside.
 
@@ -41,7 +46,11 @@ def format_markers(
     if counts.count(1) < len(wanted):
         missing = [marker for marker, count in zip(wanted, counts, strict=True) if not count]
         repeated = [marker for marker, count in zip(wanted, counts, strict=True) if count > 1]
-        parts = [f"{label}: {', '.join(names)}." for label, names in (("Missing", missing), ("More than once", repeated)) if names]
+        parts = [
+            f"{label}: {', '.join(names)}."
+            for label, names in (("Missing", missing), ("More than once", repeated))
+            if names
+        ]
         return Score(partial, " ".join(parts))
     places = [completion.index(marker) for marker in wanted]
     if places != sorted(places):
@@ -54,8 +63,15 @@ def format_markers(
 
 
 def length(
-    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers,
-    unit: Literal["words", "characters"] = "words", minimum: int = 10, maximum: int = 200, fall_off: int = 100,
+    completion: str,
+    prompt: str,
+    row: Mapping[str, Any],
+    *,
+    markers: Markers,
+    unit: Literal["words", "characters"] = "words",
+    minimum: int = 10,
+    maximum: int = 200,
+    fall_off: int = 100,
 ) -> Score:
     """1 inside the wanted length, falling in a straight line to 0 outside it. An empty answer earns 0.
 

@@ -12,7 +12,13 @@ from core.rewards.numbers import find_numbers, show, single_number
 
 
 def numeric(
-    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, where: Where = "auto", tolerance: float = 0
+    completion: str,
+    prompt: str,
+    row: Mapping[str, Any],
+    *,
+    markers: Markers,
+    where: Where = "auto",
+    tolerance: float = 0,
 ) -> Score:
     """1 where the answer is the reference's number, else 0. Nothing in between.
 

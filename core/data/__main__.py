@@ -1,0 +1,62 @@
+"""Reads strangers' data in a process of its own: ``python -P core/data/__main__.py`` with one JSON request on stdin.
+
+The Hub's libraries would load torch into the web process, and a hostile chat template could fill its
+memory or never end. Here both can be ended and leave nothing behind. The answer is one JSON object on
+stdout: ``{"result": …}`` or ``{"error": {"kind", "message", "field"}}``.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MEMORY = 1 << 30
+CPU_SECONDS = 10
+
+
+def main() -> None:
+    """Answer the one request."""
+    # Behind site-packages: the project's folder websockets/ would shadow the package of that name.
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+    from core.errors import TunesmithError
+
+    request = json.load(sys.stdin)
+    operations: dict[str, Callable[..., Any]] = {"peek": _peek, "fetch": _fetch, "render": _render}
+    answer: dict[str, Any]
+    try:
+        answer = {"result": operations[request.pop("op")](**request)}
+    except TunesmithError as error:
+        answer = {"error": {"kind": type(error).__name__, "message": error.message, "field": error.field}}
+    json.dump(answer, sys.stdout, allow_nan=False)
+
+
+def _peek(dataset: dict[str, Any], root: str, samples: int) -> dict[str, Any]:
+    from core.config import DatasetSection
+    from core.data import rows as plain_rows
+    from core.data import sources
+    from core.settings import Home
+
+    rows, columns, total = sources.peek(DatasetSection.model_validate(dataset), Home(Path(root)), samples)
+    return {"rows": [plain_rows.plain(row) for row in rows], "columns": columns, "total": total}
+
+
+def _fetch(name: str, revision: str | None, files: list[str]) -> str:
+    from core.data import hub
+
+    return str(hub.fetch_files(name, revision, files))
+
+
+def _render(template: str | None, special: dict[str, str], conversations: list[list[dict[str, str]]]) -> list[str]:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    from core.data.prompts import render
+
+    return [render(conversation, template, special) for conversation in conversations]
+
+
+if __name__ == "__main__":
+    main()

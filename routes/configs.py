@@ -1,0 +1,114 @@
+"""Saved configurations: save, load, rename, delete, download, upload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request, send_file
+from pydantic import Field
+
+from core.errors import InvalidInput
+from routes._api import Body, describes, read_body, read_query
+from routes._services import services
+from services import configs as saved
+
+bp = Blueprint("configs", __name__)
+
+
+class SaveBody(Body):
+    """What to keep, and by which name."""
+
+    name: str
+    config: dict[str, Any] = Field(description="In the configuration format; kept exactly as given.")
+
+
+class ValidateBody(Body):
+    """A configuration to look at."""
+
+    config: dict[str, Any]
+
+
+class RenameBody(Body):
+    """The present and the new name."""
+
+    name: str
+    new_name: str
+
+
+class NameQuery(Body):
+    """Which configuration."""
+
+    name: str
+
+
+@bp.post("/api/configs/save")
+@describes(body=SaveBody, answer={"name": str, "modified_at": str, "summary": str})
+def api_save() -> Response:
+    """Validate a configuration and keep it, in place of one of the same name."""
+    body = read_body(SaveBody)
+    return jsonify(services().configs.save(body.name, body.config).json())
+
+
+@bp.get("/api/configs/load")
+@describes(query=NameQuery, answer={"name": str, "config": dict})
+def api_load() -> Response:
+    """A configuration or preset, key for key as it was saved."""
+    name = read_query(NameQuery).name
+    return jsonify({"name": name, "config": services().configs.load(name)})
+
+
+@bp.get("/api/configs/list")
+@describes(answer={"configs": list})
+def api_list() -> Response:
+    """Saved configurations, newest first, then the presets; files that cannot be used with their problem."""
+    return jsonify({"configs": [entry.json() for entry in services().configs.list()]})
+
+
+@bp.post("/api/configs/rename")
+@describes(body=RenameBody, answer={"name": str, "modified_at": str, "summary": str})
+def api_rename() -> Response:
+    """Give a configuration another name."""
+    body = read_body(RenameBody)
+    return jsonify(services().configs.rename(body.name, body.new_name).json())
+
+
+@bp.delete("/api/configs/<path:name>")
+@describes(status=204)
+def api_delete(name: str) -> tuple[str, int]:
+    """Delete a configuration; the presets stay."""
+    services().configs.delete(name)
+    return "", 204
+
+
+@bp.post("/api/configs/validate")
+@describes(body=ValidateBody, answer={"problems": list, "notes": list})
+def api_validate() -> Response:
+    """What is wrong with a configuration, on any machine and on this one, and what is worth knowing."""
+    config, found = saved.problems(read_body(ValidateBody).config)
+    remarks = services().runs.check(config) if config else []
+    found += [(note.field, note.message) for note in remarks if note.level == "problem"]
+    notes = [{"field": note.field, "message": note.message} for note in remarks if note.level == "note"]
+    return jsonify({"problems": [{"field": path, "message": words} for path, words in found], "notes": notes})
+
+
+@bp.get("/api/configs/download")
+@describes(query=NameQuery, answer=dict)
+def api_download() -> Response:
+    """The configuration's file."""
+    path = services().configs.path(read_query(NameQuery).name)
+    return send_file(path, mimetype="application/json", as_attachment=True, download_name=path.name)
+
+
+@bp.post("/api/configs/upload")
+@describes(answer={"name": str, "modified_at": str, "summary": str}, status=201)
+def api_upload() -> tuple[Response, int]:
+    """Upload a configuration file as multipart field 'file'; it is kept by the name that stands in it."""
+    return jsonify(receive().json()), 201
+
+
+def receive() -> saved.ConfigEntry:
+    """The request's configuration file, checked and kept. Raises InvalidInput where none was sent."""
+    file = request.files.get("file")
+    if file is None:
+        raise InvalidInput("Send the file as the multipart field 'file'.", field="file")
+    return services().configs.upload(file.stream.read(saved.MAX_BYTES + 1), file.filename or "the file")

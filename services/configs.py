@@ -1,0 +1,218 @@
+"""Saved configurations: one JSON file each, kept as it was given."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import core.config
+import core.rewards
+from core.config import RunConfig
+from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound, TooLarge
+from core.run_dir import write_json
+from core.settings import PROJECT, Home
+
+PRESETS = PROJECT / "configs" / "presets"
+MAX_BYTES = 1 << 20
+_PLAIN = frozenset(" -_.()+,")
+
+
+@dataclass(frozen=True)
+class ConfigEntry:
+    """One line of the list.
+
+    Attributes:
+        name: To load it by.
+        modified_at: ISO 8601, UTC.
+        summary: Model, dataset and reward in a line; empty where it cannot be read.
+        preset: Whether it ships with the project; such a one cannot be changed or deleted.
+        problem: What is wrong with the file, or None.
+    """
+
+    name: str
+    modified_at: str
+    summary: str
+    preset: bool
+    problem: str | None
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Entries = list[ConfigEntry]
+"""Inside the class below, ``list`` is a verb."""
+
+
+class Configs:
+    """Verbs on saved configurations.
+
+    Args:
+        home: Where ``configs/`` lies.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._folder = home.configs
+
+    def save(self, name: str, config: object) -> ConfigEntry:
+        """Validate a configuration and keep it exactly as given, in place of one of the same name.
+
+        Raises:
+            InvalidConfig: With every problem; nothing is written.
+            InvalidInput: The name cannot be used.
+            Conflict: The name is a preset's.
+        """
+        path = self._own(name)
+        check(config)
+        write_json(path, config)
+        return _entry(path, preset=False)
+
+    def load(self, name: str) -> dict[str, Any]:
+        """A configuration as it was given, the person's own before a preset of the same name.
+
+        Raises:
+            NotFound: There is none of this name.
+            InvalidInput: Its file is not JSON.
+        """
+        return _read(self.path(name))
+
+    def path(self, name: str) -> Path:
+        """The file of a configuration or preset. Raises NotFound."""
+        file_name = _file_name(name)
+        for folder in (self._folder, PRESETS):
+            if (folder / file_name).is_file():
+                return folder / file_name
+        raise NotFound(
+            f"There is no configuration {name!r:.120}. The list of configurations shows what there is.", field="name"
+        )
+
+    def list(self) -> Entries:
+        """The person's own by time, newest first; then the presets by name. Broken files are listed too."""
+        own = [_entry(path, preset=False) for path in self._folder.glob("*.json") if not path.name.startswith(".")]
+        return sorted(own, key=lambda entry: entry.modified_at, reverse=True) + self.presets()
+
+    def presets(self) -> Entries:
+        """What ships with the project."""
+        return [_entry(path, preset=True) for path in sorted(PRESETS.glob("*.json"))]
+
+    def rename(self, name: str, new_name: str) -> ConfigEntry:
+        """Give a configuration another name, also inside where it bore the old one.
+
+        Raises:
+            NotFound: There is none of this name, or it is a preset.
+            Conflict: The new name is taken.
+        """
+        old, new = self._own(name, must_exist=True), self._own(new_name)
+        if new.exists():
+            raise Conflict(f"There is a configuration {new_name!r} already. Choose another name.", field="new_name")
+        config = _read(old)
+        if config.get("name") == name:
+            write_json(old, {**config, "name": new_name.strip()})
+        old.rename(new)
+        return _entry(new, preset=False)
+
+    def delete(self, name: str) -> None:
+        """Remove a configuration. Raises NotFound, or Conflict for a preset."""
+        self._own(name, must_exist=True).unlink(missing_ok=True)
+
+    def upload(self, data: bytes, filename: str) -> ConfigEntry:
+        """Keep a configuration file, by the name that stands in it.
+
+        Raises:
+            InvalidConfig: It cannot be run; nothing is written.
+            InvalidInput: It is not JSON.
+            Conflict: There is one of this name already.
+        """
+        if len(data) > MAX_BYTES:
+            raise TooLarge("A configuration is smaller than 1 MiB. Is this the right file?")
+        config = _decode(data, filename)
+        name = check(config).name
+        if self._own(name).exists():
+            raise Conflict(f"There is a configuration {name!r} already. Rename or delete it first.", field="name")
+        return self.save(name, config)
+
+    def _own(self, name: str, *, must_exist: bool = False) -> Path:
+        file_name = _file_name(name)
+        path = self._folder / file_name
+        if not path.is_file():
+            if (PRESETS / file_name).is_file():
+                raise Conflict(
+                    f"{name!r} comes with the project and stays as it is. Save under another name.", field="name"
+                )
+            if must_exist:
+                raise NotFound(f"There is no configuration {name!r:.120}.", field="name")
+        return path
+
+
+def check(config: object) -> RunConfig:
+    """Everything that can be said about a configuration without a device.
+
+    Raises:
+        InvalidConfig: With every problem found.
+    """
+    parsed = core.config.parse(config)
+    core.rewards.resolve(parsed.reward)
+    return parsed
+
+
+def problems(config: object) -> tuple[RunConfig | None, list[tuple[str, str]]]:
+    """The parsed configuration, or None and what is wrong with it as (field path, what would be right)."""
+    try:
+        return check(config), []
+    except InvalidConfig as error:
+        return None, error.problems
+
+
+def _file_name(name: str) -> str:
+    """The file name for a name: letters, digits and a few signs as they are, all else percent-encoded.
+
+    >>> _file_name("My config (2)"), _file_name("../x")
+    ('My config (2).json', '%2E.%2Fx.json')
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise InvalidInput("A configuration's name has 1 to 100 printable characters.", field="name")
+    encoded = "".join(sign if sign.isalnum() or sign in _PLAIN else quote(sign, safe="") for sign in name)
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if len(encoded.encode()) > 240:
+        raise InvalidInput("This name is too long for a file. Choose a shorter one.", field="name")
+    return f"{encoded}.json"
+
+
+def _entry(path: Path, *, preset: bool) -> ConfigEntry:
+    summary, problem = "", None
+    try:
+        config = check(_read(path))
+        reward = config.reward.preset_name or ", ".join(part.name for part in config.reward.components)
+        summary = f"{config.model.name}, {config.dataset.source}, reward {reward}"
+    except (InvalidInput, NotFound) as error:
+        problem = error.message
+    try:
+        modified = path.stat().st_mtime
+    except FileNotFoundError:
+        modified = 0.0
+    when = datetime.fromtimestamp(modified, UTC).isoformat(timespec="seconds")
+    return ConfigEntry(unquote(path.name.removesuffix(".json")), when, summary, preset, problem)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound("This configuration was deleted in the meantime.", field="name") from None
+    return _decode(data, path.name)
+
+
+def _decode(data: bytes, filename: str) -> dict[str, Any]:
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{filename:.120} is not JSON: {error}.", field="config") from None
+    if not isinstance(config, dict):
+        raise InvalidInput(f"{filename:.120} does not hold a JSON object.", field="config")
+    return config

@@ -1,0 +1,197 @@
+"""Uploads, and looking into any dataset before it is used."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import core.config
+from core.config import DatasetSection
+from core.data import arithmetic, sources, uploads
+from core.data import rows as rows_of
+from core.data.detect import SAMPLE, guess_fields
+from core.data.rows import plain
+from core.dataset import UploadInfo
+from core.errors import Conflict, InvalidInput
+from core.run import ID_PATTERN
+from core.settings import Home
+from services import prompts
+
+MAX_CELL = 20_000
+"""Characters of a cell that a preview shows."""
+MAX_SAMPLES = 200
+HUB_TIMEOUT = 180.0
+
+GENERATED = (
+    {
+        "source": arithmetic.SOURCE,
+        "title": "Sums",
+        "description": "'What is 21 + 12?', made on the spot. Needs no file and no network; good for a first run.",
+        "columns": ["question", "answer"],
+    },
+)
+
+
+Uploads = list[UploadInfo]
+Peeked = tuple[list[dict[str, Any]], list[str], int | None]
+"""Rows, columns, and how many rows there are. (Inside the class below, ``list`` is a verb.)"""
+
+
+class Datasets:
+    """Verbs on datasets.
+
+    Args:
+        home: Where ``uploads/`` and the cache lie.
+        limit: Most bytes of an upload.
+        used_by: Names of the unfinished runs that use a source such as ``upload:<id>``.
+    """
+
+    def __init__(self, home: Home, limit: int, used_by: Callable[[str], Sequence[str]]) -> None:
+        self._home = home
+        self._limit = limit
+        self._used_by = used_by
+        uploads.sweep(home.uploads)
+
+    def list(self) -> Uploads:
+        """All uploads, newest first."""
+        return uploads.every(self._home.uploads)
+
+    def save_upload(self, stream: IO[bytes], filename: str) -> UploadInfo:
+        """Check and keep a file. See :func:`core.data.uploads.store` for what it raises."""
+        return uploads.store(stream, filename, self._home.uploads, self._limit)
+
+    def info(self, upload_id: str) -> UploadInfo:
+        """What is known of an upload. Raises NotFound."""
+        info = uploads.read_info(self._folder(upload_id))
+        if info is None:  # deleted between the two looks
+            raise Conflict("The upload is being deleted.")
+        return info
+
+    def preview(self, dataset: dict[str, Any], samples: int = 5, offset: int = 0) -> dict[str, Any]:
+        """Some rows of any source, with the mapping that they suggest.
+
+        Args:
+            dataset: A dataset section; ``source`` alone is enough.
+            samples: How many rows.
+            offset: First row, for uploads; other sources are shown from their beginning.
+
+        Returns:
+            ``rows`` (long cells cut), ``columns``, ``total`` (None: not known), ``fields`` (see FieldGuess).
+
+        Raises:
+            InvalidInput, NotFound, Unavailable: As :func:`core.data.sources.load_rows`.
+        """
+        section = read_section(dataset)
+        samples = min(max(samples, 1), MAX_SAMPLES)
+        total: int | None
+        if section.source.startswith(sources.UPLOAD):
+            folder = sources.upload_folder(section.source, self._home)
+            info = self.info(folder.name)
+            rows = uploads.page(folder, max(offset, 0), samples)
+            columns, total, fields = [*info.columns], info.rows, info.fields
+        else:
+            found, columns, total = self._peek(section, max(samples, min(SAMPLE, 20)))
+            rows, fields = found[:samples], guess_fields(found)
+        return {
+            "rows": [{name: _cut(value) for name, value in row.items()} for row in rows],
+            "columns": columns,
+            "total": total,
+            "fields": fields.model_dump(mode="json"),
+        }
+
+    def prompt_preview(self, config: dict[str, Any], n: int = 3) -> dict[str, Any]:
+        """The exact prompts of the first rows. See :func:`services.prompts.preview` for the answer.
+
+        Args:
+            config: A configuration of which the sections model and dataset are needed.
+            n: How many rows.
+        """
+        complete = core.config.parse(
+            {
+                "name": "preview",
+                "model": config.get("model"),
+                "dataset": config.get("dataset"),
+                "reward": {"type": "preset", "preset_name": "math"},
+            }
+        )
+        rows, _, _ = self._peek(complete.dataset, min(max(n, 1), 20))
+        return prompts.preview(self._home, complete.model, complete.dataset, rows)
+
+    def check(self, dataset: DatasetSection) -> None:
+        """Refuse a source that is plainly not there. The Hub is not asked: the worker does that.
+
+        Raises:
+            InvalidInput: No such generated task, not a possible name, or a mapped column is missing.
+            NotFound: No such upload.
+        """
+        source = dataset.source
+        if source.startswith((sources.UPLOAD, sources.GENERATED)):
+            _, columns, _ = sources.peek(dataset, self._home, 1)
+            rows_of.check_columns(columns, dataset)
+        else:
+            sources.check_hub_id(source)
+
+    def delete(self, upload_id: str) -> None:
+        """Remove an upload.
+
+        Raises:
+            NotFound: There is none.
+            Conflict: An unfinished run uses it.
+        """
+        folder = self._folder(upload_id)
+        users = self._used_by(f"{sources.UPLOAD}{upload_id}")
+        if users:
+            raise Conflict(
+                f"The dataset is in use by {', '.join(users[:5])}. Stop that run first, or wait for its end."
+            )
+        gone = folder.with_name(f"{folder.name}{uploads.PARTIAL}")
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def used_by(self, upload_id: str) -> Sequence[str]:
+        """Names of the unfinished runs that use an upload."""
+        return self._used_by(f"{sources.UPLOAD}{upload_id}")
+
+    def _folder(self, upload_id: str) -> Path:
+        return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
+
+    def _peek(self, section: DatasetSection, samples: int) -> Peeked:
+        if section.source.startswith((sources.UPLOAD, sources.GENERATED)):
+            return sources.peek(section, self._home, samples)
+        sources.check_hub_id(section.source)
+        found = prompts.ask(
+            self._home,
+            "peek",
+            timeout=HUB_TIMEOUT,
+            dataset=section.model_dump(mode="json"),
+            root=str(self._home.root),
+            samples=samples,
+        )
+        return found["rows"], found["columns"], found["total"]
+
+
+def read_section(dataset: dict[str, Any]) -> DatasetSection:
+    """A dataset section from JSON data; a bare upload id stands for ``upload:<id>``.
+
+    Raises:
+        InvalidConfig: With the path of every field at fault.
+    """
+    source = dataset.get("source")
+    if isinstance(source, str) and ID_PATTERN.fullmatch(source) and source[:8].isdigit():
+        dataset = {**dataset, "source": f"{sources.UPLOAD}{source}"}
+    if not isinstance(source, str):
+        raise InvalidInput(
+            "Name a dataset: upload:<id>, generated:arithmetic, or owner/name of the Hub.", field="dataset.source"
+        )
+    rest = {"name": "preview", "model": {"name": "none"}, "reward": {"type": "preset", "preset_name": "math"}}
+    return core.config.parse({**rest, "dataset": dataset}).dataset
+
+
+def _cut(value: Any) -> Any:
+    value = plain(value)
+    text = value if isinstance(value, str) else None
+    if text is not None and len(text) > MAX_CELL:
+        return f"{text[:MAX_CELL]} … ({len(text) - MAX_CELL} more characters)"
+    return value

@@ -1,0 +1,159 @@
+"""What the model will see, shown before anything is trained: the string after the chat template, and its tokens."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import core.errors
+from core.config import DatasetSection, ModelSection
+from core.data import prompts, rows
+from core.errors import InvalidInput, TunesmithError, Unavailable
+from core.model import local_folder
+from core.settings import PROJECT, Home
+
+READER = PROJECT / "core" / "data" / "__main__.py"
+FILES = ("tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "tokenizer.json")
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "HF_TOKEN",
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "LD_LIBRARY_PATH",
+)
+
+
+def ask(home: Home, op: str, *, timeout: float, **request: Any) -> Any:
+    """Have :mod:`core.data.__main__` answer one request in a process of its own.
+
+    Raises:
+        TunesmithError: As the reader raised it.
+        Unavailable: It did not answer in time, or ended without an answer.
+    """
+    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    env |= {"HF_HOME": str(home.cache / "hub"), "USE_TORCH": "0", "USE_TF": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    command = [sys.executable, "-P", str(READER)]
+    asked = json.dumps({"op": op, **request})
+    try:
+        done = subprocess.run(
+            command, input=asked, capture_output=True, text=True, timeout=timeout, env=env, check=False
+        )
+        answer = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"Reading took longer than {timeout:.0f} seconds and was ended. Try again.") from None
+    except ValueError:
+        raise Unavailable(
+            "Reading ended without a result. Try again; if it happens again, choose something else."
+        ) from None
+    if "error" in answer:
+        error = answer["error"]
+        kind = getattr(core.errors, error["kind"], InvalidInput)
+        raise kind(error["message"], field=error["field"])
+    return answer["result"]
+
+
+def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[dict[str, Any]]) -> dict[str, Any]:
+    """The prompts of some rows, as far as they can be shown.
+
+    Args:
+        home: The data folders.
+        model: Whose chat template and tokenizer are used.
+        dataset: Mapping, system prompt and markers.
+        raw: Rows before mapping.
+
+    Returns:
+        ``prompts`` (each with ``messages``, ``reference``, ``warm_up_target``, ``text`` and ``tokens``, the
+        last two None where they cannot be had), ``template`` ('model', 'plain' or None) and ``notes``.
+
+    Raises:
+        InvalidInput: No row can be used.
+    """
+    mapped, left_out = rows.map_rows(raw, dataset)
+    shown = [
+        {
+            "messages": prompts.messages(row, dataset),
+            "reference": row["response"],
+            "warm_up_target": prompts.warm_up_target(row, dataset),
+            "text": None,
+            "tokens": None,
+        }
+        for row in mapped
+    ]
+    notes = [f"{count} of these rows cannot be used: {reason}." for reason, count in left_out.items()]
+    try:
+        folder = tokenizer_folder(home, model)
+        template, special = prompts.read_chat_template(folder)
+        texts = _rendered(
+            home, template, tuple(sorted(special.items())), json.dumps([one["messages"] for one in shown])
+        )
+    except TunesmithError as error:
+        notes.append(f"The exact text cannot be shown yet. {error.message}")
+        return {"prompts": shown, "template": None, "notes": notes}
+    counts, why = _token_counts(folder / "tokenizer.json", texts)
+    for one, text, tokens in zip(shown, texts, counts, strict=True):
+        one.update(text=text, tokens=tokens)
+    if template is None:
+        notes.append(
+            "This model has no chat template. A plain one is used: the system prompt, 'Question: …' and 'Answer:'."
+        )
+    return {"prompts": shown, "template": "plain" if template is None else "model", "notes": notes + why}
+
+
+def tokenizer_folder(home: Home, model: ModelSection) -> Path:
+    """The folder with a model's tokenizer files, fetched from the Hub where they are not here yet.
+
+    Raises:
+        NotFound: The model is not there.
+        Unavailable: The Hub cannot be reached and the files are not in the cache.
+    """
+    folder = local_folder(model.name, home)
+    if folder is not None:
+        return folder
+    return Path(ask(home, "fetch", timeout=60, name=model.name, revision=model.revision, files=list(FILES)))
+
+
+@lru_cache(maxsize=64)
+def _rendered(
+    home: Home, template: str | None, special: tuple[tuple[str, str], ...], conversations: str
+) -> tuple[str, ...]:
+    answer = ask(
+        home, "render", timeout=30, template=template, special=dict(special), conversations=json.loads(conversations)
+    )
+    return tuple(answer)
+
+
+def _token_counts(file: Path, texts: tuple[str, ...]) -> tuple[list[int | None], list[str]]:
+    """Tokens of each text, or None for each and the reason."""
+    if not file.is_file():
+        return [None] * len(texts), [
+            "This model has no tokenizer.json, so tokens are counted only when training starts."
+        ]
+    try:
+        tokenizer = _tokenizer(file, file.stat().st_mtime_ns)
+    except Exception as error:  # noqa: BLE001 - the library raises bare Exception for a file it cannot read
+        return [None] * len(texts), [f"The model's tokenizer.json cannot be read: {error}"]
+    # Special tokens are in the text already: the template wrote them.
+    return [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts], []
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(file: Path, _changed: int) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(file))

@@ -1,0 +1,83 @@
+"""The catalogue of rewards, and trying one before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import core.config
+import core.rewards
+from core.config import DatasetSection, RewardSection
+from core.errors import InvalidInput
+from core.reward import Markers, Total
+
+
+class Rewards:
+    """Verbs on rewards."""
+
+    def list(self) -> dict[str, Any]:
+        """``presets`` and ``rewards``, with what each needs and its settings."""
+        return {
+            "presets": [preset.json() for preset in core.rewards.PRESETS.values()],
+            "rewards": [info.json() for info in core.rewards.CATALOGUE.values()],
+        }
+
+    def test(
+        self,
+        reward: dict[str, Any],
+        prompt: str,
+        completion: str,
+        row: Mapping[str, Any],
+        markers: Mapping[str, str] | None = None,
+    ) -> Total:
+        """Score one completion as training does.
+
+        Args:
+            reward: A reward section.
+            prompt: The question; empty for the row's.
+            completion: What the model might write.
+            row: By mapped names: ``instruction``, ``response``, and further columns.
+            markers: The four markers by name; the defaults where left out.
+
+        Raises:
+            InvalidConfig: The reward is not one.
+            InvalidInput: The row lacks what the reward needs.
+        """
+        section = read_section(reward)
+        score = core.rewards.compose(section, read_markers(markers or {}))
+        missing = [name for name in core.rewards.needs(section) if row.get(name) is None]
+        if missing:
+            raise InvalidInput(
+                f"This reward compares with the row's {missing[0]!r}, and the row has none. Give it in row.",
+                field=f"row.{missing[0]}",
+            )
+        return score(completion, prompt or str(row.get("instruction", "")), row)
+
+
+def read_section(reward: dict[str, Any]) -> RewardSection:
+    """A reward section from JSON data. Raises InvalidConfig with the path of every field at fault."""
+    return core.config.parse(
+        {"name": "test", "model": {"name": "none"}, "dataset": {"source": "none"}, "reward": reward}
+    ).reward
+
+
+def read_markers(given: Mapping[str, str]) -> Markers:
+    """The four markers, the configuration's defaults for those left out.
+
+    Raises:
+        InvalidInput: A name is not a marker's, or a solution marker is empty.
+    """
+    names = [field.name for field in fields(Markers)]
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise InvalidInput(f"There is no marker {unknown[0]!r:.60}. Known: {', '.join(names)}.", field="markers")
+    markers = core.rewards.markers_of(DatasetSection.model_validate({"source": "none", **given}))
+    if not markers.solution_start or not markers.solution_end:
+        raise InvalidInput("The two solution markers must not be empty.", field="markers")
+    return markers
+
+
+def total_json(total: Total) -> dict[str, Any]:
+    """``{"total", "components": {name: {"score", "weight", "why"}}}``."""
+    return asdict(total)
