@@ -1,0 +1,181 @@
+"""The one place where a configuration becomes arguments of TRL and PEFT.
+
+Every field of :class:`core.config.RunConfig` ends here, in the data (``prepare.py``), in the warm-up
+(``sft.py``), in the reward or in the evaluation; ``tests/training/test_arguments.py`` holds the
+list and fails on a field that is missing from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from core.config import GPU_OPTIMIZERS, LORA_TARGETS, RunConfig
+from core.errors import Unavailable
+from core.model import Device
+
+
+def grpo_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, Any]:
+    """Keyword arguments of ``trl.GRPOConfig``.
+
+    Args:
+        config: The run's configuration.
+        device: Decides the optimizer's kind and the number format.
+        folder: Where TRL may write.
+
+    Raises:
+        Unavailable: The installed TRL has no argument of a name that the configuration needs.
+    """
+    training, grpo = config.training, config.grpo
+    wanted: dict[str, Any] = {
+        "output_dir": str(folder),
+        "num_train_epochs": training.num_epochs,
+        "max_steps": training.max_steps or -1,
+        "per_device_train_batch_size": training.batch_size,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "num_generations": training.num_generations,
+        "learning_rate": training.learning_rate,
+        "warmup_steps": training.warmup_steps,
+        "weight_decay": training.weight_decay,
+        "adam_beta1": training.adam_beta1,
+        "adam_beta2": training.adam_beta2,
+        "max_grad_norm": training.max_grad_norm,
+        "lr_scheduler_type": training.lr_scheduler_type,
+        "optim": optimizer_name(config, device),
+        "max_completion_length": training.max_new_tokens,
+        "temperature": training.temperature,
+        "top_p": training.top_p,
+        "top_k": training.top_k,
+        "min_p": training.min_p,
+        "repetition_penalty": training.repetition_penalty,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "save_strategy": "steps",
+        "save_steps": training.save_steps,
+        "save_total_limit": training.keep_checkpoints,
+        "seed": training.seed,
+        "beta": grpo.kl_penalty,
+        "epsilon": grpo.clip_range,
+        "epsilon_high": grpo.clip_range_high,
+        "importance_sampling_level": grpo.importance_sampling_level,
+        "loss_type": grpo.loss_type,
+        "num_iterations": grpo.num_iterations,
+        "scale_rewards": grpo.scale_rewards,
+        "mask_truncated_completions": grpo.mask_truncated_completions,
+        # What is the same for every run. TRL would train in bfloat16 unless told not to.
+        **_number_format(config, device),
+        "use_cpu": device.kind == "cpu",
+        "dataloader_pin_memory": device.kind == "cuda",
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_first_step": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "log_completions": False,
+        "push_to_hub": False,
+        "trust_remote_code": False,
+    }
+    return _existing(wanted)
+
+
+def _existing(wanted: dict[str, Any]) -> dict[str, Any]:
+    from trl import GRPOConfig
+
+    known = {field.name for field in fields(GRPOConfig)}
+    missing = sorted(set(wanted) - known)
+    if missing:
+        raise Unavailable(
+            f"The installed version of TRL has no setting called {', '.join(missing)}. "
+            "Run the set-up again: it installs the version that this program was tested with."
+        )
+    return wanted
+
+
+def optimizer_name(config: RunConfig, device: Device) -> str:
+    """The optimizer as transformers names it; those of bitsandbytes become plain AdamW without CUDA."""
+    optimizer = config.training.optim
+    return "adamw_torch" if device.kind != "cuda" and optimizer in GPU_OPTIMIZERS else optimizer
+
+
+def dtype_name(config: RunConfig, device: Device) -> str:
+    """The number format of the base model's weights: ``float32``, ``bfloat16`` or ``float16``."""
+    if config.model.dtype != "auto":
+        return config.model.dtype
+    if device.kind != "cuda":
+        return "float32"
+    return "bfloat16" if device.bf16 else "float16"
+
+
+def _number_format(config: RunConfig, device: Device) -> dict[str, bool]:
+    # On a CPU the weights themselves are in the chosen format and nothing is cast on the way.
+    mixed = device.kind == "cuda"
+    dtype = dtype_name(config, device)
+    return {"bf16": mixed and dtype == "bfloat16", "fp16": mixed and dtype == "float16"}
+
+
+def lora_arguments(config: RunConfig) -> dict[str, Any]:
+    """Keyword arguments of ``peft.LoraConfig``."""
+    model = config.model
+    return {
+        "r": model.lora_rank,
+        "lora_alpha": model.lora_alpha,
+        "lora_dropout": model.lora_dropout,
+        "target_modules": _targets(model.target_modules),
+        "use_rslora": model.use_rslora,
+        "bias": "none",
+        "task_type": "CAUSAL_LM",
+    }
+
+
+def unsloth_lora_arguments(config: RunConfig) -> dict[str, Any]:
+    """Keyword arguments of Unsloth's ``get_peft_model``, which wants the layers by name."""
+    shared = lora_arguments(config)
+    del shared["task_type"]
+    if shared["target_modules"] == "all-linear":
+        shared["target_modules"] = list(LORA_TARGETS)
+    checkpointing = "unsloth" if config.training.gradient_checkpointing else False
+    return {**shared, "use_gradient_checkpointing": checkpointing, "random_state": config.training.seed}
+
+
+def _targets(given: str | tuple[str, ...]) -> str | list[str]:
+    return given if isinstance(given, str) else list(given)
+
+
+@dataclass(frozen=True)
+class WarmUpArguments:
+    """What the warm-up phase runs with.
+
+    Attributes:
+        epochs: Passes over its rows.
+        max_samples: Rows, or None for all.
+        batch_size: Rows in one optimizer step.
+        learning_rate: Constant.
+        weight_decay, betas, max_grad_norm, seed: As in the main phase.
+        max_length: Longest prompt and answer together, in tokens.
+    """
+
+    epochs: float
+    max_samples: int | None
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    betas: tuple[float, float]
+    max_grad_norm: float
+    seed: int
+    max_length: int
+
+
+def warm_up_arguments(config: RunConfig) -> WarmUpArguments:
+    """The warm-up's own fields, with the optimizer's shared ones."""
+    phase, training = config.pre_training, config.training
+    return WarmUpArguments(
+        epochs=phase.epochs,
+        max_samples=phase.max_samples,
+        batch_size=phase.batch_size,
+        learning_rate=phase.learning_rate,
+        weight_decay=training.weight_decay,
+        betas=(training.adam_beta1, training.adam_beta2),
+        max_grad_norm=training.max_grad_norm,
+        seed=training.seed,
+        max_length=training.max_sequence_length,
+    )

@@ -1,0 +1,135 @@
+"""Checkpoints: folders that are complete or absent.
+
+``checkpoints/warm-up-<step>``  the warm-up was stopped here
+``checkpoints/warm-up``         the warm-up is done; its adapter is where GRPO starts
+``checkpoints/checkpoint-<n>``  GRPO after step n: adapter, optimizer, schedule, random states, data position
+
+Each is written as ``.partial`` beside and renamed, so that neither kill -9 nor a full disk leaves a
+half one for resume to pick.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import Unavailable
+from core.run_dir import RunDir
+
+WARM_UP = "warm-up"
+PARTIAL = ".partial"
+ALMOST_NOTHING = 4 * 1024 * 1024
+"""With fewer free bytes than this, a failed write is put down to the full disk."""
+
+log = logging.getLogger("tunesmith")
+
+
+@contextmanager
+def whole_folder(target: Path, what: str) -> Iterator[Path]:
+    """Yield an empty folder to fill; it becomes ``target`` by one rename, or vanishes.
+
+    Args:
+        target: Where it will be. What is there now is replaced.
+        what: What is being written, for the message ('the checkpoint of step 20').
+
+    Raises:
+        Unavailable: The disk is full; ``target`` is as it was.
+    """
+    partial = target.parent / PARTIAL / target.name
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _sync(partial)
+        _replace(partial, target)
+    except Exception as error:
+        full = disk_full(error, target.parent)
+        shutil.rmtree(partial, ignore_errors=True)
+        if full:
+            raise Unavailable(
+                f"The disk is full: {what} could not be written. What was saved before is still there. "
+                "Free some space, then resume."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(target.parent / PARTIAL, ignore_errors=True)
+
+
+def disk_full(error: BaseException, folder: Path) -> bool:
+    """Whether a failed write is due to a full disk. Must be asked before the half file is removed.
+
+    torch reports a short write as a RuntimeError and safetensors as an error of its own, neither
+    with an errno, so their text and the space left are looked at.
+    """
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return True
+    if "No space left" in str(error):
+        return True
+    if not isinstance(error, OSError | RuntimeError):
+        return False
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free < ALMOST_NOTHING
+
+
+def latest(run: RunDir) -> Path | None:
+    """The newest complete GRPO checkpoint, or None."""
+    return max(_numbered(run, "checkpoint"), key=step_of, default=None)
+
+
+def latest_warm_up(run: RunDir) -> Path | None:
+    """The newest checkpoint inside the warm-up, or None."""
+    return max(_numbered(run, WARM_UP), key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def prune(run: RunDir, keep: int) -> None:
+    """Delete all but the ``keep`` newest GRPO checkpoints."""
+    for old in sorted(_numbered(run, "checkpoint"), key=step_of)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def publish_adapter(run: RunDir, checkpoint: Path) -> None:
+    """Copy a checkpoint's adapter and tokenizer to ``adapter/``, where export and chat look."""
+    with whole_folder(run.adapter, "the adapter") as folder:
+        for file in checkpoint.iterdir():
+            if file.suffix in {".json", ".safetensors", ".jinja", ".txt", ".model"} and file.name != "trainer_state.json":
+                shutil.copy2(file, folder / file.name)
+
+
+def _numbered(run: RunDir, prefix: str) -> list[Path]:
+    if not run.checkpoints.is_dir():
+        return []
+    return [path for path in run.checkpoints.iterdir() if re.fullmatch(rf"{prefix}-\d+", path.name)]
+
+
+def _replace(new: Path, target: Path) -> None:
+    # A folder cannot be renamed onto one that is not empty.
+    old = new.with_name(f"{new.name}.old")
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    _sync_one(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

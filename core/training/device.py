@@ -1,0 +1,61 @@
+"""What this process can compute on."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import contextmanager
+from collections.abc import Iterator
+import random
+
+import numpy as np
+import psutil
+import torch
+
+from core.model import Device
+
+
+def this_device() -> Device:
+    """The first GPU that CUDA shows, else the processor."""
+    if torch.cuda.is_available():
+        free, memory = torch.cuda.mem_get_info()
+        return Device("cuda", torch.cuda.get_device_name(), memory, free, torch.cuda.is_bf16_supported())
+    memory = psutil.virtual_memory()
+    return Device("cpu", platform.processor() or platform.machine(), memory.total, memory.available, _cpu_bf16())
+
+
+def use_cores(device: Device) -> None:
+    """One thread for each physical core: hyper-threads share the units that matrix products need."""
+    if device.kind == "cpu":
+        torch.set_num_threads(len(psutil.Process().cpu_affinity()) if _pinned() else _physical())
+
+
+def _physical() -> int:
+    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+
+
+def _pinned() -> bool:
+    return len(psutil.Process().cpu_affinity()) < _physical()
+
+
+def _cpu_bf16() -> bool:
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability not in {"AVX512", "AMX"}:
+        return False
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        return any(flag in file.read() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Give every random generator its state back afterwards, so that a resumed run draws what the
+    uninterrupted one would have drawn."""
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)

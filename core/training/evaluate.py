@@ -1,0 +1,198 @@
+"""Scoring the held-out rows: before the first step, after the warm-up, at intervals, at the end.
+
+Answers are taken greedily (the likeliest token each time), so that two evaluations differ by the
+model and not by luck. Training's random states are given back afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from core.config import RunConfig
+from core.reward import Total
+from core.run import JobState
+from core.run_dir import RunDir, iter_lines
+from core.training.device import undisturbed
+from core.training.generate import Sampling, TransformersEngine
+from core.training.prepare import Item
+from core.training.reporter import Reporter
+from core.training.status import Status
+
+BATCH = 16
+"""Prompts generated for at once."""
+LOGITS = 1 << 26
+"""Most numbers in one tensor of logits while the KL divergence is measured (256 MiB in float32)."""
+
+log = logging.getLogger("tunesmith")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One answer and what it earned.
+
+    Attributes:
+        item: The question.
+        ids: The answer's tokens.
+        text: The answer.
+        cut_off: Whether it reached the length limit.
+        total: Its reward.
+    """
+
+    item: Item
+    ids: list[int]
+    text: str
+    cut_off: bool
+    total: Total
+
+
+class Evaluation:
+    """Knows when an evaluation is due and does it.
+
+    Args:
+        holdout: Held-out rows; with none, nothing is ever due.
+        config: The run's configuration.
+        engine: Writes the answers.
+        score: The composed reward.
+        run, status, reporter: Where results go.
+    """
+
+    def __init__(
+        self,
+        holdout: list[Item],
+        config: RunConfig,
+        engine: TransformersEngine,
+        score: Callable[[str, str, dict[str, Any]], Total],
+        best: float,
+        run: RunDir,
+        status: Status,
+        reporter: Reporter,
+    ) -> None:
+        self.items = holdout[: config.evaluation.max_prompts]
+        self.every = config.evaluation.every_steps
+        self.sampling = Sampling(max_new_tokens=config.training.max_new_tokens, temperature=0)
+        self.engine, self.score, self.best = engine, score, best
+        self.status, self.reporter = status, reporter
+        self.max_steps = 0
+        self.done = {
+            (row["when"], row["step"]) for row in iter_lines(run.metrics) if row.get("phase") == "evaluation" and "when" in row
+        }
+
+    def at_interval(self, step: int) -> None:
+        """Called after every training step; evaluates when one is due. Half-way where no interval is set."""
+        every = self.every or max(1, self.max_steps // 2)
+        if 0 < step < self.max_steps and step % every == 0:
+            self.once("interval", step)
+
+    def once(self, when: str, step: int) -> None:
+        """Evaluate unless an earlier attempt has, or a stop is waiting."""
+        if not self.items or (when, step) in self.done or self.status.stop_asked:
+            return
+        before = self.status.value
+        self.status.update(state=JobState.EVALUATING, message=f"Scoring {len(self.items)} held-out rows")
+        with undisturbed():
+            scored = self._answers()
+            if scored is not None:
+                self._report(when, step, scored)
+                self.done.add((when, step))
+        if self.status.value.state == JobState.EVALUATING:
+            self.status.update(state=before.state, message=before.message)
+
+    def _answers(self) -> list[Scored] | None:
+        """None where a stop was asked for in between."""
+        scored: list[Scored] = []
+        for start in range(0, len(self.items), BATCH):
+            if self.status.stop_asked:
+                return None
+            batch = self.items[start : start + BATCH]
+            written = self.engine.generate([item.prompt_ids for item in batch], self.sampling)
+            scored += [self._scored(item, ids) for item, ids in zip(batch, written, strict=True)]
+        return scored
+
+    def _scored(self, item: Item, ids: list[int]) -> Scored:
+        text = self.engine.text(ids)
+        return Scored(item, ids, text, self.engine.cut_off(ids), self.score(text, item.row["instruction"], item.row))
+
+    def _report(self, when: str, step: int, scored: list[Scored]) -> None:
+        self.reporter.row("evaluation", step, {
+            "when": when,
+            **reward_summary([one.total for one in scored], self.best),
+            "completion_length_mean": sum(len(one.ids) for one in scored) / len(scored),
+            "cut_off": sum(one.cut_off for one in scored) / len(scored),
+            "samples": len(scored),
+            "kl": self._kl(scored),
+        })
+        for one in scored:
+            self.reporter.group("evaluation", step, {
+                "when": when,
+                "instruction": one.item.row["instruction"],
+                "prompt": one.item.prompt,
+                "reference": one.item.row.get("response"),
+                "completions": [completion_record(one.text, one.ids, one.cut_off, one.total, None)],
+            })
+
+    def _kl(self, scored: list[Scored]) -> float | None:
+        """Mean over the answers' tokens of KL(trained ‖ base), in nats, over the whole vocabulary."""
+        total, tokens = 0.0, 0
+        for one in scored:
+            if self.status.stop_asked:
+                return None
+            total += answer_kl(self.engine.model, one.item.prompt_ids, one.ids)
+            tokens += len(one.ids)
+        return total / tokens
+
+
+def answer_kl(model: Any, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> float:
+    """Sum over an answer's positions of KL(adapter on ‖ adapter off), in nats."""
+    ids = torch.tensor([[*prompt_ids, *answer_ids]], device=model.device)
+    total = 0.0
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        trained = model(input_ids=ids, logits_to_keep=len(answer_ids) + 1).logits[0, :-1]
+        with model.disable_adapter():
+            base = model(input_ids=ids, logits_to_keep=len(answer_ids) + 1).logits[0, :-1]
+        rows = max(1, LOGITS // trained.shape[-1])
+        for p, q in zip(trained.split(rows), base.split(rows), strict=True):
+            log_p, log_q = p.float().log_softmax(-1), q.float().log_softmax(-1)
+            total += float((log_p.exp() * (log_p - log_q)).sum())
+    model.train(was_training)
+    return max(0.0, total)
+
+
+def reward_summary(totals: Sequence[Total], best: float) -> dict[str, Any]:
+    """Means over completions: ``reward``, ``reward_components`` by name, and the share ``solved``.
+
+    Args:
+        totals: At least one.
+        best: The most that a completion can earn.
+    """
+    names = totals[0].components
+    return {
+        "reward": sum(total.total for total in totals) / len(totals),
+        "reward_components": {
+            name: sum(total.components[name].score for total in totals) / len(totals) for name in names
+        },
+        "solved": sum(total.total >= best - 1e-9 for total in totals) / len(totals),
+    }
+
+
+def completion_record(
+    text: str, ids: Sequence[int], cut_off: bool, total: Total, advantage: float | None
+) -> dict[str, Any]:
+    """One completion as ``completions.jsonl`` holds it. Greedy held-out answers have no advantage."""
+    return {
+        "text": text,
+        "tokens": len(ids),
+        "cut_off": cut_off,
+        "total": total.total,
+        "advantage": advantage,
+        "components": {
+            name: {"score": part.score, "weight": part.weight, "why": part.why}
+            for name, part in total.components.items()
+        },
+    }

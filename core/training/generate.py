@@ -1,0 +1,166 @@
+"""Writing completions: the one door through which rollouts, evaluation and the batch test go.
+
+The engine behind it is transformers' ``generate``. A faster one is another class with the same
+``generate`` method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+
+from core.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Attributes:
+        max_new_tokens: Longest completion.
+        temperature: 0 takes the likeliest token each time (greedy); the rest is then unused.
+        top_p, top_k, min_p, repetition_penalty: As in the configuration; 1, 0, None, 1 are off.
+    """
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+
+
+def training_sampling(config: RunConfig) -> Sampling:
+    """How completions are drawn during training."""
+    training = config.training
+    return Sampling(
+        max_new_tokens=training.max_new_tokens,
+        temperature=training.temperature,
+        top_p=training.top_p,
+        top_k=training.top_k,
+        min_p=training.min_p,
+        repetition_penalty=training.repetition_penalty,
+    )
+
+
+class Interrupted(Exception):
+    """Generation was told to end at once; what was written so far is dropped."""
+
+
+class TransformersEngine:
+    """Generates with the model that is being trained, adapter and all.
+
+    Args:
+        model: A causal language model, with or without an adapter.
+        tokenizer: Its tokenizer.
+        interrupted: Asked after every token; true ends with :class:`Interrupted`.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.interrupted = interrupted
+        self.end_ids = end_ids(model, tokenizer)
+
+    def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+        """One completion for each prompt, all at once.
+
+        Args:
+            prompt_ids: Token ids of each prompt, of any length.
+            sampling: How to draw.
+
+        Returns:
+            Token ids of each completion, its end token included; without one it was cut off.
+
+        Raises:
+            Interrupted: It was told to end at once.
+        """
+        inputs = self._pad(prompt_ids)
+        with _evaluating(self.model), torch.no_grad():
+            output = self.model.generate(
+                **inputs,
+                generation_config=self._config(sampling),
+                stopping_criteria=StoppingCriteriaList([_Interrupt(self.interrupted)]),
+            )
+        written = output[:, inputs["input_ids"].shape[1]:].tolist()
+        return [self._trim(ids) for ids in written]
+
+    def cut_off(self, ids: Sequence[int]) -> bool:
+        """Whether a completion reached the length limit before its end token."""
+        return not ids or ids[-1] not in self.end_ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """A completion as rewards and people read it, without special tokens."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def _pad(self, prompt_ids: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        longest = max(len(ids) for ids in prompt_ids)
+        pad = self.tokenizer.pad_token_id
+        padded = [[pad] * (longest - len(ids)) + list(ids) for ids in prompt_ids]
+        mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompt_ids]
+        device = self.model.device
+        return {
+            "input_ids": torch.tensor(padded, device=device),
+            "attention_mask": torch.tensor(mask, device=device),
+        }
+
+    def _config(self, sampling: Sampling) -> GenerationConfig:
+        shared = {
+            "max_new_tokens": sampling.max_new_tokens,
+            "repetition_penalty": sampling.repetition_penalty,
+            "eos_token_id": sorted(self.end_ids),
+            "pad_token_id": self.tokenizer.pad_token_id,
+            "bos_token_id": self.tokenizer.bos_token_id,
+            "use_cache": True,
+            "disable_compile": True,
+        }
+        if sampling.temperature == 0:
+            return GenerationConfig(do_sample=False, **shared)
+        return GenerationConfig(
+            do_sample=True,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
+            **shared,
+        )
+
+    def _trim(self, ids: list[int]) -> list[int]:
+        end = next((place for place, token in enumerate(ids) if token in self.end_ids), len(ids) - 1)
+        return ids[: end + 1]
+
+
+def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Every token that ends an answer: the tokenizer's and those that the model declares."""
+    declared = model.generation_config.eos_token_id
+    ids = declared if isinstance(declared, list) else [declared]
+    return {int(token) for token in [*ids, tokenizer.eos_token_id] if token is not None}
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    # Dropout off, and gradient checkpointing, which would switch the cache off, has no effect.
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+class _Interrupt(StoppingCriteria):
+    def __init__(self, interrupted: Callable[[], bool]) -> None:
+        self._interrupted = interrupted
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
+        if self._interrupted():
+            raise Interrupted
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)  # type: ignore[return-value]

@@ -1,0 +1,290 @@
+"""GRPO by TRL, with the seams that this program needs.
+
+Read from the bottom: :func:`train_grpo` builds the data, the reward and the trainer, and runs it.
+Four things differ from stock TRL, each because of something measured:
+
+- completions are written by :mod:`core.training.generate` and scored with the row they answer;
+- checkpoints are whole or absent, hold only the adapter that is trained (transformers loads the
+  reference adapter's folder instead of the trained one when both are there), and carry the
+  completions that are still to be used when ``num_iterations`` is above 1;
+- the order of the data is a function of seed and epoch (TRL's sampler starts the first epoch's
+  order again when a run is resumed in a later one);
+- nothing is printed and no model card is written.
+
+Left out: Triton and vLLM rollouts, several GPUs. The CUDA path has not been run where this was written.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from core.config import RunConfig
+from core.model import Device
+from core.reward import Total
+from core.run_dir import RunDir
+from core.training import checkpoint
+from core.training.arguments import grpo_arguments
+from core.training.evaluate import Evaluation, completion_record, reward_summary
+from core.training.generate import TransformersEngine, training_sampling
+from core.training.load import Loaded
+from core.training.prepare import Item, encode
+from core.training.reporter import Progress, Reporter
+from core.training.status import Status, Stopped
+
+ROLLOUT_STATE = "rollout.pt"
+"""In a checkpoint: TRL's count of batches and the completions that later steps still use."""
+
+log = logging.getLogger("tunesmith")
+Score = Callable[[str, str, dict[str, Any]], Total]
+
+
+@dataclass
+class Batch:
+    """The completions of one generation round, in TRL's order: group after group."""
+
+    indices: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    ids: list[list[int]] = field(default_factory=list)
+    totals: list[Total] = field(default_factory=list)
+    advantages: list[float] = field(default_factory=list)
+    time_generation: float = 0.0
+    time_reward: float = 0.0
+
+
+class Rollouts:
+    """Writes completions, scores them, and keeps the latest round until its step is reported."""
+
+    def __init__(self, items: list[Item], config: RunConfig, engine: TransformersEngine, score: Score, best: float) -> None:
+        self.items = items
+        self.engine = engine
+        self.score = score
+        self.best = best
+        self.group_size = config.training.num_generations
+        self.sampling = training_sampling(config)
+        self.batch = Batch()
+        self.fresh = False
+
+    def generate(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
+        """TRL's ``rollout_func``: token ids of prompts and completions."""
+        started = time.perf_counter()
+        prompt_ids = [encode(prompt, self.engine.tokenizer) for prompt in prompts]
+        ids = self.engine.generate(prompt_ids, self.sampling)
+        self.batch = Batch(ids=ids, time_generation=time.perf_counter() - started)
+        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
+
+    def reward(self, prompts: list[str], completions: list[str], index: list[int], **_: Any) -> list[float]:
+        """TRL's reward function: each completion with the row it answers, reference and all."""
+        started = time.perf_counter()
+        rows = [self.items[place].row for place in index]
+        totals = [self.score(text, row["instruction"], row) for text, row in zip(completions, rows, strict=True)]
+        self.batch.indices, self.batch.texts, self.batch.totals = list(index), list(completions), totals
+        self.batch.time_reward = time.perf_counter() - started
+        return [total.total for total in totals]
+
+    def scored(self, advantages: list[float]) -> None:
+        """TRL has worked out the advantages: the round is complete."""
+        self.batch.advantages = advantages
+        self.fresh = True
+
+    def report(self, reporter: Reporter, step: int) -> dict[str, Any]:
+        """Write the round's groups and return its numbers; nothing for a step that used an old round."""
+        if not self.fresh:
+            return {}
+        self.fresh = False
+        groups = self._groups()
+        for places in groups:
+            reporter.group("training", step, self._group_record(places))
+        return self._summary(groups)
+
+    def _groups(self) -> list[range]:
+        return [range(start, start + self.group_size) for start in range(0, len(self.batch.ids), self.group_size)]
+
+    def _group_record(self, places: Sequence[int]) -> dict[str, Any]:
+        item = self.items[self.batch.indices[places[0]]]
+        batch = self.batch
+        return {
+            "instruction": item.row["instruction"],
+            "prompt": item.prompt,
+            "reference": item.row.get("response"),
+            "completions": [
+                completion_record(
+                    batch.texts[place], batch.ids[place], self.engine.cut_off(batch.ids[place]),
+                    batch.totals[place], batch.advantages[place],
+                )
+                for place in places
+            ],
+        }
+
+    def _summary(self, groups: Sequence[Sequence[int]]) -> dict[str, Any]:
+        batch = self.batch
+        rewards = [[batch.totals[place].total for place in places] for places in groups]
+        lengths = [len(ids) for ids in batch.ids]
+        return {
+            **reward_summary(batch.totals, self.best),
+            "reward_std": statistics.fmean(statistics.stdev(group) for group in rewards),
+            "groups_without_spread": sum(max(group) == min(group) for group in rewards) / len(groups),
+            "completion_length_mean": statistics.fmean(lengths),
+            "completion_length_min": min(lengths),
+            "completion_length_max": max(lengths),
+            "cut_off": sum(self.engine.cut_off(ids) for ids in batch.ids) / len(lengths),
+            "tokens": sum(lengths),
+            "tokens_per_second": sum(lengths) / batch.time_generation,
+            "time_generation": batch.time_generation,
+            "time_reward": batch.time_reward,
+        }
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's sampler with each epoch's order drawn from seed and epoch alone, so that resume is exact in any epoch."""
+
+    def __init__(self, *args: Any, seed: int, **kwargs: Any) -> None:
+        super().__init__(*args, seed=seed, **kwargs)
+        self._base_seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.generator.manual_seed(self._base_seed + epoch)
+
+
+class Trainer(GRPOTrainer):
+    """TRL's trainer with the seams of the module's docstring."""
+
+    def __init__(self, *, rollouts: Rollouts, run: RunDir, status: Status, **kwargs: Any) -> None:
+        self._rollouts, self._run, self._status = rollouts, run, status
+        super().__init__(reward_funcs=rollouts.reward, rollout_func=rollouts.generate, **kwargs)
+        self.remove_callback(PrinterCallback)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: the run's own directory says what it was."""
+
+    def restore_rollouts(self, folder: Path) -> None:
+        """Take up TRL's count of batches and the completions that are still to be used."""
+        state = torch.load(folder / ROLLOUT_STATE, weights_only=True)
+        self._step, self._buffered_inputs = state["step"], state["buffer"]
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
+        stock = super()._get_train_sampler(dataset)
+        return EpochSampler(
+            data_source=stock.data_source,
+            mini_repeat_count=stock.mini_repeat_count,
+            batch_size=stock.batch_size,
+            repeat_count=stock.repeat_count,
+            shuffle=stock.shuffle,
+            seed=self.args.seed,
+        )
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        output = super()._generate_and_score_completions(inputs)
+        self._rollouts.scored(output["advantages"].tolist())
+        return output
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._run.checkpoints / checkpoint.PARTIAL)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        step = self.state.global_step
+        target = self._run.checkpoints / f"checkpoint-{step}"
+        with checkpoint.whole_folder(target, f"the checkpoint of step {step}") as folder:
+            super()._save_checkpoint(model, trial)
+            torch.save({"step": self._step, "buffer": self._pending()}, folder / ROLLOUT_STATE)
+        checkpoint.publish_adapter(self._run, target)
+        checkpoint.prune(self._run, self.args.save_total_limit)
+        self._status.update(checkpoint_step=step)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        self.model.save_pretrained(output_dir, selected_adapters=["default"])
+        self.processing_class.save_pretrained(output_dir)
+
+    def _pending(self) -> Any:
+        done = self._step % (self.args.steps_per_generation * self.num_iterations) == 0
+        return None if done else self._buffered_inputs
+
+
+def train_grpo(
+    loaded: Loaded,
+    items: list[Item],
+    config: RunConfig,
+    device: Device,
+    engine: TransformersEngine,
+    score: Score,
+    evaluation: Evaluation,
+    run: RunDir,
+    status: Status,
+    reporter: Reporter,
+) -> None:
+    """Every GRPO step that is left.
+
+    The model must hold the adapter that GRPO starts from, also on a resume: with a KL penalty it is
+    copied as the reference before the checkpoint is loaded.
+
+    Raises:
+        Stopped: A stop was asked for, and what was promised is saved.
+    """
+    rollouts = Rollouts(items, config, engine, score, evaluation.best)
+    trainer = Trainer(
+        rollouts=rollouts,
+        run=run,
+        status=status,
+        model=loaded.model,
+        args=GRPOConfig(**grpo_arguments(config, device, run.checkpoints)),
+        train_dataset=Dataset.from_list(
+            [{"prompt": item.prompt, "index": index} for index, item in enumerate(items)]
+        ),
+        processing_class=loaded.tokenizer,
+    )
+
+    def flush(step: int, logs: dict[str, Any]) -> None:
+        reporter.row("training", step, {**trl_numbers(logs), **rollouts.report(reporter, step)})
+
+    def evaluate_if_due(step: int) -> None:
+        evaluation.max_steps = trainer.state.max_steps
+        evaluation.at_interval(step)
+
+    trainer.add_callback(Progress(status, flush, evaluate_if_due))
+    resume = checkpoint.latest(run)
+    if resume:
+        trainer.restore_rollouts(resume)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    done, planned = trainer.state.global_step, trainer.state.max_steps
+    if done < planned:
+        raise Stopped(f"Stopped after step {done} of {planned}. Resume continues from step {done_safely(run)}.")
+    evaluation.once("end", done)
+
+
+def done_safely(run: RunDir) -> int:
+    """The step of the latest checkpoint, 0 where there is none."""
+    saved = checkpoint.latest(run)
+    return checkpoint.step_of(saved) if saved else 0
+
+
+NAMES = {
+    "loss": "loss",
+    "epoch": "epoch",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    "kl": "kl",
+    "entropy": "entropy",
+    "clip_ratio/low_mean": "clip_ratio_low",
+    "clip_ratio/high_mean": "clip_ratio_high",
+    "clip_ratio/region_mean": "clip_ratio",
+    "cispo_clip_ratio": "clip_ratio",
+    "step_time": "step_time",
+}
+"""TRL's names and ours; reward and lengths are worked out from the completions themselves."""
+
+
+def trl_numbers(logs: dict[str, Any]) -> dict[str, Any]:
+    """TRL's numbers of one step under our names."""
+    return {ours: float(logs[theirs]) for theirs, ours in NAMES.items() if logs.get(theirs) is not None}

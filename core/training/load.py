@@ -1,0 +1,225 @@
+"""From a model's name to a model with a fresh adapter.
+
+Plain transformers and PEFT on a CPU; where CUDA is available and Unsloth is installed, Unsloth's
+loader. The CUDA branch has not been run on the machine that this was written on.
+
+Weights come as safetensors and nothing else, and no code out of a model's repository is run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+from transformers.utils import logging as transformers_logging
+
+from core.config import RunConfig
+from core.data.prompts import PLAIN_TEMPLATE
+from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
+from core.model import Device, local_folder
+from core.settings import Home
+from core.training.arguments import dtype_name, lora_arguments, unsloth_lora_arguments
+
+log = logging.getLogger("tunesmith")
+transformers_logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model to train and what goes with it.
+
+    Attributes:
+        model: The base with its adapter (a ``PeftModel``).
+        tokenizer: With a pad token and a chat template.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+
+
+def use_unsloth(device: Device) -> bool:
+    """Whether Unsloth loads the model. It must be imported before TRL, which it patches."""
+    return device.kind == "cuda" and importlib.util.find_spec("unsloth") is not None
+
+
+def load_for_training(config: RunConfig, device: Device, home: Home) -> Loaded:
+    """The base model with a new adapter, drawn from the run's seed.
+
+    Raises:
+        NotFound: The model is not there.
+        Unavailable: The Hub cannot be reached.
+        InvalidInput: It cannot be used: no safetensors, no layer of the given names.
+    """
+    source = source_of(config.model.name, home)
+    tokenizer = load_tokenizer(source, config.model.revision)
+    if use_unsloth(device):
+        model = _unsloth(config, device, source)
+    else:
+        base = load_base(source, config.model.revision, dtype=dtype_name(config, device), device=device, config=config)
+        model = add_adapter(base, config)
+    plain_generation(model, tokenizer)
+    return Loaded(model, tokenizer)
+
+
+def source_of(name: str, home: Home) -> str:
+    """What transformers loads: a folder's path, or the Hub id as it is."""
+    folder = local_folder(name, home)
+    return str(folder) if folder else name
+
+
+def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer, padding on the left as generation wants it."""
+    with _explained(source):
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, padding_side="left")
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(
+    source: str, revision: str | None = None, *, dtype: str, device: Device, config: RunConfig | None = None
+) -> Any:
+    """The base model alone.
+
+    Args:
+        source: A folder or a Hub id.
+        revision: Of the Hub model.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        device: Where it goes.
+        config: Of a training run; decides whether the weights are loaded in 4 bit.
+    """
+    extra: dict[str, Any] = {}
+    if config is not None and config.model.load_in_4bit:
+        extra = {"quantization_config": four_bit(dtype), "device_map": {"": 0}}
+    with _explained(source):
+        model = AutoModelForCausalLM.from_pretrained(
+            source, revision=revision, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True, **extra
+        )
+    return model if extra else model.to(device.kind)
+
+
+def four_bit(dtype: str) -> Any:
+    """NF4 with double quantization, as QLoRA does it."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+
+
+def add_adapter(base: Any, config: RunConfig) -> Any:
+    """A fresh LoRA adapter. The seed comes first: the matrices are drawn here, and TRL seeds only later."""
+    set_seed(config.training.seed)
+    if config.model.load_in_4bit:
+        from peft import prepare_model_for_kbit_training
+
+        base = prepare_model_for_kbit_training(
+            base, use_gradient_checkpointing=config.training.gradient_checkpointing
+        )
+    try:
+        return get_peft_model(base, LoraConfig(**lora_arguments(config)))
+    except ValueError as error:
+        raise InvalidInput(
+            f"The adapter does not fit this model: {error} Choose 'all-linear', or layers that the model has.",
+            field="model.target_modules",
+        ) from error
+
+
+def plain_generation(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Drop the sampling defaults that come with a model.
+
+    transformers fills settings that are left out from the model's own file (top-k 20 with Qwen), so
+    a configuration would not say how its completions were drawn.
+    """
+    ends = model.generation_config.eos_token_id
+    model.generation_config = GenerationConfig(
+        eos_token_id=ends if ends is not None else tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def _unsloth(config: RunConfig, device: Device, source: str) -> Any:
+    from unsloth import FastLanguageModel  # type: ignore[import-not-found]  # only where there is CUDA
+
+    with _explained(source):
+        base, _ = FastLanguageModel.from_pretrained(
+            model_name=source,
+            revision=config.model.revision,
+            max_seq_length=config.training.max_sequence_length,
+            load_in_4bit=config.model.load_in_4bit,
+            dtype=getattr(torch, dtype_name(config, device)),
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    set_seed(config.training.seed)
+    return FastLanguageModel.get_peft_model(base, **unsloth_lora_arguments(config))
+
+
+class _explained:
+    """Turns what transformers raises for a missing or unreachable model into words."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError | ValueError) and not isinstance(error, TunesmithError):
+            raise explain(self._source, error) from error
+
+
+def explain(source: str, error: Exception) -> TunesmithError:
+    """One of this program's errors for what transformers raised while it loaded ``source``."""
+    text = str(error)
+    chain = " ".join(f"{type(link).__name__} {link}" for link in _causes(error))
+    if Path(source).is_absolute():
+        return InvalidInput(f"The model in {source} cannot be loaded: {_first_line(text)}", field="model.name")
+    if "gated" in chain.lower() or "401" in chain or "403" in chain:
+        return InvalidInput(
+            f"{source} may not be downloaded without permission. Accept its licence on the Hub's page of the model, "
+            "set HF_TOKEN to a token of your account, and start again.",
+            field="model.name",
+        )
+    if any(word in chain for word in ("RepositoryNotFound", "RevisionNotFound", "404", "not a valid model identifier")):
+        return NotFound(
+            f"The Hub has no model {source} (or not in this revision). Check the spelling; the form is owner/name.",
+            field="model.name",
+        )
+    if any(word in chain for word in ("Connect", "couldn't connect", "offline", "Offline", "Timeout", "resolve", "Proxy")):
+        return Unavailable(
+            f"{source} is not on this machine yet and the Hub cannot be reached. Check the network, "
+            "or choose the built-in model or a folder, which need none.",
+            field="model.name",
+        )
+    return InvalidInput(f"{source} cannot be loaded: {_first_line(text)}", field="model.name")
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n")[0][:300]

@@ -1,0 +1,152 @@
+"""The worker's word to the outside: ``status.json``, and what it hears: ``control.json``, SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from types import FrameType
+from typing import Any
+
+import psutil
+
+from core.run import JobState, JobStatus
+from core.run_dir import RunDir
+
+HEARTBEAT = 1.0
+"""Seconds between two refreshes of ``status.json``."""
+THROTTLE = 0.2
+"""Changes that follow each other faster than this wait for the next heartbeat."""
+RESERVE = 64 * 1024
+"""Bytes set aside in the job's folder, so that the last word still fits on a full disk."""
+
+log = logging.getLogger("tunesmith")
+
+
+class Stopped(Exception):
+    """The job was asked to stop and has saved what it promised to save. The message says what was kept."""
+
+
+class Status:
+    """Holds the job's :class:`JobStatus`, writes it, and listens for a stop.
+
+    A thread refreshes the file every second, whatever the main thread is busy with, so that a long
+    step is not taken for a crash.
+
+    Args:
+        run: The job's directory.
+    """
+
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._now = threading.Event()
+        self._ended = threading.Event()
+        self._written = 0.0
+        self._step_times: deque[float] = deque(maxlen=10)
+        self._reserve = run.path / ".reserve"
+        before = run.read_status()
+        self.value = JobStatus(
+            state=JobState.STARTING,
+            pid=os.getpid(),
+            pid_started=psutil.Process().create_time(),
+            attempt=before.attempt + 1 if before else 1,
+            message="Starting",
+            notes=before.notes if before else (),
+            checkpoint_step=before.checkpoint_step if before else None,
+        )
+
+    def begin(self) -> None:
+        """Write the first status, start the heartbeat, listen for SIGTERM."""
+        self._write()
+        self._set_aside()
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether to finish the step at hand, save a checkpoint and end."""
+        self._listen()
+        return self._stop.is_set()
+
+    @property
+    def now_asked(self) -> bool:
+        """Whether to end at once, with the last checkpoint. Cheap: asked for every token."""
+        return self._now.is_set()
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the status. A new state is written at once, the rest at most five times a second."""
+        with self._lock:
+            state = self.value.state
+            self.value = self.value.model_copy(update=changes)
+            due = self.value.state != state or time.time() - self._written > THROTTLE
+        if due:
+            self._write()
+
+    def note(self, text: str) -> None:
+        """Say something once, for good."""
+        if text not in self.value.notes:
+            log.info("%s", text)
+            self.update(notes=(*self.value.notes, text))
+
+    def begin_phase(self, state: JobState, message: str, *, step: int, max_steps: int) -> None:
+        """Enter a phase that counts its own steps."""
+        self._step_times.clear()
+        self.update(state=state, message=message, step=step, max_steps=max_steps, seconds_per_step=0.0)
+
+    def stepped(self, step: int, seconds: float) -> None:
+        """One optimizer step of the present phase was done in ``seconds``."""
+        self._step_times.append(seconds)
+        self.update(step=step, seconds_per_step=sum(self._step_times) / len(self._step_times))
+
+    def end(self, state: JobState, *, message: str = "", error: str | None = None) -> None:
+        """Write the terminal state; nothing is written after it."""
+        self._ended.set()
+        self._reserve.unlink(missing_ok=True)
+        with self._lock:
+            self.value = self.value.model_copy(update={"state": state, "message": message, "error": error})
+        self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            self.value = self.value.model_copy(update={"heartbeat": time.time()})
+            self._run.write_status(self.value)
+            self._written = time.time()
+
+    def _set_aside(self) -> None:
+        try:
+            self._reserve.write_bytes(b"\0" * RESERVE)
+        except OSError as error:
+            log.warning("Could not set %d bytes aside for the last status: %s", RESERVE, error)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT):
+            self._listen()
+            try:
+                if not self._ended.is_set():
+                    self._write()
+            except OSError as error:
+                # A full disk. The main thread meets it too and says so; the heart goes on beating.
+                log.warning("Could not refresh the status: %s", error)
+
+    def _listen(self) -> None:
+        control = self._run.read_control()
+        if control.stop:
+            self._stop.set()
+        if control.stop and control.now:
+            self._now.set()
+        if self._stop.is_set() and self.value.state in _STOPPABLE:
+            self.update(state=JobState.STOPPING, message="Finishing the step and saving a checkpoint")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()
+
+
+_STOPPABLE = frozenset({
+    JobState.STARTING, JobState.WARMING_UP, JobState.TRAINING, JobState.EVALUATING, JobState.RUNNING,
+})

@@ -1,0 +1,90 @@
+"""A training run from top to bottom: data, model, warm-up, GRPO, evaluation."""
+
+from __future__ import annotations
+
+import logging
+
+from core.config import RunConfig, parse
+from core.device_checks import device_checks
+from core.errors import InvalidConfig
+from core.model import Device
+from core.reward import Markers
+from core.rewards import compose, resolve
+from core.run_dir import RunDir
+from core.settings import Home
+from core.training import checkpoint
+from core.training.device import this_device, use_cores
+from core.training.evaluate import Evaluation
+from core.training.generate import TransformersEngine
+from core.training.load import load_for_training, use_unsloth
+from core.training.prepare import prepare
+from core.training.reporter import Reporter
+from core.training.status import Status, Stopped
+
+log = logging.getLogger("tunesmith")
+
+
+def train(run: RunDir, home: Home, status: Status) -> str:
+    """Do what is left of the run in ``run``.
+
+    Returns:
+        A closing sentence.
+
+    Raises:
+        Stopped: A person stopped it.
+        TunesmithError: It cannot go on, in words.
+    """
+    config = parse(run.read_config()["config"])
+    device = this_device()
+    use_cores(device)
+    status.update(device=device.name if device.kind == "cuda" else "cpu")
+    # The remarks are about what a person set, and the complete configuration sets every field.
+    _check(parse(run.read_config().get("given") or config.model_dump()), device, status)
+    if use_unsloth(device):
+        import unsloth  # type: ignore[import-not-found]  # noqa: F401  # patches TRL, so it comes first
+
+    from core.training.grpo import train_grpo
+    from core.training.sft import warm_up
+
+    status.update(message="Loading the model")
+    loaded = load_for_training(config, device, home)
+    status.update(message="Preparing the data")
+    data = prepare(config, loaded.tokenizer, run, home, status)
+    reporter = Reporter(run, status.value.attempt)
+    engine = TransformersEngine(loaded.model, loaded.tokenizer, lambda: status.now_asked)
+    score = compose(config.reward, markers(config))
+    evaluation = Evaluation(data.holdout, config, engine, score, best_reward(config), run, status, reporter)
+
+    if checkpoint.latest(run) is None:
+        evaluation.once("before", 0)
+    _stop_if_asked(status)
+    if config.pre_training.enabled and warm_up(loaded, data.train, config, run, status, reporter):
+        evaluation.once("after_warm_up", 0)
+    _stop_if_asked(status)
+    train_grpo(loaded, data.train, config, device, engine, score, evaluation, run, status, reporter)
+    return "Finished"
+
+
+def markers(config: RunConfig) -> Markers:
+    """The four markers of the configuration."""
+    dataset = config.dataset
+    return Markers(dataset.reasoning_start, dataset.reasoning_end, dataset.solution_start, dataset.solution_end)
+
+
+def best_reward(config: RunConfig) -> float:
+    """The most that a completion can earn: every part with a positive weight in full."""
+    return sum(max(0.0, part.weight) for part in resolve(config.reward))
+
+
+def _check(given: RunConfig, device: Device, status: Status) -> None:
+    remarks = device_checks(given, device)
+    problems = [(remark.field, remark.message) for remark in remarks if remark.level == "problem"]
+    if problems:
+        raise InvalidConfig(problems)
+    for remark in remarks:
+        status.note(f"{remark.field}: {remark.message}")
+
+
+def _stop_if_asked(status: Status) -> None:
+    if status.stop_asked:
+        raise Stopped("Stopped between two phases. Resume continues here.")

@@ -1,0 +1,105 @@
+"""A worker process: one job, from its directory's ``config.json`` to a terminal ``status.json``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+import warnings
+
+from pathlib import Path
+
+from core.errors import TunesmithError
+from core.run import JobKind, JobState
+from core.run_dir import RunDir
+from core.settings import Settings
+from core.training.status import Status, Stopped
+
+log = logging.getLogger("tunesmith")
+
+
+class Worker:
+    """Does one job and talks through its directory alone.
+
+    The guarantee, which tests break on purpose:
+
+    - The server is not needed: it may die and come back, the job goes on and nothing is lost.
+    - ``status.json`` is refreshed at least every two seconds while the process lives, and its last
+      state is ``completed``, ``stopped`` or ``failed``. Any other state without a living process of
+      that id and start time means that the process was killed.
+    - A row is in ``metrics.jsonl`` as soon as its step is done. A kill at any moment loses no row
+      that was written, and at most the steps since the last checkpoint.
+    - A checkpoint is complete or absent. A resumed run takes the newest and goes on as the run that
+      was never stopped would have: same data, same random numbers, same rewards on a CPU.
+    - A stop (``control.json`` or SIGTERM) ends within one step with a checkpoint; ``now`` ends within
+      one token without.
+
+    Args:
+        folder: The job's directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.run_dir = RunDir(folder.resolve())
+        self.status = Status(self.run_dir)
+        self.home = Settings.from_env().home
+
+    def run(self) -> int:
+        """Do the job; the process's exit code."""
+        self.status.begin()
+        _quiet()
+        log.info("attempt %d, pid %d", self.status.value.attempt, self.status.value.pid)
+        try:
+            self.status.end(JobState.COMPLETED, message=self._job())
+        except Stopped as stopped:
+            self.status.end(JobState.STOPPED, message=str(stopped))
+        except TunesmithError as error:
+            self._failed(error, error.message)
+        except Exception as error:  # noqa: BLE001  # the process boundary: whatever it was is said in the status
+            self._failed(error, self._in_words(error))
+        return 1 if self.status.value.state == JobState.FAILED else 0
+
+    def _job(self) -> str:
+        kind = JobKind(self.run_dir.read_config()["kind"])
+        if kind == JobKind.TRAIN:
+            from core.training.train import train
+
+            return train(self.run_dir, self.home, self.status)
+        from core.training.export import export
+
+        return export(self.run_dir, self.home, self.status)
+
+    def _failed(self, error: BaseException, message: str) -> None:
+        traceback.print_exception(error)
+        log.error("%s", message)
+        self.status.end(JobState.FAILED, message="Failed", error=message)
+
+    def _in_words(self, error: Exception) -> str:
+        from core.training.checkpoint import disk_full
+        from core.training.generate import Interrupted
+
+        kept = self._kept()
+        if isinstance(error, Interrupted):  # pragma: no cover - handled by the job itself
+            return f"Interrupted. {kept}"
+        if disk_full(error, self.run_dir.path):
+            return f"The disk is full, and the run could not go on. {kept} Free some space, then resume."
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+            return (
+                f"There was not enough memory. {kept} Use a smaller batch_size with more gradient_accumulation_steps, "
+                "a shorter max_new_tokens, gradient_checkpointing, or a smaller model."
+            )
+        return f"{type(error).__name__}: {str(error).strip()[:500] or 'no message'}. {kept} The log has the details."
+
+    def _kept(self) -> str:
+        step = self.status.value.checkpoint_step
+        if step is None:
+            return "No checkpoint had been saved."
+        return f"Everything up to the checkpoint of step {step} is kept."
+
+
+def _quiet() -> None:
+    """Our own lines with a time; of the libraries' remarks only what is a warning."""
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", force=True
+    )
+    log.setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", category=FutureWarning)
