@@ -223,15 +223,23 @@ class _Text:
             except RecursionError as error:
                 raise InvalidInput(f"Item {number} of the list is not valid JSON: {_words(error, '')}") from None
             except ValueError as error:
-                if len(self._text) - self._at <= MAX_ROW and self._more():
+                if len(self._text) - self._at > MAX_ROW:
+                    raise self._too_long(number) from None
+                if self._more():
                     continue
                 raise InvalidInput(
                     f"Item {number} of the list is not valid JSON: {_words(error, self._text)}"
                 ) from None
             if end - self._at > MAX_ROW:
-                raise InvalidInput(f"Item {number} of the list is longer than {MAX_ROW >> 20} MiB.")
+                raise self._too_long(number)
             self._at = end
             return _an_object(value, f"Item {number} of the list")
+
+    @staticmethod
+    def _too_long(number: int) -> InvalidInput:
+        return InvalidInput(
+            f"Item {number} of the list is longer than {MAX_ROW >> 20} MiB, or one of its braces is left open."
+        )
 
     def _more(self) -> bool:
         """Read as much again as is waiting, so that a long row is tried a few times only."""

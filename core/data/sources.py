@@ -11,7 +11,7 @@ from typing import Any
 from core.config import DatasetSection
 from core.data import arithmetic, hub, uploads
 from core.errors import InvalidInput, NotFound
-from core.run import check_id
+from core.run import ID_PATTERN
 from core.settings import Home
 
 UPLOAD = "upload:"
@@ -73,7 +73,9 @@ def upload_folder(source: str, home: Home) -> Path:
         InvalidInput: The id is malformed.
         NotFound: There is no such upload.
     """
-    upload_id = check_id(source.removeprefix(UPLOAD))
+    upload_id = source.removeprefix(UPLOAD)
+    if not ID_PATTERN.fullmatch(upload_id):
+        raise InvalidInput("That is not an upload's id. The list of datasets shows the ids.", field="dataset.source")
     folder = home.uploads / upload_id
     if not (folder / uploads.INFO).is_file() or folder.resolve().parent != home.uploads.resolve():
         raise NotFound(
