@@ -1,0 +1,14 @@
+"""Where code that nobody has read is run: own rewards, and programs that a model wrote."""
+
+from __future__ import annotations
+
+from core.rewards.sandbox.client import (
+    Limits,
+    Protection,
+    Sandbox,
+    Task,
+    protection,
+    shared,
+)
+
+__all__ = ["Limits", "Protection", "Sandbox", "Task", "protection", "shared"]

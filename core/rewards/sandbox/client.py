@@ -1,0 +1,273 @@
+"""The sandbox from outside: a pool of sandboxes, one for each processor core, that run tasks in parallel.
+
+Start-up is paid once a sandbox (about a tenth of a second); a task in it costs two forks. A sandbox
+that is too late or dies is ended and replaced, and its task says so; nothing else notices.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+from core.errors import Unavailable
+from core.rewards.sandbox.launch import WEAK_CONSENT, Level, available, command
+
+MAX_ANSWER = 8 << 20
+START_TIME = 20.0
+"""Seconds that a sandbox may take to start, on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a task may use.
+
+    Attributes:
+        cpu: Seconds of processor time of each untrusted process.
+        wall: Seconds by the clock of each untrusted process; for own rewards, of each row.
+        memory: Bytes of address space.
+        output: Bytes of standard output.
+    """
+
+    cpu: float = 4
+    wall: float = 6
+    memory: int = 512 << 20
+    output: int = 256_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """One program to run.
+
+    Attributes:
+        kind: ``script`` (once for each of ``inputs``), ``calls`` (functions with arguments), ``tests``
+            (assert statements), ``growth`` (time on rising inputs), ``rewards`` (an own reward on rows).
+        source: The untrusted program.
+        payload: What goes with it and may be seen by it: ``inputs``, ``calls`` or ``items``.
+        hidden: What it must not see: the tests.
+        limits: See there.
+    """
+
+    kind: Literal["script", "calls", "tests", "growth", "rewards"]
+    source: str
+    payload: dict[str, Any] = field(default_factory=dict)
+    hidden: dict[str, Any] = field(default_factory=dict)
+    limits: Limits = Limits()
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which the whole sandbox is taken to be stuck."""
+        runs = max(len(self.payload.get("inputs", ())), min(3 + len(self.payload.get("items", ())) // 8, 40), 1)
+        return 5 + (self.limits.wall + 1) * runs
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What is in force on this machine.
+
+    Attributes:
+        level: None where untrusted code is refused.
+        words: One or two sentences for a person.
+    """
+
+    level: Level | None
+    words: str
+
+
+_KEPT = (
+    "no network, no files but Python's own (read-only), no environment, no sight of other processes, "
+    "a filter on system calls, limits on time, memory and output."
+)
+_WORDS = {
+    Level.BUBBLEWRAP: f"Untrusted code runs in bubblewrap: {_KEPT}",
+    Level.NAMESPACES: f"Untrusted code runs in the kernel's namespaces (bubblewrap cannot be used here): {_KEPT}",
+    Level.WEAK: (
+        "Weaker protection, as agreed: a filter on system calls keeps untrusted code from the network, from starting "
+        "programs and from writing files, and limits hold; but it can read every file that this user can read."
+    ),
+}
+_REFUSED = (
+    "Untrusted code is refused on this machine: neither bubblewrap nor the kernel's namespaces can be used. Install "
+    f"bubblewrap (sudo apt install bubblewrap), or set {WEAK_CONSENT}=1 to agree to a weaker form, in which the code "
+    "can read your files but can neither write, start programs nor reach the network."
+)
+
+
+@cache
+def protection() -> Protection:
+    """The strongest protection that really starts here, found by trying; remembered."""
+    for level in (Level.BUBBLEWRAP, Level.NAMESPACES):
+        if available(level) and _starts(level):
+            return Protection(level, _WORDS[level])
+    if os.environ.get(WEAK_CONSENT) == "1" and _starts(Level.WEAK):
+        return Protection(Level.WEAK, _WORDS[Level.WEAK])
+    return Protection(None, _REFUSED)
+
+
+def _starts(level: Level) -> bool:
+    try:
+        _Guest(level).close()
+    except (OSError, TimeoutError):
+        return False
+    return True
+
+
+class Sandbox:
+    """A pool of sandboxes. Safe from any thread.
+
+    Args:
+        size: How many; default one for each processor core.
+        level: The protection; default the strongest of this machine.
+
+    Raises:
+        Unavailable: There is no protection here, and the weaker one was not agreed to.
+    """
+
+    def __init__(self, size: int | None = None, level: Level | None = None) -> None:
+        self.level = level or protection().level
+        if self.level is None:
+            raise Unavailable(protection().words)
+        self.size = size or os.cpu_count() or 1
+        # A sandbox ends with the thread that started it, so the pool's own lasting threads start them.
+        self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="sandbox")
+        self._local = threading.local()
+        self._guests: set[_Guest] = set()
+
+    def run(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """Run them side by side.
+
+        Returns:
+            For each task, in order, ``{"results": […]}``, ``{"passed", "total", "messages"}`` or
+            ``{"times": […]}`` by its kind, or ``{"error": why}``. Never raises for what a program does.
+        """
+        return list(self._threads.map(self._one, tasks))
+
+    def close(self) -> None:
+        """End every sandbox."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for guest in list(self._guests):
+            guest.close()
+        self._guests.clear()
+
+    def _one(self, task: Task) -> dict[str, Any]:
+        guest: _Guest | None = getattr(self._local, "guest", None)
+        try:
+            if guest is None:
+                guest = self._local.guest = _Guest(self.level or Level.BUBBLEWRAP)
+                self._guests.add(guest)
+            return guest.ask(task)
+        except (OSError, TimeoutError, ValueError) as error:
+            if guest is not None:
+                self._guests.discard(guest)
+                guest.close()
+            self._local.guest = None
+            return {"error": str(error) or "the sandbox ended"}
+
+
+class _Guest:
+    """One running sandbox."""
+
+    def __init__(self, level: Level) -> None:
+        self._process = subprocess.Popen(
+            command(level),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            close_fds=True,
+            start_new_session=True,
+            bufsize=0,
+        )
+        try:
+            self._read(time.monotonic() + START_TIME)
+        except (OSError, TimeoutError, ValueError):
+            self.close()
+            raise
+
+    def ask(self, task: Task) -> dict[str, Any]:
+        """One task, from the announcement to the verdict.
+
+        Raises:
+            TimeoutError: It took longer than its parts together may take.
+            OSError: The sandbox ended.
+        """
+        visible = {"kind": task.kind, "source": task.source, "limits": asdict(task.limits), **task.payload}
+        data = b"G" + _framed(visible) + (_framed(task.hidden) if task.kind in {"tests", "growth"} else b"")
+        deadline = time.monotonic() + task.longest
+        self._write(data, deadline)
+        return self._read(deadline)
+
+    def close(self) -> None:
+        """End it and everything in it."""
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        assert self._process.stdin  # noqa: S101 - for the type checker: it was made with a pipe
+        fd = self._process.stdin.fileno()
+        view = memoryview(data)
+        while view:
+            if not select.select([], [fd], [], max(0.0, deadline - time.monotonic()))[1]:
+                raise TimeoutError("the sandbox took nothing in")
+            view = view[os.write(fd, view[:4096]) :]
+
+    def _read(self, deadline: float) -> dict[str, Any]:
+        (length,) = struct.unpack("<I", self._exactly(4, deadline))
+        if length > MAX_ANSWER:
+            raise ValueError("the sandbox answered with more than is allowed")
+        answer = json.loads(self._exactly(length, deadline))
+        if not isinstance(answer, dict):
+            raise ValueError("the sandbox gave no readable answer")
+        return answer
+
+    def _exactly(self, count: int, deadline: float) -> bytes:
+        assert self._process.stdout  # noqa: S101 - as above
+        fd, data = self._process.stdout.fileno(), b""
+        while len(data) < count:
+            if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError("the program took too long and its sandbox was ended")
+            piece = os.read(fd, min(1 << 16, count - len(data)))
+            if not piece:
+                raise OSError("the sandbox ended before it had an answer: the tests used too much time or memory")
+            data += piece
+        return data
+
+
+def _framed(message: Any) -> bytes:
+    data = json.dumps(message, default=str).encode()
+    if len(data) > MAX_ANSWER:
+        raise ValueError("the program and its tests are longer than 8 MB")
+    return struct.pack("<I", len(data)) + data
+
+
+_SHARED: list[Sandbox] = []
+_SHARED_LOCK = threading.Lock()
+
+
+def shared() -> Sandbox:
+    """The process's own pool, started at first use and ended with the process.
+
+    Raises:
+        Unavailable: As :class:`Sandbox`.
+    """
+    with _SHARED_LOCK:
+        if not _SHARED:
+            _SHARED.append(Sandbox())
+            atexit.register(_SHARED[0].close)
+        return _SHARED[0]

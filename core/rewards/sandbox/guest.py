@@ -1,0 +1,709 @@
+"""The program inside the sandbox. Standard library only; it imports nothing of this project but its neighbours here.
+
+Three kinds of process, each trusting less than the one above:
+
+- The *keeper* (started once) loads what programs usually import, then waits. For each task it forks a
+  judge. It never reads a task itself, so its memory holds nothing that a later program could find.
+- The *judge* reads the program, forks the candidate, and only then reads the tests. It decides. What it
+  gets from the candidate is plain data, rebuilt here: numbers, text, lists. An object with an ``__eq__``
+  that always agrees does not survive the way.
+- The *candidate* runs the untrusted code. It has its own two pipes, no tests, no expected values, no
+  way to signal, trace or read the others, and limits on processor time, memory, files and output.
+
+So replaced builtins, printing 'passed', ``os._exit(0)`` or a patched assert change the candidate alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+FRAME_LIMIT = 8 << 20
+"""Most bytes of one message, in either direction."""
+PRELOADED = (
+    "bisect",
+    "collections",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "heapq",
+    "io",
+    "itertools",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "textwrap",
+    "typing",
+    "queue",
+)
+
+Plain = Any
+"""What :func:`pack` makes: JSON."""
+
+
+class Gone(Exception):
+    """The candidate ended or was too slow; the message says which."""
+
+
+class Expired(BaseException):
+    """The judge's own time is up. Not an Exception, so that no test can catch it by accident."""
+
+
+# --- frames ---
+
+
+def read_exact(fd: int, count: int, deadline: float | None = None) -> bytes:
+    """``count`` bytes; fewer only where the other side closed its end."""
+    data = b""
+    while len(data) < count:
+        if deadline is not None and not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise TimeoutError
+        piece = os.read(fd, min(1 << 16, count - len(data)))
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def read_frame(fd: int, deadline: float | None = None) -> Any:
+    """One message, or None at the end.
+
+    Raises:
+        TimeoutError: Nothing whole came before the deadline.
+        ValueError: It is too long or not JSON.
+    """
+    head = read_exact(fd, 4, deadline)
+    if len(head) < 4:
+        return None
+    (length,) = struct.unpack("<I", head)
+    if length > FRAME_LIMIT:
+        raise ValueError("more output than is allowed")
+    return json.loads(read_exact(fd, length, deadline))
+
+
+def write_frame(fd: int, message: Any) -> None:
+    """Send one message."""
+    data = json.dumps(message).encode()
+    data = struct.pack("<I", len(data)) + data
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+# --- values on their way between judge and candidate ---
+
+
+def pack(value: Any, keep: dict[int, Any] | None, depth: int = 0) -> Plain:
+    """Plain data as tagged JSON. Anything else stays here in ``keep`` and travels as a handle.
+
+    Raises:
+        TypeError: It is not plain data and there is no ``keep``.
+        RecursionError: It is nested too deeply.
+    """
+    if depth > 60:
+        raise RecursionError("nested too deeply")
+    if value is None or type(value) in {bool, str}:
+        return value
+    for sort, packed in _PACKERS:
+        if isinstance(value, sort):
+            return packed(value)
+    if isinstance(value, dict):
+        return ["d", [[pack(k, keep, depth + 1), pack(v, keep, depth + 1)] for k, v in value.items()]]
+    for tag, sort in _SORTS.items():
+        if isinstance(value, sort):
+            return [tag, [pack(item, keep, depth + 1) for item in value]]
+    if isinstance(value, Handle):
+        return ["h", value._number]
+    if keep is None:
+        raise TypeError(f"a {type(value).__name__} cannot be handed to the program; only plain data can")
+    keep[len(keep)] = value
+    return ["o", len(keep) - 1, type(value).__name__]
+
+
+# By their base classes' own functions, so that a subclass's overridden method is not asked.
+_PACKERS: tuple[tuple[Any, Callable[[Any], Plain]], ...] = (
+    (bool, bool),
+    (int, lambda value: ["i", int.__format__(value, "x")]),
+    (float, lambda value: ["f", float.__repr__(float.__float__(value))]),
+    (complex, lambda value: ["c", repr(value.real), repr(value.imag)]),
+    (str, str.__str__),
+    ((bytes, bytearray), lambda value: ["b", bytes(value).hex()]),
+)
+_SORTS: dict[str, Any] = {"l": list, "t": tuple, "s": set, "z": frozenset}
+
+
+def unpack(data: Plain, candidate: Candidate | None, kept: dict[int, Any] | None = None) -> Any:
+    """The value again: built-in types only, or a handle on something that stays with the candidate."""
+    if not isinstance(data, list):
+        return data
+    tag, rest = data[0], data[1:]
+    if tag in _SORTS:
+        return _SORTS[tag](unpack(item, candidate, kept) for item in rest[0])
+    simple: dict[str, Callable[[], Any]] = {
+        "i": lambda: int(rest[0], 16),
+        "f": lambda: float(rest[0]),
+        "b": lambda: bytes.fromhex(rest[0]),
+        "c": lambda: complex(float(rest[0]), float(rest[1])),
+    }
+    if tag in simple:
+        return simple[tag]()
+    if tag == "d":
+        return {unpack(k, candidate, kept): unpack(v, candidate, kept) for k, v in rest[0]}
+    if tag == "o" and candidate is not None:
+        return Handle(candidate, int(rest[0]), str(rest[1]))
+    if tag == "h" and kept is not None:
+        return kept[int(rest[0])]
+    raise ValueError("not a value")
+
+
+class Handle:
+    """Something of the candidate's that is not plain data. Equal to itself alone, whatever it claims."""
+
+    def __init__(self, candidate: Candidate, number: int, kind: str) -> None:
+        self._candidate, self._number, self._kind = candidate, number, kind
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._candidate.value(
+            {"op": "apply", "on": self._number, "args": pack(args, None), "kwargs": pack(kwargs, None)}
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._candidate.value({"op": "attribute", "on": self._number, "name": name})
+
+    def __iter__(self) -> Any:
+        return iter(list(self._candidate.value({"op": "items", "on": self._number})))
+
+    def __len__(self) -> int:
+        return int(self._candidate.value({"op": "length", "on": self._number}))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._candidate.value({"op": "item", "on": self._number, "key": pack(key, None)})
+
+    def __repr__(self) -> str:
+        return f"<{self._kind}>"
+
+
+# --- the candidate ---
+
+
+def confine(limits: dict[str, Any], program: bytes | None) -> None:
+    """Limits and the filter on system calls; after this there is no way back."""
+    cpu = max(1, int(limits["cpu"] + 0.999))
+    memory = int(limits["memory"])
+    for what, soft, hard in (
+        (resource.RLIMIT_AS, memory, memory),
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_FSIZE, 0, 0),
+        (resource.RLIMIT_NOFILE, 64, 64),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_NPROC, 0, 0),
+        (resource.RLIMIT_STACK, 64 << 20, 64 << 20),
+    ):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(what, (soft, hard))
+    import ctypes
+
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: others of the same user cannot look inside
+    if program is not None:
+        _seccomp.install(program)
+
+
+def candidate_main(source: str, name: str) -> NoReturn:
+    """Load the untrusted code, then answer the judge's questions until it closes the pipe."""
+    space: dict[str, Any] = {"__name__": name, "__builtins__": builtins}
+    kept: dict[int, Any] = {}
+    answer = _guarded(lambda: exec(compile(source, "<program>", "exec"), space))  # noqa: S102 - what this process is for
+    write_frame(4, answer)
+    while (request := read_frame(3)) is not None:
+        write_frame(4, _guarded(lambda r=request: {"value": pack(_perform(r, space, kept), kept)}))
+    os._exit(0)
+
+
+def _perform(request: dict[str, Any], space: dict[str, Any], kept: dict[int, Any]) -> Any:
+    op = request["op"]
+    args = unpack(request.get("args", ["t", []]), None, kept)
+    kwargs = unpack(request.get("kwargs", ["d", []]), None, kept)
+    if op == "call":
+        return _lookup(space, request["name"])(*args, **kwargs)
+    if op == "names":
+        return {name: callable(value) for name, value in space.items() if name in request["wanted"]}
+    if op == "value":
+        return space[request["name"]]
+    thing = kept[request["on"]]
+    if op == "apply":
+        return thing(*args, **kwargs)
+    if op == "attribute":
+        return getattr(thing, request["name"])
+    if op == "items":
+        return list(thing)
+    if op == "length":
+        return len(thing)
+    return thing[unpack(request["key"], None, kept)]
+
+
+def _lookup(space: dict[str, Any], name: str) -> Any:
+    if name not in space and "Solution" in space:
+        return getattr(space["Solution"](), name)
+    if name not in space:
+        raise NameError(f"the program defines no {name}")
+    return space[name]
+
+
+def _guarded(work: Any) -> dict[str, Any]:
+    try:
+        return work() or {}
+    except MemoryError:
+        return {"error": "it needed more memory than allowed"}
+    except SystemExit as error:
+        return {"error": f"it left with exit code {error.code!r:.40}"}
+    except BaseException as error:  # noqa: BLE001 - whatever untrusted code raises is an answer
+        return {"error": _told(error)}
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {str(error)[:300]}"
+    except BaseException:  # noqa: BLE001 - its own __str__ may be hostile
+        return "an error that cannot be shown"
+
+
+# --- the judge ---
+
+
+class Candidate:
+    """The untrusted process as the judge sees it.
+
+    Args:
+        source: Its code.
+        limits: ``cpu`` and ``wall`` in seconds, ``memory`` and ``output`` in bytes.
+        program: The filter on system calls.
+        stdin: None: it answers questions. A text: it runs as a script with this as its standard input.
+    """
+
+    def __init__(self, source: str, limits: dict[str, Any], program: bytes | None, stdin: str | None = None) -> None:
+        self.limits = limits
+        self.stdin = None if stdin is None else stdin.encode()
+        questions, answers, feed, output = os.pipe(), os.pipe(), os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            self._become(source, program, questions[0], answers[1], feed[0], output[1])
+        for fd in (questions[0], answers[1], feed[0], output[1]):
+            os.close(fd)
+        self._ask, self._answer, self._feed, self._output = questions[1], answers[0], feed[1], output[0]
+        self.ended: str | None = None
+        self.deadline = time.monotonic() + float(limits["wall"])
+
+    def _become(self, source: str, program: bytes | None, *ends: int) -> NoReturn:
+        try:
+            wanted = [os.dup(end) for end in ends]
+            high = [os.dup2(end, 100 + place) for place, end in enumerate(wanted)]
+            for end, place in zip(high, (3, 4, 0, 1), strict=True):
+                os.dup2(end, place)
+            os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+            os.closerange(5, 200)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            confine(self.limits, program)
+            if self.stdin is None:
+                sys.stdout = open(os.devnull)  # noqa: PTH123, SIM115 - replaced below; nobody reads what it prints
+                sys.stdout = _Nowhere()
+                sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115
+                candidate_main(source, "program")
+            answer = _guarded(lambda: exec(compile(source, "<program>", "exec"), {"__name__": "__main__"}))  # noqa: S102
+            with contextlib.suppress(BaseException):
+                sys.stdout.flush()
+            write_frame(4, answer)
+        finally:
+            os._exit(1)
+
+    def loaded(self) -> None:
+        """Wait until its code has run.
+
+        Raises:
+            Gone: It failed, ended or was too slow.
+        """
+        self._result()
+
+    def value(self, request: dict[str, Any]) -> Any:
+        """What it answers to one question, as plain data.
+
+        Raises:
+            Gone: It raised, ended, or was too slow.
+        """
+        if self.ended:
+            raise Gone(self.ended)
+        try:
+            write_frame(self._ask, request)
+        except OSError:
+            self._end()
+        return unpack(self._result().get("value"), self)
+
+    def run(self) -> dict[str, Any]:
+        """Feed standard input, gather standard output, until the script ends."""
+        data, feed, open_pipes = b"", self._feed, {self._output}
+        out: bytes | None = self.stdin or b""
+        limit = int(self.limits["output"])
+        while open_pipes:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                self.kill()
+                return {"error": f"it took longer than {self.limits['wall']:g} s", "output": ""}
+            readable, writable, _ = select.select(list(open_pipes), [feed] if out is not None else [], [], left)
+            if writable:
+                out = self._push(feed, out)
+            if readable:
+                piece = os.read(self._output, 1 << 16)
+                data += piece
+                if not piece:
+                    open_pipes.clear()
+                if len(data) > limit:
+                    self.kill()
+                    return {"error": f"it wrote more than {limit // 1000} kB", "output": ""}
+        return self._finished(data.decode("utf-8", "replace"))
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            os.waitpid(self.pid, 0)
+        for fd in (self._ask, self._answer, self._output, self._feed):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    @staticmethod
+    def _push(feed: int, out: Any) -> Any:
+        try:
+            out = out[os.write(feed, out[:4096]) :]
+        except OSError:
+            out = b""
+        if out:
+            return out
+        with contextlib.suppress(OSError):
+            os.close(feed)
+        return None
+
+    def _finished(self, output: str) -> dict[str, Any]:
+        try:
+            answer = read_frame(self._answer, self.deadline)
+            error = answer.get("error") if isinstance(answer, dict) else None
+        except (TimeoutError, ValueError):
+            answer, error = {}, f"it took longer than {self.limits['wall']:g} s"
+        if answer is None:
+            error = self._death()
+        self.kill()
+        # sys.exit(0) at the end of a script is an ordinary end.
+        return (
+            {"output": output}
+            if error in {None, "it left with exit code 0", "it left with exit code None"}
+            else {"error": error, "output": output}
+        )
+
+    def _result(self) -> dict[str, Any]:
+        try:
+            answer = read_frame(self._answer, self.deadline)
+        except TimeoutError:
+            self.ended = f"it took longer than {self.limits['wall']:g} s"
+            raise Gone(self.ended) from None
+        except (ValueError, RecursionError):
+            self.ended = "it gave no readable answer"
+            raise Gone(self.ended) from None
+        if answer is None:
+            self._end()
+        if not isinstance(answer, dict) or "error" in answer:
+            raise Gone(str(answer.get("error") if isinstance(answer, dict) else "it gave no readable answer")[:400])
+        return answer
+
+    def _end(self) -> NoReturn:
+        self.ended = self._death()
+        raise Gone(self.ended)
+
+    def _death(self) -> str:
+        for _ in range(50):
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.002)
+        else:
+            return "it closed its pipe to the judge"
+        if not os.WIFSIGNALED(status):
+            return "it ended itself before it had answered"
+        number = os.WTERMSIG(status)
+        if number in {signal.SIGXCPU, signal.SIGKILL}:
+            return f"it used more than {self.limits['cpu']:g} s of processor time"
+        return f"it crashed ({signal.Signals(number).name})"
+
+
+class _Nowhere:
+    """Standard output that nobody reads."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return False
+
+
+def judge(program: bytes | None) -> dict[str, Any]:
+    """Read one task from standard input and decide it."""
+    task = read_frame(0)
+    kind, limits = task["kind"], task["limits"]
+    if kind == "script":
+        return {"results": [Candidate(task["source"], limits, program, stdin=text).run() for text in task["inputs"]]}
+    if kind == "rewards":
+        return {"results": judge_rewards(task, program)}
+    candidate = Candidate(task["source"], limits, program)
+    # Forked before the tests are read: they are nowhere in its memory.
+    hidden = read_frame(0) if kind in {"tests", "growth"} else {}
+    try:
+        candidate.loaded()
+    except Gone as gone:
+        return {"error": str(gone)}
+    if kind == "calls":
+        return {"results": [one_call(candidate, call) for call in task["calls"]]}
+    signal.signal(signal.SIGALRM, _expire)
+    signal.setitimer(signal.ITIMER_REAL, float(limits["wall"]) + 1)
+    # The tests come with a dataset: they get limits as well, though they may not lie about themselves.
+    confine({**limits, "memory": 2 * int(limits["memory"])}, program)
+    return judge_tests(candidate, hidden) if kind == "tests" else judge_growth(candidate, hidden)
+
+
+def one_call(candidate: Candidate, call: dict[str, Any]) -> dict[str, Any]:
+    """What one function call gives, as packed data, or why it gives nothing."""
+    try:
+        value = candidate.value({"op": "call", "name": call["name"], "args": call["args"], "kwargs": call["kwargs"]})
+        return {"value": pack(value, None)}
+    except (Gone, TypeError, RecursionError) as error:
+        return {"error": str(error)}
+
+
+def judge_rewards(task: dict[str, Any], program: bytes | None) -> list[dict[str, Any]]:
+    """One result an item. A row that ends the process costs that row alone; three such in a row end the batch."""
+    results: list[dict[str, Any]] = []
+    candidate: Candidate | None = None
+    broken = 0
+    for item in task["items"]:
+        if broken >= 3:
+            results.append(
+                {"error": f"not run: the three rows before failed the same way ({results[-1]['error'][-200:]})"}
+            )
+            continue
+        try:
+            if candidate is None:
+                candidate = Candidate(task["source"], task["limits"], program)
+                candidate.loaded()
+            candidate.deadline = time.monotonic() + float(task["limits"]["wall"])
+            args = pack((item["completion"], item["prompt"], item["row"]), None)
+        except (Gone, TypeError, RecursionError) as error:
+            results.append({"error": str(error)})
+            if candidate is not None:
+                candidate.kill()
+            candidate, broken = None, broken + 1
+            continue
+        try:
+            value = candidate.value({"op": "call", "name": "reward", "args": args, "kwargs": ["d", []]})
+            results.append({"value": pack(value, None)})
+            broken = 0
+        except (Gone, TypeError, RecursionError) as error:
+            results.append({"error": str(error)})
+            if candidate.ended:
+                candidate.kill()
+                candidate, broken = None, broken + 1
+    if candidate is not None:
+        candidate.kill()
+    return results
+
+
+# --- assert tests ---
+
+
+class _Counting(ast.NodeTransformer):
+    """Turns each assert into one that is counted, so that one failure does not hide the rest."""
+
+    def __init__(self) -> None:
+        self.asserts = 0
+
+    def visit_Assert(self, node: ast.Assert) -> Any:
+        if isinstance(node.test, ast.Constant):
+            return ast.Pass()  # 'assert True' tells nothing
+        self.asserts += 1
+        counted = ast.parse(
+            "try:\n pass\nexcept Exception as __e:\n __record__(False, __e)\nelse:\n __record__(True, None)"
+        ).body[0]
+        assert isinstance(counted, ast.Try)  # noqa: S101 - for the type checker
+        counted.body = [node]
+        return counted
+
+
+def judge_tests(candidate: Candidate, hidden: dict[str, Any]) -> dict[str, Any]:
+    """Run assert statements against the candidate.
+
+    ``hidden``: ``tests`` (sources), ``setup``, ``prompt`` (trusted code with helpers), ``entry`` (the
+    function's name, for tests with a ``check(candidate)``).
+    """
+    passed, counter = [0, 0], _Counting()
+    messages: list[str] = []
+
+    def record(good: bool, error: BaseException | None) -> None:
+        passed[0] += good
+        passed[1] += 1
+        if not good and len(messages) < 3:
+            messages.append(_told(error) if error and str(error) else "an assert did not hold")
+
+    space: dict[str, Any] = {"__name__": "tests", "__record__": record}
+    entry = hidden.get("entry") or ""
+    try:
+        _trusted(hidden.get("prompt", ""), entry, space)
+        exec(compile(hidden.get("setup", ""), "<setup>", "exec"), space)  # noqa: S102 - the tests themselves
+        trees = [counter.visit(ast.parse(text)) for text in hidden["tests"]]
+        _bind(trees, candidate, space, entry)
+        for tree in trees:
+            exec(compile(ast.fix_missing_locations(tree), "<tests>", "exec"), space)  # noqa: S102
+        if callable(space.get("check")) and entry:
+            space["check"](_function(candidate, entry))
+    except Expired:
+        record(False, TimeoutError("the tests ran out of time"))
+    except Gone as gone:
+        record(False, gone)
+    except Exception as error:  # noqa: BLE001 - a test that raises is a test that failed
+        record(False, error)
+    return {"passed": passed[0], "total": max(passed[1], counter.asserts), "messages": messages}
+
+
+def _trusted(prompt: str, entry: str, space: dict[str, Any]) -> None:
+    """Run the task's own imports and helpers, all but the function that is asked for."""
+    with contextlib.suppress(SyntaxError):
+        tree = ast.parse(prompt)
+        tree.body = [node for node in tree.body if getattr(node, "name", None) != entry]
+        exec(compile(tree, "<task>", "exec"), space)  # noqa: S102
+
+
+def _bind(trees: list[Any], candidate: Candidate, space: dict[str, Any], entry: str) -> None:
+    """Names that the tests use and nobody else defines are the candidate's. Built-in names never are."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    made = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    wanted = sorted(used - made - set(space) - set(dir(builtins)) - {"candidate", "check"})
+    found = candidate.value({"op": "names", "wanted": wanted}) if wanted else {}
+    for name in wanted:
+        if found.get(name) is True:
+            space[name] = _function(candidate, name)
+        elif name in found:
+            space[name] = candidate.value({"op": "value", "name": name})
+
+
+def _function(candidate: Candidate, name: str) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return candidate.value({"op": "call", "name": name, "args": pack(args, None), "kwargs": pack(kwargs, None)})
+
+    return call
+
+
+def judge_growth(candidate: Candidate, hidden: dict[str, Any]) -> dict[str, Any]:
+    """Seconds for each size, the best of three, with inputs from ``make_input(n)``; measured by the judge."""
+    space: dict[str, Any] = {"__name__": "inputs"}
+    times: list[list[float]] = []
+    try:
+        exec(compile(hidden["generator"], "<inputs>", "exec"), space)  # noqa: S102
+        for size in hidden["sizes"]:
+            args = space["make_input"](size)
+            packed = pack(args if isinstance(args, tuple) else (args,), None)
+            times.append([size, min(_timed(candidate, hidden["entry"], packed) for _ in range(3))])
+    except (Expired, Gone) as error:
+        return {"times": times, "error": str(error) or "it ran out of time"}
+    except Exception as error:  # noqa: BLE001 - a broken input generator is reported, not raised
+        return {"times": times, "error": f"the inputs could not be made: {_told(error)}"}
+    return {"times": times}
+
+
+def _timed(candidate: Candidate, entry: str, packed: Plain) -> float:
+    started = time.perf_counter()
+    candidate.value({"op": "call", "name": entry, "args": packed, "kwargs": ["d", []]})
+    return time.perf_counter() - started
+
+
+def _expire(number: int, frame: Any) -> None:
+    raise Expired
+
+
+# --- the keeper ---
+
+
+def serve(program: bytes | None) -> None:
+    """Fork a judge for each task that is announced, and pass its verdict on."""
+    while os.read(0, 1) == b"G":
+        source, sink = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(source)
+            os.setpgid(0, 0)
+            try:
+                write_frame(sink, judge(program))
+            finally:
+                os._exit(0)
+        os.close(sink)
+        verdict = read_frame(source)
+        os.close(source)
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            os.waitpid(pid, 0)
+        _reap()
+        if verdict is None:
+            return  # the judge died with part of its task unread: the host starts a fresh sandbox
+        write_frame(1, verdict)
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def main() -> None:
+    """Load what programs usually import, put the root in place, say so, and serve."""
+    options = json.loads(sys.argv[1])
+    # numpy would start threads when it is imported, and there are none to be had here.
+    os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    if options.get("root"):
+        _root.enter(options["binds"])
+    sys.path.extend(options["paths"])
+    for name in PRELOADED:
+        importlib.import_module(name)
+    program = _seccomp.build() if options["filter"] else None
+    write_frame(1, {"ready": True})
+    serve(program)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+    # Its neighbours by their file names: inside the sandbox there is no package core.
+    import root as _root  # type: ignore[import-not-found]
+    import seccomp as _seccomp  # type: ignore[import-not-found]
+
+    sys.path.pop(0)
+    main()

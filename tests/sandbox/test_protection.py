@@ -1,0 +1,64 @@
+"""What is said about the protection in force, and what happens without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core.errors import Unavailable
+from core.rewards.sandbox import Sandbox, Task, client, launch, protection
+from core.rewards.sandbox.launch import Level
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A machine with neither bubblewrap nor namespaces."""
+    monkeypatch.setattr(client, "available", lambda level: False)
+    protection.cache_clear()
+    yield monkeypatch
+    protection.cache_clear()
+
+
+def test_without_protection_untrusted_code_is_refused(bare: pytest.MonkeyPatch) -> None:
+    """The refusal names what to install, and the setting that agrees to the weaker form."""
+    bare.delenv(launch.WEAK_CONSENT, raising=False)
+    with pytest.raises(Unavailable, match=r"apt install bubblewrap.*TUNESMITH_WEAK_SANDBOX=1"):
+        Sandbox(1)
+
+
+def test_the_weaker_form_needs_consent_and_says_what_it_lacks(bare: pytest.MonkeyPatch) -> None:
+    """With consent code runs; it still can neither write, connect nor start programs."""
+    bare.setenv(launch.WEAK_CONSENT, "1")
+    found = protection()
+    assert found.level is Level.WEAK
+    assert "can read every file" in found.words
+    box = Sandbox(1)
+    try:
+        sources = (
+            "print(1)",
+            "open('/tmp/tunesmith-escape', 'w')",
+            "import socket\nsocket.socket()",
+            "import os\nos.fork()",
+        )
+        results = box.run([Task("script", source, {"inputs": [""]}) for source in sources])
+    finally:
+        box.close()
+    assert results[0] == {"results": [{"output": "1\n"}]}
+    for result in results[1:]:
+        assert "Operation not permitted" in result["results"][0]["error"]
+
+
+@pytest.mark.skipif(protection().level is None, reason="no namespaces on this machine")
+def test_a_sandbox_that_vanishes_is_replaced() -> None:
+    """Ending the whole sandbox from outside fails one task; the next one runs."""
+    box = Sandbox(1)
+    task = Task("script", "print('here')", {"inputs": [""]})
+    try:
+        assert "results" in box.run([task])[0]
+        (guest,) = box._guests
+        guest._process.kill()
+        assert "error" in box.run([task])[0]
+        assert box.run([task]) == [{"results": [{"output": "here\n"}]}]
+    finally:
+        box.close()
