@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import request
@@ -24,14 +24,16 @@ class Body(BaseModel):
 
 @dataclass(frozen=True)
 class Described:
-    """What :mod:`routes.openapi` shows of a handler beside its docstring."""
+    """What :mod:`routes.openapi` shows of a handler beside its docstring.
+
+    ``answer`` is a type, or the types of an object's fields by name.
+    """
 
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     answer: Any = None
     status: int = 200
     content: str = "application/json"
-    tags: tuple[str, ...] = field(default=())
 
 
 def describes(

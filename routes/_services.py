@@ -13,7 +13,7 @@ _View = TypeVar("_View", bound=Callable[..., object])
 
 
 def services() -> Services:
-    return cast(Services, current_app.extensions["tunesmith"])
+    return cast("Services", current_app.extensions["tunesmith"])
 
 
 def accepts_uploads(view: _View) -> _View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any
 
@@ -24,6 +25,7 @@ _WORDS = {
     415: ("invalid_input", "Send JSON with the header Content-Type: application/json."),
     416: ("invalid_input", "The file has no such range of bytes."),
 }
+_FULL = "The disk is full: what you sent was not saved, and nothing saved before is lost. Free some space and try again."
 _BROKEN = "Something went wrong on the server. Nothing was deleted; the server's log has the details. Try again."
 
 
@@ -47,7 +49,9 @@ def refused(error: HTTPException) -> Response:
 
 @bp.app_errorhandler(Exception)
 def unexpected(error: Exception) -> Response:
-    """A defect: the trace goes to the log, never to the browser."""
+    """A defect, or a full disk: the trace goes to the log, never to the browser."""
+    if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "disk is full" in str(error):
+        return answer(503, "unavailable", _FULL)
     log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
     return answer(500, "error", _BROKEN)
 
@@ -75,6 +79,7 @@ def answer(
 
 
 def wants_json() -> bool:
+    """Whether the sender is a program or a page's script."""
     return (
         request.path.startswith(("/api/", "/socket.io"))
         or request.is_json

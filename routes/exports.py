@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, send_file
+from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
 
+from core.errors import Conflict, NotFound, TunesmithError
 from routes._api import Body, describes, read_body, read_query
+from routes._pages import back, page, say, to
 from routes._services import services
+from services.export_pages import export_page, exports_page, split_choice
 
 bp = Blueprint("exports", __name__)
 
 
 class CreateBody(Body):
+    """What to make of which run."""
+
     session_id: str
     format: str = Field(description="adapter, merged or gguf.")
     quantization: str | None = Field(None, description="For gguf: f16, q8_0, q5_k_m or q4_k_m.")
 
 
 class LogsQuery(Body):
+    """How much of the log."""
+
     tail: int = Field(200, ge=1, le=10_000, description="Lines from the end.")
 
 
@@ -74,3 +82,44 @@ def delete(export_id: str) -> tuple[str, int]:
     """Delete an export with its files."""
     services().exports.delete(export_id)
     return "", 204
+
+
+# --- pages ---
+
+
+@bp.get("/exports")
+def index() -> str:
+    """Every export, and the form that makes one."""
+    return page("exports/index.html", exports_page(services(), request.args.get("session_id", "")))
+
+
+@bp.get("/exports/<export_id>")
+def show(export_id: str) -> str:
+    """One export: its progress, then its files and how to use them."""
+    return page("exports/show.html", export_page(services(), export_id))
+
+
+@bp.post("/exports")
+def make() -> AnyResponse:
+    """Put what the form asks for into the queue."""
+    kind, quantization = split_choice(request.form.get("choice", ""))
+    try:
+        view = services().exports.create(request.form.get("session_id", ""), kind, quantization)
+    except TunesmithError as error:
+        say(f"Nothing was made. {error.message}", "problem")
+        return back("/exports")
+    return to("exports.show", export_id=view.export_id)
+
+
+@bp.post("/exports/<export_id>/<action>")
+def act(export_id: str, action: str) -> AnyResponse:
+    """Cancel or delete."""
+    acts = {"cancel": services().exports.cancel, "delete": services().exports.delete}
+    if action not in acts:
+        raise NotFound("There is no such action on an export.")
+    try:
+        acts[action](export_id)
+    except Conflict as error:
+        say(error.message, "problem")
+        return to("exports.show", export_id=export_id)
+    return to("exports.index") if action == "delete" else to("exports.show", export_id=export_id)

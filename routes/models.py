@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 
 from routes._api import Body, describes, read_body
+from routes._pages import page
 from routes._services import services
+from services.chats import chat_view
 from services.models import Chat
+from services.views import PlaygroundPage
 
 bp = Blueprint("models", __name__)
 
 
 class TestBody(Body):
+    """One question for one model."""
+
     model_path: str = Field(description="A base model's name, session:<id> or export:<id>/<file.gguf>.")
     prompt: str = Field(min_length=1, max_length=100_000)
     system_prompt: str | None = Field(None, max_length=100_000)
@@ -44,3 +49,20 @@ def listing() -> Response:
 def test() -> Response:
     """One whole answer. For one that streams, see the Socket.IO event ``chat``."""
     return jsonify(services().models.test(read_body(TestBody).chat()))
+
+
+# --- pages ---
+
+
+@bp.get("/playground")
+def playground() -> str:
+    """Two models side by side."""
+    chosen = {"session_id": request.args.get("session_id", ""), "model": request.args.get("model", "")}
+    return page("models/playground.html", PlaygroundPage(chat_view(services(), form={}, **chosen)))
+
+
+@bp.post("/playground")
+def ask() -> str:
+    """Both whole answers at once, for browsers without scripts."""
+    chat = chat_view(services(), form=request.form.to_dict())
+    return page("models/playground.html", PlaygroundPage(chat))

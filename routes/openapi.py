@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, jsonify
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
@@ -18,7 +18,6 @@ from routes._api import Described, describes
 bp = Blueprint("openapi", __name__)
 
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
-_TYPES = {str: "string", int: "integer", float: "number", list: "array", dict: "object", bool: "boolean"}
 _REF = "#/components/schemas/{model}"
 
 
@@ -34,11 +33,12 @@ def document(app: Flask) -> dict[str, Any]:
     found = list(_endpoints(app))
     models = {model for _, _, view in found for model in _models(_described(view))} | {RunConfig}
     ordered = sorted(models, key=lambda model: model.__name__)
-    _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
+    _, collected = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
+    schemas = collected.get("$defs", {})
     paths: dict[str, Any] = {}
     for rule, method, view in found:
         path = _PARAMETER.sub(r"{\2}", rule.rule)
-        paths.setdefault(path, {})[method.lower()] = _operation(rule, view)
+        paths.setdefault(path, {})[method.lower()] = _operation(rule, view, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -48,7 +48,7 @@ def document(app: Flask) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {**schemas.get("$defs", {}), "Error": _ERROR},
+            "schemas": {**schemas, "Error": _ERROR},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}, {}],
@@ -93,27 +93,29 @@ def _models(described: Described) -> list[type[BaseModel]]:
     return [model for model in (described.body, described.query) if model is not None]
 
 
-def _operation(rule: Rule, view: Callable[..., Any]) -> dict[str, Any]:
+def _operation(rule: Rule, view: Callable[..., Any], schemas: dict[str, Any]) -> dict[str, Any]:
     described = _described(view)
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for _, name in _PARAMETER.findall(rule.rule)
+    ]
+    failure = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
         "tags": [rule.endpoint.partition(".")[0]],
         "summary": (view.__doc__ or "").strip().partition("\n")[0],
-        "parameters": [
-            *[{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for _, name in _PARAMETER.findall(rule.rule)],
-            *_query(described.query),
-        ],
+        "parameters": [*in_path, *_query(described.query)],
         "responses": {
-            str(described.status): _answer(described),
-            "default": {"description": "What went wrong", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
+            str(described.status): _answer(described, schemas),
+            "default": {"description": "What went wrong and what to do", "content": failure},
         },
-    }  # fmt: skip
+    }
     if described.body:
         schema = {"$ref": _REF.format(model=described.body.__name__)}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     elif getattr(view, "accepts_uploads", False):
-        schema = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+        form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     return operation
 
 
@@ -128,18 +130,26 @@ def _query(model: type[BaseModel] | None) -> list[dict[str, Any]]:
     ]
 
 
-def _answer(described: Described) -> dict[str, Any]:
+def _answer(described: Described, schemas: dict[str, Any]) -> dict[str, Any]:
     if described.status == 204:
         return {"description": "Done"}
-    return {"description": "The answer", "content": {described.content: {"schema": _schema(described)}}}
+    schema = _answer_schema(described, schemas)
+    return {"description": "The answer", "content": {described.content: {"schema": schema}}}
 
 
-def _schema(described: Described) -> dict[str, Any]:
+def _answer_schema(described: Described, schemas: dict[str, Any]) -> dict[str, Any]:
     answer = described.answer
     if isinstance(answer, dict):
-        properties = {name: {"type": _TYPES.get(kind, "object")} for name, kind in answer.items()}
+        properties = {name: _schema(kind, schemas) for name, kind in answer.items()}
         return {"type": "object", "required": list(answer), "properties": properties}
-    return {"type": "object" if described.content == "application/json" else "string"}
+    return _schema(answer if answer is not None else str, schemas)
+
+
+def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a type; the models that it mentions join ``schemas``."""
+    schema = TypeAdapter(kind).json_schema(ref_template=_REF)
+    schemas.update(schema.pop("$defs", {}))
+    return schema
 
 
 def _version() -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from pydantic import Field, model_validator
+from werkzeug.wrappers import Response as AnyResponse
 
 from core.config import RunConfig, parse
+from core.errors import Conflict, NotFound
 from routes._api import Body, describes, read_body, read_json, read_query
+from routes._pages import back, page, say, to
 from routes._services import services
+from services import pages
+from services.board import Wanted, board
+from services.views import RunPage
 
 bp = Blueprint("runs", __name__)
 
@@ -29,23 +37,33 @@ class StartBody(Body):
 
 
 class SessionBody(Body):
+    """Names a run."""
+
     session_id: str
 
 
 class StopBody(SessionBody):
+    """Names a run, and how it is to end."""
+
     now: bool = Field(False, description="End without saving a checkpoint.")
 
 
 class NameBody(Body):
+    """A new name."""
+
     name: str = Field(min_length=1, max_length=100)
 
 
 class MetricsQuery(Body):
+    """Which rows."""
+
     after: int = Field(0, ge=0, description="Rows after this row number.")
     points: int | None = Field(None, ge=10, le=100_000, description="Thin out to about this many rows for drawing.")
 
 
 class CompletionsQuery(Body):
+    """Which groups."""
+
     step: int | None = Field(None, ge=0, description="Groups of this step; without it the newest first.")
     phase: str | None = Field(None, description="training or evaluation.")
     limit: int = Field(20, ge=1, le=500)
@@ -53,6 +71,8 @@ class CompletionsQuery(Body):
 
 
 class LogsQuery(Body):
+    """How much of the log."""
+
     tail: int = Field(200, ge=1, le=10_000, description="Lines from the end.")
 
 
@@ -144,3 +164,67 @@ def delete(session_id: str) -> tuple[str, int]:
     """Delete a run with all its files; refused while it runs or waits."""
     services().runs.delete(session_id)
     return "", 204
+
+
+# --- pages ---
+
+
+@bp.get("/runs")
+def index() -> str:
+    """Every run, by what is looked for."""
+    return page("runs/index.html", pages.runs(services(), request.args))
+
+
+@bp.get("/runs/<session_id>")
+def show(session_id: str) -> str:
+    """One run: how it goes, its charts, its answers."""
+    return page("runs/show.html", RunPage(board(services(), session_id, Wanted.read(request.args), request.path)))
+
+
+@bp.post("/runs/<session_id>/<action>")
+def act(session_id: str, action: str) -> AnyResponse:
+    """What the buttons of a run's page do."""
+    if action not in _ACTS:
+        raise NotFound("There is no such action on a run.")
+    try:
+        return _ACTS[action](session_id)
+    except Conflict as error:
+        say(error.message, "problem")
+        return back(f"/runs/{session_id}")
+
+
+def _act_stop(session_id: str, *, at_once: bool = False) -> AnyResponse:
+    services().runs.stop(session_id, now=at_once)
+    return back(f"/runs/{session_id}")
+
+
+def _act_resume(session_id: str) -> AnyResponse:
+    services().runs.resume(session_id)
+    return back(f"/runs/{session_id}")
+
+
+def _act_rename(session_id: str) -> AnyResponse:
+    services().runs.rename(session_id, request.form.get("name", ""))
+    return to("runs.show", session_id=session_id)
+
+
+def _act_again(session_id: str) -> AnyResponse:
+    services().wizard.load(services().runs.get(session_id).config)
+    say("The choices of that run are set. Change what you like and start.", "good")
+    return to("wizard.train")
+
+
+def _act_delete(session_id: str) -> AnyResponse:
+    services().runs.delete(session_id)
+    say("The run was deleted.")
+    return to("runs.index")
+
+
+_ACTS: dict[str, Callable[[str], AnyResponse]] = {
+    "stop": _act_stop,
+    "stop-now": partial(_act_stop, at_once=True),
+    "resume": _act_resume,
+    "rename": _act_rename,
+    "again": _act_again,
+    "delete": _act_delete,
+}

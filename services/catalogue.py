@@ -22,7 +22,7 @@ VERSION = 1
 
 
 class Base(DeclarativeBase):
-    pass
+    """All tables."""
 
 
 class Job(Base):
@@ -89,6 +89,8 @@ class Draft(Base):
 
 
 class Setting(Base):
+    """One value by name, such as the schema's version."""
+
     __tablename__ = "settings"
 
     key: Mapped[str] = mapped_column(primary_key=True)

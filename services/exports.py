@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ class Exports:
         """One export. Raises NotFound."""
         return self._view(self._job(export_id), queue_ids(self._catalogue.unfinished()))
 
-    def of_session(self, session_id: str) -> list[ExportView]:
+    def of_session(self, session_id: str) -> Sequence[ExportView]:
         """The exports made from a run, newest first."""
         return [view for view in self.list() if view.session_id == session_id]
 
@@ -168,7 +168,7 @@ class Exports:
     def _job(self, export_id: str) -> Job:
         return self._catalogue.job(check_id(export_id), JobKind.EXPORT)
 
-    def _view(self, job: Job, queue: list[str]) -> ExportView:
+    def _view(self, job: Job, queue: Sequence[str]) -> ExportView:
         run_dir = RunDir(self._home.exports / job.id)
         result = (read_json(run_dir.result) or {}) if job.job_state is JobState.COMPLETED else {}
         files = result.get("files", [])

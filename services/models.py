@@ -103,6 +103,10 @@ class Models:
         self._system = system
         self._processes = {"transformers": ChatProcess(settings), "gguf": ChatProcess(settings)}
 
+    def use(self, processes: dict[str, ChatProcess]) -> None:
+        """Answer by other processes than this project's own, by kind."""
+        self._processes |= processes
+
     def families(self) -> list[BaseModelView]:
         """The base models, smallest first within a family, with what they need here."""
         device = self._system.device()

@@ -132,6 +132,7 @@ def status_event(job: Job) -> dict[str, Any]:
 
 
 def queue_ids(unfinished: Sequence[Job]) -> list[str]:
+    """Ids of the waiting jobs, next first."""
     return [job.id for job in unfinished if job.state == JobState.QUEUED]
 
 

@@ -23,6 +23,8 @@ from services.run_view import RunView, now, queue_ids, run_view, status_event
 from services.series import collapse, thin
 from services.tail import tail_text
 
+Rows = list[dict[str, Any]]
+
 ACTIVE = tuple(state for state in JobState if state not in ENDED and state is not JobState.QUEUED)
 
 
@@ -33,6 +35,8 @@ class Machine(Protocol):
 
 
 class ModelNames(Protocol):
+    """What a start needs to know of models."""
+
     def validate(self, name: str) -> None: ...
 
 
@@ -41,7 +45,7 @@ class Follows(Protocol):
 
     def wake(self) -> None: ...
 
-    def replay(self, session_id: str, after: int) -> list[dict[str, Any]] | None: ...
+    def replay(self, session_id: str, after: int) -> Rows | None: ...
 
 
 class Runs:
@@ -170,7 +174,7 @@ class Runs:
         """One run with its configuration. Raises NotFound."""
         return run_view(self._job(session_id), queue_ids(self._catalogue.unfinished()), with_config=True)
 
-    def metrics(self, session_id: str, after: int = 0, points: int | None = None) -> tuple[list[dict[str, Any]], int]:
+    def metrics(self, session_id: str, after: int = 0, points: int | None = None) -> tuple[Rows, int]:
         """Rows after a row number, and the number to ask with next time.
 
         Args:
@@ -186,7 +190,7 @@ class Runs:
             wanted = thin(collapse(wanted), points)
         return wanted, max(after, last)
 
-    def replay(self, session_id: str, after: int) -> list[dict[str, Any]]:
+    def replay(self, session_id: str, after: int) -> Rows:
         """Rows after a row number up to the last one published: the next one comes as an event."""
         job = self._job(session_id)
         published = self._watcher.replay(session_id, after)

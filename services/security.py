@@ -17,6 +17,7 @@ from core.errors import Forbidden, TooManyRequests
 from core.run_dir import read_json
 from core.settings import Settings
 
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -87,7 +88,7 @@ class Gate:
         name = host_name(host)
         if name in LOOPBACK_NAMES or name == self._settings.host.lower() or name in self._settings.allowed_hosts:
             return
-        if self._settings.host in {"0.0.0.0", "::"} and _is_address(name):
+        if self._settings.host in EVERY_ADDRESS and _is_address(name):
             return
         raise Forbidden(
             "This server does not answer to that name. If it is right, add it to ALLOWED_HOSTS and start again."

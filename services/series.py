@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 Row = dict[str, Any]
@@ -55,7 +56,7 @@ def _stretches(rows: Sequence[Row], indices: list[int], count: int, headline: st
 def _edges(rows: Sequence[Row], indices: list[int], headline: str, *, most: int) -> set[int]:
     """Rows on both sides of where the headline value appears or disappears."""
     edges: set[int] = set()
-    for before, after in zip(indices, indices[1:], strict=False):
+    for before, after in pairwise(indices):
         if (rows[before].get(headline) is None) != (rows[after].get(headline) is None):
             edges |= {before, after}
         if len(edges) >= most:

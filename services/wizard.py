@@ -6,10 +6,12 @@ other. The draft holds what was typed, right or wrong; :meth:`Wizard.review` say
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import core.rewards
 from core.config import RunConfig, parse
 from core.device_checks import Note
 from core.errors import InvalidConfig
@@ -18,6 +20,8 @@ from services.catalogue import Catalogue
 from services.forms import FieldGroup, Remarks, form_field, read_section, section_model
 
 SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
+SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."
+"""System prompt of the arithmetic task: working-out would only cost tokens."""
 CONFIGURATION = ("training", "grpo", "pre_training", "evaluation")
 
 
@@ -95,6 +99,7 @@ class Wizard:
         self._catalogue = catalogue
         self._check = check
         self._on_gpu = on_gpu
+        self._starting = threading.Lock()
 
     def draft(self) -> dict[str, Any]:
         """Every section as it stands, ``ui`` and ``name`` included; suggestions where none was saved."""
@@ -125,6 +130,26 @@ class Wizard:
     def ui(self, step: str) -> dict[str, Any]:
         """What the page of a step remembers, for example which row the reward is tried on."""
         return dict(self._catalogue.get_draft().get(f"ui_{step}") or {})
+
+    def session_id(self) -> str | None:
+        """The run that was started from this draft, if any."""
+        found = self._catalogue.get_draft().get("session_id")
+        return str(found) if found else None
+
+    def remember(self, step: str, **values: Any) -> None:
+        """Let the page of a step remember something that is no part of the configuration."""
+        self._catalogue.save_draft({f"ui_{step}": self.ui(step) | values})
+
+    def start(self, start: Callable[[dict[str, Any]], str]) -> str:
+        """Start the draft's run once: a second call, from a double click or another tab, gets the same id.
+
+        Args:
+            start: Takes the configuration and returns the new run's id.
+        """
+        with self._starting:
+            session_id = self.session_id() or start(self.config())
+            self.put(session_id=session_id)
+        return session_id
 
     def put(self, **sections: Any) -> None:
         """Replace whole sections of the draft; None takes a section back to what is suggested."""
@@ -164,6 +189,7 @@ class Wizard:
     def _remarks(self, data: dict[str, Any]) -> tuple[RunConfig | None, dict[str, tuple[str, str]]]:
         try:
             config = parse(data)
+            core.rewards.resolve(config.reward)
         except InvalidConfig as error:
             return None, {path: ("problem", _sentence(words)) for path, words in error.problems}
         return config, {note.field: ("problem" if note.level == "problem" else "note-text", note.message) for note in self._check(config)}
@@ -188,20 +214,21 @@ def _expand(path: str, taken: set[str]) -> list[tuple[str, str]]:
 
 
 def suggest(draft: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
-    """Values that suit the chosen model, task and device, for the sections of the third step.
+    """Values that suit the chosen model, task and device, for the sections of the third and fourth step.
 
     On a CPU a step must stay within a minute: short answers, one group or two, few steps. The
     arithmetic task's values are those of the recipe whose reward was seen to rise.
     """
+    arithmetic = (draft.get("dataset") or {}).get("source") == "generated:arithmetic"
+    reward = {"type": "preset", "preset_name": "arithmetic" if arithmetic else "math"}
     if on_gpu:
         training: dict[str, Any] = {"batch_size": 8, "gradient_accumulation_steps": 4, "max_new_tokens": 512, "max_sequence_length": 2048, "learning_rate": 2e-5,
                                     "optim": "adamw_8bit", "gradient_checkpointing": True}
-        return {"training": training, "grpo": {}, "pre_training": {"enabled": True}, "evaluation": {}}
-    arithmetic = (draft.get("dataset") or {}).get("source") == "generated:arithmetic"
+        return {"training": training, "grpo": {}, "pre_training": {"enabled": True}, "evaluation": {}, "reward": reward}
     training = {"max_steps": 40, "batch_size": 8, "gradient_accumulation_steps": 2 if arithmetic else 1, "learning_rate": 1e-4,
                 "max_new_tokens": 24 if arithmetic else 128, "max_sequence_length": 256 if arithmetic else 512, "save_steps": 10}
     warm_up = {"enabled": True, "max_samples": 64, "learning_rate": 2e-4}
-    return {"training": training, "grpo": {}, "pre_training": warm_up, "evaluation": {"max_prompts": 16}}
+    return {"training": training, "grpo": {}, "pre_training": warm_up, "evaluation": {"max_prompts": 16}, "reward": reward}
 
 
 def suggest_name(draft: Mapping[str, Any]) -> str:

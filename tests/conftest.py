@@ -1,0 +1,102 @@
+"""What tests share: a home folder of their own, the application, a browser's manners."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from core.settings import Home, Settings
+from flask_app import create_app
+from services.container import Services
+from services.launcher import LocalLauncher
+
+SUPPORT = Path(__file__).parent / "support"
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "model": {"name": "builtin:smollm2-135m-instruct"},
+    "dataset": {"source": "generated:arithmetic", "size": 64},
+    "training": {
+        "max_steps": 6, "batch_size": 4, "gradient_accumulation_steps": 1, "num_generations": 4,
+        "max_new_tokens": 8, "max_sequence_length": 128, "save_steps": 2,
+    },
+    "reward": {"type": "preset", "preset_name": "arithmetic"},
+}  # fmt: skip
+"""A configuration that is valid and small."""
+
+
+def tiny(name: str = "tiny", **training: Any) -> dict[str, Any]:
+    """:data:`TINY` under another name, with other training values."""
+    return {**TINY, "name": name, "training": {**TINY["training"], **training}}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home folder where the built-in model seems to be installed."""
+    home = Home(tmp_path)
+    home.make()
+    folder = home.cache / "models" / "smollm2-135m-instruct"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    return home
+
+
+@pytest.fixture
+def settings(home: Home) -> Settings:
+    return Settings.from_env({"TUNESMITH_HOME": str(home.root)})
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """The application; its workers keep a worker's promises but load no model."""
+    app = create_app(settings, launcher=LocalLauncher(settings, SUPPORT / "fake_worker.py"))
+    yield app
+    app.extensions["tunesmith"].close()
+
+
+@pytest.fixture
+def services(app: Flask) -> Services:
+    found: Services = app.extensions["tunesmith"]
+    return found
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A program on this machine: no cookie, no origin."""
+    return app.test_client()
+
+
+class Browser:
+    """A browser on this machine: cookies, Origin, Sec-Fetch headers, the CSRF token of its page."""
+
+    def __init__(self, app: Flask, base: str = "http://localhost:5000") -> None:
+        self.client = app.test_client()
+        self.base = base
+        self.csrf = ""
+
+    def get(self, path: str, **headers: str) -> Any:
+        response = self._open("GET", path, headers, {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"})
+        found = re.search(r'name="csrf[-_]token" (?:content|value)="([^"]+)"', response.get_data(as_text=True))
+        self.csrf = found.group(1) if found else self.csrf
+        return response
+
+    def post(self, path: str, *, json: Any = None, form: dict[str, str] | None = None, **headers: str) -> Any:
+        own = {"Origin": self.base, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+        if json is not None:
+            return self._open("POST", path, headers, {**own, "X-CSRF-Token": self.csrf}, json=json)
+        return self._open("POST", path, headers, own, data={"csrf_token": self.csrf, **(form or {})})
+
+    def _open(self, method: str, path: str, headers: dict[str, str], own: dict[str, str], **more: Any) -> Any:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.open(path, method=method, base_url=self.base, headers={**own, **given}, **more)
+
+
+@pytest.fixture
+def browser(app: Flask) -> Browser:
+    return Browser(app)

@@ -1,0 +1,53 @@
+"""A chat process without a model: it answers with the last message, word by word.
+
+The words ask for misbehaviour: 'die' ends the process, 'slow' waits between words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from queue import Queue
+from typing import Any
+
+cancelled: set[str] = set()
+requests: Queue[dict[str, Any] | None] = Queue()
+
+
+def say(**event: Any) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def answer(request: dict[str, Any]) -> None:
+    name, text = request["id"], request["messages"][-1]["content"]
+    say(id=name, event="loading")
+    print("a library says hello on standard output", flush=True)
+    words = []
+    for word in text.split():
+        if word == "die":
+            os._exit(1)
+        time.sleep(0.2 if "slow" in text else 0)
+        if name in cancelled:
+            break
+        words.append(word)
+        say(id=name, event="token", text=f"{word} ")
+    say(id=name, event="done", text=" ".join(words), tokens=len(words), seconds=0.1)
+
+
+def listen() -> None:
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message["op"] == "cancel":
+            cancelled.add(message["id"])
+        elif message["op"] == "generate":
+            requests.put(message)
+    requests.put(None)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=listen, daemon=True).start()
+    while (found := requests.get()) is not None:
+        answer(found)

@@ -1,0 +1,114 @@
+"""A worker that trains nothing but keeps every promise of one: for tests of the platform alone.
+
+``training.max_steps`` steps of ``STEP`` seconds, a checkpoint every ``training.save_steps``. The run's
+name asks for misbehaviour: 'fails' raises, 'deaf' never heeds a stop, 'dies' ends without a word,
+'mute' ends before its first status.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
+
+import psutil
+
+from core.run import JobState, JobStatus
+from core.run_dir import JsonlWriter, RunDir, write_json
+
+STEP = 0.05
+
+
+class Fake:
+    def __init__(self, path: Path) -> None:
+        self.run = RunDir(path)
+        self.data = self.run.read_config()
+        before = self.run.read_status()
+        self.status = JobStatus(
+            state=JobState.STARTING,
+            pid=os.getpid(),
+            pid_started=psutil.Process().create_time(),
+            attempt=before.attempt + 1 if before else 1,
+            checkpoint_step=before.checkpoint_step if before else None,
+            device="cpu",
+        )
+        self.say()
+
+    def say(self, **changes: Any) -> None:
+        self.status = self.status.model_copy(update={**changes, "heartbeat": time.time()})
+        self.run.write_status(self.status)
+
+    def save(self, step: int) -> None:
+        (self.run.checkpoints / f"checkpoint-{step}").mkdir(parents=True, exist_ok=True)
+        self.run.adapter.mkdir(exist_ok=True)
+        self.say(checkpoint_step=step)
+
+    def train(self) -> None:
+        training = self.data["config"]["training"]
+        steps, every, name = training["max_steps"], training["save_steps"], self.data["name"]
+        first = (self.status.checkpoint_step or 0) + 1
+        writer, groups = JsonlWriter(self.run.metrics), JsonlWriter(self.run.completions)
+        self.say(state=JobState.TRAINING, max_steps=steps, seconds_per_step=STEP)
+        for step in range(first, steps + 1):
+            time.sleep(STEP)
+            self.row(writer, groups, step)
+            self.say(step=step)
+            print(f"step {step}", flush=True)
+            if name == "dies" and step == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if name == "fails" and step == 2:
+                self.say(state=JobState.FAILED, error="It failed, as it was asked to.")
+                sys.exit(1)
+            if step % every == 0:
+                self.save(step)
+            control = self.run.read_control()
+            if control.stop and name != "deaf":
+                if not control.now:
+                    self.save(step)
+                self.say(state=JobState.STOPPED)
+                return
+        self.save(steps)
+        self.say(state=JobState.COMPLETED, message="Done")
+
+    def row(self, writer: JsonlWriter, groups: JsonlWriter, step: int) -> None:
+        common = {"attempt": self.status.attempt, "time": time.time(), "phase": "training", "step": step}
+        writer.append({**common, "epoch": 0.0, "loss": 0.0, "reward": step / 100, "step_time": STEP})
+        parts = {"numeric": {"score": 1.0, "weight": 1.0, "why": "right"}}
+        answer = {"text": "2", "tokens": 1, "cut_off": False, "total": 1.0, "advantage": 0.0, "components": parts}
+        groups.append({**common, "instruction": "1 + 1", "prompt": "1 + 1", "reference": "2", "completions": [answer]})
+
+    def export(self) -> None:
+        self.say(state=JobState.RUNNING, max_steps=2)
+        for stage in (1, 2):
+            for _ in range(10):
+                time.sleep(STEP)
+                if self.run.read_control().stop:
+                    self.say(state=JobState.STOPPED)
+                    return
+            self.say(step=stage, message=f"Stage {stage}")
+        self.run.files.mkdir()
+        (self.run.files / "model.gguf").write_bytes(bytes(range(256)))
+        file = {"name": "model.gguf", "size": 256, "sha256": "", "file_type": "Q4_K_M"}
+        write_json(self.run.result, {"files": [file], "commands": []})
+        self.say(state=JobState.COMPLETED)
+
+
+def main() -> None:
+    path = Path(sys.argv[2])
+    if RunDir(path).read_config()["name"] == "mute":
+        print("cannot load the library", flush=True)
+        sys.exit(7)
+    fake = Fake(path)
+    if fake.data["kind"] == "export":
+        fake.export()
+    else:
+        fake.train()
+
+
+if __name__ == "__main__":
+    main()

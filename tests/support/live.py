@@ -1,0 +1,155 @@
+"""A server in a process of its own, and a client that keeps every row it hears."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import socketio
+
+from core.settings import PROJECT
+
+FAKE_SERVER = PROJECT / "tests" / "support" / "server.py"
+REAL_SERVER = PROJECT / "flask_app.py"
+
+
+class Live:
+    """Starts, kills and starts again a server on one home folder, and speaks JSON to it."""
+
+    def __init__(self, home: Path, script: Path = FAKE_SERVER, **env: str) -> None:
+        self.home = home
+        self.script = script
+        self.env = {"PATH": os.environ["PATH"], "TUNESMITH_HOME": str(home), "PORT": "0", **env}
+        self.token = ""
+        self.url = ""
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Live:
+        """Start, and wait until it says where it is. The first port that it gets is kept."""
+        self.process = self.launch()
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if line.startswith("Tunesmith is at "):
+                self.url = line.split()[-1]
+                self.env["PORT"] = self.url.rsplit(":", 1)[1]
+                return self
+        raise AssertionError("the server ended: " + (self.home / "server.err").read_text())
+
+    def launch(self) -> subprocess.Popen[str]:
+        with (self.home / "server.err").open("a") as errors:
+            return subprocess.Popen(
+                [sys.executable, str(self.script)], env=self.env, cwd=PROJECT, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process and self.process.stdout
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+        self.process = None
+
+    def close(self) -> None:
+        if self.process and self.process.stdout:
+            self.process.terminate()
+            self.process.wait(timeout=20)
+            self.process.stdout.close()
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """The decoded answer; raises AssertionError with the answer's text where it is no success."""
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(
+            self.url + path, data, {"Content-Type": "application/json", **headers}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                text = response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{error.code} {error.read().decode()}") from None
+        return json.loads(text) if text[:1] in "{[" else text
+
+    def status(self, session_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask("GET", f"/api/training/sessions/{session_id}")
+        return found
+
+    def wait(self, session_id: str, *states: str, seconds: float = 30) -> dict[str, Any]:
+        """Wait until a run is in one of the states."""
+        return until(lambda: self.status(session_id), lambda view: view["status"] in states, seconds)
+
+
+def until(look: Callable[[], Any], right: Callable[[Any], bool], seconds: float = 30) -> Any:
+    """Look again until it is right; the last look is in the error where it never is."""
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if right(found):
+            return found
+        assert time.monotonic() < end, f"after {seconds} s still {found}"
+        time.sleep(0.02)
+
+
+class Listener:
+    """A python-socketio client that connects again after the server died, and watches one run.
+
+    ``rows`` are the row numbers in the order in which they were taken: from events, and from the
+    answers to ``watch``; a row that it has already is put into ``doubles``.
+    """
+
+    def __init__(self, url: str, session_id: str) -> None:
+        self.session_id = session_id
+        self.rows: list[int] = []
+        self.doubles: list[int] = []
+        self.events: list[tuple[str, Any]] = []
+        self._early: list[dict[str, Any]] = []
+        self._watching = False
+        self._lock = threading.Lock()
+        self.client = socketio.Client(reconnection_delay=0.05, reconnection_delay_max=0.2, randomization_factor=0)
+        self.client.on("connect", self._connected)
+        self.client.on("disconnect", self._disconnected)
+        self.client.on("training_update", self._heard)
+        self.client.on("training_status", lambda data: self.events.append(("training_status", data)))
+        self.client.connect(url, wait_timeout=10)
+
+    def _connected(self) -> None:
+        self.client.start_background_task(self._watch)
+
+    def _disconnected(self, *_: Any) -> None:
+        self._watching = False
+
+    def _watch(self) -> None:
+        after = self.rows[-1] if self.rows else 0
+        answer = self.client.call("watch", {"session_id": self.session_id, "after": after})
+        with self._lock:
+            for row in [*answer["rows"], *sorted(self._early, key=lambda row: row["row"])]:
+                self._take(row)
+            self._early.clear()
+            self._watching = True
+
+    def _heard(self, row: dict[str, Any]) -> None:
+        if row["session_id"] != self.session_id:
+            return
+        with self._lock:
+            if self._watching:
+                self._take(row)
+            else:
+                self._early.append(row)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        (self.doubles if row["row"] in self.rows else self.rows).append(row["row"])
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.eio.http.close()

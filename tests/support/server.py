@@ -1,0 +1,32 @@
+"""Serves as flask_app.py does, with workers and chats that load no model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent))
+
+from core.errors import TunesmithError
+from core.settings import Settings
+from flask import Flask
+from flask_app import create_app
+from routes.serve import serve
+from services.chat import ChatProcess
+from services.launcher import LocalLauncher
+
+
+def fake_app(settings: Settings) -> Flask:
+    """The application with :mod:`tests.support.fake_worker` and :mod:`tests.support.fake_chat`."""
+    app = create_app(settings, launcher=LocalLauncher(settings, HERE / "fake_worker.py"))
+    app.extensions["tunesmith"].models.use({"transformers": ChatProcess(settings, HERE / "fake_chat.py")})
+    return app
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(serve(Settings.from_env(), fake_app))
+    except TunesmithError as error:
+        print(error.message, file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,220 @@
+"""Training runs over HTTP, as a program uses them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from core.run import JobState
+from services.container import Services
+from services.runs import train_job
+from tests.conftest import tiny
+
+
+def start(client: FlaskClient, config: dict[str, Any], **more: Any) -> str:
+    response = client.post("/api/training/start", json={"config": config, **more})
+    assert response.status_code == 202, response.json
+    assert response.json is not None
+    assert response.json["status"] == "queued"
+    return str(response.json["session_id"])
+
+
+def follow(services: Services, session_id: str, *states: str, seconds: float = 20) -> str:
+    """Let the watcher work until the run is in one of the states."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        services.watcher.tick()
+        status = services.runs.get(session_id).status
+        if status in states:
+            return status
+        time.sleep(0.02)
+    raise AssertionError(f"still {services.runs.get(session_id)}")
+
+
+def test_a_run_goes_from_queued_to_completed_with_its_rows(client: FlaskClient, services: Services) -> None:
+    """Start, follow, and read rows, completions and log back."""
+    session_id = start(client, tiny())
+    follow(services, session_id, "completed")
+    run = client.get(f"/api/training/sessions/{session_id}").json
+    assert run is not None
+    assert (run["step"], run["max_steps"], run["reward"], run["config"]["name"]) == (6, 6, 0.06, "tiny")
+    rows = client.get(f"/api/training/sessions/{session_id}/metrics").json
+    assert rows is not None
+    assert [row["row"] for row in rows["rows"]] == [1, 2, 3, 4, 5, 6]
+    assert rows["next"] == 6
+    later = client.get(f"/api/training/sessions/{session_id}/metrics?after=4").json
+    assert later is not None
+    assert [row["row"] for row in later["rows"]] == [5, 6]
+    groups = client.get(f"/api/training/sessions/{session_id}/completions?step=3").json
+    assert groups is not None
+    assert (groups["total"], groups["groups"][0]["step"], groups["steps"]) == (1, 3, [1, 2, 3, 4, 5, 6])
+    log = client.get(f"/api/training/sessions/{session_id}/logs?tail=2").text
+    assert log.splitlines() == ["step 5", "step 6"]
+
+
+def test_the_list_has_every_run_newest_first(client: FlaskClient) -> None:
+    """Runs that wait are there too, with their place in the queue."""
+    first, second = start(client, tiny("one")), start(client, tiny("two"))
+    sessions = (client.get("/api/training/sessions").json or {})["sessions"]
+    assert [run["session_id"] for run in sessions] == [second, first]
+    assert [run["queue_position"] for run in sessions] == [2, 1]
+
+
+def test_the_same_id_twice_starts_once(client: FlaskClient) -> None:
+    """A double click, or a program that repeats a request, starts one run."""
+    start(client, tiny(), session_id="mine")
+    again = client.post("/api/training/start", json={"config": tiny(), "session_id": "mine"})
+    assert again.status_code == 409
+    assert (again.json or {})["error"]["code"] == "conflict"
+    assert len((client.get("/api/training/sessions").json or {})["sessions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"modell": {}}, "modell"),
+        ({"training": {"learning_rat": 1}}, "training.learning_rat"),
+        ({"training": {"num_generations": 3}}, "training.num_generations"),
+        ({"model": {"name": "builtin:smollm2-135m-instruct", "load_in_4bit": True}}, "model.load_in_4bit"),
+        ({"reward": {"type": "preset", "preset_name": "nonsense"}}, "reward.preset_name"),
+        ({"model": {"name": "/nowhere/at/all"}}, "model.name"),
+        ({"model": {"name": "not a model"}}, "model.name"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_its_field(
+    client: FlaskClient, change: dict[str, Any], field: str
+) -> None:
+    """Nothing is started, and the answer names the field."""
+    response = client.post("/api/training/start", json={"config": {**tiny(), **change}})
+    assert response.status_code in {404, 422}
+    error = (response.json or {})["error"]
+    assert error["field"] == field
+    assert error["message"].endswith((".", ")")) or ":" in error["message"]
+    assert (client.get("/api/training/sessions").json or {})["sessions"] == []
+
+
+def test_a_queued_run_is_stopped_by_taking_it_out_of_the_queue(client: FlaskClient) -> None:
+    """No worker is started for it, and Resume puts it back."""
+    session_id = start(client, tiny())
+    stopped = client.post("/api/training/stop", json={"session_id": session_id})
+    assert (stopped.status_code, (stopped.json or {})["status"]) == (202, "stopped")
+    again = client.post("/api/training/resume", json={"session_id": session_id})
+    assert (again.json or {})["status"] == "queued"
+
+
+def test_stop_and_resume_go_on_from_the_checkpoint(client: FlaskClient, services: Services) -> None:
+    """The stopped step is the last of the first attempt; the next one the first of the second."""
+    session_id = start(client, tiny(max_steps=40))
+    follow(services, session_id, "training")
+    client.post("/api/training/stop", json={"session_id": session_id})
+    assert services.runs.get(session_id).status == "stopping"
+    follow(services, session_id, "stopped")
+    reached = services.runs.get(session_id).checkpoint_step
+    client.post("/api/training/resume", json={"session_id": session_id})
+    follow(services, session_id, "completed")
+    rows, _ = services.runs.metrics(session_id)
+    assert [row["step"] for row in rows] == list(range(1, 41))
+    assert [row["step"] for row in rows if row["attempt"] == 2][0] == (reached or 0) + 1
+
+
+def test_a_worker_that_ignores_stop_now_is_ended(
+    client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the time of grace it gets SIGTERM, and the run is stopped, not crashed."""
+    monkeypatch.setattr("services.watcher.GRACE", 0.3)
+    session_id = start(client, tiny("deaf", max_steps=2000))
+    follow(services, session_id, "training")
+    client.post("/api/training/stop", json={"session_id": session_id, "now": True})
+    follow(services, session_id, "stopped")
+    assert services.runs.get(session_id).error is None
+
+
+def test_a_failed_run_says_why(client: FlaskClient, services: Services) -> None:
+    """The worker's own words are shown, and Resume is offered."""
+    session_id = start(client, tiny("fails"))
+    follow(services, session_id, "failed")
+    run = services.runs.get(session_id)
+    assert run.error == "It failed, as it was asked to."
+    assert run.resumable
+
+
+def test_a_worker_that_dies_before_its_first_word_is_crashed_with_its_log(
+    client: FlaskClient, services: Services
+) -> None:
+    """The last lines of its log are in the error."""
+    session_id = start(client, tiny("mute"))
+    follow(services, session_id, "crashed")
+    assert "cannot load the library" in (services.runs.get(session_id).error or "")
+
+
+def test_a_running_run_is_not_deleted(client: FlaskClient, services: Services) -> None:
+    """409 while it runs, 204 after."""
+    session_id = start(client, tiny(max_steps=40))
+    follow(services, session_id, "training")
+    assert client.delete(f"/api/training/sessions/{session_id}").status_code == 409
+    client.post("/api/training/stop", json={"session_id": session_id})
+    follow(services, session_id, "stopped")
+    assert client.delete(f"/api/training/sessions/{session_id}").status_code == 204
+    assert client.get(f"/api/training/sessions/{session_id}").status_code == 404
+    assert not (services.settings.home.outputs / session_id).exists()
+
+
+def test_a_renamed_run_keeps_its_name_when_the_catalogue_is_rebuilt(client: FlaskClient, services: Services) -> None:
+    """The name is in the run's directory too."""
+    session_id = start(client, tiny())
+    renamed = client.patch(f"/api/training/sessions/{session_id}", json={"name": "better"})
+    assert (renamed.json or {})["name"] == "better"
+    from services.rebuild import rebuild
+
+    services.catalogue.delete(session_id)
+    assert rebuild(services.settings.home, services.catalogue) == 1
+    assert services.runs.get(session_id).name == "better"
+
+
+def test_the_catalogue_is_rebuilt_from_the_directories(client: FlaskClient, services: Services) -> None:
+    """States, steps, rewards and the place in the files are as they were."""
+    from services.rebuild import rebuild
+
+    done, waiting = start(client, tiny("done")), start(client, tiny("waiting"))
+    follow(services, done, "completed")
+    before = services.runs.get(done).json()
+    job = services.catalogue.unfinished()
+    for session_id in (done, waiting):
+        services.catalogue.delete(session_id)
+    assert rebuild(services.settings.home, services.catalogue) == 2
+    after = services.runs.get(done).json()
+    same = ("status", "step", "max_steps", "reward", "checkpoint_step", "attempt", "name", "model", "dataset")
+    assert [after[name] for name in same] == [before[name] for name in same]
+    assert [found.id for found in job] == [waiting]
+    assert services.runs.get(waiting).status == "queued"
+    assert services.runs.replay(done, 4) == services.runs.metrics(done, 4)[0]
+
+
+@pytest.mark.parametrize("bad", ["..", "../..", "%2e%2e%2f%2e%2e", "UPPER", "a" * 65, "a%00b", "-x"])
+def test_an_id_that_is_none_finds_nothing(client: FlaskClient, bad: str) -> None:
+    """Whatever is sent as an id, nothing outside the folder is touched and no trace is shown."""
+    for path in ("", "/metrics", "/completions", "/logs"):
+        response = client.get(f"/api/training/sessions/{bad}{path}")
+        assert response.status_code in {400, 404}, path
+        assert "error" in (response.json or {})
+    assert client.delete(f"/api/training/sessions/{bad}").status_code in {400, 404, 405}
+    for verb in ("stop", "resume"):
+        assert client.post(f"/api/training/{verb}", json={"session_id": bad}).status_code in {400, 404}
+    assert client.post("/api/training/start", json={"config": tiny(), "session_id": bad}).status_code == 400
+
+
+def test_a_thousand_runs_are_listed_from_the_catalogue_alone(client: FlaskClient, services: Services) -> None:
+    """No file of a run is read for the list, so it stays quick."""
+    config = tiny()
+    for number in range(1000):
+        job = train_job(f"run-{number:04}", f"run {number}", "2026-01-01T00:00:00+00:00", config)
+        job.state = str(JobState.COMPLETED)
+        services.catalogue.add(job)
+    began = time.perf_counter()
+    response = client.get("/api/training/sessions")
+    took = time.perf_counter() - began
+    assert len((response.json or {})["sessions"]) == 1000
+    assert took < 1.0
