@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound, TunesmithError
 from routes._api import Body, describes, read_body, read_query
+from routes._pages import page, say, to
 from routes._services import services
 from services import configs as saved
+from services import pages
 
 bp = Blueprint("configs", __name__)
 
@@ -112,3 +116,60 @@ def receive() -> saved.ConfigEntry:
     if file is None:
         raise InvalidInput("Send the file as the multipart field 'file'.", field="file")
     return services().configs.upload(file.stream.read(saved.MAX_BYTES + 1), file.filename or "the file")
+
+
+# --- pages ---
+
+
+@bp.get("/configs")
+def index() -> str:
+    """Kept configurations and presets."""
+    return page("configs/index.html", pages.configs(services()))
+
+
+@bp.post("/configs/use")
+def use() -> AnyResponse:
+    """Make a configuration the wizard's draft."""
+    services().wizard.load(services().configs.load(request.form.get("name", "")))
+    say("The configuration is loaded. Look through the steps, then start.", "good")
+    return to("wizard.train")
+
+
+@bp.post("/configs/<action>")
+def act(action: str) -> AnyResponse:
+    """Keep the draft, take in a file, rename, delete; every failure in words on the same page."""
+    if action not in _ACTS:
+        raise NotFound("There is no such action on configurations.")
+    try:
+        say(_ACTS[action](), "good")
+    except TunesmithError as error:
+        say(f"Nothing was changed. {error.message}", "problem")
+    return to("configs.index")
+
+
+def _act_keep() -> str:
+    name = request.form.get("name", "").strip()
+    services().configs.save(name, {**services().wizard.config(), "name": name})
+    return f"Kept as '{name}'."
+
+
+def _act_upload() -> str:
+    return f"Kept as '{receive().name}'."
+
+
+def _act_rename() -> str:
+    entry = services().configs.rename(request.form.get("name", ""), request.form.get("to", ""))
+    return f"It is now called '{entry.name}'."
+
+
+def _act_delete() -> str:
+    services().configs.delete(request.form.get("name", ""))
+    return "The configuration was deleted."
+
+
+_ACTS: dict[str, Callable[[], str]] = {
+    "keep": _act_keep,
+    "upload": _act_upload,
+    "rename": _act_rename,
+    "delete": _act_delete,
+}

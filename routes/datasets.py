@@ -7,12 +7,16 @@ from typing import IO, Any, cast
 
 from flask import Blueprint, Request, Response, jsonify, request
 from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
 
 from core.dataset import FieldGuess, UploadInfo
-from core.errors import InvalidInput
+from core.errors import Conflict, InvalidInput, TunesmithError
 from routes._api import Body, describes, read_body
+from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
+from services import pages
 from services.datasets import GENERATED
+from services.views import DatasetsPage
 
 bp = Blueprint("datasets", __name__)
 
@@ -111,3 +115,54 @@ def receive() -> UploadInfo:
     if file is None:
         raise InvalidInput("Send the file as the multipart field 'file'.", field="file")
     return services().datasets.save_upload(file.stream, file.filename or "")
+
+
+# --- pages ---
+
+
+@bp.get("/datasets")
+def index() -> str:
+    """Every upload."""
+    return page("datasets/index.html", DatasetsPage(tuple(services().datasets.list())))
+
+
+@bp.get("/datasets/<upload_id>")
+def show(upload_id: str) -> str:
+    """What is in an upload."""
+    return page("datasets/show.html", pages.dataset(services(), upload_id))
+
+
+@bp.post("/datasets")
+@accepts_uploads
+def add() -> AnyResponse:
+    """Keep the form's file."""
+    try:
+        info = receive()
+    except TunesmithError as error:
+        say(f"Nothing was kept. {error.message}", "problem")
+        return to("datasets.index")
+    return to("datasets.show", upload_id=info.id)
+
+
+@bp.post("/datasets/<upload_id>/use")
+def use(upload_id: str) -> AnyResponse:
+    """Make the upload the draft's dataset."""
+    info = services().datasets.info(upload_id)
+    before = services().wizard.draft().get("dataset") or {}
+    found = {"instruction_field": info.fields.instruction, "response_field": info.fields.response}
+    chosen = {**before, "source": f"upload:{info.id}", **{name: column for name, column in found.items() if column}}
+    services().wizard.put(dataset=chosen)
+    services().wizard.remember("dataset", kind="upload")
+    return to("wizard.dataset")
+
+
+@bp.post("/datasets/<upload_id>/delete")
+def remove(upload_id: str) -> AnyResponse:
+    """Delete the upload, unless a run needs it."""
+    try:
+        services().datasets.delete(upload_id)
+    except Conflict as error:
+        say(error.message, "problem")
+        return to("datasets.show", upload_id=upload_id)
+    say("The file was deleted.")
+    return to("datasets.index")

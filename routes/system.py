@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from routes._api import describes
+from routes._pages import page
 from routes._services import services
+from services import pages
 
 bp = Blueprint("system", __name__)
 
@@ -22,3 +24,9 @@ def healthz() -> Response:
 def status() -> Response:
     """Device, CPU, memory, GPU, disk, versions, active jobs."""
     return jsonify(services().system.status())
+
+
+@bp.get("/settings")
+def settings() -> str:
+    """The machine, where data lies, and versions."""
+    return page("system/settings.html", pages.settings(services()))

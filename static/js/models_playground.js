@@ -8,6 +8,7 @@ const form = document.getElementById('chat-form')
 const send = document.getElementById('chat-send')
 const cancel = document.getElementById('chat-cancel')
 const prompt = document.getElementById('chat-prompt')
+let refreshBusy = () => {}
 const value = (name) => form.elements[name]?.value ?? ''
 
 class Side {
@@ -31,7 +32,7 @@ class Side {
       id: this.id, model_path: value(`model_${this.key}`),
       messages: [...(system.trim() ? [{ role: 'system', content: system }] : []), ...this.turns],
       temperature: Number(value('temperature')), max_tokens: Number(value('max_tokens')), top_p: Number(value('top_p')),
-    })
+    }, (answer) => { if (answer?.error) this.fail(answer); refreshBusy() })
   }
 
   bubble(kind, text) {
@@ -84,6 +85,8 @@ if (form) {
     send.disabled = working
     cancel.hidden = !working
   }
+  refreshBusy = busy
+  socket.on('chat_loading', (event) => { const side = find(event); if (side) side.facts.textContent = 'Loading the model' })
   socket.on('chat_token', (event) => { find(event)?.token(event); busy() })
   socket.on('chat_done', (event) => { find(event)?.done(event); busy() })
   socket.on('chat_error', (event) => { find(event)?.fail(event); busy() })

@@ -41,6 +41,8 @@ if (form) {
     })
   })
   wireDrop((info) => save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(() => location.reload()))
+  // Typing a name means the name, not the model that was ticked before.
+  document.getElementById('model-name')?.addEventListener('input', () => { form.querySelector('[name="choice"][value=""]').checked = true })
   mark()
   form.querySelector('[aria-invalid="true"]')?.closest('details')?.setAttribute('open', '')
 }

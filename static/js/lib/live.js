@@ -3,10 +3,10 @@
 
 import { toast } from './toast.js'
 
-function swap(fresh) {
+function swap(fresh, sent) {
   for (const part of document.querySelectorAll('[data-live][id]')) {
     const next = fresh.getElementById(part.id)
-    if (!next) continue
+    if (!next || (part.dataset.live === 'sent' && !sent)) continue
     if (part.outerHTML === next.outerHTML) continue
     const focus = document.activeElement
     if (part.contains(focus) && focus !== part) {
@@ -29,11 +29,11 @@ function keepOpen(part, next) {
   }
 }
 
-async function take(response) {
+async function take(response, sent = false) {
   const text = await response.text()
   if (!response.headers.get('content-type')?.includes('html')) return null
   const fresh = new DOMParser().parseFromString(text, 'text/html')
-  swap(fresh)
+  swap(fresh, sent)
   return fresh
 }
 
@@ -48,7 +48,7 @@ export async function refresh(url = location.href) {
   }
   running = (async () => {
     try {
-      const response = await fetch(url, { headers: { Accept: 'text/html' } })
+      const response = await fetch(url, { headers: { Accept: 'text/html', 'X-Tunesmith-Live': '1' } })
       if (response.ok) await take(response)
     } catch {
       // The connection's own word (socket.js) says that the server is away; the next call heals it.
@@ -85,7 +85,7 @@ export function sendForm(form, { submitter = null, extra = {} } = {}) {
   queue = queue.then(async () => {
     try {
       const response = await fetch(submitter?.getAttribute('formaction') || form.getAttribute('action') || location.pathname, { method: 'POST', body: data, headers: { Accept: 'text/html' } })
-      const fresh = await take(response)
+      const fresh = await take(response, true)
       if (!response.ok) toast(fresh?.querySelector('main p')?.textContent ?? 'That could not be saved. Your entries are still on the page.')
       return response
     } catch {

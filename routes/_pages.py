@@ -1,0 +1,30 @@
+"""Rendering a page: its template by the handler's name, its variables by its context."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+
+def page(template: str, context: Any) -> str:
+    """The template with the fields of a frozen dataclass as its variables."""
+    return render_template(template, **{field.name: getattr(context, field.name) for field in fields(context)})
+
+
+def back(default: str) -> Response:
+    """To the page that the form names, if it is one of this server's."""
+    target = request.form.get("back", "")
+    inside = target.startswith("/") and not target.startswith(("//", "/\\")) and "\\" not in target
+    return redirect(target if inside else default)
+
+
+def say(text: str, level: str = "") -> None:
+    """A word at the top of the next page; ``level`` is '', ``good``, ``watch`` or ``problem``."""
+    flash(text, level)
+
+
+def to(endpoint: str, **values: Any) -> Response:
+    return redirect(url_for(endpoint, **values))

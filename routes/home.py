@@ -1,0 +1,72 @@
+"""Home, help, the theme, and the frame around every page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, render_template, request
+from werkzeug.wrappers import Response
+
+from routes._guard import logged_in
+from routes._pages import back, page, say, to
+from routes._services import services
+from services import pages, views
+from services.glossary import GLOSSARY
+from services.words import FILTERS
+
+bp = Blueprint("home", __name__)
+COOKIE = "tunesmith_theme"
+YEAR = 365 * 24 * 3600
+
+
+@bp.record_once
+def _filters(state: Any) -> None:
+    state.app.jinja_env.filters.update(FILTERS)
+    state.app.jinja_env.globals["glossary"] = GLOSSARY
+
+
+@bp.app_context_processor
+def frame() -> dict[str, views.Shell]:
+    """The frame of whoever may see it; before a login only the name."""
+    theme = request.cookies.get(COOKIE, "")
+    theme = theme if theme in pages.THEMES else ""
+    if request.endpoint in {"auth.login", "auth.enter"} or not logged_in():
+        return {"shell": views.Shell(theme=theme)}
+    viewed = (request.view_args or {}).get("session_id")
+    return {"shell": pages.shell(services(), request.path, theme, viewed, polling="X-Tunesmith-Live" in request.headers)}
+
+
+@bp.get("/")
+def index() -> str:
+    return page("home/index.html", pages.home(services()))
+
+
+@bp.get("/help")
+def help() -> str:  # noqa: A001 (the page's own name)
+    return page("home/help.html", views.HelpPage())
+
+
+@bp.get("/shell")
+def shell() -> str:
+    """The frame alone: what a still page fetches to keep its top bar live."""
+    return render_template("base.html")
+
+
+@bp.post("/theme")
+def theme() -> Response:
+    """Keep the theme in a cookie, so that the first paint already has it."""
+    chosen = request.form.get("theme", "")
+    response = back("/")
+    if chosen in pages.THEMES:
+        response.set_cookie(COOKIE, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure)
+    else:
+        response.delete_cookie(COOKIE)
+    return response
+
+
+@bp.post("/demo")
+def demo() -> Response:
+    """Start the shipped demo."""
+    run = services().runs.start_saved(pages.DEMO)
+    say("The demo has started. The first numbers appear in about a minute.", "good")
+    return to("runs.show", session_id=run.session_id)

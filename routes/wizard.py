@@ -1,0 +1,190 @@
+"""The seven steps: each a page of its own, each saving its own part of the draft."""
+
+from __future__ import annotations
+
+from flask import Blueprint, request
+from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response
+
+from core.errors import InvalidInput, NotFound, TunesmithError
+from routes._pages import page, say, to
+from routes._services import accepts_uploads, services
+from routes.datasets import receive
+from services import dataset_page, steps
+from services.board import Wanted
+from services.trial import sample
+from services.wizard import STEP, STEPS, SUMS_PROMPT
+
+bp = Blueprint("wizard", __name__)
+Form = MultiDict[str, str]
+
+
+@bp.get("/new")
+def begin() -> Response:
+    """To the first step that still wants something."""
+    missing = services().wizard.review().missing
+    return to(f"wizard.{next((step.key for step in STEPS if step.key in missing), 'train')}")
+
+
+@bp.post("/new/reset")
+def reset() -> Response:
+    services().wizard.reset()
+    say("All choices are cleared. Runs and files are as they were.")
+    return to("wizard.model")
+
+
+@bp.get("/new/model")
+def model() -> str:
+    return page("wizard/model.html", steps.model_step(services()))
+
+
+@bp.get("/new/dataset")
+def dataset() -> str:
+    return page("wizard/dataset.html", dataset_page.dataset_step(services()))
+
+
+@bp.get("/new/configuration")
+def configuration() -> str:
+    return page("wizard/configuration.html", steps.configuration_step(services()))
+
+
+@bp.get("/new/reward")
+def reward() -> str:
+    return page("wizard/reward.html", steps.reward_step(services()))
+
+
+@bp.get("/new/train")
+def train() -> str:
+    return page("wizard/train.html", steps.train_step(services(), Wanted.read(request.args), request.path))
+
+
+@bp.get("/new/export")
+def export() -> str:
+    return page("wizard/export.html", steps.export_step(services()))
+
+
+@bp.get("/new/test")
+def test() -> str:
+    wizard = services().wizard
+    wizard.remember("test", session_id=wizard.session_id())
+    return page("wizard/test.html", steps.test_step(services()))
+
+
+@bp.post("/new/<step>")
+@accepts_uploads
+def save(step: str) -> Response:
+    """Keep what was entered, do what the button says, and show the page again or the next one."""
+    if step not in STEP:
+        raise NotFound("There is no such step. The steps are listed at /new.")
+    form = request.form.copy()
+    action = form.get("action", "save")
+    _prepare(step, form, action)
+    services().wizard.save(step, form)
+    if action in _ACTIONS:
+        return _ACTIONS[action]()
+    if action.startswith("sample-"):
+        services().wizard.remember("reward", completion=sample(services(), action.removeprefix("sample-")))
+    if action == "next" and step not in services().wizard.review().missing:
+        return to(f"wizard.{STEPS[[one.key for one in STEPS].index(step) + 1].key}")
+    return to(f"wizard.{step}")
+
+
+def _prepare(step: str, form: Form, action: str) -> None:
+    """Bring a page's own controls into the configuration's fields."""
+    if step == "model":
+        form["model.name"] = form.get("choice") or form.get("model.name", "")
+        if form.get("ui.setup") == "recommended":
+            kept = (services().wizard.draft().get("model") or {}).get("revision")
+            services().wizard.put(model={"revision": kept} if kept else {})
+            for name in [*steps.CUSTOM, *steps.ADVANCED]:
+                form.pop(f"model.{name}", None)
+            form["checks"] = ""
+    if step == "dataset":
+        _choose_source(form, action)
+
+
+def _choose_source(form: Form, action: str) -> None:
+    kind = form.get("ui.kind", "upload")
+    before = services().wizard.draft().get("dataset") or {}
+    if action == "upload" and "file" in request.files and request.files["file"].filename:
+        try:
+            form["upload"] = f"upload:{receive().id}"
+        except TunesmithError as error:
+            say(f"{error.message} What you had chosen before is kept.", "problem")
+    named = {"generated": "generated:arithmetic", "hub": form.get("ui.hub", "").strip()}.get(kind, form.get("upload", ""))
+    form["dataset.source"] = named
+    if named and named != before.get("source"):
+        _map(form, named)
+
+
+def _map(form: Form, source: str) -> None:
+    """A new source brings its own columns: take the detected ones, and the short prompt for sums."""
+    told = form.get("dataset.system_prompt", "").replace("\r\n", "\n")
+    if source.startswith("generated:"):
+        form["dataset.system_prompt"] = told or SUMS_PROMPT
+    elif told == SUMS_PROMPT:
+        form["dataset.system_prompt"] = ""
+    found, _ = dataset_page.look(services(), {"source": source})
+    fields = (found or {}).get("fields") or {}
+    for name, key in (("instruction", "instruction_field"), ("response", "response_field")):
+        if fields.get(name):
+            form[f"dataset.{key}"] = fields[name]
+
+
+def _use_guess() -> Response:
+    draft = services().wizard.draft().get("dataset") or {}
+    found, _ = dataset_page.look(services(), draft)
+    fields = (found or {}).get("fields") or {}
+    if fields.get("instruction") and fields.get("response"):
+        services().wizard.put(dataset={**draft, "instruction_field": fields["instruction"], "response_field": fields["response"]})
+    return to("wizard.dataset")
+
+
+def _check() -> Response:
+    try:
+        dataset_page.fetch(services())
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("wizard.dataset")
+
+
+def _suggest() -> Response:
+    services().wizard.put(**dict.fromkeys(STEP["configuration"].sections))
+    say("Every value of this step suits the model and this machine again.", "good")
+    return to("wizard.configuration")
+
+
+def _move_row(by: int) -> Response:
+    wizard = services().wizard
+    wizard.remember("reward", row=max(0, int(wizard.ui("reward").get("row", 0)) + by), completion="")
+    return to("wizard.reward")
+
+
+def _start() -> Response:
+    wizard = services().wizard
+    try:
+        wizard.start(lambda config: services().runs.start(config).session_id)
+    except TunesmithError as error:
+        say(f"It was not started. {error.message} Your choices are kept.", "problem")
+    return to("wizard.train")
+
+
+def _again() -> Response:
+    services().wizard.put(session_id=None)
+    return to("wizard.train")
+
+
+def _keep() -> Response:
+    config = services().wizard.config()
+    try:
+        services().configs.save(config["name"], config)
+        say(f"Kept as '{config['name']}' among the configurations.", "good")
+    except InvalidInput as error:
+        say(error.message, "problem")
+    return to("wizard.train")
+
+
+_ACTIONS = {
+    "use-guess": _use_guess, "check": _check, "suggest": _suggest, "next-row": lambda: _move_row(1), "previous-row": lambda: _move_row(-1),
+    "start": _start, "again": _again, "keep": _keep,
+}  # fmt: skip

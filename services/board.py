@@ -1,0 +1,195 @@
+"""A run's page, drawn from its rows on the server; a live page fetches it again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.run import ENDED, JobState
+from core.run_dir import RunDir
+from services.container import Services
+from services.glossary import GLOSSARY
+from services.run_view import RunView
+from services.verdict import Row, health, merge, verdict
+from services.views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
+from services.words import duration, num
+
+TABLE_ROWS = 60
+"""Rows of the table for those without charts: the latest of each phase, evenly thinned."""
+GROUPS = 4
+"""Questions shown of a step at once."""
+TILES = (
+    ("reward", "Reward", ""), ("solved", "Fully right", "share"), ("completion_length_mean", "Answer length", "tokens"), ("cut_off", "Cut off", "share"),
+    ("groups_without_spread", "Nothing to compare", "share"), ("kl", "Moved away (KL)", ""), ("entropy", "Undecided (entropy)", ""),
+    ("grad_norm", "Correction (gradient norm)", ""), ("step_time", "Step time", "s"), ("tokens_per_second", "Writing speed", "tokens/s"),
+)  # fmt: skip
+COLUMNS = tuple(Column(key, title) for key, title, _ in TILES) + (Column("learning_rate", "Learning rate"), Column("clip_ratio", "Clip ratio"), Column("loss", "Loss"))
+_TERM = {"completion_length_mean": "length"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which answers the page shows; ``step`` None for the latest."""
+
+    phase: str = "training"
+    step: int | None = None
+    special: bool = False
+
+    @classmethod
+    def read(cls, args: Mapping[str, str]) -> Wanted:
+        """From a query string; what makes no sense is left out."""
+        step = args.get("step", "")
+        phase = args.get("phase", "training")
+        return cls(phase if phase in {"training", "evaluation"} else "training", int(step) if step.isdigit() else None, args.get("special") == "1")
+
+
+def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoard:
+    """Everything of a run's page.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    view = found.runs.get(session_id)
+    rows, _ = found.runs.metrics(session_id)
+    merged = merge(rows)
+    state = JobState(view.status)
+    latest = next((row for row in reversed(merged) if row.get("phase") == "training"), merged[-1] if merged else {})
+    return RunBoard(
+        view=view, path=path, verdict=verdict(merged, state, error=view.error), doing=_doing(view),
+        phase_word={JobState.WARMING_UP: "Warm-up", JobState.EVALUATING: "Scoring"}.get(state, "Training"),
+        speed=f"{num(view.seconds_per_step)} s a step" if view.seconds_per_step else "",
+        left=duration(view.eta_seconds) if view.eta_seconds else "",
+        phases=_phases(view, merged), can_stop=state not in ENDED and state is not JobState.STOPPING,
+        has_adapter=has_adapter(found, session_id) and state in ENDED, finished=state is JobState.COMPLETED,
+        tiles=_tiles(latest, merged), columns=COLUMNS, table=_table(merged), answers=_answers(found, session_id, wanted),
+        log=found.runs.log(session_id, tail=200), config_line=_config_line(view.config),
+        config_text=json.dumps(view.config, indent=2, ensure_ascii=False), data={"session_id": session_id},
+    )
+
+
+def has_adapter(found: Services, session_id: str) -> bool:
+    return any(model.session_id == session_id for model in found.models.trained())
+
+
+def spark(rows: Sequence[Row], width: int = 100, height: int = 28) -> str:
+    """The reward as points of an SVG polyline, at most 60; '' for fewer than two."""
+    rewards = [row["reward"] for row in merge(rows) if row.get("phase") == "training" and "reward" in row]
+    rewards = rewards[:: max(1, len(rewards) // 60)]
+    if len(rewards) < 2:
+        return ""
+    low, high = min(rewards), max(rewards)
+    span = (high - low) or 1.0
+    return " ".join(f"{index * width / (len(rewards) - 1):.1f},{height - 2 - (value - low) / span * (height - 4):.1f}" for index, value in enumerate(rewards))
+
+
+def sparks(found: Services, runs: Sequence[RunView]) -> dict[str, str]:
+    """Reward curves of the runs in a list, by id."""
+    return {run.session_id: spark(_sampled(RunDir(found.settings.home.outputs / run.session_id).metrics)) for run in runs if run.reward is not None}
+
+
+def _sampled(metrics: Path) -> list[Row]:
+    """About 120 rows, evenly spread: a list of long runs must not parse every row of each."""
+    try:
+        lines = metrics.read_bytes().splitlines()
+    except OSError:
+        return []
+    return [json.loads(line) for line in lines[:: max(1, len(lines) // 120)] if line.endswith(b"}")]
+
+
+def _doing(view: RunView) -> str:
+    if view.queue_position:
+        return f"Number {view.queue_position} in the queue"
+    attempt = f"attempt {view.attempt}" if view.attempt > 1 else ""
+    return " · ".join(part for part in (view.message, f"on {view.device}" if view.device else "", attempt) if part)
+
+
+def _phases(view: RunView, rows: Sequence[Row]) -> tuple[PhaseView, ...]:
+    config = view.config
+    seen = {row.get("phase") for row in rows}
+    state = JobState(view.status)
+    names = [("prepare", "Getting ready"), ("warm_up", "Warm-up"), ("training", "Training"), ("evaluation", "Final score")]
+    if not (config.get("pre_training") or {}).get("enabled"):
+        names.pop(1)
+    if not (config.get("evaluation") or {}).get("holdout_fraction"):
+        names.pop()
+    at = {JobState.QUEUED: "", JobState.STARTING: "prepare", JobState.WARMING_UP: "warm_up"}.get(state, "training" if "training" in seen else "warm_up" if "warm_up" in seen else "prepare")
+    if state is JobState.EVALUATING and any(row.get("when") == "end" for row in rows):
+        at = "evaluation"
+    place = [name for name, _ in names].index(at) if at in dict(names) else 0
+    return tuple(_phase(title, index, place, state) for index, (_, title) in enumerate(names))
+
+
+def _phase(title: str, index: int, place: int, state: JobState) -> PhaseView:
+    if state is JobState.COMPLETED or index < place:
+        return PhaseView(title, state="past", word="done")
+    if index > place or state is JobState.QUEUED:
+        return PhaseView(title, state="ahead", word="to come")
+    return PhaseView(title, state="ahead", word="ended here") if state in ENDED else PhaseView(title, state="now", word="now")
+
+
+def _tiles(latest: Row, rows: Sequence[Row]) -> tuple[Tile, ...]:
+    tiles = []
+    for name, title, unit in TILES:
+        if (value := latest.get(name)) is None:
+            continue
+        key = _TERM.get(name, name)
+        found = health(name, value)
+        entry = GLOSSARY[key]
+        shown, shown_unit = (f"{value:.0%}".replace("%", " %"), "") if unit == "share" else (num(value), unit)
+        tiles.append(Tile(key, title, shown, shown_unit, found.words or entry.better))
+    held = [row["reward"] for row in rows if row.get("phase") == "evaluation" and "reward" in row]
+    if held:
+        tiles.insert(1, Tile("heldout", "Held-out reward", num(held[-1]), "", f"it was {num(held[0])} before training" if len(held) > 1 else "before training"))
+    return tuple(tiles)
+
+
+def _table(rows: Sequence[Row]) -> tuple[dict[str, Any], ...]:
+    stride = max(1, -(-len(rows) // TABLE_ROWS))
+    return tuple(row for index, row in enumerate(rows) if not (len(rows) - 1 - index) % stride or row.get("phase") == "evaluation")
+
+
+def _answers(found: Services, session_id: str, wanted: Wanted) -> AnswersView:
+    steps = tuple(found.runs.completions(session_id, limit=0, phase=wanted.phase)["steps"])
+    phase = wanted.phase
+    if not steps and phase == "training":
+        phase = "evaluation"
+        steps = tuple(found.runs.completions(session_id, limit=0, phase=phase)["steps"])
+    if not steps:
+        # The other kind may be there: the form must offer the way back.
+        other = found.runs.completions(session_id, limit=0)["steps"]
+        return AnswersView(phase, tuple(other), other[-1] if other else 0, 0, wanted.special, (), 0)
+    step = wanted.step if wanted.step in steps else steps[-1]
+    page = found.runs.completions(session_id, step=step, limit=GROUPS, phase=phase)
+    groups = tuple(_group(group) for group in page["groups"])
+    return AnswersView(phase, steps, step, steps.index(step), wanted.special, groups, page["total"])
+
+
+def _group(group: Mapping[str, Any]) -> GroupView:
+    reference = str(group.get("reference") or "")
+    answers = tuple(
+        AnswerView(_pieces(item["text"], reference), item.get("tokens", 0), bool(item.get("cut_off")), item["total"], item.get("advantage"), item.get("components") or {})
+        for item in group["completions"]
+    )
+    return GroupView(str(group["instruction"]), reference, str(group["prompt"]), answers)
+
+
+def _pieces(text: str, reference: str) -> tuple[Piece, ...]:
+    """The answer cut up so that the reference, or what stands after its ####, is set apart where it occurs."""
+    wanted = reference.rpartition("####")[2].strip()
+    if not wanted or len(wanted) > 200:
+        return (Piece(text, False),)
+    pattern = re.compile(rf"(?<![\w.]){re.escape(wanted)}(?![\w])")
+    pieces, last = [], 0
+    for match in pattern.finditer(text):
+        pieces += [Piece(text[last : match.start()], False), Piece(match.group(), True)]
+        last = match.end()
+    return tuple(piece for piece in [*pieces, Piece(text[last:], False)] if piece.text)
+
+
+def _config_line(config: Mapping[str, Any]) -> str:
+    training = config.get("training") or {}
+    return f"{training.get('num_generations')} answers a question, learning rate {training.get('learning_rate')}, answers of up to {training.get('max_new_tokens')} tokens"

@@ -1,0 +1,150 @@
+"""The dataset step's context: what was chosen, what is in it, and what the model will see."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from core.data.rows import map_rows
+from core.errors import TunesmithError
+from core.model import local_folder
+from services import views
+from services.container import Services
+from services.datasets import read_section
+from services.forms import form_field
+from services.steps import KINDS, frame
+from services.wizard import kind_of
+
+SAMPLES = 5
+LOCAL = ("upload", "generated")
+GENERATED = ("size", "max_operand")
+HUB = ("subset", "split", "revision")
+MAPPING = ("instruction_field", "response_field", "max_samples")
+PROMPT = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
+
+_seen: dict[str, dict[str, Any]] = {}
+"""What was fetched over the network, by what was asked: a page never waits for the Hub by itself."""
+_KEEP = 32
+
+
+def dataset_step(found: Services) -> views.DatasetStep:
+    review = found.wizard.review()
+    section = found.wizard.draft().get("dataset") or {}
+    source = str(section.get("source") or "")
+    ui = found.wizard.ui("dataset")
+    preview, problem = look(found, section) if source else (None, "")
+    prompts, prompts_problem = _prompts(found, preview is not None)
+    fields = {name: form_field("dataset", name, section, review.remarks) for name in (*GENERATED, *HUB, *MAPPING, *PROMPT)}
+    base = form_field("dataset", "source", section, review.remarks)
+    return views.DatasetStep(
+        frame=frame(found, "dataset", review), kinds=KINDS, kind=ui.get("kind") or kind_of(source), uploads=tuple(found.datasets.list()),
+        source=base, source_hub=_hub_field(section, kind_of(source) == "hub"), generated=_pick(fields, GENERATED), hub=_pick(fields, HUB), mapping=_pick(fields, MAPPING),
+        guess=_guess(preview, section), prompt_fields=_pick(fields, PROMPT),
+        prompt_values=f"{'your own' if section.get('system_prompt') is not None else 'the usual'} system prompt · solution between {fields['solution_start'].value} and {fields['solution_end'].value}",
+        preview=views.Preview(preview["rows"], preview["columns"], preview["total"]) if preview else None, preview_problem=problem,
+        preview_hint="'Look at this dataset' fetches the first rows over the network." if kind_of(source) == "hub" and source else "Choose a dataset to see its first rows.",
+        prompts=prompts, prompts_problem=prompts_problem,
+    )
+
+
+def look(found: Services, section: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """The first rows of a dataset, from memory where it is on the Hub; None and the reason where it cannot be read."""
+    source = str(section.get("source") or "")
+    if kind_of(source) == "hub":
+        return _seen.get(_key(section)), ""
+    try:
+        return found.datasets.preview(_readable(section), SAMPLES), ""
+    except TunesmithError as error:
+        return None, error.message
+
+
+def fetch(found: Services) -> None:
+    """Read the first rows of a Hub dataset, and the prompts, for the page to show.
+
+    Raises:
+        TunesmithError: It cannot be reached or read.
+    """
+    draft = found.wizard.draft()
+    section = draft.get("dataset") or {}
+    if kind_of(str(section.get("source") or "")) == "hub":
+        _keep(_key(section), found.datasets.preview(_readable(section), SAMPLES))
+    if (draft.get("model") or {}).get("name"):
+        _keep(_prompt_key(draft), found.datasets.prompt_preview(found.wizard.config(), 2))
+
+
+def mapped_rows(found: Services, count: int = 50) -> list[dict[str, Any]]:
+    """Rows of the draft's dataset by their mapped names, as far as they can be read without the network.
+
+    Raises:
+        TunesmithError: They cannot be read or mapped.
+    """
+    section = found.wizard.draft().get("dataset") or {}
+    if not section.get("source"):
+        return []
+    raw = (_seen.get(_key(section)) or {"rows": []}) if kind_of(str(section["source"])) == "hub" else found.datasets.preview(_readable(section), count)
+    return map_rows(raw["rows"], read_section(_readable(section)))[0]
+
+
+def _prompts(found: Services, readable: bool) -> tuple[tuple[views.PromptView, ...], str]:
+    draft = found.wizard.draft()
+    model, source = (draft.get("model") or {}).get("name"), str((draft.get("dataset") or {}).get("source") or "")
+    if not model or not source or not readable:
+        return (), ""
+    answer = _seen.get(_prompt_key(draft))
+    try:
+        if answer is None and kind_of(source) in LOCAL and local_folder(str(model), found.settings.home):
+            answer = found.datasets.prompt_preview(found.wizard.config(), 2)
+    except TunesmithError as error:
+        return (), error.message
+    if answer is None:
+        return (), "The model is on the Hub: 'Look at this dataset' fetches its chat template to show this, or it is fetched when training starts."
+    return tuple(_prompt(one) for one in answer["prompts"]), " ".join(answer["notes"])
+
+
+def _prompt(one: dict[str, Any]) -> views.PromptView:
+    if one["text"] is None:
+        text = "\n\n".join(f"{message['role']}: {message['content']}" for message in one["messages"])
+        return views.PromptView(text, "The messages, before the model's chat template:")
+    tokens = f"{one['tokens']} tokens. " if one["tokens"] is not None else ""
+    return views.PromptView(one["text"], f"{tokens}Right answer: {one['reference'][:200]}")
+
+
+def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> views.Guess | None:
+    if not preview:
+        return None
+    fields = preview["fields"]
+    sure = float(fields["confidence"])
+    ask, answer = fields["instruction"] or "", fields["response"] or ""
+    present = (section.get("instruction_field", "question"), section.get("response_field", "answer"))
+    return views.Guess("good" if sure >= 0.7 else "watch", f"{sure:.0%}", fields["why"], ask, answer, bool(ask and answer and present != (ask, answer)))
+
+
+def _hub_field(section: dict[str, Any], chosen: bool) -> Any:
+    from dataclasses import replace
+
+    field = form_field("dataset", "source", section if chosen else {}, {})
+    return replace(field, path="ui.hub", title="Name on the Hub", placeholder="openai/gsm8k", description="Owner and name, as in the address of its page.")
+
+
+def _pick(fields: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(fields[name] for name in names)
+
+
+def _readable(section: dict[str, Any]) -> dict[str, Any]:
+    """What decides which rows are read; a slip elsewhere must not hide them."""
+    names = ("source", "subset", "revision", "split", "size", "max_operand", "instruction_field", "response_field", *PROMPT)
+    return {name: section[name] for name in names if name in section}
+
+
+def _key(section: dict[str, Any]) -> str:
+    return json.dumps([section.get(name) for name in ("source", "subset", "split", "revision")])
+
+
+def _prompt_key(draft: dict[str, Any]) -> str:
+    return json.dumps([draft.get("model"), draft.get("dataset")], sort_keys=True, default=str)
+
+
+def _keep(key: str, value: dict[str, Any]) -> None:
+    while len(_seen) >= _KEEP:
+        _seen.pop(next(iter(_seen)))
+    _seen[key] = value

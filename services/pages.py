@@ -1,0 +1,174 @@
+"""The contexts of the pages that are not the wizard's, a run's or an export's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from core.config import parse
+from core.errors import InvalidConfig, NotFound, TunesmithError
+from core.model import DEMO_MODEL, local_folder
+from core.run import JobState
+from services import views
+from services.board import sparks
+from services.container import Services
+from services.views import Card, Gauge, Line, NavItem, PhaseView, Shell
+from services.wizard import suggest_name
+from services.words import LIGHTS, size
+
+DEMO = "demo-arithmetic"
+"""Name of the shipped configuration that the home page starts."""
+RECENT = 6
+PER_PAGE = 25
+DATASET_ROWS = 25
+THEMES = {"": "light", "light": "dark", "dark": "system"}
+"""Theme to the one that the button leads to; '' follows the system."""
+
+NAV = (
+    ("Home", "/", "house"), ("New run", "/new", "circle-plus"), ("Runs", "/runs", "activity"), ("Datasets", "/datasets", "database"),
+    ("Configurations", "/configs", "sliders-horizontal"), ("Exports", "/exports", "package"), ("Playground", "/playground", "message-square"),
+    ("Settings", "/settings", "settings"), ("Help", "/help", "book-open"),
+)  # fmt: skip
+ACTIONS = (("Change the theme", "theme"), ("Show or hide the log", "console"), ("Show the keys", "keys"))
+
+
+def shell(found: Services, path: str, theme: str, viewed: str | None, *, polling: bool = False) -> Shell:
+    """The frame: where one is, what runs, how the machine is.
+
+    Args:
+        path: The page's own.
+        theme: ``light``, ``dark`` or '' for the system's.
+        viewed: The run whose page this is; its log goes into the drawer.
+        polling: Whether a live page fetches itself.
+    """
+    runs = found.runs.list()
+    active = next((run for run in runs if run.active), None)
+    job = next((run for run in runs if run.session_id == viewed), active)
+    nav = tuple(NavItem(title, url, icon, _at(path, url), title == "Settings") for title, url, icon in NAV)
+    steps = tuple({"title": title, "kind": "Step", "url": f"/new/{key}"} for key, title in (("model", "Choose a model"), ("dataset", "Choose a dataset"), ("configuration", "Set the configuration"), ("reward", "Set the reward"), ("train", "Train"), ("export", "Export the draft's run"), ("test", "Test the draft's run")))
+    recent = tuple({"title": run.name, "kind": "Run", "url": f"/runs/{run.session_id}"} for run in runs[:20])
+    palette = (*({"title": item.title, "kind": "Page", "url": item.url} for item in nav), *steps, *({"title": title, "kind": "Action", "action": action} for title, action in ACTIONS), *recent)
+    return Shell(theme, THEMES[theme], path, nav, gauges(found), active, job, found.runs.log(job.session_id, tail=60) if job else "", palette, polling)
+
+
+def _at(path: str, url: str) -> bool:
+    return path == url or (url != "/" and path.startswith(f"{url}/"))
+
+
+def gauges(found: Services) -> tuple[Gauge, ...]:
+    load = found.system.load()
+    readings = [Gauge("cpu", "CPU", f"{load['cpu']:.0f} %", "Processor load"), Gauge("memory", "Memory", f"{load['memory']:.0f} %", "Memory in use")]
+    if load["gpu_utilization"] is not None:
+        readings.append(Gauge("gpu", "GPU", f"{load['gpu_utilization']:.0f} %", "Load of the graphics processor"))
+    return tuple(readings)
+
+
+def home(found: Services) -> views.HomePage:
+    runs = found.runs.list()
+    device = found.system.device()
+    recent = tuple(runs[:RECENT])
+    return views.HomePage(
+        first_time=not runs, demo=demo(found), runs=recent, sparks=sparks(found, recent), cards=_first_cards() if not runs else _next_cards(found),
+        device=f"{device.name}, {size(device.memory)} of memory{'' if device.kind == 'cuda' else ', no GPU'}",
+    )
+
+
+def demo(found: Services) -> views.Demo | None:
+    """The shipped demo in words, or None where its file is not there."""
+    try:
+        config = parse(found.configs.load(DEMO))
+        local_folder(DEMO_MODEL, found.settings.home)
+        ready = True
+    except InvalidConfig:
+        return None
+    except NotFound as error:
+        if error.field != "model.name":
+            return None
+        config, ready = parse(found.configs.load(DEMO)), False
+    if not ready:
+        return views.Demo(False, "The built-in model is not on this machine yet. Run the set-up again (make setup): it fetches it.", ())
+    phases = (
+        PhaseView("1. Warm-up", f"It copies {config.pre_training.max_samples} worked examples, to learn the form of an answer."),
+        PhaseView(f"2. {config.training.max_steps} training steps", f"{config.training.num_generations} tries at every sum; right ones earn more."),
+        PhaseView("3. A fair test", "Sums it never saw, before and after."),
+    )
+    return views.Demo(True, "It takes 5 to 15 minutes on two processor cores, needs no network and no GPU, and can be stopped at any time. You can watch the score rise from the first minutes on.", phases)
+
+
+def _first_cards() -> tuple[Card, ...]:
+    return (
+        Card("Your questions", "A file of questions and right answers, a public dataset, or sums made on the spot.", "/new/dataset", "Choose a dataset"),
+        Card("Your idea of good", "Rewards say what an answer is worth. Try them by hand before anything is trained.", "/new/reward", "Look at rewards"),
+        Card("Yours to keep", "Take the result away as one file for Ollama or llama.cpp. Everything stays on this machine.", "/help", "How it works"),
+    )
+
+
+def _next_cards(found: Services) -> tuple[Card, ...]:
+    runs = found.runs.list()
+    cards = []
+    running = next((run for run in runs if run.active), None)
+    if running:
+        cards.append(Card("Watch it learn", f"{running.name} is at work.", f"/runs/{running.session_id}", "Open the run"))
+    over = next((run for run in runs if run.status == JobState.COMPLETED), None)
+    if over:
+        cards.append(Card("Ask it something", f"Compare {over.name} with the model it came from.", f"/playground?session_id={over.session_id}", "Open the playground"))
+        cards.append(Card("Take it away", "Make one file for Ollama, llama.cpp or LM Studio.", f"/exports?session_id={over.session_id}", "Make an export"))
+    broken = next((run for run in runs if run.resumable), None)
+    if broken:
+        cards.append(Card("Go on where it stopped", f"{broken.name} can be resumed.", f"/runs/{broken.session_id}", "Open the run"))
+    cards.append(Card("Train on your own questions", "Seven steps; nothing is lost if you leave in between.", "/new", "Go on with the steps"))
+    return tuple(cards[:4])
+
+
+def runs(found: Services, args: Mapping[str, str]) -> views.RunsPage:
+    every = found.runs.list()
+    words, state = args.get("q", "").strip(), args.get("state", "")
+    fitting = [run for run in every if words.lower() in f"{run.name} {run.model} {run.dataset}".lower() and (not state or run.status == state)]
+    pages = max(1, -(-len(fitting) // PER_PAGE))
+    page = min(pages, max(1, int(args["page"]))) if args.get("page", "").isdigit() else 1
+    shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
+    states = tuple((str(key), word) for key, (_, word) in LIGHTS.items() if key is not JobState.RUNNING)
+    return views.RunsPage(shown, sparks(found, shown), len(every), words, state, states, page, pages)
+
+
+def dataset(found: Services, upload_id: str) -> views.DatasetPage:
+    """Raises NotFound."""
+    info = found.datasets.info(upload_id)
+    try:
+        return views.DatasetPage(info, found.datasets.preview({"source": f"upload:{upload_id}"}, DATASET_ROWS)["rows"], "")
+    except TunesmithError as error:
+        return views.DatasetPage(info, [], error.message)
+
+
+def configs(found: Services) -> views.ConfigsPage:
+    own = tuple(views.ConfigLine(entry.name, entry.problem or entry.summary) for entry in found.configs.list() if not entry.preset)
+    presets = tuple(views.ConfigLine(entry.name, entry.problem or entry.summary) for entry in found.configs.presets())
+    draft = found.wizard.draft()
+    return views.ConfigsPage(own, presets, draft["name"] or suggest_name(draft))
+
+
+def settings(found: Services) -> views.SettingsPage:
+    status = found.system.status()
+    device, disk, kept = status["device"], status["disk"], found.settings
+    waiting = sum(run.status == JobState.QUEUED for run in found.runs.list())
+    versions = tuple(Line(name, version or "not installed") for name, version in status["versions"].items())
+    return views.SettingsPage((
+        views.SettingsSection("This machine", (
+            Line("Trains on", f"{device['name']} ({'GPU' if device['kind'] == 'cuda' else 'processor; no NVIDIA GPU was found'})"),
+            Line("Memory", f"{size(device['free_bytes'])} free of {size(device['memory_bytes'])}"),
+            Line("Processor cores", str(status["cores"])),
+            Line("Disk", f"{size(disk['free_bytes'])} free of {size(disk['total_bytes'])}"),
+            Line("Jobs", f"{status['active_jobs']} running, {waiting} waiting"),
+        )),
+        views.SettingsSection("Where your data lies", tuple(
+            Line(title, str(path)) for title, path in (("Runs", kept.home.outputs), ("Exports", kept.home.exports), ("Uploads", kept.home.uploads), ("Configurations", kept.home.configs), ("Downloads (can be made again)", kept.home.cache), ("Logs", kept.home.logs))
+        )),
+        views.SettingsSection("How it is reached", (
+            Line("Address", f"http://{kept.host}:{kept.port}"),
+            Line("Who can reach it", "programs on this machine only" if kept.loopback else "anyone on the network who has the access token"),
+            Line("Largest upload", f"{kept.max_upload_gb:g} GB (MAX_UPLOAD_GB)"),
+            Line("Hub token", "given (HF_TOKEN)" if kept.hf_token else "none; only needed for models with a licence to accept (HF_TOKEN)"),
+        )),
+        views.SettingsSection("Versions", versions),
+    ))  # fmt: skip
+
+

@@ -1,0 +1,213 @@
+"""The contexts of the wizard's seven pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from core.config import RunConfig
+from core.errors import TunesmithError
+from core.model import DEMO_MODEL
+from core.run import ENDED, JobState
+from services import views
+from services.board import Wanted, board
+from services.chats import chat_view
+from services.container import Services
+from services.export_pages import export_choices, export_lines, exportable
+from services.forms import FormField, checks, form_field, shown
+from services.trial import trial
+from services.views import Frame, Line, Missing, Place, StepLink
+from services.wizard import STEP, STEPS, Review, kind_of, suggest_name
+from services.words import num, size
+
+SETUPS = (
+    ("recommended", "Recommended", "An adapter that suits most tasks."),
+    ("custom", "Custom", "Choose its size, strength and dropout."),
+    ("advanced", "Advanced", "Also layers, scaling, 4-bit loading and number format."),
+)
+KINDS = (
+    ("upload", "A file of mine", "JSON Lines or CSV with a question and an answer in each row."),
+    ("generated", "Made on the spot", "Small sums, as many as you like. Needs no network."),
+    ("hub", "The Hugging Face Hub", "A public dataset by its name, for example openai/gsm8k."),
+)
+CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
+ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
+
+
+def frame(found: Services, key: str, review: Review) -> Frame:
+    """Stepper, summary and neighbours of a step."""
+    place = [step.key for step in STEPS].index(key)
+    around = [Place(STEPS[index].title, f"/new/{STEPS[index].key}") if 0 <= index < len(STEPS) else None for index in (place - 1, place + 1)]
+    states = step_states(found, review)
+    links = tuple(StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in STEPS)
+    broad = key == "test" or (key == "train" and bool(found.wizard.session_id()))
+    return Frame(STEP[key], links, summary(found, review), *around, broad=broad)
+
+
+def step_states(found: Services, review: Review) -> dict[str, tuple[str, str]]:
+    """By step: ``done``, ``missing`` or ``open``, and the same in words."""
+    states = {}
+    for step in STEPS[:4]:
+        wrong = any(level == "problem" for _, level, _ in review.of(step.sections))
+        state = "open" if step.key in review.missing and not found.wizard.ui(step.key).get("visited") and not wrong else "missing" if step.key in review.missing else "done"
+        states[step.key] = state
+    session_id = found.wizard.session_id()
+    run = next((run for run in found.runs.list() if run.session_id == session_id), None)
+    states["train"] = "done" if run and run.status == JobState.COMPLETED else "open"
+    made = found.exports.of_session(session_id) if run and session_id else []
+    states["export"] = "done" if any(export.status == JobState.COMPLETED for export in made) else "open"
+    states["test"] = "done" if run and found.wizard.ui("test").get("session_id") == session_id else "open"
+    words = {"done": "(done)", "missing": "(something is missing)", "open": "(not done yet)"}
+    return {key: (state, words[state]) for key, state in states.items()}
+
+
+def summary(found: Services, review: Review) -> tuple[Line, ...]:
+    """The choices so far, in words."""
+    draft = found.wizard.draft()
+    model, dataset, training = (draft.get(key) or {} for key in ("model", "dataset", "training"))
+    config = review.config
+    method = "GSPO" if (draft.get("grpo") or {}).get("importance_sampling_level") == "sequence" else "GRPO"
+    steps = training.get("max_steps")
+    length = f"{steps} steps" if steps else f"{shown(training.get('num_epochs', 1))} passes over the data"
+    warm = "warm-up first, " if (draft.get("pre_training") or {}).get("enabled") else ""
+    return (
+        Line("Model", model_title(found, str(model.get("name") or "")) or "not chosen yet"),
+        Line("Dataset", dataset_title(found, str(dataset.get("source") or "")) or "not chosen yet"),
+        Line("Plan", f"{warm}{length} of {method}"),
+        Line("Answers", f"{training.get('num_generations', 8)} to each question, up to {training.get('max_new_tokens', 256)} tokens"),
+        Line("Reward", reward_title(draft.get("reward") or {}) or "not chosen yet"),
+        Line("Needs attention", ", ".join(STEP[key].title for key in STEP if key in review.missing) or "nothing" if config or review.missing else "see the steps"),
+    )
+
+
+def model_title(found: Services, name: str) -> str:
+    return next((item.info.title for item in found.models.families() if item.info.name == name), name)
+
+
+def dataset_title(found: Services, source: str) -> str:
+    if source == "generated:arithmetic":
+        return "Small sums, made here"
+    if not source.startswith("upload:"):
+        return source
+    try:
+        info = found.datasets.info(source.removeprefix("upload:"))
+    except TunesmithError:
+        return "a file that is gone"
+    return f"{info.name}, {info.rows:,} rows"
+
+
+def reward_title(reward: dict[str, Any]) -> str:
+    if reward.get("type") == "composite":
+        parts = [f"{part.get('name')} × {part.get('weight')}" for part in reward.get("components") or []]
+        return ", ".join(parts) or "own combination, empty"
+    return str(reward.get("preset_name") or "").replace("_", " ")
+
+
+def model_step(found: Services) -> views.ModelStep:
+    review = found.wizard.review()
+    section = found.wizard.draft().get("model") or {}
+    items = found.models.families()
+    listed = {item.info.name for item in items}
+    name = str(section.get("name") or ("" if found.wizard.ui("model").get("visited") else DEMO_MODEL))
+    other = bool(name) and name not in listed
+    device = found.system.device()
+    fields = {key: form_field("model", key, section, review.remarks) for key in ("revision", *CUSTOM, *ADVANCED)}
+    return views.ModelStep(
+        frame=frame(found, "model", review), checks=checks("model"),
+        device=f"{device.name}, {size(device.memory)} of memory, {'a GPU' if device.kind == 'cuda' else 'no GPU'}",
+        families=tuple(views.Family(family, tuple(_choice(item) for item in items if item.info.family == family)) for family in dict.fromkeys(item.info.family for item in items)),
+        chosen="" if other else name, other=other, name=_shown_only_if(other, form_field("model", "name", section, review.remarks)), revision=fields["revision"],
+        setup=found.wizard.ui("model").get("setup", "recommended"), setups=SETUPS,
+        custom=tuple(fields[key] for key in CUSTOM), advanced=tuple(fields[key] for key in ADVANCED),
+    )
+
+
+def _shown_only_if(wanted: bool, field: FormField) -> FormField:
+    return field if wanted else replace(field, value="")
+
+
+def _choice(item: Any) -> views.ModelChoice:
+    memory = size(item.memory_4bit if item.needs_4bit else item.memory) + (" in 4 bit" if item.needs_4bit else "")
+    return views.ModelChoice(item.info.name, item.info.title, item.info.note, memory, item.fits, item.info.gated, item.here)
+
+
+def configuration_step(found: Services) -> views.ConfigurationStep:
+    review = found.wizard.review()
+    draft = found.wizard.draft()
+    problems = sum(level == "problem" for _, level, _ in review.of(STEP["configuration"].sections))
+    sections = " ".join(checks(section) for section in STEP["configuration"].sections)
+    return views.ConfigurationStep(frame(found, "configuration", review), " ".join(sections.split()), problems, found.wizard.groups(review.remarks), _per_step(draft.get("training") or {}))
+
+
+def _per_step(training: dict[str, Any]) -> str:
+    try:
+        answers = int(training.get("batch_size", 1)) * int(training.get("gradient_accumulation_steps", 8))
+        group = int(training.get("num_generations", 8))
+    except (TypeError, ValueError):
+        return "as many answers as the numbers above say, once they can be read"
+    return f"{answers} answers to {num(answers / group)} question{'' if answers == group else 's'}"
+
+
+def reward_step(found: Services) -> views.RewardStep:
+    from core.rewards import CATALOGUE, PRESETS
+
+    review = found.wizard.review()
+    draft = found.wizard.draft()
+    section = draft.get("reward") or {}
+    arithmetic = kind_of(str((draft.get("dataset") or {}).get("source") or "")) == "generated"
+    parts = {part.get("name"): part for part in section.get("components") or []}
+    return views.RewardStep(
+        frame=frame(found, "reward", review),
+        problems=tuple(words for _, level, words in review.of(("reward",)) if level == "problem" and found.wizard.ui("reward").get("visited")),
+        type=section.get("type", "preset"), preset_name=section.get("preset_name") or ("arithmetic" if arithmetic else "math"),
+        presets=tuple(views.PresetView(item.name, item.title, item.description, any(CATALOGUE[part.name].verifies for part in item.components)) for item in PRESETS.values()),
+        parts=tuple(_part(info, parts.get(name)) for name, info in CATALOGUE.items()), trial=trial(found),
+    )
+
+
+def _part(info: Any, part: dict[str, Any] | None) -> views.PartView:
+    given = (part or {}).get("params") or {}
+    params = tuple(
+        views.ParamView(param.name, param.title, param.description, str(given.get(param.name, param.default)).lower() if param.type == "boolean" else shown(given.get(param.name, param.default)),
+                        (("true", "Yes"), ("false", "No")) if param.type == "boolean" else param.choices)
+        for param in info.params
+    )
+    return views.PartView(info.name, info.title, info.description, info.verifies, part is not None, shown((part or {}).get("weight", 1)), params)
+
+
+def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
+    review = found.wizard.review()
+    draft = found.wizard.draft()
+    session_id = found.wizard.session_id()
+    known = any(run.session_id == session_id for run in found.runs.list())
+    missing = [Missing(STEP[key].title, f"/new/{key}", words) for key in STEP if key in review.missing for words in _why(review, key)]
+    return views.TrainStep(
+        frame=frame(found, "train", review), run=board(found, session_id, wanted, path) if known and session_id else None,
+        missing=tuple(missing), notes=tuple(words for level, words in review.remarks.values() if level == "note-text"),
+        plan=_plan(found, review.config), name=draft["name"], suggested_name=suggest_name(draft),
+    )
+
+
+def _why(review: Review, key: str) -> list[str]:
+    problems = [f"{path.split('.')[-1].replace('_', ' ')}: {words}" for path, level, words in review.of(STEP[key].sections) if level == "problem"]
+    return problems or ["not looked at yet. Open it and continue from there."]
+
+
+def _plan(found: Services, config: RunConfig | None) -> str:
+    if config is None:
+        return ""
+    queued = [run for run in found.runs.list() if JobState(run.status) not in ENDED]
+    waits = f" It will wait for {len(queued)} run{'' if len(queued) == 1 else 's'} before it." if queued else ""
+    return f"Training can be stopped and resumed at any time; closing this page changes nothing.{waits}"
+
+
+def export_step(found: Services) -> views.ExportStep:
+    review = found.wizard.review()
+    session_id = found.wizard.session_id() or ""
+    run = next((run for run in exportable(found) if run.session_id == session_id), None)
+    return views.ExportStep(frame(found, "export", review), run, (run,) if run else (), session_id, export_choices(), export_lines(found, session_id) if run else ())
+
+
+def test_step(found: Services, form: dict[str, str] | None = None) -> views.TestStep:
+    review = found.wizard.review()
+    return views.TestStep(frame(found, "test", review), chat_view(found, session_id=found.wizard.session_id() or "", form=form or {}))

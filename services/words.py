@@ -1,0 +1,97 @@
+"""States, numbers and times as people read them; the templates' filters."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from markupsafe import Markup, escape
+
+from core.run import JobState
+
+LIGHTS = {
+    JobState.QUEUED: ("queued", "Queued"),
+    JobState.STARTING: ("running", "Starting"),
+    JobState.WARMING_UP: ("running", "Warming up"),
+    JobState.TRAINING: ("running", "Training"),
+    JobState.EVALUATING: ("running", "Evaluating"),
+    JobState.RUNNING: ("running", "Running"),
+    JobState.STOPPING: ("queued", "Stopping"),
+    JobState.COMPLETED: ("completed", "Completed"),
+    JobState.STOPPED: ("stopped", "Stopped"),
+    JobState.FAILED: ("failed", "Failed"),
+    JobState.CRASHED: ("failed", "Crashed"),
+}
+"""State to colour name and word; the word always stands beside the colour."""
+
+PHASES = {"warm_up": "Warm-up", "training": "Training", "evaluation": "Held out"}
+
+_SPECIAL = re.compile(r"(&lt;\|.{1,60}?\|&gt;|&lt;/?s&gt;|\[/?INST\]|&lt;(?:bos|eos|pad|unk|start_of_turn|end_of_turn)&gt;)")
+
+
+def light(state: str) -> str:
+    return LIGHTS[JobState(state)][0]
+
+
+def state_word(state: str) -> str:
+    return LIGHTS[JobState(state)][1]
+
+
+def phase_word(phase: str) -> str:
+    return PHASES.get(phase, phase)
+
+
+def num(value: float | None) -> str:
+    """Three significant digits, or a dash where nothing was measured."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if value == int(value) and size < 1e6:
+        return str(int(value))
+    if size < 0.001 or size >= 1e6:
+        return f"{value:.1e}"
+    return f"{value:.2f}" if size < 100 else f"{value:.0f}"
+
+
+def signed(value: float) -> str:
+    return f"+{num(value)}" if value > 0 else num(value).replace("-", "\u2212")
+
+
+def size(count: float) -> str:
+    """Bytes in powers of 1000, as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit in {"B", "kB"} else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """'40 seconds', '12 minutes', '3.5 hours'."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def when(moment: str) -> Markup:
+    """A moment in the server's time zone, the year left out where it is the present one."""
+    try:
+        local = datetime.fromisoformat(moment).astimezone()
+    except ValueError:
+        return Markup("{}").format(moment)
+    today = datetime.now().astimezone()
+    if local.date() == today.date():
+        text = f"today {local:%H:%M}"
+    else:
+        text = f"{local.day} {local:%b}" + (f" {local:%Y}" if local.year != today.year else f" {local:%H:%M}")
+    return Markup('<time datetime="{}">{}</time>').format(moment, text)
+
+
+def special(text: str) -> Markup:
+    """Text with the model's special tokens set apart."""
+    return Markup(_SPECIAL.sub(r'<span class="special">\1</span>', str(escape(text))))  # noqa: S704 (escaped first)
+
+
+FILTERS = {"light": light, "state_word": state_word, "phase_word": phase_word, "num": num, "signed": signed, "bytes": size, "when": when, "special": special}
