@@ -21,7 +21,7 @@ CHECKS: dict[str, list[str]] = {
     "Lint (ruff)": ["ruff", "check", "."],
     "Form (ruff format)": ["ruff", "format", "--check", "--quiet", "."],
     "Types (mypy, strict)": ["mypy"],
-    "Who may import whom (import-linter)": ["lint-imports"],
+    "Who may import whom (import-linter)": ["lint-imports", "--no-logo"],
     "Dockerfile (hadolint)": ["hadolint", "Dockerfile"],
     "Compose files against their schema": [
         "check-jsonschema",

@@ -11,11 +11,14 @@ of what it was made from, so that a second start only looks. Environment:
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -48,9 +51,10 @@ def main(arguments: list[str]) -> None:
     if "--check" in arguments:
         print("This machine has what the set-up needs.")
         return
-    due = [step for step in steps if not step.done()]
-    if due:
-        do(due, len(steps))
+    with alone():
+        due = [step for step in steps if not step.done()]
+        if due:
+            do(due, len(steps))
     print(f"Everything is installed ({elapsed(time.monotonic() - started)}).", flush=True)
     if "--run" in arguments:
         os.chdir(PROJECT)
@@ -83,15 +87,30 @@ def do(due: list[Step], of: int) -> None:
     Raises:
         SystemExit: One failed; the message says why and what to do.
     """
-    console = Console(HOME / "logs" / "setup.log")
-    console.say(f"Setting up Tunesmith: {len(due)} of {of} steps to do. Everything is logged to {console.path}.")
-    try:
-        for step in due:
-            step.run(console)
-    except StepFailed as failure:
-        console.say("\n".join(f"    {line}" for line in failure.tail))
-        console.say(f"'{failure.step}' failed. {failure.advice}\nThe whole output is in {console.path}.")
-        raise SystemExit(1) from None
+    with Console(HOME / "logs" / "setup.log") as console:
+        console.say(f"Setting up Tunesmith: {len(due)} of {of} steps to do. Everything is logged to {console.path}.")
+        try:
+            for step in due:
+                step.run(console)
+        except StepFailed as failure:
+            console.say("\n".join(f"    {line[:200]}" for line in failure.tail))
+            console.say(f"'{failure.step}' failed. {failure.advice}\nThe whole output is in {console.path}.")
+            raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            console.say("\nInterrupted. The finished steps are kept; the same command goes on from there.")
+            raise SystemExit(130) from None
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other set-up runs in this folder: two at once would install into each other."""
+    with (PROJECT / "scripts" / "setup.py").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another set-up is running in this folder; waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def make_steps(*, gpu: bool, test: bool) -> list[Step]:

@@ -17,7 +17,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:  # an older Python, which has no Self, still gets as far as being refused in words
+    from typing import Self
 
 PROGRESS = re.compile(r"\[ *(\d+ */ *\d+|\d+%) *\]")
 """What ninja and make print before each file that they compile."""
@@ -103,6 +106,12 @@ class Console:
         self._started = 0.0
         self._shown = 0.0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+
     def say(self, text: str) -> None:
         """Print a line, and keep it in the log."""
         self._clear()
@@ -146,7 +155,7 @@ class Console:
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is None:
             return
-        with selectors.DefaultSelector() as selector:
+        with process.stdout, selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             rest, now = b"", ""
             while True:

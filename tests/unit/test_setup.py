@@ -1,0 +1,94 @@
+"""The set-up: it says what is missing at once, repeats only what is due, and fails with advice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from setup_steps import Console, Step, StepFailed
+from vendor import sprite
+
+from core.settings import PROJECT
+
+
+def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the set-up's check of the machine, in a copy of the scripts without anything installed."""
+    scripts = path / "scripts"
+    scripts.mkdir()
+    (path / "static").mkdir()
+    for file in ("setup.py", "setup_checks.py", "setup_steps.py", "vendor.py", "demo_model.py"):
+        (scripts / file).write_bytes((PROJECT / "scripts" / file).read_bytes())
+    command = [sys.executable, str(scripts / "setup.py"), "--check", *options]
+    return subprocess.run(command, env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, check=False)
+
+
+def test_a_missing_compiler_is_said_within_a_second_with_the_command(tmp_path: Path) -> None:
+    """Nothing is made before the compiler was found."""
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    started = time.monotonic()
+    answer = check(tmp_path, PATH=str(empty))
+    assert answer.returncode == 1
+    assert "C++ compiler" in answer.stderr
+    assert "apt-get install -y g++" in answer.stderr
+    assert not (tmp_path / ".venv").exists()
+    assert time.monotonic() - started < 3  # a second on an idle machine
+
+
+def test_a_machine_with_all_that_is_needed_passes(tmp_path: Path) -> None:
+    """The check changes nothing."""
+    answer = check(tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
+    """A typing mistake does not start an installation."""
+    answer = check(tmp_path, "--rum")
+    assert answer.returncode == 1
+    assert "--rum" in answer.stderr
+
+
+def step(tmp_path: Path, command: str, *, inputs: tuple[str, ...] = ("a",)) -> Step:
+    """A step that runs one Python line."""
+    return Step(
+        "Trying",
+        tmp_path / "stamp",
+        inputs,
+        lambda console: console.run([sys.executable, "-c", command]),
+        "Do this instead.",
+    )
+
+
+def test_a_step_is_due_again_only_when_its_inputs_change(tmp_path: Path) -> None:
+    """That is what makes a second start take seconds."""
+    once = step(tmp_path, "pass")
+    assert not once.done()
+    with Console(tmp_path / "log") as console:
+        once.run(console)
+    assert once.done()
+    assert not step(tmp_path, "pass", inputs=("b",)).done()
+
+
+def test_a_failed_step_gives_advice_and_stays_due(tmp_path: Path) -> None:
+    """The end of the command's output and the advice come with the failure; the log has it all."""
+    failing = step(tmp_path, "print('no compiler here'); raise SystemExit(3)")
+    with Console(tmp_path / "log") as console, pytest.raises(StepFailed) as failure:
+        failing.run(console)
+    assert failure.value.advice == "Do this instead."
+    assert failure.value.tail == ["no compiler here"]
+    assert not failing.done()
+    assert "no compiler here" in (tmp_path / "log").read_text()
+
+
+def test_an_icon_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    """A wrong name in static/icons.txt fails the set-up, not the page."""
+    (tmp_path / "play.svg").write_text('<svg class="x"\n  width="24"\n>\n  <path d="M1 1" />\n</svg>')
+    assert '<symbol id="play"' in sprite(tmp_path, ["play"])
+    assert '<path d="M1 1" />' in sprite(tmp_path, ["play"])
+    with pytest.raises(SystemExit, match="plaay"):
+        sprite(tmp_path, ["plaay"])
