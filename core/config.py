@@ -47,21 +47,52 @@ class ModelSection(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Number format (dtype)", description="Auto takes bfloat16 on a GPU that has it and float32 on a CPU, where it is faster.")
 
 
-class DatasetSection(_Section):
-    source: str = Field(min_length=1, max_length=500, title="Dataset", description="upload:<id>, generated:arithmetic, or a dataset of the Hub such as openai/gsm8k.")
+class GeneratedTask(_Section):
+    """One kind of exercise of reasoning-gym."""
+
+    name: str = Field(min_length=1, max_length=100, title="Task", description="Name of the exercise, such as chain_sum.")
+    weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Its share among the tasks; 2 and 1 mean two thirds and one third.")
+    difficulty: int | None = Field(None, ge=0, le=5, title="Difficulty", description="0 is easiest, 5 hardest. Empty for the task's own mixture.")
+
+
+class SourceFields(_Section):
+    """Where rows come from and which of their columns is what."""
+
+    source: str = Field(min_length=1, max_length=500, title="Dataset", description="upload:<id>, generated:arithmetic, generated:reasoning-gym, mix, or a dataset of the Hub such as openai/gsm8k.")
     subset: str | None = Field(None, title="Subset (configuration)", description="The Hub dataset's subset, where it has several; GSM8K's is 'main'.")
     revision: str | None = Field(None, title="Revision", description="A branch, tag or commit of the Hub dataset; empty for the newest.")
     split: str = Field("train", min_length=1, title="Split", description="Which part of the dataset to learn from.")
     instruction_field: str = Field("question", min_length=1, title="Question column (instruction)", description="The column that the model is asked.")
     response_field: str = Field("answer", title="Answer column (reference)", description="The column with the right answer. Rewards compare against it.")
+    instruction_template: str | None = Field(None, max_length=20_000, title="Text of the question", description="Where a question takes several columns: text with {column} for each, such as {context} and then {question}. Empty: the question column alone.")
+    extraction: Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"] = Field("none", title="Take the answer out by rule (extraction)", description="How the reference is found in the answer column. GSM8K's stands after the marker ####.")
+    extraction_pattern: str = Field("", max_length=2000, title="Marker, expression or path", description="What the rule looks for: the marker, the regular expression, or a path such as answers.text[0].")
+    columns: dict[str, str] = Field(default_factory=dict, title="Further columns for rewards", description="A reward's name for a column, and the column: tests, choices and the like. Every other column keeps its own name.")
     max_samples: int | None = Field(None, ge=1, title="Rows to use", description="Empty for all rows.")
+    size: int = Field(512, ge=8, le=1_000_000, title="Rows to make", description="For generated tasks only: how many rows are made.")
+    max_operand: int = Field(50, ge=1, le=1_000_000, title="Largest number", description="For the arithmetic task only: numbers are drawn from 1 up to this.")
+    tasks: tuple[GeneratedTask, ...] = Field((), max_length=110, title="Tasks", description="For generated:reasoning-gym: which exercises, how hard, and in which proportion.")
+
+
+class MixSource(SourceFields):
+    """One of several sources, with its own mapping."""
+
+    weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Its share among the sources; 2 and 1 mean two thirds and one third.")
+
+
+class DatasetSection(SourceFields):
+    mix: tuple[MixSource, ...] = Field((), max_length=20, title="Sources to mix", description="For the source 'mix': datasets with their weights and mappings.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed of the rows", description="Generated and mixed rows are the same for the same seed.")
+    deduplicate: Literal["off", "exact", "near"] = Field("off", title="Leave out repeated rows (deduplication)", description="'exact' leaves out rows with the same question and answer; 'near' also those whose questions share four fifths of their words in order.")
+    drop_unparseable: bool = Field(False, title="Leave out rows that the reward cannot check", description="Rows whose reference is not what the reward compares with, such as a number.")
+    drop_personal: bool = Field(False, title="Leave out secrets and e-mail addresses", description="Rows that hold an e-mail address, or what looks like a password or an access key.")
+    drop_overlap: bool = Field(False, title="Leave out what the held-out rows ask", description="Rows to train on whose question is nearly that of a held-out row.")
     system_prompt: str | None = Field(None, max_length=20_000, title="System prompt", description="What the model is told before each question. Empty for the default with markers; {solution_start} and its like are filled in.")
+    chat_template: str | None = Field(None, max_length=100_000, title="Chat template", description="Jinja text that turns system prompt and question into what the model reads. Empty for the model's own, which suits it best.")
     reasoning_start: str = Field("<start_working_out>", title="Working-out begins", description="Marker before the model's working-out.")
     reasoning_end: str = Field("<end_working_out>", title="Working-out ends", description="Marker after the model's working-out.")
     solution_start: str = Field("<SOLUTION>", title="Solution begins", description="Marker before the model's answer.")
     solution_end: str = Field("</SOLUTION>", title="Solution ends", description="Marker after the model's answer.")
-    size: int = Field(512, ge=8, le=1_000_000, title="Rows to make", description="For generated tasks only: how many rows are made.")
-    max_operand: int = Field(50, ge=1, le=1_000_000, title="Largest number", description="For the arithmetic task only: numbers are drawn from 1 up to this.")
 
 
 class TrainingSection(_Section):
@@ -141,7 +172,9 @@ class PreTrainingSection(_Section):
 
 class EvaluationSection(_Section):
     holdout_fraction: float = Field(0.1, ge=0, le=0.5, title="Share held out", description="Rows never trained on, to see whether the model learnt the task or the rows. 0 switches evaluation off.")
-    max_rows: int = Field(200, ge=1, le=10_000, title="At most", description="Upper limit of held-out rows.")
+    max_rows: int = Field(200, ge=1, le=10_000, title="At most", description="Upper limit of rows that are scored. Which rows are held out follows from their content, so that adding rows to the dataset never moves one across.")
+    split: str | None = Field(None, title="The dataset's own split", description="A split of the Hub dataset to score on, such as test, instead of a share of the rows.")
+    test_fraction: float = Field(0.0, ge=0, le=0.5, title="Share kept for a test", description="Rows that this run neither trains on nor scores, for a test afterwards.")
     every_steps: int | None = Field(None, ge=1, title="Score every … steps", description="Empty: before the first step, half-way and at the end.")
     max_prompts: int = Field(32, ge=1, le=10_000, title="Rows per evaluation", description="How many held-out rows are scored each time; more is slower and steadier.")
 
@@ -194,6 +227,28 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     markers = (dataset.solution_start, dataset.solution_end)
     if not all(markers) or markers[0] == markers[1]:
         problems.append(("dataset.solution_end", "the two solution markers must be there and differ"))
+    problems.extend(_source_checks(dataset, "dataset"))
+    if dataset.mix and dataset.source != "mix":
+        problems.append(("dataset.source", "must be 'mix' where sources to mix are given"))
+    if dataset.source == "mix" and not dataset.mix:
+        problems.append(("dataset.mix", "give at least one source with its weight"))
+    for place, part in enumerate(dataset.mix):
+        if part.source == "mix":
+            problems.append((f"dataset.mix.{place}.source", "a mixture cannot hold another one; list its sources here"))
+        problems.extend(_source_checks(part, f"dataset.mix.{place}"))
+    if config.evaluation.holdout_fraction + config.evaluation.test_fraction > 0.8:
+        problems.append(("evaluation.test_fraction", "leaves too little to train on; lower it"))
+    return problems
+
+
+def _source_checks(source: SourceFields, path: str) -> list[tuple[str, str]]:
+    problems = []
+    if source.source == "generated:reasoning-gym" and not source.tasks:
+        problems.append((f"{path}.tasks", "choose at least one task to generate"))
+    if source.tasks and source.source != "generated:reasoning-gym":
+        problems.append((f"{path}.source", "must be 'generated:reasoning-gym' where tasks are given"))
+    if source.extraction in {"after_marker", "regex", "json_path"} and not source.extraction_pattern:
+        problems.append((f"{path}.extraction_pattern", f"the rule '{source.extraction}' needs to know what to look for"))
     return problems
 
 

@@ -18,6 +18,9 @@ class FieldGuess(BaseModel):
         response: Column with the reference answer, or None.
         confidence: 0 to 1.
         why: One sentence for a person.
+        template: Text of the question with ``{column}`` for a cell, where it takes more than one column.
+        extraction, pattern: Rule that takes the reference out of the answer column.
+        columns: Further columns that rewards know by a name of their own, ``{name: column}``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,31 +29,58 @@ class FieldGuess(BaseModel):
     response: str | None
     confidence: float
     why: str
+    template: str | None = None
+    extraction: str = "none"
+    pattern: str = ""
+    columns: dict[str, str] = {}
+
+
+class BadRow(BaseModel):
+    """A row of an uploaded file that cannot be used: where it begins, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: int
+    reason: str
 
 
 class UploadInfo(BaseModel):
-    """``uploads/<id>/info.json`` beside the uploaded file.
+    """``uploads/<id>/info.json``: a dataset on this machine, uploaded or fetched from the Hub.
 
     Attributes:
         id: Upload id, as in ``upload:<id>``.
-        name: File name as it was uploaded.
+        name: What it is called: the file's name or the Hub's, until a person renames it.
         format: Found from the content and the ending.
-        size: Bytes.
+        size: Bytes as uploaded.
         rows: Data rows.
         columns: Column names in order.
-        sha256: Of the uploaded bytes.
+        kinds: What each column holds in the first rows, such as ``text`` or ``number, text``.
+        sha256: Of the uploaded bytes; for the Hub's, of the rows as they are kept.
         created_at: ISO 8601, UTC.
         fields: The detected mapping.
+        compression, encoding, delimiter: As detected.
+        bad_rows: Rows that were skipped.
+        bad: The first of them.
+        origin: ``upload``, or the Hub's ``owner/name``.
+        mapping: Fields of the configuration's dataset section as a person set them here.
     """
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     name: str
-    format: Literal["jsonl", "csv", "json"]
+    format: Literal["jsonl", "json", "csv", "tsv", "parquet"]
     size: int
     rows: int
     columns: tuple[str, ...]
     sha256: str
     created_at: str
     fields: FieldGuess
+    kinds: dict[str, str] = {}
+    compression: Literal["none", "gzip", "zstd"] = "none"
+    encoding: str = "utf-8"
+    delimiter: str = ""
+    bad_rows: int = 0
+    bad: tuple[BadRow, ...] = ()
+    origin: str = "upload"
+    mapping: dict[str, Any] = {}

@@ -1,0 +1,255 @@
+"""What kind of file was uploaded: format, compression, encoding and delimiter, from its content."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from core.errors import InvalidInput, TooLarge
+
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
+Compression = Literal["none", "gzip", "zstd"]
+SAMPLE = 1 << 18
+"""Bytes that are looked at."""
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+BROKEN_STREAM = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What the decompressors raise on a truncated or damaged file; zstd's says OSError."""
+
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class Detected(BaseModel):
+    """What was found, shown to the person.
+
+    Attributes:
+        encoding: Python's name of it; ``utf-8-sig`` is UTF-8 with a byte-order mark. Empty for Parquet.
+        delimiter: For tables of text, the character between cells.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Format
+    compression: Compression = "none"
+    encoding: str = ""
+    delimiter: str = ""
+
+    @property
+    def words(self) -> str:
+        """``CSV, gzip, cp1252, semicolon between cells``."""
+        parts = [{"jsonl": "JSON Lines", "json": "JSON", "parquet": "Parquet"}.get(self.format, self.format.upper())]
+        parts += [self.compression] if self.compression != "none" else []
+        parts += [self.encoding.upper().replace("-SIG", " with a byte-order mark")] if self.encoding else []
+        parts += [f"{DELIMITERS.get(self.delimiter, self.delimiter)} between cells"] if self.delimiter else []
+        return ", ".join(parts)
+
+
+def detect(path: Path, name: str) -> Detected:
+    """Look at a file's content; the name decides only where the content leaves it open.
+
+    Raises:
+        InvalidInput: It is empty, damaged, or nothing that is read here.
+    """
+    compression = _compression(path)
+    sample = _head(path, compression)
+    if not sample.strip(b"\0\t\r\n \xef\xbb\xbf"):
+        raise InvalidInput("The file is empty. Choose a file with rows in it.", field="file")
+    endings = [part.casefold() for part in Path(name).suffixes]
+    if sample[:4] == b"PAR1":
+        return Detected(format="parquet", compression=compression)
+    encoding = _encoding(sample)
+    text = _text(sample, encoding)
+    return Detected(compression=compression, encoding=encoding, **_text_format(text, endings))
+
+
+def open_bytes(
+    path: Path, compression: Compression, *, limit: int, progress: Callable[[int], None] | None = None
+) -> io.BufferedReader:
+    """The file's bytes, decompressed as they are read.
+
+    Args:
+        limit: Most decompressed bytes; a small file can unpack to terabytes.
+        progress: Told the position in the file on disk now and then.
+    """
+    return io.BufferedReader(_Counted(path, compression, limit, progress), 1 << 18)
+
+
+class _Counted(io.RawIOBase):
+    """Decompresses, counts what comes out, and refuses more than the limit."""
+
+    def __init__(
+        self, path: Path, compression: Compression, limit: int, progress: Callable[[int], None] | None
+    ) -> None:
+        self._disk = path.open("rb")
+        self._inner: Any = self._disk
+        if compression == "gzip":
+            self._inner = gzip.GzipFile(fileobj=self._disk)
+        elif compression == "zstd":
+            import pyarrow as pa
+
+            self._inner = pa.CompressedInputStream(self._disk, "zstd")
+        self._gzip = compression == "gzip"
+        self._piece = 1 << 13 if compression == "zstd" else 1 << 18
+        self._left = limit
+        self._progress = progress
+        self._calls = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        # A damaged stream loses only the piece in which it breaks.
+        data = self._inner.read1(len(buffer)) if self._gzip else self._inner.read(min(len(buffer), self._piece))
+        self._left -= len(data)
+        if self._left < 0:
+            raise TooLarge("The file unpacks to more than is accepted. Split it, or raise MAX_UPLOAD_GB.", field="file")
+        self._calls += 1
+        if self._progress and self._calls % 16 == 0:
+            self._progress(self._disk.tell())
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            if self._inner is not self._disk:
+                self._inner.close()
+            self._disk.close()
+        super().close()
+
+
+def _compression(path: Path) -> Compression:
+    with path.open("rb") as file:
+        magic = file.read(4)
+    return "gzip" if magic[:2] == b"\x1f\x8b" else "zstd" if magic == b"\x28\xb5\x2f\xfd" else "none"
+
+
+def _head(path: Path, compression: Compression) -> bytes:
+    try:
+        with open_bytes(path, compression, limit=1 << 40) as stream:
+            return _some(stream)
+    except (*BROKEN_STREAM, OSError) as error:
+        raise InvalidInput(
+            f"The {compression} file is damaged or breaks off at its beginning: {error}. Upload it again.", field="file"
+        ) from None
+
+
+def _some(stream: io.BufferedReader) -> bytes:
+    """What can be read of the sample; a stream that breaks later is reported where its rows are read."""
+    found = b""
+    try:
+        while len(found) < SAMPLE and (piece := stream.read1(SAMPLE - len(found))):
+            found += piece
+    except (*BROKEN_STREAM, OSError):
+        if not found:
+            raise
+    return found
+
+
+def _encoding(sample: bytes) -> str:
+    for bom, name in _BOMS:
+        if sample.startswith(bom):
+            return name
+    if _is_utf8(sample):
+        return "utf-8"
+    zeros = sample[:2000].count(0)
+    if zeros > len(sample[:2000]) // 4:
+        return "utf-16-le" if sample[1:2000:2].count(0) > sample[0:2000:2].count(0) else "utf-16-be"
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(
+        sample[: 1 << 15],
+        cp_isolation=["cp1252", "iso8859_15", "cp1250", "cp1251", "gb18030", "shift_jis", "euc_kr", "big5"],
+    ).best()
+    if best is None or "cp1252" in best.could_be_from_charset:
+        return "cp1252"
+    return best.encoding.replace("_", "-")
+
+
+def _is_utf8(sample: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample, final=len(sample) < SAMPLE)
+    except UnicodeDecodeError as error:
+        # One bad byte in a long text is a bad row, not another encoding.
+        return error.start > 0 and sample.decode("utf-8", "replace").count("\ufffd") * 200 < sum(
+            byte >= 128 for byte in sample
+        )
+    return True
+
+
+def _text(sample: bytes, encoding: str) -> str:
+    return codecs.getincrementaldecoder(encoding)("replace").decode(sample)
+
+
+def _text_format(text: str, endings: list[str]) -> dict[str, Any]:
+    start = text.lstrip()
+    table: Format | None = "csv" if ".csv" in endings else "tsv" if {".tsv", ".tab"} & set(endings) else None
+    if start[:1] == "[" and not table and not (_lines_of_json(start) and {".jsonl", ".ndjson"} & set(endings)):
+        return {"format": "json"}
+    if start[:1] == "{" and not table:
+        return {"format": "json" if _is_one_value(start, endings) else "jsonl"}
+    if {".jsonl", ".ndjson"} & set(endings):
+        return {"format": "jsonl"}
+    if ".json" in endings:
+        return {"format": "json"}
+    delimiter = _delimiter(text, "\t" if table == "tsv" else ",")
+    return {"format": "tsv" if delimiter == "\t" else "csv", "delimiter": delimiter}
+
+
+def _lines_of_json(text: str) -> bool:
+    return len(text.splitlines()) > 1 and _parses(text.splitlines()[0])
+
+
+def _is_one_value(text: str, endings: list[str]) -> bool:
+    """Whether a text that begins with a brace is one JSON value rather than one a line."""
+    first, _, rest = text.partition("\n")
+    if not _parses(first):
+        # A first line that is no value: of a pretty-printed file, or a broken one of JSON Lines.
+        return not {".jsonl", ".ndjson"} & set(endings) and (".json" in endings or first.strip() in {"{", "{ "})
+    if rest.strip() or {".jsonl", ".ndjson"} & set(endings):
+        return False
+    return any(isinstance(value, list) and value and isinstance(value[0], dict) for value in json.loads(first).values())
+
+
+def _parses(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _delimiter(text: str, default: str) -> str:
+    """The character that cuts the sample into rows of equal length, more cells first."""
+    scores = {}
+    for candidate in DELIMITERS:
+        widths = _widths(text, candidate)
+        if widths and widths[0] > 1:
+            scores[candidate] = (Counter(widths)[widths[0]] / len(widths), candidate == default, widths[0])
+    return max(scores, key=lambda key: scores[key]) if scores else default
+
+
+def _widths(text: str, delimiter: str) -> list[int]:
+    found: list[int] = []
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+            if row:
+                found.append(len(row))
+            if len(found) == 200:
+                break
+    except csv.Error:
+        pass
+    return found[:-1] if len(found) > 1 and len(text) >= SAMPLE // 4 else found

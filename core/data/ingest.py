@@ -1,0 +1,276 @@
+"""From uploaded bytes to a dataset on disk: one pass over the file, memory flat.
+
+JSON Lines that are whole already are kept as they are, and so is Parquet; everything else is written
+out as JSON Lines. A row that cannot be used is listed with its line and the reason, and the caller
+says beforehand whether such rows are skipped or stop the whole thing. The dataset appears by its
+``info.json``, written last: a crash before that leaves nothing that looks like a dataset.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from core.data.detect import SAMPLE, guess_fields
+from core.data.formats import BROKEN_STREAM, Detected, detect, open_bytes
+from core.data.reading import Bad, check_row, parse_line, read_rows, unique, whole_unicode
+from core.data.store import DATA, PARQUET, IndexWriter, ParquetStore
+from core.dataset import BadRow, UploadInfo
+from core.errors import InvalidInput, Unavailable
+from core.run_dir import write_json
+
+OnBad = Literal["stop", "skip"]
+LISTED = 100
+"""Bad rows that are listed; the others are counted."""
+KINDS_FROM = 2000
+"""Rows whose cells are looked at for what a column holds."""
+Progress = Callable[[int, int], None]
+"""Told (bytes of the file read, rows found) now and then."""
+
+
+class BadRows(InvalidInput):
+    """Some rows cannot be used, and the person has not said to skip them. ``bad`` lists the first."""
+
+    code = "bad_rows"
+
+    def __init__(self, bad: list[BadRow], count: int, good: int) -> None:
+        self.bad, self.count, self.good = bad, count, good
+        shown = "; ".join(f"line {row.line}: {row.reason}" for row in bad[:3])
+        more = f"; and {count - 3:,} more" if count > 3 else ""
+        what = "1 row" if count == 1 else f"{count:,} rows"
+        way = "Correct the file" + (
+            f", or skip what is bad and keep the {good:,} good rows." if good else " and upload it again."
+        )
+        super().__init__(f"{what} cannot be used ({shown}{more}). {way}", field="file")
+
+
+@dataclass
+class _Survey:
+    """What is learnt of the rows on the way."""
+
+    good: int = 0
+    count: int = 0
+    bad: list[BadRow] = field(default_factory=list)
+    columns: dict[str, set[str]] = field(default_factory=dict)
+    sample: list[dict[str, Any]] = field(default_factory=list)
+
+    def refuse(self, line: int, bad: Bad) -> None:
+        self.count += 1
+        if len(self.bad) < LISTED:
+            self.bad.append(BadRow(line=line, reason=bad.reason))
+
+    def see(self, row: dict[str, Any]) -> None:
+        self.good += 1
+        if self.good <= KINDS_FROM:
+            for name, cell in row.items():
+                if cell is not None and cell != "":
+                    self.columns.setdefault(name, set()).add(_kind(cell))
+                else:
+                    self.columns.setdefault(name, set())
+            if self.good <= SAMPLE:
+                self.sample.append(row)
+        elif not row.keys() <= self.columns.keys():
+            for name in row:
+                self.columns.setdefault(name, set())
+
+
+def ingest(
+    source: Path,
+    folder: Path,
+    *,
+    upload_id: str,
+    name: str,
+    on_bad: OnBad = "stop",
+    limit: int,
+    progress: Progress | None = None,
+    origin: str = "upload",
+) -> UploadInfo:
+    """Make the dataset ``folder`` of an uploaded file, which is moved or deleted.
+
+    Args:
+        source: The uploaded bytes, on the same disk as ``folder``.
+        folder: An existing folder of its own.
+        name: The file's name as it was uploaded.
+        limit: Most bytes after decompression.
+
+    Raises:
+        BadRows: Rows cannot be used and ``on_bad`` is ``stop``; the source is kept for another try.
+        InvalidInput: The file cannot be read at all, or no row of it can.
+        Unavailable: The disk is full.
+    """
+    try:
+        size = source.stat().st_size
+        detected = detect(source, name)
+        survey, digest = _take(source, folder, detected, on_bad, limit, progress or (lambda _bytes, _rows: None))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise Unavailable(
+                "The disk is full: the file could not be kept. Free some space and upload it again."
+            ) from None
+        raise
+    info = UploadInfo(
+        id=upload_id,
+        name=name,
+        size=size,
+        rows=survey.good,
+        columns=tuple(survey.columns),
+        sha256=digest,
+        kinds={column: ", ".join(sorted(kinds)) or "empty" for column, kinds in survey.columns.items()},
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        fields=guess_fields(survey.sample),
+        bad_rows=survey.count,
+        bad=tuple(survey.bad),
+        origin=origin,
+        **detected.model_dump(),
+    )
+    source.unlink(missing_ok=True)
+    write_json(folder / "info.json", info.model_dump(mode="json"))
+    return info
+
+
+def _take(
+    source: Path, folder: Path, detected: Detected, on_bad: OnBad, limit: int, progress: Progress
+) -> tuple[_Survey, str]:
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if detected.format == "parquet":
+        survey = _take_parquet(source, folder, detected, limit)
+    elif detected.format == "jsonl" and detected.compression == "none" and detected.encoding == "utf-8":
+        survey = _take_lines(source, folder, detected, on_bad, limit, progress)
+    else:
+        survey = _rewrite(source, folder, detected, limit, progress)
+    if not survey.good:
+        raise (
+            BadRows(survey.bad, survey.count, 0)
+            if survey.count
+            else InvalidInput("The file has no rows.", field="file")
+        )
+    if survey.count and on_bad == "stop":
+        (folder / DATA).unlink(missing_ok=True)
+        raise BadRows(survey.bad, survey.count, survey.good)
+    return survey, digest
+
+
+def _take_lines(
+    source: Path, folder: Path, detected: Detected, on_bad: OnBad, limit: int, progress: Progress
+) -> _Survey:
+    """JSON Lines: read through, and kept as they are where every line is good."""
+    survey, index, offset = _Survey(), IndexWriter(), 0
+    with source.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.isspace():
+                row = _whole(parse_line(line), line)
+                if isinstance(row, Bad):
+                    survey.refuse(number, row)
+                else:
+                    index.add(offset)
+                    survey.see(row)
+            offset += len(line)
+            if number % 4096 == 0:
+                progress(offset, survey.good)
+    if survey.count:
+        return _rewrite(source, folder, detected, limit, progress) if on_bad == "skip" and survey.good else survey
+    source.rename(folder / DATA)
+    index.write(folder)
+    return survey
+
+
+def _whole(row: dict[str, Any] | Bad, line: bytes) -> dict[str, Any] | Bad:
+    """Refuse half characters, which JSON's escapes allow and UTF-8 does not."""
+    if b"\\u" in line and not isinstance(row, Bad) and not whole_unicode(json.dumps(row, ensure_ascii=False)):
+        return Bad("it holds half of a character (a lone surrogate)")
+    return row
+
+
+def _rewrite(source: Path, folder: Path, detected: Detected, limit: int, progress: Progress) -> _Survey:
+    """Write the good rows out as JSON Lines."""
+    survey, index, read = _Survey(), IndexWriter(), 0
+
+    def note(position: int) -> None:
+        nonlocal read
+        read = position
+        progress(read, survey.good)
+
+    with (folder / DATA).open("wb") as out:
+        for line, found in read_rows(source, detected, limit=limit, progress=note):
+            row = found if isinstance(found, Bad) else _written(found, out, index)
+            if isinstance(row, Bad):
+                survey.refuse(line, row)
+            else:
+                survey.see(row)
+    index.write(folder)
+    return survey
+
+
+def _written(row: dict[str, Any], out: BinaryIO, index: IndexWriter) -> dict[str, Any] | Bad:
+    try:
+        data = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return Bad("it holds half of a character (a lone surrogate)")
+    index.add(out.tell())
+    out.write(data)
+    return row
+
+
+def write_rows(folder: Path, rows: Iterator[dict[str, Any]], survey: _Survey | None = None) -> _Survey:
+    """Write rows that come from elsewhere than a file, such as the Hub, as a dataset's data."""
+    survey, index = survey or _Survey(), IndexWriter()
+    with (folder / DATA).open("wb") as out:
+        for number, raw in enumerate(rows, 1):
+            row = check_row(raw)
+            row = row if isinstance(row, Bad) else _written(row, out, index)
+            if isinstance(row, Bad):
+                survey.refuse(number, row)
+            else:
+                survey.see(row)
+    index.write(folder)
+    return survey
+
+
+def _take_parquet(source: Path, folder: Path, detected: Detected, limit: int) -> _Survey:
+    """Parquet is kept as it is, once every row of it has been read."""
+    if detected.compression != "none":
+        _unpack(source, detected, limit)
+    target = folder / PARQUET
+    source.rename(target)
+    try:
+        survey = _Survey()
+        for row in ParquetStore(folder).rows():
+            survey.see(row)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return survey
+
+
+def _unpack(source: Path, detected: Detected, limit: int) -> None:
+    beside = source.with_name(source.name + ".unpacked")
+    try:
+        with open_bytes(source, detected.compression, limit=limit) as packed, beside.open("wb") as out:
+            shutil.copyfileobj(packed, out, 1 << 20)
+        beside.replace(source)
+    except (*BROKEN_STREAM, gzip.BadGzipFile) as error:
+        raise InvalidInput(
+            f"The {detected.compression} file breaks off: {error}. Upload it again.", field="file"
+        ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _kind(cell: Any) -> str:
+    if isinstance(cell, bool):
+        return "true or false"
+    if isinstance(cell, int | float):
+        return "number"
+    return "text" if isinstance(cell, str) else "list" if isinstance(cell, list) else "object"
+
+
+__all__ = ["BadRows", "OnBad", "Progress", "ingest", "unique", "write_rows"]

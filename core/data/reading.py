@@ -1,0 +1,367 @@
+"""Rows of an uploaded file, one at a time, each with the line it begins on.
+
+The parsers are the standard library's ``json`` and ``csv`` and Arrow's Parquet reader; what is here
+is the walk through the file, which keeps memory flat whatever the file's size and says for every row
+that cannot be used where it stands and why. A row is never larger than :data:`MAX_ROW`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.data.formats import BROKEN_STREAM, Detected, open_bytes
+from core.errors import InvalidInput
+
+MAX_ROW = 1 << 25
+"""Characters in one row or cell."""
+MAX_COLUMNS = 1000
+CONTAINERS = frozenset(
+    (
+        "data rows examples train items records instances dataset samples questions results entries test validation"
+    ).split()
+)
+    ["data", "rows", "examples", "train", "items", "records", "instances", "dataset", "samples", "questions", "results", "entries", "test", "validation"]
+)
+"""Fields whose list is taken for the rows of a file that holds one object."""
+
+csv.field_size_limit(MAX_ROW)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A row that cannot be used; ``final`` where nothing after it can be read either."""
+
+    reason: str
+    final: bool = False
+
+
+Found = tuple[int, "dict[str, Any] | Bad"]
+"""Line number from 1, and the row or what is wrong with it."""
+
+
+def read_rows(
+    path: Path, detected: Detected, *, limit: int, progress: Callable[[int], None] | None = None
+) -> Iterator[Found]:
+    """Every row of a text format, good or bad.
+
+    Args:
+        path: JSON, JSON Lines, CSV or TSV.
+        limit: Most bytes after decompression.
+        progress: Told the position in the file now and then.
+
+    Raises:
+        TooLarge: More than ``limit`` bytes come out of a compressed file.
+    """
+    with open_bytes(path, detected.compression, limit=limit, progress=progress) as stream:
+        place = [0]
+        try:
+            for place[0], found in _reader(detected)(stream, detected):
+                yield place[0], found
+        except (*BROKEN_STREAM, OSError) as error:
+            if not isinstance(error, BROKEN_STREAM) and detected.compression == "none":
+                raise
+            yield (
+                place[0] + 1,
+                Bad(
+                    f"the {detected.compression} file breaks off here ({error}); nothing after this can be read",
+                    final=True,
+                ),
+            )
+
+
+def _reader(detected: Detected) -> Callable[[io.BufferedReader, Detected], Iterator[Found]]:
+    return {"jsonl": _json_lines, "json": _json, "csv": _table, "tsv": _table}[detected.format]
+
+
+def parse_line(line: bytes) -> dict[str, Any] | Bad:
+    """One line of JSON Lines in UTF-8.
+
+    >>> parse_line(b'[1]')
+    Bad(reason='this is a list, not an object like {"question": …}', final=False)
+    """
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Bad(f"byte {error.start + 1} of the line is not UTF-8")
+    return _parse(text)
+
+
+def _parse(text: str) -> dict[str, Any] | Bad:
+    try:
+        return check_row(json.loads(text, parse_constant=_no_number))
+    except json.JSONDecodeError as error:
+        return Bad(f"this is not JSON: {error.msg} at character {error.pos + 1}")
+    except RecursionError:
+        return Bad("lists or objects are nested too deeply")
+    except ValueError:
+        return Bad("a number in it is too long")
+
+
+def check_row(value: Any) -> dict[str, Any] | Bad:
+    """A decoded value as a row, or what keeps it from being one."""
+    if not isinstance(value, dict):
+        return Bad(f'this is {_kind(value)}, not an object like {{"question": …}}')
+    if not value:
+        return Bad("the object is empty")
+    if len(value) > MAX_COLUMNS:
+        return Bad(f"it has {len(value)} fields; {MAX_COLUMNS} is the most")
+    return value
+
+
+def whole_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: JSON's ``\\ud800`` escapes allow half a character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_number(_name: str) -> None:
+    """NaN and Infinity are no JSON; as an empty cell they do no harm."""
+
+
+def _kind(value: Any) -> str:
+    names = {
+        list: "a list",
+        str: "a text",
+        int: "a number",
+        float: "a number",
+        bool: "true or false",
+        type(None): "null",
+    }
+    return names.get(type(value), "a value")
+
+
+# --- JSON Lines ---
+
+
+def _json_lines(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
+    if detected.encoding not in {"utf-8", "utf-8-sig"}:
+        yield from _other_lines(stream, detected.encoding)
+        return
+    number = 0
+    while line := stream.readline(MAX_ROW + 1):
+        number += 1
+        if len(line) > MAX_ROW and not line.endswith(b"\n"):
+            while (rest := stream.readline(MAX_ROW)) and not rest.endswith(b"\n"):
+                pass
+            yield number, Bad(f"the line is longer than {MAX_ROW // 2**20} MB")
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.strip():
+            yield number, parse_line(line)
+
+
+def _other_lines(stream: io.BufferedReader, encoding: str) -> Iterator[Found]:
+    for number, line in enumerate(_text_lines(stream, encoding), 1):
+        if line.strip():
+            yield number, (_parse(line) if whole_unicode(line) else Bad(f"it holds a character that is not {encoding}"))
+
+
+def _text_lines(stream: io.BufferedReader, encoding: str) -> Iterator[str]:
+    """Lines of any encoding; a byte that is wrong becomes half a character, which its row is refused for."""
+    errors = (
+        "surrogateescape"
+        if encoding.startswith(("utf-8", "ascii"))
+        else "replace"
+        if encoding.startswith("utf")
+        else "surrogateescape"
+    )
+    text = io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")
+    number = 0
+    while line := text.readline(MAX_ROW):
+        number += 1
+        if len(line) >= MAX_ROW and not line.endswith(("\n", "\r")):
+            raise InvalidInput(
+                f"Line {number} is longer than {MAX_ROW // 2**20} MB. This does not look like a table of text.",
+                field="file",
+            )
+        yield line
+
+
+# --- CSV and TSV ---
+
+
+def _table(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
+    reader = csv.reader(_text_lines(stream, detected.encoding), delimiter=detected.delimiter or ",", strict=True)
+    names: list[str] = []
+    for line, cells in _records(reader):
+        if isinstance(cells, Bad):
+            yield line, cells
+        elif not any(cell.strip() for cell in cells):
+            continue
+        elif not names:
+            names = unique(cells)
+            if len(names) > MAX_COLUMNS:
+                raise InvalidInput(f"The heading has {len(names)} columns; {MAX_COLUMNS} is the most.", field="file")
+        elif len(cells) != len(names):
+            yield line, Bad(f"it has {len(cells)} cells, and the heading has {len(names)}")
+        elif not all(map(whole_unicode, cells)):
+            yield line, Bad(f"it holds a byte that is not {detected.encoding}")
+        else:
+            yield line, dict(zip(names, cells, strict=True))
+
+
+def _records(reader: Any) -> Iterator[tuple[int, list[str] | Bad]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            yield line, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            words = "a quotation mark is opened and never closed" if "end of data" in str(error) else str(error)
+            yield line, Bad(f"the row cannot be cut into cells: {words}")
+
+
+def unique(names: Iterable[Any]) -> list[str]:
+    """Column names that are all there and all differ.
+
+    >>> unique([" a", "a", "", "b"])
+    ['a', 'a (2)', 'column 3', 'b']
+    """
+    found: dict[str, None] = {}
+    for place, name in enumerate(names, 1):
+        plain = (
+            "".join(letter if whole_unicode(letter) else "\ufffd" for letter in str(name)).strip()[:200]
+            or f"column {place}"
+        )
+        count, free = 1, plain
+        while free in found:
+            count += 1
+            free = f"{plain} ({count})"
+        found[free] = None
+    return list(found)
+
+
+# --- JSON ---
+
+
+class _Broken(Exception):
+    """The text stops being JSON here."""
+
+
+class _Window:
+    """A sliding window over a long JSON text: values are decoded one at a time by ``json`` itself."""
+
+    def __init__(self, text: Iterator[str]) -> None:
+        self._text = text
+        self._buffer = ""
+        self._pos = 0
+        self._decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
+        self.line = 1
+
+    def peek(self) -> str:
+        """The next character that is not white space, or nothing at the end."""
+        while True:
+            while self._pos < len(self._buffer) and self._buffer[self._pos] in " \t\r\n\ufeff":
+                self.take()
+            if self._pos < len(self._buffer):
+                return self._buffer[self._pos]
+            if not self._grow():
+                return ""
+
+    def take(self) -> None:
+        """Step over one character."""
+        self.line += self._buffer[self._pos] == "\n"
+        self._pos += 1
+
+    def value(self) -> Any:
+        """Decode one value. Raises _Broken where there is none."""
+        self.peek()
+        wanted = 1 << 16
+        while True:
+            try:
+                value, end = self._decode(self._buffer, self._pos)
+            except json.JSONDecodeError as error:
+                cut_off = error.msg.startswith("Unterminated string") or error.pos >= len(self._buffer) - 16
+                if not cut_off or not self._grow(wanted):
+                    raise _Broken(f"{error.msg}") from None
+            except (RecursionError, ValueError) as error:
+                raise _Broken("a value in it is nested too deeply or too long") from error
+            else:
+                # A number at the window's edge may go on beyond it.
+                if end < len(self._buffer) or isinstance(value, dict | list | str) or not self._grow():
+                    self.line += self._buffer.count("\n", self._pos, end)
+                    self._pos = end
+                    return value
+            wanted = 2 * (len(self._buffer) - self._pos)
+            if wanted > 2 * MAX_ROW:
+                raise _Broken(f"a value is longer than {MAX_ROW // 2**20} MB")
+
+    def _grow(self, wanted: int = 1) -> bool:
+        self._buffer = self._buffer[self._pos :]
+        self._pos = 0
+        pieces, size = [self._buffer], len(self._buffer)
+        for piece in self._text:
+            pieces.append(piece)
+            size += len(piece)
+            if size >= wanted:
+                break
+        self._buffer = "".join(pieces)
+        return len(pieces) > 1
+
+
+def _json(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
+    text = io.TextIOWrapper(stream, encoding=detected.encoding, errors="replace", newline="")
+    window = _Window(iter(lambda: text.read(1 << 16), ""))
+    try:
+        while window.peek():
+            if window.peek() == "[":
+                yield from _list(window)
+            elif window.peek() == "{":
+                yield from _object(window)
+            else:
+                line = window.line
+                yield line, check_row(window.value())
+    except _Broken as error:
+        why = "the file ends in the middle" if not window.peek() else f"this is not JSON: {error}"
+        yield window.line, Bad(f"{why}; nothing after this can be read", final=True)
+
+
+def _list(window: _Window) -> Iterator[Found]:
+    window.take()
+    if window.peek() == "]":
+        window.take()
+        return
+    while True:
+        window.peek()
+        line = window.line
+        yield line, check_row(window.value())
+        if window.peek() not in {",", "]"}:
+            raise _Broken("a comma or the end of the list is missing")
+        closed = window.peek() == "]"
+        window.take()
+        if closed:
+            return
+
+
+def _object(window: _Window) -> Iterator[Found]:
+    """One object: the list in its data field gives the rows; without such a field it is a row itself."""
+    line, row, contained = window.line, {}, False
+    window.take()
+    while window.peek() != "}":
+        name = window.value()
+        if not isinstance(name, str) or window.peek() != ":":
+            raise _Broken("a name and a colon are expected")
+        window.take()
+        if window.peek() == "[" and name.casefold() in CONTAINERS and not contained:
+            yield from _list(window)
+            contained = True
+        else:
+            row[name] = window.value()
+        if window.peek() not in {",", "}"}:
+            raise _Broken("a comma or the end of the object is missing")
+        if window.peek() == ",":
+            window.take()
+    window.take()
+    if not contained:
+        yield line, check_row(row)

@@ -1,0 +1,233 @@
+"""The rows of a dataset on disk: any page of them at once, all of them in flat memory.
+
+Two forms. ``data.jsonl`` with ``data.idx``, the byte offset of every 64th row, so that page 10,000
+costs one seek; and ``data.parquet``, which has row groups for that. Whatever was uploaded ends up as
+one of the two.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import json
+import math
+import time
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from core.data.reading import unique
+from core.data.rows import text_of
+from core.errors import InvalidInput
+
+STRIDE = 64
+"""Rows between two entries of the index."""
+SEARCH_SECONDS = 3.0
+DATA = "data.jsonl"
+INDEX = "data.idx"
+PARQUET = "data.parquet"
+
+
+class Store(Protocol):
+    """Rows by number from 0, and all of them in order."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, start: int = 0) -> Iterator[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What a search found.
+
+    Attributes:
+        rows: (row number from 0, row).
+        searched: Rows looked at, counted from the first row of all.
+        done: Whether the whole dataset has been looked at.
+    """
+
+    rows: list[tuple[int, dict[str, Any]]]
+    searched: int
+    done: bool
+
+
+class JsonlStore:
+    """Rows in ``data.jsonl``."""
+
+    def __init__(self, folder: Path, total: int) -> None:
+        self._path = folder / DATA
+        self._index = array("q")
+        with (folder / INDEX).open("rb") as file:
+            self._index.frombytes(file.read())
+        self._total = total
+
+    def __len__(self) -> int:
+        return self._total
+
+    def rows(self, start: int = 0) -> Iterator[dict[str, Any]]:
+        for _, line in self.lines(start):
+            yield json.loads(line, parse_constant=lambda _name: None)
+
+    def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(row number, line) from a row on."""
+        if start >= self._total or not self._index:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._index[start // STRIDE])
+            number = start - start % STRIDE
+            for line in file:
+                if line.isspace():
+                    continue
+                if number >= start:
+                    yield number, line
+                number += 1
+
+
+class ParquetStore:
+    """Rows in ``data.parquet``, decoded a thousand at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        import pyarrow.parquet as parquet
+
+        self._path = folder / PARQUET
+        with _explained(), parquet.ParquetFile(self._path) as file:
+            self._starts, total = [], 0
+            for group in range(file.metadata.num_row_groups):
+                self._starts.append(total)
+                total += file.metadata.row_group(group).num_rows
+        self._total = total
+
+    def __len__(self) -> int:
+        return self._total
+
+    def rows(self, start: int = 0) -> Iterator[dict[str, Any]]:
+        if start >= self._total:
+            return
+        import pyarrow.parquet as parquet
+
+        first = max(group for group, begins in enumerate(self._starts) if begins <= start)
+        skip = start - self._starts[first]
+        with _explained(), parquet.ParquetFile(self._path, buffer_size=1 << 20, pre_buffer=False) as file:
+            for batch in file.iter_batches(
+                batch_size=1000, row_groups=list(range(first, len(self._starts))), use_threads=False
+            ):
+                if skip >= batch.num_rows:
+                    skip -= batch.num_rows
+                    continue
+                names = unique(batch.schema.names)
+                part = batch.slice(skip)
+                skip = 0
+                columns = [column.to_pylist() for column in part.columns]
+                for cells in zip(*columns, strict=True):
+                    yield {name: plain(cell) for name, cell in zip(names, cells, strict=True)}
+
+
+class _explained:  # noqa: N801 - used like a function
+    """Turn what Arrow raises on a damaged file into words."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if (
+            kind is None
+            or issubclass(kind, InvalidInput | GeneratorExit | MemoryError)
+            or not issubclass(kind, Exception)
+        ):
+            return
+        if issubclass(
+            kind, OSError | ValueError | LookupError | NotImplementedError | OverflowError
+        ) or kind.__module__.startswith("pyarrow"):
+            raise InvalidInput(
+                f"The Parquet file is damaged: {str(error)[:200]}. Write it again and upload it again.", field="file"
+            ) from None
+
+
+def open_store(folder: Path, rows: int) -> Store:
+    """The store in a dataset's folder, whichever form it has."""
+    return ParquetStore(folder) if (folder / PARQUET).is_file() else JsonlStore(folder, rows)
+
+
+def page(store: Store, start: int, count: int) -> list[dict[str, Any]]:
+    """Rows ``start`` to ``start + count``, fewer at the end."""
+    return list(islice(store.rows(start), count))
+
+
+def search(store: Store, text: str, *, start: int = 0, limit: int = 20, seconds: float = SEARCH_SECONDS) -> Hits:
+    """Rows in which any cell holds a text, capitals or not.
+
+    It stops after ``limit`` hits or ``seconds``, so that no page waits long for a large dataset; go on
+    with ``start=searched``.
+    """
+    needle = text.casefold()
+    until = time.monotonic() + seconds
+    hits: list[tuple[int, dict[str, Any]]] = []
+    number = start - 1
+    for number, row in _candidates(store, needle, start):
+        if row is not None and any(needle in text_of(cell).casefold() for cell in row.values()):
+            hits.append((number, row))
+            if len(hits) == limit:
+                break
+        if number % 512 == 0 and time.monotonic() > until:
+            break
+    searched = min(number + 1, len(store))
+    return Hits(hits, searched, searched >= len(store))
+
+
+def _candidates(store: Store, needle: str, start: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Every row's number, with the row where it may hold the text: most lines are ruled out undecoded."""
+    if not isinstance(store, JsonlStore) or not (needle.isascii() and needle.replace(" ", "").isalnum()):
+        yield from enumerate(store.rows(start), start)
+        return
+    raw = needle.encode()
+    for number, line in store.lines(start):
+        yield (
+            number,
+            (json.loads(line, parse_constant=lambda _name: None) if raw in line.lower() or b"\\u" in line else None),
+        )
+
+
+class IndexWriter:
+    """Notes the offset of every 64th row while the rows are read or written."""
+
+    def __init__(self) -> None:
+        self._offsets = array("q")
+        self.rows = 0
+
+    def add(self, offset: int) -> None:
+        if self.rows % STRIDE == 0:
+            self._offsets.append(offset)
+        self.rows += 1
+
+    def write(self, folder: Path) -> None:
+        (folder / INDEX).write_bytes(self._offsets.tobytes())
+
+
+def plain(value: Any) -> Any:
+    """An Arrow value as JSON knows it: dates as ISO text, decimals as text, bytes as text or base64."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): plain(cell) for name, cell in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(cell) for cell in value]
+    if isinstance(value, bytes):
+        return _of_bytes(value)
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    return str(value)
+
+
+def _of_bytes(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return base64.b64encode(value[:3000]).decode() + ("…" if len(value) > 3000 else "")
