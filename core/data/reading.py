@@ -22,11 +22,22 @@ MAX_ROW = 1 << 25
 """Characters in one row or cell."""
 MAX_COLUMNS = 1000
 CONTAINERS = frozenset(
-    (
-        "data rows examples train items records instances dataset samples questions results entries test validation"
-    ).split()
-)
-    ["data", "rows", "examples", "train", "items", "records", "instances", "dataset", "samples", "questions", "results", "entries", "test", "validation"]
+    {
+        "data",
+        "rows",
+        "examples",
+        "train",
+        "items",
+        "records",
+        "instances",
+        "dataset",
+        "samples",
+        "questions",
+        "results",
+        "entries",
+        "test",
+        "validation",
+    }
 )
 """Fields whose list is taken for the rows of a file that holds one object."""
 
