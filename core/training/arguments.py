@@ -99,8 +99,11 @@ def optimizer_name(config: RunConfig, device: Device) -> str:
 
 def dtype_name(config: RunConfig, device: Device) -> str:
     """The number format of the base model's weights: ``float32``, ``bfloat16`` or ``float16``."""
-    if config.model.dtype != "auto":
-        return config.model.dtype
+    return native_dtype(device) if config.model.dtype == "auto" else config.model.dtype
+
+
+def native_dtype(device: Device) -> str:
+    """What a device computes fastest in: bfloat16 on a CPU is emulated and half as fast as float32."""
     if device.kind != "cuda":
         return "float32"
     return "bfloat16" if device.bf16 else "float16"

@@ -98,11 +98,14 @@ def prune(run: RunDir, keep: int) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+_ADAPTER_FILES = {".json", ".safetensors", ".jinja", ".txt", ".model"}
+
+
 def publish_adapter(run: RunDir, checkpoint: Path) -> None:
     """Copy a checkpoint's adapter and tokenizer to ``adapter/``, where export and chat look."""
     with whole_folder(run.adapter, "the adapter") as folder:
         for file in checkpoint.iterdir():
-            if file.suffix in {".json", ".safetensors", ".jinja", ".txt", ".model"} and file.name != "trainer_state.json":
+            if file.suffix in _ADAPTER_FILES and file.name != "trainer_state.json":
                 shutil.copy2(file, folder / file.name)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from contextlib import contextmanager
-from collections.abc import Iterator
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -41,14 +42,15 @@ def _cpu_bf16() -> bool:
     capability = torch.backends.cpu.get_cpu_capability()
     if capability not in {"AVX512", "AMX"}:
         return False
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        return any(flag in file.read() for flag in ("avx512_bf16", "amx_bf16"))
+    flags = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Give every random generator its state back afterwards, so that a resumed run draws what the
-    uninterrupted one would have drawn."""
+    uninterrupted one would have drawn.
+    """
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:

@@ -78,9 +78,7 @@ class Evaluation:
         self.engine, self.score, self.best = engine, score, best
         self.status, self.reporter = status, reporter
         self.max_steps = 0
-        self.done = {
-            (row["when"], row["step"]) for row in iter_lines(run.metrics) if row.get("phase") == "evaluation" and "when" in row
-        }
+        self.done = {(row["when"], row["step"]) for row in iter_lines(run.metrics) if row["phase"] == "evaluation"}
 
     def at_interval(self, step: int) -> None:
         """Called after every training step; evaluates when one is due. Half-way where no interval is set."""
@@ -118,22 +116,30 @@ class Evaluation:
         return Scored(item, ids, text, self.engine.cut_off(ids), self.score(text, item.row["instruction"], item.row))
 
     def _report(self, when: str, step: int, scored: list[Scored]) -> None:
-        self.reporter.row("evaluation", step, {
-            "when": when,
-            **reward_summary([one.total for one in scored], self.best),
-            "completion_length_mean": sum(len(one.ids) for one in scored) / len(scored),
-            "cut_off": sum(one.cut_off for one in scored) / len(scored),
-            "samples": len(scored),
-            "kl": self._kl(scored),
-        })
-        for one in scored:
-            self.reporter.group("evaluation", step, {
+        self.reporter.row(
+            "evaluation",
+            step,
+            {
                 "when": when,
-                "instruction": one.item.row["instruction"],
-                "prompt": one.item.prompt,
-                "reference": one.item.row.get("response"),
-                "completions": [completion_record(one.text, one.ids, one.cut_off, one.total, None)],
-            })
+                **reward_summary([one.total for one in scored], self.best),
+                "completion_length_mean": sum(len(one.ids) for one in scored) / len(scored),
+                "cut_off": sum(one.cut_off for one in scored) / len(scored),
+                "samples": len(scored),
+                "kl": self._kl(scored),
+            },
+        )
+        for one in scored:
+            self.reporter.group(
+                "evaluation",
+                step,
+                {
+                    "when": when,
+                    "instruction": one.item.row["instruction"],
+                    "prompt": one.item.prompt,
+                    "reference": one.item.row.get("response"),
+                    "completions": [completion_record(one.text, one.ids, one.cut_off, one.total, None)],
+                },
+            )
 
     def _kl(self, scored: list[Scored]) -> float | None:
         """Mean over the answers' tokens of KL(trained ‖ base), in nats, over the whole vocabulary."""

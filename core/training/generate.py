@@ -6,14 +6,15 @@ The engine behind it is transformers' ``generate``. A faster one is another clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
 
 from core.config import RunConfig
 
@@ -87,10 +88,10 @@ class TransformersEngine:
         with _evaluating(self.model), torch.no_grad():
             output = self.model.generate(
                 **inputs,
-                generation_config=self._config(sampling),
+                generation_config=self.config(sampling),
                 stopping_criteria=StoppingCriteriaList([_Interrupt(self.interrupted)]),
             )
-        written = output[:, inputs["input_ids"].shape[1]:].tolist()
+        written = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [self._trim(ids) for ids in written]
 
     def cut_off(self, ids: Sequence[int]) -> bool:
@@ -112,7 +113,8 @@ class TransformersEngine:
             "attention_mask": torch.tensor(mask, device=device),
         }
 
-    def _config(self, sampling: Sampling) -> GenerationConfig:
+    def config(self, sampling: Sampling) -> GenerationConfig:
+        """Transformers' settings for a sampling, every one of them given."""
         shared = {
             "max_new_tokens": sampling.max_new_tokens,
             "repetition_penalty": sampling.repetition_penalty,
@@ -163,4 +165,66 @@ class _Interrupt(StoppingCriteria):
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
         if self._interrupted():
             raise Interrupted
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)  # type: ignore[return-value]
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+def stream(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: torch.Tensor,
+    request: Any,
+    stop: threading.Event,
+    put: Callable[[tuple[str, int]], None],
+) -> None:
+    """One answer, handed over piece by piece as it is written.
+
+    Args:
+        model, tokenizer: What answers.
+        ids: The prompt's tokens, shape (1, tokens).
+        request: With ``temperature``, ``top_p`` and ``max_tokens``.
+        stop: Ends the answer after the token at hand.
+        put: Called with (new text, tokens so far).
+    """
+    engine = TransformersEngine(model, tokenizer)
+    sampling = Sampling(request.max_tokens, temperature=request.temperature, top_p=request.top_p)
+    pieces = _Pieces(engine, put)
+    ids = ids.to(model.device)
+    with torch.no_grad():
+        model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=engine.config(sampling),
+            stopping_criteria=StoppingCriteriaList([_Stop(stop)]),
+            streamer=pieces,
+        )
+
+
+class _Pieces(BaseStreamer):
+    """Turns tokens into text; a character of several tokens waits for its last one."""
+
+    def __init__(self, engine: TransformersEngine, put: Callable[[tuple[str, int]], None]) -> None:
+        self._engine, self._put = engine, put
+        self._prompt = True
+        self._ids: list[int] = []
+        self._shown = ""
+
+    def put(self, value: torch.Tensor) -> None:
+        if self._prompt:  # transformers hands over the prompt first
+            self._prompt = False
+            return
+        self._ids += [token for token in value.flatten().tolist() if token not in self._engine.end_ids]
+        text = self._engine.text(self._ids)
+        if not text.endswith("\ufffd"):
+            piece, self._shown = text[len(self._shown) :], text
+            self._put((piece, len(self._ids)))
+
+    def end(self) -> None: ...
+
+
+class _Stop(StoppingCriteria):
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
+        shape = (input_ids.shape[0],)
+        return torch.full(shape, self._stop.is_set(), dtype=torch.bool, device=input_ids.device)

@@ -66,7 +66,9 @@ class Batch:
 class Rollouts:
     """Writes completions, scores them, and keeps the latest round until its step is reported."""
 
-    def __init__(self, items: list[Item], config: RunConfig, engine: TransformersEngine, score: Score, best: float) -> None:
+    def __init__(
+        self, items: list[Item], config: RunConfig, engine: TransformersEngine, score: Score, best: float
+    ) -> None:
         self.items = items
         self.engine = engine
         self.score = score
@@ -120,8 +122,11 @@ class Rollouts:
             "reference": item.row.get("response"),
             "completions": [
                 completion_record(
-                    batch.texts[place], batch.ids[place], self.engine.cut_off(batch.ids[place]),
-                    batch.totals[place], batch.advantages[place],
+                    batch.texts[place],
+                    batch.ids[place],
+                    self.engine.cut_off(batch.ids[place]),
+                    batch.totals[place],
+                    batch.advantages[place],
                 )
                 for place in places
             ],
@@ -239,9 +244,7 @@ def train_grpo(
         status=status,
         model=loaded.model,
         args=GRPOConfig(**grpo_arguments(config, device, run.checkpoints)),
-        train_dataset=Dataset.from_list(
-            [{"prompt": item.prompt, "index": index} for index, item in enumerate(items)]
-        ),
+        train_dataset=Dataset.from_list([{"prompt": item.prompt, "index": index} for index, item in enumerate(items)]),
         processing_class=loaded.tokenizer,
     )
 

@@ -81,8 +81,10 @@ def source_of(name: str, home: Home) -> str:
 
 def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer, padding on the left as generation wants it."""
-    with _explained(source):
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, padding_side="left")
+    with _Explained(source):
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=revision, trust_remote_code=False, padding_side="left"
+        )
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
     if tokenizer.pad_token is None:
@@ -105,9 +107,14 @@ def load_base(
     extra: dict[str, Any] = {}
     if config is not None and config.model.load_in_4bit:
         extra = {"quantization_config": four_bit(dtype), "device_map": {"": 0}}
-    with _explained(source):
+    with _Explained(source):
         model = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True, **extra
+            source,
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=False,
+            use_safetensors=True,
+            **extra,
         )
     return model if extra else model.to(device.kind)
 
@@ -130,9 +137,7 @@ def add_adapter(base: Any, config: RunConfig) -> Any:
     if config.model.load_in_4bit:
         from peft import prepare_model_for_kbit_training
 
-        base = prepare_model_for_kbit_training(
-            base, use_gradient_checkpointing=config.training.gradient_checkpointing
-        )
+        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=config.training.gradient_checkpointing)
     try:
         return get_peft_model(base, LoraConfig(**lora_arguments(config)))
     except ValueError as error:
@@ -158,9 +163,9 @@ def plain_generation(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _unsloth(config: RunConfig, device: Device, source: str) -> Any:
-    from unsloth import FastLanguageModel  # type: ignore[import-not-found]  # only where there is CUDA
+    from unsloth import FastLanguageModel  # only where there is CUDA
 
-    with _explained(source):
+    with _Explained(source):
         base, _ = FastLanguageModel.from_pretrained(
             model_name=source,
             revision=config.model.revision,
@@ -174,7 +179,7 @@ def _unsloth(config: RunConfig, device: Device, source: str) -> Any:
     return FastLanguageModel.get_peft_model(base, **unsloth_lora_arguments(config))
 
 
-class _explained:
+class _Explained:
     """Turns what transformers raises for a missing or unreachable model into words."""
 
     def __init__(self, source: str) -> None:
@@ -204,13 +209,16 @@ def explain(source: str, error: Exception) -> TunesmithError:
             f"The Hub has no model {source} (or not in this revision). Check the spelling; the form is owner/name.",
             field="model.name",
         )
-    if any(word in chain for word in ("Connect", "couldn't connect", "offline", "Offline", "Timeout", "resolve", "Proxy")):
+    if any(word in chain for word in _NO_NETWORK):
         return Unavailable(
             f"{source} is not on this machine yet and the Hub cannot be reached. Check the network, "
             "or choose the built-in model or a folder, which need none.",
             field="model.name",
         )
     return InvalidInput(f"{source} cannot be loaded: {_first_line(text)}", field="model.name")
+
+
+_NO_NETWORK = ("Connect", "couldn't connect", "offline", "Offline", "Timeout", "resolve", "Proxy")
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

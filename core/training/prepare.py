@@ -106,10 +106,16 @@ def _freeze(config: RunConfig, run: RunDir, home: Home, status: Status) -> tuple
     with whole_folder(run.prepared, "the prepared data") as folder:
         _write_rows(folder / "train.jsonl", train)
         _write_rows(folder / "holdout.jsonl", holdout)
-        write_json(folder / "info.json", {
-            "read": len(raw), "left_out": left_out, "train": len(train), "holdout": len(holdout),
-            "sha256": content_hash([*train, *holdout]),
-        })
+        write_json(
+            folder / "info.json",
+            {
+                "read": len(raw),
+                "left_out": left_out,
+                "train": len(train),
+                "holdout": len(holdout),
+                "sha256": content_hash([*train, *holdout]),
+            },
+        )
     for reason, count in left_out.items():
         status.note(f"{count} rows were left out: {reason}.")
     return train, holdout

@@ -93,9 +93,7 @@ class Progress(TrainerCallback):
         self._evaluate_if_due(state.global_step)
         self._started = time.perf_counter()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A stop ends the loop here, with a checkpoint unless it was to be at once."""
         if self._status.stop_asked:
             control.should_training_stop = True

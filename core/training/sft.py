@@ -38,7 +38,9 @@ IGNORED = -100
 log = logging.getLogger("tunesmith")
 
 
-def warm_up(loaded: Loaded, items: list[Item], config: RunConfig, run: RunDir, status: Status, reporter: Reporter) -> bool:
+def warm_up(
+    loaded: Loaded, items: list[Item], config: RunConfig, run: RunDir, status: Status, reporter: Reporter
+) -> bool:
     """Run the phase, continue it, or take over its result.
 
     Returns:
@@ -90,7 +92,8 @@ def _example(
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     """The token that this model's template puts after an answer, usually its end-of-sequence token."""
     probe = "answer-without-markup"
-    text = rendered([{"role": "user", "content": "question"}, {"role": "assistant", "content": probe}], tokenizer, ask=False)
+    talk = [{"role": "user", "content": "question"}, {"role": "assistant", "content": probe}]
+    text = rendered(talk, tokenizer, ask=False)
     rest = text.rpartition(probe)[2]
     known = [str(token) for token in tokenizer.added_tokens_decoder.values()]
     found = [token for token in known if token and rest.lstrip().startswith(token)]
@@ -149,7 +152,7 @@ class WarmUp:
         """The rows of one step. The order of each pass is drawn from the seed and the pass alone."""
         epoch, place = divmod(step, self.per_epoch)
         order = list(range(len(self.examples)))
-        random.Random(f"{self.arguments.seed}-{epoch}").shuffle(order)
+        random.Random(f"{self.arguments.seed}-{epoch}").shuffle(order)  # noqa: S311  # an order, not a secret
         size = self.arguments.batch_size
         return [self.examples[index] for index in order[place * size : (place + 1) * size]]
 

@@ -147,6 +147,12 @@ class Status:
         self._stop.set()
 
 
-_STOPPABLE = frozenset({
-    JobState.STARTING, JobState.WARMING_UP, JobState.TRAINING, JobState.EVALUATING, JobState.RUNNING,
-})
+_STOPPABLE = frozenset(
+    {
+        JobState.STARTING,
+        JobState.WARMING_UP,
+        JobState.TRAINING,
+        JobState.EVALUATING,
+        JobState.RUNNING,
+    }
+)

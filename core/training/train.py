@@ -8,8 +8,7 @@ from core.config import RunConfig, parse
 from core.device_checks import device_checks
 from core.errors import InvalidConfig
 from core.model import Device
-from core.reward import Markers
-from core.rewards import compose, resolve
+from core.rewards import compose, markers_of, maximum
 from core.run_dir import RunDir
 from core.settings import Home
 from core.training import checkpoint
@@ -41,7 +40,7 @@ def train(run: RunDir, home: Home, status: Status) -> str:
     # The remarks are about what a person set, and the complete configuration sets every field.
     _check(parse(run.read_config().get("given") or config.model_dump()), device, status)
     if use_unsloth(device):
-        import unsloth  # type: ignore[import-not-found]  # noqa: F401  # patches TRL, so it comes first
+        import unsloth  # noqa: F401  # patches TRL, so it comes first
 
     from core.training.grpo import train_grpo
     from core.training.sft import warm_up
@@ -52,8 +51,8 @@ def train(run: RunDir, home: Home, status: Status) -> str:
     data = prepare(config, loaded.tokenizer, run, home, status)
     reporter = Reporter(run, status.value.attempt)
     engine = TransformersEngine(loaded.model, loaded.tokenizer, lambda: status.now_asked)
-    score = compose(config.reward, markers(config))
-    evaluation = Evaluation(data.holdout, config, engine, score, best_reward(config), run, status, reporter)
+    score = compose(config.reward, markers_of(config.dataset))
+    evaluation = Evaluation(data.holdout, config, engine, score, maximum(config.reward), run, status, reporter)
 
     if checkpoint.latest(run) is None:
         evaluation.once("before", 0)
@@ -63,17 +62,6 @@ def train(run: RunDir, home: Home, status: Status) -> str:
     _stop_if_asked(status)
     train_grpo(loaded, data.train, config, device, engine, score, evaluation, run, status, reporter)
     return "Finished"
-
-
-def markers(config: RunConfig) -> Markers:
-    """The four markers of the configuration."""
-    dataset = config.dataset
-    return Markers(dataset.reasoning_start, dataset.reasoning_end, dataset.solution_start, dataset.solution_end)
-
-
-def best_reward(config: RunConfig) -> float:
-    """The most that a completion can earn: every part with a positive weight in full."""
-    return sum(max(0.0, part.weight) for part in resolve(config.reward))
 
 
 def _check(given: RunConfig, device: Device, status: Status) -> None:

@@ -6,7 +6,6 @@ import logging
 import sys
 import traceback
 import warnings
-
 from pathlib import Path
 
 from core.errors import TunesmithError
@@ -61,12 +60,19 @@ class Worker:
     def _job(self) -> str:
         kind = JobKind(self.run_dir.read_config()["kind"])
         if kind == JobKind.TRAIN:
-            from core.training.train import train
-
-            return train(self.run_dir, self.home, self.status)
+            return self._train()
         from core.training.export import export
 
         return export(self.run_dir, self.home, self.status)
+
+    def _train(self) -> str:
+        from core.training.generate import Interrupted
+        from core.training.train import train
+
+        try:
+            return train(self.run_dir, self.home, self.status)
+        except Interrupted:
+            raise Stopped(f"Stopped at once. {self._kept()} Resume continues from there.") from None
 
     def _failed(self, error: BaseException, message: str) -> None:
         traceback.print_exception(error)
@@ -75,14 +81,11 @@ class Worker:
 
     def _in_words(self, error: Exception) -> str:
         from core.training.checkpoint import disk_full
-        from core.training.generate import Interrupted
 
         kept = self._kept()
-        if isinstance(error, Interrupted):  # pragma: no cover - handled by the job itself
-            return f"Interrupted. {kept}"
         if disk_full(error, self.run_dir.path):
             return f"The disk is full, and the run could not go on. {kept} Free some space, then resume."
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
             return (
                 f"There was not enough memory. {kept} Use a smaller batch_size with more gradient_accumulation_steps, "
                 "a shorter max_new_tokens, gradient_checkpointing, or a smaller model."
@@ -96,10 +99,17 @@ class Worker:
         return f"Everything up to the checkpoint of step {step} is kept."
 
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
 def _quiet() -> None:
     """Our own lines with a time; of the libraries' remarks only what is a warning."""
     logging.basicConfig(
-        stream=sys.stdout, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", force=True
+        stream=sys.stdout,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        force=True,
     )
     log.setLevel(logging.INFO)
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -1,0 +1,128 @@
+"""Making a GGUF file, and reading back what is in it.
+
+Conversion runs llama.cpp's own converter as a program of its own: it brings a package ``gguf`` that
+must not meet the installed one. Quantization and the trial run in child processes too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import Unavailable
+from core.export import Quantization
+from core.settings import PROJECT
+
+CONVERTER = PROJECT / ".tools" / "convert" / "convert_hf_to_gguf.py"
+CHILD = Path(__file__).with_name("llama_child.py")
+
+
+class Cancelled(Exception):
+    """The child process was ended because a stop was asked for."""
+
+
+@dataclass(frozen=True)
+class GgufFacts:
+    """What a GGUF holds, read from the file itself.
+
+    Attributes:
+        file_type: ``general.file_type`` by name, such as ``Q4_K_M``.
+        tensor_types: How many tensors have which type. Rows that no block of the wanted type fits
+            get another one, so a Q4_K_M file may hold Q5_0 and Q8_0.
+        bits_per_weight: Tensor bytes times eight over the number of weights.
+        chat_template: As stored, or None.
+    """
+
+    file_type: str
+    tensor_types: dict[str, int]
+    bits_per_weight: float
+    chat_template: str | None
+
+
+def convert(model: Path, target: Path, stop: Callable[[], bool]) -> None:
+    """Turn a merged Hugging Face folder into an f16 GGUF.
+
+    Raises:
+        Unavailable: The converter is missing, does not know the model, or failed.
+        Cancelled: A stop was asked for.
+    """
+    if not CONVERTER.is_file():
+        raise Unavailable("The GGUF converter is not installed. Run the set-up again: it puts it into .tools/convert.")
+    # Without -P: the script's own folder must come first on the path, where its packages lie.
+    command = [sys.executable, str(CONVERTER), str(model), "--outfile", str(target), "--outtype", "f16"]
+    run_child(command, "The conversion to GGUF failed", stop)
+
+
+def quantize(source: Path, target: Path, kind: Quantization, stop: Callable[[], bool]) -> None:
+    """Make a smaller file from an f16 one. Raises as :func:`convert`."""
+    command = [sys.executable, "-P", str(CHILD), "quantize", str(source), str(target), kind.value.upper()]
+    run_child(command, f"Quantization to {kind.value.upper()} failed", stop)
+
+
+def answer(path: Path, prompt: str, tokens: int, stop: Callable[[], bool]) -> str:
+    """What the finished file says, greedily, loaded in a process of its own. Raises as :func:`convert`."""
+    command = [sys.executable, "-P", str(CHILD), "answer", str(path), prompt, str(tokens)]
+    output = run_child(command, f"{path.name} was written, but llama.cpp could not load it and answer", stop)
+    return str(json.loads(output.strip().splitlines()[-1])["text"])
+
+
+def run_child(command: Sequence[str], failure: str, stop: Callable[[], bool]) -> str:
+    """Run a program to its end, or end it when a stop is asked for.
+
+    Returns:
+        Its standard output. Its standard error goes to the log.
+
+    Raises:
+        Unavailable: It failed; the message quotes its last lines.
+        Cancelled: A stop was asked for.
+    """
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen(
+        command,
+        cwd="/",
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    output, errors = "", ""
+    while True:
+        try:
+            output, errors = process.communicate(timeout=0.5)
+            break
+        except subprocess.TimeoutExpired:
+            if stop():
+                process.kill()
+                process.communicate()
+                raise Cancelled from None
+    sys.stderr.write(errors)
+    if process.returncode:
+        last = " ".join(line.strip() for line in errors.strip().splitlines()[-3:])
+        raise Unavailable(f"{failure} (exit code {process.returncode}): {last[-600:] or 'it said nothing'}")
+    return output
+
+
+def read_back(path: Path) -> GgufFacts:
+    """Read a GGUF's header and tensor table."""
+    from gguf import GGUFReader, LlamaFileType
+
+    reader = GGUFReader(path)
+    field = reader.get_field("general.file_type")
+    number = int(field.contents()) if field else -1
+    names = {member.value: member.name.removeprefix("MOSTLY_").removeprefix("ALL_") for member in LlamaFileType}
+    template = reader.get_field("tokenizer.chat_template")
+    size = sum(int(tensor.n_bytes) for tensor in reader.tensors)
+    weights = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    return GgufFacts(
+        file_type=names.get(number, f"unknown ({number})"),
+        tensor_types=dict(Counter(tensor.tensor_type.name for tensor in reader.tensors).most_common()),
+        bits_per_weight=round(8 * size / weights, 3),
+        chat_template=str(template.contents()) if template else None,
+    )
