@@ -1,0 +1,403 @@
+"""TRL's GRPO trainer with less work and the same gradients.
+
+Two things are left out of a step, nothing is approximated:
+
+- **Tokens that were already computed.** The forward and backward pass runs over a tree of unique
+  tokens (:mod:`core.training.tree`), a window of gradient accumulation at a time, so that a group's
+  rows meet again however TRL shuffled and split them.
+- **Groups that teach nothing.** Where all raw rewards of a group are equal, its advantages are zero
+  and, without a KL penalty, so is its gradient. Its rows are neither run nor differentiated, and
+  still count in every loss type's denominator. Stock TRL trains on rounding noise there.
+
+The loss itself stays TRL's: :meth:`GRPOTrainer._compute_loss` is called once for each micro-batch
+with log-probabilities that were computed beforehand. It adds up over rows, so a chunk of rows gets
+its exact gradient while the others hold any constant.
+
+What is not proved equal runs as stock TRL does, and :attr:`FastGRPOTrainer.fast_notes` says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import psutil
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+
+from core.training import tree
+
+log = logging.getLogger("tunesmith")
+
+LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
+MEMORY_SHARE = 0.25
+"""Of the machine's memory, for one chunk's activations. Of all of it rather than of what is free
+just now, because the cut into chunks must be the same when a run is resumed."""
+
+
+class Row(NamedTuple):
+    """One completion of the window: which micro-batch, which row in it."""
+
+    batch: int
+    row: int
+
+
+@dataclass
+class Window:
+    """One stretch of gradient accumulation, computed at once.
+
+    Attributes:
+        batches: TRL's micro-batches, in order.
+        log_probabilities, entropies: For each micro-batch ``(rows, C)``, without gradients.
+        used: Micro-batches that TRL has already asked for.
+    """
+
+    batches: list[dict[str, Any]]
+    log_probabilities: list[Tensor] = field(default_factory=list)
+    entropies: list[Tensor] = field(default_factory=list)
+    used: int = 0
+
+
+class FastGRPOTrainer(GRPOTrainer):
+    """TRL's trainer with shared tokens computed once and groups without spread left out.
+
+    Args:
+        share_prefixes: Whether to compute shared tokens once, where that is proved equal.
+        skip_constant_groups: Whether to leave out groups whose raw rewards are all equal.
+        kwargs: TRL's own.
+
+    Attributes:
+        fast_notes: What runs the usual way and why, in sentences for the run's notes.
+    """
+
+    def __init__(self, *, share_prefixes: bool = True, skip_constant_groups: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fast_notes: list[str] = []
+        self._served: tuple[Tensor, Tensor] | None = None
+        """What TRL's loss is given instead of a forward pass of its own."""
+        self._window: Window | None = None
+        self._in_step = 0
+        self._constant: Tensor | None = None
+        hindrance = self._hindrance()
+        self._skips = skip_constant_groups and hindrance is None
+        self._shares = share_prefixes and hindrance is None and self._can_share()
+        if hindrance and (share_prefixes or skip_constant_groups):
+            self.fast_notes.append(f"Training runs without the faster path, because {hindrance}.")
+
+    # What the fast path is proved for
+
+    def _hindrance(self) -> str | None:
+        reasons = {
+            f"the loss {self.loss_type} is not among those it was proved for": self.loss_type not in LOSS_TYPES,
+            "training runs on a GPU": self.accelerator.device.type != "cpu",
+            "training runs on several processes": self.accelerator.num_processes > 1,
+            "numbers are cast on the way (mixed precision)": self.accelerator.mixed_precision != "no",
+            "an entropy quantile is set": self.top_entropy_quantile < 1.0,
+            "an entropy bonus is set": self._entropy_bonus_enabled,
+            "a mixture-of-experts loss is part of it": self.aux_loss_enabled,
+            "off-policy masking is set": self.off_policy_mask_threshold is not None,
+            "another fused loss is set": self.use_liger_kernel or self.use_vllm,
+        }
+        return next((reason for reason, applies in reasons.items() if applies), None)
+
+    def _can_share(self) -> bool:
+        reason = tree.supported(self.model) or adapter_hindrance(self.model) or self._unproved()
+        if reason:
+            self.fast_notes.append(f"Shared tokens are computed for each answer anew, because {reason}.")
+        return reason is None
+
+    def _unproved(self) -> str | None:
+        if next(self.model.parameters()).dtype != torch.float32:
+            return "the number format is not float32"
+        difference = prove(self, self.model)
+        log.info("shared-prefix pass against the padded one: largest relative difference %.1e", difference)
+        return None if difference < 1e-3 else f"a trial on this model differed by {difference:.1e}"
+
+    # Groups that teach nothing
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        rewards = super()._calculate_rewards(*args, **kwargs)
+        group = self.num_generations if self.model.training else self.num_generations_eval
+        self._constant = constant_groups(rewards, self.reward_weights.to(rewards.device), group)
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        output = super()._generate_and_score_completions(inputs)
+        if self._skips and self.model.training and self._constant is not None:
+            output["advantages"][self._constant] = 0.0
+            # A KL penalty pulls on these rows too, so then they only lose their rounding noise.
+            if self.beta == 0.0:
+                output["skipped"] = self._constant
+        return output
+
+    # The window of gradient accumulation
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        if not (self._shares or self._skips) or not model.training:
+            return super()._compute_loss(model, inputs)
+        if self._window is None:
+            self._window = self._run_window(model)
+        window, place = self._window, self._window.used
+        with self._serving(window.log_probabilities[place], window.entropies[place]):
+            loss = super()._compute_loss(model, inputs)
+        window.used += 1
+        self._in_step = 0 if self.accelerator.sync_gradients else self._in_step + 1
+        if window.used == len(window.batches):
+            self._window = None
+        # The gradients are there already: TRL's backward call gets a leaf that leads nowhere.
+        return loss.detach() + torch.zeros((), device=loss.device, requires_grad=True)
+
+    def _run_window(self, model: Any) -> Window:
+        """Forward and backward of every micro-batch up to the next optimizer step."""
+        first = self._step % self.args.steps_per_generation
+        size = self.current_gradient_accumulation_steps - self._in_step
+        window = Window(self._buffered_inputs[first : first + size])
+        for batch in window.batches:
+            window.log_probabilities.append(_filler(batch))
+            window.entropies.append(torch.zeros_like(window.log_probabilities[-1]))
+        kept = [row for row in _rows(window) if not _skipped(window, row)]
+        for chunk in self._chunks(window, kept):
+            self._run_chunk(model, window, chunk)
+        self._fill_entropies(window)
+        for parameter in model.parameters():
+            # With every row left out, stock TRL's gradients are zeros, not absent: Adam's state goes on.
+            if parameter.requires_grad and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return window
+
+    def _run_chunk(self, model: Any, window: Window, chunk: list[Row]) -> None:
+        ids, mask, length = _stack(window, chunk)
+        log_probabilities, entropies = self._score(model, ids, mask, length)
+        total = log_probabilities.new_zeros(())
+        with self._metrics_aside():
+            for batch in sorted({row.batch for row in chunk}):
+                places = [place for place, row in enumerate(chunk) if row.batch == batch]
+                rows = torch.tensor([chunk[place].row for place in places])
+                served = window.log_probabilities[batch].index_put((rows,), log_probabilities[places])
+                with self._serving(served, window.entropies[batch]):
+                    total = total + super()._compute_loss(model, window.batches[batch])
+        self.accelerator.backward(total)
+        for place, (batch, row) in enumerate(chunk):
+            window.log_probabilities[batch][row] = log_probabilities[place].detach()
+            window.entropies[batch][row] = entropies[place]
+        self._note_sampler(window, chunk)
+
+    def _chunks(self, window: Window, kept: list[Row]) -> Iterator[list[Row]]:
+        """Rows to run together: whole groups while they fit, or as TRL cut them where nothing is shared."""
+        if not self._shares:
+            for batch in range(len(window.batches)):
+                rows = [row for row in kept if row.batch == batch]
+                if rows:
+                    yield rows
+            return
+        groups: dict[tuple[int, ...], list[Row]] = defaultdict(list)
+        for row in kept:
+            groups[_prompt(window, row)].append(row)
+        limit = max(self._token_limit(), max((_tokens(batch) for batch in window.batches), default=0))
+        chunk: list[Row] = []
+        tokens = 0
+        for prompt, rows in groups.items():
+            tokens += len(prompt)
+            for row in rows:
+                answer = int(window.batches[row.batch]["completion_mask"][row.row].sum())
+                if chunk and tokens + answer > limit:
+                    yield chunk
+                    chunk, tokens = [], len(prompt)
+                chunk.append(row)
+                tokens += answer
+        if chunk:
+            yield chunk
+
+    def _token_limit(self) -> int:
+        config = self.model.config.get_text_config()
+        layer = 16 * config.hidden_size + 8 * (getattr(config, "intermediate_size", 0) or 4 * config.hidden_size)
+        return int(MEMORY_SHARE * psutil.virtual_memory().total / (4 * config.num_hidden_layers * layer))
+
+    def _score(self, model: Any, ids: Tensor, mask: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        if self._shares:
+            return tree.log_probabilities(model, tree.plan(ids, mask, length), self.temperature)
+        log_probabilities, entropies, _ = super()._get_per_token_logps_and_entropies(
+            model, ids, mask, length, compute_entropy=True
+        )
+        return log_probabilities, entropies
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if self._served is not None:
+            return (*self._served, None)
+        if not self._shares or torch.is_grad_enabled():
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep,
+                batch_size=batch_size, compute_entropy=compute_entropy, **kwargs,
+            )
+        # The reference, and the old policy where completions are used more than once.
+        rows = max(self._token_limit() // input_ids.shape[1], batch_size or 1)
+        pieces = [
+            tree.log_probabilities(model, tree.plan(ids, mask, logits_to_keep), self.temperature)
+            for ids, mask in zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
+        ]
+        entropies = torch.cat([piece[1] for piece in pieces]) if compute_entropy else None
+        return torch.cat([piece[0] for piece in pieces]), entropies, None
+
+    # Small helpers of the above
+
+    @contextmanager
+    def _serving(self, log_probabilities: Tensor, entropies: Tensor) -> Iterator[None]:
+        self._served = log_probabilities, entropies
+        try:
+            yield
+        finally:
+            self._served = None
+
+    @contextmanager
+    def _metrics_aside(self) -> Iterator[None]:
+        """The loss of a part of a micro-batch says nothing: keep TRL's numbers out of the log."""
+        kept = self._metrics
+        self._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}
+        try:
+            yield
+        finally:
+            self._metrics = kept
+
+    def _fill_entropies(self, window: Window) -> None:
+        """Rows left out get the mean of the others, so that TRL's mean is that of what was computed."""
+        masks = [batch["completion_mask"] for batch in window.batches]
+        kept = [_kept(batch) for batch in window.batches]
+        weights = [mask * keep[:, None] for mask, keep in zip(masks, kept, strict=True)]
+        total = sum(float((e * w).sum()) for e, w in zip(window.entropies, weights, strict=True))
+        count = sum(int(weight.sum()) for weight in weights)
+        mean = total / count if count else float("nan")
+        for entropies, keep in zip(window.entropies, kept, strict=True):
+            entropies[~keep] = mean
+
+    def _note_sampler(self, window: Window, chunk: list[Row]) -> None:
+        """How far the sampler's distribution was from the trainer's, over the chunk's tokens."""
+        for batch, row in chunk:
+            sampled = window.batches[batch].get("sampling_per_token_logps")
+            if sampled is None or self.num_iterations > 1:
+                continue
+            mask = window.batches[batch]["completion_mask"][row].bool()
+            if mask.any():
+                gap = (window.log_probabilities[batch][row] - sampled[row])[mask]
+                self._metrics["train"]["sampler_kl"].append(float((gap.exp() - 1 - gap).mean()))
+
+
+def constant_groups(rewards: Tensor, weights: Tensor, group: int) -> Tensor:
+    """Which rows belong to a group whose raw rewards are all equal.
+
+    Args:
+        rewards: ``(B, functions)``; NaN where a function does not apply.
+        weights: ``(functions,)``.
+        group: Rows of one prompt, which stand together.
+
+    Returns:
+        ``(B,)`` of booleans.
+
+    >>> constant_groups(torch.tensor([[0.2], [0.2], [0.0], [1.0]]), torch.ones(1), 2).tolist()
+    [True, True, False, False]
+    """
+    totals = (rewards * weights).nansum(dim=1)
+    totals[rewards.isnan().all(dim=1)] = torch.nan
+    grouped = totals.view(-1, group)
+    highest = grouped.nan_to_num(nan=-torch.inf).amax(dim=1)
+    lowest = grouped.nan_to_num(nan=torch.inf).amin(dim=1)
+    return (highest <= lowest).repeat_interleave(group)
+
+
+def adapter_hindrance(model: Any) -> str | None:
+    """Why the adapter's own arithmetic is not proved, as part of a sentence; None where it is."""
+    configs = getattr(model, "peft_config", {})
+    if not configs:
+        return "the model has no adapter"
+    if set(configs) - {"default", "ref"}:
+        return "there are several adapters"
+    if any(str(getattr(config.peft_type, "value", config.peft_type)) != "LORA" for config in configs.values()):
+        return "the adapter is not LoRA"
+    if any(config.lora_dropout for config in configs.values()):
+        return "the adapter has dropout, which draws anew for each answer"
+    if any(config.use_dora for config in configs.values()):
+        return "the adapter is DoRA"
+    return None
+
+
+def prove(trainer: Any, model: Any) -> float:
+    """Run three short rows both ways, gradients included.
+
+    Returns:
+        The largest relative difference of log-probabilities and adapter gradients.
+    """
+    generator = torch.Generator().manual_seed(0)
+    words = model.config.get_text_config().vocab_size
+    ids = torch.randint(words, (3, 12), generator=generator)
+    ids[1, :9] = ids[0, :9]
+    mask = torch.ones_like(ids)
+    mask[2, :2] = 0
+    mask[1, 11:] = 0
+    weights = torch.linspace(-1.0, 1.0, 15).view(3, 5) * mask[:, 7:]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def run(log_probabilities: Tensor) -> list[Tensor]:
+        gradients = torch.autograd.grad((log_probabilities * weights).sum(), parameters, allow_unused=True)
+        return [log_probabilities.detach(), *(g for g in gradients if g is not None)]
+
+    usual = run(GRPOTrainer._get_per_token_logps_and_entropies(trainer, model, ids, mask, 5)[0])
+    shared = run(tree.log_probabilities(model, tree.plan(ids, mask, 5), trainer.temperature)[0])
+    if len(usual) != len(shared):
+        return float("inf")
+    # Gradients that are zero either way (an adapter's A while its B is zero) leave rounding only.
+    floor = 1e-6 * max(float(tensor.norm()) for tensor in usual)
+    return max(
+        float((a - b).norm() / max(float(a.norm()), floor)) for a, b in zip(usual, shared, strict=True)
+    )
+
+
+def _filler(batch: dict[str, Any]) -> Tensor:
+    old = batch.get("old_per_token_logps")
+    return torch.zeros(batch["completion_ids"].shape) if old is None else old.clone()
+
+
+def _rows(window: Window) -> Iterator[Row]:
+    for batch, inputs in enumerate(window.batches):
+        for row in range(inputs["completion_ids"].shape[0]):
+            yield Row(batch, row)
+
+
+def _kept(batch: dict[str, Any]) -> Tensor:
+    skipped = batch.get("skipped")
+    return torch.ones(batch["completion_ids"].shape[0], dtype=torch.bool) if skipped is None else ~skipped
+
+
+def _skipped(window: Window, row: Row) -> bool:
+    skipped = window.batches[row.batch].get("skipped")
+    return skipped is not None and bool(skipped[row.row])
+
+
+def _prompt(window: Window, row: Row) -> tuple[int, ...]:
+    batch = window.batches[row.batch]
+    return tuple(batch["prompt_ids"][row.row][batch["prompt_mask"][row.row].bool()].tolist())
+
+
+def _tokens(batch: dict[str, Any]) -> int:
+    return int(batch["prompt_mask"].sum() + batch["completion_mask"].sum())
+
+
+def _stack(window: Window, chunk: list[Row]) -> tuple[Tensor, Tensor, int]:
+    def column(name: str) -> Tensor:
+        return torch.stack([window.batches[batch][name][row] for batch, row in chunk])
+
+    completions = column("completion_ids")
+    ids = torch.cat([column("prompt_ids"), completions], dim=1)
+    return ids, torch.cat([column("prompt_mask"), column("completion_mask")], dim=1), completions.shape[1]

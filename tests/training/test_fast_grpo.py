@@ -1,0 +1,157 @@
+"""The fast GRPO trainer against stock TRL on the same completions: loss, gradients, weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trl import GRPOTrainer
+
+from core.training.fast_grpo import FastGRPOTrainer, constant_groups
+from tests.training.fast_runs import END, FAMILIES, Written, both, equal, small, train
+
+pytestmark = [
+    pytest.mark.training,
+    # TRL says that handing completions over is experimental, and that GSPO goes with another loss.
+    pytest.mark.filterwarnings("ignore::UserWarning:trl.*", "ignore:You are using 'rollout_func'"),
+]
+LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
+
+
+def answers(seed: int, prompt: list[int], rewards: list[float]) -> list[tuple[list[int], list[int], float]]:
+    """A group of four: two the same, one a prefix of another, one cut off."""
+    draw = torch.Generator().manual_seed(seed)
+    long = torch.randint(3, 64, (9,), generator=draw).tolist()
+    other = [*long[:3], *torch.randint(3, 64, (4,), generator=draw).tolist(), END]
+    completions = [[*long, END], [*long, END], long[:5], other]
+    return [(prompt, completion, reward) for completion, reward in zip(completions, rewards, strict=True)]
+
+
+def rounds(*kinds: str) -> Written:
+    """One round for each kind: two groups with prompts of different length."""
+    rewards = {"spread": [0.0, 1.0, 0.25, 0.0], "other": [1.0, 0.0, 0.0, 1.0], "flat": [1.0, 1.0, 1.0, 1.0]}
+    short, long = [5, 6, 7], [5, 6, 8, 9, 10, 11]
+    pairs = {"both": ("spread", "other"), "half": ("spread", "flat"), "none": ("flat", "flat")}
+    made = []
+    for seed, kind in enumerate(kinds):
+        first, second = pairs[kind]
+        made.append([*answers(seed, short, rewards[first]), *answers(seed + 50, long, rewards[second])])
+    return Written(made)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("accumulation", [1, 4])
+@pytest.mark.parametrize("beta", [0.0, 0.05])
+def test_the_same_steps_as_stock_trl(tmp_path: Path, loss: str, level: str, accumulation: int, beta: float) -> None:
+    """Every loss, with and without a KL penalty, whole or cut into micro-batches, one group flat in one round."""
+    stock, ours = both(
+        lambda: small("qwen3"), lambda: rounds("both", "half", "both"), tmp_path,
+        loss_type=loss, importance_sampling_level=level, beta=beta,
+        gradient_accumulation_steps=accumulation, per_device_train_batch_size=8 // accumulation,
+    )
+    assert ours.trainer.fast_notes == []
+    equal(stock, ours)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_the_same_steps_on_each_family(tmp_path: Path, family: str) -> None:
+    """Qwen3, Llama and Mistral; a temperature other than one; one row to a micro-batch."""
+    stock, ours = both(
+        lambda: small(family), lambda: rounds("both", "half"), tmp_path, loss_type="bnpo", temperature=0.7,
+        per_device_train_batch_size=1, gradient_accumulation_steps=8,
+    )
+    assert ours.trainer.fast_notes == []
+    equal(stock, ours)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rounds_without_any_spread(tmp_path: Path, loss: str) -> None:
+    """All groups left out: the gradients are zeros, and Adam's state goes on as it does with stock TRL."""
+    stock, ours = both(
+        lambda: small("llama"), lambda: rounds("both", "none", "none"), tmp_path, loss_type=loss,
+        gradient_accumulation_steps=4, per_device_train_batch_size=2,
+    )
+    assert all(not tensor.any() for tensor in ours.gradients[1].values())
+    equal(stock, ours)
+
+
+@pytest.mark.parametrize("loss", ["dapo", "cispo"])
+def test_completions_used_twice(tmp_path: Path, loss: str) -> None:
+    """With two iterations the old policy's log-probabilities come from the shared pass as well, and clipping bites."""
+    stock, ours = both(
+        lambda: small("llama"), lambda: rounds("both", "half"), tmp_path, loss_type=loss, num_iterations=2, steps=4,
+        learning_rate=0.02, gradient_accumulation_steps=2, per_device_train_batch_size=4,
+    )
+    equal(stock, ours, 5e-4)
+    for one, other in zip(stock.logs, ours.logs, strict=True):
+        for name in ("clip_ratio/region_mean", "cispo_clip_ratio"):
+            assert one.get(name) == pytest.approx(other.get(name), abs=1e-6)
+
+
+def test_cut_off_completions_left_out(tmp_path: Path) -> None:
+    """A row whose completion is masked counts as nothing, as with stock TRL."""
+    stock, ours = both(
+        lambda: small("qwen3"), lambda: rounds("both", "both"), tmp_path, mask_truncated_completions=True,
+        loss_type="grpo", steps=2,
+    )
+    equal(stock, ours)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_chunks_smaller_than_a_group(tmp_path: Path, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory is short a group is run in parts, with the same gradients."""
+    monkeypatch.setattr(FastGRPOTrainer, "_token_limit", lambda self: 1)
+    stock, ours = both(
+        lambda: small("mistral"), lambda: rounds("both", "half"), tmp_path, loss_type=loss, steps=2,
+        per_device_train_batch_size=1, gradient_accumulation_steps=8,
+    )
+    equal(stock, ours)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_leaving_groups_out_without_sharing(tmp_path: Path, loss: str) -> None:
+    """The two halves of the fast path work apart: a model with dropout in its adapter still skips flat groups."""
+    stock, ours = both(
+        lambda: small("llama"), lambda: rounds("both", "half", "none"), tmp_path, loss_type=loss,
+        fast={"share_prefixes": False}, gradient_accumulation_steps=4, per_device_train_batch_size=2,
+    )
+    equal(stock, ours)
+
+
+def test_no_noise_from_equal_rewards(tmp_path: Path) -> None:
+    """Eight times 0.2 is a difference to stock TRL's float arithmetic; here it moves nothing."""
+    group = [(prompt, completion, 0.2) for prompt, completion, _ in answers(1, [5, 6], [0.0] * 4)] * 2
+    ours = train(FastGRPOTrainer, small("llama"), Written([group]), tmp_path, num_generations=8, steps=1)
+    assert all(not tensor.any() for tensor in ours.gradients[0].values())
+    stock = train(GRPOTrainer, small("llama"), Written([group]), tmp_path, num_generations=8, steps=1)
+    assert any(tensor.any() for tensor in stock.gradients[0].values())
+
+
+@pytest.mark.parametrize(
+    ("lora", "settings", "words"),
+    [
+        ({"lora_dropout": 0.1}, {}, "dropout"),
+        ({"use_dora": True}, {}, "DoRA"),
+        ({}, {"top_entropy_quantile": 0.5}, "entropy quantile"),
+        ({}, {"entropy_coef": 0.01}, "entropy bonus"),
+        ({}, {"loss_type": "luspo", "importance_sampling_level": "sequence"}, "luspo"),
+    ],
+)
+def test_what_is_not_proved_runs_as_stock(
+    tmp_path: Path, lora: dict[str, Any], settings: dict[str, Any], words: str
+) -> None:
+    """The trainer falls back by itself and says why."""
+    done = train(FastGRPOTrainer, small("llama", **lora), rounds("both"), tmp_path, steps=1, **settings)
+    assert len(done.gradients) == 1
+    assert words in " ".join(done.trainer.fast_notes)
+
+
+def test_the_mean_of_constant_rewards() -> None:
+    """A group counts as constant by its raw totals; rows that nothing scored do not make a difference."""
+    nan = float("nan")
+    rewards = torch.tensor([[0.2, 1.0], [0.2, 1.0], [nan, 1.0], [0.5, 0.5], [nan, nan], [0.3, 0.1]])
+    assert constant_groups(rewards, torch.ones(2), 2).tolist() == [True, True, True, True, True, True]
+    assert constant_groups(rewards, torch.tensor([1.0, 2.0]), 2).tolist()[2:4] == [False, False]
