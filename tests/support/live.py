@@ -48,8 +48,11 @@ class Live:
     def launch(self) -> subprocess.Popen[str]:
         with (self.home / "server.err").open("a") as errors:
             return subprocess.Popen(
-                [sys.executable, str(self.script)], env=self.env, cwd=PROJECT, stdout=subprocess.PIPE, stderr=errors, text=True
+                self.launch_command(), env=self.env, cwd=PROJECT, stdout=subprocess.PIPE, stderr=errors, text=True
             )
+
+    def launch_command(self) -> list[str]:
+        return [sys.executable, str(self.script)]
 
     def kill(self) -> None:
         """kill -9."""
@@ -104,8 +107,9 @@ def until(look: Callable[[], Any], right: Callable[[Any], bool], seconds: float 
 class Listener:
     """A python-socketio client that connects again after the server died, and watches one run.
 
-    ``rows`` are the row numbers in the order in which they were taken: from events, and from the
-    answers to ``watch``; a row that it has already is put into ``doubles``.
+    It does as docs/api.md says: what comes before the answer to ``watch`` is put aside, the answer is
+    taken, then what was put aside and has a higher number. ``rows`` are the row numbers in the order in
+    which they were taken; a row that comes again after that is put into ``doubles``.
     """
 
     def __init__(self, url: str, session_id: str) -> None:
@@ -133,7 +137,7 @@ class Listener:
         after = self.rows[-1] if self.rows else 0
         answer = self.client.call("watch", {"session_id": self.session_id, "after": after})
         with self._lock:
-            for row in [*answer["rows"], *sorted(self._early, key=lambda row: row["row"])]:
+            for row in [*answer["rows"], *(row for row in self._early if row["row"] > answer["next"])]:
                 self._take(row)
             self._early.clear()
             self._watching = True
@@ -152,4 +156,3 @@ class Listener:
 
     def close(self) -> None:
         self.client.disconnect()
-        self.client.eio.http.close()

@@ -1,0 +1,64 @@
+"""kill -9 the worker: said within five seconds, and nothing kept is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from core.run_dir import iter_lines
+from core.settings import Home
+from tests.conftest import tiny
+from tests.fault.test_server_killed import worker_pid
+from tests.support.live import Listener, Live, until
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture
+def live(home: Home) -> Iterator[Live]:
+    server = Live(home.root).start()
+    yield server
+    server.close()
+
+
+def test_a_killed_worker_is_crashed_within_five_seconds(live: Live) -> None:
+    """Everyone connected is told, the checkpoint is named, and Resume goes on from it."""
+    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=60), "session_id": "run"})
+    listener = Listener(live.url, "run")
+    until(lambda: live.status("run"), lambda view: view["step"] >= 5)
+    psutil.Process(worker_pid(live.home / "outputs" / "run")).kill()
+    killed = time.monotonic()
+    until(lambda: [data for _, data in listener.events if data["status"] == "crashed"], bool, seconds=5)
+    assert time.monotonic() - killed < 5
+    view = live.status("run")
+    assert f"checkpoint of step {view['checkpoint_step']}" in view["error"]
+    live.ask("POST", "/api/training/resume", {"session_id": "run"})
+    live.wait("run", "completed")
+    rows = list(iter_lines(live.home / "outputs" / "run" / "metrics.jsonl"))
+    assert next(row["step"] for row in rows if row["attempt"] == 2) == view["checkpoint_step"] + 1
+    until(lambda: len(listener.rows), lambda count: count == len(rows))
+    listener.close()
+    assert listener.rows == list(range(1, len(rows) + 1))
+    drawn = live.ask("GET", "/api/training/sessions/run/metrics?points=1000")["rows"]
+    assert [row["step"] for row in drawn] == list(range(1, 61))
+
+
+def test_the_next_in_the_queue_starts_after_a_crash(live: Live) -> None:
+    """A crash holds nobody up."""
+    live.ask("POST", "/api/training/start", {"config": tiny("dies"), "session_id": "first"})
+    live.ask("POST", "/api/training/start", {"config": tiny(), "session_id": "second"})
+    live.wait("second", "completed")
+    assert live.status("first")["status"] == "crashed"
+
+
+def test_two_starts_at_once_run_one_after_the_other(live: Live) -> None:
+    """The second waits; both complete."""
+    for name in ("one", "two"):
+        live.ask("POST", "/api/training/start", {"config": tiny(name, max_steps=20), "session_id": name})
+    live.wait("one", "training")
+    assert live.status("two")["status"] == "queued"
+    live.wait("two", "completed")
+    assert live.status("one")["status"] == "completed"
