@@ -110,7 +110,7 @@ def check_id(value: str) -> str:
     Raises:
         InvalidInput: It is not; nothing is looked up on disk for such a value.
     """
-    if not isinstance(value, str) or not ID_PATTERN.fullmatch(value):
+    if not ID_PATTERN.fullmatch(str(value)):
         raise InvalidInput(
             "That is not a session id. An id has lower-case letters, digits and dashes only.",
             field="session_id",
