@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -100,7 +101,9 @@ def api_validate() -> Response:
 def api_download() -> Response:
     """The configuration's file."""
     path = services().configs.path(read_query(NameQuery).name)
-    return send_file(path, mimetype="application/json", as_attachment=True, download_name=path.name)
+    return send_file(
+        io.BytesIO(path.read_bytes()), mimetype="application/json", as_attachment=True, download_name=path.name
+    )
 
 
 @bp.post("/api/configs/upload")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from functools import cached_property
 from typing import IO, Any, cast
 
 from flask import Blueprint, Request, Response, jsonify, request
@@ -51,7 +53,23 @@ class UploadRequest(Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
-        return cast("IO[bytes]", tempfile.TemporaryFile("rb+", dir=services().settings.home.uploads))
+        folder = services().settings.home.uploads
+        file = cast("IO[bytes]", tempfile.TemporaryFile("rb+", dir=folder))  # noqa: SIM115 - closed below
+        self.arriving.append(file)
+        return file
+
+    @cached_property
+    def arriving(self) -> list[IO[bytes]]:
+        """Open files without a name on disk: they are gone when they are closed."""
+        return []
+
+    def close(self) -> None:
+        """Close them also where the request broke off before it was a whole form."""
+        super().close()
+        for file in self.arriving:
+            # A file that could not be written whole fails again when its last bytes are flushed.
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 @bp.record_once

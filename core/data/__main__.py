@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = 1 << 30
-CPU_SECONDS = 10
+CPU_SECONDS = 5
 
 
 def main() -> None:

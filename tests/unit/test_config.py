@@ -1,0 +1,143 @@
+"""The configuration format: what loads, what is refused and with which words."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from core.config import GPU_OPTIMIZERS, RunConfig, dump, dump_given, parse
+from core.device_checks import device_checks
+from core.errors import InvalidConfig
+from core.model import Device
+from services.configs import PRESETS, check
+
+PUBLIC: dict[str, Any] = json.loads("""{
+  "name": "math-reasoning-config",
+  "model": {"name": "unsloth/Qwen3-1.7B", "lora_rank": 16, "lora_alpha": 32, "lora_dropout": 0.0},
+  "dataset": {"source": "openai/gsm8k", "split": "train", "instruction_field": "question",
+    "response_field": "answer", "max_samples": null},
+  "training": {"num_epochs": 3, "batch_size": 1, "gradient_accumulation_steps": 8, "learning_rate": 0.0002,
+    "warmup_steps": 10, "weight_decay": 0.001, "max_grad_norm": 0.3, "lr_scheduler_type": "constant",
+    "optim": "paged_adamw_32bit", "max_sequence_length": 2048, "max_new_tokens": 512, "temperature": 0.7},
+  "grpo": {"kl_penalty": 0.05, "clip_range": 0.2, "importance_sampling_level": "token"},
+  "reward": {"type": "preset", "preset_name": "math"},
+  "pre_training": {"enabled": true, "epochs": 2, "max_samples": 100, "learning_rate": 0.00005}
+}""")
+"""The example that other programs hold on to. It must load and save unchanged for good."""
+CPU = Device("cpu", "a processor", 8 << 30, 8 << 30, bf16=False)
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The public example with one field set."""
+    config = copy.deepcopy(PUBLIC)
+    section, _, name = path.rpartition(".")
+    (config.setdefault(section, {}) if section else config)[name] = value
+    return config
+
+
+def refusal(config: object) -> dict[str, str]:
+    with pytest.raises(InvalidConfig) as refused:
+        check(config)
+    return dict(refused.value.problems)
+
+
+def test_the_public_example_loads_and_saves_unchanged() -> None:
+    """Key for key; and what is written out in full loads again as the same configuration."""
+    config = parse(PUBLIC)
+    given = dump_given(config)
+    assert given == PUBLIC
+    assert [list(value) for value in given.values() if isinstance(value, dict)] == [
+        list(value) for value in PUBLIC.values() if isinstance(value, dict)
+    ]
+    assert parse(json.loads(json.dumps(dump(config)))) == config
+
+
+def test_only_name_model_dataset_and_reward_are_required() -> None:
+    """Everything else has a default that fits together."""
+    config = {"name": "x", "model": {"name": "m"}, "dataset": {"source": "d"}, "reward": PUBLIC["reward"]}
+    assert check(config).training.num_generations == 8
+    assert set(refusal({})) == {"name", "model", "dataset", "reward"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "words"),
+    [
+        ("training.learning_rat", 1, "training.learning_rat", "did you mean learning_rate?"),
+        ("traning", {}, "traning", "did you mean training?"),
+        ("training.batch_size", "two", "training.batch_size", "valid integer"),
+        ("training.batch_size", 0, "training.batch_size", "greater than or equal to 1"),
+        ("training.gradient_accumulation_steps", 9, "training.num_generations", "multiple of the group size 8"),
+        ("training.learning_rate", float("nan"), "training.learning_rate", "finite"),
+        ("training.max_new_tokens", 4096, "training.max_new_tokens", "leaves no room for the question"),
+        ("training.optim", "adam", "training.optim", "adamw_torch"),
+        ("grpo.importance_sampling_level", "word", "grpo.importance_sampling_level", "'token' or 'sequence'"),
+        ("grpo.clip_range_high", 0.1, "grpo.clip_range_high", "at least clip_range"),
+        ("model.name", "", "model.name", "at least 1 character"),
+        ("dataset.solution_end", "<SOLUTION>", "dataset.solution_end", "differ"),
+        ("reward", {"type": "preset"}, "reward", "needs preset_name"),
+        ("reward", {"type": "composite"}, "reward", "at least one"),
+        ("reward", {"type": "preset", "preset_name": "meth"}, "reward.preset_name", "did you mean math?"),
+        ("reward", {"type": "composite", "components": [{"name": "exat"}]}, "reward.components.0.name", "exact"),
+        (
+            "reward",
+            {"type": "composite", "components": [{"name": "exact", "weight": 0}]},
+            "reward",
+            "all weights are 0",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_path_and_what_would_be_right(
+    path: str, value: Any, field: str, words: str
+) -> None:
+    """Unknown fields, wrong types, values out of range, impossible combinations."""
+    problems = refusal(changed(path, value))
+    assert words in problems[field]
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 7])
+def test_what_is_no_object_is_refused(data: object) -> None:
+    """A file that holds something else gets words, not a trace."""
+    assert set(refusal(data)) == {"config"}
+
+
+def every_field() -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, section in RunConfig.model_fields.items():
+        kind = section.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += [(f"{name}.{field}", info) for field, info in kind.model_fields.items()]
+        else:
+            found.append((name, section))
+    return found
+
+
+@pytest.mark.parametrize(("path", "field"), every_field())
+def test_every_field_has_a_title_and_a_plain_sentence(path: str, field: Any) -> None:
+    """The configuration page shows nothing that it cannot explain."""
+    assert field.title, path
+    assert field.description, path
+    assert field.description.rstrip().endswith((".", ")")), path
+
+
+def test_an_optimizer_of_the_gpu_is_replaced_on_a_cpu_and_said() -> None:
+    """The public example runs on a CPU; the note names the field."""
+    optimizers = get_args(type(parse(PUBLIC).training).model_fields["optim"].annotation)
+    assert set(GPU_OPTIMIZERS) < set(optimizers)
+    notes = {note.field: note.level for note in device_checks(parse(PUBLIC), CPU)}
+    assert notes["training.optim"] == "note"
+    assert "problem" not in notes.values()
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_preset_that_ships_is_valid(path: Any) -> None:
+    """It loads, its reward exists, its name is its file's, and a GPU has nothing against it."""
+    data = json.loads(path.read_text("utf-8"))
+    config = check(data)
+    assert config.name == path.stem
+    assert dump_given(config) == data
+    gpu = Device("cuda", "a GPU", 24 << 30, 24 << 30, bf16=True)
+    assert [note for note in device_checks(config, gpu) if note.level == "problem"] == []

@@ -1,0 +1,166 @@
+"""Datasets over HTTP, as a program on this machine uses them."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from core.settings import Home, Settings
+from flask_app import create_app
+from tests.conftest import tiny
+from tests.support.multipart import send_file
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "gsm8k_small.jsonl"
+
+
+def upload(client: FlaskClient, data: bytes, name: str = "rows.jsonl") -> Any:
+    return send_file(client, "/api/datasets/upload", data, name)
+
+
+def test_a_file_is_uploaded_listed_looked_into_and_deleted(client: FlaskClient, home: Home) -> None:
+    """The whole life of an upload, with real rows."""
+    made = upload(client, FIXTURE.read_bytes(), "../../gsm8k.jsonl")
+    assert made.status_code == 201
+    assert (made.json["name"], made.json["rows"], made.json["columns"]) == ("gsm8k.jsonl", 40, ["question", "answer"])
+    assert made.json["fields"]["instruction"] == "question"
+    source, upload_id = made.json["source"], made.json["id"]
+    listed = client.get("/api/datasets/list").json
+    assert [one["id"] for one in listed["datasets"]] == [upload_id]
+    assert listed["generated"][0]["source"] == "generated:arithmetic"
+    for path in (source, upload_id):
+        seen = client.post("/api/datasets/preview", json={"path": path, "samples": 2, "offset": 38}).json
+        assert (len(seen["rows"]), seen["total"], seen["fields"]["response"]) == (2, 40, "answer")
+    assert client.delete(f"/api/datasets/{upload_id}").status_code == 204
+    assert client.delete(f"/api/datasets/{upload_id}").status_code == 404
+    assert list(home.uploads.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.csv", b"a,b\n1,2\n", "no usable column"),
+        ("a.jsonl", b"", "empty"),
+        ("a.jsonl", b'{"question": "a", "answer": "b"}\n' * 2 + b"{oops}\n", "Line 3 is not valid JSON"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_words(
+    client: FlaskClient, home: Home, name: str, data: bytes, words: str
+) -> None:
+    """400, the one error shape, the line named, nothing kept."""
+    refused = upload(client, data, name)
+    assert refused.status_code == 400
+    assert refused.json["error"]["code"] == "invalid_input"
+    assert words in refused.json["error"]["message"]
+    assert list(home.uploads.iterdir()) == []
+
+
+def test_an_upload_without_a_file_says_what_to_send(client: FlaskClient) -> None:
+    """Neither an empty form nor JSON is an upload."""
+    for response in (client.post("/api/datasets/upload", data={}), client.post("/api/datasets/upload", json={})):
+        assert response.status_code == 400
+        assert response.json["error"]["field"] == "file"
+
+
+def test_a_file_above_the_limit_is_refused(settings: Settings, home: Home) -> None:
+    """MAX_UPLOAD_GB holds, and nothing is kept."""
+    app = create_app(Settings(home=home, database_url=settings.database_url, max_upload_gb=1e-5))
+    refused = upload(app.test_client(), b'{"question": "a", "answer": "b"}\n' * 1000)
+    assert refused.status_code == 413
+    assert refused.json["error"]["code"] == "too_large"
+    assert list(home.uploads.iterdir()) == []
+    app.extensions["tunesmith"].close()
+
+
+@pytest.fixture
+def small_disk(home: Home) -> Iterator[Path]:
+    """uploads/ on a disk of 2 MB."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(home.uploads)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield home.uploads
+    subprocess.run(["umount", str(home.uploads)], check=True)
+
+
+@pytest.mark.parametrize("rows", [20_000, 80_000])
+def test_a_full_disk_is_said_and_leaves_no_partial_file(small_disk: Path, client: FlaskClient, rows: int) -> None:
+    """Whether it fills while the file arrives or while its rows are written."""
+    refused = upload(client, b'{"question": "a?", "answer": "some words to fill the disk"}\n' * rows)
+    assert refused.status_code == 503
+    assert "disk is full" in refused.json["error"]["message"]
+    assert list(small_disk.iterdir()) == []
+    assert upload(client, FIXTURE.read_bytes()).status_code == 201
+
+
+def test_a_dataset_in_use_is_not_deleted(client: FlaskClient) -> None:
+    """Refused while a run that waits needs it; the run is named."""
+    made = upload(client, FIXTURE.read_bytes()).json
+    config = tiny("reader") | {"dataset": {"source": made["source"]}}
+    assert client.post("/api/training/start", json={"config": config}).status_code == 202
+    refused = client.delete(f"/api/datasets/{made['id']}")
+    assert refused.status_code == 409
+    assert "reader" in refused.json["error"]["message"]
+    assert client.get("/api/datasets/list").json["datasets"][0]["used_by"] == ["reader"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"path": "/etc/passwd"}, 400, "dataset.source"),
+        ({"path": "upload:../.."}, 400, "dataset.source"),
+        ({"path": "upload:20260101-000000-abcdef"}, 404, "dataset.source"),
+        ({"path": "generated:poems"}, 400, "dataset.source"),
+        ({"path": "generated:arithmetic", "samples": 0}, 400, "samples"),
+        ({"path": "generated:arithmetic", "sample": 3}, 400, "sample"),
+        ({}, 400, "path"),
+    ],
+)
+def test_a_preview_of_nothing_says_why(client: FlaskClient, body: dict[str, Any], status: int, field: str) -> None:
+    """Paths, unknown uploads, unknown tasks and misspelt fields."""
+    refused = client.post("/api/datasets/preview", json=body)
+    assert (refused.status_code, refused.json["error"]["field"]) == (status, field)
+
+
+def test_the_generated_task_needs_no_file(client: FlaskClient) -> None:
+    """Rows and mapping at once."""
+    seen = client.post("/api/datasets/preview", json={"path": "generated:arithmetic", "samples": 2}).json
+    assert seen["rows"][0] == {"question": "What is 21 + 12?", "answer": "33"}
+    assert (seen["fields"]["instruction"], seen["fields"]["response"]) == ("question", "answer")
+
+
+def test_long_cells_are_cut_in_the_preview_only(client: FlaskClient, home: Home) -> None:
+    """A cell of 5 MB is stored whole and shown short."""
+    made = upload(client, b'{"question": "why?", "answer": "' + b"x" * 5_000_000 + b'"}').json
+    answer = client.post("/api/datasets/preview", json={"path": made["source"]}).json["rows"][0]["answer"]
+    assert len(answer) < 21_000
+    assert answer.endswith("(4980000 more characters)")
+    assert (home.uploads / made["id"] / "data.jsonl").stat().st_size > 5_000_000
+
+
+def test_the_exact_prompt_is_shown_or_why_not(client: FlaskClient) -> None:
+    """With messages, reference and warm-up target; a mapping to no column is refused by its path."""
+    config = tiny()
+    seen = client.post("/api/datasets/prompts", json={"config": config, "samples": 2}).json
+    assert [one["reference"] for one in seen["prompts"]] == ["33", "41"]
+    assert seen["prompts"][0]["text"].endswith("What is 21 + 12?\n\nAnswer:")
+    config["dataset"] = {**config["dataset"], "instruction_field": "quest"}
+    refused = client.post("/api/datasets/prompts", json={"config": config})
+    assert (refused.status_code, refused.json["error"]["field"]) == (400, "dataset.instruction_field")
+
+
+def test_random_bytes_never_break_the_server(app: Flask, client: FlaskClient, home: Home) -> None:
+    """Uploads of noise under odd names: accepted or refused, never a 5xx, never outside uploads/."""
+    draw = random.Random(7)
+    before = {path for path in home.root.rglob("*") if home.uploads not in path.parents}
+    for name in ("../../../etc/x.jsonl", "a\x00b.csv", "é" * 300, "con.json", ".csv", "/abs.json", "a.parquet", ""):
+        for start in (b"", b"{", b"[", b"a,b\n", b"\xef\xbb\xbf"):
+            response = upload(client, start + draw.randbytes(draw.randint(0, 400)), name)
+            assert response.status_code in {201, 400}, response.json
+    assert {path for path in home.root.rglob("*") if home.uploads not in path.parents} == before
