@@ -33,7 +33,9 @@ def frame() -> dict[str, views.Shell]:
     if request.endpoint in {"auth.login", "auth.enter"} or not logged_in():
         return {"shell": views.Shell(theme=theme)}
     viewed = (request.view_args or {}).get("session_id")
-    return {"shell": pages.shell(services(), request.path, theme, viewed, polling="X-Tunesmith-Live" in request.headers)}
+    return {
+        "shell": pages.shell(services(), request.path, theme, viewed, polling="X-Tunesmith-Live" in request.headers)
+    }
 
 
 @bp.get("/")

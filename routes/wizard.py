@@ -111,7 +111,9 @@ def _choose_source(form: Form, action: str) -> None:
             form["upload"] = f"upload:{receive().id}"
         except TunesmithError as error:
             say(f"{error.message} What you had chosen before is kept.", "problem")
-    named = {"generated": "generated:arithmetic", "hub": form.get("ui.hub", "").strip()}.get(kind, form.get("upload", ""))
+    named = {"generated": "generated:arithmetic", "hub": form.get("ui.hub", "").strip()}.get(
+        kind, form.get("upload", "")
+    )
     form["dataset.source"] = named
     if named and named != before.get("source"):
         _map(form, named)
@@ -136,7 +138,9 @@ def _use_guess() -> Response:
     found, _ = dataset_page.look(services(), draft)
     fields = (found or {}).get("fields") or {}
     if fields.get("instruction") and fields.get("response"):
-        services().wizard.put(dataset={**draft, "instruction_field": fields["instruction"], "response_field": fields["response"]})
+        services().wizard.put(
+            dataset={**draft, "instruction_field": fields["instruction"], "response_field": fields["response"]}
+        )
     return to("wizard.dataset")
 
 

@@ -27,7 +27,11 @@ TILES = (
     ("groups_without_spread", "Nothing to compare", "share"), ("kl", "Moved away (KL)", ""), ("entropy", "Undecided (entropy)", ""),
     ("grad_norm", "Correction (gradient norm)", ""), ("step_time", "Step time", "s"), ("tokens_per_second", "Writing speed", "tokens/s"),
 )  # fmt: skip
-COLUMNS = tuple(Column(key, title) for key, title, _ in TILES) + (Column("learning_rate", "Learning rate"), Column("clip_ratio", "Clip ratio"), Column("loss", "Loss"))
+COLUMNS = tuple(Column(key, title) for key, title, _ in TILES) + (
+    Column("learning_rate", "Learning rate"),
+    Column("clip_ratio", "Clip ratio"),
+    Column("loss", "Loss"),
+)
 _TERM = {"completion_length_mean": "length"}
 
 
@@ -44,7 +48,11 @@ class Wanted:
         """From a query string; what makes no sense is left out."""
         step = args.get("step", "")
         phase = args.get("phase", "training")
-        return cls(phase if phase in {"training", "evaluation"} else "training", int(step) if step.isdigit() else None, args.get("special") == "1")
+        return cls(
+            phase if phase in {"training", "evaluation"} else "training",
+            int(step) if step.isdigit() else None,
+            args.get("special") == "1",
+        )
 
 
 def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoard:
@@ -59,15 +67,25 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
     state = JobState(view.status)
     latest = next((row for row in reversed(merged) if row.get("phase") == "training"), merged[-1] if merged else {})
     return RunBoard(
-        view=view, path=path, verdict=verdict(merged, state, error=view.error), doing=_doing(view),
+        view=view,
+        path=path,
+        verdict=verdict(merged, state, error=view.error),
+        doing=_doing(view),
         phase_word={JobState.WARMING_UP: "Warm-up", JobState.EVALUATING: "Scoring"}.get(state, "Training"),
         speed=f"{num(view.seconds_per_step)} s a step" if view.seconds_per_step else "",
         left=duration(view.eta_seconds) if view.eta_seconds else "",
-        phases=_phases(view, merged), can_stop=state not in ENDED and state is not JobState.STOPPING,
-        has_adapter=has_adapter(found, session_id) and state in ENDED, finished=state is JobState.COMPLETED,
-        tiles=_tiles(latest, merged), columns=COLUMNS, table=_table(merged), answers=_answers(found, session_id, wanted),
-        log=found.runs.log(session_id, tail=200), config_line=_config_line(view.config),
-        config_text=json.dumps(view.config, indent=2, ensure_ascii=False), data={"session_id": session_id},
+        phases=_phases(view, merged),
+        can_stop=state not in ENDED and state is not JobState.STOPPING,
+        has_adapter=has_adapter(found, session_id) and state in ENDED,
+        finished=state is JobState.COMPLETED,
+        tiles=_tiles(latest, merged),
+        columns=COLUMNS,
+        table=_table(merged),
+        answers=_answers(found, session_id, wanted),
+        log=found.runs.log(session_id, tail=200),
+        config_line=_config_line(view.config),
+        config_text=json.dumps(view.config, indent=2, ensure_ascii=False),
+        data={"session_id": session_id},
     )
 
 
@@ -83,12 +101,19 @@ def spark(rows: Sequence[Row], width: int = 100, height: int = 28) -> str:
         return ""
     low, high = min(rewards), max(rewards)
     span = (high - low) or 1.0
-    return " ".join(f"{index * width / (len(rewards) - 1):.1f},{height - 2 - (value - low) / span * (height - 4):.1f}" for index, value in enumerate(rewards))
+    return " ".join(
+        f"{index * width / (len(rewards) - 1):.1f},{height - 2 - (value - low) / span * (height - 4):.1f}"
+        for index, value in enumerate(rewards)
+    )
 
 
 def sparks(found: Services, runs: Sequence[RunView]) -> dict[str, str]:
     """Reward curves of the runs in a list, by id."""
-    return {run.session_id: spark(_sampled(RunDir(found.settings.home.outputs / run.session_id).metrics)) for run in runs if run.reward is not None}
+    return {
+        run.session_id: spark(_sampled(RunDir(found.settings.home.outputs / run.session_id).metrics))
+        for run in runs
+        if run.reward is not None
+    }
 
 
 def _sampled(metrics: Path) -> list[Row]:
@@ -111,12 +136,19 @@ def _phases(view: RunView, rows: Sequence[Row]) -> tuple[PhaseView, ...]:
     config = view.config
     seen = {row.get("phase") for row in rows}
     state = JobState(view.status)
-    names = [("prepare", "Getting ready"), ("warm_up", "Warm-up"), ("training", "Training"), ("evaluation", "Final score")]
+    names = [
+        ("prepare", "Getting ready"),
+        ("warm_up", "Warm-up"),
+        ("training", "Training"),
+        ("evaluation", "Final score"),
+    ]
     if not (config.get("pre_training") or {}).get("enabled"):
         names.pop(1)
     if not (config.get("evaluation") or {}).get("holdout_fraction"):
         names.pop()
-    at = {JobState.QUEUED: "", JobState.STARTING: "prepare", JobState.WARMING_UP: "warm_up"}.get(state, "training" if "training" in seen else "warm_up" if "warm_up" in seen else "prepare")
+    at = {JobState.QUEUED: "", JobState.STARTING: "prepare", JobState.WARMING_UP: "warm_up"}.get(
+        state, "training" if "training" in seen else "warm_up" if "warm_up" in seen else "prepare"
+    )
     if state is JobState.EVALUATING and any(row.get("when") == "end" for row in rows):
         at = "evaluation"
     place = [name for name, _ in names].index(at) if at in dict(names) else 0
@@ -128,7 +160,11 @@ def _phase(title: str, index: int, place: int, state: JobState) -> PhaseView:
         return PhaseView(title, state="past", word="done")
     if index > place or state is JobState.QUEUED:
         return PhaseView(title, state="ahead", word="to come")
-    return PhaseView(title, state="ahead", word="ended here") if state in ENDED else PhaseView(title, state="now", word="now")
+    return (
+        PhaseView(title, state="ahead", word="ended here")
+        if state in ENDED
+        else PhaseView(title, state="now", word="now")
+    )
 
 
 def _tiles(latest: Row, rows: Sequence[Row]) -> tuple[Tile, ...]:
@@ -143,13 +179,26 @@ def _tiles(latest: Row, rows: Sequence[Row]) -> tuple[Tile, ...]:
         tiles.append(Tile(key, title, shown, shown_unit, found.words or entry.better))
     held = [row["reward"] for row in rows if row.get("phase") == "evaluation" and "reward" in row]
     if held:
-        tiles.insert(1, Tile("heldout", "Held-out reward", num(held[-1]), "", f"it was {num(held[0])} before training" if len(held) > 1 else "before training"))
+        tiles.insert(
+            1,
+            Tile(
+                "heldout",
+                "Held-out reward",
+                num(held[-1]),
+                "",
+                f"it was {num(held[0])} before training" if len(held) > 1 else "before training",
+            ),
+        )
     return tuple(tiles)
 
 
 def _table(rows: Sequence[Row]) -> tuple[dict[str, Any], ...]:
     stride = max(1, -(-len(rows) // TABLE_ROWS))
-    return tuple(row for index, row in enumerate(rows) if not (len(rows) - 1 - index) % stride or row.get("phase") == "evaluation")
+    return tuple(
+        row
+        for index, row in enumerate(rows)
+        if not (len(rows) - 1 - index) % stride or row.get("phase") == "evaluation"
+    )
 
 
 def _answers(found: Services, session_id: str, wanted: Wanted) -> AnswersView:
@@ -162,7 +211,7 @@ def _answers(found: Services, session_id: str, wanted: Wanted) -> AnswersView:
         # The other kind may be there: the form must offer the way back.
         other = found.runs.completions(session_id, limit=0)["steps"]
         return AnswersView(phase, tuple(other), other[-1] if other else 0, 0, wanted.special, (), 0)
-    step = wanted.step if wanted.step in steps else steps[-1]
+    step = wanted.step if wanted.step is not None and wanted.step in steps else steps[-1]
     page = found.runs.completions(session_id, step=step, limit=GROUPS, phase=phase)
     groups = tuple(_group(group) for group in page["groups"])
     return AnswersView(phase, steps, step, steps.index(step), wanted.special, groups, page["total"])
@@ -171,7 +220,14 @@ def _answers(found: Services, session_id: str, wanted: Wanted) -> AnswersView:
 def _group(group: Mapping[str, Any]) -> GroupView:
     reference = str(group.get("reference") or "")
     answers = tuple(
-        AnswerView(_pieces(item["text"], reference), item.get("tokens", 0), bool(item.get("cut_off")), item["total"], item.get("advantage"), item.get("components") or {})
+        AnswerView(
+            _pieces(item["text"], reference),
+            item.get("tokens", 0),
+            bool(item.get("cut_off")),
+            item["total"],
+            item.get("advantage"),
+            item.get("components") or {},
+        )
         for item in group["completions"]
     )
     return GroupView(str(group["instruction"]), reference, str(group["prompt"]), answers)

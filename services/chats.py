@@ -10,6 +10,7 @@ from core.data.prompts import system_prompt
 from core.errors import InvalidConfig, InvalidInput, TunesmithError
 from core.export import ExportFormat
 from core.model import DEMO_MODEL
+from core.run import JobState
 from services.container import Services
 from services.models import Chat
 from services.views import ChatSide, ChatView, ModelOption
@@ -25,26 +26,42 @@ def chat_view(found: Services, *, session_id: str = "", model: str = "", form: M
         form: A form that was sent, for the answers to it.
     """
     trained = found.models.trained()
-    run = next((item for item in trained if item.session_id == session_id), trained[0] if trained and not session_id else None)
+    best = sorted(trained, key=lambda item: item.status != JobState.COMPLETED)
+    run = next((item for item in best if session_id in {"", item.session_id}), None)
     options = _options(found)
     values = {option.value for option in options}
     base = (run.base if run else DEMO_MODEL) if not model.startswith("export:") else _base_of(found, model)
     if base not in values:
         options = (ModelOption(base, base), *options)
-    left, right = form.get("model_base") or base, form.get("model_trained") or model or (run.model_path if run else base)
+    left, right = (
+        form.get("model_base") or base,
+        form.get("model_trained") or model or (run.model_path if run else base),
+    )
     sides = (ChatSide("base", "Original", left, options), ChatSide("trained", "Trained", right, options))
     prompts = _system_prompts(found)
     return ChatView(
-        sides=tuple(_answered(found, side, form) for side in sides) if form.get("prompt") else sides, trained=run is not None,
+        sides=tuple(_answered(found, side, form) for side in sides) if form.get("prompt") else sides,
+        trained=run is not None,
         hint="" if trained else "Nothing is trained yet; the built-in model is there to talk to.",
-        prompt=form.get("prompt", ""), temperature=form.get("temperature", "0"), max_tokens=form.get("max_tokens", "128"), top_p=form.get("top_p", "1"),
-        system_prompt=form.get("system_prompt", prompts.get(right, "")), data={"system_prompts": prompts},
+        prompt=form.get("prompt", ""),
+        temperature=form.get("temperature", "0"),
+        max_tokens=form.get("max_tokens", "128"),
+        top_p=form.get("top_p", "1"),
+        system_prompt=form.get("system_prompt", prompts.get(right, "")),
+        data={"system_prompts": prompts},
     )
 
 
 def _options(found: Services) -> tuple[ModelOption, ...]:
-    trained = [ModelOption(item.model_path, f"{item.name}, trained ({item.created_at[:10]})") for item in found.models.trained()]
-    files = [ModelOption(item.model_path, f"{item.name}, GGUF {(item.quantization or '').upper()} ({item.created_at[:10]})") for item in found.exports.list() if item.model_path]
+    trained = [
+        ModelOption(item.model_path, f"{item.name}, trained ({item.created_at[:10]})")
+        for item in found.models.trained()
+    ]
+    files = [
+        ModelOption(item.model_path, f"{item.name}, GGUF {(item.quantization or '').upper()} ({item.created_at[:10]})")
+        for item in found.exports.list()
+        if item.model_path
+    ]
     bases = dict.fromkeys([DEMO_MODEL, *(item.base for item in found.models.trained())])
     titles = {item.info.name: item.info.title for item in found.models.families()}
     return (*(ModelOption(name, titles.get(name, name)) for name in bases), *trained, *files)
@@ -77,13 +94,26 @@ def _answered(found: Services, side: ChatSide, form: Mapping[str, str]) -> ChatS
         answer = found.models.test(_request(side.model, form))
     except TunesmithError as error:
         return replace(side, turns=(turn,), problem=error.message)
-    return replace(side, turns=(turn, {"role": "assistant", "content": answer["response"]}), facts=f"{answer['tokens']} tokens in {num(answer['seconds'])} s")
+    return replace(
+        side,
+        turns=(turn, {"role": "assistant", "content": answer["response"]}),
+        facts=f"{answer['tokens']} tokens in {num(answer['seconds'])} s",
+    )
 
 
 def _request(model: str, form: Mapping[str, str]) -> Chat:
     system = form.get("system_prompt", "")
-    messages = (*(({"role": "system", "content": system},) if system.strip() else ()), {"role": "user", "content": form["prompt"]})
+    messages = (
+        *(({"role": "system", "content": system},) if system.strip() else ()),
+        {"role": "user", "content": form["prompt"]},
+    )
     try:
-        return Chat(model, messages, float(form.get("temperature", 0)), int(form.get("max_tokens", 128)), float(form.get("top_p", 1)))
+        return Chat(
+            model,
+            messages,
+            float(form.get("temperature", 0)),
+            int(form.get("max_tokens", 128)),
+            float(form.get("top_p", 1)),
+        )
     except ValueError:
         raise InvalidInput("Variety, longest answer and top-p are numbers.", field="temperature") from None

@@ -34,16 +34,30 @@ def dataset_step(found: Services) -> views.DatasetStep:
     ui = found.wizard.ui("dataset")
     preview, problem = look(found, section) if source else (None, "")
     prompts, prompts_problem = _prompts(found, preview is not None)
-    fields = {name: form_field("dataset", name, section, review.remarks) for name in (*GENERATED, *HUB, *MAPPING, *PROMPT)}
+    fields = {
+        name: form_field("dataset", name, section, review.remarks) for name in (*GENERATED, *HUB, *MAPPING, *PROMPT)
+    }
     base = form_field("dataset", "source", section, review.remarks)
     return views.DatasetStep(
-        frame=frame(found, "dataset", review), kinds=KINDS, kind=ui.get("kind") or kind_of(source), uploads=tuple(found.datasets.list()),
-        source=base, source_hub=_hub_field(section, kind_of(source) == "hub"), generated=_pick(fields, GENERATED), hub=_pick(fields, HUB), mapping=_pick(fields, MAPPING),
-        guess=_guess(preview, section), prompt_fields=_pick(fields, PROMPT),
+        frame=frame(found, "dataset", review),
+        kinds=KINDS,
+        kind=ui.get("kind") or kind_of(source),
+        uploads=tuple(found.datasets.list()),
+        source=base,
+        source_hub=_hub_field(section, kind_of(source) == "hub"),
+        generated=_pick(fields, GENERATED),
+        hub=_pick(fields, HUB),
+        mapping=_pick(fields, MAPPING),
+        guess=_guess(preview, section),
+        prompt_fields=_pick(fields, PROMPT),
         prompt_values=f"{'your own' if section.get('system_prompt') is not None else 'the usual'} system prompt · solution between {fields['solution_start'].value} and {fields['solution_end'].value}",
-        preview=views.Preview(preview["rows"], preview["columns"], preview["total"]) if preview else None, preview_problem=problem,
-        preview_hint="'Look at this dataset' fetches the first rows over the network." if kind_of(source) == "hub" and source else "Choose a dataset to see its first rows.",
-        prompts=prompts, prompts_problem=prompts_problem,
+        preview=views.Preview(preview["rows"], preview["columns"], preview["total"]) if preview else None,
+        preview_problem=problem,
+        preview_hint="'Look at this dataset' fetches the first rows over the network."
+        if kind_of(source) == "hub" and source
+        else "Choose a dataset to see its first rows.",
+        prompts=prompts,
+        prompts_problem=prompts_problem,
     )
 
 
@@ -81,7 +95,11 @@ def mapped_rows(found: Services, count: int = 50) -> list[dict[str, Any]]:
     section = found.wizard.draft().get("dataset") or {}
     if not section.get("source"):
         return []
-    raw = (_seen.get(_key(section)) or {"rows": []}) if kind_of(str(section["source"])) == "hub" else found.datasets.preview(_readable(section), count)
+    raw = (
+        (_seen.get(_key(section)) or {"rows": []})
+        if kind_of(str(section["source"])) == "hub"
+        else found.datasets.preview(_readable(section), count)
+    )
     return map_rows(raw["rows"], read_section(_readable(section)))[0]
 
 
@@ -97,7 +115,10 @@ def _prompts(found: Services, readable: bool) -> tuple[tuple[views.PromptView, .
     except TunesmithError as error:
         return (), error.message
     if answer is None:
-        return (), "The model is on the Hub: 'Look at this dataset' fetches its chat template to show this, or it is fetched when training starts."
+        return (
+            (),
+            "The model is on the Hub: 'Look at this dataset' fetches its chat template to show this, or it is fetched when training starts.",
+        )
     return tuple(_prompt(one) for one in answer["prompts"]), " ".join(answer["notes"])
 
 
@@ -116,14 +137,27 @@ def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> views.Gue
     sure = float(fields["confidence"])
     ask, answer = fields["instruction"] or "", fields["response"] or ""
     present = (section.get("instruction_field", "question"), section.get("response_field", "answer"))
-    return views.Guess("good" if sure >= 0.7 else "watch", f"{sure:.0%}", fields["why"], ask, answer, bool(ask and answer and present != (ask, answer)))
+    return views.Guess(
+        "good" if sure >= 0.7 else "watch",
+        f"{sure:.0%}",
+        fields["why"],
+        ask,
+        answer,
+        bool(ask and answer and present != (ask, answer)),
+    )
 
 
 def _hub_field(section: dict[str, Any], chosen: bool) -> Any:
     from dataclasses import replace
 
     field = form_field("dataset", "source", section if chosen else {}, {})
-    return replace(field, path="ui.hub", title="Name on the Hub", placeholder="openai/gsm8k", description="Owner and name, as in the address of its page.")
+    return replace(
+        field,
+        path="ui.hub",
+        title="Name on the Hub",
+        placeholder="openai/gsm8k",
+        description="Owner and name, as in the address of its page.",
+    )
 
 
 def _pick(fields: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -132,7 +166,17 @@ def _pick(fields: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
 
 def _readable(section: dict[str, Any]) -> dict[str, Any]:
     """What decides which rows are read; a slip elsewhere must not hide them."""
-    names = ("source", "subset", "revision", "split", "size", "max_operand", "instruction_field", "response_field", *PROMPT)
+    names = (
+        "source",
+        "subset",
+        "revision",
+        "split",
+        "size",
+        "max_operand",
+        "instruction_field",
+        "response_field",
+        *PROMPT,
+    )
     return {name: section[name] for name in names if name in section}
 
 

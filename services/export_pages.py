@@ -40,7 +40,19 @@ def exportable(found: Services) -> tuple[RunView, ...]:
 
 def export_lines(found: Services, session_id: str | None = None) -> tuple[views.ExportLine, ...]:
     shown = found.exports.of_session(session_id) if session_id else found.exports.list()
-    return tuple(views.ExportLine(item.export_id, title(item), _detail(item), item.status, item.active, item.step, item.max_steps, item.created_at) for item in shown)
+    return tuple(
+        views.ExportLine(
+            item.export_id,
+            title(item),
+            _detail(item),
+            item.status,
+            item.active,
+            item.step,
+            item.max_steps,
+            item.created_at,
+        )
+        for item in shown
+    )
 
 
 def exports_page(found: Services, session_id: str) -> views.ExportsPage:
@@ -61,25 +73,39 @@ def export_page(found: Services, export_id: str) -> views.ExportPage:
 
 
 def title(item: ExportView) -> str:
-    kind = {ExportFormat.ADAPTER: "Adapter", ExportFormat.MERGED: "Whole model", ExportFormat.GGUF: "GGUF"}[ExportFormat(item.format)]
+    kind = {ExportFormat.ADAPTER: "Adapter", ExportFormat.MERGED: "Whole model", ExportFormat.GGUF: "GGUF"}[
+        ExportFormat(item.format)
+    ]
     return f"{kind}{f' {item.quantization.upper()}' if item.quantization else ''} of {item.name}"
 
 
 def _detail(item: ExportView) -> str:
     if item.queue_position:
         return f"number {item.queue_position} in the queue"
-    return item.error or item.message if item.status != JobState.COMPLETED else ", ".join(file["name"] for file in item.files[:4])
+    return (
+        item.error or item.message
+        if item.status != JobState.COMPLETED
+        else ", ".join(file["name"] for file in item.files[:4])
+    )
 
 
 def commands(given: Any) -> tuple[views.Command, ...]:
     """What the export wrote down for its use: a list of entries, or a title for each text."""
     if isinstance(given, dict):
-        return tuple(views.Command(str(name), "\n".join(text) if isinstance(text, list) else str(text)) for name, text in given.items())
+        return tuple(
+            views.Command(str(name), "\n".join(text) if isinstance(text, list) else str(text))
+            for name, text in given.items()
+        )
     found = []
     for entry in given or []:
         if isinstance(entry, dict):
             text = entry.get("command") or entry.get("text") or entry.get("commands") or ""
-            found.append(views.Command(str(entry.get("title") or entry.get("name") or "Command"), "\n".join(text) if isinstance(text, list) else str(text)))
+            found.append(
+                views.Command(
+                    str(entry.get("title") or entry.get("name") or "Command"),
+                    "\n".join(text) if isinstance(text, list) else str(text),
+                )
+            )
         else:
             found.append(views.Command("Command", str(entry)))
     return tuple(found)

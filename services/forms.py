@@ -87,11 +87,16 @@ def form_field(section: str, name: str, values: Section, remarks: Remarks) -> Fo
     current = values.get(name, info.get_default(call_default_factory=True))
     level, message = remarks.get(path, ("", ""))
     return FormField(
-        path=path, title=info.title or name, description=info.description or "", kind=kind,
-        value=bool(current) if kind == "check" else shown(current), choices=choices,
+        path=path,
+        title=info.title or name,
+        description=info.description or "",
+        kind=kind,
+        value=bool(current) if kind == "check" else shown(current),
+        choices=choices,
         placeholder="not set" if _optional(info) else "",
         suggestions=("all-linear", ", ".join(LORA_TARGETS[:4])) if name == "target_modules" else (),
-        level=level, message=message,
+        level=level,
+        message=message,
     )
 
 
@@ -139,7 +144,9 @@ def read_section(section: str, form: Mapping[str, str], before: Section) -> Sect
 def checks(section: str) -> str:
     """The section's check boxes, for the form's hidden field ``checks``."""
     fields = section_model(section).model_fields
-    return " ".join(f"{section}.{name}" for name, info in fields.items() if _kind(f"{section}.{name}", info)[0] == "check")
+    return " ".join(
+        f"{section}.{name}" for name, info in fields.items() if _kind(f"{section}.{name}", info)[0] == "check"
+    )
 
 
 def _read(text: str, kind: str, info: FieldInfo, before: Any) -> Any:

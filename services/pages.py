@@ -44,10 +44,37 @@ def shell(found: Services, path: str, theme: str, viewed: str | None, *, polling
     active = next((run for run in runs if run.active), None)
     job = next((run for run in runs if run.session_id == viewed), active)
     nav = tuple(NavItem(title, url, icon, _at(path, url), title == "Settings") for title, url, icon in NAV)
-    steps = tuple({"title": title, "kind": "Step", "url": f"/new/{key}"} for key, title in (("model", "Choose a model"), ("dataset", "Choose a dataset"), ("configuration", "Set the configuration"), ("reward", "Set the reward"), ("train", "Train"), ("export", "Export the draft's run"), ("test", "Test the draft's run")))
+    steps = tuple(
+        {"title": title, "kind": "Step", "url": f"/new/{key}"}
+        for key, title in (
+            ("model", "Choose a model"),
+            ("dataset", "Choose a dataset"),
+            ("configuration", "Set the configuration"),
+            ("reward", "Set the reward"),
+            ("train", "Train"),
+            ("export", "Export the draft's run"),
+            ("test", "Test the draft's run"),
+        )
+    )
     recent = tuple({"title": run.name, "kind": "Run", "url": f"/runs/{run.session_id}"} for run in runs[:20])
-    palette = (*({"title": item.title, "kind": "Page", "url": item.url} for item in nav), *steps, *({"title": title, "kind": "Action", "action": action} for title, action in ACTIONS), *recent)
-    return Shell(theme, THEMES[theme], path, nav, gauges(found), active, job, found.runs.log(job.session_id, tail=60) if job else "", palette, polling)
+    palette = (
+        *({"title": item.title, "kind": "Page", "url": item.url} for item in nav),
+        *steps,
+        *({"title": title, "kind": "Action", "action": action} for title, action in ACTIONS),
+        *recent,
+    )
+    return Shell(
+        theme,
+        THEMES[theme],
+        path,
+        nav,
+        gauges(found),
+        active,
+        job,
+        found.runs.log(job.session_id, tail=60) if job else "",
+        palette,
+        polling,
+    )
 
 
 def _at(path: str, url: str) -> bool:
@@ -56,7 +83,10 @@ def _at(path: str, url: str) -> bool:
 
 def gauges(found: Services) -> tuple[Gauge, ...]:
     load = found.system.load()
-    readings = [Gauge("cpu", "CPU", f"{load['cpu']:.0f} %", "Processor load"), Gauge("memory", "Memory", f"{load['memory']:.0f} %", "Memory in use")]
+    readings = [
+        Gauge("cpu", "CPU", f"{load['cpu']:.0f} %", "Processor load"),
+        Gauge("memory", "Memory", f"{load['memory']:.0f} %", "Memory in use"),
+    ]
     if load["gpu_utilization"] is not None:
         readings.append(Gauge("gpu", "GPU", f"{load['gpu_utilization']:.0f} %", "Load of the graphics processor"))
     return tuple(readings)
@@ -67,7 +97,11 @@ def home(found: Services) -> views.HomePage:
     device = found.system.device()
     recent = tuple(runs[:RECENT])
     return views.HomePage(
-        first_time=not runs, demo=demo(found), runs=recent, sparks=sparks(found, recent), cards=_first_cards() if not runs else _next_cards(found),
+        first_time=not runs,
+        demo=demo(found),
+        runs=recent,
+        sparks=sparks(found, recent),
+        cards=_first_cards() if not runs else _next_cards(found),
         device=f"{device.name}, {size(device.memory)} of memory{'' if device.kind == 'cuda' else ', no GPU'}",
     )
 
@@ -85,20 +119,49 @@ def demo(found: Services) -> views.Demo | None:
             return None
         config, ready = parse(found.configs.load(DEMO)), False
     if not ready:
-        return views.Demo(False, "The built-in model is not on this machine yet. Run the set-up again (make setup): it fetches it.", ())
+        return views.Demo(
+            False,
+            "The built-in model is not on this machine yet. Run the set-up again (make setup): it fetches it.",
+            (),
+        )
     phases = (
-        PhaseView("1. Warm-up", f"It copies {config.pre_training.max_samples} worked examples, to learn the form of an answer."),
-        PhaseView(f"2. {config.training.max_steps} training steps", f"{config.training.num_generations} tries at every sum; right ones earn more."),
+        PhaseView(
+            "1. Warm-up",
+            f"It copies {config.pre_training.max_samples} worked examples, to learn the form of an answer.",
+        ),
+        PhaseView(
+            f"2. {config.training.max_steps} training steps",
+            f"{config.training.num_generations} tries at every sum; right ones earn more.",
+        ),
         PhaseView("3. A fair test", "Sums it never saw, before and after."),
     )
-    return views.Demo(True, "It takes 5 to 15 minutes on two processor cores, needs no network and no GPU, and can be stopped at any time. You can watch the score rise from the first minutes on.", phases)
+    return views.Demo(
+        True,
+        "It takes 5 to 15 minutes on two processor cores, needs no network and no GPU, and can be stopped at any time. You can watch the score rise from the first minutes on.",
+        phases,
+    )
 
 
 def _first_cards() -> tuple[Card, ...]:
     return (
-        Card("Your questions", "A file of questions and right answers, a public dataset, or sums made on the spot.", "/new/dataset", "Choose a dataset"),
-        Card("Your idea of good", "Rewards say what an answer is worth. Try them by hand before anything is trained.", "/new/reward", "Look at rewards"),
-        Card("Yours to keep", "Take the result away as one file for Ollama or llama.cpp. Everything stays on this machine.", "/help", "How it works"),
+        Card(
+            "Your questions",
+            "A file of questions and right answers, a public dataset, or sums made on the spot.",
+            "/new/dataset",
+            "Choose a dataset",
+        ),
+        Card(
+            "Your idea of good",
+            "Rewards say what an answer is worth. Try them by hand before anything is trained.",
+            "/new/reward",
+            "Look at rewards",
+        ),
+        Card(
+            "Yours to keep",
+            "Take the result away as one file for Ollama or llama.cpp. Everything stays on this machine.",
+            "/help",
+            "How it works",
+        ),
     )
 
 
@@ -107,22 +170,53 @@ def _next_cards(found: Services) -> tuple[Card, ...]:
     cards = []
     running = next((run for run in runs if run.active), None)
     if running:
-        cards.append(Card("Watch it learn", f"{running.name} is at work.", f"/runs/{running.session_id}", "Open the run"))
+        cards.append(
+            Card("Watch it learn", f"{running.name} is at work.", f"/runs/{running.session_id}", "Open the run")
+        )
     over = next((run for run in runs if run.status == JobState.COMPLETED), None)
     if over:
-        cards.append(Card("Ask it something", f"Compare {over.name} with the model it came from.", f"/playground?session_id={over.session_id}", "Open the playground"))
-        cards.append(Card("Take it away", "Make one file for Ollama, llama.cpp or LM Studio.", f"/exports?session_id={over.session_id}", "Make an export"))
+        cards.append(
+            Card(
+                "Ask it something",
+                f"Compare {over.name} with the model it came from.",
+                f"/playground?session_id={over.session_id}",
+                "Open the playground",
+            )
+        )
+        cards.append(
+            Card(
+                "Take it away",
+                "Make one file for Ollama, llama.cpp or LM Studio.",
+                f"/exports?session_id={over.session_id}",
+                "Make an export",
+            )
+        )
     broken = next((run for run in runs if run.resumable), None)
     if broken:
-        cards.append(Card("Go on where it stopped", f"{broken.name} can be resumed.", f"/runs/{broken.session_id}", "Open the run"))
-    cards.append(Card("Train on your own questions", "Seven steps; nothing is lost if you leave in between.", "/new", "Go on with the steps"))
+        cards.append(
+            Card(
+                "Go on where it stopped", f"{broken.name} can be resumed.", f"/runs/{broken.session_id}", "Open the run"
+            )
+        )
+    cards.append(
+        Card(
+            "Train on your own questions",
+            "Seven steps; nothing is lost if you leave in between.",
+            "/new",
+            "Go on with the steps",
+        )
+    )
     return tuple(cards[:4])
 
 
 def runs(found: Services, args: Mapping[str, str]) -> views.RunsPage:
     every = found.runs.list()
     words, state = args.get("q", "").strip(), args.get("state", "")
-    fitting = [run for run in every if words.lower() in f"{run.name} {run.model} {run.dataset}".lower() and (not state or run.status == state)]
+    fitting = [
+        run
+        for run in every
+        if words.lower() in f"{run.name} {run.model} {run.dataset}".lower() and (not state or run.status == state)
+    ]
     pages = max(1, -(-len(fitting) // PER_PAGE))
     page = min(pages, max(1, int(args["page"]))) if args.get("page", "").isdigit() else 1
     shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
@@ -134,13 +228,19 @@ def dataset(found: Services, upload_id: str) -> views.DatasetPage:
     """Raises NotFound."""
     info = found.datasets.info(upload_id)
     try:
-        return views.DatasetPage(info, found.datasets.preview({"source": f"upload:{upload_id}"}, DATASET_ROWS)["rows"], "")
+        return views.DatasetPage(
+            info, found.datasets.preview({"source": f"upload:{upload_id}"}, DATASET_ROWS)["rows"], ""
+        )
     except TunesmithError as error:
         return views.DatasetPage(info, [], error.message)
 
 
 def configs(found: Services) -> views.ConfigsPage:
-    own = tuple(views.ConfigLine(entry.name, entry.problem or entry.summary) for entry in found.configs.list() if not entry.preset)
+    own = tuple(
+        views.ConfigLine(entry.name, entry.problem or entry.summary)
+        for entry in found.configs.list()
+        if not entry.preset
+    )
     presets = tuple(views.ConfigLine(entry.name, entry.problem or entry.summary) for entry in found.configs.presets())
     draft = found.wizard.draft()
     return views.ConfigsPage(own, presets, draft["name"] or suggest_name(draft))
@@ -170,5 +270,3 @@ def settings(found: Services) -> views.SettingsPage:
         )),
         views.SettingsSection("Versions", versions),
     ))  # fmt: skip
-
-

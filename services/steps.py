@@ -37,11 +37,16 @@ ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
 def frame(found: Services, key: str, review: Review) -> Frame:
     """Stepper, summary and neighbours of a step."""
     place = [step.key for step in STEPS].index(key)
-    around = [Place(STEPS[index].title, f"/new/{STEPS[index].key}") if 0 <= index < len(STEPS) else None for index in (place - 1, place + 1)]
+    before, after = (
+        Place(STEPS[index].title, f"/new/{STEPS[index].key}") if 0 <= index < len(STEPS) else None
+        for index in (place - 1, place + 1)
+    )
     states = step_states(found, review)
-    links = tuple(StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in STEPS)
+    links = tuple(
+        StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in STEPS
+    )
     broad = key == "test" or (key == "train" and bool(found.wizard.session_id()))
-    return Frame(STEP[key], links, summary(found, review), *around, broad=broad)
+    return Frame(STEP[key], links, summary(found, review), before, after, broad=broad)
 
 
 def step_states(found: Services, review: Review) -> dict[str, tuple[str, str]]:
@@ -49,7 +54,13 @@ def step_states(found: Services, review: Review) -> dict[str, tuple[str, str]]:
     states = {}
     for step in STEPS[:4]:
         wrong = any(level == "problem" for _, level, _ in review.of(step.sections))
-        state = "open" if step.key in review.missing and not found.wizard.ui(step.key).get("visited") and not wrong else "missing" if step.key in review.missing else "done"
+        state = (
+            "open"
+            if step.key in review.missing and not found.wizard.ui(step.key).get("visited") and not wrong
+            else "missing"
+            if step.key in review.missing
+            else "done"
+        )
         states[step.key] = state
     session_id = found.wizard.session_id()
     run = next((run for run in found.runs.list() if run.session_id == session_id), None)
@@ -74,9 +85,17 @@ def summary(found: Services, review: Review) -> tuple[Line, ...]:
         Line("Model", model_title(found, str(model.get("name") or "")) or "not chosen yet"),
         Line("Dataset", dataset_title(found, str(dataset.get("source") or "")) or "not chosen yet"),
         Line("Plan", f"{warm}{length} of {method}"),
-        Line("Answers", f"{training.get('num_generations', 8)} to each question, up to {training.get('max_new_tokens', 256)} tokens"),
+        Line(
+            "Answers",
+            f"{training.get('num_generations', 8)} to each question, up to {training.get('max_new_tokens', 256)} tokens",
+        ),
         Line("Reward", reward_title(draft.get("reward") or {}) or "not chosen yet"),
-        Line("Needs attention", ", ".join(STEP[key].title for key in STEP if key in review.missing) or "nothing" if config or review.missing else "see the steps"),
+        Line(
+            "Needs attention",
+            ", ".join(STEP[key].title for key in STEP if key in review.missing) or "nothing"
+            if config or review.missing
+            else "see the steps",
+        ),
     )
 
 
@@ -113,12 +132,21 @@ def model_step(found: Services) -> views.ModelStep:
     device = found.system.device()
     fields = {key: form_field("model", key, section, review.remarks) for key in ("revision", *CUSTOM, *ADVANCED)}
     return views.ModelStep(
-        frame=frame(found, "model", review), checks=checks("model"),
+        frame=frame(found, "model", review),
+        checks=checks("model"),
         device=f"{device.name}, {size(device.memory)} of memory, {'a GPU' if device.kind == 'cuda' else 'no GPU'}",
-        families=tuple(views.Family(family, tuple(_choice(item) for item in items if item.info.family == family)) for family in dict.fromkeys(item.info.family for item in items)),
-        chosen="" if other else name, other=other, name=_shown_only_if(other, form_field("model", "name", section, review.remarks)), revision=fields["revision"],
-        setup=found.wizard.ui("model").get("setup", "recommended"), setups=SETUPS,
-        custom=tuple(fields[key] for key in CUSTOM), advanced=tuple(fields[key] for key in ADVANCED),
+        families=tuple(
+            views.Family(family, tuple(_choice(item) for item in items if item.info.family == family))
+            for family in dict.fromkeys(item.info.family for item in items)
+        ),
+        chosen="" if other else name,
+        other=other,
+        name=_shown_only_if(other, form_field("model", "name", section, review.remarks)),
+        revision=fields["revision"],
+        setup=found.wizard.ui("model").get("setup", "recommended"),
+        setups=SETUPS,
+        custom=tuple(fields[key] for key in CUSTOM),
+        advanced=tuple(fields[key] for key in ADVANCED),
     )
 
 
@@ -128,7 +156,9 @@ def _shown_only_if(wanted: bool, field: FormField) -> FormField:
 
 def _choice(item: Any) -> views.ModelChoice:
     memory = size(item.memory_4bit if item.needs_4bit else item.memory) + (" in 4 bit" if item.needs_4bit else "")
-    return views.ModelChoice(item.info.name, item.info.title, item.info.note, memory, item.fits, item.info.gated, item.here)
+    return views.ModelChoice(
+        item.info.name, item.info.title, item.info.note, memory, item.fits, item.info.gated, item.here
+    )
 
 
 def configuration_step(found: Services) -> views.ConfigurationStep:
@@ -136,7 +166,13 @@ def configuration_step(found: Services) -> views.ConfigurationStep:
     draft = found.wizard.draft()
     problems = sum(level == "problem" for _, level, _ in review.of(STEP["configuration"].sections))
     sections = " ".join(checks(section) for section in STEP["configuration"].sections)
-    return views.ConfigurationStep(frame(found, "configuration", review), " ".join(sections.split()), problems, found.wizard.groups(review.remarks), _per_step(draft.get("training") or {}))
+    return views.ConfigurationStep(
+        frame(found, "configuration", review),
+        " ".join(sections.split()),
+        problems,
+        found.wizard.groups(review.remarks),
+        _per_step(draft.get("training") or {}),
+    )
 
 
 def _per_step(training: dict[str, Any]) -> str:
@@ -158,21 +194,47 @@ def reward_step(found: Services) -> views.RewardStep:
     parts = {part.get("name"): part for part in section.get("components") or []}
     return views.RewardStep(
         frame=frame(found, "reward", review),
-        problems=tuple(words for _, level, words in review.of(("reward",)) if level == "problem" and found.wizard.ui("reward").get("visited")),
-        type=section.get("type", "preset"), preset_name=section.get("preset_name") or ("arithmetic" if arithmetic else "math"),
-        presets=tuple(views.PresetView(item.name, item.title, item.description, any(CATALOGUE[part.name].verifies for part in item.components)) for item in PRESETS.values()),
-        parts=tuple(_part(info, parts.get(name)) for name, info in CATALOGUE.items()), trial=trial(found),
+        problems=tuple(
+            words
+            for _, level, words in review.of(("reward",))
+            if level == "problem" and found.wizard.ui("reward").get("visited")
+        ),
+        type=section.get("type", "preset"),
+        preset_name=section.get("preset_name") or ("arithmetic" if arithmetic else "math"),
+        presets=tuple(
+            views.PresetView(
+                item.name, item.title, item.description, any(CATALOGUE[part.name].verifies for part in item.components)
+            )
+            for item in PRESETS.values()
+        ),
+        parts=tuple(_part(info, parts.get(name)) for name, info in CATALOGUE.items()),
+        trial=trial(found),
     )
 
 
 def _part(info: Any, part: dict[str, Any] | None) -> views.PartView:
     given = (part or {}).get("params") or {}
     params = tuple(
-        views.ParamView(param.name, param.title, param.description, str(given.get(param.name, param.default)).lower() if param.type == "boolean" else shown(given.get(param.name, param.default)),
-                        (("true", "Yes"), ("false", "No")) if param.type == "boolean" else param.choices)
+        views.ParamView(
+            param.name,
+            param.title,
+            param.description,
+            str(given.get(param.name, param.default)).lower()
+            if param.type == "boolean"
+            else shown(given.get(param.name, param.default)),
+            (("true", "Yes"), ("false", "No")) if param.type == "boolean" else param.choices,
+        )
         for param in info.params
     )
-    return views.PartView(info.name, info.title, info.description, info.verifies, part is not None, shown((part or {}).get("weight", 1)), params)
+    return views.PartView(
+        info.name,
+        info.title,
+        info.description,
+        info.verifies,
+        part is not None,
+        shown((part or {}).get("weight", 1)),
+        params,
+    )
 
 
 def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
@@ -180,16 +242,29 @@ def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
     draft = found.wizard.draft()
     session_id = found.wizard.session_id()
     known = any(run.session_id == session_id for run in found.runs.list())
-    missing = [Missing(STEP[key].title, f"/new/{key}", words) for key in STEP if key in review.missing for words in _why(review, key)]
+    missing = [
+        Missing(STEP[key].title, f"/new/{key}", words)
+        for key in STEP
+        if key in review.missing
+        for words in _why(review, key)
+    ]
     return views.TrainStep(
-        frame=frame(found, "train", review), run=board(found, session_id, wanted, path) if known and session_id else None,
-        missing=tuple(missing), notes=tuple(words for level, words in review.remarks.values() if level == "note-text"),
-        plan=_plan(found, review.config), name=draft["name"], suggested_name=suggest_name(draft),
+        frame=frame(found, "train", review),
+        run=board(found, session_id, wanted, path) if known and session_id else None,
+        missing=tuple(missing),
+        notes=tuple(words for level, words in review.remarks.values() if level == "note-text"),
+        plan=_plan(found, review.config),
+        name=draft["name"],
+        suggested_name=suggest_name(draft),
     )
 
 
 def _why(review: Review, key: str) -> list[str]:
-    problems = [f"{path.split('.')[-1].replace('_', ' ')}: {words}" for path, level, words in review.of(STEP[key].sections) if level == "problem"]
+    problems = [
+        f"{path.split('.')[-1].replace('_', ' ')}: {words}"
+        for path, level, words in review.of(STEP[key].sections)
+        if level == "problem"
+    ]
     return problems or ["not looked at yet. Open it and continue from there."]
 
 
@@ -205,9 +280,18 @@ def export_step(found: Services) -> views.ExportStep:
     review = found.wizard.review()
     session_id = found.wizard.session_id() or ""
     run = next((run for run in exportable(found) if run.session_id == session_id), None)
-    return views.ExportStep(frame(found, "export", review), run, (run,) if run else (), session_id, export_choices(), export_lines(found, session_id) if run else ())
+    return views.ExportStep(
+        frame(found, "export", review),
+        run,
+        (run,) if run else (),
+        session_id,
+        export_choices(),
+        export_lines(found, session_id) if run else (),
+    )
 
 
 def test_step(found: Services, form: dict[str, str] | None = None) -> views.TestStep:
     review = found.wizard.review()
-    return views.TestStep(frame(found, "test", review), chat_view(found, session_id=found.wizard.session_id() or "", form=form or {}))
+    return views.TestStep(
+        frame(found, "test", review), chat_view(found, session_id=found.wizard.session_id() or "", form=form or {})
+    )

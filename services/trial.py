@@ -42,9 +42,14 @@ def _scored(found: Services, before: Trial) -> Trial:
         total = found.rewards.test(reward, "", before.completion, before.row or {}, markers)
     except TunesmithError as error:
         return Trial(before.row, before.index, before.completion, before.samples, "", problem=error.message)
-    parts = tuple(ScoredPart(core.rewards.CATALOGUE[name].title, part.score, part.weight, part.why) for name, part in total.components.items())
+    parts = tuple(
+        ScoredPart(core.rewards.CATALOGUE[name].title, part.score, part.weight, part.why)
+        for name, part in total.components.items()
+    )
     best = sum(max(part.weight, 0) for part in parts)
-    return Trial(before.row, before.index, before.completion, before.samples, "", total=total.total, best=best, parts=parts)
+    return Trial(
+        before.row, before.index, before.completion, before.samples, "", total=total.total, best=best, parts=parts
+    )
 
 
 def sample(found: Services, key: str) -> str:
@@ -52,7 +57,14 @@ def sample(found: Services, key: str) -> str:
     row: dict[str, Any] | None = trial(found).row
     if row is None:
         return ""
-    dataset = DatasetSection.model_validate({"source": "none"} | {name: value for name, value in (found.wizard.draft().get("dataset") or {}).items() if name in (*MARKERS, "system_prompt")})
+    dataset = DatasetSection.model_validate(
+        {"source": "none"}
+        | {
+            name: value
+            for name, value in (found.wizard.draft().get("dataset") or {}).items()
+            if name in (*MARKERS, "system_prompt")
+        }
+    )
     right = warm_up_target(row, dataset)
     answer = str(row["response"]).rpartition("####")[2].strip()
     if key == "bare":

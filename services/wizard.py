@@ -36,28 +36,101 @@ class StepInfo:
 
 
 STEPS = (
-    StepInfo("model", "Model", "Choose the model that will learn. Training adds a small adapter to it; the model itself stays as it is.", ("model",)),
-    StepInfo("dataset", "Dataset", "Choose the questions it will practise on, each with the right answer to compare against.", ("dataset",)),
-    StepInfo("configuration", "Configuration", "How long and how strongly it learns. The values shown suit your model and this machine; most can stay.", CONFIGURATION),
-    StepInfo("reward", "Reward", "Say what a good answer is. The model learns whatever earns the most, so try the reward before you train on it.", ("reward",)),
+    StepInfo(
+        "model",
+        "Model",
+        "Choose the model that will learn. Training adds a small adapter to it; the model itself stays as it is.",
+        ("model",),
+    ),
+    StepInfo(
+        "dataset",
+        "Dataset",
+        "Choose the questions it will practise on, each with the right answer to compare against.",
+        ("dataset",),
+    ),
+    StepInfo(
+        "configuration",
+        "Configuration",
+        "How long and how strongly it learns. The values shown suit your model and this machine; most can stay.",
+        CONFIGURATION,
+    ),
+    StepInfo(
+        "reward",
+        "Reward",
+        "Say what a good answer is. The model learns whatever earns the most, so try the reward before you train on it.",
+        ("reward",),
+    ),
     StepInfo("train", "Train", "Check the choices, start, and watch it learn.", ("name",)),
-    StepInfo("export", "Export", "Take the trained model away: as an adapter, as a whole model, or as one file for Ollama and llama.cpp.", ()),
+    StepInfo(
+        "export",
+        "Export",
+        "Take the trained model away: as an adapter, as a whole model, or as one file for Ollama and llama.cpp.",
+        (),
+    ),
     StepInfo("test", "Test", "Ask the original and the trained model the same question, side by side.", ()),
 )
 STEP: dict[str, StepInfo] = {step.key: step for step in STEPS}
 
 GROUPS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
-    ("batch", "How long and how much at once", "One step answers some questions several times, compares, and changes the model once.", True, (
-        "training.max_steps", "training.num_epochs", "training.num_generations", "training.batch_size", "training.gradient_accumulation_steps")),
-    ("generation", "The answers", "What the model may write while it practises.", True, (
-        "training.max_new_tokens", "training.max_sequence_length", "training.temperature", "training.top_p", "training.top_k", "training.min_p", "training.repetition_penalty")),
-    ("warm-up", "Warm-up before it starts", "A small model often needs to be shown the form of an answer before it can be rewarded for it.", True, (
-        "pre_training.*",)),
-    ("learning", "Learning rate and optimizer", "", False, (
-        "training.learning_rate", "training.lr_scheduler_type", "training.warmup_steps", "training.optim", "training.weight_decay", "training.max_grad_norm",
-        "training.adam_beta1", "training.adam_beta2")),
+    (
+        "batch",
+        "How long and how much at once",
+        "One step answers some questions several times, compares, and changes the model once.",
+        True,
+        (
+            "training.max_steps",
+            "training.num_epochs",
+            "training.num_generations",
+            "training.batch_size",
+            "training.gradient_accumulation_steps",
+        ),
+    ),
+    (
+        "generation",
+        "The answers",
+        "What the model may write while it practises.",
+        True,
+        (
+            "training.max_new_tokens",
+            "training.max_sequence_length",
+            "training.temperature",
+            "training.top_p",
+            "training.top_k",
+            "training.min_p",
+            "training.repetition_penalty",
+        ),
+    ),
+    (
+        "warm-up",
+        "Warm-up before it starts",
+        "A small model often needs to be shown the form of an answer before it can be rewarded for it.",
+        True,
+        ("pre_training.*",),
+    ),
+    (
+        "learning",
+        "Learning rate and optimizer",
+        "",
+        False,
+        (
+            "training.learning_rate",
+            "training.lr_scheduler_type",
+            "training.warmup_steps",
+            "training.optim",
+            "training.weight_decay",
+            "training.max_grad_norm",
+            "training.adam_beta1",
+            "training.adam_beta2",
+        ),
+    ),
     ("method", "Method (GRPO or GSPO)", "", False, ("grpo.*",)),
-    ("evaluation", "Held-out questions (evaluation)", "Rows that are set aside and only ever scored.", False, ("evaluation.*",)),
+    (
+        "evaluation",
+        "Held-out questions (evaluation)",
+        "Rows that are set aside and only ever scored.",
+        False,
+        ("evaluation.*",),
+    ),
     ("checkpoints", "Checkpoints, memory and seed", "", False, ("training.*",)),
 )
 """Group id, title, text, open at first, fields. ``section.*`` takes every field not named elsewhere."""
@@ -95,7 +168,9 @@ class Wizard:
         on_gpu: Whether runs here use a GPU; asked when defaults are wanted.
     """
 
-    def __init__(self, catalogue: Catalogue, check: Callable[[RunConfig], list[Note]], on_gpu: Callable[[], bool]) -> None:
+    def __init__(
+        self, catalogue: Catalogue, check: Callable[[RunConfig], list[Note]], on_gpu: Callable[[], bool]
+    ) -> None:
         self._catalogue = catalogue
         self._check = check
         self._on_gpu = on_gpu
@@ -161,8 +236,13 @@ class Wizard:
         sections = {section: config.get(section) for section in SECTIONS} | {"name": config.get("name", "")}
         given = set(config.get("model") or {}) - {"name"}
         self._catalogue.clear_draft()
-        self.put(**sections, ui_model={"setup": "advanced" if given else "recommended", "visited": True},
-                 ui_dataset={"kind": kind_of(source), "visited": True}, ui_configuration={"visited": True}, ui_reward={"visited": True})
+        self.put(
+            **sections,
+            ui_model={"setup": "advanced" if given else "recommended", "visited": True},
+            ui_dataset={"kind": kind_of(source), "visited": True},
+            ui_configuration={"visited": True},
+            ui_reward={"visited": True},
+        )
 
     def reset(self) -> None:
         self._catalogue.clear_draft()
@@ -176,13 +256,32 @@ class Wizard:
     def review(self) -> Review:
         """Every problem and note of the draft, and which of the first four steps want something."""
         data = self.config()
-        missing = {step for step, section, name in (("model", "model", "name"), ("dataset", "dataset", "source")) if not (data.get(section) or {}).get(name)}
+        missing = {
+            step
+            for step, section, name in (("model", "model", "name"), ("dataset", "dataset", "source"))
+            if not (data.get(section) or {}).get(name)
+        }
         if not data.get("reward"):
             missing.add("reward")
-        stand_in = {"model": {"name": DEMO_MODEL}, "dataset": {"source": "generated:arithmetic"}, "reward": {"type": "preset", "preset_name": "math"}}
-        whole = {**data, **{step: {**stand_in[step], **(data.get(step) or {})} if step != "reward" else stand_in[step] for step in missing}}
+        stand_in = {
+            "model": {"name": DEMO_MODEL},
+            "dataset": {"source": "generated:arithmetic"},
+            "reward": {"type": "preset", "preset_name": "math"},
+        }
+        whole = {
+            **data,
+            **{
+                step: {**stand_in[step], **(data.get(step) or {})} if step != "reward" else stand_in[step]
+                for step in missing
+            },
+        }
         config, remarks = self._remarks(whole)
-        wrong = {step.key for step in STEPS[:4] for path, (level, _) in remarks.items() if level == "problem" and path.split(".")[0] in step.sections}
+        wrong = {
+            step.key
+            for step in STEPS[:4]
+            for path, (level, _) in remarks.items()
+            if level == "problem" and path.split(".")[0] in step.sections
+        }
         unseen = {step.key for step in STEPS[:4] if not self.ui(step.key).get("visited")}
         return Review(None if missing else config, remarks, frozenset(missing | wrong | unseen))
 
@@ -192,7 +291,10 @@ class Wizard:
             core.rewards.resolve(config.reward)
         except InvalidConfig as error:
             return None, {path: ("problem", _sentence(words)) for path, words in error.problems}
-        return config, {note.field: ("problem" if note.level == "problem" else "note-text", note.message) for note in self._check(config)}
+        return config, {
+            note.field: ("problem" if note.level == "problem" else "note-text", note.message)
+            for note in self._check(config)
+        }
 
     def groups(self, remarks: Remarks) -> tuple[FieldGroup, ...]:
         """The configuration step's fields, grouped, with values and remarks."""
@@ -202,7 +304,9 @@ class Wizard:
         for key, title, text, opened, paths in GROUPS:
             names = [name for path in paths for name in _expand(path, taken)]
             fields = tuple(form_field(section, name, draft.get(section) or {}, remarks) for section, name in names)
-            groups.append(FieldGroup(key, title, text, opened or any(item.level == "problem" for item in fields), fields))
+            groups.append(
+                FieldGroup(key, title, text, opened or any(item.level == "problem" for item in fields), fields)
+            )
         return tuple(groups)
 
 
@@ -222,20 +326,40 @@ def suggest(draft: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
     arithmetic = (draft.get("dataset") or {}).get("source") == "generated:arithmetic"
     reward = {"type": "preset", "preset_name": "arithmetic" if arithmetic else "math"}
     if on_gpu:
-        training: dict[str, Any] = {"batch_size": 8, "gradient_accumulation_steps": 4, "max_new_tokens": 512, "max_sequence_length": 2048, "learning_rate": 2e-5,
-                                    "optim": "adamw_8bit", "gradient_checkpointing": True}
+        training: dict[str, Any] = {
+            "batch_size": 8,
+            "gradient_accumulation_steps": 4,
+            "max_new_tokens": 512,
+            "max_sequence_length": 2048,
+            "learning_rate": 2e-5,
+            "optim": "adamw_8bit",
+            "gradient_checkpointing": True,
+        }
         return {"training": training, "grpo": {}, "pre_training": {"enabled": True}, "evaluation": {}, "reward": reward}
-    training = {"max_steps": 40, "batch_size": 8, "gradient_accumulation_steps": 2 if arithmetic else 1, "learning_rate": 1e-4,
-                "max_new_tokens": 24 if arithmetic else 128, "max_sequence_length": 256 if arithmetic else 512, "save_steps": 10}
+    training = {
+        "max_steps": 40,
+        "batch_size": 8,
+        "gradient_accumulation_steps": 2 if arithmetic else 1,
+        "learning_rate": 1e-4,
+        "max_new_tokens": 24 if arithmetic else 128,
+        "max_sequence_length": 256 if arithmetic else 512,
+        "save_steps": 10,
+    }
     warm_up = {"enabled": True, "max_samples": 64, "learning_rate": 2e-4}
-    return {"training": training, "grpo": {}, "pre_training": warm_up, "evaluation": {"max_prompts": 16}, "reward": reward}
+    return {
+        "training": training,
+        "grpo": {},
+        "pre_training": warm_up,
+        "evaluation": {"max_prompts": 16},
+        "reward": reward,
+    }
 
 
 def suggest_name(draft: Mapping[str, Any]) -> str:
     """A name from the choices so far: 'smollm2-135m-instruct on arithmetic'."""
     model = str((draft.get("model") or {}).get("name") or "model").rstrip("/").split("/")[-1].removeprefix("builtin:")
     source = str((draft.get("dataset") or {}).get("source") or "data")
-    data = source.split(":")[-1].rstrip("/").split("/")[-1]
+    data = source.rsplit(":", maxsplit=1)[-1].rstrip("/").split("/")[-1]
     return f"{model} on {'my file' if source.startswith('upload:') else data}"[:100]
 
 

@@ -26,7 +26,9 @@ LIGHTS = {
 
 PHASES = {"warm_up": "Warm-up", "training": "Training", "evaluation": "Held out"}
 
-_SPECIAL = re.compile(r"(&lt;\|.{1,60}?\|&gt;|&lt;/?s&gt;|\[/?INST\]|&lt;(?:bos|eos|pad|unk|start_of_turn|end_of_turn)&gt;)")
+_SPECIAL = re.compile(
+    r"(&lt;\|.{1,60}?\|&gt;|&lt;/?s&gt;|\[/?INST\]|&lt;(?:bos|eos|pad|unk|start_of_turn|end_of_turn)&gt;)"
+)
 
 
 def light(state: str) -> str:
@@ -39,6 +41,13 @@ def state_word(state: str) -> str:
 
 def phase_word(phase: str) -> str:
     return PHASES.get(phase, phase)
+
+
+def plain_name(name: str) -> str:
+    """A model's or dataset's name without the prefix that only programs need."""
+    head, _, rest = name.partition(":")
+    known = {"generated:arithmetic": "small sums"}
+    return known.get(name, {"builtin": rest, "upload": "an uploaded file"}.get(head, name))
 
 
 def num(value: float | None) -> str:
@@ -94,4 +103,14 @@ def special(text: str) -> Markup:
     return Markup(_SPECIAL.sub(r'<span class="special">\1</span>', str(escape(text))))  # noqa: S704 (escaped first)
 
 
-FILTERS = {"light": light, "state_word": state_word, "phase_word": phase_word, "num": num, "signed": signed, "bytes": size, "when": when, "special": special}
+FILTERS = {
+    "light": light,
+    "state_word": state_word,
+    "phase_word": phase_word,
+    "num": num,
+    "signed": signed,
+    "bytes": size,
+    "when": when,
+    "special": special,
+    "plain_name": plain_name,
+}

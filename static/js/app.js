@@ -65,7 +65,7 @@ function buildPalette(entries) {
   input.onkeydown = (event) => {
     if (event.key === 'ArrowDown') chosen += 1
     else if (event.key === 'ArrowUp') chosen -= 1
-    else if (event.key === 'Enter') { const found = draw(); if (found[chosen]) go(found[chosen]); return }
+    else if (event.key === 'Enter') { event.preventDefault(); const found = draw(); if (found[chosen]) go(found[chosen]); return }
     else return
     event.preventDefault()
     draw()

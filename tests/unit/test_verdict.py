@@ -49,8 +49,11 @@ def test_few_steps_say_nothing() -> None:
 
 def test_a_finished_run_compares_the_held_out_questions() -> None:
     """The closing line gives held-out reward before and after."""
-    rows = [{"row": 0, "phase": "evaluation", "step": 0, "when": "before", "reward": 0.1}, *steps([0.2, 0.3, 0.5, 0.6]),
-            {"row": 9, "phase": "evaluation", "step": 4, "when": "end", "reward": 0.55}]
+    rows = [
+        {"row": 0, "phase": "evaluation", "step": 0, "when": "before", "reward": 0.1},
+        *steps([0.2, 0.3, 0.5, 0.6]),
+        {"row": 9, "phase": "evaluation", "step": 4, "when": "end", "reward": 0.55},
+    ]
     assert "from 0.10 to 0.55" in verdict(rows, JobState.COMPLETED).headline
 
 

@@ -14,10 +14,14 @@ const style = (name) => {
 }
 const fade = (colour, share) => colour.replace(/^rgba?\(([^)]+?)\)$/, (_, inside) => `rgba(${inside.split(',').slice(0, 3).join(',')}, ${share})`)
 
-export function smooth(values, weight) {
+// An exponential mean that starts anew with each phase: the end of one says nothing of the next.
+export function smooth(values, weight, phases) {
   let mean = null
-  return values.map((value) => {
+  let phase = null
+  return values.map((value, index) => {
     if (value == null) return null
+    if (phases[index] !== phase) mean = null
+    phase = phases[index]
     mean = mean === null ? value : weight * mean + (1 - weight) * value
     return mean
   })
@@ -43,11 +47,12 @@ export class Chart {
 
   columns(frame, weight) {
     const columns = [frame.xs]
+    const phases = frame.rows.map((row) => row.phase)
     for (const line of this.definition.series) {
       const values = frame.rows.map((row) => line.values(row) ?? null)
       if (line.band) columns.push(frame.rows.map((row) => line.band(row)?.[0] ?? null), frame.rows.map((row) => line.band(row)?.[1] ?? null))
       if (!line.points && !line.plain) columns.push(values)
-      columns.push(line.points || line.plain ? values : smooth(values, weight))
+      columns.push(line.points || line.plain ? values : smooth(values, weight, phases))
     }
     return columns
   }
@@ -110,7 +115,7 @@ export class Chart {
         ctx.fillRect(bbox.left, bbox.top, right - bbox.left, bbox.height)
         ctx.fillStyle = style('--muted')
         ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`
-        if (right - bbox.left > 60 * devicePixelRatio) ctx.fillText('warm-up', bbox.left + 6 * devicePixelRatio, bbox.top + 14 * devicePixelRatio)
+        if (right - bbox.left > 60 * devicePixelRatio) ctx.fillText('warm-up', bbox.left + 6 * devicePixelRatio, bbox.top + 22 * devicePixelRatio)
       }
     }
     ctx.strokeStyle = style('--line-strong')

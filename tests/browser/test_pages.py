@@ -1,0 +1,168 @@
+"""Every page: it renders, says what it must, breaks no policy, and can be used by everybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.conftest import Complaints, Server
+from tests.browser.sample import CRASHED, EXPORT, FINISHED
+
+pytestmark = pytest.mark.browser
+
+STEPS = ("model", "dataset", "configuration", "reward", "train", "export", "test")
+PAGES = (
+    "/", "/runs", f"/runs/{FINISHED}", f"/runs/{CRASHED}", "/datasets", "/configs", "/exports", f"/exports/{EXPORT}",
+    "/playground", "/settings", "/help", *(f"/new/{step}" for step in STEPS),
+)  # fmt: skip
+MOST_BYTES = 300_000
+
+
+def settle(page: Page, url: str) -> None:
+    """Open a page and wait until its scripts have run, where it has any."""
+    page.goto(url)
+    page.wait_for_function("document.documentElement.classList.contains('js')")
+    if "/runs/" in url:
+        expect(page.get_by_test_id("chart-reward")).to_be_visible()
+
+
+def serious(page: Page) -> list[str]:
+    """axe's serious and critical findings, each with its first place."""
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return [f"{item['id']}: {item['nodes'][0]['target']} ({len(item['nodes'])})" for item in found if item["impact"] in {"serious", "critical"}]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_serious_fault(chromium: Browser, filled: Server, complaints: Complaints, scheme: Any) -> None:
+    """In both themes axe finds nothing serious, and the browser's console stays empty."""
+    context = chromium.new_context(color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    complaints.listen(page)
+    faults = {}
+    for path in PAGES:
+        settle(page, filled.url + path)
+        if found := serious(page):
+            faults[path] = found
+    context.close()
+    assert faults == {}
+    assert complaints.found == []
+
+
+def test_nothing_scrolls_sideways_at_400_pixels(chromium: Browser, filled: Server) -> None:
+    """Every page fits a narrow screen."""
+    context = chromium.new_context(viewport={"width": 400, "height": 800}, reduced_motion="reduce")
+    page = context.new_page()
+    wide = []
+    for path in PAGES:
+        settle(page, filled.url + path)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(path)
+    context.close()
+    assert wide == []
+
+
+def test_every_page_can_be_read_without_scripts(chromium: Browser, filled: Server) -> None:
+    """Headings, numbers and the menu are there before any script has run."""
+    context = chromium.new_context(java_script_enabled=False, viewport={"width": 400, "height": 800})
+    page = context.new_page()
+    for path in PAGES:
+        page.goto(filled.url + path)
+        expect(page.locator("main h1").first).to_be_visible()
+    page.goto(f"{filled.url}/runs/{FINISHED}")
+    expect(page.get_by_test_id("verdict")).to_contain_text("Finished")
+    page.locator("#numbers > summary").click()
+    expect(page.locator("#metrics-table tbody tr").first).to_be_visible()
+    page.locator(".menu > summary").click()
+    expect(page.locator(".menu nav a", has_text="Datasets")).to_be_visible()
+    context.close()
+
+
+def test_a_page_weighs_little(context: BrowserContext, filled: Server) -> None:
+    """Script and style of the heaviest page stay under 300 KB."""
+    sizes: dict[str, int] = {}
+    page = context.new_page()
+
+    def count(response: Any) -> None:
+        if response.url.endswith((".js", ".css")):
+            sizes[response.url] = len(response.body())
+
+    page.on("response", count)
+    settle(page, f"{filled.url}/runs/{FINISHED}")
+    page.wait_for_timeout(500)
+    assert 0 < sum(sizes.values()) < MOST_BYTES
+
+
+def test_charts_share_a_crosshair_by_keyboard(page: Page, filled: Server) -> None:
+    """Arrow keys on one chart read out a step's value and move the others."""
+    settle(page, f"{filled.url}/runs/{FINISHED}")
+    page.locator("#chart-reward .canvas").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#chart-readout")).to_contain_text("step 39")
+    expect(page.locator("#chart-entropy .now")).not_to_be_empty()
+
+
+def test_numbers_and_pictures_can_be_taken_away(page: Page, filled: Server) -> None:
+    """CSV has every row, and a chart comes as a PNG."""
+    settle(page, f"{filled.url}/runs/{FINISHED}")
+    with page.expect_download() as csv:
+        page.locator("#csv").click()
+    assert len(Path(csv.value.path()).read_text().splitlines()) == 1 + 16 + 40 + 3
+    with page.expect_download() as picture:
+        page.locator("#chart-reward button").click()
+    assert Path(picture.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_answers_of_another_step_are_shown(page: Page, filled: Server) -> None:
+    """Choosing a step swaps the answers and the address, without a reload."""
+    settle(page, f"{filled.url}/runs/{FINISHED}")
+    page.evaluate("window.stayed = true")
+    page.locator("#answers-step").select_option("3")
+    page.wait_for_url("**step=3**")
+    expect(page.locator("#answers-step")).to_have_value("3")
+    assert page.evaluate("window.stayed")
+    page.get_by_label("Show the prompt with special tokens").check()
+    expect(page.locator("#completions .special").first).to_be_visible()
+
+
+def test_keys_open_the_palette_and_the_list(page: Page, filled: Server) -> None:
+    """Ctrl+K finds pages by typing; ? lists the keys; neither fires while typing."""
+    settle(page, f"{filled.url}/runs")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator("#q").focus()
+    page.keyboard.press("?")
+    expect(page.locator("#q")).to_have_value("?")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("datas")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/datasets")
+
+
+def test_the_theme_is_kept(page: Page, filled: Server) -> None:
+    """A chosen theme is there at the first paint of the next page."""
+    settle(page, f"{filled.url}/help")
+    page.locator("#theme-form button").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    page.goto(f"{filled.url}/runs")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+
+
+def test_a_word_is_explained_where_it_stands(page: Page, filled: Server) -> None:
+    """A term opens its explanation; the same text as on the help page."""
+    settle(page, f"{filled.url}/runs/{FINISHED}")
+    page.locator("#run-tiles .term", has_text="Undecided").click()
+    expect(page.locator("#term-entropy")).to_be_visible()
+
+
+def test_the_skip_link_comes_first(page: Page, filled: Server) -> None:
+    """The first Tab reaches the link to the content, and it leads there."""
+    settle(page, f"{filled.url}/runs")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()

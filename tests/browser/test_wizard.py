@@ -1,0 +1,109 @@
+"""The wizard's draft: nothing that was entered is lost."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from core.settings import PROJECT
+from tests.browser.conftest import Complaints, Server
+
+pytestmark = pytest.mark.browser
+
+ROWS = PROJECT / "tests" / "fixtures" / "gsm8k_small.jsonl"
+
+
+def saved(page: Page) -> None:
+    expect(page.locator("#saved")).to_have_text("Saved")
+
+
+def test_a_change_is_kept_without_a_click(page: Page, server: Server, complaints: Complaints) -> None:
+    """What is typed is saved by itself, and a reload shows it."""
+    page.goto(f"{server.url}/new/configuration")
+    page.locator("#training-max-steps").fill("7")
+    page.locator("#training-max-steps").blur()
+    saved(page)
+    page.reload()
+    expect(page.locator("#training-max-steps")).to_have_value("7")
+    assert complaints.found == []
+
+
+def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, server: Server) -> None:
+    """A wrong value is kept as typed, with what would be right."""
+    page.goto(f"{server.url}/new/configuration")
+    page.locator("#training-num-generations").fill("seven")
+    page.locator("#training-num-generations").blur()
+    expect(page.locator("#msg-training-num-generations")).to_contain_text("integer")
+    page.reload()
+    expect(page.locator("#training-num-generations")).to_have_value("seven")
+    page.locator("#training-num-generations").fill("5")
+    page.locator("#training-num-generations").blur()
+    expect(page.locator("#msg-training-num-generations")).to_contain_text("multiple of the group")
+    page.get_by_test_id("continue").click()
+    expect(page.locator("h1")).to_have_text("Configuration")
+
+
+def test_two_tabs_do_not_overwrite_each_other(context: BrowserContext, server: Server) -> None:
+    """Each step saves its own part only."""
+    first, second = context.new_page(), context.new_page()
+    first.goto(f"{server.url}/new/configuration")
+    second.goto(f"{server.url}/new/model")
+    second.get_by_test_id("continue").click()
+    expect(second.locator("h1")).to_have_text("Dataset")
+    first.locator("#training-max-steps").fill("9")
+    first.locator("#training-max-steps").blur()
+    saved(first)
+    second.goto(f"{server.url}/new/train")
+    expect(second.locator("#summary")).to_contain_text("SmolLM2 135M")
+    expect(second.locator("#summary")).to_contain_text("9 steps")
+
+
+def test_an_upload_is_mapped_and_shown(page: Page, server: Server, complaints: Complaints) -> None:
+    """A file is sent when it is chosen; its columns are found; rows and the exact prompt appear."""
+    page.goto(f"{server.url}/new/model")
+    page.get_by_test_id("continue").click()
+    page.get_by_test_id("file").set_input_files(ROWS)
+    expect(page.get_by_test_id("preview").locator("tbody tr").first).to_be_visible()
+    expect(page.locator("#guess")).to_contain_text("sure")
+    expect(page.get_by_test_id("prompts").locator(".special").first).to_be_visible()
+    page.get_by_test_id("continue").click()
+    expect(page.locator("h1")).to_have_text("Configuration")
+    assert complaints.found == []
+
+
+def test_a_broken_file_is_refused_with_its_line(page: Page, server: Server) -> None:
+    """The line at fault is named and the page stays as it is."""
+    page.goto(f"{server.url}/new/dataset")
+    broken = b'{"question": "1+1", "answer": "2"}\n{"question": "2+2", "answer": "4"}\n{"question": \n'
+    page.get_by_test_id("file").set_input_files({"name": "broken.jsonl", "mimeType": "application/json", "buffer": broken})
+    expect(page.locator("#upload-problem")).to_contain_text("3")
+
+
+def test_a_reward_is_tried_before_training(page: Page, server: Server) -> None:
+    """A right answer to a made-up row earns everything, and says why."""
+    page.goto(f"{server.url}/new/dataset")
+    page.get_by_test_id("kind-generated").check()
+    page.get_by_test_id("continue").click()
+    page.goto(f"{server.url}/new/reward")
+    page.get_by_role("button", name="A right answer").click()
+    expect(page.get_by_test_id("try-total")).to_have_text("1.20")
+    page.get_by_test_id("try-completion").fill("<SOLUTION>nothing</SOLUTION>")
+    page.get_by_test_id("try-button").click()
+    expect(page.get_by_test_id("try-total")).to_have_text("0.20")
+
+
+def test_the_wizard_works_without_scripts(chromium: Browser, server: Server) -> None:
+    """The same forms lead through the steps by plain requests."""
+    page = chromium.new_context(java_script_enabled=False).new_page()
+    page.goto(f"{server.url}/new/model")
+    page.get_by_test_id("continue").click()
+    page.get_by_test_id("kind-upload").check()
+    page.get_by_test_id("file").set_input_files(ROWS)
+    page.get_by_test_id("upload").click()
+    expect(page.get_by_test_id("preview").locator("tbody tr").first).to_be_visible()
+    page.get_by_test_id("continue").click()
+    page.get_by_test_id("continue").click()
+    page.get_by_test_id("continue").click()
+    expect(page.locator("h1")).to_have_text("Train")
+    expect(page.get_by_text("Everything is set")).to_be_visible()
+    page.context.close()
