@@ -1,17 +1,84 @@
-"""Every reward and every ready-made combination. A new reward is a function and an entry in its family's file."""
+"""Every reward and every ready-made combination. A new reward is a function and an entry here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from core.config import RewardComponent
+from core.reward import Score
 from core.rewards.exact import exact
 from core.rewards.form import format_markers, length
-from core.rewards.info import Param, RewardInfo
 from core.rewards.numeric import numeric
 
-__all__ = ["CATALOGUE", "PRESETS", "Param", "Preset", "RewardInfo"]
+
+@dataclass(frozen=True)
+class Param:
+    """One setting of a reward.
+
+    Attributes:
+        type: ``integer``, ``number``, ``boolean`` or ``choice``.
+        choices: For ``choice``: value and what it means, in the order to show.
+        minimum, maximum: For numbers, both included.
+    """
+
+    name: str
+    type: Literal["integer", "number", "boolean", "choice"]
+    default: Any
+    title: str
+    description: str
+    choices: tuple[tuple[str, str], ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, or None."""
+        if self.type == "boolean":
+            return None if isinstance(value, bool) else f"must be true or false (it is {value!r:.60})"
+        if self.type == "choice":
+            names = [name for name, _ in self.choices]
+            return None if value in names else f"must be one of {', '.join(names)} (it is {value!r:.60})"
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole and (self.type == "integer" or not isinstance(value, float)):
+            return f"must be a {'whole number' if self.type == 'integer' else 'number'} (it is {value!r:.60})"
+        low, high = self.minimum, self.maximum
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
+            return f"must be from {low:g} to {high:g} (it is {value!r:.60})"
+        return None
+
+
+@dataclass(frozen=True)
+class RewardInfo:
+    """A reward as the pages and ``GET /api/rewards/list`` describe it.
+
+    Attributes:
+        verifies: Whether it checks truth against the reference; False: 'checks form, not truth'.
+        needs: Mapped columns that a row must have.
+        function: See :class:`core.reward.RewardFunction`; also given ``markers`` and the params.
+    """
+
+    name: str
+    title: str
+    description: str
+    verifies: bool
+    needs: tuple[str, ...]
+    params: tuple[Param, ...]
+    function: Callable[..., Score]
+
+    def json(self) -> dict[str, Any]:
+        """JSON data, the function left out."""
+        params = [
+            asdict(param) | {"choices": [{"value": v, "title": t} for v, t in param.choices]} for param in self.params
+        ]
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "verifies": self.verifies,
+            "needs": list(self.needs),
+            "params": params,
+        }
 
 
 @dataclass(frozen=True)
