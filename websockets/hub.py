@@ -44,13 +44,13 @@ def make_hub(app: Flask) -> SocketIO:
 
     hub.on_event("watch", watch)
     hub.on_event("unwatch", unwatch)
-    hub.on_event("chat", lambda data: chats.begin(_sid(), data))
-    hub.on_event("chat_cancel", lambda data: chats.cancel(_sid(), data))
+    hub.on_event("chat", lambda data=None: chats.begin(_sid(), data))
+    hub.on_event("chat_cancel", lambda data=None: chats.cancel(_sid(), data))
     threading.Thread(target=_pulse, args=(hub, listeners, found), name="system", daemon=True).start()
     return hub
 
 
-def watch(data: Any) -> dict[str, Any]:
+def watch(data: Any = None) -> dict[str, Any]:
     """Join a job's log, and answer with the rows after one: what follows comes as events.
 
     ``{"session_id", "after"}`` → ``{"rows", "next", "status"}``, or ``{"error"}``. Rows are numbered:
@@ -66,7 +66,7 @@ def watch(data: Any) -> dict[str, Any]:
     return {"rows": rows, "next": rows[-1]["row"] if rows else after, "status": view.status}
 
 
-def unwatch(data: Any) -> dict[str, Any]:
+def unwatch(data: Any = None) -> dict[str, Any]:
     """Leave a job's log."""
     leave_room(f"watch:{_watched(data)[0]}")
     return {}

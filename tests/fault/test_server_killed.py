@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import time
@@ -85,14 +86,15 @@ def test_the_queue_keeps_its_order_across_a_restart(live: Live) -> None:
     live.kill()
     live.start()
     live.wait("c", "completed")
-    times = {name: [row["time"] for row in iter_lines(live.home / "outputs" / name / "metrics.jsonl")] for name in "abc"}
+    files = {name: live.home / "outputs" / name / "metrics.jsonl" for name in "abc"}
+    times = {name: [row["time"] for row in iter_lines(path)] for name, path in files.items()}
     assert times["a"][-1] < times["b"][0]
     assert times["b"][-1] < times["c"][0]
 
 
 def test_a_second_server_on_the_same_home_is_refused(live: Live) -> None:
     """With the address of the first and what to do, and no trace."""
-    second = subprocess.run(live.launch_command(), env=live.env, capture_output=True, text=True, timeout=30)
+    second = refused(live, live.env)
     assert second.returncode == 1
     assert f"already running on {live.home} at {live.url}" in second.stderr
     assert "Traceback" not in second.stderr
@@ -101,14 +103,17 @@ def test_a_second_server_on_the_same_home_is_refused(live: Live) -> None:
 def test_a_port_in_use_is_said_with_what_to_do(live: Live, tmp_path: Path) -> None:
     """Another home, the same port."""
     env = {**live.env, "TUNESMITH_HOME": str(tmp_path / "other")}
-    second = subprocess.run(live.launch_command(), env=env, capture_output=True, text=True, timeout=30)
+    second = refused(live, env)
     assert second.returncode == 1
     assert "is in use by another program" in second.stderr
     assert "PORT=" in second.stderr
     assert "Traceback" not in second.stderr
 
 
-def worker_pid(run: Path) -> int:
-    import json
+def refused(live: Live, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Another server with this environment; it should end by itself."""
+    return subprocess.run(live.launch_command(), env=env, capture_output=True, text=True, timeout=30, check=False)
 
+
+def worker_pid(run: Path) -> int:
     return int(json.loads((run / "status.json").read_text())["pid"])

@@ -25,6 +25,8 @@ STEP = 0.05
 
 
 class Fake:
+    """One run or export, from its config.json to its last status."""
+
     def __init__(self, path: Path) -> None:
         self.run = RunDir(path)
         self.data = self.run.read_config()

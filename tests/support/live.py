@@ -55,8 +55,9 @@ class Live:
         return [sys.executable, str(self.script)]
 
     def kill(self) -> None:
-        """kill -9."""
-        assert self.process and self.process.stdout
+        """End it with kill -9."""
+        assert self.process
+        assert self.process.stdout
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()

@@ -8,13 +8,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
-from core.errors import TunesmithError
-from core.settings import Settings
-from flask import Flask
-from flask_app import create_app
-from routes.serve import serve
-from services.chat import ChatProcess
-from services.launcher import LocalLauncher
+from flask import Flask  # noqa: E402 (the path is set above)
+
+from core.errors import TunesmithError  # noqa: E402 (the path is set above)
+from core.settings import Settings  # noqa: E402 (the path is set above)
+from flask_app import create_app  # noqa: E402 (the path is set above)
+from routes.serve import serve  # noqa: E402 (the path is set above)
+from services.chat import ChatProcess  # noqa: E402 (the path is set above)
+from services.launcher import LocalLauncher  # noqa: E402 (the path is set above)
 
 
 def fake_app(settings: Settings) -> Flask:

@@ -117,7 +117,7 @@ def test_stop_and_resume_go_on_from_the_checkpoint(client: FlaskClient, services
     follow(services, session_id, "completed")
     rows, _ = services.runs.metrics(session_id)
     assert [row["step"] for row in rows] == list(range(1, 41))
-    assert [row["step"] for row in rows if row["attempt"] == 2][0] == (reached or 0) + 1
+    assert next(row["step"] for row in rows if row["attempt"] == 2) == (reached or 0) + 1
 
 
 def test_a_worker_that_ignores_stop_now_is_ended(

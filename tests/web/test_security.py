@@ -49,7 +49,9 @@ def test_a_configured_name_is_answered(settings: Settings) -> None:
     app.extensions["tunesmith"].close()
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3000", "http://localhost:5000.evil"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost:3000", "http://localhost:5000.evil"]
+)
 @pytest.mark.parametrize("path", ["/api/training/sessions", "/socket.io/?EIO=4&transport=polling"])
 def test_a_page_of_another_origin_is_refused(client: FlaskClient, origin: str, path: str) -> None:
     """On every request and on sockets, another port of this machine included."""
@@ -62,7 +64,9 @@ def test_a_form_that_another_site_sends_is_refused(client: FlaskClient) -> None:
     """Browsers that send no Origin still say where a request came from."""
     for site in ("cross-site", "same-site"):
         response = client.post(
-            "/api/training/start", json={"config": tiny()}, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
+            "/api/training/start",
+            json={"config": tiny()},
+            headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"},
         )
         assert response.status_code == 403
         image = client.get("/api/training/sessions", headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"})
@@ -93,7 +97,7 @@ def test_an_empty_csrf_token_is_none(browser: Browser) -> None:
 
 
 def test_a_program_on_this_machine_needs_no_token(client: FlaskClient) -> None:
-    """curl works on loopback as it is."""
+    """Plain curl works on loopback."""
     assert client.post("/api/training/start", json={"config": tiny()}).status_code == 202
 
 

@@ -1,0 +1,83 @@
+"""Rows made ready to draw, and text read from the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from services.series import collapse, thin
+from services.tail import Tail, tail_text
+
+
+def rows(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"row": i, "phase": "training", "step": i, "reward": 0.5, **more} for i in range(1, count + 1)]
+
+
+def test_a_later_row_takes_the_place_of_the_earlier_one_of_its_step() -> None:
+    """A resume repeats steps: the line runs forward once."""
+    first = rows(5)
+    again = [{**row, "row": row["row"] + 5, "reward": 0.9} for row in rows(6)[3:]]
+    merged = collapse(first + again)
+    assert [row["step"] for row in merged] == [1, 2, 3, 4, 5, 6]
+    assert [row["reward"] for row in merged] == [0.5, 0.5, 0.5, 0.9, 0.9, 0.9]
+
+
+def test_evaluations_before_and_after_the_warm_up_are_two() -> None:
+    """Both are at step 0."""
+    found = [{"phase": "evaluation", "step": 0, "when": when} for when in ("before", "after_warm_up")]
+    assert collapse(found) == found
+
+
+def test_few_rows_stay_as_they_are() -> None:
+    """Nothing is thinned that can be drawn."""
+    assert thin(rows(100), 2000) == rows(100)
+
+
+def test_the_highest_and_lowest_survive_thinning() -> None:
+    """A single peak in ten thousand rows is still there."""
+    many = rows(10_000)
+    many[5_432]["reward"], many[7_777]["reward"] = 1.0, 0.0
+    thinned = thin(many, 500)
+    assert len(thinned) <= 500
+    assert {1.0, 0.0} <= {row["reward"] for row in thinned}
+    assert (thinned[0]["step"], thinned[-1]["step"]) == (1, 10_000)
+    assert [row["row"] for row in thinned] == sorted(row["row"] for row in thinned)
+
+
+def test_a_gap_stays_a_gap() -> None:
+    """Rows on both sides of where a value is missing are kept."""
+    many = rows(5_000)
+    for row in many[2_000:2_100]:
+        del row["reward"]
+    kept = {row["step"] for row in thin(many, 200)}
+    assert {2_000, 2_001, 2_100, 2_101} <= kept
+
+
+def test_every_evaluation_is_kept() -> None:
+    """They are few, and each is a result."""
+    many = rows(5_000)
+    many[100:100] = [{"row": 0, "phase": "evaluation", "step": 100, "reward": 0.1}]
+    assert any(row["phase"] == "evaluation" for row in thin(many, 50))
+
+
+def test_the_end_of_a_log_is_what_a_terminal_would_show(tmp_path: Path) -> None:
+    """A progress bar is its last state."""
+    log = tmp_path / "worker.log"
+    log.write_bytes(b"one\n 10%\r 50%\r100%\nthree\n")
+    assert tail_text(log, 2) == "100%\nthree"
+    assert tail_text(tmp_path / "none.log", 5) == ""
+
+
+def test_a_tail_gives_whole_lines_once(tmp_path: Path) -> None:
+    """Half a line waits for its end."""
+    log = tmp_path / "worker.log"
+    log.write_text("before\n")
+    tail = Tail(log)
+    with log.open("a") as file:
+        file.write("one\ntw")
+        file.flush()
+        assert tail.new_lines() == ["one"]
+        file.write("o\n")
+        file.flush()
+        assert tail.new_lines() == ["two"]
+    assert tail.new_lines() == []

@@ -1,0 +1,169 @@
+"""Socket.IO, with the client that programs use, against a server of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import socketio
+
+from core.settings import Home
+from tests.conftest import tiny
+from tests.support.live import Listener, Live, until
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    home = Home(tmp_path_factory.mktemp("home"))
+    home.make()
+    folder = home.cache / "models" / "smollm2-135m-instruct"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    server = Live(home.root).start()
+    yield server
+    server.close()
+
+
+class Client:
+    """Keeps every event by name."""
+
+    def __init__(self, url: str, **more: Any) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.client = socketio.Client(reconnection=False)
+        self.client.on("*", lambda name, data: self.heard.append((name, data)))
+        self.client.connect(url, wait_timeout=10, **more)
+
+    def of(self, name: str) -> list[Any]:
+        return [data for heard, data in self.heard if heard == name]
+
+
+@pytest.fixture
+def client(live: Live) -> Iterator[Client]:
+    client = Client(live.url)
+    yield client
+    client.client.disconnect()
+
+
+def test_connecting_and_listening_is_enough(live: Live, client: Client) -> None:
+    """Every row of a run comes once, in order, beside its states and the machine's load."""
+    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=10), "session_id": "heard"})
+    until(lambda: [data["status"] for data in client.of("training_status")], lambda states: "completed" in states)
+    assert [row["row"] for row in client.of("training_update")] == list(range(1, 11))
+    assert {"reward", "step", "loss", "session_id"} <= set(client.of("training_update")[0])
+    states = [data["status"] for data in client.of("training_status") if data["session_id"] == "heard"]
+    assert states[0] == "queued"
+    assert [state for i, state in enumerate(states) if i == 0 or states[i - 1] != state] == [
+        "queued", "starting", "training", "completed",
+    ]  # fmt: skip
+    load = until(lambda: client.of("system_update"), bool)[0]
+    assert {"cpu", "memory", "gpu_memory", "gpu_utilization"} <= set(load)
+    assert client.of("log_line") == []
+
+
+def test_log_lines_come_to_those_who_watch(live: Live, client: Client) -> None:
+    """And stop when they leave."""
+    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=15), "session_id": "logged"})
+    assert client.client.call("watch", {"session_id": "logged", "after": 0})["status"] in {
+        "queued",
+        "starting",
+        "training",
+    }
+    live.wait("logged", "completed")
+    until(lambda: client.of("log_line"), lambda lines: {"session_id": "logged", "line": "step 15"} in lines)
+
+
+def test_who_comes_late_gets_what_was_before(live: Live) -> None:
+    """A watch in the middle of a run, and one after its end."""
+    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=30), "session_id": "late"})
+    until(lambda: live.status("late"), lambda view: view["step"] >= 8)
+    listener = Listener(live.url, "late")
+    live.wait("late", "completed")
+    until(lambda: len(listener.rows), lambda count: count == 30)
+    assert (listener.rows, listener.doubles) == (list(range(1, 31)), [])
+    answer = listener.client.call("watch", {"session_id": "late", "after": 27})
+    listener.close()
+    assert [row["row"] for row in answer["rows"]] == [28, 29, 30]
+    assert (answer["next"], answer["status"]) == (30, "completed")
+
+
+@pytest.mark.parametrize("data", [None, {}, {"session_id": 5}, {"session_id": "../.."}, {"session_id": "none"}])
+def test_a_wrong_watch_is_answered_with_an_error(client: Client, data: Any) -> None:
+    """And the connection goes on."""
+    assert client.client.call("watch", data)["error"]["message"]
+    assert client.client.call("watch", data)["error"]["code"] in {"not_found", "invalid_input"}
+
+
+def test_an_export_is_followed(live: Live, client: Client) -> None:
+    """Stage by stage, to everyone."""
+    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=2), "session_id": "source"})
+    live.wait("source", "completed")
+    body = {"session_id": "source", "format": "gguf", "quantization": "q8_0"}
+    export_id = live.ask("POST", "/api/exports/create", body)["export_id"]
+    until(lambda: [data["status"] for data in client.of("export_progress")], lambda states: "completed" in states)
+    steps = [data["step"] for data in client.of("export_progress") if data["export_id"] == export_id]
+    assert steps == sorted(steps)
+    assert steps[-1] == 2
+
+
+def test_a_reply_is_streamed_word_by_word(client: Client) -> None:
+    """One chat in; chat_token and chat_done out, under the id that was sent."""
+    client.client.emit("chat", chat("one two three", id="mine"))
+    done = until(lambda: client.of("chat_done"), bool)[0]
+    assert (done["id"], done["text"], done["tokens"]) == ("mine", "one two three", 3)
+    assert [token["text"] for token in client.of("chat_token")] == ["one ", "two ", "three "]
+
+
+def test_a_reply_is_seen_by_its_asker_alone(live: Live, client: Client) -> None:
+    """What one tab asks is not another's to read."""
+    other = Client(live.url)
+    client.client.emit("chat", chat("private words"))
+    until(lambda: client.of("chat_done"), bool)
+    other.client.disconnect()
+    assert [name for name, _ in other.heard if name.startswith("chat")] == []
+
+
+def test_a_reply_can_be_cancelled(client: Client) -> None:
+    """It ends with what was written so far."""
+    client.client.emit("chat", chat("slow " * 100, id="long"))
+    until(lambda: client.of("chat_token"), lambda tokens: len(tokens) >= 2)
+    client.client.emit("chat_cancel", {"id": "long"})
+    assert until(lambda: client.of("chat_done"), bool, 10)[0]["tokens"] < 20
+
+
+def test_a_model_process_that_dies_is_said_and_started_anew(client: Client) -> None:
+    """A chat_error with what to do; the next message is answered."""
+    client.client.emit("chat", chat("please die now"))
+    error = until(lambda: client.of("chat_error"), bool)[0]
+    assert "send again" in error["message"]
+    client.client.emit("chat", chat("still there"))
+    assert until(lambda: client.of("chat_done"), bool)[0]["text"] == "still there"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model_path": "session:none"}, {"model_path": 5}, {"messages": "hi"}, {"temperature": "hot"}, {"max_tokens": 0}],
+)
+def test_a_wrong_chat_is_answered_with_an_error(client: Client, change: dict[str, Any]) -> None:
+    """In the answer or as chat_error, never by silence."""
+    answer = client.client.call("chat", {**chat("hello"), **change})
+    if "error" not in answer:
+        assert until(lambda: client.of("chat_error"), bool)[0]["id"] == answer["id"]
+
+
+def test_another_origin_gets_no_socket(live: Live) -> None:
+    """Neither by polling nor by a web socket."""
+    for transport in ("polling", "websocket"):
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            Client(live.url, headers={"Origin": "https://evil.example"}, transports=[transport])
+
+
+def test_one_answer_over_http(live: Live) -> None:
+    """POST /api/models/test, for programs that do not stream."""
+    body = {"model_path": "builtin:smollm2-135m-instruct", "prompt": "say this back", "temperature": 0}
+    answer = live.ask("POST", "/api/models/test", body)
+    assert (answer["response"], answer["tokens"]) == ("say this back", 3)
+
+
+def chat(text: str, **more: Any) -> dict[str, Any]:
+    return {"model_path": "builtin:smollm2-135m-instruct", "messages": [{"role": "user", "content": text}], **more}

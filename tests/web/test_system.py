@@ -1,0 +1,75 @@
+"""The machine's state, and what the server's start costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from flask.testing import FlaskClient
+
+from core.model import Device
+from core.settings import PROJECT
+from services.families import BASE_MODELS, GIB, estimate
+from services.system import parse_gpu
+
+
+def test_the_status_names_device_load_disk_and_versions(client: FlaskClient) -> None:
+    """With real figures of this machine."""
+    status = client.get("/api/system/status").json
+    assert status is not None
+    assert status["device"]["kind"] in {"cpu", "cuda"}
+    assert status["device"]["name"]
+    assert 0 < status["device"]["free_bytes"] <= status["device"]["memory_bytes"]
+    assert status["disk"]["free_bytes"] > 0
+    assert status["versions"]["flask"]
+    assert status["active_jobs"] == 0
+
+
+def test_the_web_process_never_loads_the_training_libraries() -> None:
+    """In a fresh process, the application made and a page asked for."""
+    code = (
+        "import sys, tempfile; from flask_app import create_app; from core.settings import Settings\n"
+        "app = create_app(Settings.from_env({'TUNESMITH_HOME': tempfile.mkdtemp()}))\n"
+        "app.test_client().get('/api/models/list'); app.test_client().get('/')\n"
+        "heavy = {'torch', 'transformers', 'trl', 'peft', 'datasets', 'llama_cpp', 'numpy', 'pandas', 'pyarrow'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_a_gpu_is_read_from_its_drivers_own_words() -> None:
+    """A name with a comma, and a load that is not available."""
+    gpu = parse_gpu("NVIDIA H100, 80GB HBM3, 81559, 1024, [N/A], 9.0")
+    assert (gpu.name, gpu.memory, gpu.used, gpu.load, gpu.compute) == (
+        "NVIDIA H100, 80GB HBM3", 81559 * 1024**2, 1024**3, 0.0, 9.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("gigabytes", [8, 24, 80])
+def test_larger_models_need_more_memory_and_four_bit_less(gigabytes: int) -> None:
+    """The estimate grows with the model and shrinks with the number format."""
+    gpu = Device("cuda", "GPU", gigabytes * GIB, gigabytes * GIB, bf16=True)
+    needs = [estimate(size, gpu).total for size in sorted(info.parameters for info in BASE_MODELS)]
+    assert needs == sorted(needs)
+    for info in BASE_MODELS:
+        assert estimate(info.parameters, gpu, four_bit=True).total < estimate(info.parameters, gpu).total
+
+
+def test_the_estimate_is_near_what_is_known() -> None:
+    """An 8 B model in 4 bit trains on a GPU of 24 GB and not on one of 6; in 16 bit it needs over 16 GB."""
+    gpu = Device("cuda", "GPU", 24 * GIB, 24 * GIB, bf16=True)
+    assert 6 * GIB < estimate(8.0, gpu, four_bit=True).total < 16 * GIB
+    assert 16 * GIB < estimate(8.0, gpu).total < 28 * GIB
+
+
+def test_every_model_is_listed_with_what_it_needs(client: FlaskClient) -> None:
+    """The built-in one first, and it fits on anything."""
+    base = (client.get("/api/models/list").json or {})["base"]
+    assert base[0]["name"] == "builtin:smollm2-135m-instruct"
+    assert base[0]["fits"]
+    assert {"Qwen3", "Llama", "Mistral", "Phi", "SmolLM2"} == {model["family"] for model in base}
+    assert all(model["memory"] > 0 for model in base)
