@@ -1,0 +1,88 @@
+"""A job's directory: whole lines, whole files, and no path outside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import InvalidInput, NotFound
+from core.run import Control, JobState, JobStatus, new_id
+from core.run_dir import JsonlWriter, RunDir, iter_lines, read_json, read_lines, write_json
+
+
+@pytest.mark.parametrize("job_id", ["../..", "..", "", "a/b", "A", ".x", "a" * 65, "a\n", "a\x00", "%2e%2e"])
+def test_an_id_is_never_a_path(tmp_path: Path, job_id: str) -> None:
+    """Malformed ids are refused before anything is looked up."""
+    with pytest.raises(InvalidInput):
+        RunDir.open(tmp_path, job_id)
+
+
+def test_only_real_directories_of_the_parent_are_opened(tmp_path: Path) -> None:
+    """Neither what is missing nor a link that leads elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "link").symlink_to(tmp_path / "elsewhere")
+    for job_id in ("missing", "link"):
+        with pytest.raises(NotFound):
+            RunDir.open(tmp_path / "outputs", job_id)
+    job_id = new_id()
+    (tmp_path / "outputs" / job_id).mkdir()
+    assert RunDir.open(tmp_path / "outputs", job_id).path.name == job_id
+
+
+def test_status_and_control_survive_a_round_trip(tmp_path: Path) -> None:
+    """What one side writes the other reads; before the first word there is None and no order."""
+    run_dir = RunDir(tmp_path)
+    assert run_dir.read_status() is None
+    assert run_dir.read_control() == Control()
+    status = JobStatus(state=JobState.TRAINING, step=3, notes=("ä",))
+    run_dir.write_status(status)
+    run_dir.write_control(Control(stop=True))
+    assert (run_dir.read_status(), run_dir.read_control()) == (status, Control(stop=True))
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    """A value that cannot be written costs nothing of what was there."""
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": object()})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_reader_sees_whole_lines_only(tmp_path: Path) -> None:
+    """Half a row waits until its end is there; the offset then goes on from it."""
+    path = tmp_path / "rows.jsonl"
+    assert read_lines(path) == ([], 0)
+    path.write_bytes(b'{"row": 1}\n{"row"')
+    rows, offset = read_lines(path)
+    assert (rows, offset) == ([{"row": 1}], 11)
+    with path.open("ab") as file:
+        file.write(b": 2}\n")
+    assert read_lines(path, offset) == ([{"row": 2}], 22)
+    assert list(iter_lines(path)) == [{"row": 1}, {"row": 2}]
+
+
+def test_a_writer_numbers_rows_over_the_files_whole_life(tmp_path: Path) -> None:
+    """Also after a crash in the middle of a row: the torn line goes, no number is used twice."""
+    path = tmp_path / "rows.jsonl"
+    writer = JsonlWriter(path)
+    assert [writer.append({"step": step})["row"] for step in (1, 2)] == [1, 2]
+    writer.close()
+    with path.open("ab") as file:
+        file.write(b'{"row": 3, "st')
+    writer = JsonlWriter(path)
+    assert writer.append({"step": 3}) == {"row": 3, "step": 3}
+    writer.close()
+    assert [json.loads(line)["row"] for line in path.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
+    """NaN is no JSON: the writer refuses it, and the file stays readable."""
+    writer = JsonlWriter(tmp_path / "rows.jsonl")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        writer.append({"loss": float("nan")})
+    assert writer.append({"loss": 1.0})["row"] == 1
+    writer.close()
