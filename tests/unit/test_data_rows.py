@@ -43,7 +43,7 @@ def test_mapping_gives_instruction_response_and_keeps_the_rest() -> None:
 
 def test_rows_that_cannot_be_asked_or_scored_are_counted() -> None:
     """Nothing is dropped in silence, and max_samples counts what is kept."""
-    raw = [
+    raw: list[dict[str, Any]] = [
         {"question": "", "answer": "1"},
         {"question": "a", "answer": None},
         *({"question": f"q{i}", "answer": i} for i in range(5)),

@@ -15,7 +15,7 @@ from tests.support.multipart import send_file
 
 
 def names(client: FlaskClient, *, preset: bool) -> list[str]:
-    return [one["name"] for one in client.get("/api/configs/list").json["configs"] if one["preset"] is preset]
+    return [one["name"] for one in client.get("/api/configs/list").get_json()["configs"] if one["preset"] is preset]
 
 
 def save(client: FlaskClient, name: str, config: Any) -> Any:
@@ -30,7 +30,7 @@ def test_a_configuration_comes_back_key_for_key_under_any_name(client: FlaskClie
     config = tiny()
     assert save(client, name, config).status_code == 200
     assert names(client, preset=False) == [name]
-    loaded = client.get("/api/configs/load", query_string={"name": name}).json["config"]
+    loaded = client.get("/api/configs/load", query_string={"name": name}).get_json()["config"]
     assert json.dumps(loaded, sort_keys=True) == json.dumps(config, sort_keys=True)
     got = client.get("/api/configs/download", query_string={"name": name})
     assert json.loads(got.data) == config
@@ -46,15 +46,15 @@ def test_a_wrong_configuration_is_not_saved_over_a_good_one(client: FlaskClient)
     save(client, "mine", tiny())
     refused = save(client, "mine", tiny() | {"colour": "red", "dataset": {}})
     assert refused.status_code == 422
-    assert {"colour", "dataset.source"} == {problem["field"] for problem in refused.json["error"]["problems"]}
-    assert client.get("/api/configs/load?name=mine").json["config"] == tiny()
+    assert {"colour", "dataset.source"} == {problem["field"] for problem in refused.get_json()["error"]["problems"]}
+    assert client.get("/api/configs/load?name=mine").get_json()["config"] == tiny()
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\nb", "\x00"])
 def test_a_name_that_is_none_is_refused(client: FlaskClient, name: str) -> None:
     """Empty, endless or unprintable."""
     refused = save(client, name, tiny())
-    assert (refused.status_code, refused.json["error"]["field"]) == (400, "name")
+    assert (refused.status_code, refused.get_json()["error"]["field"]) == (400, "name")
 
 
 def test_a_broken_file_is_listed_with_its_problem(client: FlaskClient, home: Home) -> None:
@@ -64,7 +64,9 @@ def test_a_broken_file_is_listed_with_its_problem(client: FlaskClient, home: Hom
     (home.configs / "old.json").write_text(json.dumps(tiny() | {"colour": "red"}))
     (home.configs / "binary.json").write_bytes(b"\xff\x00")
     found = {
-        one["name"]: one["problem"] for one in client.get("/api/configs/list").json["configs"] if not one["preset"]
+        one["name"]: one["problem"]
+        for one in client.get("/api/configs/list").get_json()["configs"]
+        if not one["preset"]
     }
     assert found["good"] is None
     assert "not JSON" in found["broken"]
@@ -80,9 +82,9 @@ def test_renaming_keeps_everything_but_the_name(client: FlaskClient) -> None:
     taken = client.post("/api/configs/rename", json={"name": "tiny", "new_name": "other"})
     assert taken.status_code == 409
     assert client.post("/api/configs/rename", json={"name": "tiny", "new_name": "huge"}).status_code == 200
-    assert client.get("/api/configs/load?name=huge").json["config"] == tiny("huge")
+    assert client.get("/api/configs/load?name=huge").get_json()["config"] == tiny("huge")
     assert client.get("/api/configs/load?name=tiny").status_code == 404
-    assert client.get("/api/configs/load?name=other").json["config"] == tiny("other")
+    assert client.get("/api/configs/load?name=other").get_json()["config"] == tiny("other")
 
 
 def test_presets_can_be_read_and_not_changed(client: FlaskClient) -> None:
@@ -90,7 +92,7 @@ def test_presets_can_be_read_and_not_changed(client: FlaskClient) -> None:
     shipped = sorted(path.stem for path in PRESETS.glob("*.json"))
     assert sorted(names(client, preset=True)) == shipped
     name = shipped[0]
-    assert client.get(f"/api/configs/load?name={name}").json["config"]["name"] == name
+    assert client.get(f"/api/configs/load?name={name}").get_json()["config"]["name"] == name
     assert client.delete(f"/api/configs/{name}").status_code == 409
     assert save(client, name, tiny()).status_code == 409
     assert client.post("/api/configs/rename", json={"name": name, "new_name": "x"}).status_code == 409
@@ -116,13 +118,13 @@ def test_a_file_is_uploaded_under_the_name_that_stands_in_it(client: FlaskClient
 
 def test_validating_tells_problems_and_notes_apart(client: FlaskClient) -> None:
     """Nothing is saved; a fault has its path, and what has no effect here is a note."""
-    fine = client.post("/api/configs/validate", json={"config": tiny()}).json
+    fine = client.post("/api/configs/validate", json={"config": tiny()}).get_json()
     assert fine["problems"] == []
-    wrong = client.post("/api/configs/validate", json={"config": tiny(learning_rate=-1)}).json
+    wrong = client.post("/api/configs/validate", json={"config": tiny(learning_rate=-1)}).get_json()
     assert [problem["field"] for problem in wrong["problems"]] == ["training.learning_rate"]
     unknown = tiny() | {"reward": {"type": "preset", "preset_name": "meth"}}
-    found = client.post("/api/configs/validate", json={"config": unknown}).json["problems"]
+    found = client.post("/api/configs/validate", json={"config": unknown}).get_json()["problems"]
     assert [problem["field"] for problem in found] == ["reward.preset_name"]
-    noted = client.post("/api/configs/validate", json={"config": tiny(num_epochs=3)}).json["notes"]
+    noted = client.post("/api/configs/validate", json={"config": tiny(num_epochs=3)}).get_json()["notes"]
     assert "training.num_epochs" in [note["field"] for note in noted]
     assert names(client, preset=False) == []

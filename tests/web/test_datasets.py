@@ -29,14 +29,18 @@ def test_a_file_is_uploaded_listed_looked_into_and_deleted(client: FlaskClient, 
     """The whole life of an upload, with real rows."""
     made = upload(client, FIXTURE.read_bytes(), "../../gsm8k.jsonl")
     assert made.status_code == 201
-    assert (made.json["name"], made.json["rows"], made.json["columns"]) == ("gsm8k.jsonl", 40, ["question", "answer"])
-    assert made.json["fields"]["instruction"] == "question"
-    source, upload_id = made.json["source"], made.json["id"]
-    listed = client.get("/api/datasets/list").json
+    assert (made.get_json()["name"], made.get_json()["rows"], made.get_json()["columns"]) == (
+        "gsm8k.jsonl",
+        40,
+        ["question", "answer"],
+    )
+    assert made.get_json()["fields"]["instruction"] == "question"
+    source, upload_id = made.get_json()["source"], made.get_json()["id"]
+    listed = client.get("/api/datasets/list").get_json()
     assert [one["id"] for one in listed["datasets"]] == [upload_id]
     assert listed["generated"][0]["source"] == "generated:arithmetic"
     for path in (source, upload_id):
-        seen = client.post("/api/datasets/preview", json={"path": path, "samples": 2, "offset": 38}).json
+        seen = client.post("/api/datasets/preview", json={"path": path, "samples": 2, "offset": 38}).get_json()
         assert (len(seen["rows"]), seen["total"], seen["fields"]["response"]) == (2, 40, "answer")
     assert client.delete(f"/api/datasets/{upload_id}").status_code == 204
     assert client.delete(f"/api/datasets/{upload_id}").status_code == 404
@@ -57,8 +61,8 @@ def test_a_file_that_cannot_be_used_is_refused_in_words(
     """400, the one error shape, the line named, nothing kept."""
     refused = upload(client, data, name)
     assert refused.status_code == 400
-    assert refused.json["error"]["code"] == "invalid_input"
-    assert words in refused.json["error"]["message"]
+    assert refused.get_json()["error"]["code"] == "invalid_input"
+    assert words in refused.get_json()["error"]["message"]
     assert list(home.uploads.iterdir()) == []
 
 
@@ -66,7 +70,7 @@ def test_an_upload_without_a_file_says_what_to_send(client: FlaskClient) -> None
     """Neither an empty form nor JSON is an upload."""
     for response in (client.post("/api/datasets/upload", data={}), client.post("/api/datasets/upload", json={})):
         assert response.status_code == 400
-        assert response.json["error"]["field"] == "file"
+        assert response.get_json()["error"]["field"] == "file"
 
 
 def test_a_file_above_the_limit_is_refused(settings: Settings, home: Home) -> None:
@@ -74,7 +78,7 @@ def test_a_file_above_the_limit_is_refused(settings: Settings, home: Home) -> No
     app = create_app(Settings(home=home, database_url=settings.database_url, max_upload_gb=1e-5))
     refused = upload(app.test_client(), b'{"question": "a", "answer": "b"}\n' * 1000)
     assert refused.status_code == 413
-    assert refused.json["error"]["code"] == "too_large"
+    assert refused.get_json()["error"]["code"] == "too_large"
     assert list(home.uploads.iterdir()) == []
     app.extensions["tunesmith"].close()
 
@@ -94,20 +98,20 @@ def test_a_full_disk_is_said_and_leaves_no_partial_file(small_disk: Path, client
     """Whether it fills while the file arrives or while its rows are written."""
     refused = upload(client, b'{"question": "a?", "answer": "some words to fill the disk"}\n' * rows)
     assert refused.status_code == 503
-    assert "disk is full" in refused.json["error"]["message"]
+    assert "disk is full" in refused.get_json()["error"]["message"]
     assert list(small_disk.iterdir()) == []
     assert upload(client, FIXTURE.read_bytes()).status_code == 201
 
 
 def test_a_dataset_in_use_is_not_deleted(client: FlaskClient) -> None:
     """Refused while a run that waits needs it; the run is named."""
-    made = upload(client, FIXTURE.read_bytes()).json
+    made = upload(client, FIXTURE.read_bytes()).get_json()
     config = tiny("reader") | {"dataset": {"source": made["source"]}}
     assert client.post("/api/training/start", json={"config": config}).status_code == 202
     refused = client.delete(f"/api/datasets/{made['id']}")
     assert refused.status_code == 409
-    assert "reader" in refused.json["error"]["message"]
-    assert client.get("/api/datasets/list").json["datasets"][0]["used_by"] == ["reader"]
+    assert "reader" in refused.get_json()["error"]["message"]
+    assert client.get("/api/datasets/list").get_json()["datasets"][0]["used_by"] == ["reader"]
 
 
 @pytest.mark.parametrize(
@@ -125,20 +129,20 @@ def test_a_dataset_in_use_is_not_deleted(client: FlaskClient) -> None:
 def test_a_preview_of_nothing_says_why(client: FlaskClient, body: dict[str, Any], status: int, field: str) -> None:
     """Paths, unknown uploads, unknown tasks and misspelt fields."""
     refused = client.post("/api/datasets/preview", json=body)
-    assert (refused.status_code, refused.json["error"]["field"]) == (status, field)
+    assert (refused.status_code, refused.get_json()["error"]["field"]) == (status, field)
 
 
 def test_the_generated_task_needs_no_file(client: FlaskClient) -> None:
     """Rows and mapping at once."""
-    seen = client.post("/api/datasets/preview", json={"path": "generated:arithmetic", "samples": 2}).json
+    seen = client.post("/api/datasets/preview", json={"path": "generated:arithmetic", "samples": 2}).get_json()
     assert seen["rows"][0] == {"question": "What is 21 + 12?", "answer": "33"}
     assert (seen["fields"]["instruction"], seen["fields"]["response"]) == ("question", "answer")
 
 
 def test_long_cells_are_cut_in_the_preview_only(client: FlaskClient, home: Home) -> None:
     """A cell of 5 MB is stored whole and shown short."""
-    made = upload(client, b'{"question": "why?", "answer": "' + b"x" * 5_000_000 + b'"}').json
-    answer = client.post("/api/datasets/preview", json={"path": made["source"]}).json["rows"][0]["answer"]
+    made = upload(client, b'{"question": "why?", "answer": "' + b"x" * 5_000_000 + b'"}').get_json()
+    answer = client.post("/api/datasets/preview", json={"path": made["source"]}).get_json()["rows"][0]["answer"]
     assert len(answer) < 21_000
     assert answer.endswith("(4980000 more characters)")
     assert (home.uploads / made["id"] / "data.jsonl").stat().st_size > 5_000_000
@@ -147,12 +151,12 @@ def test_long_cells_are_cut_in_the_preview_only(client: FlaskClient, home: Home)
 def test_the_exact_prompt_is_shown_or_why_not(client: FlaskClient) -> None:
     """With messages, reference and warm-up target; a mapping to no column is refused by its path."""
     config = tiny()
-    seen = client.post("/api/datasets/prompts", json={"config": config, "samples": 2}).json
+    seen = client.post("/api/datasets/prompts", json={"config": config, "samples": 2}).get_json()
     assert [one["reference"] for one in seen["prompts"]] == ["33", "41"]
     assert seen["prompts"][0]["text"].endswith("What is 21 + 12?\n\nAnswer:")
     config["dataset"] = {**config["dataset"], "instruction_field": "quest"}
     refused = client.post("/api/datasets/prompts", json={"config": config})
-    assert (refused.status_code, refused.json["error"]["field"]) == (400, "dataset.instruction_field")
+    assert (refused.status_code, refused.get_json()["error"]["field"]) == (400, "dataset.instruction_field")
 
 
 def test_random_bytes_never_break_the_server(app: Flask, client: FlaskClient, home: Home) -> None:
@@ -162,5 +166,5 @@ def test_random_bytes_never_break_the_server(app: Flask, client: FlaskClient, ho
     for name in ("../../../etc/x.jsonl", "a\x00b.csv", "é" * 300, "con.json", ".csv", "/abs.json", "a.parquet", ""):
         for start in (b"", b"{", b"[", b"a,b\n", b"\xef\xbb\xbf"):
             response = upload(client, start + draw.randbytes(draw.randint(0, 400)), name)
-            assert response.status_code in {201, 400}, response.json
+            assert response.status_code in {201, 400}, response.get_json()
     assert {path for path in home.root.rglob("*") if home.uploads not in path.parents} == before

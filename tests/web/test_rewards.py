@@ -14,7 +14,7 @@ RIGHT = "<start_working_out>6 x 12<end_working_out><SOLUTION>72</SOLUTION>"
 
 def test_the_list_says_what_each_needs_and_whether_it_verifies(client: FlaskClient) -> None:
     """Enough to build a form from: titles, needs, settings with defaults and limits."""
-    found = client.get("/api/rewards/list").json
+    found = client.get("/api/rewards/list").get_json()
     rewards = {reward["name"]: reward for reward in found["rewards"]}
     assert {name for name, reward in rewards.items() if reward["verifies"]} >= {"numeric", "exact"}
     assert rewards["numeric"]["needs"] == ["response"]
@@ -28,11 +28,11 @@ def test_the_list_says_what_each_needs_and_whether_it_verifies(client: FlaskClie
 def test_a_completion_is_scored_with_parts_weights_and_reasons(client: FlaskClient) -> None:
     """The answer has the documented shape."""
     body = {"reward": MATH, "prompt": "6 x 12?", "completion": RIGHT, "row": ROW}
-    found = client.post("/api/rewards/test", json=body).json
+    found = client.post("/api/rewards/test", json=body).get_json()
     assert found["total"] == pytest.approx(1.2)
     assert found["components"]["numeric"] == {"score": 1.0, "weight": 1.0, "why": "72 is the reference answer."}
     body["completion"] = RIGHT.replace("72<", "73<")
-    assert client.post("/api/rewards/test", json=body).json["components"]["numeric"]["score"] == 0
+    assert client.post("/api/rewards/test", json=body).get_json()["components"]["numeric"]["score"] == 0
 
 
 def test_own_markers_are_used(client: FlaskClient) -> None:
@@ -43,7 +43,7 @@ def test_own_markers_are_used(client: FlaskClient) -> None:
         "row": ROW,
         "markers": {"solution_start": "<a>", "solution_end": "</a>"},
     }
-    assert client.post("/api/rewards/test", json=body).json["components"]["numeric"]["score"] == 1
+    assert client.post("/api/rewards/test", json=body).get_json()["components"]["numeric"]["score"] == 1
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_what_is_wrong_is_named_by_its_path(
     """A missing reference, unknown names, wrong settings, unknown markers."""
     body = {"reward": MATH, "prompt": "", "completion": RIGHT, "row": ROW, **changes}
     refused = client.post("/api/rewards/test", json=body)
-    assert (refused.status_code, refused.json["error"]["field"]) == (status, field)
+    assert (refused.status_code, refused.get_json()["error"]["field"]) == (status, field)
