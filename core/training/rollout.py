@@ -1,0 +1,359 @@
+"""Completions by llama.cpp, several times faster than transformers on a CPU.
+
+The base model is converted once to an f16 GGUF and kept in ``cache/gguf``; the adapter is written
+beside the run before each round (hundredths of a second). llama.cpp ends its process on an error, so
+it runs in a child (:mod:`core.training.rollout_child`): one crash starts it again and repeats the
+request, a second one hands over to transformers for the rest of the run.
+
+Nothing is taken on trust. Before the first round the child's log-probabilities are compared with
+transformers' on a few prompts with a random adapter; before each round is used, one of its
+completions is scored by the model that is being trained. Where they differ, transformers writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from core.errors import Unavailable
+from core.settings import Home
+from core.training import gguf_adapter, gguf_file
+from core.training.generate import Interrupted, Sampling, TransformersEngine
+from core.training.sampling import Rules
+
+CHILD = Path(__file__).with_name("rollout_child.py")
+PROOF_KL = 1e-4
+"""Mean KL divergence above which the start-up comparison fails. With f16 weights it is about 1e-5."""
+ROUND_KL = 1e-2
+"""Mean KL divergence of one completion above which a round is written again by transformers. A
+healthy one is a thousand times smaller; a wrong adapter is far above."""
+SLOTS = 32
+"""Completions decoded together at most. More gain little and cost cache."""
+CACHE_SHARE = 0.05
+"""Of the machine's memory, for llama.cpp's cache."""
+
+log = logging.getLogger("tunesmith")
+
+
+class ChildDied(Exception):
+    """The llama.cpp process ended without an answer."""
+
+
+class Child:
+    """One llama.cpp process and the talk with it.
+
+    Args:
+        model: The base as GGUF.
+        threads: To use while it has work; it sleeps otherwise.
+        interrupted: Asked five times a second while an answer is awaited.
+    """
+
+    def __init__(self, model: Path, threads: int, interrupted: Callable[[], bool]) -> None:
+        self._interrupted = interrupted
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(CHILD)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", bufsize=0,
+        )
+        self.ask({"op": "load", "model": str(model), "threads": threads})
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Raises:
+            ChildDied: The process is gone.
+            Interrupted: The run was told to end at once; the process is ended.
+        """
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        except BrokenPipeError:
+            raise self._died() from None
+        answer: dict[str, Any] = json.loads(self._line())
+        return answer
+
+    def _line(self) -> bytes:
+        assert self.process.stdout is not None
+        parts: list[bytes] = []
+        while not (parts and parts[-1].endswith(b"\n")):
+            ready, _, _ = select.select([self.process.stdout], [], [], 0.2)
+            if self._interrupted():
+                self.close()
+                raise Interrupted
+            if ready:
+                parts.append(self.process.stdout.read(1 << 20))
+                if not parts[-1]:
+                    raise self._died()
+        return b"".join(parts)
+
+    def _died(self) -> ChildDied:
+        code = self.process.wait()
+        return ChildDied(f"signal {-code}" if code < 0 else f"exit code {code}")
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+
+
+class LlamaEngine(TransformersEngine):
+    """Generates with llama.cpp, and with transformers where that is not proved or has failed.
+
+    Args:
+        model: A ``PeftModel``; its adapter is read before each round.
+        tokenizer: Its tokenizer.
+        base: The base model as GGUF.
+        note: Called with a sentence for the run's notes.
+        interrupted: As in :class:`TransformersEngine`.
+
+    Attributes:
+        log_probabilities: Of the last round's tokens, under the temperature alone; None where
+            transformers wrote it.
+        sampler_kl: Of the last round's checked completion, sampler to trainer; None as above.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        base: Path,
+        note: Callable[[str], None],
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__(model, tokenizer, interrupted)
+        self._base, self._note = base, note
+        self._folder = Path(tempfile.mkdtemp(prefix="tunesmith-rollout-"))
+        self._arch = gguf_adapter.architecture(base)
+        self._layers: list[gguf_adapter.LoraLayer] = []
+        self._child: Child | None = None
+        self._crashes = 0
+        self._off = False
+        self._rounds = 0
+        self._shape = (0, 0)
+        self.log_probabilities: list[list[float]] | None = None
+        self.sampler_kl: float | None = None
+
+    # What TransformersEngine does, faster
+
+    def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+        """As :meth:`TransformersEngine.generate`; the seed of the draws comes from torch's random state."""
+        self.log_probabilities = self.sampler_kl = None
+        seed = int(torch.randint(1 << 62, ())) if sampling.temperature else 0
+        answer = None if self._off else self._by_llama(prompt_ids, sampling, seed)
+        if answer is None:
+            return super().generate(prompt_ids, sampling)
+        completions: list[list[int]] = answer["completions"]
+        if sampling.temperature and not self._close_enough(prompt_ids, answer, sampling.temperature):
+            return super().generate(prompt_ids, sampling)
+        self.log_probabilities = answer["log_probabilities"]
+        return completions
+
+    def close(self) -> None:
+        """End the child and remove what was written for it."""
+        if self._child:
+            self._child.close()
+        self._child = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def by_llama(self) -> bool:
+        """Whether the next round will be written by llama.cpp."""
+        return not self._off
+
+    # Proof
+
+    def prove(self, prompts: Sequence[Sequence[int]]) -> float:
+        """Compare with transformers, adapter at random values; hands over to transformers on a difference.
+
+        Args:
+            prompts: A few true prompts, in tokens.
+
+        Returns:
+            The mean KL divergence, in nats; infinity where llama.cpp could not be used at all.
+        """
+        cut = [list(prompt[-48:]) for prompt in prompts[:3]]
+        likely = self._arch in gguf_adapter.PERMUTED
+        best = float("inf")
+        with _random_adapter(self.model), torch.no_grad():
+            wanted = [self._trainer(ids) for ids in cut]
+            for permute in (likely, not likely):
+                try:
+                    self._layers = gguf_adapter.layers(self.model, permute=permute)
+                    best = min(best, _mean_kl(wanted, self._scored(cut)))
+                except (ChildDied, gguf_adapter.UnknownLayer) as error:
+                    self._give_up(str(error) if isinstance(error, gguf_adapter.UnknownLayer) else f"it ended with {error}")
+                    return float("inf")
+                if best <= PROOF_KL:
+                    log.info("llama.cpp against transformers: mean KL divergence %.1e", best)
+                    return best
+        self._give_up(
+            f"its probabilities differ from transformers' on this model (mean KL {best:.1e}, at most {PROOF_KL:.0e})"
+        )
+        return best
+
+    def _scored(self, sequences: list[list[int]]) -> list[torch.Tensor]:
+        out = self._folder / "logits.npy"
+        child = self._ready()
+        child.ask({"op": "score", "sequences": sequences, "cells": 256, "out": str(out)})
+        rows = torch.from_numpy(np.load(out))
+        out.unlink()
+        return list(rows.split([len(sequence) for sequence in sequences]))
+
+    def _trainer(self, ids: list[int]) -> torch.Tensor:
+        logits: torch.Tensor = self.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
+        return logits
+
+    def _close_enough(self, prompt_ids: Sequence[Sequence[int]], answer: dict[str, Any], temperature: float) -> bool:
+        """Score one completion of the round, another each time, with the model that is being trained."""
+        row = self._rounds % len(prompt_ids)
+        self._rounds += 1
+        prompt, completion = list(prompt_ids[row]), answer["completions"][row]
+        with torch.no_grad():
+            logits = self.model(
+                input_ids=torch.tensor([prompt + completion]), use_cache=False, logits_to_keep=len(completion) + 1
+            ).logits[0, :-1]
+        ours = (logits.float() / temperature).log_softmax(dim=-1)[torch.arange(len(completion)), completion]
+        gap = ours - torch.tensor(answer["log_probabilities"][row])
+        self.sampler_kl = float((gap.exp() - 1 - gap).mean())
+        if self.sampler_kl <= ROUND_KL:
+            return True
+        self._note(
+            f"One round of answers was written again by transformers: llama.cpp's probabilities had moved away from the "
+            f"trained model's (KL {self.sampler_kl:.1e}, at most {ROUND_KL:.0e})."
+        )
+        return False
+
+    # The child
+
+    def _by_llama(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> dict[str, Any] | None:
+        """The child's answer; None once it has crashed twice."""
+        slots, cells = self._room(prompt_ids, sampling)
+        rules = Rules(
+            sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p, sampling.repetition_penalty
+        )
+        request = {
+            "op": "generate", "prompts": [list(ids) for ids in prompt_ids], "max_tokens": sampling.max_new_tokens,
+            "stop": sorted(self.end_ids), "rules": asdict(rules), "seed": seed, "slots": slots, "cells": cells,
+        }
+        while not self._off:
+            try:
+                return self._ready().ask(request)
+            except ChildDied as error:
+                self._crashed(error)
+            except Interrupted:
+                self._child = None
+                raise
+        return None
+
+    def _ready(self) -> Child:
+        """A running child with the present adapter."""
+        if self._child is None:
+            self._child = Child(self._base, torch.get_num_threads(), self.interrupted)
+        path = self._folder / "adapter.gguf"
+        if not self._layers:
+            self._layers = gguf_adapter.layers(self.model, permute=self._arch in gguf_adapter.PERMUTED)
+        adapted = not self._layers[0].module.disable_adapters
+        if adapted:
+            gguf_adapter.write(path, self._arch, self._layers)
+        self._child.ask({"op": "adapter", "path": str(path) if adapted else None})
+        return self._child
+
+    def _room(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> tuple[int, int]:
+        """Slots and cells for each; never less than the round before, so that the cache is seldom made anew."""
+        longest = max(len(ids) for ids in prompt_ids) + sampling.max_new_tokens
+        cells = max(-(-longest // 256) * 256, self._shape[1])
+        config = self.model.config.get_text_config()
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        bytes_per_slot = 2 * 2 * cells * config.num_hidden_layers * heads * width
+        most = max(1, min(SLOTS, int(CACHE_SHARE * psutil.virtual_memory().total // bytes_per_slot)))
+        self._shape = min(most, max(len(prompt_ids), self._shape[0])), cells
+        return self._shape
+
+    def _crashed(self, error: ChildDied) -> None:
+        self._child = None
+        self._crashes += 1
+        if self._crashes > 1:
+            self._give_up(f"its process ended twice (the last time with {error})")
+        else:
+            log.warning("llama.cpp ended with %s; it is started again and the round repeated", error)
+
+    def _give_up(self, reason: str) -> None:
+        self._off = True
+        if self._child:
+            self._child.close()
+        self._child = None
+        self._note(f"Answers are written by transformers, which is slower: llama.cpp was not used because {reason}.")
+
+
+def _mean_kl(wanted: list[torch.Tensor], found: list[torch.Tensor]) -> float:
+    p = torch.cat(wanted).double().log_softmax(dim=-1)
+    q = torch.cat(found).double().log_softmax(dim=-1)
+    return float((p.exp() * (p - q)).sum(dim=-1).mean())
+
+
+@contextmanager
+def _random_adapter(model: Any) -> Iterator[None]:
+    """The adapter at random values that change what the model says, without a trace afterwards."""
+    generator = torch.Generator().manual_seed(0)
+    weights = [p for name, p in model.named_parameters() if "lora_" in name and ".default" in name]
+    kept = [weight.detach().clone() for weight in weights]
+    was_training = model.training
+    model.eval()
+    try:
+        for weight in weights:
+            weight.data = (torch.randn(weight.shape, generator=generator) * 0.02).to(weight.dtype)
+        yield
+    finally:
+        for weight, before in zip(weights, kept, strict=True):
+            weight.data = before
+        model.train(was_training)
+
+
+def base_gguf(folder: Path, home: Home, stop: Callable[[], bool] = lambda: False) -> Path:
+    """The base model as f16 GGUF, made once and kept in ``cache/gguf``.
+
+    Args:
+        folder: The model's folder of safetensors.
+        home: Where the cache is.
+        stop: Asked while it is made; true ends with :class:`core.training.gguf_file.Cancelled`.
+
+    Raises:
+        Unavailable: The converter is missing or does not know the model.
+    """
+    target = home.cache / "gguf" / _fingerprint(folder) / "base.gguf"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{psutil.Process().pid}")
+    try:
+        gguf_file.convert(folder, beside, stop)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return target
+
+
+def _fingerprint(folder: Path) -> str:
+    """Changes with the weights. Names, sizes and times stand for gigabytes that are not read."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.resolve().iterdir()):
+        if file.suffix in {".safetensors", ".json", ".jinja", ".model"}:
+            real = file.resolve().stat()
+            digest.update(f"{file.name}:{real.st_size}:{real.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
