@@ -40,11 +40,13 @@ def frame() -> dict[str, views.Shell]:
 
 @bp.get("/")
 def index() -> str:
+    """Home."""
     return page("home/index.html", pages.home(services()))
 
 
 @bp.get("/help")
 def help() -> str:  # noqa: A001 (the page's own name)
+    """The words of the field, and what to do when nothing is learnt."""
     return page("home/help.html", views.HelpPage())
 
 

@@ -28,6 +28,7 @@ def begin() -> Response:
 
 @bp.post("/new/reset")
 def reset() -> Response:
+    """Clear the draft."""
     services().wizard.reset()
     say("All choices are cleared. Runs and files are as they were.")
     return to("wizard.model")
@@ -35,39 +36,46 @@ def reset() -> Response:
 
 @bp.get("/new/model")
 def model() -> str:
+    """Step 1."""
     return page("wizard/model.html", steps.model_step(services()))
 
 
 @bp.get("/new/dataset")
 def dataset() -> str:
+    """Step 2."""
     return page("wizard/dataset.html", dataset_page.dataset_step(services()))
 
 
 @bp.get("/new/configuration")
 def configuration() -> str:
+    """Step 3."""
     return page("wizard/configuration.html", steps.configuration_step(services()))
 
 
 @bp.get("/new/reward")
 def reward() -> str:
+    """Step 4."""
     return page("wizard/reward.html", steps.reward_step(services()))
 
 
 @bp.get("/new/train")
 def train() -> str:
+    """Step 5."""
     return page("wizard/train.html", steps.train_step(services(), Wanted.read(request.args), request.path))
 
 
 @bp.get("/new/export")
 def export() -> str:
+    """Step 6."""
     return page("wizard/export.html", steps.export_step(services()))
 
 
 @bp.get("/new/test")
 def test() -> str:
+    """Step 7."""
     wizard = services().wizard
     wizard.remember("test", session_id=wizard.session_id())
-    return page("wizard/test.html", steps.test_step(services()))
+    return page("wizard/test.html", steps.chat_step(services()))
 
 
 @bp.post("/new/<step>")
@@ -189,6 +197,12 @@ def _keep() -> Response:
 
 
 _ACTIONS = {
-    "use-guess": _use_guess, "check": _check, "suggest": _suggest, "next-row": lambda: _move_row(1), "previous-row": lambda: _move_row(-1),
-    "start": _start, "again": _again, "keep": _keep,
-}  # fmt: skip
+    "use-guess": _use_guess,
+    "check": _check,
+    "suggest": _suggest,
+    "next-row": lambda: _move_row(1),
+    "previous-row": lambda: _move_row(-1),
+    "start": _start,
+    "again": _again,
+    "keep": _keep,
+}

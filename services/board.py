@@ -23,11 +23,19 @@ TABLE_ROWS = 60
 GROUPS = 4
 """Questions shown of a step at once."""
 TILES = (
-    ("reward", "Reward", ""), ("solved", "Fully right", "share"), ("completion_length_mean", "Answer length", "tokens"), ("cut_off", "Cut off", "share"),
-    ("groups_without_spread", "Nothing to compare", "share"), ("kl", "Moved away (KL)", ""), ("entropy", "Undecided (entropy)", ""),
-    ("grad_norm", "Correction (gradient norm)", ""), ("step_time", "Step time", "s"), ("tokens_per_second", "Writing speed", "tokens/s"),
-)  # fmt: skip
-COLUMNS = tuple(Column(key, title) for key, title, _ in TILES) + (
+    ("reward", "Reward", ""),
+    ("solved", "Fully right", "share"),
+    ("completion_length_mean", "Answer length", "tokens"),
+    ("cut_off", "Cut off", "share"),
+    ("groups_without_spread", "Nothing to compare", "share"),
+    ("kl", "Moved away (KL)", ""),
+    ("entropy", "Undecided (entropy)", ""),
+    ("grad_norm", "Correction (gradient norm)", ""),
+    ("step_time", "Step time", "s"),
+    ("tokens_per_second", "Writing speed", "tokens/s"),
+)
+COLUMNS = (
+    *tuple(Column(key, title) for key, title, _ in TILES),
     Column("learning_rate", "Learning rate"),
     Column("clip_ratio", "Clip ratio"),
     Column("loss", "Loss"),
@@ -90,6 +98,7 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
 
 
 def has_adapter(found: Services, session_id: str) -> bool:
+    """Whether the run has something that can be exported or talked to."""
     return any(model.session_id == session_id for model in found.models.trained())
 
 
@@ -248,4 +257,5 @@ def _pieces(text: str, reference: str) -> tuple[Piece, ...]:
 
 def _config_line(config: Mapping[str, Any]) -> str:
     training = config.get("training") or {}
-    return f"{training.get('num_generations')} answers a question, learning rate {training.get('learning_rate')}, answers of up to {training.get('max_new_tokens')} tokens"
+    group, rate, limit = (training.get(name) for name in ("num_generations", "learning_rate", "max_new_tokens"))
+    return f"{group} answers a question, learning rate {rate}, answers of up to {limit} tokens"

@@ -28,6 +28,7 @@ _KEEP = 32
 
 
 def dataset_step(found: Services) -> views.DatasetStep:
+    """Step 2."""
     review = found.wizard.review()
     section = found.wizard.draft().get("dataset") or {}
     source = str(section.get("source") or "")
@@ -50,7 +51,7 @@ def dataset_step(found: Services) -> views.DatasetStep:
         mapping=_pick(fields, MAPPING),
         guess=_guess(preview, section),
         prompt_fields=_pick(fields, PROMPT),
-        prompt_values=f"{'your own' if section.get('system_prompt') is not None else 'the usual'} system prompt · solution between {fields['solution_start'].value} and {fields['solution_end'].value}",
+        prompt_values=_prompt_line(section, str(fields["solution_start"].value), str(fields["solution_end"].value)),
         preview=views.Preview(preview["rows"], preview["columns"], preview["total"]) if preview else None,
         preview_problem=problem,
         preview_hint="'Look at this dataset' fetches the first rows over the network."
@@ -59,6 +60,11 @@ def dataset_step(found: Services) -> views.DatasetStep:
         prompts=prompts,
         prompts_problem=prompts_problem,
     )
+
+
+def _prompt_line(section: dict[str, Any], start: str, end: str) -> str:
+    whose = "your own" if section.get("system_prompt") is not None else "the usual"
+    return f"{whose} system prompt · solution between {start} and {end}"
 
 
 def look(found: Services, section: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -117,7 +123,7 @@ def _prompts(found: Services, readable: bool) -> tuple[tuple[views.PromptView, .
     if answer is None:
         return (
             (),
-            "The model is on the Hub: 'Look at this dataset' fetches its chat template to show this, or it is fetched when training starts.",
+            "The model is on the Hub. 'Look at this dataset' fetches its chat template to show this here.",
         )
     return tuple(_prompt(one) for one in answer["prompts"]), " ".join(answer["notes"])
 

@@ -23,6 +23,7 @@ CHOICES = (
 
 
 def export_choices(chosen: str = "gguf/q4_k_m") -> tuple[views.FormatChoice, ...]:
+    """The ways to take a model away."""
     return tuple(views.FormatChoice(value, title, text, value == chosen) for value, title, text in CHOICES)
 
 
@@ -39,6 +40,7 @@ def exportable(found: Services) -> tuple[RunView, ...]:
 
 
 def export_lines(found: Services, session_id: str | None = None) -> tuple[views.ExportLine, ...]:
+    """All exports, or those of one run."""
     shown = found.exports.of_session(session_id) if session_id else found.exports.list()
     return tuple(
         views.ExportLine(
@@ -56,6 +58,7 @@ def export_lines(found: Services, session_id: str | None = None) -> tuple[views.
 
 
 def exports_page(found: Services, session_id: str) -> views.ExportsPage:
+    """The list of exports, and the form."""
     return views.ExportsPage(exportable(found), session_id, export_choices(), export_lines(found))
 
 
@@ -64,15 +67,28 @@ def export_page(found: Services, export_id: str) -> views.ExportPage:
     item = found.exports.get(export_id)
     return views.ExportPage(
         views.ExportDetail(
-            export_id=item.export_id, session_id=item.session_id, run_name=item.name, title=title(item), status=item.status, active=item.active,
-            step=item.step, max_steps=item.max_steps, message=item.message, error=item.error or "", created_at=item.created_at, files=tuple(item.files),
-            commands=commands(item.commands), modelfile=_modelfile(found, item), log=found.exports.log(export_id),
+            export_id=item.export_id,
+            session_id=item.session_id,
+            run_name=item.name,
+            title=title(item),
+            status=item.status,
+            active=item.active,
+            step=item.step,
+            max_steps=item.max_steps,
+            message=item.message,
+            error=item.error or "",
+            created_at=item.created_at,
+            files=tuple(item.files),
+            commands=commands(item.commands),
+            modelfile=_modelfile(found, item),
+            log=found.exports.log(export_id),
             talk=f"/playground?model={item.model_path}" if item.model_path else "",
         )
-    )  # fmt: skip
+    )
 
 
 def title(item: ExportView) -> str:
+    """'GGUF Q4_K_M of my run'."""
     kind = {ExportFormat.ADAPTER: "Adapter", ExportFormat.MERGED: "Whole model", ExportFormat.GGUF: "GGUF"}[
         ExportFormat(item.format)
     ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -74,9 +74,7 @@ class FieldGroup:
 
 def section_model(section: str) -> type[BaseModel]:
     """The pydantic model of a section of the configuration."""
-    annotation = RunConfig.model_fields[section].annotation
-    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return annotation
+    return cast("type[BaseModel]", RunConfig.model_fields[section].annotation)
 
 
 def form_field(section: str, name: str, values: Section, remarks: Remarks) -> FormField:

@@ -24,10 +24,16 @@ THEMES = {"": "light", "light": "dark", "dark": "system"}
 """Theme to the one that the button leads to; '' follows the system."""
 
 NAV = (
-    ("Home", "/", "house"), ("New run", "/new", "circle-plus"), ("Runs", "/runs", "activity"), ("Datasets", "/datasets", "database"),
-    ("Configurations", "/configs", "sliders-horizontal"), ("Exports", "/exports", "package"), ("Playground", "/playground", "message-square"),
-    ("Settings", "/settings", "settings"), ("Help", "/help", "book-open"),
-)  # fmt: skip
+    ("Home", "/", "house"),
+    ("New run", "/new", "circle-plus"),
+    ("Runs", "/runs", "activity"),
+    ("Datasets", "/datasets", "database"),
+    ("Configurations", "/configs", "sliders-horizontal"),
+    ("Exports", "/exports", "package"),
+    ("Playground", "/playground", "message-square"),
+    ("Settings", "/settings", "settings"),
+    ("Help", "/help", "book-open"),
+)
 ACTIONS = (("Change the theme", "theme"), ("Show or hide the log", "console"), ("Show the keys", "keys"))
 
 
@@ -82,6 +88,7 @@ def _at(path: str, url: str) -> bool:
 
 
 def gauges(found: Services) -> tuple[Gauge, ...]:
+    """What the top bar shows of the machine."""
     load = found.system.load()
     readings = [
         Gauge("cpu", "CPU", f"{load['cpu']:.0f} %", "Processor load"),
@@ -93,6 +100,7 @@ def gauges(found: Services) -> tuple[Gauge, ...]:
 
 
 def home(found: Services) -> views.HomePage:
+    """The home page."""
     runs = found.runs.list()
     device = found.system.device()
     recent = tuple(runs[:RECENT])
@@ -137,7 +145,8 @@ def demo(found: Services) -> views.Demo | None:
     )
     return views.Demo(
         True,
-        "It takes 5 to 15 minutes on two processor cores, needs no network and no GPU, and can be stopped at any time. You can watch the score rise from the first minutes on.",
+        "It takes 5 to 15 minutes on two processor cores, needs no network and no GPU, and can be stopped at any "
+        "time. You can watch the score rise from the first minutes on.",
         phases,
     )
 
@@ -210,6 +219,7 @@ def _next_cards(found: Services) -> tuple[Card, ...]:
 
 
 def runs(found: Services, args: Mapping[str, str]) -> views.RunsPage:
+    """The runs that fit what is looked for, a page at a time."""
     every = found.runs.list()
     words, state = args.get("q", "").strip(), args.get("state", "")
     fitting = [
@@ -236,6 +246,7 @@ def dataset(found: Services, upload_id: str) -> views.DatasetPage:
 
 
 def configs(found: Services) -> views.ConfigsPage:
+    """Kept configurations and presets."""
     own = tuple(
         views.ConfigLine(entry.name, entry.problem or entry.summary)
         for entry in found.configs.list()
@@ -247,26 +258,59 @@ def configs(found: Services) -> views.ConfigsPage:
 
 
 def settings(found: Services) -> views.SettingsPage:
+    """What this installation runs on."""
     status = found.system.status()
     device, disk, kept = status["device"], status["disk"], found.settings
     waiting = sum(run.status == JobState.QUEUED for run in found.runs.list())
     versions = tuple(Line(name, version or "not installed") for name, version in status["versions"].items())
-    return views.SettingsPage((
-        views.SettingsSection("This machine", (
-            Line("Trains on", f"{device['name']} ({'GPU' if device['kind'] == 'cuda' else 'processor; no NVIDIA GPU was found'})"),
-            Line("Memory", f"{size(device['free_bytes'])} free of {size(device['memory_bytes'])}"),
-            Line("Processor cores", str(status["cores"])),
-            Line("Disk", f"{size(disk['free_bytes'])} free of {size(disk['total_bytes'])}"),
-            Line("Jobs", f"{status['active_jobs']} running, {waiting} waiting"),
-        )),
-        views.SettingsSection("Where your data lies", tuple(
-            Line(title, str(path)) for title, path in (("Runs", kept.home.outputs), ("Exports", kept.home.exports), ("Uploads", kept.home.uploads), ("Configurations", kept.home.configs), ("Downloads (can be made again)", kept.home.cache), ("Logs", kept.home.logs))
-        )),
-        views.SettingsSection("How it is reached", (
-            Line("Address", f"http://{kept.host}:{kept.port}"),
-            Line("Who can reach it", "programs on this machine only" if kept.loopback else "anyone on the network who has the access token"),
-            Line("Largest upload", f"{kept.max_upload_gb:g} GB (MAX_UPLOAD_GB)"),
-            Line("Hub token", "given (HF_TOKEN)" if kept.hf_token else "none; only needed for models with a licence to accept (HF_TOKEN)"),
-        )),
-        views.SettingsSection("Versions", versions),
-    ))  # fmt: skip
+    return views.SettingsPage(
+        (
+            views.SettingsSection(
+                "This machine",
+                (
+                    Line(
+                        "Trains on",
+                        f"{device['name']} ({'GPU' if device['kind'] == 'cuda' else 'processor; no NVIDIA GPU found'})",
+                    ),
+                    Line("Memory", f"{size(device['free_bytes'])} free of {size(device['memory_bytes'])}"),
+                    Line("Processor cores", str(status["cores"])),
+                    Line("Disk", f"{size(disk['free_bytes'])} free of {size(disk['total_bytes'])}"),
+                    Line("Jobs", f"{status['active_jobs']} running, {waiting} waiting"),
+                ),
+            ),
+            views.SettingsSection(
+                "Where your data lies",
+                tuple(
+                    Line(title, str(path))
+                    for title, path in (
+                        ("Runs", kept.home.outputs),
+                        ("Exports", kept.home.exports),
+                        ("Uploads", kept.home.uploads),
+                        ("Configurations", kept.home.configs),
+                        ("Downloads (can be made again)", kept.home.cache),
+                        ("Logs", kept.home.logs),
+                    )
+                ),
+            ),
+            views.SettingsSection(
+                "How it is reached",
+                (
+                    Line("Address", f"http://{kept.host}:{kept.port}"),
+                    Line(
+                        "Who can reach it",
+                        "programs on this machine only"
+                        if kept.loopback
+                        else "anyone on the network who has the access token",
+                    ),
+                    Line("Largest upload", f"{kept.max_upload_gb:g} GB (MAX_UPLOAD_GB)"),
+                    Line(
+                        "Hub token",
+                        "given (HF_TOKEN)"
+                        if kept.hf_token
+                        else "none; only needed for models with a licence to accept (HF_TOKEN)",
+                    ),
+                ),
+            ),
+            views.SettingsSection("Versions", versions),
+        )
+    )

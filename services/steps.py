@@ -87,7 +87,7 @@ def summary(found: Services, review: Review) -> tuple[Line, ...]:
         Line("Plan", f"{warm}{length} of {method}"),
         Line(
             "Answers",
-            f"{training.get('num_generations', 8)} to each question, up to {training.get('max_new_tokens', 256)} tokens",
+            f"{training.get('num_generations', 8)} a question, up to {training.get('max_new_tokens', 256)} tokens",
         ),
         Line("Reward", reward_title(draft.get("reward") or {}) or "not chosen yet"),
         Line(
@@ -100,10 +100,12 @@ def summary(found: Services, review: Review) -> tuple[Line, ...]:
 
 
 def model_title(found: Services, name: str) -> str:
+    """A base model's title, or the name itself."""
     return next((item.info.title for item in found.models.families() if item.info.name == name), name)
 
 
 def dataset_title(found: Services, source: str) -> str:
+    """A dataset in words."""
     if source == "generated:arithmetic":
         return "Small sums, made here"
     if not source.startswith("upload:"):
@@ -116,6 +118,7 @@ def dataset_title(found: Services, source: str) -> str:
 
 
 def reward_title(reward: dict[str, Any]) -> str:
+    """A reward section in words."""
     if reward.get("type") == "composite":
         parts = [f"{part.get('name')} × {part.get('weight')}" for part in reward.get("components") or []]
         return ", ".join(parts) or "own combination, empty"
@@ -123,6 +126,7 @@ def reward_title(reward: dict[str, Any]) -> str:
 
 
 def model_step(found: Services) -> views.ModelStep:
+    """Step 1."""
     review = found.wizard.review()
     section = found.wizard.draft().get("model") or {}
     items = found.models.families()
@@ -162,6 +166,7 @@ def _choice(item: Any) -> views.ModelChoice:
 
 
 def configuration_step(found: Services) -> views.ConfigurationStep:
+    """Step 3."""
     review = found.wizard.review()
     draft = found.wizard.draft()
     problems = sum(level == "problem" for _, level, _ in review.of(STEP["configuration"].sections))
@@ -185,6 +190,7 @@ def _per_step(training: dict[str, Any]) -> str:
 
 
 def reward_step(found: Services) -> views.RewardStep:
+    """Step 4."""
     from core.rewards import CATALOGUE, PRESETS
 
     review = found.wizard.review()
@@ -238,6 +244,7 @@ def _part(info: Any, part: dict[str, Any] | None) -> views.PartView:
 
 
 def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
+    """Step 5."""
     review = found.wizard.review()
     draft = found.wizard.draft()
     session_id = found.wizard.session_id()
@@ -277,6 +284,7 @@ def _plan(found: Services, config: RunConfig | None) -> str:
 
 
 def export_step(found: Services) -> views.ExportStep:
+    """Step 6."""
     review = found.wizard.review()
     session_id = found.wizard.session_id() or ""
     run = next((run for run in exportable(found) if run.session_id == session_id), None)
@@ -290,8 +298,9 @@ def export_step(found: Services) -> views.ExportStep:
     )
 
 
-def test_step(found: Services, form: dict[str, str] | None = None) -> views.TestStep:
+def chat_step(found: Services) -> views.TestStep:
+    """Step 7."""
     review = found.wizard.review()
     return views.TestStep(
-        frame(found, "test", review), chat_view(found, session_id=found.wizard.session_id() or "", form=form or {})
+        frame(found, "test", review), chat_view(found, session_id=found.wizard.session_id() or "", form={})
     )

@@ -90,9 +90,7 @@ def verdict(rows: Sequence[Row], state: JobState, *, error: str | None = None) -
         "flat": Verdict(
             "calm",
             f"No clear movement yet. {_path(training)}",
-            (
-                "Small models may need tens of steps. If nothing moves for long, see whether some answers are right at all.",
-            ),
+            ("Small models may need tens of steps. If nothing moves for long, see whether any answer is right.",),
         ),
     }[trend]
 
@@ -217,9 +215,7 @@ def _drift(lately: Sequence[Row], _: Sequence[Row]) -> Verdict | None:
     return Verdict(
         "problem",
         f"It has moved very far from the original model (KL divergence {kl:.1f}).",
-        (
-            "Read the latest answers. If they are poor, stop and start again with a lower learning rate or a higher KL penalty.",
-        ),
+        ("Read the latest answers. If they are poor, start again with a lower learning rate or a higher KL penalty.",),
     )
 
 

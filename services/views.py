@@ -17,6 +17,8 @@ from services.wizard import StepInfo
 
 @dataclass(frozen=True)
 class NavItem:
+    """An entry of the rail."""
+
     title: str
     url: str
     icon: str
@@ -53,12 +55,16 @@ class Shell:
 
 @dataclass(frozen=True)
 class Line:
+    """A title and its value, for lists of facts."""
+
     title: str
     value: str
 
 
 @dataclass(frozen=True)
 class Card:
+    """A suggestion of what to do next."""
+
     title: str
     text: str
     url: str
@@ -86,6 +92,8 @@ class Demo:
 
 @dataclass(frozen=True)
 class HomePage:
+    """Home: the demo for a first visit, the latest runs afterwards."""
+
     first_time: bool
     demo: Demo | None
     device: str
@@ -101,6 +109,8 @@ class HelpPage:
 
 @dataclass(frozen=True)
 class Place:
+    """Where Back or Continue leads."""
+
     title: str
     url: str
 
@@ -131,6 +141,8 @@ class Frame:
 
 @dataclass(frozen=True)
 class ModelChoice:
+    """One size of a family, and whether it fits."""
+
     name: str
     title: str
     note: str
@@ -142,12 +154,16 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Family:
+    """The sizes of one family."""
+
     title: str
     models: tuple[ModelChoice, ...]
 
 
 @dataclass(frozen=True)
 class ModelStep:
+    """Step 1."""
+
     frame: Frame
     checks: str
     device: str
@@ -176,6 +192,8 @@ class Guess:
 
 @dataclass(frozen=True)
 class Preview:
+    """The first rows, as they are in the file."""
+
     rows: list[dict[str, Any]]
     columns: list[str]
     total: int | None
@@ -183,12 +201,16 @@ class Preview:
 
 @dataclass(frozen=True)
 class PromptView:
+    """One prompt to the letter, and a sentence on it."""
+
     text: str
     words: str
 
 
 @dataclass(frozen=True)
 class DatasetStep:
+    """Step 2."""
+
     frame: Frame
     kinds: tuple[tuple[str, str, str], ...]
     kind: str
@@ -210,6 +232,8 @@ class DatasetStep:
 
 @dataclass(frozen=True)
 class ConfigurationStep:
+    """Step 3."""
+
     frame: Frame
     checks: str
     problems: int
@@ -219,6 +243,8 @@ class ConfigurationStep:
 
 @dataclass(frozen=True)
 class ParamView:
+    """One setting of a reward."""
+
     name: str
     title: str
     description: str
@@ -241,6 +267,8 @@ class PartView:
 
 @dataclass(frozen=True)
 class PresetView:
+    """A ready-made reward."""
+
     name: str
     title: str
     description: str
@@ -249,6 +277,8 @@ class PresetView:
 
 @dataclass(frozen=True)
 class ScoredPart:
+    """What one part of the reward gave."""
+
     title: str
     score: float
     weight: float
@@ -272,6 +302,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class RewardStep:
+    """Step 4."""
+
     frame: Frame
     problems: tuple[str, ...]
     type: str
@@ -283,6 +315,8 @@ class RewardStep:
 
 @dataclass(frozen=True)
 class Missing:
+    """What keeps a run from starting, and where to mend it."""
+
     title: str
     url: str
     words: str
@@ -290,6 +324,8 @@ class Missing:
 
 @dataclass(frozen=True)
 class Tile:
+    """One figure of the latest step."""
+
     key: str
     title: str
     value: str
@@ -299,6 +335,8 @@ class Tile:
 
 @dataclass(frozen=True)
 class Column:
+    """A column of the table of metrics."""
+
     key: str
     title: str
 
@@ -313,6 +351,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class AnswerView:
+    """One answer with its score."""
+
     pieces: tuple[Piece, ...]
     tokens: int
     cut_off: bool
@@ -323,6 +363,8 @@ class AnswerView:
 
 @dataclass(frozen=True)
 class GroupView:
+    """All answers to one question."""
+
     instruction: str
     reference: str
     prompt: str
@@ -369,11 +411,15 @@ class RunBoard:
 
 @dataclass(frozen=True)
 class RunPage:
+    """A run's own page."""
+
     run: RunBoard
 
 
 @dataclass(frozen=True)
 class TrainStep:
+    """Step 5: the summary before the start, the run after it."""
+
     frame: Frame
     run: RunBoard | None
     missing: tuple[Missing, ...]
@@ -385,6 +431,8 @@ class TrainStep:
 
 @dataclass(frozen=True)
 class RunsPage:
+    """The list of runs."""
+
     runs: tuple[RunView, ...]
     sparks: dict[str, str]
     total: int
@@ -397,6 +445,8 @@ class RunsPage:
 
 @dataclass(frozen=True)
 class FormatChoice:
+    """One way to take a model away."""
+
     value: str
     title: str
     text: str
@@ -405,6 +455,8 @@ class FormatChoice:
 
 @dataclass(frozen=True)
 class ExportLine:
+    """An export in a list."""
+
     export_id: str
     title: str
     detail: str
@@ -417,6 +469,8 @@ class ExportLine:
 
 @dataclass(frozen=True)
 class ExportStep:
+    """Step 6."""
+
     frame: Frame
     run: RunView | None
     run_choices: tuple[RunView, ...]
@@ -427,6 +481,8 @@ class ExportStep:
 
 @dataclass(frozen=True)
 class ExportsPage:
+    """The list of exports, and the form that makes one."""
+
     run_choices: tuple[RunView, ...]
     session_id: str
     formats: tuple[FormatChoice, ...]
@@ -435,12 +491,16 @@ class ExportsPage:
 
 @dataclass(frozen=True)
 class Command:
+    """A command to copy."""
+
     title: str
     text: str
 
 
 @dataclass(frozen=True)
 class ExportDetail:
+    """One export with everything on its page."""
+
     export_id: str
     session_id: str
     run_name: str
@@ -465,17 +525,23 @@ class ExportDetail:
 
 @dataclass(frozen=True)
 class ExportPage:
+    """An export's own page."""
+
     export: ExportDetail
 
 
 @dataclass(frozen=True)
 class ModelOption:
+    """A model that can be talked to."""
+
     value: str
     title: str
 
 
 @dataclass(frozen=True)
 class ChatSide:
+    """One of the two models; ``turns`` and ``facts`` only where a form was sent."""
+
     key: str
     title: str
     model: str
@@ -487,6 +553,8 @@ class ChatSide:
 
 @dataclass(frozen=True)
 class ChatView:
+    """Two models side by side."""
+
     sides: tuple[ChatSide, ...]
     trained: bool
     hint: str
@@ -505,22 +573,30 @@ class ChatView:
 
 @dataclass(frozen=True)
 class PlaygroundPage:
+    """Any two models."""
+
     chat: ChatView
 
 
 @dataclass(frozen=True)
 class TestStep:
+    """Step 7."""
+
     frame: Frame
     chat: ChatView
 
 
 @dataclass(frozen=True)
 class DatasetsPage:
+    """The list of uploads."""
+
     uploads: tuple[UploadInfo, ...]
 
 
 @dataclass(frozen=True)
 class DatasetPage:
+    """An upload's own page."""
+
     info: UploadInfo
     rows: list[dict[str, Any]]
     problem: str
@@ -528,12 +604,16 @@ class DatasetPage:
 
 @dataclass(frozen=True)
 class ConfigLine:
+    """A configuration in a list."""
+
     name: str
     detail: str
 
 
 @dataclass(frozen=True)
 class ConfigsPage:
+    """Kept configurations and presets."""
+
     configs: tuple[ConfigLine, ...]
     presets: tuple[ConfigLine, ...]
     draft_name: str
@@ -541,10 +621,14 @@ class ConfigsPage:
 
 @dataclass(frozen=True)
 class SettingsSection:
+    """Facts that belong together."""
+
     title: str
     lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
 class SettingsPage:
+    """The machine, the folders, the versions."""
+
     sections: tuple[SettingsSection, ...]

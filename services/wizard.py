@@ -57,7 +57,7 @@ STEPS = (
     StepInfo(
         "reward",
         "Reward",
-        "Say what a good answer is. The model learns whatever earns the most, so try the reward before you train on it.",
+        "Say what a good answer is. The model learns whatever earns the most, so try the reward before training.",
         ("reward",),
     ),
     StepInfo("train", "Train", "Check the choices, start, and watch it learn.", ("name",)),
@@ -233,7 +233,7 @@ class Wizard:
     def load(self, config: Mapping[str, Any]) -> None:
         """Make a saved configuration the draft, as it was given."""
         source = str((config.get("dataset") or {}).get("source", ""))
-        sections = {section: config.get(section) for section in SECTIONS} | {"name": config.get("name", "")}
+        sections = {section: config.get(section) or {} for section in SECTIONS} | {"name": config.get("name", "")}
         given = set(config.get("model") or {}) - {"name"}
         self._catalogue.clear_draft()
         self.put(

@@ -32,14 +32,17 @@ _SPECIAL = re.compile(
 
 
 def light(state: str) -> str:
+    """The status light's colour name."""
     return LIGHTS[JobState(state)][0]
 
 
 def state_word(state: str) -> str:
+    """The word beside the light."""
     return LIGHTS[JobState(state)][1]
 
 
 def phase_word(phase: str) -> str:
+    """A phase as people call it."""
     return PHASES.get(phase, phase)
 
 
@@ -63,6 +66,7 @@ def num(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
+    """A number with its sign, as for an advantage."""
     return f"+{num(value)}" if value > 0 else num(value).replace("-", "\u2212")
 
 

@@ -61,7 +61,9 @@ def serve(home: Path) -> Iterator[Server]:
     port = free_port()
     env = {**os.environ, "TUNESMITH_HOME": str(home), "PORT": str(port), "HOST": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
     with (home / "server.log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, str(PROJECT / "flask_app.py")], cwd=PROJECT, env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, str(PROJECT / "flask_app.py")], cwd=PROJECT, env=env, stdout=log, stderr=log
+        )
     try:
         wait_for(f"http://127.0.0.1:{port}", process)
         yield Server(f"http://127.0.0.1:{port}", home)

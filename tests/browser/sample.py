@@ -19,8 +19,17 @@ EXPORT = "20260101-120000-dddddd"
 CONFIG: dict[str, Any] = {
     "name": "sums",
     "model": {"name": "builtin:smollm2-135m-instruct"},
-    "dataset": {"source": "generated:arithmetic", "system_prompt": "Give the result between {solution_start} and {solution_end}."},
-    "training": {"max_steps": 40, "batch_size": 8, "gradient_accumulation_steps": 2, "num_generations": 8, "max_new_tokens": 24},
+    "dataset": {
+        "source": "generated:arithmetic",
+        "system_prompt": "Give the result between {solution_start} and {solution_end}.",
+    },
+    "training": {
+        "max_steps": 40,
+        "batch_size": 8,
+        "gradient_accumulation_steps": 2,
+        "num_generations": 8,
+        "max_new_tokens": 24,
+    },
     "grpo": {"kl_penalty": 0.01},
     "reward": {"type": "preset", "preset_name": "arithmetic"},
     "pre_training": {"enabled": True, "max_samples": 64},
@@ -44,7 +53,19 @@ def _run(home: Path, run_id: str, name: str, state: JobState, steps: int) -> Non
     write_json(run.config, {"kind": "train", "name": name, "created_at": created, "config": config, "given": CONFIG})
     run.write_control(Control())
     last = steps - steps % 10
-    run.write_status(JobStatus(state=state, step=steps, max_steps=40, attempt=1, device="cpu", seconds_per_step=4.2, checkpoint_step=last or None, pid=1, notes=("3 rows were left out: the question is empty.",)))
+    run.write_status(
+        JobStatus(
+            state=state,
+            step=steps,
+            max_steps=40,
+            attempt=1,
+            device="cpu",
+            seconds_per_step=4.2,
+            checkpoint_step=last or None,
+            pid=1,
+            notes=("3 rows were left out: the question is empty.",),
+        )
+    )
     run.adapter.mkdir()
     (run.adapter / "adapter_config.json").write_text("{}")
     (run.checkpoints / f"checkpoint-{last}").mkdir(parents=True)
@@ -56,21 +77,81 @@ def _series(run: RunDir, steps: int) -> None:
     chance = random.Random(run.path.name)
     metrics, groups = JsonlWriter(run.metrics), JsonlWriter(run.completions)
     common = {"attempt": 1, "time": 1_767_000_000.0, "epoch": 0.0}
-    metrics.append({**common, "phase": "evaluation", "step": 0, "when": "before", "reward": 0.05, "reward_components": {"numeric": 0.02, "format": 0.15}, "solved": 0.02, "completion_length_mean": 22.0, "cut_off": 0.7, "samples": 16, "kl": 0.0})
+    metrics.append(
+        {
+            **common,
+            "phase": "evaluation",
+            "step": 0,
+            "when": "before",
+            "reward": 0.05,
+            "reward_components": {"numeric": 0.02, "format": 0.15},
+            "solved": 0.02,
+            "completion_length_mean": 22.0,
+            "cut_off": 0.7,
+            "samples": 16,
+            "kl": 0.0,
+        }
+    )
     for step in range(1, 17):
-        metrics.append({**common, "phase": "warm_up", "step": step, "loss": 3.2 * math.exp(-step / 6) + 0.3, "learning_rate": 2e-4, "grad_norm": 2.5, "step_time": 3.1})
+        metrics.append(
+            {
+                **common,
+                "phase": "warm_up",
+                "step": step,
+                "loss": 3.2 * math.exp(-step / 6) + 0.3,
+                "learning_rate": 2e-4,
+                "grad_norm": 2.5,
+                "step_time": 3.1,
+            }
+        )
     for step in range(1, steps + 1):
         level = 0.2 + 0.6 / (1 + math.exp(-(step - 14) / 5)) + chance.uniform(-0.08, 0.08)
-        metrics.append({
-            **common, "phase": "training", "step": step, "loss": chance.uniform(-0.01, 0.01), "reward": level, "reward_std": 0.35 - step * 0.004,
-            "reward_components": {"numeric": level * 0.8, "format": min(1.0, level + 0.3)}, "solved": max(0.0, level - 0.15), "kl": 0.002 * step,
-            "completion_length_mean": 14 + chance.uniform(-2, 2), "completion_length_min": 9, "completion_length_max": 24, "cut_off": max(0.0, 0.3 - step * 0.01),
-            "groups_without_spread": chance.choice([0.0, 0.5]), "grad_norm": chance.uniform(0.4, 2.2), "learning_rate": 1e-4, "clip_ratio": 0.0, "clip_ratio_low": 0.0, "clip_ratio_high": 0.0,
-            "entropy": max(0.1, 1.05 - step * 0.022), "step_time": chance.uniform(3.6, 4.8), "time_generation": 2.1, "time_reward": 0.01, "tokens": 220, "tokens_per_second": chance.uniform(90, 120),
-        })  # fmt: skip
+        metrics.append(
+            {
+                **common,
+                "phase": "training",
+                "step": step,
+                "loss": chance.uniform(-0.01, 0.01),
+                "reward": level,
+                "reward_std": 0.35 - step * 0.004,
+                "reward_components": {"numeric": level * 0.8, "format": min(1.0, level + 0.3)},
+                "solved": max(0.0, level - 0.15),
+                "kl": 0.002 * step,
+                "completion_length_mean": 14 + chance.uniform(-2, 2),
+                "completion_length_min": 9,
+                "completion_length_max": 24,
+                "cut_off": max(0.0, 0.3 - step * 0.01),
+                "groups_without_spread": chance.choice([0.0, 0.5]),
+                "grad_norm": chance.uniform(0.4, 2.2),
+                "learning_rate": 1e-4,
+                "clip_ratio": 0.0,
+                "clip_ratio_low": 0.0,
+                "clip_ratio_high": 0.0,
+                "entropy": max(0.1, 1.05 - step * 0.022),
+                "step_time": chance.uniform(3.6, 4.8),
+                "time_generation": 2.1,
+                "time_reward": 0.01,
+                "tokens": 220,
+                "tokens_per_second": chance.uniform(90, 120),
+            }
+        )
         groups.append({**common, "phase": "training", "step": step, **_group(chance, level)})
         if step in {20, 40}:
-            metrics.append({**common, "phase": "evaluation", "step": step, "when": "end" if step == 40 else "interval", "reward": level - 0.05, "reward_components": {"numeric": level - 0.2, "format": 0.9}, "solved": level - 0.2, "completion_length_mean": 13.0, "cut_off": 0.05, "samples": 16, "kl": 0.03})
+            metrics.append(
+                {
+                    **common,
+                    "phase": "evaluation",
+                    "step": step,
+                    "when": "end" if step == 40 else "interval",
+                    "reward": level - 0.05,
+                    "reward_components": {"numeric": level - 0.2, "format": 0.9},
+                    "solved": level - 0.2,
+                    "completion_length_mean": 13.0,
+                    "cut_off": 0.05,
+                    "samples": 16,
+                    "kl": 0.03,
+                }
+            )
             groups.append({**common, "phase": "evaluation", "step": step, **_group(chance, level)})
     metrics.close()
     groups.close()
@@ -78,10 +159,19 @@ def _series(run: RunDir, steps: int) -> None:
 
 def _group(chance: random.Random, level: float) -> dict[str, Any]:
     one, two = chance.randint(1, 50), chance.randint(1, 50)
-    answers = [_answer(str(one + two if chance.random() < level else one + two + chance.randint(1, 9)), str(one + two)) for _ in range(4)]
+    answers = [
+        _answer(str(one + two if chance.random() < level else one + two + chance.randint(1, 9)), str(one + two))
+        for _ in range(4)
+    ]
     system = "Give the result between <SOLUTION> and </SOLUTION>."
-    prompt = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nWhat is {one} + {two}?<|im_end|>\n<|im_start|>assistant\n"
-    return {"instruction": f"What is {one} + {two}?", "prompt": prompt, "reference": str(one + two), "completions": answers}
+    asked = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nWhat is {one} + {two}?<|im_end|>\n"
+    prompt = f"{asked}<|im_start|>assistant\n"
+    return {
+        "instruction": f"What is {one} + {two}?",
+        "prompt": prompt,
+        "reference": str(one + two),
+        "completions": answers,
+    }
 
 
 def _answer(said: str, right: str) -> dict[str, Any]:
@@ -90,20 +180,47 @@ def _answer(said: str, right: str) -> dict[str, Any]:
         "numeric": {"score": score, "weight": 1.0, "why": f"{said} {'equals' if score else 'differs from'} {right}."},
         "format": {"score": 1.0, "weight": 0.2, "why": "Both solution markers are there, once and in order."},
     }
-    return {"text": f"<SOLUTION>{said}</SOLUTION>", "tokens": 12, "cut_off": False, "total": score + 0.2, "advantage": 0.8 if score else -0.9, "components": parts}
+    return {
+        "text": f"<SOLUTION>{said}</SOLUTION>",
+        "tokens": 12,
+        "cut_off": False,
+        "total": score + 0.2,
+        "advantage": 0.8 if score else -0.9,
+        "components": parts,
+    }
 
 
 def _export(home: Path) -> None:
     run = RunDir(home / "exports" / EXPORT)
     run.files.mkdir(parents=True)
-    write_json(run.config, {"kind": "export", "session_id": FINISHED, "format": "gguf", "quantization": "q4_k_m", "name": "Sums, the first try", "created_at": "2026-01-01T12:00:00+00:00"})
+    write_json(
+        run.config,
+        {
+            "kind": "export",
+            "session_id": FINISHED,
+            "format": "gguf",
+            "quantization": "q4_k_m",
+            "name": "Sums, the first try",
+            "created_at": "2026-01-01T12:00:00+00:00",
+        },
+    )
     run.write_control(Control())
     (run.files / "model.gguf").write_bytes(b"GGUF" + bytes(512))
     (run.files / "Modelfile").write_text('FROM ./model.gguf\nPARAMETER stop "<|im_end|>"\n')
     files = [
-        {"name": "model.gguf", "size": 105_000_000, "sha256": "ab" * 32, "file_type": "Q4_K_M", "tensor_types": {"f32": 61, "q5_0": 90, "q8_0": 31}, "bits_per_weight": 6.23},
+        {
+            "name": "model.gguf",
+            "size": 105_000_000,
+            "sha256": "ab" * 32,
+            "file_type": "Q4_K_M",
+            "tensor_types": {"f32": 61, "q5_0": 90, "q8_0": 31},
+            "bits_per_weight": 6.23,
+        },
         {"name": "Modelfile", "size": 51, "sha256": "cd" * 32},
     ]
-    commands = [{"title": "Ollama", "command": "ollama create sums -f Modelfile\nollama run sums"}, {"title": "llama.cpp", "command": "llama-cli -m model.gguf"}]
+    commands = [
+        {"title": "Ollama", "command": "ollama create sums -f Modelfile\nollama run sums"},
+        {"title": "llama.cpp", "command": "llama-cli -m model.gguf"},
+    ]
     write_json(run.path / "result.json", {"files": files, "commands": commands})
     run.write_status(JobStatus(state=JobState.COMPLETED, step=4, max_steps=4, message="Done"))

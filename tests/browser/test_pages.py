@@ -16,9 +16,19 @@ pytestmark = pytest.mark.browser
 
 STEPS = ("model", "dataset", "configuration", "reward", "train", "export", "test")
 PAGES = (
-    "/", "/runs", f"/runs/{FINISHED}", f"/runs/{CRASHED}", "/datasets", "/configs", "/exports", f"/exports/{EXPORT}",
-    "/playground", "/settings", "/help", *(f"/new/{step}" for step in STEPS),
-)  # fmt: skip
+    "/",
+    "/runs",
+    f"/runs/{FINISHED}",
+    f"/runs/{CRASHED}",
+    "/datasets",
+    "/configs",
+    "/exports",
+    f"/exports/{EXPORT}",
+    "/playground",
+    "/settings",
+    "/help",
+    *(f"/new/{step}" for step in STEPS),
+)
 MOST_BYTES = 300_000
 
 
@@ -31,15 +41,21 @@ def settle(page: Page, url: str) -> None:
 
 
 def serious(page: Page) -> list[str]:
-    """axe's serious and critical findings, each with its first place."""
+    """What axe calls serious or critical, each with its first place."""
     found: list[dict[str, Any]] = Axe().run(page).response["violations"]
-    return [f"{item['id']}: {item['nodes'][0]['target']} ({len(item['nodes'])})" for item in found if item["impact"] in {"serious", "critical"}]
+    return [
+        f"{item['id']}: {item['nodes'][0]['target']} ({len(item['nodes'])})"
+        for item in found
+        if item["impact"] in {"serious", "critical"}
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_fault(chromium: Browser, filled: Server, complaints: Complaints, scheme: Any) -> None:
     """In both themes axe finds nothing serious, and the browser's console stays empty."""
-    context = chromium.new_context(color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 900})
+    context = chromium.new_context(
+        color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 900}
+    )
     page = context.new_page()
     complaints.listen(page)
     faults = {}

@@ -75,7 +75,9 @@ def test_a_broken_file_is_refused_with_its_line(page: Page, server: Server) -> N
     """The line at fault is named and the page stays as it is."""
     page.goto(f"{server.url}/new/dataset")
     broken = b'{"question": "1+1", "answer": "2"}\n{"question": "2+2", "answer": "4"}\n{"question": \n'
-    page.get_by_test_id("file").set_input_files({"name": "broken.jsonl", "mimeType": "application/json", "buffer": broken})
+    page.get_by_test_id("file").set_input_files(
+        {"name": "broken.jsonl", "mimeType": "application/json", "buffer": broken}
+    )
     expect(page.locator("#upload-problem")).to_contain_text("3")
 
 

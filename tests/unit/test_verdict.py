@@ -17,13 +17,15 @@ def steps(rewards: list[float], **more: Any) -> list[dict[str, Any]]:
 def test_a_rising_reward_is_called_learning() -> None:
     """A reward that climbs well above its noise is said to be learning."""
     found = verdict(steps([0.1, 0.15, 0.1, 0.3, 0.4, 0.5, 0.6, 0.7, 0.7]), JobState.TRAINING)
-    assert found.level == "good" and "learning" in found.headline
+    assert found.level == "good"
+    assert "learning" in found.headline
 
 
 def test_zero_reward_is_explained_with_what_to_do() -> None:
     """Reward flat at zero is a problem, with the warm-up as the first advice."""
     found = verdict(steps([0.0] * 8), JobState.TRAINING)
-    assert found.level == "problem" and "warm-up" in found.advice[0]
+    assert found.level == "problem"
+    assert "warm-up" in found.advice[0]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,8 @@ def test_zero_reward_is_explained_with_what_to_do() -> None:
 def test_an_unhealthy_figure_comes_before_the_trend(more: dict[str, Any], words: str) -> None:
     """Cut-off answers, groups without spread and drift are said even while the reward rises."""
     found = verdict(steps([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], **more), JobState.TRAINING)
-    assert found.level == "problem" and words in found.headline
+    assert found.level == "problem"
+    assert words in found.headline
 
 
 def test_all_solved_is_no_problem() -> None:
@@ -60,7 +63,8 @@ def test_a_finished_run_compares_the_held_out_questions() -> None:
 def test_a_crash_says_what_was_kept() -> None:
     """A vanished process says which step is safe and how to go on."""
     found = verdict(steps([0.1, 0.2]), JobState.CRASHED)
-    assert "step 2" in found.headline and "Resume" in found.advice[-1]
+    assert "step 2" in found.headline
+    assert "Resume" in found.advice[-1]
 
 
 def test_repeated_steps_of_a_resume_replace_the_earlier_ones() -> None:

@@ -1,0 +1,150 @@
+"""Pages without a browser: every template is given what it uses, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from jinja2 import meta, nodes
+
+from core.config import RunConfig
+from services import views
+from services.forms import form_field, section_model
+from services.wizard import CONFIGURATION, SECTIONS, Wizard
+from tests.conftest import Browser
+
+CONTEXTS: dict[str, type[Any]] = {
+    "home/index.html": views.HomePage,
+    "home/help.html": views.HelpPage,
+    "wizard/model.html": views.ModelStep,
+    "wizard/dataset.html": views.DatasetStep,
+    "wizard/configuration.html": views.ConfigurationStep,
+    "wizard/reward.html": views.RewardStep,
+    "wizard/train.html": views.TrainStep,
+    "wizard/export.html": views.ExportStep,
+    "wizard/test.html": views.TestStep,
+    "runs/index.html": views.RunsPage,
+    "runs/show.html": views.RunPage,
+    "datasets/index.html": views.DatasetsPage,
+    "datasets/show.html": views.DatasetPage,
+    "configs/index.html": views.ConfigsPage,
+    "exports/index.html": views.ExportsPage,
+    "exports/show.html": views.ExportPage,
+    "models/playground.html": views.PlaygroundPage,
+    "system/settings.html": views.SettingsPage,
+}
+LOOSE = {
+    "auth/login.html": {"next", "error"},
+    "errors/answer.html": {"status", "message"},
+}
+"""Pages that another blueprint gives plain values."""
+FRAME = {"shell"}
+
+
+def used(app: Flask, name: str) -> set[str]:
+    """Variables that a template and all it extends or includes want from outside."""
+    wanted, macros = _used(app, name)
+    return wanted - macros - set(app.jinja_env.globals)
+
+
+def _used(app: Flask, name: str) -> tuple[set[str], set[str]]:
+    """What is wanted, and the macros that are imported somewhere on the way."""
+    environment = app.jinja_env
+    assert environment.loader is not None
+    tree = environment.parse(environment.loader.get_source(environment, name)[0])
+    wanted = meta.find_undeclared_variables(tree)
+    macros = {
+        entry if isinstance(entry, str) else entry[1]
+        for node in tree.find_all(nodes.FromImport)
+        for entry in node.names
+    }
+    inside = {target.name for target in tree.find_all(nodes.Name) if target.ctx == "store"}
+    for node in tree.find_all((nodes.Extends, nodes.Include)):
+        assert isinstance(node, nodes.Extends | nodes.Include)
+        assert isinstance(node.template, nodes.Const)
+        below, more = _used(app, node.template.value)
+        wanted |= below - inside if isinstance(node, nodes.Include) else below
+        macros |= more
+    return wanted, macros
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_a_template_gets_what_it_uses_and_uses_what_it_gets(app: Flask, name: str) -> None:
+    """The variables of a template are the fields of its context."""
+    wanted = used(app, name) - FRAME
+    given = {field.name for field in fields(CONTEXTS[name])}
+    assert wanted == given
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_other_pages_use_only_what_they_are_given(app: Flask, name: str) -> None:
+    """The login and the error page have no variables of their own besides."""
+    assert used(app, name) - FRAME <= LOOSE[name]
+
+
+def test_every_template_is_somebodys(app: Flask) -> None:
+    """No template is left over."""
+    folder = Path(app.root_path) / "templates"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.html")}
+    whole = {name for name in names if not Path(name).name.startswith("_")}
+    assert whole - set(CONTEXTS) - set(LOOSE) == {"base.html"}
+
+
+def test_every_field_of_the_configuration_step_is_shown_once(app: Flask) -> None:
+    """A new field of the format appears on the page without being listed there."""
+    wizard: Wizard = app.extensions["tunesmith"].wizard
+    shown = [field.path for group in wizard.groups({}) for field in group.fields]
+    known = [f"{section}.{name}" for section in CONFIGURATION for name in section_model(section).model_fields]
+    assert sorted(shown) == sorted(known)
+
+
+def test_every_section_has_a_step() -> None:
+    """The wizard saves every section of the format."""
+    assert set(SECTIONS) | {"name"} == set(RunConfig.model_fields)
+
+
+def test_small_numbers_are_written_out(app: Flask) -> None:
+    """A learning rate of 5e-05 is shown as a person would type it."""
+    assert form_field("pre_training", "learning_rate", {}, {}).value == "0.00005"
+
+
+def test_a_step_saves_its_own_sections_only(browser: Browser, app: Flask) -> None:
+    """Saving the configuration leaves the model alone, and a value stays as it was typed."""
+    wizard: Wizard = app.extensions["tunesmith"].wizard
+    wizard.put(model={"name": "builtin:smollm2-135m-instruct"})
+    browser.get("/new/configuration")
+    browser.post("/new/configuration", form={"training.max_steps": "soon", "action": "save"})
+    draft = wizard.draft()
+    assert (draft["training"]["max_steps"], draft["model"]["name"]) == ("soon", "builtin:smollm2-135m-instruct")
+    assert b"integer" in browser.get("/new/configuration").data
+
+
+def test_two_starts_make_one_run(browser: Browser, app: Flask) -> None:
+    """A double click or a second tab starts nothing twice."""
+    services = app.extensions["tunesmith"]
+    services.wizard.put(
+        model={"name": "builtin:smollm2-135m-instruct"}, dataset={"source": "generated:arithmetic", "size": 64}
+    )
+    browser.get("/new/train")
+    for _ in range(2):
+        browser.post("/new/train", form={"action": "start"})
+    assert len(services.runs.list()) == 1
+
+
+def test_a_configuration_survives_the_wizard_unchanged(app: Flask) -> None:
+    """What was loaded is what would be saved, field for field."""
+    wizard: Wizard = app.extensions["tunesmith"].wizard
+    config = app.extensions["tunesmith"].configs.load("math-reasoning")
+    wizard.load(config)
+    assert wizard.config() == config
+
+
+def test_the_theme_comes_with_the_first_paint(browser: Browser) -> None:
+    """The server writes the chosen theme into the page."""
+    browser.get("/help")
+    browser.post("/theme", form={"theme": "dark", "back": "/help"})
+    assert b'data-theme="dark"' in browser.get("/help").data
+    assert browser.post("/theme", form={"theme": "dark", "back": "//elsewhere"}).location == "/"
