@@ -95,13 +95,13 @@ def test_endpoints_in_documents_exist(tmp_path: Path) -> None:
     from flask_app import create_app
 
     app = create_app(Settings.from_env({"TUNESMITH_HOME": str(tmp_path)}))
-    rules = {re.sub(r"<[^>]+>", "<>", rule.rule) for rule in app.url_map.iter_rules()}
+    addresses = app.url_map.bind("localhost")
     named = {
-        re.sub(r"<[^>]+>", "<>", address.rstrip("/."))
+        address.rstrip("/.")
         for document in DOCUMENTS
         for address in re.findall(r"/api/[\w/<>.:-]+", document.read_text(encoding="utf-8"))
     }
-    assert named - rules == set()
+    assert [name for name in sorted(named) if not addresses.allowed_methods(re.sub(r"<[^>]+>", "1", name))] == []
 
 
 def test_no_registry_is_named() -> None:
