@@ -27,6 +27,6 @@ image-test: ## build the container image without a container engine and try it (
 lock: ## write requirements/*.txt from requirements/*.in and what is installed
 	@$(VENV) scripts/lock.py
 
-clean: ## remove all that set-up and tests made; runs, exports, uploads and configurations stay
-	rm -rf .venv .tools static/vendor cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## remove what set-up and tests made; your runs, files, configurations and downloaded models stay
+	rm -rf .venv .tools static/vendor cache/models/smollm2-135m-instruct cache/models/.smollm2* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './outputs/*' -prune -exec rm -rf {} +
