@@ -164,9 +164,9 @@ def _mean(rows: Sequence[Row], name: str) -> float | None:
     return fmean(values) if values else None
 
 
-def _cut_off(lately: Sequence[Row], _: Sequence[Row]) -> Verdict | None:
+def _cut_off(lately: Sequence[Row], training: Sequence[Row]) -> Verdict | None:
     share = _mean(lately, "cut_off") or 0
-    if share <= 0.5:
+    if len(training) < EARLY or share <= 0.5:
         return None
     return Verdict(
         "problem",

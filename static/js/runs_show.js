@@ -66,6 +66,8 @@ function frame() {
     } else Object.assign(spot, row)
     at.set(x, spot)
   }
+  // Phases are not joined by a line.
+  if (warmUp && at.has(warmUp + 1)) at.set(warmUp + 0.5, {})
   const xs = [...at.keys()].sort((a, b) => a - b)
   return {
     xs, rows: xs.map((x) => at.get(x)), warmUp, evaluations,

@@ -83,7 +83,7 @@ export class Chart {
         continue
       }
       if (!line.plain) series.push({ stroke: fade(colour, 0.28), width: 1, points: { show: false } })
-      series.push({ stroke: colour, width: 2, points: { show: (plot) => plot.data[0].length < 3, size: 5 } })
+      series.push({ stroke: colour, width: 2, points: { show: (plot, index) => plot.data[index].filter((value) => value != null).length < 3, size: 6 } })
     }
     const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' }
     return {
@@ -151,7 +151,9 @@ export class Chart {
     const to = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: last }[event.key]
     if (to === undefined || last < 0) return
     event.preventDefault()
-    const index = Math.max(0, Math.min(last, to))
+    let index = Math.max(0, Math.min(last, to))
+    // Between the phases lies an empty place that only keeps their lines apart.
+    if (!Object.keys(this.frame.rows[index]).length) index += to < from ? -1 : 1
     this.plot.setCursor({ left: this.plot.valToPos(this.frame.xs[index], 'x'), top: 20 })
     this.say(index)
     document.getElementById('chart-readout').textContent = `${this.definition.title}, ${this.frame.word(this.frame.xs[index])}: ${this.now.textContent || 'no value'}`

@@ -1,5 +1,5 @@
 // One way of rendering: the server's. A live page fetches itself again and swaps the parts marked
-// data-live whose content changed. A part that holds the focus or an open text field is left alone.
+// data-live whose content changed. A part in which somebody is filling in a field is left alone.
 
 import { toast } from './toast.js'
 
@@ -9,17 +9,21 @@ function swap(fresh, sent) {
     if (!next || (part.dataset.live === 'sent' && !sent)) continue
     if (part.outerHTML === next.outerHTML) continue
     const focus = document.activeElement
-    if (part.contains(focus) && focus !== part) {
-      if (!focus.id || !next.querySelector('#' + CSS.escape(focus.id)) || focus.matches('input, textarea, select')) continue
-      keepOpen(part, next)
-      part.replaceWith(document.importNode(next, true))
-      document.getElementById(focus.id)?.focus({ preventScroll: true })
-      continue
-    }
+    const held = part.contains(focus) && focus !== part
+    if (held && focus.matches('input:not([type="checkbox"], [type="radio"]), textarea, select')) continue
     keepOpen(part, next)
-    part.replaceWith(document.importNode(next, true))
+    const here = document.importNode(next, true)
+    part.replaceWith(here)
+    if (held) follow(here, focus.id)
   }
   document.dispatchEvent(new CustomEvent('live:swapped'))
+}
+
+// The focus stays where it was, or, where its control is gone, at the part that took its place.
+function follow(part, id) {
+  const twin = id && part.querySelector('#' + CSS.escape(id))
+  if (!twin) part.tabIndex = -1
+  ;(twin || part).focus({ preventScroll: true })
 }
 
 function keepOpen(part, next) {
