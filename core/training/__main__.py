@@ -13,7 +13,6 @@ from pathlib import Path
 # Before torch is imported: the tokenizer's threads must not be forked, and nothing phones home.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 # By default torch's threads spin while they wait for each other. As soon as anything else wants one
 # of the cores (the server, a browser), a spinning thread keeps the one it waits for from running:
 # measured on two shared cores, 25 small matrix products a second instead of 817.

@@ -30,6 +30,11 @@ class Reporter:
         self._completions = JsonlWriter(run.completions)
         self._attempt = attempt
 
+    def close(self) -> None:
+        """Nothing is written after this."""
+        self._metrics.close()
+        self._completions.close()
+
     def row(self, phase: str, step: int, values: Mapping[str, Any]) -> None:
         """One row of ``metrics.jsonl``."""
         row = {"attempt": self._attempt, "time": time.time(), "phase": phase, "step": step, **finite(values)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 
 from core.config import RunConfig, parse
 from core.device_checks import device_checks
@@ -49,18 +50,18 @@ def train(run: RunDir, home: Home, status: Status) -> str:
     loaded = load_for_training(config, device, home)
     status.update(message="Preparing the data")
     data = prepare(config, loaded.tokenizer, run, home, status)
-    reporter = Reporter(run, status.value.attempt)
-    engine = TransformersEngine(loaded.model, loaded.tokenizer, lambda: status.now_asked)
-    score = compose(config.reward, markers_of(config.dataset))
-    evaluation = Evaluation(data.holdout, config, engine, score, maximum(config.reward), run, status, reporter)
-
-    if checkpoint.latest(run) is None:
-        evaluation.once("before", 0)
-    _stop_if_asked(status)
-    if config.pre_training.enabled and warm_up(loaded, data.train, config, run, status, reporter):
-        evaluation.once("after_warm_up", 0)
-    _stop_if_asked(status)
-    train_grpo(loaded, data.train, config, device, engine, score, evaluation, run, status, reporter)
+    with closing(Reporter(run, status.value.attempt)) as reporter:
+        engine = TransformersEngine(loaded.model, loaded.tokenizer, lambda: status.now_asked)
+        score = compose(config.reward, markers_of(config.dataset))
+        best = maximum(config.reward)
+        evaluation = Evaluation(data.holdout, config, engine, score, best, run, status, reporter)
+        if checkpoint.latest(run) is None:
+            evaluation.once("before", 0)
+        _stop_if_asked(status)
+        if config.pre_training.enabled and warm_up(loaded, data.train, config, run, status, reporter):
+            evaluation.once("after_warm_up", 0)
+        _stop_if_asked(status)
+        train_grpo(loaded, data.train, config, device, engine, score, evaluation, run, status, reporter)
     return "Finished"
 
 

@@ -1,0 +1,28 @@
+"""A home with models, made once for all tests that train."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from core.settings import Home
+from tests.training.worker_runs import REAL, make_home
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home whose ``outputs/`` all tests share; each uses names of its own."""
+    if not REAL.is_dir():
+        pytest.skip("the built-in model is not here: the set-up fetches it")
+    return make_home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """A worker inside the test's process takes SIGTERM and SIGINT; they are given back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

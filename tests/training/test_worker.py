@@ -1,0 +1,241 @@
+"""The worker's guarantee: rows, states, stop, resume, kill, full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.run import Control, JobState
+from core.run_dir import RunDir, iter_lines, read_json
+from core.settings import Home
+from tests.training.worker_runs import (
+    TINY,
+    changed,
+    launch,
+    make_run,
+    rows,
+    wait_for,
+    work,
+    work_until,
+    written,
+)
+
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
+
+WARM = {"pre_training": {"enabled": True, "max_samples": 8, "batch_size": 2, "learning_rate": 1e-3}}
+
+
+def test_a_run_from_start_to_end(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warm-up, training and four evaluations are written down, and the adapter is there."""
+    run = make_run(models, "whole", {**TINY, **WARM})
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert [row["row"] for row in rows(run)] == list(range(1, len(rows(run)) + 1))
+    assert [row["step"] for row in rows(run, "warm_up")] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows(run, "training")] == [1, 2, 3, 4, 5, 6]
+    moments = [(row["when"], row["step"]) for row in rows(run, "evaluation")]
+    assert moments == [("before", 0), ("after_warm_up", 0), ("interval", 3), ("end", 6)]
+    assert (run.adapter / "adapter_model.safetensors").is_file()
+    status = run.read_status()
+    assert status is not None
+    assert (status.step, status.max_steps, status.checkpoint_step, status.error) == (6, 6, 6, None)
+
+
+def test_a_training_row_has_what_readers_rely_on(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name of the format is there, finite, and agrees with the completions."""
+    run = make_run(models, "shape", changed(TINY, training__max_steps=2, grpo__kl_penalty=0.1))
+    work(run, monkeypatch, models)
+    row = rows(run, "training")[-1]
+    named = {
+        "row", "attempt", "time", "phase", "step", "epoch", "loss", "reward", "reward_std", "reward_components", "solved",
+        "kl", "completion_length_mean", "completion_length_min", "completion_length_max", "cut_off",
+        "groups_without_spread", "grad_norm", "learning_rate", "clip_ratio_low", "clip_ratio_high", "clip_ratio",
+        "entropy", "step_time", "time_generation", "time_reward", "tokens", "tokens_per_second",
+    }  # fmt: skip
+    assert named == set(row)
+    groups = [group for group in iter_lines(run.completions) if group["phase"] == "training" and group["step"] == 2]
+    totals = [completion["total"] for group in groups for completion in group["completions"]]
+    assert row["reward"] == pytest.approx(sum(totals) / len(totals))
+    assert row["tokens"] == sum(completion["tokens"] for group in groups for completion in group["completions"])
+    for group in groups:
+        advantages = [completion["advantage"] for completion in group["completions"]]
+        assert sum(advantages) == pytest.approx(0, abs=1e-3)
+        assert group["prompt"].endswith("<|im_start|>assistant\n")
+
+
+def test_held_out_rows_are_never_trained_on(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No question of an evaluation is asked in training."""
+    run = make_run(models, "apart", changed(TINY, training__max_steps=None, training__num_epochs=1))
+    work(run, monkeypatch, models)
+    asked: dict[str, set[str]] = {"training": set(), "evaluation": set()}
+    for group in iter_lines(run.completions):
+        asked[group["phase"]].add(group["instruction"])
+    assert asked["evaluation"]
+    assert not asked["training"] & asked["evaluation"]
+    info = read_json(run.prepared / "info.json") or {}
+    assert (info["train"], info["holdout"]) == (36, 4)
+
+
+CASES = {
+    "first_epoch": {},
+    # 36 rows, two questions a step: the second epoch begins at step 19.
+    "second_epoch": {"training__max_steps": 24},
+    "penalty": {"grpo__kl_penalty": 0.1},
+    "answers_used_twice": {"grpo__num_iterations": 2},
+    "schedule_and_dropout": {"training__lr_scheduler_type": "cosine", "model__lora_dropout": 0.1},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_resumed_run_is_the_run_that_was_never_stopped(
+    case: str, models: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same completions, rewards, gradient norms and held-out scores, step for step."""
+    config = changed({**TINY, **WARM}, **CASES[case])
+    whole = make_run(models, f"whole-{case}", config)
+    assert work(whole, monkeypatch, models) == JobState.COMPLETED
+    halves = make_run(models, f"halves-{case}", config)
+    stop_at = config["training"]["max_steps"] - 3
+    state = work_until(halves, monkeypatch, models, lambda found: _reached(found, "training", stop_at))
+    assert state == JobState.STOPPED
+    assert work(halves, monkeypatch, models) == JobState.COMPLETED
+    assert written(halves) == written(whole)
+    for name in ("reward", "grad_norm", "learning_rate", "entropy", "kl"):
+        assert _series(halves, "training", name) == _series(whole, "training", name)
+    assert _series(halves, "evaluation", "reward") == _series(whole, "evaluation", "reward")
+    assert {row["attempt"] for row in rows(halves)} == {1, 2}
+
+
+def test_a_stop_in_the_warm_up_continues_there(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The phase goes on after the step it was stopped at, with the same losses, and is not repeated later."""
+    config = changed({**TINY, **WARM}, pre_training__epochs=5, training__max_steps=2)
+    whole = make_run(models, "warm-whole", config)
+    work(whole, monkeypatch, models)
+    halves = make_run(models, "warm-halves", config)
+    assert work_until(halves, monkeypatch, models, lambda found: _reached(found, "warm_up", 3)) == JobState.STOPPED
+    status = halves.read_status()
+    assert status is not None
+    assert "warm-up" in status.message
+    assert work(halves, monkeypatch, models) == JobState.COMPLETED
+    steps = [row["step"] for row in rows(halves) if row["phase"] == "warm_up"]
+    assert steps == list(range(1, 21))
+    assert _series(halves, "warm_up", "loss") == _series(whole, "warm_up", "loss")
+    assert written(halves) == written(whole)
+
+
+def test_a_stop_at_once_saves_nothing_new(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``now`` ends in the middle of an answer, and the run is stopped, not failed."""
+    run = make_run(models, "now", changed(TINY, training__max_new_tokens=64, training__save_steps=100))
+    run.write_control(Control(stop=True, now=True))
+    assert work(run, monkeypatch, models) == JobState.STOPPED
+    assert not rows(run)
+
+
+def test_kill_and_resume(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After kill -9 no written row is lost, and the run goes on from its last checkpoint to the same end."""
+    config = changed(TINY, training__max_steps=12)
+    whole = make_run(models, "kill-whole", config)
+    work(whole, monkeypatch, models)
+    run = make_run(models, "kill", config)
+    process = launch(run, models)
+    wait_for(lambda: len(rows(run, "training")) >= 5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = rows(run)
+    status = run.read_status()
+    assert status is not None
+    assert status.state not in {JobState.COMPLETED, JobState.STOPPED, JobState.FAILED}
+    assert all(_complete(folder) for folder in run.checkpoints.glob("checkpoint-*"))
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert rows(run)[: len(before)] == before
+    assert written(run) == written(whole)
+    assert _series(run, "training", "grad_norm") == _series(whole, "training", "grad_norm")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 6 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_while_checkpointing(models: Home, monkeypatch: pytest.MonkeyPatch, small_disk: Path) -> None:
+    """The run fails in words, the older checkpoint stays whole, and with space it goes on."""
+    run = make_run(models, "full", changed(TINY, training__max_steps=4, training__keep_checkpoints=1))
+    run.checkpoints.mkdir()
+    work_until(run, monkeypatch, models, lambda found: _reached(found, "training", 2))
+    kept = {folder.name for folder in run.checkpoints.iterdir()}
+    moved = RunDir(small_disk / "full")
+    run.path.rename(run.path.with_name("full-away"))
+    subprocess.run(["cp", "-r", str(run.path.with_name("full-away")), str(moved.path)], check=True)
+    filler = small_disk / "filler"
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    filler.write_bytes(b"\0" * (free - 400_000))
+    assert work(moved, monkeypatch, models) == JobState.FAILED
+    status = moved.read_status()
+    assert status is not None
+    assert "disk is full" in (status.error or "").lower()
+    assert {folder.name for folder in moved.checkpoints.iterdir()} == kept
+    assert all(_complete(folder) for folder in moved.checkpoints.iterdir())
+    filler.unlink()
+    assert work(moved, monkeypatch, models) == JobState.COMPLETED
+
+
+FAILURES = {
+    "no_such_folder": ({"model__name": "/nowhere/at/all"}, "no model at /nowhere/at/all"),
+    "no_such_layer": ({"model__target_modules": ["elbow"]}, "does not fit this model"),
+    "too_few_rows": ({"dataset__max_samples": 1, "evaluation__holdout_fraction": 0}, "one step takes 2"),
+    "too_long": ({"training__max_sequence_length": 20}, "raise it"),
+    "four_bit": ({"model__load_in_4bit": True}, "needs an NVIDIA GPU"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_what_cannot_run_fails_in_words(case: str, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status says what is wrong; no stack trace is in it."""
+    values, words = FAILURES[case]
+    run = make_run(models, f"fails-{case}", changed(TINY, **values))
+    assert work(run, monkeypatch, models) == JobState.FAILED
+    status = run.read_status()
+    assert status is not None
+    assert words in (status.error or "")
+    assert "Traceback" not in (status.error or "")
+
+
+def test_rows_that_are_too_long_are_counted(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note says how many were left out and why, and the rest is trained on."""
+    lines = [{"question": "word " * (200 if number % 2 else 3) + str(number), "answer": "1"} for number in range(20)]
+    run = make_run(models, "long", changed(TINY, training__max_steps=1, evaluation__holdout_fraction=0))
+    run.prepared.mkdir()
+    mapped = [{"instruction": line["question"], "response": line["answer"]} for line in lines]
+    (run.prepared / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in mapped))
+    (run.prepared / "holdout.jsonl").write_text("")
+    (run.prepared / "info.json").write_text("{}")
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    status = run.read_status()
+    assert status is not None
+    assert any("10 rows were left out" in note for note in status.notes)
+
+
+def _reached(found: list[dict[str, Any]], phase: str, step: int) -> bool:
+    return any(row["phase"] == phase and row["step"] >= step for row in found)
+
+
+def _series(run: RunDir, phase: str, name: str) -> list[tuple[int, Any]]:
+    return [(row["step"], row.get(name)) for row in rows(run, phase)]
+
+
+def _complete(checkpoint: Path) -> bool:
+    names = {"adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
+    return names <= {file.name for file in checkpoint.iterdir()}

@@ -1,0 +1,152 @@
+"""Run directories, a two-layer random model, and the real worker on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from core.config import dump, parse
+from core.run import Control, JobState
+from core.run_dir import RunDir, iter_lines, write_json
+from core.settings import PROJECT, Home
+from core.training.worker import Worker
+
+ENTRY = PROJECT / "core" / "training" / "__main__.py"
+REAL = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
+needs_model = pytest.mark.skipif(not REAL.is_dir(), reason="the built-in model is not here: make setup fetches it")
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "model": {"name": "builtin:tiny", "lora_rank": 4},
+    "dataset": {"source": "generated:arithmetic", "size": 40, "system_prompt": "Add."},
+    "training": {
+        "max_steps": 6, "batch_size": 4, "gradient_accumulation_steps": 2, "num_generations": 4, "max_new_tokens": 8,
+        "max_sequence_length": 96, "save_steps": 2, "learning_rate": 1e-2,
+    },
+    # A random model solves nothing, but its answers differ in length.
+    "reward": {"type": "composite", "components": [{
+        "name": "length", "params": {"unit": "characters", "minimum": 40, "maximum": 40, "fall_off": 40},
+    }]},
+    "evaluation": {"max_prompts": 2},
+}  # fmt: skip
+
+
+def changed(config: dict[str, Any], **values: Any) -> dict[str, Any]:
+    """A configuration with fields set by their path: ``training__seed=3``."""
+    result: dict[str, Any] = json.loads(json.dumps(config))
+    for path, value in values.items():
+        *sections, name = path.split("__")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return result
+
+
+def make_home(root: Path) -> Home:
+    """A home with the random model and, where it is installed, the built-in one."""
+    home = Home(root)
+    home.make()
+    models = home.cache / "models"
+    models.mkdir()
+    models.joinpath(REAL.name).symlink_to(REAL)
+    folder = models / "tiny"
+    torch.manual_seed(1)
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(
+        **shape, num_key_value_heads=1, vocab_size=49152, max_position_embeddings=512, tie_word_embeddings=True,
+        bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.2,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(REAL / name, folder / name)
+    return home
+
+
+def make_run(home: Home, name: str, config: dict[str, Any]) -> RunDir:
+    """A job's directory as the launcher leaves it for the worker."""
+    run = RunDir(home.outputs / name)
+    run.path.mkdir(parents=True)
+    write_json(
+        run.config,
+        {"kind": "train", "name": name, "created_at": "", "config": dump(parse(config)), "given": config},
+    )
+    return run
+
+
+def work(run: RunDir, monkeypatch: pytest.MonkeyPatch, home: Home) -> JobState:
+    """Run the worker here, in this process; the state it ended in."""
+    monkeypatch.setenv("TUNESMITH_HOME", str(home.root))
+    Worker(run.path).run()
+    status = run.read_status()
+    assert status is not None
+    return status.state
+
+
+def work_until(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, home: Home, ready: Callable[[list[dict[str, Any]]], bool]
+) -> JobState:
+    """As :func:`work`, with a stop asked for as soon as the rows written so far are ``ready``."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            if ready(rows(run)):
+                run.write_control(Control(stop=True))
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        return work(run, monkeypatch, home)
+    finally:
+        over.set()
+        watcher.join()
+        run.control.unlink(missing_ok=True)
+
+
+def launch(run: RunDir, home: Home) -> subprocess.Popen[bytes]:
+    """Start the worker as the launcher does: a process and group of its own."""
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "TUNESMITH_HOME": str(home.root), "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+    with run.log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", str(ENTRY), "job", str(run.path)], cwd="/", env=environment,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Until it is true, or the test fails."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def rows(run: RunDir, phase: str | None = None) -> list[dict[str, Any]]:
+    """Metric rows; of one phase, the latest of each step."""
+    found = list(iter_lines(run.metrics))
+    if phase is None:
+        return found
+    return list({(row["step"], row.get("when")): row for row in found if row["phase"] == phase}.values())
+
+
+def written(run: RunDir) -> dict[tuple[int, str], list[str]]:
+    """What was written in training, by step and question; of a repeated step, the latest."""
+    groups = [group for group in iter_lines(run.completions) if group["phase"] == "training"]
+    return {(g["step"], g["instruction"]): [c["text"] for c in g["completions"]] for g in groups}
