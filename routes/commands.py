@@ -54,7 +54,7 @@ def rebuild() -> None:
         lock.release()
     except TunesmithError as error:
         raise click.ClickException(error.message) from None
-    click.echo(f"{found} jobs were found on disk and added to the catalogue.")
+    click.echo(f"{found} {'job' if found == 1 else 'jobs'} found on disk and added to the catalogue.")
 
 
 def read_config(file: Path) -> dict[str, Any]:

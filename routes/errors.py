@@ -25,7 +25,7 @@ _WORDS = {
     415: ("invalid_input", "Send JSON with the header Content-Type: application/json."),
     416: ("invalid_input", "The file has no such range of bytes."),
 }
-_FULL = "The disk is full: what you sent was not saved, and nothing saved before is lost. Free some space and try again."
+_FULL = "The disk is full: what you sent was not saved; what was saved before is kept. Free some space and try again."
 _BROKEN = "Something went wrong on the server. Nothing was deleted; the server's log has the details. Try again."
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import JSON, Engine, Text, create_engine, event, func, select, u
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_column
 
 from core.errors import NotFound, Unavailable
-from core.run import ENDED, JobKind, JobState, RESUMABLE
+from core.run import ENDED, RESUMABLE, JobKind, JobState
 
 VERSION = 1
 """Schema version. A catalogue of another version is refused: rebuilding it takes seconds."""

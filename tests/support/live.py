@@ -83,7 +83,7 @@ class Live:
         except urllib.error.HTTPError as error:
             with error:
                 raise AssertionError(f"{error.code} {error.read().decode()}") from None
-        return json.loads(text) if text[:1] in "{[" else text
+        return json.loads(text) if text[:1] in {"{", "["} else text
 
     def status(self, session_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.ask("GET", f"/api/training/sessions/{session_id}")

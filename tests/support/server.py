@@ -25,6 +25,11 @@ def fake_app(settings: Settings) -> Flask:
     return app
 
 
+def command_app() -> Flask:
+    """For ``flask --app tests.support.server:command_app``."""
+    return fake_app(Settings.from_env())
+
+
 if __name__ == "__main__":
     try:
         sys.exit(serve(Settings.from_env(), fake_app))

@@ -1,0 +1,74 @@
+"""The same guarantees with the real server and the real trainer, on a model of two layers."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from core.run_dir import iter_lines
+from core.settings import PROJECT
+from tests.fault.test_server_killed import worker_pid
+from tests.support.live import REAL_SERVER, Listener, Live, until
+
+pytestmark = [pytest.mark.fault, pytest.mark.training, pytest.mark.slow]
+
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    if not (PROJECT / "cache" / "models" / "smollm2-135m-instruct").is_dir():
+        pytest.skip("the built-in model is not here: the set-up fetches it")
+    from tests.training.worker_runs import make_home
+
+    server = Live(make_home(tmp_path_factory.mktemp("home")).root, REAL_SERVER).start()
+    yield server
+    server.close()
+
+
+def config() -> dict[str, Any]:
+    from tests.training.worker_runs import TINY, changed
+
+    return changed(TINY, training__max_steps=STEPS, training__save_steps=4)
+
+
+def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
+    """Training is not interrupted by the server's death, no row is lost or doubled, and Resume goes on."""
+    chance = random.Random(live.url)
+    run = live.home / "outputs" / "real"
+    live.ask("POST", "/api/training/start", {"config": config(), "session_id": "real"})
+    live.wait("real", "training", seconds=120)
+    listener = Listener(live.url, "real")
+    pid = worker_pid(run)
+    for _ in range(2):
+        time.sleep(chance.uniform(0.2, 1.5))
+        live.kill()
+        assert psutil.pid_exists(pid)
+        time.sleep(chance.uniform(0.0, 1.0))
+        live.start()
+    view = until(lambda: live.status("real"), lambda view: (view["checkpoint_step"] or 0) >= 4, seconds=120)
+    assert view["attempt"] == 1
+    killed = time.monotonic()
+    psutil.Process(pid).kill()
+    view = live.wait("real", "crashed", seconds=5)
+    assert time.monotonic() - killed < 5
+    live.ask("POST", "/api/training/resume", {"session_id": "real"})
+    assert live.wait("real", "completed", "failed", "crashed", seconds=180)["status"] == "completed"
+    rows = list(iter_lines(run / "metrics.jsonl"))
+    until(lambda: len(listener.rows), lambda count: count == len(rows))
+    listener.close()
+    assert listener.rows == [row["row"] for row in rows] == list(range(1, len(rows) + 1))
+    assert listener.doubles == []
+    second = [row["step"] for row in rows if row["phase"] == "training" and row["attempt"] == 2]
+    assert second == list(range(view["checkpoint_step"] + 1, STEPS + 1))
+    assert _training_steps(run) == list(range(1, STEPS + 1))
+
+
+def _training_steps(run: Path) -> list[int]:
+    return sorted({row["step"] for row in iter_lines(run / "metrics.jsonl") if row["phase"] == "training"})

@@ -1,0 +1,100 @@
+"""Training without the browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.settings import PROJECT, Home
+from tests.conftest import tiny
+from tests.support.live import Live, until
+
+
+@pytest.fixture
+def live(home: Home) -> Iterator[Live]:
+    server = Live(home.root)
+    yield server
+    server.close()
+
+
+def command(home: Home, *arguments: str) -> subprocess.Popen[str]:
+    env = {"PATH": os.environ["PATH"], "TUNESMITH_HOME": str(home.root)}
+    line = [sys.executable, "-m", "flask", "--app", "tests.support.server:command_app", *arguments]
+    return subprocess.Popen(line, cwd=PROJECT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    text, _ = process.communicate(timeout=60)
+    return text
+
+
+def config_file(folder: Path, text: str | None = None, **training: int) -> str:
+    path = folder / "run.json"
+    path.write_text(text if text is not None else json.dumps(tiny("from a file", **training)))
+    return str(path)
+
+
+def test_train_runs_to_the_end_and_shows_a_table(home: Home, tmp_path: Path) -> None:
+    """With its own watcher where no server runs; the server finds the session later."""
+    process = command(home, "train", config_file(tmp_path))
+    text = said(process)
+    assert process.returncode == 0, text
+    assert "training" in text
+    assert "6 of 6" in text
+    assert "Reward in training, first to last  0.010 to 0.060" in text
+
+
+def test_train_hands_the_run_to_a_server_that_is_there(live: Live, home: Home, tmp_path: Path) -> None:
+    """And follows it there."""
+    live.start()
+    process = command(home, "train", config_file(tmp_path))
+    text = said(process)
+    assert process.returncode == 0, text
+    sessions = live.ask("GET", "/api/training/sessions")["sessions"]
+    assert [(run["name"], run["status"]) for run in sessions] == [("from a file", "completed")]
+
+
+def test_ctrl_c_stops_with_a_checkpoint_and_waits(home: Home, tmp_path: Path) -> None:
+    """The run is stopped, not lost."""
+    process = command(home, "train", config_file(tmp_path, max_steps=400))
+    until(lambda: list(home.outputs.glob("*/metrics.jsonl")), bool)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    text = said(process)
+    assert process.returncode == 3, text
+    assert "with a checkpoint" in text
+    status = json.loads(next(home.outputs.glob("*/status.json")).read_text())
+    assert status["state"] == "stopped"
+    assert status["checkpoint_step"] == status["step"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [('{"name": "x",\n\n "model" 5}', "line 3"), (json.dumps({**tiny(), "modell": 1}), "modell: there is no field")],
+)
+def test_a_wrong_file_is_refused_in_a_sentence(home: Home, tmp_path: Path, text: str, words: str) -> None:
+    """The line or the field is named, and nothing is started."""
+    process = command(home, "train", config_file(tmp_path, text))
+    answer = said(process)
+    assert process.returncode == 1
+    assert words in answer
+    assert "Traceback" not in answer
+    assert list(home.outputs.iterdir()) == []
+
+
+def test_rebuild_finds_the_runs_on_disk(home: Home, tmp_path: Path) -> None:
+    """After the catalogue was lost."""
+    assert "6 of 6" in said(command(home, "train", config_file(tmp_path)))
+    for file in home.root.glob("catalogue.db*"):
+        file.unlink()
+    process = command(home, "rebuild")
+    assert "1 job found" in said(process)
+    assert process.returncode == 0
