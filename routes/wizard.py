@@ -22,7 +22,7 @@ Form = MultiDict[str, str]
 @bp.get("/new")
 def begin() -> Response:
     """To the first step that still wants something."""
-    missing = services().wizard.review().missing
+    missing = steps.review_of(services()).missing
     return to(f"wizard.{next((step.key for step in STEPS if step.key in missing), 'train')}")
 
 
@@ -92,7 +92,7 @@ def save(step: str) -> Response:
         return _ACTIONS[action]()
     if action.startswith("sample-"):
         services().wizard.remember("reward", completion=sample(services(), action.removeprefix("sample-")))
-    if action == "next" and step not in services().wizard.review().missing:
+    if action == "next" and step not in steps.review_of(services()).missing:
         return to(f"wizard.{STEPS[[one.key for one in STEPS].index(step) + 1].key}")
     return to(f"wizard.{step}")
 

@@ -12,7 +12,7 @@ from services import views
 from services.container import Services
 from services.datasets import read_section
 from services.forms import form_field
-from services.steps import KINDS, frame
+from services.steps import KINDS, frame, review_of
 from services.wizard import kind_of
 
 SAMPLES = 5
@@ -29,7 +29,7 @@ _KEEP = 32
 
 def dataset_step(found: Services) -> views.DatasetStep:
     """Step 2."""
-    review = found.wizard.review()
+    review = review_of(found)
     section = found.wizard.draft().get("dataset") or {}
     source = str(section.get("source") or "")
     ui = found.wizard.ui("dataset")

@@ -13,9 +13,9 @@ from services.exports import ExportView
 from services.run_view import RunView
 
 CHOICES = (
-    ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "About 5 bits a weight. For laptops; answers change a little."),
+    ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "About 5 bits a weight, more in small models. For laptops."),
     ("gguf/q5_k_m", "GGUF, medium (Q5_K_M)", "About 6 bits a weight. A little larger, a little closer."),
-    ("gguf/q8_0", "GGUF, large (Q8_0)", "8 bits a weight. Nearly the trained model."),
+    ("gguf/q8_0", "GGUF, large (Q8_0)", "8 bits a weight. Larger and closer still."),
     ("gguf/f16", "GGUF, unreduced (F16)", "16 bits a weight. The trained model as it is."),
     ("adapter", "Adapter only", "A few megabytes, in PEFT's format; needs the original model beside it."),
     ("merged", "Whole model", "Original and adapter in one, as safetensors, for Python programs."),
@@ -78,7 +78,7 @@ def export_page(found: Services, export_id: str) -> views.ExportPage:
             message=item.message,
             error=item.error or "",
             created_at=item.created_at,
-            files=tuple(item.files),
+            files=tuple(sorted(item.files, key=lambda file: -file["size"])),
             commands=commands(item.commands),
             modelfile=_modelfile(found, item),
             log=found.exports.log(export_id),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from core.config import parse
 from core.errors import InvalidConfig, NotFound, TunesmithError
@@ -11,6 +11,7 @@ from core.run import JobState
 from services import views
 from services.board import sparks
 from services.container import Services
+from services.run_view import RunView
 from services.views import Card, Gauge, Line, NavItem, PhaseView, Shell
 from services.wizard import suggest_name
 from services.words import LIGHTS, size
@@ -109,7 +110,7 @@ def home(found: Services) -> views.HomePage:
         demo=demo(found),
         runs=recent,
         sparks=sparks(found, recent),
-        cards=_first_cards() if not runs else _next_cards(found),
+        cards=_first_cards() if not runs else _next_cards(runs),
         device=f"{device.name}, {size(device.memory)} of memory{'' if device.kind == 'cuda' else ', no GPU'}",
     )
 
@@ -174,8 +175,7 @@ def _first_cards() -> tuple[Card, ...]:
     )
 
 
-def _next_cards(found: Services) -> tuple[Card, ...]:
-    runs = found.runs.list()
+def _next_cards(runs: Sequence[RunView]) -> tuple[Card, ...]:
     cards = []
     running = next((run for run in runs if run.active), None)
     if running:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from core.config import RunConfig
-from core.errors import TunesmithError
+from core.config import DatasetSection, RunConfig
+from core.errors import InvalidConfig, TunesmithError
 from core.model import DEMO_MODEL
 from core.run import ENDED, JobState
 from services import views
@@ -32,6 +32,32 @@ KINDS = (
 )
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
+
+
+def review_of(found: Services) -> Review:
+    """The draft's review, with what only a look at this machine's files can tell: is the thing there at all?"""
+    review = found.wizard.review()
+    draft = found.wizard.draft()
+    remarks, missing = dict(review.remarks), set(review.missing)
+    for key, field, look in (("model", "name", _model_is_there), ("dataset", "source", _dataset_is_there)):
+        section = draft.get(key) or {}
+        if not section.get(field) or any(path.startswith(f"{key}.") for path, _ in review.problems):
+            continue
+        try:
+            look(found, section)
+        except TunesmithError as error:
+            path = error.field if error.field and error.field.startswith(f"{key}.") else f"{key}.{field}"
+            remarks[path] = ("problem", error.problems[0][1] if isinstance(error, InvalidConfig) else error.message)
+            missing.add(key)
+    return Review(None if missing else review.config, remarks, frozenset(missing))
+
+
+def _model_is_there(found: Services, section: dict[str, Any]) -> None:
+    found.models.validate(str(section["name"]))
+
+
+def _dataset_is_there(found: Services, section: dict[str, Any]) -> None:
+    found.datasets.check(DatasetSection.model_validate(section))
 
 
 def frame(found: Services, key: str, review: Review) -> Frame:
@@ -127,7 +153,7 @@ def reward_title(reward: dict[str, Any]) -> str:
 
 def model_step(found: Services) -> views.ModelStep:
     """Step 1."""
-    review = found.wizard.review()
+    review = review_of(found)
     section = found.wizard.draft().get("model") or {}
     items = found.models.families()
     listed = {item.info.name for item in items}
@@ -167,7 +193,7 @@ def _choice(item: Any) -> views.ModelChoice:
 
 def configuration_step(found: Services) -> views.ConfigurationStep:
     """Step 3."""
-    review = found.wizard.review()
+    review = review_of(found)
     draft = found.wizard.draft()
     problems = sum(level == "problem" for _, level, _ in review.of(STEP["configuration"].sections))
     sections = " ".join(checks(section) for section in STEP["configuration"].sections)
@@ -193,7 +219,7 @@ def reward_step(found: Services) -> views.RewardStep:
     """Step 4."""
     from core.rewards import CATALOGUE, PRESETS
 
-    review = found.wizard.review()
+    review = review_of(found)
     draft = found.wizard.draft()
     section = draft.get("reward") or {}
     arithmetic = kind_of(str((draft.get("dataset") or {}).get("source") or "")) == "generated"
@@ -245,7 +271,7 @@ def _part(info: Any, part: dict[str, Any] | None) -> views.PartView:
 
 def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
     """Step 5."""
-    review = found.wizard.review()
+    review = review_of(found)
     draft = found.wizard.draft()
     session_id = found.wizard.session_id()
     known = any(run.session_id == session_id for run in found.runs.list())
@@ -285,7 +311,7 @@ def _plan(found: Services, config: RunConfig | None) -> str:
 
 def export_step(found: Services) -> views.ExportStep:
     """Step 6."""
-    review = found.wizard.review()
+    review = review_of(found)
     session_id = found.wizard.session_id() or ""
     run = next((run for run in exportable(found) if run.session_id == session_id), None)
     return views.ExportStep(
@@ -300,7 +326,7 @@ def export_step(found: Services) -> views.ExportStep:
 
 def chat_step(found: Services) -> views.TestStep:
     """Step 7."""
-    review = found.wizard.review()
+    review = review_of(found)
     return views.TestStep(
         frame(found, "test", review), chat_view(found, session_id=found.wizard.session_id() or "", form={})
     )
