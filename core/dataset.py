@@ -62,6 +62,7 @@ class UploadInfo(BaseModel):
         bad_rows: Rows that were skipped.
         bad: The first of them.
         origin: ``upload``, or the Hub's ``owner/name``.
+        hub: Subset, split and commit of what was fetched from the Hub.
         mapping: Fields of the configuration's dataset section as a person set them here.
     """
 
@@ -83,4 +84,5 @@ class UploadInfo(BaseModel):
     bad_rows: int = 0
     bad: tuple[BadRow, ...] = ()
     origin: str = "upload"
+    hub: dict[str, str | None] = {}
     mapping: dict[str, Any] = {}

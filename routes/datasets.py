@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from functools import cached_property
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 from flask import Blueprint, Request, Response, jsonify, request
 from pydantic import Field
@@ -132,7 +132,7 @@ def receive() -> UploadInfo:
     file = request.files.get("file")
     if file is None:
         raise InvalidInput("Send the file as the multipart field 'file'.", field="file")
-    return services().datasets.save_upload(file.stream, file.filename or "")
+    return services().datasets.save_upload(cast("BinaryIO", file.stream), file.filename or "")
 
 
 # --- pages ---

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import core.config
 from core.config import DatasetSection
 from core.data import arithmetic, sources, uploads
 from core.data import rows as rows_of
 from core.data.detect import SAMPLE, guess_fields
+from core.data.jobs import PARTIAL
 from core.data.rows import plain
 from core.dataset import UploadInfo
 from core.errors import Conflict, InvalidInput
@@ -58,7 +59,7 @@ class Datasets:
         """All uploads, newest first."""
         return uploads.every(self._home.uploads)
 
-    def save_upload(self, stream: IO[bytes], filename: str) -> UploadInfo:
+    def save_upload(self, stream: BinaryIO, filename: str) -> UploadInfo:
         """Check and keep a file. See :func:`core.data.uploads.store` for what it raises."""
         return uploads.store(stream, filename, self._home.uploads, self._limit)
 
@@ -146,7 +147,7 @@ class Datasets:
             raise Conflict(
                 f"The dataset is in use by {', '.join(users[:5])}. Stop that run first, or wait for its end."
             )
-        gone = folder.with_name(f"{folder.name}{uploads.PARTIAL}")
+        gone = folder.with_name(f"{folder.name}{PARTIAL}")
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 

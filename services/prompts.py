@@ -46,13 +46,17 @@ def ask(home: Home, op: str, *, timeout: float, **request: Any) -> Any:
         TunesmithError: As the reader raised it.
         Unavailable: It did not answer in time, or ended without an answer.
     """
-    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    env |= {"HF_HOME": str(home.cache / "hub"), "USE_TORCH": "0", "USE_TF": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     command = [sys.executable, "-P", str(READER)]
     asked = json.dumps({"op": op, **request})
     try:
         done = subprocess.run(
-            command, input=asked, capture_output=True, text=True, timeout=timeout, env=env, check=False
+            command,
+            input=asked,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=reader_environment(home),
+            check=False,
         )
         answer = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
@@ -66,6 +70,17 @@ def ask(home: Home, op: str, *, timeout: float, **request: Any) -> Any:
         kind = getattr(core.errors, error["kind"], InvalidInput)
         raise kind(error["message"], field=error["field"])
     return answer["result"]
+
+
+def reader_environment(home: Home) -> dict[str, str]:
+    """What a reader process gets of the environment: the Hub's settings, and none of this server's secrets."""
+    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return env | {
+        "HF_HOME": str(home.cache / "hub"),
+        "USE_TORCH": "0",
+        "USE_TF": "0",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
 
 
 def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[dict[str, Any]]) -> dict[str, Any]:

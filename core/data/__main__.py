@@ -25,7 +25,13 @@ def main() -> None:
     from core.errors import TunesmithError
 
     request = json.load(sys.stdin)
-    operations: dict[str, Callable[..., Any]] = {"peek": _peek, "fetch": _fetch, "render": _render}
+    operations: dict[str, Callable[..., Any]] = {
+        "peek": _peek,
+        "fetch": _fetch,
+        "render": _render,
+        "work": _work,
+        "tasks": _tasks,
+    }
     answer: dict[str, Any]
     try:
         answer = {"result": operations[request.pop("op")](**request)}
@@ -48,6 +54,18 @@ def _fetch(name: str, revision: str | None, files: list[str]) -> str:
     from core.data import hub
 
     return str(hub.fetch_files(name, revision, files))
+
+
+def _work(folder: str, root: str, limit: int) -> None:
+    from core.data.jobs import work
+
+    work(Path(folder), Path(root), limit)
+
+
+def _tasks() -> list[dict[str, Any]]:
+    from core.data import tasks
+
+    return [task.model_dump(mode="json") for task in tasks.catalogue()]
 
 
 def _render(template: str | None, special: dict[str, str], conversations: list[list[dict[str, str]]]) -> list[str]:

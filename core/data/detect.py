@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.data.extract import TITLES, Extraction, by_path, propose
 from core.data.rows import text_of, turns
 from core.dataset import FieldGuess
 
@@ -20,9 +21,20 @@ class _Shape:
     instruction: str
     response: str
     confidence: float
+    context: str = ""
+    """A column that belongs to the question."""
+    before: bool = True
+    """Whether the context stands before the question."""
+    path: str = ""
+    """Where in the answer's value the reference stands."""
 
 
 _SHAPES = (
+    _Shape("question", "answers", 0.95, context="context", path="text[0]"),
+    _Shape("question", "answer", 0.95, context="context"),
+    _Shape("question", "answer", 0.95, context="passage"),
+    _Shape("instruction", "output", 0.95, context="input", before=False),
+    _Shape("instruction", "response", 0.95, context="context"),
     _Shape("question", "answer", 0.95),
     _Shape("problem", "solution", 0.9),
     _Shape("problem", "answer", 0.9),
@@ -65,17 +77,51 @@ def guess_fields(rows: Sequence[Mapping[str, Any]]) -> FieldGuess:
 
 def _by_name(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> FieldGuess | None:
     known = {name.strip().casefold(): name for name in columns}
-    for shape in sorted(_SHAPES, key=lambda shape: -shape.confidence):
-        if shape.instruction in known and shape.response in known:
-            question, answer = known[shape.instruction], known[shape.response]
-            why = f"The columns are called {question!r} and {answer!r}."
-            confidence = shape.confidence
-            if shape.instruction == "instruction" and "input" in known:
-                extra = known["input"]
-                why += f" The text in {extra!r}, which some questions refer to, is not part of the question."
-                confidence -= 0.2
-            return FieldGuess(instruction=question, response=answer, confidence=round(confidence, 2), why=why)
+    for shape in sorted(_SHAPES, key=lambda shape: (not shape.context, -shape.confidence)):
+        names = {shape.instruction, shape.response} | ({shape.context} if shape.context else set())
+        if names <= known.keys():
+            return _of_shape(shape, known, rows)
     return None
+
+
+def _of_shape(shape: _Shape, known: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> FieldGuess:
+    question, answer, template = known[shape.instruction], known[shape.response], None
+    why = f"The columns are called {question!r} and {answer!r}."
+    if shape.context:
+        context = known[shape.context]
+        order = (context, question) if shape.before else (question, context)
+        template = "\n\n".join(f"{{{name}}}" for name in order)
+        why = f"The columns are called {question!r}, {context!r} and {answer!r}; the first two make the question."
+    rule = Extraction("json_path", shape.path) if shape.path and _has_path(answer, shape.path, rows) else None
+    rule = rule or propose(_answer_text(row.get(answer)) for row in rows)
+    if rule.rule != "none":
+        why += f" The answer is taken out of {answer!r}: {TITLES[rule.rule].lower()} ({rule.pattern or 'by itself'})."
+    return FieldGuess(
+        instruction=question, response=answer, confidence=shape.confidence, why=why, template=template,
+        extraction=rule.rule, pattern=rule.pattern, columns=_further(known),
+    )  # fmt: skip
+
+
+def _has_path(answer: str, path: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(by_path(row.get(answer), path) is not None for row in rows)
+
+
+def _answer_text(value: Any) -> str:
+    talk = turns(value)
+    return next((text for role, text in reversed(talk) if role == "assistant"), "") if talk else text_of(value)
+
+
+_FURTHER = {"tests": ("tests", "test_list", "test", "unit_tests")}
+"""What rewards call a column, and what datasets call it."""
+
+
+def _further(known: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name, others in _FURTHER.items():
+        column = next((known[other] for other in others if other in known), None)
+        if column and column != name:
+            found[name] = column
+    return found
 
 
 def _by_conversation(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> FieldGuess | None:

@@ -66,6 +66,10 @@ def detect(path: Path, name: str) -> Detected:
         InvalidInput: It is empty, damaged, or nothing that is read here.
     """
     compression = _compression(path)
+    if compression == "none" and _starts(path) == b"PK\x03\x04":
+        raise InvalidInput(
+            "The file is a zip archive or a spreadsheet. Unpack it, or save the sheet as CSV.", field="file"
+        )
     sample = _head(path, compression)
     if not sample.strip(b"\0\t\r\n \xef\xbb\xbf"):
         raise InvalidInput("The file is empty. Choose a file with rows in it.", field="file")
@@ -132,9 +136,13 @@ class _Counted(io.RawIOBase):
         super().close()
 
 
-def _compression(path: Path) -> Compression:
+def _starts(path: Path) -> bytes:
     with path.open("rb") as file:
-        magic = file.read(4)
+        return file.read(4)
+
+
+def _compression(path: Path) -> Compression:
+    magic = _starts(path)
     return "gzip" if magic[:2] == b"\x1f\x8b" else "zstd" if magic == b"\x28\xb5\x2f\xfd" else "none"
 
 

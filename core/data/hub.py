@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.config import DatasetSection
+from core.config import SourceFields
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
 from core.settings import Home
 
 log = logging.getLogger(__name__)
 
 
-def load(name: str, dataset: DatasetSection, home: Home) -> Iterator[dict[str, Any]]:
+def load(name: str, dataset: SourceFields, home: Home) -> Iterator[dict[str, Any]]:
     """Every row of a split, downloaded once into ``cache/hub``.
 
     Raises:
@@ -31,8 +31,8 @@ def load(name: str, dataset: DatasetSection, home: Home) -> Iterator[dict[str, A
     import datasets
 
     cache = str(home.cache / "hub" / "datasets")
-    with _explained(_dataset(name, dataset)):
-        _ask_once(name, dataset)
+    with explained(dataset_words(name, dataset)):
+        ask_once(name, dataset)
         subset = choose_subset(name, dataset)
         data = datasets.load_dataset(name, subset, split=dataset.split, revision=dataset.revision, cache_dir=cache)
     for row in data:
@@ -40,13 +40,13 @@ def load(name: str, dataset: DatasetSection, home: Home) -> Iterator[dict[str, A
 
 
 def peek(
-    name: str, dataset: DatasetSection, home: Home, samples: int
+    name: str, dataset: SourceFields, home: Home, samples: int
 ) -> tuple[list[dict[str, Any]], list[str], int | None]:
     """The first rows, streamed: only the beginning of the data is downloaded. Raises as :func:`load`."""
     import datasets
 
-    with _explained(_dataset(name, dataset)):
-        _ask_once(name, dataset)
+    with explained(dataset_words(name, dataset)):
+        ask_once(name, dataset)
         subset = choose_subset(name, dataset)
         data = datasets.load_dataset(
             name,
@@ -61,7 +61,7 @@ def peek(
     return rows, columns, _total(data, dataset.split)
 
 
-def _ask_once(name: str, dataset: DatasetSection) -> None:
+def ask_once(name: str, dataset: SourceFields) -> None:
     """Find out in seconds whether the Hub answers, and use the cache alone where it does not.
 
     The client by itself tries each file six times over half a minute.
@@ -79,7 +79,7 @@ def _ask_once(name: str, dataset: DatasetSection) -> None:
         huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
-def choose_subset(name: str, dataset: DatasetSection) -> str | None:
+def choose_subset(name: str, dataset: SourceFields) -> str | None:
     """The subset asked for, else 'main', 'default', or the only one.
 
     Raises:
@@ -115,29 +115,30 @@ def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
     """
     import huggingface_hub
 
-    what = _What("model", name, "model.name", "Check the network, or choose the built-in model, which needs none.")
-    with _explained(what):
+    what = What("model", name, "model.name", "Check the network, or choose the built-in model, which needs none.")
+    with explained(what):
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=files, etag_timeout=5))
 
 
 @dataclass(frozen=True)
-class _What:
+class What:
     """What was asked of the Hub, for the words of an error."""
 
     kind: str
     name: str
     field: str
     instead: str
-    dataset: DatasetSection | None = None
+    dataset: SourceFields | None = None
 
 
-def _dataset(name: str, dataset: DatasetSection) -> _What:
+def dataset_words(name: str, dataset: SourceFields) -> What:
+    """What was asked for, for the words of an error."""
     instead = "Check the network, or upload a file, or use generated:arithmetic, which needs none."
-    return _What("dataset", name, "dataset.source", instead, dataset)
+    return What("dataset", name, "dataset.source", instead, dataset)
 
 
 @contextlib.contextmanager
-def _explained(what: _What) -> Iterator[None]:
+def explained(what: What) -> Iterator[None]:
     """Turn what the client raises into words. Its exceptions share no base class, so all are caught here."""
     try:
         yield
@@ -148,7 +149,7 @@ def _explained(what: _What) -> Iterator[None]:
         raise explain(error, what) from None
 
 
-def explain(error: BaseException, what: _What) -> TunesmithError:
+def explain(error: BaseException, what: What) -> TunesmithError:
     """The error of the Hub's client as one of ours, with what to do."""
     names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
     name, text = what.name, _shorten(str(error))
@@ -174,7 +175,7 @@ def explain(error: BaseException, what: _What) -> TunesmithError:
     return _unreadable(error, what, text)
 
 
-def _unreadable(error: BaseException, what: _What, text: str) -> TunesmithError:
+def _unreadable(error: BaseException, what: What, text: str) -> TunesmithError:
     dataset = what.dataset
     if dataset and "BuilderConfig" in text and "not found" in text:
         return InvalidInput(f"{what.name} has no subset {dataset.subset!r}. {text}", field="dataset.subset")

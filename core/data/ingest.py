@@ -116,6 +116,14 @@ def ingest(
                 "The disk is full: the file could not be kept. Free some space and upload it again."
             ) from None
         raise
+    guess = guess_fields(survey.sample)
+    if guess.instruction is None:
+        raise InvalidInput(
+            f"The file has no usable column: {guess.why[:1].lower()}{guess.why[1:]} "
+            f"Found: {', '.join(survey.columns)[:300] or 'none'}. "
+            "A dataset needs a column with questions and one with answers.",
+            field="file",
+        )
     info = UploadInfo(
         id=upload_id,
         name=name,
@@ -125,7 +133,7 @@ def ingest(
         sha256=digest,
         kinds={column: ", ".join(sorted(kinds)) or "empty" for column, kinds in survey.columns.items()},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        fields=guess_fields(survey.sample),
+        fields=guess,
         bad_rows=survey.count,
         bad=tuple(survey.bad),
         origin=origin,

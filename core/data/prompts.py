@@ -51,15 +51,20 @@ def messages(row: Mapping[str, Any], dataset: DatasetSection) -> list[dict[str, 
 def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection) -> str:
     """The answer that the warm-up imitates: working-out, where the reference has any, and solution in markers.
 
-    In a reference like GSM8K's, what stands before ``####`` is the working-out and the rest the solution;
+    Where a rule took the reference out of a longer text, the text is the working-out. In a reference like
+    GSM8K's, what stands before ``####`` is the working-out and the rest the solution;
     the calculator notes (``<<48/2=24>>``) are left out. A reference without working-out gives working-out
     markers only where the system prompt asks for them.
 
     >>> warm_up_target({"response": "48 + 24 = <<48+24=72>>72\\n#### 72"}, DatasetSection(source="x"))
     '<start_working_out>48 + 24 = 72<end_working_out><SOLUTION>72</SOLUTION>'
     """
-    working, found, solution = str(row["response"]).rpartition("####")
-    working = _without_notes(working).strip() if found else ""
+    full = str(row.get("full_response") or row["response"])
+    before, found, solution = full.rpartition("####")
+    working = before if found else full if row.get("full_response") else ""
+    if row.get("full_response"):
+        solution = str(row["response"])
+    working = _without_notes(working).strip()
     target = f"{dataset.solution_start}{solution.strip()}{dataset.solution_end}"
     asked = bool(dataset.reasoning_start) and dataset.reasoning_start in system_prompt(dataset)
     if working or asked:

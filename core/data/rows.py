@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from core.config import DatasetSection, EvaluationSection
+from core.config import DatasetSection, EvaluationSection, SourceFields
+from core.data.extract import Extraction
 from core.dataset import Row
 from core.errors import InvalidInput
 
 NO_QUESTION = "the question is empty"
 NO_ANSWER = "the answer is empty"
+NOT_EXTRACTED = "the rule finds no answer in the answer column"
 
 
 def text_of(value: Any) -> str:
@@ -85,17 +89,58 @@ def turns(value: Any) -> list[tuple[str, str]] | None:
 _ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
 
 
-def map_row(raw: Mapping[str, Any], dataset: DatasetSection) -> Row:
+def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
     """One row by its mapped names: ``instruction``, ``response`` and every further column by its own.
 
     A conversation in the question's column gives its last question; in the answer's, its last answer.
     A column that is itself called ``instruction`` or ``response`` but mapped to nothing is replaced.
+    Where a rule takes the answer out of a longer text, ``full_response`` keeps the text for the warm-up.
     """
     mapped = {dataset.instruction_field, dataset.response_field}
     row = {name: value for name, value in raw.items() if name not in mapped}
-    row["instruction"] = _cell(raw.get(dataset.instruction_field), "user")
-    row["response"] = _cell(raw.get(dataset.response_field), "assistant") if dataset.response_field else ""
+    row |= {name: raw.get(column) for name, column in dataset.columns.items()}
+    row["instruction"] = _question(raw, dataset)
+    given = raw.get(dataset.response_field) if dataset.response_field else None
+    row["response"] = _cell(given, "assistant")
+    if dataset.extraction != "none":
+        rule = Extraction(dataset.extraction, dataset.extraction_pattern)
+        row["full_response"] = row["response"]
+        row["response"] = rule(given if dataset.extraction == "json_path" else row["response"]) or ""
     return row
+
+
+_COLUMN = re.compile(r"\{([^{}]{1,200})\}")
+
+
+def _question(raw: Mapping[str, Any], dataset: SourceFields) -> str:
+    """The question, put together by the template where there is one; empty without its own column."""
+    asked = _cell(raw.get(dataset.instruction_field), "user")
+    if not dataset.instruction_template or not asked:
+        return asked
+
+    def cell(match: re.Match[str]) -> str:
+        name = match[1]
+        if name == dataset.instruction_field:
+            return asked
+        return choices(raw[name]) if name in raw else match[0]
+
+    return _COLUMN.sub(cell, dataset.instruction_template).strip()
+
+
+def choices(value: Any) -> str:
+    """A cell inside a question: a list of choices becomes a line each.
+
+    >>> choices({"text": ["red", "blue"], "label": ["A", "B"]})
+    'A) red\\nB) blue'
+    >>> choices(["A)125", "B)150"])
+    'A)125\\nB)150'
+    """
+    if isinstance(value, Mapping) and isinstance(value.get("text"), list) and isinstance(value.get("label"), list):
+        pairs = zip(value["label"], value["text"], strict=False)
+        return "\n".join(f"{text_of(label)}) {text_of(text)}" for label, text in pairs)
+    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+        return "\n".join(text_of(item) for item in value)
+    return _cell(value, "user")
 
 
 def _cell(value: Any, role: str) -> str:
@@ -105,15 +150,15 @@ def _cell(value: Any, role: str) -> str:
     return next((text for speaker, text in reversed(talk) if speaker == role), "").strip()
 
 
-def check_columns(columns: Iterable[str], dataset: DatasetSection) -> None:
+def check_columns(columns: Iterable[str], dataset: SourceFields) -> None:
     """Refuse a mapping to a column that is not there.
 
     Raises:
         InvalidInput: With the field's path and the columns there are.
     """
     known = list(columns)
-    for field in ("instruction_field", "response_field"):
-        name = getattr(dataset, field)
+    wanted = [(field, getattr(dataset, field)) for field in ("instruction_field", "response_field")]
+    for field, name in [*wanted, *((f"columns.{name}", column) for name, column in dataset.columns.items())]:
         if name and name not in known:
             raise InvalidInput(
                 f"The dataset has no column {name!r}. Its columns are: {', '.join(known) or 'none'}.",
@@ -121,11 +166,11 @@ def check_columns(columns: Iterable[str], dataset: DatasetSection) -> None:
             )
 
 
-def map_rows(rows: Iterable[Mapping[str, Any]], dataset: DatasetSection) -> tuple[list[Row], dict[str, int]]:
+def map_rows(rows: Iterable[Mapping[str, Any]], dataset: SourceFields) -> tuple[list[Row], dict[str, int]]:
     """Map every row and leave out those that cannot be asked or scored.
 
     Args:
-        rows: As :func:`core.data.sources.load_rows` gives them.
+        rows: As :func:`core.data.sources.load_rows` gives them. A mixture's rows are mapped already.
         dataset: Its mapping; ``max_samples`` counts rows that are kept.
 
     Returns:
@@ -137,18 +182,20 @@ def map_rows(rows: Iterable[Mapping[str, Any]], dataset: DatasetSection) -> tupl
     kept: list[Row] = []
     left_out: Counter[str] = Counter()
     columns: dict[str, None] = {}
+    mixed = isinstance(dataset, DatasetSection) and bool(dataset.mix)
+    Extraction(dataset.extraction, dataset.extraction_pattern).check()
     for raw in rows:
         columns.update(dict.fromkeys(raw))
-        row = map_row(raw, dataset)
-        if not row["instruction"]:
-            left_out[NO_QUESTION] += 1
-        elif dataset.response_field and not row["response"]:
-            left_out[NO_ANSWER] += 1
+        row = dict(raw) if mixed else map_row(raw, dataset)
+        reason = None if mixed else _unusable(row, dataset)
+        if reason:
+            left_out[reason] += 1
         else:
             kept.append(row)
         if len(kept) == dataset.max_samples:
             break
-    check_columns(columns, dataset)
+    if not mixed:
+        check_columns(columns, dataset)
     if not kept:
         why = "; ".join(f"{count} rows: {reason}" for reason, count in left_out.items()) or "it has no rows"
         raise InvalidInput(
@@ -157,38 +204,88 @@ def map_rows(rows: Iterable[Mapping[str, Any]], dataset: DatasetSection) -> tupl
     return kept, dict(left_out)
 
 
+def _unusable(row: Row, dataset: SourceFields) -> str | None:
+    if not row["instruction"]:
+        return NO_QUESTION
+    if dataset.response_field and not row["response"]:
+        # A checker of its own, such as reasoning-gym's, may need no reference.
+        if row.get("reasoning_gym"):
+            return None
+        return NOT_EXTRACTED if row.get("full_response") else NO_ANSWER
+    return None
+
+
 def content_hash(row: Mapping[str, Any]) -> str:
     """Of a mapped row's question and answer: the same row has the same hash in every file and order."""
     text = json.dumps([row["instruction"], row["response"]], ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def split_holdout(rows: list[Row], evaluation: EvaluationSection, seed: int) -> tuple[list[Row], list[Row]]:
-    """Set rows aside that are never trained on.
+@dataclass(frozen=True)
+class Split:
+    """Rows by what they are for; no row, and no two equal rows, are on two sides.
 
-    A row's side depends on its content and the seed alone, not on its place. Equal rows go to the
-    same side, so that nothing held out is also trained on.
-
-    Args:
-        rows: Mapped rows.
-        evaluation: Share and upper limit.
-        seed: Another seed holds out other rows.
-
-    Returns:
-        Rows to train on and rows held out, each in the order given; at least one to train on.
+    Attributes:
+        train: To train on.
+        holdout: To score while training, at most ``max_rows``.
+        test: Kept for a test afterwards.
+        spare: Held out above ``max_rows``: neither trained on nor scored, so that a dataset that grows
+            moves no row across.
     """
-    wanted = min(int(len(rows) * evaluation.holdout_fraction), evaluation.max_rows)
-    if evaluation.holdout_fraction and not wanted and len(rows) > 1:
-        wanted = 1
-    keys = [hashlib.sha256(f"{seed}:{content_hash(row)}".encode()).hexdigest() for row in rows]
-    counts = Counter(keys)
-    held: set[str] = set()
-    total = 0
-    for key in sorted(counts):
-        if total + counts[key] <= wanted:
-            held.add(key)
-            total += counts[key]
-        if total >= wanted:
-            break
-    train = [row for row, key in zip(rows, keys, strict=True) if key not in held]
-    return train, [row for row, key in zip(rows, keys, strict=True) if key in held]
+
+    train: list[Row]
+    holdout: list[Row]
+    test: list[Row]
+    spare: list[Row]
+
+
+def split_rows(rows: list[Row], evaluation: EvaluationSection, seed: int) -> Split:
+    """Put every row on its side by its content and the seed alone.
+
+    A row's place is a number from 0 to 1 made of its content. The lowest ones are for the test, those
+    above them are held out. Rows that are added later get places of their own and change nobody's side.
+    Where no row falls among the held-out ones, as happens with a few dozen rows, the lowest is held out.
+    """
+    test_below = evaluation.test_fraction
+    held_below = test_below + evaluation.holdout_fraction
+    sides: dict[str, list[tuple[float, Row]]] = {"train": [], "holdout": [], "test": []}
+    for row in rows:
+        place = _place(row, seed)
+        side = "test" if place < test_below else "holdout" if place < held_below else "train"
+        sides[side].append((place, row))
+    _not_empty(sides, evaluation)
+    limit = sorted(place for place, _ in sides["holdout"])[: evaluation.max_rows]
+    scored = set(limit)
+    return Split(
+        train=[row for _, row in sides["train"]],
+        holdout=[row for place, row in sides["holdout"] if place in scored][: evaluation.max_rows],
+        test=[row for _, row in sides["test"]],
+        spare=[row for place, row in sides["holdout"] if place not in scored],
+    )
+
+
+def _not_empty(sides: dict[str, list[tuple[float, Row]]], evaluation: EvaluationSection) -> None:
+    """Move rows where a side that is needed came out empty."""
+    if not sides["train"]:
+        other = "holdout" if sides["holdout"] else "test"
+        last = max((place for place, _ in sides[other]), default=None)
+        _move(sides, other, "train", last)
+    places = {place for place, _ in sides["train"]}
+    if evaluation.holdout_fraction and not sides["holdout"] and len(places) > 1:
+        _move(sides, "train", "holdout", min(places))
+
+
+def _move(sides: dict[str, list[tuple[float, Row]]], source: str, target: str, place: float | None) -> None:
+    sides[target] += [pair for pair in sides[source] if pair[0] == place]
+    sides[source] = [pair for pair in sides[source] if pair[0] != place]
+
+
+def _place(row: Row, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}:{content_hash(row)}".encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64
+
+
+def split_holdout(rows: list[Row], evaluation: EvaluationSection, seed: int) -> tuple[list[Row], list[Row]]:
+    """Rows to train on and rows to score. See :func:`split_rows`."""
+    split = split_rows(rows, evaluation, seed)
+    return split.train, split.holdout

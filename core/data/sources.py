@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from core.config import DatasetSection
-from core.data import arithmetic, hub, uploads
+from core.config import DatasetSection, SourceFields
+from core.data import arithmetic, hub, mix, tasks, uploads
+from core.data.rows import map_rows
 from core.errors import InvalidInput, NotFound
 from core.run import ID_PATTERN
 from core.settings import Home
@@ -19,8 +20,10 @@ GENERATED = "generated:"
 _HUB_ID = re.compile(r"[\w][\w.-]{0,95}(/[\w][\w.-]{0,95})?")
 
 
-def load_rows(dataset: DatasetSection, home: Home) -> list[dict[str, Any]]:
+def load_rows(dataset: SourceFields, home: Home) -> list[dict[str, Any]]:
     """Every raw row of a dataset, before mapping. This loads it into memory: for workers, not for pages.
+
+    A mixture's rows come mapped, because each of its sources has a mapping of its own.
 
     Raises:
         InvalidInput: The source, subset or split is not one.
@@ -30,14 +33,20 @@ def load_rows(dataset: DatasetSection, home: Home) -> list[dict[str, Any]]:
     return list(iter_rows(dataset, home))
 
 
-def iter_rows(dataset: DatasetSection, home: Home) -> Iterator[dict[str, Any]]:
+def iter_rows(dataset: SourceFields, home: Home) -> Iterator[dict[str, Any]]:
     """The raw rows one by one. Raises as :func:`load_rows`."""
     source = dataset.source
-    if source == arithmetic.SOURCE:
-        yield from arithmetic.arithmetic(dataset.size, dataset.max_operand)
+    if isinstance(dataset, DatasetSection) and dataset.mix:
+        parts = [map_rows(iter_rows(part, home), part)[0] for part in dataset.mix]
+        yield from mix.draw(parts, [part.weight for part in dataset.mix], dataset.seed, dataset.max_samples)
+    elif source == arithmetic.SOURCE:
+        yield from arithmetic.arithmetic(dataset.size, dataset.max_operand, _seed(dataset))
+    elif source == tasks.SOURCE:
+        yield from tasks.rows(dataset.tasks, dataset.size, _seed(dataset))
     elif source.startswith(GENERATED):
         raise InvalidInput(
-            f"There is no generated task {source!r}. Known: {arithmetic.SOURCE}.", field="dataset.source"
+            f"There is no generated task {source!r}. Known: {arithmetic.SOURCE}, {tasks.SOURCE}.",
+            field="dataset.source",
         )
     elif source.startswith(UPLOAD):
         yield from uploads.iter_rows(upload_folder(source, home))
@@ -45,7 +54,7 @@ def iter_rows(dataset: DatasetSection, home: Home) -> Iterator[dict[str, Any]]:
         yield from hub.load(check_hub_id(source), dataset, home)
 
 
-def peek(dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
+def peek(dataset: SourceFields, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
     """The first rows, without reading more than they need.
 
     Returns:
@@ -55,6 +64,8 @@ def peek(dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[s
         As :func:`load_rows`.
     """
     source = dataset.source
+    if isinstance(dataset, DatasetSection) and dataset.mix:
+        return _peek_mix(dataset, home, samples)
     if source.startswith(UPLOAD):
         folder = upload_folder(source, home)
         info = uploads.read_info(folder)
@@ -64,6 +75,24 @@ def peek(dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[s
         rows = list(islice(iter_rows(dataset, home), samples))
         return rows, list(rows[0]) if rows else [], dataset.size
     return hub.peek(check_hub_id(source), dataset, home, samples)
+
+
+def _peek_mix(dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
+    """Some rows of each source in the mixture's proportion; which ones a run draws depends on all rows."""
+    parts, sizes = [], []
+    for part in dataset.mix:
+        raw, _, total = peek(part, home, samples)
+        parts.append(map_rows(raw, part)[0])
+        sizes.append(min(total, part.max_samples or total) if total is not None else None)
+    weights = [part.weight for part in dataset.mix]
+    known = [size for size in sizes if size is not None]
+    whole = sum(mix.counts_of(known, weights, dataset.max_samples)) if len(known) == len(sizes) else None
+    rows = mix.draw(parts, weights, dataset.seed, samples)
+    return rows, list(dict.fromkeys(name for row in rows for name in row)), whole
+
+
+def _seed(dataset: SourceFields) -> int:
+    return dataset.seed if isinstance(dataset, DatasetSection) else 0
 
 
 def upload_folder(source: str, home: Home) -> Path:

@@ -1,38 +1,36 @@
-"""Uploaded files on disk: ``uploads/<id>/`` with ``data.jsonl``, ``index.json`` and ``info.json``.
+"""Datasets on disk: ``uploads/<id>/`` with the rows and ``info.json``.
 
-Whatever was uploaded is stored as JSON lines. The folder appears by one rename when everything in it is
-complete; before that it is ``<id>.partial``, which a refused or broken upload removes.
+The folder appears by one rename when everything in it is complete; before that it is ``<id>.partial``
+(see :mod:`core.data.jobs`), which a refused or broken upload removes.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
-from core.data.detect import SAMPLE, guess_fields
-from core.data.files import MAX_COLUMNS, Source, encode, records
+from core.data.ingest import OnBad, ingest
+from core.data.jobs import PART, PARTIAL
+from core.data.store import Hits, Store, open_store
+from core.data.store import page as page_of
+from core.data.store import search as search_in
 from core.dataset import UploadInfo
-from core.errors import InvalidInput, Unavailable
+from core.errors import NotFound, TooLarge, Unavailable
 from core.run import ID_PATTERN, new_id
 from core.run_dir import read_json, write_json
 
-DATA, INFO, INDEX = "data.jsonl", "info.json", "index.json"
-EVERY = 1000
-"""Rows between two entries of the index."""
-PARTIAL = ".partial"
-FORGOTTEN = 24 * 3600.0
-"""Seconds after which a partial folder cannot belong to an upload that still runs."""
+INFO = "info.json"
+FORGOTTEN = 7 * 24 * 3600.0
+"""Seconds after which nobody comes back for an upload or download that was left half done."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PIECE = 1 << 20
 
 
-def store(stream: IO[bytes], filename: str, uploads: Path, limit: int) -> UploadInfo:
+def store(stream: BinaryIO, filename: str, uploads: Path, limit: int, on_bad: OnBad = "stop") -> UploadInfo:
     """Read an upload to its end, check every row and keep it.
 
     Args:
@@ -40,6 +38,7 @@ def store(stream: IO[bytes], filename: str, uploads: Path, limit: int) -> Upload
         filename: As the sender calls it; shown, never used as a path.
         uploads: Folder of all uploads.
         limit: Most bytes.
+        on_bad: Whether rows that cannot be used are skipped or refuse the file.
 
     Returns:
         What is stored. Its id is new.
@@ -53,7 +52,9 @@ def store(stream: IO[bytes], filename: str, uploads: Path, limit: int) -> Upload
     partial = uploads / f"{upload_id}{PARTIAL}"
     try:
         partial.mkdir(parents=True)
-        info = _fill(partial, upload_id, Source(stream, limit), shown_name(filename))
+        _receive(stream, partial / PART, limit)
+        name = shown_name(filename)
+        info = ingest(partial / PART, partial, upload_id=upload_id, name=name, on_bad=on_bad, limit=limit)
         partial.rename(uploads / upload_id)
     except OSError as error:
         if error.errno in _FULL:
@@ -66,51 +67,17 @@ def store(stream: IO[bytes], filename: str, uploads: Path, limit: int) -> Upload
     return info
 
 
-def _fill(folder: Path, upload_id: str, source: Source, name: str) -> UploadInfo:
-    kind, rows = records(source, name)
-    columns: dict[str, None] = {}
-    sample: list[dict[str, Any]] = []
-    offsets: list[int] = []
-    count = place = 0
-    with (folder / DATA).open("wb") as file:
-        for line, row, kept in rows:
-            columns.update(dict.fromkeys(row))
-            if len(columns) > MAX_COLUMNS:
-                raise InvalidInput(f"By line {line} the rows have more than {MAX_COLUMNS} different fields.")
-            if count < SAMPLE:
-                sample.append(row)
-            if count % EVERY == 0:
-                offsets.append(place)
-            place += file.write((kept or encode(row)) + b"\n")
-            count += 1
-    if not count:
-        raise InvalidInput("The file has no rows, only column names." if kind == "csv" else "The list is empty.")
-    guess = guess_fields(sample)
-    if guess.instruction is None:
-        raise InvalidInput(
-            f"The file has no usable column: {guess.why[:1].lower()}{guess.why[1:]} "
-            f"Found: {', '.join(columns)[:300] or 'none'}. "
-            "A dataset needs a column with questions and one with answers."
-        )
-    info = UploadInfo(
-        id=upload_id,
-        name=name,
-        format=kind,
-        size=source.size,
-        rows=count,
-        columns=tuple(_on_disk(columns)),
-        sha256=source.sha256,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        fields=guess,
-    )
-    write_json(folder / INDEX, {"every": EVERY, "offsets": offsets})
-    write_json(folder / INFO, info.model_dump(mode="json"))
-    return info
-
-
-def _on_disk(columns: dict[str, None]) -> list[str]:
-    """Column names as they are on disk (see :func:`core.data.files.encode`)."""
-    return list(dict.fromkeys(name.encode("utf-8", "replace").decode() for name in columns))
+def _receive(stream: BinaryIO, target: Path, limit: int) -> None:
+    left = limit
+    with target.open("wb") as file:
+        while piece := stream.read(_PIECE):
+            left -= len(piece)
+            if left < 0:
+                raise TooLarge(
+                    f"The file is larger than {limit / 1024**3:.3g} GiB, the limit of this server. Nothing was kept. "
+                    "Upload a part of it, or raise MAX_UPLOAD_GB."
+                )
+            file.write(piece)
 
 
 def shown_name(filename: str) -> str:
@@ -124,43 +91,58 @@ def shown_name(filename: str) -> str:
 
 
 def read_info(folder: Path) -> UploadInfo | None:
-    """What is known of an upload, or None where the folder is not a complete one."""
+    """What is known of a dataset, or None where the folder is not a complete one."""
     data = read_json(folder / INFO)
     return UploadInfo.model_validate(data) if data else None
 
 
+def write_info(folder: Path, info: UploadInfo) -> None:
+    """Keep what a person changed: its name or its mapping."""
+    write_json(folder / INFO, info.model_dump(mode="json"))
+
+
 def every(uploads: Path) -> list[UploadInfo]:
-    """All complete uploads, newest first."""
+    """All complete datasets, newest first."""
     folders = [path for path in uploads.iterdir() if ID_PATTERN.fullmatch(path.name)] if uploads.is_dir() else []
     found = [info for info in map(read_info, folders) if info]
     return sorted(found, key=lambda info: (info.created_at, info.id), reverse=True)
+
+
+def opened(folder: Path) -> Store:
+    """The rows of a complete dataset.
+
+    Raises:
+        NotFound: It has been deleted.
+    """
+    info = read_info(folder)
+    if info is None:
+        raise NotFound(f"There is no dataset {folder.name}. It may have been deleted.", field="dataset.source")
+    return open_store(folder, info.rows)
 
 
 def page(folder: Path, offset: int, limit: int) -> list[dict[str, Any]]:
     """Some rows from the middle, without reading those before them.
 
     Args:
-        folder: A complete upload.
+        folder: A complete dataset.
         offset: Number of the first row, from 0.
         limit: Most rows.
     """
-    index = read_json(folder / INDEX) or {"every": 1, "offsets": [0]}
-    block = min(offset // index["every"], len(index["offsets"]) - 1)
-    with (folder / DATA).open("rb") as file:
-        file.seek(index["offsets"][block])
-        skip = offset - block * index["every"]
-        return [json.loads(line) for line in islice(file, skip, skip + limit)]
+    return page_of(opened(folder), offset, limit)
+
+
+def search(folder: Path, text: str, *, start: int = 0, limit: int = 20) -> Hits:
+    """Rows in which any cell holds a text. See :func:`core.data.store.search`."""
+    return search_in(opened(folder), text, start=start, limit=limit)
 
 
 def iter_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every row of an upload, one at a time."""
-    with (folder / DATA).open("rb") as file:
-        for line in file:
-            yield json.loads(line)
+    """Every row of a dataset, one at a time."""
+    yield from opened(folder).rows()
 
 
 def sweep(uploads: Path) -> None:
-    """Remove what uploads left behind that were cut off by a crash of the server."""
+    """Remove what was left half done a week ago."""
     for path in uploads.glob(f"*{PARTIAL}"):
         if time.time() - path.stat().st_mtime > FORGOTTEN:
             shutil.rmtree(path, ignore_errors=True)

@@ -83,7 +83,7 @@ def many() -> list[Row]:
 def test_held_out_rows_are_never_trained_on(many: list[Row]) -> None:
     """The two sides share no row, together they are all, and the share is kept."""
     train, held = split_holdout(many, EvaluationSection(), seed=42)
-    assert len(held) == 50
+    assert 35 <= len(held) <= 65  # a tenth of 500, give or take what chance allows
     assert len(train) + len(held) == 500
     assert not {json.dumps(row) for row in train} & {json.dumps(row) for row in held}
 

@@ -1,0 +1,450 @@
+"""Well-known datasets of the Hub, as data: what each is good for and how its columns are mapped.
+
+Sizes and licences are those on the datasets' own cards; a card can change, so the licence is to be
+read there before a model is published.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Category = Literal["math", "code", "general", "question answering", "reasoning"]
+
+
+class KnownDataset(BaseModel):
+    """One entry.
+
+    Attributes:
+        path: ``owner/name`` on the Hub.
+        rows: Rows of the split that ``mapping`` names.
+        fields: Its columns.
+        mapping: Fields of the configuration's dataset section, ready to use.
+        good_for: One line: what it teaches.
+        reward: The ready-made reward that fits, by its name.
+        reward_why: One line: why, and what to watch.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    title: str
+    category: Category
+    rows: int
+    licence: str
+    fields: tuple[str, ...]
+    mapping: dict[str, Any]
+    good_for: str
+    reward: str
+    reward_why: str
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """The dataset section of a configuration."""
+        return {"source": self.path, **self.mapping}
+
+    def matches(self, text: str, category: str = "") -> bool:
+        """Whether every word of a search is in it."""
+        where = f"{self.path} {self.title} {self.category} {self.good_for} {self.licence}".casefold()
+        return (not category or category == self.category) and all(word in where for word in text.casefold().split())
+
+
+_NUMBER = "The answer is a number and is compared exactly."
+_CHOICE = "The answer is one letter or word and is compared as text."
+_OPEN = "There is no one right answer: only form and length can be checked, so use it for the warm-up rather than for the reward."
+_TEX = "Most answers are numbers; those that are formulas are left out with 'rows that the reward cannot check'."
+
+
+def _alpaca(response: str = "output") -> dict[str, Any]:
+    return {
+        "instruction_field": "instruction",
+        "response_field": response,
+        "instruction_template": "{instruction}\n\n{input}",
+    }
+
+
+CATALOGUE: tuple[KnownDataset, ...] = (
+    KnownDataset(
+        path="openai/gsm8k",
+        title="GSM8K",
+        category="math",
+        rows=7473,
+        licence="MIT",
+        fields=("question", "answer"),
+        mapping={
+            "subset": "main",
+            "instruction_field": "question",
+            "response_field": "answer",
+            "extraction": "after_marker",
+            "extraction_pattern": "####",
+        },
+        good_for="Word problems of primary school, solved in a few steps; the usual first choice.",
+        reward="math",
+        reward_why=_NUMBER,
+    ),
+    KnownDataset(
+        path="microsoft/orca-math-word-problems-200k",
+        title="Orca Math 200K",
+        category="math",
+        rows=200035,
+        licence="MIT",
+        fields=("question", "answer"),
+        mapping={"instruction_field": "question", "response_field": "answer", "extraction": "last_number"},
+        good_for="Many word problems of primary school with written-out solutions.",
+        reward="math",
+        reward_why="The reference is the last number of the written solution, which is not always the answer; look at some rows.",
+    ),
+    KnownDataset(
+        path="nvidia/OpenMathReasoning",
+        title="OpenMath Reasoning",
+        category="math",
+        rows=3201061,
+        licence="CC-BY-4.0",
+        fields=(
+            "expected_answer",
+            "problem_type",
+            "problem_source",
+            "generation_model",
+            "pass_rate_72b_tir",
+            "problem",
+            "generated_solution",
+            "inference_mode",
+            "used_in_kaggle",
+        ),
+        mapping={
+            "split": "cot",
+            "instruction_field": "problem",
+            "response_field": "expected_answer",
+            "deduplicate": "exact",
+        },
+        good_for="Competition problems for models that already calculate well. Very large: fetch a part of it.",
+        reward="math",
+        reward_why=_TEX,
+    ),
+    KnownDataset(
+        path="unsloth/OpenMathReasoning-mini",
+        title="OpenMath Reasoning, small",
+        category="math",
+        rows=19252,
+        licence="CC-BY-4.0",
+        fields=(
+            "expected_answer",
+            "problem_type",
+            "problem_source",
+            "generation_model",
+            "pass_rate_72b_tir",
+            "problem",
+            "generated_solution",
+            "inference_mode",
+        ),
+        mapping={"split": "cot", "instruction_field": "problem", "response_field": "expected_answer"},
+        good_for="A part of OpenMath Reasoning that is quick to load.",
+        reward="math",
+        reward_why=_TEX,
+    ),
+    KnownDataset(
+        path="DigitalLearningGmbH/MATH-lighteval",
+        title="MATH",
+        category="math",
+        rows=7500,
+        licence="MIT",
+        fields=("problem", "level", "solution", "type"),
+        mapping={
+            "subset": "default",
+            "instruction_field": "problem",
+            "response_field": "solution",
+            "extraction": "boxed",
+        },
+        good_for="School competition problems in seven fields and five levels, with full solutions.",
+        reward="math",
+        reward_why=_TEX,
+    ),
+    KnownDataset(
+        path="zwhe99/DeepMath-103K",
+        title="DeepMath 103K",
+        category="math",
+        rows=103110,
+        licence="MIT",
+        fields=("question", "final_answer", "difficulty", "topic", "r1_solution_1", "r1_solution_2", "r1_solution_3"),
+        mapping={"instruction_field": "question", "response_field": "final_answer"},
+        good_for="Hard problems with answers that can be checked, cleaned of test problems. 2 GB to download.",
+        reward="math",
+        reward_why=_TEX,
+    ),
+    KnownDataset(
+        path="agentica-org/DeepScaleR-Preview-Dataset",
+        title="DeepScaleR",
+        category="math",
+        rows=40315,
+        licence="MIT",
+        fields=("problem", "answer", "solution"),
+        mapping={"instruction_field": "problem", "response_field": "answer"},
+        good_for="Competition problems from several sources with short answers.",
+        reward="math",
+        reward_why=_TEX,
+    ),
+    KnownDataset(
+        path="open-r1/OpenR1-Math-220k",
+        title="OpenR1 Math",
+        category="math",
+        rows=93733,
+        licence="Apache-2.0",
+        fields=(
+            "problem",
+            "solution",
+            "answer",
+            "problem_type",
+            "question_type",
+            "source",
+            "uuid",
+            "generations",
+            "messages",
+        ),
+        mapping={"subset": "default", "instruction_field": "problem", "response_field": "answer"},
+        good_for="Problems with long worked solutions of a large model.",
+        reward="math",
+        reward_why=_TEX,
+    ),
+    KnownDataset(
+        path="AI-MO/NuminaMath-CoT",
+        title="NuminaMath",
+        category="math",
+        rows=859494,
+        licence="Apache-2.0",
+        fields=("source", "problem", "solution", "messages"),
+        mapping={"instruction_field": "problem", "response_field": "solution", "extraction": "boxed"},
+        good_for="A very broad collection, from school to olympiad.",
+        reward="math",
+        reward_why=_TEX,
+    ),
+    KnownDataset(
+        path="meta-math/MetaMathQA",
+        title="MetaMath",
+        category="math",
+        rows=395000,
+        licence="MIT",
+        fields=("type", "query", "original_question", "response"),
+        mapping={
+            "instruction_field": "query",
+            "response_field": "response",
+            "extraction": "after_marker",
+            "extraction_pattern": "The answer is:",
+        },
+        good_for="GSM8K and MATH problems asked in many other words.",
+        reward="math",
+        reward_why=_TEX,
+    ),
+    KnownDataset(
+        path="sahil2801/CodeAlpaca-20k",
+        title="Code Alpaca 20K",
+        category="code",
+        rows=20022,
+        licence="CC-BY-4.0",
+        fields=("output", "instruction", "input"),
+        mapping=_alpaca(),
+        good_for="Small programming requests in several languages with one solution each.",
+        reward="short_answer",
+        reward_why=_OPEN,
+    ),
+    KnownDataset(
+        path="google-research-datasets/mbpp",
+        title="MBPP",
+        category="code",
+        rows=374,
+        licence="CC-BY-4.0",
+        fields=("task_id", "text", "code", "test_list", "test_setup_code", "challenge_test_list"),
+        mapping={
+            "subset": "full",
+            "instruction_field": "text",
+            "response_field": "code",
+            "columns": {"tests": "test_list"},
+        },
+        good_for="Short Python exercises, each with three tests.",
+        reward="short_answer",
+        reward_why="The column 'tests' holds assertions that a reward which runs code can use; comparing the text alone says little.",
+    ),
+    KnownDataset(
+        path="openai/openai_humaneval",
+        title="HumanEval",
+        category="code",
+        rows=164,
+        licence="MIT",
+        fields=("task_id", "prompt", "canonical_solution", "test", "entry_point"),
+        mapping={
+            "split": "test",
+            "instruction_field": "prompt",
+            "response_field": "canonical_solution",
+            "columns": {"tests": "test"},
+        },
+        good_for="Functions to complete in Python. A test set: measure with it rather than train on it.",
+        reward="short_answer",
+        reward_why="The column 'tests' holds the checks for a reward that runs code.",
+    ),
+    KnownDataset(
+        path="tatsu-lab/alpaca",
+        title="Alpaca 52K",
+        category="general",
+        rows=52002,
+        licence="CC-BY-NC-4.0",
+        fields=("instruction", "input", "output", "text"),
+        mapping=_alpaca(),
+        good_for="Everyday requests with short answers; teaches a base model to follow instructions.",
+        reward="short_answer",
+        reward_why=_OPEN,
+    ),
+    KnownDataset(
+        path="databricks/databricks-dolly-15k",
+        title="Dolly 15K",
+        category="general",
+        rows=15011,
+        licence="CC-BY-SA-3.0",
+        fields=("instruction", "context", "response", "category"),
+        mapping={
+            "instruction_field": "instruction",
+            "response_field": "response",
+            "instruction_template": "{context}\n\n{instruction}",
+        },
+        good_for="Requests and answers written by people: summaries, questions, ideas.",
+        reward="short_answer",
+        reward_why=_OPEN,
+    ),
+    KnownDataset(
+        path="HuggingFaceH4/no_robots",
+        title="No Robots",
+        category="general",
+        rows=9500,
+        licence="CC-BY-NC-4.0",
+        fields=("prompt", "prompt_id", "messages", "category"),
+        mapping={"instruction_field": "messages", "response_field": "messages"},
+        good_for="Conversations written by people, in high quality.",
+        reward="short_answer",
+        reward_why=_OPEN,
+    ),
+    KnownDataset(
+        path="Open-Orca/SlimOrca",
+        title="SlimOrca",
+        category="general",
+        rows=517982,
+        licence="MIT",
+        fields=("conversations",),
+        mapping={"instruction_field": "conversations", "response_field": "conversations"},
+        good_for="Many requests answered with explanations by a large model.",
+        reward="short_answer",
+        reward_why=_OPEN,
+    ),
+    KnownDataset(
+        path="HuggingFaceH4/ultrafeedback_binarized",
+        title="UltraFeedback",
+        category="general",
+        rows=61135,
+        licence="MIT",
+        fields=("prompt", "prompt_id", "chosen", "rejected", "messages", "score_chosen", "score_rejected"),
+        mapping={"split": "train_prefs", "instruction_field": "prompt", "response_field": "chosen"},
+        good_for="Two answers to each request, the better one marked.",
+        reward="short_answer",
+        reward_why=_OPEN,
+    ),
+    KnownDataset(
+        path="rajpurkar/squad_v2",
+        title="SQuAD v2",
+        category="question answering",
+        rows=130319,
+        licence="CC-BY-SA-4.0",
+        fields=("id", "title", "context", "question", "answers"),
+        mapping={
+            "instruction_field": "question",
+            "response_field": "answers",
+            "instruction_template": "{context}\n\n{question}",
+            "extraction": "json_path",
+            "extraction_pattern": "text[0]",
+        },
+        good_for="Find the answer in a paragraph. Questions without an answer in it are left out.",
+        reward="short_answer",
+        reward_why="The answer is a phrase of the paragraph and is compared as text.",
+    ),
+    KnownDataset(
+        path="google/boolq",
+        title="BoolQ",
+        category="question answering",
+        rows=9427,
+        licence="CC-BY-SA-3.0",
+        fields=("question", "answer", "passage"),
+        mapping={
+            "instruction_field": "question",
+            "response_field": "answer",
+            "instruction_template": "{passage}\n\n{question}? Answer true or false.",
+        },
+        good_for="True or false, from a paragraph.",
+        reward="short_answer",
+        reward_why="The answer is 'true' or 'false'; half of all guesses are right, so look at the held-out rows.",
+    ),
+    KnownDataset(
+        path="allenai/ai2_arc",
+        title="ARC Challenge",
+        category="question answering",
+        rows=1119,
+        licence="CC-BY-SA-4.0",
+        fields=("id", "question", "choices", "answerKey"),
+        mapping={
+            "subset": "ARC-Challenge",
+            "instruction_field": "question",
+            "response_field": "answerKey",
+            "instruction_template": "{question}\n{choices}",
+        },
+        good_for="Science questions of school with four choices.",
+        reward="short_answer",
+        reward_why=_CHOICE,
+    ),
+    KnownDataset(
+        path="tau/commonsense_qa",
+        title="CommonsenseQA",
+        category="reasoning",
+        rows=9741,
+        licence="MIT",
+        fields=("id", "question", "question_concept", "choices", "answerKey"),
+        mapping={
+            "instruction_field": "question",
+            "response_field": "answerKey",
+            "instruction_template": "{question}\n{choices}",
+        },
+        good_for="Everyday knowledge, five choices.",
+        reward="short_answer",
+        reward_why=_CHOICE,
+    ),
+    KnownDataset(
+        path="deepmind/aqua_rat",
+        title="AQuA-RAT",
+        category="reasoning",
+        rows=97467,
+        licence="Apache-2.0",
+        fields=("question", "options", "rationale", "correct"),
+        mapping={
+            "subset": "raw",
+            "instruction_field": "question",
+            "response_field": "correct",
+            "instruction_template": "{question}\n{options}",
+        },
+        good_for="Algebra in words with five choices and a written reason.",
+        reward="short_answer",
+        reward_why=_CHOICE,
+    ),
+    KnownDataset(
+        path="TIGER-Lab/MathInstruct",
+        title="MathInstruct",
+        category="reasoning",
+        rows=262039,
+        licence="MIT",
+        fields=("source", "output", "instruction"),
+        mapping={"instruction_field": "instruction", "response_field": "output"},
+        good_for="Mathematics solved in words and in programs; for the warm-up.",
+        reward="short_answer",
+        reward_why=_OPEN,
+    ),
+)
+BY_PATH = {known.path: known for known in CATALOGUE}
+
+
+def find(text: str = "", category: str = "") -> list[KnownDataset]:
+    """The entries that a search finds, in the catalogue's order."""
+    return [known for known in CATALOGUE if known.matches(text, category)]

@@ -1,0 +1,152 @@
+"""Fetching a dataset of the Hub to keep: every row on this machine, to page, search and train on offline.
+
+All of it: the data files are downloaded one after the other through the Hub's client, which goes on where
+a broken download stopped, and then read row by row. A part of it: rows are streamed from the beginning,
+and nothing else is downloaded. ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` come by environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from core.config import DatasetSection
+from core.data import hub
+from core.data.catalogue import BY_PATH
+from core.data.detect import guess_fields
+from core.data.ingest import write_rows
+from core.data.jobs import Job
+from core.data.rows import plain
+from core.data.store import DATA
+from core.dataset import UploadInfo
+from core.errors import InvalidInput
+from core.run_dir import write_json
+from core.settings import Home
+
+Report = Callable[..., None]
+
+
+def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report) -> UploadInfo:
+    """Fetch what the job names into ``folder``.
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: As :func:`core.data.hub.load`.
+    """
+    dataset = DatasetSection.model_validate(job.dataset)
+    name = dataset.source
+    with hub.explained(hub.dataset_words(name, dataset)):
+        hub.ask_once(name, dataset)
+        subset = hub.choose_subset(name, dataset)
+        if job.most_rows:
+            rows, size, revision = _streamed(name, subset, dataset, job.most_rows, report)
+        else:
+            rows, size, revision = _downloaded(name, subset, dataset, home, report)
+        survey = write_rows(folder, _counted(rows, report))
+    if not survey.good:
+        raise InvalidInput(f"{name} has no rows in its split {dataset.split}.", field="dataset.split")
+    with (folder / DATA).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    known = BY_PATH.get(name)
+    info = UploadInfo(
+        id=upload_id, name=" ".join(filter(None, (name, subset, dataset.split))), format="jsonl",
+        size=size or (folder / DATA).stat().st_size, rows=survey.good, columns=tuple(survey.columns), sha256=digest,
+        kinds={column: ", ".join(sorted(kinds)) or "empty" for column, kinds in survey.columns.items()},
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"), fields=guess_fields(survey.sample), origin=name,
+        hub={"subset": subset, "split": dataset.split, "revision": revision}, bad_rows=survey.count,
+        bad=tuple(survey.bad),
+        mapping={key: value for key, value in known.mapping.items() if key not in {"subset", "split"}} if known else {},
+    )  # fmt: skip
+    write_json(folder / "info.json", info.model_dump(mode="json"))
+    return info
+
+
+Found = tuple[Iterator[dict[str, Any]], int, str | None]
+"""Rows, bytes downloaded where known, and the commit."""
+
+
+def _streamed(name: str, subset: str | None, dataset: DatasetSection, most: int, report: Report) -> Found:
+    import datasets
+
+    data = datasets.load_dataset(name, subset, split=dataset.split, revision=dataset.revision, streaming=True)
+    report(total_rows=most, message="Fetching rows")
+    return islice(iter(data), most), 0, dataset.revision
+
+
+def _downloaded(name: str, subset: str | None, dataset: DatasetSection, home: Home, report: Report) -> Found:
+    import datasets
+
+    builder = datasets.load_dataset_builder(
+        name, subset, revision=dataset.revision, cache_dir=str(home.cache / "hub" / "datasets")
+    )
+    files = builder.config.data_files or {}
+    if dataset.split not in files:
+        raise InvalidInput(
+            f"{name} has no split {dataset.split!r}. It has: {', '.join(map(str, files)) or 'none'}.",
+            field="dataset.split",
+        )
+    paths, size, revision = _fetch_files(list(files[dataset.split]), report)
+    report(message="Reading the rows")
+    options = {"features": builder.info.features} if builder.info.features else {}
+    data = datasets.load_dataset(
+        builder.__module__.rpartition(".")[2], data_files={"train": paths}, split="train", streaming=True, **options
+    )
+    return iter(data), size, revision
+
+
+def _fetch_files(addresses: list[str], report: Report) -> tuple[list[str], int, str | None]:
+    """Download ``hf://datasets/<name>@<commit>/<file>`` one after the other, telling the bytes as they come."""
+    import huggingface_hub
+
+    parsed = [huggingface_hub.HfFileSystem().resolve_path(address) for address in addresses]
+    first = parsed[0]
+    names = [one.path_in_repo for one in parsed]
+    known = huggingface_hub.HfApi().get_paths_info(first.repo_id, names, revision=first.revision, repo_type="dataset")
+    sizes = {one.path: one.size for one in known}
+    total, before, paths = sum(sizes.values()), 0, []
+    report(total_bytes=total, message="Downloading")
+    for name in names:
+        paths.append(
+            huggingface_hub.hf_hub_download(
+                first.repo_id, name, revision=first.revision, repo_type="dataset", tqdm_class=_bar(before, report)
+            )
+        )
+        before += sizes.get(name, 0)
+        report(bytes=before)
+    return paths, total, first.revision
+
+
+def _bar(before: int, report: Report) -> Any:
+    """A progress bar of the client's kind that draws nothing and reports bytes."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "disable": False, "file": _Nowhere()})
+            report(bytes=before + int(self.n))
+
+        def update(self, n: float | None = 1) -> Any:
+            done = super().update(n)
+            report(bytes=before + int(self.n))
+            return done
+
+    return Bar
+
+
+class _Nowhere:
+    def write(self, _text: str) -> None:
+        """Nothing is drawn."""
+
+    def flush(self) -> None:
+        """Nothing to flush."""
+
+
+def _counted(rows: Iterator[dict[str, Any]], report: Report) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows, 1):
+        if number % 100 == 0:
+            report(rows=number)
+        yield {str(name): plain(cell) for name, cell in row.items()}

@@ -1,0 +1,163 @@
+"""Datasets on their way in: files being uploaded, files being read, and downloads from the Hub.
+
+Each has a folder ``uploads/<id>.partial/`` until it is a dataset; then the folder loses its ending by one
+rename. The web process writes ``job.json`` and, for an upload, appends to ``part``; a process of its own
+reads large files and downloads, and writes ``progress.json`` beside and renamed, about twice a second.
+The web process stays small and answers while a file of gigabytes is read.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from core.dataset import BadRow
+from core.errors import TunesmithError
+from core.run_dir import read_json, write_json
+
+PARTIAL = ".partial"
+JOB, PART, PROGRESS, LOG = "job.json", "part", "progress.json", "worker.log"
+State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "done"]
+EVERY_SECONDS = 0.5
+
+
+class Job(BaseModel):
+    """``job.json``: what was asked for.
+
+    Attributes:
+        size: Bytes that an upload will have.
+        dataset: For a download, the dataset section of a configuration.
+        most_rows: For a download, how many rows to fetch from the beginning; None for all.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["upload", "fetch"]
+    name: str
+    size: int = 0
+    on_bad: Literal["stop", "skip"] = "stop"
+    dataset: dict[str, Any] = {}
+    most_rows: int | None = None
+    created_at: str = ""
+
+
+class Progress(BaseModel):
+    """``progress.json``: how far it is.
+
+    Attributes:
+        bytes, total_bytes: Read or downloaded, and of how many; 0 where not known.
+        rows, total_rows: Found so far, and of how many; 0 where not known.
+        error: What went wrong and what to do.
+        bad: Rows that cannot be used, where a person has to decide.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: State
+    bytes: int = 0
+    total_bytes: int = 0
+    rows: int = 0
+    total_rows: int = 0
+    message: str = ""
+    error: str = ""
+    field: str | None = None
+    bad: tuple[BadRow, ...] = ()
+    bad_rows: int = 0
+    pid: int = 0
+    pid_started: float = 0.0
+
+
+def read_job(folder: Path) -> Job | None:
+    """What was asked for, or None where the folder is no job."""
+    data = read_json(folder / JOB)
+    return Job.model_validate(data) if data else None
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """How far it is; a process that vanished without a word counts as failed."""
+    data = read_json(folder / PROGRESS)
+    if data is None:
+        return None
+    progress = Progress.model_validate(data)
+    if progress.state == "working" and not _alive(progress):
+        words = (
+            "It ended without a word; the machine may have run out of memory. What was downloaded is kept: resume it."
+        )
+        return progress.model_copy(update={"state": "failed", "error": words})
+    return progress
+
+
+def _alive(progress: Progress) -> bool:
+    try:
+        process = psutil.Process(progress.pid)
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - progress.pid_started) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Reporter:
+    """Writes ``progress.json`` of one job, not more often than a person can read."""
+
+    def __init__(self, folder: Path, **first: Any) -> None:
+        self._path = folder / PROGRESS
+        own = psutil.Process()
+        self._now = Progress(state="working", pid=os.getpid(), pid_started=own.create_time(), **first)
+        self._written = 0.0
+        self._write()
+
+    def say(self, **changes: Any) -> None:
+        """Note what changed; it is written now and then."""
+        self._now = self._now.model_copy(update=changes)
+        if time.monotonic() - self._written > EVERY_SECONDS:
+            self._write()
+
+    def end(self, state: State, **changes: Any) -> None:
+        """Write the last word."""
+        self._now = self._now.model_copy(update={"state": state, **changes})
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._path, self._now.model_dump(mode="json"))
+        self._written = time.monotonic()
+
+
+def work(folder: Path, root: Path, limit: int) -> None:
+    """Do a job to its end and turn its folder into a dataset. Called in a process of its own."""
+    from core.data.fetch import fetch
+    from core.data.ingest import BadRows, ingest
+    from core.settings import Home
+
+    job = read_job(folder)
+    if job is None:
+        raise SystemExit(f"{folder.name} is no job")
+    upload_id = folder.name.removesuffix(PARTIAL)
+    reporter = Reporter(
+        folder, total_bytes=job.size, message="Reading the file" if job.kind == "upload" else "Asking the Hub"
+    )
+    try:
+        if job.kind == "fetch":
+            fetch(job, folder, Home(root), upload_id=upload_id, report=reporter.say)
+        else:
+            ingest(
+                folder / PART, folder, upload_id=upload_id, name=job.name, on_bad=job.on_bad, limit=limit,
+                progress=lambda read, rows: reporter.say(bytes=read, rows=rows),
+            )  # fmt: skip
+    except BadRows as error:
+        reporter.end("bad_rows", error=error.message, bad=tuple(error.bad), bad_rows=error.count, rows=error.good)
+    except TunesmithError as error:
+        reporter.end("failed", error=error.message, field=error.field)
+    else:
+        reporter.end("done")
+        finished(folder)
+
+
+def finished(folder: Path) -> None:
+    """Make the folder a dataset: its files of the way in go, and it loses its ending."""
+    for name in (JOB, PROGRESS, LOG):
+        (folder / name).unlink(missing_ok=True)
+    folder.rename(folder.with_name(folder.name.removesuffix(PARTIAL)))
