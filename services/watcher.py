@@ -100,7 +100,7 @@ class Watcher:
         while not self._ending.is_set():
             try:
                 busy = self.tick()
-            except Exception:  # noqa: BLE001 (the loop outlives a full disk or a torn file; it says so and tries again)
+            except Exception:
                 log.exception("the watcher met an error and goes on in a second")
                 busy = False
             self._wake.wait(BUSY if busy else IDLE)

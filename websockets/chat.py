@@ -6,10 +6,9 @@ import secrets
 import threading
 from typing import Any
 
-from flask_socketio import SocketIO
-
 from core.errors import InvalidInput, TunesmithError
 from services.models import Chat, Models
+from websockets.light import SocketIO
 
 MOST_AT_ONCE = 4
 """Replies that one connection may have under way or waiting: two side by side, and the next two."""

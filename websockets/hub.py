@@ -6,12 +6,12 @@ import threading
 from typing import Any
 
 from flask import Flask, request
-from flask_socketio import SocketIO, join_room, leave_room
 
 from core.errors import NotFound, TunesmithError
 from routes._services import services
 from services.container import Services
 from websockets.chat import Chats
+from websockets.light import SocketIO, join_room, leave_room
 
 SYSTEM_EVERY = 2.0
 MOST_ROWS = 100_000

@@ -13,11 +13,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import socketio
 
 from core.settings import PROJECT
+
+_T = TypeVar("_T")
 
 FAKE_SERVER = PROJECT / "tests" / "support" / "server.py"
 REAL_SERVER = PROJECT / "flask_app.py"
@@ -83,7 +85,8 @@ class Live:
         except urllib.error.HTTPError as error:
             with error:
                 raise AssertionError(f"{error.code} {error.read().decode()}") from None
-        return json.loads(text) if text[:1] in {"{", "["} else text
+        answer: Any = json.loads(text) if text[:1] in {"{", "["} else text
+        return answer
 
     def status(self, session_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.ask("GET", f"/api/training/sessions/{session_id}")
@@ -94,7 +97,7 @@ class Live:
         return until(lambda: self.status(session_id), lambda view: view["status"] in states, seconds)
 
 
-def until(look: Callable[[], Any], right: Callable[[Any], bool], seconds: float = 30) -> Any:
+def until(look: Callable[[], _T], right: Callable[[_T], object], seconds: float = 30) -> _T:
     """Look again until it is right; the last look is in the error where it never is."""
     end = time.monotonic() + seconds
     while True:

@@ -1,0 +1,23 @@
+"""Flask-SocketIO, loaded without aiohttp.
+
+python-socketio imports aiohttp for its asynchronous client wherever it is installed (``datasets`` brings it here).
+A server never uses that client, and loading it costs as much as the rest of Socket.IO: a tenth of a second of the
+one that a start may take. An entry of None makes Python say that there is no such package, as python-socketio expects.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_modules: dict[str, Any] = sys.modules
+_hidden = "aiohttp" not in _modules
+if _hidden:
+    _modules["aiohttp"] = None
+try:
+    from flask_socketio import SocketIO, join_room, leave_room
+finally:
+    if _hidden:
+        del _modules["aiohttp"]
+
+__all__ = ["SocketIO", "join_room", "leave_room"]
