@@ -47,7 +47,7 @@ class BadRows(InvalidInput):
         more = f"; and {count - 3:,} more" if count > 3 else ""
         what = "1 row" if count == 1 else f"{count:,} rows"
         way = "Correct the file" + (
-            f", or skip what is bad and keep the {good:,} good rows." if good else " and upload it again."
+            f", or skip what is bad and keep the {good:,} good ones." if good else " and upload it again."
         )
         super().__init__(f"{what} cannot be used ({shown}{more}). {way}", field="file")
 

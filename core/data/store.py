@@ -143,7 +143,8 @@ class _explained:  # noqa: N801 - used like a function
             kind, OSError | ValueError | LookupError | NotImplementedError | OverflowError
         ) or kind.__module__.startswith("pyarrow"):
             raise InvalidInput(
-                f"The Parquet file is damaged: {str(error)[:200]}. Write it again and upload it again.", field="file"
+                f"The Parquet file is damaged: {str(error)[:200].rstrip('. ')}. Write it again and upload it again.",
+                field="file",
             ) from None
 
 

@@ -86,7 +86,7 @@ def test_bad_rows_are_skipped_where_the_person_says_so(tmp_path: Path) -> None:
     with pytest.raises(BadRows) as refused:
         keep(tmp_path, data)
     assert [row.line for row in refused.value.bad] == [2, 4]
-    assert "keep the 2 good rows" in refused.value.message
+    assert "keep the 2 good ones" in refused.value.message
     info = keep(tmp_path, data, on_bad="skip")
     assert (info.rows, info.bad_rows, [row.line for row in info.bad]) == (2, 2, [2, 4])
     assert rows(tmp_path, info) == [{"question": "a?", "answer": "b"}] * 2

@@ -1,0 +1,188 @@
+"""Every shape in every format, and the nasty ones: what is read, what is detected, what the model would see.
+
+The table in docs/datasets-formats.md is made here (``TUNESMITH_WRITE_DOCS=1 pytest tests/data/test_formats.py``)
+and held to what the code does now.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from core.config import DatasetSection
+from core.data import prompts, uploads
+from core.data.ingest import BadRows
+from core.data.rows import map_row
+from core.dataset import UploadInfo
+from core.errors import InvalidInput
+from tests.data.shapes import FORMATS, NASTY, SHAPES
+
+DOC = Path(__file__).parents[2] / "docs" / "datasets-formats.md"
+
+
+def keep(folder: Path, name: str, data: bytes, *, skip: bool = False) -> UploadInfo:
+    return uploads.store(io.BytesIO(data), name, folder, 1 << 30, "skip" if skip else "stop")
+
+
+def section(info: UploadInfo) -> DatasetSection:
+    """The mapping that was detected, as a configuration has it."""
+    fields = info.fields
+    return DatasetSection(
+        source=f"upload:{info.id}", instruction_field=fields.instruction or "question", response_field=fields.response or "",
+        instruction_template=fields.template, extraction=fields.extraction, extraction_pattern=fields.pattern, system_prompt="",
+    )  # fmt: skip
+
+
+def first_prompt(folder: Path, info: UploadInfo) -> tuple[str, str]:
+    """What the model reads of the first row, by the plain template, and the reference."""
+    row = map_row(uploads.page(folder / info.id, 0, 1)[0], section(info))
+    return prompts.render(prompts.messages(row, section(info)), None, {}), row["response"]
+
+
+EXPECTED = {
+    "question / answer": ("question", "answer", "How many legs have 3 dogs?", "12"),
+    "instruction / input / output": ("instruction", "output", "Translate into French.\n\ncheese", "fromage"),
+    "prompt / completion": ("prompt", "completion", "The capital of Italy is", "Rome"),
+    "prompt / chosen / rejected": ("prompt", "chosen", "Say hello.", "Hello to you."),
+    "messages": ("messages", "messages", "Who wrote Faust?", "Goethe"),
+    "conversations (ShareGPT)": ("conversations", "conversations", "Largest planet?", "Jupiter"),
+    "context + question + answers (SQuAD)": ("question", "answers", "Denver won the game.\n\nWho won?", "Denver"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_shape_in_every_format_gives_the_same_prompt(form: str, shape: str, tmp_path: Path) -> None:
+    """The rows, the mapping and the first prompt do not depend on how they were stored."""
+    name, write = FORMATS[form]
+    info = keep(tmp_path, name, write(SHAPES[shape]))
+    instruction, response, question, reference = EXPECTED[shape]
+    assert (info.rows, info.fields.instruction, info.fields.response) == (2, instruction, response)
+    assert first_prompt(tmp_path, info) == (f"Question: {question}\n\nAnswer:", reference)
+
+
+READ = {
+    "CSV with a byte-order mark": 2, "JSON Lines with a byte-order mark and CRLF": 2, "CSV, CRLF, quotes with line ends inside": 1,
+    "CSV, semicolons, Windows-1252": 1, "CSV in UTF-16": 1, "TSV called .txt": 1, "nested JSON": 1, "mixed types in a column": 4,
+    "Unicode: emoji, right to left, combining": 1, "a 5 MB cell": 1, "a 5 MB cell in CSV": 1, "duplicate column names in CSV": 1,
+    "duplicate column names in Parquet": 1, "Parquet with lists of structs": 1,
+}  # fmt: skip
+SKIPPED = {
+    "truncated gzip": 1, "truncated zstd": 1, "truncated JSON list": 1, "JSON Lines, line 2 broken": 1,
+    "CSV, a row with too few cells": 1, "CSV, a quotation mark never closed": 1, "half a surrogate pair": 1,
+}  # fmt: skip
+"""Bad rows of files whose good rows can be kept."""
+
+
+@pytest.mark.parametrize("case", NASTY)
+def test_the_nasty_ones_are_read_or_refused_in_words(case: str, tmp_path: Path) -> None:
+    """Readable ones whole; broken ones refused with the line, and kept in part where the person says so."""
+    name, data = NASTY[case]
+    if case in READ:
+        info = keep(tmp_path, name, data)
+        assert (info.rows, info.bad_rows) == (READ[case], 0)
+        assert first_prompt(tmp_path, info)[0]
+    elif case in SKIPPED:
+        with pytest.raises(BadRows, match="line "):
+            keep(tmp_path, name, data)
+        info = keep(tmp_path, name, data, skip=True)
+        assert (info.rows > 0, info.bad_rows) == (True, SKIPPED[case])
+    else:
+        with pytest.raises(InvalidInput):
+            keep(tmp_path, name, data)
+
+
+def test_values_come_through_whole(tmp_path: Path) -> None:
+    """Line ends in quotes, accents in another encoding, structs, letters of every script."""
+    info = keep(tmp_path, *NASTY["CSV, CRLF, quotes with line ends inside"])
+    assert uploads.page(tmp_path / info.id, 0, 1)[0]["question"] == 'He said "one,\r\ntwo". How many words?'
+    info = keep(tmp_path, *NASTY["CSV, semicolons, Windows-1252"])
+    assert uploads.page(tmp_path / info.id, 0, 1)[0] == {
+        "question": "Wie heißt die größte Stadt Österreichs, bitte?",
+        "answer": "Wien",
+    }
+    info = keep(tmp_path, *NASTY["Parquet with lists of structs"])
+    assert uploads.page(tmp_path / info.id, 0, 1)[0]["hints"] == [
+        {"about": "cat", "kg": 4.5},
+        {"about": "cow", "kg": 700.0},
+    ]
+    info = keep(tmp_path, *NASTY["mixed types in a column"])
+    assert info.kinds["answer"] == "list, number, text"
+
+
+def test_the_table_in_the_docs_is_what_the_code_does(tmp_path: Path) -> None:
+    """The page is made by this test, and a change in behaviour is a change in the page."""
+    text = page(tmp_path)
+    if os.environ.get("TUNESMITH_WRITE_DOCS"):
+        DOC.write_text(text, encoding="utf-8")
+    assert DOC.read_text("utf-8") == text, "run TUNESMITH_WRITE_DOCS=1 pytest tests/data/test_formats.py"
+
+
+def page(folder: Path) -> str:
+    lines = [
+        INTRO,
+        "| format | shape | rows | question | answer | further | first prompt | reference |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for form, (name, write) in FORMATS.items():
+        for shape, rows in SHAPES.items():
+            info = keep(folder, name, write(rows))
+            prompt, reference = first_prompt(folder, info)
+            rule = f"{info.fields.extraction} `{info.fields.pattern}`" if info.fields.extraction != "none" else ""
+            template = f"`{shown(info.fields.template)}`" if info.fields.template else ""
+            cells = (
+                form,
+                shape,
+                info.rows,
+                f"`{info.fields.instruction}`",
+                f"`{info.fields.response}`",
+                " ".join(filter(None, (template, rule))),
+            )
+            lines.append(f"| {' | '.join(map(str, cells))} | `{shown(prompt)}` | `{shown(reference)}` |")
+    lines += [NASTY_INTRO, "| file | read as | what happens |", "|---|---|---|"]
+    lines += [f"| {case} | {steady(case, outcome(folder, *NASTY[case]))} |" for case in NASTY]
+    return "\n".join(lines) + "\n"
+
+
+def steady(case: str, text: str) -> str:
+    """Where a packed file breaks off depends on the library that packed it."""
+    if not case.startswith("truncated g") and not case.startswith("truncated z"):
+        return text
+    return re.sub(r"keep the [\d,]+ good", "keep the N good", re.sub(r"line \d+", "line N", text))
+
+
+def outcome(folder: Path, name: str, data: bytes) -> str:
+    try:
+        info = keep(folder, name, data)
+    except BadRows as error:
+        return f"bad rows | {shown(error.message, 400)}"
+    except InvalidInput as error:
+        return f"refused | {shown(error.message, 400)}"
+    prompt, reference = first_prompt(folder, info)
+    where = " ".join(filter(None, (info.format, info.compression if info.compression != "none" else "", info.encoding)))
+    return f"{where} | {info.rows} rows; columns {', '.join(info.columns)}; first prompt `{shown(prompt)}`, reference `{shown(reference)}`"
+
+
+def shown(text: str, most: int = 90) -> str:
+    flat = text.replace("\r", "").replace("\n", "⏎").replace("|", "\\|").replace("`", "'")
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+INTRO = """# Dataset formats
+
+Made by `tests/data/test_formats.py`; do not edit by hand.
+
+A file is recognised by its content; the ending decides only where the content leaves it open. JSON (a list,
+or an object with a data field), JSON Lines, CSV, TSV and Parquet are read, also packed with gzip or zstd.
+Encoding and delimiter are detected and shown. ⏎ stands for a line end. The prompt is shown with the plain
+template and no system prompt.
+"""
+NASTY_INTRO = """
+## Nasty ones
+
+Where rows are bad, the person decides: correct the file, or skip them and keep the others.
+"""
