@@ -64,6 +64,7 @@ def load_for_training(config: RunConfig, device: Device, home: Home) -> Loaded:
     """
     source = source_of(config.model.name, home)
     tokenizer = load_tokenizer(source, config.model.revision)
+    tokenizer.chat_template = template_of(config, str(tokenizer.chat_template))
     if use_unsloth(device):
         model = _unsloth(config, device, source)
     else:
@@ -77,6 +78,11 @@ def source_of(name: str, home: Home) -> str:
     """What transformers loads: a folder's path, or the Hub id as it is."""
     folder = local_folder(name, home)
     return str(folder) if folder else name
+
+
+def template_of(config: RunConfig, own: str) -> str:
+    """The configuration's chat template where it has one, else the model's. It is saved with the adapter."""
+    return config.dataset.chat_template or own
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerBase:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable
@@ -14,10 +13,11 @@ from transformers import PreTrainedTokenizerBase
 
 from core.config import RunConfig
 from core.data import prompts
-from core.data.rows import map_rows, split_holdout
-from core.data.sources import load_rows
+from core.data.prepared import prepare_rows
 from core.dataset import Row
 from core.errors import InvalidInput
+from core.rewards import markers_of
+from core.rewards.selfcheck import earns_with_reference
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
 from core.training.checkpoint import whole_folder
@@ -100,25 +100,32 @@ def check_rendering(items: list[Item], config: RunConfig, tokenizer: PreTrainedT
 
 
 def _freeze(config: RunConfig, run: RunDir, home: Home, status: Status) -> tuple[list[Row], list[Row]]:
-    raw = load_rows(config.dataset, home)
-    rows, left_out = map_rows(raw, config.dataset)
-    train, holdout = split_holdout(rows, config.evaluation, config.training.seed)
+    parses = (
+        earns_with_reference(config.reward, markers_of(config.dataset)) if config.dataset.drop_unparseable else None
+    )
+    found = prepare_rows(config, home, parses)
     with whole_folder(run.prepared, "the prepared data") as folder:
-        _write_rows(folder / "train.jsonl", train)
-        _write_rows(folder / "holdout.jsonl", holdout)
+        _write_rows(folder / "train.jsonl", found.train)
+        _write_rows(folder / "holdout.jsonl", found.holdout)
+        if found.test:
+            _write_rows(folder / "test.jsonl", found.test)
         write_json(
             folder / "info.json",
             {
-                "read": len(raw),
-                "left_out": left_out,
-                "train": len(train),
-                "holdout": len(holdout),
-                "sha256": content_hash([*train, *holdout]),
+                "read": found.read,
+                "left_out": found.left_out,
+                "train": len(found.train),
+                "holdout": len(found.holdout),
+                "test": len(found.test),
+                "spare": found.spare,
+                "sha256": found.sha256,
             },
         )
-    for reason, count in left_out.items():
+    for reason, count in found.left_out.items():
         status.note(f"{count} rows were left out: {reason}.")
-    return train, holdout
+    if found.spare:
+        status.note(f"{found.spare} rows are held out and not scored: more than evaluation.max_rows fell to that side.")
+    return found.train, found.holdout
 
 
 def _frozen(run: RunDir) -> tuple[list[Row], list[Row]] | None:
@@ -131,14 +138,6 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-
-
-def content_hash(rows: Iterable[Row]) -> str:
-    """SHA-256 over the rows in order: two runs with the same hash saw the same data."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def _fitting(

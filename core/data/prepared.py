@@ -1,0 +1,84 @@
+"""From a configuration to the rows of a run: read, mapped, cleaned, split. Preview and training share this."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from core.config import RunConfig
+from core.data.prepare import OVERLAP, Parses, Preparation, Removed, without_overlap
+from core.data.rows import map_rows, split_rows
+from core.data.sources import load_rows
+from core.dataset import Row
+from core.settings import Home
+
+
+@dataclass(frozen=True)
+class PreparedRows:
+    """The rows of a run.
+
+    Attributes:
+        read: Raw rows read.
+        left_out: How many were left out, by reason.
+        removed: The same with some of the rows to look at, for the preparation's reasons.
+        train, holdout, test: See :class:`core.data.rows.Split`.
+        spare: How many rows are held out and not scored.
+        sha256: Of all mapped rows that are used, in order: the prepared dataset's content hash.
+    """
+
+    read: int
+    left_out: dict[str, int]
+    train: list[Row]
+    holdout: list[Row]
+    test: list[Row]
+    spare: int
+    sha256: str
+    removed: dict[str, Removed] = field(default_factory=dict)
+
+
+def prepare_rows(config: RunConfig, home: Home, parses: Parses | None = None) -> PreparedRows:
+    """Read and prepare every row that a run uses.
+
+    Args:
+        config: Dataset, evaluation and seed are used.
+        parses: Whether the reward can compare with a row's reference; for ``drop_unparseable``.
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: As :func:`core.data.sources.load_rows` and ``map_rows``.
+    """
+    dataset, evaluation = config.dataset, config.evaluation
+    raw = load_rows(dataset, home)
+    mapped, left_out = map_rows(raw, dataset)
+    steps = Preparation(dataset, parses)
+    kept = steps.keep(mapped)
+    if evaluation.split:
+        other = dataset.model_copy(update={"split": evaluation.split, "max_samples": None})
+        train, test, spare = kept, [], []
+        holdout = map_rows(load_rows(other, home), other)[0][: evaluation.max_rows]
+    else:
+        split = split_rows(kept, evaluation, config.training.seed)
+        train, holdout, test, spare = split.train, split.holdout, split.test, split.spare
+    if dataset.drop_overlap:
+        train, overlapping = without_overlap(train, [*holdout, *spare, *test])
+        for row in overlapping:
+            steps.removed.setdefault(OVERLAP, Removed()).add(row)
+    return PreparedRows(
+        read=len(raw),
+        left_out=left_out | steps.counts,
+        removed=steps.removed,
+        train=train,
+        holdout=holdout,
+        test=test,
+        spare=len(spare),
+        sha256=sha256_of([*train, *holdout, *test]),
+    )
+
+
+def sha256_of(rows: Iterable[Row]) -> str:
+    """SHA-256 over the rows in order: two runs with the same hash saw the same data."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")
+    return digest.hexdigest()
