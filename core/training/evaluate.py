@@ -72,13 +72,18 @@ class Evaluation:
         status: Status,
         reporter: Reporter,
     ) -> None:
-        self.items = holdout[: config.evaluation.max_prompts]
+        self.items = self.chosen(holdout, config)
         self.every = config.evaluation.every_steps
         self.sampling = Sampling(max_new_tokens=config.training.max_new_tokens, temperature=0)
         self.engine, self.score, self.best = engine, score, best
         self.status, self.reporter = status, reporter
         self.max_steps = 0
         self.done = {(row["when"], row["step"]) for row in iter_lines(run.metrics) if row["phase"] == "evaluation"}
+
+    @staticmethod
+    def chosen(holdout: list[Any], config: RunConfig) -> list[Any]:
+        """The held-out rows that are scored, the same ones each time."""
+        return holdout[: config.evaluation.max_prompts]
 
     def at_interval(self, step: int) -> None:
         """Called after every training step; evaluates when one is due. Half-way where no interval is set."""

@@ -90,7 +90,8 @@ class Worker:
                 f"There was not enough memory. {kept} Use a smaller batch_size with more gradient_accumulation_steps, "
                 "a shorter max_new_tokens, gradient_checkpointing, or a smaller model."
             )
-        return f"{type(error).__name__}: {str(error).strip().rstrip('.')[:500] or 'no message'}. {kept} The log has the details."
+        said = str(error).strip().rstrip(".")[:500] or "no message"
+        return f"{type(error).__name__}: {said}. {kept} The log has the details."
 
     def _kept(self) -> str:
         step = self.status.value.checkpoint_step

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+
+# As the worker's entry does, before torch is imported: its threads wait without spinning.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from core.settings import Home
 from tests.training.worker_runs import REAL, make_home
