@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from core.errors import Unavailable
 from core.run_dir import RunDir
@@ -98,15 +99,12 @@ def prune(run: RunDir, keep: int) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-_ADAPTER_FILES = {".json", ".safetensors", ".jinja", ".txt", ".model"}
-
-
-def publish_adapter(run: RunDir, checkpoint: Path) -> None:
-    """Copy a checkpoint's adapter and tokenizer to ``adapter/``, where export and chat look."""
+def publish_adapter(run: RunDir, checkpoint: Path, tokenizer: Any) -> None:
+    """Copy a checkpoint's adapter to ``adapter/``, with the tokenizer, where export and chat look."""
     with whole_folder(run.adapter, "the adapter") as folder:
-        for file in checkpoint.iterdir():
-            if file.suffix in _ADAPTER_FILES and file.name != "trainer_state.json":
-                shutil.copy2(file, folder / file.name)
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            shutil.copy2(checkpoint / name, folder / name)
+        tokenizer.save_pretrained(folder)
 
 
 def _numbered(run: RunDir, prefix: str) -> list[Path]:

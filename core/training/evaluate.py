@@ -86,9 +86,14 @@ class Evaluation:
         return holdout[: config.evaluation.max_prompts]
 
     def at_interval(self, step: int) -> None:
-        """Called after every training step; evaluates when one is due. Half-way where no interval is set."""
+        """Called after every training step; evaluates when one is due. Half-way where no interval is set.
+
+        One that a stop kept from happening is made up for at the next step.
+        """
         every = self.every or max(1, self.max_steps // 2)
-        if 0 < step < self.max_steps and step % every == 0:
+        due = step - step % every
+        made = any(when == "interval" and at >= due for when, at in self.done)
+        if 0 < due <= step < self.max_steps and not made:
             self.once("interval", step)
 
     def once(self, when: str, step: int) -> None:

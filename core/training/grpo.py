@@ -208,13 +208,12 @@ class Trainer(GRPOTrainer):
         with checkpoint.whole_folder(target, f"the checkpoint of step {step}") as folder:
             super()._save_checkpoint(model, trial)
             torch.save({"step": self._step, "buffer": self._pending()}, folder / ROLLOUT_STATE)
-        checkpoint.publish_adapter(self._run, target)
+        checkpoint.publish_adapter(self._run, target, self.processing_class)
         checkpoint.prune(self._run, self.args.save_total_limit)
         self._status.update(checkpoint_step=step)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         self.model.save_pretrained(output_dir, selected_adapters=["default"])
-        self.processing_class.save_pretrained(output_dir)
 
     def _pending(self) -> Any:
         done = self._step % (self.args.steps_per_generation * self.num_iterations) == 0

@@ -100,9 +100,7 @@ class Progress(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A stop ends the loop here, with a checkpoint unless it was to be at once."""
-        if self._status.stop_asked:
-            control.should_training_stop = True
-            control.should_save = not self._status.now_asked
+        self._stop_if_asked(control)
 
     def on_log(
         self,
@@ -117,3 +115,9 @@ class Progress(TrainerCallback):
             seconds = time.perf_counter() - self._started
             self._flush(state.global_step, {**logs, "step_time": seconds, "epoch": state.epoch or 0.0})
             self._status.stepped(state.global_step, seconds)
+            self._stop_if_asked(control)
+
+    def _stop_if_asked(self, control: TrainerControl) -> None:
+        if self._status.stop_asked:
+            control.should_training_stop = True
+            control.should_save = not self._status.now_asked

@@ -58,8 +58,7 @@ def warm_up(
     WarmUp(loaded, examples, arguments, run, status, reporter).run()
     with checkpoint.whole_folder(done, "the result of the warm-up") as folder:
         loaded.model.save_pretrained(folder)
-        loaded.tokenizer.save_pretrained(folder)
-    checkpoint.publish_adapter(run, done)
+    checkpoint.publish_adapter(run, done, loaded.tokenizer)
     for old in run.checkpoints.glob(f"{checkpoint.WARM_UP}-*"):
         shutil.rmtree(old)
     status.update(checkpoint_step=0)
