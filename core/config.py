@@ -119,6 +119,8 @@ class TrainingSection(_Section):
     gradient_checkpointing: bool = Field(False, title="Save memory (gradient checkpointing)", description="Computes some things twice to use less memory; about a third slower.")
     save_steps: int = Field(25, ge=1, title="Checkpoint every … steps", description="How often the state is saved so that a crash loses little. A stop always saves.")
     keep_checkpoints: int = Field(2, ge=1, le=100, title="Checkpoints to keep", description="Older ones are deleted.")
+    rollout_engine: Literal["auto", "transformers", "llama_cpp"] = Field("auto", title="What writes the answers (rollout engine)", description="Auto takes llama.cpp on a CPU, several times faster, after a trial has shown the same probabilities; else transformers.")
+    share_prefixes: bool = Field(True, title="Compute shared words once (prefix sharing)", description="Answers to one question share it, and often their beginnings. The same result in less time; on a CPU only.")
     seed: int = Field(42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and machine give the same run on a CPU.")
 
 
@@ -130,6 +132,7 @@ class GrpoSection(_Section):
     loss_type: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo"] = Field("dapo", title="Loss", description="How tokens of long and short answers are weighed. DAPO treats every token alike.")
     num_iterations: int = Field(1, ge=1, le=64, title="Uses of each answer (iterations)", description="How many times each batch of answers is trained on.")
     scale_rewards: Literal["group", "batch", "none"] = Field("group", title="Reward scaling", description="Divide a group's advantages by the spread of its own rewards, of the batch's, or not at all.")
+    skip_constant_groups: bool = Field(True, title="Skip groups without spread", description="Where all answers to a question earned the same there is nothing to learn from it. No time is spent on such a group.")
     mask_truncated_completions: bool = Field(False, title="Leave out cut-off answers", description="Answers that reached the length limit are not trained on.")
 
 

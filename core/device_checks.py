@@ -38,6 +38,10 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
             note("training.optim", f"{training.optim} needs an NVIDIA GPU. On this CPU adamw_torch runs in its place: the same arithmetic, more memory.")
         if model.dtype == "float16":
             problem("model.dtype", "float16 cannot be trained on a CPU. Choose auto or float32.")
+    else:
+        for section, name in ((training, "rollout_engine"), (training, "share_prefixes"), (grpo, "skip_constant_groups")):
+            if name in section.model_fields_set:
+                note(f"{'grpo' if section is grpo else 'training'}.{name}", "Has an effect on a CPU only; on a GPU other ways are faster.")
     if model.dtype == "bfloat16" and not device.bf16:
         note("model.dtype", "This device has no native bfloat16: it runs, about half as fast as float32.")
     if training.lr_scheduler_type == "constant" and training.warmup_steps and "warmup_steps" in training.model_fields_set:

@@ -50,6 +50,8 @@ class RunDir:
         self.adapter = path / "adapter"
         self.prepared = path / "prepared"
         """The rows this run trains on and holds out, as they were when it started."""
+        self.rollout = path / ".rollout"
+        """What the worker hands to the process that writes answers; gone when the worker ends."""
         self.files = path / "files"
         """An export's finished files; they appear by one rename, whole or not at all."""
         self.result = path / "result.json"

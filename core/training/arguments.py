@@ -116,6 +116,15 @@ def _number_format(config: RunConfig, device: Device) -> dict[str, bool]:
     return {"bf16": mixed and dtype == "bfloat16", "fp16": mixed and dtype == "float16"}
 
 
+def fast_arguments(config: RunConfig, device: Device) -> dict[str, bool]:
+    """Keyword arguments of :class:`core.training.fast_grpo.FastGRPOTrainer`; proved on a CPU alone."""
+    on_cpu = device.kind == "cpu"
+    return {
+        "share_prefixes": on_cpu and config.training.share_prefixes,
+        "skip_constant_groups": on_cpu and config.grpo.skip_constant_groups,
+    }
+
+
 def lora_arguments(config: RunConfig) -> dict[str, Any]:
     """Keyword arguments of ``peft.LoraConfig``."""
     model = config.model

@@ -239,10 +239,11 @@ class FastGRPOTrainer(GRPOTrainer):
         if self._served is not None:
             return (*self._served, None)
         if not self._shares or torch.is_grad_enabled():
-            return super()._get_per_token_logps_and_entropies(
+            stock: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep,
                 batch_size=batch_size, compute_entropy=compute_entropy, **kwargs,
-            )
+            )  # fmt: skip
+            return stock
         # The reference, and the old policy where completions are used more than once.
         rows = max(self._token_limit() // input_ids.shape[1], batch_size or 1)
         pieces = [
@@ -265,8 +266,8 @@ class FastGRPOTrainer(GRPOTrainer):
     @contextmanager
     def _metrics_aside(self) -> Iterator[None]:
         """The loss of a part of a micro-batch says nothing: keep TRL's numbers out of the log."""
-        kept = self._metrics
-        self._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}
+        kept: dict[str, Any] = self._metrics
+        self._metrics: dict[str, Any] = {"train": defaultdict(list), "eval": defaultdict(list)}
         try:
             yield
         finally:

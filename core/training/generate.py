@@ -63,6 +63,9 @@ class TransformersEngine:
         interrupted: Asked after every token; true ends with :class:`Interrupted`.
     """
 
+    log_probabilities: list[list[float]] | None = None
+    """Of the last round's tokens, where the engine knows them."""
+
     def __init__(
         self, model: Any, tokenizer: PreTrainedTokenizerBase, interrupted: Callable[[], bool] = lambda: False
     ) -> None:
@@ -85,7 +88,7 @@ class TransformersEngine:
             Interrupted: It was told to end at once.
         """
         inputs = self._pad(prompt_ids)
-        with _evaluating(self.model), torch.no_grad():
+        with evaluating(self.model), torch.no_grad():
             output = self.model.generate(
                 **inputs,
                 generation_config=self.config(sampling),
@@ -148,8 +151,9 @@ def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    # Dropout off, and gradient checkpointing, which would switch the cache off, has no effect.
+def evaluating(model: Any) -> Iterator[None]:
+    """The model as it answers: dropout off."""
+    # Gradient checkpointing, which would switch the cache off, has no effect then either.
     was_training = model.training
     model.eval()
     try:

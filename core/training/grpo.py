@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
 from core.config import RunConfig
@@ -36,8 +36,9 @@ from core.model import Device
 from core.reward import Total
 from core.run_dir import RunDir
 from core.training import checkpoint
-from core.training.arguments import grpo_arguments
+from core.training.arguments import fast_arguments, grpo_arguments
 from core.training.evaluate import Evaluation, completion_record, reward_summary
+from core.training.fast_grpo import FastGRPOTrainer
 from core.training.generate import TransformersEngine, training_sampling
 from core.training.load import Loaded
 from core.training.prepare import Item, encode
@@ -85,7 +86,7 @@ class Rollouts:
         prompt_ids = [encode(prompt, self.engine.tokenizer) for prompt in prompts]
         ids = self.engine.generate(prompt_ids, self.sampling)
         self.batch = Batch(ids=ids, time_generation=time.perf_counter() - started)
-        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
+        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": self.engine.log_probabilities}
 
     def reward(self, prompts: list[str], completions: list[str], index: list[int], **_: Any) -> list[float]:
         """TRL's reward function: each completion with the row it answers, reference and all."""
@@ -164,7 +165,7 @@ class EpochSampler(RepeatSampler):
         self.generator.manual_seed(self._base_seed + epoch)
 
 
-class Trainer(GRPOTrainer):
+class Trainer(FastGRPOTrainer):
     """TRL's trainer with the seams of the module's docstring."""
 
     def __init__(self, *, rollouts: Rollouts, run: RunDir, status: Status, **kwargs: Any) -> None:
@@ -245,11 +246,15 @@ def train_grpo(
         rollouts=rollouts,
         run=run,
         status=status,
+        **fast_arguments(config, device),
         model=loaded.model,
         args=GRPOConfig(**grpo_arguments(config, device, run.checkpoints)),
         train_dataset=Dataset.from_list([{"prompt": item.prompt, "index": index} for index, item in enumerate(items)]),
         processing_class=loaded.tokenizer,
     )
+
+    for note in trainer.fast_notes:
+        status.note(note)
 
     def flush(step: int, logs: dict[str, Any]) -> None:
         reporter.row("training", step, {**trl_numbers(logs), **rollouts.report(reporter, step)})
@@ -287,6 +292,7 @@ NAMES = {
     "clip_ratio/region_mean": "clip_ratio",
     "cispo_clip_ratio": "clip_ratio",
     "step_time": "step_time",
+    "sampler_kl": "sampler_kl",
 }
 """TRL's names and ours; reward and lengths are worked out from the completions themselves."""
 

@@ -19,22 +19,20 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import psutil
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from core.errors import Unavailable
 from core.settings import Home
 from core.training import gguf_adapter, gguf_file
-from core.training.generate import Interrupted, Sampling, TransformersEngine
+from core.training.generate import Interrupted, Sampling, TransformersEngine, evaluating
 from core.training.sampling import Rules
 
 CHILD = Path(__file__).with_name("rollout_child.py")
@@ -68,8 +66,13 @@ class Child:
         self._interrupted = interrupted
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(CHILD)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd="/",
+            bufsize=0,
         )
+        self._in = cast("IO[bytes]", self.process.stdin)
+        self._out = cast("IO[bytes]", self.process.stdout)
         self.ask({"op": "load", "model": str(model), "threads": threads})
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -79,36 +82,37 @@ class Child:
             ChildDied: The process is gone.
             Interrupted: The run was told to end at once; the process is ended.
         """
-        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._in.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
             raise self._died() from None
         answer: dict[str, Any] = json.loads(self._line())
         return answer
 
     def _line(self) -> bytes:
-        assert self.process.stdout is not None
         parts: list[bytes] = []
         while not (parts and parts[-1].endswith(b"\n")):
-            ready, _, _ = select.select([self.process.stdout], [], [], 0.2)
+            ready, _, _ = select.select([self._out], [], [], 0.2)
             if self._interrupted():
                 self.close()
                 raise Interrupted
             if ready:
-                parts.append(self.process.stdout.read(1 << 20))
+                parts.append(self._out.read(1 << 20))
                 if not parts[-1]:
                     raise self._died()
         return b"".join(parts)
 
     def _died(self) -> ChildDied:
         code = self.process.wait()
+        self.close()
         return ChildDied(f"signal {-code}" if code < 0 else f"exit code {code}")
 
     def close(self) -> None:
         """End the process."""
         self.process.kill()
         self.process.wait()
+        self._in.close()
+        self._out.close()
 
 
 class LlamaEngine(TransformersEngine):
@@ -118,6 +122,7 @@ class LlamaEngine(TransformersEngine):
         model: A ``PeftModel``; its adapter is read before each round.
         tokenizer: Its tokenizer.
         base: The base model as GGUF.
+        folder: For the files that the child reads; made anew, and removed at the end.
         note: Called with a sentence for the run's notes.
         interrupted: As in :class:`TransformersEngine`.
 
@@ -132,12 +137,15 @@ class LlamaEngine(TransformersEngine):
         model: Any,
         tokenizer: PreTrainedTokenizerBase,
         base: Path,
+        folder: Path,
         note: Callable[[str], None],
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(model, tokenizer, interrupted)
         self._base, self._note = base, note
-        self._folder = Path(tempfile.mkdtemp(prefix="tunesmith-rollout-"))
+        self._folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         self._arch = gguf_adapter.architecture(base)
         self._layers: list[gguf_adapter.LoraLayer] = []
         self._child: Child | None = None
@@ -195,8 +203,11 @@ class LlamaEngine(TransformersEngine):
                 try:
                     self._layers = gguf_adapter.layers(self.model, permute=permute)
                     best = min(best, _mean_kl(wanted, self._scored(cut)))
-                except (ChildDied, gguf_adapter.UnknownLayer) as error:
-                    self._give_up(str(error) if isinstance(error, gguf_adapter.UnknownLayer) else f"it ended with {error}")
+                except ChildDied as error:
+                    self._give_up(f"its process ended ({error})")
+                    return float("inf")
+                except gguf_adapter.UnknownLayer as error:
+                    self._give_up(str(error))
                     return float("inf")
                 if best <= PROOF_KL:
                     log.info("llama.cpp against transformers: mean KL divergence %.1e", best)
@@ -223,7 +234,7 @@ class LlamaEngine(TransformersEngine):
         row = self._rounds % len(prompt_ids)
         self._rounds += 1
         prompt, completion = list(prompt_ids[row]), answer["completions"][row]
-        with torch.no_grad():
+        with evaluating(self.model), torch.no_grad():
             logits = self.model(
                 input_ids=torch.tensor([prompt + completion]), use_cache=False, logits_to_keep=len(completion) + 1
             ).logits[0, :-1]
@@ -233,8 +244,8 @@ class LlamaEngine(TransformersEngine):
         if self.sampler_kl <= ROUND_KL:
             return True
         self._note(
-            f"One round of answers was written again by transformers: llama.cpp's probabilities had moved away from the "
-            f"trained model's (KL {self.sampler_kl:.1e}, at most {ROUND_KL:.0e})."
+            f"One round of answers was written again by transformers: llama.cpp's probabilities had moved away from "
+            f"the trained model's (KL {self.sampler_kl:.1e}, at most {ROUND_KL:.0e})."
         )
         return False
 
@@ -313,16 +324,14 @@ def _random_adapter(model: Any) -> Iterator[None]:
     generator = torch.Generator().manual_seed(0)
     weights = [p for name, p in model.named_parameters() if "lora_" in name and ".default" in name]
     kept = [weight.detach().clone() for weight in weights]
-    was_training = model.training
-    model.eval()
     try:
         for weight in weights:
             weight.data = (torch.randn(weight.shape, generator=generator) * 0.02).to(weight.dtype)
-        yield
+        with evaluating(model):
+            yield
     finally:
         for weight, before in zip(weights, kept, strict=True):
             weight.data = before
-        model.train(was_training)
 
 
 def base_gguf(folder: Path, home: Home, stop: Callable[[], bool] = lambda: False) -> Path:

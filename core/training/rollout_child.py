@@ -3,7 +3,7 @@
 Started by :mod:`core.training.rollout`. One JSON object a line, in on standard input, out on
 standard output, one answer to each:
 
-- ``{"op": "load", "model", "threads"}``
+- ``{"op": "load", "model", "threads"}``: comes first, once
 - ``{"op": "adapter", "path" | null}``: applied from now on
 - ``{"op": "generate", "prompts", "max_tokens", "stop", "rules", "seed", "slots", "cells"}`` →
   ``{"completions": [[token, …]], "log_probabilities": [[…]]}``
@@ -71,6 +71,7 @@ class Llama:
         self.model, self.threads = model, threads
         self.words = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         self.context: Any = None
+        self.memory: Any = None
         self.shape = (0, 0)
         self.adapter: Any = None
         self.batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
@@ -225,13 +226,14 @@ class Generation:
     def _draw(self, sequences: list[Sequence], logits: Any) -> None:
         """The next token of each; the finished ones leave their slot."""
         chances = np.array([one.chances[len(one.tokens)] for one in sequences])
-        seen = [np.fromiter(one.seen, np.int64) for one in sequences] if self.rules.repetition_penalty != 1 else [()] * len(sequences)
+        seen = [np.fromiter(one.seen, np.int64, len(one.seen)) for one in sequences]
         tokens, log_probabilities = draw(logits, chances, self.rules, seen)
         going = []
         for one, token, log_probability in zip(sequences, tokens, log_probabilities, strict=True):
             one.tokens.append(token)
             one.log_probabilities.append(log_probability)
-            one.seen.add(token)
+            if self.rules.repetition_penalty != 1:
+                one.seen.add(token)
             if token in self.stop or len(one.tokens) == self.limit:
                 self.done[one.row] = one
                 self.llama.release(one.slot)
@@ -258,22 +260,24 @@ def serve() -> None:
     # Whatever llama.cpp prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    llama: Llama | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer: dict[str, Any] = {}
-        if request["op"] == "load":
-            llama = Llama(request["model"], request["threads"])
-            answer = {"words": llama.words}
-        assert llama is not None, "load comes first"
-        if request["op"] == "adapter":
-            llama.use_adapter(request["path"])
-        if request["op"] == "generate":
-            answer = Generation(llama, request).run()
-        if request["op"] == "score":
-            answer = score(llama, request)
+
+    def reply(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+    first = json.loads(sys.stdin.readline())
+    llama = Llama(first["model"], first["threads"])
+    reply({"words": llama.words})
+    for line in sys.stdin:
+        request = json.loads(line)
+        match request["op"]:
+            case "adapter":
+                llama.use_adapter(request["path"])
+                reply({})
+            case "generate":
+                reply(Generation(llama, request).run())
+            case "score":
+                reply(score(llama, request))
 
 
 @llama_cpp.llama_log_callback

@@ -14,8 +14,8 @@ from core.run_dir import RunDir
 from core.settings import Home
 from core.training import checkpoint
 from core.training.device import this_device, use_cores
+from core.training.engine import engine_for
 from core.training.evaluate import Evaluation
-from core.training.generate import TransformersEngine
 from core.training.load import load_for_training, use_unsloth
 from core.training.prepare import prepare
 from core.training.reporter import Reporter
@@ -50,8 +50,10 @@ def train(run: RunDir, home: Home, status: Status) -> str:
     loaded = load_for_training(config, device, home)
     status.update(message="Preparing the data")
     data = prepare(config, loaded.tokenizer, run, home, status)
-    with closing(Reporter(run, status.value.attempt)) as reporter:
-        engine = TransformersEngine(loaded.model, loaded.tokenizer, lambda: status.now_asked)
+    with (
+        closing(Reporter(run, status.value.attempt)) as reporter,
+        engine_for(loaded, data, config, device, home, run, status) as engine,
+    ):
         score = compose(config.reward, markers_of(config.dataset))
         best = maximum(config.reward)
         evaluation = Evaluation(data.holdout, config, engine, score, best, run, status, reporter)

@@ -129,7 +129,9 @@ def plan(input_ids: Tensor, attention_mask: Tensor, completion_length: int) -> T
     )
 
 
-def _rows(input_ids: Tensor, attention_mask: Tensor, length: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+def _rows(
+    input_ids: Tensor, attention_mask: Tensor, length: int
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     ids, mask = input_ids.tolist(), attention_mask.bool().tolist()
     width = input_ids.shape[1] - length
     prompts, completions = [], []
@@ -213,7 +215,8 @@ def tree_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    tree: Tree | None = None,
+    *,
+    tree: Tree,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention along each path, as transformers calls it.
@@ -228,7 +231,6 @@ def tree_attention(
     Returns:
         ``(1, N, heads, d)`` and None.
     """
-    assert tree is not None
     outputs = [_attend(query[0], key[0], value[0], segment, scaling) for segment in tree.segments]
     return torch.cat(outputs)[None], None
 
@@ -269,10 +271,11 @@ class _Head(torch.autograd.Function):
         entropy = hidden.new_empty(hidden.shape[0])
         needed = ctx.needs_input_grad[0]
         expected = torch.empty_like(hidden) if needed else hidden
-        edges = torch.searchsorted(parent, torch.arange(0, hidden.shape[0] + HEAD_ROWS, HEAD_ROWS, device=hidden.device))
+        starts = torch.arange(0, hidden.shape[0] + HEAD_ROWS, HEAD_ROWS, device=hidden.device)
+        edges = torch.searchsorted(parent, starts).tolist()
         for piece, first in enumerate(range(0, hidden.shape[0], HEAD_ROWS)):
             last = min(first + HEAD_ROWS, hidden.shape[0])
-            here = slice(int(edges[piece]), int(edges[piece + 1]))
+            here = slice(edges[piece], edges[piece + 1])
             logits = hidden[first:last] @ weight.T
             logits = logits.float()
             logits -= logits.amax(dim=1, keepdim=True)

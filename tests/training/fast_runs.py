@@ -28,7 +28,8 @@ WORDS = 64
 END, PAD = 1, 2
 SHAPE: dict[str, Any] = {
     "vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128, "eos_token_id": END, "bos_token_id": 0, "pad_token_id": PAD,
+    "num_key_value_heads": 2, "max_position_embeddings": 128, "eos_token_id": END, "bos_token_id": 0,
+    "pad_token_id": PAD,
     # Without this a random model of this size says much the same whatever it reads.
     "initializer_range": 0.3,
 }
@@ -111,8 +112,8 @@ def train(
     given: dict[str, Any] = {
         "output_dir": str(folder), "max_steps": steps, "per_device_train_batch_size": 8, "num_generations": 4,
         "gradient_accumulation_steps": 1, "max_completion_length": 10, "learning_rate": 1e-3, "max_grad_norm": 1e9,
-        "beta": 0.0, "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True, "use_cpu": True,
-        "bf16": False, "seed": 7, "gradient_checkpointing": False, **settings,
+        "beta": 0.0, "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
+        "use_cpu": True, "bf16": False, "seed": 7, "gradient_checkpointing": False, **settings,
     }
     trainer = kind(
         model=model, args=GRPOConfig(**given), reward_funcs=written.reward, rollout_func=written.rollout,

@@ -22,12 +22,14 @@ from core.settings import Home
 from core.training import load
 from core.training.arguments import (
     dtype_name,
+    fast_arguments,
     grpo_arguments,
     lora_arguments,
     optimizer_name,
     unsloth_lora_arguments,
     warm_up_arguments,
 )
+from core.training.engine import without_llama
 from core.training.evaluate import Evaluation
 from core.training.generate import training_sampling
 from tests.training.worker_runs import changed
@@ -91,9 +93,15 @@ def paid(config: RunConfig) -> Any:
 def evaluations(config: RunConfig) -> Any:
     """When it scores, and how many."""
     found = Evaluation.__new__(Evaluation)
-    found.every, found.max_steps = config.evaluation.every_steps, 100
+    found.every, found.max_steps, found.done = config.evaluation.every_steps, 100, set()
     due: list[int] = []
-    found.once = lambda when, step: due.append(step)  # type: ignore[method-assign]
+
+    def once(when: str, step: int) -> None:
+        due.append(step)
+        found.done.add((when, step))
+
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(found, "once", once)
     for step in range(101):
         found.at_interval(step)
     return due
@@ -276,6 +284,8 @@ FIELDS: dict[str, Entry] = {
     "training.min_p": ({}, 0.1, grpo("min_p")),
     "training.repetition_penalty": ({}, 1.5, grpo("repetition_penalty")),
     "training.gradient_checkpointing": ({}, True, grpo("gradient_checkpointing")),
+    "training.rollout_engine": ({}, "transformers", lambda config: without_llama(config, CPU)),
+    "training.share_prefixes": ({}, False, lambda config: fast_arguments(config, CPU)),
     "training.save_steps": ({}, 3, grpo("save_steps")),
     "training.keep_checkpoints": ({}, 9, grpo("save_total_limit")),
     "training.seed": ({}, 7, grpo("seed")),
@@ -286,6 +296,7 @@ FIELDS: dict[str, Entry] = {
     "grpo.loss_type": ({}, "dr_grpo", grpo("loss_type")),
     "grpo.num_iterations": ({}, 3, grpo("num_iterations")),
     "grpo.scale_rewards": ({}, "none", grpo("scale_rewards")),
+    "grpo.skip_constant_groups": ({}, False, lambda config: fast_arguments(config, CPU)),
     "grpo.mask_truncated_completions": ({}, True, grpo("mask_truncated_completions")),
     "reward.type": ({}, {"type": "preset", "preset_name": "arithmetic"}, paid),
     "reward.preset_name": (
