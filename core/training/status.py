@@ -86,7 +86,7 @@ class Status:
             self.value = self.value.model_copy(update=changes)
             due = self.value.state != state or time.time() - self._written > THROTTLE
         if due:
-            self._write()
+            self._try_to_write()
 
     def note(self, text: str) -> None:
         """Say something once, for good."""
@@ -118,6 +118,13 @@ class Status:
             self._run.write_status(self.value)
             self._written = time.time()
 
+    def _try_to_write(self) -> None:
+        try:
+            self._write()
+        except OSError as error:
+            # A full disk. What cannot be written without loss says so; a status can wait.
+            log.warning("Could not refresh the status: %s", error)
+
     def _set_aside(self) -> None:
         try:
             self._reserve.write_bytes(b"\0" * RESERVE)
@@ -127,12 +134,8 @@ class Status:
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
             self._listen()
-            try:
-                if not self._ended.is_set():
-                    self._write()
-            except OSError as error:
-                # A full disk. The main thread meets it too and says so; the heart goes on beating.
-                log.warning("Could not refresh the status: %s", error)
+            if not self._ended.is_set():
+                self._try_to_write()
 
     def _listen(self) -> None:
         control = self._run.read_control()
