@@ -32,6 +32,14 @@ class RewardFunction(Protocol):
     def __call__(self, completion: str, prompt: str, row: Mapping[str, Any], **params: Any) -> Score: ...
 
 
+class Item(NamedTuple):
+    """One completion to score, with the question and the row that it answers."""
+
+    completion: str
+    prompt: str
+    row: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Markers:
     """The four markers of the configuration."""

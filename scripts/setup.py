@@ -214,6 +214,7 @@ def install_packages(console: Console, packages: Path, *, gpu: bool) -> None:
     if gpu and torch_is_for_cpu():
         pip(console, "uninstall", "--yes", "torch")
     pip(console, "install", *(["--extra-index-url", index] if index else []), "-r", packages)
+    pip(console, "install", "--no-deps", "-r", REQUIREMENTS / "embedding.txt")
     if gpu:
         pip(console, "install", "--no-deps", "-r", REQUIREMENTS / "unsloth.txt")
 

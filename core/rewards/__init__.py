@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from core.config import DatasetSection, RewardComponent, RewardSection
 from core.errors import InvalidConfig
-from core.reward import Markers, Part, Score, Total
+from core.reward import Item, Markers, Part, Score, Total
 from core.rewards.catalogue import CATALOGUE, PRESETS, Param, Preset, RewardInfo
 
 __all__ = [
@@ -18,14 +18,14 @@ __all__ = [
     "Param",
     "Preset",
     "RewardInfo",
+    "Scorer",
     "compose",
     "markers_of",
     "maximum",
     "needs",
     "resolve",
+    "titles",
 ]
-
-Compose = Callable[[str, str, Mapping[str, Any]], Total]
 
 
 def markers_of(dataset: DatasetSection) -> Markers:
@@ -50,7 +50,53 @@ def resolve(section: RewardSection) -> list[RewardComponent]:
     return [_filled(part) for part in section.components]
 
 
-def compose(section: RewardSection, markers: Markers) -> Compose:
+class Scorer:
+    """A composed reward: scores one completion when called, many at once with :meth:`many`.
+
+    Never raises: a part that fails scores 0 and says why. Made by :func:`compose`.
+    """
+
+    def __init__(self, section: RewardSection, markers: Markers) -> None:
+        self._parts = resolve(section)
+        self._markers = markers
+        self._low = -math.inf if section.clip_low is None else section.clip_low
+        self._high = math.inf if section.clip_high is None else section.clip_high
+        self._divisor = _positive(self._parts) or 1.0 if section.normalise else 1.0
+
+    def __call__(self, completion: str, prompt: str, row: Mapping[str, Any]) -> Total:
+        """Score one completion."""
+        return self.many([Item(completion, prompt, row)])[0]
+
+    def many(self, items: Sequence[Item]) -> list[Total]:
+        """Score many, each part on all of them: what runs in the sandbox or asks a judge runs side by side."""
+        columns = {part.key: (part, self._scores(part, items)) for part in self._parts}
+        return [
+            self._total({key: (part, scores[place]) for key, (part, scores) in columns.items()})
+            for place in range(len(items))
+        ]
+
+    def _scores(self, part: RewardComponent, items: Sequence[Item]) -> list[Score]:
+        info, params = CATALOGUE[part.name], {**part.params, "markers": self._markers}
+        if info.batch is None:
+            return [_guarded(info.function, item, params) for item in items]
+        try:
+            scores = info.batch(items, **params)
+        except Exception as error:  # noqa: BLE001 - one bad row or reward must not end a night's training
+            return [Score(0.0, f"This reward failed: {type(error).__name__}: {error}")] * len(items)
+        return [_in_range(score) for score in scores]
+
+    def _total(self, scored: dict[str, tuple[RewardComponent, Score]]) -> Total:
+        parts: dict[str, Part] = {}
+        for key, (part, score) in scored.items():
+            value, why = min(part.clip_high, max(part.clip_low, score.value)), score.why
+            if part.requires and scored[part.requires][1].value < part.requires_at_least:
+                value, why = 0.0, f"Does not count: {part.requires} is below {part.requires_at_least:g}. {why}"
+            parts[key] = Part(value, part.weight, why)
+        total = math.fsum(part.score * part.weight for part in parts.values()) / self._divisor
+        return Total(min(self._high, max(self._low, total)), parts)
+
+
+def compose(section: RewardSection, markers: Markers) -> Scorer:
     """One function that scores a completion by every part.
 
     It takes (completion, prompt, row) and never raises: a part that fails scores 0 and says why.
@@ -58,21 +104,24 @@ def compose(section: RewardSection, markers: Markers) -> Compose:
     Raises:
         InvalidConfig: As :func:`resolve`.
     """
-    parts = [(part, CATALOGUE[part.name].function) for part in resolve(section)]
-
-    def score(completion: str, prompt: str, row: Mapping[str, Any]) -> Total:
-        components: dict[str, Part] = {}
-        for part, function in parts:
-            result = _guarded(function, completion, prompt, row, {**part.params, "markers": markers})
-            components[part.name] = Part(result.value, part.weight, result.why)
-        return Total(math.fsum(part.score * part.weight for part in components.values()), components)
-
-    return score
+    return Scorer(section, markers)
 
 
 def maximum(section: RewardSection) -> float:
-    """The largest total that a completion can earn: the sum of the positive weights."""
-    return math.fsum(part.weight for part in resolve(section) if part.weight > 0)
+    """The largest total that a completion can earn: the positive weights, or 1 where they are divided out; then clipped."""
+    parts = resolve(section)
+    best = math.fsum(part.weight * (part.clip_high if part.weight > 0 else part.clip_low) for part in parts)
+    best = best / (_positive(parts) or 1.0) if section.normalise else best
+    return best if section.clip_high is None else min(best, section.clip_high)
+
+
+def titles(section: RewardSection) -> dict[str, str]:
+    """What to call each part, by the key under which it is stored."""
+    return {part.key: part.label or part.params.get("title") or CATALOGUE[part.name].title for part in resolve(section)}
+
+
+def _positive(parts: Sequence[RewardComponent]) -> float:
+    return math.fsum(part.weight for part in parts if part.weight > 0)
 
 
 def needs(section: RewardSection) -> tuple[str, ...]:
@@ -80,16 +129,17 @@ def needs(section: RewardSection) -> tuple[str, ...]:
     return tuple(dict.fromkeys(need for part in resolve(section) for need in CATALOGUE[part.name].needs))
 
 
-def _guarded(
-    function: Callable[..., Score], completion: str, prompt: str, row: Mapping[str, Any], params: dict[str, Any]
-) -> Score:
+def _guarded(function: Callable[..., Score], item: Item, params: dict[str, Any]) -> Score:
     try:
-        value, why = function(completion, prompt, row, **params)
+        return _in_range(function(item.completion, item.prompt, item.row, **params))
     except Exception as error:  # noqa: BLE001 - one bad row or reward must not end a night's training
         return Score(0.0, f"This reward failed on this answer: {type(error).__name__}: {error}")
-    if not 0 <= value <= 1:
-        return Score(0.0, f"This reward gave {value}, which is not between 0 and 1.")
-    return Score(float(value), why)
+
+
+def _in_range(score: Score) -> Score:
+    if not 0 <= score.value <= 1:
+        return Score(0.0, f"This reward gave {score.value}, which is not between 0 and 1.")
+    return Score(float(score.value), score.why)
 
 
 def _filled(part: RewardComponent) -> RewardComponent:
@@ -111,7 +161,8 @@ def _problems(index: int, part: RewardComponent) -> list[tuple[str, str]]:
     params = _filled(part).params
     if part.name == "length" and not problems and params["minimum"] > params["maximum"]:
         problems.append((f"{path}.params.minimum", f"must not be above maximum ({params['maximum']})"))
-    return problems
+    found = info.check(params) if info.check and not problems else None
+    return [*problems, (f"{path}.params.{found[0]}", found[1])] if found else problems
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> str:

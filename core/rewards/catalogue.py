@@ -1,84 +1,31 @@
-"""Every reward and every ready-made combination. A new reward is a function and an entry here."""
+"""Every reward and every ready-made combination. A new reward is a function and an entry in its family's file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from core.config import RewardComponent
-from core.reward import Score
+from core.rewards import (
+    answers_qa,
+    citations,
+    code,
+    judge,
+    lengths,
+    maths,
+    own,
+    reasoning,
+    signals,
+    structure,
+    summaries,
+    writing,
+)
 from core.rewards.exact import exact
 from core.rewards.form import format_markers, length
+from core.rewards.info import Param, RewardInfo
 from core.rewards.numeric import numeric
 
-
-@dataclass(frozen=True)
-class Param:
-    """One setting of a reward.
-
-    Attributes:
-        type: ``integer``, ``number``, ``boolean`` or ``choice``.
-        choices: For ``choice``: value and what it means, in the order to show.
-        minimum, maximum: For numbers, both included.
-    """
-
-    name: str
-    type: Literal["integer", "number", "boolean", "choice"]
-    default: Any
-    title: str
-    description: str
-    choices: tuple[tuple[str, str], ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-
-    def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, or None."""
-        if self.type == "boolean":
-            return None if isinstance(value, bool) else f"must be true or false (it is {value!r:.60})"
-        if self.type == "choice":
-            names = [name for name, _ in self.choices]
-            return None if value in names else f"must be one of {', '.join(names)} (it is {value!r:.60})"
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole and (self.type == "integer" or not isinstance(value, float)):
-            return f"must be a {'whole number' if self.type == 'integer' else 'number'} (it is {value!r:.60})"
-        low, high = self.minimum, self.maximum
-        if value != value or (low is not None and value < low) or (high is not None and value > high):
-            return f"must be from {low:g} to {high:g} (it is {value!r:.60})"
-        return None
-
-
-@dataclass(frozen=True)
-class RewardInfo:
-    """A reward as the pages and ``GET /api/rewards/list`` describe it.
-
-    Attributes:
-        verifies: Whether it checks truth against the reference; False: 'checks form, not truth'.
-        needs: Mapped columns that a row must have.
-        function: See :class:`core.reward.RewardFunction`; also given ``markers`` and the params.
-    """
-
-    name: str
-    title: str
-    description: str
-    verifies: bool
-    needs: tuple[str, ...]
-    params: tuple[Param, ...]
-    function: Callable[..., Score]
-
-    def json(self) -> dict[str, Any]:
-        """JSON data, the function left out."""
-        params = [
-            asdict(param) | {"choices": [{"value": v, "title": t} for v, t in param.choices]} for param in self.params
-        ]
-        return {
-            "name": self.name,
-            "title": self.title,
-            "description": self.description,
-            "verifies": self.verifies,
-            "needs": list(self.needs),
-            "params": params,
-        }
+__all__ = ["CATALOGUE", "PRESETS", "Param", "Preset", "RewardInfo"]
 
 
 @dataclass(frozen=True)
@@ -226,7 +173,23 @@ _REWARDS = (
         length,
     ),
 )
-CATALOGUE: dict[str, RewardInfo] = {info.name: info for info in _REWARDS}
+_FAMILIES = (
+    maths,
+    code,
+    reasoning,
+    answers_qa,
+    summaries,
+    writing,
+    citations,
+    structure,
+    lengths,
+    signals,
+    own,
+    judge,
+)
+CATALOGUE: dict[str, RewardInfo] = {
+    info.name: info for info in (*_REWARDS, *(info for family in _FAMILIES for info in family.INFOS))
+}
 
 _PRESETS = (
     Preset(
@@ -245,6 +208,49 @@ _PRESETS = (
         (
             RewardComponent(name="exact", weight=1.0),
             RewardComponent(name="format", weight=0.2),
+        ),
+    ),
+    Preset(
+        "algebra",
+        "Mathematics with expressions",
+        "The right number or expression counts 1, the right form 0.2. For competition mathematics with answers such as x/2 + 1.",
+        (RewardComponent(name="math", weight=1.0), RewardComponent(name="format", weight=0.2)),
+    ),
+    Preset(
+        "multiple_choice",
+        "Multiple choice",
+        "The right letter counts 1, the solution markers 0.2.",
+        (RewardComponent(name="choice"), RewardComponent(name="format", weight=0.2, params={"require": "solution"})),
+    ),
+    Preset(
+        "code",
+        "Programs",
+        "The share of tests passed counts 1, a program that parses 0.1. Programs run in the sandbox.",
+        (RewardComponent(name="code"), RewardComponent(name="syntax", weight=0.1)),
+    ),
+    Preset(
+        "question_answering",
+        "Question answering",
+        "Words shared with the reference count 1, the solution markers 0.2.",
+        (RewardComponent(name="token_f1"), RewardComponent(name="format", weight=0.2, params={"require": "solution"})),
+    ),
+    Preset(
+        "summary",
+        "Summaries",
+        "Likeness to the reference counts 1, a length budget 0.3, its own words 0.2.",
+        (
+            RewardComponent(name="rouge_l"),
+            RewardComponent(name="budget", weight=0.3),
+            RewardComponent(name="own_words", weight=0.2),
+        ),
+    ),
+    Preset(
+        "reasoning_gym",
+        "reasoning-gym",
+        "Each task's own checker counts 1, the solution markers 0.2.",
+        (
+            RewardComponent(name="reasoning_gym"),
+            RewardComponent(name="format", weight=0.2, params={"require": "solution"}),
         ),
     ),
     Preset(

@@ -87,7 +87,8 @@ def prepared(config: RunConfig) -> Any:
 def paid(config: RunConfig) -> Any:
     score = compose(config.reward, markers_of(config.dataset))
     texts = ("<SOLUTION>7</SOLUTION>", "7", "#### 7", "[S]7[/S]")
-    return [score(text, "q", {"instruction": "q", "response": "7"}).total for text in texts]
+    totals = [score(text, "q", {"instruction": "q", "response": "7"}) for text in texts]
+    return [(total.total, list(total.components)) for total in totals]
 
 
 def evaluations(config: RunConfig) -> Any:
@@ -159,7 +160,7 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> Observe:
             raise OSError("no network")
 
         with monkeypatch.context() as patch:
-            patch.setattr(load.AutoModelForCausalLM, "from_pretrained", remember)
+            patch.setattr("core.training.load.AutoModelForCausalLM.from_pretrained", remember)
             patch.setattr(load, "four_bit", lambda dtype: "four bit")
             with pytest.raises(Exception):  # noqa: B017
                 load.load_base(
@@ -195,6 +196,18 @@ def gym(**first: Any) -> list[dict[str, Any]]:
 
 def gym_mix(**first: Any) -> dict[str, Any]:
     return mixed(source="generated:reasoning-gym", tasks=gym(**first))
+
+
+def composed(**fields: Any) -> dict[str, Any]:
+    return {"type": "composite", "components": [{"name": "numeric"}], **fields}
+
+
+def gated(**fields: Any) -> dict[str, Any]:
+    first = {"name": "numeric", "requires": "format", "requires_at_least": 0.9, **fields}
+    return {"type": "composite", "components": [first, {"name": "format"}]}
+
+
+GATED = {"reward": gated()}
 
 
 Entry = tuple[dict[str, Any], Any, Observe | str]
@@ -305,6 +318,15 @@ FIELDS: dict[str, Entry] = {
     "reward.components.name": ({}, [{"name": "format"}], paid),
     "reward.components.weight": ({}, [{"name": "numeric", "weight": 3.0}], paid),
     "reward.components.params": ({}, [{"name": "numeric", "params": {"where": "hashes"}}], paid),
+    "reward.components.label": ({}, [{"name": "numeric", "label": "right"}], paid),
+    "reward.components.requires": (GATED, gated(requires=None), paid),
+    "reward.components.requires_at_least": (GATED, gated(requires_at_least=0.0), paid),
+    "reward.components.clip_low": ({}, [{"name": "numeric", "clip_low": 0.5}], paid),
+    "reward.components.clip_high": ({}, [{"name": "numeric", "clip_high": 0.5}], paid),
+    "reward.normalise": ({"reward": composed(components=[{"name": "numeric", "weight": 2.0}])}, composed(components=[{"name": "numeric", "weight": 2.0}], normalise=True), paid),
+    "reward.clip_low": ({}, composed(clip_low=5.0), paid),
+    "reward.clip_high": ({}, composed(clip_high=0.1), paid),
+    "reward.saved_as": ({}, composed(saved_as="mine@1"), lambda config: config.reward.saved_as),  # a remark for people
     "pre_training.enabled": ({}, False, lambda config: config.pre_training.enabled),  # read by train(); see test_worker
     "pre_training.epochs": ({}, 3, warm("epochs")),
     "pre_training.max_samples": ({}, 5, warm("max_samples")),

@@ -25,7 +25,7 @@ from core.errors import Unavailable
 from core.rewards.sandbox.launch import WEAK_CONSENT, Level, available, command
 
 MAX_ANSWER = 8 << 20
-START_TIME = 20.0
+START_TIME = 60.0
 """Seconds that a sandbox may take to start, on a busy machine."""
 
 
@@ -129,15 +129,17 @@ class Sandbox:
     Args:
         size: How many; default one for each processor core.
         level: The protection; default the strongest of this machine.
+        preload: Modules that each sandbox imports once, so that its programs need not.
 
     Raises:
         Unavailable: There is no protection here, and the weaker one was not agreed to.
     """
 
-    def __init__(self, size: int | None = None, level: Level | None = None) -> None:
+    def __init__(self, size: int | None = None, level: Level | None = None, preload: Sequence[str] = ()) -> None:
         self.level = level or protection().level
         if self.level is None:
             raise Unavailable(protection().words)
+        self.preload = tuple(preload)
         self.size = size or os.cpu_count() or 1
         # A sandbox ends with the thread that started it, so the pool's own lasting threads start them.
         self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="sandbox")
@@ -164,7 +166,7 @@ class Sandbox:
         guest: _Guest | None = getattr(self._local, "guest", None)
         try:
             if guest is None:
-                guest = self._local.guest = _Guest(self.level or Level.BUBBLEWRAP)
+                guest = self._local.guest = _Guest(self.level or Level.BUBBLEWRAP, self.preload)
                 self._guests.add(guest)
             return guest.ask(task)
         except (OSError, TimeoutError, ValueError) as error:
@@ -178,9 +180,9 @@ class Sandbox:
 class _Guest:
     """One running sandbox."""
 
-    def __init__(self, level: Level) -> None:
+    def __init__(self, level: Level, preload: Sequence[str] = ()) -> None:
         self._process = subprocess.Popen(
-            command(level),
+            command(level, preload),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -256,18 +258,25 @@ def _framed(message: Any) -> bytes:
     return struct.pack("<I", len(data)) + data
 
 
-_SHARED: list[Sandbox] = []
+_SHARED: dict[tuple[str, ...], Sandbox] = {}
 _SHARED_LOCK = threading.Lock()
 
 
-def shared() -> Sandbox:
-    """The process's own pool, started at first use and ended with the process.
+def shared(preload: Sequence[str] = ()) -> Sandbox:
+    """The process's own pool for these modules, started at first use and ended with the process.
 
     Raises:
         Unavailable: As :class:`Sandbox`.
     """
     with _SHARED_LOCK:
         if not _SHARED:
-            _SHARED.append(Sandbox())
-            atexit.register(_SHARED[0].close)
-        return _SHARED[0]
+            atexit.register(_close_all)
+        key = tuple(preload)
+        if key not in _SHARED:
+            _SHARED[key] = Sandbox(preload=key)
+        return _SHARED[key]
+
+
+def _close_all() -> None:
+    for sandbox in _SHARED.values():
+        sandbox.close()

@@ -1,0 +1,430 @@
+"""Programs: run against the row's tests, in the sandbox."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.reward import Item, Markers, Score
+from core.rewards.answers import between_markers
+from core.rewards.boxed_code import run_tasks
+from core.rewards.info import Param, RewardInfo, one_of
+from core.rewards.sandbox import Limits, Task
+
+_FENCE = re.compile(r"```(?:python|py|python3)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL | re.IGNORECASE)
+
+
+def program_of(completion: str, markers: Markers) -> str:
+    """The Python in an answer: the last fenced block between the solution markers, or of all; else the text itself.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> program_of("Here:\\n```python\\nprint(1)\\n```\\nDone.", m)
+    'print(1)'
+    >>> program_of("<w>hm</w><s>\\nprint(2)\\n</s>", m)
+    'print(2)'
+    """
+    inside = between_markers(completion, markers)
+    text = inside[-1] if inside else completion
+    blocks = _FENCE.findall(text)
+    if blocks:
+        return str(max(blocks, key=len) if len(blocks) < 3 else blocks[-1])
+    return text.strip("\n")
+
+
+def code(items: Sequence[Item], *, markers: Markers, seconds: float = 6.0, whole_only: bool = False) -> list[Score]:
+    """The share of the row's tests that the program passes, run in the sandbox.
+
+    Tests are found in the row by their usual names: ``test_list`` (MBPP: assert statements), ``test`` with
+    ``entry_point`` (HumanEval: ``check(candidate)``; ``prompt`` holds the head of the function),
+    ``tests`` (assert statements), ``inputs`` and ``outputs`` or ``input_output`` (standard input and output, or
+    calls of ``fn_name``). The program sees neither the tests nor the expected results.
+
+    Args:
+        seconds: Longest time for a program with all its tests.
+        whole_only: 1 for a program that passes every test, else 0.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> row = {"tests": "assert double(2) == 4\\nassert double(0) == 0"}
+    >>> right = Item("```python\\ndef double(x):\\n    return 2 * x\\n```", "", row)
+    >>> wrong = Item("```python\\ndef double(x):\\n    return x * x\\n```", "", row)
+    >>> for score in code([right, wrong._replace(completion="def double(x): return 3"), Item("hello", "", row)], markers=m):
+    ...     print(score.value, score.why)
+    1.0 2 of 2 tests passed.
+    0.0 0 of 2 tests passed: an assert did not hold.
+    0.0 The program did not run: SyntaxError or NameError is what plain text gives.
+    """
+    limits = Limits(cpu=seconds, wall=seconds)
+    tasks: list[Task] = []
+    readers: list[Any] = []
+    for item in items:
+        task, reader = _task(item, markers, limits)
+        readers.append((len(tasks), reader) if task else (None, reader))
+        tasks += [task] if task else []
+    answers = run_tasks(tasks)
+    scores = [reader(None if place is None else answers[place]) for place, reader in readers]
+    return [Score(float(score.value == 1), score.why) for score in scores] if whole_only else scores
+
+
+def _task(item: Item, markers: Markers, limits: Limits) -> tuple[Task | None, Any]:
+    row = item.row
+    source = program_of(item.completion, markers)
+    if not _looks_like_code(source):
+        return None, lambda _: Score(0.0, "The program did not run: SyntaxError or NameError is what plain text gives.")
+    entry = str(row.get("entry_point") or "")
+    if row.get("test") and entry:
+        prompt = str(row.get("prompt") or item.prompt)
+        if not _defines(source, entry):
+            source = f"{prompt}{'' if source.startswith((' ', chr(9))) else chr(10)}{source}"
+        hidden = {"tests": [str(row["test"])], "setup": "", "prompt": prompt, "entry": entry}
+        return Task("tests", source, hidden=hidden, limits=limits), _passed
+    pairs = _pairs(row)
+    if pairs:
+        return _with_pairs(source, *pairs, limits)
+    tests = _texts(row.get("test_list") or row.get("tests") or row.get("unit_tests"))
+    if not tests:
+        return None, lambda _: Score(0.0, "The row has no tests, so nothing can be checked.")
+    setup = "\n".join([*_texts(row.get("test_imports")), *_texts(row.get("test_setup_code"))])
+    return Task("tests", source, hidden={"tests": tests, "setup": setup}, limits=limits), _passed
+
+
+def _looks_like_code(source: str) -> bool:
+    """Whether the text parses, alone or as the body of a function, as something else than a bare expression."""
+    for text in (source, f"def f():\n{source}"):
+        try:
+            body = ast.parse(text).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        return any(not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call) for node in body)
+    return False
+
+
+def _defines(source: str, name: str) -> bool:
+    return re.search(rf"^(?:async )?def {re.escape(name)}\b|^{re.escape(name)}\s*=", source, re.MULTILINE) is not None
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.lstrip().startswith("[") else [value]
+        except ValueError:
+            value = [value]
+    return [str(text) for text in value if str(text).strip()] if isinstance(value, list | tuple) else []
+
+
+def _pairs(row: Mapping[str, Any]) -> tuple[list[Any], list[Any], str] | None:
+    """Inputs, expected outputs, and the function's name where it is called rather than fed."""
+    found: Any = row.get("input_output")
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except ValueError:
+            return None
+    found = found if isinstance(found, Mapping) else row
+    inputs, outputs = found.get("inputs"), found.get("outputs")
+    if (
+        not isinstance(inputs, list | tuple)
+        or not isinstance(outputs, list | tuple)
+        or not inputs
+        or len(inputs) != len(outputs)
+    ):
+        return None
+    return list(inputs), list(outputs), str(found.get("fn_name") or "")
+
+
+def _with_pairs(source: str, inputs: list[Any], outputs: list[Any], name: str, limits: Limits) -> tuple[Task, Any]:
+    if not name:
+        feeds = ["\n".join(map(str, feed)) if isinstance(feed, list) else str(feed) for feed in inputs]
+        wanted = ["\n".join(map(str, text)) if isinstance(text, list) else str(text) for text in outputs]
+        return Task("script", source, {"inputs": feeds}, limits=limits), lambda answer: _printed(answer, wanted)
+    calls = [
+        {"name": name, "args": _packed(list(args) if isinstance(args, list | tuple) else [args]), "kwargs": ["d", []]}
+        for args in inputs
+    ]
+    return Task("calls", source, {"calls": calls}, limits=limits), lambda answer: _returned(answer, outputs)
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return ["i", format(value, "x")]
+    if isinstance(value, float):
+        return ["f", repr(value)]
+    if isinstance(value, Mapping):
+        return ["d", [[_packed(k), _packed(v)] for k, v in value.items()]]
+    return ["l", [_packed(item) for item in value]]
+
+
+def _unpacked(data: Any) -> Any:
+    """Plain data as JSON would have it: tuples and lists are one."""
+    if not isinstance(data, list):
+        return data
+    tag, value = data[0], data[1]
+    if tag in {"l", "t"}:
+        return [_unpacked(item) for item in value]
+    if tag == "d":
+        return {str(_unpacked(k)): _unpacked(v) for k, v in value}
+    return int(value, 16) if tag == "i" else float(value) if tag == "f" else data
+
+
+def _passed(answer: dict[str, Any]) -> Score:
+    if "error" in answer:
+        return Score(0.0, f"The program did not run: {answer['error']}.")
+    passed, total = int(answer["passed"]), int(answer["total"])
+    if not total:
+        return Score(0.0, "The row's tests hold no assert, so nothing can be checked.")
+    why = f": {answer['messages'][0]}" if answer["messages"] else ""
+    return Score(passed / total, f"{passed} of {total} tests passed{why}.")
+
+
+def _printed(answer: dict[str, Any], wanted: list[str]) -> Score:
+    if "error" in answer:
+        return Score(0.0, f"The program did not run: {answer['error']}.")
+    good = [
+        "error" not in run and _same_output(run["output"], text)
+        for run, text in zip(answer["results"], wanted, strict=True)
+    ]
+    return _share(good, next((run["error"] for run in answer["results"] if "error" in run), ""))
+
+
+def _same_output(got: str, wanted: str) -> bool:
+    """Word for word, line ends and spaces at the end aside; numbers within 1e-6."""
+    left, right = got.split(), wanted.split()
+    return len(left) == len(right) and all(a == b or _close(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _close(a: str, b: str) -> bool:
+    try:
+        return "." in a + b and math.isclose(float(a), float(b), rel_tol=1e-6, abs_tol=1e-9)
+    except ValueError:
+        return False
+
+
+def _returned(answer: dict[str, Any], wanted: list[Any]) -> Score:
+    if "error" in answer:
+        return Score(0.0, f"The program did not run: {answer['error']}.")
+    good = []
+    for run, value in zip(answer["results"], wanted, strict=True):
+        got, goal = _unpacked(run.get("value")), _unpacked(_packed(value))
+        # APPS wraps some results in a list of one.
+        good.append(
+            "error" not in run and ((type(got) is type(goal) and (got == goal or _nearly(got, goal))) or [got] == goal)
+        )
+    return _share(good, next((run["error"] for run in answer["results"] if "error" in run), ""))
+
+
+def _nearly(a: Any, b: Any) -> bool:
+    return isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
+
+
+def _share(good: list[bool], error: str) -> Score:
+    why = f": {error}" if error else ""
+    return Score(sum(good) / len(good), f"{sum(good)} of {len(good)} tests passed{why}.")
+
+
+def syntax(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers) -> Score:
+    """1 where the answer holds Python that parses, else 0. A sentence that happens to parse is not a program.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> syntax("```python\\nx = 1\\n```", "", {}, markers=m)
+    Score(value=1.0, why='The program parses.')
+    >>> syntax("```python\\nx = = 1\\n```", "", {}, markers=m)
+    Score(value=0.0, why='Line 1 does not parse: invalid syntax.')
+    >>> syntax("therefore", "", {}, markers=m)
+    Score(value=0.0, why='There is no program in the answer.')
+    """
+    source = program_of(completion, markers)
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        return Score(0.0, f"Line {line} does not parse: {getattr(error, 'msg', None) or error}.")
+    if not any(not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call) for node in body):
+        return Score(0.0, "There is no program in the answer.")
+    return Score(1.0, "The program parses.")
+
+
+def style(items: Sequence[Item], *, markers: Markers, a_line: float = 0.25) -> list[Score]:
+    """How clean ruff finds the program: 1 without a remark, falling with remarks for each line. What does not parse earns 0.
+
+    Args:
+        a_line: Remarks for each line at which the score reaches 0.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> good, bad = "```python\\nx = 1\\nprint(x)\\n```", "```python\\nimport os, sys\\nl = 1\\n```"
+    >>> [score.value for score in style([Item(good, "", {}), Item(bad, "", {}), Item("hello there", "", {})], markers=m)]
+    [1.0, 0.0, 0.0]
+    """
+    scores: list[Score] = []
+    for item in items:
+        parsed = syntax(item.completion, item.prompt, item.row, markers=markers)
+        scores.append(_by_ruff(program_of(item.completion, markers), a_line) if parsed.value else parsed)
+    return scores
+
+
+def _by_ruff(source: str, a_line: float) -> Score:
+    ruff = Path(sys.executable).parent / "ruff"
+    program = str(ruff) if ruff.exists() else shutil.which("ruff")
+    if program is None:
+        return Score(0.0, "ruff is not installed, so style cannot be checked. Run the set-up again.")
+    # It reads the text and never runs it.
+    options = [
+        "check",
+        "--isolated",
+        "--no-cache",
+        "--select",
+        "E,F,W,B,N,SIM,UP,C4",
+        "--ignore",
+        "E501,F821,W292",
+        "--output-format",
+        "json",
+        "-",
+    ]
+    done = subprocess.run([program, *options], input=source, capture_output=True, text=True, timeout=20, check=False)
+    remarks = json.loads(done.stdout or "[]")
+    lines = max(1, sum(bool(line.strip()) for line in source.splitlines()))
+    value = max(0.0, 1 - len(remarks) / lines / a_line)
+    if not remarks:
+        return Score(1.0, "ruff has no remark.")
+    return Score(value, f"{len(remarks)} remarks in {lines} lines, the first: {remarks[0]['message']}.")
+
+
+def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, seconds: float = 8.0) -> list[Score]:
+    """1 where the program's time grows no faster than the row allows, falling to 0 half a power above.
+
+    The row has ``entry_point``, ``make_input`` (Python that defines ``make_input(n)``), ``sizes`` (rising),
+    and ``max_power`` (1 for time proportional to n, 2 for its square). Its processor time is measured from
+    outside the program, the best of three. Right results are the business of the reward 'code'.
+
+    Args:
+        slack: How far above the allowed power is still fine; measuring is not exact.
+        seconds: Longest time in all; running out of it earns 0.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> row = {"entry_point": "f", "make_input": "def make_input(n): return (n,)", "sizes": [1000, 4000, 16000], "max_power": 1}
+    >>> linear = Item("```python\\ndef f(n):\\n    t = 0\\n    for i in range(40 * n): t += i\\n```", "", row)
+    >>> square = Item("```python\\ndef f(n):\\n    t = 0\\n    for i in range(n * n // 20): t += i\\n```", "", row)
+    >>> scores = algorithm([linear, square, Item("fast", "", row)], markers=m)
+    >>> scores[0].value, scores[1].value < 0.5, scores[2].value
+    (1.0, True, 0.0)
+    """
+    tasks: list[Task] = []
+    places: list[int | str] = []
+    for item in items:
+        row, source = item.row, program_of(item.completion, markers)
+        if not (row.get("entry_point") and row.get("make_input") and row.get("sizes")):
+            places.append("The row has no make_input, sizes and entry_point, so growth cannot be measured.")
+        elif not _looks_like_code(source):
+            places.append("There is no program in the answer.")
+        else:
+            hidden = {"entry": row["entry_point"], "generator": row["make_input"], "sizes": list(row["sizes"])}
+            places.append(len(tasks))
+            tasks.append(Task("growth", source, hidden=hidden, limits=Limits(cpu=seconds, wall=seconds)))
+    answers = run_tasks(tasks)
+    return [
+        Score(0.0, place)
+        if isinstance(place, str)
+        else _growth(answers[place], float(item.row.get("max_power", 1)), slack)
+        for place, item in zip(places, items, strict=True)
+    ]
+
+
+def _growth(answer: dict[str, Any], allowed: float, slack: float) -> Score:
+    times = answer.get("times", [])
+    if "error" in answer or len(times) < 2:
+        return Score(0.0, f"The program did not run: {answer.get('error', 'two sizes are needed')}.")
+    # The two largest sizes: at small ones fixed costs hide the growth.
+    (n1, t1), (n2, t2) = times[-2], times[-1]
+    power = math.log(max(t2, 1e-9) / max(t1, 1e-9)) / math.log(n2 / n1)
+    over = power - allowed - slack
+    told = f"From n = {n1} to {n2} the time grew as n to the power {power:.1f} ({t2 * 1000:.1f} ms at the end); allowed is {allowed:g}."
+    return Score(1.0 if over <= 0 else max(0.0, 1 - over / 0.5), told)
+
+
+_TIME = Param(
+    "seconds", "number", 6.0, "Longest time", "In seconds, for a program with all its tests.", minimum=0.1, maximum=120
+)
+
+INFOS = (
+    RewardInfo(
+        "code",
+        "Program passes its tests",
+        "Runs the program against the row's tests in the sandbox: assert statements (MBPP, HumanEval), standard input and output, or function calls. The score is the share passed.",
+        True,
+        (),
+        (
+            _TIME,
+            Param(
+                "whole_only",
+                "boolean",
+                False,
+                "All or nothing",
+                "Only a program that passes every test earns anything.",
+            ),
+        ),
+        one_of(code),
+        batch=code,
+        family="Programs",
+    ),
+    RewardInfo(
+        "syntax",
+        "Program parses",
+        "Whether there is Python that parses. Says nothing about what it does.",
+        False,
+        (),
+        (),
+        syntax,
+        family="Programs",
+    ),
+    RewardInfo(
+        "style",
+        "Clean style",
+        "What ruff finds: unused imports, odd names, needless detours. Says nothing about whether the program works.",
+        False,
+        (),
+        (
+            Param(
+                "a_line",
+                "number",
+                0.25,
+                "Remarks a line",
+                "At this many remarks for each line the score is 0.",
+                minimum=0.01,
+                maximum=10,
+            ),
+        ),
+        one_of(style),
+        batch=style,
+        family="Programs",
+    ),
+    RewardInfo(
+        "algorithm",
+        "Fast enough as inputs grow",
+        "Runs the program on rising inputs in the sandbox and measures how its time grows.",
+        True,
+        ("entry_point", "make_input", "sizes"),
+        (
+            Param(
+                "slack",
+                "number",
+                0.35,
+                "Slack",
+                "How far above the allowed power is still fine.",
+                minimum=0,
+                maximum=0.9,
+            ),
+            _TIME,
+        ),
+        one_of(algorithm),
+        batch=algorithm,
+        family="Programs",
+    ),
+)

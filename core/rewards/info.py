@@ -1,0 +1,109 @@
+"""What a reward says of itself: name, settings, what it needs, whether it checks truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from core.reward import Item, Score
+
+BatchFunction = Callable[..., list[Score]]
+"""A reward on many completions at once: (items, *, markers, **params), one score for each item, in order."""
+
+
+@dataclass(frozen=True)
+class Param:
+    """One setting of a reward.
+
+    Attributes:
+        type: ``integer``, ``number``, ``boolean``, ``choice`` or ``text``.
+        choices: For ``choice``: value and what it means, in the order to show.
+        minimum, maximum: For numbers, both included; for text, its length.
+        required: For text: whether it must not be empty.
+    """
+
+    name: str
+    type: Literal["integer", "number", "boolean", "choice", "text"]
+    default: Any
+    title: str
+    description: str
+    choices: tuple[tuple[str, str], ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    required: bool = False
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, or None."""
+        if self.type == "boolean":
+            return None if isinstance(value, bool) else f"must be true or false (it is {value!r:.60})"
+        if self.type == "choice":
+            names = [name for name, _ in self.choices]
+            return None if value in names else f"must be one of {', '.join(names)} (it is {value!r:.60})"
+        if self.type == "text":
+            return self._text_problem(value)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole and (self.type == "integer" or not isinstance(value, float)):
+            return f"must be a {'whole number' if self.type == 'integer' else 'number'} (it is {value!r:.60})"
+        low, high = self.minimum, self.maximum
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
+            return f"must be from {low:g} to {high:g} (it is {value!r:.60})"
+        return None
+
+    def _text_problem(self, value: Any) -> str | None:
+        if not isinstance(value, str):
+            return f"must be text (it is {value!r:.60})"
+        if self.required and not value.strip():
+            return "must not be empty"
+        return (
+            f"must be at most {self.maximum:g} characters long" if self.maximum and len(value) > self.maximum else None
+        )
+
+
+@dataclass(frozen=True)
+class RewardInfo:
+    """A reward as the pages and ``GET /api/rewards/list`` describe it.
+
+    Attributes:
+        verifies: Whether it checks truth against the reference; False: 'checks form, not truth'.
+        needs: Mapped columns that a row must have.
+        function: See :class:`core.reward.RewardFunction`; also given ``markers`` and the params.
+        batch: The same on many completions at once, where that is faster: sandbox, embedding, judge.
+        family: Heading in the list.
+        check: Problems between params, as (param, what would be right).
+    """
+
+    name: str
+    title: str
+    description: str
+    verifies: bool
+    needs: tuple[str, ...]
+    params: tuple[Param, ...]
+    function: Callable[..., Score]
+    batch: BatchFunction | None = None
+    family: str = "Answers"
+    check: Callable[[dict[str, Any]], tuple[str, str] | None] | None = None
+
+    def json(self) -> dict[str, Any]:
+        """JSON data, the function left out."""
+        params = [
+            asdict(param) | {"choices": [{"value": v, "title": t} for v, t in param.choices]} for param in self.params
+        ]
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "verifies": self.verifies,
+            "needs": list(self.needs),
+            "params": params,
+        }
+
+
+def one_of(batch: BatchFunction) -> Callable[..., Score]:
+    """A batched reward as a function of one completion."""
+
+    def single(completion: str, prompt: str, row: Any, **params: Any) -> Score:
+        return batch([Item(completion, prompt, row)], **params)[0]
+
+    single.__doc__ = batch.__doc__
+    return single

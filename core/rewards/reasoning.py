@@ -1,0 +1,251 @@
+"""Working-out: are there steps, are they right, does the answer follow from them?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from core.reward import Item, Markers, Score
+from core.rewards.answers import after_hashes, between_markers, boxed
+from core.rewards.boxed_code import run_reward
+from core.rewards.info import Param, RewardInfo, one_of
+from core.rewards.numbers import clean, find_numbers, show, single_number
+from core.rewards.sandbox import Limits
+
+_TERM = r"[-+]?\$?\d[\d,]{0,20}(?:\.\d{1,12})?%?"
+_EQUATION = re.compile(
+    rf"(?<![\d.,])(?P<left>{_TERM}(?:\s{{0,3}}[-+*/×÷x·]\s{{0,3}}{_TERM}){{1,8}})\s{{0,3}}=\s{{0,3}}(?P<right>{_TERM})(?![\d.,]\d)"
+)
+_OPERATION = re.compile(rf"({_TERM})\s*([-+*/×÷x·])?\s*")
+
+
+def _working(completion: str, markers: Markers) -> str:
+    start, end = markers.reasoning_start, markers.reasoning_end
+    if start and start in completion:
+        return completion.partition(start)[2].partition(end)[0] if end else completion.partition(start)[2]
+    return (
+        completion.partition(markers.solution_start)[0].rpartition("####")[0]
+        or completion.partition(markers.solution_start)[0]
+    )
+
+
+def equations(text: str) -> list[tuple[str, Fraction | None, Fraction]]:
+    """Each 'a + b = c' as (text, what the left comes to, what is claimed). None where it cannot be worked out.
+
+    >>> [(left, str(got), str(said)) for left, got, said in equations("48 / 2 = 24, then 2 + 3 x 4 = 14 and 1 + 1 = 3")]
+    [('48 / 2', '24', '24'), ('2 + 3 x 4', '14', '14'), ('1 + 1', '2', '3')]
+    """
+    found = []
+    for match in _EQUATION.finditer(clean(text)):
+        right = single_number(match["right"])
+        if right is not None:
+            found.append((match["left"].strip(), _value(match["left"]), right))
+    return found
+
+
+def _value(left: str) -> Fraction | None:
+    """Left to right, multiplication and division first."""
+    total, product, sign = Fraction(0), None, 1
+    pending = "*"
+    for number, operator in _OPERATION.findall(left):
+        value = single_number(number)
+        if value is None:
+            return None
+        if number.startswith(("-", "+")) and product is not None and pending == "":
+            total, product, pending = total + product, Fraction(1), "*"
+        if product is None:
+            product = Fraction(1)
+        if pending == "/" and not value:
+            return None
+        product = product / value if pending == "/" else product * value
+        if operator in {"+", "-"}:
+            total += sign * product
+            product, sign, pending = Fraction(1), 1 if operator == "+" else -1, "*"
+        else:
+            pending = "/" if operator in {"/", "÷"} else "*" if operator else ""
+    return None if product is None else total + sign * product
+
+
+def steps(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, wanted: int = 2) -> Score:
+    """Whether there are steps that can be checked and are right, and whether later ones use earlier ones.
+
+    A third each: the share of ``wanted`` equations that are there, the share of all that are right, and the
+    share of later ones whose numbers come from the question or from an earlier result. An equation that is
+    repeated counts once; without any equation the score is 0. Says nothing of the final answer.
+
+    Args:
+        wanted: How many different equations a full working-out has.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> ask = "Tom has 48 clips and buys half as many. How many has he?"
+    >>> steps("<w>48 / 2 = 24. 48 + 24 = 72.</w><s>72</s>", ask, {}, markers=m)
+    Score(value=1.0, why='2 steps, 2 of them right, 2 of 2 built on the question or an earlier step.')
+    >>> round(steps("<w>48 / 2 = 20. 11 + 13 = 25.</w><s>72</s>", ask, {}, markers=m).value, 2)
+    0.5
+    >>> steps("therefore " * 40, ask, {}, markers=m)
+    Score(value=0.0, why='There is no step that can be checked, such as 48 / 2 = 24.')
+    """
+    found = list(
+        {
+            left.replace(" ", ""): (left, got, said) for left, got, said in equations(_working(completion, markers))
+        }.values()
+    )
+    if not found:
+        return Score(0.0, "There is no step that can be checked, such as 48 / 2 = 24.")
+    right = sum(got == said for _, got, said in found)
+    known = set(find_numbers(prompt or str(row.get("instruction", ""))))
+    built = 0
+    for left, _, said in found:
+        built += bool(set(find_numbers(re.sub(r"[×÷x·*/+-]", " ", left))) & known)
+        known.add(said)
+    value = (min(len(found), wanted) / wanted + right / len(found) + built / len(found)) / 3
+    if not right:
+        value = min(value, 0.5)
+    return Score(
+        value,
+        f"{len(found)} steps, {right} of them right, {built} of {len(found)} built on the question or an earlier step.",
+    )
+
+
+def consistent(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers) -> Score:
+    """1 where the final answer is what the working-out comes to: its last number, or the result of its last equation.
+
+    0 where it is not, or where one of the two is missing. Compares the answer with the working-out, not with the truth.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> consistent("<w>48 / 2 = 24, 48 + 24 = 72</w><s>72</s>", "", {}, markers=m)
+    Score(value=1.0, why='The answer 72 is what the working-out comes to.')
+    >>> consistent("<w>48 / 2 = 24, 48 + 24 = 72</w><s>42</s>", "", {}, markers=m)
+    Score(value=0.0, why='The working-out comes to 72 and the answer is 42.')
+    >>> consistent("42 42 42", "", {}, markers=m)
+    Score(value=0.0, why='There is no final answer, or no working-out before it.')
+    """
+    answers = between_markers(completion, markers) or boxed(completion) or after_hashes(completion)
+    answer = single_number(answers[-1]) if answers else None
+    working = _working(completion, markers)
+    numbers = find_numbers(working)
+    if answer is None or not numbers:
+        return Score(0.0, "There is no final answer, or no working-out before it.")
+    checked = equations(working)
+    ends = {numbers[-1]} | ({checked[-1][2]} if checked else set())
+    if answer in ends:
+        return Score(1.0, f"The answer {show(answer)} is what the working-out comes to.")
+    return Score(0.0, f"The working-out comes to {show(numbers[-1])} and the answer is {show(answer)}.")
+
+
+_GYM = """
+import json, reasoning_gym
+def reward(completion, prompt, row):
+    scorer = reasoning_gym.get_score_answer_fn(row["task"])
+    return float(scorer(answer=completion, entry=row["entry"]))
+"""
+
+
+def reasoning_gym(items: Sequence[Item], *, markers: Markers, partial: bool = False) -> list[Score]:
+    """The task's own checker from reasoning-gym, run in the sandbox.
+
+    The row has ``reasoning_gym`` with ``task`` and ``entry``, as the generated dataset of that name makes it.
+    What is between the solution markers is the answer, or all of the text where no marker is opened.
+
+    Args:
+        partial: Keep the checkers' partial credit (many give 0.01 for any attempt); else right or nothing.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> entry = {"question": "4 + 3 =", "answer": "7", "metadata": {"source_dataset": "chain_sum", "source_index": 0}}
+    >>> row = {"reasoning_gym": {"task": "chain_sum", "entry": entry}}
+    >>> for score in reasoning_gym([Item(t, "", row) for t in ("<s>7</s>", "<s>8</s>", "seven seven")], markers=m):
+    ...     print(score)
+    Score(value=1.0, why="chain_sum's own checker gave 1.")
+    Score(value=0.0, why="chain_sum's own checker gave 0.")
+    Score(value=0.0, why="chain_sum's own checker gave 0.")
+    """
+    asked: list[Item] = []
+    for item in items:
+        answers = between_markers(item.completion, markers)
+        answer = (
+            answers[-1].strip()
+            if answers
+            else ""
+            if markers.solution_start in item.completion
+            else item.completion.strip()
+        )
+        asked.append(Item(answer[:10_000], "", _entry(item.row)))
+    known = [item for item in asked if item.row]
+    limits = Limits(cpu=30, wall=8, memory=4 << 30)
+    scores = iter(run_reward(_GYM, known, limits=limits, preload=("reasoning_gym",)) if known else [])
+    missing = Score(0.0, "The row is not one of reasoning-gym's, so its checker cannot be asked.")
+    return [_checked(next(scores), item, partial) if item.row else missing for item in asked]
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = row.get("reasoning_gym")
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except ValueError:
+            return {}
+    good = isinstance(found, Mapping) and isinstance(found.get("entry"), Mapping) and isinstance(found.get("task"), str)
+    return dict(found) if good and found else {}
+
+
+def _checked(score: Score, item: Item, partial: bool) -> Score:
+    if not score.why.startswith("The reward gave") or "not between" in score.why:
+        return score
+    value = score.value if partial or score.value >= 1 else 0.0
+    return Score(value, f"{item.row['task']}'s own checker gave {score.value if partial else value:g}.")
+
+
+INFOS = (
+    RewardInfo(
+        "steps",
+        "Steps that hold",
+        "Whether the working-out has equations, whether they are right, and whether later ones use earlier ones. Says nothing of the final answer.",
+        False,
+        (),
+        (
+            Param(
+                "wanted",
+                "integer",
+                2,
+                "Steps",
+                "How many different equations a full working-out has.",
+                minimum=1,
+                maximum=50,
+            ),
+        ),
+        steps,
+        family="Reasoning",
+    ),
+    RewardInfo(
+        "consistent",
+        "Answer follows from the working-out",
+        "Whether the final number is the one that the working-out comes to. Compares the answer with itself, not with the truth.",
+        False,
+        (),
+        (),
+        consistent,
+        family="Reasoning",
+    ),
+    RewardInfo(
+        "reasoning_gym",
+        "reasoning-gym's own checker",
+        "Each generated task brings its exact checker; it is run in the sandbox.",
+        True,
+        ("reasoning_gym",),
+        (
+            Param(
+                "partial",
+                "boolean",
+                False,
+                "Partial credit",
+                "Keep what the checker gives for attempts; many give a little for anything.",
+            ),
+        ),
+        one_of(reasoning_gym),
+        batch=reasoning_gym,
+        family="Reasoning",
+    ),
+)

@@ -1,0 +1,77 @@
+"""Technical signals: buy, sell or hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from core.reward import Markers, Score
+from core.rewards.info import Param, RewardInfo
+from core.rewards.words import answer_text
+
+_SIGNAL = re.compile(r"\b(strong[ _-]?)?(buy|sell|hold)\b", re.IGNORECASE)
+_PLACE = {"sell": -1, "hold": 0, "buy": 1}
+
+
+def read_signal(text: str) -> str | None:
+    """The one signal that a text names, or None where it names none or several.
+
+    >>> read_signal("Strong BUY"), read_signal("buy or sell"), read_signal("wait")
+    ('buy', None, None)
+    """
+    found = {match[2].lower() for match in _SIGNAL.finditer(text)}
+    return found.pop() if len(found) == 1 else None
+
+
+def signal(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, next_to: float = 0.3) -> Score:
+    """1 for the reference's signal, ``next_to`` for its neighbour (hold against buy or sell), 0 for the opposite.
+
+    Several signals in one answer earn nothing.
+
+    Args:
+        next_to: What a neighbour earns.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> signal("<s>BUY</s>", "", {"response": "BUY"}, markers=m)
+    Score(value=1.0, why='buy is the reference signal.')
+    >>> signal("<s>HOLD</s>", "", {"response": "BUY"}, markers=m)
+    Score(value=0.3, why='hold is next to the reference signal, buy.')
+    >>> signal("buy sell hold", "", {"response": "BUY"}, markers=m)
+    Score(value=0.0, why='No single signal was found.')
+    """
+    wanted, got = read_signal(str(row.get("response", ""))), read_signal(answer_text(completion, markers))
+    if wanted is None:
+        return Score(0.0, "The reference answer is not BUY, SELL or HOLD, so nothing can be compared with it.")
+    if got is None:
+        return Score(0.0, "No single signal was found.")
+    distance = abs(_PLACE[got] - _PLACE[wanted])
+    if not distance:
+        return Score(1.0, f"{got} is the reference signal.")
+    if distance == 1:
+        return Score(next_to, f"{got} is next to the reference signal, {wanted}.")
+    return Score(0.0, f"{got} is the opposite of the reference signal, {wanted}.")
+
+
+INFOS = (
+    RewardInfo(
+        "signal",
+        "Right signal (buy, sell, hold)",
+        "Compares a trading signal with the reference's; the neighbour earns a part.",
+        True,
+        ("response",),
+        (
+            Param(
+                "next_to",
+                "number",
+                0.3,
+                "For the neighbour",
+                "What 'hold' earns where 'buy' is right.",
+                minimum=0,
+                maximum=0.99,
+            ),
+        ),
+        signal,
+        family="Answers",
+    ),
+)

@@ -1,0 +1,163 @@
+"""Writing: how easy to read, how rich, how repetitive. All of it form; none of it truth."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from core.reward import Markers, Score
+from core.rewards.info import Param, RewardInfo
+from core.rewards.words import answer_text, clipped, sentences
+
+_VOWELS = re.compile(r"[aeiouyäöüàâéèêëîïôûœæ]+")
+SHORTEST = 20
+"""Words below which these measures say nothing."""
+
+
+def syllables(word: str) -> int:
+    """Syllables of an English word, by its groups of vowels.
+
+    >>> [syllables(word) for word in ("cat", "table", "reading", "make", "beautiful")]
+    [1, 2, 2, 1, 3]
+    """
+    word = word.lower()
+    count = len(_VOWELS.findall(word))
+    if word.endswith("e") and not word.endswith(("le", "ee")) and count > 1:
+        count -= 1
+    return max(1, count)
+
+
+def readability(
+    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, lowest: float = 50, highest: float = 80
+) -> Score:
+    """1 where Flesch's reading ease lies in the wanted band (60 to 70 is plain English), falling to 0 over 30 points outside.
+
+    Texts under 20 words or with a repeated word in every second place earn 0: the measure says nothing of them.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> plain = "The boat left the harbour at dawn. A light wind filled the sail, and the crew sang. By noon they had lost sight of land."
+    >>> readability(plain, "", {}, markers=m, lowest=60, highest=110).value
+    1.0
+    >>> dense = "Institutional multidimensional considerations necessitate comprehensive organizational reconceptualization. " * 1
+    >>> readability(dense + "Interdepartmental communication methodologies facilitate collaborative implementation of strategic recommendations accordingly anyhow.", "", {}, markers=m).value
+    0.0
+    >>> readability("therefore " * 40, "", {}, markers=m)
+    Score(value=0.0, why='The text repeats itself too much to be measured.')
+    """
+    text = answer_text(completion, markers)
+    found = clipped(text)
+    if len(found) < SHORTEST:
+        return Score(0.0, f"{len(found)} words are too few to measure; it takes {SHORTEST}.")
+    if len(set(found)) < len(found) / 3:
+        return Score(0.0, "The text repeats itself too much to be measured.")
+    ease = 206.835 - 1.015 * len(found) / len(sentences(text)) - 84.6 * sum(map(syllables, found)) / len(found)
+    outside = max(lowest - ease, ease - highest, 0)
+    return Score(max(0.0, 1 - outside / 30), f"Reading ease is {ease:.0f}; wanted is {lowest:g} to {highest:g}.")
+
+
+def vocabulary(
+    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, window: int = 50, wanted: float = 0.7
+) -> Score:
+    """How many different words there are in each stretch of ``window`` words (moving type-token ratio), against ``wanted``.
+
+    Independent of the text's length, so neither padding nor brevity pays.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> rich = "Slow rivers carry silt past willow banks while herons wait, patient and grey, for silver fish to rise again at dusk."
+    >>> vocabulary(rich, "", {}, markers=m, window=20).value
+    1.0
+    >>> poor = "the cat and the dog and the cat and the dog and the cat and the dog and the cat sat"
+    >>> round(vocabulary(poor, "", {}, markers=m).value, 2)
+    0.34
+    >>> vocabulary("cat", "", {}, markers=m).value
+    0.0
+    """
+    found = clipped(answer_text(completion, markers))
+    if len(found) < SHORTEST:
+        return Score(0.0, f"{len(found)} words are too few to measure; it takes {SHORTEST}.")
+    size = min(window, len(found))
+    shares = [len(set(found[place : place + size])) / size for place in range(len(found) - size + 1)]
+    ratio = sum(shares) / len(shares)
+    return Score(
+        min(1.0, ratio / wanted),
+        f"{ratio:.0%} of the words in a stretch of {size} are different; wanted is {wanted:.0%}.",
+    )
+
+
+def repetition(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, size: int = 3) -> Score:
+    """1 minus the share of groups of ``size`` words that occurred before. Use it as a gate or with a small weight. Empty earns 0.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> repetition("one two three four five six", "", {}, markers=m)
+    Score(value=1.0, why='0 % of the groups of 3 words are repeated.')
+    >>> round(repetition("I think so. I think so. I think so.", "", {}, markers=m).value, 2)
+    0.43
+    >>> round(repetition("therefore " * 40, "", {}, markers=m).value, 2)
+    0.03
+    """
+    text = completion.strip()
+    found = clipped(text)
+    if not found:
+        return Score(0.0, "The answer is empty.")
+    groups = [tuple(found[place : place + size]) for place in range(max(1, len(found) - size + 1))]
+    share = 1 - len(set(groups)) / len(groups)
+    # One word without spaces can repeat itself too: 'aaaa…' squeezes to nothing.
+    packed = len(zlib.compress(text.encode()[:20_000])) / len(text.encode()[:20_000])
+    if len(text) > 200 and packed < 0.1:
+        share = max(share, 0.95)
+    return Score(1 - share, f"{share:.0%} of the groups of {size} words are repeated.".replace("%", " %"))
+
+
+INFOS = (
+    RewardInfo(
+        "readability",
+        "Easy to read",
+        "Flesch's reading ease within a band; for English. 60 to 70 is plain, below 30 is for scholars.",
+        False,
+        (),
+        (
+            Param("lowest", "number", 50, "Lowest ease", "0 is very hard, 100 very easy.", minimum=-100, maximum=120),
+            Param("highest", "number", 80, "Highest ease", "0 is very hard, 100 very easy.", minimum=-100, maximum=206),
+        ),
+        readability,
+        family="Writing",
+        check=lambda params: (
+            ("lowest", f"must not be above highest ({params['highest']:g})")
+            if params["lowest"] > params["highest"]
+            else None
+        ),
+    ),
+    RewardInfo(
+        "vocabulary",
+        "Rich in words",
+        "How many different words there are in each stretch of the text, whatever its length.",
+        False,
+        (),
+        (
+            Param("window", "integer", 50, "Stretch", "In words.", minimum=10, maximum=1000),
+            Param(
+                "wanted",
+                "number",
+                0.7,
+                "Share that earns all",
+                "Good prose has 0.7 to 0.8 in 50 words.",
+                minimum=0.05,
+                maximum=1,
+            ),
+        ),
+        vocabulary,
+        family="Writing",
+    ),
+    RewardInfo(
+        "repetition",
+        "Does not repeat itself",
+        "Takes off for groups of words that come again.",
+        False,
+        (),
+        (Param("size", "integer", 3, "Group", "In words.", minimum=1, maximum=20),),
+        repetition,
+        family="Writing",
+    ),
+)
