@@ -11,6 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from core.errors import Unavailable
 from core.run import Control, JobState
 from core.run_dir import RunDir, read_json, write_json
 from core.settings import Home
@@ -115,5 +116,5 @@ def test_a_child_that_dies_is_quoted(tmp_path: Path) -> None:
     """llama.cpp's end is an error with its last words, not the end of the export's process."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF but not really")
-    with pytest.raises(gguf_file.Unavailable, match="could not load it"):
+    with pytest.raises(Unavailable, match="could not load it"):
         gguf_file.answer(broken, "Hello", 4, lambda: False)

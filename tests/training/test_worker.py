@@ -83,7 +83,7 @@ def test_held_out_rows_are_never_trained_on(models: Home, monkeypatch: pytest.Mo
     assert (info["train"], info["holdout"]) == (36, 4)
 
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "first_epoch": {},
     # 36 rows, two questions a step: the second epoch begins at step 19.
     "second_epoch": {"training__max_steps": 24},
@@ -194,7 +194,7 @@ def test_a_full_disk_while_checkpointing(models: Home, monkeypatch: pytest.Monke
     assert written(run) == written(whole)
 
 
-FAILURES = {
+FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "no_such_folder": ({"model__name": "/nowhere/at/all"}, "no model at /nowhere/at/all"),
     "no_such_layer": ({"model__target_modules": ["elbow"]}, "does not fit this model"),
     "too_few_rows": ({"dataset__max_samples": 1, "evaluation__holdout_fraction": 0}, "one step takes 2"),
