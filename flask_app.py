@@ -20,6 +20,7 @@ NOUNS = (
     "wizard",
     "runs",
     "datasets",
+    "dataset_jobs",
     "rewards",
     "configs",
     "models",

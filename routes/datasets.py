@@ -11,6 +11,7 @@ from flask import Blueprint, Request, Response, jsonify, request
 from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
+from core.data.ingest import OnBad
 from core.dataset import FieldGuess, UploadInfo
 from core.errors import Conflict, InvalidInput, TunesmithError
 from routes._api import Body, describes, read_body
@@ -132,7 +133,8 @@ def receive() -> UploadInfo:
     file = request.files.get("file")
     if file is None:
         raise InvalidInput("Send the file as the multipart field 'file'.", field="file")
-    return services().datasets.save_upload(cast("BinaryIO", file.stream), file.filename or "")
+    on_bad: OnBad = "skip" if request.form.get("bad_rows") == "skip" else "stop"
+    return services().datasets.save_upload(cast("BinaryIO", file.stream), file.filename or "", on_bad)
 
 
 # --- pages ---

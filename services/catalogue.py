@@ -171,6 +171,11 @@ class Catalogue:
         with self._session() as session:
             return session.scalars(query.order_by(Job.created_at.desc(), Job.place.desc())).all()
 
+    def jobs_with_config(self, kind: JobKind) -> Sequence[Job]:
+        """All of a kind, newest first, with their configurations."""
+        with self._session() as session:
+            return session.scalars(select(Job).where(Job.kind == kind).order_by(Job.created_at.desc())).all()
+
     def unfinished(self) -> Sequence[Job]:
         """Queued and active jobs of every kind, in queue order."""
         query = select(Job).where(Job.state.not_in(_ENDED)).order_by(Job.place)

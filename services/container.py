@@ -8,10 +8,12 @@ from core.config import DatasetSection
 from core.settings import Settings
 from services.catalogue import Catalogue
 from services.configs import Configs
+from services.dataset_jobs import DatasetJobs
 from services.datasets import Datasets
 from services.events import Events
 from services.exports import Exports
 from services.launcher import Launcher, LocalLauncher
+from services.library import Library, used_by
 from services.models import Models
 from services.rewards import Rewards
 from services.runs import Runs
@@ -33,6 +35,8 @@ class Services:
     runs: Runs
     exports: Exports
     datasets: Datasets
+    dataset_jobs: DatasetJobs
+    library: Library
     rewards: Rewards
     configs: Configs
     wizard: Wizard
@@ -58,10 +62,8 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     watcher = Watcher(home, catalogue, events, launcher or LocalLauncher(settings), models.make_room)
     configs = Configs(home)
 
-    def used_by(source: str) -> list[str]:
-        return [job.name for job in catalogue.unfinished() if job.dataset == source]
-
-    datasets = Datasets(home, int(settings.max_upload_gb * 1024**3), used_by)
+    limit = int(settings.max_upload_gb * 1024**3)
+    datasets = Datasets(home, limit, used_by(catalogue))
 
     def check_dataset(dataset: DatasetSection) -> None:
         if dataset.source.startswith("upload:"):
@@ -87,6 +89,8 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         runs=runs,
         exports=Exports(home, catalogue, events, wake=watcher.wake),
         datasets=datasets,
+        dataset_jobs=DatasetJobs(home, limit),
+        library=Library(home, catalogue),
         rewards=Rewards(),
         configs=configs,
         wizard=Wizard(catalogue, runs.check, system.on_gpu),

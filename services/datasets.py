@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 
 import core.config
 from core.config import DatasetSection
-from core.data import arithmetic, sources, uploads
+from core.data import arithmetic, sources, tasks, uploads
 from core.data import rows as rows_of
 from core.data.detect import SAMPLE, guess_fields
+from core.data.ingest import OnBad
 from core.data.jobs import PARTIAL
 from core.data.rows import plain
 from core.dataset import UploadInfo
@@ -36,6 +37,7 @@ GENERATED = (
 
 
 Uploads = list[UploadInfo]
+Rows = list[dict[str, Any]]
 Peeked = tuple[list[dict[str, Any]], list[str], int | None]
 """Rows, columns, and how many rows there are. (Inside the class below, ``list`` is a verb.)"""
 
@@ -59,9 +61,9 @@ class Datasets:
         """All uploads, newest first."""
         return uploads.every(self._home.uploads)
 
-    def save_upload(self, stream: BinaryIO, filename: str) -> UploadInfo:
+    def save_upload(self, stream: BinaryIO, filename: str, on_bad: OnBad = "stop") -> UploadInfo:
         """Check and keep a file. See :func:`core.data.uploads.store` for what it raises."""
-        return uploads.store(stream, filename, self._home.uploads, self._limit)
+        return uploads.store(stream, filename, self._home.uploads, self._limit, on_bad)
 
     def info(self, upload_id: str) -> UploadInfo:
         """What is known of an upload. Raises NotFound."""
@@ -96,11 +98,15 @@ class Datasets:
             found, columns, total = self._peek(section, max(samples, min(SAMPLE, 20)))
             rows, fields = found[:samples], guess_fields(found)
         return {
-            "rows": [{name: _cut(value) for name, value in row.items()} for row in rows],
+            "rows": self.cut(rows),
             "columns": columns,
             "total": total,
             "fields": fields.model_dump(mode="json"),
         }
+
+    def cut(self, rows: Sequence[dict[str, Any]]) -> Rows:
+        """Rows to show: long cells shortened, and nothing in them that JSON cannot hold."""
+        return [{name: _cut(value) for name, value in row.items()} for row in rows]
 
     def prompt_preview(self, config: dict[str, Any], n: int = 3) -> dict[str, Any]:
         """The exact prompts of the first rows. See :func:`services.prompts.preview` for the answer.
@@ -128,7 +134,12 @@ class Datasets:
             NotFound: No such upload.
         """
         source = dataset.source
-        if source.startswith((sources.UPLOAD, sources.GENERATED)):
+        if dataset.mix:
+            for part in dataset.mix:
+                self.check(DatasetSection.model_validate(part.model_dump(exclude={"weight"})))
+        elif source == tasks.SOURCE:
+            return
+        elif source.startswith((sources.UPLOAD, sources.GENERATED)):
             _, columns, _ = sources.peek(dataset, self._home, 1)
             rows_of.check_columns(columns, dataset)
         else:
@@ -158,10 +169,16 @@ class Datasets:
     def _folder(self, upload_id: str) -> Path:
         return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
 
+    @staticmethod
+    def _at_hand(section: DatasetSection) -> bool:
+        """Whether its rows can be read here at once: no network, and no task that may take long to make."""
+        return not any(_slow(part.source) for part in (section.mix or (section,)))
+
     def _peek(self, section: DatasetSection, samples: int) -> Peeked:
-        if section.source.startswith((sources.UPLOAD, sources.GENERATED)):
+        if self._at_hand(section):
             return sources.peek(section, self._home, samples)
-        sources.check_hub_id(section.source)
+        if not section.mix and section.source != tasks.SOURCE:
+            sources.check_hub_id(section.source)
         found = prompts.ask(
             self._home,
             "peek",
@@ -171,6 +188,10 @@ class Datasets:
             samples=samples,
         )
         return found["rows"], found["columns"], found["total"]
+
+
+def _slow(source: str) -> bool:
+    return source == tasks.SOURCE or not source.startswith((sources.UPLOAD, sources.GENERATED))
 
 
 def read_section(dataset: dict[str, Any]) -> DatasetSection:

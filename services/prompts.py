@@ -46,8 +46,13 @@ def ask(home: Home, op: str, *, timeout: float, **request: Any) -> Any:
         TunesmithError: As the reader raised it.
         Unavailable: It did not answer in time, or ended without an answer.
     """
-    command = [sys.executable, "-P", str(READER)]
-    asked = json.dumps({"op": op, **request})
+    return ask_script(home, READER, timeout=timeout, op=op, **request)
+
+
+def ask_script(home: Home, script: Path, *, timeout: float, **request: Any) -> Any:
+    """As :func:`ask`, of another script that answers one request."""
+    command = [sys.executable, "-P", str(script)]
+    asked = json.dumps(request)
     try:
         done = subprocess.run(
             command,

@@ -8,6 +8,7 @@ and nothing else is downloaded. ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` co
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
@@ -28,6 +29,8 @@ from core.run_dir import write_json
 from core.settings import Home
 
 Report = Callable[..., None]
+FILES = "files"
+"""Folder of what has been downloaded, in the job's own; gone once the rows are kept."""
 
 
 def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report) -> UploadInfo:
@@ -44,12 +47,13 @@ def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report)
         if job.most_rows:
             rows, size, revision = _streamed(name, subset, dataset, job.most_rows, report)
         else:
-            rows, size, revision = _downloaded(name, subset, dataset, home, report)
+            rows, size, revision = _downloaded(name, subset, dataset, home, folder, report)
         survey = write_rows(folder, _counted(rows, report))
     if not survey.good:
         raise InvalidInput(f"{name} has no rows in its split {dataset.split}.", field="dataset.split")
     with (folder / DATA).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    shutil.rmtree(folder / FILES, ignore_errors=True)
     known = BY_PATH.get(name)
     info = UploadInfo(
         id=upload_id, name=" ".join(filter(None, (name, subset, dataset.split))), format="jsonl",
@@ -76,7 +80,9 @@ def _streamed(name: str, subset: str | None, dataset: DatasetSection, most: int,
     return islice(iter(data), most), 0, dataset.revision
 
 
-def _downloaded(name: str, subset: str | None, dataset: DatasetSection, home: Home, report: Report) -> Found:
+def _downloaded(
+    name: str, subset: str | None, dataset: DatasetSection, home: Home, folder: Path, report: Report
+) -> Found:
     import datasets
 
     builder = datasets.load_dataset_builder(
@@ -84,21 +90,22 @@ def _downloaded(name: str, subset: str | None, dataset: DatasetSection, home: Ho
     )
     files = builder.config.data_files or {}
     if dataset.split not in files:
-        raise InvalidInput(
-            f"{name} has no split {dataset.split!r}. It has: {', '.join(map(str, files)) or 'none'}.",
-            field="dataset.split",
-        )
-    paths, size, revision = _fetch_files(list(files[dataset.split]), report)
+        there = ", ".join(map(str, files)) or "none"
+        raise InvalidInput(f"{name} has no split {dataset.split!r}. It has: {there}.", field="dataset.split")
+    paths, size, revision = _fetch_files(list(files[dataset.split]), folder / FILES, report)
     report(message="Reading the rows")
     options = {"features": builder.info.features} if builder.info.features else {}
-    data = datasets.load_dataset(
-        builder.__module__.rpartition(".")[2], data_files={"train": paths}, split="train", streaming=True, **options
-    )
+    form = builder.__module__.rpartition(".")[2]
+    data = datasets.load_dataset(form, data_files={"train": paths}, split="train", streaming=True, **options)
     return iter(data), size, revision
 
 
-def _fetch_files(addresses: list[str], report: Report) -> tuple[list[str], int, str | None]:
-    """Download ``hf://datasets/<name>@<commit>/<file>`` one after the other, telling the bytes as they come."""
+def _fetch_files(addresses: list[str], folder: Path, report: Report) -> tuple[list[str], int, str | None]:
+    """Download ``hf://datasets/<name>@<commit>/<file>`` one after the other, telling the bytes as they come.
+
+    The client's own cache begins a file anew in every process. Here each file has its ``.part``, and a
+    later process asks for what is missing only; the commit in the folder's name keeps versions apart.
+    """
     import huggingface_hub
 
     parsed = [huggingface_hub.HfFileSystem().resolve_path(address) for address in addresses]
@@ -106,17 +113,34 @@ def _fetch_files(addresses: list[str], report: Report) -> tuple[list[str], int, 
     names = [one.path_in_repo for one in parsed]
     known = huggingface_hub.HfApi().get_paths_info(first.repo_id, names, revision=first.revision, repo_type="dataset")
     sizes = {one.path: one.size for one in known}
-    total, before, paths = sum(sizes.values()), 0, []
-    report(total_bytes=total, message="Downloading")
-    for name in names:
-        paths.append(
-            huggingface_hub.hf_hub_download(
-                first.repo_id, name, revision=first.revision, repo_type="dataset", tqdm_class=_bar(before, report)
-            )
-        )
-        before += sizes.get(name, 0)
+    target = folder / str(first.revision)[:40].replace("/", "-")
+    target.mkdir(parents=True, exist_ok=True)
+    report(total_bytes=sum(sizes.values()), message="Downloading")
+    before, paths = 0, []
+    for number, name in enumerate(names):
+        path = target / f"{number}-{Path(name).name}"
+        url = huggingface_hub.hf_hub_url(first.repo_id, name, repo_type="dataset", revision=first.revision)
+        _fetch_file(url, path, sizes[name], _bar(before, report))
+        paths.append(str(path))
+        before += sizes[name]
         report(bytes=before)
-    return paths, total, first.revision
+    return paths, before, first.revision
+
+
+def _fetch_file(url: str, path: Path, size: int, bar: Any) -> None:
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    if path.exists():
+        return
+    part = path.with_name(f"{path.name}.part")
+    with part.open("ab") as file:
+        http_get(
+            url, file, resume_size=file.tell(), headers=build_hf_headers(), expected_size=size,
+            displayed_filename=path.name,
+            tqdm_class=bar,
+        )  # fmt: skip
+    part.rename(path)
 
 
 def _bar(before: int, report: Report) -> Any:

@@ -158,6 +158,6 @@ def work(folder: Path, root: Path, limit: int) -> None:
 
 def finished(folder: Path) -> None:
     """Make the folder a dataset: its files of the way in go, and it loses its ending."""
+    dataset = folder.rename(folder.with_name(folder.name.removesuffix(PARTIAL)))
     for name in (JOB, PROGRESS, LOG):
-        (folder / name).unlink(missing_ok=True)
-    folder.rename(folder.with_name(folder.name.removesuffix(PARTIAL)))
+        (dataset / name).unlink(missing_ok=True)

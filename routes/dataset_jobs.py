@@ -1,0 +1,248 @@
+"""The dataset manager over HTTP: uploads in pieces, downloads from the Hub, rows, mapping, preparation, cache."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, BinaryIO, Literal, cast
+
+from flask import Blueprint, Response, jsonify, request, send_file
+from pydantic import Field
+
+from core.data.catalogue import CATALOGUE, KnownDataset, find
+from core.dataset import UploadInfo
+from core.errors import NotFound
+from routes._api import Body, describes, read_body, read_query
+from routes._services import accepts_uploads, services
+from services.datasets import read_section
+
+bp = Blueprint("dataset_jobs", __name__)
+Answer = tuple[Response, int]
+
+
+class BeginBody(Body):
+    """A file that will come in pieces."""
+
+    name: str = Field(max_length=500, description="The file's name.")
+    size: int = Field(ge=0, description="Its bytes.")
+
+
+class PieceQuery(Body):
+    """Where a piece belongs."""
+
+    offset: int = Field(ge=0, description="Bytes that have arrived before.")
+
+
+class FinishBody(Body):
+    """What becomes of rows that cannot be used."""
+
+    bad_rows: Literal["stop", "skip"] = "stop"
+
+
+class FetchBody(Body):
+    """A dataset of the Hub to keep on this machine."""
+
+    dataset: dict[str, Any] = Field(description="A dataset section: source, subset, split, revision.")
+    rows: int | None = Field(None, ge=1, description="Only the first rows, streamed; empty for all.")
+
+
+class ChangeBody(Body):
+    """What to change of a dataset."""
+
+    name: str | None = Field(None, max_length=500)
+    mapping: dict[str, Any] | None = None
+
+
+class RowsQuery(Body):
+    """Which rows."""
+
+    offset: int = Field(0, ge=0)
+    limit: int = Field(20, ge=1, le=200)
+    search: str = Field("", max_length=500, description="Only rows that hold this text, from 'offset' on.")
+
+
+class MappingBody(Body):
+    """A mapping to try."""
+
+    mapping: dict[str, Any]
+    samples: int = Field(5, ge=1, le=50)
+
+
+class PrepareBody(Body):
+    """A configuration whose dataset is prepared."""
+
+    config: dict[str, Any] = Field(description="Sections model and dataset; reward and evaluation where they matter.")
+
+
+class KnownQuery(Body):
+    """A search in the catalogue."""
+
+    search: str = ""
+    category: str = ""
+
+
+@bp.get("/api/datasets/jobs")
+@describes(answer={"jobs": list})
+def api_jobs() -> Response:
+    """Uploads and downloads under way."""
+    return jsonify({"jobs": [job.json() for job in services().dataset_jobs.all()]})
+
+
+@bp.post("/api/datasets/uploads")
+@describes(body=BeginBody, answer={"id": str, "offset": int, "chunk": int}, status=201)
+def api_begin() -> Answer:
+    """Begin an upload in pieces; 'chunk' is a good size of a piece."""
+    body = read_body(BeginBody)
+    return jsonify(services().dataset_jobs.begin(body.name, body.size).json()), 201
+
+
+@bp.patch("/api/datasets/jobs/<job_id>")
+@accepts_uploads
+@describes(query=PieceQuery, answer={"offset": int})
+def api_append(job_id: str) -> Response:
+    """Send the next piece as the raw body. After a broken connection, ask for 'offset' and go on there."""
+    offset = read_query(PieceQuery).offset
+    return jsonify(services().dataset_jobs.append(job_id, offset, cast("BinaryIO", request.stream)).json())
+
+
+@bp.post("/api/datasets/jobs/<job_id>/finish")
+@describes(body=FinishBody, answer=UploadInfo)
+def api_finish(job_id: str) -> Answer:
+    """All pieces are sent: read the file. 200 with the dataset, or 202 while a large file is read."""
+    found = services().dataset_jobs.finish(job_id, read_body(FinishBody).bad_rows)
+    return (jsonify(_info(found)), 200) if isinstance(found, UploadInfo) else (jsonify(found.json()), 202)
+
+
+@bp.get("/api/datasets/jobs/<job_id>")
+@describes(answer={"id": str, "state": str, "offset": int, "bytes": int, "rows": int})
+def api_job(job_id: str) -> Response:
+    """How far an upload or download is; with 'dataset' once it has become one."""
+    try:
+        return jsonify(services().dataset_jobs.get(job_id).json())
+    except NotFound:
+        info = services().dataset_jobs.ended(job_id)
+        if info is None:
+            raise
+        return jsonify({"id": job_id, "state": "done", "dataset": _info(info)})
+
+
+@bp.post("/api/datasets/fetch")
+@describes(body=FetchBody, answer={"id": str, "state": str}, status=202)
+def api_fetch() -> Answer:
+    """Download a dataset of the Hub, as a job."""
+    body = read_body(FetchBody)
+    return jsonify(services().dataset_jobs.fetch(read_section(body.dataset), body.rows).json()), 202
+
+
+@bp.post("/api/datasets/jobs/<job_id>/resume")
+@describes(answer={"id": str, "state": str}, status=202)
+def api_resume(job_id: str) -> Answer:
+    """Go on with a download that broke off or was cancelled."""
+    return jsonify(services().dataset_jobs.resume(job_id).json()), 202
+
+
+@bp.post("/api/datasets/jobs/<job_id>/cancel")
+@describes(answer={"id": str, "state": str})
+def api_cancel(job_id: str) -> Response:
+    """Stop a download or the reading of a file; what has arrived is kept."""
+    return jsonify(services().dataset_jobs.cancel(job_id).json())
+
+
+@bp.delete("/api/datasets/jobs/<job_id>")
+@describes(status=204)
+def api_discard(job_id: str) -> tuple[str, int]:
+    """Stop it and delete what has arrived."""
+    services().dataset_jobs.discard(job_id)
+    return "", 204
+
+
+@bp.get("/api/datasets/<upload_id>")
+@describes(answer=UploadInfo)
+def api_info(upload_id: str) -> Response:
+    """A dataset, its mapping, and the runs that used it."""
+    library = services().library
+    info = library.info(upload_id)
+    return jsonify(
+        _info(info) | {"section": library.mapping(info), "uses": [asdict(use) for use in library.uses(upload_id)]}
+    )
+
+
+@bp.patch("/api/datasets/<upload_id>")
+@describes(body=ChangeBody, answer=UploadInfo)
+def api_change(upload_id: str) -> Response:
+    """Rename a dataset, or keep another mapping for it."""
+    body = read_body(ChangeBody)
+    return jsonify(_info(services().library.change(upload_id, name=body.name, mapping=body.mapping)))
+
+
+@bp.get("/api/datasets/<upload_id>/rows")
+@describes(query=RowsQuery, answer={"rows": list, "total": int})
+def api_rows(upload_id: str) -> Response:
+    """Raw rows from any place, or those that hold a text."""
+    query = read_query(RowsQuery)
+    library = services().library
+    total = library.info(upload_id).rows
+    if query.search:
+        return jsonify(library.search(upload_id, query.search, query.offset, query.limit) | {"total": total})
+    return jsonify(
+        {"rows": services().datasets.cut(library.page(upload_id, query.offset, query.limit)), "total": total}
+    )
+
+
+@bp.post("/api/datasets/<upload_id>/map")
+@describes(body=MappingBody, answer={"rows": list})
+def api_map(upload_id: str) -> Response:
+    """The first rows as a mapping would make them; nothing is kept."""
+    body = read_body(MappingBody)
+    rows = services().library.mapped(upload_id, body.mapping, body.samples)
+    return jsonify({"rows": services().datasets.cut(rows)})
+
+
+@bp.post("/api/datasets/prepare")
+@describes(body=PrepareBody, answer={"read": int, "left_out": dict, "removed": dict, "lengths": dict, "sha256": str})
+def api_prepare() -> Response:
+    """What training would make of a dataset: counts, removed rows, lengths in tokens, content hash."""
+    return jsonify(services().library.prepare(read_body(PrepareBody).config))
+
+
+@bp.get("/api/datasets/<upload_id>/prepared/<form>")
+@describes(content="application/octet-stream")
+def api_prepared(upload_id: str, form: str) -> Response:
+    """The prepared rows as 'jsonl' or 'parquet'."""
+    path = services().library.prepared_file(upload_id, form)
+    return send_file(path, as_attachment=True, download_name=f"{upload_id}-{path.name}")
+
+
+@bp.get("/api/datasets/known")
+@describes(query=KnownQuery, answer={"datasets": list[KnownDataset], "categories": list})
+def api_known() -> Response:
+    """Well-known datasets of the Hub with ready mappings."""
+    query = read_query(KnownQuery)
+    categories = list(dict.fromkeys(known.category for known in CATALOGUE))
+    found = [known.model_dump(mode="json") for known in find(query.search, query.category)]
+    return jsonify({"datasets": found, "categories": categories})
+
+
+@bp.get("/api/datasets/tasks")
+@describes(answer={"tasks": list})
+def api_tasks() -> Response:
+    """The tasks that reasoning-gym can generate."""
+    return jsonify({"tasks": services().library.tasks()})
+
+
+@bp.get("/api/datasets/cache")
+@describes(answer={"entries": list, "size": int})
+def api_cache() -> Response:
+    """What was downloaded from the Hub, with sizes."""
+    entries = services().library.cache()
+    return jsonify({"entries": [asdict(entry) for entry in entries], "size": sum(entry.size for entry in entries)})
+
+
+@bp.delete("/api/datasets/cache")
+@describes(answer={"freed": int})
+def api_clear_cache() -> Response:
+    """Delete what was downloaded; ``name`` for one dataset or model alone. Refused while a run is under way."""
+    return jsonify({"freed": services().library.clear_cache(request.args.get("name") or None)})
+
+
+def _info(info: UploadInfo) -> dict[str, Any]:
+    return {**info.model_dump(mode="json"), "source": f"upload:{info.id}"}

@@ -1,0 +1,121 @@
+"""Prepares a whole dataset in a process of its own: ``python -P services/preparing.py``, one JSON request on stdin.
+
+What training would do with the rows is done here, with its counts and a look at what it removes, the
+lengths by the model's own tokenizer, and the prepared rows as files to take away. The answer is one JSON
+object on stdout, as of :mod:`core.data.__main__`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+MOST_MEASURED = 20_000
+"""Rows whose length is counted in tokens; more change a histogram little and take minutes."""
+REPORT = "report.json"
+FILES = {"jsonl": "prepared.jsonl", "parquet": "prepared.parquet"}
+
+
+def main() -> None:
+    """Answer the one request."""
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from core.errors import TunesmithError
+
+    request = json.load(sys.stdin)
+    answer: dict[str, Any]
+    try:
+        answer = {"result": prepare(**request)}
+    except TunesmithError as error:
+        answer = {"error": {"kind": type(error).__name__, "message": error.message, "field": error.field}}
+    json.dump(answer, sys.stdout)
+
+
+def prepare(config: dict[str, Any], root: str, tokenizer: str | None, folder: str | None) -> dict[str, Any]:
+    """The report on a configuration's dataset; see :func:`services.library.Library.prepare`.
+
+    Args:
+        tokenizer: Folder with the model's tokenizer and chat template, or None where it cannot be had.
+        folder: Where the prepared rows and the report are kept; None to keep nothing.
+    """
+    from core.config import parse
+    from core.data.prepared import prepare_rows
+    from core.rewards import markers_of
+    from core.rewards.selfcheck import earns_with_reference
+    from core.run_dir import write_json
+    from core.settings import Home
+
+    complete = parse(config)
+    parses = earns_with_reference(complete.reward, markers_of(complete.dataset))
+    found = prepare_rows(complete, Home(Path(root)), parses)
+    rows = [*found.train, *found.holdout, *found.test]
+    report = {
+        "read": found.read,
+        "left_out": found.left_out,
+        "removed": {reason: {"count": one.count, "rows": _short(one.rows)} for reason, one in found.removed.items()},
+        "train": len(found.train),
+        "holdout": len(found.holdout),
+        "test": len(found.test),
+        "spare": found.spare,
+        "sha256": found.sha256,
+        "unparseable": sum(not parses(row) for row in rows),
+        "lengths": _lengths(rows[:MOST_MEASURED], complete, Path(tokenizer)) if tokenizer else None,
+    }
+    if folder:
+        _write(rows, Path(folder))
+        write_json(Path(folder) / REPORT, report | {"config": config})
+    return report
+
+
+def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str, Any] | None:
+    from tokenizers import Tokenizer
+
+    from core.data import lengths, prompts
+
+    if not rows or not (folder / "tokenizer.json").is_file():
+        return None
+    template, special = prompts.read_chat_template(folder)
+    template = config.dataset.chat_template or template
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    texts = [prompts.render(prompts.messages(row, config.dataset), template, special) for row in rows]
+    answers = [prompts.warm_up_target(row, config.dataset) for row in rows]
+    counts = [
+        [len(one.ids) for one in tokenizer.encode_batch_fast(some, add_special_tokens=False)]
+        for some in (texts, answers)
+    ]
+    limits = (config.training.max_sequence_length, config.training.max_new_tokens)
+    measured = lengths.measure(counts[0], counts[1], limits=limits)
+    proposed = lengths.measure(counts[0], counts[1])
+    return measured.json() | {"cut_if_proposed": [proposed.cut_prompts, proposed.cut_references], "limits": limits}
+
+
+def _short(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    return [{name: str(row[name])[:500] for name in ("instruction", "response")} for row in rows]
+
+
+def _write(rows: list[dict[str, Any]], folder: Path) -> None:
+    """The prepared rows as JSON Lines and Parquet. In Parquet, cells that are no text are written as JSON."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    folder.mkdir(exist_ok=True)
+    with (folder / FILES["jsonl"]).open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [_cell(row.get(name)) for row in rows] for name in names}
+    parquet.write_table(
+        pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}), folder / FILES["parquet"]
+    )
+
+
+def _cell(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+if __name__ == "__main__":
+    main()

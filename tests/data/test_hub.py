@@ -1,0 +1,212 @@
+"""Datasets and models through the real client of the Hub, from a server on loopback that speaks its file API."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from core.config import DatasetSection, ModelSection
+from core.data import uploads
+from core.errors import NotFound, Unavailable
+from core.settings import PROJECT, Home
+from services.dataset_jobs import DatasetJobs, JobView
+from services.prompts import ask, reader_environment, tokenizer_folder
+from tests.support.hub import COMMIT, TOKEN, Hub, Repo
+
+ROWS = [{"question": f"What is {n} + {n}?", "answer": f"Add.\n#### {2 * n}"} for n in range(40_000)]
+CARD = b"---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n    path: main/train-*\n---\n"
+TRAIN = "main/train-00000-of-00001.parquet"
+
+
+def packed(rows: list[dict[str, Any]]) -> bytes:
+    out = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows), out, compression="none")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def parquet_bytes() -> bytes:
+    return packed(ROWS)
+
+
+@pytest.fixture(scope="module")
+def large() -> bytes:
+    """Three pieces of 10 MB, which is how the client writes: what has not filled a piece is fetched again."""
+    return "".join(json.dumps({"question": f"{n}?", "answer": "x" * 99_000}) + "\n" for n in range(320)).encode()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, parquet_bytes: bytes, large: bytes) -> Iterator[Hub]:
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS[:20]).encode()
+    repos = {
+        "openai/gsm8k": Repo({"README.md": CARD, TRAIN: parquet_bytes}),
+        "someone/large": Repo({"train.jsonl": large}),
+        "someone/gated": Repo({"train.jsonl": lines}, gated=True),
+    }
+    with Hub(repos, renamed={"old/name": "openai/gsm8k"}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield server
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    home.make()
+    return home
+
+
+def peek(home: Home, source: str) -> Any:
+    section = DatasetSection(source=source).model_dump(mode="json")
+    return ask(home, "peek", timeout=120, dataset=section, root=str(home.root), samples=2)
+
+
+def waited(jobs: DatasetJobs, job: JobView, seconds: float = 90) -> JobView | None:
+    """The job's last word, or None once it is a dataset."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            job = jobs.get(job.id)
+        except NotFound:
+            return None
+        if job.state != "working":
+            return job
+        time.sleep(0.05)
+    raise AssertionError(job)
+
+
+def fetched(home: Home, source: str, rows: int | None = None) -> Any:
+    jobs = DatasetJobs(home, 1 << 30)
+    job = jobs.fetch(DatasetSection(source=source), rows)
+    end = waited(jobs, job)
+    assert end is None, end
+    return jobs.ended(job.id)
+
+
+def test_a_public_dataset_is_fetched_and_kept(hub: Hub, home: Home) -> None:
+    """Every row, the commit, the catalogue's mapping; a part of it without the rest."""
+    info = fetched(home, "openai/gsm8k")
+    assert (info.rows, info.columns, info.origin) == (len(ROWS), ("question", "answer"), "openai/gsm8k")
+    assert info.hub == {"subset": "main", "split": "train", "revision": COMMIT}
+    assert info.mapping["extraction"] == "after_marker"
+    assert uploads.page(home.uploads / info.id, 39_999, 1) == [ROWS[-1]]
+    part = fetched(home, "openai/gsm8k", rows=50)
+    assert part.rows == 50
+    assert uploads.page(home.uploads / part.id, 0, 50) == ROWS[:50]
+
+
+def test_a_renamed_dataset_is_found_under_its_old_name(hub: Hub, home: Home) -> None:
+    """The Hub's redirect is followed."""
+    assert peek(home, "old/name")["rows"] == ROWS[:2]
+
+
+def test_a_missing_dataset_says_so(hub: Hub, home: Home) -> None:
+    """When looked at and when fetched."""
+    with pytest.raises(NotFound, match="has no dataset someone/nothing"):
+        peek(home, "someone/nothing")
+    jobs = DatasetJobs(home, 1 << 30)
+    end = waited(jobs, jobs.fetch(DatasetSection(source="someone/nothing")))
+    assert end is not None
+    assert (end.state, "has no dataset" in end.error) == ("failed", True)
+
+
+def test_a_gated_dataset_opens_with_a_token_alone(hub: Hub, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one the words say what to do; with one the rows come; the token is written nowhere."""
+    with pytest.raises(Unavailable, match=r"gated.*HF_TOKEN"):
+        peek(home, "someone/gated")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert fetched(home, "someone/gated").rows == 20
+    written = [path for path in home.root.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+    assert written == []
+
+
+def test_a_download_cut_half_way_goes_on(hub: Hub, home: Home, large: bytes) -> None:
+    """The connection breaks off in the middle: the client asks for the rest only, and every row is there."""
+    hub.cut.add("train.jsonl")
+    assert fetched(home, "someone/large").rows == 320
+    starts = [
+        int(wanted.removeprefix("bytes=").partition("-")[0])
+        for path, wanted in hub.ranges
+        if path == "train.jsonl" and wanted
+    ]
+    assert any(0 < start < len(large) for start in starts), hub.ranges
+
+
+def test_a_download_that_was_cancelled_is_resumed_where_it_stopped(hub: Hub, home: Home, large: bytes) -> None:
+    """Cancel ends the process and keeps the bytes; Resume fetches the rest; bytes and rows are told on the way."""
+    hub.slow = 6.0
+    jobs = DatasetJobs(home, 1 << 30)
+    job = jobs.fetch(DatasetSection(source="someone/large"))
+    until = time.monotonic() + 60
+    while jobs.get(job.id).bytes < len(large) // 4 and time.monotonic() < until:
+        time.sleep(0.05)
+    seen = jobs.get(job.id)
+    assert 0 < seen.bytes < seen.total_bytes == len(large)
+    assert jobs.cancel(job.id).state == "stopped"
+    hub.slow = 0.0
+    hub.ranges.clear()
+    assert jobs.resume(job.id).state == "working"
+    assert waited(jobs, job) is None
+    info = jobs.ended(job.id)
+    assert info is not None
+    assert info.rows == 320
+    starts = [
+        int(wanted.removeprefix("bytes=").partition("-")[0])
+        for path, wanted in hub.ranges
+        if path == "train.jsonl" and wanted
+    ]
+    assert starts
+    assert min(starts) > 0, hub.ranges
+
+
+def test_offline_what_is_cached_works_and_the_rest_says_so(
+    hub: Hub, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After one fetch the network may go; another dataset names the ways that need none."""
+    fetched(home, "openai/gsm8k")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        peek(home, "someone/else")
+    [info] = uploads.every(home.uploads)
+    assert uploads.page(home.uploads / info.id, 7, 1) == [ROWS[7]]
+
+
+def test_a_small_model_loads_through_the_client(hub: Hub, home: Home, tmp_path: Path) -> None:
+    """Tokenizer files for the preview, and the whole model for training, both from HF_ENDPOINT."""
+    made = tmp_path / "made"
+    script = (
+        "import sys, torch\n"
+        "from tokenizers import Tokenizer, models, pre_tokenizers\n"
+        "from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast\n"
+        "words = {word: place for place, word in enumerate(['<s>', '</s>', '<unk>', 'What', 'is', 'two'])}\n"
+        "raw = Tokenizer(models.WordLevel(words, unk_token='<unk>')); raw.pre_tokenizer = pre_tokenizers.Whitespace()\n"
+        "tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token='<s>', eos_token='</s>', unk_token='<unk>')\n"
+        "tokenizer.chat_template = '{% for m in messages %}{{ m.content }}{% endfor %}'\n"
+        "size = dict(vocab_size=6, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)\n"
+        "LlamaForCausalLM(LlamaConfig(**size)).save_pretrained(sys.argv[1]); tokenizer.save_pretrained(sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", script, str(made)], check=True, capture_output=True)
+    hub.repos["someone/tiny"] = Repo({path.name: path.read_bytes() for path in made.iterdir()}, kind="model")
+    folder = tokenizer_folder(home, ModelSection(name="someone/tiny"))
+    assert (folder / "tokenizer.json").is_file()
+    load = (
+        "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T\n"
+        "model, tokenizer = M.from_pretrained('someone/tiny'), T.from_pretrained('someone/tiny')\n"
+        "print(model.num_parameters(), tokenizer('What is two')['input_ids'])\n"
+    )
+    env = reader_environment(home) | {"USE_TORCH": "1", "HF_ENDPOINT": os.environ["HF_ENDPOINT"]}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", load], env=env, cwd=PROJECT.root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split(maxsplit=1)[1].strip() == "[3, 4, 5]", done.stderr
