@@ -1,9 +1,10 @@
-"""Datasets: upload, list, look into, delete."""
+"""Datasets: upload, list, look into, prepare, delete."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Callable
 from functools import cached_property
 from typing import IO, Any, BinaryIO, cast
 
@@ -14,14 +15,15 @@ from werkzeug.wrappers import Response as AnyResponse
 from core.data.ingest import OnBad
 from core.dataset import FieldGuess, UploadInfo
 from core.errors import Conflict, InvalidInput, TunesmithError
+from core.model import DEMO_MODEL
 from routes._api import Body, describes, read_body
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
-from services import pages
-from services.datasets import GENERATED
-from services.views import DatasetsPage
+from services import dataset_views, library
+from services.datasets import GENERATED, read_section
 
 bp = Blueprint("datasets", __name__)
+HUB = ("source", "subset", "split", "revision")
 
 
 class PreviewBody(Body):
@@ -142,14 +144,14 @@ def receive() -> UploadInfo:
 
 @bp.get("/datasets")
 def index() -> str:
-    """Every upload."""
-    return page("datasets/index.html", DatasetsPage(tuple(services().datasets.list())))
+    """Every dataset."""
+    return page("datasets/index.html", dataset_views.datasets_page(services(), request.args))
 
 
 @bp.get("/datasets/<upload_id>")
 def show(upload_id: str) -> str:
-    """What is in an upload."""
-    return page("datasets/show.html", pages.dataset(services(), upload_id))
+    """What is in a dataset, and what training would make of it."""
+    return page("datasets/show.html", dataset_views.dataset_page(services(), upload_id, request.args))
 
 
 @bp.post("/datasets")
@@ -164,25 +166,126 @@ def add() -> AnyResponse:
     return to("datasets.show", upload_id=info.id)
 
 
+@bp.post("/datasets/fetch")
+def fetch() -> AnyResponse:
+    """Download a dataset of the Hub, or make a well-known one the draft's."""
+    form = request.form
+    known = library.known(form.get("known", ""))
+    if known and form.get("action") == "use":
+        return _chosen(known, "hub")
+    section = known or {name: form[name].strip() for name in HUB if form.get(name, "").strip()}
+    try:
+        rows = form.get("rows", "").strip()
+        if rows and not (rows.isascii() and rows.isdigit() and int(rows[:12]) > 0):
+            raise InvalidInput("The number of rows must be a whole number above 0, or empty for all.")
+        job = services().dataset_jobs.fetch(read_section(section), int(rows) if rows else None)
+        say(f"{job.name} is being fetched.")
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("datasets.index")
+
+
+@bp.post("/datasets/jobs/<job_id>")
+def job(job_id: str) -> AnyResponse:
+    """Cancel, resume, discard, or finish without the bad rows."""
+    jobs = services().dataset_jobs
+    actions: dict[str, Callable[[], object]] = {
+        "cancel": lambda: jobs.cancel(job_id),
+        "resume": lambda: jobs.resume(job_id),
+        "discard": lambda: jobs.discard(job_id),
+        "skip": lambda: jobs.finish(job_id, "skip"),
+    }
+    try:
+        actions.get(request.form.get("action", ""), lambda: None)()
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("datasets.index")
+
+
+@bp.post("/datasets/cache/clear")
+def clear() -> AnyResponse:
+    """Delete what was downloaded from the Hub."""
+    try:
+        say(f"{services().library.clear_cache() / 2**20:,.0f} MB were freed.", "good")
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("datasets.index")
+
+
+@bp.post("/datasets/<upload_id>/change")
+def change(upload_id: str) -> AnyResponse:
+    """Rename, or keep the form's mapping."""
+    form = request.form
+    mapping: dict[str, Any] | None = None
+    if "instruction_field" in form:
+        mapping = {name: form[name] for name in library.MAPPED if name in form}
+        template = mapping.get("instruction_template", "").replace("\r\n", "\n").strip()
+        mapping |= {
+            "instruction_template": template or None,
+            "columns": services().library.info(upload_id).fields.columns,
+        }
+    try:
+        services().library.change(upload_id, name=form.get("name"), mapping=mapping)
+        say("Kept.", "good")
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("datasets.show", upload_id=upload_id)
+
+
+@bp.post("/datasets/<upload_id>/prepare")
+def prepare(upload_id: str) -> AnyResponse:
+    """See what training would make of it."""
+    form, found = request.form, services()
+    switches = {name: name in form for name in dataset_views.SWITCHES} | {"deduplicate": form.get("deduplicate", "off")}
+    draft = found.wizard.config()
+    config = {
+        "model": draft.get("model") or {"name": DEMO_MODEL},
+        "dataset": found.library.mapping(found.library.info(upload_id)) | switches,
+        "training": draft.get("training") or {},
+        "evaluation": draft.get("evaluation") or {},
+        "reward": {"type": "preset", "preset_name": form.get("preset") or "math"},
+    }
+    try:
+        found.library.prepare(config)
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("datasets.show", upload_id=upload_id, _anchor="prepare")
+
+
+@bp.post("/datasets/<upload_id>/limits")
+def use_limits(upload_id: str) -> AnyResponse:
+    """Put the proposed lengths into the draft."""
+    found = services()
+    lengths = (found.library.report(upload_id) or {}).get("lengths")
+    if lengths:
+        limits = {name: lengths[name] for name in ("max_sequence_length", "max_new_tokens")}
+        found.wizard.put(training={**(found.wizard.draft().get("training") or {}), **limits})
+        say("The new run uses these limits.", "good")
+    return to("datasets.show", upload_id=upload_id, _anchor="prepare")
+
+
 @bp.post("/datasets/<upload_id>/use")
 def use(upload_id: str) -> AnyResponse:
-    """Make the upload the draft's dataset."""
-    info = services().datasets.info(upload_id)
+    """Make the dataset the draft's, with its mapping."""
+    info = services().library.info(upload_id)
+    return _chosen(services().library.mapping(info), "upload")
+
+
+def _chosen(section: dict[str, Any], kind: str) -> AnyResponse:
     before = services().wizard.draft().get("dataset") or {}
-    found = {"instruction_field": info.fields.instruction, "response_field": info.fields.response}
-    chosen = {**before, "source": f"upload:{info.id}", **{name: column for name, column in found.items() if column}}
-    services().wizard.put(dataset=chosen)
-    services().wizard.remember("dataset", kind="upload")
+    kept = {name: value for name, value in before.items() if name in library.TEMPLATE_FIELDS}
+    services().wizard.put(dataset={**kept, **section})
+    services().wizard.remember("dataset", kind=kind)
     return to("wizard.dataset")
 
 
 @bp.post("/datasets/<upload_id>/delete")
 def remove(upload_id: str) -> AnyResponse:
-    """Delete the upload, unless a run needs it."""
+    """Delete the dataset, unless a run needs it."""
     try:
         services().datasets.delete(upload_id)
     except Conflict as error:
         say(error.message, "problem")
         return to("datasets.show", upload_id=upload_id)
-    say("The file was deleted.")
+    say("The dataset was deleted.")
     return to("datasets.index")

@@ -145,6 +145,16 @@ class Library:
                 found.append(Use(job.id, job.name, job.active, str(info.get("sha256", ""))))
         return found
 
+    def use_counts(self) -> dict[str, int]:
+        """How many runs name each dataset, by its id."""
+        counts: dict[str, int] = {}
+        for job in self._catalogue.jobs_with_config(JobKind.TRAIN):
+            for source in set(sources_of(job.config)):
+                if source.startswith(sources.UPLOAD):
+                    upload_id = source.removeprefix(sources.UPLOAD)
+                    counts[upload_id] = counts.get(upload_id, 0) + 1
+        return counts
+
     # --- preparing ---
 
     def prepare(self, config: dict[str, Any], *, keep: bool = True) -> dict[str, Any]:

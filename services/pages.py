@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.config import parse
-from core.errors import InvalidConfig, NotFound, TunesmithError
+from core.errors import InvalidConfig, NotFound
 from core.model import DEMO_MODEL, local_folder
 from core.run import JobState
 from services import views
@@ -20,7 +20,6 @@ DEMO = "demo-arithmetic"
 """Name of the shipped configuration that the home page starts."""
 RECENT = 6
 PER_PAGE = 25
-DATASET_ROWS = 25
 THEMES = {"": "light", "light": "dark", "dark": "system"}
 """Theme to the one that the button leads to; '' follows the system."""
 
@@ -232,17 +231,6 @@ def runs(found: Services, args: Mapping[str, str]) -> views.RunsPage:
     shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
     states = tuple((str(key), word) for key, (_, word) in LIGHTS.items() if key is not JobState.RUNNING)
     return views.RunsPage(shown, sparks(found, shown), len(every), words, state, states, page, pages)
-
-
-def dataset(found: Services, upload_id: str) -> views.DatasetPage:
-    """Raises NotFound."""
-    info = found.datasets.info(upload_id)
-    try:
-        return views.DatasetPage(
-            info, found.datasets.preview({"source": f"upload:{upload_id}"}, DATASET_ROWS)["rows"], ""
-        )
-    except TunesmithError as error:
-        return views.DatasetPage(info, [], error.message)
 
 
 def configs(found: Services) -> views.ConfigsPage:

@@ -243,13 +243,14 @@ class ConfigurationStep:
 
 @dataclass(frozen=True)
 class ParamView:
-    """One setting of a reward."""
+    """One setting of a reward. ``long`` asks for a field of several lines."""
 
     name: str
     title: str
     description: str
     value: str
     choices: tuple[tuple[str, str], ...]
+    long: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,6 +264,8 @@ class PartView:
     used: bool
     weight: str
     params: tuple[ParamView, ...]
+    gate: str = ""
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -310,6 +313,9 @@ class RewardStep:
     preset_name: str
     presets: tuple[PresetView, ...]
     parts: tuple[PartView, ...]
+    normalise: bool
+    gates: tuple[tuple[str, str], ...]
+    suggestion: str
     trial: Trial
 
 
@@ -584,22 +590,6 @@ class TestStep:
 
     frame: Frame
     chat: ChatView
-
-
-@dataclass(frozen=True)
-class DatasetsPage:
-    """The list of uploads."""
-
-    uploads: tuple[UploadInfo, ...]
-
-
-@dataclass(frozen=True)
-class DatasetPage:
-    """An upload's own page."""
-
-    info: UploadInfo
-    rows: list[dict[str, Any]]
-    problem: str
 
 
 @dataclass(frozen=True)

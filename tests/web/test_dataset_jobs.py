@@ -10,12 +10,13 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from core.settings import Home
 from services import dataset_jobs
 from services.container import Services
-from tests.conftest import tiny
+from tests.conftest import Browser, tiny
 
 ROWS = [{"question": f"What is {n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(300)]
 DATA = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -242,3 +243,36 @@ def test_templates_are_kept_by_name(services: Services) -> None:
     assert services.library.templates() == {"short": {"system_prompt": "Be brief.", "solution_start": "[S]"}}
     services.library.delete_template("short")
     assert services.library.templates() == {}
+
+
+def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
+    """List, catalogue, one dataset's page with paging, search, mapping and preparation, as a browser uses them."""
+    browser = Browser(app)
+    made = uploaded(app.test_client())["id"]
+    text = browser.get("/datasets").get_data(as_text=True)
+    for words in ("rows.jsonl", "300 rows", "Fetch one from the Hub", "Alpaca 52K", "0 runs"):
+        assert words in text
+    assert "Alpaca 52K" not in browser.get("/datasets?q=primary school").get_data(as_text=True)
+    text = browser.get(f"/datasets/{made}?page=15").get_data(as_text=True)
+    assert "Page 15 of 15" in text
+    assert "What is 299 + 1?" in text
+    assert "11 found" in browser.get(f"/datasets/{made}?search=is 29").get_data(as_text=True)
+    browser.post(f"/datasets/{made}/change", form={"name": "my sums"})
+    mapping = {
+        "instruction_field": "question",
+        "response_field": "answer",
+        "extraction": "last_number",
+        "extraction_pattern": "",
+        "instruction_template": "",
+    }
+    browser.post(f"/datasets/{made}/change", form=mapping)
+    text = browser.get(f"/datasets/{made}").get_data(as_text=True)
+    assert "<h1>my sums</h1>" in text
+    assert 'value="last_number" selected' in text
+    browser.post(f"/datasets/{made}/prepare", form={"deduplicate": "near", "drop_personal": "on", "preset": "math"})
+    text = browser.get(f"/datasets/{made}").get_data(as_text=True)
+    assert 'data-testid="report"' in text
+    assert browser.post(f"/datasets/{made}/use").headers["Location"].endswith("/new/dataset")
+    assert app.extensions["tunesmith"].wizard.draft()["dataset"]["extraction"] == "last_number"
+    browser.post(f"/datasets/{made}/delete")
+    assert "my sums" not in browser.get("/datasets").get_data(as_text=True)

@@ -11,7 +11,7 @@ from flask import Flask
 from jinja2 import meta, nodes
 
 from core.config import RunConfig
-from services import views
+from services import dataset_views, views
 from services.forms import form_field, section_model
 from services.wizard import CONFIGURATION, SECTIONS, Wizard
 from tests.conftest import Browser
@@ -28,8 +28,8 @@ CONTEXTS: dict[str, type[Any]] = {
     "wizard/test.html": views.TestStep,
     "runs/index.html": views.RunsPage,
     "runs/show.html": views.RunPage,
-    "datasets/index.html": views.DatasetsPage,
-    "datasets/show.html": views.DatasetPage,
+    "datasets/index.html": dataset_views.DatasetsPage,
+    "datasets/show.html": dataset_views.DatasetPage,
     "configs/index.html": views.ConfigsPage,
     "exports/index.html": views.ExportsPage,
     "exports/show.html": views.ExportPage,

@@ -1,44 +1,90 @@
-// A file, with progress and by drag and drop. Without a script the same form is sent as it is.
+// A file in pieces, with progress and by drag and drop; it goes on where a broken connection left it,
+// also after the page was closed. Without a script the same form is sent whole, as it is.
 
-const token = () => document.querySelector('meta[name="csrf-token"]').content
+import { api } from './api.js'
 
-// Resolves with the upload's info; rejects with the server's words.
-export function upload(file, onProgress) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest()
-    const body = new FormData()
-    body.set('file', file)
-    request.open('POST', '/api/datasets/upload')
-    request.responseType = 'json'
-    request.setRequestHeader('X-CSRF-Token', token())
-    request.setRequestHeader('Accept', 'application/json')
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total)
-    request.onload = () => (request.status < 300 ? resolve(request.response) : reject(new Error(request.response?.error?.message ?? `The server answered ${request.status}.`)))
-    request.onerror = () => reject(new Error('The connection broke off. Nothing was kept of this file; try again.'))
-    request.send(body)
-  })
+const PATIENCE = 8
+const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms) })
+const key = (file) => `upload:${file.name}:${file.size}:${file.lastModified}`
+
+async function begin(file) {
+  const before = localStorage.getItem(key(file))
+  if (before) {
+    const job = await api(`/api/datasets/jobs/${before}`).catch(() => null)
+    if (job && job.state !== 'done' && job.size === file.size) return job
+  }
+  const job = await api('/api/datasets/uploads', { method: 'POST', json: { name: file.name, size: file.size } })
+  localStorage.setItem(key(file), job.id)
+  return job
+}
+
+async function send(file, job, onProgress) {
+  let { offset } = job
+  let tries = 0
+  while (offset < file.size) {
+    try {
+      const piece = file.slice(offset, offset + job.chunk)
+      offset = (await api(`/api/datasets/jobs/${job.id}?offset=${offset}`, { method: 'PATCH', body: piece })).offset
+      tries = 0
+    } catch (error) {
+      if (error.status && error.status !== 409) throw error
+      tries += 1
+      if (tries > PATIENCE) throw new Error('The connection broke off. What has arrived is kept: choose the same file again to go on.')
+      await wait(500 * 2 ** Math.min(tries, 5))
+      offset = await api(`/api/datasets/jobs/${job.id}`).then((now) => now.offset, () => offset)
+    }
+    onProgress(0.9 * (offset / file.size))
+  }
+}
+
+async function finish(job, badRows, onProgress) {
+  let now = await api(`/api/datasets/jobs/${job.id}/finish`, { method: 'POST', json: { bad_rows: badRows } })
+  while (now.state === 'working') {
+    await wait(500)
+    now = await api(`/api/datasets/jobs/${job.id}`)
+    if (now.total_bytes) onProgress(0.9 + 0.1 * (now.bytes / now.total_bytes))
+  }
+  if (now.state === 'done') return now.dataset
+  if (!now.state) return now
+  throw Object.assign(new Error(now.error), { code: now.state })
+}
+
+// Resolves with the dataset's info; rejects with the server's words. `code` is 'bad_rows' where a person
+// can decide to skip them: call again with badRows = 'skip'.
+export async function upload(file, onProgress, badRows = 'stop') {
+  const job = await begin(file)
+  await send(file, job, onProgress)
+  try {
+    const info = await finish(job, badRows, onProgress)
+    localStorage.removeItem(key(file))
+    return info
+  } catch (error) {
+    if (error.code !== 'bad_rows') localStorage.removeItem(key(file))
+    throw error
+  }
 }
 
 // Wires the drop area of a page: a chosen or dropped file is sent at once, then `done` is called.
 export function wireDrop(done) {
   const area = () => document.getElementById('drop')
-  const send = async (file) => {
+  const start = async (file, badRows = 'stop') => {
     if (!file) return
     const bar = document.getElementById('upload-progress')
     const problem = document.getElementById('upload-problem')
     problem.textContent = ''
     bar.hidden = false
     try {
-      done(await upload(file, (share) => { bar.value = share }))
+      done(await upload(file, (share) => { bar.value = share }, badRows))
     } catch (error) {
-      document.getElementById('upload-problem').textContent = error.message
+      problem.textContent = error.message
+      if (error.code === 'bad_rows') problem.append(' ', skipButton(() => start(file, 'skip')))
       document.getElementById('file').value = ''
     } finally {
       bar.hidden = true
       bar.value = 0
     }
   }
-  document.addEventListener('change', (event) => { if (event.target.id === 'file') send(event.target.files[0]) })
+  document.addEventListener('change', (event) => { if (event.target.id === 'file') start(event.target.files[0]) })
   document.addEventListener('dragover', (event) => {
     if (!area()?.contains(event.target)) return
     event.preventDefault()
@@ -49,6 +95,14 @@ export function wireDrop(done) {
     if (!area()?.contains(event.target)) return
     event.preventDefault()
     area().classList.remove('over')
-    send(event.dataTransfer.files[0])
+    start(event.dataTransfer.files[0])
   })
+}
+
+function skipButton(action) {
+  const button = document.createElement('button')
+  Object.assign(button, { type: 'button', className: 'button small', textContent: 'Skip the bad rows' })
+  button.dataset.testid = 'skip-bad'
+  button.addEventListener('click', action)
+  return button
 }

@@ -1,0 +1,146 @@
+"""The contexts of the dataset manager's pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.data.catalogue import CATALOGUE, KnownDataset, find
+from core.data.extract import TITLES
+from core.data.formats import Detected
+from core.dataset import UploadInfo
+from core.errors import TunesmithError
+from core.rewards import PRESETS
+from services.container import Services
+from services.dataset_jobs import JobView
+from services.library import CacheEntry, Use
+
+PAGE = 20
+SWITCHES = ("drop_unparseable", "drop_personal", "drop_overlap")
+
+
+@dataclass(frozen=True)
+class DatasetsPage:
+    """Every dataset, what is under way, and what could be fetched."""
+
+    uploads: tuple[UploadInfo, ...]
+    uses: dict[str, int]
+    jobs: tuple[JobView, ...]
+    known: tuple[KnownDataset, ...]
+    categories: tuple[str, ...]
+    category: str
+    q: str
+    cache: tuple[CacheEntry, ...]
+
+
+@dataclass(frozen=True)
+class RowsPlace:
+    """Which rows are shown and where the links lead; ``more`` is the row from which a search goes on."""
+
+    words: str
+    page: int = 1
+    search: str = ""
+    before: int | None = None
+    next: int | None = None
+    more: int | None = None
+
+
+@dataclass(frozen=True)
+class DatasetPage:
+    """One dataset."""
+
+    info: UploadInfo
+    form: str
+    uses: tuple[Use, ...]
+    mapping: dict[str, Any]
+    mapped: list[dict[str, Any]]
+    rules: dict[str, str]
+    model: str
+    prepared: dict[str, Any]
+    preset: str
+    presets: tuple[tuple[str, str], ...]
+    report: dict[str, Any] | None
+    rows: list[dict[str, Any]]
+    place: RowsPlace
+    problem: str
+
+
+def datasets_page(found: Services, args: Mapping[str, str]) -> DatasetsPage:
+    """``args`` are ``q`` and ``category`` for the catalogue of well-known datasets."""
+    uploads = tuple(found.datasets.list())
+    return DatasetsPage(
+        uploads=uploads,
+        uses=found.library.use_counts(),
+        jobs=tuple(found.dataset_jobs.all()),
+        known=tuple(find(args.get("q", ""), args.get("category", ""))),
+        categories=tuple(dict.fromkeys(known.category for known in CATALOGUE)),
+        category=args.get("category", ""),
+        q=args.get("q", ""),
+        cache=tuple(found.library.cache()),
+    )
+
+
+def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> DatasetPage:
+    """``args`` are ``page``, or ``search`` and ``start``. Raises NotFound."""
+    library = found.library
+    info = library.info(upload_id)
+    section = library.mapping(info)
+    report, problem = library.report(upload_id), ""
+    rows: list[dict[str, Any]] = []
+    mapped: list[dict[str, Any]] = []
+    place = RowsPlace("")
+    try:
+        rows, place = _rows(found, info, args)
+        mapped = library.mapped(upload_id, {key: value for key, value in section.items() if key != "source"}, 3)
+    except TunesmithError as error:
+        problem = error.message
+    prepared = ((report or {}).get("config") or {}).get("dataset") or {}
+    reward = ((report or {}).get("config") or {}).get("reward") or {}
+    detected = Detected(
+        format=info.format, compression=info.compression, encoding=info.encoding, delimiter=info.delimiter
+    )
+    return DatasetPage(
+        info=info,
+        form=detected.words,
+        uses=tuple(library.uses(upload_id)),
+        mapping=section,
+        mapped=mapped,
+        rules={str(rule): title for rule, title in TITLES.items()},
+        model=str((found.wizard.draft().get("model") or {}).get("name") or "none chosen"),
+        prepared=prepared,
+        preset=reward.get("preset_name") or "math",
+        presets=tuple((preset.name, preset.title) for preset in PRESETS.values()),
+        report=report,
+        rows=rows,
+        place=place,
+        problem=problem,
+    )
+
+
+def _rows(found: Services, info: UploadInfo, args: Mapping[str, str]) -> tuple[list[dict[str, Any]], RowsPlace]:
+    search = args.get("search", "").strip()[:500]
+    if search:
+        start = _number(args.get("start", ""), 0)
+        hits = found.library.search(info.id, search, start, PAGE)
+        rows = [{"row": hit["row"] + 1, **hit["cells"]} for hit in hits["rows"]]
+        words = f"Rows {start + 1:,} to {hits['searched']:,} of {info.rows:,} searched, {len(rows)} found"
+        return found.datasets.cut(rows), RowsPlace(
+            words, search=search, more=None if hits["done"] else hits["searched"]
+        )
+    last = max(1, -(-info.rows // PAGE))
+    number = min(last, max(1, _number(args.get("page", ""), 1)))
+    first = (number - 1) * PAGE
+    found_rows = found.library.page(info.id, first, PAGE)
+    rows = [{"row": first + place, **row} for place, row in enumerate(found_rows, 1)]
+    place = RowsPlace(
+        f"Page {number:,} of {last:,}",
+        page=number,
+        before=number - 1 if number > 1 else None,
+        next=number + 1 if number < last else None,
+    )
+    return found.datasets.cut(rows), place
+
+
+def _number(text: str, otherwise: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else otherwise

@@ -1,0 +1,40 @@
+// Tries a mapping while it is typed; without a script 'Try' reloads the page with the same answer.
+
+import { api, pageData } from './lib/api.js'
+
+const { id } = pageData()
+const form = document.getElementById('mapping-form')
+const out = document.getElementById('mapping-preview')
+const problem = document.getElementById('mapping-problem')
+let timer = 0
+
+const mapping = () => {
+  const data = new FormData(form)
+  const read = (name) => data.get(name)?.toString() ?? ''
+  return {
+    instruction_field: read('instruction_field'), response_field: read('response_field'),
+    instruction_template: read('instruction_template') || null, extraction: read('extraction'), extraction_pattern: read('extraction_pattern'),
+  }
+}
+
+async function show() {
+  try {
+    const { rows } = await api(`/api/datasets/${id}/map`, { method: 'POST', json: { mapping: mapping(), samples: 3 } })
+    problem.textContent = ''
+    out.replaceChildren(...rows.flatMap((row) => [line('Question', row.instruction), line('Reference', row.response || 'none found')]))
+  } catch (error) {
+    problem.textContent = error.message
+  }
+}
+
+function line(title, text) {
+  const block = document.createElement('div')
+  const name = document.createElement('span')
+  const cell = document.createElement('pre')
+  Object.assign(name, { className: 'small muted', textContent: title })
+  Object.assign(cell, { className: 'code', textContent: text.length > 600 ? `${text.slice(0, 600)}…` : text })
+  block.append(name, cell)
+  return block
+}
+
+form?.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(show, 300) })
