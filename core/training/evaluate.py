@@ -25,8 +25,8 @@ from core.training.status import Status
 
 BATCH = 16
 """Prompts generated for at once."""
-LOGITS = 1 << 26
-"""Most numbers in one tensor of logits while the KL divergence is measured (256 MiB in float32)."""
+KL_BATCH = 4
+"""Answers measured at once: their logits over the whole vocabulary are in memory twice."""
 
 log = logging.getLogger("tunesmith")
 
@@ -153,31 +153,49 @@ class Evaluation:
 
     def _kl(self, scored: list[Scored]) -> float | None:
         """Mean over the answers' tokens of KL(trained ‖ base), in nats, over the whole vocabulary."""
-        total, tokens = 0.0, 0
-        for one in scored:
+        total = 0.0
+        for start in range(0, len(scored), KL_BATCH):
             if self.status.stop_asked:
                 return None
-            total += answer_kl(self.engine.model, one.item.prompt_ids, one.ids)
-            tokens += len(one.ids)
-        return total / tokens
+            batch = scored[start : start + KL_BATCH]
+            total += answers_kl(self.engine.model, [(one.item.prompt_ids, one.ids) for one in batch])
+        return max(0.0, total / sum(len(one.ids) for one in scored))
 
 
-def answer_kl(model: Any, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> float:
-    """Sum over an answer's positions of KL(adapter on ‖ adapter off), in nats."""
-    ids = torch.tensor([[*prompt_ids, *answer_ids]], device=model.device)
-    total = 0.0
+def answers_kl(model: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> float:
+    """Sum over the positions of several answers of KL(adapter on ‖ adapter off), in nats.
+
+    Args:
+        model: With an adapter.
+        pairs: (prompt tokens, answer tokens). Padded on the left, so that the answers end together
+            and only the logits of their positions are computed.
+    """
+    inputs = _left_padded([[*prompt, *answer] for prompt, answer in pairs], model.device)
+    keep = max(len(answer) for _, answer in pairs) + 1
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        trained = model(input_ids=ids, logits_to_keep=len(answer_ids) + 1).logits[0, :-1]
+        trained = model(**inputs, logits_to_keep=keep).logits
         with model.disable_adapter():
-            base = model(input_ids=ids, logits_to_keep=len(answer_ids) + 1).logits[0, :-1]
-        rows = max(1, LOGITS // trained.shape[-1])
-        for p, q in zip(trained.split(rows), base.split(rows), strict=True):
-            log_p, log_q = p.float().log_softmax(-1), q.float().log_softmax(-1)
-            total += float((log_p.exp() * (log_p - log_q)).sum())
+            base = model(**inputs, logits_to_keep=keep).logits
     model.train(was_training)
-    return max(0.0, total)
+    return sum(
+        _divergence(p[-len(answer) - 1 : -1], q[-len(answer) - 1 : -1])
+        for p, q, (_, answer) in zip(trained, base, pairs, strict=True)
+    )
+
+
+def _left_padded(rows: Sequence[Sequence[int]], device: Any) -> dict[str, torch.Tensor]:
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
+    return {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
+
+
+def _divergence(p: torch.Tensor, q: torch.Tensor) -> float:
+    """Sum of KL(p ‖ q) over rows of logits."""
+    log_p, log_q = p.float().log_softmax(-1), q.float().log_softmax(-1)
+    return float((log_p.exp() * (log_p - log_q)).sum())
 
 
 def reward_summary(totals: Sequence[Total], best: float) -> dict[str, Any]:
