@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test bench image-test lock clean
+.PHONY: help run setup test bench bench-grpo image-test lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -20,6 +20,9 @@ test: ## set up what the tests need and run all that CI runs
 
 bench: setup ## measure start, latency, page times and training overhead
 	@$(VENV) scripts/bench.py $(ARGS)
+
+bench-grpo: setup ## measure a GRPO step by part, stock TRL and the fast path in turn
+	@$(VENV) -P scripts/bench_grpo.py $(ARGS)
 
 image-test: ## build the container image without a container engine and try it (needs root, buildah, debootstrap)
 	@$(VENV) scripts/image_test.py $(ARGS)

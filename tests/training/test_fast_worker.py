@@ -1,0 +1,126 @@
+"""The fast path inside a run: on by itself, switched off by a setting, and nothing counted twice when it breaks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from core.run import JobState
+from core.run_dir import RunDir, iter_lines
+from core.settings import Home
+from core.training import gguf_file
+from tests.training.worker_runs import TINY, changed, launch, make_run, rows, wait_for, work, written
+
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
+
+SHORT = changed(TINY, training__max_steps=2, evaluation__holdout_fraction=0)
+LONG = changed(
+    TINY, training__max_steps=3, training__max_new_tokens=60, training__max_sequence_length=160,
+    training__batch_size=8, evaluation__holdout_fraction=0,
+)  # fmt: skip
+
+
+def notes(run: RunDir) -> str:
+    status = run.read_status()
+    assert status is not None
+    return " ".join(status.notes)
+
+
+def test_on_by_itself(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that says nothing about it takes the fast path, says how close the sampler was, and leaves no files."""
+    run = make_run(models, "fast-on", SHORT)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert all(0 <= row["sampler_kl"] < 1e-3 for row in rows(run, "training"))
+    assert "transformers" not in notes(run)
+    assert not run.rollout.exists()
+
+
+def test_one_setting_switches_it_off(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then there is no second process and no remark."""
+    run = make_run(
+        models, "fast-off",
+        changed(
+            SHORT, training__rollout_engine="transformers", training__share_prefixes=False,
+            grpo__skip_constant_groups=False,
+        ),
+    )  # fmt: skip
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert all("sampler_kl" not in row for row in rows(run, "training"))
+    assert "transformers" not in notes(run)
+
+
+def test_without_the_converter_a_run_goes_on(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slower, and the reason is among the run's notes."""
+    monkeypatch.setattr(gguf_file, "CONVERTER", Path("/nowhere/convert.py"))
+    monkeypatch.setattr("core.training.rollout._fingerprint", lambda folder: "not-made-yet")
+    run = make_run(models, "fast-no-converter", SHORT)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert "converter is not installed" in notes(run)
+
+
+def test_a_group_is_left_out_and_still_counted(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no answer earns anything every group is flat: no gradient, and the rows say so."""
+    config = changed(SHORT, reward={"type": "preset", "preset_name": "arithmetic"})
+    run = make_run(models, "fast-flat", config)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    for row in rows(run, "training"):
+        assert row["groups_without_spread"] == 1
+        assert row["grad_norm"] == 0
+        assert "entropy" not in row
+
+
+def child_of(worker: psutil.Process) -> psutil.Process | None:
+    try:
+        found = [child for child in worker.children() if any("rollout_child" in part for part in child.cmdline())]
+    except psutil.Error:
+        return None
+    return found[0] if found else None
+
+
+def kill_children(run: RunDir, pid: int, steps: list[int]) -> None:
+    """End the writing process without warning while it writes the answers of each of ``steps``."""
+    worker = psutil.Process(pid)
+    for step in steps:
+        kill_child(run, worker, step)
+
+
+def kill_child(run: RunDir, worker: psutil.Process, step: int) -> None:
+    wait_for(lambda: len(rows(run, "training")) >= step - 1 and child_of(worker) is not None)
+    child = child_of(worker)
+    assert child is not None
+    used = child.cpu_times().user
+    wait_for(lambda: bool(child.cpu_times().user > used + 0.03), 30)
+    child.kill()
+    time.sleep(0.3)
+
+
+def test_kill_9_in_mid_rollout(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round is written again, the same, and every completion is there once."""
+    whole = make_run(models, "fast-whole", LONG)
+    assert work(whole, monkeypatch, models) == JobState.COMPLETED
+    broken = make_run(models, "fast-killed", LONG)
+    process = launch(broken, models)
+    kill_children(broken, process.pid, [2])
+    assert process.wait(120) == 0
+    assert written(broken) == written(whole)
+    assert counted(broken) == counted(whole)
+    assert "it is started again" in broken.log.read_text("utf-8")
+
+
+def test_kill_9_twice(models: Home) -> None:
+    """Transformers writes the rest, the run ends well, and says so."""
+    run = make_run(models, "fast-killed-twice", changed(LONG, training__max_steps=4))
+    process = launch(run, models)
+    kill_children(run, process.pid, [2, 3])
+    assert process.wait(180) == 0
+    assert "ended twice" in notes(run)
+    assert sorted(counted(run)) == [(step, 4) for step in (1, 2, 3, 4) for _ in range(4)]
+
+
+def counted(run: RunDir) -> list[tuple[Any, int]]:
+    """Step and number of completions of every group that was written down."""
+    return [(group["step"], len(group["completions"])) for group in iter_lines(run.completions)]

@@ -1,0 +1,248 @@
+"""Rollouts by llama.cpp on the built-in model: the same model as transformers', safe when it dies."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from core.settings import PROJECT, Home
+from core.training import gguf_adapter, rollout
+from core.training.generate import Interrupted, Sampling, TransformersEngine
+from core.training.rollout import LlamaEngine, base_gguf
+from tests.training.fast_runs import adapted
+from tests.training.worker_runs import REAL, needs_model
+
+pytestmark = [pytest.mark.training, needs_model]
+PROMPT = "<|im_start|>user\nWhat is {}?<|im_end|>\n<|im_start|>assistant\n"
+SAMPLING = Sampling(max_new_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Any, Any, Path]:
+    """The built-in model with an adapter, its tokenizer, and its GGUF (kept between test runs)."""
+    model = adapted(AutoModelForCausalLM.from_pretrained(REAL, dtype=torch.float32))
+    return model, AutoTokenizer.from_pretrained(REAL), base_gguf(REAL, Home(PROJECT))
+
+
+@pytest.fixture
+def notes() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def engine(parts: tuple[Any, Any, Path], notes: list[str], tmp_path: Path) -> Iterator[LlamaEngine]:
+    made = LlamaEngine(*parts, tmp_path / "rollout", notes.append)
+    yield made
+    made.close()
+
+
+def prompts(engine: LlamaEngine, *questions: str) -> list[list[int]]:
+    return [engine.tokenizer.encode(PROMPT.format(question)) for question in questions]
+
+
+def pid(engine: LlamaEngine) -> int:
+    assert engine._child is not None
+    return engine._child.process.pid
+
+
+def kill_during(engine: LlamaEngine, times: int) -> threading.Thread:
+    """End the child's process without warning, a moment after it has begun to write."""
+
+    def work() -> None:
+        killed: set[int] = set()
+        deadline = time.monotonic() + 60
+        while len(killed) < times and time.monotonic() < deadline:
+            child = engine._child
+            if child is None or child.process.pid in killed:
+                time.sleep(0.01)
+                continue
+            busy = psutil.Process(child.process.pid)
+            while busy.cpu_times().user < 0.8 and child.process.poll() is None:
+                time.sleep(0.01)
+            killed.add(child.process.pid)
+            child.process.kill()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_the_same_probabilities_as_transformers(engine: LlamaEngine, notes: list[str]) -> None:
+    """With a random adapter on every layer the two agree to rounding, and the adapter does matter."""
+    questions = prompts(engine, "the capital of France", "3 + 4")
+    before = {name: p.clone() for name, p in engine.model.named_parameters() if p.requires_grad}
+    state = torch.get_rng_state()
+    assert engine.prove(questions) < rollout.PROOF_KL
+    assert engine.by_llama
+    assert notes == []
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(p, before[name]) for name, p in engine.model.named_parameters() if name in before)
+    with torch.no_grad(), rollout._random_adapter(engine.model):
+        adapter = engine._trainer(questions[0])
+        with engine.model.disable_adapter():
+            base = engine._trainer(questions[0])
+    assert rollout._mean_kl([adapter], [base]) > 0.05
+
+
+def test_a_wrong_mapping_is_found_and_not_used(
+    engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the adapter arrives changed, transformers writes, and the person is told why."""
+    monkeypatch.setitem(gguf_adapter.NAMES, "gate_proj", "ffn_up")
+    monkeypatch.setitem(gguf_adapter.NAMES, "up_proj", "ffn_gate")
+    engine.prove(prompts(engine, "the capital of France"))
+    assert not engine.by_llama
+    assert "transformers" in notes[0]
+    assert "mean KL" in notes[0]
+    assert len(engine.generate(prompts(engine, "3 + 4"), Sampling(max_new_tokens=2))[0]) <= 2
+
+
+def test_rows_that_were_not_reordered_are_found(
+    engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smallest mistake that the mapping can have: q and k in the order of transformers."""
+    monkeypatch.setattr(gguf_adapter, "_permuted", lambda rows, heads: rows)
+    assert engine.prove(prompts(engine, "the capital of France")) > 10 * rollout.PROOF_KL
+    assert not engine.by_llama
+    assert len(notes) == 1
+
+
+def test_greedy_answers_are_transformers_answers(engine: LlamaEngine) -> None:
+    """Two prompts of different length at once, each as if alone."""
+    asked = prompts(engine, "the capital of France", "3 + 4")
+    greedy = Sampling(max_new_tokens=12, temperature=0)
+    assert engine.generate(asked, greedy) == TransformersEngine.generate(engine, asked, greedy)
+
+
+def test_the_same_seed_writes_the_same(engine: LlamaEngine) -> None:
+    """Decided by torch's random state; more completions than slots makes no difference to how many come back."""
+    one, other = prompts(engine, "the capital of France", "3 + 4")
+    asked = [one] * 4 + [other] * 4
+    torch.manual_seed(1)
+    first = engine.generate(asked, SAMPLING)
+    known = engine.log_probabilities
+    torch.manual_seed(1)
+    assert engine.generate(asked, SAMPLING) == first
+    assert engine.log_probabilities == known
+    assert len({tuple(ids) for ids in first}) > 2
+    assert engine.sampler_kl is not None
+    assert engine.sampler_kl < 1e-3
+
+
+def test_fewer_slots_than_completions(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest waits for a free slot, reads the prompt of its group again where it must, and is as good."""
+    monkeypatch.setattr(rollout, "SLOTS", 3)
+    one, other = prompts(engine, "the capital of France", "3 + 4")
+    asked = [one] * 4 + [other] * 4
+    greedy = Sampling(max_new_tokens=6, temperature=0)
+    found = engine.generate(asked, greedy)
+    alone = TransformersEngine.generate(engine, [one, other], greedy)
+    assert found == [alone[0]] * 4 + [alone[1]] * 4
+
+
+def test_an_end_token_ends_one_completion(engine: LlamaEngine) -> None:
+    """It is part of the completion; the others go on."""
+    asked = prompts(engine, "the capital of France", "3 + 4")
+    greedy = Sampling(max_new_tokens=8, temperature=0)
+    whole = engine.generate(asked, greedy)
+    engine.end_ids = {whole[0][3]}
+    ended = engine.generate(asked, greedy)
+    assert ended[0] == whole[0][: whole[0].index(whole[0][3]) + 1]
+
+
+def test_without_the_adapter_it_is_the_base(engine: LlamaEngine) -> None:
+    """Switched off in the model, the adapter is off in llama.cpp as well."""
+    asked = prompts(engine, "the capital of France")
+    greedy = Sampling(max_new_tokens=6, temperature=0)
+    with engine.model.disable_adapter():
+        assert engine.generate(asked, greedy) == TransformersEngine.generate(engine, asked, greedy)
+
+
+def test_a_killed_child_is_started_again(engine: LlamaEngine, notes: list[str]) -> None:
+    """Killed with -9 in the middle of a round: the round comes out once, the same as without."""
+    asked = prompts(engine, "the capital of France") * 8
+    long = Sampling(max_new_tokens=32)
+    torch.manual_seed(2)
+    wanted = engine.generate(asked, long)
+    engine.close()
+    engine._folder.mkdir()
+    torch.manual_seed(2)
+    killer = kill_during(engine, 1)
+    found = engine.generate(asked, long)
+    killer.join()
+    assert engine._crashes == 1
+    assert found == wanted
+    assert notes == []
+
+
+def test_after_two_crashes_transformers_goes_on(engine: LlamaEngine, notes: list[str]) -> None:
+    """The run does not end, and it is said once."""
+    asked = prompts(engine, "the capital of France") * 8
+    killer = kill_during(engine, 2)
+    found = engine.generate(asked, Sampling(max_new_tokens=24))
+    killer.join()
+    assert len(found) == 8
+    assert engine.log_probabilities is None
+    assert not engine.by_llama
+    assert len(notes) == 1
+    assert "ended twice" in notes[0]
+
+
+def test_a_round_that_has_drifted_is_written_again(
+    engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter that never reached llama.cpp shows in the check, before anything is rewarded."""
+    asked = prompts(engine, "the capital of France") * 2
+    engine.generate(asked, SAMPLING)
+    with torch.no_grad():
+        for name, parameter in engine.model.named_parameters():
+            if "lora_B" in name:
+                parameter.mul_(4)
+    monkeypatch.setattr(gguf_adapter, "write", lambda *_: None)
+    try:
+        engine.generate(asked, SAMPLING)
+    finally:
+        with torch.no_grad():
+            for name, parameter in engine.model.named_parameters():
+                if "lora_B" in name:
+                    parameter.div_(4)
+    assert engine.log_probabilities is None
+    assert "written again by transformers" in notes[0]
+
+
+def test_it_sleeps_while_training_works(engine: LlamaEngine) -> None:
+    """Between rounds the child takes no processor time."""
+    engine.generate(prompts(engine, "3 + 4"), SAMPLING)
+    child = psutil.Process(pid(engine))
+    time.sleep(0.2)
+    before = child.cpu_times()
+    time.sleep(1)
+    after = child.cpu_times()
+    assert after.user + after.system - before.user - before.system <= 0.02
+
+
+def test_told_to_end_at_once_it_ends(parts: tuple[Any, Any, Path], tmp_path: Path) -> None:
+    """Within a token, and no process is left."""
+    asked_at: list[float] = []
+
+    def interrupted() -> bool:
+        return bool(asked_at)
+
+    engine = LlamaEngine(*parts, tmp_path / "rollout", lambda _: None, interrupted)
+    asked = prompts(engine, "3 + 4") * 8
+    engine.generate(asked, Sampling(max_new_tokens=2))
+    child = pid(engine)
+    threading.Timer(0.3, lambda: asked_at.append(time.monotonic())).start()
+    with pytest.raises(Interrupted):
+        engine.generate(asked, Sampling(max_new_tokens=400))
+    assert time.monotonic() - asked_at[0] < 2
+    assert not psutil.pid_exists(child)
+    engine.close()
