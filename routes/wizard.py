@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
@@ -10,7 +12,7 @@ from core.errors import InvalidInput, NotFound, TunesmithError
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
 from routes.datasets import receive
-from services import dataset_page, steps
+from services import dataset_choice, dataset_page, steps
 from services.board import Wanted
 from services.trial import sample
 from services.wizard import STEP, STEPS, SUMS_PROMPT
@@ -89,6 +91,8 @@ def save(step: str) -> Response:
     _prepare(step, form, action)
     services().wizard.save(step, form)
     if action in _ACTIONS:
+    if step == "dataset":
+        dataset_choice.settle(services(), form)
         return _ACTIONS[action]()
     if action.startswith("sample-"):
         services().wizard.remember("reward", completion=sample(services(), action.removeprefix("sample-")))
@@ -119,9 +123,7 @@ def _choose_source(form: Form, action: str) -> None:
             form["upload"] = f"upload:{receive().id}"
         except TunesmithError as error:
             say(f"{error.message} What you had chosen before is kept.", "problem")
-    named = {"generated": "generated:arithmetic", "hub": form.get("ui.hub", "").strip()}.get(
-        kind, form.get("upload", "")
-    )
+    named = dataset_choice.source_of(kind, form)
     form["dataset.source"] = named
     if named and named != before.get("source"):
         _map(form, named)
@@ -134,11 +136,21 @@ def _map(form: Form, source: str) -> None:
         form["dataset.system_prompt"] = told or SUMS_PROMPT
     elif told == SUMS_PROMPT:
         form["dataset.system_prompt"] = ""
-    found, _ = dataset_page.look(services(), {"source": source})
-    fields = (found or {}).get("fields") or {}
-    for name, key in (("instruction", "instruction_field"), ("response", "response_field")):
-        if fields.get(name):
-            form[f"dataset.{key}"] = fields[name]
+    try:
+        mapping = dataset_choice.ready_mapping(services(), source)
+    except TunesmithError:
+        return  # gone by now; the page says so
+    for name, value in mapping.items():
+        if name != "columns":
+            form[f"dataset.{name}"] = value or ""
+    section = services().wizard.draft().get("dataset") or {}
+    services().wizard.put(
+        dataset={**section, "columns": mapping["columns"]} if mapping["columns"] else _without(section, "columns")
+    )
+
+
+def _without(section: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != name}
 
 
 def _use_guess() -> Response:
@@ -147,12 +159,40 @@ def _use_guess() -> Response:
     fields = (found or {}).get("fields") or {}
     if fields.get("instruction") and fields.get("response"):
         services().wizard.put(
-            dataset={**draft, "instruction_field": fields["instruction"], "response_field": fields["response"]}
+        proposed = {
+            "instruction_field": fields["instruction"],
+            "response_field": fields["response"],
+            "instruction_template": fields["template"],
+            "extraction": fields["extraction"],
+            "extraction_pattern": fields["pattern"],
+        }
+            dataset={**draft, **proposed} | ({"columns": fields["columns"]} if fields["columns"] else {})
         )
     return to("wizard.dataset")
 
 
 def _check() -> Response:
+def _take_known() -> Response:
+    if dataset_choice.take_known(services(), request.form.get("known", "")):
+        return _check()
+    return to("wizard.dataset")
+
+
+def _template(action: str) -> Response:
+    form, library = request.form, services().library
+    try:
+        if action == "save":
+            library.save_template(form.get("template-name", ""), services().wizard.draft().get("dataset") or {})
+            say("The template is kept.", "good")
+        elif action == "delete":
+            library.delete_template(form.get("template", ""))
+        else:
+            dataset_choice.use_template(services(), form.get("template", ""))
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("wizard.dataset")
+
+
     try:
         dataset_page.fetch(services())
     except TunesmithError as error:
@@ -206,3 +246,7 @@ _ACTIONS = {
     "again": _again,
     "keep": _keep,
 }
+    "take-known": _take_known,
+    "use-template": lambda: _template("use"),
+    "save-template": lambda: _template("save"),
+    "delete-template": lambda: _template("delete"),

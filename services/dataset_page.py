@@ -10,17 +10,29 @@ from core.errors import TunesmithError
 from core.model import local_folder
 from services import views
 from services.container import Services
+from services.dataset_choice import choices
 from services.datasets import read_section
-from services.forms import form_field
+from services.forms import checks, form_field
 from services.steps import KINDS, frame, review_of
 from services.wizard import kind_of
 
 SAMPLES = 5
-LOCAL = ("upload", "generated")
+LOCAL = ("upload", "generated", "tasks", "mix")
+SLOW = ("tasks", "mix")
+"""Their rows take a moment to make, and are the same each time."""
 GENERATED = ("size", "max_operand")
 HUB = ("subset", "split", "revision")
-MAPPING = ("instruction_field", "response_field", "max_samples")
-PROMPT = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
+TASKS = ("size", "seed")
+MAPPING = (
+    "instruction_field",
+    "response_field",
+    "extraction",
+    "extraction_pattern",
+    "instruction_template",
+    "max_samples",
+)
+PROMPT = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end", "chat_template")
+PREPARATION = ("deduplicate", "drop_unparseable", "drop_personal", "drop_overlap")
 
 _seen: dict[str, dict[str, Any]] = {}
 """What was fetched over the network, by what was asked: a page never waits for the Hub by itself."""
@@ -36,7 +48,8 @@ def dataset_step(found: Services) -> views.DatasetStep:
     preview, problem = look(found, section) if source else (None, "")
     prompts, prompts_problem = _prompts(found, preview is not None)
     fields = {
-        name: form_field("dataset", name, section, review.remarks) for name in (*GENERATED, *HUB, *MAPPING, *PROMPT)
+        name: form_field("dataset", name, section, review.remarks)
+        for name in (*GENERATED, *TASKS, *HUB, *MAPPING, *PROMPT, *PREPARATION)
     }
     base = form_field("dataset", "source", section, review.remarks)
     return views.DatasetStep(
@@ -47,6 +60,11 @@ def dataset_step(found: Services) -> views.DatasetStep:
         source=base,
         source_hub=_hub_field(section, kind_of(source) == "hub"),
         generated=_pick(fields, GENERATED),
+        made=_pick(fields, TASKS),
+        choices=choices(found, section, ui.get("kind") or kind_of(source)),
+        preparation=_pick(fields, PREPARATION),
+        preparation_values=" · ".join(field.shown for field in _pick(fields, PREPARATION)),
+        checks=checks("dataset"),
         hub=_pick(fields, HUB),
         mapping=_pick(fields, MAPPING),
         guess=_guess(preview, section),
@@ -70,10 +88,13 @@ def _prompt_line(section: dict[str, Any], start: str, end: str) -> str:
 def look(found: Services, section: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """The first rows of a dataset, from memory where it is on the Hub; None and the reason where it cannot be read."""
     source = str(section.get("source") or "")
-    if kind_of(source) == "hub":
+    if kind_of(source) == "hub" or _key(section) in _seen:
         return _seen.get(_key(section)), ""
     try:
-        return found.datasets.preview(_readable(section), SAMPLES), ""
+        seen = found.datasets.preview(_readable(section), SAMPLES)
+        if kind_of(source) in SLOW:
+            _keep(_key(section), seen)
+        return seen, ""
     except TunesmithError as error:
         return None, error.message
 
@@ -118,6 +139,8 @@ def _prompts(found: Services, readable: bool) -> tuple[tuple[views.PromptView, .
     try:
         if answer is None and kind_of(source) in LOCAL and local_folder(str(model), found.settings.home):
             answer = found.datasets.prompt_preview(found.wizard.config(), 2)
+            if kind_of(source) in SLOW:
+                _keep(_prompt_key(draft), answer)
     except TunesmithError as error:
         return (), error.message
     if answer is None:
@@ -133,7 +156,7 @@ def _prompt(one: dict[str, Any]) -> views.PromptView:
         text = "\n\n".join(f"{message['role']}: {message['content']}" for message in one["messages"])
         return views.PromptView(text, "The messages, before the model's chat template:")
     tokens = f"{one['tokens']} tokens. " if one["tokens"] is not None else ""
-    return views.PromptView(one["text"], f"{tokens}Right answer: {one['reference'][:200]}")
+    return views.PromptView(one["text"], f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True)
 
 
 def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> views.Guess | None:
@@ -142,14 +165,16 @@ def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> views.Gue
     fields = preview["fields"]
     sure = float(fields["confidence"])
     ask, answer = fields["instruction"] or "", fields["response"] or ""
-    present = (section.get("instruction_field", "question"), section.get("response_field", "answer"))
+    proposed = (ask, answer, fields["template"], fields["extraction"])
+    names = (("instruction_field", "question"), ("response_field", "answer"), ("instruction_template", None))
+    present = (*(section.get(name, usual) for name, usual in names), section.get("extraction", "none"))
     return views.Guess(
         "good" if sure >= 0.7 else "watch",
         f"{sure:.0%}",
         fields["why"],
         ask,
         answer,
-        bool(ask and answer and present != (ask, answer)),
+        bool(ask and answer and present != proposed),
     )
 
 
@@ -179,15 +204,19 @@ def _readable(section: dict[str, Any]) -> dict[str, Any]:
         "split",
         "size",
         "max_operand",
-        "instruction_field",
-        "response_field",
+        "seed",
+        "tasks",
+        "mix",
+        "columns",
+        *MAPPING[:-1],
         *PROMPT,
     )
     return {name: section[name] for name in names if name in section}
 
 
 def _key(section: dict[str, Any]) -> str:
-    return json.dumps([section.get(name) for name in ("source", "subset", "split", "revision")])
+    names = ("source", "subset", "split", "revision", "size", "seed", "tasks", "mix")
+    return json.dumps([section.get(name) for name in names], default=str)
 
 
 def _prompt_key(draft: dict[str, Any]) -> str:

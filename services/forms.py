@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from core.config import LORA_TARGETS, RunConfig
 
-LONG = frozenset({"dataset.system_prompt"})
+LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.instruction_template"})
 """Fields that want several lines."""
 
 Section = dict[str, Any]

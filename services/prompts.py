@@ -119,6 +119,7 @@ def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[
     try:
         folder = tokenizer_folder(home, model)
         template, special = prompts.read_chat_template(folder)
+        template = dataset.chat_template or template
         texts = _rendered(
             home, template, tuple(sorted(special.items())), json.dumps([one["messages"] for one in shown])
         )

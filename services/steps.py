@@ -26,9 +26,11 @@ SETUPS = (
     ("advanced", "Advanced", "Also layers, scaling, 4-bit loading and number format."),
 )
 KINDS = (
-    ("upload", "A file of mine", "JSON Lines or CSV with a question and an answer in each row."),
+    ("upload", "A file of mine", "JSON Lines, JSON, CSV, TSV or Parquet, also packed; or a dataset fetched before."),
     ("generated", "Made on the spot", "Small sums, as many as you like. Needs no network."),
-    ("hub", "The Hugging Face Hub", "A public dataset by its name, for example openai/gsm8k."),
+    ("tasks", "Exercises made on the spot", "A hundred kinds from reasoning-gym, with exact checkers. No network."),
+    ("hub", "The Hugging Face Hub", "A well-known dataset, or any by its name, for example openai/gsm8k."),
+    ("mix", "Several mixed", "Datasets of this machine by weight: 2 and 1 mean two thirds and one third."),
 )
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")

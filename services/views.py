@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from core.data.catalogue import KnownDataset
 from core.dataset import UploadInfo
 from services.forms import FieldGroup, FormField
 from services.run_view import RunView
@@ -205,6 +206,40 @@ class PromptView:
 
     text: str
     words: str
+    answer_starts: bool = False
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """An exercise with what was chosen of it."""
+
+    name: str
+    title: str
+    chosen: bool
+    weight: str
+    difficulty: str
+    levels: int
+
+
+@dataclass(frozen=True)
+class MixLine:
+    """A dataset that can be mixed in; an empty weight leaves it out."""
+
+    source: str
+    title: str
+    rows: int | None
+    weight: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the page offers beside the plain fields."""
+
+    tasks: tuple[tuple[str, tuple[TaskLine, ...]], ...]
+    tasks_problem: str
+    mix: tuple[MixLine, ...]
+    known: tuple[tuple[str, tuple[KnownDataset, ...]], ...]
+    templates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -218,6 +253,11 @@ class DatasetStep:
     source: FormField
     source_hub: FormField
     generated: tuple[FormField, ...]
+    made: tuple[FormField, ...]
+    choices: Choices
+    preparation: tuple[FormField, ...]
+    preparation_values: str
+    checks: str
     hub: tuple[FormField, ...]
     mapping: tuple[FormField, ...]
     guess: Guess | None

@@ -365,6 +365,8 @@ def suggest_name(draft: Mapping[str, Any]) -> str:
 
 def kind_of(source: str) -> str:
     """Which of the dataset step's three ways a source belongs to."""
+    if source in {"generated:reasoning-gym", "mix"}:
+        return "mix" if source == "mix" else "tasks"
     head = source.partition(":")[0]
     return head if head in {"upload", "generated"} else "hub" if source else "upload"
 

@@ -51,9 +51,9 @@ class KnownDataset(BaseModel):
 
 
 _NUMBER = "The answer is a number and is compared exactly."
-_CHOICE = "The answer is one letter or word and is compared as text."
+_CHOICE = "The answer is one letter of the choices."
 _OPEN = "There is no one right answer: only form and length can be checked, so use it for the warm-up rather than for the reward."
-_TEX = "Most answers are numbers; those that are formulas are left out with 'rows that the reward cannot check'."
+_TEX = "Answers are numbers and formulas and are compared by value."
 
 
 def _alpaca(response: str = "output") -> dict[str, Any]:
@@ -261,8 +261,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "columns": {"tests": "test_list"},
         },
         good_for="Short Python exercises, each with three tests.",
-        reward="short_answer",
-        reward_why="The column 'tests' holds assertions that a reward which runs code can use; comparing the text alone says little.",
+        reward="code",
+        reward_why="Programs are run against the three tests of each row, in the sandbox.",
     ),
     KnownDataset(
         path="openai/openai_humaneval",
@@ -278,8 +278,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "columns": {"tests": "test"},
         },
         good_for="Functions to complete in Python. A test set: measure with it rather than train on it.",
-        reward="short_answer",
-        reward_why="The column 'tests' holds the checks for a reward that runs code.",
+        reward="code",
+        reward_why="Programs are run against the checks of each row, in the sandbox.",
     ),
     KnownDataset(
         path="tatsu-lab/alpaca",
@@ -360,8 +360,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "extraction_pattern": "text[0]",
         },
         good_for="Find the answer in a paragraph. Questions without an answer in it are left out.",
-        reward="short_answer",
-        reward_why="The answer is a phrase of the paragraph and is compared as text.",
+        reward="question_answering",
+        reward_why="The answer is a phrase of the paragraph; shared words count in part.",
     ),
     KnownDataset(
         path="google/boolq",

@@ -1,0 +1,141 @@
+"""Step 2 as a browser uses it: exercises, mixtures, well-known datasets, templates, and the exact prompt."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.conftest import Browser
+
+ROWS = "".join(
+    json.dumps({"context": f"Town {n} has {n} towers.", "question": "How many towers?", "answer": f"So.\n#### {n}"})
+    + "\n"
+    for n in range(60)
+)
+
+
+@pytest.fixture
+def draft(app: Flask) -> Any:
+    return app.extensions["tunesmith"].wizard.draft
+
+
+def upload(app: Flask, rows: str = ROWS) -> str:
+    form = {"file": (io.BytesIO(rows.encode()), "towers.jsonl")}
+    return str(app.test_client().post("/api/datasets/upload", data=form).get_json()["source"])
+
+
+def save(browser: Browser, action: str = "save", **fields: str) -> None:
+    browser.get("/new/dataset")
+    sent = browser.post(
+        "/new/dataset", form={"action": action, **{name.replace("__", "."): value for name, value in fields.items()}}
+    )
+    assert sent.status_code in {302, 303}, sent.get_data(as_text=True)[:500]
+
+
+def test_a_file_brings_its_whole_mapping(app: Flask, browser: Browser, draft: Any) -> None:
+    """Question and context joined, the answer taken out after its marker, the prompt with where the answer starts."""
+    source = upload(app)
+    save(browser, ui__kind="upload", upload=source)
+    section = draft()["dataset"]
+    assert section["instruction_template"] == "{context}\n\n{question}"
+    assert (section["extraction"], section["extraction_pattern"]) == ("after_marker", "####")
+    browser.post(
+        "/new/model", form={"action": "save", "choice": "builtin:smollm2-135m-instruct", "ui.setup": "recommended"}
+    )
+    text = browser.get("/new/dataset").get_data(as_text=True)
+    assert "Town 0 has 0 towers." in text
+    assert "Right answer: 0" in text
+    assert 'data-testid="answer-starts"' in text
+
+
+def test_exercises_are_ticked_weighed_and_bring_their_checker(browser: Browser, draft: Any) -> None:
+    """They make the rows, their own checker becomes the reward, and another source takes them away again."""
+    save(browser, action="show-tasks", ui__kind="tasks")
+    text = browser.get("/new/dataset").get_data(as_text=True)
+    assert 'name="task.chain_sum"' in text
+    chosen = {
+        "tasks-shown": "1",
+        "task.chain_sum": "on",
+        "weight.chain_sum": "2",
+        "difficulty.chain_sum": "1",
+        "task.spell_backward": "on",
+    }
+    save(browser, action="show-tasks", ui__kind="tasks", dataset__size="24", dataset__seed="3", **chosen)
+    section = draft()["dataset"]
+    assert section["source"] == "generated:reasoning-gym"
+    assert section["tasks"] == [
+        {"name": "chain_sum", "weight": 2.0, "difficulty": 1},
+        {"name": "spell_backward", "weight": 1.0},
+    ]
+    assert draft()["reward"]["preset_name"] == "reasoning_gym"
+    assert "24 rows" in browser.get("/new/dataset").get_data(as_text=True)
+    save(browser, ui__kind="generated")
+    assert "tasks" not in draft()["dataset"]
+
+
+def test_datasets_are_mixed_by_weight(app: Flask, browser: Browser, draft: Any) -> None:
+    """Each with its own mapping; what has no weight takes no part."""
+    source, _other = upload(app), upload(app, ROWS.replace("towers", "bells"))
+    save(browser, action="take-mix", ui__kind="mix", **{f"mix.{source}": "2", "mix.generated:arithmetic": "1"})
+    section = draft()["dataset"]
+    assert section["source"] == "mix"
+    assert [(part["source"], part["weight"]) for part in section["mix"]] == [
+        (source, 2.0),
+        ("generated:arithmetic", 1.0),
+    ]
+    assert section["mix"][0]["extraction"] == "after_marker"
+    assert "90 rows" in browser.get("/new/dataset").get_data(as_text=True)
+
+
+def test_a_well_known_dataset_brings_its_mapping(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the Hub cannot be reached just now."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    save(browser, action="take-known", ui__kind="hub", known="rajpurkar/squad_v2")
+    section = draft()["dataset"]
+    assert (section["source"], section["extraction_pattern"]) == ("rajpurkar/squad_v2", "text[0]")
+    assert "cannot be reached" in browser.get("/new/dataset").get_data(as_text=True)
+
+
+def test_prompts_and_markers_are_kept_by_name_and_used_again(browser: Browser, draft: Any) -> None:
+    """Saved from the page, used after other choices, deleted."""
+    fields = {
+        "ui.kind": "generated",
+        "dataset.system_prompt": "Be brief.",
+        "dataset.solution_start": "[S]",
+        "dataset.solution_end": "[/S]",
+    }
+    save(browser, action="save-template", **{"template-name": "brief"}, **fields)
+    save(
+        browser, **{"ui.kind": "generated", "dataset.system_prompt": "Something else.", "dataset.solution_start": "<A>"}
+    )
+    assert draft()["dataset"]["solution_start"] == "<A>"
+    save(browser, action="use-template", template="brief", **{"ui.kind": "generated"})
+    assert (draft()["dataset"]["system_prompt"], draft()["dataset"]["solution_start"]) == ("Be brief.", "[S]")
+    save(browser, action="delete-template", template="brief", **{"ui.kind": "generated"})
+    assert "<option>brief</option>" not in browser.get("/new/dataset").get_data(as_text=True)
+
+
+def test_preparation_and_a_template_of_ones_own_are_part_of_the_step(app: Flask, browser: Browser, draft: Any) -> None:
+    """Switches reach the configuration; a chat template of one's own shows in the prompt, a broken one says why."""
+    browser.get("/new/model")
+    browser.post(
+        "/new/model", form={"action": "save", "choice": "builtin:smollm2-135m-instruct", "ui.setup": "recommended"}
+    )
+    checks = {"checks": "dataset.drop_personal dataset.drop_overlap", "dataset.drop_personal": "on"}
+    save(
+        browser,
+        **{
+            "ui.kind": "generated",
+            "dataset.deduplicate": "near",
+            "dataset.chat_template": "ASK {{ messages[-1].content }}",
+        },
+        **checks,
+    )
+    assert (draft()["dataset"]["drop_personal"], draft()["dataset"]["deduplicate"]) == (True, "near")
+    assert "ASK What is 21 + 12?" in browser.get("/new/dataset").get_data(as_text=True)
+    save(browser, **{"ui.kind": "generated", "dataset.chat_template": "{% for %}"})
+    assert "template" in browser.get("/new/dataset").get_data(as_text=True)
