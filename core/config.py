@@ -133,6 +133,7 @@ class GrpoSection(_Section):
     num_iterations: int = Field(1, ge=1, le=64, title="Uses of each answer (iterations)", description="How many times each batch of answers is trained on.")
     scale_rewards: Literal["group", "batch", "none"] = Field("group", title="Reward scaling", description="Divide a group's advantages by the spread of its own rewards, of the batch's, or not at all.")
     skip_constant_groups: bool = Field(True, title="Skip groups without spread", description="Where all answers to a question earned the same there is nothing to learn from it. No time is spent on such a group.")
+    dynamic_sampling: bool = Field(False, title="Ask again where there is no spread (dynamic sampling)", description="Groups without spread are replaced by answers to other questions, at most three times a step. More writing, and every step teaches something.")
     mask_truncated_completions: bool = Field(False, title="Leave out cut-off answers", description="Answers that reached the length limit are not trained on.")
 
 

@@ -117,11 +117,12 @@ def _number_format(config: RunConfig, device: Device) -> dict[str, bool]:
 
 
 def fast_arguments(config: RunConfig, device: Device) -> dict[str, bool]:
-    """Keyword arguments of :class:`core.training.fast_grpo.FastGRPOTrainer`; proved on a CPU alone."""
+    """Keyword arguments of :class:`core.training.fast_grpo.FastGRPOTrainer`; what saves work is proved on a CPU only."""
     on_cpu = device.kind == "cpu"
     return {
         "share_prefixes": on_cpu and config.training.share_prefixes,
         "skip_constant_groups": on_cpu and config.grpo.skip_constant_groups,
+        "dynamic_sampling": config.grpo.dynamic_sampling,
     }
 
 

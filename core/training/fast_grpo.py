@@ -13,6 +13,9 @@ The loss itself stays TRL's: :meth:`GRPOTrainer._compute_loss` is called once fo
 with log-probabilities that were computed beforehand. It adds up over rows, so a chunk of rows gets
 its exact gradient while the others hold any constant.
 
+A third thing is more work, and off unless asked for: **dynamic sampling** asks further questions in place
+of groups without spread, at most :data:`REDRAWS` times a step. It changes which questions are trained on.
+
 What is not proved equal runs as stock TRL does, and :attr:`FastGRPOTrainer.fast_notes` says why.
 """
 
@@ -38,6 +41,11 @@ LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
 MEMORY_SHARE = 0.25
 """Of the machine's memory, for one chunk's activations. Of all of it rather than of what is free
 just now, because the cut into chunks must be the same when a run is resumed."""
+
+REDRAWS = 3
+"""How often, at most, a step's groups without spread are replaced when dynamic sampling is on."""
+PADDED_LEFT = ("prompt_ids", "prompt_mask")
+"""Of what TRL hands on, what is padded on the left; completions and what goes with them are on the right."""
 
 
 class Row(NamedTuple):
@@ -69,13 +77,21 @@ class FastGRPOTrainer(GRPOTrainer):
     Args:
         share_prefixes: Whether to compute shared tokens once, where that is proved equal.
         skip_constant_groups: Whether to leave out groups whose raw rewards are all equal.
+        dynamic_sampling: Whether to draw other questions in their place.
         kwargs: TRL's own.
 
     Attributes:
         fast_notes: What runs the usual way and why, in sentences for the run's notes.
     """
 
-    def __init__(self, *, share_prefixes: bool = True, skip_constant_groups: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        share_prefixes: bool = True,
+        skip_constant_groups: bool = True,
+        dynamic_sampling: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.fast_notes: list[str] = []
         self._served: tuple[Tensor, Tensor] | None = None
@@ -83,11 +99,16 @@ class FastGRPOTrainer(GRPOTrainer):
         self._window: Window | None = None
         self._in_step = 0
         self._constant: Tensor | None = None
+        self._redraws = REDRAWS if dynamic_sampling and self.scale_rewards != "batch" else 0
         hindrance = self._hindrance()
         self._skips = skip_constant_groups and hindrance is None
         self._shares = share_prefixes and hindrance is None and self._can_share()
         if hindrance and (share_prefixes or skip_constant_groups):
             self.fast_notes.append(f"Training runs without the faster path, because {hindrance}.")
+        if dynamic_sampling and not self._redraws:
+            self.fast_notes.append(
+                "No question is asked again (dynamic sampling), because rewards are scaled by the whole batch's spread."
+            )
 
     # What the fast path is proved for
 
@@ -127,13 +148,57 @@ class FastGRPOTrainer(GRPOTrainer):
         return rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
+        output = self._round(inputs)
+        for _ in range(self._redraws if self.model.training else 0):
+            flat = self._flat_groups(output)
+            if not flat:
+                break
+            more = self._round(self._other_questions(len(flat)))
+            good = [group for group in range(len(flat)) if group not in self._flat_groups(more)]
+            output = self._replaced(output, flat[: len(good)], more, good)
+        return output
+
+    def _round(self, inputs: Any) -> Any:
+        """One round of writing and scoring, its groups without spread marked."""
         output = super()._generate_and_score_completions(inputs)
+        output["constant"] = self._constant
         if self._skips and self.model.training and self._constant is not None:
             output["advantages"][self._constant] = 0.0
             # A KL penalty pulls on these rows too, so then they only lose their rounding noise.
             if self.beta == 0.0:
                 output["skipped"] = self._constant
         return output
+
+    def _flat_groups(self, output: dict[str, Any]) -> list[int]:
+        marks: list[bool] = output["constant"].view(-1, self.num_generations)[:, 0].tolist()
+        return [group for group, mark in enumerate(marks) if mark]
+
+    def _other_questions(self, count: int) -> list[dict[str, Any]]:
+        """Rows for ``count`` groups, drawn with torch's random state so that a resumed run draws the same."""
+        places = torch.randint(len(self.train_dataset), (count,)).tolist()
+        return [dict(self.train_dataset[place]) for place in places for _ in range(self.num_generations)]
+
+    def _replaced(
+        self, output: dict[str, Any], flat: list[int], more: dict[str, Any], good: list[int]
+    ) -> dict[str, Any]:
+        """``output`` with the rows of its ``flat`` groups taken from the ``good`` groups of ``more``."""
+        if not good:
+            return output
+        at, source = (self._rows_of(groups) for groups in (flat, good))
+        result = {}
+        for name in output.keys() & more.keys():
+            mine, theirs = output[name], more[name]
+            if mine.dim() > 1:
+                width = max(mine.shape[1], theirs.shape[1])
+                fill = self._tokenizer.pad_token_id if name.endswith("_ids") else 0
+                mine, theirs = (_widened(part, width, fill, left=name in PADDED_LEFT) for part in (mine, theirs))
+            result[name] = mine if mine.dim() == 0 else mine.index_copy(0, at, theirs[source].to(mine.dtype))
+        result["num_items_in_batch"] = result["completion_mask"].sum()
+        return result
+
+    def _rows_of(self, groups: list[int]) -> Tensor:
+        size = self.num_generations
+        return torch.tensor([row for group in groups for row in range(group * size, (group + 1) * size)])
 
     # The window of gradient accumulation
 
@@ -363,6 +428,11 @@ def prove(trainer: Any, model: Any) -> float:
     return max(
         float((a - b).norm() / max(float(a.norm()), floor)) for a, b in zip(usual, shared, strict=True)
     )
+
+
+def _widened(rows: Tensor, width: int, fill: int, *, left: bool) -> Tensor:
+    missing = width - rows.shape[1]
+    return torch.nn.functional.pad(rows, (missing, 0) if left else (0, missing), value=fill)
 
 
 def _filler(batch: dict[str, Any]) -> Tensor:

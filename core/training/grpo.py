@@ -54,7 +54,7 @@ Score = Callable[[str, str, dict[str, Any]], Total]
 
 @dataclass
 class Batch:
-    """The completions of one generation round, in TRL's order: group after group."""
+    """The completions of one step, in TRL's order: group after group; with dynamic sampling several rounds."""
 
     indices: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -85,7 +85,10 @@ class Rollouts:
         started = time.perf_counter()
         prompt_ids = [encode(prompt, self.engine.tokenizer) for prompt in prompts]
         ids = self.engine.generate(prompt_ids, self.sampling)
-        self.batch = Batch(ids=ids, time_generation=time.perf_counter() - started)
+        if not self.fresh:
+            self.batch = Batch()
+        self.batch.ids += ids
+        self.batch.time_generation += time.perf_counter() - started
         return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": self.engine.log_probabilities}
 
     def reward(self, prompts: list[str], completions: list[str], index: list[int], **_: Any) -> list[float]:
@@ -93,13 +96,15 @@ class Rollouts:
         started = time.perf_counter()
         rows = [self.items[place].row for place in index]
         totals = [self.score(text, row["instruction"], row) for text, row in zip(completions, rows, strict=True)]
-        self.batch.indices, self.batch.texts, self.batch.totals = list(index), list(completions), totals
-        self.batch.time_reward = time.perf_counter() - started
+        self.batch.indices += index
+        self.batch.texts += completions
+        self.batch.totals += totals
+        self.batch.time_reward += time.perf_counter() - started
         return [total.total for total in totals]
 
     def scored(self, advantages: list[float]) -> None:
         """TRL has worked out the advantages: the round is complete."""
-        self.batch.advantages = advantages
+        self.batch.advantages += advantages
         self.fresh = True
 
     def report(self, reporter: Reporter, step: int) -> dict[str, Any]:
@@ -195,8 +200,8 @@ class Trainer(FastGRPOTrainer):
             seed=self.args.seed,
         )
 
-    def _generate_and_score_completions(self, inputs: Any) -> Any:
-        output = super()._generate_and_score_completions(inputs)
+    def _round(self, inputs: Any) -> Any:
+        output = super()._round(inputs)
         self._rollouts.scored(output["advantages"].tolist())
         return output
 

@@ -208,6 +208,7 @@ def gated(**fields: Any) -> dict[str, Any]:
 
 
 GATED = {"reward": gated()}
+DOUBLE = {"name": "numeric", "weight": 2.0}
 
 
 Entry = tuple[dict[str, Any], Any, Observe | str]
@@ -310,6 +311,7 @@ FIELDS: dict[str, Entry] = {
     "grpo.num_iterations": ({}, 3, grpo("num_iterations")),
     "grpo.scale_rewards": ({}, "none", grpo("scale_rewards")),
     "grpo.skip_constant_groups": ({}, False, lambda config: fast_arguments(config, CPU)),
+    "grpo.dynamic_sampling": ({}, True, lambda config: fast_arguments(config, CPU)),
     "grpo.mask_truncated_completions": ({}, True, grpo("mask_truncated_completions")),
     "reward.type": ({}, {"type": "preset", "preset_name": "arithmetic"}, paid),
     "reward.preset_name": (
@@ -323,7 +325,9 @@ FIELDS: dict[str, Entry] = {
     "reward.components.requires_at_least": (GATED, gated(requires_at_least=0.0), paid),
     "reward.components.clip_low": ({}, [{"name": "numeric", "clip_low": 0.5}], paid),
     "reward.components.clip_high": ({}, [{"name": "numeric", "clip_high": 0.5}], paid),
-    "reward.normalise": ({"reward": composed(components=[{"name": "numeric", "weight": 2.0}])}, composed(components=[{"name": "numeric", "weight": 2.0}], normalise=True), paid),
+    "reward.normalise": (
+        {"reward": composed(components=[DOUBLE])}, composed(components=[DOUBLE], normalise=True), paid
+    ),
     "reward.clip_low": ({}, composed(clip_low=5.0), paid),
     "reward.clip_high": ({}, composed(clip_high=0.1), paid),
     "reward.saved_as": ({}, composed(saved_as="mine@1"), lambda config: config.reward.saved_as),  # a remark for people

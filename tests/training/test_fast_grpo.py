@@ -9,8 +9,8 @@ import pytest
 import torch
 from trl import GRPOTrainer
 
-from core.training.fast_grpo import FastGRPOTrainer, constant_groups
-from tests.training.fast_runs import END, FAMILIES, Written, both, equal, small, train
+from core.training.fast_grpo import REDRAWS, FastGRPOTrainer, constant_groups
+from tests.training.fast_runs import END, FAMILIES, Written, apart, both, equal, small, train
 
 pytestmark = [
     pytest.mark.training,
@@ -128,6 +128,30 @@ def test_no_noise_from_equal_rewards(tmp_path: Path) -> None:
     assert all(not tensor.any() for tensor in ours.gradients[0].values())
     stock = train(GRPOTrainer, small("llama"), Written([group]), tmp_path, num_generations=8, steps=1)
     assert any(tensor.any() for tensor in stock.gradients[0].values())
+
+
+def test_dynamic_sampling_asks_again(tmp_path: Path) -> None:
+    """A flat group is replaced by another question's, and the step is stock TRL's on what it ended with."""
+    good = answers(1, [5, 6, 7], [0.0, 1.0, 0.25, 0.0])
+    flat = answers(2, [8, 9], [1.0] * 4)
+    new = answers(3, [5, 6, 7, 8, 9, 10], [0.0, 1.0, 1.0, 0.0])
+    stock = train(GRPOTrainer, small("llama"), Written([[*good, *new]]), tmp_path, steps=1)
+    ours = train(
+        FastGRPOTrainer, small("llama"), Written([[*good, *flat], flat, new]), tmp_path, steps=1,
+        fast={"dynamic_sampling": True},
+    )  # fmt: skip
+    assert apart(stock.gradients[0], ours.gradients[0]) <= 1e-4
+
+
+def test_dynamic_sampling_has_a_budget(tmp_path: Path) -> None:
+    """Where nothing has spread it gives up and goes on."""
+    flat = answers(2, [8, 9], [1.0] * 4)
+    written = Written([[*flat, *flat], [*flat, *flat], [*flat, *flat], [*flat, *flat]])
+    ours = train(
+        FastGRPOTrainer, small("llama"), written, tmp_path, steps=1, fast={"dynamic_sampling": True}
+    )
+    assert written.round == REDRAWS
+    assert not any(tensor.any() for tensor in ours.gradients[0].values())
 
 
 @pytest.mark.parametrize(
