@@ -33,7 +33,8 @@ def command(level: Level, preload: Sequence[str] = ()) -> list[str]:
     ``preload`` names modules that are imported once, at the start, instead of by every program.
     """
     python = os.path.realpath(sys.executable)
-    site = sysconfig.get_paths()["purelib"]
+    # Resolved, because only the real folder is bound: a project reached through a link works too.
+    site = os.path.realpath(sysconfig.get_paths()["purelib"])
     inside = HERE if level is not Level.BUBBLEWRAP else Path("/sandbox")
     options = {
         "filter": True,
