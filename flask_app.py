@@ -18,6 +18,7 @@ from services.launcher import Launcher
 NOUNS = (
     "home",
     "wizard",
+    "probe",
     "runs",
     "datasets",
     "dataset_jobs",

@@ -21,6 +21,8 @@ class JobKind(StrEnum):
     """GRPO with its optional SFT warm-up, in ``outputs/<id>``."""
     EXPORT = "export"
     """Adapter, merged model or GGUF, in ``exports/<id>``."""
+    PROBE = "probe"
+    """A few groups sampled and judged before a run, in ``outputs/<id>``."""
 
 
 class JobState(StrEnum):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
 
-from routes._api import Body, describes, read_body
+from core.errors import TunesmithError
+from routes._api import Body, describes, read_body, read_query
+from routes._pages import page, say, to
 from routes._services import services
+from services import reward_pages
 from services.rewards import total_json
 
 bp = Blueprint("rewards", __name__)
@@ -43,3 +47,173 @@ def api_test() -> Response:
     return jsonify(
         total_json(services().rewards.test(body.reward, body.prompt, body.completion, body.row, body.markers))
     )
+
+
+class SaveRewardBody(Body):
+    """A reward and the name to keep it under."""
+
+    name: str = Field(max_length=64, description="Lower-case letters, digits and dashes.")
+    reward: dict[str, Any] = Field(description="A reward section of the configuration.")
+
+
+class OnDataset(Body):
+    """A reward on a dataset."""
+
+    reward: dict[str, Any] = Field(description="A reward section of the configuration.")
+    dataset: dict[str, Any] = Field(description="A dataset section of the configuration.")
+
+
+class BenchBody(OnDataset):
+    """Completions to score, by one reward or two."""
+
+    compare: dict[str, Any] | None = Field(None, description="A second reward section.")
+    row: int = Field(0, ge=0, description="Which row they answer.")
+    completions: tuple[str, ...] = Field((), max_length=64, description="What a model might write.")
+    model: str | None = Field(None, description="A model that writes them instead; see /api/models/list.")
+    samples: int = Field(4, ge=1, le=16, description="How many it writes.")
+
+
+class DistributionBody(OnDataset):
+    """Over how many rows."""
+
+    rows: int = Field(100, ge=2, le=1000)
+
+
+class SuggestBody(Body):
+    """A dataset."""
+
+    dataset: dict[str, Any] = Field(description="A dataset section of the configuration.")
+
+
+class VersionQuery(Body):
+    """Which version."""
+
+    version: int | None = Field(None, ge=1, description="The latest where left out.")
+
+
+@bp.post("/api/rewards/save")
+@describes(body=SaveRewardBody, answer={"name": str, "version": int}, status=201)
+def api_save() -> tuple[Response, int]:
+    """Keep a reward under a name; a changed one becomes a new version."""
+    body = read_body(SaveRewardBody)
+    return jsonify(services().saved_rewards.save(body.name, body.reward)), 201
+
+
+@bp.get("/api/rewards/saved")
+@describes(answer={"rewards": list})
+def api_saved() -> Response:
+    """Every saved reward."""
+    return jsonify({"rewards": services().saved_rewards.list()})
+
+
+@bp.get("/api/rewards/saved/<name>")
+@describes(query=VersionQuery, answer=dict)
+def api_load(name: str) -> Response:
+    """One saved reward, complete."""
+    return jsonify(services().saved_rewards.get(name, read_query(VersionQuery).version))
+
+
+@bp.delete("/api/rewards/saved/<name>")
+@describes(status=204)
+def api_delete(name: str) -> tuple[str, int]:
+    """Delete a saved reward with all its versions."""
+    services().saved_rewards.delete(name)
+    return "", 204
+
+
+@bp.post("/api/rewards/bench")
+@describes(body=BenchBody, answer={"row": dict, "completions": list, "rewards": list})
+def api_bench() -> Response:
+    """Score completions, typed or really sampled, by one reward or two."""
+    body, bench = read_body(BenchBody), services().bench
+    texts = list(body.completions) or bench.write(body.model or "", body.dataset, body.row, body.samples, 128, 1.0)
+    answer = bench.score([one for one in (body.reward, body.compare) if one], body.dataset, texts, body.row)
+    scored = [[total_json(total) for total in totals] for totals in answer["rewards"]]
+    return jsonify({"row": answer["row"], "completions": texts, "rewards": scored})
+
+
+@bp.post("/api/rewards/adversarial")
+@describes(body=OnDataset, answer={"attempts": list, "reference": float, "warnings": list, "sound": bool})
+def api_attack() -> Response:
+    """Made-up answers against the reference, with a warning for each that earns as much."""
+    body = read_body(OnDataset)
+    return jsonify(services().bench.attack(body.reward, body.dataset).json())
+
+
+@bp.post("/api/rewards/distribution")
+@describes(body=DistributionBody, answer={"rows": int, "right": dict, "another_row": dict})
+def api_distribution() -> Response:
+    """Totals of right answers and of another row's, over many rows."""
+    body = read_body(DistributionBody)
+    return jsonify(services().bench.distribution(body.reward, body.dataset, body.rows))
+
+
+@bp.post("/api/rewards/suggest")
+@describes(body=SuggestBody, answer={"reward": dict, "reason": str})
+def api_suggest() -> Response:
+    """Which reward suits a dataset, and why."""
+    return jsonify(services().bench.suggestion(read_body(SuggestBody).dataset))
+
+
+# --- pages ---
+
+
+@bp.get("/rewards")
+def index() -> str:
+    """Every reward."""
+    return page("rewards/index.html", reward_pages.rewards_page(services()))
+
+
+@bp.route("/rewards/bench", methods=["GET", "POST"])
+def bench() -> str:
+    """The test bench."""
+    return page("rewards/bench.html", reward_pages.bench_page(services(), request.form))
+
+
+@bp.post("/rewards/new")
+def create() -> AnyResponse:
+    """A name for a new reward: on to its editor, or the draft's reward kept under it."""
+    name = request.form.get("name", "").strip()
+    try:
+        if request.form.get("action") == "draft":
+            kept = services().saved_rewards.save(name, services().wizard.draft().get("reward") or {})
+            say(f"Kept as {name}, version {kept['version']}.", "good")
+    except TunesmithError as error:
+        say(f"It was not kept. {error.message}", "problem")
+        return to("rewards.index")
+    return to("rewards.edit", name=name)
+
+
+@bp.get("/rewards/<name>")
+def edit(name: str) -> str:
+    """The editor of one reward."""
+    return page("rewards/edit.html", reward_pages.edit_page(services(), name, version=read_query(VersionQuery).version))
+
+
+@bp.post("/rewards/<name>")
+def keep(name: str) -> str:
+    """Try what was written, or save it as a new version."""
+    source, examples = request.form.get("source", "").replace("\r\n", "\n"), request.form.get("examples", "")
+    if request.form.get("action") == "save":
+        try:
+            kept = services().saved_rewards.save(name, reward_pages.python_reward(source))
+            say(f"Saved as version {kept['version']}.", "good")
+        except TunesmithError as error:
+            say(f"It was not saved. {error.message}", "problem")
+    return page("rewards/edit.html", reward_pages.edit_page(services(), name, source=source, examples=examples))
+
+
+@bp.post("/rewards/<name>/use")
+def use(name: str) -> AnyResponse:
+    """Make a saved reward the draft's."""
+    services().wizard.put(reward=services().saved_rewards.use(name))
+    say(f"The draft now uses {name}.", "good")
+    return to("wizard.reward")
+
+
+@bp.post("/rewards/<name>/delete")
+def remove(name: str) -> AnyResponse:
+    """Delete a saved reward."""
+    services().saved_rewards.delete(name)
+    say(f"{name} is deleted. Configurations that used it keep their copy.")
+    return to("rewards.index")

@@ -28,6 +28,7 @@ class StartBody(Body):
     config: dict[str, Any] | None = Field(None, description="A configuration; see the schema RunConfig.")
     config_name: str | None = Field(None, description="Name of a saved configuration.")
     session_id: str | None = Field(None, description="An id of your own; the same id twice starts once.")
+    confirm_reward: bool = Field(False, description="Start although the reward can be fooled.")
 
     @model_validator(mode="after")
     def _one(self) -> StartBody:
@@ -82,6 +83,8 @@ def start() -> tuple[Response, int]:
     """Put a run into the queue."""
     body = read_body(StartBody)
     runs = services().runs
+    given = body.config if body.config is not None else services().configs.load(body.config_name or "")
+    services().bench.confirm(parse(given), body.confirm_reward)
     if body.config is not None:
         view = runs.start(body.config, session_id=body.session_id)
     else:

@@ -8,6 +8,7 @@ from flask import Blueprint, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
+from core.config import parse
 from core.errors import InvalidInput, NotFound, TunesmithError
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
@@ -90,9 +91,9 @@ def save(step: str) -> Response:
     action = form.get("action", "save")
     _prepare(step, form, action)
     services().wizard.save(step, form)
-    if action in _ACTIONS:
     if step == "dataset":
         dataset_choice.settle(services(), form)
+    if action in _ACTIONS:
         return _ACTIONS[action]()
     if action.startswith("sample-"):
         services().wizard.remember("reward", completion=sample(services(), action.removeprefix("sample-")))
@@ -158,7 +159,6 @@ def _use_guess() -> Response:
     found, _ = dataset_page.look(services(), draft)
     fields = (found or {}).get("fields") or {}
     if fields.get("instruction") and fields.get("response"):
-        services().wizard.put(
         proposed = {
             "instruction_field": fields["instruction"],
             "response_field": fields["response"],
@@ -166,12 +166,12 @@ def _use_guess() -> Response:
             "extraction": fields["extraction"],
             "extraction_pattern": fields["pattern"],
         }
+        services().wizard.put(
             dataset={**draft, **proposed} | ({"columns": fields["columns"]} if fields["columns"] else {})
         )
     return to("wizard.dataset")
 
 
-def _check() -> Response:
 def _take_known() -> Response:
     if dataset_choice.take_known(services(), request.form.get("known", "")):
         return _check()
@@ -193,6 +193,7 @@ def _template(action: str) -> Response:
     return to("wizard.dataset")
 
 
+def _check() -> Response:
     try:
         dataset_page.fetch(services())
     except TunesmithError as error:
@@ -215,9 +216,21 @@ def _move_row(by: int) -> Response:
 def _start() -> Response:
     wizard = services().wizard
     try:
+        services().bench.confirm(parse(wizard.config()), bool(request.form.get("confirm_reward")))
         wizard.start(lambda config: services().runs.start(config).session_id)
     except TunesmithError as error:
         say(f"It was not started. {error.message} Your choices are kept.", "problem")
+    return to("wizard.train")
+
+
+def _probe() -> Response:
+    wizard = services().wizard
+    try:
+        view = services().probes.start(wizard.config())
+        wizard.remember("train", probe_id=view.probe_id)
+        return to("probe.page_of", probe_id=view.probe_id)
+    except TunesmithError as error:
+        say(f"The probe was not started. {error.message}", "problem")
     return to("wizard.train")
 
 
@@ -237,6 +250,10 @@ def _keep() -> Response:
 
 
 _ACTIONS = {
+    "take-known": _take_known,
+    "use-template": lambda: _template("use"),
+    "save-template": lambda: _template("save"),
+    "delete-template": lambda: _template("delete"),
     "use-guess": _use_guess,
     "check": _check,
     "suggest": _suggest,
@@ -244,9 +261,6 @@ _ACTIONS = {
     "previous-row": lambda: _move_row(-1),
     "start": _start,
     "again": _again,
+    "probe": _probe,
     "keep": _keep,
 }
-    "take-known": _take_known,
-    "use-template": lambda: _template("use"),
-    "save-template": lambda: _template("save"),
-    "delete-template": lambda: _template("delete"),

@@ -159,7 +159,7 @@ class Catalogue:
         with self._session() as session:
             job = session.get(Job, job_id)
         if job is None or job.kind != kind:
-            what = "session" if kind is JobKind.TRAIN else "export"
+            what = {JobKind.TRAIN: "session", JobKind.EXPORT: "export"}.get(kind, "probe")
             raise NotFound(f"There is no {what} {job_id}. It may have been deleted; the list shows what there is.")
         return job
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from core.config import DatasetSection
 from core.settings import Settings
+from services.bench import Bench
 from services.catalogue import Catalogue
 from services.configs import Configs
 from services.dataset_jobs import DatasetJobs
@@ -15,8 +16,10 @@ from services.exports import Exports
 from services.launcher import Launcher, LocalLauncher
 from services.library import Library, used_by
 from services.models import Models
+from services.probes import Probes
 from services.rewards import Rewards
 from services.runs import Runs
+from services.saved_rewards import SavedRewards
 from services.system import System
 from services.watcher import Watcher
 from services.wizard import Wizard
@@ -34,10 +37,13 @@ class Services:
     models: Models
     runs: Runs
     exports: Exports
+    probes: Probes
     datasets: Datasets
     dataset_jobs: DatasetJobs
     library: Library
     rewards: Rewards
+    saved_rewards: SavedRewards
+    bench: Bench
     configs: Configs
     wizard: Wizard
 
@@ -87,11 +93,14 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         system=system,
         models=models,
         runs=runs,
+        probes=Probes(home, catalogue, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake),
         exports=Exports(home, catalogue, events, wake=watcher.wake),
         datasets=datasets,
         dataset_jobs=DatasetJobs(home, limit),
         library=Library(home, catalogue),
         rewards=Rewards(),
+        saved_rewards=SavedRewards(home),
+        bench=Bench(home, models),
         configs=configs,
         wizard=Wizard(catalogue, runs.check, system.on_gpu),
     )

@@ -114,8 +114,10 @@ class Follower:
         """Tell everyone how the job stands."""
         if self.job.kind == JobKind.TRAIN:
             self._events.publish("training_status", status_event(self.job))
-        else:
+        elif self.job.kind == JobKind.EXPORT:
             self._events.publish("export_progress", export_event(self.job))
+        else:
+            self._events.publish("probe_status", probe_event(self.job))
 
     def _record(self, changed: dict[str, Any]) -> None:
         for name, value in changed.items():
@@ -135,6 +137,18 @@ def headline(job: Job, rows: list[dict[str, Any]]) -> dict[str, Any]:
         known = {(row.get("step"), row.get("when")): row for row in [*job.evaluations, *evaluations]}
         changed["evaluations"] = list(known.values())
     return changed
+
+
+def probe_event(job: Job) -> dict[str, Any]:
+    """The payload of ``probe_status``."""
+    return {
+        "probe_id": job.id,
+        "status": job.state,
+        "step": job.step,
+        "max_steps": job.max_steps,
+        "message": job.message,
+        "error": job.error,
+    }
 
 
 def export_event(job: Job) -> dict[str, Any]:

@@ -28,6 +28,7 @@ NAV = (
     ("New run", "/new", "circle-plus"),
     ("Runs", "/runs", "activity"),
     ("Datasets", "/datasets", "database"),
+    ("Rewards", "/rewards", "check"),
     ("Configurations", "/configs", "sliders-horizontal"),
     ("Exports", "/exports", "package"),
     ("Playground", "/playground", "message-square"),

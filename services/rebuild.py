@@ -15,6 +15,7 @@ from core.settings import Home
 from services.catalogue import Catalogue, Job
 from services.exports import export_job
 from services.follower import headline
+from services.probes import probe_job
 from services.runs import train_job
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ def _job(path: Path, data: dict[str, Any]) -> Job:
     if data["kind"] == JobKind.EXPORT:
         spec = ExportSpec.model_validate({name: value for name, value in data.items() if name != "created_at"})
         return export_job(path.name, spec, data["created_at"])
+    if data["kind"] == JobKind.PROBE:
+        return probe_job(path.name, data["config"], data["created_at"])
     return train_job(path.name, data["name"], data["created_at"], data["config"])
 
 

@@ -225,7 +225,7 @@ def reward_step(found: Services) -> views.RewardStep:
     draft = found.wizard.draft()
     section = draft.get("reward") or {}
     arithmetic = kind_of(str((draft.get("dataset") or {}).get("source") or "")) == "generated"
-    parts = {part.get("name"): part for part in section.get("components") or []}
+    parts = {part.get("label") or part.get("name"): part for part in section.get("components") or []}
     return views.RewardStep(
         frame=frame(found, "reward", review),
         problems=tuple(
@@ -241,9 +241,33 @@ def reward_step(found: Services) -> views.RewardStep:
             )
             for item in PRESETS.values()
         ),
-        parts=tuple(_part(info, parts.get(name)) for name, info in CATALOGUE.items()),
+        parts=tuple(_part(info, parts.get(name)) for name, info in CATALOGUE.items())
+        + tuple(
+            _labelled(key, part) for key, part in parts.items() if part.get("label") and part.get("name") in CATALOGUE
+        ),
+        normalise=bool(section.get("normalise")),
+        gates=tuple((key, key) for key, part in parts.items() if not part.get("requires")),
+        suggestion=_suggestion(found, draft),
         trial=trial(found),
     )
+
+
+def _suggestion(found: Services, draft: dict[str, Any]) -> str:
+    """Which reward suits the rows, in words; empty where they cannot be read here."""
+    dataset = draft.get("dataset") or {}
+    if not str(dataset.get("source") or "").startswith(("upload:", "generated:")):
+        return ""
+    try:
+        found_one = found.bench.suggestion({key: value for key, value in dataset.items() if value != ""})
+    except TunesmithError:
+        return ""
+    return f"Suggested for this dataset: {reward_title(found_one['reward'])}. {found_one['reason']}"
+
+
+def _labelled(key: str, part: dict[str, Any]) -> views.PartView:
+    from core.rewards import CATALOGUE
+
+    return replace(_part(CATALOGUE[part["name"]], part), name=key, title=f"{CATALOGUE[part['name']].title}: {key}")
 
 
 def _part(info: Any, part: dict[str, Any] | None) -> views.PartView:
@@ -257,6 +281,7 @@ def _part(info: Any, part: dict[str, Any] | None) -> views.PartView:
             if param.type == "boolean"
             else shown(given.get(param.name, param.default)),
             (("true", "Yes"), ("false", "No")) if param.type == "boolean" else param.choices,
+            param.type == "text" and (param.maximum or 0) > 500,
         )
         for param in info.params
     )
@@ -268,6 +293,8 @@ def _part(info: Any, part: dict[str, Any] | None) -> views.PartView:
         part is not None,
         shown((part or {}).get("weight", 1)),
         params,
+        str((part or {}).get("requires") or ""),
+        info.family,
     )
 
 
@@ -276,6 +303,8 @@ def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
     review = review_of(found)
     draft = found.wizard.draft()
     session_id = found.wizard.session_id()
+    from services.reward_pages import before_start
+
     known = any(run.session_id == session_id for run in found.runs.list())
     missing = [
         Missing(STEP[key].title, f"/new/{key}", words)
@@ -291,6 +320,7 @@ def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
         plan=_plan(found, review.config),
         name=draft["name"],
         suggested_name=suggest_name(draft),
+        before=before_start(found, review.config if not missing else None),
     )
 
 

@@ -9,6 +9,7 @@ from core.config import DatasetSection
 from core.data.prompts import warm_up_target
 from core.errors import TunesmithError
 from services.container import Services
+from services.rewards import read_section
 from services.views import ScoredPart, Trial
 
 SAMPLES = (("right", "A right answer"), ("wrong", "Right form, wrong answer"), ("bare", "Right, without markers"))
@@ -42,9 +43,9 @@ def _scored(found: Services, before: Trial) -> Trial:
         total = found.rewards.test(reward, "", before.completion, before.row or {}, markers)
     except TunesmithError as error:
         return Trial(before.row, before.index, before.completion, before.samples, "", problem=error.message)
+    titles = core.rewards.titles(read_section(reward))
     parts = tuple(
-        ScoredPart(core.rewards.CATALOGUE[name].title, part.score, part.weight, part.why)
-        for name, part in total.components.items()
+        ScoredPart(titles[name], part.score, part.weight, part.why) for name, part in total.components.items()
     )
     best = sum(max(part.weight, 0) for part in parts)
     return Trial(

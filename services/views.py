@@ -473,6 +473,7 @@ class TrainStep:
     plan: str
     name: str
     suggested_name: str
+    before: Any
 
 
 @dataclass(frozen=True)

@@ -243,7 +243,7 @@ class Watcher:
         Follower(job, run_dir, self._catalogue, self._events).publish_status()
 
     def _parent(self, job: Job) -> Any:
-        return self._home.outputs if job.kind == JobKind.TRAIN else self._home.exports
+        return self._home.exports if job.kind == JobKind.EXPORT else self._home.outputs
 
 
 def crash_words(job: Job, exit_code: int | None, last_lines: str) -> str:
@@ -256,6 +256,8 @@ def crash_words(job: Job, exit_code: int | None, last_lines: str) -> str:
         kept = f"The checkpoint of step {job.checkpoint_step} is kept: Resume goes on from it."
     elif job.kind == JobKind.TRAIN:
         kept = "There was no checkpoint yet: Resume starts it from the beginning."
+    elif job.kind == JobKind.PROBE:
+        kept = "The answers sampled so far can be read; probe again."
     else:
         kept = "No half-made file is left; export again."
     said = f" Its last lines:\n{last_lines.strip()[-2000:]}" if last_lines.strip() else ""

@@ -380,13 +380,35 @@ def read_reward(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str,
     if kind != "composite":
         return {"type": "preset", "preset_name": form.get("reward.preset_name") or before.get("preset_name") or "math"}
     names = [key.removeprefix("use.") for key in form if key.startswith("use.")]
-    return {"type": "composite", "components": [_component(name, form) for name in names]}
+    kept = {part.get("label") or part.get("name"): part for part in before.get("components") or []}
+    section = {key: before[key] for key in ("clip_low", "clip_high", "saved_as") if before.get(key) is not None}
+    if form.get("reward.normalise"):
+        section["normalise"] = True
+    return {
+        "type": "composite",
+        **section,
+        "components": [_component(name, form, kept.get(name) or {}) for name in names],
+    }
 
 
-def _component(name: str, form: Mapping[str, str]) -> dict[str, Any]:
-    prefix = f"param.{name}."
-    params = {key.removeprefix(prefix): _value(value) for key, value in form.items() if key.startswith(prefix)}
-    component: dict[str, Any] = {"name": name, "weight": _value(form.get(f"weight.{name}", "1"))}
+def _component(key: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """One part; what the form does not show (label, limits) stays as it was."""
+    prefix, name = f"param.{key}.", str(before.get("name") or key)
+    text = (
+        {param.name for param in core.rewards.CATALOGUE[name].params if param.type == "text"}
+        if name in core.rewards.CATALOGUE
+        else set()
+    )
+    params = {
+        field: value.replace("\r\n", "\n") if field in text else _value(value)
+        for field, value in (
+            (path.removeprefix(prefix), value) for path, value in form.items() if path.startswith(prefix)
+        )
+    }
+    component = {**before, "name": name, "weight": _value(form.get(f"weight.{key}", "1"))}
+    if f"gate.{key}" in form:
+        component.pop("requires", None)
+        component |= {"requires": form[f"gate.{key}"]} if form[f"gate.{key}"] else {}
     return component | ({"params": params} if params else {})
 
 

@@ -18,7 +18,9 @@ def earns_with_reference(section: RewardSection, markers: Markers) -> Callable[[
     need no reference, are left out of the question.
     """
     parts = tuple(
-        part for part in resolve(section) if CATALOGUE[part.name].verifies and "response" in CATALOGUE[part.name].needs
+        part.model_copy(update={"requires": None})
+        for part in resolve(section)
+        if CATALOGUE[part.name].verifies and "response" in CATALOGUE[part.name].needs
     )
     if not parts:
         return lambda _row: True

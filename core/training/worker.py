@@ -61,6 +61,8 @@ class Worker:
         kind = JobKind(self.run_dir.read_config()["kind"])
         if kind == JobKind.TRAIN:
             return self._train()
+        if kind == JobKind.PROBE:
+            return self._probe()
         from core.training.export import export
 
         return export(self.run_dir, self.home, self.status)
@@ -73,6 +75,15 @@ class Worker:
             return train(self.run_dir, self.home, self.status)
         except Interrupted:
             raise Stopped(f"Stopped at once. {self._kept()} Resume continues from there.") from None
+
+    def _probe(self) -> str:
+        from core.training.generate import Interrupted
+        from core.training.probe import probe
+
+        try:
+            return probe(self.run_dir, self.home, self.status)
+        except Interrupted:
+            raise Stopped("Stopped at once. The answers sampled so far can be read; there is no verdict.") from None
 
     def _failed(self, error: BaseException, message: str) -> None:
         traceback.print_exception(error)

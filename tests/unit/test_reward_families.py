@@ -153,20 +153,15 @@ def test_a_judge_scores_remembers_and_counts(
     url, handler = endpoint
     monkeypatch.setattr(judging, "SPENT", judging.Spent())
     monkeypatch.setattr(judging, "_CACHE", {})
-    monkeypatch.setattr(judging.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     handler.broken = 1
     items = [Item(text, "Capital of France?", {"response": "Paris"}) for text in ("Paris", "Lyon", "Paris")]
     scores = judging.judge(items, markers=MARKERS, url=url, price=2.0, at_once=1)
     assert [score.value for score in scores] == [1.0, 0.1, 1.0]
     assert len(handler.seen) == 3
     spent = judging.SPENT
-    assert (spent.requests, spent.cached, spent.failed, spent.tokens, spent.cost) == (
-        2,
-        1,
-        0,
-        1000,
-        pytest.approx(0.002),
-    )
+    assert (spent.requests, spent.cached, spent.failed, spent.tokens) == (2, 1, 0, 1000)
+    assert spent.cost == pytest.approx(0.002)
 
 
 def test_a_judge_that_is_away_fails_its_rows_with_a_reason(
@@ -175,7 +170,7 @@ def test_a_judge_that_is_away_fails_its_rows_with_a_reason(
     """After its retries each row has 0 and the reason; nothing is remembered."""
     url, handler = endpoint
     monkeypatch.setattr(judging, "_CACHE", {})
-    monkeypatch.setattr(judging.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     handler.broken = 99
     (score,) = judging.judge([Item("x", "", {})], markers=MARKERS, url=url, retries=2)
     assert score.value == 0

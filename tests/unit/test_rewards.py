@@ -16,7 +16,7 @@ import core.rewards
 from core.config import DatasetSection, RewardComponent, RewardSection
 from core.errors import InvalidConfig
 from core.reward import Markers, Score
-from core.rewards.catalogue import CATALOGUE, PRESETS, RewardInfo
+from core.rewards.catalogue import CATALOGUE, RewardInfo
 from core.rewards.numbers import single_number
 from core.rewards.numeric import read_reference
 

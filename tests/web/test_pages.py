@@ -11,7 +11,7 @@ from flask import Flask
 from jinja2 import meta, nodes
 
 from core.config import RunConfig
-from services import dataset_views, views
+from services import dataset_views, reward_pages, views
 from services.forms import form_field, section_model
 from services.wizard import CONFIGURATION, SECTIONS, Wizard
 from tests.conftest import Browser
@@ -35,6 +35,10 @@ CONTEXTS: dict[str, type[Any]] = {
     "exports/show.html": views.ExportPage,
     "models/playground.html": views.PlaygroundPage,
     "system/settings.html": views.SettingsPage,
+    "rewards/index.html": reward_pages.RewardsPage,
+    "rewards/edit.html": reward_pages.RewardEditPage,
+    "rewards/bench.html": reward_pages.BenchPage,
+    "probe/show.html": reward_pages.ProbePage,
 }
 LOOSE = {
     "auth/login.html": {"next", "error"},

@@ -1,0 +1,260 @@
+"""What a probe found out, and what it means: will a run learn?
+
+Pure: figures in, a verdict with its reason and the setting to change out. The measuring is in
+:mod:`core.training.probe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+FEW, MOST = 0.1, 0.9
+SPREAD_NEEDED = 0.2
+"""Share of groups with spread below which nearly every step would teach nothing."""
+
+
+class Outcome(StrEnum):
+    """The verdicts."""
+
+    WILL_LEARN = "will_learn"
+    WARM_UP_FIRST = "warm_up_first"
+    TOO_HARD = "too_hard"
+    TOO_EASY = "too_easy"
+    REWARD_CANNOT_TELL = "reward_cannot_tell"
+    CUT_OFF = "cut_off"
+    DOES_NOT_FIT = "does_not_fit"
+
+
+WORDS = {
+    Outcome.WILL_LEARN: "Will learn",
+    Outcome.WARM_UP_FIRST: "Warm up first",
+    Outcome.TOO_HARD: "Too hard",
+    Outcome.TOO_EASY: "Too easy",
+    Outcome.REWARD_CANNOT_TELL: "The reward cannot tell",
+    Outcome.CUT_OFF: "Answers are cut off",
+    Outcome.DOES_NOT_FIT: "Does not fit",
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of the reward over every sampled answer: mean, and standard deviation between answers."""
+
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that was measured. Shares are from 0 to 1.
+
+    Attributes:
+        prompts, samples: Prompts asked, and answers sampled to each.
+        never, sometimes, always: Share of prompts solved by none, some, all of their answers.
+        solved: Share of answers that are right: every part that checks truth gives 1; without such a
+            part, the largest total.
+        with_spread: Share of groups whose totals differ; only those teach.
+        reward, reward_spread: Mean and standard deviation of the total over all answers.
+        reference: Mean total of the reference answers in the asked-for form.
+        components: By name.
+        cut_off: Share of answers that reached the length limit.
+        reference_cut_off: Share of reference answers that would not fit within it.
+        unparsed: Share of answers in which no answer was found.
+        entropy: Mean, in nats a token; 0 where it was not measured.
+        tokens_per_second: While sampling.
+        seconds_per_step, steps, hours: For the configured run, extrapolated.
+        memory_needed, memory_free: Bytes; 0 where not measured.
+        warmed_up: Whether the configured warm-up was done before sampling.
+    """
+
+    prompts: int
+    samples: int
+    never: float
+    sometimes: float
+    always: float
+    solved: float
+    with_spread: float
+    reward: float
+    reward_spread: float
+    reference: float
+    components: dict[str, Component] = field(default_factory=dict)
+    cut_off: float = 0.0
+    reference_cut_off: float = 0.0
+    unparsed: float = 0.0
+    entropy: float = 0.0
+    tokens_per_second: float = 0.0
+    seconds_per_step: float = 0.0
+    steps: int = 0
+    hours: float = 0.0
+    memory_needed: int = 0
+    memory_free: int = 0
+    warmed_up: bool = False
+
+    @property
+    def cancel(self) -> bool:
+        """Whether parts differ between answers and their sum does not."""
+        return self.reward_spread < 1e-6 < max((part.spread for part in self.components.values()), default=0.0)
+
+    def json(self) -> dict[str, Any]:
+        return {**asdict(self), "cancel": self.cancel}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the figures mean.
+
+    Attributes:
+        outcome: One of seven.
+        title: Its words.
+        reason: One or two sentences with the figures that decided.
+        field: The setting to change, as a path of the configuration; empty where nothing needs to.
+        advice: What to do.
+    """
+
+    outcome: Outcome
+    title: str
+    reason: str
+    field: str
+    advice: str
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(found: Figures) -> Verdict:
+    """The first of these that applies: it does not fit, answers are cut off, the reward cannot tell, too easy,
+    warm up first, too hard; else it will learn.
+    """
+    for rule in (_fits, _room, _tells, _easy, _form, _hard):
+        verdict = rule(found)
+        if verdict is not None:
+            return verdict
+    return _verdict(
+        Outcome.WILL_LEARN,
+        f"{_share(found.with_spread)} of the questions got answers of different worth, and {_share(found.solved)} of all "
+        "answers were right: there is something to prefer.",
+        "", "Start. If the held-out reward does not rise within the first hundred steps, probe again.",
+    )  # fmt: skip
+
+
+def _fits(found: Figures) -> Verdict | None:
+    if not found.memory_free or found.memory_needed <= found.memory_free:
+        return None
+    return _verdict(
+        Outcome.DOES_NOT_FIT,
+        f"The run would need about {found.memory_needed / 1e9:.1f} GB, and {found.memory_free / 1e9:.1f} GB are free.",
+        "training.batch_size",
+        "Lower the batch size and raise gradient accumulation by as much, shorten the longest answer, switch on "
+        "gradient checkpointing, or take a smaller model.",
+    )
+
+
+def _room(found: Figures) -> Verdict | None:
+    hopeless = found.reference_cut_off > 0.5
+    if not hopeless and not (found.cut_off > 0.5 and found.unparsed < 0.5):
+        return None
+    why = (
+        f"{_share(found.reference_cut_off)} of the reference answers themselves do not fit within the limit."
+        if hopeless
+        else f"{_share(found.cut_off)} of the answers reached the length limit before they ended."
+    )
+    return _verdict(
+        Outcome.CUT_OFF,
+        why,
+        "training.max_new_tokens",
+        "Raise the longest answer until fewer than one in ten is cut off.",
+    )
+
+
+def _tells(found: Figures) -> Verdict | None:
+    if found.cancel:
+        parts = ", ".join(name for name, part in found.components.items() if part.spread > 1e-6)
+        return _verdict(
+            Outcome.REWARD_CANNOT_TELL,
+            f"The parts {parts} differ between answers, and their weighted sum is always {found.reward:.3g}: they cancel.",
+            "reward.components", "Change the weights, or put a gate on one part.",
+        )  # fmt: skip
+    # The reference itself earns no more than whatever the model writes.
+    if found.reward_spread < 1e-6 and found.reference <= found.reward + 1e-6 and found.solved < MOST:
+        return _no_difference(found)
+    if found.reward_spread < 1e-6 and found.reference < found.reward - 1e-6:
+        return _no_difference(found)
+    return None
+
+
+def _no_difference(found: Figures) -> Verdict:
+    return _verdict(
+        Outcome.REWARD_CANNOT_TELL,
+        f"Every answer earned {found.reward:.3g}, and the reference answer earns {found.reference:.3g}: right and wrong are "
+        "worth the same.",
+        "reward.components", "Add a part that checks the answer against the reference.",
+    )  # fmt: skip
+
+
+def _easy(found: Figures) -> Verdict | None:
+    if found.always < MOST:
+        return None
+    return _verdict(
+        Outcome.TOO_EASY,
+        f"{_share(found.always)} of the questions were answered right every time: there is nothing left to learn.",
+        "dataset.source", "Take harder rows, or a reward that also asks for something the model does not do yet.",
+    )  # fmt: skip
+
+
+def _form(found: Figures) -> Verdict | None:
+    if found.unparsed <= 0.5 or found.solved >= 0.05:
+        return None
+    reason = (
+        f"In {_share(found.unparsed)} of the answers no answer was found in the asked-for form, and "
+        f"{_share(found.solved)} were right: the model is hardly ever paid, so it cannot find out what for."
+    )
+    if found.warmed_up:
+        return _verdict(
+            Outcome.WARM_UP_FIRST, f"Even after the warm-up: {reason[0].lower()}{reason[1:]}", "pre_training.epochs",
+            "Warm up on more rows, for more passes, or with a higher learning rate.",
+        )  # fmt: skip
+    return _verdict(
+        Outcome.WARM_UP_FIRST, reason, "pre_training.enabled",
+        "Switch the warm-up on: a few dozen reference answers show the model the form before it is paid for it.",
+    )  # fmt: skip
+
+
+def _hard(found: Figures) -> Verdict | None:
+    if found.with_spread >= SPREAD_NEEDED and found.solved > 0:
+        return None
+    if found.always > found.never:
+        return _verdict(
+            Outcome.TOO_EASY,
+            f"Only {_share(found.with_spread)} of the questions got answers of different worth; {_share(found.always)} were "
+            "answered right every time.",
+            "dataset.source", "Take harder rows, or more answers to each question.",
+        )  # fmt: skip
+    return _verdict(
+        Outcome.TOO_HARD,
+        f"{_share(found.never)} of the questions were never answered right, and only {_share(found.with_spread)} got "
+        "answers of different worth.",
+        "dataset.source" if not found.warmed_up else "model.name",
+        "Take easier rows or a larger model, sample more answers to each question, or warm up on reference answers.",
+    )  # fmt: skip
+
+
+def _verdict(outcome: Outcome, reason: str, field_path: str, advice: str) -> Verdict:
+    return Verdict(outcome, WORDS[outcome], reason, field_path, advice)
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}".replace("%", " %")
+
+
+def shares(right: Sequence[Sequence[bool]]) -> tuple[float, float, float]:
+    """Share of groups with no, some, only right answers.
+
+    >>> shares([[True, False], [False, False], [True, True], [False, False]])
+    (0.5, 0.25, 0.25)
+    """
+    never = sum(not any(group) for group in right) / len(right)
+    always = sum(all(group) for group in right) / len(right)
+    return never, 1 - never - always, always

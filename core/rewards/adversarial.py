@@ -1,0 +1,196 @@
+"""Trying to fool a reward before a model does: made-up answers that must earn less than the reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from core.config import DatasetSection, RewardSection
+from core.data.prompts import warm_up_target
+from core.reward import Item, Markers
+from core.rewards import CATALOGUE, compose, markers_of, needs, resolve
+from core.rewards.answers import final_answers
+from core.rewards.code import program_of
+from core.rewards.numbers import find_numbers, show
+
+ROWS = 8
+"""Rows that the check is made on."""
+KEYWORDS = "therefore because step answer final solution correct reasoning thus hence "
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One kind of made-up answer over the rows.
+
+    Attributes:
+        key, title: Which.
+        mean, best: Totals over the rows; for 'every number' the mean over all that are wrong.
+        reference: The reference's mean total on the same rows.
+        warning: A sentence where it beats or ties the reference; else empty.
+    """
+
+    key: str
+    title: str
+    mean: float
+    best: float
+    reference: float
+    warning: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The table, and what to be warned of."""
+
+    attempts: tuple[Attempt, ...]
+    reference: float
+    rows: int
+    warnings: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.warnings
+
+    def json(self) -> dict[str, Any]:
+        return {**asdict(self), "sound": self.sound}
+
+
+def check(
+    section: RewardSection, dataset: DatasetSection, rows: Sequence[Mapping[str, Any]], *, longest: int = 256
+) -> Report:
+    """Score made-up answers on a few rows.
+
+    Args:
+        section: The reward.
+        dataset: For its markers and prompt.
+        rows: Mapped rows; the first few are used, those without what the reward needs are not.
+        longest: Words of the longest answer.
+    """
+    needed = needs(section)
+    chosen = [row for row in rows if all(row.get(name) is not None for name in needed)][:ROWS]
+    if not chosen:
+        names = ", ".join(needed) or "a row"
+        return Report(
+            (), 0.0, 0, (f"No row has what this reward needs ({names}), so every answer would earn the same.",)
+        )
+    score, markers = compose(section, markers_of(dataset)), markers_of(dataset)
+    made = [
+        _made(row, chosen[(place + 1) % len(chosen)], dataset, markers, longest) for place, row in enumerate(chosen)
+    ]
+    flat = [
+        Item(text, str(row.get("instruction", "")), row)
+        for row, answers in zip(chosen, made, strict=True)
+        for texts in answers.values()
+        for text in texts
+    ]
+    totals = iter(score.many(flat))
+    earned: dict[str, list[float]] = {}
+    ties: dict[str, int] = {}
+    references: list[float] = []
+    for answers in made:
+        scores = {key: [next(totals).total for _ in texts] for key, texts in answers.items()}
+        reference = scores["reference"][0]
+        references.append(reference)
+        for key, values in scores.items():
+            earned.setdefault(key, []).extend(values)
+            ties[key] = ties.get(key, 0) + sum(value >= reference - 1e-9 for value in values)
+    mean = sum(references) / len(references)
+    attempts = tuple(_attempt(key, values, ties[key], mean) for key, values in earned.items())
+    return Report(attempts, mean, len(chosen), _warnings(section, attempts, mean))
+
+
+TITLES = {
+    "reference": "The reference itself, in the asked-for form",
+    "right_bare": "The right answer in the wrong form",
+    "wrong_in_form": "A wrong answer in the right form",
+    "other_reference": "The reference of another row",
+    "empty": "Nothing",
+    "prompt": "The question, echoed",
+    "tags": "The markers without an answer",
+    "numbers": "Every number from 0 to 100 but the right one",
+    "all_numbers": "All numbers from 0 to 100 at once",
+    "keywords": "Repeated keywords",
+    "longest": "As long as it may be",
+}
+
+
+def _made(
+    row: Mapping[str, Any], other: Mapping[str, Any], dataset: DatasetSection, markers: Markers, longest: int
+) -> dict[str, list[str]]:
+    reference = str(row.get("response", ""))
+    answer = (final_answers(reference, "auto", markers) or [reference])[-1].strip()
+
+    def boxed(text: str) -> str:
+        return _in_form(text, markers)
+
+    right = warm_up_target(dict(row), dataset) if reference else boxed(answer)
+    theirs = str(other.get("response", ""))
+    made = {
+        "reference": [right],
+        "right_bare": [answer],
+        "wrong_in_form": [boxed(_wrong(answer))],
+        "empty": [""],
+        "prompt": [str(row.get("instruction", ""))],
+        "tags": [boxed("")],
+        "numbers": [boxed(str(number)) for number in range(101) if show_number(answer) != str(number)],
+        "all_numbers": [boxed(" ".join(map(str, range(101)))), " ".join(boxed(str(number)) for number in range(101))],
+        "keywords": [(KEYWORDS * 40)[:2000], boxed(KEYWORDS * 4)],
+        "longest": ["word " * longest],
+    }
+    if theirs.strip() != reference.strip():
+        made["other_reference"] = [warm_up_target(dict(other), dataset)]
+    return {key: made[key] for key in TITLES if key in made}
+
+
+def _in_form(text: str, markers: Markers) -> str:
+    working = f"{markers.reasoning_start}{markers.reasoning_end}" if markers.reasoning_start else ""
+    return f"{working}{markers.solution_start}{text}{markers.solution_end}"
+
+
+def show_number(text: str) -> str:
+    """The one number of a text as people write it, or nothing."""
+    found = find_numbers(text)
+    return show(found[-1]) if found else ""
+
+
+def _wrong(answer: str) -> str:
+    number = find_numbers(answer)
+    if number:
+        return show(number[-1] + 1)
+    if re.fullmatch(r"[A-Ja-j]", answer):
+        return "B" if answer.upper() == "A" else "A"
+    signal = {"buy": "SELL", "sell": "BUY", "hold": "BUY"}.get(answer.strip().lower())
+    return signal or "something that is certainly not it"
+
+
+def _attempt(key: str, values: list[float], ties: int, reference: float) -> Attempt:
+    warning = ""
+    if ties and key not in {"reference", "right_bare"}:
+        how = f"in {ties} of {len(values)} cases" if ties < len(values) else "always"
+        warning = f"“{TITLES[key]}” earns as much as the reference or more, {how}."
+    return Attempt(key, TITLES[key], sum(values) / len(values), max(values), reference, warning)
+
+
+def _warnings(section: RewardSection, attempts: Sequence[Attempt], reference: float) -> tuple[str, ...]:
+    found = [attempt.warning for attempt in attempts if attempt.warning]
+    means = {attempt.key: attempt.mean for attempt in attempts}
+    if means.get("wrong_in_form", -1.0) >= reference - 1e-9:
+        found.insert(
+            0,
+            "Right and wrong answers cannot be told apart: a wrong answer in the right form earns as much as the reference.",
+        )
+    if not any(CATALOGUE[part.name].verifies and part.weight > 0 for part in resolve(section)):
+        found.append("No part of this reward checks the answer against anything: it pays for form alone.")
+    return tuple(found)
+
+
+def answered(text: str, section: RewardSection, markers: Markers) -> bool:
+    """Whether an answer could be found in the text: a program for a reward on programs, else a stated final answer."""
+    names = {part.name for part in resolve(section)}
+    if names & {"code", "syntax", "style", "algorithm"}:
+        return "def " in program_of(text, markers) or "print" in text
+    if names & {"numeric", "math", "choice", "science", "exact", "token_f1", "signal", "reasoning_gym"}:
+        return bool(final_answers(text, "auto", markers))
+    return bool(text.strip())

@@ -1,0 +1,256 @@
+"""The pages about rewards and probes: the catalogue, the editor, the test bench, a probe's result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import core.rewards
+from core.errors import TunesmithError
+from core.rewards import adversarial, own
+from core.rewards.sandbox import protection
+from services.container import Services
+from services.probes import ProbeView, fingerprint
+from services.rewards import read_section
+from services.steps import reward_title
+
+LOCAL = ("upload:", "generated:")
+
+
+@dataclass(frozen=True)
+class RewardsPage:
+    """Every reward by family, the ready-made combinations, the saved ones, and the protection in force."""
+
+    families: dict[str, list[Any]]
+    presets: tuple[Any, ...]
+    saved: list[dict[str, Any]]
+    protection: str
+    sandboxed: bool
+
+
+@dataclass(frozen=True)
+class RewardEditPage:
+    """The editor of an own reward: its Python, or its parts as JSON."""
+
+    name: str
+    source: str
+    text: str
+    version: int
+    versions: list[int]
+    problem: str
+    protection: str
+    result: tuple[dict[str, Any], ...]
+    examples: str
+
+
+@dataclass(frozen=True)
+class BenchPage:
+    """Completions under one or two rewards, the adversarial table, the distribution."""
+
+    choices: tuple[tuple[str, str], ...]
+    first: str
+    second: str
+    row: int
+    shown: dict[str, Any]
+    completions: str
+    scored: tuple[dict[str, Any], ...]
+    report: adversarial.Report | None
+    spread: dict[str, Any]
+    problem: str
+    model: str
+
+
+@dataclass(frozen=True)
+class ProbePage:
+    """A probe's verdict, figures, and everything that was sampled."""
+
+    probe: ProbeView
+    lines: tuple[tuple[str, str], ...]
+    groups: tuple[dict[str, Any], ...]
+
+
+def rewards_page(found: Services) -> RewardsPage:
+    """The list."""
+    families: dict[str, list[Any]] = {}
+    for info in core.rewards.CATALOGUE.values():
+        families.setdefault(info.family, []).append(info)
+    force = protection()
+    return RewardsPage(
+        families, tuple(core.rewards.PRESETS.values()), found.saved_rewards.list(), force.words, force.level is not None
+    )
+
+
+def edit_page(
+    found: Services, name: str, *, version: int | None = None, source: str = "", examples: str = ""
+) -> RewardEditPage:
+    """A saved reward, or a new one where nothing of the name is there yet; ``source`` is tried where it is given."""
+    known = {one["name"] for one in found.saved_rewards.list()}
+    saved = found.saved_rewards.get(name, version) if name in known else None
+    reward = saved["reward"] if saved else python_reward(own.TEMPLATE)
+    parts = reward.get("components") or []
+    is_python = len(parts) == 1 and parts[0]["name"] == "python"
+    code = source or (parts[0]["params"].get("source", own.TEMPLATE) if is_python else "")
+    problem = (own.problem(code) or "") if code else ""
+    return RewardEditPage(
+        name, code, "" if is_python else json.dumps(reward, indent=1, ensure_ascii=False), saved["version"] if saved else 0,
+        saved["versions"] if saved else [], problem, protection().words,
+        _tried(found, code, examples) if source and not problem else (), examples,
+    )  # fmt: skip
+
+
+def python_reward(source: str) -> dict[str, Any]:
+    """A reward section of one part: this Python."""
+    return {"type": "composite", "components": [{"name": "python", "params": {"source": source}}]}
+
+
+def _tried(found: Services, source: str, examples: str) -> tuple[dict[str, Any], ...]:
+    dataset = draft_dataset(found)
+    texts = [text.strip() for text in examples.replace("\r\n", "\n").split("\n---\n")] if examples.strip() else []
+    try:
+        row = found.bench.rows(dataset, 1)[0] if dataset else {"instruction": "What is 2 + 2?", "response": "4"}
+    except TunesmithError:
+        row = {"instruction": "What is 2 + 2?", "response": "4"}
+    texts = texts or [str(row["response"]), "certainly not", ""]
+    results = []
+    for text in texts:
+        part = found.rewards.test(python_reward(source), "", text, row).components["python"]
+        results.append({"text": text, "score": part.score, "why": part.why})
+    return tuple(results)
+
+
+def draft_dataset(found: Services) -> dict[str, Any]:
+    """The draft's dataset where its rows can be read without a network; else nothing."""
+    dataset = found.wizard.draft().get("dataset") or {}
+    local = str(dataset.get("source") or "").startswith(LOCAL)
+    return {key: value for key, value in dataset.items() if value != ""} if local else {}
+
+
+def choices(found: Services) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Rewards that the bench can be asked about: the draft's, ready-made ones, saved ones."""
+    draft = found.wizard.draft().get("reward") or {"type": "preset", "preset_name": "math"}
+    offered = {"draft": (f"The draft's: {reward_title(draft)}", draft)}
+    for preset in core.rewards.PRESETS.values():
+        offered[f"preset:{preset.name}"] = (preset.title, {"type": "preset", "preset_name": preset.name})
+    for one in found.saved_rewards.list():
+        offered[f"saved:{one['name']}"] = (f"{one['name']} (saved)", found.saved_rewards.use(one["name"]))
+    return offered
+
+
+def bench_page(found: Services, form: Any) -> BenchPage:
+    """The bench after what the form asks: nothing, score, sample, attack or distribution."""
+    offered, action = choices(found), form.get("action", "")
+    first = form.get("first", "draft") if form.get("first", "draft") in offered else "draft"
+    second = form.get("second", "") if form.get("second", "") in offered else ""
+    row = max(0, int(form.get("row") or 0)) if str(form.get("row") or "0").isdigit() else 0
+    completions, model = (
+        form.get("completions", "").replace("\r\n", "\n"),
+        str((found.wizard.draft().get("model") or {}).get("name") or ""),
+    )
+    state: dict[str, Any] = {"shown": {}, "scored": (), "report": None, "spread": {}, "problem": ""}
+    dataset = draft_dataset(found)
+    try:
+        if not dataset:
+            raise TunesmithError(
+                "Choose an uploaded or generated dataset in the wizard's second step; its rows are used here."
+            )
+        state["shown"] = found.bench.rows(dataset, row + 1)[-1]
+        if action == "sample":
+            settings = found.wizard.config().get("training") or {}
+            written = found.bench.write(model, dataset, row, 3, min(int(settings.get("max_new_tokens", 64)), 128), 1.0)
+            completions = "\n---\n".join(written)
+        rewards = [offered[key][1] for key in (first, second) if key]
+        if completions.strip() and action in {"score", "sample"}:
+            state["scored"] = _scored(found, rewards, dataset, completions, row)
+        if action == "attack":
+            state["report"] = found.bench.attack(rewards[0], dataset)
+        if action == "distribution":
+            state["spread"] = found.bench.distribution(rewards[0], dataset, 100)
+    except TunesmithError as error:
+        state["problem"] = error.message
+    names = tuple((key, title) for key, (title, _) in offered.items())
+    return BenchPage(names, first, second, row, completions=completions, model=model, **state)
+
+
+def _scored(
+    found: Services, rewards: list[dict[str, Any]], dataset: dict[str, Any], completions: str, row: int
+) -> tuple[dict[str, Any], ...]:
+    texts = [text.strip("\n") for text in completions.split("\n---\n")]
+    answer = found.bench.score(rewards, dataset, texts, row)
+    titles = [core.rewards.titles(read_section(reward)) for reward in rewards]
+    return tuple(
+        {"text": text, "columns": [
+            {"total": totals[place].total, "parts": [(names[key], part) for key, part in totals[place].components.items()]}
+            for names, totals in zip(titles, answer["rewards"], strict=True)
+        ]}
+        for place, text in enumerate(texts)
+    )  # fmt: skip
+
+
+def probe_page(found: Services, probe_id: str) -> ProbePage:
+    """One probe."""
+    view = found.probes.get(probe_id)
+    return ProbePage(view, figure_lines(view), tuple(found.probes.answers(probe_id)))
+
+
+def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
+    """The figures in words."""
+    figures = view.figures
+    if not figures:
+        return ()
+
+    def share(name: str) -> str:
+        return f"{figures[name]:.0%}".replace("%", " %")
+
+    parts = [
+        (f"Part {name}", f"mean {part['mean']:.2f}, spread {part['spread']:.2f}")
+        for name, part in figures["components"].items()
+    ]
+    return (
+        ("Questions never, sometimes, always answered right", f"{share('never')}, {share('sometimes')}, {share('always')}"),
+        ("Groups whose answers differ in worth (only those teach)", share("with_spread")),
+        ("Reward, mean and spread", f"{figures['reward']:.2f}, {figures['reward_spread']:.2f}; the reference earns {figures['reference']:.2f}"),
+        *parts,
+        ("Parts cancel in the sum", "yes" if figures["cancel"] else "no"),
+        ("Cut off at the length limit", share("cut_off")),
+        ("No answer found in the text", share("unparsed")),
+        ("Entropy", f"{figures['entropy']:.2f} nats a token"),
+        ("Speed", f"{figures['tokens_per_second']:.0f} tokens a second while sampling"),
+        ("The configured run", f"{figures['steps']} steps of {figures['seconds_per_step']:.1f} s: {figures['hours']:.1f} hours"),
+        ("Memory", f"{figures['memory_needed'] / 1e9:.1f} GB needed at most, {figures['memory_free'] / 1e9:.1f} GB to be had"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BeforeStart:
+    """On the last page before a start: what the reward check and the probe say.
+
+    Attributes:
+        warnings: Of the adversarial check; a start needs a confirmation where there is one.
+        probe: The draft's latest probe.
+        lines: Its figures.
+        changed: Whether the draft is no longer what was probed.
+        possible: Whether the draft is complete enough to be probed.
+    """
+
+    warnings: tuple[str, ...]
+    probe: ProbeView | None
+    lines: tuple[tuple[str, str], ...]
+    changed: bool
+    possible: bool
+
+
+def before_start(found: Services, config: Any) -> BeforeStart:
+    """For the draft's configuration, None where it is not complete."""
+    probe = _latest(found)
+    changed = bool(probe and config and probe.fingerprint != fingerprint(config))
+    warnings = found.bench.warnings(config) if config else ()
+    return BeforeStart(warnings, probe, figure_lines(probe) if probe else (), changed, config is not None)
+
+
+def _latest(found: Services) -> ProbeView | None:
+    kept = found.wizard.ui("train").get("probe_id")
+    try:
+        return found.probes.get(str(kept)) if kept else None
+    except TunesmithError:
+        return None

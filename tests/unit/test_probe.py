@@ -1,0 +1,72 @@
+# ruff: noqa: E501 - cases, one a line
+"""What a probe's figures mean: each verdict on figures that force it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.probe import Component, Figures, Outcome, judge, shares
+
+GOOD = Figures(
+    prompts=8, samples=8, never=0.25, sometimes=0.625, always=0.125, solved=0.4, with_spread=0.6, reward=0.5, reward_spread=0.4,
+    reference=1.2, components={"numeric": Component(0.4, 0.5), "format": Component(0.9, 0.1)}, cut_off=0.1, unparsed=0.1,
+    memory_needed=10**9, memory_free=2 * 10**9,
+)  # fmt: skip
+FLAT = {"with_spread": 0.0, "reward_spread": 0.0}
+
+CASES = {
+    "figures as they should be": ({}, Outcome.WILL_LEARN, ""),
+    "more memory than there is": ({"memory_needed": 3 * 10**9}, Outcome.DOES_NOT_FIT, "training.batch_size"),
+    "memory not measured": ({"memory_needed": 3 * 10**9, "memory_free": 0}, Outcome.WILL_LEARN, ""),
+    "the reference does not fit": ({"reference_cut_off": 0.9, "unparsed": 1.0}, Outcome.CUT_OFF, "training.max_new_tokens"),
+    "answers found, most of them cut": ({"cut_off": 0.7}, Outcome.CUT_OFF, "training.max_new_tokens"),
+    "rambling without an answer": (
+        {"cut_off": 0.9, "unparsed": 0.9, "solved": 0.0}, Outcome.WARM_UP_FIRST, "pre_training.enabled",
+    ),
+    "still rambling after the warm-up": (
+        {"unparsed": 0.9, "solved": 0.0, "warmed_up": True}, Outcome.WARM_UP_FIRST, "pre_training.epochs",
+    ),
+    "a constant reward": (
+        {**FLAT, "solved": 0.0, "never": 1.0, "sometimes": 0.0, "always": 0.0, "reward": 0.5, "reference": 0.5},
+        Outcome.REWARD_CANNOT_TELL, "reward.components",
+    ),
+    "parts that cancel": (
+        {**FLAT, "components": {"a": Component(0.5, 0.5), "b": Component(0.5, 0.5)}}, Outcome.REWARD_CANNOT_TELL, "reward.components",
+    ),
+    "solved every time": (
+        {**FLAT, "never": 0.0, "sometimes": 0.0, "always": 1.0, "solved": 1.0, "reward": 1.2, "components": {}},
+        Outcome.TOO_EASY, "dataset.source",
+    ),
+    "never solved, in the right form": (
+        {**FLAT, "never": 1.0, "sometimes": 0.0, "always": 0.0, "solved": 0.0, "reward": 0.2, "components": {}},
+        Outcome.TOO_HARD, "dataset.source",
+    ),
+    "hardly any spread": (
+        {"with_spread": 0.1, "never": 0.8, "sometimes": 0.1, "always": 0.1, "solved": 0.15}, Outcome.TOO_HARD, "dataset.source",
+    ),
+    "hardly any spread, mostly solved": (
+        {"with_spread": 0.1, "never": 0.1, "sometimes": 0.1, "always": 0.8, "solved": 0.85}, Outcome.TOO_EASY, "dataset.source",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_each_case_gets_its_verdict_and_the_setting_to_change(name: str) -> None:
+    """One verdict for each set of figures, with the field at fault and advice in words."""
+    changes, outcome, field = CASES[name]
+    verdict = judge(replace(GOOD, **changes))  # type: ignore[arg-type]
+    assert (verdict.outcome, verdict.field) == (outcome, field)
+    assert verdict.reason.endswith(".")
+    assert verdict.advice.endswith(".")
+
+
+def test_every_verdict_can_be_reached() -> None:
+    """No verdict is a word that nobody ever reads."""
+    assert {outcome for _, outcome, _ in CASES.values()} == set(Outcome)
+
+
+def test_shares_add_up() -> None:
+    """Never, sometimes and always are the whole."""
+    assert sum(shares([[True], [False], [True]])) == pytest.approx(1)
