@@ -59,6 +59,7 @@ class Figures:
         with_spread: Share of groups whose totals differ; only those teach.
         reward, reward_spread: Mean and standard deviation of the total over all answers.
         reference: Mean total of the reference answers in the asked-for form.
+        wrong: Mean total of a wrong answer in the same form.
         components: By name.
         cut_off: Share of answers that reached the length limit.
         reference_cut_off: Share of reference answers that would not fit within it.
@@ -80,6 +81,7 @@ class Figures:
     reward: float
     reward_spread: float
     reference: float
+    wrong: float
     components: dict[str, Component] = field(default_factory=dict)
     cut_off: float = 0.0
     reference_cut_off: float = 0.0
@@ -128,7 +130,7 @@ def judge(found: Figures) -> Verdict:
     """The first of these that applies: it does not fit, answers are cut off, the reward cannot tell, too easy,
     warm up first, too hard; else it will learn.
     """
-    for rule in (_fits, _room, _tells, _easy, _form, _hard):
+    for rule in (_fits, _impossible, _tells, _easy, _room, _form, _hard):
         verdict = rule(found)
         if verdict is not None:
             return verdict
@@ -152,15 +154,19 @@ def _fits(found: Figures) -> Verdict | None:
     )
 
 
-def _room(found: Figures) -> Verdict | None:
-    hopeless = found.reference_cut_off > 0.5
-    if not hopeless and not (found.cut_off > 0.5 and found.unparsed < 0.5):
+def _impossible(found: Figures) -> Verdict | None:
+    if found.reference_cut_off <= 0.5:
         return None
-    why = (
-        f"{_share(found.reference_cut_off)} of the reference answers themselves do not fit within the limit."
-        if hopeless
-        else f"{_share(found.cut_off)} of the answers reached the length limit before they ended."
-    )
+    return _short(f"{_share(found.reference_cut_off)} of the reference answers themselves do not fit within the limit.")
+
+
+def _room(found: Figures) -> Verdict | None:
+    if found.cut_off <= 0.5 or found.unparsed >= 0.5:
+        return None
+    return _short(f"{_share(found.cut_off)} of the answers reached the length limit before they ended.")
+
+
+def _short(why: str) -> Verdict:
     return _verdict(
         Outcome.CUT_OFF,
         why,
@@ -177,10 +183,7 @@ def _tells(found: Figures) -> Verdict | None:
             f"The parts {parts} differ between answers, and their weighted sum is always {found.reward:.3g}: they cancel.",
             "reward.components", "Change the weights, or put a gate on one part.",
         )  # fmt: skip
-    # The reference itself earns no more than whatever the model writes.
-    if found.reward_spread < 1e-6 and found.reference <= found.reward + 1e-6 and found.solved < MOST:
-        return _no_difference(found)
-    if found.reward_spread < 1e-6 and found.reference < found.reward - 1e-6:
+    if found.reward_spread < 1e-6 and found.reference <= found.wrong + 1e-6:
         return _no_difference(found)
     return None
 
@@ -188,8 +191,8 @@ def _tells(found: Figures) -> Verdict | None:
 def _no_difference(found: Figures) -> Verdict:
     return _verdict(
         Outcome.REWARD_CANNOT_TELL,
-        f"Every answer earned {found.reward:.3g}, and the reference answer earns {found.reference:.3g}: right and wrong are "
-        "worth the same.",
+        f"Every answer earned {found.reward:.3g}; the reference earns {found.reference:.3g} and a wrong answer in the same "
+        f"form {found.wrong:.3g}: right and wrong are worth the same.",
         "reward.components", "Add a part that checks the answer against the reference.",
     )  # fmt: skip
 

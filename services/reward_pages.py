@@ -209,7 +209,7 @@ def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
     return (
         ("Questions never, sometimes, always answered right", f"{share('never')}, {share('sometimes')}, {share('always')}"),
         ("Groups whose answers differ in worth (only those teach)", share("with_spread")),
-        ("Reward, mean and spread", f"{figures['reward']:.2f}, {figures['reward_spread']:.2f}; the reference earns {figures['reference']:.2f}"),
+        ("Reward, mean and spread", f"{figures['reward']:.2f}, {figures['reward_spread']:.2f}; the reference earns {figures['reference']:.2f}, a wrong answer in its form {figures['wrong']:.2f}"),
         *parts,
         ("Parts cancel in the sum", "yes" if figures["cancel"] else "no"),
         ("Cut off at the length limit", share("cut_off")),

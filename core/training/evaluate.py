@@ -7,14 +7,16 @@ model and not by luck. Training's random states are given back afterwards.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from core.config import RunConfig
+from core.reward import Item as Answer
 from core.reward import Total
+from core.rewards import Scorer
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines
 from core.training.device import undisturbed
@@ -66,7 +68,7 @@ class Evaluation:
         holdout: list[Item],
         config: RunConfig,
         engine: TransformersEngine,
-        score: Callable[[str, str, dict[str, Any]], Total],
+        score: Scorer,
         best: float,
         run: RunDir,
         status: Status,
@@ -118,12 +120,16 @@ class Evaluation:
                 return None
             batch = self.items[start : start + BATCH]
             written = self.engine.generate([item.prompt_ids for item in batch], self.sampling)
-            scored += [self._scored(item, ids) for item, ids in zip(batch, written, strict=True)]
+            scored += self._scored(batch, written)
         return scored
 
-    def _scored(self, item: Item, ids: list[int]) -> Scored:
-        text = self.engine.text(ids)
-        return Scored(item, ids, text, self.engine.cut_off(ids), self.score(text, item.row["instruction"], item.row))
+    def _scored(self, items: list[Item], written: list[list[int]]) -> list[Scored]:
+        texts = [self.engine.text(ids) for ids in written]
+        answers = [Answer(text, item.row["instruction"], item.row) for text, item in zip(texts, items, strict=True)]
+        return [
+            Scored(item, ids, text, self.engine.cut_off(ids), total)
+            for item, ids, text, total in zip(items, written, texts, self.score.many(answers), strict=True)
+        ]
 
     def _report(self, when: str, step: int, scored: list[Scored]) -> None:
         self.reporter.row(

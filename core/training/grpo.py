@@ -20,7 +20,7 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,9 @@ from trl.trainer.utils import RepeatSampler
 
 from core.config import RunConfig
 from core.model import Device
+from core.reward import Item as Answer
 from core.reward import Total
+from core.rewards import Scorer
 from core.run_dir import RunDir
 from core.training import checkpoint
 from core.training.arguments import fast_arguments, grpo_arguments
@@ -49,7 +51,6 @@ ROLLOUT_STATE = "rollout.pt"
 """In a checkpoint: TRL's count of batches and the completions that later steps still use."""
 
 log = logging.getLogger("tunesmith")
-Score = Callable[[str, str, dict[str, Any]], Total]
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Rollouts:
     """Writes completions, scores them, and keeps the latest round until its step is reported."""
 
     def __init__(
-        self, items: list[Item], config: RunConfig, engine: TransformersEngine, score: Score, best: float
+        self, items: list[Item], config: RunConfig, engine: TransformersEngine, score: Scorer, best: float
     ) -> None:
         self.items = items
         self.engine = engine
@@ -95,7 +96,9 @@ class Rollouts:
         """TRL's reward function: each completion with the row it answers, reference and all."""
         started = time.perf_counter()
         rows = [self.items[place].row for place in index]
-        totals = [self.score(text, row["instruction"], row) for text, row in zip(completions, rows, strict=True)]
+        totals = self.score.many(
+            [Answer(text, row["instruction"], row) for text, row in zip(completions, rows, strict=True)]
+        )
         self.batch.indices += index
         self.batch.texts += completions
         self.batch.totals += totals
@@ -106,6 +109,11 @@ class Rollouts:
         """TRL has worked out the advantages: the round is complete."""
         self.batch.advantages += advantages
         self.fresh = True
+
+    def forget(self, kl: float) -> None:
+        """The latest round is not to be trained on: it is written again, by transformers, and counted once."""
+        self.fresh = False
+        self.engine.distrust(kl)
 
     def report(self, reporter: Reporter, step: int) -> dict[str, Any]:
         """Write the round's groups and return its numbers; nothing for a step that used an old round."""
@@ -232,7 +240,7 @@ def train_grpo(
     config: RunConfig,
     device: Device,
     engine: TransformersEngine,
-    score: Score,
+    score: Scorer,
     evaluation: Evaluation,
     run: RunDir,
     status: Status,
@@ -260,6 +268,8 @@ def train_grpo(
 
     for note in trainer.fast_notes:
         status.note(note)
+    if trainer.checks_sampler:
+        trainer.on_drift, engine.checks = rollouts.forget, False
 
     def flush(step: int, logs: dict[str, Any]) -> None:
         reporter.row("training", step, {**trl_numbers(logs), **rollouts.report(reporter, step)})

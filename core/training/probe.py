@@ -26,7 +26,7 @@ from core.probe import Component, Figures, judge, shares
 from core.reward import Item as Answer
 from core.reward import Total
 from core.rewards import CATALOGUE, Scorer, compose, markers_of, maximum, resolve
-from core.rewards.adversarial import answered
+from core.rewards.adversarial import answered, check
 from core.run import JobState
 from core.run_dir import RunDir, write_json
 from core.settings import Home
@@ -146,7 +146,7 @@ def _figures(
         solved=sum(map(sum, right)) / len(flat),
         with_spread=sum(max(t.total for t in group) - min(t.total for t in group) > 1e-6 for group in found.totals) / len(found.totals),
         reward=statistics.fmean(total.total for total in flat), reward_spread=statistics.pstdev(total.total for total in flat),
-        reference=_reference(score, found.items, targets),
+        reference=_reference(score, found.items, targets), wrong=_wrong(config, found.items),
         components={name: _component([total.components[name].score for total in flat]) for name in flat[0].components},
         cut_off=sum(map(sum, found.cut)) / len(flat),
         reference_cut_off=sum(_length(text, loaded) > config.training.max_new_tokens for text in targets) / len(targets),
@@ -173,6 +173,12 @@ def _reference(score: Scorer, items: list[Item], targets: list[str]) -> float:
         [Answer(text, item.row["instruction"], item.row) for text, item in zip(targets, items, strict=True)]
     )
     return statistics.fmean(total.total for total in totals)
+
+
+def _wrong(config: RunConfig, items: list[Item]) -> float:
+    """What a wrong answer in the right form earns, as the attempt to fool the reward finds it."""
+    report = check(config.reward, config.dataset, [item.row for item in items])
+    return next((attempt.mean for attempt in report.attempts if attempt.key == "wrong_in_form"), 0.0)
 
 
 def _length(text: str, loaded: Loaded) -> int:

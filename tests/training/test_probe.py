@@ -28,9 +28,9 @@ SUMS: dict[str, Any] = {
         "max_sequence_length": 128, "learning_rate": 1e-4,
     },
     "reward": {"type": "preset", "preset_name": "arithmetic"},
-    "evaluation": {"max_prompts": 24},
+    "evaluation": {"max_prompts": 4},
 }  # fmt: skip
-WARM = {"enabled": True, "epochs": 1, "max_samples": 64, "learning_rate": 1e-4, "batch_size": 4}
+WARM = {"enabled": True, "epochs": 1, "max_samples": 48, "learning_rate": 2e-4, "batch_size": 4}
 
 
 def finished(run: RunDir, home: Home) -> None:
@@ -67,7 +67,7 @@ def test_without_a_warm_up_sums_want_one(models: Home) -> None:
 def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(models: Home) -> None:
     """The same with the warm-up: will learn; and a run of a dozen steps earns more than it began with."""
     config = {**SUMS, "pre_training": WARM}
-    result = probed(models, "warm", config, prompts=8)
+    result = probed(models, "warm", config, prompts=6)
     assert result["verdict"]["outcome"] == "will_learn", result
     figures = result["figures"]
     assert figures["hours"] > 0

@@ -11,7 +11,7 @@ from core.probe import Component, Figures, Outcome, judge, shares
 
 GOOD = Figures(
     prompts=8, samples=8, never=0.25, sometimes=0.625, always=0.125, solved=0.4, with_spread=0.6, reward=0.5, reward_spread=0.4,
-    reference=1.2, components={"numeric": Component(0.4, 0.5), "format": Component(0.9, 0.1)}, cut_off=0.1, unparsed=0.1,
+    reference=1.2, wrong=0.2, components={"numeric": Component(0.4, 0.5), "format": Component(0.9, 0.1)}, cut_off=0.1, unparsed=0.1,
     memory_needed=10**9, memory_free=2 * 10**9,
 )  # fmt: skip
 FLAT = {"with_spread": 0.0, "reward_spread": 0.0}
@@ -29,7 +29,7 @@ CASES = {
         {"unparsed": 0.9, "solved": 0.0, "warmed_up": True}, Outcome.WARM_UP_FIRST, "pre_training.epochs",
     ),
     "a constant reward": (
-        {**FLAT, "solved": 0.0, "never": 1.0, "sometimes": 0.0, "always": 0.0, "reward": 0.5, "reference": 0.5},
+        {**FLAT, "solved": 0.0, "never": 1.0, "sometimes": 0.0, "always": 0.0, "reward": 0.5, "reference": 0.5, "wrong": 0.5},
         Outcome.REWARD_CANNOT_TELL, "reward.components",
     ),
     "parts that cancel": (

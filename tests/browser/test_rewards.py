@@ -1,0 +1,61 @@
+"""Rewards in the browser: written, tried, attacked, and asked about before a start."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.rewards.sandbox import protection
+from tests.browser.conftest import Complaints, Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")]
+
+SOURCE = "def reward(completion, prompt, row):\n    return 1 / (1 + len(completion)), 'the shorter the better'"
+
+
+def sums(page: Page, server: Server) -> None:
+    """A draft on the small sums."""
+    page.goto(f"{server.url}/new/model")
+    page.get_by_test_id("continue").click()
+    page.goto(f"{server.url}/new/dataset")
+    page.get_by_test_id("kind-generated").check()
+    page.get_by_test_id("continue").click()
+    expect(page.get_by_test_id("form-configuration")).to_be_visible()
+
+
+def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: Server, complaints: Complaints) -> None:
+    """Written and tried, saved, used in the draft; the last page warns that it can be fooled and asks first."""
+    page.goto(f"{server.url}/rewards")
+    page.get_by_test_id("reward-name").fill("brevity")
+    page.get_by_test_id("new-python").click()
+    page.get_by_test_id("source").fill(SOURCE)
+    page.get_by_test_id("try-source").click()
+    expect(page.get_by_test_id("tried")).to_contain_text("the shorter the better")
+    page.get_by_test_id("save-source").click()
+    expect(page.get_by_role("heading", name="brevity")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("Version 1")
+    sums(page, server)
+    page.goto(f"{server.url}/rewards")
+    page.get_by_role("button", name="Use in the draft").click()
+    for step in ("configuration", "reward"):
+        page.goto(f"{server.url}/new/{step}")
+        page.get_by_test_id("continue").click()
+    page.goto(f"{server.url}/new/train")
+    expect(page.get_by_test_id("reward-warnings")).to_contain_text("can be fooled")
+    page.get_by_test_id("start").click()
+    expect(page.get_by_test_id("flash")).to_contain_text("It was not started. This reward can be fooled")
+    expect(page.get_by_test_id("probe")).to_be_visible()
+    assert complaints.found == []
+
+
+def test_the_bench_shows_each_attempt(page: Page, server: Server, complaints: Complaints) -> None:
+    """On the draft's rows: a typed answer's parts, and the table of attempts."""
+    sums(page, server)
+    page.goto(f"{server.url}/rewards/bench")
+    page.get_by_label("Reward", exact=True).select_option("preset:arithmetic")
+    page.get_by_test_id("completions").fill("<SOLUTION>1</SOLUTION>\n---\nno idea")
+    page.get_by_test_id("score").click()
+    expect(page.locator("article.card")).to_have_count(2)
+    page.get_by_test_id("attack").click()
+    expect(page.get_by_test_id("report")).to_contain_text("Nothing that was tried earns as much as the reference.")
+    assert complaints.found == []
