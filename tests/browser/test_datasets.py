@@ -14,7 +14,7 @@ from tests.browser.test_pages import serious
 pytestmark = pytest.mark.browser
 
 ROWS = [{"question": f"What is {n} + {n}, and why is it so?", "answer": f"Add.\n#### {2 * n}"} for n in range(200)]
-WIDE = {"width": 400, "height": 800}
+NARROW = 400
 
 
 def made(folder: Path, name: str = "sums.jsonl", *, extra: str = "", padding: int = 0) -> Path:
@@ -26,7 +26,7 @@ def made(folder: Path, name: str = "sums.jsonl", *, extra: str = "", padding: in
 
 def test_a_large_file_goes_on_after_a_broken_connection(page: Page, server: Server, tmp_path: Path) -> None:
     """The second piece is lost on the way, once: the page asks how much arrived and goes on there."""
-    lost = []
+    lost: list[str] = []
 
     def lose(route: Route) -> None:
         if "offset=0" not in route.request.url and not lost:
@@ -76,8 +76,8 @@ def test_a_dataset_is_mapped_searched_prepared_and_used(
     page.get_by_placeholder("Find in any cell").fill("is 77 +")
     page.get_by_role("button", name="Show").click()
     expect(page.locator("#rows")).to_contain_text("1 found")
-    page.set_viewport_size(WIDE)
-    assert page.evaluate("document.documentElement.scrollWidth") <= WIDE["width"]
+    page.set_viewport_size({"width": NARROW, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
     page.get_by_role("button", name="Use in a new run").click()
     page.wait_for_url("**/new/dataset")
     expect(page.get_by_label("Take the answer out by rule")).to_have_value("last_number")
