@@ -28,7 +28,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # On a GPU triton compiles its kernels while it runs and needs a C compiler for that; a CPU image has none.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libgomp1 python3 \
+    && apt-get install -y --no-install-recommends bubblewrap ca-certificates libgomp1 python3 \
     && if [ "${GPU}" = 1 ]; then apt-get install -y --no-install-recommends gcc libc6-dev python3-dev; fi \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tunesmith \
