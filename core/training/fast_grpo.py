@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -42,10 +42,21 @@ MEMORY_SHARE = 0.25
 """Of the machine's memory, for one chunk's activations. Of all of it rather than of what is free
 just now, because the cut into chunks must be the same when a run is resumed."""
 
+DRIFT = 1e-2
+"""Mean KL divergence, sampler to trainer, above which a round of answers is not trained on but written
+again. A healthy one is a thousand times smaller; an adapter that did not arrive is far above."""
 REDRAWS = 3
 """How often, at most, a step's groups without spread are replaced when dynamic sampling is on."""
 PADDED_LEFT = ("prompt_ids", "prompt_mask")
 """Of what TRL hands on, what is padded on the left; completions and what goes with them are on the right."""
+
+
+class Drifted(Exception):
+    """The sampler's probabilities were not the trainer's: this round is not to be trained on."""
+
+    def __init__(self, kl: float) -> None:
+        super().__init__(f"KL divergence {kl:.1e}")
+        self.kl = kl
 
 
 class Row(NamedTuple):
@@ -82,6 +93,9 @@ class FastGRPOTrainer(GRPOTrainer):
 
     Attributes:
         fast_notes: What runs the usual way and why, in sentences for the run's notes.
+        on_drift: Called with the KL divergence when a round was written with other probabilities than the
+            trainer's; it sees to it that the next round is not, and this one is forgotten. Without it the
+            divergence is only written down.
     """
 
     def __init__(
@@ -94,6 +108,7 @@ class FastGRPOTrainer(GRPOTrainer):
     ) -> None:
         super().__init__(**kwargs)
         self.fast_notes: list[str] = []
+        self.on_drift: Callable[[float], None] | None = None
         self._served: tuple[Tensor, Tensor] | None = None
         """What TRL's loss is given instead of a forward pass of its own."""
         self._window: Window | None = None
@@ -200,6 +215,43 @@ class FastGRPOTrainer(GRPOTrainer):
         size = self.num_generations
         return torch.tensor([row for group in groups for row in range(group * size, (group + 1) * size)])
 
+    # A round that the sampler wrote as another model
+
+    @property
+    def checks_sampler(self) -> bool:
+        """Whether every round is compared with the trainer before it moves anything."""
+        return (self._shares or self._skips) and self.num_iterations == 1
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """TRL's, once more where the round had to be written again."""
+        try:
+            loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        except Drifted as drift:
+            if self.on_drift is None:
+                raise
+            self.on_drift(drift.kl)
+            model.zero_grad()
+            self._window = None
+            self._buffered_inputs: Any = None
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        return loss
+
+    def _compare_sampler(self, window: Window, chunk: list[Row], log_probabilities: Tensor) -> None:
+        """How far the sampler's distribution was from the trainer's, over the chunk's tokens."""
+        gaps = []
+        for place, (batch, row) in enumerate(chunk):
+            sampled = window.batches[batch].get("sampling_per_token_logps")
+            if sampled is not None and self.num_iterations == 1:
+                mask = window.batches[batch]["completion_mask"][row].bool()
+                gaps.append((log_probabilities[place] - sampled[row])[mask])
+        gap = torch.cat(gaps) if gaps else torch.zeros(0)
+        if not gap.numel():
+            return
+        kl = float((gap.exp() - 1 - gap).mean())
+        if kl > DRIFT and self.on_drift is not None and self._in_step == 0:
+            raise Drifted(kl)
+        self._metrics["train"]["sampler_kl"].append(kl)
+
     # The window of gradient accumulation
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
@@ -238,6 +290,7 @@ class FastGRPOTrainer(GRPOTrainer):
     def _run_chunk(self, model: Any, window: Window, chunk: list[Row]) -> None:
         ids, mask, length = _stack(window, chunk)
         log_probabilities, entropies = self._score(model, ids, mask, length)
+        self._compare_sampler(window, chunk, log_probabilities.detach())
         total = log_probabilities.new_zeros(())
         with self._metrics_aside():
             for batch in sorted({row.batch for row in chunk}):
@@ -250,7 +303,6 @@ class FastGRPOTrainer(GRPOTrainer):
         for place, (batch, row) in enumerate(chunk):
             window.log_probabilities[batch][row] = log_probabilities[place].detach()
             window.entropies[batch][row] = entropies[place]
-        self._note_sampler(window, chunk)
 
     def _chunks(self, window: Window, kept: list[Row]) -> Iterator[list[Row]]:
         """Rows to run together: whole groups while they fit, or as TRL cut them where nothing is shared."""
@@ -348,17 +400,6 @@ class FastGRPOTrainer(GRPOTrainer):
         mean = total / count if count else float("nan")
         for entropies, keep in zip(window.entropies, kept, strict=True):
             entropies[~keep] = mean
-
-    def _note_sampler(self, window: Window, chunk: list[Row]) -> None:
-        """How far the sampler's distribution was from the trainer's, over the chunk's tokens."""
-        for batch, row in chunk:
-            sampled = window.batches[batch].get("sampling_per_token_logps")
-            if sampled is None or self.num_iterations > 1:
-                continue
-            mask = window.batches[batch]["completion_mask"][row].bool()
-            if mask.any():
-                gap = (window.log_probabilities[batch][row] - sampled[row])[mask]
-                self._metrics["train"]["sampler_kl"].append(float((gap.exp() - 1 - gap).mean()))
 
 
 def constant_groups(rewards: Tensor, weights: Tensor, group: int) -> Tensor:

@@ -65,6 +65,8 @@ class TransformersEngine:
 
     log_probabilities: list[list[float]] | None = None
     """Of the last round's tokens, where the engine knows them."""
+    checks = False
+    """Whether each round is compared with the trained model before it is given out."""
 
     def __init__(
         self, model: Any, tokenizer: PreTrainedTokenizerBase, interrupted: Callable[[], bool] = lambda: False
@@ -96,6 +98,9 @@ class TransformersEngine:
             )
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [self._trim(ids) for ids in written]
+
+    def distrust(self, kl: float) -> None:
+        """A faster engine's round was not the trained model's; this one writes with the model itself."""
 
     def cut_off(self, ids: Sequence[int]) -> bool:
         """Whether a completion reached the length limit before its end token."""

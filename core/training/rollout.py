@@ -6,8 +6,9 @@ it runs in a child (:mod:`core.training.rollout_child`): one crash starts it aga
 request, a second one hands over to transformers for the rest of the run.
 
 Nothing is taken on trust. Before the first round the child's log-probabilities are compared with
-transformers' on a few prompts with a random adapter; before each round is used, one of its
-completions is scored by the model that is being trained. Where they differ, transformers writes.
+transformers' on a few prompts with a random adapter. Every round is compared with the model that is
+being trained before it moves anything: by the trainer, on all answers that it runs anyway, or here, on
+one of them. Where they differ, transformers writes.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ from transformers import PreTrainedTokenizerBase
 
 from core.settings import Home
 from core.training import gguf_adapter, gguf_file
+from core.training.fast_grpo import DRIFT
 from core.training.generate import Interrupted, Sampling, TransformersEngine, evaluating
 from core.training.sampling import Rules
 
 CHILD = Path(__file__).with_name("rollout_child.py")
 PROOF_KL = 1e-4
 """Mean KL divergence above which the start-up comparison fails. With f16 weights it is about 1e-5."""
-ROUND_KL = 1e-2
-"""Mean KL divergence of one completion above which a round is written again by transformers. A
-healthy one is a thousand times smaller; a wrong adapter is far above."""
+DISTRUST = 3
+"""Rounds that drifted before llama.cpp is not used any more."""
 SLOTS = 32
 """Completions decoded together at most. More gain little and cost cache."""
 CACHE_SHARE = 0.05
@@ -137,7 +138,7 @@ class LlamaEngine(TransformersEngine):
     Attributes:
         log_probabilities: Of the last round's tokens, under the temperature alone; None where
             transformers wrote it.
-        sampler_kl: Of the last round's checked completion, sampler to trainer; None as above.
+        checks: Whether each round is compared here, at the cost of scoring one answer.
     """
 
     def __init__(
@@ -162,22 +163,40 @@ class LlamaEngine(TransformersEngine):
         self._rounds = 0
         self._shape = (0, 0)
         self.log_probabilities: list[list[float]] | None = None
-        self.sampler_kl: float | None = None
+        self.checks = True
+        self._drifts = 0
+        self._distrusted = False
 
     # What TransformersEngine does, faster
 
     def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
         """As :meth:`TransformersEngine.generate`; the seed of the draws comes from torch's random state."""
-        self.log_probabilities = self.sampler_kl = None
+        self.log_probabilities = None
         seed = int(torch.randint(1 << 62, ())) if sampling.temperature else 0
-        answer = None if self._off else self._by_llama(prompt_ids, sampling, seed)
+        usual, self._distrusted = self._off or self._distrusted, False
+        answer = None if usual else self._by_llama(prompt_ids, sampling, seed)
         if answer is None:
             return super().generate(prompt_ids, sampling)
         completions: list[list[int]] = answer["completions"]
-        if sampling.temperature and not self._close_enough(prompt_ids, answer, sampling.temperature):
-            return super().generate(prompt_ids, sampling)
+        if self.checks and sampling.temperature:
+            kl = self._divergence(prompt_ids, answer, sampling.temperature)
+            if kl > DRIFT:
+                self.distrust(kl)
+                self._distrusted = False
+                return super().generate(prompt_ids, sampling)
         self.log_probabilities = answer["log_probabilities"]
         return completions
+
+    def distrust(self, kl: float) -> None:
+        """The last round was not the trained model's: transformers writes the next one, and from the third time all."""
+        self._distrusted = True
+        self._drifts += 1
+        self._note(
+            f"A round of answers was written again by transformers: llama.cpp's probabilities had moved away from "
+            f"the trained model's (KL divergence {kl:.1e}, at most {DRIFT:.0e})."
+        )
+        if self._drifts == DISTRUST:
+            self._give_up(f"{DISTRUST} rounds were written with other probabilities than the trained model's")
 
     def close(self) -> None:
         """End the child and remove what was written for it."""
@@ -237,7 +256,7 @@ class LlamaEngine(TransformersEngine):
         logits: torch.Tensor = self.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
         return logits
 
-    def _close_enough(self, prompt_ids: Sequence[Sequence[int]], answer: dict[str, Any], temperature: float) -> bool:
+    def _divergence(self, prompt_ids: Sequence[Sequence[int]], answer: dict[str, Any], temperature: float) -> float:
         """Score one completion of the round, another each time, with the model that is being trained."""
         row = self._rounds % len(prompt_ids)
         self._rounds += 1
@@ -248,14 +267,7 @@ class LlamaEngine(TransformersEngine):
             ).logits[0, :-1]
         ours = (logits.float() / temperature).log_softmax(dim=-1)[torch.arange(len(completion)), completion]
         gap = ours - torch.tensor(answer["log_probabilities"][row])
-        self.sampler_kl = float((gap.exp() - 1 - gap).mean())
-        if self.sampler_kl <= ROUND_KL:
-            return True
-        self._note(
-            f"One round of answers was written again by transformers: llama.cpp's probabilities had moved away from "
-            f"the trained model's (KL {self.sampler_kl:.1e}, at most {ROUND_KL:.0e})."
-        )
-        return False
+        return float((gap.exp() - 1 - gap).mean())
 
     # The child
 

@@ -130,6 +130,28 @@ def test_no_noise_from_equal_rewards(tmp_path: Path) -> None:
     assert any(tensor.any() for tensor in stock.gradients[0].values())
 
 
+def test_a_round_by_another_model_is_written_again(tmp_path: Path) -> None:
+    """Where the sampler's probabilities are not the trainer's nothing is trained on, and the next round counts."""
+    wrong, right = rounds("both").rounds[0], rounds("half", "both").rounds[1]
+    told: list[float] = []
+
+    class Watched(FastGRPOTrainer):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.on_drift = told.append
+
+    class Claimed(Written):
+        def rollout(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
+            found = super().rollout(prompts, trainer)
+            claims = [[-9.0] * len(ids) for ids in found["completion_ids"]]
+            return {**found, "logprobs": claims if self.round == 0 else None}
+
+    ours = train(Watched, small("llama"), Claimed([wrong, right]), tmp_path, steps=1)
+    stock = train(GRPOTrainer, small("llama"), Written([right]), tmp_path, steps=1)
+    assert len(told) == 1
+    assert apart(stock.gradients[0], ours.gradients[0]) <= 1e-4
+
+
 def test_dynamic_sampling_asks_again(tmp_path: Path) -> None:
     """A flat group is replaced by another question's, and the step is stock TRL's on what it ended with."""
     good = answers(1, [5, 6, 7], [0.0, 1.0, 0.25, 0.0])
