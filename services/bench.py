@@ -91,7 +91,9 @@ class Bench:
         self, reward: dict[str, Any], dataset: dict[str, Any], count: int = adversarial.ROWS
     ) -> adversarial.Report:
         """Made-up answers against the reference; see :mod:`core.rewards.adversarial`."""
-        return adversarial.check(read_section(reward), read_dataset(dataset), self.rows(dataset, 4 * count))
+        data = read_dataset(dataset)
+        rows = self.rows(dataset, 4 * count)
+        return adversarial.check(read_section(reward), data, rows, lambda row: warm_up_target(dict(row), data))
 
     def suggestion(self, dataset: dict[str, Any]) -> dict[str, Any]:
         """``{"reward", "reason"}`` for a dataset."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from core.config import DatasetSection, RewardSection
-from core.data.prompts import warm_up_target
 from core.reward import Item, Markers
 from core.rewards import CATALOGUE, compose, markers_of, needs, resolve
 from core.rewards.answers import final_answers
@@ -58,14 +57,20 @@ class Report:
 
 
 def check(
-    section: RewardSection, dataset: DatasetSection, rows: Sequence[Mapping[str, Any]], *, longest: int = 256
+    section: RewardSection,
+    dataset: DatasetSection,
+    rows: Sequence[Mapping[str, Any]],
+    target: Callable[[Mapping[str, Any]], str],
+    *,
+    longest: int = 256,
 ) -> Report:
     """Score made-up answers on a few rows.
 
     Args:
         section: The reward.
-        dataset: For its markers and prompt.
+        dataset: For its markers.
         rows: Mapped rows; the first few are used, those without what the reward needs are not.
+        target: The reference answer of a row in the asked-for form, as the warm-up shows it.
         longest: Words of the longest answer.
     """
     needed = needs(section)
@@ -76,9 +81,7 @@ def check(
             (), 0.0, 0, (f"No row has what this reward needs ({names}), so every answer would earn the same.",)
         )
     score, markers = compose(section, markers_of(dataset)), markers_of(dataset)
-    made = [
-        _made(row, chosen[(place + 1) % len(chosen)], dataset, markers, longest) for place, row in enumerate(chosen)
-    ]
+    made = [_made(row, chosen[(place + 1) % len(chosen)], target, markers, longest) for place, row in enumerate(chosen)]
     flat = [
         Item(text, str(row.get("instruction", "")), row)
         for row, answers in zip(chosen, made, strict=True)
@@ -117,7 +120,11 @@ TITLES = {
 
 
 def _made(
-    row: Mapping[str, Any], other: Mapping[str, Any], dataset: DatasetSection, markers: Markers, longest: int
+    row: Mapping[str, Any],
+    other: Mapping[str, Any],
+    target: Callable[[Mapping[str, Any]], str],
+    markers: Markers,
+    longest: int,
 ) -> dict[str, list[str]]:
     reference = str(row.get("response", ""))
     answer = (final_answers(reference, "auto", markers) or [reference])[-1].strip()
@@ -125,7 +132,7 @@ def _made(
     def boxed(text: str) -> str:
         return _in_form(text, markers)
 
-    right = warm_up_target(dict(row), dataset) if reference else boxed(answer)
+    right = target(row) if reference else boxed(answer)
     theirs = str(other.get("response", ""))
     made = {
         "reference": [right],
@@ -140,7 +147,7 @@ def _made(
         "longest": ["word " * longest],
     }
     if theirs.strip() != reference.strip():
-        made["other_reference"] = [warm_up_target(dict(other), dataset)]
+        made["other_reference"] = [target(other)]
     return {key: made[key] for key in TITLES if key in made}
 
 

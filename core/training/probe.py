@@ -177,7 +177,8 @@ def _reference(score: Scorer, items: list[Item], targets: list[str]) -> float:
 
 def _wrong(config: RunConfig, items: list[Item]) -> float:
     """What a wrong answer in the right form earns, as the attempt to fool the reward finds it."""
-    report = check(config.reward, config.dataset, [item.row for item in items])
+    rows = [item.row for item in items]
+    report = check(config.reward, config.dataset, rows, lambda row: warm_up_target(dict(row), config.dataset))
     return next((attempt.mean for attempt in report.attempts if attempt.key == "wrong_in_form"), 0.0)
 
 

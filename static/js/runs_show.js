@@ -37,6 +37,7 @@ const SECTIONS = [
   ]],
   ['How fast is it?', [
     { id: 'step-time', title: 'Time for one step', unit: 's', series: [line('whole', 'step_time'), line('writing', 'time_generation', '--c2'), line('scoring', 'time_reward', '--c3')], health: 'Lower is better.' },
+    { id: 'scoring-time', title: 'Time for scoring a step (rewards)', unit: 's', series: [line('scoring', 'time_reward')], health: 'Lower is better. A fraction of the time for writing is fine.' },
     { id: 'tokens', title: 'Writing speed', unit: 'tokens a second', series: [line('speed', 'tokens_per_second')], health: 'Higher is better.' },
   ]],
   ['Loss', [
