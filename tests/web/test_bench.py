@@ -225,3 +225,24 @@ def test_the_check_before_a_start_is_quick(app: Flask) -> None:
     started = time.monotonic()
     assert app.extensions["tunesmith"].bench.warnings(parse(TINY)) == ()
     assert time.monotonic() - started < 3
+
+
+def test_the_wizard_keeps_gates_labels_and_python_as_they_are() -> None:
+    """A form sets gates and normalisation; what it does not show stays; Python keeps its lines and its digits."""
+    from services.wizard import read_reward
+
+    before = {
+        "type": "composite", "clip_high": 2.0, "saved_as": "mine@1",
+        "components": [{"name": "length", "label": "short", "clip_low": 0.2}, {"name": "python", "params": {"source": "x"}}],
+    }  # fmt: skip
+    form = {
+        "reward.type": "composite", "reward.normalise": "on", "use.short": "on", "weight.short": "0.5", "param.short.minimum": "3",
+        "use.python": "on", "gate.python": "short", "param.python.source": "def reward(c, p, r):\r\n    return 1", "param.python.title": "12",
+    }  # fmt: skip
+    assert read_reward(form, before) == {
+        "type": "composite", "clip_high": 2.0, "saved_as": "mine@1", "normalise": True,
+        "components": [
+            {"name": "length", "label": "short", "clip_low": 0.2, "weight": 0.5, "params": {"minimum": 3}},
+            {"name": "python", "weight": 1, "requires": "short", "params": {"source": "def reward(c, p, r):\n    return 1", "title": "12"}},
+        ],
+    }  # fmt: skip
