@@ -12,6 +12,7 @@ import json
 import os
 import re
 import resource
+import runpy
 import shutil
 import statistics
 import subprocess
@@ -29,7 +30,8 @@ sys.path.append(str(PROJECT))
 
 MODEL = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
-PARTS = ("rollout", "reward", "forward_backward", "optimizer", "step")
+PARTS = ("rollout", "reward", "forward_backward", "optimizer", "step", "processor")
+"""``processor``: processor seconds of trainer and llama.cpp together, which a busy machine disturbs least."""
 SYSTEM = "Give the result between <SOLUTION> and </SOLUTION>."
 ANSWER = re.compile(r"<SOLUTION>\s*(-?\d+)\s*</SOLUTION>")
 STORY = (
@@ -107,9 +109,8 @@ def spread(ratios: list[float]) -> str:
 def one_side(name: str, side: str, folder: Path) -> dict[str, float]:
     """One process: medians over its steps, the first left out."""
     environment = {k: v for k, v in os.environ.items() if k not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}}
-    environment |= {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    if side == "fast":
-        environment |= worker_environment()
+    # Both sides wait for their threads as a run's worker does, or a busy machine would favour one of them.
+    environment |= {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", **worker_environment()}
     done = subprocess.run(
         [sys.executable, "-P", __file__, "--side", side, name, str(folder)],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
@@ -123,8 +124,6 @@ def one_side(name: str, side: str, folder: Path) -> dict[str, float]:
 def worker_environment() -> dict[str, str]:
     """What the worker's entry sets for itself."""
     kept = dict(os.environ)
-    import runpy
-
     runpy.run_path(str(PROJECT / "core" / "training" / "__main__.py"), run_name="environment")
     return {name: value for name, value in os.environ.items() if kept.get(name) != value}
 
@@ -200,7 +199,11 @@ class Clock:
     def __init__(self) -> None:
         self.now: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self.steps: list[dict[str, float]] = []
-        self.began = 0.0
+        self.began = self.used = 0.0
+
+    def open(self) -> None:
+        """A step begins."""
+        self.began, self.used = time.perf_counter(), processor_seconds()
 
     def wrap(self, owner: Any, name: str, part: str) -> None:
         """Count the time of ``owner.name`` under ``part``."""
@@ -219,9 +222,19 @@ class Clock:
         """A step is over. Forward and backward is what TRL's training step took besides writing and scoring."""
         now, self.now = self.now, dict.fromkeys(PARTS, 0.0)
         now["step"] = time.perf_counter() - self.began
+        now["processor"] = processor_seconds() - self.used
         now["forward_backward"] -= now["rollout"] + now["reward"]
         now["optimizer"] = now["step"] - now["rollout"] - now["reward"] - now["forward_backward"]
         self.steps.append(now)
+
+
+def processor_seconds() -> float:
+    """Used so far by this process and its children."""
+    import psutil
+
+    here = psutil.Process()
+    times = [process.cpu_times() for process in (here, *here.children(recursive=True))]
+    return float(sum(one.user + one.system for one in times))
 
 
 def side(kind: str, name: str, folder: Path) -> None:
@@ -247,7 +260,7 @@ def side(kind: str, name: str, folder: Path) -> None:
 
     class Steps(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            clock.began = time.perf_counter()
+            clock.open()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             clock.close()

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
 from core.training.fast_grpo import REDRAWS, FastGRPOTrainer, constant_groups
-from tests.training.fast_runs import END, FAMILIES, Written, apart, both, equal, small, train
+from tests.training.fast_runs import END, FAMILIES, Written, adapted, apart, both, equal, small, train
+from tests.training.worker_runs import REAL, needs_model
 
 pytestmark = [
     pytest.mark.training,
@@ -63,6 +65,21 @@ def test_the_same_steps_on_each_family(tmp_path: Path, family: str) -> None:
         lambda: small(family), lambda: rounds("both", "half"), tmp_path, loss_type="bnpo", temperature=0.7,
         per_device_train_batch_size=1, gradient_accumulation_steps=8,
     )
+    assert ours.trainer.fast_notes == []
+    equal(stock, ours)
+
+
+@pytest.mark.slow
+@needs_model
+@pytest.mark.parametrize(("loss", "beta", "accumulation"), [("dapo", 0.0, 1), ("grpo", 0.05, 4)])
+def test_the_same_steps_on_the_builtin_model(tmp_path: Path, loss: str, beta: float, accumulation: int) -> None:
+    """SmolLM2 at its true size, 30 layers deep."""
+    tokenizer = AutoTokenizer.from_pretrained(REAL, padding_side="left")
+    stock, ours = both(
+        lambda: adapted(AutoModelForCausalLM.from_pretrained(REAL, dtype=torch.float32)),
+        lambda: rounds("both", "half"), tmp_path, tokenizer=tokenizer, loss_type=loss, beta=beta, learning_rate=1e-4,
+        gradient_accumulation_steps=accumulation, per_device_train_batch_size=8 // accumulation,
+    )  # fmt: skip
     assert ours.trainer.fast_notes == []
     equal(stock, ours)
 
