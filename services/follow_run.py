@@ -66,7 +66,7 @@ class There:
             self._headers["Authorization"] = f"Bearer {token}"
 
     def start(self, config: dict[str, Any]) -> str:
-        return str(self._call("POST", "/api/training/start", {"config": config})["session_id"])
+        return str(self._call("POST", "/api/training/start", {"config": config, "confirm_reward": True})["session_id"])
 
     def look(self, session_id: str) -> dict[str, Any]:
         return self._call("GET", f"/api/training/sessions/{session_id}")
