@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Literal
 
 from core.data.detect import SAMPLE, guess_fields
 from core.data.formats import BROKEN_STREAM, Detected, detect, open_bytes
-from core.data.reading import Bad, check_row, parse_line, read_rows, unique, whole_unicode
+from core.data.reading import Bad, check_row, lines_of, parse_line, read_rows, unique, whole_unicode
 from core.data.store import DATA, PARQUET, IndexWriter, ParquetStore
 from core.dataset import BadRow, UploadInfo
 from core.errors import InvalidInput, Unavailable
@@ -173,7 +173,7 @@ def _take_lines(
     """JSON Lines: read through, and kept as they are where every line is good."""
     survey, index, offset = _Survey(), IndexWriter(), 0
     with source.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, (line, size) in enumerate(lines_of(file), 1):
             if not line.isspace():
                 row = _whole(parse_line(line), line)
                 if isinstance(row, Bad):
@@ -181,7 +181,7 @@ def _take_lines(
                 else:
                     index.add(offset)
                     survey.see(row)
-            offset += len(line)
+            offset += size
             if number % 4096 == 0:
                 progress(offset, survey.good)
     if survey.count:

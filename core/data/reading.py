@@ -13,12 +13,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from core.data.formats import BROKEN_STREAM, Detected, open_bytes
 from core.errors import InvalidInput
 
-MAX_ROW = 1 << 25
+MAX_ROW = 1 << 24
 """Characters in one row or cell."""
 MAX_COLUMNS = 1000
 CONTAINERS = frozenset(
@@ -96,6 +96,8 @@ def parse_line(line: bytes) -> dict[str, Any] | Bad:
     >>> parse_line(b'[1]')
     Bad(reason='this is a list, not an object like {"question": …}', final=False)
     """
+    if len(line) > MAX_ROW:
+        return Bad(f"the line is longer than {MAX_ROW // 2**20} MB")
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -157,18 +159,22 @@ def _json_lines(stream: io.BufferedReader, detected: Detected) -> Iterator[Found
     if detected.encoding not in {"utf-8", "utf-8-sig"}:
         yield from _other_lines(stream, detected.encoding)
         return
-    number = 0
-    while line := stream.readline(MAX_ROW + 1):
-        number += 1
-        if len(line) > MAX_ROW and not line.endswith(b"\n"):
-            while (rest := stream.readline(MAX_ROW)) and not rest.endswith(b"\n"):
-                pass
-            yield number, Bad(f"the line is longer than {MAX_ROW // 2**20} MB")
-            continue
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
+    for number, (raw, _) in enumerate(lines_of(stream), 1):
+        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
         if line.strip():
             yield number, parse_line(line)
+
+
+def lines_of(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Each line and its bytes in the file. Of a line longer than a row may be, only the beginning is kept."""
+    while line := stream.readline(MAX_ROW + 1):
+        size = len(line)
+        if size > MAX_ROW and not line.endswith(b"\n"):
+            while rest := stream.readline(MAX_ROW):
+                size += len(rest)
+                if rest.endswith(b"\n"):
+                    break
+        yield line, size
 
 
 def _other_lines(stream: io.BufferedReader, encoding: str) -> Iterator[Found]:

@@ -105,10 +105,14 @@ def test_a_row_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     """One line, value or open quote cannot take all the memory."""
     monkeypatch.setattr(reading, "MAX_ROW", 1 << 16)
     long = b'{"question": "' + b"x" * (1 << 18) + b'"}'
+    info = keep(tmp_path, GOOD + long + b"\n" + GOOD, on_bad="skip")
+    assert (info.rows, [(row.line, "longer than" in row.reason) for row in info.bad]) == (2, [(2, True)])
+    assert len(uploads.page(tmp_path / info.id, 0, 5)) == 2
+    there = list(tmp_path.iterdir())
     for name, data in (("a.json", b'[{"question": "a"},' + long + b"]"), ("b.csv", b"question,b\n" + b"x" * (1 << 17))):
         with pytest.raises(InvalidInput, match=r"longer than"):
             keep(tmp_path, data, name)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == there
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
