@@ -85,6 +85,7 @@ def test_held_out_rows_are_never_trained_on(models: Home, monkeypatch: pytest.Mo
 
 CASES: dict[str, dict[str, Any]] = {
     "first_epoch": {},
+    "without_llama_cpp": {"training__rollout_engine": "transformers"},
     # 36 rows, two questions a step: the second epoch begins at step 19.
     "second_epoch": {"training__max_steps": 24},
     "penalty": {"grpo__kl_penalty": 0.1},
@@ -93,6 +94,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_resumed_run_is_the_run_that_was_never_stopped(
     case: str, models: Home, monkeypatch: pytest.MonkeyPatch
@@ -111,6 +113,27 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(
         assert _series(halves, "training", name) == _series(whole, "training", name)
     assert _series(halves, "evaluation", "reward")[-1] == _series(whole, "evaluation", "reward")[-1]
     assert {row["attempt"] for row in rows(halves)} == {1, 2}
+
+
+@pytest.mark.slow
+def test_the_real_model_resumes_exactly(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SmolLM2 after a warm-up: the same answers, rewards and gradients, stopped or not."""
+    values: dict[str, Any] = {
+        "model__name": "builtin:smollm2-135m-instruct", "training__learning_rate": 1e-4, "training__max_steps": 3,
+        "pre_training__learning_rate": 3e-4, "pre_training__max_samples": 16, "pre_training__batch_size": 4,
+        "reward": {"type": "preset", "preset_name": "arithmetic"}, "training__temperature": 1.2,
+        "dataset__system_prompt": "Give the result between {solution_start} and {solution_end}.",
+        "evaluation__holdout_fraction": 0,
+    }  # fmt: skip
+    config = changed({**TINY, **WARM}, **values)
+    whole = make_run(models, "real-whole", config)
+    assert work(whole, monkeypatch, models) == JobState.COMPLETED
+    halves = make_run(models, "real-halves", config)
+    assert work_until(halves, monkeypatch, models, lambda f: _reached(f, "training", 1)) == JobState.STOPPED
+    assert work(halves, monkeypatch, models) == JobState.COMPLETED
+    assert written(halves) == written(whole)
+    for name in ("reward", "grad_norm"):
+        assert _series(halves, "training", name) == _series(whole, "training", name)
 
 
 def test_a_stop_in_the_warm_up_continues_there(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +161,7 @@ def test_a_stop_at_once_saves_nothing_new(models: Home, monkeypatch: pytest.Monk
     assert not rows(run)
 
 
+@pytest.mark.slow
 def test_kill_and_resume(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """After kill -9 no written row is lost, and the run goes on from its last checkpoint to the same end."""
     config = changed(TINY, training__max_steps=12)
