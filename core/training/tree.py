@@ -25,6 +25,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from core.training.lora import fused
+
 ATTENTION = "tunesmith_tree"
 HEAD_ROWS = 64
 """Rows of the output layer computed at a time. At 49,152 words that is 12 MB of logits; larger
@@ -366,7 +368,7 @@ def log_probabilities(model: Any, tree: Tree, temperature: float) -> tuple[Tenso
         Two tensors ``(B, C)``, in nats, 0 where masked. The first carries gradients, the second none.
     """
     backbone, head = parts(model)
-    with _attention_of(backbone):
+    with _attention_of(backbone), fused(backbone):
         hidden = backbone(
             input_ids=tree.tokens[None], position_ids=tree.depths[None], use_cache=False, tree=tree
         ).last_hidden_state[0]

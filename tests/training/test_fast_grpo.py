@@ -198,6 +198,7 @@ def test_dynamic_sampling_has_a_budget(tmp_path: Path) -> None:
     [
         ({"lora_dropout": 0.1}, {}, "dropout"),
         ({"use_dora": True}, {}, "DoRA"),
+        ({}, {"gradient_checkpointing": True}, "gradient checkpointing"),
         ({}, {"top_entropy_quantile": 0.5}, "entropy quantile"),
         ({}, {"entropy_coef": 0.01}, "entropy bonus"),
         ({}, {"loss_type": "luspo", "importance_sampling_level": "sequence"}, "luspo"),
