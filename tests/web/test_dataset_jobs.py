@@ -232,6 +232,8 @@ def test_generated_tasks_are_listed_and_previewed(client: FlaskClient) -> None:
 
 def test_known_datasets_are_searched_and_filtered(client: FlaskClient) -> None:
     """Every word of the search, and the category."""
+    alpaca = client.get("/api/datasets/known?search=code alpaca").get_json()["datasets"]
+    assert "allows non-commercial use only" in alpaca[0]["licence"]
     found = client.get("/api/datasets/known?search=primary school&category=math").get_json()
     assert {one["path"] for one in found["datasets"]} == {"openai/gsm8k", "microsoft/orca-math-word-problems-200k"}
     assert set(found["categories"]) == {"math", "code", "general", "question answering", "reasoning"}
