@@ -67,7 +67,7 @@ class SourceFields(_Section):
     instruction_template: str | None = Field(None, max_length=20_000, title="Text of the question", description="Where a question takes several columns: text with {column} for each, such as {context} and then {question}. Empty: the question column alone.")
     extraction: Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"] = Field("none", title="Take the answer out by rule (extraction)", description="How the reference is found in the answer column. GSM8K's stands after the marker ####.")
     extraction_pattern: str = Field("", max_length=2000, title="Marker, expression or path", description="What the rule looks for: the marker, the regular expression, or a path such as answers.text[0].")
-    columns: dict[str, str] = Field(default_factory=dict, title="Further columns for rewards", description="A reward's name for a column, and the column: tests, choices and the like. Every other column keeps its own name.")
+    columns: dict[str, str] = Field(default_factory=dict, title="Further columns for rewards", description="A reward's name for a column, and the column, with commas between: tests = test_list, choices. Every other column keeps its own name.")
     max_samples: int | None = Field(None, ge=1, title="Rows to use", description="Empty for all rows.")
     size: int = Field(512, ge=8, le=1_000_000, title="Rows to make", description="For generated tasks only: how many rows are made.")
     max_operand: int = Field(50, ge=1, le=1_000_000, title="Largest number", description="For the arithmetic task only: numbers are drawn from 1 up to this.")

@@ -141,6 +141,7 @@ def _map(form: Form, source: str) -> None:
         mapping = dataset_choice.ready_mapping(services(), source)
     except TunesmithError:
         return  # gone by now; the page says so
+    form.pop("dataset.columns", None)  # what it shows belongs to the source before
     for name, value in mapping.items():
         if name != "columns":
             form[f"dataset.{name}"] = value or ""

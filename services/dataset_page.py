@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from core.data.rows import map_rows
@@ -29,6 +30,7 @@ MAPPING = (
     "extraction",
     "extraction_pattern",
     "instruction_template",
+    "columns",
     "max_samples",
 )
 PROMPT = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end", "chat_template")
@@ -66,7 +68,7 @@ def dataset_step(found: Services) -> views.DatasetStep:
         preparation_values=" · ".join(field.shown for field in _pick(fields, PREPARATION)),
         checks=checks("dataset"),
         hub=_pick(fields, HUB),
-        mapping=_pick(fields, MAPPING),
+        mapping=_mapping(fields, preview, section),
         guess=_guess(preview, section),
         prompt_fields=_pick(fields, PROMPT),
         prompt_values=_prompt_line(section, str(fields["solution_start"].value), str(fields["solution_end"].value)),
@@ -179,8 +181,6 @@ def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> views.Gue
 
 
 def _hub_field(section: dict[str, Any], chosen: bool) -> Any:
-    from dataclasses import replace
-
     field = form_field("dataset", "source", section if chosen else {}, {})
     return replace(
         field,
@@ -189,6 +189,16 @@ def _hub_field(section: dict[str, Any], chosen: bool) -> Any:
         placeholder="openai/gsm8k",
         description="Owner and name, as in the address of its page.",
     )
+
+
+def _mapping(fields: dict[str, Any], preview: dict[str, Any] | None, section: dict[str, Any]) -> tuple[Any, ...]:
+    """The mapping's inputs; the one for further columns names those that are left."""
+    taken = {section.get("instruction_field", "question"), section.get("response_field", "answer")}
+    left = ", ".join(str(name) for name in (preview or {}).get("columns") or () if name not in taken)
+    columns = fields["columns"]
+    if left:
+        columns = replace(columns, description=f"{columns.description} Still there: {left[:500]}.")
+    return tuple(columns if name == "columns" else fields[name] for name in MAPPING)
 
 
 def _pick(fields: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -207,7 +217,6 @@ def _readable(section: dict[str, Any]) -> dict[str, Any]:
         "seed",
         "tasks",
         "mix",
-        "columns",
         *MAPPING[:-1],
         *PROMPT,
     )

@@ -83,7 +83,8 @@ def form_field(section: str, name: str, values: Section, remarks: Remarks) -> Fo
     path = f"{section}.{name}"
     kind, choices = _kind(path, info)
     current = values.get(name, info.get_default(call_default_factory=True))
-    level, message = remarks.get(path, ("", ""))
+    within = (remark for at, remark in remarks.items() if at.startswith(f"{path}."))
+    level, message = remarks.get(path) or next(within, ("", ""))
     return FormField(
         path=path,
         title=info.title or name,
@@ -107,6 +108,8 @@ def shown(value: Any) -> str:
         return text.rstrip("0").rstrip(".") if "." in text else text
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(name if name == of else f"{name} = {of}" for name, of in value.items())
     return str(value)
 
 
@@ -156,9 +159,19 @@ def _read(text: str, kind: str, info: FieldInfo, before: Any) -> Any:
     if kind == "long" or kind == "choice":
         return text
     text = text.strip()
-    if tuple in {get_origin(part) for part in _parts(info)} and text != "all-linear":
+    origins = {get_origin(part) for part in _parts(info)}
+    if tuple in origins and text != "all-linear":
         return [part.strip() for part in text.split(",") if part.strip()]
+    if dict in origins:
+        # What a form shows of a name with a comma in it could not be told apart again.
+        return before if before is not None and text == shown(before) else _names(text)
     return text
+
+
+def _names(text: str) -> dict[str, str]:
+    """``tests = test_list, choices`` as a mapping; a name alone stands for itself."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    return {name.strip(): of.strip() or name.strip() for name, _, of in pairs}
 
 
 def _number(text: str, before: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from services.dataset_page import mapped_rows
 from tests.conftest import Browser
 
 ROWS = "".join(
@@ -50,6 +51,28 @@ def test_a_file_brings_its_whole_mapping(app: Flask, browser: Browser, draft: An
     assert "Town 0 has 0 towers." in text
     assert "Right answer: 0" in text
     assert 'data-testid="answer-starts"' in text
+
+
+def test_further_columns_are_named_for_the_reward(app: Flask, browser: Browser, draft: Any) -> None:
+    """Typed with commas, kept in the configuration and in the rows; another source takes them away."""
+    rows = "".join(
+        json.dumps({"question": f"Write f{n}.", "answer": "def f", "test_list": [f"f{n}()"], "choices": "a"}) + "\n"
+        for n in range(20)
+    )
+    source = upload(app, rows)
+    save(browser, ui__kind="upload", upload=source)
+    assert "Still there: test_list, choices." in browser.get("/new/dataset").get_data(as_text=True)
+    named = {"dataset.columns": "checks = test_list, choices"}
+    save(browser, ui__kind="upload", upload=source, **named)
+    found = app.extensions["tunesmith"]
+    assert found.wizard.config()["dataset"]["columns"] == {"checks": "test_list", "choices": "choices"}
+    assert 'value="checks = test_list, choices"' in browser.get("/new/dataset").get_data(as_text=True)
+    with app.app_context():
+        assert mapped_rows(found, 1)[0]["checks"] == ["f0()"]
+    save(browser, ui__kind="upload", upload=source, **{"dataset.columns": "checks = nothing"})
+    assert "no column &#39;nothing&#39;" in browser.get("/new/dataset").get_data(as_text=True)
+    save(browser, ui__kind="generated", **named)
+    assert "columns" not in draft()["dataset"]
 
 
 def test_exercises_are_ticked_weighed_and_bring_their_checker(browser: Browser, draft: Any) -> None:
