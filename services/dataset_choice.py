@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from core.config import MixSource
 from core.data import tasks
 from core.data.arithmetic import SOURCE as SUMS
 from core.data.catalogue import CATALOGUE
 from core.errors import InvalidInput
 from services.container import Services
+from services.forms import model_field, read_model, read_names
 from services.library import MAPPED, TEMPLATE_FIELDS
-from services.views import Choices, MixLine, TaskLine
+from services.views import Choices, MixLine, MixPart, TaskLine
 from services.wizard import SUMS_PROMPT
 
 TASK_REWARD = {"type": "preset", "preset_name": "reasoning_gym"}
 LEVELS = tuple(range(tasks.LEVELS))
+PART = "mix-part"
+HUB_PART = ("source", "subset", "split", "instruction_field", "response_field", "weight")
+TASK_PART = ("tasks", "size", "weight")
 
 
 def choices(found: Services, section: Mapping[str, Any], kind: str) -> Choices:
@@ -32,6 +39,7 @@ def choices(found: Services, section: Mapping[str, Any], kind: str) -> Choices:
         tasks=lines,
         tasks_problem=problem,
         mix=tuple(mix),
+        parts=_part_views(section),
         known=tuple((one, tuple(known for known in CATALOGUE if known.category == one)) for one in categories),
         templates=tuple(sorted(found.library.templates())),
     )
@@ -56,6 +64,44 @@ def _task_lines(
             )
         )  # fmt: skip
     return tuple((category, tuple(lines)) for category, lines in groups.items()), ""
+
+
+def _part_views(section: Mapping[str, Any]) -> tuple[MixPart, ...]:
+    """The mixture's sources that are no dataset of this machine, and an empty one of each kind to add."""
+    parts = [part for part in section.get("mix") or () if not _at_hand(str(part.get("source") or ""))]
+    return tuple(
+        _part_view(f"{PART}.{place}", part) for place, part in enumerate([*parts, {}, {"source": tasks.SOURCE}])
+    )
+
+
+def _at_hand(source: str) -> bool:
+    return source == SUMS or source.startswith("upload:")
+
+
+def _part_view(path: str, part: dict[str, Any]) -> MixPart:
+    made = part.get("source") == tasks.SOURCE
+    title = "Exercises made on the spot" if made else "A dataset of the Hub"
+    fields = {name: model_field(MixSource, f"{path}.{name}", part, {}) for name in (TASK_PART if made else HUB_PART)}
+    if made:
+        fields["tasks"] = replace(
+            fields["tasks"],
+            value=_task_names(part.get("tasks") or ()),
+            placeholder="chain_sum = 2, spell_backward",
+            description="Names with commas between, '= 2' for a difficulty from 0 to 5. Empty takes no part.",
+        )
+    else:
+        fields["source"] = replace(
+            fields["source"],
+            title="Name on the Hub",
+            placeholder="openai/gsm8k",
+            description="Owner and name. Empty takes no part. A well-known one brings its own columns.",
+        )
+    return MixPart(path, title, json.dumps(part), tuple(fields.values()))
+
+
+def _task_names(chosen: Any) -> str:
+    levels = [(task.get("name", ""), task.get("difficulty")) for task in chosen]
+    return ", ".join(name if level is None else f"{name} = {level}" for name, level in levels)
 
 
 def source_of(kind: str, form: Mapping[str, str]) -> str:
@@ -113,13 +159,58 @@ def _mix(found: Services, form: Mapping[str, str]) -> list[dict[str, Any]]:
     for key, text in form.items():
         if key.startswith("mix.") and text.strip():
             source = key.removeprefix("mix.")
-            mapping = {
-                name: value
-                for name, value in ready_mapping(found, source).items()
-                if value not in (None, "", {}, "none")
-            }
-            parts.append({"source": source, **mapping, "weight": _weight(text)})
+            parts.append({"source": source, **_needed(found, source), "weight": _weight(text)})
+    return parts + _parts(found, form)
+
+
+def _parts(found: Services, form: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The sources with fields of their own. Each brings what it was when the page was made, so that a field which
+    the page does not show is kept, and a half-typed name that was saved on the way leaves nothing behind.
+    """
+    parts = []
+    for key in form:
+        if key.startswith(f"{PART}.") and key.endswith(".was"):
+            before = _object(form[key])
+            path = key.removesuffix(".was")
+            part = _task_part(path, form, before) if f"{path}.tasks" in form else _hub_part(found, path, form, before)
+            if part.get("source") and (part["source"] != tasks.SOURCE or part["tasks"]):
+                parts.append(part)
     return parts
+
+
+def _hub_part(found: Services, path: str, form: Mapping[str, str], before: dict[str, Any]) -> dict[str, Any]:
+    part = read_model(MixSource, path, form, before)
+    if part.get("source") == before.get("source") or not part.get("source"):
+        return part
+    ready = {} if _at_hand(part["source"]) else _needed(found, part["source"])
+    return ready | {name: value for name, value in part.items() if value != before.get(name)}
+
+
+def _needed(found: Services, source: str) -> dict[str, Any]:
+    """The mapping that comes with a source, as far as a part of a mixture has to say it."""
+    return {
+        name: value
+        for name, value in ready_mapping(found, source).items()
+        if name in MixSource.model_fields and value not in (None, "", {}, "none")
+    }
+
+
+def _task_part(path: str, form: Mapping[str, str], before: dict[str, Any]) -> dict[str, Any]:
+    kept = {task.get("name"): task for task in before.get("tasks") or ()}
+    chosen = []
+    for name, level in read_names(form[f"{path}.tasks"]).items():
+        task = {key: value for key, value in kept.get(name, {"name": name}).items() if key != "difficulty"}
+        chosen.append(task if level == name else task | {"difficulty": int(level) if level.isdecimal() else level})
+    rest = {name: value for name, value in form.items() if name != f"{path}.tasks"}
+    return read_model(MixSource, path, rest, before) | {"source": tasks.SOURCE, "tasks": chosen}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def take_known(found: Services, path: str) -> bool:

@@ -18,7 +18,6 @@ from services.steps import KINDS, frame, review_of
 from services.wizard import kind_of
 
 SAMPLES = 5
-LOCAL = ("upload", "generated", "tasks", "mix")
 SLOW = ("tasks", "mix")
 """Their rows take a moment to make, and are the same each time."""
 GENERATED = ("max_operand",)
@@ -54,12 +53,13 @@ def dataset_step(found: Services) -> views.DatasetStep:
         for name in (*GENERATED, *TASKS, *HUB, *MAPPING, *PROMPT, *PREPARATION)
     }
     base = form_field("dataset", "source", section, review.remarks)
+    mixed = form_field("dataset", "mix", {}, review.remarks)
     return views.DatasetStep(
         frame=frame(found, "dataset", review),
         kinds=KINDS,
         kind=ui.get("kind") or kind_of(source),
         uploads=tuple(found.datasets.list()),
-        source=base,
+        source=base if base.message else replace(base, level=mixed.level, message=mixed.message),
         source_hub=_hub_field(section, kind_of(source) == "hub"),
         generated=_pick(fields, GENERATED),
         made=_pick(fields, TASKS),
@@ -75,7 +75,7 @@ def dataset_step(found: Services) -> views.DatasetStep:
         preview=views.Preview(preview["rows"], preview["columns"], preview["total"]) if preview else None,
         preview_problem=problem,
         preview_hint="'Look at this dataset' fetches the first rows over the network."
-        if kind_of(source) == "hub" and source
+        if source and remote(section)
         else "Choose a dataset to see its first rows.",
         prompts=prompts,
         prompts_problem=prompts_problem,
@@ -90,7 +90,7 @@ def _prompt_line(section: dict[str, Any], start: str, end: str) -> str:
 def look(found: Services, section: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """The first rows of a dataset, from memory where it is on the Hub; None and the reason where it cannot be read."""
     source = str(section.get("source") or "")
-    if kind_of(source) == "hub" or _key(section) in _seen:
+    if remote(section) or _key(section) in _seen:
         return _seen.get(_key(section)), ""
     try:
         seen = found.datasets.preview(_readable(section), SAMPLES)
@@ -101,6 +101,11 @@ def look(found: Services, section: dict[str, Any]) -> tuple[dict[str, Any] | Non
         return None, error.message
 
 
+def remote(section: dict[str, Any]) -> bool:
+    """Whether its rows, or some of them, come over the network."""
+    return any(kind_of(str(part.get("source") or "")) == "hub" for part in (section, *(section.get("mix") or ())))
+
+
 def fetch(found: Services) -> None:
     """Read the first rows of a Hub dataset, and the prompts, for the page to show.
 
@@ -109,7 +114,7 @@ def fetch(found: Services) -> None:
     """
     draft = found.wizard.draft()
     section = draft.get("dataset") or {}
-    if kind_of(str(section.get("source") or "")) == "hub":
+    if remote(section):
         _keep(_key(section), found.datasets.preview(_readable(section), SAMPLES))
     if (draft.get("model") or {}).get("name"):
         _keep(_prompt_key(draft), found.datasets.prompt_preview(found.wizard.config(), 2))
@@ -126,7 +131,7 @@ def mapped_rows(found: Services, count: int = 50) -> list[dict[str, Any]]:
         return []
     raw = (
         (_seen.get(_key(section)) or {"rows": []})
-        if kind_of(str(section["source"])) == "hub"
+        if remote(section)
         else found.datasets.preview(_readable(section), count)
     )
     return map_rows(raw["rows"], read_section(_readable(section)))[0]
@@ -139,7 +144,7 @@ def _prompts(found: Services, readable: bool) -> tuple[tuple[views.PromptView, .
         return (), ""
     answer = _seen.get(_prompt_key(draft))
     try:
-        if answer is None and kind_of(source) in LOCAL and local_folder(str(model), found.settings.home):
+        if answer is None and not remote(draft["dataset"]) and local_folder(str(model), found.settings.home):
             answer = found.datasets.prompt_preview(found.wizard.config(), 2)
             if kind_of(source) in SLOW:
                 _keep(_prompt_key(draft), answer)

@@ -79,8 +79,13 @@ def section_model(section: str) -> type[BaseModel]:
 
 def form_field(section: str, name: str, values: Section, remarks: Remarks) -> FormField:
     """The input for one field, showing the draft's value or the default."""
-    info = section_model(section).model_fields[name]
-    path = f"{section}.{name}"
+    return model_field(section_model(section), f"{section}.{name}", values, remarks)
+
+
+def model_field(model: type[BaseModel], path: str, values: Section, remarks: Remarks) -> FormField:
+    """As :func:`form_field`, for any model: the field is the path's last name."""
+    name = path.rpartition(".")[2]
+    info = model.model_fields[name]
     kind, choices = _kind(path, info)
     current = values.get(name, info.get_default(call_default_factory=True))
     within = (remark for at, remark in remarks.items() if at.startswith(f"{path}."))
@@ -125,9 +130,14 @@ def read_section(section: str, form: Mapping[str, str], before: Section) -> Sect
         form: What was sent, keyed by field path.
         before: The section so far.
     """
+    return read_model(section_model(section), section, form, before)
+
+
+def read_model(model: type[BaseModel], prefix: str, form: Mapping[str, str], before: Section) -> Section:
+    """As :func:`read_section`, for any model and the form's fields below ``prefix``."""
     after = dict(before)
-    for name, info in section_model(section).model_fields.items():
-        path = f"{section}.{name}"
+    for name, info in model.model_fields.items():
+        path = f"{prefix}.{name}"
         kind, _ = _kind(path, info)
         if kind == "check":
             if path not in form.get("checks", "").split():
@@ -164,11 +174,11 @@ def _read(text: str, kind: str, info: FieldInfo, before: Any) -> Any:
         return [part.strip() for part in text.split(",") if part.strip()]
     if dict in origins:
         # What a form shows of a name with a comma in it could not be told apart again.
-        return before if before is not None and text == shown(before) else _names(text)
+        return before if before is not None and text == shown(before) else read_names(text)
     return text
 
 
-def _names(text: str) -> dict[str, str]:
+def read_names(text: str) -> dict[str, str]:
     """``tests = test_list, choices`` as a mapping; a name alone stands for itself."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     return {name.strip(): of.strip() or name.strip() for name, _, of in pairs}

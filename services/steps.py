@@ -30,7 +30,11 @@ KINDS = (
     ("generated", "Made on the spot", "Small sums, as many as you like. Needs no network."),
     ("tasks", "Exercises made on the spot", "A hundred kinds from reasoning-gym, with exact checkers. No network."),
     ("hub", "The Hugging Face Hub", "A well-known dataset, or any by its name, for example openai/gsm8k."),
-    ("mix", "Several mixed", "Datasets of this machine by weight: 2 and 1 mean two thirds and one third."),
+    (
+        "mix",
+        "Several mixed",
+        "Datasets of this machine, of the Hub and exercises, by weight: 2 and 1 mean two thirds and one third.",
+    ),
 )
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")

@@ -232,12 +232,23 @@ class MixLine:
 
 
 @dataclass(frozen=True)
+class MixPart:
+    """A source of a mixture with fields of its own; ``was`` is the part so far, as JSON."""
+
+    path: str
+    title: str
+    was: str
+    fields: tuple[FormField, ...]
+
+
+@dataclass(frozen=True)
 class Choices:
     """What the page offers beside the plain fields."""
 
     tasks: tuple[tuple[str, tuple[TaskLine, ...]], ...]
     tasks_problem: str
     mix: tuple[MixLine, ...]
+    parts: tuple[MixPart, ...]
     known: tuple[tuple[str, tuple[KnownDataset, ...]], ...]
     templates: tuple[str, ...]
 

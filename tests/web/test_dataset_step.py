@@ -11,6 +11,7 @@ from flask import Flask
 
 from services.dataset_page import mapped_rows
 from tests.conftest import Browser
+from tests.support.hub import Hub, Repo
 
 ROWS = "".join(
     json.dumps({"context": f"Town {n} has {n} towers.", "question": "How many towers?", "answer": f"So.\n#### {n}"})
@@ -112,6 +113,49 @@ def test_datasets_are_mixed_by_weight(app: Flask, browser: Browser, draft: Any) 
     ]
     assert section["mix"][0]["extraction"] == "after_marker"
     assert "90 rows" in browser.get("/new/dataset").get_data(as_text=True)
+
+
+def part(place: int, was: dict[str, Any], **fields: str) -> dict[str, str]:
+    """One of a mixture's own forms, as the browser sends it."""
+    path = f"mix-part.{place}"
+    return {f"{path}.was": json.dumps(was)} | {f"{path}.{name}": value for name, value in fields.items()}
+
+
+def test_a_mixture_takes_exercises_with_difficulty_and_weight(browser: Browser, draft: Any) -> None:
+    """Beside the sums of this machine; what the form does not show of an exercise is kept, no names take no part."""
+    exercises = {"source": "generated:reasoning-gym", "tasks": [{"name": "chain_sum", "weight": 3.0}]}
+    sums = {"mix.generated:arithmetic": "1"}
+    own = part(0, exercises, tasks="chain_sum = 1, spell_backward", size="40", weight="2")
+    save(browser, action="take-mix", ui__kind="mix", **sums, **own, **part(1, {}, source=""))
+    made = draft()["dataset"]["mix"][1]
+    assert made["tasks"] == [{"name": "chain_sum", "weight": 3.0, "difficulty": 1}, {"name": "spell_backward"}]
+    assert (made["size"], made["weight"]) == (40, 2)
+    text = browser.get("/new/dataset").get_data(as_text=True)
+    assert 'value="chain_sum = 1, spell_backward"' in text
+    assert "60 rows" in text
+    save(browser, ui__kind="mix", **sums, **part(0, made, tasks="chain_sum = hard"))
+    assert "should be a valid integer" in browser.get("/new/dataset").get_data(as_text=True)
+    save(browser, ui__kind="mix", **sums, **part(0, made, tasks=""))
+    assert [one["source"] for one in draft()["dataset"]["mix"]] == ["generated:arithmetic"]
+
+
+def test_a_mixture_takes_datasets_of_the_hub(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path, subset, split and weight; a well-known one brings its mapping; rows are fetched when asked for alone."""
+    lines = "".join(json.dumps({"ask": f"Is {n} even?", "say": "yes"}) + "\n" for n in range(20)).encode()
+    own = {"source": "own/set", "split": "train", "instruction_field": "ask", "response_field": "say"}
+    hub = part(0, {}, **own, weight="2")
+    with Hub({"own/set": Repo({"train.jsonl": lines})}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        sums = {"mix.generated:arithmetic": "1"}
+        save(browser, action="take-mix", ui__kind="mix", **sums, **hub)
+        assert draft()["dataset"]["mix"][1] == {name: own[name] for name in own if name != "split"} | {"weight": 2}
+        assert "fetches the first rows over the network" in browser.get("/new/dataset").get_data(as_text=True)
+        save(browser, action="check", ui__kind="mix", **sums, **hub)
+        assert "even?" in browser.get("/new/dataset").get_data(as_text=True)
+    known = part(0, own, source="openai/gsm8k", subset="", instruction_field="ask", response_field="say", weight="1")
+    save(browser, ui__kind="mix", **sums, **known)
+    taken = draft()["dataset"]["mix"][1]
+    assert (taken["subset"], taken["instruction_field"], taken["extraction"]) == ("main", "question", "after_marker")
 
 
 def test_a_well_known_dataset_brings_its_mapping(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
