@@ -46,9 +46,7 @@ def engine_for(
         return
     except Cancelled:
         raise Stopped("Stopped before training began.") from None
-    engine = LlamaEngine(
-        loaded.model, loaded.tokenizer, base, run.rollout, status.note, lambda: status.now_asked
-    )
+    engine = LlamaEngine(loaded.model, loaded.tokenizer, base, run.rollout, status.note, lambda: status.now_asked)
     try:
         status.update(message="Comparing the faster engine with transformers")
         engine.prove([encode(item.prompt, loaded.tokenizer) for item in data.train[:3]])

@@ -468,9 +468,7 @@ def prove(trainer: Any, model: Any) -> float:
         return float("inf")
     # Gradients that are zero either way (an adapter's A while its B is zero) leave rounding only.
     floor = 1e-6 * max(float(tensor.norm()) for tensor in usual)
-    return max(
-        float((a - b).norm() / max(float(a.norm()), floor)) for a, b in zip(usual, shared, strict=True)
-    )
+    return max(float((a - b).norm() / max(float(a.norm()), floor)) for a, b in zip(usual, shared, strict=True))
 
 
 def _widened(rows: Tensor, width: int, fill: int, *, left: bool) -> Tensor:

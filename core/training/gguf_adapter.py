@@ -15,8 +15,15 @@ from gguf import GGUFReader, GGUFWriter
 
 LAYER = re.compile(r"\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)$")
 NAMES = {
-    "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output", "qkv_proj": "attn_qkv",
-    "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down", "gate_up_proj": "ffn_up",
+    "q_proj": "attn_q",
+    "k_proj": "attn_k",
+    "v_proj": "attn_v",
+    "o_proj": "attn_output",
+    "qkv_proj": "attn_qkv",
+    "gate_proj": "ffn_gate",
+    "up_proj": "ffn_up",
+    "down_proj": "ffn_down",
+    "gate_up_proj": "ffn_up",
 }
 """transformers' names of linear layers and GGUF's."""
 PERMUTED = ("llama", "granite", "smollm3", "arcee", "olmo")

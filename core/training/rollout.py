@@ -274,12 +274,16 @@ class LlamaEngine(TransformersEngine):
     def _by_llama(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> dict[str, Any] | None:
         """The child's answer; None once it has crashed twice."""
         slots, cells = self._room(prompt_ids, sampling)
-        rules = Rules(
-            sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p, sampling.repetition_penalty
-        )
+        rules = Rules(sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p, sampling.repetition_penalty)
         request = {
-            "op": "generate", "prompts": [list(ids) for ids in prompt_ids], "max_tokens": sampling.max_new_tokens,
-            "stop": sorted(self.end_ids), "rules": asdict(rules), "seed": seed, "slots": slots, "cells": cells,
+            "op": "generate",
+            "prompts": [list(ids) for ids in prompt_ids],
+            "max_tokens": sampling.max_new_tokens,
+            "stop": sorted(self.end_ids),
+            "rules": asdict(rules),
+            "seed": seed,
+            "slots": slots,
+            "cells": cells,
         }
         while not self._off:
             try:

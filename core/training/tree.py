@@ -152,14 +152,14 @@ def _targets(
     written: dict[int, int] = {}
     """Unique completion tokens and their parents."""
     for prompt, path in zip(prompts, paths, strict=True):
-        written.update(zip(path[len(prompt):], path[len(prompt) - 1:-1], strict=True))
+        written.update(zip(path[len(prompt) :], path[len(prompt) - 1 : -1], strict=True))
     children = sorted(written, key=lambda child: (written[child], child))
     places = {child: place for place, child in enumerate(children)}
     parents = sorted(set(written.values()))
     parent_places = {parent: place for place, parent in enumerate(parents)}
     cells = torch.full((len(paths), length), len(children), dtype=torch.long)
     for row, (prompt, path) in enumerate(zip(prompts, paths, strict=True)):
-        answer = path[len(prompt):]
+        answer = path[len(prompt) :]
         cells[row, : len(answer)] = torch.tensor([places[child] for child in answer], dtype=torch.long)
     return {
         "parents": torch.tensor(parents, dtype=torch.long, device=device),
@@ -169,9 +169,7 @@ def _targets(
     }
 
 
-def _segments(
-    stretches: list[tuple[int, list[int]]], total: int, device: torch.device
-) -> tuple[Segments, ...]:
+def _segments(stretches: list[tuple[int, list[int]]], total: int, device: torch.device) -> tuple[Segments, ...]:
     ends = [first for first, _ in stretches[1:]] + [total]
     items = [(first, end, path) for (first, path), end in zip(stretches, ends, strict=True)]
     batches: list[list[tuple[int, int, list[int]]]] = []

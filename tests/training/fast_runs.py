@@ -27,8 +27,15 @@ from core.training.fast_grpo import FastGRPOTrainer
 WORDS = 64
 END, PAD = 1, 2
 SHAPE: dict[str, Any] = {
-    "vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128, "eos_token_id": END, "bos_token_id": 0,
+    "vocab_size": WORDS,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "eos_token_id": END,
+    "bos_token_id": 0,
     "pad_token_id": PAD,
     # Without this a random model of this size says much the same whatever it reads.
     "initializer_range": 0.3,
@@ -88,9 +95,7 @@ class Watch(TrainerCallback):
         self.gradients: list[dict[str, torch.Tensor]] = []
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        self.gradients.append(
-            {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-        )
+        self.gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
 
 
 class Outcome:
@@ -104,21 +109,47 @@ class Outcome:
 
 
 def train(
-    kind: type[GRPOTrainer], model: Any, written: Written, folder: Path, *, tokenizer: Any = None,
-    steps: int = 3, fast: dict[str, Any] | None = None, **settings: Any,
+    kind: type[GRPOTrainer],
+    model: Any,
+    written: Written,
+    folder: Path,
+    *,
+    tokenizer: Any = None,
+    steps: int = 3,
+    fast: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> Outcome:
     """Train with completions that are laid down, by stock TRL or by ours."""
     watch = Watch()
     given: dict[str, Any] = {
-        "output_dir": str(folder), "max_steps": steps, "per_device_train_batch_size": 8, "num_generations": 4,
-        "gradient_accumulation_steps": 1, "max_completion_length": 10, "learning_rate": 1e-3, "max_grad_norm": 1e9,
-        "beta": 0.0, "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
-        "use_cpu": True, "bf16": False, "seed": 7, "gradient_checkpointing": False, **settings,
+        "output_dir": str(folder),
+        "max_steps": steps,
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "gradient_accumulation_steps": 1,
+        "max_completion_length": 10,
+        "learning_rate": 1e-3,
+        "max_grad_norm": 1e9,
+        "beta": 0.0,
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "bf16": False,
+        "seed": 7,
+        "gradient_checkpointing": False,
+        **settings,
     }
     trainer = kind(
-        model=model, args=GRPOConfig(**given), reward_funcs=written.reward, rollout_func=written.rollout,
-        train_dataset=Dataset.from_list([{"prompt": "3 4"}] * 64), processing_class=tokenizer or words(),
-        callbacks=[watch], **(fast or {}),
+        model=model,
+        args=GRPOConfig(**given),
+        reward_funcs=written.reward,
+        rollout_func=written.rollout,
+        train_dataset=Dataset.from_list([{"prompt": "3 4"}] * 64),
+        processing_class=tokenizer or words(),
+        callbacks=[watch],
+        **(fast or {}),
     )
     trainer.train()
     return Outcome(trainer, watch)

@@ -50,9 +50,14 @@ def rounds(*kinds: str) -> Written:
 def test_the_same_steps_as_stock_trl(tmp_path: Path, loss: str, level: str, accumulation: int, beta: float) -> None:
     """Every loss, with and without a KL penalty, whole or cut into micro-batches, one group flat in one round."""
     stock, ours = both(
-        lambda: small("qwen3"), lambda: rounds("both", "half", "both"), tmp_path,
-        loss_type=loss, importance_sampling_level=level, beta=beta,
-        gradient_accumulation_steps=accumulation, per_device_train_batch_size=8 // accumulation,
+        lambda: small("qwen3"),
+        lambda: rounds("both", "half", "both"),
+        tmp_path,
+        loss_type=loss,
+        importance_sampling_level=level,
+        beta=beta,
+        gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=8 // accumulation,
     )
     assert ours.trainer.fast_notes == []
     equal(stock, ours)
@@ -62,8 +67,13 @@ def test_the_same_steps_as_stock_trl(tmp_path: Path, loss: str, level: str, accu
 def test_the_same_steps_on_each_family(tmp_path: Path, family: str) -> None:
     """Qwen3, Llama and Mistral; a temperature other than one; one row to a micro-batch."""
     stock, ours = both(
-        lambda: small(family), lambda: rounds("both", "half"), tmp_path, loss_type="bnpo", temperature=0.7,
-        per_device_train_batch_size=1, gradient_accumulation_steps=8,
+        lambda: small(family),
+        lambda: rounds("both", "half"),
+        tmp_path,
+        loss_type="bnpo",
+        temperature=0.7,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=8,
     )
     assert ours.trainer.fast_notes == []
     equal(stock, ours)
@@ -88,8 +98,12 @@ def test_the_same_steps_on_the_builtin_model(tmp_path: Path, loss: str, beta: fl
 def test_rounds_without_any_spread(tmp_path: Path, loss: str) -> None:
     """All groups left out: the gradients are zeros, and Adam's state goes on as it does with stock TRL."""
     stock, ours = both(
-        lambda: small("llama"), lambda: rounds("both", "none", "none"), tmp_path, loss_type=loss,
-        gradient_accumulation_steps=4, per_device_train_batch_size=2,
+        lambda: small("llama"),
+        lambda: rounds("both", "none", "none"),
+        tmp_path,
+        loss_type=loss,
+        gradient_accumulation_steps=4,
+        per_device_train_batch_size=2,
     )
     assert all(not tensor.any() for tensor in ours.gradients[1].values())
     equal(stock, ours)
@@ -99,8 +113,15 @@ def test_rounds_without_any_spread(tmp_path: Path, loss: str) -> None:
 def test_completions_used_twice(tmp_path: Path, loss: str) -> None:
     """With two iterations the old policy's log-probabilities come from the shared pass as well, and clipping bites."""
     stock, ours = both(
-        lambda: small("llama"), lambda: rounds("both", "half"), tmp_path, loss_type=loss, num_iterations=2, steps=4,
-        learning_rate=0.02, gradient_accumulation_steps=2, per_device_train_batch_size=4,
+        lambda: small("llama"),
+        lambda: rounds("both", "half"),
+        tmp_path,
+        loss_type=loss,
+        num_iterations=2,
+        steps=4,
+        learning_rate=0.02,
+        gradient_accumulation_steps=2,
+        per_device_train_batch_size=4,
     )
     equal(stock, ours, 5e-4)
     for one, other in zip(stock.logs, ours.logs, strict=True):
@@ -111,8 +132,12 @@ def test_completions_used_twice(tmp_path: Path, loss: str) -> None:
 def test_cut_off_completions_left_out(tmp_path: Path) -> None:
     """A row whose completion is masked counts as nothing, as with stock TRL."""
     stock, ours = both(
-        lambda: small("qwen3"), lambda: rounds("both", "both"), tmp_path, mask_truncated_completions=True,
-        loss_type="grpo", steps=2,
+        lambda: small("qwen3"),
+        lambda: rounds("both", "both"),
+        tmp_path,
+        mask_truncated_completions=True,
+        loss_type="grpo",
+        steps=2,
     )
     equal(stock, ours)
 
@@ -122,8 +147,13 @@ def test_chunks_smaller_than_a_group(tmp_path: Path, loss: str, monkeypatch: pyt
     """Where memory is short a group is run in parts, with the same gradients."""
     monkeypatch.setattr(FastGRPOTrainer, "_token_limit", lambda self: 1)
     stock, ours = both(
-        lambda: small("mistral"), lambda: rounds("both", "half"), tmp_path, loss_type=loss, steps=2,
-        per_device_train_batch_size=1, gradient_accumulation_steps=8,
+        lambda: small("mistral"),
+        lambda: rounds("both", "half"),
+        tmp_path,
+        loss_type=loss,
+        steps=2,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=8,
     )
     equal(stock, ours)
 
@@ -132,8 +162,13 @@ def test_chunks_smaller_than_a_group(tmp_path: Path, loss: str, monkeypatch: pyt
 def test_leaving_groups_out_without_sharing(tmp_path: Path, loss: str) -> None:
     """The two halves of the fast path work apart: a model with dropout in its adapter still skips flat groups."""
     stock, ours = both(
-        lambda: small("llama"), lambda: rounds("both", "half", "none"), tmp_path, loss_type=loss,
-        fast={"share_prefixes": False}, gradient_accumulation_steps=4, per_device_train_batch_size=2,
+        lambda: small("llama"),
+        lambda: rounds("both", "half", "none"),
+        tmp_path,
+        loss_type=loss,
+        fast={"share_prefixes": False},
+        gradient_accumulation_steps=4,
+        per_device_train_batch_size=2,
     )
     equal(stock, ours)
 
@@ -186,9 +221,7 @@ def test_dynamic_sampling_has_a_budget(tmp_path: Path) -> None:
     """Where nothing has spread it gives up and goes on."""
     flat = answers(2, [8, 9], [1.0] * 4)
     written = Written([[*flat, *flat], [*flat, *flat], [*flat, *flat], [*flat, *flat]])
-    ours = train(
-        FastGRPOTrainer, small("llama"), written, tmp_path, steps=1, fast={"dynamic_sampling": True}
-    )
+    ours = train(FastGRPOTrainer, small("llama"), written, tmp_path, steps=1, fast={"dynamic_sampling": True})
     assert written.round == REDRAWS
     assert not any(tensor.any() for tensor in ours.gradients[0].values())
 

@@ -46,9 +46,20 @@ def fenced(code: str) -> str:
 
 SUM = {"instruction": "What is 48 + 24?", "response": "48 + 24 = 72\n#### 72"}
 DOUBLE = {"tests": "assert double(2) == 4\nassert double(0) == 0\nassert double(-3) == -6"}
-GROWTH = {"entry_point": "f", "make_input": "def make_input(n): return (n,)", "sizes": [1000, 4000, 16000], "max_power": 1}
-BEES = {"context": "Bees dance. The dance of bees tells where flowers are. Bees smell flowers. Flowers feed bees in summer gardens.", "response": "Bees dance to tell where flowers are."}
-TOWER = {"context": "The tower was finished in 1889 for the fair of the world in Paris.", "response": "It was finished in 1889."}
+GROWTH = {
+    "entry_point": "f",
+    "make_input": "def make_input(n): return (n,)",
+    "sizes": [1000, 4000, 16000],
+    "max_power": 1,
+}
+BEES = {
+    "context": "Bees dance. The dance of bees tells where flowers are. Bees smell flowers. Flowers feed bees in summer gardens.",
+    "response": "Bees dance to tell where flowers are.",
+}
+TOWER = {
+    "context": "The tower was finished in 1889 for the fair of the world in Paris.",
+    "response": "It was finished in 1889.",
+}
 ENTRY = {"question": "4 + 3 =", "answer": "7", "metadata": {"source_dataset": "chain_sum", "source_index": 0}}
 CITED = "Radium glows (Curie, 1911).\n\nCurie, M. (1911). Radium and its discovery. Science Press."
 PROSE = "The boat left the harbour at dawn. A light wind filled the sail, and the crew sang. By noon they had lost sight of land."
@@ -61,30 +72,79 @@ CASES: dict[str, Case] = {
     "format": Case(SUM, MARKERS.reasoning_start + "48 + 24 = 72" + MARKERS.reasoning_end + s("72"), "72", s("") * 20),
     "length": Case(SUM, "word " * 50, "word " * 250, "word " * 5000),
     "math": Case({"response": r"\frac{x+1}{2}"}, s("x/2 + 1/2"), s("x/2"), s(r"\frac{x+1}{2}") + s("x")),
-    "choice": Case({"response": "B", "choices": ["Lyon", "Paris", "Nice"]}, "The answer is (B).", "The answer is (C).", "A B C D"),
+    "choice": Case(
+        {"response": "B", "choices": ["Lyon", "Paris", "Nice"]}, "The answer is (B).", "The answer is (C).", "A B C D"
+    ),
     "science": Case({"response": "9.81 m/s^2"}, s("981 cm/s^2"), s("9.81 m/s"), s("1 m/s^2 2 m/s^2 9.81 m/s^2")),
-    "code": Case(DOUBLE, fenced("def double(x):\n    return x + x"), fenced("def double(x):\n    return x * x + 1"), fenced("class Yes(int):\n    __eq__ = lambda a, b: True\ndef double(x):\n    return Yes()")),
+    "code": Case(
+        DOUBLE,
+        fenced("def double(x):\n    return x + x"),
+        fenced("def double(x):\n    return x * x + 1"),
+        fenced("class Yes(int):\n    __eq__ = lambda a, b: True\ndef double(x):\n    return Yes()"),
+    ),
     "syntax": Case({}, fenced("x = 1"), fenced("x = = 1")),
     "style": Case({}, fenced("x = 1\nprint(x)"), fenced("import os, sys\nl = 1")),
-    "algorithm": Case(GROWTH, fenced("def f(n):\n    t = 0\n    for i in range(40 * n): t += i"), fenced("def f(n):\n    t = 0\n    for i in range(n * n): t += i"), fenced("import time\ntime.perf_counter = lambda: 0\ndef f(n):\n    for i in range(n * n): pass")),
-    "steps": Case({"instruction": "48 clips and half as many?"}, "48 / 2 = 24. 48 + 24 = 72." + s("72"), "11 / 2 = 20. 11 + 13 = 25." + s("72"), "1 + 1 = 2. " * 50),
+    "algorithm": Case(
+        GROWTH,
+        fenced("def f(n):\n    t = 0\n    for i in range(40 * n): t += i"),
+        fenced("def f(n):\n    t = 0\n    for i in range(n * n): t += i"),
+        fenced("import time\ntime.perf_counter = lambda: 0\ndef f(n):\n    for i in range(n * n): pass"),
+    ),
+    "steps": Case(
+        {"instruction": "48 clips and half as many?"},
+        "48 / 2 = 24. 48 + 24 = 72." + s("72"),
+        "11 / 2 = 20. 11 + 13 = 25." + s("72"),
+        "1 + 1 = 2. " * 50,
+    ),
     "consistent": Case(SUM, "48 + 24 = 72 " + s("72"), "48 + 24 = 72 " + s("42")),
     "reasoning_gym": Case({"reasoning_gym": {"task": "chain_sum", "entry": ENTRY}}, s("7"), s("8"), s("6 7 8")),
     "token_f1": Case({"response": "the Eiffel Tower"}, s("Eiffel Tower"), s("The Louvre"), "tower " * 30),
-    "semantic": Case({"response": "The cat sleeps on the sofa."}, "A cat is sleeping on the couch.", "Stock prices fell sharply on Monday."),
-    "cites_context": Case(TOWER, 'It says "was finished in 1889", so 1889.', 'It says "was opened in March 1890".', '"the" "in" "was" "for"'),
+    "semantic": Case(
+        {"response": "The cat sleeps on the sofa."},
+        "A cat is sleeping on the couch.",
+        "Stock prices fell sharply on Monday.",
+    ),
+    "cites_context": Case(
+        TOWER,
+        'It says "was finished in 1889", so 1889.',
+        'It says "was opened in March 1890".',
+        '"the" "in" "was" "for"',
+    ),
     "rouge_l": Case(BEES, "Bees dance to tell where the flowers are.", "Cars drive fast.", "the " * 200),
     "coverage": Case(BEES, "Bees dance to tell where flowers are, in summer gardens.", "Cars drive fast."),
-    "own_words": Case(BEES, "Dancing, a bee shows the way to food.", "The dance of bees tells where flowers are. Bees smell flowers.", BEES["context"]),
+    "own_words": Case(
+        BEES,
+        "Dancing, a bee shows the way to food.",
+        "The dance of bees tells where flowers are. Bees smell flowers.",
+        BEES["context"],
+    ),
     "budget": Case(BEES, "Bees dance.", BEES["context"]),
     "readability": Case({}, PROSE, DENSE, KEYWORDS, {"highest": 110}),
     "vocabulary": Case({}, PROSE, "the cat and the dog " * 10),
     "repetition": Case({}, PROSE, "I think so. " * 10),
-    "citation": Case({}, CITED, CITED.replace("(Curie, 1911).\n", "(Bohr, 1913).\n"), "According to sources (reference) et al., see citation. " * 20),
-    "json": Case({}, '{"city": "Paris"}', '{"town": 3}', '{"city": ' * 50, {"schema": '{"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}, "additionalProperties": false}'}),
+    "citation": Case(
+        {},
+        CITED,
+        CITED.replace("(Curie, 1911).\n", "(Bohr, 1913).\n"),
+        "According to sources (reference) et al., see citation. " * 20,
+    ),
+    "json": Case(
+        {},
+        '{"city": "Paris"}',
+        '{"town": 3}',
+        '{"city": ' * 50,
+        {
+            "schema": '{"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}, "additionalProperties": false}'
+        },
+    ),
     "pattern": Case({}, "AB-12", "12-AB", "AB12 " * 99, {"expression": "^[A-Z]{2}-[0-9]{2}$"}),
     "markdown": Case({}, "# Title\n\n- one\n- two", "Title\n\ntext", "# - * ``` " * 40, {"lists": 1}),
-    "language": Case({}, "The weather was fine and we walked along the river.", "Das Wetter war schön und wir gingen am Fluss spazieren.", "Weather Fluss rivière " * 20),
+    "language": Case(
+        {},
+        "The weather was fine and we walked along the river.",
+        "Das Wetter war schön und wir gingen am Fluss spazieren.",
+        "Weather Fluss rivière " * 20,
+    ),
     "soft_limit": Case({}, "word " * 50, "word " * 390, "word " * 5000),
     "cosine_length": Case({}, "word " * 20, "word " * 390, "word " * 5000),
     "signal": Case({"response": "BUY"}, s("BUY"), s("SELL"), "buy sell hold " * 20),
@@ -99,7 +159,10 @@ def scores(name: str) -> list[float]:
     """Right, wrong, garbage, empty, adversarial."""
     case, info = CASES[name], CATALOGUE[name]
     params = {param.name: param.default for param in info.params} | case.params
-    items = [Item(text, str(case.row.get("instruction", "")), case.row) for text in (case.right, case.wrong, GARBAGE, "", case.adversarial)]
+    items = [
+        Item(text, str(case.row.get("instruction", "")), case.row)
+        for text in (case.right, case.wrong, GARBAGE, "", case.adversarial)
+    ]
     if info.batch is not None:
         return [score.value for score in info.batch(items, markers=MARKERS, **params)]
     return [info.function(*item, markers=MARKERS, **params).value for item in items]
@@ -122,18 +185,20 @@ def test_every_reward_has_its_row_of_cases() -> None:
 @pytest.mark.skipif(not embedding.available(), reason="the embedding model is not installed")
 def test_the_page_says_what_the_rewards_give() -> None:
     """Each score on docs/rewards-table.md is the one that the reward gives now."""
-    text = "\n".join((
-        "# What each reward pays",
-        "",
-        "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/test_reward_table.py`), which also holds every row. *Truth*: the reward checks the answer against a reference or by running it, and the test asserts that right earns more than anything else in its row. *Form*: it says nothing about whether an answer is right.",
-        "",
-        f"Garbage is `{GARBAGE}`. The adversarial answer tries to earn without being right: every number at once, an object equal to everything, repeated keywords. The judge is not in the table: it is {NOT_HERE['judge']}.",
-        "",
-        "| reward | family | checks | right | wrong | garbage | empty | adversarial |",
-        "|---|---|---|---|---|---|---|---|",
-        *rows(),
-        "",
-    ))
+    text = "\n".join(
+        (
+            "# What each reward pays",
+            "",
+            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/test_reward_table.py`), which also holds every row. *Truth*: the reward checks the answer against a reference or by running it, and the test asserts that right earns more than anything else in its row. *Form*: it says nothing about whether an answer is right.",
+            "",
+            f"Garbage is `{GARBAGE}`. The adversarial answer tries to earn without being right: every number at once, an object equal to everything, repeated keywords. The judge is not in the table: it is {NOT_HERE['judge']}.",
+            "",
+            "| reward | family | checks | right | wrong | garbage | empty | adversarial |",
+            "|---|---|---|---|---|---|---|---|",
+            *rows(),
+            "",
+        )
+    )
     if os.environ.get("UPDATE_DOCS"):
         PAGE.write_text(text, encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == text
@@ -153,7 +218,12 @@ def test_the_old_sins_are_not_repeated(name: str) -> None:
     """Keywords forty times over earn next to nothing from what looks at form."""
     score = {"length": "own_words", "form": "format"}.get(name, name)
     params = {param.name: param.default for param in CATALOGUE[score].params}
-    assert CATALOGUE[score].function("therefore " * 40, "", {"context": "therefore " * 40}, markers=MARKERS, **params).value < 0.1
+    assert (
+        CATALOGUE[score]
+        .function("therefore " * 40, "", {"context": "therefore " * 40}, markers=MARKERS, **params)
+        .value
+        < 0.1
+    )
 
 
 def read(path: Path) -> list[dict[str, str]]:
