@@ -19,7 +19,7 @@ from core.model import DEMO_MODEL
 from routes._api import Body, describes, read_body
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
-from services import dataset_views, library
+from services import dataset_choice, dataset_views, library
 from services.datasets import GENERATED, read_section
 
 bp = Blueprint("datasets", __name__)
@@ -255,11 +255,7 @@ def prepare(upload_id: str) -> AnyResponse:
 @bp.post("/datasets/<upload_id>/limits")
 def use_limits(upload_id: str) -> AnyResponse:
     """Put the proposed lengths into the draft."""
-    found = services()
-    lengths = (found.library.report(upload_id) or {}).get("lengths")
-    if lengths:
-        limits = {name: lengths[name] for name in ("max_sequence_length", "max_new_tokens")}
-        found.wizard.put(training={**(found.wizard.draft().get("training") or {}), **limits})
+    if dataset_choice.take_limits(services(), services().library.report(upload_id)):
         say("The new run uses these limits.", "good")
     return to("datasets.show", upload_id=upload_id, _anchor="prepare")
 

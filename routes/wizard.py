@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint, request, send_file
+from flask import Response as AnyResponse
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
@@ -47,6 +48,38 @@ def model() -> str:
 def dataset() -> str:
     """Step 2."""
     return page("wizard/dataset.html", dataset_page.dataset_step(services()))
+
+
+@bp.get("/new/dataset/preparation")
+def preparation() -> str:
+    """What training would make of the chosen dataset, wherever it is from."""
+    return page("wizard/preparation.html", dataset_page.preparation_step(services()))
+
+
+@bp.post("/new/dataset/preparation")
+def prepare() -> Response:
+    """Prepare all of it, and show the report."""
+    try:
+        services().library.prepare(dataset_page.preparable(services()), draft=True)
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("wizard.preparation")
+
+
+@bp.post("/new/dataset/limits")
+def use_limits() -> Response:
+    """Put the proposed lengths into the draft."""
+    report, _ = services().library.draft_report(dataset_page.preparable(services()))
+    if dataset_choice.take_limits(services(), report):
+        say("The new run uses these limits.", "good")
+    return to("wizard.preparation")
+
+
+@bp.get("/new/dataset/prepared/<form>")
+def prepared(form: str) -> AnyResponse:
+    """The rows of the last report."""
+    path = services().library.prepared_file(None, form)
+    return send_file(path, as_attachment=True, download_name=path.name)
 
 
 @bp.get("/new/configuration")
@@ -251,6 +284,7 @@ def _keep() -> Response:
 
 
 _ACTIONS = {
+    "prepare": prepare,
     "take-known": _take_known,
     "use-template": lambda: _template("use"),
     "save-template": lambda: _template("save"),

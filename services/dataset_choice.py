@@ -81,11 +81,12 @@ def _at_hand(source: str) -> bool:
 def _part_view(path: str, part: dict[str, Any]) -> MixPart:
     made = part.get("source") == tasks.SOURCE
     title = "Exercises made on the spot" if made else "A dataset of the Hub"
+    values = _task_names(part.get("tasks") or ()) if made else str(part.get("source") or "")
     fields = {name: model_field(MixSource, f"{path}.{name}", part, {}) for name in (TASK_PART if made else HUB_PART)}
     if made:
         fields["tasks"] = replace(
             fields["tasks"],
-            value=_task_names(part.get("tasks") or ()),
+            value=values,
             placeholder="chain_sum = 2, spell_backward",
             description="Names with commas between, '= 2' for a difficulty from 0 to 5. Empty takes no part.",
         )
@@ -96,7 +97,8 @@ def _part_view(path: str, part: dict[str, Any]) -> MixPart:
             placeholder="openai/gsm8k",
             description="Owner and name. Empty takes no part. A well-known one brings its own columns.",
         )
-    return MixPart(path, title, json.dumps(part), tuple(fields.values()))
+    title = title if values else f"Add {title[0].lower()}{title[1:]}"
+    return MixPart(path, title, values, json.dumps(part), tuple(fields.values()))
 
 
 def _task_names(chosen: Any) -> str:
@@ -222,6 +224,16 @@ def take_known(found: Services, path: str) -> bool:
     kept = {name: value for name, value in before.items() if name in TEMPLATE_FIELDS and value != SUMS_PROMPT}
     found.wizard.put(dataset=kept | known.section)
     found.wizard.remember("dataset", kind="hub")
+    return True
+
+
+def take_limits(found: Services, report: Mapping[str, Any] | None) -> bool:
+    """Put the lengths that a report proposes into the draft."""
+    lengths = (report or {}).get("lengths")
+    if not lengths:
+        return False
+    limits = {name: lengths[name] for name in ("max_sequence_length", "max_new_tokens")}
+    found.wizard.put(training={**(found.wizard.draft().get("training") or {}), **limits})
     return True
 
 

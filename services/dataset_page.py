@@ -8,13 +8,13 @@ from typing import Any
 
 from core.data.rows import map_rows
 from core.errors import TunesmithError
-from core.model import local_folder
+from core.model import DEMO_MODEL, local_folder
 from services import views
 from services.container import Services
 from services.dataset_choice import choices
 from services.datasets import read_section
 from services.forms import checks, form_field
-from services.steps import KINDS, frame, review_of
+from services.steps import KINDS, dataset_title, frame, review_of
 from services.wizard import kind_of
 
 SAMPLES = 5
@@ -80,6 +80,25 @@ def dataset_step(found: Services) -> views.DatasetStep:
         prompts=prompts,
         prompts_problem=prompts_problem,
     )
+
+
+def preparation_step(found: Services) -> views.PreparationStep:
+    """The page behind step 2: counts, removed rows and lengths."""
+    section = found.wizard.draft().get("dataset") or {}
+    report, outdated = found.library.draft_report(preparable(found))
+    return views.PreparationStep(
+        frame=frame(found, "dataset", review_of(found)),
+        title=dataset_title(found, str(section.get("source") or "")),
+        values=" · ".join(form_field("dataset", name, section, {}).shown for name in PREPARATION),
+        remote=remote(section),
+        report=report,
+        outdated=outdated,
+    )
+
+
+def preparable(found: Services) -> dict[str, Any]:
+    """The draft as a configuration whose dataset can be prepared; a model that is not chosen yet is stood in for."""
+    return {"model": {"name": DEMO_MODEL}, **found.wizard.config()}
 
 
 def _prompt_line(section: dict[str, Any], start: str, end: str) -> str:
@@ -201,7 +220,7 @@ def _mapping(fields: dict[str, Any], preview: dict[str, Any] | None, section: di
     taken = {section.get("instruction_field", "question"), section.get("response_field", "answer")}
     left = ", ".join(str(name) for name in (preview or {}).get("columns") or () if name not in taken)
     columns = fields["columns"]
-    if left:
+    if left and section.get("source") != "mix":  # whose sources have mappings of their own
         columns = replace(columns, description=f"{columns.description} Still there: {left[:500]}.")
     return tuple(columns if name == "columns" else fields[name] for name in MAPPING)
 

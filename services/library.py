@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import core.config
-from core.config import SourceFields
+from core.config import RunConfig, SourceFields
 from core.data import sources, uploads
 from core.data.catalogue import BY_PATH
 from core.data.extract import Extraction
@@ -157,19 +157,20 @@ class Library:
 
     # --- preparing ---
 
-    def prepare(self, config: dict[str, Any], *, keep: bool = True) -> dict[str, Any]:
+    def prepare(self, config: dict[str, Any], *, draft: bool = False) -> dict[str, Any]:
         """What training would make of a dataset: counts, removed rows, lengths, content hash.
 
         Args:
             config: A configuration; dataset and evaluation decide, the model's tokenizer counts.
-            keep: Whether the prepared rows of an upload are kept to be downloaded.
+            draft: Keep report and prepared rows as the new run's, whatever the source; else those of an upload are
+                kept beside it, and no others.
 
         Raises:
             InvalidInput, NotFound, Unavailable: The dataset cannot be read or mapped.
         """
-        complete = core.config.parse({"name": "preview", "reward": {"type": "preset", "preset_name": "math"}, **config})
-        folder = None
-        if keep and complete.dataset.source.startswith(sources.UPLOAD):
+        complete = _complete(config)
+        folder = self._draft if draft else None
+        if not draft and complete.dataset.source.startswith(sources.UPLOAD):
             folder = sources.upload_folder(complete.dataset.source, self._home) / "prepared"
         try:
             tokenizer: str | None = str(tokenizer_folder(self._home, complete.model))
@@ -182,12 +183,24 @@ class Library:
         )  # fmt: skip
         return report
 
+    def draft_report(self, config: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
+        """The latest report on the new run's dataset, or None; and whether ``config`` is another one by now."""
+        report = read_json(self._draft / REPORT)
+        made = (report or {}).get("config") or {}
+        if not report or (made.get("dataset") or {}).get("source") != (config.get("dataset") or {}).get("source"):
+            return None, False
+        try:
+            now = core.config.dump(_complete(config))
+        except TunesmithError:
+            return report, True
+        return report, {**now, "name": ""} != {**made, "name": ""}
+
     def report(self, upload_id: str) -> dict[str, Any] | None:
         """The latest report on a dataset, or None."""
         return read_json(self._folder(upload_id) / "prepared" / REPORT)
 
-    def prepared_file(self, upload_id: str, form: str) -> Path:
-        """The prepared rows to download.
+    def prepared_file(self, upload_id: str | None, form: str) -> Path:
+        """The prepared rows to download; None for the new run's.
 
         Raises:
             InvalidInput: Neither jsonl nor parquet.
@@ -195,7 +208,7 @@ class Library:
         """
         if form not in FILES:
             raise InvalidInput("Prepared rows come as jsonl or parquet.", field="form")
-        path = self._folder(upload_id) / "prepared" / FILES[form]
+        path = (self._folder(upload_id) / "prepared" if upload_id else self._draft) / FILES[form]
         if not path.is_file():
             raise NotFound("This dataset has not been prepared yet. Prepare it first; then it can be downloaded.")
         return path
@@ -242,9 +255,13 @@ class Library:
             for folder in (hub / "hub").glob("*--*")
             if folder.is_dir()
         ]
-        made = _size(hub / "datasets")
+        made = [
+            CacheEntry(title, "made", _size(folder))
+            for title, folder in (("Rows made ready to read", hub / "datasets"), ("Prepared rows", self._draft))
+            if _size(folder)
+        ]
         return sorted(
-            [*found, *([CacheEntry("Rows made ready to read", "made", made)] if made else [])],
+            [*found, *made],
             key=lambda one: -one.size,
         )
 
@@ -263,8 +280,9 @@ class Library:
         folders = [path for path in (hub / "hub").glob("*--*") if name is None or _hub_name(path.name) == name]
         if name and not folders:
             raise NotFound(f"There is nothing of {name} in the cache.")
-        before = sum(map(_size, [*folders, hub / "datasets"]))
-        for path in [*folders, hub / "datasets"]:
+        folders += [hub / "datasets", self._draft]
+        before = sum(map(_size, folders))
+        for path in folders:
             shutil.rmtree(path, ignore_errors=True)
         return before
 
@@ -284,8 +302,17 @@ class Library:
         Extraction(section.extraction, section.extraction_pattern).check()
         return {name: getattr(section, name) for name in MAPPED if name in mapping}
 
+    @property
+    def _draft(self) -> Path:
+        return self._home.cache / "prepared"
+
     def _folder(self, upload_id: str) -> Path:
         return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
+
+
+def _complete(config: dict[str, Any]) -> RunConfig:
+    """A configuration of which only some sections are given, with stand-ins for the others."""
+    return core.config.parse({"name": "preview", "reward": {"type": "preset", "preset_name": "math"}, **config})
 
 
 def sources_of(config: dict[str, Any]) -> list[str]:

@@ -233,10 +233,11 @@ class MixLine:
 
 @dataclass(frozen=True)
 class MixPart:
-    """A source of a mixture with fields of its own; ``was`` is the part so far, as JSON."""
+    """A source of a mixture with fields of its own; ``was`` is the part so far, as JSON; no values: one to add."""
 
     path: str
     title: str
+    values: str
     was: str
     fields: tuple[FormField, ...]
 
@@ -279,6 +280,18 @@ class DatasetStep:
     preview_hint: str
     prompts: tuple[PromptView, ...]
     prompts_problem: str
+
+
+@dataclass(frozen=True)
+class PreparationStep:
+    """What training would make of the dataset chosen in step 2, whatever its source."""
+
+    frame: Frame
+    title: str
+    values: str
+    remote: bool
+    report: dict[str, Any] | None
+    outdated: bool
 
 
 @dataclass(frozen=True)

@@ -96,3 +96,21 @@ def test_exercises_are_chosen_in_the_wizard(page: Page, server: Server) -> None:
     page.get_by_role("button", name="Take what is ticked").click()
     expect(page.get_by_test_id("preview")).to_contain_text("512 rows")
     assert serious(page) == []
+
+
+def test_sums_and_exercises_are_mixed_and_prepared(page: Page, server: Server, complaints: Complaints) -> None:
+    """Weights and names typed, the rows shown, and then their counts and lengths; also on a phone."""
+    page.goto(f"{server.url}/new/dataset")
+    page.get_by_test_id("kind-mix").check()
+    page.get_by_label("Weight of Sums made on the spot").fill("1")
+    page.get_by_text("Add exercises made on the spot").click()
+    page.get_by_label("Tasks", exact=True).fill("chain_sum = 1, spell_backward")
+    page.get_by_test_id("take-mix").click()
+    expect(page.get_by_test_id("preview")).to_contain_text("1,024 rows")
+    assert serious(page) == []
+    page.get_by_test_id("prepare").click()
+    expect(page.get_by_test_id("report")).to_contain_text("Rows read")
+    page.set_viewport_size({"width": NARROW, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
+    assert serious(page) == []
+    assert complaints.found == []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from tokenizers import Tokenizer, models, pre_tokenizers
 
+from core.settings import Home
 from services.dataset_page import mapped_rows
 from tests.conftest import Browser
 from tests.support.hub import Hub, Repo
@@ -156,6 +159,45 @@ def test_a_mixture_takes_datasets_of_the_hub(browser: Browser, draft: Any, monke
     save(browser, ui__kind="mix", **sums, **known)
     taken = draft()["dataset"]["mix"][1]
     assert (taken["subset"], taken["instruction_field"], taken["extraction"]) == ("main", "question", "after_marker")
+
+
+PREPARATION = "/new/dataset/preparation"
+
+
+def words_alone(folder: Path) -> None:
+    """A tokenizer for the model that seems to be installed: every word is a token."""
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text("{% for one in messages %}{{ one.content }} {% endfor %}")
+
+
+@pytest.mark.parametrize("kind", ["generated", "hub", "mix"])
+def test_every_source_is_prepared_from_the_step(
+    kind: str, home: Home, browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts, lengths and files as on a dataset's own page; its limits are taken; a later choice makes it outdated."""
+    rows = "".join(json.dumps({"question": f"Is {n % 50} even?", "answer": str(n)}) + "\n" for n in range(100))
+    sums = {"generated": {}, "hub": {"ui.hub": "own/set"}, "mix": {"mix.generated:arithmetic": "1"}}[kind]
+    fields = sums | (part(0, {}, source="own/set", weight="1") if kind == "mix" else {})
+    model = {"action": "save", "choice": "builtin:smollm2-135m-instruct", "ui.setup": "recommended"}
+    words_alone(home.cache / "models" / "smollm2-135m-instruct")
+    browser.get("/new/model")
+    browser.post("/new/model", form=model)
+    with Hub({"own/set": Repo({"train.jsonl": rows.encode()})}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        save(browser, action="prepare", ui__kind=kind, **fields)
+    text = browser.get(PREPARATION).get_data(as_text=True)
+    assert 'data-testid="report"' in text
+    assert "Prompts: half have at most" in text
+    assert "chosen anew" not in text
+    with browser.get("/new/dataset/prepared/jsonl") as file:
+        assert len(file.get_data(as_text=True).splitlines()) > 50
+    browser.post("/new/dataset/limits", form={})
+    assert draft()["training"]["max_new_tokens"] < 64
+    assert "chosen anew" in browser.get(PREPARATION).get_data(as_text=True)
+    save(browser, ui__kind="upload", upload="")
+    assert 'data-testid="report"' not in browser.get(PREPARATION).get_data(as_text=True)
 
 
 def test_a_well_known_dataset_brings_its_mapping(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:

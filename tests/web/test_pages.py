@@ -21,6 +21,7 @@ CONTEXTS: dict[str, type[Any]] = {
     "home/help.html": views.HelpPage,
     "wizard/model.html": views.ModelStep,
     "wizard/dataset.html": views.DatasetStep,
+    "wizard/preparation.html": views.PreparationStep,
     "wizard/configuration.html": views.ConfigurationStep,
     "wizard/reward.html": views.RewardStep,
     "wizard/train.html": views.TrainStep,
