@@ -69,7 +69,7 @@ def dataset_step(found: Services) -> views.DatasetStep:
         checks=checks("dataset"),
         hub=_pick(fields, HUB),
         mapping=_mapping(fields, preview, section),
-        guess=_guess(preview, section),
+        guess=None if source == "mix" else _guess(preview, section),
         prompt_fields=_pick(fields, PROMPT),
         prompt_values=_prompt_line(section, str(fields["solution_start"].value), str(fields["solution_end"].value)),
         preview=views.Preview(preview["rows"], preview["columns"], preview["total"]) if preview else None,

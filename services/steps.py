@@ -36,6 +36,11 @@ KINDS = (
         "Datasets of this machine, of the Hub and exercises, by weight: 2 and 1 mean two thirds and one third.",
     ),
 )
+MADE = {
+    "generated:arithmetic": "Small sums, made here",
+    "generated:reasoning-gym": "Exercises, made here",
+    "mix": "Several, mixed by weight",
+}
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
 
@@ -138,8 +143,8 @@ def model_title(found: Services, name: str) -> str:
 
 def dataset_title(found: Services, source: str) -> str:
     """A dataset in words."""
-    if source == "generated:arithmetic":
-        return "Small sums, made here"
+    if source in MADE:
+        return MADE[source]
     if not source.startswith("upload:"):
         return source
     try:
