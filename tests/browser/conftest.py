@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from core.settings import PROJECT
 from tests.browser import sample
@@ -21,6 +21,9 @@ from tests.browser import sample
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 PATIENCE = 60.0
+expect.set_options(
+    timeout=20_000
+)  # Five seconds, the default, are too few where a model trains on the same processors.
 
 
 @dataclass(frozen=True)

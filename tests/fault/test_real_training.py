@@ -42,7 +42,7 @@ def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
     """Training is not interrupted by the server's death, no row is lost or doubled, and Resume goes on."""
     chance = random.Random(live.url)
     run = live.home / "outputs" / "real"
-    live.ask("POST", "/api/training/start", {"config": config(), "session_id": "real"})
+    live.ask("POST", "/api/training/start", {"config": config(), "session_id": "real", "confirm_reward": True})
     live.wait("real", "training", seconds=120)
     listener = Listener(live.url, "real")
     pid = worker_pid(run)

@@ -22,7 +22,7 @@ def enter(binds: list[str]) -> None:
     Raises:
         OSError: The kernel refused a step.
     """
-    new = Path("/tmp")  # noqa: S108 - only a place to mount on; nothing is written to the disk's /tmp
+    new = _place(binds)
     _mount(None, "/", None, _REC | _PRIVATE)
     _mount("tmpfs", str(new), "tmpfs", _NOSUID | _NODEV, "size=1m")
     for path in [*binds, "/dev/null", "/dev/zero", "/dev/urandom"]:
@@ -34,6 +34,14 @@ def enter(binds: list[str]) -> None:
     ctypes.CDLL(None).sethostname(b"sandbox", 7)
     _mount(None, "/", None, _REMOUNT | _READONLY | _NOSUID | _NODEV | _BIND)
     _drop_capabilities()
+
+
+def _place(binds: list[str]) -> Path:
+    """A folder to mount on, and to hide by it: none that holds what is to be bound. Nothing is written to the disk."""
+    for place in ("/tmp", "/mnt", "/srv", "/media", "/run"):  # noqa: S108
+        if Path(place).is_dir() and not any(path.startswith(f"{place}/") for path in binds):
+            return Path(place)
+    raise OSError("no folder to build a root on")
 
 
 def _bind(path: str, new: Path) -> None:
