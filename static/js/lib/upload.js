@@ -97,6 +97,8 @@ export function wireDrop(done) {
     area().classList.remove('over')
     start(event.dataTransfer.files[0])
   })
+  // A file that was chosen before this script ran is sent too; one that a reload brought back is not.
+  if (performance.getEntriesByType('navigation')[0]?.type === 'navigate') start(document.getElementById('file')?.files[0])
 }
 
 function skipButton(action) {
