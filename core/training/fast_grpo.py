@@ -206,7 +206,8 @@ class FastGRPOTrainer(GRPOTrainer):
             return output
         at, source = (self._rows_of(groups) for groups in (flat, good))
         result = {}
-        for name in output.keys() & more.keys():
+        # In order, not by a set: TRL takes the batch's size from the first entry.
+        for name in (name for name in output if name in more):
             mine, theirs = output[name], more[name]
             if mine.dim() > 1:
                 width = max(mine.shape[1], theirs.shape[1])
