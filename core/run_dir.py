@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ class RunDir:
             raise NotFound(f"There is no session {job_id}. The list of sessions shows what there is.")
         return cls(path)
 
+    def numbered(self, prefix: str = "checkpoint") -> list[Path]:
+        """The complete checkpoints ``<prefix>-<step>``, by step."""
+        found = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return sorted((path for path in found if re.fullmatch(rf"{prefix}-\d+", path.name)), key=step_of)
+
     def read_config(self) -> dict[str, Any]:
         return read_json(self.config) or {}
 
@@ -86,6 +92,11 @@ class RunDir:
 
     def write_control(self, control: Control) -> None:
         write_json(self.control, control.model_dump(mode="json"))
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -184,6 +184,7 @@ class DatasetJobs:
         part = folder / PART
         received = part.stat().st_size if part.exists() else 0
         progress = jobs.read_progress(folder) or Progress(state="receiving")
+        self._folder(job_id)  # Once more: what was read after it became a dataset says nothing about it.
         return JobView(
             id=job_id, kind=job.kind, name=job.name, state=progress.state, size=job.size, offset=received,
             bytes=progress.bytes, total_bytes=progress.total_bytes, rows=progress.rows, total_rows=progress.total_rows,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.run import ENDED, Control, JobKind, JobState, JobStatus
-from core.run_dir import RunDir
+from core.run_dir import RunDir, step_of
 from core.settings import Home
 from services.catalogue import Catalogue, Job
 from services.events import Events
@@ -173,6 +173,9 @@ class Watcher:
 
     def _vanished(self, follower: Follower) -> None:
         job = follower.job
+        if saved := follower.run_dir.numbered():  # It may have died before it could say so.
+            job.checkpoint_step = step_of(saved[-1])
+            self._catalogue.update(job.id, checkpoint_step=job.checkpoint_step)
         if job.stop_now_at is not None:
             self._finish(follower, JobState.STOPPED, error=None)
             return

@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,22 +79,17 @@ def disk_full(error: BaseException, folder: Path) -> bool:
 
 def latest(run: RunDir) -> Path | None:
     """The newest complete GRPO checkpoint, or None."""
-    return max(_numbered(run, "checkpoint"), key=step_of, default=None)
+    return next(reversed(run.numbered()), None)
 
 
 def latest_warm_up(run: RunDir) -> Path | None:
     """The newest checkpoint inside the warm-up, or None."""
-    return max(_numbered(run, WARM_UP), key=step_of, default=None)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step after which a checkpoint was written."""
-    return int(checkpoint.name.rpartition("-")[2])
+    return next(reversed(run.numbered(WARM_UP)), None)
 
 
 def prune(run: RunDir, keep: int) -> None:
     """Delete all but the ``keep`` newest GRPO checkpoints."""
-    for old in sorted(_numbered(run, "checkpoint"), key=step_of)[:-keep]:
+    for old in run.numbered()[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -105,12 +99,6 @@ def publish_adapter(run: RunDir, checkpoint: Path, tokenizer: Any) -> None:
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             shutil.copy2(checkpoint / name, folder / name)
         tokenizer.save_pretrained(folder)
-
-
-def _numbered(run: RunDir, prefix: str) -> list[Path]:
-    if not run.checkpoints.is_dir():
-        return []
-    return [path for path in run.checkpoints.iterdir() if re.fullmatch(rf"{prefix}-\d+", path.name)]
 
 
 def _replace(new: Path, target: Path) -> None:

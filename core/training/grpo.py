@@ -36,7 +36,7 @@ from core.model import Device
 from core.reward import Item as Answer
 from core.reward import Total
 from core.rewards import Scorer
-from core.run_dir import RunDir
+from core.run_dir import RunDir, step_of
 from core.training import checkpoint
 from core.training.arguments import fast_arguments, grpo_arguments
 from core.training.evaluate import Evaluation, completion_record, reward_summary
@@ -222,9 +222,9 @@ class Trainer(FastGRPOTrainer):
         with checkpoint.whole_folder(target, f"the checkpoint of step {step}") as folder:
             super()._save_checkpoint(model, trial)
             torch.save({"step": self._step, "buffer": self._pending()}, folder / ROLLOUT_STATE)
+        self._status.update(checkpoint_step=step)
         checkpoint.publish_adapter(self._run, target, self.processing_class)
         checkpoint.prune(self._run, self.args.save_total_limit)
-        self._status.update(checkpoint_step=step)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         self.model.save_pretrained(output_dir, selected_adapters=["default"])
@@ -292,7 +292,7 @@ def train_grpo(
 def done_safely(run: RunDir) -> int:
     """The step of the latest checkpoint, 0 where there is none."""
     saved = checkpoint.latest(run)
-    return checkpoint.step_of(saved) if saved else 0
+    return step_of(saved) if saved else 0
 
 
 NAMES = {

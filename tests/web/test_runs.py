@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import psutil
 import pytest
 from flask.testing import FlaskClient
 
-from core.run import JobState
+from core.run import JobKind, JobState
 from services.container import Services
 from services.runs import train_job
 from tests.conftest import tiny
@@ -148,6 +149,22 @@ def test_a_worker_that_dies_before_its_first_word_is_crashed_with_its_log(
     session_id = start(client, tiny("mute"))
     follow(services, session_id, "crashed")
     assert "cannot load the library" in (services.runs.get(session_id).error or "")
+
+
+def test_a_checkpoint_is_known_even_if_the_worker_died_before_it_could_say_so(
+    client: FlaskClient, services: Services
+) -> None:
+    """Resume continues from what lies on the disk, so that is what the page names."""
+    session_id = start(client, tiny(max_steps=40))
+    follow(services, session_id, "training")
+    saved = services.settings.home.outputs / session_id / "checkpoints"
+    for step in (9, 10):
+        (saved / f"checkpoint-{step}").mkdir(parents=True)
+    psutil.Process(services.catalogue.job(session_id, JobKind.TRAIN).pid).kill()
+    follow(services, session_id, "crashed")
+    run = services.runs.get(session_id)
+    assert run.checkpoint_step == 10
+    assert "step 10" in (run.error or "")
 
 
 def test_a_running_run_is_not_deleted(client: FlaskClient, services: Services) -> None:
