@@ -23,6 +23,8 @@ class JobKind(StrEnum):
     """Adapter, merged model or GGUF, in ``exports/<id>``."""
     PROBE = "probe"
     """A few groups sampled and judged before a run, in ``outputs/<id>``."""
+    EVALUATION = "evaluation"
+    """Models answering the same prompts, compared pair by pair, in ``outputs/<id>``."""
 
 
 class JobState(StrEnum):
