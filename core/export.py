@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from core.fidelity import FidelityReport
 
 
 class ExportFormat(StrEnum):
@@ -12,31 +15,112 @@ class ExportFormat(StrEnum):
 
     ADAPTER = "adapter"
     """The adapter alone, in PEFT's format."""
+    ADAPTER_GGUF = "adapter_gguf"
+    """The adapter alone, as a GGUF LoRA for llama.cpp and Ollama's ``ADAPTER``."""
     MERGED = "merged"
     """Base and adapter in one, as safetensors."""
     GGUF = "gguf"
-    """One file for Ollama, llama.cpp and LM Studio, with a Modelfile."""
+    """One file a quantization for Ollama, llama.cpp and LM Studio, with a Modelfile."""
+    BUNDLE = "bundle"
+    """All that is needed to run the training again."""
 
 
 class Quantization(StrEnum):
-    """Number format of a GGUF's tensors, largest first."""
+    """Number format of a GGUF's tensors, largest first. Each was made and read back by a test."""
 
+    F32 = "f32"
     F16 = "f16"
+    BF16 = "bf16"
     Q8_0 = "q8_0"
+    Q6_K = "q6_k"
+    Q5_1 = "q5_1"
     Q5_K_M = "q5_k_m"
+    Q5_K_S = "q5_k_s"
+    Q5_0 = "q5_0"
+    Q4_1 = "q4_1"
     Q4_K_M = "q4_k_m"
+    Q4_K_S = "q4_k_s"
+    Q4_0 = "q4_0"
+    IQ4_NL = "iq4_nl"
+    IQ4_XS = "iq4_xs"
+    Q3_K_L = "q3_k_l"
+    Q3_K_M = "q3_k_m"
+    IQ3_M = "iq3_m"
+    Q3_K_S = "q3_k_s"
+    IQ3_S = "iq3_s"
+    IQ3_XS = "iq3_xs"
+    IQ3_XXS = "iq3_xxs"
+    Q2_K = "q2_k"
+    IQ2_M = "iq2_m"
+    Q2_K_S = "q2_k_s"
+    IQ2_S = "iq2_s"
+    IQ2_XS = "iq2_xs"
+    IQ2_XXS = "iq2_xxs"
+    IQ1_M = "iq1_m"
+    IQ1_S = "iq1_s"
+
+    @property
+    def label(self) -> str:
+        """As the file's header and the page write it: ``Q4_K_M``."""
+        return self.value.upper()
+
+
+UNREDUCED = frozenset({Quantization.F32, Quantization.F16, Quantization.BF16})
+"""Written by the converter itself; no quantizer and no importance matrix has a part in them."""
+NEED_MATRIX = frozenset(
+    {
+        Quantization.Q2_K_S,
+        Quantization.IQ2_M,
+        Quantization.IQ2_S,
+        Quantization.IQ2_XS,
+        Quantization.IQ2_XXS,
+        Quantization.IQ1_M,
+        Quantization.IQ1_S,
+    }
+)
+"""llama.cpp refuses to make these without an importance matrix."""
 
 
 class ExportSpec(BaseModel):
-    """``exports/<id>/config.json``: all that the export worker needs."""
+    """``exports/<id>/config.json``: all that the export worker needs.
+
+    Attributes:
+        session_id: The run; empty for the merge of an adapter folder that was not trained here.
+        checkpoint: Step of the checkpoint to take; None for the run's published adapter.
+        adapter: A PEFT folder on this machine, for such a merge; else empty.
+        base: The model that the adapter belongs to; empty: as the run or the adapter's own file says.
+        revision: Of the base on the Hub.
+        format: What to make.
+        quantizations: For a GGUF: one file each, all from one merge.
+        importance_matrix: Whether the run's own prompts tell the quantizer which weights matter.
+        name: For file names and titles.
+
+    A file written before several quantizations could be asked for has ``quantization``, which is
+    still read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str = "export"
-    session_id: str
+    session_id: str = ""
+    checkpoint: int | None = None
+    adapter: str = ""
+    base: str = ""
+    revision: str | None = None
     format: ExportFormat
-    quantization: Quantization | None = None
+    quantizations: tuple[Quantization, ...] = ()
+    importance_matrix: bool = False
     name: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_quantization(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "quantization" not in data:
+            return data
+        rest = {key: value for key, value in data.items() if key != "quantization"}
+        if data["quantization"] and not rest.get("quantizations"):
+            rest["quantizations"] = (data["quantization"],)
+        return rest
 
 
 class ExportedFile(BaseModel):
@@ -48,7 +132,9 @@ class ExportedFile(BaseModel):
         sha256: Of its content.
         file_type: ``general.file_type`` by name (``Q4_K_M``), for a GGUF.
         tensor_types: How many tensors have which type, for a GGUF.
+        tensors: Which type each tensor has, by its name, for a GGUF.
         bits_per_weight: Tensor bytes times eight over parameters, for a GGUF.
+        fidelity: How it compares with the model that was trained, where that was checked.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,4 +144,6 @@ class ExportedFile(BaseModel):
     sha256: str
     file_type: str | None = None
     tensor_types: dict[str, int] = {}
+    tensors: dict[str, str] = {}
     bits_per_weight: float | None = None
+    fidelity: FidelityReport | None = None

@@ -104,7 +104,9 @@ class Exports:
             raise Conflict("This run is not over. Stop it or wait for its end, then export what it has learnt.")
         if not RunDir.open(self._home.outputs, session_id).adapter.is_dir():
             raise Conflict("This run has no trained adapter: it ended before its first checkpoint. Resume it first.")
-        return ExportSpec(session_id=session_id, format=chosen, quantization=number, name=run.name)
+        return ExportSpec(
+            session_id=session_id, format=chosen, quantizations=(number,) if number else (), name=run.name
+        )
 
     def list(self) -> list[ExportView]:
         """Every export, newest first."""
@@ -178,7 +180,7 @@ class Exports:
             session_id=job.session_id or "",
             name=job.name,
             format=job.config.get("format", ""),
-            quantization=job.config.get("quantization"),
+            quantization=", ".join(_quantizations(job.config)) or None,
             status=job.state,
             step=job.step,
             max_steps=job.max_steps,
@@ -207,6 +209,11 @@ def export_job(export_id: str, spec: ExportSpec, created: str) -> Job:
         session_id=spec.session_id,
         config=spec.model_dump(mode="json"),
     )
+
+
+def _quantizations(config: dict[str, Any]) -> Sequence[str]:
+    old = config.get("quantization")
+    return config.get("quantizations") or ([old] if old else [])
 
 
 def _choice(kind: Any, value: str, field: str) -> Any:

@@ -54,7 +54,7 @@ def export(run: RunDir, home: Home, status: Status) -> str:
         Stopped: It was cancelled; nothing is left of it.
         TunesmithError: It cannot be made, in words.
     """
-    given = {name: value for name, value in run.read_config().items() if name in ExportSpec.model_fields}
+    given = {name: value for name, value in run.read_config().items() if name != "created_at"}
     return Export(run, ExportSpec.model_validate(given), home, status).make()
 
 
@@ -72,7 +72,7 @@ class Export:
         self.work = self.partial / ".work"
         self.stem = slug(spec.name or self.config.name)
         self.stage = 0
-        self.stages = {ExportFormat.ADAPTER: 2, ExportFormat.MERGED: 4, ExportFormat.GGUF: 7}[spec.format]
+        self.stages = {ExportFormat.ADAPTER: 2, ExportFormat.MERGED: 4, ExportFormat.GGUF: 7}.get(spec.format, 2)
 
     def make(self) -> str:
         """Every stage; on the way out nothing half made is left."""
@@ -121,7 +121,7 @@ class Export:
         return self._files(), [{"title": "Python, in the folder with the downloaded files", "text": text}]
 
     def _gguf(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
-        kind = self.spec.quantization or Quantization.F16
+        kind = (*self.spec.quantizations, Quantization.F16)[0]
         merged = self.work / "merged"
         tokenizer = self._merge(merged, sixteen_bit=False)
         self._next("Converting to GGUF")
