@@ -1,0 +1,169 @@
+"""What paired scores can show: intervals, tests and the smallest effect that could have been seen.
+
+Two models answered the same prompts; only the differences within a pair count. Each function takes
+one sample of shape (n,) or many samples at once of shape (m, n), which makes simulations quick.
+
+Two tests stand behind a verdict, because each covers where the other is weak (measured: docs/evaluation.md).
+A bootstrap interval alone claims too much with few pairs, the plain one in 15 % of the cases with five; the
+exact sign-flip test keeps its promise for any n and any number of ties, but gives no interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+LEVEL = 0.95
+"""Of an interval; a claim is wrong in at most ``1 - LEVEL`` of the cases without a difference."""
+POWER = 0.8
+RESAMPLES = 10_000
+EXACT = 12
+"""Up to this many pairs every pattern of signs is tried."""
+BLOCK = 1 << 22
+"""Most random numbers held at once."""
+ROUNDING = 1e-9
+"""Scores are sums of a few decimals; what lies closer than this is the same."""
+
+_NORMAL = NormalDist()
+
+
+def bootstrap_mean(
+    differences: Sequence[float], seed: int = 0, *, level: float = LEVEL, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """The interval of a mean of paired differences.
+
+    Args:
+        differences: One for each pair, at least one.
+        seed: The same seed and number of pairs draw the same resamples.
+
+    Returns:
+        Low and high. With a single pair both are its difference: nothing is known of its spread.
+
+    Raises:
+        ValueError: There is no pair.
+    """
+    low, high = bootstrap_means(np.asarray(differences, float)[None, :], seed, level=level, resamples=resamples)
+    return float(low[0]), float(high[0])
+
+
+def bootstrap_means(
+    samples: Any, seed: int = 0, *, level: float = LEVEL, resamples: int = RESAMPLES
+) -> tuple[Any, Any]:
+    """:func:`bootstrap_mean` of many samples: shape (m, n) in, low and high of shape (m,) out.
+
+    A percentile interval whose level is widened for few pairs (Hesterberg 2015): the plain one takes the
+    spread of n values for that of n - 1 and a normal quantile for Student's.
+    """
+    values = np.asarray(samples, float)
+    pairs = values.shape[1]
+    if pairs == 0:
+        raise ValueError("There is no pair to compare.")
+    if pairs == 1:
+        return values[:, 0], values[:, 0]
+    tail = _NORMAL.cdf(-math.sqrt(pairs / (pairs - 1)) * student((1 + level) / 2, pairs - 1))
+    means = _products(values, seed, resamples, _draws)
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def sign_flip(differences: Sequence[float], seed: int = 0, *, resamples: int = RESAMPLES) -> float:
+    """How often chance alone moves the mean this far from 0 (two-sided p-value).
+
+    Of two equal models each difference is as likely to have either sign. That alone is used: the test is
+    exact for any number of pairs, any shape of the scores, and ties.
+    """
+    return float(sign_flips(np.asarray(differences, float)[None, :], seed, resamples=resamples)[0])
+
+
+def sign_flips(samples: Any, seed: int = 0, *, resamples: int = RESAMPLES) -> Any:
+    """:func:`sign_flip` of many samples: shape (m, n) in, p-values of shape (m,) out."""
+    values = np.asarray(samples, float)
+    pairs = values.shape[1]
+    reached = np.abs(values.sum(axis=1)) - ROUNDING * max(1.0, float(np.abs(values).sum(axis=1).max(initial=0.0)))
+    if pairs <= EXACT:
+        patterns = 1 - 2 * ((np.arange(1 << pairs)[:, None] >> np.arange(pairs)) & 1)
+        return (np.abs(patterns @ values.T) >= reached).mean(axis=0)
+    flipped = np.abs(_products(values, seed, resamples - 1, _signs))
+    # What was observed is itself one of the patterns; without it the test would claim too often.
+    return (1 + (flipped >= reached).sum(axis=0)) / resamples
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """McNemar's exact test: the two-sided p-value of pairs of which one model alone was right.
+
+    Args:
+        only_first: Pairs that only the first got right.
+        only_second: Pairs that only the second got right.
+    """
+    changed = only_first + only_second
+    tail = sum(math.comb(changed, count) for count in range(min(only_first, only_second) + 1))
+    return min(1.0, float(2 * tail / (1 << changed)))
+
+
+def smallest_effect(differences: Sequence[float], *, power: float = POWER, level: float = LEVEL) -> float | None:
+    """The smallest mean difference that this many pairs would have shown in ``power`` of the cases.
+
+    From the spread of the differences, and from how many pairs must change at all before either test can
+    speak: where most pairs are tied, that is the larger of the two.
+
+    Returns:
+        In units of the score; None where no difference could have been shown: fewer than six pairs, or
+        no pair that differs.
+    """
+    values = np.asarray(differences, float)
+    pairs, moved = len(values), np.abs(values)[np.abs(values) > ROUNDING]
+    if pairs < fewest_changes(level) or not len(moved):
+        return None
+    quantiles = student((1 + level) / 2, pairs - 1) + student(power, pairs - 1)
+    by_spread = quantiles * float(values.std(ddof=1)) / math.sqrt(pairs)
+    return max(by_spread, smallest_share(pairs, power=power, level=level) * float(moved.mean()))
+
+
+def smallest_share(pairs: int, *, power: float = POWER, level: float = LEVEL) -> float:
+    """The smallest share of pairs that must change, all one way, to be shown in ``power`` of the cases."""
+    needed = fewest_changes(level)
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        fewer = sum(math.comb(pairs, k) * middle**k * (1 - middle) ** (pairs - k) for k in range(needed))
+        low, high = (low, middle) if 1 - fewer >= power else (middle, high)
+    return high
+
+
+def fewest_changes(level: float = LEVEL) -> int:
+    """How many pairs must change, all one way, before chance is ruled out at ``level``: 6 at 95 %."""
+    return math.ceil(1 + math.log2(1 / (1 - level)) - ROUNDING)
+
+
+def student(probability: float, freedom: int) -> float:
+    """A quantile of Student's t distribution (Cornish-Fisher; within 1 % from 3 degrees of freedom on)."""
+    z = float(_NORMAL.inv_cdf(probability))
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**place for place, term in enumerate(terms, start=1))
+
+
+def _products(values: Any, seed: int, resamples: int, drawn: Callable[[Any, int, int], Any]) -> Any:
+    """Random weights (resamples, n) times every sample, block by block: shape (resamples, m)."""
+    random, pairs = np.random.default_rng(seed), values.shape[1]
+    block = max(1, BLOCK // pairs)
+    parts = [drawn(random, min(block, resamples - start), pairs) @ values.T for start in range(0, resamples, block)]
+    return np.concatenate(parts)
+
+
+def _draws(random: Any, count: int, pairs: int) -> Any:
+    """How often each pair is drawn in each resample, as a share."""
+    places = random.integers(0, pairs, (count, pairs)) + np.arange(count)[:, None] * pairs
+    return np.bincount(places.ravel(), minlength=count * pairs).reshape(count, pairs) / pairs
+
+
+def _signs(random: Any, count: int, pairs: int) -> Any:
+    return random.integers(0, 2, (count, pairs)) * 2.0 - 1.0
