@@ -1,1 +1,317 @@
-"""What an evaluation is: models that answered the same prompts, and what the pairs of answers show."""
+"""Two models, the same prompts: what the pairs of answers show, in words and numbers.
+
+A claim (*better* or *worse*) needs both tests of :mod:`core.statistics` to agree: the bootstrap interval
+of the mean difference leaves 0 out, and the exact sign-flip test finds the signs unlikely to be chance.
+Everything else is *not enough evidence*, with the smallest effect that so many prompts could have shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from core.statistics import (
+    LEVEL,
+    ROUNDING,
+    bootstrap_means,
+    fewest_changes,
+    mcnemar,
+    sign_flip,
+    smallest_effect,
+)
+
+EXAMPLES = 5
+"""Most examples of each kind in a report."""
+
+
+class Verdict(StrEnum):
+    """What may be said of the second model against the first."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_ENOUGH = "not enough evidence"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer of one model.
+
+    Attributes:
+        instruction, reference: The question and its reference answer, for showing.
+        text: The answer.
+        total: Its reward; None where nothing was scored.
+        components: Each part's score by name, in [0, 1].
+        solved: Whether it earned all there is to earn; None where nothing was scored.
+    """
+
+    instruction: str
+    reference: str
+    text: str
+    total: float | None
+    components: Mapping[str, float]
+    solved: bool | None
+
+    @classmethod
+    def read(cls, group: Mapping[str, Any], best: float | None) -> Answered:
+        """From a line of ``completions.jsonl`` with one completion.
+
+        Args:
+            best: The most that an answer can earn; None where nothing was scored.
+        """
+        answer = group["completions"][0]
+        total = answer.get("total")
+        return cls(
+            instruction=str(group["instruction"]),
+            reference=str(group.get("reference") or ""),
+            text=str(answer["text"]),
+            total=total,
+            components={name: part["score"] for name, part in (answer.get("components") or {}).items()},
+            solved=None if total is None or best is None else total >= best - ROUNDING,
+        )
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Compared(_Frozen):
+    """A mean of each model, the second's minus the first's, and the interval of that difference."""
+
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+
+
+class Example(_Frozen):
+    """One prompt, both answers and what they earned."""
+
+    instruction: str
+    reference: str
+    before: str
+    after: str
+    before_score: float
+    after_score: float
+
+
+class PairedReport(_Frozen):
+    """What the pairs show.
+
+    Attributes:
+        first, second: What the models are called.
+        verdict, sentence: Of the second against the first, in a word and in a sentence.
+        pairs: Prompts that both answered and that were scored.
+        level: Of the intervals: 0.95, nearer to 1 where several models are compared with the first.
+        score: The reward.
+        components: Each part's score.
+        solved: The share of answers that earned all there is to earn.
+        p_value: Of the sign-flip test on the reward: how often chance alone moves it so far.
+        only_first, only_second: Prompts that one model alone solved.
+        both, neither: Prompts that both solved, and that none did.
+        mcnemar: p-value of McNemar's exact test on those that one alone solved.
+        smallest_effect: The smallest difference in reward that this many prompts would have shown in four of
+            five cases; None where they could have shown none.
+        improved, worsened: The prompts whose reward changed most, at most :data:`EXAMPLES` of each.
+    """
+
+    first: str
+    second: str
+    verdict: Verdict
+    sentence: str
+    pairs: int
+    level: float
+    score: Compared
+    components: dict[str, Compared]
+    solved: Compared
+    p_value: float
+    only_first: int
+    only_second: int
+    both: int
+    neither: int
+    mcnemar: float
+    smallest_effect: float | None
+    improved: tuple[Example, ...]
+    worsened: tuple[Example, ...]
+
+
+class RunEvaluation(_Frozen):
+    """``evaluation.json`` of a run: its held-out answers before the first step against those at the end."""
+
+    step: int
+    report: PairedReport
+
+
+def paired_report(
+    pairs: Iterable[tuple[Answered, Answered]],
+    *,
+    first: str,
+    second: str,
+    comparisons: int = 1,
+    seed: int = 0,
+) -> PairedReport | None:
+    """Compare two models' answers to the same prompts.
+
+    Args:
+        pairs: (first model's answer, second model's answer) to each prompt; those without a score are left out.
+        first, second: What to call them.
+        comparisons: How many models are compared with the first. The chance of a false claim is shared
+            between them (Bonferroni), so that it is 5 % for all together.
+        seed: Of the resampling.
+
+    Returns:
+        None where no pair was scored.
+    """
+    scored = [pair for pair in pairs if pair[0].total is not None and pair[1].total is not None]
+    if not scored:
+        return None
+    level = 1 - (1 - LEVEL) / max(1, comparisons)
+    names = [name for name in scored[0][0].components if all(name in one.components for pair in scored for one in pair)]
+    score, solved, *parts = _compared(
+        scored, [_total, _solved, *(_part(name) for name in names)], level=level, seed=seed
+    )
+    differences = [_total(after) - _total(before) for before, after in scored]
+    p_value = sign_flip(differences, seed)
+    smallest = smallest_effect(differences, level=level)
+    counts = {(a, b): sum((bool(x.solved), bool(y.solved)) == (a, b) for x, y in scored) for a, b in _OUTCOMES}
+    verdict = _verdict(score, p_value, level)
+    return PairedReport(
+        first=first,
+        second=second,
+        verdict=verdict,
+        sentence=_sentence(verdict, score, differences, (first, second), level, smallest),
+        pairs=len(scored),
+        level=level,
+        score=score,
+        components=dict(zip(names, parts, strict=True)),
+        solved=solved,
+        p_value=p_value,
+        only_first=counts[True, False],
+        only_second=counts[False, True],
+        both=counts[True, True],
+        neither=counts[False, False],
+        mcnemar=mcnemar(counts[True, False], counts[False, True]),
+        smallest_effect=smallest,
+        improved=_examples(scored, 1),
+        worsened=_examples(scored, -1),
+    )
+
+
+def run_pairs(groups: Iterable[Mapping[str, Any]], best: float) -> list[tuple[Answered, Answered]]:
+    """A run's held-out answers before its first step, each beside that of its last evaluation.
+
+    Args:
+        groups: Lines of its ``completions.jsonl``. What a later attempt wrote again counts.
+        best: The most that an answer can earn.
+    """
+    found: dict[str, dict[tuple[str, int], Answered]] = {"before": {}, "end": {}}
+    seen: dict[tuple[Any, ...], int] = {}
+    for group in groups:
+        when = str(group.get("when"))
+        if group.get("phase") == "evaluation" and when in found:
+            # A dataset may ask the same twice: the n-th time is paired with the n-th time.
+            counted = (when, group.get("attempt"), group["prompt"])
+            seen[counted] = seen.get(counted, 0) + 1
+            found[when][str(group["prompt"]), seen[counted]] = Answered.read(group, best)
+    before, end = found["before"], found["end"]
+    return [(before[key], end[key]) for key in before if key in end]
+
+
+_OUTCOMES = [(a, b) for a in (True, False) for b in (True, False)]
+
+
+def _total(answer: Answered) -> float:
+    return float(answer.total or 0.0)
+
+
+def _solved(answer: Answered) -> float:
+    return float(bool(answer.solved))
+
+
+def _part(name: str) -> Callable[[Answered], float]:
+    return lambda answer: float(answer.components[name])
+
+
+def _compared(
+    pairs: Sequence[tuple[Answered, Answered]],
+    measures: Sequence[Callable[[Answered], float]],
+    *,
+    level: float,
+    seed: int,
+) -> list[Compared]:
+    """Each measure's means and interval, all on the same resamples."""
+    before = [[measure(first) for first, _ in pairs] for measure in measures]
+    after = [[measure(second) for _, second in pairs] for measure in measures]
+    moved = [[b - a for a, b in zip(x, y, strict=True)] for x, y in zip(before, after, strict=True)]
+    low, high = bootstrap_means(moved, seed, level=level)
+    return [
+        Compared(first=_mean(x), second=_mean(y), difference=_mean(d), low=float(under), high=float(over))
+        for x, y, d, under, over in zip(before, after, moved, low, high, strict=True)
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _verdict(score: Compared, p_value: float, level: float) -> Verdict:
+    if p_value > 1 - level + ROUNDING:
+        return Verdict.NOT_ENOUGH
+    if score.low > ROUNDING:
+        return Verdict.BETTER
+    return Verdict.WORSE if score.high < -ROUNDING else Verdict.NOT_ENOUGH
+
+
+def _sentence(
+    verdict: Verdict,
+    score: Compared,
+    differences: Sequence[float],
+    names: tuple[str, str],
+    level: float,
+    smallest: float | None,
+) -> str:
+    first, second = names
+    prompts = f"{len(differences)} prompt{'' if len(differences) == 1 else 's'}"
+    earned = (
+        f"on {prompts} it earned {score.second:.2f} on average, {first} {score.first:.2f}: a difference of "
+        f"{score.difference:+.2f} ({level * 100:.3g} % interval {score.low:+.2f} to {score.high:+.2f})."
+    )
+    if verdict is not Verdict.NOT_ENOUGH:
+        return f"{second} is {verdict} than {first}: {earned}"
+    changed = sum(abs(difference) > ROUNDING for difference in differences)
+    return f"There is not enough evidence that {second} differs from {first}: {earned} {_why(changed, level, smallest)}"
+
+
+def _why(changed: int, level: float, smallest: float | None) -> str:
+    if not changed:
+        return "Every answer earned the same as before."
+    needed = fewest_changes(level)
+    if smallest is None or changed < needed:
+        return (
+            f"The reward of {changed} of them changed; chance can be ruled out only where at least {needed} do. "
+            "Ask more prompts."
+        )
+    return (
+        f"So many prompts would have shown a difference of {smallest:.2f} in four of five cases; ask more to see less."
+    )
+
+
+def _examples(pairs: Sequence[tuple[Answered, Answered]], sign: int) -> tuple[Example, ...]:
+    """The prompts that moved furthest in one direction (1 up, -1 down), the furthest first."""
+    moved = [(sign * (_total(after) - _total(before)), before, after) for before, after in pairs]
+    furthest = sorted((one for one in moved if one[0] > ROUNDING), key=lambda one: -one[0])[:EXAMPLES]
+    return tuple(
+        Example(
+            instruction=before.instruction,
+            reference=before.reference,
+            before=before.text,
+            after=after.text,
+            before_score=_total(before),
+            after_score=_total(after),
+        )
+        for _, before, after in furthest
+    )

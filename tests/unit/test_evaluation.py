@@ -1,0 +1,106 @@
+"""A paired report says what the pairs show, and no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.evaluation import Answered, PairedReport, Verdict, paired_report, run_pairs
+
+
+def answered(total: float | None, name: str = "q") -> Answered:
+    """An answer that earns this much of 1.2: the form is worth 0.2, the number 1."""
+    parts = {} if total is None else {"numeric": float(total >= 1), "format": float(total > 0)}
+    return Answered(name, "42", f"says {total}", total, parts, None if total is None else total >= 1.2)
+
+
+def report(before: list[float | None], after: list[float | None], **more: Any) -> PairedReport:
+    pairs = [(answered(a, f"q{i}"), answered(b, f"q{i}")) for i, (a, b) in enumerate(zip(before, after, strict=True))]
+    found = paired_report(pairs, first="base", second="trained", **more)
+    assert found is not None
+    return found
+
+
+def test_a_clear_gain_is_better_in_every_figure() -> None:
+    """Twelve of twenty become right and none gets worse."""
+    found = report([0.2] * 20, [1.2] * 12 + [0.2] * 8)
+    assert found.verdict is Verdict.BETTER
+    assert (found.only_first, found.only_second, found.both, found.neither) == (0, 12, 0, 8)
+    assert found.mcnemar == pytest.approx(2 / 2**12)
+    assert found.solved.difference == found.components["numeric"].difference == pytest.approx(0.6)
+    assert found.components["format"].difference == 0
+    assert 0 < found.score.low < found.score.difference < found.score.high < 1
+    assert "trained is better than base" in found.sentence
+    assert len(found.improved) == 5
+    assert found.worsened == ()
+
+
+def test_a_clear_loss_is_worse() -> None:
+    """The same the other way round, with the examples that worsened most first."""
+    found = report([1.2] * 12 + [0.2] * 8, [0.2] * 10 + [0.0] * 10)
+    assert found.verdict is Verdict.WORSE
+    assert [one.after_score for one in found.worsened[:2]] == [0.0, 0.0]
+    assert found.worsened[0].before_score == 1.2
+
+
+def test_a_gain_that_chance_could_make_is_not_claimed() -> None:
+    """Five of twenty become right: an interval alone would claim it, five coins all heads do not."""
+    found = report([0.2] * 20, [1.2] * 5 + [0.2] * 15)
+    assert found.score.low > 0
+    assert found.verdict is Verdict.NOT_ENOUGH
+    assert "at least 6" in found.sentence
+
+
+def test_nothing_changed_is_said_so() -> None:
+    """Without a difference no effect can be named either."""
+    found = report([1.2, 0.2] * 10, [1.2, 0.2] * 10)
+    assert (found.verdict, found.smallest_effect, found.p_value) == (Verdict.NOT_ENOUGH, None, 1.0)
+    assert "earned the same" in found.sentence
+
+
+def test_not_enough_evidence_names_what_would_have_been_seen() -> None:
+    """Noise of both signs on forty prompts."""
+    found = report([0.2, 1.2] * 20, [1.2, 0.2] * 10 + [0.2, 1.2] * 10)
+    assert found.verdict is Verdict.NOT_ENOUGH
+    assert found.smallest_effect is not None
+    assert f"a difference of {found.smallest_effect:.2f}" in found.sentence
+
+
+def test_several_models_share_the_chance_of_a_false_claim() -> None:
+    """What is claimed of one model may be too little where five are tried."""
+    before, after = [0.2] * 30, [1.2] * 6 + [0.2] * 24
+    assert report(before, after).verdict is Verdict.BETTER
+    several = report(before, after, comparisons=5)
+    assert several.verdict is Verdict.NOT_ENOUGH
+    assert several.level == pytest.approx(0.99)
+
+
+def test_prompts_without_a_score_are_left_out() -> None:
+    """A prompt that one of the models could not answer is no pair."""
+    assert report([0.2, None, 1.2], [1.2, 1.2, 1.2]).pairs == 2
+    assert paired_report([(answered(None), answered(None))], first="a", second="b") is None
+
+
+def test_a_report_survives_its_file() -> None:
+    """What is written is what is read."""
+    found = report([0.2] * 9, [1.2] * 9)
+    assert PairedReport.model_validate_json(found.model_dump_json()) == found
+
+
+def group(when: str, prompt: str, total: float, attempt: int = 1) -> dict[str, Any]:
+    answer = {"text": f"{when} {total}", "total": total, "components": {"numeric": {"score": float(total >= 1)}}}
+    values = {"phase": "evaluation", "when": when, "attempt": attempt, "prompt": prompt, "instruction": prompt}
+    return {**values, "reference": "1", "completions": [answer]}
+
+
+def test_a_runs_pairs_are_its_first_and_last_answers() -> None:
+    """Between them lie others; a resumed attempt's answers replace what it repeats; equal questions stay apart."""
+    groups = [
+        group("before", "a", 0.0), group("before", "a", 0.2), group("before", "b", 0.0),
+        {"phase": "training", "prompt": "a", "instruction": "a", "completions": []},
+        group("interval", "a", 0.5), group("end", "a", 0.7), group("end", "a", 1.0, 2), group("end", "a", 1.2, 2),
+    ]  # fmt: skip
+    pairs = run_pairs(groups, 1.2)
+    assert [(one.total, two.total) for one, two in pairs] == [(0.0, 1.0), (0.2, 1.2)]
+    assert [two.solved for _, two in pairs] == [False, True]
