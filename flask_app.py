@@ -30,6 +30,8 @@ NOUNS = (
     "auth",
     "openapi",
     "commands",
+    "reproduce",
+    "deliveries",
 )
 
 

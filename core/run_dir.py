@@ -8,11 +8,14 @@ file                   writer                          what it is
 ``config.json``        web, once                       the validated configuration
 ``control.json``       web                             what is asked of the worker
 ``status.json``        worker (write beside, rename)   :class:`core.run.JobStatus`
+``given.jsonl``        web, once                       the prompts of an evaluation, where a person gave them
 ``metrics.jsonl``      worker, append only             a row a log step
 ``completions.jsonl``  worker, append only             a group of completions a line
 ``worker.log``         worker                          everything it printed
 ``checkpoints/``       worker                          what resume needs
 ``adapter/``           worker                          the trained adapter
+``environment.json``   worker                          versions and hardware of each attempt
+``evaluation.json``    worker                          held-out answers before and after, compared
 =====================  ==============================  =====================================
 
 A reader takes complete lines only, so it never sees half a row; a writer that starts again cuts a
@@ -51,6 +54,12 @@ class RunDir:
         self.adapter = path / "adapter"
         self.prepared = path / "prepared"
         """The rows this run trains on and holds out, as they were when it started."""
+        self.environment = path / "environment.json"
+        """Versions and hardware of each attempt; for the reproduction bundle."""
+        self.given = path / "given.jsonl"
+        """An evaluation's prompts, where they came with the request."""
+        self.evaluation = path / "evaluation.json"
+        """A training's :class:`core.evaluation.RunEvaluation`; there once it has completed."""
         self.rollout = path / ".rollout"
         """What the worker hands to the process that writes answers; gone when the worker ends."""
         self.files = path / "files"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from time import time
 from typing import Any, Protocol
 
@@ -90,12 +91,13 @@ class Runs:
         """What this machine has to say about a configuration; ``problem`` refuses a start."""
         return device_checks(config, self._machine.device())
 
-    def start(self, config: dict[str, Any], *, session_id: str | None = None) -> RunView:
+    def start(self, config: dict[str, Any], *, session_id: str | None = None, rows: Path | None = None) -> RunView:
         """Put a run into the queue.
 
         Args:
             config: In the configuration format.
             session_id: An id of the caller's choosing; sent twice, the second is refused.
+            rows: A folder with prepared rows to train on, in place of what the configuration's source would give.
 
         Raises:
             InvalidConfig: With every problem found.
@@ -108,9 +110,13 @@ class Runs:
         if problems:
             raise InvalidConfig(problems)
         self._models.validate(run_config.model.name)
-        self._check_dataset(run_config.dataset)
+        if rows is None:
+            self._check_dataset(run_config.dataset)
         job_id = check_id(session_id) if session_id is not None else new_id()
-        self._catalogue.add(self._lay_out(job_id, run_config, config))
+        job = self._lay_out(job_id, run_config, config)
+        if rows is not None:
+            shutil.copytree(rows, RunDir(self._home.outputs / job_id).prepared)
+        self._catalogue.add(job)
         return self._announce(job_id)
 
     def start_saved(self, name: str, *, session_id: str | None = None) -> RunView:

@@ -7,6 +7,7 @@ from contextlib import closing
 
 from core.config import RunConfig, parse
 from core.device_checks import device_checks
+from core.environment import note_environment
 from core.errors import InvalidConfig
 from core.model import Device
 from core.rewards import compose, markers_of, maximum
@@ -38,6 +39,7 @@ def train(run: RunDir, home: Home, status: Status) -> str:
     device = this_device()
     use_cores(device)
     status.update(device=device.name if device.kind == "cuda" else "cpu")
+    note_environment(run, status.value.attempt, device)
     # The remarks are about what a person set, and the complete configuration sets every field.
     _check(parse(run.read_config().get("given") or config.model_dump()), device, status)
     if use_unsloth(device):

@@ -1,0 +1,69 @@
+"""What a run ran on: versions of everything installed, the system, the hardware. Read without torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core.model import Device
+from core.run_dir import RunDir, read_json, write_json
+
+DECISIVE = (
+    "torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "datasets", "numpy", "safetensors",
+    "llama-cpp-python", "bitsandbytes", "unsloth", "unsloth-zoo", "vllm", "reasoning-gym", "math-verify", "sympy",
+    "jinja2",
+)  # fmt: skip
+"""Packages whose version can change a training's numbers. The others are recorded, and counted where they differ."""
+
+
+def environment(device: Device | None = None) -> dict[str, Any]:
+    """This process's Python, installed packages, system and hardware.
+
+    Args:
+        device: What is computed on, where the caller knows it.
+
+    Returns:
+        ``python``, ``platform``, ``machine``, ``packages`` (name: version; llama.cpp comes inside
+        ``llama-cpp-python``) and ``hardware`` (memory in bytes, physical cores).
+    """
+    packages = {_name(found.metadata["Name"]): found.version for found in importlib.metadata.distributions()}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "packages": dict(sorted(packages.items())),
+        "hardware": {
+            "kind": device.kind if device else "cpu",
+            "name": device.name if device and device.kind != "cpu" else _processor(),
+            "memory_bytes": device.memory if device else psutil.virtual_memory().total,
+            "cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
+        },
+    }
+
+
+def note_environment(run: RunDir, attempt: int, device: Device) -> None:
+    """Add this attempt to ``environment.json``: a resumed run may go on under other versions."""
+    known = (read_json(run.environment) or {}).get("attempts", [])
+    entry = {"attempt": attempt, "time": time.time(), **environment(device)}
+    write_json(run.environment, {"attempts": [*(one for one in known if one["attempt"] != attempt), entry]})
+
+
+def _processor() -> str:
+    """The processor's own name; every caller of this module finds the same one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _name(name: str) -> str:
+    """As package indexes write it: ``llama_cpp_python`` is ``llama-cpp-python``."""
+    return re.sub(r"[-_.]+", "-", name).lower()

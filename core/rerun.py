@@ -1,0 +1,251 @@
+"""A reproduction bundle read on another machine: is it whole, what differs here, did the same come out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.config import RunConfig, parse
+from core.environment import DECISIVE, environment
+from core.errors import InvalidInput
+from core.model import Device
+from core.reproduce import FORMAT, INFO, PIECE, ROWS, SUMS, base_folder, reward_source, sha256_of, training_rewards
+from core.settings import Home
+
+LARGEST = 64 * 1024**3
+"""Bytes that a bundle may unpack to."""
+SAME = 1e-9
+"""Rewards are read back from JSON; a difference below this is none."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,3}")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was checked.
+
+    Attributes:
+        folder: Where it was unpacked.
+        about: ``bundle.json``.
+        config: The configuration of the run.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    config: RunConfig
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The configuration as a person gave it."""
+        data: dict[str, Any] = json.loads((self.folder / "given.json").read_text("utf-8"))
+        return data
+
+    @property
+    def rows(self) -> Path | None:
+        """The folder with the prepared rows, or None where they must be read from their source again."""
+        return self.folder / "data" if (self.folder / "data" / ROWS[0]).is_file() else None
+
+    def rewards(self) -> dict[int, float]:
+        """Mean reward by step of the original run."""
+        return training_rewards(self.folder / "metrics.jsonl")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not as it was. ``decisive``: the numbers may come out differently for it."""
+
+    what: str
+    then: str
+    now: str
+    decisive: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.then} then, {self.now} here"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reward curves.
+
+    Attributes:
+        steps: Steps that both have.
+        same: How many of them have the same reward.
+        first: The first step that differs: (step, then, now), or None.
+        largest: Largest difference of a step.
+        then, now: Mean reward over the shared steps.
+        missing: Steps that only one of the two has.
+    """
+
+    steps: int
+    same: int
+    first: tuple[int, float, float] | None
+    largest: float
+    then: float
+    now: float
+    missing: int
+
+    @property
+    def equal(self) -> bool:
+        return self.steps > 0 and self.same == self.steps and not self.missing
+
+    def words(self) -> str:
+        """The outcome in a sentence or two."""
+        if not self.steps:
+            return "There is no step that both runs have, so nothing can be compared."
+        if self.equal:
+            return f"The same reward in all {self.steps} steps (mean {self.now:.4f}). The training was reproduced."
+        told = f"{self.missing} steps are in one of the two runs only. " if self.missing else ""
+        if self.first:
+            step, then, now = self.first
+            told += (
+                f"{self.same} of {self.steps} steps have the same reward. The first that differs is step {step}: "
+                f"{then:.4f} then, {now:.4f} now; the largest difference is {self.largest:.4f}. "
+            )
+        return f"{told}Mean reward {self.then:.4f} then, {self.now:.4f} now."
+
+
+def read_bundle(file: Path, folder: Path) -> Bundle:
+    """Unpack a bundle and check every file against its hash.
+
+    Args:
+        file: The zip file.
+        folder: An empty folder to unpack to; nothing is written outside it.
+
+    Raises:
+        InvalidInput: It is no bundle, it is damaged, or a newer version wrote it.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _unpack(archive, folder)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        raise InvalidInput(f"{file.name} is not a whole zip file: {error}. Copy it again.") from None
+    _check_sums(file.name, folder)
+    about: dict[str, Any] = json.loads((folder / INFO).read_text("utf-8"))
+    if about.get("format") != FORMAT:
+        raise InvalidInput(f"{file.name} was written by a newer version of this program. Update it, then try again.")
+    return Bundle(folder, about, parse(json.loads((folder / "config.json").read_text("utf-8"))))
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:
+    entries = archive.infolist()
+    if INFO not in archive.namelist() or SUMS not in archive.namelist():
+        raise InvalidInput("This is not a reproduction bundle: bundle.json or SHA256SUMS is not in it.")
+    if sum(entry.file_size for entry in entries) > min(LARGEST, shutil.disk_usage(folder).free):
+        raise InvalidInput("This bundle unpacks to more than there is room for. Free some space, then try again.")
+    for entry in entries:
+        if not _NAME.fullmatch(entry.filename) or ".." in entry.filename:
+            raise InvalidInput(f"The bundle holds a file with the name {entry.filename!r:.80}, which it may not.")
+        target = folder / entry.filename
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as packed, target.open("wb") as file:
+            shutil.copyfileobj(packed, file, PIECE)
+
+
+def _check_sums(name: str, folder: Path) -> None:
+    lines = (line.split("  ", 1) for line in (folder / SUMS).read_text("utf-8").splitlines() if "  " in line)
+    wanted = {file: digest for digest, file in lines}
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {SUMS}
+    wrong = [file for file in sorted(there & set(wanted)) if sha256_of(folder / file) != wanted[file]]
+    wrong += sorted(there ^ set(wanted))
+    if wrong:
+        raise InvalidInput(f"{name} is damaged or was changed: {', '.join(wrong[:5])} does not have its hash.")
+
+
+def differences(bundle: Bundle, config: RunConfig, home: Home, device: Device) -> list[Difference]:
+    """What is not here as it was there: base model, rewards, versions, hardware; what decides comes first.
+
+    Args:
+        bundle: From another machine.
+        config: What will be run: the bundle's, with another base model's place where one was given.
+        home: Of this installation.
+        device: What this machine computes on.
+    """
+    then, now = bundle.about["environment"], environment(device)
+    found = [*_model(bundle, config, home), *_rewards(bundle), *_packages(then["packages"], now["packages"])]
+    for what, decisive in (("python", False), ("platform", False), ("machine", True)):
+        if then[what] != now[what]:
+            found.append(Difference(what.capitalize(), then[what], now[what], decisive))
+    for what in ("kind", "name", "cores"):
+        was, is_ = then["hardware"].get(what), now["hardware"].get(what)
+        if was != is_:
+            found.append(Difference(f"Hardware ({what})", str(was), str(is_)))
+    return sorted(found, key=lambda one: not one.decisive)
+
+
+def _model(bundle: Bundle, config: RunConfig, home: Home) -> list[Difference]:
+    then = bundle.about["model"]["files"]
+    folder, _ = base_folder(config.model.name, config.model.revision, home)
+    if folder is None:
+        return [
+            Difference("Base model", config.model.name, "not yet on this machine; it is fetched when training starts")
+        ]
+    return [
+        Difference(f"Base model, {name}", _short(facts["sha256"]), _short(now))
+        for name, facts in then.items()
+        if (now := sha256_of(folder / name) if (folder / name).is_file() else None) != facts["sha256"]
+    ]
+
+
+def _rewards(bundle: Bundle) -> list[Difference]:
+    found = []
+    for part in bundle.about["reward"]["parts"]:
+        file = reward_source(part["name"])
+        then = bundle.about["reward"]["source"].get(file.name if file else "", {}).get("sha256")
+        now = sha256_of(file) if file else None
+        if then != now:
+            found.append(Difference(f"Source of the reward {part['name']}", _short(then), _short(now)))
+    return found
+
+
+def _packages(then: dict[str, str], now: dict[str, str]) -> list[Difference]:
+    found = [
+        Difference(name, then.get(name, "not installed"), now.get(name, "not installed"))
+        for name in DECISIVE
+        if then.get(name) != now.get(name)
+    ]
+    others = sorted(name for name in {*then, *now} - set(DECISIVE) if then.get(name) != now.get(name))
+    if others:
+        more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+        was = ", ".join(f"{name} {then.get(name, 'absent')}" for name in others[:4])
+        is_ = ", ".join(f"{name} {now.get(name, 'absent')}" for name in others[:4])
+        found.append(Difference("Other packages", was + more, is_ + more, decisive=False))
+    return found
+
+
+def compare(then: dict[int, float], now: dict[int, float]) -> Comparison:
+    """Two reward curves, step by step.
+
+    >>> compare({1: 0.5, 2: 0.25}, {1: 0.5, 2: 0.75}).first
+    (2, 0.25, 0.75)
+    """
+    shared = sorted(then.keys() & now.keys())
+    apart = [(step, then[step], now[step]) for step in shared if abs(then[step] - now[step]) > SAME]
+    count = max(1, len(shared))
+    return Comparison(
+        steps=len(shared),
+        same=len(shared) - len(apart),
+        first=apart[0] if apart else None,
+        largest=max((abs(was - is_) for _, was, is_ in apart), default=0.0),
+        then=sum(then[step] for step in shared) / count,
+        now=sum(now[step] for step in shared) / count,
+        missing=len(then.keys() ^ now.keys()),
+    )
+
+
+def rows_sha256(folder: Path) -> str:
+    """The content hash of prepared rows, as a run computes it."""
+    digest = hashlib.sha256()
+    for name in ROWS[:-1]:
+        for line in (folder / name).read_text("utf-8").splitlines() if (folder / name).is_file() else ():
+            row = json.loads(line)
+            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "not there"

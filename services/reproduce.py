@@ -1,0 +1,107 @@
+"""A training run again from a bundle, in a terminal."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.config import parse
+from core.errors import InvalidInput
+from core.reproduce import training_rewards
+from core.rerun import Bundle, compare, differences, read_bundle, rows_sha256
+from core.run_dir import RunDir, read_json
+from services.follow_run import follow
+
+if TYPE_CHECKING:
+    from services.container import Services
+
+DIFFERS = 4
+"""Exit code where the run completed and its rewards are not the bundle's."""
+Say = Callable[..., None]
+
+
+class _FromBundle:
+    """The bundle's run in this process: its rows, and the reward as it was, confirmed by the bundle itself."""
+
+    def __init__(self, services: Services, rows: Path | None) -> None:
+        self._runs = services.runs
+        self._rows = rows
+        self.session_id = ""
+
+    def start(self, config: dict[str, Any]) -> str:
+        self.session_id = self._runs.start(config, rows=self._rows).session_id
+        return self.session_id
+
+    def look(self, session_id: str) -> dict[str, Any]:
+        return self._runs.get(session_id).json()
+
+    def rows(self, session_id: str, after: int) -> tuple[list[dict[str, Any]], int]:
+        return self._runs.metrics(session_id, after)
+
+    def stop(self, session_id: str, *, now: bool) -> None:
+        self._runs.stop(session_id, now=now)
+
+
+def reproduce(services: Services, file: Path, say: Say, *, live: bool, base: str = "", only_check: bool = False) -> int:
+    """Check a bundle, run it, compare.
+
+    Args:
+        services: Of this installation, with its watcher started.
+        file: The bundle.
+        say: Prints; takes ``nl=False``.
+        live: Whether the output is a terminal.
+        base: Where the base model lies here, if under another name than there.
+        only_check: Say what differs and start nothing.
+
+    Returns:
+        Exit code: 0 where the same came out (or nothing was run), 4 where it completed otherwise, else as
+        :func:`services.follow_run.follow`.
+
+    Raises:
+        InvalidInput: The bundle is damaged.
+    """
+    with tempfile.TemporaryDirectory(dir=services.settings.home.cache) as folder:
+        bundle = read_bundle(file, Path(folder))
+        given = _config(bundle, base)
+        _tell_differences(services, bundle, given, say)
+        if only_check:
+            return 0
+        run = _FromBundle(services, bundle.rows)
+        code = follow(run, given, say, live=live)
+        if code:
+            return code
+        return _tell_outcome(bundle, RunDir.open(services.settings.home.outputs, run.session_id), say)
+
+
+def _config(bundle: Bundle, base: str) -> dict[str, Any]:
+    given = bundle.given
+    if parse(given) != bundle.config:
+        given = bundle.config.model_dump(mode="json")  # Defaults have changed since: what was meant then counts.
+    if base:
+        given = {**given, "model": {**given["model"], "name": base}}
+    return given
+
+
+def _tell_differences(services: Services, bundle: Bundle, given: dict[str, Any], say: Say) -> None:
+    about = bundle.about
+    say(f"{about['name']}: every file has its hash.")
+    if bundle.rows and rows_sha256(bundle.rows) != about["dataset"]["sha256"]:
+        raise InvalidInput("The rows in the bundle are not those that its hash of the data names. It was changed.")
+    found = differences(bundle, parse(given), services.settings.home, services.system.device())
+    if not found:
+        say("Base model, rewards, versions and hardware are the same here.")
+    for one in found:
+        say(f"  {'Differs' if one.decisive else 'Differs, without much effect'}: {one}")
+    if bundle.rows is None:
+        say("  The rows are read from their source again.")
+
+
+def _tell_outcome(bundle: Bundle, session: RunDir, say: Say) -> int:
+    info = read_json(session.prepared / "info.json") or {}
+    if info.get("sha256") != bundle.about["dataset"]["sha256"]:
+        say("The rows were not the same as then: the source has changed.")
+    found = compare(bundle.rewards(), training_rewards(session.metrics))
+    say(found.words())
+    return 0 if found.equal else DIFFERS
