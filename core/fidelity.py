@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
+
+UNROUNDED = ("merged", "adapter", "F32", "F16", "BF16")
+"""Subjects, by how their names begin, whose numbers have 16 bits or more."""
+FAITHFUL_KL = 0.02
+"""Nats a token up to which an export counts as the same model. docs/fidelity.md has the measurements behind these."""
+FAITHFUL_TOP1 = 0.97
+"""Share of positions with the same likeliest token from which on it does."""
+UNROUNDED_KL = 0.1
+"""Above it, 16 bits do not explain the distance: something else is wrong."""
+KEPT_MISSING, KEPT_TWICE = 0.5, 1.5
+"""Share of the training's change below which the adapter counts as missing, and above which as added twice."""
+SAME_PROMPTS = 0.95
+"""Share of prompts that must be tokenized alike: one odd character in one prompt does not break an export."""
+LADDER = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
+"""What is recommended, smallest first, where nothing larger was measured."""
+BITS = {
+    "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.6, "Q5_1": 6.0, "Q5_K_M": 5.7, "Q5_K_S": 5.55,
+    "Q5_0": 5.5, "Q4_1": 5.0, "Q4_K_M": 4.85, "Q4_K_S": 4.6, "Q4_0": 4.55, "IQ4_NL": 4.5, "IQ4_XS": 4.3, "Q3_K_L": 4.2,
+    "Q3_K_M": 3.9, "IQ3_M": 3.7, "Q3_K_S": 3.5, "IQ3_S": 3.45, "IQ3_XS": 3.3, "IQ3_XXS": 3.06, "Q2_K": 3.0,
+    "IQ2_M": 2.7, "Q2_K_S": 2.6, "IQ2_S": 2.5, "IQ2_XS": 2.3, "IQ2_XXS": 2.06, "IQ1_M": 1.75, "IQ1_S": 1.56,
+}  # fmt: skip
+"""Bits a weight by name, of a large model: only their order is used."""
 
 
 class Verdict(StrEnum):
@@ -35,6 +58,9 @@ class FidelityReport(BaseModel):
         mean_kl: Mean KL(trained ‖ exported) over positions, in nats a token.
         base_kl: Mean KL(base ‖ exported): near 0 where the adapter is missing. None where the base was not measured.
         adapter_kl: Mean KL(trained ‖ base): how much the training changed. None as above.
+        change_kept: Share of the training's change that is in the export: 1 where the adapter is in it, 0 where
+            it is missing, 2 where it was added twice; ``change_kept_low`` and ``_high`` bound it (bootstrap, 95 %).
+            None where the training changed nothing.
         exact_match: Share of greedy answers that are the same token for token.
         stops: Share of the exported model's greedy answers that end with an end token.
         stops_trained: The same of the trained model's.
@@ -47,8 +73,8 @@ class FidelityReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     subject: str
-    verdict: Verdict
-    reason: str
+    verdict: Verdict = Verdict.NOT_CHECKED
+    reason: str = ""
     prompts: int = 0
     positions: int = 0
     same_prompt_ids: float | None = None
@@ -57,6 +83,9 @@ class FidelityReport(BaseModel):
     mean_kl: float | None = None
     base_kl: float | None = None
     adapter_kl: float | None = None
+    change_kept: float | None = None
+    change_kept_low: float | None = None
+    change_kept_high: float | None = None
     exact_match: float | None = None
     stops: float | None = None
     stops_trained: float | None = None
@@ -67,3 +96,94 @@ class FidelityReport(BaseModel):
     reward_drop_high: float | None = None
     better_choice: str = ""
     seconds: float = 0.0
+
+
+def judged(report: FidelityReport) -> FidelityReport:
+    """The report with verdict and reason, from what was measured."""
+    broken = _broken(report)
+    if broken:
+        return report.model_copy(update={"verdict": Verdict.BROKEN, "reason": broken})
+    losses = _losses(report)
+    if losses:
+        reason = f"It is the trained model, and it answers differently: {', '.join(losses)}."
+        return report.model_copy(update={"verdict": Verdict.LOSES_QUALITY, "reason": reason})
+    return report.model_copy(update={"verdict": Verdict.FAITHFUL, "reason": _praise(report)})
+
+
+def _broken(report: FidelityReport) -> str:
+    """What is wrong with it, or nothing. What is noticed first in use comes first."""
+    if (report.same_prompt_ids if report.same_prompt_ids is not None else 1) < SAME_PROMPTS:
+        return f"The export is asked in another way than the trained model. {report.first_difference}"
+    if report.change_kept_high is not None and report.change_kept_high < KEPT_MISSING:
+        return (
+            f"The trained adapter is not in it: {_percent(report.change_kept)} of what the training changed is there. "
+            f"It is as far from the trained model (KL divergence {_nats(report.mean_kl)}) as the base model is "
+            f"({_nats(report.adapter_kl)})."
+        )
+    if report.change_kept_low is not None and report.change_kept_low > KEPT_TWICE:
+        return (
+            f"The adapter was added more than once: what the training changed is in it {report.change_kept:.1f} times."
+        )
+    if report.subject.startswith(UNROUNDED) and (report.mean_kl or 0) > UNROUNDED_KL:
+        return (
+            f"Its probabilities are not the trained model's (KL divergence {_nats(report.mean_kl)}), and numbers of 16 "
+            "bits do not explain it."
+        )
+    return ""
+
+
+def _losses(report: FidelityReport) -> list[str]:
+    found = []
+    if report.top1_agreement is not None and report.top1_agreement < FAITHFUL_TOP1:
+        found.append(f"its likeliest next word is another one in {_percent(1 - report.top1_agreement)} of the places")
+    elif report.mean_kl is not None and report.mean_kl > FAITHFUL_KL:
+        found.append(f"its probabilities have moved (KL divergence {_nats(report.mean_kl)} a token)")
+    if (report.reward_drop_low or 0) > 0 and report.reward_drop is not None:
+        found.append(
+            f"its reward is {report.reward_drop:.3f} lower ({report.reward_drop_low:.3f} to "
+            f"{report.reward_drop_high:.3f}, 95 %)"
+        )
+    elif found and report.reward_drop is not None:
+        found.append(
+            f"its reward is not measurably lower ({report.reward_drop_low:.3f} to {report.reward_drop_high:.3f} less)"
+        )
+    if report.same_prompt_ids is not None and report.same_prompt_ids < 1:
+        found.append(f"it reads some prompts differently ({report.first_difference})")
+    return found
+
+
+def _praise(report: FidelityReport) -> str:
+    return (
+        f"It behaves like the trained model: {_percent(report.exact_match)} of {report.prompts} answers are the same "
+        f"word for word, and its probabilities differ by {_nats(report.mean_kl)} a token (KL divergence)."
+    )
+
+
+def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport]) -> FidelityReport:
+    """Add to one that loses quality which quantization would not.
+
+    Args:
+        report: Of a GGUF.
+        others: Reports of the same model's other quantizations, as far as they were made.
+    """
+    if report.verdict != Verdict.LOSES_QUALITY or report.subject not in BITS:
+        return report
+    size = BITS[report.subject]
+    larger = sorted((one for one in others if BITS.get(one.subject, 0) > size), key=lambda one: BITS[one.subject])
+    kept = next((one.subject for one in larger if one.verdict == Verdict.FAITHFUL), "")
+    if kept:
+        words = f"{kept} of the same model does not lose it."
+    else:
+        tried = {one.subject for one in larger}
+        kept = next((name for name in LADDER if BITS[name] > size and name not in tried), "")
+        words = f"{kept} may lose less; it was not measured." if kept else ""
+    reason = f"{report.reason} {words}".strip()
+    return report.model_copy(update={"better_choice": kept, "reason": reason})
+
+
+def _percent(share: float | None) -> str:
+    return "an unknown share" if share is None else f"{100 * share:.0f} %"
+
+
+def _nats(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2g}"

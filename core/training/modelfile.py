@@ -1,9 +1,14 @@
-"""Ollama's Modelfile: FROM, TEMPLATE, stop tokens and the system prompt of the training.
+"""Ollama's Modelfile: FROM, TEMPLATE, stop tokens, sampling, the system prompt of the training, the licence.
 
-A family's template is written only if it is proved right for this very model: the conversation that
-it would produce is compared, character by character, with what the model's own chat template makes.
-A model of no known family gets no TEMPLATE (Ollama then reads the one in the GGUF) and a comment
-that says so.
+A template is written only if it is proved right for this very model: the conversations that it would
+produce, with a system prompt and without, of one turn and of several, are compared, character by
+character, with what the model's own chat template makes. Known families give a template that reads
+well; for any other one is derived from what the chat template writes, and proved the same way. Where
+neither holds there is no TEMPLATE (Ollama then reads the one in the GGUF) and a comment says so.
+
+What Ollama does by itself, and the template therefore leaves out: it puts the beginning-of-sequence
+token in front, joins messages of one role that follow each other, and puts the SYSTEM text in front
+of a conversation that has none.
 """
 
 from __future__ import annotations
@@ -11,10 +16,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.errors import InvalidInput
 
 Render = Callable[[list[dict[str, str]]], str]
 """The model's own chat template: a conversation as text, with the answer's turn opened."""
+Conversation = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -23,33 +32,89 @@ class Family:
 
     Attributes:
         name: For the comment.
-        turns: Text before and after a message, by role.
+        user, assistant: Text before and after a message of that role.
         opening: What opens the answer's turn.
         stops: Tokens that end an answer.
+        system: Text before and after the system prompt; None where the model knows none.
+        place: Where the system prompt goes: in a ``turn`` of its own at the start, or inside the ``first`` or
+            the ``last`` question.
+        default: What a conversation without a system prompt begins with, such as a system prompt of the maker.
+        thinks: Whether an answer may begin with its thoughts in ``<think>``, which Ollama keeps apart and can
+            switch off.
     """
 
     name: str
-    turns: Mapping[str, tuple[str, str]]
+    user: tuple[str, str]
+    assistant: tuple[str, str]
     opening: str
     stops: tuple[str, ...]
+    system: tuple[str, str] | None = None
+    place: str = "turn"
+    default: str = ""
+    thinks: bool = False
 
-    def conversation(self, messages: list[dict[str, str]]) -> str:
-        """What Ollama would send for these messages with :meth:`template`, without the first token."""
-        return "".join(message["content"].join(self.turns[message["role"]]) for message in messages) + self.opening
+    def conversation(self, messages: Conversation) -> str:
+        """What Ollama sends for these messages with :meth:`template`, without the first token."""
+        system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
+        if system and self.system is None:
+            raise InvalidInput("This family knows no system prompt.")
+        given = system.join(self.system) if system and self.system else ""
+        asked = [place for place, message in enumerate(messages) if message["role"] == "user"]
+        inside = {"first": asked[0], "last": asked[-1]}.get(self.place)
+        parts = [self.default if not system else given if inside is None else ""]
+        for place, message in enumerate(messages):
+            if message["role"] != "system":
+                before, after = self.user if message["role"] == "user" else self.assistant
+                parts += [before, given if place == inside else "", message["content"], after]
+        return "".join(parts) + self.opening
 
     def template(self) -> str:
         """In Go's template language. Line breaks are kept where the family has them, and nowhere else."""
-        parts = []
-        for place, (role, (before, after)) in enumerate(self.turns.items()):
-            word = "if" if place == 0 else "else if"
-            parts.append(f'{{{{ {word} eq .Role "{role}" }}}}{before}{{{{ .Content }}}}{after}')
-        return "{{ range .Messages }}" + "".join(parts) + "{{ end }}{{ end }}" + self.opening
+        user, assistant = ([_literal(part) for part in turn] for turn in (self.user, self.assistant))
+        return (
+            self._head()
+            + '{{ range $index, $_ := .Messages }}{{ if eq .Role "user" }}'
+            + user[0]
+            + self._inside()
+            + "{{ .Content }}"
+            + user[1]
+            + '{{ else if eq .Role "assistant" }}'
+            + assistant[0]
+            + ("{{ if and .Thinking (not .Content) }}<think>{{ .Thinking }}</think>{{ end }}" if self.thinks else "")
+            + "{{ .Content }}"
+            + assistant[1]
+            + "{{ end }}{{ end }}"
+            + _literal(self.opening)
+            + ("{{ if and .IsThinkSet (not .Think) }}<think>\n\n</think>\n\n{{ end }}" if self.thinks else "")
+        )
+
+    def _system(self) -> str:
+        before, after = self.system or ("", "")
+        return _literal(before) + "{{ $.System }}" + _literal(after)
+
+    def _head(self) -> str:
+        if self.place == "turn" and self.system:
+            other = "{{ else }}" + _literal(self.default) if self.default else ""
+            return "{{ if .System }}" + self._system() + other + "{{ end }}"
+        start = "{{ $first := true }}" if self.place == "first" else ""
+        return start + ("{{ if not .System }}" + _literal(self.default) + "{{ end }}" if self.default else "")
+
+    def _inside(self) -> str:
+        if not self.system or self.place == "turn":
+            return ""
+        if self.place == "last":
+            return "{{ if and (eq (len (slice $.Messages $index)) 1) $.System }}" + self._system() + "{{ end }}"
+        return "{{ if and $first $.System }}" + self._system() + "{{ end }}{{ $first = false }}"
+
+
+def _literal(text: str) -> str:
+    """Text as a template has it: two braces would begin an action."""
+    return text.replace("{{", '{{ "{{" }}')
 
 
 def _uniform(name: str, before: str, after: str, stops: tuple[str, ...]) -> Family:
-    roles = ("system", "user", "assistant")
-    turns = {role: (before.format(role=role), after) for role in roles}
-    return Family(name, turns, before.format(role="assistant"), stops)
+    user, assistant = (before.format(role=role) for role in ("user", "assistant"))
+    return Family(name, (user, after), (assistant, after), assistant, stops)
 
 
 FAMILIES = (
@@ -64,65 +129,136 @@ FAMILIES = (
     _uniform("Phi-4 mini", "<|{role}|>", "<|end|>", ("<|end|>", "<|user|>", "<|assistant|>")),
     _uniform("Phi-3", "<|{role}|>\n", "<|end|>\n", ("<|end|>", "<|user|>", "<|assistant|>")),
 )
+"""How each opens and closes a turn. What comes before the first one is read off the model's own template."""
+MARKERS = {"Mistral": ("[INST]", "[/INST]"), "Gemma": ("<start_of_turn>", "<end_of_turn>")}
+"""Stops of families that are derived, by name; the first one tells the family."""
 
-MISTRAL_STOPS = ("[INST]", "[/INST]", "</s>")
-LLAMA_DATES = re.compile(r"Cutting Knowledge Date: [^\n]*\nToday Date: [^\n]*\n\n")
-"""Llama 3.1 and later put today's date before the system prompt; an exported file has no such date."""
+SYSTEM, *QUESTIONS = ("SYSTEM-TEXT", "FIRST-QUESTION", "SECOND-QUESTION", "THIRD-QUESTION")
+ANSWERS = ("FIRST-ANSWER", "SECOND-ANSWER")
+THOUGHT = "<think>\nA-THOUGHT\n</think>\n\n"
 
-PROBE = [
-    {"role": "system", "content": "SYSTEM-TEXT"},
-    {"role": "user", "content": "FIRST-QUESTION"},
-    {"role": "assistant", "content": "FIRST-ANSWER"},
-    {"role": "user", "content": "SECOND-QUESTION"},
-]
+
+def _asked(turns: int, *, system: bool = False, thought: str = "") -> Conversation:
+    found = [{"role": "system", "content": SYSTEM}] if system else []
+    for turn in range(turns):
+        found.append({"role": "user", "content": QUESTIONS[turn]})
+        if turn + 1 < turns:
+            found.append({"role": "assistant", "content": thought + ANSWERS[turn]})
+    return found
+
+
+PROBES = tuple(_asked(turns, system=system) for system in (False, True) for turns in (1, 2, 3))
+"""What a template is proved on: without and with a system prompt, of one, two and three questions."""
 
 
 def recognise(render: Render, first_token: str) -> Family | None:
-    """The family whose conversations equal the model's own, or None.
+    """The family whose conversations equal the model's own, one derived from the model's own, or None.
 
     Args:
-        render: The model's chat template.
+        render: The model's chat template. It may refuse a system prompt; then none is written.
         first_token: Its beginning-of-sequence token: Ollama puts it there by itself.
     """
-    truth = LLAMA_DATES.sub("", render(PROBE)).removeprefix(first_token)
-    plain = next((family for family in FAMILIES if family.conversation(PROBE) == truth), None)
-    return plain or _mistral(truth)
-
-
-def _mistral(truth: str) -> Family | None:
-    # Mistral's families differ in their spaces and put the system prompt before the last question, so
-    # the spaces are read off the model's own rendering and the whole is compared again.
-    found = re.fullmatch(
-        r"\[INST\]( ?)FIRST-QUESTION( ?)\[/INST\]( ?)FIRST-ANSWER( ?)</s>(?:<s>)?"
-        r"\[INST\]\1SYSTEM-TEXT\n\nSECOND-QUESTION\2\[/INST\]",
-        truth,
-    )
-    if not found:
+    truths = [_rendered(render, probe) for probe in PROBES]
+    if truths[1] is None:
         return None
-    a, b, c, d = found.groups()
-    return _Mistral("Mistral", {"user": (f"[INST]{a}", f"{b}[/INST]"), "assistant": (c, f"{d}</s>")}, "", MISTRAL_STOPS)
+    if first_token and truths[1].count(first_token) == 1:  # more often, it is part of every turn and not put in front
+        truths = [truth.removeprefix(first_token) if truth is not None else None for truth in truths]
+    thinks = _forgets_thoughts(render)
+    for family in (*FAMILIES, *_derived(truths)):
+        whole = _with_head(family, truths)
+        if whole and _proved(whole, truths):
+            return replace(whole, thinks=thinks)
+    return None
 
 
-class _Mistral(Family):
-    def template(self) -> str:
-        before, after = self.turns["user"]
-        answer, end = self.turns["assistant"]
-        last = "{{ if and (eq (len (slice $.Messages $index)) 1) $.System }}{{ $.System }}\n\n{{ end }}"
-        return (
-            '{{ range $index, $_ := .Messages }}{{ if eq .Role "user" }}'
-            + before
-            + last
-            + "{{ .Content }}"
-            + after
-            + '{{ else if eq .Role "assistant" }}'
-            + answer
-            + "{{ .Content }}"
-            + end
-            + "{{ end }}{{ end }}"
-        )
+def _rendered(render: Render, messages: Conversation) -> str | None:
+    try:
+        return render(messages)
+    except InvalidInput:
+        return None
 
 
-def modelfile(file_name: str, family: Family | None, system: str, end_token: str) -> str:
+def _proved(family: Family, truths: list[str | None]) -> bool:
+    known = [(probe, truth) for probe, truth in zip(PROBES, truths, strict=True) if truth is not None]
+    if family.system is None:
+        known = [(probe, truth) for probe, truth in known if probe[0]["role"] != "system"]
+    return all(family.conversation(probe) == truth for probe, truth in known)
+
+
+def _with_head(family: Family, truths: list[str | None]) -> Family | None:
+    """With what the model's own template writes before the first question: its default, its system turn."""
+    bare, asked = truths[0] or "", family.conversation(PROBES[0])
+    if not bare.endswith(asked):
+        return None
+    family = replace(family, default=bare.removesuffix(asked))
+    with_system = truths[3]
+    if with_system is None or family.system:
+        return family
+    before, found, rest = with_system.partition(SYSTEM)
+    if not found or not rest.endswith(asked):
+        return None
+    return replace(family, system=(before, rest.removesuffix(asked)))
+
+
+def _derived(truths: list[str | None]) -> list[Family]:
+    """Families read off the model's own conversations, one for each place where a system prompt may stand."""
+    one, two = truths[0] or "", truths[1] or ""
+    question, answer, second = QUESTIONS[0], ANSWERS[0], QUESTIONS[1]
+    shape = re.fullmatch(f"(.*){question}(.*){answer}(.*){second}(.*)", two, re.DOTALL)
+    if not shape or not one.endswith(shape[4]):
+        return []
+    head, between, again, tail = shape.groups()
+    # What follows a question belongs to it, as far as it is the same before an answer and before the end.
+    after = tail if between.startswith(tail) else ""
+    opening = tail.removeprefix(after)
+    # The head may hold a default system prompt; the question's own part is what comes back before the second one.
+    before = _common_end(head, again)
+    name = next((name for name, marks in MARKERS.items() if marks[0] in two), "Derived from the chat template")
+    plain = Family(
+        name=name,
+        user=(before, after),
+        assistant=(between.removeprefix(after), again.removesuffix(before)),
+        opening=opening,
+        stops=MARKERS.get(name, ()),
+    )
+    if not after and between != opening:
+        return []
+    to_system, _, rest = (truths[4] or "").partition(SYSTEM)
+    lead = to_system.rpartition(before)[2] if before in to_system else to_system
+    placed = {"first": rest.partition(question), "last": rest.partition(second)}
+    inside = [replace(plain, system=(lead, part[0]), place=place) for place, part in placed.items() if part[1]]
+    return [*inside, plain]
+
+
+def _common_end(one: str, other: str) -> str:
+    length = 0
+    while length < min(len(one), len(other)) and one[-length - 1] == other[-length - 1]:
+        length += 1
+    return one[len(one) - length :]
+
+
+def _forgets_thoughts(render: Render) -> bool:
+    """Whether the chat template leaves the thoughts of earlier answers out, as Qwen3's does."""
+    with_thought = _rendered(render, _asked(2, thought=THOUGHT))
+    return with_thought is not None and with_thought == _rendered(render, _asked(2))
+
+
+PARAMETERS = frozenset(
+    {"num_ctx", "num_predict", "repeat_last_n", "repeat_penalty", "temperature", "seed", "top_k", "top_p", "min_p"}
+)
+"""Sampling settings that a Modelfile may have."""
+
+
+def modelfile(
+    file_name: str,
+    family: Family | None,
+    system: str,
+    end_token: str,
+    *,
+    parameters: Mapping[str, float | int] | None = None,
+    licence: str = "",
+    adapter: str = "",
+) -> str:
     """The whole Modelfile.
 
     Args:
@@ -130,22 +266,41 @@ def modelfile(file_name: str, family: Family | None, system: str, end_token: str
         family: As recognised, or None.
         system: The training's system prompt; empty for none.
         end_token: The model's end-of-sequence token, always a stop.
+        parameters: Sampling settings by Ollama's names.
+        licence: Its text or name; empty where it is not known.
+        adapter: File name of a GGUF adapter beside it that is applied to the model.
+
+    Raises:
+        InvalidInput: A parameter that Ollama does not have.
     """
-    lines = [f"FROM ./{file_name}", ""]
-    if family:
-        lines.append(f"# Family: {family.name}. Compared with the model's own chat template.")
-        lines += [f"TEMPLATE {quoted(family.template())}", ""]
-    else:
-        lines += [
-            "# This model's way of writing a conversation belongs to no family that is known here, so no TEMPLATE is",
-            "# given: Ollama uses the chat template inside the GGUF where it can read it. Try an answer before use.",
-            "",
-        ]
+    unknown = sorted(set(parameters or {}) - PARAMETERS)
+    if unknown:
+        raise InvalidInput(f"A Modelfile has no parameter {unknown[0]}.", field="parameters")
+    lines = [f"FROM ./{file_name}"]
+    lines += [f"ADAPTER ./{adapter}", ""] if adapter else [""]
+    lines += _template_lines(family)
     stops = dict.fromkeys([*([end_token] if end_token else []), *(family.stops if family else ())])
     lines += [f"PARAMETER stop {json.dumps(stop, ensure_ascii=False)}" for stop in stops]
+    lines += [f"PARAMETER {name} {value:g}" for name, value in (parameters or {}).items()]
     if system.strip():
         lines += ["", f"SYSTEM {quoted(system)}"]
+    if licence.strip():
+        lines += ["", f"LICENSE {quoted(licence.strip())}"]
     return "\n".join(lines) + "\n"
+
+
+def _template_lines(family: Family | None) -> list[str]:
+    if family is None:
+        return [
+            "# This model's way of writing a conversation belongs to no family that is known here, and none could be",
+            "# derived, so no TEMPLATE is given: Ollama uses the chat template inside the GGUF where it can read it.",
+            "# Try an answer before use.",
+            "",
+        ]
+    lines = [f"# Family: {family.name}. Compared with the model's own chat template."]
+    if "Today Date:" in family.default:
+        lines.append("# The model's own chat template writes today's date; here it is the day of the export.")
+    return [*lines, f"TEMPLATE {quoted(family.template())}", ""]
 
 
 def quoted(text: str) -> str:
@@ -154,3 +309,17 @@ def quoted(text: str) -> str:
     There is no escape for three quotes inside, so there they become single ones.
     """
     return '"""' + text.replace('"""', "'''") + '"""'
+
+
+def licence_of(folder: Path) -> str:
+    """A model folder's licence: the text of its LICENSE file, else the name that its README gives, else empty."""
+    for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"):
+        file = folder / name
+        if file.is_file():
+            return file.read_text("utf-8", errors="replace")
+    readme = folder / "README.md"
+    text = readme.read_text("utf-8", errors="replace")[:20_000] if readme.is_file() else ""
+    front = re.search(r"\A---\n.*?^licen[sc]e(?:_name)?:\s*(\S[^\n]*)$.*?^---$", text, re.DOTALL | re.MULTILINE)
+    spoken = re.search(r"\blicen[sc]e[ :]+([A-Z][\w.-]*\d[\w.-]*)", text)
+    found = front or spoken
+    return found[1].strip().strip("'\"") if found else ""

@@ -68,12 +68,13 @@ class Child:
         model: The base as GGUF.
         threads: To use while it has work; it sleeps otherwise.
         interrupted: Asked five times a second while an answer is awaited.
+        script: What it runs: the child of rollouts, or one that answers more.
     """
 
-    def __init__(self, model: Path, threads: int, interrupted: Callable[[], bool]) -> None:
+    def __init__(self, model: Path, threads: int, interrupted: Callable[[], bool], script: Path = CHILD) -> None:
         self._interrupted = interrupted
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(CHILD)],
+            [sys.executable, "-P", str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd="/",

@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -255,8 +256,12 @@ def score(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def serve() -> None:
-    """Answer requests until the input ends."""
+Answer = Callable[["Llama", dict[str, Any]], dict[str, Any]]
+"""What another child's request is answered with."""
+
+
+def serve(more: Mapping[str, Answer]) -> None:
+    """Answer requests until the input ends; ``more`` are those that this module does not know."""
     # Whatever llama.cpp prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -278,6 +283,8 @@ def serve() -> None:
                 reply(Generation(llama, request).run())
             case "score":
                 reply(score(llama, request))
+            case other:
+                reply(more[other](llama, request))
 
 
 @llama_cpp.llama_log_callback
@@ -286,8 +293,13 @@ def _log(level: int, text: bytes, _: Any) -> None:
         sys.stderr.write(text.decode(errors="replace"))
 
 
-if __name__ == "__main__":
+def begin(more: Mapping[str, Answer]) -> None:
+    """The whole life of the process."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no orphan after the worker is killed
     llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
-    serve()
+    serve(more)
+
+
+if __name__ == "__main__":
+    begin({})
