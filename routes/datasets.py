@@ -21,6 +21,7 @@ from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
 from services import dataset_choice, dataset_views, library
 from services.datasets import GENERATED, read_section
+from services.forms import read_names, shown
 
 bp = Blueprint("datasets", __name__)
 HUB = ("source", "subset", "split", "revision")
@@ -220,10 +221,11 @@ def change(upload_id: str) -> AnyResponse:
     if "instruction_field" in form:
         mapping = {name: form[name] for name in library.MAPPED if name in form}
         template = mapping.get("instruction_template", "").replace("\r\n", "\n").strip()
-        mapping |= {
-            "instruction_template": template or None,
-            "columns": services().library.info(upload_id).fields.columns,
-        }
+        before = services().library.mapping(services().library.info(upload_id)).get("columns", {})
+        text = form.get("columns", shown(before))
+        # What a form shows of a name with a comma in it could not be told apart again.
+        columns = before if text == shown(before) else read_names(text)
+        mapping |= {"instruction_template": template or None, "columns": columns}
     try:
         services().library.change(upload_id, name=form.get("name"), mapping=mapping)
         say("Kept.", "good")

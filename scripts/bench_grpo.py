@@ -76,7 +76,7 @@ def main(names: list[str]) -> int:
 def report(name: str, folder: Path) -> None:
     """Both sides in turn, then the table."""
     if name == "demo" and not (folder / "warm").is_dir():
-        subprocess.run([sys.executable, "-P", __file__, "--warm-up", str(folder / "warm")], cwd=folder, check=True)
+        program("--warm-up", str(folder / "warm"))
     sides: dict[str, list[dict[str, float]]] = {"stock": [], "fast": []}
     for _ in range(ROUNDS):
         for side, found in sides.items():
@@ -108,17 +108,24 @@ def spread(ratios: list[float]) -> str:
 
 def one_side(name: str, side: str, folder: Path) -> dict[str, float]:
     """One process: medians over its steps, the first left out."""
+    result: dict[str, float] = json.loads(program("--side", side, name, str(folder)))
+    return result
+
+
+def program(*arguments: str, file: str = __file__) -> str:
+    """Run this file, or another bench, in a process of its own; the last line that it printed.
+
+    All wait for their threads as a run's worker does, or a busy machine would favour one side.
+    """
     environment = {k: v for k, v in os.environ.items() if k not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}}
-    # Both sides wait for their threads as a run's worker does, or a busy machine would favour one of them.
     environment |= {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", **worker_environment()}
     done = subprocess.run(
-        [sys.executable, "-P", __file__, "--side", side, name, str(folder)],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        [sys.executable, "-P", file, *arguments],
+        cwd=tempfile.gettempdir(), env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         sys.exit(done.stderr[-3000:])
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return next(reversed(done.stdout.splitlines()), "")
 
 
 def worker_environment() -> dict[str, str]:
@@ -272,7 +279,7 @@ def side(kind: str, name: str, folder: Path) -> None:
     trainer = (FastGRPOTrainer if kind == "fast" else GRPOTrainer)(
         model=model, processing_class=tokenizer, reward_funcs=reward,
         args=GRPOConfig(
-            output_dir="out", max_steps=case.steps, per_device_train_batch_size=8, num_generations=8,
+            output_dir=str(folder / "out"), max_steps=case.steps, per_device_train_batch_size=8, num_generations=8,
             gradient_accumulation_steps=case.questions, max_completion_length=case.tokens, learning_rate=1e-5,
             logging_steps=1, save_strategy="no", report_to="none", seed=5, beta=0.0, temperature=1.0, use_cpu=True,
             gradient_checkpointing=False, bf16=False, disable_tqdm=True, lr_scheduler_type="constant",

@@ -14,6 +14,7 @@ from core.errors import TunesmithError
 from core.rewards import PRESETS
 from services.container import Services
 from services.dataset_jobs import JobView
+from services.forms import shown
 from services.library import CacheEntry, Use
 
 PAGE = 20
@@ -54,6 +55,7 @@ class DatasetPage:
     form: str
     uses: tuple[Use, ...]
     mapping: dict[str, Any]
+    further: str
     mapped: list[dict[str, Any]]
     rules: dict[str, str]
     model: str
@@ -105,6 +107,7 @@ def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> Da
         form=detected.words,
         uses=tuple(library.uses(upload_id)),
         mapping=section,
+        further=shown(section.get("columns", {})),
         mapped=mapped,
         rules={str(rule): title for rule, title in TITLES.items()},
         model=str((found.wizard.draft().get("model") or {}).get("name") or "none chosen"),

@@ -8,12 +8,18 @@ const out = document.getElementById('mapping-preview')
 const problem = document.getElementById('mapping-problem')
 let timer = 0
 
+// 'tests = test_list, choices' as the names that rewards use and the columns they stand for.
+const names = (text) => Object.fromEntries(text.split(',').filter((part) => part.trim()).map((part) => {
+  const [name, of = ''] = part.split(/=(.*)/s).map((word) => word.trim())
+  return [name, of || name]
+}))
+
 const mapping = () => {
   const data = new FormData(form)
   const read = (name) => data.get(name)?.toString() ?? ''
   return {
     instruction_field: read('instruction_field'), response_field: read('response_field'),
-    instruction_template: read('instruction_template') || null, extraction: read('extraction'), extraction_pattern: read('extraction_pattern'),
+    columns: names(read('columns')), instruction_template: read('instruction_template') || null, extraction: read('extraction'), extraction_pattern: read('extraction_pattern'),
   }
 }
 

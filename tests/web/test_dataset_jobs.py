@@ -266,9 +266,11 @@ def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
         "extraction": "last_number",
         "extraction_pattern": "",
         "instruction_template": "",
+        "columns": "sum = answer",
     }
     browser.post(f"/datasets/{made}/change", form=mapping)
     text = browser.get(f"/datasets/{made}").get_data(as_text=True)
+    assert 'value="sum = answer"' in text
     assert "<h1>my sums</h1>" in text
     assert 'value="last_number" selected' in text
     browser.post(f"/datasets/{made}/prepare", form={"deduplicate": "near", "drop_personal": "on", "preset": "math"})
@@ -276,5 +278,6 @@ def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
     assert 'data-testid="report"' in text
     assert browser.post(f"/datasets/{made}/use").headers["Location"].endswith("/new/dataset")
     assert app.extensions["tunesmith"].wizard.draft()["dataset"]["extraction"] == "last_number"
+    assert app.extensions["tunesmith"].wizard.draft()["dataset"]["columns"] == {"sum": "answer"}
     browser.post(f"/datasets/{made}/delete")
     assert "my sums" not in browser.get("/datasets").get_data(as_text=True)
