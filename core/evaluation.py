@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from core.config import DatasetSection, RewardSection
+from core.run import JobKind
 from core.statistics import (
     LEVEL,
     ROUNDING,
@@ -26,6 +28,8 @@ from core.statistics import (
 
 EXAMPLES = 5
 """Most examples of each kind in a report."""
+MOST_MODELS = 6
+MOST_PROMPTS = 5000
 
 
 class Verdict(StrEnum):
@@ -144,6 +148,77 @@ class RunEvaluation(_Frozen):
 
     step: int
     report: PairedReport
+
+
+class Asked(_Frozen):
+    """One model of an evaluation.
+
+    Attributes:
+        label: What to call it.
+        model_path: As it was chosen: a base model's name, ``session:<id>``, ``export:<id>/<file>``.
+        resolved: What is loaded: ``{"kind": "transformers", "base", "adapter"}`` or ``{"kind": "gguf", "path"}``.
+    """
+
+    label: str
+    model_path: str
+    resolved: dict[str, Any]
+
+
+class EvaluationSpec(_Frozen):
+    """``config.json`` of an evaluation: several models, the same prompts.
+
+    Attributes:
+        name: What to call it.
+        models: Who answers; each further one is compared with the first.
+        source: Where the prompts come from, in words.
+        session_id: The run whose held-out rows they are, or ''.
+        dataset: System prompt, markers and chat template; where no prompts were given, also where they are read.
+        limit: Most prompts.
+        reward: What scores the answers; None for none.
+        best: The most that an answer can earn; None without a reward.
+        max_new_tokens: Longest answer.
+        temperature: 0 takes the likeliest token each time (greedy), so that two models differ by themselves
+            and not by luck.
+        top_p, seed: As their names say; without effect when greedy.
+    """
+
+    kind: JobKind = JobKind.EVALUATION
+    name: str
+    created_at: str = ""
+    models: tuple[Asked, ...] = Field(min_length=1, max_length=MOST_MODELS)
+    source: str
+    session_id: str = ""
+    dataset: DatasetSection
+    limit: int = Field(64, ge=1, le=MOST_PROMPTS)
+    reward: RewardSection | None = None
+    best: float | None = None
+    max_new_tokens: int = Field(256, ge=1, le=8192)
+    temperature: float = Field(0.0, ge=0, le=5)
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+
+
+def reports(spec: EvaluationSpec, groups: Iterable[Mapping[str, Any]]) -> list[PairedReport]:
+    """Each model of an evaluation against the first, on the prompts that both have answered so far.
+
+    Args:
+        groups: Lines of its ``completions.jsonl``, with ``model`` and ``place``.
+    """
+    found: dict[int, dict[int, Answered]] = {}
+    for group in groups:
+        found.setdefault(group["model"], {})[group["place"]] = Answered.read(group, spec.best)
+    first, others = found.get(0, {}), range(1, len(spec.models))
+    made = [
+        paired_report(
+            [(first[place], found[other][place]) for place in sorted(first) if place in found[other]],
+            first=spec.models[0].label,
+            second=spec.models[other].label,
+            comparisons=len(others),
+        )
+        for other in others
+        if other in found
+    ]
+    return [report for report in made if report is not None]
 
 
 def paired_report(

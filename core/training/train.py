@@ -14,6 +14,7 @@ from core.rewards import compose, markers_of, maximum
 from core.run_dir import RunDir
 from core.settings import Home
 from core.training import checkpoint
+from core.training.compare import compare_run
 from core.training.device import this_device, use_cores
 from core.training.engine import engine_for
 from core.training.evaluate import Evaluation
@@ -66,6 +67,7 @@ def train(run: RunDir, home: Home, status: Status) -> str:
             evaluation.once("after_warm_up", 0)
         _stop_if_asked(status)
         train_grpo(loaded, data.train, config, device, engine, score, evaluation, run, status, reporter)
+    compare_run(run, config, best, status.value.step)
     return "Finished"
 
 

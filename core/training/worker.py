@@ -63,6 +63,8 @@ class Worker:
             return self._train()
         if kind == JobKind.PROBE:
             return self._probe()
+        if kind == JobKind.EVALUATION:
+            return self._evaluate()
         from core.training.export import export
 
         return export(self.run_dir, self.home, self.status)
@@ -84,6 +86,15 @@ class Worker:
             return probe(self.run_dir, self.home, self.status)
         except Interrupted:
             raise Stopped("Stopped at once. The answers sampled so far can be read; there is no verdict.") from None
+
+    def _evaluate(self) -> str:
+        from core.training.batch import evaluate
+        from core.training.generate import Interrupted
+
+        try:
+            return evaluate(self.run_dir, self.home, self.status)
+        except Interrupted:
+            raise Stopped("Stopped at once. What was answered can be read; Resume asks the rest.") from None
 
     def _failed(self, error: BaseException, message: str) -> None:
         traceback.print_exception(error)

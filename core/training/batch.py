@@ -1,0 +1,176 @@
+"""An evaluation: one or several models answer the same prompts, and a reward scores what they wrote.
+
+Each answer is a line of ``completions.jsonl`` as soon as its batch is done: a stop or a crash loses
+the batch at hand, and a resume asks only what has not been answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from core.data import prompts
+from core.data.rows import map_rows
+from core.data.sources import load_rows
+from core.dataset import Row
+from core.errors import InvalidInput
+from core.evaluation import EvaluationSpec, reports
+from core.reward import Item, Total
+from core.rewards import Scorer, compose, markers_of, needs
+from core.run import JobState
+from core.run_dir import RunDir, iter_lines, write_json
+from core.settings import Home
+from core.training.answering import Answerer, InLlama, InTransformers, Messages, Written
+from core.training.checkpoint import whole_folder
+from core.training.device import this_device, use_cores
+from core.training.reporter import Reporter
+from core.training.status import Status, Stopped
+
+
+def evaluate(run: RunDir, home: Home, status: Status) -> str:
+    """Do what is left of the evaluation in ``run``.
+
+    Returns:
+        A closing sentence.
+
+    Raises:
+        Stopped: A person stopped it; what was answered is kept.
+        TunesmithError: It cannot go on, in words.
+    """
+    spec = EvaluationSpec.model_validate(run.read_config())
+    device = this_device()
+    use_cores(device)
+    status.update(device=device.name if device.kind == "cuda" else "cpu", message="Reading the prompts")
+    rows = _rows(run, spec, home, status)
+    score = compose(spec.reward, markers_of(spec.dataset)) if spec.reward else None
+    done = {(group["model"], group["place"]) for group in iter_lines(run.completions)}
+    status.begin_phase(JobState.RUNNING, "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
+    with closing(Reporter(run, status.value.attempt)) as reporter:
+        transformers = InTransformers(spec, lambda: status.now_asked)
+        for index in range(len(spec.models)):
+            left = [place for place in range(len(rows)) if (index, place) not in done]
+            if left:
+                _Asking(spec, index, rows, score, status, reporter).run(left, transformers)
+    found = reports(spec, iter_lines(run.completions))
+    write_json(run.result, {"reports": [report.model_dump(mode="json") for report in found]})
+    return found[0].sentence if len(found) == 1 else "Finished"
+
+
+class _Asking:
+    """One model's answers."""
+
+    def __init__(
+        self,
+        spec: EvaluationSpec,
+        index: int,
+        rows: list[Row],
+        score: Scorer | None,
+        status: Status,
+        reporter: Reporter,
+    ) -> None:
+        self.spec, self.index, self.model = spec, index, spec.models[index]
+        self.rows, self.score = rows, score
+        self.status, self.reporter = status, reporter
+
+    def run(self, left: list[int], transformers: InTransformers) -> None:
+        """Answer the prompts in these places."""
+        self.status.update(message=f"Loading {self.model.label}")
+        if self.model.resolved["kind"] == "gguf":
+            transformers.close()
+            with closing(InLlama(self.model.resolved["path"], self.spec, lambda: self.status.now_asked)) as llama:
+                self._answer(left, llama)
+        else:
+            transformers.use(self.model.resolved)
+            self._answer(left, transformers)
+
+    def _answer(self, left: list[int], answerer: Answerer) -> None:
+        for places in _batches(left, answerer.batch):
+            if self.status.stop_asked:
+                raise Stopped("Stopped. What was answered can be read; Resume asks the rest.")
+            self.status.update(message=f"{self.model.label} answers")
+            conversations = [conversation(self.rows[place], self.spec) for place in places]
+            written = answerer.answer(conversations, self.spec.seed + places[0])
+            self._report(places, written)
+            self.status.update(step=self.status.value.step + len(places))
+
+    def _report(self, places: list[int], written: list[Written]) -> None:
+        for place, one, total in zip(places, written, self._totals(places, written), strict=True):
+            row = self.rows[place]
+            values = {
+                "model": self.index,
+                "place": place,
+                "instruction": str(row["instruction"]),
+                "prompt": one.prompt,
+                "reference": row.get("response"),
+                "completions": [_record(one, total)],
+            }
+            self.reporter.group("evaluation", place + 1, values)
+
+    def _totals(self, places: list[int], written: list[Written]) -> list[Total | None]:
+        answered = [at for at, one in enumerate(written) if self.score is not None and not one.problem]
+        items = [
+            Item(written[at].text, str(self.rows[places[at]]["instruction"]), self.rows[places[at]]) for at in answered
+        ]
+        found: list[Total | None] = [None] * len(written)
+        for at, total in zip(answered, self.score.many(items) if self.score and items else [], strict=True):
+            found[at] = total
+        return found
+
+
+def conversation(row: Row, spec: EvaluationSpec) -> Messages:
+    """What is asked: the row's own messages where a file brought them, else its question as the training asks it."""
+    own: Any = row.get("messages")
+    if isinstance(own, list) and own:
+        return [{"role": str(one["role"]), "content": str(one["content"])} for one in own]
+    return prompts.messages(row, spec.dataset)
+
+
+def _rows(run: RunDir, spec: EvaluationSpec, home: Home, status: Status) -> list[Row]:
+    """The prompts that were given, or the dataset's first ones, frozen at the first start."""
+    frozen = run.prepared / "prompts.jsonl"
+    if run.given.is_file():
+        rows: list[Row] = list(iter_lines(run.given))
+    elif frozen.is_file():
+        rows = list(iter_lines(frozen))
+    else:
+        mapped, left_out = map_rows(load_rows(spec.dataset, home), spec.dataset)
+        rows = mapped[: spec.limit]
+        for reason, count in left_out.items():
+            status.note(f"{count} rows were left out: {reason}.")
+        with whole_folder(run.prepared, "the prompts") as folder:
+            text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+            (folder / frozen.name).write_text(text, "utf-8")
+    if not rows:
+        raise InvalidInput("There is no prompt to answer. Choose another dataset, split or file.", field="prompts")
+    _check_needs(rows, spec)
+    return rows
+
+
+def _check_needs(rows: list[Row], spec: EvaluationSpec) -> None:
+    """A reward that compares with a reference is of no use where no row has one."""
+    for name in needs(spec.reward) if spec.reward else ():
+        if not any(str(row.get(name) or "").strip() for row in rows):
+            raise InvalidInput(
+                f"This reward needs the column {name}, and no prompt has it. Score by another reward, or by none.",
+                field="reward",
+            )
+
+
+def _batches(places: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(places), size):
+        yield places[start : start + size]
+
+
+def _record(one: Written, total: Total | None) -> dict[str, Any]:
+    record: dict[str, Any] = {"text": one.text, "tokens": one.tokens, "cut_off": one.cut_off}
+    if one.problem:
+        record["problem"] = one.problem
+    if total is not None:
+        parts = total.components.items()
+        record |= {
+            "total": total.total,
+            "components": {name: {"score": p.score, "weight": p.weight, "why": p.why} for name, p in parts},
+        }
+    return record

@@ -1,0 +1,29 @@
+"""The paired evaluation at the end of a training: nothing is computed that was not there already."""
+
+from __future__ import annotations
+
+import logging
+
+from core.config import RunConfig
+from core.evaluation import RunEvaluation, paired_report, run_pairs
+from core.run_dir import RunDir, iter_lines, write_json
+
+log = logging.getLogger("tunesmith")
+
+
+def compare_run(run: RunDir, config: RunConfig, best: float, step: int) -> None:
+    """Write ``evaluation.json``: the held-out answers before the first step against those at the end.
+
+    Without held-out rows there is nothing to compare and no file. Done again after a resume, it gives
+    the same file: it reads what ``completions.jsonl`` holds.
+
+    Args:
+        best: The most that an answer can earn.
+        step: The last training step.
+    """
+    pairs = run_pairs(iter_lines(run.completions), best)
+    report = paired_report(pairs, first="the original model", second="The trained model", seed=config.training.seed)
+    if report is None:
+        return
+    write_json(run.evaluation, RunEvaluation(step=step, report=report).model_dump(mode="json"))
+    log.info("%s", report.sentence)
