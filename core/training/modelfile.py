@@ -39,8 +39,9 @@ class Family:
         place: Where the system prompt goes: in a ``turn`` of its own at the start, or inside the ``first`` or
             the ``last`` question.
         default: What a conversation without a system prompt begins with, such as a system prompt of the maker.
-        thinks: Whether an answer may begin with its thoughts in ``<think>``, which Ollama keeps apart and can
-            switch off.
+        thinks: Whether an answer may begin with its thoughts in ``<think>``, as Qwen3's. Ollama keeps them apart,
+            so that they are not in the next prompt, and can switch them off: the answer's turn then opens with
+            empty thoughts.
     """
 
     name: str
@@ -167,7 +168,7 @@ def recognise(render: Render, first_token: str) -> Family | None:
     for family in (*FAMILIES, *_derived(truths)):
         whole = _with_head(family, truths)
         if whole and _proved(whole, truths):
-            return replace(whole, thinks=thinks)
+            return replace(whole, thinks=thinks and family is FAMILIES[0])
     return None
 
 

@@ -1,61 +1,189 @@
-"""Modelfiles: the template equals the model's own, or there is none."""
+"""Modelfiles: the template equals the model's own, as Go renders it, or there is none."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
+import trl
 
-from core.data.prompts import render
-from core.training.modelfile import PROBE, Family, modelfile, quoted, recognise
+from core.data.prompts import read_chat_template, render
+from core.errors import InvalidInput
+from core.settings import PROJECT
+from core.training.modelfile import Family, licence_of, modelfile, quoted, recognise
+from tests.training.worker_runs import REAL, needs_model
 
-LOOP = "{% for message in messages %}"
-SMOLLM2 = (
-    LOOP
-    + "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful AI assistant"
-    " named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' +"
-    " message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
-    "{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-LLAMA3 = (
-    "{{ bos_token }}" + LOOP + "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
-    "{% if message['role'] == 'system' %}{{ 'Cutting Knowledge Date: December 2023\n' }}"
-    "{{ 'Today Date: ' + strftime_now('%d %b %Y') + '\n\n' }}{% endif %}{{ message['content'] + '<|eot_id|>' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
-)
-MISTRAL = (
+PUBLIC = Path(trl.__file__).with_name("chat_templates")
+"""The chat templates that the makers publish, as TRL ships them."""
+MISTRAL_START = (
     "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] %}"
     "{% set loop_messages = messages[1:] %}{% else %}{% set loop_messages = messages %}{% endif %}"
-    "{{ bos_token }}{% for message in loop_messages %}{% if message['role'] == 'user' %}"
+    "{{ bos_token }}{% for message in loop_messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('must alternate') }}{% endif %}"
+)
+MISTRAL = (
+    MISTRAL_START + "{% if message['role'] == 'user' %}"
     "{% if loop.last and system is defined %}{{ '[INST] ' + system + '\n\n' + message['content'] + '[/INST]' }}"
     "{% else %}{{ '[INST] ' + message['content'] + '[/INST]' }}{% endif %}"
-    "{% else %}{{ ' ' + message['content'] + '</s>' }}{% endif %}{% endfor %}"
+    "{% else %}{{ ' ' + message['content'] | trim + eos_token }}{% endif %}{% endfor %}"
+)
+MISTRAL_OLD = (
+    MISTRAL_START + "{% if message['role'] == 'user' %}"
+    "{% if loop.first and system is defined %}{{ ' [INST] ' + system + '\n\n' + message['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' [INST] ' + message['content'] + ' [/INST]' }}{% endif %}"
+    "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
 )
 PHI4_MINI = (
-    LOOP + "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}{{ '<|assistant|>' }}"
+    "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not "
+    "none %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' + "
+    "'<|end|>' }}{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
 )
 PHI4 = (
-    LOOP + "{{ '<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] + '<|im_end|>' }}{% endfor %}"
-    "{{ '<|im_start|>assistant<|im_sep|>' }}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] }}"
+    "{{ '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
 )
-KNOWN = {
-    "ChatML (SmolLM2, Qwen)": SMOLLM2, "Llama 3": LLAMA3, "Mistral": MISTRAL, "Phi-4 mini": PHI4_MINI, "Phi-4": PHI4,
-}  # fmt: skip
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou "
+    "are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + "
+    "message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+CHATML, LLAMA3 = "ChatML (SmolLM2, Qwen)", "Llama 3"
+KNOWN: dict[str, tuple[str, str, str]] = {
+    "SmolLM2": (CHATML, SMOLLM2, "<|im_start|>"),
+    "Qwen3": (CHATML, "qwen3", ""),
+    "Qwen3 2507": (CHATML, "qwen3_instruct_2507", ""),
+    "Qwen2.5": (CHATML, "qwen2_5", ""),
+    "Llama 3": (LLAMA3, "llama3", "<|begin_of_text|>"),
+    "Llama 3.1": (LLAMA3, "llama3_1", "<|begin_of_text|>"),
+    "Llama 3.2": (LLAMA3, "llama3_2", "<|begin_of_text|>"),
+    "Mistral 7B v0.3": ("Mistral", MISTRAL, "<s>"),
+    "Mistral 7B v0.2": ("Mistral", MISTRAL_OLD, "<s>"),
+    "Ministral": ("Mistral", MISTRAL.replace("[INST] ", "[INST]").replace("{{ ' ' + ", "{{ "), "<s>"),
+    "Phi-3": ("Phi-3", "phi3", "<s>"),
+    "Phi-3.5": ("Phi-3", "phi3_5", "<s>"),
+    "Phi-4": ("Phi-4", PHI4, ""),
+    "Phi-4 mini": ("Phi-4 mini", PHI4_MINI, ""),
+    "Gemma": ("Gemma", "gemma3", "<bos>"),
+}
+"""Name: the family it belongs to, its chat template (or the name of TRL's file), its first token."""
+
+SYSTEM = {"role": "system", "content": 'Give the result between <SOLUTION> and </SOLUTION>.\nBe "brief".'}
+TURNS = [
+    {"role": "user", "content": "What is 2 + 3?"},
+    {"role": "assistant", "content": "<SOLUTION>5</SOLUTION>"},
+    {"role": "user", "content": "And {twice} 'that'?\n\nIn words: {{ .Content }}"},
+    {"role": "assistant", "content": "ten"},
+    {"role": "user", "content": "Zehn \u2013 auf Deutsch"},
+]
+CONVERSATIONS = [TURNS[:1], [SYSTEM, *TURNS[:1]], TURNS[:3], [SYSTEM, *TURNS[:3]], TURNS, [SYSTEM, *TURNS]]
+Go = Callable[..., list[str]]
 
 
-def found(template: str) -> Family | None:
-    return recognise(lambda messages: render(messages, template, {"bos_token": "<s>", "eos_token": "</s>"}), "<s>")
+@pytest.fixture(scope="module")
+def go(tmp_path_factory: pytest.TempPathFactory) -> Go:
+    """Renders conversations with Go's own template package, as Ollama does."""
+    if not shutil.which("go"):
+        pytest.skip("Go is not installed: templates are not compared with Go's own rendering here (apt install golang)")
+    program = tmp_path_factory.mktemp("go") / "render"
+    source = PROJECT / "tests" / "support" / "go_template"
+    subprocess.run(["go", "build", "-o", str(program), "."], cwd=source, check=True)
+
+    def rendered(template: str, conversations: Sequence[Any], think: bool | None = None) -> list[str]:
+        asked = json.dumps({"template": template, "conversations": conversations, "think": think})
+        done = subprocess.run([str(program)], input=asked, capture_output=True, text=True, check=True)
+        texts: list[str] = json.loads(done.stdout)
+        return texts
+
+    return rendered
+
+
+def own(name: str) -> tuple[Callable[[list[dict[str, str]]], str], str]:
+    """A family's chat template as a function, and its first token."""
+    _, template, first = KNOWN[name]
+    text = template if "{" in template else (PUBLIC / f"{template}.jinja").read_text("utf-8")
+    return lambda messages: render(messages, text, {"bos_token": first, "eos_token": "</s>"}), first
+
+
+def found(template: str, first: str = "<s>") -> Family | None:
+    return recognise(lambda messages: render(messages, template, {"bos_token": first, "eos_token": "</s>"}), first)
+
+
+def rendered_by_its_own(name: str) -> list[str]:
+    """What Ollama should send: the chat template's text, less the first token that Ollama adds itself."""
+    write, first = own(name)
+    texts = [write(conversation) for conversation in CONVERSATIONS]
+    return [text if name == "SmolLM2" else text.removeprefix(first) for text in texts]
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_known_family_is_recognised_by_its_conversations(name: str) -> None:
     """Families are told apart by what their templates write, not by a model's name."""
-    family = found(KNOWN[name])
+    family = recognise(*own(name))
     assert family is not None
-    assert family.name == name
+    assert family.name == KNOWN[name][0]
+    assert [family.conversation(one) for one in CONVERSATIONS] == rendered_by_its_own(name)
 
 
-def test_one_different_space_is_another_family() -> None:
-    """A template that differs in one character gets no TEMPLATE and a comment that says so."""
-    assert found(SMOLLM2.replace("<|im_end|>' + '\n'", "<|im_end|>' + ' \n'")) is None
+@pytest.mark.parametrize("name", KNOWN)
+def test_go_renders_the_template_as_the_model_s_own_does(name: str, go: Go) -> None:
+    """With a system prompt and without, one turn and several: the text that Ollama sends is the one trained on."""
+    family = recognise(*own(name))
+    assert family is not None
+    assert go(family.template(), CONVERSATIONS) == rendered_by_its_own(name)
+
+
+@needs_model
+def test_go_renders_the_built_in_model_s_template(go: Go) -> None:
+    """Its first token opens every turn, so it stays; without a system prompt it gets its maker's."""
+    template, special = read_chat_template(REAL)
+    family = recognise(lambda messages: render(messages, template, special), special["bos_token"])
+    assert family is not None
+    assert go(family.template(), CONVERSATIONS) == [render(one, template, special) for one in CONVERSATIONS]
+
+
+def test_thoughts_can_be_switched_off(go: Go) -> None:
+    """Qwen3's turn then opens with empty thoughts, as its own template does; otherwise it opens freely."""
+    family = recognise(*own("Qwen3"))
+    assert family is not None
+    assert family.thinks
+    text = "{% set enable_thinking = false %}" + (PUBLIC / "qwen3.jinja").read_text("utf-8")
+    assert go(family.template(), CONVERSATIONS, False) == [render(one, text, {}) for one in CONVERSATIONS]
+    assert go(family.template(), CONVERSATIONS, True) == rendered_by_its_own("Qwen3")
+    assert not any(family.thinks for name in ("SmolLM2", "Llama 3.2") if (family := recognise(*own(name))))
+
+
+def test_an_earlier_answer_s_thoughts_are_left_out(go: Go) -> None:
+    """Ollama keeps them apart, Qwen3's own template drops them: the next prompt is the same."""
+    family = recognise(*own("Qwen3"))
+    assert family is not None
+    text = own("Qwen3")[0]
+    inside = [TURNS[0], {"role": "assistant", "content": "<think>\nadd\n</think>\n\n5"}, TURNS[2]]
+    apart = [TURNS[0], {"role": "assistant", "content": "5", "thinking": "add"}, TURNS[2]]
+    assert go(family.template(), [apart]) == [text(inside)]
+
+
+def test_a_template_of_no_family_is_derived_and_proved() -> None:
+    """One more space makes it another family; what it writes is read off and compared again."""
+    template = SMOLLM2.replace("<|im_end|>' + '\n'", "<|im_end|>' + ' \n'")
+    family = found(template, "<|im_start|>")
+    assert family is not None
+    assert family.name == "Derived from the chat template"
+    special = {"bos_token": "<|im_start|>"}
+    assert [family.conversation(one) for one in CONVERSATIONS] == [
+        render(one, template, special) for one in CONVERSATIONS
+    ]
+
+
+def test_a_template_that_counts_gets_none() -> None:
+    """What depends on the place of a turn has no counterpart, so the Modelfile says that it has no TEMPLATE."""
+    assert found("{% for message in messages %}{{ loop.index }}: {{ message.content }}\n{% endfor %}") is None
     text = modelfile("model.gguf", None, "", "</s>")
     assert "TEMPLATE " not in text.replace("no TEMPLATE is", "")
     assert "no family" in text
@@ -63,18 +191,39 @@ def test_one_different_space_is_another_family() -> None:
 
 
 def test_the_whole_file() -> None:
-    """FROM, TEMPLATE, stops once each, and the training's system prompt."""
-    text = modelfile("demo-Q4_K_M.gguf", found(SMOLLM2), 'Say """hello""".', "<|im_end|>")
+    """FROM, TEMPLATE, stops once each, sampling, the training's system prompt, the licence."""
+    text = modelfile(
+        "demo-Q4_K_M.gguf", found(SMOLLM2), 'Say """hello""".', "<|im_end|>",
+        parameters={"temperature": 0.7, "num_predict": 24}, licence="Apache-2.0",
+    )  # fmt: skip
     assert text.startswith("FROM ./demo-Q4_K_M.gguf\n")
     assert text.count('PARAMETER stop "<|im_end|>"') == 1
+    assert "PARAMETER temperature 0.7\nPARAMETER num_predict 24\n" in text
     assert "SYSTEM \"\"\"Say '''hello'''.\"\"\"" in text
-    assert '{{ if eq .Role "system" }}<|im_start|>system\n{{ .Content }}<|im_end|>\n' in text
-    assert text.count('"""') == 4
+    assert "{{ if .System }}<|im_start|>system\n{{ $.System }}<|im_end|>\n{{ else }}" in text
+    assert text.endswith('LICENSE """Apache-2.0"""\n')
+    assert text.count('"""') == 6
 
 
-def test_a_template_has_every_turn_of_the_probe() -> None:
-    """The roles of the conversation that was compared are the roles that the template writes."""
-    family = found(LLAMA3)
-    assert family is not None
-    assert all(f'.Role "{message["role"]}"' in family.template() for message in PROBE)
+def test_an_adapter_and_an_unknown_parameter() -> None:
+    """The adapter stands beside the model; what Ollama does not know is refused."""
+    text = modelfile("base.gguf", None, "", "", adapter="mine.gguf")
+    assert text.startswith("FROM ./base.gguf\nADAPTER ./mine.gguf\n")
+    with pytest.raises(InvalidInput, match="no parameter warmth"):
+        modelfile("base.gguf", None, "", "", parameters={"warmth": 1})
+
+
+def test_the_date_of_a_template_is_said() -> None:
+    """Llama's own template writes today's date; the Modelfile's is fixed and says so."""
+    text = modelfile("a.gguf", recognise(*own("Llama 3.2")), "", "")
+    assert "the day of the export" in text
     assert quoted("a") == '"""a"""'
+
+
+def test_the_licence_of_a_folder(tmp_path: Path) -> None:
+    """A LICENSE file's text, else the name in the README, else nothing."""
+    assert licence_of(tmp_path) == ""
+    (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\ntags: []\n---\n# Model\n")
+    assert licence_of(tmp_path) == "apache-2.0"
+    (tmp_path / "LICENSE").write_text("All of it.\n")
+    assert licence_of(tmp_path) == "All of it.\n"

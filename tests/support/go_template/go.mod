@@ -1,0 +1,3 @@
+module tunesmith.test/template
+
+go 1.19
