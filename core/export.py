@@ -69,6 +69,8 @@ UNREDUCED = frozenset({Quantization.F32, Quantization.F16, Quantization.BF16})
 """Written by the converter itself; no quantizer and no importance matrix has a part in them."""
 NEED_MATRIX = frozenset(
     {
+        Quantization.IQ3_XS,
+        Quantization.IQ3_XXS,
         Quantization.Q2_K_S,
         Quantization.IQ2_M,
         Quantization.IQ2_S,
@@ -79,6 +81,16 @@ NEED_MATRIX = frozenset(
     }
 )
 """llama.cpp refuses to make these without an importance matrix."""
+
+
+BITS = dict(
+    zip(
+        Quantization,
+        (32, 16, 16, 9, 7, 7, 7, 7, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6),
+        strict=True,
+    )
+)
+"""Most bits per weight that a file takes, in whole ones: small models keep their large tensors in 6 bits or more."""
 
 
 class ExportSpec(BaseModel):

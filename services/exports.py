@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Sequence
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import Conflict, InvalidInput, NotFound
-from core.export import ExportFormat, ExportSpec, Quantization
+from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportSpec, Quantization
+from core.model import local_folder
 from core.run import ENDED, Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, read_json, write_json
+from core.run_dir import RunDir, read_json, step_of, write_json
 from core.settings import Home
 from services.catalogue import Catalogue, Job
 from services.events import Events
@@ -19,6 +23,9 @@ from services.follower import export_event
 from services.run_view import now, queue_ids
 from services.runs import request_stop
 from services.tail import tail_text
+
+PIECE = 1 << 20
+"""Bytes read at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,16 @@ class ExportView:
     Attributes:
         export_id: Its id.
         session_id, name: The run it was made from; the name is kept where the run was deleted.
-        format, quantization: What was asked for.
+        format, quantizations: What was asked for; ``quantization`` is the same in one text.
+        checkpoint: Step of the checkpoint it was asked of; None for the run's last.
+        adapter, base: For the merge of an adapter folder that was not trained here.
+        importance_matrix: Whether the quantizer was told which weights matter.
         status: A :class:`core.run.JobState`.
         step, max_steps: Stage n of m; ``message`` names it.
         files: What was made, as read back from disk; see :class:`core.export.ExportedFile`.
         commands: How to use it, ready to copy, as the export wrote them.
+        origin: What it was made from: run, checkpoint, base, hashes; versions of what made it in ``versions``.
+        fidelity: What every check found, those of files that were not kept too.
         model_path: What chat and test take, for a finished GGUF.
         queue_position: 1 for the next to start; None where it does not wait.
     """
@@ -42,6 +54,11 @@ class ExportView:
     name: str
     format: str
     quantization: str | None
+    quantizations: list[str]
+    checkpoint: int | None
+    adapter: str
+    base: str
+    importance_matrix: bool
     status: str
     step: int
     max_steps: int
@@ -56,9 +73,17 @@ class ExportView:
     model_path: str | None
     files: list[dict[str, Any]]
     commands: Any
+    origin: dict[str, Any]
+    fidelity: list[dict[str, Any]]
+    versions: dict[str, str]
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def line(self) -> dict[str, Any]:
+        """As in a list: without each tensor's name and the versions."""
+        files = [{key: value for key, value in file.items() if key != "tensors"} for file in self.files]
+        return {key: value for key, value in self.json().items() if key != "versions"} | {"files": files}
 
 
 class Exports:
@@ -77,14 +102,50 @@ class Exports:
         self._events = events
         self._wake = wake
 
-    def create(self, session_id: str, format: str, quantization: str | None = None) -> ExportView:  # noqa: A002 (the format's own word)
+    def create(
+        self,
+        session_id: str = "",
+        format: str = ExportFormat.GGUF,  # noqa: A002 (the format's own word)
+        quantization: str | None = None,
+        *,
+        quantizations: Sequence[str] = (),
+        importance_matrix: bool = False,
+        checkpoint: int | None = None,
+        adapter: str = "",
+        base: str = "",
+    ) -> ExportView:
         """Put an export into the queue.
 
+        Args:
+            session_id: The run; empty for a merge of ``adapter``.
+            format: One of :class:`core.export.ExportFormat`.
+            quantization: One for a GGUF; the same as a list of one.
+            quantizations: For a GGUF, several from one merge.
+            importance_matrix: Tell the quantizer which weights the run's own prompts use most.
+            checkpoint: Step of the checkpoint to take; the last by default.
+            adapter: An adapter folder on this machine that was not trained here.
+            base: The model it belongs to; by default the one that its own file names.
+
         Raises:
-            InvalidInput: Unknown format or quantization.
+            InvalidInput: Unknown format or quantization, or what does not go together.
+            NotFound: There is no such run, checkpoint, folder or base.
             Conflict: The run is not over, or has nothing to export.
         """
-        spec = self._spec(session_id, format, quantization)
+        chosen = _choice(ExportFormat, format, "format")
+        wanted = [_choice(Quantization, value, "quantization") for value in (*quantizations, quantization) if value]
+        spec = ExportSpec(
+            session_id=session_id,
+            checkpoint=checkpoint,
+            adapter=adapter.strip(),
+            base=base.strip(),
+            format=chosen,
+            quantizations=tuple(kind for kind in Quantization if kind in wanted),
+            importance_matrix=importance_matrix,
+        )
+        check_choice(spec)
+        return self._queue(self._of_session(spec) if session_id else self._of_folder(spec))
+
+    def _queue(self, spec: ExportSpec) -> ExportView:
         export_id, created = new_id(), now()
         run_dir = RunDir(self._home.exports / export_id)
         run_dir.path.mkdir(parents=True)
@@ -93,20 +154,34 @@ class Exports:
         self._catalogue.add(export_job(export_id, spec, created))
         return self._announce(export_id)
 
-    def _spec(self, session_id: str, format_name: str, quantization: str | None) -> ExportSpec:
-        chosen = _choice(ExportFormat, format_name, "format")
-        number = _choice(Quantization, quantization, "quantization") if quantization else None
-        if (chosen is ExportFormat.GGUF) != (number is not None):
-            words = "A GGUF needs a quantization; the other formats take none."
-            raise InvalidInput(words, field="quantization")
-        run = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+    def _of_session(self, spec: ExportSpec) -> ExportSpec:
+        run = self._catalogue.job(check_id(spec.session_id), JobKind.TRAIN)
         if run.job_state not in ENDED:
             raise Conflict("This run is not over. Stop it or wait for its end, then export what it has learnt.")
-        if not RunDir.open(self._home.outputs, session_id).adapter.is_dir():
+        run_dir = RunDir.open(self._home.outputs, spec.session_id)
+        if not run_dir.adapter.is_dir():
             raise Conflict("This run has no trained adapter: it ended before its first checkpoint. Resume it first.")
-        return ExportSpec(
-            session_id=session_id, format=chosen, quantizations=(number,) if number else (), name=run.name
-        )
+        steps = [step_of(path) for path in run_dir.numbered()]
+        if spec.checkpoint is not None and spec.checkpoint not in steps:
+            kept = ", ".join(map(str, steps)) or "none"
+            words = f"There is no checkpoint of step {spec.checkpoint}. This run has kept: {kept}."
+            raise NotFound(words, field="checkpoint")
+        return spec.model_copy(update={"name": run.name})
+
+    def _of_folder(self, spec: ExportSpec) -> ExportSpec:
+        folder = Path(spec.adapter).expanduser().resolve()
+        settings = read_json(folder / "adapter_config.json") if folder.is_dir() else None
+        if settings is None or not (folder / "adapter_model.safetensors").is_file():
+            raise NotFound(
+                f"There is no adapter in {folder}: the folder must hold adapter_config.json and "
+                "adapter_model.safetensors. Check the path.",
+                field="adapter",
+            )
+        base = spec.base or str(settings.get("base_model_name_or_path") or "")
+        if not base:
+            raise InvalidInput("The adapter's own file names no base model. Name it yourself.", field="base")
+        local_folder(base, self._home)
+        return spec.model_copy(update={"adapter": str(folder), "base": base, "name": folder.name})
 
     def list(self) -> list[ExportView]:
         """Every export, newest first."""
@@ -138,6 +213,18 @@ class Exports:
         if Path(file).name != file or not path.is_file() or path.resolve().parent != files.resolve():
             raise NotFound("There is no such file in this export. Its page lists what there is.")
         return path.resolve()
+
+    def bundle(self, export_id: str) -> tuple[str, Iterator[bytes]]:
+        """All finished files as one zip, unpacked in it as they are: its name, and its bytes as they are read.
+
+        Raises:
+            NotFound: The export has no files.
+        """
+        view = self.get(export_id)
+        paths = [self.path(export_id, file["name"]) for file in view.files]
+        if not paths:
+            raise NotFound("This export has no files yet.")
+        return f"{slug(view.name)}-{view.format}.zip", zipped(paths)
 
     def cancel(self, export_id: str) -> ExportView:
         """Stop making an export; what was half made is removed by its worker.
@@ -172,15 +259,22 @@ class Exports:
 
     def _view(self, job: Job, queue: Sequence[str]) -> ExportView:
         run_dir = RunDir(self._home.exports / job.id)
-        result = (read_json(run_dir.result) or {}) if job.job_state is JobState.COMPLETED else {}
-        files = result.get("files", [])
+        result = (read_json(run_dir.result) or {}) if job.job_state in ENDED else {}
+        done = job.job_state is JobState.COMPLETED
+        files = result.get("files", []) if done else []
+        quantizations = quantizations_of(job.config)
         gguf = next((file["name"] for file in files if file["name"].endswith(".gguf")), None)
         return ExportView(
             export_id=job.id,
             session_id=job.session_id or "",
             name=job.name,
             format=job.config.get("format", ""),
-            quantization=", ".join(_quantizations(job.config)) or None,
+            quantization=", ".join(quantizations) or None,
+            quantizations=quantizations,
+            checkpoint=job.config.get("checkpoint"),
+            adapter=job.config.get("adapter") or "",
+            base=job.config.get("base") or "",
+            importance_matrix=bool(job.config.get("importance_matrix")),
             status=job.state,
             step=job.step,
             max_steps=job.max_steps,
@@ -194,7 +288,10 @@ class Exports:
             queue_position=queue.index(job.id) + 1 if job.id in queue else None,
             model_path=f"export:{job.id}/{gguf}" if gguf else None,
             files=files,
-            commands=result.get("commands"),
+            commands=result.get("commands") if done else None,
+            origin=result.get("origin") or {},
+            fidelity=result.get("fidelity") or [],
+            versions=result.get("versions") or {},
         )
 
 
@@ -211,9 +308,75 @@ def export_job(export_id: str, spec: ExportSpec, created: str) -> Job:
     )
 
 
-def _quantizations(config: dict[str, Any]) -> Sequence[str]:
+def check_choice(spec: ExportSpec) -> None:
+    """Raises InvalidInput where what was asked for does not go together."""
+    kinds = spec.quantizations
+    if (spec.format is ExportFormat.GGUF) != bool(kinds):
+        raise InvalidInput("A GGUF needs a quantization; the other formats take none.", field="quantization")
+    if bool(spec.session_id) == bool(spec.adapter):
+        raise InvalidInput("Name a run, or an adapter folder of another one.", field="session_id")
+    if not spec.session_id and (spec.format is ExportFormat.BUNDLE or spec.checkpoint is not None):
+        raise InvalidInput("That is made from a run, and no run is named.", field="session_id")
+    if spec.importance_matrix and (not spec.session_id or all(kind in UNREDUCED for kind in kinds)):
+        words = "An importance matrix is measured on a run's own prompts, for a GGUF in less than 16 bit."
+        raise InvalidInput(words, field="importance_matrix")
+    needing = [kind.label for kind in kinds if kind in NEED_MATRIX]
+    if needing and not spec.importance_matrix:
+        words = f"{', '.join(needing)} can be made only with an importance matrix. Ask for one, or take another."
+        raise InvalidInput(words, field="importance_matrix")
+
+
+def quantizations_of(config: dict[str, Any]) -> list[str]:
+    """What an export's configuration asks for, also one written before it could ask for several."""
     old = config.get("quantization")
-    return config.get("quantizations") or ([old] if old else [])
+    return list(config.get("quantizations") or ([old] if old else []))
+
+
+def remove_unfinished(run_dir: RunDir) -> None:
+    """Give back the disk that an export took which did not end well: its worker may have been killed.
+
+    What the worker started may live a moment longer and write on, so it is tried more than once.
+    """
+    for folder in (run_dir.path / "files.partial", run_dir.files):
+        for _ in range(20):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(0.05)
+
+
+class _Passage:
+    """A file to write to that hands on what was written."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    def take(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def zipped(paths: Sequence[Path]) -> Iterator[bytes]:
+    """Files as one zip without compression, a piece at a time: nothing is written to the disk."""
+    passage = _Passage()
+    with zipfile.ZipFile(passage, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # writes only
+        for path in paths:
+            with archive.open(zipfile.ZipInfo(path.name), "w", force_zip64=True) as entry, path.open("rb") as file:
+                while piece := file.read(PIECE):
+                    entry.write(piece)
+                    yield passage.take()
+    yield passage.take()
+
+
+def slug(name: str) -> str:
+    """A name as a file name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:60] or "model"
 
 
 def _choice(kind: Any, value: str, field: str) -> Any:

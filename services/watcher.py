@@ -13,6 +13,7 @@ from core.run_dir import RunDir, step_of
 from core.settings import Home
 from services.catalogue import Catalogue, Job
 from services.events import Events
+from services.exports import remove_unfinished
 from services.follower import Follower
 from services.launcher import Launcher, Worker
 from services.run_view import now
@@ -90,6 +91,9 @@ class Watcher:
         for job in self._catalogue.unfinished():
             if job.active:
                 self._follow(job)
+        for job in self._catalogue.jobs(JobKind.EXPORT):
+            if job.job_state in ENDED - {JobState.COMPLETED}:
+                remove_unfinished(RunDir(self._parent(job) / job.id))
 
     def replay(self, session_id: str, after: int) -> list[dict[str, Any]] | None:
         """Rows after a row number that were published already; None where the job is not running."""
@@ -192,6 +196,8 @@ class Watcher:
                 "step": status.step, "max_steps": status.max_steps, "message": status.message,
                 "notes": list(status.notes), "attempt": status.attempt, "checkpoint_step": status.checkpoint_step,
             }  # fmt: skip
+        if job.kind == JobKind.EXPORT and state is not JobState.COMPLETED:
+            remove_unfinished(follower.run_dir)
         self._catalogue.move(job.id, to=state, only_from=ACTIVE, **values)
         job.state = str(state)
         for name, value in values.items():

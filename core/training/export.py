@@ -1,45 +1,45 @@
 """Taking a trained model away: adapter, merged model, or GGUF with a Modelfile.
 
 Everything is made in ``files.partial`` and becomes ``files`` by one rename, so an export is there
-whole or not at all. What is said about a file is read back from the file.
+whole or not at all. What is said about a file is read back from the file, and what an export answers
+is compared with the model that was trained before it is offered.
 """
 
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
 import logging
-import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from core.config import RunConfig, parse
+from core import reproduce
+from core.config import DatasetSection
 from core.data import prompts
-from core.errors import Conflict, Unavailable
-from core.export import ExportedFile, ExportFormat, ExportSpec, Quantization
-from core.model import BUILTIN_PREFIX, Device
+from core.environment import environment
+from core.errors import TunesmithError, Unavailable
+from core.export import UNREDUCED, ExportedFile, ExportFormat, ExportSpec, Quantization
+from core.fidelity import FidelityReport, Verdict
+from core.model import BUILTIN_PREFIX
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, write_json
 from core.settings import Home
-from core.training import checkpoint, gguf_file
+from core.training import adapter_file, export_files, gguf_file, importance, merge, room
 from core.training.device import use_cores
-from core.training.load import load_base, load_tokenizer, source_of
+from core.training.fidelity import Fidelity
 from core.training.modelfile import modelfile, recognise
 from core.training.prepare import rendered
 from core.training.status import Status, Stopped
 
-CPU = Device("cpu", "cpu", 0, 0, False)
-"""Merging is done on the CPU in float32: exact, and it needs no GPU memory."""
-SPARE = 256 * 1024 * 1024
-"""Bytes of disk that an export leaves free."""
 BUILTIN_ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Where other people get the built-in model."""
+PROBES = 3
+"""Prompts on which the merged logits are compared with those of base and adapter."""
+CHECKING = "Checking against the trained model"
 
 log = logging.getLogger("tunesmith")
 
@@ -59,20 +59,21 @@ def export(run: RunDir, home: Home, status: Status) -> str:
 
 
 class Export:
-    """One export, stage by stage."""
+    """One export, stage by stage.
+
+    Whatever ends it, no half file is kept: ``files`` appears by one rename after every check has
+    passed, and the process that looks after workers removes ``files.partial`` of one that was killed.
+    """
 
     def __init__(self, run: RunDir, spec: ExportSpec, home: Home, status: Status) -> None:
         self.run, self.spec, self.home, self.status = run, spec, home, status
-        session = RunDir.open(home.outputs, spec.session_id)
-        self.adapter = adapter_folder(session)
-        self.config: RunConfig = parse(session.read_config()["config"])
-        self.session = session
-        self.source = source_of(self.config.model.name, home)
+        self.origin = merge.origin_of(spec, home)
         self.partial = run.path / "files.partial"
         self.work = self.partial / ".work"
-        self.stem = slug(spec.name or self.config.name)
+        self.stem = export_files.slug(spec.name or self.origin.adapter.name)
         self.stage = 0
-        self.stages = {ExportFormat.ADAPTER: 2, ExportFormat.MERGED: 4, ExportFormat.GGUF: 7}.get(spec.format, 2)
+        self.stages = stages(spec)
+        self.reports: list[FidelityReport] = []
 
     def make(self) -> str:
         """Every stage; on the way out nothing half made is left."""
@@ -83,206 +84,270 @@ class Export:
             shutil.rmtree(self.work)
             shutil.rmtree(self.run.files, ignore_errors=True)
             self.partial.rename(self.run.files)
-            write_json(self.run.result, {"files": [file.model_dump() for file in files], "commands": commands})
-        except gguf_file.Cancelled:
+            self._write_result(files, commands)
+        except (gguf_file.Cancelled, reproduce.Cancelled):
             raise Stopped("Cancelled. Nothing of it was kept.") from None
+        except TunesmithError:
+            # A refused export says why on its page.
+            self._write_result([], [])
+            raise
         finally:
             shutil.rmtree(self.partial, ignore_errors=True)
         return "Finished"
 
     def _make(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        if self.spec.format == ExportFormat.BUNDLE:
+            return self._bundle()
+        self._check_room()
+        use_cores(merge.CPU)
+        self._next("Loading the base model and the adapter")
+        model, tokenizer = merge.load_trained(self.origin)
+        self._next(CHECKING)
+        fidelity = self._fidelity(tokenizer)
+        fidelity.trained(model)
         if self.spec.format == ExportFormat.ADAPTER:
-            return self._adapter()
+            return self._adapter(model, fidelity)
+        if self.spec.format == ExportFormat.ADAPTER_GGUF:
+            return self._adapter_gguf(model, tokenizer, fidelity)
+        self._next("Merging base and adapter")
+        merged = merge.merge(model, [question.ids for question in fidelity.questions[:PROBES]])
+        del model
         if self.spec.format == ExportFormat.MERGED:
-            return self._merged()
-        return self._gguf()
+            return self._merged(merged, tokenizer, fidelity)
+        return self._gguf(merged, tokenizer, fidelity)
 
-    def _adapter(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+    # One way each
+
+    def _bundle(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        assert self.origin.session is not None  # noqa: S101 (the service asks for one)
+        self._next("Collecting what a second run needs")
+        target = self.partial / f"{self.stem}-reproduction.zip"
+        reproduce.write_bundle(self.origin.session, target, home=self.home, stop=self._stop)
+        self._next("Reading the files back")
+        return self._files(), export_files.bundle_commands(target.name)
+
+    def _adapter(self, model: Any, fidelity: Fidelity) -> tuple[list[ExportedFile], list[dict[str, str]]]:
         self._next("Copying the adapter")
-        for file in self.adapter.iterdir():
-            if file.name != "README.md":
-                shutil.copy2(file, self.partial / file.name)
-        self._name_base(self.partial / "adapter_config.json")
+        adapter_file.copy(self.origin, self.partial)
+        base = model.unload()
+        del model
+        self._next("Checking the copy against the trained model")
+        copied = PeftModel.from_pretrained(base, str(self.partial)).eval()
+        self._judge(fidelity.adapted(copied))
+        name = published(self.origin.base)
+        merge.name_base(self.partial / merge.SETTINGS, name)
         self._next("Reading the files back")
-        base = self._base_name()
-        text = (
-            "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n"
-            f'base = AutoModelForCausalLM.from_pretrained("{base}")\nmodel = PeftModel.from_pretrained(base, ".")'
-        )
-        return self._files(), [{"title": "Python, in the folder with the downloaded files", "text": text}]
+        return self._files(), export_files.adapter_commands(name)
 
-    def _merged(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
-        self._merge(self.partial, sixteen_bit=True)
-        self._next("Reading the files back")
-        text = (
-            "from transformers import pipeline\n"
-            'answer = pipeline("text-generation", model=".")\nprint(answer("Hello", max_new_tokens=64))'
-        )
-        return self._files(), [{"title": "Python, in the folder with the downloaded files", "text": text}]
-
-    def _gguf(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
-        kind = (*self.spec.quantizations, Quantization.F16)[0]
-        merged = self.work / "merged"
-        tokenizer = self._merge(merged, sixteen_bit=False)
-        self._next("Converting to GGUF")
-        raw = self.work / "f16.gguf"
-        gguf_file.convert(merged, raw, self._stop)
-        shutil.rmtree(merged)
-        self._next(f"Quantizing to {kind.value.upper()}" if kind != Quantization.F16 else "Keeping 16 bit")
-        made = self.work / "made.gguf"
-        if kind == Quantization.F16:
-            raw.rename(made)
-        else:
-            gguf_file.quantize(raw, made, kind, self._stop)
-            raw.unlink()
-        return self._name_and_try(made, kind, tokenizer)
-
-    def _name_and_try(
-        self, made: Path, kind: Quantization, tokenizer: PreTrainedTokenizerBase
+    def _adapter_gguf(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
     ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        adapter_file.check_lora(model)
+        folder, raw = self.work / "base", self.work / "base.gguf"
+        made = self.partial / f"{self.stem}-LoRA.gguf"
+        self._next("Writing the base as a GGUF to try the adapter on")
+        layers = adapter_file.hold(model)
+        merge.write(model.unload(), tokenizer, folder, merge.stored_dtype(self.origin))
+        gguf_file.convert(folder, raw, self._stop)
+        shutil.rmtree(folder)
+        self._next("Writing the adapter as a GGUF")
+        adapter_file.write(made, raw, layers)
+        del model
+        self._next("Checking it on the base in llama.cpp")
+        self._judge(fidelity.gguf(raw, "adapter as GGUF", adapter=made))
+        base = f"{export_files.slug(published(self.origin.base).rpartition('/')[2])}-F16.gguf"
+        self._modelfile("Modelfile", base, tokenizer, adapter=made.name)
+        self._next("Reading the files back")
+        return self._files(), export_files.lora_commands(made.name, base, self.stem, published(self.origin.base))
+
+    def _merged(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        self._next("Writing the merged model")
+        merge.write(model, tokenizer, self.partial, merge.stored_dtype(self.origin))
+        del model
+        gc.collect()
+        self._next("Checking the merged model against the trained one")
+        self._judge(fidelity.merged(self.partial))
+        self._next("Reading the files back")
+        return self._files(), export_files.merged_commands()
+
+    def _gguf(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        folder, matrix = self.work / "merged", self.work / "importance.npz"
+        measured = self._measure(model, tokenizer) if self.spec.importance_matrix else None
+        self._next("Writing the merged model")
+        tied, layers = bool(model.config.tie_word_embeddings), int(model.config.get_text_config().num_hidden_layers)
+        merge.write(model, tokenizer, folder, model.dtype)
+        del model
+        gc.collect()
+        self._next("Checking the merged model against the trained one")
+        self._judge(fidelity.merged(folder))
+        sources = self._convert(folder)
+        shutil.rmtree(folder)
+        if measured is not None:
+            found = importance.by_tensor(measured, gguf_file.architecture(sources[Quantization.F16]), layers, tied=tied)
+            importance.write(matrix, found)
+        return self._quantized(sources, matrix if measured is not None else None, tokenizer, fidelity)
+
+    def _measure(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
+        assert self.origin.session is not None  # noqa: S101 (the service asks for one)
+        assert self.origin.config is not None  # noqa: S101
+        self._next("Measuring which weights matter for this run's prompts")
+        texts = importance.texts_of(self.origin.session, self.origin.config, tokenizer)
+        self.status.note(f"The importance matrix was measured on {len(texts)} training prompts with their answers.")
+        return importance.measure(model, texts, self._stop)
+
+    def _convert(self, folder: Path) -> dict[Quantization, Path]:
+        """The unreduced files: those that were asked for, and the 16-bit one that the others are made from."""
+        made = {}
+        for kind in unreduced(self.spec.quantizations):
+            self._next(f"Converting to GGUF ({kind.label})")
+            made[kind] = self.work / f"{kind.value}.gguf"
+            gguf_file.convert(folder, made[kind], self._stop, kind)
+        return made
+
+    def _quantized(
+        self,
+        sources: dict[Quantization, Path],
+        matrix: Path | None,
+        tokenizer: PreTrainedTokenizerBase,
+        fidelity: Fidelity,
+    ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        """Each file that was asked for, checked; those that are broken are left out."""
+        kept: list[Path] = []
+        for kind in self.spec.quantizations:
+            made = self.work / f"made-{kind.value}.gguf"
+            if kind in UNREDUCED:
+                made = sources[kind]
+            else:
+                self._next(f"Quantizing to {kind.label}")
+                gguf_file.quantize(sources[Quantization.F16], made, kind, self._stop, matrix)
+            self._next(f"Checking {kind.label} in llama.cpp against the trained model")
+            file = self._named(made, kind)
+            if self._judge(fidelity.gguf(file, kind.label), alone=len(self.spec.quantizations) == 1):
+                kept.append(file)
+            else:
+                file.rename(made)
+        if not kept:
+            raise Unavailable(f"No file was kept: none behaves like the trained model. {self.reports[-1].reason}")
+        for place, file in enumerate(kept):
+            name = "Modelfile" if place == 0 else f"Modelfile-{file.stem.rpartition('-')[2]}"
+            self._modelfile(name, file.name, tokenizer)
+        self._next("Reading the files back")
+        return self._files(), export_files.gguf_commands([file.name for file in kept], self.stem)
+
+    def _named(self, made: Path, kind: Quantization) -> Path:
         """The file is called what its own header says it is."""
         facts = gguf_file.read_back(made)
-        if facts.file_type != kind.value.upper():
+        if facts.file_type != kind.label:
             raise Unavailable(
-                f"The file says it is {facts.file_type}, and {kind.value.upper()} was asked for. It was not kept."
+                f"The file says it is {facts.file_type}, and {kind.label} was asked for. It was not kept."
             )
         target = self.partial / f"{self.stem}-{facts.file_type}.gguf"
-        made.rename(target)
-        self._next("Trying it in llama.cpp")
-        said = gguf_file.answer(target, self._trial(tokenizer), 48, self._stop)
-        self.status.note(f"Tried in llama.cpp: it answered {said.strip()[:200]!r}.")
-        if not said.strip():
-            raise Unavailable(
-                "The file loads in llama.cpp but answers nothing, so it was not kept. Try another quantization."
-            )
-        self._next("Writing the Modelfile")
-        self._modelfile(target, tokenizer)
-        return self._files(facts), self._commands(target.name)
+        # The 16-bit file may still be needed for the smaller ones.
+        target.hardlink_to(made)
+        return target
 
-    def _modelfile(self, target: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    # What they share
+
+    def _check_room(self) -> None:
+        found = room.needed(self.spec, merge.count_parameters(self.origin), merge.vocabulary(self.origin))
+        room.check(found, self.run.path)
+
+    def _fidelity(self, tokenizer: PreTrainedTokenizerBase) -> Fidelity:
+        session = self.origin.session
+        return Fidelity(
+            config=self.origin.config,
+            rows=list(iter_lines(session.prepared / "holdout.jsonl")) if session else [],
+            tokenizer=tokenizer,
+            work=self.work / "fidelity",
+            stop=self._stop,
+            say=self._say,
+        )
+
+    def _judge(self, report: FidelityReport, *, alone: bool = True) -> bool:
+        """Whether to keep what was checked.
+
+        Raises:
+            Unavailable: It is broken, and there is nothing else to keep.
+        """
+        self.reports.append(report)
+        if report.verdict != Verdict.BROKEN:
+            return True
+        if alone:
+            raise Unavailable(f"The export does not behave like the trained model, so it was not kept. {report.reason}")
+        self.status.note(f"{report.subject} was not kept: it does not behave like the trained model. {report.reason}")
+        return False
+
+    def _modelfile(self, name: str, file: str, tokenizer: PreTrainedTokenizerBase, *, adapter: str = "") -> None:
         family = recognise(lambda messages: rendered(messages, tokenizer), str(tokenizer.bos_token or ""))
         if family is None:
             self.status.note(
                 "The Modelfile has no TEMPLATE: this model's way of writing a conversation belongs to no family that "
                 "is known here. Ollama uses the chat template inside the GGUF where it can."
             )
-        system = prompts.system_prompt(self.config.dataset)
-        text = modelfile(target.name, family, system, str(tokenizer.eos_token or ""))
-        (self.partial / "Modelfile").write_text(text, "utf-8")
+        text = modelfile(file, family, prompts.system_prompt(self._dataset()), str(tokenizer.eos_token or ""))
+        if adapter:
+            text = text.replace("\n", f"\nADAPTER ./{adapter}\n", 1)
+        (self.partial / name).write_text(text, "utf-8")
 
-    def _commands(self, file: str) -> list[dict[str, str]]:
-        name = self.stem.lower()
-        return [
-            {"title": "Ollama", "text": f"ollama create {name} -f Modelfile\nollama run {name}"},
-            {"title": "llama.cpp: chat in the terminal", "text": f"llama-cli -m {file} --jinja -cnv"},
-            {"title": "llama.cpp: server with an API", "text": f"llama-server -m {file} --jinja --port 8080"},
-            {"title": "LM Studio", "text": f"lms import {file}"},
-        ]
+    def _dataset(self) -> DatasetSection:
+        return self.origin.config.dataset if self.origin.config else DatasetSection(source="none", system_prompt="")
 
-    def _merge(self, target: Path, *, sixteen_bit: bool) -> PreTrainedTokenizerBase:
-        """Base and adapter as one model in ``target``; added up in float32."""
-        self._next("Loading the base model")
-        use_cores(CPU)
-        tokenizer = load_tokenizer(str(self.adapter))
-        base = load_base(self.source, self.config.model.revision, dtype="float32", device=CPU)
-        self._check_disk(base.num_parameters(), sixteen_bit=sixteen_bit)
-        self._next("Merging base and adapter")
-        model: Any = PeftModel.from_pretrained(base, str(self.adapter)).merge_and_unload(safe_merge=True)
-        if sixteen_bit:
-            model = model.to(_stored_dtype(self.source, self.config.model.revision))
-        self._next("Writing the merged model")
-        model.save_pretrained(target, max_shard_size="5GB")
-        tokenizer.save_pretrained(target)
-        del model, base
-        gc.collect()
-        return tokenizer
+    def _files(self) -> list[ExportedFile]:
+        reports = {report.subject: report for report in self.reports}
+        paths = sorted(path for path in self.partial.iterdir() if path.is_file())
+        return [export_files.exported(path, reports) for path in paths]
 
-    def _check_disk(self, parameters: int, *, sixteen_bit: bool) -> None:
-        # As GGUF: the merged model in 32 bit and the f16 file are there together for a while.
-        needed = parameters * (2 if sixteen_bit else 6) + SPARE
-        free = shutil.disk_usage(self.run.path).free
-        if free < needed:
-            raise Unavailable(
-                f"This export needs about {needed / 1e9:.1f} GB of free disk and there are {free / 1e9:.1f} GB. "
-                "Free some space, then try again. Nothing was written."
-            )
-
-    def _trial(self, tokenizer: PreTrainedTokenizerBase) -> str:
-        """A question that the model was trained for: the first that was held out, else the first row."""
-        for name in ("holdout.jsonl", "train.jsonl"):
-            for row in iter_lines(self.session.prepared / name):
-                return rendered(prompts.messages(row, self.config.dataset), tokenizer)
-        return rendered([{"role": "user", "content": "What is 2 + 3?"}], tokenizer)
-
-    def _files(self, facts: gguf_file.GgufFacts | None = None) -> list[ExportedFile]:
-        return [
-            exported(path, facts if path.suffix == ".gguf" else None)
-            for path in sorted(self.partial.iterdir())
-            if path.is_file()
-        ]
-
-    def _base_name(self) -> str:
-        name = self.config.model.name
-        return BUILTIN_ORIGINAL.get(name, name) if name.startswith(BUILTIN_PREFIX) else name
-
-    def _name_base(self, config: Path) -> None:
-        # The trainer wrote the folder on this machine, which says nothing on another.
-        data = json.loads(config.read_text("utf-8"))
-        data["base_model_name_or_path"] = self._base_name()
-        write_json(config, data)
+    def _write_result(self, files: Sequence[ExportedFile], commands: list[dict[str, str]]) -> None:
+        result = {
+            "files": [file.model_dump(mode="json") for file in files],
+            "commands": commands,
+            "origin": self.origin.facts(),
+            "fidelity": [report.model_dump(mode="json") for report in self.reports],
+            "versions": environment()["packages"],
+        }
+        write_json(self.run.result, result)
 
     def _next(self, message: str) -> None:
-        if self._stop():
-            raise gguf_file.Cancelled
+        self._check()
         self.stage += 1
         log.info("stage %d of %d: %s", self.stage, self.stages, message)
         self.status.update(state=JobState.RUNNING, step=self.stage, max_steps=self.stages, message=message)
+
+    def _say(self, message: str) -> None:
+        self._check()
+        log.info("%s", message)
+        self.status.update(message=message)
+
+    def _check(self) -> None:
+        if self._stop():
+            raise gguf_file.Cancelled
 
     def _stop(self) -> bool:
         return self.status.stop_asked
 
 
-def adapter_folder(session: RunDir) -> Path:
-    """A run's trained adapter: the published one, else its latest checkpoint's.
-
-    Raises:
-        Conflict: There is none yet.
-    """
-    found = session.adapter if session.adapter.is_dir() else checkpoint.latest(session)
-    if found is None:
-        raise Conflict(
-            "This run has no adapter yet: no checkpoint was saved. Resume it and let it reach its first checkpoint."
-        )
-    return found
+def stages(spec: ExportSpec) -> int:
+    """How many stages an export has."""
+    if spec.format != ExportFormat.GGUF:
+        counts = {ExportFormat.BUNDLE: 2, ExportFormat.ADAPTER: 5, ExportFormat.ADAPTER_GGUF: 6, ExportFormat.MERGED: 6}
+        return counts[spec.format]
+    reduced = [kind for kind in spec.quantizations if kind not in UNREDUCED]
+    checks = len(spec.quantizations)
+    return 6 + spec.importance_matrix + len(unreduced(spec.quantizations)) + len(reduced) + checks
 
 
-def exported(path: Path, facts: gguf_file.GgufFacts | None) -> ExportedFile:
-    """Size, hash and, for a GGUF, what its header says."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    size = path.stat().st_size
-    if facts is None:
-        return ExportedFile(name=path.name, size=size, sha256=digest)
-    return ExportedFile(
-        name=path.name,
-        size=size,
-        sha256=digest,
-        file_type=facts.file_type,
-        tensor_types=facts.tensor_types,
-        bits_per_weight=facts.bits_per_weight,
-    )
+def unreduced(quantizations: Sequence[Quantization]) -> list[Quantization]:
+    """What the converter writes itself: what was asked for, and F16 where something is made from it."""
+    wanted = {kind for kind in quantizations if kind in UNREDUCED}
+    if any(kind not in UNREDUCED for kind in quantizations):
+        wanted.add(Quantization.F16)
+    return [kind for kind in Quantization if kind in wanted]
 
 
-def slug(name: str) -> str:
-    """A name as a file name: letters, digits, dots and dashes.
-
-    >>> slug("Rechnen & mehr: 2. Lauf")
-    'Rechnen-mehr-2.-Lauf'
-    """
-    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:60] or "model"
-
-
-def _stored_dtype(source: str, revision: str | None) -> torch.dtype:
-    """The 16-bit format that the base came in; bfloat16 where it came in 32 bit."""
-    stored = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False).dtype
-    return torch.float16 if stored == torch.float16 else torch.bfloat16
+def published(base: str) -> str:
+    """The base's name where other people find it."""
+    return BUILTIN_ORIGINAL.get(base, base) if base.startswith(BUILTIN_PREFIX) else base

@@ -91,7 +91,9 @@ def write(path: Path, arch: str, adapted: list[LoraLayer]) -> None:
     for name, module, heads in adapted:
         a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
         writer.add_tensor(f"{name}.lora_a", _array(a))
-        writer.add_tensor(f"{name}.lora_b", _permuted(_array(b) * np.float32(module.scaling["default"]), heads))
+        # Layers may have ranks of their own; llama.cpp divides by each one's.
+        factor = np.float32(module.scaling["default"] * a.shape[0] / rank)
+        writer.add_tensor(f"{name}.lora_b", _permuted(_array(b) * factor, heads))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

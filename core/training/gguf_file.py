@@ -6,7 +6,6 @@ must not meet the installed one. Quantization and the trial run in child process
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -36,17 +35,21 @@ class GgufFacts:
         tensor_types: How many tensors have which type. Rows that no block of the wanted type fits
             get another one, so a Q4_K_M file may hold Q5_0 and Q8_0.
         bits_per_weight: Tensor bytes times eight over the number of weights.
+        tensors: Which type each tensor has, by its name.
+        adapter: Whether it is an adapter, not a model.
         chat_template: As stored, or None.
     """
 
     file_type: str
     tensor_types: dict[str, int]
     bits_per_weight: float
+    tensors: dict[str, str]
+    adapter: bool
     chat_template: str | None
 
 
-def convert(model: Path, target: Path, stop: Callable[[], bool]) -> None:
-    """Turn a merged Hugging Face folder into an f16 GGUF.
+def convert(model: Path, target: Path, stop: Callable[[], bool], kind: Quantization = Quantization.F16) -> None:
+    """Turn a merged Hugging Face folder into a GGUF in 32 or 16 bit.
 
     Raises:
         Unavailable: The converter is missing, does not know the model, or failed.
@@ -55,21 +58,16 @@ def convert(model: Path, target: Path, stop: Callable[[], bool]) -> None:
     if not CONVERTER.is_file():
         raise Unavailable("The GGUF converter is not installed. Run the set-up again: it puts it into .tools/convert.")
     # Without -P: the script's own folder must come first on the path, where its packages lie.
-    command = [sys.executable, str(CONVERTER), str(model), "--outfile", str(target), "--outtype", "f16"]
+    command = [sys.executable, str(CONVERTER), str(model), "--outfile", str(target), "--outtype", kind.value]
     run_child(command, "The conversion to GGUF failed", stop)
 
 
-def quantize(source: Path, target: Path, kind: Quantization, stop: Callable[[], bool]) -> None:
-    """Make a smaller file from an f16 one. Raises as :func:`convert`."""
-    command = [sys.executable, "-P", str(CHILD), "quantize", str(source), str(target), kind.value.upper()]
-    run_child(command, f"Quantization to {kind.value.upper()} failed", stop)
-
-
-def answer(path: Path, prompt: str, tokens: int, stop: Callable[[], bool]) -> str:
-    """What the finished file says, greedily, loaded in a process of its own. Raises as :func:`convert`."""
-    command = [sys.executable, "-P", str(CHILD), "answer", str(path), prompt, str(tokens)]
-    output = run_child(command, f"{path.name} was written, but llama.cpp could not load it and answer", stop)
-    return str(json.loads(output.strip().splitlines()[-1])["text"])
+def quantize(
+    source: Path, target: Path, kind: Quantization, stop: Callable[[], bool], matrix: Path | None = None
+) -> None:
+    """Make a smaller file from an f16 one, with an importance matrix if there is one. Raises as :func:`convert`."""
+    command = [sys.executable, "-P", str(CHILD), "quantize", str(source), str(target), kind.label]
+    run_child([*command, *([str(matrix)] if matrix else [])], f"Quantization to {kind.label} failed", stop)
 
 
 def run_child(command: Sequence[str], failure: str, stop: Callable[[], bool]) -> str:
@@ -109,6 +107,14 @@ def run_child(command: Sequence[str], failure: str, stop: Callable[[], bool]) ->
     return output
 
 
+def architecture(path: Path) -> str:
+    """``general.architecture`` of a GGUF file."""
+    from gguf import GGUFReader
+
+    field = GGUFReader(path).get_field("general.architecture")
+    return str(field.contents()) if field else ""
+
+
 def read_back(path: Path) -> GgufFacts:
     """Read a GGUF's header and tensor table."""
     from gguf import GGUFReader, LlamaFileType
@@ -124,5 +130,7 @@ def read_back(path: Path) -> GgufFacts:
         file_type=names.get(number, f"unknown ({number})"),
         tensor_types=dict(Counter(tensor.tensor_type.name for tensor in reader.tensors).most_common()),
         bits_per_weight=round(8 * size / weights, 3),
+        adapter=reader.get_field("adapter.type") is not None,
+        tensors={tensor.name: tensor.tensor_type.name for tensor in reader.tensors},
         chat_template=str(template.contents()) if template else None,
     )
