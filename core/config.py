@@ -256,9 +256,7 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     if grpo.clip_range_high is not None and grpo.clip_range_high < grpo.clip_range:
         problems.append(("grpo.clip_range_high", f"must be at least clip_range ({grpo.clip_range}), or empty"))
     dataset = config.dataset
-    markers = (dataset.solution_start, dataset.solution_end)
-    if not all(markers) or markers[0] == markers[1]:
-        problems.append(("dataset.solution_end", "the two solution markers must be there and differ"))
+    problems.extend(marker_checks(dataset))
     problems.extend(_source_checks(dataset, "dataset"))
     if dataset.mix and dataset.source != "mix":
         problems.append(("dataset.source", "must be 'mix' where sources to mix are given"))
@@ -271,6 +269,36 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     if config.evaluation.holdout_fraction + config.evaluation.test_fraction > 0.8:
         problems.append(("evaluation.test_fraction", "leaves too little to train on; lower it"))
     return problems
+
+
+MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
+
+
+def marker_checks(dataset: DatasetSection) -> list[tuple[str, str]]:
+    """Markers that could not be found again in an answer: empty, the same, or one inside another.
+
+    The markers of the working-out may be empty, for answers without it or templates that open it themselves.
+    """
+    given: dict[str, str] = {name: getattr(dataset, name) for name in MARKERS}
+    problems = []
+    for place, (name, text) in enumerate(given.items()):
+        if text and not text.strip():
+            problems.append((f"dataset.{name}", "must not be white space alone"))
+        elif not text and name.startswith("solution"):
+            problems.append((f"dataset.{name}", "must not be empty: the answer is looked for between the two solution markers"))
+        for earlier in MARKERS[:place]:
+            if overlap := _overlap(given[earlier], text):
+                problems.append((f"dataset.{name}", f"{overlap} {earlier} ({given[earlier]!r:.60}), so the two could not be told apart in an answer"))
+                break
+    return problems
+
+
+def _overlap(earlier: str, text: str) -> str:
+    if not earlier or not text:
+        return ""
+    if earlier == text:
+        return "must differ from"
+    return "must not be part of" if text in earlier else "must not contain" if earlier in text else ""
 
 
 def _source_checks(source: SourceFields, path: str) -> list[tuple[str, str]]:

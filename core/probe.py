@@ -69,6 +69,9 @@ class Figures:
         seconds_per_step, steps, hours: For the configured run, extrapolated.
         memory_needed, memory_free: Bytes; 0 where not measured.
         warmed_up: Whether the configured warm-up was done before sampling.
+        judge_requests, judge_tokens, judge_cost: What judges were asked for the sampled answers, and the cost by the
+            price given.
+        run_judge_cost: The cost for the configured run, extrapolated.
     """
 
     prompts: int
@@ -94,6 +97,10 @@ class Figures:
     memory_needed: int = 0
     memory_free: int = 0
     warmed_up: bool = False
+    judge_requests: int = 0
+    judge_tokens: int = 0
+    judge_cost: float = 0.0
+    run_judge_cost: float = 0.0
 
     @property
     def cancel(self) -> bool:

@@ -21,10 +21,12 @@ bp = Blueprint("commands", __name__, cli_group=None)
 
 @bp.cli.command("train")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def train(file: Path) -> None:
+@click.option("--confirm-reward", is_flag=True, help="Start although the reward can be fooled, or could not be tried.")
+def train(file: Path, *, confirm_reward: bool) -> None:
     """Train with the configuration in FILE, without the browser.
 
-    The session appears in the browser too. Ctrl+C stops with a checkpoint; twice, at once.
+    The session appears in the browser too. Ctrl+C stops with a checkpoint; twice, at once. A reward that can
+    be fooled is refused unless it is confirmed.
     """
     try:
         config = read_config(file)
@@ -32,11 +34,11 @@ def train(file: Path) -> None:
         try:
             lock.take(None)
             services().watcher.start()
-            run: Run = Here(services())
+            run: Run = Here(services(), confirmed=confirm_reward)
         except HomeInUse as busy:
             if busy.url is None:
                 raise
-            run = There(busy.url, services().settings.token)
+            run = There(busy.url, services().settings.token, confirmed=confirm_reward)
         sys.exit(follow(run, config, click.echo, live=sys.stdout.isatty()))
     except TunesmithError as error:
         raise click.ClickException(error.message) from None

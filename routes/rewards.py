@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -9,6 +10,7 @@ from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import TunesmithError
+from core.rewards import Account, charged_to
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
 from routes._services import services
@@ -122,30 +124,41 @@ def api_delete(name: str) -> tuple[str, int]:
 
 
 @bp.post("/api/rewards/bench")
-@describes(body=BenchBody, answer={"row": dict, "completions": list, "rewards": list})
+@describes(body=BenchBody, answer={"row": dict, "completions": list, "rewards": list, "spent": dict})
 def api_bench() -> Response:
-    """Score completions, typed or really sampled, by one reward or two."""
+    """Score completions, typed or really sampled, by one reward or two; and what a judge was asked for it."""
     body, bench = read_body(BenchBody), services().bench
     texts = list(body.completions) or bench.write(body.model or "", body.dataset, body.row, body.samples, 128, 1.0)
-    answer = bench.score([one for one in (body.reward, body.compare) if one], body.dataset, texts, body.row)
+    with charged_to(Account()) as account:
+        answer = bench.score([one for one in (body.reward, body.compare) if one], body.dataset, texts, body.row)
     scored = [[total_json(total) for total in totals] for totals in answer["rewards"]]
-    return jsonify({"row": answer["row"], "completions": texts, "rewards": scored})
+    return _counted({"row": answer["row"], "completions": texts, "rewards": scored}, account)
 
 
 @bp.post("/api/rewards/adversarial")
-@describes(body=OnDataset, answer={"attempts": list, "reference": float, "warnings": list, "sound": bool})
+@describes(
+    body=OnDataset, answer={"attempts": list, "reference": float, "warnings": list, "sound": bool, "spent": dict}
+)
 def api_attack() -> Response:
     """Made-up answers against the reference, with a warning for each that earns as much."""
     body = read_body(OnDataset)
-    return jsonify(services().bench.attack(body.reward, body.dataset).json())
+    with charged_to(Account()) as account:
+        report = services().bench.attack(body.reward, body.dataset)
+    return _counted(report.json(), account)
 
 
 @bp.post("/api/rewards/distribution")
-@describes(body=DistributionBody, answer={"rows": int, "right": dict, "another_row": dict})
+@describes(body=DistributionBody, answer={"rows": int, "right": dict, "another_row": dict, "spent": dict})
 def api_distribution() -> Response:
     """Totals of right answers and of another row's, over many rows."""
     body = read_body(DistributionBody)
-    return jsonify(services().bench.distribution(body.reward, body.dataset, body.rows))
+    with charged_to(Account()) as account:
+        found = services().bench.distribution(body.reward, body.dataset, body.rows)
+    return _counted(found, account)
+
+
+def _counted(answer: dict[str, Any], account: Account) -> Response:
+    return jsonify(answer | {"spent": asdict(account.spent)})
 
 
 @bp.post("/api/rewards/suggest")

@@ -5,25 +5,49 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import core.rewards
-from core.config import RunConfig
+from core.config import DatasetSection, RunConfig
+from core.data import sources
 from core.data.prompts import messages, warm_up_target
 from core.data.rows import map_rows
-from core.data.sources import peek
-from core.errors import Conflict, InvalidInput, TunesmithError
+from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
 from core.reward import Item
 from core.rewards import adversarial, markers_of
 from core.rewards.suggest import suggest
 from core.settings import Home
+from services.datasets import at_hand, peek
 from services.datasets import read_section as read_dataset
 from services.models import Chat, Models
 from services.rewards import read_section
 
-LOCAL = ("upload:", "generated:")
 BINS = 10
+FETCHED = 200
+"""Rows that are fetched at once of a dataset that is not on this machine."""
+PATIENCE = 60.0
+"""Seconds that a start waits for such rows."""
+KEPT = 32
+PAID = frozenset({"judge"})
+"""Parts that ask somebody else, who may want money: made-up answers are not sent there unasked."""
+SLOW = frozenset({"judge", "reward_model"})
+"""Parts on which fewer made-up answers are tried."""
+
+
+@dataclass(frozen=True)
+class StartCheck:
+    """What is known of a reward before a start.
+
+    Attributes:
+        warnings: What fooled it.
+        unchecked: Why it was not tried; empty where it was.
+        asked: Whether a start needs a confirmation although nothing was found, because nothing could be tried.
+    """
+
+    warnings: tuple[str, ...] = ()
+    unchecked: str = ""
+    asked: bool = False
 
 
 class Bench:
@@ -37,11 +61,24 @@ class Bench:
     def __init__(self, home: Home, models: Models) -> None:
         self._home = home
         self._models = models
+        self._fetched: dict[str, list[dict[str, Any]] | str] = {}
+        self._checked: dict[str, tuple[str, ...]] = {}
 
-    def rows(self, dataset: dict[str, Any], count: int) -> list[dict[str, Any]]:
-        """Mapped rows. Raises InvalidInput where none can be had."""
+    def rows(self, dataset: dict[str, Any], count: int, *, fetch: bool = True) -> list[dict[str, Any]]:
+        """Mapped rows.
+
+        Args:
+            dataset: A dataset section.
+            count: At most so many.
+            fetch: Whether rows that are not on this machine may be fetched now; else only ones fetched before count.
+
+        Raises:
+            InvalidInput: No row fits the mapping.
+            TunesmithError: They cannot be read.
+        """
         section = read_dataset(dataset)
-        found = map_rows(peek(section, self._home, count)[0], section)[0]
+        raw = peek(self._home, section, count)[0] if at_hand(section) else self._remote(section, fetch)[:count]
+        found = map_rows(raw, section)[0]
         if not found:
             raise InvalidInput(
                 "No row of this dataset could be read with these columns. Check the mapping.", field="dataset"
@@ -87,45 +124,101 @@ class Bench:
             "another_row": {"mean": statistics.fmean(totals[1]), "bins": _bins(totals[1], low, high)},
         }  # fmt: skip
 
-    def attack(
-        self, reward: dict[str, Any], dataset: dict[str, Any], count: int = adversarial.ROWS
-    ) -> adversarial.Report:
-        """Made-up answers against the reference; see :mod:`core.rewards.adversarial`."""
-        data = read_dataset(dataset)
-        rows = self.rows(dataset, 4 * count)
-        return adversarial.check(read_section(reward), data, rows, lambda row: warm_up_target(dict(row), data))
+    def attack(self, reward: dict[str, Any], dataset: dict[str, Any], *, fetch: bool = True) -> adversarial.Report:
+        """Made-up answers against the reference; see :mod:`core.rewards.adversarial`.
+
+        Where a judge or a reward model has to be asked, on two rows and with a tenth of the numbers.
+        """
+        section, data = read_section(reward), read_dataset(dataset)
+        slow = any(part.name in SLOW for part in core.rewards.resolve(section))
+        rows = self.rows(dataset, 4 * adversarial.ROWS, fetch=fetch)
+        return adversarial.check(
+            section, data, rows, lambda row: warm_up_target(dict(row), data),
+            count=2 if slow else adversarial.ROWS, every=10 if slow else 1,
+        )  # fmt: skip
 
     def suggestion(self, dataset: dict[str, Any]) -> dict[str, Any]:
         """``{"reward", "reason"}`` for a dataset."""
         reward, reason = suggest(self.rows(dataset, 50), markers_of(read_dataset(dataset)))
         return {"reward": reward, "reason": reason}
 
-    def warnings(self, config: RunConfig) -> tuple[str, ...]:
-        """What the adversarial check says before a start; nothing where the rows cannot be read without a network."""
-        if not config.dataset.source.startswith(LOCAL):
-            return ()
+    def check(self, config: RunConfig, *, fetch: bool = False) -> StartCheck:
+        """What the adversarial check says before a start, as far as the rows are here.
+
+        Args:
+            config: What is to be started.
+            fetch: Whether rows of the Hub may be fetched for it, which takes seconds.
+        """
+        if any(part.name in PAID and part.weight for part in core.rewards.resolve(config.reward)):
+            return StartCheck(
+                unchecked="a judge scores the answers, and made-up ones are not sent to it unasked. 'Try to fool it' on the test bench does so",
+                asked=True,
+            )
         reward, dataset = config.reward.model_dump(mode="json"), config.dataset.model_dump(mode="json")
-        return self._remembered(json.dumps(reward, sort_keys=True), json.dumps(dataset, sort_keys=True))
+        key = json.dumps([reward, dataset], sort_keys=True)
+        try:
+            if key not in self._checked:
+                warnings = self.attack(reward, dataset, fetch=fetch).warnings
+                _keep(self._checked, key, warnings)
+            return StartCheck(self._checked[key])
+        except TunesmithError as error:
+            if at_hand(config.dataset):
+                return StartCheck()  # a dataset that cannot be read is refused by the start itself, in its own words
+            known = self._fetched.get(_source(config.dataset))
+            return StartCheck(unchecked=error.message.rstrip("."), asked=isinstance(known, str) or fetch)
 
     def confirm(self, config: RunConfig, confirmed: bool) -> None:
-        """Let a start through, or ask for a word first.
+        """Let a start through, or ask for a word first. Rows of the Hub are fetched for it where they are not here.
 
         Raises:
-            Conflict: The reward can be fooled and nobody has said that it is to be used all the same.
+            Conflict: The reward can be fooled, or could not be tried, and nobody has said that it is to be used all
+                the same.
         """
-        found = () if confirmed else self.warnings(config)
-        if found:
+        if confirmed:
+            return
+        found = self.check(config, fetch=True)
+        how = "To start all the same, confirm it: on the page by its box, for programs with confirm_reward: true, on the command line with --confirm-reward."
+        if found.warnings:
+            raise Conflict(f"This reward can be fooled: {found.warnings[0]} {how}", field="confirm_reward")
+        if found.asked:
             raise Conflict(
-                f"This reward can be fooled: {found[0]} To start all the same, confirm it on the page, or send confirm_reward: true.",
+                f"Whether this reward can be fooled was not checked, because {_lower(found.unchecked)}. {how}",
                 field="confirm_reward",
             )
 
-    @lru_cache(maxsize=64)  # noqa: B019 - one bench lives as long as the process
-    def _remembered(self, reward: str, dataset: str) -> tuple[str, ...]:
-        try:
-            return self.attack(json.loads(reward), json.loads(dataset)).warnings
-        except TunesmithError:
-            return ()  # a dataset that cannot be read is refused by the start itself, in its own words
+    def _remote(self, section: DatasetSection, fetch: bool) -> list[dict[str, Any]]:
+        """Raw rows that are not on this machine, remembered; so is why they could not be had, until the next attempt."""
+        key = _source(section)
+        known = self._fetched.get(key)
+        fetch = fetch or not any(sources.is_hub(part.source) for part in (section.mix or (section,)))
+        if known is None and not fetch:
+            raise Unavailable("Its rows are not on this machine and have not been fetched yet.")
+        if fetch and not isinstance(known, list):
+            try:
+                known = peek(self._home, section, FETCHED, PATIENCE)[0]
+            except TunesmithError as error:
+                _keep(self._fetched, key, error.message)
+                raise
+            _keep(self._fetched, key, known)
+        if not isinstance(known, list):
+            raise Unavailable(str(known))
+        return known
+
+
+def _source(section: DatasetSection) -> str:
+    """What decides which rows are fetched."""
+    names = {"source", "subset", "revision", "split", "size", "seed", "tasks", "mix"}
+    return json.dumps(section.model_dump(mode="json", include=names), sort_keys=True)
+
+
+def _keep(memory: dict[str, Any], key: str, value: Any) -> None:
+    while len(memory) >= KEPT:
+        memory.pop(next(iter(memory)))
+    memory[key] = value
+
+
+def _lower(words: str) -> str:
+    return words[:1].lower() + words[1:]
 
 
 def _bins(values: Sequence[float], low: float, high: float) -> list[int]:

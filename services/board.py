@@ -86,7 +86,7 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
         can_stop=state not in ENDED and state is not JobState.STOPPING,
         has_adapter=has_adapter(found, session_id) and state in ENDED,
         finished=state is JobState.COMPLETED,
-        tiles=_tiles(latest, merged),
+        tiles=_tiles(latest, merged) + _judge_tile(rows),
         columns=COLUMNS,
         table=_table(merged),
         answers=_answers(found, session_id, wanted),
@@ -199,6 +199,19 @@ def _tiles(latest: Row, rows: Sequence[Row]) -> tuple[Tile, ...]:
             ),
         )
     return tuple(tiles)
+
+
+def _judge_tile(rows: Sequence[Row]) -> tuple[Tile, ...]:
+    """What judges were asked in the whole run, repeated steps too: they were paid for."""
+    spent = {
+        name: sum(row.get(f"judge_{name}", 0) for row in rows) for name in ("requests", "tokens", "cost", "failed")
+    }
+    if not any(spent.values()):
+        return ()
+    cost = f"cost {num(spent['cost'])} by the price you gave" if spent["cost"] else "no price was given"
+    failed = f", {spent['failed']} got no score" if spent["failed"] else ""
+    hint = f"{spent['tokens']:,} tokens, {cost}{failed}"
+    return (Tile("judge", "Asked of the judge", f"{spent['requests']:,}", "answers", hint),)
 
 
 def _table(rows: Sequence[Row]) -> tuple[dict[str, Any], ...]:

@@ -169,25 +169,28 @@ class Datasets:
     def _folder(self, upload_id: str) -> Path:
         return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
 
-    @staticmethod
-    def _at_hand(section: DatasetSection) -> bool:
-        """Whether its rows can be read here at once: no network, and no task that may take long to make."""
-        return not any(_slow(part.source) for part in (section.mix or (section,)))
-
     def _peek(self, section: DatasetSection, samples: int) -> Peeked:
-        if self._at_hand(section):
-            return sources.peek(section, self._home, samples)
-        if not section.mix and section.source != tasks.SOURCE:
-            sources.check_hub_id(section.source)
-        found = prompts.ask(
-            self._home,
-            "peek",
-            timeout=HUB_TIMEOUT,
-            dataset=section.model_dump(mode="json"),
-            root=str(self._home.root),
-            samples=samples,
-        )
-        return found["rows"], found["columns"], found["total"]
+        return peek(self._home, section, samples)
+
+
+def at_hand(section: DatasetSection) -> bool:
+    """Whether its rows can be read here at once: no network, and no task that may take long to make."""
+    return not any(_slow(part.source) for part in (section.mix or (section,)))
+
+
+def peek(home: Home, section: DatasetSection, samples: int, timeout: float = HUB_TIMEOUT) -> Peeked:
+    """The first rows; what is not at hand is read by a process of its own.
+
+    Raises:
+        TunesmithError: They cannot be read, or not within ``timeout`` seconds.
+    """
+    if at_hand(section):
+        return sources.peek(section, home, samples)
+    if not section.mix and section.source != tasks.SOURCE:
+        sources.check_hub_id(section.source)
+    request = {"dataset": section.model_dump(mode="json"), "root": str(home.root), "samples": samples}
+    found = prompts.ask(home, "peek", timeout=timeout, **request)
+    return found["rows"], found["columns"], found["total"]
 
 
 def _slow(source: str) -> bool:

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from core.config import parse
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
 from core.run import ENDED, JobState
 
@@ -33,12 +34,19 @@ class Run(Protocol):
 
 
 class Here:
-    """This process runs the watcher itself."""
+    """This process runs the watcher itself.
 
-    def __init__(self, services: Services) -> None:
-        self._runs = services.runs
+    Args:
+        services: Its services.
+        confirmed: Whether to start although the reward can be fooled.
+    """
+
+    def __init__(self, services: Services, *, confirmed: bool) -> None:
+        self._runs, self._bench = services.runs, services.bench
+        self._confirmed = confirmed
 
     def start(self, config: dict[str, Any]) -> str:
+        self._bench.confirm(parse(config), self._confirmed)
         return self._runs.start(config).session_id
 
     def look(self, session_id: str) -> dict[str, Any]:
@@ -57,16 +65,18 @@ class There:
     Args:
         url: Its address, as it wrote it down itself.
         token: For a server with a login.
+        confirmed: Whether to start although the reward can be fooled.
     """
 
-    def __init__(self, url: str, token: str) -> None:
-        self._url = url
+    def __init__(self, url: str, token: str, *, confirmed: bool) -> None:
+        self._url, self._confirmed = url, confirmed
         self._headers = {"Content-Type": "application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
 
     def start(self, config: dict[str, Any]) -> str:
-        return str(self._call("POST", "/api/training/start", {"config": config, "confirm_reward": True})["session_id"])
+        body = {"config": config, "confirm_reward": self._confirmed}
+        return str(self._call("POST", "/api/training/start", body, timeout=180)["session_id"])
 
     def look(self, session_id: str) -> dict[str, Any]:
         return self._call("GET", f"/api/training/sessions/{session_id}")
@@ -78,11 +88,11 @@ class There:
     def stop(self, session_id: str, *, now: bool) -> None:
         self._call("POST", "/api/training/stop", {"session_id": session_id, "now": now})
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 30) -> dict[str, Any]:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self._url + path, data, self._headers, method=method)  # noqa: S310 (our own address)
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 (as above)
+            with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310 (as above)
                 answer: dict[str, Any] = json.load(response)
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None

@@ -113,6 +113,8 @@ _TERMS = (
          "Writing the answers, scoring them and learning from them.", "lower is better", ""),
     Term("tokens_per_second", "Writing speed", "tokens a second",
          "How many tokens the model writes in a second while making answers.", "higher is better", ""),
+    Term("judge", "Another model that scores answers", "judge, reward model",
+         "An endpoint or a classifier on this machine gives an opinion on each answer. What it is asked costs time, and money where it has a price."),
 )
 
 GLOSSARY: dict[str, Term] = {term.key: term for term in _TERMS}

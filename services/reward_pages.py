@@ -8,14 +8,13 @@ from typing import Any
 
 import core.rewards
 from core.errors import TunesmithError
-from core.rewards import adversarial, own
+from core.rewards import Account, adversarial, charged_to, own
 from core.rewards.sandbox import protection
+from services.bench import StartCheck
 from services.container import Services
 from services.probes import ProbeView, fingerprint
 from services.rewards import read_section
 from services.steps import reward_title
-
-LOCAL = ("upload:", "generated:")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class RewardEditPage:
 
 @dataclass(frozen=True)
 class BenchPage:
-    """Completions under one or two rewards, the adversarial table, the distribution."""
+    """Completions under one or two rewards, the adversarial table, the distribution, what a judge cost."""
 
     choices: tuple[tuple[str, str], ...]
     first: str
@@ -59,6 +58,7 @@ class BenchPage:
     spread: dict[str, Any]
     problem: str
     model: str
+    spent: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,11 @@ def _tried(found: Services, source: str, examples: str) -> tuple[dict[str, Any],
     dataset = draft_dataset(found)
     texts = [text.strip() for text in examples.replace("\r\n", "\n").split("\n---\n")] if examples.strip() else []
     try:
-        row = found.bench.rows(dataset, 1)[0] if dataset else {"instruction": "What is 2 + 2?", "response": "4"}
+        row = (
+            found.bench.rows(dataset, 1, fetch=False)[0]
+            if dataset
+            else {"instruction": "What is 2 + 2?", "response": "4"}
+        )
     except TunesmithError:
         row = {"instruction": "What is 2 + 2?", "response": "4"}
     texts = texts or [str(row["response"]), "certainly not", ""]
@@ -120,10 +124,9 @@ def _tried(found: Services, source: str, examples: str) -> tuple[dict[str, Any],
 
 
 def draft_dataset(found: Services) -> dict[str, Any]:
-    """The draft's dataset where its rows can be read without a network; else nothing."""
+    """The draft's dataset, empty where none is chosen."""
     dataset = found.wizard.draft().get("dataset") or {}
-    local = str(dataset.get("source") or "").startswith(LOCAL)
-    return {key: value for key, value in dataset.items() if value != ""} if local else {}
+    return {key: value for key, value in dataset.items() if value != ""} if dataset.get("source") else {}
 
 
 def choices(found: Services) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -148,28 +151,33 @@ def bench_page(found: Services, form: Any) -> BenchPage:
         str((found.wizard.draft().get("model") or {}).get("name") or ""),
     )
     state: dict[str, Any] = {"shown": {}, "scored": (), "report": None, "spread": {}, "problem": ""}
-    dataset = draft_dataset(found)
-    try:
-        if not dataset:
-            raise TunesmithError(
-                "Choose an uploaded or generated dataset in the wizard's second step; its rows are used here."
-            )
-        state["shown"] = found.bench.rows(dataset, row + 1)[-1]
-        if action == "sample":
-            settings = found.wizard.config().get("training") or {}
-            written = found.bench.write(model, dataset, row, 3, min(int(settings.get("max_new_tokens", 64)), 128), 1.0)
-            completions = "\n---\n".join(written)
-        rewards = [offered[key][1] for key in (first, second) if key]
-        if completions.strip() and action in {"score", "sample"}:
-            state["scored"] = _scored(found, rewards, dataset, completions, row)
-        if action == "attack":
-            state["report"] = found.bench.attack(rewards[0], dataset)
-        if action == "distribution":
-            state["spread"] = found.bench.distribution(rewards[0], dataset, 100)
-    except TunesmithError as error:
-        state["problem"] = error.message
+    dataset, rewards = draft_dataset(found), [offered[key][1] for key in (first, second) if key]
+    with charged_to(Account()) as account:
+        try:
+            if not dataset:
+                raise TunesmithError("Choose a dataset in the wizard's second step; its rows are used here.")
+            # Only a button may wait for the Hub.
+            state["shown"] = found.bench.rows(dataset, row + 1, fetch=bool(action))[-1]
+            if action == "sample":
+                completions = _written(found, model, dataset, row)
+            if completions.strip() and action in {"score", "sample"}:
+                state["scored"] = _scored(found, rewards, dataset, completions, row)
+            if action == "attack":
+                state["report"] = found.bench.attack(rewards[0], dataset)
+            if action == "distribution":
+                state["spread"] = found.bench.distribution(rewards[0], dataset, 100)
+        except TunesmithError as error:
+            state["problem"] = error.message
     names = tuple((key, title) for key, (title, _) in offered.items())
-    return BenchPage(names, first, second, row, completions=completions, model=model, **state)
+    spent = account.spent.words()
+    return BenchPage(names, first, second, row, completions=completions, model=model, spent=spent, **state)
+
+
+def _written(found: Services, model: str, dataset: dict[str, Any], row: int) -> str:
+    """Three answers of the model, as the page shows several."""
+    settings = found.wizard.config().get("training") or {}
+    longest = min(int(settings.get("max_new_tokens", 64)), 128)
+    return "\n---\n".join(found.bench.write(model, dataset, row, 3, longest, 1.0))
 
 
 def _scored(
@@ -206,6 +214,16 @@ def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
         (f"Part {name}", f"mean {part['mean']:.2f}, spread {part['spread']:.2f}")
         for name, part in figures["components"].items()
     ]
+    judged = (
+        [
+            (
+                "Asked of a judge",
+                f"{figures['judge_requests']} answers, {figures['judge_tokens']:,} tokens, cost {figures['judge_cost']:.4g}; the configured run about {figures['run_judge_cost']:.4g}, both by the price you gave",
+            )
+        ]
+        if figures.get("judge_requests")
+        else []
+    )
     return (
         ("Questions never, sometimes, always answered right", f"{share('never')}, {share('sometimes')}, {share('always')}"),
         ("Groups whose answers differ in worth (only those teach)", share("with_spread")),
@@ -218,6 +236,7 @@ def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
         ("Speed", f"{figures['tokens_per_second']:.0f} tokens a second while sampling"),
         ("The configured run", f"{figures['steps']} steps of {figures['seconds_per_step']:.1f} s: {figures['hours']:.1f} hours"),
         ("Memory", f"{figures['memory_needed'] / 1e9:.1f} GB needed at most, {figures['memory_free'] / 1e9:.1f} GB to be had"),
+        *judged,
     )  # fmt: skip
 
 
@@ -227,6 +246,8 @@ class BeforeStart:
 
     Attributes:
         warnings: Of the adversarial check; a start needs a confirmation where there is one.
+        unchecked: Why it was not made; empty where it was.
+        asks: Whether a start needs a confirmation.
         probe: The draft's latest probe.
         lines: Its figures.
         changed: Whether the draft is no longer what was probed.
@@ -234,6 +255,8 @@ class BeforeStart:
     """
 
     warnings: tuple[str, ...]
+    unchecked: str
+    asks: bool
     probe: ProbeView | None
     lines: tuple[tuple[str, str], ...]
     changed: bool
@@ -244,8 +267,10 @@ def before_start(found: Services, config: Any) -> BeforeStart:
     """For the draft's configuration, None where it is not complete."""
     probe = _latest(found)
     changed = bool(probe and config and probe.fingerprint != fingerprint(config))
-    warnings = found.bench.warnings(config) if config else ()
-    return BeforeStart(warnings, probe, figure_lines(probe) if probe else (), changed, config is not None)
+    check = found.bench.check(config) if config else StartCheck()
+    asks = bool(check.warnings) or check.asked
+    lines = figure_lines(probe) if probe else ()
+    return BeforeStart(check.warnings, check.unchecked, asks, probe, lines, changed, config is not None)
 
 
 def _latest(found: Services) -> ProbeView | None:

@@ -72,10 +72,10 @@ def read_markers(given: Mapping[str, str]) -> Markers:
     unknown = [name for name in given if name not in names]
     if unknown:
         raise InvalidInput(f"There is no marker {unknown[0]!r:.60}. Known: {', '.join(names)}.", field="markers")
-    markers = core.rewards.markers_of(DatasetSection.model_validate({"source": "none", **given}))
-    if not markers.solution_start or not markers.solution_end:
-        raise InvalidInput("The two solution markers must not be empty.", field="markers")
-    return markers
+    dataset = DatasetSection.model_validate({"source": "none", **given})
+    for path, words in core.config.marker_checks(dataset):
+        raise InvalidInput(f"The marker {path.rpartition('.')[2]} {words}.", field=f"markers.{path.rpartition('.')[2]}")
+    return core.rewards.markers_of(dataset)
 
 
 def total_json(total: Total) -> dict[str, Any]:

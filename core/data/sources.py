@@ -95,6 +95,11 @@ def _seed(dataset: SourceFields) -> int:
     return dataset.seed if isinstance(dataset, DatasetSection) else 0
 
 
+def is_hub(source: str) -> bool:
+    """Whether its rows come over the network."""
+    return not source.startswith((UPLOAD, GENERATED)) and source != "mix"
+
+
 def upload_folder(source: str, home: Home) -> Path:
     """The folder of ``upload:<id>``.
 

@@ -11,14 +11,18 @@ from core.config import DatasetSection, RewardComponent, RewardSection
 from core.errors import InvalidConfig
 from core.reward import Item, Markers, Part, Score, Total
 from core.rewards.catalogue import CATALOGUE, PRESETS, Param, Preset, RewardInfo
+from core.rewards.spending import Account, Spent, charged_to
 
 __all__ = [
     "CATALOGUE",
     "PRESETS",
+    "Account",
     "Param",
     "Preset",
     "RewardInfo",
     "Scorer",
+    "Spent",
+    "charged_to",
     "compose",
     "markers_of",
     "maximum",
@@ -62,6 +66,7 @@ class Scorer:
         self._low = -math.inf if section.clip_low is None else section.clip_low
         self._high = math.inf if section.clip_high is None else section.clip_high
         self._divisor = _positive(self._parts) or 1.0 if section.normalise else 1.0
+        self._account = Account()
 
     def __call__(self, completion: str, prompt: str, row: Mapping[str, Any]) -> Total:
         """Score one completion."""
@@ -69,11 +74,16 @@ class Scorer:
 
     def many(self, items: Sequence[Item]) -> list[Total]:
         """Score many, each part on all of them: what runs in the sandbox or asks a judge runs side by side."""
-        columns = {part.key: (part, self._scores(part, items)) for part in self._parts}
+        with charged_to(self._account):
+            columns = {part.key: (part, self._scores(part, items)) for part in self._parts}
         return [
             self._total({key: (part, scores[place]) for key, (part, scores) in columns.items()})
             for place in range(len(items))
         ]
+
+    def take_spent(self) -> Spent:
+        """What judges were asked since the last time this was called."""
+        return self._account.take()
 
     def _scores(self, part: RewardComponent, items: Sequence[Item]) -> list[Score]:
         info, params = CATALOGUE[part.name], {**part.params, "markers": self._markers}

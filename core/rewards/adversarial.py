@@ -63,6 +63,8 @@ def check(
     target: Callable[[Mapping[str, Any]], str],
     *,
     longest: int = 256,
+    count: int = ROWS,
+    every: int = 1,
 ) -> Report:
     """Score made-up answers on a few rows.
 
@@ -72,9 +74,11 @@ def check(
         rows: Mapped rows; the first few are used, those without what the reward needs are not.
         target: The reference answer of a row in the asked-for form, as the warm-up shows it.
         longest: Words of the longest answer.
+        count: How many rows.
+        every: Of the numbers from 0 to 100, only each of so many: for a reward that takes time or money.
     """
     needed = needs(section)
-    chosen = [row for row in rows if all(row.get(name) is not None for name in needed)][:ROWS]
+    chosen = [row for row in rows if all(row.get(name) is not None for name in needed)][:count]
     if not chosen:
         names = ", ".join(needed) or "a row"
         return Report(
@@ -82,6 +86,8 @@ def check(
         )
     score, markers = compose(section, markers_of(dataset)), markers_of(dataset)
     made = [_made(row, chosen[(place + 1) % len(chosen)], target, markers, longest) for place, row in enumerate(chosen)]
+    for answers in made:
+        answers["numbers"] = answers["numbers"][::every]
     flat = [
         Item(text, str(row.get("instruction", "")), row)
         for row, answers in zip(chosen, made, strict=True)
@@ -102,6 +108,14 @@ def check(
     mean = sum(references) / len(references)
     attempts = tuple(_attempt(key, values, ties[key], mean) for key, values in earned.items())
     return Report(attempts, mean, len(chosen), _warnings(section, attempts, mean))
+
+
+def wrong_in_form(dataset: DatasetSection, rows: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """For each row a wrong answer in the right form."""
+    markers = markers_of(dataset)
+    return [
+        Item(_in_form(_wrong(_answer(row, markers)), markers), str(row.get("instruction", "")), row) for row in rows
+    ]
 
 
 TITLES = {
@@ -126,8 +140,7 @@ def _made(
     markers: Markers,
     longest: int,
 ) -> dict[str, list[str]]:
-    reference = str(row.get("response", ""))
-    answer = (final_answers(reference, "auto", markers) or [reference])[-1].strip()
+    reference, answer = str(row.get("response", "")), _answer(row, markers)
 
     def boxed(text: str) -> str:
         return _in_form(text, markers)
@@ -149,6 +162,11 @@ def _made(
     if theirs.strip() != reference.strip():
         made["other_reference"] = [target(other)]
     return {key: made[key] for key in TITLES if key in made}
+
+
+def _answer(row: Mapping[str, Any], markers: Markers) -> str:
+    reference = str(row.get("response", ""))
+    return (final_answers(reference, "auto", markers) or [reference])[-1].strip()
 
 
 def _in_form(text: str, markers: Markers) -> str:

@@ -15,6 +15,7 @@ from core.rewards import (
     maths,
     own,
     reasoning,
+    reward_model,
     signals,
     structure,
     summaries,
@@ -23,7 +24,7 @@ from core.rewards import (
 from core.rewards.exact import exact
 from core.rewards.form import format_markers, length
 from core.rewards.info import Param, RewardInfo
-from core.rewards.numeric import numeric
+from core.rewards.numeric import NUMBER_STYLE, numeric
 
 __all__ = ["CATALOGUE", "PRESETS", "Param", "Preset", "RewardInfo"]
 
@@ -85,6 +86,7 @@ _REWARDS = (
                 minimum=0,
                 maximum=1e12,
             ),
+            *NUMBER_STYLE,
         ),
         numeric,
     ),
@@ -186,6 +188,7 @@ _FAMILIES = (
     signals,
     own,
     judge,
+    reward_model,
 )
 CATALOGUE: dict[str, RewardInfo] = {
     info.name: info for info in (*_REWARDS, *(info for family in _FAMILIES for info in family.INFOS))

@@ -1,7 +1,7 @@
 """A judge: another model scores the answer by a rubric, through an OpenAI-compatible endpoint.
 
-Answers are cached by what was asked, requests run side by side and are repeated after a failure, and
-what it cost so far can be read. A judge gives an opinion; nothing here is checked.
+Answers are cached by what was asked, requests run side by side and are repeated after a failure, and what
+they cost is counted (see :mod:`core.rewards.spending`). A judge gives an opinion; nothing here is checked.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from core.reward import Item, Markers, Score
 from core.rewards.info import Param, RewardInfo, one_of
+from core.rewards.spending import Account, Spent, charge
 
 KEY = "TUNESMITH_JUDGE_KEY"
 """Environment variable with the endpoint's key; it is in no configuration and no log."""
@@ -33,19 +34,9 @@ _ASK = (
 _JSON = re.compile(r"\{[^{}]*\}", re.DOTALL)
 
 
-@dataclass
-class Spent:
-    """What the judge has cost in this process."""
-
-    requests: int = 0
-    cached: int = 0
-    failed: int = 0
-    tokens: int = 0
-    cost: float = 0.0
-
-
-SPENT = Spent()
-_CACHE: dict[str, Score] = {}
+KEPT = 100_000
+"""Scores remembered; the oldest go first."""
+_CACHE: dict[str, tuple[Score, bool]] = {}
 _LOCK = threading.Lock()
 
 
@@ -78,9 +69,18 @@ def judge(
     >>> judge([Item("Paris", "Capital?", {})], markers=m, url="http://127.0.0.1:9/v1", timeout=1, retries=0)[0].value
     0.0
     """
-    settings = _Settings(url.rstrip("/"), model, rubric, timeout, retries, price)
-    with ThreadPoolExecutor(at_once) as threads:
-        return list(threads.map(lambda item: _judged(item, settings), items))
+    settings = _Settings(url.rstrip("/"), model, rubric, timeout, retries, price, Account())
+    questions = [_question(item, settings) for item in items]
+    with _LOCK:
+        found = {key: _CACHE[key] for key, _ in questions if key in _CACHE}
+    # The same answer twice is asked about once.
+    wanted = {key: text for key, text in questions if key not in found}
+    if wanted:
+        with ThreadPoolExecutor(at_once) as threads:
+            found |= zip(wanted, threads.map(lambda text: _asked(text, settings), wanted.values()), strict=True)
+    _remember({key: found[key][0] for key in wanted if found[key][1]})
+    charge(settings.account.spent + Spent(cached=len(items) - len(wanted)))
+    return [found[key][0] for key, _ in questions]
 
 
 @dataclass(frozen=True)
@@ -91,25 +91,26 @@ class _Settings:
     timeout: float
     retries: int
     price: float
+    account: Account
 
 
-def _judged(item: Item, settings: _Settings) -> Score:
+def _question(item: Item, settings: _Settings) -> tuple[str, str]:
+    """What is asked about one answer, after a short key for it."""
     text = _ASK.format(
         rubric=settings.rubric,
         prompt=item.prompt[:20_000],
         reference=str(item.row.get("response", ""))[:20_000],
         answer=item.completion[:20_000].replace("</answer>", "< /answer>"),
     )
-    key = hashlib.sha256(f"{settings.url}\n{settings.model}\n{text}".encode()).hexdigest()
+    return hashlib.sha256(f"{settings.url}\n{settings.model}\n{text}".encode("utf-8", "replace")).hexdigest(), text
+
+
+def _remember(scores: dict[str, Score]) -> None:
     with _LOCK:
-        if key in _CACHE:
-            SPENT.cached += 1
-            return _CACHE[key]
-    score, good = _asked(text, settings)
-    if good:
-        with _LOCK:
-            _CACHE[key] = score
-    return score
+        for key, score in scores.items():
+            _CACHE[key] = (score, True)
+        while len(_CACHE) > KEPT:
+            _CACHE.pop(next(iter(_CACHE)))
 
 
 def _asked(text: str, settings: _Settings) -> tuple[Score, bool]:
@@ -124,8 +125,7 @@ def _asked(text: str, settings: _Settings) -> tuple[Score, bool]:
             problem = f"{type(error).__name__}: {error}"
             if isinstance(error, urllib.error.HTTPError) and error.code in {400, 401, 403, 404}:
                 break
-    with _LOCK:
-        SPENT.failed += 1
+    settings.account.add(Spent(failed=1))
     return Score(0.0, f"The judge gave no score ({problem:.200})."), False
 
 
@@ -146,11 +146,8 @@ def _post(text: str, settings: _Settings) -> dict[str, Any]:
 
 
 def _read(reply: dict[str, Any], settings: _Settings) -> Score:
-    with _LOCK:
-        SPENT.requests += 1
-        tokens = int((reply.get("usage") or {}).get("total_tokens", 0))
-        SPENT.tokens += tokens
-        SPENT.cost += tokens * settings.price / 1e6
+    tokens = int((reply.get("usage") or {}).get("total_tokens", 0))
+    settings.account.add(Spent(requests=1, tokens=tokens, cost=tokens * settings.price / 1e6))
     found = _JSON.findall(str(reply["choices"][0]["message"]["content"]))
     if not found:
         raise ValueError("the reply holds no JSON")

@@ -1,18 +1,41 @@
 """Reading numbers from text, exactly.
 
-Values are fractions of integers, so 72, 72.0 and 144/2 are one number and 0.1 + 0.2 is 0.3. A percent
-sign, a currency sign and trailing units are taken off: '50%' is 50 and '$1,200 a year' is 1200.
+Values are fractions of integers, so 72, 72.0 and 144/2 are one number and 0.1 + 0.2 is 0.3. A currency
+sign and trailing units are taken off: '$1,200 a year' is 1200. What a percent sign and a comma mean is said
+by :class:`Style`.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 MAX_DIGITS = 60
 """Longer runs of digits are not answers, and would make arithmetic slow."""
 MAX_TEXT = 20_000
 """Only the end of a longer text is read."""
+
+Percent = Literal["ignore", "fraction"]
+Decimals = Literal["point", "comma"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How numbers are written.
+
+    Attributes:
+        percent: ``ignore``: '50%' is 50. ``fraction``: '50%' and '50 percent' are 0.5.
+        decimal: ``point``: '1,234' is 1234, '1,234.5' is 1234.5, and '3,5' is not read. ``comma``: '3,5' is 3.5,
+            '1.234' is 1234 and '1.234,5' is 1234.5; a point that does not group by three ('2.75') stays a decimal point.
+    """
+
+    percent: Percent = "ignore"
+    decimal: Decimals = "point"
+
+
+PLAIN = Style()
 
 _CLEANING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
@@ -28,17 +51,23 @@ _CLEANING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=[A-Za-z])\s?\^\s?\{?-?\d{1,3}\}?", ""),  # the 2 of m^2 belongs to the unit
     )
 )
-_NUMBER = re.compile(
-    r"(?<![\w.])(?<!\d,)"
+_POINT = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+_COMMA = r"(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?(?![.,]?\d)|\d+\.\d+|,\d+"
+_PATTERN = (
+    r"(?<![\w./])(?<!\d,)"
     r"(?P<sign>[-+]?)[$€£¥]?(?P<minus>-?)"
     r"(?:(?P<mixed>\d+)\ +(?=\d+\ ?/\ ?\d))?"
-    r"(?P<number>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
+    r"(?P<number>NUMBER)"
     r"(?:[eE](?P<power>[-+]?\d{1,2})(?!\w))?"
     r"(?:\ ?/\ ?(?P<under>\d+(?:\.\d+)?))?"
     r"(?!\d|[.,]\d|/\d)"
-    r"(?:\ (?P<scale>thousand|million|billion|trillion)\b)?",
-    re.IGNORECASE,
+    r"(?:\ (?P<scale>thousand|million|billion|trillion)\b)?"
+    r"(?P<percent>\ ?(?:%|percent\b|per\ cent\b))?"
 )
+_NUMBER: dict[Decimals, re.Pattern[str]] = {
+    "point": re.compile(_PATTERN.replace("NUMBER", _POINT), re.IGNORECASE),
+    "comma": re.compile(_PATTERN.replace("NUMBER", _COMMA), re.IGNORECASE),
+}
 _SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _UNEQUAL = re.compile(r"[<>!]=|[≠≤≥]")
 _EQUALS = re.compile(r"=(?!=)")
@@ -52,17 +81,19 @@ def clean(text: str) -> str:
     return text
 
 
-def find_numbers(text: str) -> list[Fraction]:
+def find_numbers(text: str, style: Style = PLAIN) -> list[Fraction]:
     """Every number in the text, in order.
 
     >>> find_numbers("Between -3/4 and 1,200.50, not H2O or 1.2.3")
     [Fraction(-3, 4), Fraction(2401, 2)]
+    >>> find_numbers("von 3,5 bis 1.234,5", Style(decimal="comma"))
+    [Fraction(7, 2), Fraction(2469, 2)]
     """
-    values = (_value(match) for match in _NUMBER.finditer(clean(text)))
+    values = (_value(match, style) for match in _NUMBER[style.decimal].finditer(clean(text)))
     return [value for value in values if value is not None]
 
 
-def single_number(text: str) -> Fraction | None:
+def single_number(text: str, style: Style = PLAIN) -> Fraction | None:
     """The one number that a short answer states, or None where it states none or several.
 
     After an equals sign only what follows the last one is read.
@@ -71,11 +102,13 @@ def single_number(text: str) -> Fraction | None:
     Fraction(72, 1)
     >>> single_number("70 or 72") is None
     True
+    >>> single_number("50 %"), single_number("50 %", Style(percent="fraction"))
+    (Fraction(50, 1), Fraction(1, 2))
     """
     if _UNEQUAL.search(text):
         return None
-    after = find_numbers(_EQUALS.split(text)[-1])
-    values = set(after or find_numbers(text))
+    after = find_numbers(_EQUALS.split(text)[-1], style)
+    values = set(after or find_numbers(text, style))
     return values.pop() if len(values) == 1 else None
 
 
@@ -91,8 +124,8 @@ def show(value: Fraction) -> str:
     return decimal if Fraction(decimal) == value else str(value)
 
 
-def _value(match: re.Match[str]) -> Fraction | None:
-    number, under = match["number"].replace(",", ""), match["under"]
+def _value(match: re.Match[str], style: Style) -> Fraction | None:
+    number, under = _digits(match["number"], style), match["under"]
     if max(len(number), len(under or ""), len(match["mixed"] or "")) > MAX_DIGITS:
         return None
     value = Fraction(number) * Fraction(10) ** int(match["power"] or 0)
@@ -102,4 +135,15 @@ def _value(match: re.Match[str]) -> Fraction | None:
         value /= Fraction(under)
     value += int(match["mixed"] or 0)
     value *= _SCALE.get((match["scale"] or "").lower(), 1)
+    if match["percent"] and style.percent == "fraction":
+        value /= 100
     return -value if "-" in (match["sign"], match["minus"]) else value
+
+
+def _digits(number: str, style: Style) -> str:
+    """Without grouping, and with a point before the decimals."""
+    if style.decimal == "point":
+        return number.replace(",", "")
+    if "," not in number and not re.fullmatch(r"\d{1,3}(?:\.\d{3})+", number):
+        return number
+    return number.replace(".", "").replace(",", ".")

@@ -8,7 +8,22 @@ from typing import Any
 
 from core.reward import Markers, Score
 from core.rewards.answers import Where, final_answers
-from core.rewards.numbers import find_numbers, show, single_number
+from core.rewards.info import Param
+from core.rewards.numbers import PLAIN, Decimals, Percent, Style, find_numbers, show, single_number
+
+NUMBER_STYLE = (
+    Param(
+        "percent", "choice", "ignore", "Percent sign", "In answers and references alike.",
+        (("ignore", "Counts for nothing: 50% is 50"), ("fraction", "A hundredth: 50% is 0.5")),
+    ),
+    Param(
+        "decimal", "choice", "point", "Decimals", "How answers and references write them.",
+        (
+            ("point", "After a point: 1,234 is a thousand and some; 3,5 is not read"),
+            ("comma", "After a comma: 3,5 is three and a half; 1.234 is a thousand and some"),
+        ),
+    ),
+)  # fmt: skip
 
 
 def numeric(
@@ -19,16 +34,21 @@ def numeric(
     markers: Markers,
     where: Where = "auto",
     tolerance: float = 0,
+    percent: Percent = "ignore",
+    decimal: Decimals = "point",
 ) -> Score:
     """1 where the answer is the reference's number, else 0. Nothing in between.
 
-    Values are compared exactly: 1,000 = 1000 = 1000.0, 3/4 = 0.75, $5 = 5, 50% = 50. An answer that
-    names several different numbers earns nothing, whichever they are.
+    Values are compared exactly: 1,000 = 1000 = 1000.0, 3/4 = 0.75, $5 = 5. An answer that names several
+    different numbers earns nothing, whichever they are.
 
     Args:
         where: ``auto`` (solution markers, else a box, else after ####), one of the three alone, or
             ``anywhere``: like ``auto``, and the last number of the text where none of the three is there.
         tolerance: Largest difference that still counts as equal.
+        percent: What a percent sign means, in answers and references: nothing (50% = 50), or a hundredth (50% = 0.5).
+        decimal: What stands before the decimals: a ``point`` (1,234 = 1234; '3,5' is not read), or a ``comma``
+            (3,5 = 3.5; 1.234 = 1234).
 
     >>> m = Markers("<w>", "</w>", "<SOLUTION>", "</SOLUTION>")
     >>> row = {"instruction": "What is 48 + 24?", "response": "48 + 24 = 72\\n#### 72"}
@@ -38,18 +58,26 @@ def numeric(
     Score(value=0.0, why='The answer is 70; the reference is 72.')
     >>> numeric("seventy 72 ninety", "", row, markers=m)
     Score(value=0.0, why='No final answer was found: nothing stands between <SOLUTION> and </SOLUTION>.')
+    >>> half = {"response": "0.5"}
+    >>> [numeric("<SOLUTION>50 %</SOLUTION>", "", half, markers=m, percent=way).value for way in ("ignore", "fraction")]
+    [0.0, 1.0]
+    >>> numeric("<SOLUTION>1.234,5</SOLUTION>", "", {"response": "1234,5"}, markers=m, decimal="comma").value
+    1.0
     >>> numeric("<SOLUTION>70, 71 or 72</SOLUTION>", "", row, markers=m)
     Score(value=0.0, why='The answer does not come down to one number.')
     """
-    reference = read_reference(str(row.get("response", "")), where, markers)
+    style = Style(percent, decimal)
+    reference = read_reference(str(row.get("response", "")), where, markers, style)
     if reference is None:
         return Score(0.0, "The reference answer is not a number, so nothing can be compared with it.")
     answers = final_answers(completion, where, markers)
+    values: set[Fraction | None]
     if not answers and where == "anywhere" and markers.solution_start not in completion:
-        answers = [str(value) for value in find_numbers(completion)[-1:]]
-    if not answers:
+        values = set(find_numbers(completion, style)[-1:])
+    else:
+        values = {single_number(answer, style) for answer in answers}
+    if not values:
         return Score(0.0, f"No final answer was found: {_missing(where, markers)}.")
-    values = {single_number(answer) for answer in answers}
     value = values.pop()
     if values or value is None:
         return Score(0.0, "The answer does not come down to one number.")
@@ -58,15 +86,15 @@ def numeric(
     return Score(0.0, f"The answer is {show(value)}; the reference is {show(reference)}.")
 
 
-def read_reference(text: str, where: Where, markers: Markers) -> Fraction | None:
+def read_reference(text: str, where: Where, markers: Markers, style: Style = PLAIN) -> Fraction | None:
     """The number that a reference answer states: after ####, in a box, between markers, or all of the text.
 
     With ``where`` set to ``anywhere``, the last number of a text that names several.
     """
     answers = final_answers(text, "auto", markers) or [text]
-    value = single_number(answers[-1])
+    value = single_number(answers[-1], style)
     if value is None and where == "anywhere":
-        return next(reversed(find_numbers(text)), None)
+        return next(reversed(find_numbers(text, style)), None)
     return value
 
 

@@ -1,4 +1,4 @@
-"""Entry of every worker process: ``__main__.py job <dir>`` or ``__main__.py chat``.
+"""Entry of every worker process: ``__main__.py job <dir>``, ``… chat`` or ``… classify``.
 
 The project root goes to the END of ``sys.path``: its folder ``websockets/`` would otherwise shadow
 the installed package of that name.
@@ -33,7 +33,11 @@ def main(arguments: list[str]) -> int:
         from core.training.chat import serve
 
         return serve()
-    sys.stderr.write("usage: __main__.py job <folder> | chat\n")
+    if arguments == ["classify"]:
+        from core.training.classify import serve as classify
+
+        return classify()
+    sys.stderr.write("usage: __main__.py job <folder> | chat | classify\n")
     return 2
 
 

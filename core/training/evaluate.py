@@ -142,6 +142,7 @@ class Evaluation:
                 "cut_off": sum(one.cut_off for one in scored) / len(scored),
                 "samples": len(scored),
                 "kl": self._kl(scored),
+                **self.score.take_spent().row(),
             },
         )
         for one in scored:

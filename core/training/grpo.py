@@ -163,6 +163,7 @@ class Rollouts:
             "tokens_per_second": sum(lengths) / batch.time_generation,
             "time_generation": batch.time_generation,
             "time_reward": batch.time_reward,
+            **self.score.take_spent().row(),
         }
 
 

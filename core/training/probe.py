@@ -25,8 +25,8 @@ from core.model import Device
 from core.probe import Component, Figures, judge, shares
 from core.reward import Item as Answer
 from core.reward import Total
-from core.rewards import CATALOGUE, Scorer, compose, markers_of, maximum, resolve
-from core.rewards.adversarial import answered, check
+from core.rewards import CATALOGUE, Scorer, Spent, compose, markers_of, maximum, resolve
+from core.rewards.adversarial import answered, wrong_in_form
 from core.run import JobState
 from core.run_dir import RunDir, write_json
 from core.settings import Home
@@ -55,6 +55,7 @@ class Sampled:
     totals: list[list[Total]] = field(default_factory=list)
     seconds: float = 0.0
     scoring: float = 0.0
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def _sample(
         found.cut.append(cut)
         found.totals.append(totals)
         reporter.group("probe", place + 1, _group(item, texts, ids, cut, totals))
+        found.spent += score.take_spent()
         status.update(step=place + 1)
     return found
 
@@ -146,7 +148,7 @@ def _figures(
         solved=sum(map(sum, right)) / len(flat),
         with_spread=sum(max(t.total for t in group) - min(t.total for t in group) > 1e-6 for group in found.totals) / len(found.totals),
         reward=statistics.fmean(total.total for total in flat), reward_spread=statistics.pstdev(total.total for total in flat),
-        reference=_reference(score, found.items, targets), wrong=_wrong(config, found.items),
+        reference=_reference(score, found.items, targets), wrong=_wrong(score, config, found.items),
         components={name: _component([total.components[name].score for total in flat]) for name in flat[0].components},
         cut_off=sum(map(sum, found.cut)) / len(flat),
         reference_cut_off=sum(_length(text, loaded) > config.training.max_new_tokens for text in targets) / len(targets),
@@ -154,6 +156,8 @@ def _figures(
         entropy=_entropy(loaded, found), tokens_per_second=tokens / found.seconds,
         seconds_per_step=step, steps=steps, hours=step * steps / 3600,
         memory_needed=_memory(cost, config, found), memory_free=_free(device), warmed_up=warmed,
+        judge_requests=found.spent.requests, judge_tokens=found.spent.tokens, judge_cost=found.spent.cost,
+        run_judge_cost=found.spent.cost / len(flat) * answers_a_step(config) * steps,
     )  # fmt: skip
 
 
@@ -175,11 +179,11 @@ def _reference(score: Scorer, items: list[Item], targets: list[str]) -> float:
     return statistics.fmean(total.total for total in totals)
 
 
-def _wrong(config: RunConfig, items: list[Item]) -> float:
-    """What a wrong answer in the right form earns, as the attempt to fool the reward finds it."""
-    rows = [item.row for item in items]
-    report = check(config.reward, config.dataset, rows, lambda row: warm_up_target(dict(row), config.dataset))
-    return next((attempt.mean for attempt in report.attempts if attempt.key == "wrong_in_form"), 0.0)
+def _wrong(score: Scorer, config: RunConfig, items: list[Item]) -> float:
+    """What a wrong answer in the right form earns."""
+    return statistics.fmean(
+        total.total for total in score.many(wrong_in_form(config.dataset, [item.row for item in items]))
+    )
 
 
 def _length(text: str, loaded: Loaded) -> int:
@@ -193,9 +197,14 @@ def _steps(config: RunConfig, rows: int) -> int:
     return training.max_steps or max(1, math.ceil(rows / questions * training.num_epochs))
 
 
+def answers_a_step(config: RunConfig) -> int:
+    """Completions that one optimizer step learns from."""
+    return config.training.batch_size * config.training.gradient_accumulation_steps
+
+
 def _step_seconds(found: Sampled, cost: Cost, config: RunConfig, tokens: int) -> float:
     """Writing, scoring and learning from as many answers as one step has."""
-    answers = config.training.batch_size * config.training.gradient_accumulation_steps
+    answers = answers_a_step(config)
     sampled = sum(len(group) for group in found.ids)
     prompt = statistics.fmean(len(item.prompt_ids) for item in found.items)
     learnt = (prompt + tokens / sampled) * answers * config.grpo.num_iterations

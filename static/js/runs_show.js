@@ -38,6 +38,9 @@ const SECTIONS = [
   ['How fast is it?', [
     { id: 'step-time', title: 'Time for one step', unit: 's', series: [line('whole', 'step_time'), line('writing', 'time_generation', '--c2'), line('scoring', 'time_reward', '--c3')], health: 'Lower is better.' },
     { id: 'scoring-time', title: 'Time for scoring a step (rewards)', unit: 's', series: [line('scoring', 'time_reward')], health: 'Lower is better. A fraction of the time for writing is fine.' },
+    { id: 'judge', title: 'Asked of the judge', only: 'judge_requests', series: [line('answers', 'judge_requests', '--c1', { plain: true }), line('remembered', 'judge_cached', '--c2', { plain: true }), line('without a score', 'judge_failed', '--c3', { plain: true })], health: 'Answers a step that another model judged. Those without a score earned nothing.' },
+    { id: 'judge-tokens', title: 'Tokens of the judge', unit: 'tokens', only: 'judge_requests', series: [line('tokens', 'judge_tokens', '--c1', { plain: true })], health: 'What is paid for, in each step.' },
+    { id: 'judge-cost', title: 'Cost of the judge', only: 'judge_cost', series: [line('cost', 'judge_cost', '--c1', { plain: true })], health: 'By the price that you gave, in each step.' },
     { id: 'tokens', title: 'Writing speed', unit: 'tokens a second', series: [line('speed', 'tokens_per_second')], health: 'Higher is better.' },
   ]],
   ['Loss', [
@@ -83,6 +86,9 @@ function components() {
   return [...names]
 }
 
+// Charts of what only some runs have.
+const there = (definition) => !definition.only || [...latest.values()].some((row) => row[definition.only])
+
 function card(definition) {
   const figure = document.createElement('figure')
   figure.className = `card chart${definition.wide ? ' wide' : ''}`
@@ -124,7 +130,7 @@ function build() {
       const definition = base.components
         ? { ...base, series: components().map((name, index) => ({ label: name, values: (row) => row.reward_components?.[name], colour: COLOURS[index % 4] })) }
         : base
-      if (base.components && !definition.series.length) continue
+      if ((base.components && !definition.series.length) || !there(base)) continue
       const figure = card(definition)
       grid.append(figure)
       const chart = new Chart(figure, definition, () => {})
@@ -135,7 +141,7 @@ function build() {
 }
 
 function draw() {
-  const names = components().join('\n')
+  const names = [...components(), ...SECTIONS.flatMap(([, list]) => list.filter(there).map((one) => one.id))].join('\n')
   if (!charts.length || names !== componentNames) {
     componentNames = names
     build()

@@ -141,3 +141,48 @@ def test_every_preset_that_ships_is_valid(path: Any) -> None:
     assert dump_given(config) == data
     gpu = Device("cuda", "a GPU", 24 << 30, 24 << 30, bf16=True)
     assert [note for note in device_checks(config, gpu) if note.level == "problem"] == []
+
+
+@pytest.mark.parametrize(
+    ("markers", "field"),
+    [
+        ({"solution_start": ""}, "solution_start"),
+        ({"solution_end": "  "}, "solution_end"),
+        ({"reasoning_start": " \n"}, "reasoning_start"),
+        ({"solution_start": "##", "solution_end": "##"}, "solution_end"),
+        ({"solution_start": "<SOL", "solution_end": "<SOLUTION>"}, "solution_end"),
+        ({"reasoning_end": "<SOLUTION"}, "solution_start"),
+        ({"reasoning_start": "<SOLUTION>"}, "solution_start"),
+    ],
+)
+def test_markers_that_could_not_be_told_apart_are_refused(markers: dict[str, str], field: str) -> None:
+    """Empty, the same, or one inside another; the problem stands at the field."""
+    with pytest.raises(InvalidConfig) as refused:
+        parse(changed_dataset(markers))
+    assert [path for path, _ in refused.value.problems] == [f"dataset.{field}"]
+
+
+@pytest.mark.parametrize(
+    "markers",
+    [
+        {"reasoning_start": "", "reasoning_end": ""},
+        {"reasoning_start": "", "reasoning_end": "</think>"},
+        {
+            "reasoning_start": "<think>",
+            "reasoning_end": "</think>",
+            "solution_start": "<answer>",
+            "solution_end": "</answer>",
+        },
+        {"solution_start": "Answer: ", "solution_end": "."},
+    ],
+)
+def test_usual_markers_are_taken(markers: dict[str, str]) -> None:
+    """No working-out, a template that opens it itself, and what other tools use."""
+    assert parse(changed_dataset(markers)).dataset.solution_end
+
+
+def changed_dataset(fields: dict[str, str]) -> dict[str, Any]:
+    return {
+        "name": "x", "model": {"name": "m"}, "dataset": {"source": "generated:arithmetic", **fields},
+        "reward": {"type": "preset", "preset_name": "math"},
+    }  # fmt: skip

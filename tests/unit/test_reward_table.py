@@ -152,7 +152,10 @@ CASES: dict[str, Case] = {
 }
 GARBAGE = "xq zz 9 blorp ##"
 NEEDS_SANDBOX = {"math", "code", "algorithm", "reasoning_gym", "json", "pattern", "python"}
-NOT_HERE = {"judge": "an opinion of another model; tested against an endpoint on this machine"}
+NOT_HERE = {
+    "judge": "tested against an endpoint on this machine",
+    "reward_model": "tested with a small classifier of random weights",
+}
 
 
 def scores(name: str) -> list[float]:
@@ -191,7 +194,7 @@ def test_the_page_says_what_the_rewards_give() -> None:
             "",
             "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/test_reward_table.py`), which also holds every row. *Truth*: the reward checks the answer against a reference or by running it, and the test asserts that right earns more than anything else in its row. *Form*: it says nothing about whether an answer is right.",
             "",
-            f"Garbage is `{GARBAGE}`. The adversarial answer tries to earn without being right: every number at once, an object equal to everything, repeated keywords. The judge is not in the table: it is {NOT_HERE['judge']}.",
+            f"Garbage is `{GARBAGE}`. The adversarial answer tries to earn without being right: every number at once, an object equal to everything, repeated keywords. Not in the table are the opinions of other models: {', '.join(f'`{name}` ({why})' for name, why in NOT_HERE.items())}.",
             "",
             "| reward | family | checks | right | wrong | garbage | empty | adversarial |",
             "|---|---|---|---|---|---|---|---|",

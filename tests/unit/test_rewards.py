@@ -17,7 +17,7 @@ from core.config import DatasetSection, RewardComponent, RewardSection
 from core.errors import InvalidConfig
 from core.reward import Markers, Score
 from core.rewards.catalogue import CATALOGUE, RewardInfo
-from core.rewards.numbers import single_number
+from core.rewards.numbers import Style, single_number
 from core.rewards.numeric import read_reference
 
 MARKERS = Markers("<start_working_out>", "<end_working_out>", "<SOLUTION>", "</SOLUTION>")
@@ -66,6 +66,37 @@ def test_the_examples_in_the_docstrings_hold(module: str) -> None:
 def test_a_short_answer_is_read_exactly_or_not_at_all(text: str, value: Fraction | int | None) -> None:
     """Numbers are fractions; a text that states several or none has no value."""
     assert single_number(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "style", "value"),
+    [
+        ("50%", Style(percent="fraction"), Fraction(1, 2)),
+        ("12.5 percent", Style(percent="fraction"), Fraction(1, 8)),
+        ("0.5", Style(percent="fraction"), Fraction(1, 2)),
+        ("3,5", Style(decimal="comma"), Fraction(7, 2)),
+        ("1.234", Style(decimal="comma"), 1234),
+        ("1.234.567,5 EUR", Style(decimal="comma"), Fraction(2469135, 2)),
+        ("2.75", Style(decimal="comma"), Fraction(11, 4)),
+        ("0,5 %", Style("fraction", "comma"), Fraction(1, 200)),
+        ("1,234", Style(), 1234),
+        *((text, Style(), None) for text in ("3,5", "3,5/7", "1/2/3", "24/12/2024")),
+        *((text, Style(decimal="comma"), None) for text in ("12.345.6", "1,234.5", "70, 71")),
+    ],
+)
+def test_percent_signs_and_commas_mean_what_the_setting_says(text: str, style: Style, value: Fraction | None) -> None:
+    """50% is 50 or a half; 3,5 is three and a half or no number at all; never guessed."""
+    assert single_number(text, style) == value
+
+
+def test_numeric_reads_answer_and_reference_alike() -> None:
+    """A setting holds for both sides."""
+    assert scored("numeric", solution("50 %"), "50%", percent="fraction") == 1
+    assert scored("numeric", solution("0.5"), "50%", percent="fraction") == 1
+    assert scored("numeric", solution("50"), "50%", percent="fraction") == 0
+    assert scored("numeric", solution("50"), "50%") == 1
+    assert scored("numeric", solution("3,50"), "3,5", decimal="comma") == 1
+    assert scored("numeric", "es sind 3,5", "3,5", decimal="comma", where="anywhere") == 1
 
 
 def test_numeric_does_not_pay_for_naming_many_numbers() -> None:

@@ -11,15 +11,19 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from core.errors import Unavailable
 from core.rewards.sandbox import protection
 from core.run import JobState
 from core.run_dir import write_json
+from services.bench import StartCheck
 from services.probes import fingerprint
 from tests.conftest import TINY, tiny
+from tests.support.judge import JudgeEndpoint, judge_endpoint
 
 SUMS = {"source": "generated:arithmetic", "size": 64}
 MATH = {"type": "preset", "preset_name": "arithmetic"}
 LENGTH = {"type": "composite", "components": [{"name": "length"}]}
+__all__ = ["judge_endpoint"]  # a fixture
 boxed = pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
 
 
@@ -63,6 +67,82 @@ def test_a_start_with_a_reward_that_can_be_fooled_asks_first(client: FlaskClient
     assert refused.json["error"]["field"] == "confirm_reward"
     assert client.post("/api/training/start", json={"config": config, "confirm_reward": True}).status_code == 202
     assert client.post("/api/training/start", json={"config": tiny("sound")}).status_code == 202
+
+
+HUB = {"source": "somebody/sums", "instruction_field": "question", "response_field": "answer"}
+FROM_HUB = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(20)]
+
+
+def with_hub(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[int]:
+    """The Hub's dataset is what ``answer`` gives, or raises; how often it was asked."""
+    asked: list[int] = []
+
+    def peek(home: Any, section: Any, samples: int, timeout: float) -> Any:
+        asked.append(samples)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer, ["question", "answer"], len(answer)
+
+    monkeypatch.setattr("services.bench.peek", peek)
+    return asked
+
+
+def test_a_start_tries_the_reward_on_rows_of_the_hub(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are fetched once; a reward that can be fooled asks for a word, a sound one starts."""
+    asked = with_hub(monkeypatch, FROM_HUB)
+    bad = {**TINY, "dataset": HUB, "reward": LENGTH}
+    refused = client.post("/api/training/start", json={"config": bad})
+    assert refused.status_code == 409
+    assert "can be fooled" in refused.json["error"]["message"]  # type: ignore[index]
+    assert client.post("/api/training/start", json={"config": {**TINY, "dataset": HUB}}).status_code == 202
+    assert len(asked) == 1
+
+
+def test_a_reward_that_could_not_be_tried_says_why_and_asks(
+    client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the Hub a start wants a word; the wizard's page says why, and never asks the Hub by itself."""
+    asked = with_hub(monkeypatch, Unavailable("The Hub cannot be reached."))
+    config = {**TINY, "dataset": HUB}
+    app.extensions["tunesmith"].wizard.load(config)
+    browser = app.test_client()
+    page = browser.get("/new/train").text
+    assert "was not checked" in page
+    assert not asked
+    assert 'id="confirm-reward"' not in page
+    refused = client.post("/api/training/start", json={"config": config})
+    assert refused.status_code == 409
+    assert "was not checked, because the Hub cannot be reached" in refused.json["error"]["message"]  # type: ignore[index]
+    assert 'id="confirm-reward"' in browser.get("/new/train").text
+    assert client.post("/api/training/start", json={"config": config, "confirm_reward": True}).status_code == 202
+
+
+def test_a_judge_is_not_asked_unasked(client: FlaskClient) -> None:
+    """Made-up answers cost money there: the start says that it was not tried, and asks."""
+    parts = [{"name": "numeric"}, {"name": "judge", "weight": 0.1, "params": {"url": "http://127.0.0.1:9/v1"}}]
+    config = {**TINY, "reward": {"type": "composite", "components": parts}}
+    refused = client.post("/api/training/start", json={"config": config})
+    assert refused.status_code == 409
+    assert "because a judge scores the answers" in refused.json["error"]["message"]  # type: ignore[index]
+    assert client.post("/api/training/start", json={"config": config, "confirm_reward": True}).status_code == 202
+
+
+def test_what_a_judge_cost_is_shown_on_the_bench(
+    client: FlaskClient, app: Flask, judge_endpoint: JudgeEndpoint
+) -> None:
+    """Requests, tokens and money, in the API's answer and on the page; what is remembered costs nothing."""
+    part = {"name": "judge", "params": {"url": judge_endpoint.url, "price": 2.0}}
+    reward = {"type": "composite", "components": [part]}
+    body = {"reward": reward, "dataset": SUMS, "completions": ["one", "two", "one"]}
+    spent = client.post("/api/rewards/bench", json=body).json["spent"]  # type: ignore[index]
+    assert spent == {"requests": 2, "cached": 1, "failed": 0, "tokens": 1000, "cost": 0.002}
+    again = client.post("/api/rewards/bench", json=body).json["spent"]  # type: ignore[index]
+    assert (again["requests"], again["cached"]) == (0, 3)
+    app.extensions["tunesmith"].wizard.put(dataset=SUMS, reward=reward)
+    browser = app.test_client()
+    token = page_token(browser, "/rewards/bench")
+    form = {"csrf_token": token, "action": "score", "first": "draft", "row": "0", "completions": "three"}
+    assert "The judge was asked once: 500 tokens, 0.001 in" in browser.post("/rewards/bench", data=form).text
 
 
 def test_the_distribution_sets_right_and_wrong_apart(client: FlaskClient) -> None:
@@ -223,7 +303,7 @@ def test_the_check_before_a_start_is_quick(app: Flask) -> None:
     from core.config import parse
 
     started = time.monotonic()
-    assert app.extensions["tunesmith"].bench.warnings(parse(TINY)) == ()
+    assert app.extensions["tunesmith"].bench.check(parse(TINY)) == StartCheck()
     assert time.monotonic() - started < 3
 
 

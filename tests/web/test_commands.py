@@ -62,6 +62,20 @@ def test_train_hands_the_run_to_a_server_that_is_there(live: Live, home: Home, t
     assert [(run["name"], run["status"]) for run in sessions] == [("from a file", "completed")]
 
 
+def test_a_reward_that_can_be_fooled_wants_a_flag(home: Home, tmp_path: Path) -> None:
+    """Refused with the reason and the flag's name; with the flag it runs."""
+    parts = {"type": "composite", "components": [{"name": "length"}]}
+    file = config_file(tmp_path, json.dumps({**tiny("fooled"), "reward": parts}))
+    refused = command(home, "train", file)
+    text = said(refused)
+    assert refused.returncode == 1, text
+    assert "can be fooled" in text
+    assert "--confirm-reward" in text
+    assert list(home.outputs.iterdir()) == []
+    confirmed = command(home, "train", "--confirm-reward", file)
+    assert "6 of 6" in said(confirmed)
+
+
 def test_ctrl_c_stops_with_a_checkpoint_and_waits(home: Home, tmp_path: Path) -> None:
     """The run is stopped, not lost."""
     process = command(home, "train", config_file(tmp_path, max_steps=400))

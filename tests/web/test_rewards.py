@@ -58,7 +58,8 @@ def test_own_markers_are_used(client: FlaskClient) -> None:
             "reward.components.0.params.minimum",
         ),
         ({"markers": {"start": "<a>"}}, 400, "markers"),
-        ({"markers": {"solution_start": ""}}, 400, "markers"),
+        ({"markers": {"solution_start": ""}}, 400, "markers.solution_start"),
+        ({"markers": {"solution_end": "<SOLUTION>"}}, 400, "markers.solution_end"),
         ({"completion": None}, 400, "completion"),
     ],
 )

@@ -1,0 +1,386 @@
+"""A local reward model: a Hugging Face sequence classifier scores the answer, in a process of its own.
+
+The process is started from here by its file's path (see :mod:`core.training.classify`); torch is loaded there
+and never here. Answers go in batches, each with a limit on its time; what was judged is remembered by the
+weights, the question and the answer. It gives an opinion; nothing here is checked.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import math
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from core.reward import Item, Markers, Score
+from core.rewards.info import Param, RewardInfo, one_of
+from core.rewards.spending import Spent, charge
+from core.settings import PROJECT, Settings
+
+ENTRY = PROJECT / "core" / "training" / "__main__.py"
+LOADING = 600.0
+"""Seconds for the start: a model of the Hub is downloaded once."""
+IDLE = 600.0
+"""Seconds after which a model that nobody asks is put out of memory."""
+AGAIN = 60.0
+"""Seconds before a start that failed is tried again; until then its reason is repeated."""
+KEPT = 100_000
+"""Judged answers remembered; the oldest go first."""
+_PASSED_ON = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH",
+    "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+    "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
+
+Scale = Literal["auto", "sigmoid", "softmax"]
+Form = Literal["auto", "chat", "pair", "answer"]
+
+
+def reward_model(
+    items: Sequence[Item],
+    *,
+    markers: Markers,
+    model: str = "",
+    revision: str = "",
+    form: Form = "auto",
+    scale: Scale = "auto",
+    label: str = "",
+    centre: float = 0.0,
+    width: float = 1.0,
+    batch: int = 8,
+    max_tokens: int = 1024,
+    timeout: float = 60,
+) -> list[Score]:
+    """What a sequence classifier thinks of the answer, brought to [0, 1]; 0 with the reason where it says nothing.
+
+    Right, wrong and garbage are what the model says they are.
+
+    Args:
+        model: A folder on this machine or a name of the Hub; safetensors only, no code of its own is run.
+        revision: A branch, tag or commit of a Hub model.
+        form: How it is shown the answer: as a ``chat``, as a ``pair`` of texts, or the ``answer`` alone. ``auto``
+            takes its chat template where it has one, else a pair.
+        scale: ``sigmoid`` of one output, or ``softmax`` over all of them. ``auto`` looks at how many there are.
+        label: Name or number of the output that means good; empty for the last.
+        centre, width: For the sigmoid: the raw score that counts as 0.5, and how far from it 0.73 is.
+        batch: Answers in one pass.
+        max_tokens: Longer texts lose their beginning.
+        timeout: Seconds for one batch.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> reward_model([Item("Paris", "Capital?", {})], markers=m, model="/there/is/none")[0]
+    Score(value=0.0, why='The reward model gave no score: there is no folder /there/is/none.')
+    """
+    asked = _Asked(model.strip(), revision.strip(), form, max_tokens)
+    if asked.missing:
+        charge(Spent(failed=len(items)))
+        return [Score(0.0, f"The reward model gave no score: {asked.missing}.")] * len(items)
+    keys = [asked.key(item) for item in items]
+    with _LOCK:
+        found: dict[str, Outputs | str] = {key: _CACHE[key] for key in keys if key in _CACHE}
+    wanted = {key: item for key, item in zip(keys, items, strict=True) if key not in found}
+    tokens = 0
+    for start in range(0, len(wanted), batch):
+        part = list(wanted)[start : start + batch]
+        judged, used = _judged(asked, [wanted[key] for key in part], timeout)
+        found |= zip(part, judged, strict=True)
+        tokens += used
+    _remember({key: value for key in wanted if not isinstance(value := found[key], str)})
+    failed = sum(isinstance(found[key], str) for key in wanted)
+    charge(Spent(len(wanted) - failed, len(items) - len(wanted), failed, tokens))
+    return [_score(found[key], scale, label, centre, width) for key in keys]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the classifier gave for one answer: a number for each label."""
+
+    values: tuple[float, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which model, and how it is shown the answers."""
+
+    model: str
+    revision: str
+    form: Form
+    max_tokens: int
+
+    @property
+    def missing(self) -> str:
+        """Why it cannot be asked at all."""
+        if not self.model:
+            return "no model is named"
+        return (
+            "" if not self.model.startswith(("/", "~")) or self.folder.is_dir() else f"there is no folder {self.model}"
+        )
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.model).expanduser()
+
+    @property
+    def stamp(self) -> str:
+        """Changes when the weights in a folder do."""
+        if not self.model.startswith(("/", "~")):
+            return ""
+        files = sorted([*self.folder.glob("*.safetensors"), *self.folder.glob("*.json")])
+        return ",".join(f"{file.name}@{file.stat().st_mtime_ns}" for file in files)
+
+    def key(self, item: Item) -> str:
+        parts = (self.model, self.revision, self.form, self.max_tokens, self.stamp, item.prompt, item.completion)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+_CACHE: dict[str, Outputs] = {}
+_LOCK = threading.Lock()
+
+
+def _remember(outputs: dict[str, Any]) -> None:
+    with _LOCK:
+        _CACHE.update(outputs)
+        while len(_CACHE) > KEPT:
+            _CACHE.pop(next(iter(_CACHE)))
+
+
+def _judged(asked: _Asked, items: Sequence[Item], timeout: float) -> tuple[list[Outputs | str], int]:
+    """The classifier's numbers for one batch and the tokens it read, or for each the reason why there are none."""
+    try:
+        answer = _process(asked).ask([[item.prompt, item.completion] for item in items], timeout)
+        if "error" in answer:
+            return [str(answer["error"])] * len(items), 0
+        labels = tuple(map(str, answer["labels"]))
+        return [Outputs(tuple(map(float, row)), labels) for row in answer["outputs"]], int(answer["tokens"])
+    except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        return [str(error) or type(error).__name__] * len(items), 0
+
+
+def _score(found: Outputs | str, scale: Scale, label: str, centre: float, width: float) -> Score:
+    if isinstance(found, str):
+        return Score(0.0, f"The reward model gave no score: {found[:300].rstrip('.')}.")
+    if not found.values or not all(map(math.isfinite, found.values)):
+        return Score(0.0, "The reward model gave no score: its output is not a number.")
+    place = _place(found.labels, label)
+    if place is None:
+        known = ", ".join(found.labels[:20])
+        return Score(0.0, f"The reward model gave no score: it has no label {label!r:.60}; its labels are {known}.")
+    raw, name = found.values[place], found.labels[place]
+    if scale == "softmax" or (scale == "auto" and len(found.values) > 1):
+        most = max(found.values)
+        powers = [math.exp(value - most) for value in found.values]
+        return Score(
+            powers[place] / math.fsum(powers),
+            f"The reward model is {powers[place] / math.fsum(powers):.0%} sure of “{name}”.",
+        )
+    return Score(_sigmoid((raw - centre) / width), f"The reward model's raw score is {raw:.4g}.")
+
+
+def _place(labels: Sequence[str], label: str) -> int | None:
+    label = label.strip()
+    if not label:
+        return len(labels) - 1
+    lowered = [one.casefold() for one in labels]
+    if label.casefold() in lowered:
+        return lowered.index(label.casefold())
+    return int(label) if label.isdigit() and int(label) < len(labels) else None
+
+
+def _sigmoid(value: float) -> float:
+    """Without overflow at either end.
+
+    >>> _sigmoid(0), _sigmoid(-1e6), _sigmoid(1e6)
+    (0.5, 0.0, 1.0)
+    """
+    if value < 0:
+        power = math.exp(max(value, -745.0)) if value > -745 else 0.0
+        return power / (1 + power)
+    return 1 / (1 + math.exp(-min(value, 745.0)))
+
+
+@dataclass
+class _Classifier:
+    """One running classifier, asked by one thread at a time."""
+
+    asked: _Asked
+    stamp: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    process: subprocess.Popen[bytes] | None = None
+    idle: threading.Timer | None = None
+    rest: bytes = b""
+    refused: tuple[float, str] = (0.0, "")
+
+    def ask(self, texts: list[list[str]], timeout: float) -> dict[str, Any]:
+        """One batch.
+
+        Raises:
+            TimeoutError: It took too long; the process was ended, and the next batch starts another.
+            OSError: The process ended, or could not be started.
+        """
+        with self.lock:
+            self._awake()
+            try:
+                if self.process is None:
+                    self._start()
+                self._send({"texts": texts})
+                return self._answer(timeout)
+            except (OSError, TimeoutError, ValueError):
+                self._end()
+                raise
+            finally:
+                self._rest()
+
+    def close(self) -> None:
+        """End the process."""
+        with self.lock:
+            self._awake()
+            self._end()
+
+    def _start(self) -> None:
+        if self.refused[1] and time.monotonic() - self.refused[0] < AGAIN:
+            raise ValueError(self.refused[1])
+        self.rest = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(ENTRY), "classify"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=_environment(), cwd="/", close_fds=True, start_new_session=True, bufsize=0,
+        )  # fmt: skip
+        model = str(self.asked.folder) if self.asked.folder.is_absolute() else self.asked.model
+        self._send({
+            "model": model, "revision": self.asked.revision, "form": self.asked.form, "max_tokens": self.asked.max_tokens,
+        })  # fmt: skip
+        answer = self._answer(LOADING)
+        self.refused = (time.monotonic(), str(answer.get("error", "")))
+        if "error" in answer:
+            raise ValueError(self.refused[1])
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self.process  # noqa: S101 - for the type checker: it was just started
+        assert self.process.stdin  # noqa: S101 - as above
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    def _answer(self, timeout: float) -> dict[str, Any]:
+        assert self.process  # noqa: S101 - as above
+        assert self.process.stdout  # noqa: S101 - as above
+        fd, deadline = self.process.stdout.fileno(), time.monotonic() + timeout
+        while b"\n" not in self.rest:
+            if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError(f"it took longer than {timeout:g} seconds and was ended")
+            piece = os.read(fd, 1 << 16)
+            if not piece:
+                raise OSError("its process ended; it may need more memory than there is")
+            self.rest += piece
+        line, _, self.rest = self.rest.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _end(self) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _awake(self) -> None:
+        if self.idle:
+            self.idle.cancel()
+
+    def _rest(self) -> None:
+        self.idle = threading.Timer(IDLE, self.close)
+        self.idle.daemon = True
+        self.idle.start()
+
+
+def _environment() -> dict[str, str]:
+    """What the process gets of the environment: the Hub's settings, and none of this server's secrets."""
+    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    env.setdefault("HF_HOME", str(Settings.from_env().home.cache / "hub"))
+    return env | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+_RUNNING: dict[tuple[str, str, str, int], _Classifier] = {}
+
+
+def _process(asked: _Asked) -> _Classifier:
+    """The classifier's process; one whose folder has new weights is replaced."""
+    key, stamp = (asked.model, asked.revision, asked.form, asked.max_tokens), asked.stamp
+    with _LOCK:
+        if not _RUNNING:
+            atexit.register(close_all)
+        running = _RUNNING.get(key)
+        if running is None or running.stamp != stamp:
+            _RUNNING[key] = _Classifier(asked, stamp)
+        current = _RUNNING[key]
+    if running is not None and running is not current:
+        running.close()
+    return current
+
+
+def close_all() -> None:
+    """End every classifier's process."""
+    with _LOCK:
+        running = list(_RUNNING.values())
+        _RUNNING.clear()
+    for one in running:
+        one.close()
+
+
+def _check(params: dict[str, Any]) -> tuple[str, str] | None:
+    if not params["model"].strip():
+        return "model", "name the model: a folder on this machine, or owner/name as on the Hub"
+    return None
+
+
+_FORMS = (
+    ("auto", "As its chat template says, else question and answer as a pair"),
+    ("chat", "As a chat, by its chat template"),
+    ("pair", "Question and answer as a pair of texts"),
+    ("answer", "The answer alone"),
+)
+_SCALES = (
+    ("auto", "One output: sigmoid; several: softmax"),
+    ("sigmoid", "Sigmoid of one output"),
+    ("softmax", "Softmax over all outputs"),
+)
+INFOS = (
+    RewardInfo(
+        "reward_model",
+        "A reward model on this machine",
+        "A Hugging Face sequence classifier scores the answer, in a process of its own. Safetensors only; code out of its repository is never run. An opinion: it can be wrong and can be flattered.",
+        False,
+        (),
+        (
+            Param("model", "text", "", "Model", "A folder on this machine, or owner/name as on the Hub.", maximum=500),
+            Param("revision", "text", "", "Revision", "A branch, tag or commit of a Hub model; empty for the newest.", maximum=200),
+            Param("form", "choice", "auto", "How it is shown the answer", "As the model was trained; its page says how.", _FORMS),
+            Param("scale", "choice", "auto", "How its output becomes a score", "A score lies between 0 and 1.", _SCALES),
+            Param("label", "text", "", "Label that means good", "Its name or number; empty for the last.", maximum=200),
+            Param("centre", "number", 0.0, "Raw score that counts as 0.5", "For the sigmoid.", minimum=-1e6, maximum=1e6),
+            Param("width", "number", 1.0, "Width", "For the sigmoid: this far above the centre counts as 0.73.", minimum=1e-6, maximum=1e6),
+            Param("batch", "integer", 8, "Answers at once", "In one pass; more is faster and needs more memory.", minimum=1, maximum=1024),
+            Param("max_tokens", "integer", 1024, "Longest text", "In tokens; longer texts lose their beginning.", minimum=16, maximum=131_072),
+            Param("timeout", "number", 60, "Longest wait", "In seconds, for one batch; the start has ten minutes of its own.", minimum=0.1, maximum=3600),
+        ),
+        one_of(reward_model),
+        batch=reward_model,
+        family="Judges",
+        check=_check,
+    ),
+)  # fmt: skip
