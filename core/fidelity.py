@@ -17,6 +17,8 @@ UNROUNDED_KL = 0.1
 """Above it, 16 bits do not explain the distance: something else is wrong."""
 KEPT_MISSING, KEPT_TWICE = 0.5, 1.5
 """Share of the training's change below which the adapter counts as missing, and above which as added twice."""
+FEWER_STOPS = 0.05
+"""Share of answers that may end at the length limit where the trained model's end by themselves."""
 SAME_PROMPTS = 0.95
 """Share of prompts that must be tokenized alike: one odd character in one prompt does not break an export."""
 LADDER = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
@@ -138,6 +140,15 @@ def _losses(report: FidelityReport) -> list[str]:
         found.append(f"its likeliest next word is another one in {_percent(1 - report.top1_agreement)} of the places")
     elif report.mean_kl is not None and report.mean_kl > FAITHFUL_KL:
         found.append(f"its probabilities have moved (KL divergence {_nats(report.mean_kl)} a token)")
+    if (
+        report.stops is not None
+        and report.stops_trained is not None
+        and report.stops < report.stops_trained - FEWER_STOPS
+    ):
+        found.append(
+            f"{_percent(report.stops)} of its answers end by themselves; of the trained model's "
+            f"{_percent(report.stops_trained)}"
+        )
     if (report.reward_drop_low or 0) > 0 and report.reward_drop is not None:
         found.append(
             f"its reward is {report.reward_drop:.3f} lower ({report.reward_drop_low:.3f} to "
@@ -160,7 +171,7 @@ def _praise(report: FidelityReport) -> str:
 
 
 def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport]) -> FidelityReport:
-    """Add to one that loses quality which quantization would not.
+    """Say of one that loses quality which quantization would not; may be asked again when more were measured.
 
     Args:
         report: Of a GGUF.
@@ -168,6 +179,7 @@ def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport])
     """
     if report.verdict != Verdict.LOSES_QUALITY or report.subject not in BITS:
         return report
+    lost = judged(report).reason
     size = BITS[report.subject]
     larger = sorted((one for one in others if BITS.get(one.subject, 0) > size), key=lambda one: BITS[one.subject])
     kept = next((one.subject for one in larger if one.verdict == Verdict.FAITHFUL), "")
@@ -177,8 +189,7 @@ def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport])
         tried = {one.subject for one in larger}
         kept = next((name for name in LADDER if BITS[name] > size and name not in tried), "")
         words = f"{kept} may lose less; it was not measured." if kept else ""
-    reason = f"{report.reason} {words}".strip()
-    return report.model_copy(update={"better_choice": kept, "reason": reason})
+    return report.model_copy(update={"better_choice": kept, "reason": f"{lost} {words}".strip()})
 
 
 def _percent(share: float | None) -> str:

@@ -1,0 +1,63 @@
+"""Telling a missing adapter from rounding, on made-up probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.training.closeness import Closeness, compare
+
+LENGTHS = [12] * 40
+WORDS = 200
+
+
+def distances(tmp_path: Path, *, change: float, times: float, rounding: float, seed: int = 0) -> Closeness:
+    """A base model, a training that moves its logits by ``change``, and an export that has it ``times``, rounded."""
+    make = torch.Generator().manual_seed(seed)
+    rows = sum(LENGTHS)
+    base, moved, noise = (torch.randn(rows, WORDS, generator=make) for _ in range(3))
+    trained = 3 * base + change * moved
+    exported = 3 * base + times * change * moved + rounding * noise
+    paths = [tmp_path / f"{name}.npy" for name in ("trained", "base", "exported")]
+    for path, logits in zip(paths, (trained, 3 * base, exported), strict=True):
+        np.save(path, logits.log_softmax(-1).to(torch.float16).numpy())
+    return compare(*paths, LENGTHS)
+
+
+@pytest.mark.parametrize("rounding", [0.0, 0.3])
+@pytest.mark.parametrize("times", [0.0, 1.0, 2.0])
+def test_the_share_of_the_change_is_measured_through_rounding(tmp_path: Path, times: float, rounding: float) -> None:
+    """Missing, once and twice are told apart, with an interval that holds the truth."""
+    found = distances(tmp_path, change=0.2, times=times, rounding=rounding)
+    assert found.kept is not None
+    assert found.kept == pytest.approx(times, abs=0.05)
+    assert found.kept_low is not None
+    assert found.kept_high is not None
+    assert found.kept_low - 0.01 <= times <= found.kept_high + 0.01
+
+
+def test_a_slight_change_under_coarse_rounding_leaves_it_open(tmp_path: Path) -> None:
+    """The distances are then the same for both; so is what can be known, and the interval is wide."""
+    found = distances(tmp_path, change=0.004, times=1.0, rounding=1.0)
+    assert found.kept_low is not None
+    assert found.kept_high is not None
+    assert found.kept_high - found.kept_low > 0.5
+    assert found.mean_kl == pytest.approx(found.base_kl, rel=0.05)
+
+
+def test_a_training_that_changed_nothing_has_no_share(tmp_path: Path) -> None:
+    """Nothing can be missing of nothing."""
+    found = distances(tmp_path, change=0.0, times=1.0, rounding=0.1)
+    assert found.kept is None
+    assert found.adapter_kl == pytest.approx(0, abs=1e-6)
+
+
+def test_equal_models_are_no_distance_apart(tmp_path: Path) -> None:
+    """Sixteen bits on disk are fine enough."""
+    found = distances(tmp_path, change=1.0, times=1.0, rounding=0.0)
+    assert found.top1_agreement == 1
+    assert found.mean_kl < 1e-6
+    assert found.positions == sum(LENGTHS)

@@ -1,0 +1,82 @@
+"""Verdicts on exports: from figures to a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.fidelity import FidelityReport, Verdict, judged, with_better_choice
+
+GOOD: dict[str, Any] = {
+    "subject": "Q4_K_M", "prompts": 64, "positions": 900, "same_prompt_ids": 1.0, "top1_agreement": 0.99,
+    "mean_kl": 0.004, "base_kl": 1.5, "adapter_kl": 1.4,
+    "change_kept": 0.98, "change_kept_low": 0.95, "change_kept_high": 1.01,
+    "exact_match": 0.9, "stops": 1.0, "stops_trained": 1.0, "reward_trained": 0.7, "reward_exported": 0.69,
+    "reward_drop": 0.01, "reward_drop_low": -0.02, "reward_drop_high": 0.04,
+}  # fmt: skip
+
+
+def verdict(**changes: Any) -> FidelityReport:
+    return judged(FidelityReport(**{**GOOD, **changes}))
+
+
+def test_what_is_close_is_faithful() -> None:
+    """Small distances, and a reward that is not measurably lower."""
+    report = verdict()
+    assert report.verdict == Verdict.FAITHFUL
+    assert "90 % of 64 answers" in report.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"top1_agreement": 0.9}, "another one in 10 % of the places"),
+        ({"mean_kl": 0.06}, "probabilities have moved (KL divergence 0.06 a token)"),
+        ({"reward_drop": 0.2, "reward_drop_low": 0.1, "reward_drop_high": 0.3}, "0.200 lower (0.100 to 0.300, 95 %)"),
+        ({"same_prompt_ids": 0.98, "first_difference": "Token 3."}, "reads some prompts differently (Token 3.)"),
+        ({"stops": 0.8}, "80 % of its answers end by themselves; of the trained model's 100 %"),
+    ],
+)
+def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
+    """Each figure that passes its bound is named; any one of them is a loss."""
+    report = verdict(**changes)
+    assert report.verdict == Verdict.LOSES_QUALITY
+    assert words in report.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"same_prompt_ids": 0.5, "first_difference": "Token 1 is 'a' and 'b' here."}, "asked in another way"),
+        ({"change_kept": 0.02, "change_kept_low": -0.1, "change_kept_high": 0.15}, "adapter is not in it: 2 %"),
+        ({"change_kept": 1.98, "change_kept_low": 1.9, "change_kept_high": 2.1}, "added more than once"),
+        ({"subject": "merged", "mean_kl": 0.5}, "16 bits do not explain it"),
+        ({"subject": "adapter as GGUF", "mean_kl": 0.5}, "16 bits do not explain it"),
+    ],
+)
+def test_what_is_broken_says_what_is_wrong(changes: dict[str, Any], words: str) -> None:
+    """Not the trained model, or not asked as it was: never mistaken for rounding."""
+    report = verdict(**changes)
+    assert report.verdict == Verdict.BROKEN
+    assert words in report.reason
+
+
+def test_a_heavy_quantization_of_a_slight_training_is_not_taken_for_a_missing_adapter() -> None:
+    """The share of the change that is kept is then known badly, and the verdict says no more than is known."""
+    report = verdict(mean_kl=0.4, adapter_kl=0.01, change_kept=0.4, change_kept_low=-0.3, change_kept_high=1.1)
+    assert report.verdict == Verdict.LOSES_QUALITY
+
+
+def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:
+    """Where one that does not lose was made, it is named; else the next larger one, and that it is a guess."""
+    loses = verdict(mean_kl=0.3)
+    others = [verdict(subject="F16"), verdict(subject="Q6_K"), verdict(subject="Q5_K_M", mean_kl=0.1), loses]
+    found = with_better_choice(loses, others)
+    assert found.better_choice == "Q6_K"
+    assert found.reason.endswith("Q6_K of the same model does not lose it.")
+    guessed = with_better_choice(loses, [loses, others[2]])
+    assert guessed.better_choice == "Q6_K"
+    assert guessed.reason.endswith("Q6_K may lose less; it was not measured.")
+    assert with_better_choice(guessed, others).reason == found.reason
+    assert with_better_choice(verdict(), others).better_choice == ""
