@@ -247,10 +247,25 @@ def prepare(upload_id: str) -> AnyResponse:
         "evaluation": draft.get("evaluation") or {},
         "reward": {"type": "preset", "preset_name": form.get("preset") or "math"},
     }
-    try:
-        found.library.prepare(config)
-    except TunesmithError as error:
-        say(error.message, "problem")
+    found.preparations.start(upload_id, config)
+    return to("datasets.preparing", upload_id=upload_id)
+
+
+@bp.get("/datasets/<upload_id>/preparing")
+def preparing(upload_id: str) -> str | AnyResponse:
+    """How far it is; on to the report once it is there."""
+    state = services().preparations.look(upload_id)
+    if state is None or not state.under_way:
+        if state:
+            say(state.error, "problem")
+        return to("datasets.show", upload_id=upload_id, _anchor="prepare")
+    return page("datasets/preparing.html", dataset_views.PreparingPage(services().library.info(upload_id), state))
+
+
+@bp.post("/datasets/<upload_id>/preparing/stop")
+def stop_preparing(upload_id: str) -> AnyResponse:
+    """End it; the report before stays."""
+    services().preparations.stop(upload_id)
     return to("datasets.show", upload_id=upload_id, _anchor="prepare")
 
 

@@ -16,6 +16,7 @@ from routes._services import accepts_uploads, services
 from routes.datasets import receive
 from services import dataset_choice, dataset_page, steps
 from services.board import Wanted
+from services.preparations import DRAFT
 from services.trial import sample
 from services.wizard import STEP, STEPS, SUMS_PROMPT
 
@@ -58,11 +59,15 @@ def preparation() -> str:
 
 @bp.post("/new/dataset/preparation")
 def prepare() -> Response:
-    """Prepare all of it, and show the report."""
-    try:
-        services().library.prepare(dataset_page.preparable(services()), draft=True)
-    except TunesmithError as error:
-        say(error.message, "problem")
+    """Prepare all of it; the page shows how far it is, then the report."""
+    services().preparations.start(DRAFT, dataset_page.preparable(services()))
+    return to("wizard.preparation")
+
+
+@bp.post("/new/dataset/preparation/stop")
+def stop_preparing() -> Response:
+    """End it; the report before stays."""
+    services().preparations.stop(DRAFT)
     return to("wizard.preparation")
 
 

@@ -11,11 +11,15 @@ from services.catalogue import Catalogue
 from services.configs import Configs
 from services.dataset_jobs import DatasetJobs
 from services.datasets import Datasets
+from services.deliveries import Deliveries
+from services.endpoint import Endpoint
+from services.evaluations import Evaluations
 from services.events import Events
 from services.exports import Exports
 from services.launcher import Launcher, LocalLauncher
 from services.library import Library, used_by
 from services.models import Models
+from services.preparations import Preparations
 from services.probes import Probes
 from services.rewards import Rewards
 from services.runs import Runs
@@ -35,12 +39,16 @@ class Services:
     watcher: Watcher
     system: System
     models: Models
+    endpoint: Endpoint
     runs: Runs
     exports: Exports
+    deliveries: Deliveries
     probes: Probes
+    evaluations: Evaluations
     datasets: Datasets
     dataset_jobs: DatasetJobs
     library: Library
+    preparations: Preparations
     rewards: Rewards
     saved_rewards: SavedRewards
     bench: Bench
@@ -66,7 +74,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     system = System(home, catalogue.active_count)
     models = Models(settings, catalogue, system)
     watcher = Watcher(home, catalogue, events, launcher or LocalLauncher(settings), models.make_room)
-    configs = Configs(home)
+    configs, library = Configs(home), Library(home, catalogue)
 
     limit = int(settings.max_upload_gb * 1024**3)
     datasets = Datasets(home, limit, used_by(catalogue))
@@ -85,6 +93,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         check_dataset=check_dataset,
         load_config=configs.load,
     )
+    exports = Exports(home, catalogue, events, wake=watcher.wake)
     return Services(
         settings=settings,
         events=events,
@@ -92,12 +101,18 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         watcher=watcher,
         system=system,
         models=models,
+        endpoint=Endpoint(home.endpoint, models),
         runs=runs,
         probes=Probes(home, catalogue, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake),
-        exports=Exports(home, catalogue, events, wake=watcher.wake),
+        evaluations=Evaluations(
+            home, catalogue, models=models, check_dataset=check_dataset, wake=watcher.wake
+        ),
+        exports=exports,
+        deliveries=Deliveries(settings, exports, events),
         datasets=datasets,
         dataset_jobs=DatasetJobs(home, limit),
-        library=Library(home, catalogue),
+        library=library,
+        preparations=Preparations(library),
         rewards=Rewards(),
         saved_rewards=SavedRewards(home),
         bench=Bench(home, models),

@@ -14,6 +14,7 @@ from services.container import Services
 from services.dataset_choice import choices
 from services.datasets import read_section
 from services.forms import checks, form_field
+from services.preparations import DRAFT
 from services.steps import KINDS, dataset_title, frame, review_of
 from services.wizard import kind_of
 
@@ -93,6 +94,7 @@ def preparation_step(found: Services) -> views.PreparationStep:
         remote=remote(section),
         report=report,
         outdated=outdated,
+        preparing=found.preparations.look(DRAFT),
     )
 
 

@@ -16,6 +16,7 @@ from services.container import Services
 from services.dataset_jobs import JobView
 from services.forms import shown
 from services.library import CacheEntry, Use
+from services.preparations import Preparing
 
 PAGE = 20
 SWITCHES = ("drop_unparseable", "drop_personal", "drop_overlap")
@@ -45,6 +46,14 @@ class RowsPlace:
     before: int | None = None
     next: int | None = None
     more: int | None = None
+
+
+@dataclass(frozen=True)
+class PreparingPage:
+    """One dataset while it is prepared."""
+
+    info: UploadInfo
+    preparing: Preparing
 
 
 @dataclass(frozen=True)

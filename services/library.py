@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import core.config
@@ -157,13 +158,24 @@ class Library:
 
     # --- preparing ---
 
-    def prepare(self, config: dict[str, Any], *, draft: bool = False) -> dict[str, Any]:
+    def prepare(
+        self,
+        config: dict[str, Any],
+        *,
+        draft: bool = False,
+        progress: Path | None = None,
+        started: Callable[[Popen[str]], None] = lambda _: None,
+        timeout: float | None = PREPARE_SECONDS,
+    ) -> dict[str, Any]:
         """What training would make of a dataset: counts, removed rows, lengths, content hash.
 
         Args:
             config: A configuration; dataset and evaluation decide, the model's tokenizer counts.
             draft: Keep report and prepared rows as the new run's, whatever the source; else those of an upload are
                 kept beside it, and no others.
+            progress: File that says in ``words`` what is being done.
+            started: Given the process that does it.
+            timeout: Seconds; None for as long as it takes.
 
         Raises:
             InvalidInput, NotFound, Unavailable: The dataset cannot be read or mapped.
@@ -177,9 +189,9 @@ class Library:
         except TunesmithError:
             tokenizer = None
         report: dict[str, Any] = ask_script(
-            self._home, PREPARING, timeout=PREPARE_SECONDS, config=core.config.dump(complete),
-            root=str(self._home.root),
-            tokenizer=tokenizer, folder=str(folder) if folder else None,
+            self._home, PREPARING, timeout=timeout, started=started, config=core.config.dump(complete),
+            root=str(self._home.root), tokenizer=tokenizer, folder=str(folder) if folder else None,
+            progress=str(progress) if progress else None,
         )  # fmt: skip
         return report
 

@@ -33,12 +33,15 @@ def main() -> None:
     json.dump(answer, sys.stdout)
 
 
-def prepare(config: dict[str, Any], root: str, tokenizer: str | None, folder: str | None) -> dict[str, Any]:
+def prepare(
+    config: dict[str, Any], root: str, tokenizer: str | None, folder: str | None, progress: str | None = None
+) -> dict[str, Any]:
     """The report on a configuration's dataset; see :func:`services.library.Library.prepare`.
 
     Args:
         tokenizer: Folder with the model's tokenizer and chat template, or None where it cannot be had.
         folder: Where the prepared rows and the report are kept; None to keep nothing.
+        progress: File in which to say what is being done; None for silence.
     """
     from core.config import parse
     from core.data.prepared import prepare_rows
@@ -47,10 +50,16 @@ def prepare(config: dict[str, Any], root: str, tokenizer: str | None, folder: st
     from core.run_dir import write_json
     from core.settings import Home
 
+    def say(words: str) -> None:
+        if progress:
+            write_json(Path(progress), {"words": words})
+
     complete = parse(config)
+    say("Reading the rows; what is on the Hub is fetched first")
     parses = earns_with_reference(complete.reward, markers_of(complete.dataset))
     found = prepare_rows(complete, Home(Path(root)), parses)
     rows = [*found.train, *found.holdout, *found.test]
+    say(f"Counting the tokens of {min(len(rows), MOST_MEASURED):,} rows")
     report = {
         "read": found.read,
         "left_out": found.left_out,
@@ -64,6 +73,7 @@ def prepare(config: dict[str, Any], root: str, tokenizer: str | None, folder: st
         "lengths": _lengths(rows[:MOST_MEASURED], complete, Path(tokenizer)) if tokenizer else None,
     }
     if folder:
+        say(f"Writing {len(rows):,} prepared rows")
         _write(rows, Path(folder))
         write_json(Path(folder) / REPORT, report | {"config": config})
     return report

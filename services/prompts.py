@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,22 +50,25 @@ def ask(home: Home, op: str, *, timeout: float, **request: Any) -> Any:
     return ask_script(home, READER, timeout=timeout, op=op, **request)
 
 
-def ask_script(home: Home, script: Path, *, timeout: float, **request: Any) -> Any:
-    """As :func:`ask`, of another script that answers one request."""
-    command = [sys.executable, "-P", str(script)]
-    asked = json.dumps(request)
+def ask_script(
+    home: Home,
+    script: Path,
+    *,
+    timeout: float | None,
+    started: Callable[[subprocess.Popen[str]], None] = lambda _: None,
+    **request: Any,
+) -> Any:
+    """As :func:`ask`, of another script that answers one request; ``started`` is given its process."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(script)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=reader_environment(home),
+    )  # fmt: skip
+    started(process)
     try:
-        done = subprocess.run(
-            command,
-            input=asked,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=reader_environment(home),
-            check=False,
-        )
-        answer = json.loads(done.stdout)
+        answer = json.loads(process.communicate(json.dumps(request), timeout)[0])
     except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
         raise Unavailable(f"Reading took longer than {timeout:.0f} seconds and was ended. Try again.") from None
     except ValueError:
         raise Unavailable(

@@ -11,6 +11,7 @@ from typing import Any
 from core.data.catalogue import KnownDataset
 from core.dataset import UploadInfo
 from services.forms import FieldGroup, FormField
+from services.preparations import Preparing
 from services.run_view import RunView
 from services.verdict import Verdict
 from services.wizard import StepInfo
@@ -292,6 +293,7 @@ class PreparationStep:
     remote: bool
     report: dict[str, Any] | None
     outdated: bool
+    preparing: Preparing | None
 
 
 @dataclass(frozen=True)
@@ -525,6 +527,15 @@ class FormatChoice:
 
 
 @dataclass(frozen=True)
+class NumberFormat:
+    """One number format of a GGUF; ``matrix``: only with an importance matrix."""
+
+    value: str
+    title: str
+    matrix: bool
+
+
+@dataclass(frozen=True)
 class ExportLine:
     """An export in a list."""
 
@@ -547,6 +558,9 @@ class ExportStep:
     run_choices: tuple[RunView, ...]
     session_id: str
     formats: tuple[FormatChoice, ...]
+    more: tuple[FormatChoice, ...]
+    numbers: tuple[NumberFormat, ...]
+    checkpoints: tuple[int, ...]
     exports: tuple[ExportLine, ...]
 
 
@@ -557,6 +571,9 @@ class ExportsPage:
     run_choices: tuple[RunView, ...]
     session_id: str
     formats: tuple[FormatChoice, ...]
+    more: tuple[FormatChoice, ...]
+    numbers: tuple[NumberFormat, ...]
+    checkpoints: tuple[int, ...]
     exports: tuple[ExportLine, ...]
 
 
@@ -566,6 +583,32 @@ class Command:
 
     title: str
     text: str
+
+
+@dataclass(frozen=True)
+class CheckLine:
+    """One comparison with the trained model; ``level`` is a note's."""
+
+    subject: str
+    level: str
+    verdict: str
+    reason: str
+    figures: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class FileLine:
+    """A finished file; ``tensors`` are (pattern of names, what they became)."""
+
+    name: str
+    kind: str
+    size: int
+    sha256: str
+    file_type: str
+    bits_per_weight: float | None
+    tensor_types: dict[str, int]
+    tensors: tuple[tuple[str, str], ...]
+    check: CheckLine | None
 
 
 @dataclass(frozen=True)
@@ -582,8 +625,11 @@ class ExportDetail:
     max_steps: int
     message: str
     error: str
+    notes: tuple[str, ...]
     created_at: str
-    files: tuple[dict[str, Any], ...]
+    made_from: tuple[Line, ...]
+    checks: tuple[CheckLine, ...]
+    files: tuple[FileLine, ...]
     commands: tuple[Command, ...]
     modelfile: str
     log: str

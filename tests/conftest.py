@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ class Browser:
         if json is not None:
             return self._open("POST", path, headers, {**own, "X-CSRF-Token": self.csrf}, json=json)
         return self._open("POST", path, headers, own, data={"csrf_token": self.csrf, **(form or {})})
+
+    def once_prepared(self, path: str) -> str:
+        """A page that shows a dataset's preparation, after its end."""
+        until = time.monotonic() + 60
+        while 'data-testid="preparing"' in (text := self.get(path).get_data(as_text=True)):
+            assert time.monotonic() < until, text
+            time.sleep(0.2)
+        return text
 
     def _open(self, method: str, path: str, headers: dict[str, str], own: dict[str, str], **more: Any) -> Any:
         given = {name.replace("_", "-"): value for name, value in headers.items()}

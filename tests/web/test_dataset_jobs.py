@@ -274,6 +274,7 @@ def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
     assert "<h1>my sums</h1>" in text
     assert 'value="last_number" selected' in text
     browser.post(f"/datasets/{made}/prepare", form={"deduplicate": "near", "drop_personal": "on", "preset": "math"})
+    browser.once_prepared(f"/datasets/{made}/preparing")
     text = browser.get(f"/datasets/{made}").get_data(as_text=True)
     assert 'data-testid="report"' in text
     assert browser.post(f"/datasets/{made}/use").headers["Location"].endswith("/new/dataset")

@@ -12,9 +12,11 @@ from flask import Flask
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from core.settings import Home
+from services import preparations
 from services.dataset_page import mapped_rows
 from tests.conftest import Browser
 from tests.support.hub import Hub, Repo
+from tests.support.live import until
 
 ROWS = "".join(
     json.dumps({"context": f"Town {n} has {n} towers.", "question": "How many towers?", "answer": f"So.\n#### {n}"})
@@ -187,7 +189,8 @@ def test_every_source_is_prepared_from_the_step(
     with Hub({"own/set": Repo({"train.jsonl": rows.encode()})}) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         save(browser, action="prepare", ui__kind=kind, **fields)
-    text = browser.get(PREPARATION).get_data(as_text=True)
+        browser.once_prepared(PREPARATION)
+    text = browser.once_prepared(PREPARATION)
     assert 'data-testid="report"' in text
     assert "Prompts: half have at most" in text
     assert "chosen anew" not in text
@@ -248,3 +251,32 @@ def test_preparation_and_a_template_of_ones_own_are_part_of_the_step(app: Flask,
     assert "ASK What is 21 + 12?" in browser.get("/new/dataset").get_data(as_text=True)
     save(browser, **{"ui.kind": "generated", "dataset.chat_template": "{% for %}"})
     assert "template" in browser.get("/new/dataset").get_data(as_text=True)
+
+
+def test_a_preparation_is_watched_and_stopped(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says what is being done while it is done; a stop leaves neither a report nor a complaint."""
+    monkeypatch.setattr(preparations, "PATIENCE", 0.0)
+    save(browser, ui__kind="generated")
+    browser.post(PREPARATION, form={})
+    text = browser.get(PREPARATION).get_data(as_text=True)
+    assert 'data-testid="preparing"' in text
+    assert 'http-equiv="refresh"' in text
+    until(lambda: browser.post(f"{PREPARATION}/stop", form={}), lambda _: "seconds so far" not in shown(browser))
+    assert 'data-testid="report"' not in shown(browser)
+    assert "could not be prepared" not in shown(browser)
+
+
+def test_a_preparation_that_fails_says_why(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the page, in the words that reading it has; and it can be tried again."""
+    with Hub({}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        save(browser, action="prepare", ui__kind="hub", ui__hub="nobody/nothing")
+        text = browser.once_prepared(PREPARATION)
+    assert "nobody/nothing" in text
+    assert "note problem" in text or "problem" in text
+    assert 'data-testid="prepare-form"' in text
+
+
+def shown(browser: Browser) -> str:
+    text: str = browser.get(PREPARATION).get_data(as_text=True)
+    return text.replace("data-testid", "").partition("<main")[2]

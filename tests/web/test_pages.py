@@ -31,6 +31,7 @@ CONTEXTS: dict[str, type[Any]] = {
     "runs/show.html": views.RunPage,
     "datasets/index.html": dataset_views.DatasetsPage,
     "datasets/show.html": dataset_views.DatasetPage,
+    "datasets/preparing.html": dataset_views.PreparingPage,
     "configs/index.html": views.ConfigsPage,
     "exports/index.html": views.ExportsPage,
     "exports/show.html": views.ExportPage,
