@@ -7,50 +7,60 @@ from typing import Any
 
 import pytest
 
-from core.reward import Item, Markers
+from core.reward import Item, Markers, Score
 from core.rewards import CATALOGUE
 from core.rewards.sandbox import protection
+from tests.support.programs import ANYWHERE_WRONG, HUMANEVAL, LOOPS, MBPP, STREAMS, Task
 
 MARKERS = Markers("<w>", "</w>", "<s>", "</s>")
 
 
-HUMANEVAL = {
-    "prompt": 'def shift(xs: list, k: int) -> list:\n    """Move every element k places to the right, round the end."""\n',
-    "entry_point": "shift",
-    "test": "def check(candidate):\n    assert candidate([1, 2, 3], 1) == [3, 1, 2]\n    assert candidate([], 4) == []\n    assert candidate([1, 2], 3) == [2, 1]\n    assert True\n",
-}
-RIGHT = (
-    "    if not xs:\n        return xs\n    k %= len(xs)\n    return xs[-k:] + xs[:-k]\n",
-    "def shift(xs, k):\n    n = len(xs)\n    return [xs[(i - k) % n] for i in range(n)]",
-    "```python\nfrom collections import deque\ndef shift(xs, k):\n    d = deque(xs)\n    d.rotate(k)\n    return list(d)\n```",
-)
-WRONG = (
-    "    return xs\n",
-    "    return xs[k:] + xs[:k]\n",
-    "    return xs[-k:] + xs[:-k]\n",
-    "    raise NotImplementedError\n",
-    "    pass\n",
-    "def shift(xs, k):\n    while True: pass",
-    "def other(): pass",
-    "def shift(xs): return xs",
-    "    return sorted(xs)\n",
-    "    import os; os._exit(0)\n",
-)
+pytestmark = pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
 
 
-@pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
-def test_right_and_wrong_programs_of_humaneval_s_shape_are_told_apart() -> None:
-    """Every right program earns 1 and every wrong one less, all of it or nothing with 'whole_only'."""
-    code = CATALOGUE["code"].batch
-    assert code is not None
-    scores = code([Item(text, "", HUMANEVAL) for text in RIGHT + WRONG], markers=MARKERS, seconds=2)
-    assert [score.value for score in scores[: len(RIGHT)]] == [1.0] * len(RIGHT)
-    assert all(score.value < 1 for score in scores[len(RIGHT) :])
-    strict = code([Item(text, "", HUMANEVAL) for text in WRONG], markers=MARKERS, seconds=2, whole_only=True)
-    assert all(score.value == 0 for score in strict)
+def judged(programs: list[tuple[Task, str]], **params: Any) -> list[Score]:
+    """All of them in one batch, as training scores them."""
+    batch = CATALOGUE["code"].batch
+    assert batch is not None
+    return batch([Item(text, "", task.row) for task, text in programs], markers=MARKERS, **params)
 
 
-@pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
+def test_there_are_enough_tasks() -> None:
+    """A dozen of HumanEval's shape at the least, each with several wrong programs."""
+    assert len(HUMANEVAL) >= 12
+    assert all(len(task.right) >= 1 and len(task.wrong) >= 4 for task in (*HUMANEVAL, *MBPP, *STREAMS))
+
+
+def test_right_and_wrong_programs_are_told_apart_without_exception() -> None:
+    """Every right program earns 1, every wrong one less, and nothing where all tests must pass."""
+    right = [(task, text) for task in (*HUMANEVAL, *MBPP, *STREAMS) for text in task.right]
+    wrong = [(task, text) for task in (*HUMANEVAL, *MBPP, *STREAMS) for text in task.wrong]
+    wrong += [(task, text.format(name=task.name)) for task in (*HUMANEVAL, *MBPP) for text in ANYWHERE_WRONG]
+    wrong += [(task, LOOPS.format(name=task.name)) for task in (HUMANEVAL[0], MBPP[0])]
+    scores = judged(right + wrong, seconds=1)
+    missed = [(task.name, text, s.why) for (task, text), s in zip(right, scores, strict=False) if s.value != 1]
+    assert not missed
+    fooled = [(task.name, text) for (task, text), s in zip(wrong, scores[len(right) :], strict=True) if s.value >= 1]
+    assert not fooled
+    strict = judged([(task, text) for task, text in wrong if "while True" not in text][:40], seconds=1, whole_only=True)
+    assert not any(score.value for score in strict)
+
+
+def test_the_wrapping_does_not_matter() -> None:
+    """As the body alone, the whole function, between markers, in a fence with words round it."""
+    task = HUMANEVAL[2]
+    body, head = task.right[0], task.row["prompt"]
+    for text in (
+        body,
+        head + body,
+        f"<w>easy</w><s>{head}{body}</s>",
+        f"Sure:\n```python\n{head}{body}```\nDone.",
+        f"<s>```py\n{head}{body}\n```</s>",
+    ):
+        (score,) = judged([(task, text)])
+        assert score.value == 1, (text, score.why)
+
+
 @pytest.mark.parametrize(
     ("row", "right", "wrong"),
     [
