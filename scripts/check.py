@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
             f"\nFAILED so far: {', '.join(failed)}. Their messages are above; the tests run all the same.", flush=True
         )
     print("\n== Tests (pytest)", flush=True)
-    tests = subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
+    tests = subprocess.run([sys.executable, "-m", "pytest", "--durations=25", *arguments], check=False).returncode
     return tests or int(bool(failed))
 
 
