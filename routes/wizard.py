@@ -135,6 +135,8 @@ def save(step: str) -> Response:
         return _ACTIONS[action]()
     if action.startswith("sample-"):
         services().wizard.remember("reward", completion=sample(services(), action.removeprefix("sample-")))
+    if action.startswith("again-"):
+        services().wizard.use_again(action.removeprefix("again-"))
     if action == "next" and step not in steps.review_of(services()).missing:
         return to(f"wizard.{STEPS[[one.key for one in STEPS].index(step) + 1].key}")
     return to(f"wizard.{step}")

@@ -15,6 +15,7 @@ from services.chats import chat_view
 from services.container import Services
 from services.export_pages import export_choices, export_lines, exportable
 from services.forms import FormField, checks, form_field, shown
+from services.reward_form import parts
 from services.trial import trial
 from services.views import Frame, Line, Missing, Place, StepLink
 from services.wizard import STEP, STEPS, Review, kind_of, suggest_name
@@ -234,7 +235,6 @@ def reward_step(found: Services) -> views.RewardStep:
     draft = found.wizard.draft()
     section = draft.get("reward") or {}
     arithmetic = kind_of(str((draft.get("dataset") or {}).get("source") or "")) == "generated"
-    parts = {part.get("label") or part.get("name"): part for part in section.get("components") or []}
     return views.RewardStep(
         frame=frame(found, "reward", review),
         problems=tuple(
@@ -250,12 +250,10 @@ def reward_step(found: Services) -> views.RewardStep:
             )
             for item in PRESETS.values()
         ),
-        parts=tuple(_part(info, parts.get(name)) for name, info in CATALOGUE.items())
-        + tuple(
-            _labelled(key, part) for key, part in parts.items() if part.get("label") and part.get("name") in CATALOGUE
-        ),
+        parts=parts(section),
         normalise=bool(section.get("normalise")),
-        gates=tuple((key, key) for key, part in parts.items() if not part.get("requires")),
+        clip_low=shown(section.get("clip_low")),
+        clip_high=shown(section.get("clip_high")),
         suggestion=_suggestion(found, draft),
         trial=trial(found),
     )
@@ -271,40 +269,6 @@ def _suggestion(found: Services, draft: dict[str, Any]) -> str:
     except TunesmithError:
         return ""
     return f"Suggested for this dataset: {reward_title(found_one['reward'])}. {found_one['reason']}"
-
-
-def _labelled(key: str, part: dict[str, Any]) -> views.PartView:
-    from core.rewards import CATALOGUE
-
-    return replace(_part(CATALOGUE[part["name"]], part), name=key, title=f"{CATALOGUE[part['name']].title}: {key}")
-
-
-def _part(info: Any, part: dict[str, Any] | None) -> views.PartView:
-    given = (part or {}).get("params") or {}
-    params = tuple(
-        views.ParamView(
-            param.name,
-            param.title,
-            param.description,
-            str(given.get(param.name, param.default)).lower()
-            if param.type == "boolean"
-            else shown(given.get(param.name, param.default)),
-            (("true", "Yes"), ("false", "No")) if param.type == "boolean" else param.choices,
-            param.type == "text" and (param.maximum or 0) > 500,
-        )
-        for param in info.params
-    )
-    return views.PartView(
-        info.name,
-        info.title,
-        info.description,
-        info.verifies,
-        part is not None,
-        shown((part or {}).get("weight", 1)),
-        params,
-        str((part or {}).get("requires") or ""),
-        info.family,
-    )
 
 
 def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:

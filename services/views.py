@@ -12,6 +12,7 @@ from core.data.catalogue import KnownDataset
 from core.dataset import UploadInfo
 from services.forms import FieldGroup, FormField
 from services.preparations import Preparing
+from services.reward_form import PartView
 from services.run_view import RunView
 from services.verdict import Verdict
 from services.wizard import StepInfo
@@ -308,33 +309,6 @@ class ConfigurationStep:
 
 
 @dataclass(frozen=True)
-class ParamView:
-    """One setting of a reward. ``long`` asks for a field of several lines."""
-
-    name: str
-    title: str
-    description: str
-    value: str
-    choices: tuple[tuple[str, str], ...]
-    long: bool = False
-
-
-@dataclass(frozen=True)
-class PartView:
-    """A reward that can be a part of one's own combination."""
-
-    name: str
-    title: str
-    description: str
-    verifies: bool
-    used: bool
-    weight: str
-    params: tuple[ParamView, ...]
-    gate: str = ""
-    family: str = ""
-
-
-@dataclass(frozen=True)
 class PresetView:
     """A ready-made reward."""
 
@@ -380,7 +354,8 @@ class RewardStep:
     presets: tuple[PresetView, ...]
     parts: tuple[PartView, ...]
     normalise: bool
-    gates: tuple[tuple[str, str], ...]
+    clip_low: str
+    clip_high: str
     suggestion: str
     trial: Trial
 

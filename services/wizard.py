@@ -18,6 +18,7 @@ from core.errors import InvalidConfig
 from core.model import DEMO_MODEL
 from services.catalogue import Catalogue
 from services.forms import FieldGroup, Remarks, form_field, read_section, section_model
+from services.reward_form import once_more, read_reward
 
 SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
 SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."
@@ -244,6 +245,10 @@ class Wizard:
             ui_reward={"visited": True},
         )
 
+    def use_again(self, reward: str) -> None:
+        """Put one more part of a reward into the draft's combination, under a label of its own."""
+        self.put(reward=once_more(self.draft().get("reward") or {}, reward))
+
     def reset(self) -> None:
         self._catalogue.clear_draft()
 
@@ -369,56 +374,6 @@ def kind_of(source: str) -> str:
         return "mix" if source == "mix" else "tasks"
     head = source.partition(":")[0]
     return head if head in {"upload", "generated"} else "hub" if source else "upload"
-
-
-def read_reward(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The reward section of a form: a preset, or the parts that are ticked.
-
-    Parts come as ``use.<name>``, ``weight.<name>`` and ``param.<name>.<param>``.
-    """
-    kind = form.get("reward.type", before.get("type", "preset"))
-    if kind != "composite":
-        return {"type": "preset", "preset_name": form.get("reward.preset_name") or before.get("preset_name") or "math"}
-    names = [key.removeprefix("use.") for key in form if key.startswith("use.")]
-    kept = {part.get("label") or part.get("name"): part for part in before.get("components") or []}
-    section = {key: before[key] for key in ("clip_low", "clip_high", "saved_as") if before.get(key) is not None}
-    if form.get("reward.normalise"):
-        section["normalise"] = True
-    return {
-        "type": "composite",
-        **section,
-        "components": [_component(name, form, kept.get(name) or {}) for name in names],
-    }
-
-
-def _component(key: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
-    """One part; what the form does not show (label, limits) stays as it was."""
-    prefix, name = f"param.{key}.", str(before.get("name") or key)
-    text = (
-        {param.name for param in core.rewards.CATALOGUE[name].params if param.type == "text"}
-        if name in core.rewards.CATALOGUE
-        else set()
-    )
-    params = {
-        field: value.replace("\r\n", "\n") if field in text else _value(value)
-        for field, value in (
-            (path.removeprefix(prefix), value) for path, value in form.items() if path.startswith(prefix)
-        )
-    }
-    component = {**before, "name": name, "weight": _value(form.get(f"weight.{key}", "1"))}
-    if f"gate.{key}" in form:
-        component.pop("requires", None)
-        component |= {"requires": form[f"gate.{key}"]} if form[f"gate.{key}"] else {}
-    return component | ({"params": params} if params else {})
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text, text)
 
 
 def _sentence(words: str) -> str:

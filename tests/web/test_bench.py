@@ -17,6 +17,7 @@ from core.run import JobState
 from core.run_dir import write_json
 from services.bench import StartCheck
 from services.probes import fingerprint
+from services.reward_form import once_more, parts, read_reward
 from tests.conftest import TINY, tiny
 from tests.support.judge import JudgeEndpoint, judge_endpoint
 
@@ -309,8 +310,6 @@ def test_the_check_before_a_start_is_quick(app: Flask) -> None:
 
 def test_the_wizard_keeps_gates_labels_and_python_as_they_are() -> None:
     """A form sets gates and normalisation; what it does not show stays; Python keeps its lines and its digits."""
-    from services.wizard import read_reward
-
     before = {
         "type": "composite", "clip_high": 2.0, "saved_as": "mine@1",
         "components": [{"name": "length", "label": "short", "clip_low": 0.2}, {"name": "python", "params": {"source": "x"}}],
@@ -326,3 +325,88 @@ def test_the_wizard_keeps_gates_labels_and_python_as_they_are() -> None:
             {"name": "python", "weight": 1, "requires": "short", "params": {"source": "def reward(c, p, r):\n    return 1", "title": "12"}},
         ],
     }  # fmt: skip
+
+
+def as_form(section: dict[str, Any]) -> dict[str, str]:
+    """What the page's form sends of a combination that nobody touches."""
+    form = {
+        "reward.type": "composite",
+        "reward.clip_low": str(section.get("clip_low", "")),
+        "reward.clip_high": str(section.get("clip_high", "")),
+    }
+    for part in parts(section):
+        slot = part.slot
+        form |= {
+            f"part.{slot}": part.name,
+            f"weight.{slot}": part.weight,
+            f"label.{slot}": part.label,
+            f"gate.{slot}": part.gate,
+        }
+        form |= {
+            f"at-least.{slot}": part.at_least,
+            f"clip-low.{slot}": part.clip_low,
+            f"clip-high.{slot}": part.clip_high,
+        }
+        form |= {f"param.{slot}.{param.name}": param.value for param in part.params}
+        form |= {f"use.{slot}": "on"} if part.used else {}
+    return form | ({"reward.normalise": "on"} if section.get("normalise") else {})
+
+
+def parts_of(section: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in part.items() if key != "params"} for part in section["components"]]
+
+
+def test_a_combination_goes_through_its_form_unchanged() -> None:
+    """Labels, gates with their scores, limits of a part and of the total: all are fields, and none is lost."""
+    section = {
+        "type": "composite", "clip_low": -1, "clip_high": 2.5, "normalise": True,
+        "components": [
+            {"name": "format", "weight": 0.2},
+            {"name": "numeric", "weight": 1, "requires": "format", "requires_at_least": 0.9},
+            {"name": "length", "label": "not too long", "weight": -0.5, "requires": "format", "clip_low": 0.1, "clip_high": 0.8},
+        ],
+    }  # fmt: skip
+    read = read_reward(as_form(section), section)
+    assert {key: value for key, value in read.items() if key != "components"} == {
+        key: value for key, value in section.items() if key != "components"
+    }
+    assert sorted(parts_of(read), key=str) == sorted(section["components"], key=str)  # type: ignore[call-overload]
+
+
+def test_a_part_is_used_twice_labelled_and_gated_by_the_form_alone() -> None:
+    """One more of the same, a new label that gates follow, a gate that goes when its part is unticked."""
+    section = once_more({"type": "composite", "components": [{"name": "length"}, {"name": "numeric"}]}, "length")
+    form = as_form(section)
+    second = next(part.slot for part in parts(section) if part.label == "length 2")
+    form |= {
+        f"label.{second}": "short",
+        "gate.numeric": second,
+        "at-least.numeric": "0.5",
+        f"clip-high.{second}": "0.7",
+    }
+    section = read_reward(form, section)
+    assert {"name": "numeric", "weight": 1, "requires": "short", "requires_at_least": 0.5} in parts_of(section)
+    assert {"name": "length", "label": "short", "weight": 1, "clip_high": 0.7} in parts_of(section)
+    # The page was not loaded anew: the same fields come again, with the label changed once more.
+    section = read_reward({**form, f"label.{second}": "brief"}, section)
+    assert {"name": "numeric", "weight": 1, "requires": "brief", "requires_at_least": 0.5} in parts_of(section)
+    del form[f"use.{second}"]
+    assert "requires" not in next(
+        part for part in read_reward(form, section)["components"] if part["name"] == "numeric"
+    )
+
+
+def test_the_reward_page_adds_a_part_by_its_button(app: Flask) -> None:
+    """'Use it once more' gives a second part with a label, and the page shows its fields."""
+    app.extensions["tunesmith"].wizard.put(
+        dataset=SUMS, reward={"type": "composite", "components": [{"name": "length"}]}
+    )
+    browser = app.test_client()
+    form = {
+        "csrf_token": page_token(browser, "/new/reward"),
+        "reward.type": "composite",
+        "use.length": "on",
+        "action": "again-length",
+    }
+    assert browser.post("/new/reward", data=form).status_code == 302
+    assert 'name="label.length-1" value="length 2"' in browser.get("/new/reward").text
