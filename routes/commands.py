@@ -12,6 +12,7 @@ from flask import Blueprint
 
 from core.errors import InvalidInput, TunesmithError
 from routes._services import services
+from services.follow_export import Export, ExportHere, ExportThere, follow_export
 from services.follow_run import Here, Run, There, follow
 from services.lock import HomeInUse, HomeLock
 from services.rebuild import rebuild as rebuild_catalogue
@@ -40,6 +41,37 @@ def train(file: Path, *, confirm_reward: bool) -> None:
                 raise
             run = There(busy.url, services().settings.token, confirmed=confirm_reward)
         sys.exit(follow(run, config, click.echo, live=sys.stdout.isatty()))
+    except TunesmithError as error:
+        raise click.ClickException(error.message) from None
+    finally:
+        services().close()
+
+
+@bp.cli.command("merge")
+@click.argument("adapter", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("base", default="")
+@click.option(
+    "--as", "form", type=click.Choice(["merged", "gguf", "adapter_gguf"]), default="merged", show_default=True
+)
+@click.option("-q", "--quantization", multiple=True, help="For gguf; more than once for several files from one merge.")
+def merge(adapter: Path, base: str, form: str, quantization: tuple[str, ...]) -> None:
+    """Merge the adapter folder ADAPTER with its model BASE, checked against both together.
+
+    The adapter need not have been trained here. BASE is a folder or a model of the Hub; without it the one
+    that the adapter's own file names is taken. Ctrl+C cancels; nothing half made is kept.
+    """
+    asked = {"adapter": str(adapter.resolve()), "base": base, "format": form, "quantizations": list(quantization)}
+    try:
+        lock = HomeLock(services().settings.home)
+        try:
+            lock.take(None)
+            services().watcher.start()
+            export: Export = ExportHere(services())
+        except HomeInUse as busy:
+            if busy.url is None:
+                raise
+            export = ExportThere(busy.url, services().settings.token)
+        sys.exit(follow_export(export, asked, str(services().settings.home.exports), click.echo))
     except TunesmithError as error:
         raise click.ClickException(error.message) from None
     finally:

@@ -8,7 +8,8 @@ from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
-from core.errors import Conflict, NotFound, TunesmithError
+from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
+from core.export import ExportFormat, Quantization
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import back, page, say, to
 from routes._services import services
@@ -18,11 +19,16 @@ bp = Blueprint("exports", __name__)
 
 
 class CreateBody(Body):
-    """What to make of which run."""
+    """What to make, of which run or of which adapter folder."""
 
-    session_id: str
-    format: str = Field(description="adapter, merged or gguf.")
-    quantization: str | None = Field(None, description="For gguf: f16, q8_0, q5_k_m or q4_k_m.")
+    session_id: str = ""
+    format: str = Field(description=f"One of {', '.join(ExportFormat)}.")
+    quantization: str | None = Field(None, description=f"For gguf: one of {', '.join(Quantization)}.")
+    quantizations: list[str] = Field([], description="For gguf: several from one merge.")
+    importance_matrix: bool = Field(False, description="Measure on the run's prompts which weights matter most.")
+    checkpoint: int | None = Field(None, description="Step of the checkpoint to take; the last by default.")
+    adapter: str = Field("", description="An adapter folder on this machine, in place of session_id.")
+    base: str = Field("", description="The model it belongs to; by default the one that its own file names.")
 
 
 class LogsQuery(Body):
@@ -36,7 +42,7 @@ class LogsQuery(Body):
 def create() -> tuple[Response, int]:
     """Put an export into the queue."""
     body = read_body(CreateBody)
-    view = services().exports.create(body.session_id, body.format, body.quantization)
+    view = services().exports.create(**body.model_dump())
     return jsonify({"export_id": view.export_id, "status": view.status}), 202
 
 
@@ -44,7 +50,7 @@ def create() -> tuple[Response, int]:
 @describes(answer={"exports": list})
 def listing() -> Response:
     """Every export, newest first."""
-    return jsonify({"exports": [view.json() for view in services().exports.list()]})
+    return jsonify({"exports": [view.line() for view in services().exports.list()]})
 
 
 @bp.get("/api/exports/<export_id>")
@@ -59,6 +65,15 @@ def export(export_id: str) -> Response:
 def download(export_id: str, file: str) -> Any:
     """One finished file; a broken download goes on where it stopped (Range)."""
     return send_file(services().exports.path(export_id, file), as_attachment=True, conditional=True, max_age=0)
+
+
+@bp.get("/api/exports/<export_id>/bundle")
+@describes(content="application/zip")
+def bundle(export_id: str) -> Response:
+    """All finished files as one zip, without compression."""
+    name, pieces = services().exports.bundle(export_id)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(pieces, mimetype="application/zip", headers=headers)
 
 
 @bp.get("/api/exports/<export_id>/logs")
@@ -102,13 +117,29 @@ def show(export_id: str) -> str:
 @bp.post("/exports")
 def make() -> AnyResponse:
     """Put what the form asks for into the queue."""
-    kind, quantization = split_choice(request.form.get("choice", ""))
     try:
-        view = services().exports.create(request.form.get("session_id", ""), kind, quantization)
+        view = services().exports.create(**_asked(request.form))
     except TunesmithError as error:
         say(f"Nothing was made. {error.message}", "problem")
         return back("/exports")
     return to("exports.show", export_id=view.export_id)
+
+
+def _asked(form: Any) -> dict[str, Any]:
+    kind, quantization = split_choice(form.get("choice", ""))
+    step = form.get("checkpoint", "").strip()
+    if step and not step.isdigit():
+        raise InvalidInput("A checkpoint is named by its step, a whole number.", field="checkpoint")
+    return {
+        "session_id": form.get("session_id", ""),
+        "format": kind,
+        "quantization": quantization,
+        "quantizations": form.getlist("quantization"),
+        "importance_matrix": "importance_matrix" in form,
+        "checkpoint": int(step) if step else None,
+        "adapter": form.get("adapter", ""),
+        "base": form.get("base", ""),
+    }
 
 
 @bp.post("/exports/<export_id>/<action>")

@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from core.export import ExportFormat
+from core.export import NEED_MATRIX, ExportFormat, Quantization
+from core.fidelity import Verdict
 from core.run import ENDED, JobState
 from services import views
 from services.container import Services
 from services.exports import ExportView
 from services.run_view import RunView
 
-CHOICES = (
+RECOMMENDED = (
     ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "About 5 bits a weight, more in small models. For laptops."),
-    ("gguf/q5_k_m", "GGUF, medium (Q5_K_M)", "About 6 bits a weight. A little larger, a little closer."),
-    ("gguf/q8_0", "GGUF, large (Q8_0)", "8 bits a weight. Larger and closer still."),
+    ("gguf/q8_0", "GGUF, large (Q8_0)", "8 bits a weight. Twice the size, and closer."),
     ("gguf/f16", "GGUF, unreduced (F16)", "16 bits a weight. The trained model as it is."),
-    ("adapter", "Adapter only", "A few megabytes, in PEFT's format; needs the original model beside it."),
     ("merged", "Whole model", "Original and adapter in one, as safetensors, for Python programs."),
 )
+MORE = (
+    ("gguf", "GGUF in the number formats ticked below", "Several files from one merge, each compared with the model."),
+    ("adapter", "Adapter only", "A few megabytes, in PEFT's format; needs the original model beside it."),
+    ("adapter_gguf", "Adapter only, as GGUF", "For llama.cpp's --lora and Ollama's ADAPTER."),
+    ("bundle", "Everything to run the training again", "Configuration, data, versions and results in one zip file."),
+)
+TITLES = {
+    ExportFormat.ADAPTER: "Adapter",
+    ExportFormat.ADAPTER_GGUF: "Adapter as GGUF",
+    ExportFormat.MERGED: "Whole model",
+    ExportFormat.GGUF: "GGUF",
+    ExportFormat.BUNDLE: "Reproduction bundle",
+}
+KINDS = {
+    ".gguf": "Model for llama.cpp, Ollama and LM Studio",
+    ".safetensors": "Weights",
+    ".zip": "Everything to run it again",
+    ".jinja": "How a conversation is written",
+}
+VERDICTS = {
+    Verdict.FAITHFUL: ("good", "Faithful"),
+    Verdict.LOSES_QUALITY: ("watch", "Loses quality"),
+    Verdict.BROKEN: ("problem", "Broken"),
+    Verdict.NOT_CHECKED: ("", "Not checked"),
+}
 
 
 def export_choices(chosen: str = "gguf/q4_k_m") -> tuple[views.FormatChoice, ...]:
-    """The ways to take a model away."""
-    return tuple(views.FormatChoice(value, title, text, value == chosen) for value, title, text in CHOICES)
+    """The few ways to take a model away that suit most people."""
+    return tuple(views.FormatChoice(value, title, text, value == chosen) for value, title, text in RECOMMENDED)
+
+
+def more_choices() -> tuple[views.FormatChoice, ...]:
+    """The other ways."""
+    return tuple(views.FormatChoice(value, title, text, False) for value, title, text in MORE)
+
+
+def number_formats() -> tuple[views.NumberFormat, ...]:
+    """Every number format that a GGUF can have here, largest first."""
+    return tuple(views.NumberFormat(kind.value, kind.label, kind in NEED_MATRIX) for kind in Quantization)
 
 
 def split_choice(choice: str) -> tuple[str, str | None]:
@@ -58,8 +93,16 @@ def export_lines(found: Services, session_id: str | None = None) -> tuple[views.
 
 
 def exports_page(found: Services, session_id: str) -> views.ExportsPage:
-    """The list of exports, and the form."""
-    return views.ExportsPage(exportable(found), session_id, export_choices(), export_lines(found))
+    """The list of exports, and the forms."""
+    return views.ExportsPage(
+        exportable(found),
+        session_id,
+        export_choices(),
+        more_choices(),
+        number_formats(),
+        tuple(found.exports.checkpoints(session_id)) if session_id else (),
+        export_lines(found),
+    )
 
 
 def export_page(found: Services, export_id: str) -> views.ExportPage:
@@ -77,22 +120,135 @@ def export_page(found: Services, export_id: str) -> views.ExportPage:
             max_steps=item.max_steps,
             message=item.message,
             error=item.error or "",
+            notes=tuple(item.notes),
             created_at=item.created_at,
-            files=tuple(sorted(item.files, key=lambda file: -file["size"])),
+            made_from=made_from(item),
+            checks=tuple(map(check_line, item.fidelity)),
+            files=tuple(file_line(file) for file in sorted(item.files, key=lambda file: -file["size"])),
             commands=commands(item.commands),
             modelfile=_modelfile(found, item),
             log=found.exports.log(export_id),
             talk=f"/playground?model={item.model_path}" if item.model_path else "",
+            evaluate=f"/evaluations/new?session_id={item.session_id}&model={item.model_path}" if item.model_path else "",
         )
     )
 
 
+def made_from(item: ExportView) -> tuple[views.Line, ...]:
+    """Where its numbers come from."""
+    origin = item.origin
+    step = origin.get("checkpoint")
+    lines = [
+        views.Line("Original model", " ".join(filter(None, [origin.get("base"), origin.get("base_revision")]))),
+        views.Line("Adapter", item.adapter),
+        views.Line("Checkpoint", f"of step {step}" if step is not None else ""),
+        views.Line("Adapter's sha256", origin.get("adapter_sha256") or ""),
+        views.Line("Data's sha256", origin.get("dataset_hash") or ""),
+        views.Line("Importance matrix", "measured on this run's own prompts" if item.importance_matrix else ""),
+    ]
+    return tuple(line for line in lines if line.value)
+
+
+def check_line(report: dict[str, Any]) -> views.CheckLine:
+    """A comparison with the trained model, in words and figures."""
+    level, word = VERDICTS[Verdict(report["verdict"])]
+    figures = [
+        views.Line("Prompts compared", str(report["prompts"])),
+        views.Line("Same tokens in the prompt", _share(report.get("same_prompt_ids"))),
+        views.Line("Same likeliest next token", _share(report.get("top1_agreement"))),
+        views.Line(
+            "Mean difference of probabilities (KL divergence, nats a token; 0 is none)", _number(report, "mean_kl")
+        ),
+        views.Line("Same greedy answer", _share(report.get("exact_match"))),
+        views.Line("Answers that end by themselves", _share(report.get("stops"))),
+        views.Line("Reward of trained and exported", _pair(report)),
+        views.Line("Reward lost, with its 95 % interval", _drop(report)),
+        views.Line("What would not lose", str(report.get("better_choice") or "")),
+    ]
+    return views.CheckLine(
+        subject=report["subject"],
+        level=level,
+        verdict=word,
+        reason=report["reason"],
+        figures=tuple(line for line in figures if line.value),
+    )
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _number(report: dict[str, Any], name: str) -> str:
+    return "" if report.get(name) is None else f"{report[name]:.2g}"
+
+
+def _pair(report: dict[str, Any]) -> str:
+    before, after = report.get("reward_trained"), report.get("reward_exported")
+    return "" if before is None or after is None else f"{before:.3f} and {after:.3f}"
+
+
+def _drop(report: dict[str, Any]) -> str:
+    drop, low, high = (report.get(f"reward_drop{end}") for end in ("", "_low", "_high"))
+    return "" if drop is None or low is None or high is None else f"{drop:.3f} ({low:.3f} to {high:.3f})"
+
+
+def file_line(file: dict[str, Any]) -> views.FileLine:
+    """A finished file with what each of its tensors is."""
+    report = file.get("fidelity")
+    return views.FileLine(
+        name=file["name"],
+        kind=_kind(file),
+        size=file["size"],
+        sha256=file["sha256"],
+        file_type=file.get("file_type") or "",
+        bits_per_weight=file.get("bits_per_weight"),
+        tensor_types=file.get("tensor_types") or {},
+        tensors=tensor_lines(file.get("tensors") or {}),
+        check=check_line(report) if report else None,
+    )
+
+
+def _kind(file: dict[str, Any]) -> str:
+    name, suffix = file["name"], Path(file["name"]).suffix
+    if name.startswith("Modelfile"):
+        return "Recipe for Ollama"
+    if file.get("file_type") == "LoRA adapter" or name == "adapter_model.safetensors":
+        return "Adapter's weights"
+    return KINDS.get(
+        suffix, "Tokenizer" if name.startswith(("tokenizer", "vocab", "merges", "special")) else "Settings"
+    )
+
+
+def tensor_lines(tensors: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """What each tensor became, layers with the same type together: ('blk.*.attn_q.weight', 'Q4_K')."""
+    groups: dict[str, dict[str, list[int]]] = {}
+    for name, kind in tensors.items():
+        place = re.search(r"\.(\d+)\.", name)
+        pattern = name if place is None else f"{name[: place.start()]}.*.{name[place.end() :]}"
+        groups.setdefault(pattern, {}).setdefault(kind, []).append(int(place[1]) if place else -1)
+    return tuple((pattern, _by_layer(kinds)) for pattern, kinds in groups.items())
+
+
+def _by_layer(kinds: dict[str, list[int]]) -> str:
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return "; ".join(f"{kind} in layers {_ranges(sorted(layers))}" for kind, layers in kinds.items())
+
+
+def _ranges(numbers: list[int]) -> str:
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
 def title(item: ExportView) -> str:
     """'GGUF Q4_K_M of my run'."""
-    kind = {ExportFormat.ADAPTER: "Adapter", ExportFormat.MERGED: "Whole model", ExportFormat.GGUF: "GGUF"}[
-        ExportFormat(item.format)
-    ]
-    return f"{kind}{f' {item.quantization.upper()}' if item.quantization else ''} of {item.name}"
+    numbers = ", ".join(kind.upper() for kind in item.quantizations)
+    return f"{TITLES[ExportFormat(item.format)]}{f' {numbers}' if numbers else ''} of {item.name}"
 
 
 def _detail(item: ExportView) -> str:

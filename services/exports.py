@@ -196,6 +196,10 @@ class Exports:
         """The exports made from a run, newest first."""
         return [view for view in self.list() if view.session_id == session_id]
 
+    def checkpoints(self, session_id: str) -> Sequence[int]:
+        """Steps of the checkpoints that a run has kept. Raises NotFound."""
+        return [step_of(path) for path in RunDir.open(self._home.outputs, session_id).numbered()]
+
     def log(self, export_id: str, tail: int = 200) -> str:
         """The last lines of what the export's worker printed."""
         self._job(export_id)

@@ -13,7 +13,7 @@ from services import views
 from services.board import Wanted, board
 from services.chats import chat_view
 from services.container import Services
-from services.export_pages import export_choices, export_lines, exportable
+from services.export_pages import export_choices, export_lines, exportable, more_choices, number_formats
 from services.forms import FormField, checks, form_field, shown
 from services.reward_form import parts
 from services.trial import trial
@@ -325,6 +325,9 @@ def export_step(found: Services) -> views.ExportStep:
         (run,) if run else (),
         session_id,
         export_choices(),
+        more_choices(),
+        number_formats(),
+        tuple(found.exports.checkpoints(session_id)) if run and session_id else (),
         export_lines(found, session_id) if run else (),
     )
 
@@ -332,6 +335,6 @@ def export_step(found: Services) -> views.ExportStep:
 def chat_step(found: Services) -> views.TestStep:
     """Step 7."""
     review = review_of(found)
-    return views.TestStep(
-        frame(found, "test", review), chat_view(found, session_id=found.wizard.session_id() or "", form={})
-    )
+    session_id = found.wizard.session_id() or ""
+    chat = chat_view(found, session_id=session_id, form={}, keep=f"test:{session_id}")
+    return views.TestStep(frame(found, "test", review), chat)

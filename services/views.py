@@ -10,7 +10,9 @@ from typing import Any
 
 from core.data.catalogue import KnownDataset
 from core.dataset import UploadInfo
+from services.evaluation_views import ReportView
 from services.forms import FieldGroup, FormField
+from services.playground_pages import ChatView
 from services.preparations import Preparing
 from services.reward_form import PartView
 from services.run_view import RunView
@@ -450,6 +452,7 @@ class RunBoard:
     columns: tuple[Column, ...]
     table: tuple[dict[str, Any], ...]
     answers: AnswersView
+    evaluation: ReportView | None
     log: str
     config_line: str
     config_text: str
@@ -609,6 +612,7 @@ class ExportDetail:
     modelfile: str
     log: str
     talk: str
+    evaluate: str
 
     def download(self, name: str) -> str:
         """The file's address."""
@@ -620,54 +624,6 @@ class ExportPage:
     """An export's own page."""
 
     export: ExportDetail
-
-
-@dataclass(frozen=True)
-class ModelOption:
-    """A model that can be talked to."""
-
-    value: str
-    title: str
-
-
-@dataclass(frozen=True)
-class ChatSide:
-    """One of the two models; ``turns`` and ``facts`` only where a form was sent."""
-
-    key: str
-    title: str
-    model: str
-    choices: tuple[ModelOption, ...]
-    turns: tuple[dict[str, str], ...] = ()
-    facts: str = ""
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class ChatView:
-    """Two models side by side."""
-
-    sides: tuple[ChatSide, ...]
-    trained: bool
-    hint: str
-    prompt: str
-    temperature: str
-    max_tokens: str
-    top_p: str
-    system_prompt: str
-    data: dict[str, Any]
-
-    @property
-    def settings_line(self) -> str:
-        told = "with a system prompt" if self.system_prompt.strip() else "without a system prompt"
-        return f"Variety: {self.temperature} · longest answer: {self.max_tokens} tokens · top-p: {self.top_p} · {told}"
-
-
-@dataclass(frozen=True)
-class PlaygroundPage:
-    """Any two models."""
-
-    chat: ChatView
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gguf import GGUFReader, LlamaFileType
+
 from core.errors import Unavailable
 from core.export import Quantization
 from core.settings import PROJECT
 
 CONVERTER = PROJECT / ".tools" / "convert" / "convert_hf_to_gguf.py"
+FILE_TYPES = {member.name.removeprefix("MOSTLY_").removeprefix("ALL_"): int(member.value) for member in LlamaFileType}
+"""Numbers of ``general.file_type`` by name."""
 CHILD = Path(__file__).with_name("llama_child.py")
 
 
@@ -109,20 +113,16 @@ def run_child(command: Sequence[str], failure: str, stop: Callable[[], bool]) ->
 
 def architecture(path: Path) -> str:
     """``general.architecture`` of a GGUF file."""
-    from gguf import GGUFReader
-
     field = GGUFReader(path).get_field("general.architecture")
     return str(field.contents()) if field else ""
 
 
 def read_back(path: Path) -> GgufFacts:
     """Read a GGUF's header and tensor table."""
-    from gguf import GGUFReader, LlamaFileType
-
     reader = GGUFReader(path)
     field = reader.get_field("general.file_type")
     number = int(field.contents()) if field else -1
-    names = {member.value: member.name.removeprefix("MOSTLY_").removeprefix("ALL_") for member in LlamaFileType}
+    names = {value: name for name, value in FILE_TYPES.items()}
     template = reader.get_field("tokenizer.chat_template")
     size = sum(int(tensor.n_bytes) for tensor in reader.tensors)
     weights = sum(int(tensor.n_elements) for tensor in reader.tensors)

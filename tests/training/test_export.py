@@ -1,4 +1,4 @@
-"""Exports: whole or absent, and what is said about a file is what is in it."""
+"""Exports: whole or absent, equal to what was trained, and what is said about a file is what is in it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from core.errors import Unavailable
+from core.errors import InvalidInput, NotFound, Unavailable
+from core.export import ExportFormat, ExportSpec, Quantization
 from core.run import Control, JobState
 from core.run_dir import RunDir, read_json, write_json
 from core.settings import Home
-from core.training import gguf_file
+from core.training import gguf_file, merge, room
+from core.training.export import stages
 from tests.training.worker_runs import TINY, make_run, work
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
@@ -33,24 +36,50 @@ def trained(models: Home) -> RunDir:
     return run
 
 
+@pytest.fixture(scope="module")
+def folder(models: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that no run here made: layers with ranks of their own."""
+    torch.manual_seed(7)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], rank_pattern={"down_proj": 2})
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny(models)), config)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    target = tmp_path_factory.mktemp("peft") / "from-elsewhere"
+    model.save_pretrained(target)
+    return target
+
+
+def tiny(models: Home) -> Path:
+    return models.cache / "models" / "tiny"
+
+
 def export(models: Home, monkeypatch: pytest.MonkeyPatch, name: str, **spec: Any) -> RunDir:
     job = RunDir(models.exports / name)
     job.path.mkdir(parents=True)
-    write_json(job.config, {"kind": "export", "session_id": "exported", "name": "My run", "created_at": "", **spec})
+    source = {} if "adapter" in spec else {"session_id": "exported"}
+    write_json(job.config, {"kind": "export", **source, "name": "My run", "created_at": "", **spec})
     state = work(job, monkeypatch, models)
     status = job.read_status()
     assert status is not None
     assert state == JobState.COMPLETED, status.error
+    assert status.step == status.max_steps
+    assert not (job.path / "files.partial").exists()
     return job
 
 
+def result(job: RunDir) -> dict[str, Any]:
+    """What it says, after checking that it names exactly what is there."""
+    found = read_json(job.result) or {}
+    assert {file["name"] for file in found["files"]} == {path.name for path in job.files.iterdir()}
+    assert all((job.files / file["name"]).stat().st_size == file["size"] for file in found["files"])
+    assert found["commands"]
+    assert found["origin"]["adapter_sha256"]
+    return found
+
+
 def files(job: RunDir) -> dict[str, dict[str, Any]]:
-    """What the result says, after checking that it names exactly what is there."""
-    result = read_json(job.result) or {}
-    assert {file["name"] for file in result["files"]} == {path.name for path in job.files.iterdir()}
-    assert all((job.files / file["name"]).stat().st_size == file["size"] for file in result["files"])
-    assert result["commands"]
-    return {file["name"]: file for file in result["files"]}
+    return {file["name"]: file for file in result(job)["files"]}
 
 
 def logits(model: Any) -> torch.Tensor:
@@ -60,45 +89,97 @@ def logits(model: Any) -> torch.Tensor:
 
 
 def test_the_adapter_names_its_base_and_loads(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds the trained weights and no path of this machine."""
+    """It holds the trained weights and no path of this machine, and was compared with what was trained."""
     job = export(models, monkeypatch, "adapter", format="adapter")
-    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= set(files(job))
+    made = files(job)
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= set(made)
+    assert made["adapter_model.safetensors"]["fidelity"]["verdict"] == "faithful"
     settings = json.loads((job.files / "adapter_config.json").read_text())
     assert settings["base_model_name_or_path"] == "builtin:tiny"
-    base = AutoModelForCausalLM.from_pretrained(models.cache / "models" / "tiny")
+    base = AutoModelForCausalLM.from_pretrained(tiny(models))
     before = logits(base)
     after = logits(PeftModel.from_pretrained(base, str(job.files)))
     assert not torch.allclose(before, after, atol=1e-3)
 
 
-def test_the_merged_model_is_base_and_adapter(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its answers are those of base plus adapter, to the rounding of 16 bit."""
-    job = export(models, monkeypatch, "merged", format="merged")
-    assert "model.safetensors" in files(job)
-    base = AutoModelForCausalLM.from_pretrained(models.cache / "models" / "tiny")
-    wanted = logits(PeftModel.from_pretrained(base, str(trained.adapter)))
-    merged = AutoModelForCausalLM.from_pretrained(job.files, dtype=torch.float32)
-    assert torch.nn.functional.cosine_similarity(logits(merged), wanted, dim=-1).min() > 0.999
+def test_an_earlier_checkpoint_is_merged(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its logits are those of base plus that checkpoint's adapter, to the rounding of 16 bit, not the last one's."""
+    job = export(models, monkeypatch, "merged", format="merged", checkpoint=2)
+    found = result(job)
+    assert found["origin"]["checkpoint"] == 2
+    weights = files(job)["model.safetensors"]
+    assert (weights["tensor_types"], weights["bits_per_weight"]) == ({"BF16": len(weights["tensors"])}, 16.0)
+    assert weights["fidelity"]["verdict"] == "faithful"
+    merged = logits(AutoModelForCausalLM.from_pretrained(job.files, dtype=torch.float32))
+    distances = {}
+    for name in ("checkpoint-2", "checkpoint-6"):
+        base = AutoModelForCausalLM.from_pretrained(tiny(models))
+        wanted = logits(PeftModel.from_pretrained(base, str(trained.checkpoints / name)))
+        distances[name] = float((merged - wanted).abs().max() / wanted.abs().max())
+    assert distances["checkpoint-2"] < 0.02 < distances["checkpoint-6"]
+
+
+def test_a_folder_from_elsewhere_is_merged_with_its_base(
+    models: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a run: in float32 the merged logits equal base plus adapter; general questions compare the rest."""
+    base = AutoModelForCausalLM.from_pretrained(tiny(models))
+    wanted = logits(PeftModel.from_pretrained(base, str(folder)))
+    origin = merge.origin_of(ExportSpec(format=ExportFormat.MERGED, adapter=str(folder), base="builtin:tiny"), models)
+    model, _ = merge.load_trained(origin)
+    merged = merge.merge(model, [[5, 900, 17, 2040]])
+    assert torch.allclose(logits(merged), wanted, atol=1e-4 * float(wanted.abs().max()))
+    job = export(models, monkeypatch, "folder", format="merged", adapter=str(folder), base="builtin:tiny")
+    assert [report["verdict"] for report in result(job)["fidelity"]] == ["faithful"]
+    assert "tokenizer.json" in files(job)
+
+
+@needs_converter
+def test_an_adapter_as_gguf_says_the_same_on_its_base(
+    models: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where layers have ranks of their own: llama.cpp divides by each one's."""
+    job = export(models, monkeypatch, "lora", format="adapter_gguf", adapter=str(folder), base="builtin:tiny")
+    made = files(job)["My-run-LoRA.gguf"]
+    assert (made["file_type"], made["tensor_types"]) == ("LoRA adapter", {"F32": 8})
+    assert made["fidelity"]["verdict"] == "faithful", made["fidelity"]["reason"]
+    recipe = (job.files / "Modelfile").read_text().splitlines()
+    assert recipe[:2] == ["FROM ./tiny-F16.gguf", "ADAPTER ./My-run-LoRA.gguf"]
+    assert any("--lora My-run-LoRA.gguf" in command["text"] for command in result(job)["commands"])
 
 
 @needs_converter
 @pytest.mark.slow
-def test_a_q4_k_m_file_says_what_it_is(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Type and tensors are read back from the file, it answers in a process of its own, and its Modelfile fits."""
-    job = export(models, monkeypatch, "q4", format="gguf", quantization="q4_k_m")
+def test_several_files_from_one_merge_say_what_they_are(
+    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Types are read back from each file, each was compared, the recipes fit, and nothing else is left."""
+    kinds = ["f32", "bf16", "q4_k_m", "q2_k"]
+    job = export(models, monkeypatch, "several", format="gguf", quantizations=kinds, importance_matrix=True)
     made = files(job)
-    name = "My-run-Q4_K_M.gguf"
-    facts = gguf_file.read_back(job.files / name)
-    assert (made[name]["file_type"], facts.file_type) == ("Q4_K_M", "Q4_K_M")
-    assert made[name]["tensor_types"] == facts.tensor_types
-    assert made[name]["bits_per_weight"] == facts.bits_per_weight
-    assert sum(facts.tensor_types.values()) > 10
-    assert gguf_file.answer(job.files / name, "<|im_start|>user\nHello<|im_end|>\n", 4, lambda: False)
+    for kind in kinds:
+        name = f"My-run-{kind.upper()}.gguf"
+        facts = gguf_file.read_back(job.files / name)
+        assert made[name]["file_type"] == facts.file_type == kind.upper()
+        assert made[name]["tensor_types"] == facts.tensor_types
+        assert made[name]["tensors"] == facts.tensors
+        assert made[name]["bits_per_weight"] == facts.bits_per_weight
+        assert made[name]["fidelity"]["subject"] == kind.upper()
+        assert made[name]["fidelity"]["verdict"] in {"faithful", "loses_quality"}
+    assert made["My-run-F32.gguf"]["fidelity"]["verdict"] == "faithful"
+    assert [report["subject"] for report in result(job)["fidelity"]] == ["merged", *(kind.upper() for kind in kinds)]
     modelfile = (job.files / "Modelfile").read_text()
-    assert modelfile.startswith(f"FROM ./{name}\n")
+    assert modelfile.startswith("FROM ./My-run-F32.gguf\n")
     assert 'SYSTEM """Add."""' in modelfile
     assert 'PARAMETER stop "<|im_end|>"' in modelfile
-    assert not (job.path / "files.partial").exists()
+    assert (job.files / "Modelfile-Q2_K").read_text().startswith("FROM ./My-run-Q2_K.gguf\n")
+    assert len(made) == 2 * len(kinds)
+
+
+def test_a_bundle_is_made(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One zip file, with the command that runs it again."""
+    job = export(models, monkeypatch, "bundle", format="bundle")
+    assert list(files(job)) == ["My-run-reproduction.zip"]
 
 
 @needs_converter
@@ -116,5 +197,65 @@ def test_a_child_that_dies_is_quoted(tmp_path: Path) -> None:
     """llama.cpp's end is an error with its last words, not the end of the export's process."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF but not really")
-    with pytest.raises(Unavailable, match="could not load it"):
-        gguf_file.answer(broken, "Hello", 4, lambda: False)
+    with pytest.raises(Unavailable, match="Quantization to Q4_0 failed"):
+        gguf_file.quantize(broken, tmp_path / "made.gguf", Quantization.Q4_0, lambda: False)
+
+
+def test_a_model_trained_in_4_bit_is_merged_into_its_16_bit_base(models: Home, tmp_path: Path) -> None:
+    """The 4-bit copy's name leads to the original; a reduced base without such a name is refused."""
+    assert merge.sixteen_bit("builtin:tiny-unsloth-bnb-4bit", None, models) == str(tiny(models))
+    assert merge.sixteen_bit("unsloth/Qwen3-1.7B-bnb-4bit", None, models) == "unsloth/Qwen3-1.7B"
+    settings = json.loads((tiny(models) / "config.json").read_text())
+    reduced = tmp_path / "reduced"
+    reduced.mkdir()
+    settings["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (reduced / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(InvalidInput, match="in 16 bit"):
+        merge.sixteen_bit(str(reduced), None, models)
+
+
+def test_an_adapter_that_does_not_fit_is_refused(models: Home, folder: Path, tmp_path: Path) -> None:
+    """PEFT only warns about a tensor without a place, and the model would answer like its base."""
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "adapter_config.json").write_text((folder / "adapter_config.json").read_text())
+    tensors = load_file(folder / "adapter_model.safetensors")
+    save_file({name.replace("layers.1.", "layers.7."): tensor for name, tensor in tensors.items()}, odd / merge.WEIGHTS)
+    spec = ExportSpec(format=ExportFormat.MERGED, adapter=str(odd), base="builtin:tiny")
+    with (
+        pytest.warns(UserWarning, match="missing adapter keys"),
+        pytest.raises(InvalidInput, match="does not fit builtin:tiny"),
+    ):
+        merge.load_trained(merge.origin_of(spec, models))
+
+
+def test_what_is_not_there_is_named(models: Home, trained: RunDir, tmp_path: Path) -> None:
+    """A checkpoint that was pruned, and a folder whose weights could run code."""
+    with pytest.raises(NotFound, match="step 99"):
+        merge.origin_of(ExportSpec(format=ExportFormat.MERGED, session_id="exported", checkpoint=99), models)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
+    with pytest.raises(InvalidInput, match="can run code"):
+        merge.origin_of(ExportSpec(format=ExportFormat.MERGED, adapter=str(tmp_path)), models)
+
+
+def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    """Disk and memory, each with its figures; 32 bit takes more of both than 4."""
+    small = ExportSpec(session_id="x", format=ExportFormat.GGUF, quantizations=(Quantization.Q4_K_M,))
+    large = small.model_copy(update={"quantizations": tuple(Quantization)})
+    needs = [room.needed(spec, 135_000_000, 49_152) for spec in (small, large)]
+    assert 600e6 < needs[0].memory == needs[1].memory
+    assert 800e6 < needs[0].disk < needs[1].disk
+    with pytest.raises(Unavailable, match=r"free disk and there are \d"):
+        room.check(room.Room(1 << 62, 0), tmp_path)
+    with pytest.raises(Unavailable, match=r"2\.0 GB of free memory .* 1\.0 GB"):
+        room.check(room.Room(0, 2_000_000_000), tmp_path, memory=1_000_000_000)
+    room.check(room.Room(0, 0), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_number_of_stages_counts_each_file_once() -> None:
+    """What several files share is done once."""
+    one = ExportSpec(session_id="x", format=ExportFormat.GGUF, quantizations=(Quantization.Q4_K_M,))
+    two = one.model_copy(update={"quantizations": (Quantization.Q8_0, Quantization.Q4_K_M)})
+    assert stages(two) - stages(one) == 2

@@ -1,0 +1,108 @@
+"""An export followed in a terminal: its stages, and what it came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from core.errors import Conflict
+from core.run import ENDED, JobState
+from services.follow_run import EVERY, There
+
+if TYPE_CHECKING:
+    from services.container import Services
+
+
+class Export(Protocol):
+    """What following needs, whether the export is made here or by a server."""
+
+    def start(self, asked: dict[str, Any]) -> str: ...
+
+    def look(self, export_id: str) -> dict[str, Any]: ...
+
+    def cancel(self, export_id: str) -> None: ...
+
+
+class ExportHere:
+    """This process runs the watcher itself."""
+
+    def __init__(self, services: Services) -> None:
+        self._exports = services.exports
+
+    def start(self, asked: dict[str, Any]) -> str:
+        return self._exports.create(**asked).export_id
+
+    def look(self, export_id: str) -> dict[str, Any]:
+        return self._exports.get(export_id).line()
+
+    def cancel(self, export_id: str) -> None:
+        self._exports.cancel(export_id)
+
+
+class ExportThere(There):
+    """A server that holds the home folder already: the export is submitted to it."""
+
+    def start(self, asked: dict[str, Any]) -> str:  # type: ignore[override]  # the same word for another thing
+        return str(self._call("POST", "/api/exports/create", asked)["export_id"])
+
+    def look(self, export_id: str) -> dict[str, Any]:
+        return self._call("GET", f"/api/exports/{export_id}")
+
+    def cancel(self, export_id: str) -> None:
+        self._call("POST", f"/api/exports/{export_id}/cancel")
+
+
+def follow_export(export: Export, asked: dict[str, Any], folder: str, say: Callable[[str], None]) -> int:
+    """Make an export and follow it to its end. Ctrl+C cancels it.
+
+    Args:
+        export: Where it is made.
+        asked: As ``POST /api/exports/create`` takes it.
+        folder: Where exports lie, for the closing line.
+        say: Prints a line.
+
+    Returns:
+        Exit code: 0 for completed, 3 for cancelled, 1 otherwise.
+    """
+    export_id = export.start(asked)
+    say(f"Export {export_id}")
+    shown = ""
+    while True:
+        try:
+            view = export.look(export_id)
+            line = f"stage {view['step']} of {view['max_steps']}: {view['message']}" if view["max_steps"] else ""
+            if line != shown:
+                say(line)
+                shown = line
+            if view["status"] in ENDED:
+                break
+            time.sleep(EVERY)
+        except KeyboardInterrupt:
+            say("Cancelling. Nothing half made is kept.")
+            _cancel(export, export_id)
+    close(view, f"{folder}/{export_id}/files", say)
+    return {JobState.COMPLETED: 0, JobState.STOPPED: 3}.get(JobState(view["status"]), 1)
+
+
+def _cancel(export: Export, export_id: str) -> None:
+    try:
+        export.cancel(export_id)
+    except Conflict:
+        return
+
+
+def close(view: dict[str, Any], folder: str, say: Callable[[str], None]) -> None:
+    """What was found, what was made, and where it lies."""
+    for report in view["fidelity"]:
+        say(f"  {report['subject']}: {report['verdict'].replace('_', ' ')}. {report['reason']}")
+    for note in view["notes"]:
+        say(f"  Note: {note}")
+    if view["error"]:
+        say(f"  {view['error']}")
+    for file in view["files"]:
+        say(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256']}")
+    if view["files"]:
+        say(f"Finished: {folder}")
+    elif view["status"] == JobState.STOPPED:
+        say("Cancelled. Nothing of it was kept.")

@@ -1,0 +1,175 @@
+"""Every number format that is offered: made by the llama.cpp that is installed, and what it says it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from gguf import GGUFWriter
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from core.errors import Unavailable
+from core.export import BITS, NEED_MATRIX, UNREDUCED, Quantization
+from core.settings import PROJECT
+from core.training import export_files, gguf_file, importance
+from tests.training.worker_runs import REAL, needs_model
+
+pytestmark = [pytest.mark.training, needs_model]
+
+WORDS, WIDTH, HEADS = 512, 256, 4
+REDUCED = [kind for kind in Quantization if kind not in UNREDUCED]
+TRY = Path(__file__).parent.parent / "support" / "try_gguf.py"
+
+
+class Source(NamedTuple):
+    """A 256-wide model, so that every kind of block fits: as F16, in memory, and its importance matrix."""
+
+    file: Path
+    matrix: Path
+    texts: list[list[int]]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    folder = tmp_path_factory.mktemp("quantizations")
+    torch.manual_seed(5)
+    config = LlamaConfig(
+        hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=1, num_attention_heads=HEADS,
+        num_key_value_heads=HEADS, vocab_size=WORDS, max_position_embeddings=256, tie_word_embeddings=True,
+        initializer_range=0.1,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).float().eval()
+    for name, weight in model.named_parameters():
+        if "layernorm" in name:  # as in trained models, some columns carry far more than others
+            torch.nn.init.normal_(weight, std=1.0)
+            weight.data = weight.data.exp()
+    write_f16(folder / "f16.gguf", model)
+    texts = torch.randint(20, WORDS, (24, 48), generator=torch.Generator().manual_seed(1)).tolist()
+    measured = importance.measure(model, texts, lambda: False)
+    importance.write(folder / "matrix.npz", importance.by_tensor(measured, "llama", 1, tied=True))
+    return Source(folder / "f16.gguf", folder / "matrix.npz", texts[:8])
+
+
+def write_f16(path: Path, model: Any) -> None:
+    """The model as a converter would write it, with the built-in model's first tokens."""
+    tokenizer = json.loads((REAL / "tokenizer.json").read_text("utf-8"))["model"]
+    tokens = sorted(tokenizer["vocab"], key=tokenizer["vocab"].get)[:WORDS]
+    pairs = [merge if isinstance(merge, str) else " ".join(merge) for merge in tokenizer["merges"]]
+    merges = [pair for pair in pairs if pair.replace(" ", "") in set(tokens)]
+    writer = GGUFWriter(path, "llama")
+    writer.add_context_length(256)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(2 * WIDTH)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_vocab_size(WORDS)
+    writer.add_file_type(1)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token.startswith("<|") else 1 for token in tokens])
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    for name, weight in tensors(model).items():
+        array = weight.detach().numpy()
+        writer.add_tensor(name, array if array.ndim == 1 else array.astype(np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def tensors(model: Any) -> dict[str, torch.Tensor]:
+    """GGUF's names; the rows of q and k in llama.cpp's order."""
+    found = {"token_embd.weight": model.model.embed_tokens.weight, "output_norm.weight": model.model.norm.weight}
+    for number, layer in enumerate(model.model.layers):
+        attention, block = layer.self_attn, layer.mlp
+        parts = {
+            "attn_norm": layer.input_layernorm, "ffn_norm": layer.post_attention_layernorm,
+            "attn_v": attention.v_proj, "attn_output": attention.o_proj,
+            "ffn_gate": block.gate_proj, "ffn_up": block.up_proj, "ffn_down": block.down_proj,
+        }  # fmt: skip
+        found |= {f"blk.{number}.{name}.weight": part.weight for name, part in parts.items()}
+        for name, part in (("attn_q", attention.q_proj), ("attn_k", attention.k_proj)):
+            rows = part.weight.reshape(HEADS, 2, -1, WIDTH).swapaxes(1, 2).reshape(WIDTH, WIDTH)
+            found[f"blk.{number}.{name}.weight"] = rows
+    return found
+
+
+def tried(*files: Path, texts: list[list[int]]) -> list[dict[str, Any]]:
+    """What llama.cpp itself says of each file, and what each answers, in one process."""
+    asked = json.dumps({"files": [str(file) for file in files], "texts": texts})
+    done = subprocess.run(
+        [sys.executable, str(TRY)], input=asked, capture_output=True, text=True, check=True, timeout=120
+    )
+    found: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def quantized(source: Path, wanted: list[tuple[Path, Quantization, Path | None]]) -> subprocess.CompletedProcess[str]:
+    """Many files by the worker's own function; one process, because loading llama.cpp takes longer than the work."""
+    lines = [f"import sys; sys.path.append({str(PROJECT)!r}); from core.training.llama_child import quantize"]
+    for target, kind, matrix in wanted:
+        call = f"quantize({str(source)!r}, {str(target)!r}, {kind.label!r}, {str(matrix or '')!r})"
+        lines += ["try:", f"    {call}", "except SystemExit as error:", "    failed = error", "    print(error)"]
+    script = "\n".join([*lines, "sys.exit('failed' in dir())"])
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def made(source: Source) -> dict[Quantization, tuple[Path, dict[str, Any]]]:
+    """Every reduced format, with what llama.cpp says of it."""
+    files = {kind: source.file.with_name(f"{kind.value}.gguf") for kind in REDUCED}
+    matrix = {kind: source.matrix if kind in NEED_MATRIX else None for kind in REDUCED}
+    done = quantized(source.file, [(files[kind], kind, matrix[kind]) for kind in REDUCED])
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = tried(*files.values(), texts=source.texts[:1])
+    return {kind: (file, facts) for (kind, file), facts in zip(files.items(), said, strict=True)}
+
+
+@pytest.mark.parametrize("kind", REDUCED, ids=lambda kind: kind.value)
+def test_it_is_what_it_says(kind: Quantization, made: dict[Quantization, tuple[Path, dict[str, Any]]]) -> None:
+    """Type, tensor types, size and bits as shown equal what llama.cpp reads; it loads and answers."""
+    file, said = made[kind]
+    shown = export_files.exported(file, {})
+    assert shown.file_type == kind.label
+    assert said["file_type"] == gguf_file.FILE_TYPES[kind.label]
+    assert shown.size == file.stat().st_size
+    assert sum(shown.tensor_types.values()) == len(shown.tensors) == 2 + 9
+    assert shown.bits_per_weight == pytest.approx(8 * said["bytes"] / said["parameters"], abs=1e-3)
+    assert shown.bits_per_weight <= BITS[kind]
+    assert len(said["answer"]) == 4
+    assert np.isfinite(said["likeliest"]).all()
+
+
+def test_what_needs_an_importance_matrix_is_refused_without(source: Source) -> None:
+    """llama.cpp refuses, for every such kind; so the page does not offer it without one."""
+    files = [source.file.with_name(f"none-{kind.value}.gguf") for kind in NEED_MATRIX]
+    done = quantized(source.file, [(file, kind, None) for file, kind in zip(files, NEED_MATRIX, strict=True)])
+    assert done.stderr.count("requires an imatrix") == len(NEED_MATRIX)
+    with pytest.raises(Unavailable, match="imatrix"):
+        gguf_file.quantize(source.file, files[0], Quantization.IQ2_XXS, lambda: False)
+
+
+def test_an_importance_matrix_brings_it_closer(
+    source: Source, made: dict[Quantization, tuple[Path, dict[str, Any]]]
+) -> None:
+    """Q2_K with the matrix differs less from F16 than Q2_K without, on texts of the same kind."""
+    helped = source.file.with_name("helped.gguf")
+    gguf_file.quantize(source.file, helped, Quantization.Q2_K, lambda: False, source.matrix)
+    truth, plain, better = (
+        np.array(facts["probabilities"])
+        for facts in tried(source.file, made[Quantization.Q2_K][0], helped, texts=source.texts)
+    )
+    kl_plain, kl_better = (float((np.exp(truth) * (truth - other)).sum(-1).mean()) for other in (plain, better))
+    assert 0 < kl_better < 0.9 * kl_plain
