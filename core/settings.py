@@ -46,6 +46,11 @@ class Home:
         """JSON, mode 0600: the session key and the hash of the access token."""
         return self.root / "secrets.json"
 
+    @property
+    def endpoint(self) -> Path:
+        """JSON: whether a model is served to other programs, and which; see ``services/endpoint.py``."""
+        return self.root / "endpoint.json"
+
     def make(self) -> None:
         """Create every folder that is missing."""
         for folder in (self.configs, self.uploads, self.outputs, self.exports, self.cache, self.logs):
@@ -66,6 +71,7 @@ class Settings:
         allowed_hosts: ``ALLOWED_HOSTS``, comma separated names that a browser may use [].
         hf_token: ``HF_TOKEN``; handed to workers by environment only, never written.
         hf_endpoint: ``HF_ENDPOINT``, a mirror of the Hub.
+        ollama_host: ``OLLAMA_HOST``, where an Ollama server answers, as Ollama writes it [127.0.0.1:11434].
         max_upload_gb: ``MAX_UPLOAD_GB`` [10].
         log_level: ``LOG_LEVEL`` [INFO].
     """
@@ -79,6 +85,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     hf_token: str = field(default="", repr=False)
     hf_endpoint: str = ""
+    ollama_host: str = ""
     max_upload_gb: float = 10.0
     log_level: str = "INFO"
 
@@ -107,6 +114,7 @@ class Settings:
             allowed_hosts=hosts,
             hf_token=env.get("HF_TOKEN", ""),
             hf_endpoint=env.get("HF_ENDPOINT", ""),
+            ollama_host=env.get("OLLAMA_HOST", ""),
             max_upload_gb=float(env.get("MAX_UPLOAD_GB") or 10),
             log_level=env.get("LOG_LEVEL") or "INFO",
         )

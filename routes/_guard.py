@@ -53,11 +53,14 @@ def install(app: Flask, gate: Gate, *, port: int, max_upload: int) -> None:
 
 
 def guard() -> AnyResponse | None:
-    """Host, origin, size, login, CSRF, in this order; the first that fails answers."""
+    """Host, origin, size, login, CSRF, in this order; the first that fails answers. Below /v1 only the token counts."""
     check_source()
     view = current_app.view_functions.get(request.endpoint or "")
     if not getattr(view, "accepts_uploads", False):
         request.max_content_length = SMALL
+    if request.path.startswith("/v1/"):
+        check_key()
+        return None
     if not (request.endpoint in OPEN_ENDPOINTS or logged_in()):
         if wants_json():
             raise Unauthorized("Log in first, or send the access token as 'Authorization: Bearer <token>'.")
@@ -78,7 +81,9 @@ def check_source() -> None:
     gate.check_origin(request.headers.get("Origin"), request.host)
     site = request.headers.get("Sec-Fetch-Site", "none")
     following_a_link = request.method in SAFE and request.headers.get("Sec-Fetch-Mode") == "navigate"
-    if site in {"cross-site", "same-site"} and not (following_a_link and not request.path.startswith("/api/")):
+    if site in {"cross-site", "same-site"} and not (
+        following_a_link and not request.path.startswith(("/api/", "/v1/"))
+    ):
         raise Forbidden("This request came from a page of another site and was refused.")
 
 
@@ -92,6 +97,24 @@ def logged_in() -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     g.by_token = scheme.lower() == "bearer" and gate.check_token(token.strip(), request.remote_addr or "")
     return bool(g.by_token)
+
+
+def check_key() -> None:
+    """Ask a program for the access token, on this machine too: a cookie or an address is no key.
+
+    Raises:
+        Unauthorized: It is missing, wrong, or none was made yet.
+    """
+    gate = _gate()
+    if gate.key == "none":
+        raise Unauthorized("There is no access token yet. Make one in the browser: playground, 'Serve this model'.")
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("Send the access token as API key: 'Authorization: Bearer <token>'.")
+    if not gate.check_token(token.strip(), request.remote_addr or ""):
+        raise Unauthorized(
+            "That is not the access token of this server. Make a new one at the playground if it is lost."
+        )
 
 
 def check_csrf() -> None:

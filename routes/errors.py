@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify, make_response, render_template, 
 from werkzeug.exceptions import HTTPException
 
 from core.errors import InvalidConfig, TunesmithError
+from services.openai_chat import problem
 
 bp = Blueprint("errors", __name__)
 log = logging.getLogger(__name__)
@@ -64,8 +65,10 @@ def answer(
     field: str | None = None,
     problems: list[tuple[str, str]] | None = None,
 ) -> Response:
-    """The one error shape, or the error page where a person asked for a page."""
-    if wants_json():
+    """The one error shape, or the error page where a person asked for a page; below /v1, OpenAI's shape."""
+    if request.path.startswith("/v1/"):
+        response = jsonify(problem(status, code, message, field))
+    elif wants_json():
         error: dict[str, Any] = {"code": code, "message": message}
         if field:
             error["field"] = field
@@ -81,7 +84,7 @@ def answer(
 def wants_json() -> bool:
     """Whether the sender is a program or a page's script."""
     return (
-        request.path.startswith(("/api/", "/socket.io"))
+        request.path.startswith(("/api/", "/v1/", "/socket.io"))
         or request.is_json
         or request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
     )

@@ -63,7 +63,8 @@ class ChatProcess:
                 if request["id"] in self._cancelled:
                     self._cancelled.discard(request["id"])
                     self._current = None
-                    heard({"id": request["id"], "event": "done", "text": "", "tokens": 0, "seconds": 0.0})
+                    nothing = {"text": "", "tokens": 0, "seconds": 0.0, "finish": "cancelled"}
+                    heard({"id": request["id"], "event": "done", **nothing})
                     return
             try:
                 self._exchange(request, heard)
@@ -91,6 +92,11 @@ class ChatProcess:
                 self.close()
             finally:
                 self._turn.release()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs: a model may be in it."""
+        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         """End the process."""

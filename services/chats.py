@@ -2,90 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.config import parse
 from core.data.prompts import system_prompt
 from core.errors import InvalidConfig, InvalidInput, TunesmithError
-from core.export import ExportFormat
 from core.model import DEMO_MODEL
 from core.run import JobState
 from services.container import Services
-from services.models import Chat
-from services.views import ChatSide, ChatView, ModelOption
+from services.models import RANGES, Chat
+from services.playground_pages import (
+    MOST_SIDES,
+    SETTINGS,
+    ChatSide,
+    ChatView,
+    ModelGroup,
+    Setting,
+    model_groups,
+    other_of,
+)
 from services.words import num
 
+NEWEST = 20
+"""Models whose system prompt of training is looked up."""
 
-def chat_view(found: Services, *, session_id: str = "", model: str = "", form: Mapping[str, str]) -> ChatView:
-    """Both sides, the models to choose from, and what each was told when it was trained.
+
+def chat_view(
+    found: Services,
+    *,
+    session_id: str = "",
+    models: Sequence[str] = (),
+    form: Mapping[str, str],
+    keep: str = "playground",
+) -> ChatView:
+    """The sides, the models to choose from, and what each was told when it was trained.
 
     Args:
         session_id: The run whose original and trained model are compared; the newest one without it.
-        model: What the right side starts with, over ``session_id``.
+        models: What the sides start with, over ``session_id``: one stands beside its base.
         form: A form that was sent, for the answers to it.
+        keep: The name by which the browser keeps the conversations of this page.
     """
     trained = found.models.trained()
     best = sorted(trained, key=lambda item: item.status != JobState.COMPLETED)
     run = next((item for item in best if session_id in {"", item.session_id}), None)
-    options = _options(found)
-    values = {option.value for option in options}
-    base = (run.base if run else DEMO_MODEL) if not model.startswith("export:") else _base_of(found, model)
-    if base not in values:
-        options = (ModelOption(base, base), *options)
-    left, right = (
-        form.get("model_base") or base,
-        form.get("model_trained") or model or (run.model_path if run else base),
-    )
-    sides = (ChatSide("base", "Original", left, options), ChatSide("trained", "Trained", right, options))
-    prompts = _system_prompts(found)
+    started = _sides(found, models, run.base if run else DEMO_MODEL, run.model_path if run else "")
+    chosen = _sent(form) or started
+    groups = model_groups(found)
+    sides = tuple(ChatSide(str(place + 1), model, other_of(groups, model)) for place, model in enumerate(chosen))
+    prompts = _system_prompts(found, groups)
     return ChatView(
         sides=tuple(_answered(found, side, form) for side in sides) if form.get("prompt") else sides,
+        groups=groups,
         trained=run is not None,
         hint="" if trained else "Nothing is trained yet; the built-in model is there to talk to.",
         prompt=form.get("prompt", ""),
-        temperature=form.get("temperature", "0"),
-        max_tokens=form.get("max_tokens", "128"),
-        top_p=form.get("top_p", "1"),
-        system_prompt=form.get("system_prompt", prompts.get(right, "")),
-        data={"system_prompts": prompts},
+        settings=tuple(replace(setting, value=form.get(setting.name, setting.value)) for setting in SETTINGS),
+        system_prompt=form.get("system_prompt", next((prompts[name] for name in chosen[::-1] if name in prompts), "")),
+        data={"system_prompts": prompts, "keep": keep, "asked": bool(models or session_id), "titles": _titles(groups)},
     )
 
 
-def _options(found: Services) -> tuple[ModelOption, ...]:
-    trained = [
-        ModelOption(item.model_path, f"{item.name}, trained ({item.created_at[:10]})")
-        for item in found.models.trained()
-    ]
-    files = [
-        ModelOption(item.model_path, f"{item.name}, GGUF {(item.quantization or '').upper()} ({item.created_at[:10]})")
-        for item in found.exports.list()
-        if item.model_path
-    ]
-    bases = dict.fromkeys([DEMO_MODEL, *(item.base for item in found.models.trained())])
-    titles = {item.info.name: item.info.title for item in found.models.families()}
-    return (*(ModelOption(name, titles.get(name, name)) for name in bases), *trained, *files)
+def _sides(found: Services, models: Sequence[str], base: str, trained: str) -> tuple[str, ...]:
+    named = [name for name in models if name][:MOST_SIDES]
+    if len(named) > 1:
+        return tuple(named)
+    if named:
+        return (_base_of(found, named[0]) or base, named[0])
+    return (base, trained or base)
+
+
+def _sent(form: Mapping[str, str]) -> tuple[str, ...]:
+    """The sides of a form: a model that was typed counts over the one in the list."""
+    keys = [str(key + 1) for key in range(MOST_SIDES)]
+    chosen = (form.get(f"other_{key}", "").strip() or form.get(f"model_{key}", "") for key in keys)
+    return tuple(name for name in chosen if name and name != "other")
 
 
 def _base_of(found: Services, model_path: str) -> str:
-    export_id = model_path.removeprefix("export:").partition("/")[0]
-    session_id = next((item.session_id for item in found.exports.list() if item.export_id == export_id), "")
-    return next((item.base for item in found.models.trained() if item.session_id == session_id), DEMO_MODEL)
+    """The base model of a run, a checkpoint or an export, or nothing for other models."""
+    kind, _, rest = model_path.partition(":")
+    session_id = rest.partition("@")[0]
+    if kind == "export":
+        export_id = rest.partition("/")[0]
+        session_id = next((item.session_id for item in found.exports.list() if item.export_id == export_id), "")
+    return next((item.base for item in found.models.trained() if item.session_id == session_id), "")
 
 
-def _system_prompts(found: Services) -> dict[str, str]:
-    """What each trained model was told in training, by its reference; at most the 20 newest."""
-    known: dict[str, str] = {}
-    for item in found.models.trained()[:20]:
+def _system_prompts(found: Services, groups: tuple[ModelGroup, ...]) -> dict[str, str]:
+    """What each trained model was told in training, by its reference; of the newest ones."""
+    told: dict[str, str] = {}
+    for item in found.models.trained()[:NEWEST]:
         try:
-            known[item.model_path] = system_prompt(parse(found.runs.get(item.session_id).config).dataset)
+            told[item.session_id] = system_prompt(parse(found.runs.get(item.session_id).config).dataset)
         except InvalidConfig:
             continue
-    for export in found.exports.list()[:20]:
-        told = known.get(f"session:{export.session_id}")
-        if export.model_path and export.format == ExportFormat.GGUF and told is not None:
-            known[export.model_path] = told
+    exported = {item.export_id: item.session_id for item in found.exports.list()}
+    known = {}
+    for option in (option for group in groups for option in group.options):
+        kind, _, rest = option.value.partition(":")
+        session_id = exported.get(rest.partition("/")[0], "") if kind == "export" else rest.partition("@")[0]
+        if kind in {"session", "export"} and session_id in told:
+            known[option.value] = told[session_id]
     return known
+
+
+def _titles(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
+    return {option.value: option.title for group in groups for option in group.options}
 
 
 def _answered(found: Services, side: ChatSide, form: Mapping[str, str]) -> ChatSide:
@@ -94,10 +118,12 @@ def _answered(found: Services, side: ChatSide, form: Mapping[str, str]) -> ChatS
         answer = found.models.test(_request(side.model, form))
     except TunesmithError as error:
         return replace(side, turns=(turn,), problem=error.message)
+    speed = answer["tokens"] / answer["seconds"] if answer["seconds"] else None
     return replace(
         side,
         turns=(turn, {"role": "assistant", "content": answer["response"]}),
-        facts=f"{answer['tokens']} tokens in {num(answer['seconds'])} s",
+        facts=f"{answer['tokens']} tokens in {num(answer['seconds'])} s, {num(speed)} tokens a second",
+        seen=str(answer["prompt"] or ""),
     )
 
 
@@ -107,13 +133,14 @@ def _request(model: str, form: Mapping[str, str]) -> Chat:
         *(({"role": "system", "content": system},) if system.strip() else ()),
         {"role": "user", "content": form["prompt"]},
     )
+    given = {setting.name: _number(setting, form[setting.name]) for setting in SETTINGS if form.get(setting.name)}
+    return Chat(model, messages, **given)  # type: ignore[arg-type]
+
+
+def _number(setting: Setting, text: str) -> float:
     try:
-        return Chat(
-            model,
-            messages,
-            float(form.get("temperature", 0)),
-            int(form.get("max_tokens", 128)),
-            float(form.get("top_p", 1)),
-        )
+        return int(text) if setting.whole else float(text)
     except ValueError:
-        raise InvalidInput("Variety, longest answer and top-p are numbers.", field="temperature") from None
+        low, high = next((low, high) for name, low, high in RANGES if name == setting.name)
+        words = f"{setting.title} is a {'whole ' if setting.whole else ''}number between {low} and {high}."
+        raise InvalidInput(words, field=setting.name) from None

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound, Unavailable
-from core.export import ExportFormat
-from core.model import BUILTIN_PREFIX, BaseModelInfo, local_folder
-from core.run import JobKind, check_id
+from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
+from core.model import BUILTIN_PREFIX, BaseModelInfo
+from core.run import JobKind
 from core.run_dir import RunDir
 from core.settings import Home, Settings
 from services.catalogue import Catalogue
-from services.chat import ChatProcess, Heard
+from services.chat import Heard
+from services.chat_pool import ChatPool
 from services.families import BASE_MODELS, estimate
+from services.model_refs import References
 from services.system import System
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 
 
 @dataclass(frozen=True)
@@ -65,17 +63,34 @@ class TrainedModel:
         return {**asdict(self), "kind": "trained"}
 
 
+RANGES: tuple[tuple[str, float, float], ...] = (
+    ("temperature", 0, 5),
+    ("top_p", 0, 1),
+    ("top_k", 0, 1000),
+    ("min_p", 0, 1),
+    ("repetition_penalty", 0.1, 5),
+    ("max_tokens", 1, 8192),
+    ("seed", 0, 2**32 - 1),
+)
+"""Lowest and highest value of each sampling setting."""
+SAMPLING = tuple(name for name, _, _ in RANGES)
+
+
 @dataclass(frozen=True)
 class Chat:
     """One request for an answer.
 
     Attributes:
-        model_path: A base model's name, ``session:<id>`` or ``export:<id>/<file>``.
+        model_path: A reference; see :class:`services.model_refs.References`.
         messages: ``role`` and ``content`` each.
         temperature: 0 takes the likeliest token every time.
         max_tokens: Longest answer.
         top_p: 1 is off.
+        top_k: 0 is off.
+        min_p: 0 is off.
+        repetition_penalty: 1 is off.
         seed: For the same answer again.
+        stop: Texts that end the answer.
         id: Names the request for :meth:`Models.cancel`.
     """
 
@@ -86,6 +101,10 @@ class Chat:
     top_p: float = 1.0
     seed: int | None = None
     id: str = ""
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
 
 
 class Models:
@@ -101,11 +120,8 @@ class Models:
         self._home: Home = settings.home
         self._catalogue = catalogue
         self._system = system
-        self._processes = {"transformers": ChatProcess(settings), "gguf": ChatProcess(settings)}
-
-    def use(self, processes: dict[str, ChatProcess]) -> None:
-        """Answer by other processes than this project's own, by kind."""
-        self._processes |= processes
+        self._references = References(settings.home, catalogue)
+        self.pool = ChatPool(settings, system.device)
 
     def families(self) -> list[BaseModelView]:
         """The base models, smallest first within a family, with what they need here."""
@@ -138,113 +154,75 @@ class Models:
         ]
 
     def validate(self, name: str) -> None:
-        """Accept the built-in model, an existing folder or a plausible Hub id.
+        """Accept a base model's name; see :meth:`services.model_refs.References.validate`."""
+        self._references.validate(name)
 
-        Raises:
-            NotFound: It names a folder that is not there.
-            InvalidConfig: It is no Hub id either.
-        """
-        if local_folder(name, self._home) is None and not _HUB_ID.fullmatch(name):
-            raise InvalidConfig(
-                [("model.name", "this is neither a folder nor a model of the Hub; a Hub id looks like Qwen/Qwen3-0.6B")]
-            )
+    def resolve(self, model_path: str) -> dict[str, Any]:
+        """What a process loads for a reference; see :class:`services.model_refs.References`."""
+        return self._references.resolve(model_path)
 
     # --- talking ---
 
     def chat(self, chat: Chat, heard: Heard) -> None:
         """Answer, passing on events as they come; returns after the last one.
 
-        Events are ``loading``, ``token`` (``text``), ``done`` (``text``, ``tokens``, ``seconds``) and
-        ``error`` (``message``).
+        Events are ``waiting`` (``ahead``), ``loading``, ``token`` (``text``, ``tokens``, ``seconds``),
+        ``done`` and ``error`` (``message``, ``code``). ``done`` has ``text``, ``tokens``, ``seconds``,
+        ``first`` (seconds to the first token), ``finish`` (``stop``, ``length``, ``cancelled``), ``prompt``
+        as the model saw it, ``prompt_tokens``, and ``seen``, the prompt with its special tokens marked.
 
         Raises:
             NotFound: The model is not there.
             InvalidInput: A value is out of range.
+            Unavailable: It does not fit into memory.
         """
-        request, kind = self._request(chat)
-        self._processes[kind].ask(request, heard)
+        check_chat(chat)
+        self.pool.ask(self._request(chat), heard)
 
     def cancel(self, request_id: str) -> None:
-        for process in self._processes.values():
-            process.cancel(request_id)
+        """End an answer early, or its waiting."""
+        self.pool.cancel(request_id)
 
     def test(self, chat: Chat) -> dict[str, Any]:
-        """One whole answer: ``response``, ``tokens``, ``seconds``.
+        """One whole answer: ``response``, ``tokens``, ``seconds``, ``finish``, ``prompt``, ``prompt_tokens``.
 
         Raises:
+            InvalidInput: The conversation is too long for the model, or cannot be put to it.
             Unavailable: The model could not be loaded or broke off.
         """
         events: list[dict[str, Any]] = []
         self.chat(chat, events.append)
         last = events[-1]
         if last["event"] == "error":
-            raise Unavailable(str(last.get("message") or "The model could not answer."))
-        written = "".join(str(event.get("text", "")) for event in events if event["event"] == "token")
-        response = last.get("text") or written
-        return {"response": response, "tokens": last.get("tokens", 0), "seconds": last.get("seconds", 0.0)}
+            raise failure(last)
+        facts = {name: last.get(name) for name in ("finish", "prompt", "prompt_tokens")}
+        return {"response": last["text"], "tokens": last["tokens"], "seconds": last["seconds"], **facts}
 
     def make_room(self) -> None:
         """Give back the memory of models that are loaded but not answering."""
-        for process in self._processes.values():
-            process.release()
+        self.pool.release()
 
     def close(self) -> None:
-        for process in self._processes.values():
-            process.close()
+        """End the processes."""
+        self.pool.close()
 
-    def _request(self, chat: Chat) -> tuple[dict[str, Any], str]:
-        check_chat(chat)
-        model = self.resolve(chat.model_path)
-        request = {
+    def _request(self, chat: Chat) -> dict[str, Any]:
+        sampling = {name: getattr(chat, name) for name in SAMPLING if getattr(chat, name) is not None}
+        return {
             "op": "generate",
             "id": chat.id or secrets.token_hex(8),
-            "model": model,
+            "model": self.resolve(chat.model_path),
             "messages": list(chat.messages),
-            "temperature": chat.temperature,
-            "max_tokens": chat.max_tokens,
-            "top_p": chat.top_p,
+            "stop": list(chat.stop),
+            **sampling,
         }
-        if chat.seed is not None:
-            request["seed"] = chat.seed
-        return request, str(model["kind"])
 
-    def resolve(self, model_path: str) -> dict[str, Any]:
-        """What the chat process loads for a ``model_path``.
 
-        Raises:
-            NotFound, InvalidInput, InvalidConfig: It names nothing that can be talked to.
-            Conflict: The run has not saved anything yet.
-        """
-        if model_path.startswith("session:"):
-            return self._of_session(model_path.removeprefix("session:"))
-        if model_path.startswith("export:"):
-            return self._of_export(model_path.removeprefix("export:"))
-        self.validate(model_path)
-        return {"kind": "transformers", "base": self._base(model_path), "adapter": None}
-
-    def _of_session(self, session_id: str) -> dict[str, Any]:
-        job = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
-        adapter = RunDir.open(self._home.outputs, session_id).adapter
-        if not adapter.is_dir():
-            raise Conflict("This run has no trained adapter yet. It is saved with the first checkpoint.")
-        return {"kind": "transformers", "base": self._base(job.model), "adapter": str(adapter)}
-
-    def _of_export(self, reference: str) -> dict[str, Any]:
-        export_id, _, name = reference.partition("/")
-        job = self._catalogue.job(check_id(export_id), JobKind.EXPORT)
-        path = RunDir.open(self._home.exports, export_id).files / name
-        if (
-            job.config.get("format") != ExportFormat.GGUF
-            or "/" in name
-            or not name.endswith(".gguf")
-            or not path.is_file()
-        ):
-            raise NotFound("There is no such GGUF file. Choose one from the list of exports.", field="model_path")
-        return {"kind": "gguf", "path": str(path)}
-
-    def _base(self, name: str) -> str:
-        folder = local_folder(name, self._home)
-        return str(folder) if folder else name
+def failure(event: dict[str, Any]) -> TunesmithError:
+    """The exception for an ``error`` event."""
+    words = str(event.get("message") or "The model could not answer.")
+    kinds: dict[str, type[TunesmithError]] = {"invalid_input": InvalidInput, "not_found": NotFound}
+    return kinds.get(str(event.get("code")), Unavailable)(words)
 
 
 def check_chat(chat: Chat) -> None:
@@ -258,6 +236,9 @@ def check_chat(chat: Chat) -> None:
             )
     if sum(len(message["content"]) for message in chat.messages) > 200_000:
         raise InvalidInput("That is too long: at most 200,000 characters.", field="messages")
-    for name, low, high in (("temperature", 0, 5), ("top_p", 0, 1), ("max_tokens", 1, 8192)):
-        if not low <= getattr(chat, name) <= high:
+    for name, low, high in RANGES:
+        value = getattr(chat, name)
+        if value is not None and not low <= value <= high:
             raise InvalidInput(f"{name} must be between {low} and {high}.", field=name)
+    if len(chat.stop) > 4 or not all(chat.stop) or any(len(text) > 200 for text in chat.stop):
+        raise InvalidInput("Give at most four texts to stop at, none empty or longer than 200 letters.", field="stop")

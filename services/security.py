@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from core.errors import Forbidden, TooManyRequests
+from core.errors import Conflict, Forbidden, TooManyRequests
 from core.run_dir import read_json
 from core.settings import Settings
 
@@ -117,6 +117,25 @@ class Gate:
         if not right:
             self._limit.failed(address)
         return right
+
+    @property
+    def key(self) -> str:
+        """Where the access token comes from: ``environment``, ``kept`` (its hash is), or ``none``."""
+        return "environment" if self._settings.token else "kept" if self._token_hash else "none"
+
+    def new_token(self) -> str:
+        """Make an access token anew and keep its hash. The old one, and logins with it, end.
+
+        Raises:
+            Conflict: The token is set in the environment, which has the last word.
+        """
+        if self._settings.token:
+            raise Conflict("The access token is set as TUNESMITH_TOKEN. Change it there and start the server again.")
+        token = secrets.token_urlsafe(32)
+        kept = read_json(self._settings.home.secrets) or {}
+        _write_private(self._settings, {**kept, "token_hash": hash_token(token)})
+        self._token_hash = hash_token(token)
+        return token
 
     def login_mark(self) -> str:
         """What a logged-in session carries: changes with the token, so a new token ends old logins."""

@@ -7,11 +7,13 @@ import threading
 from typing import Any
 
 from core.errors import InvalidInput, TunesmithError
-from services.models import Chat, Models
+from services.models import SAMPLING, Chat, Models
 from websockets.light import SocketIO
 
-MOST_AT_ONCE = 4
-"""Replies that one connection may have under way or waiting: two side by side, and the next two."""
+MOST_AT_ONCE = 8
+"""Replies that one connection may have under way or waiting: four side by side, and the next four."""
+WHOLE = frozenset({"max_tokens", "top_k", "seed"})
+"""Settings that are whole numbers."""
 
 
 class Chats:
@@ -81,18 +83,20 @@ def _chat(sid: str, data: Any) -> tuple[str, Chat]:
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise InvalidInput("messages is a list of {role, content}.", field="messages")
     name = str(data.get("id") or secrets.token_hex(6))[:64]
-    numbers = {
-        key: _number(data, key) for key in ("temperature", "top_p", "max_tokens", "seed") if data.get(key) is not None
-    }
-    whole = {key: int(value) if key in {"max_tokens", "seed"} else value for key, value in numbers.items()}
-    return name, Chat(data["model_path"], tuple(messages), id=_own(sid, name), **whole)  # type: ignore[arg-type]
+    numbers = {key: _number(data, key) for key in SAMPLING if data.get(key) is not None}
+    stop = data.get("stop") or []
+    if not isinstance(stop, list) or not all(isinstance(text, str) for text in stop):
+        raise InvalidInput("stop is a list of texts.", field="stop")
+    return name, Chat(data["model_path"], tuple(messages), id=_own(sid, name), stop=tuple(stop), **numbers)  # type: ignore[arg-type]
 
 
 def _number(data: dict[str, Any], key: str) -> float:
     value = data[key]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidInput(f"{key} must be a number.", field=key)
-    return value
+    if key in WHOLE and value != int(value):
+        raise InvalidInput(f"{key} must be a whole number.", field=key)
+    return int(value) if key in WHOLE else value
 
 
 def _own(sid: str, name: str) -> str:

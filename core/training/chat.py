@@ -10,57 +10,53 @@ import json
 import logging
 import os
 import queue
+import re
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from core.errors import InvalidInput, TunesmithError
+from core.training.chat_models import Held, Request, key_of, open_model
 
 log = logging.getLogger("tunesmith")
 
 Emit = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class Request:
-    """One question.
+class Stops:
+    """Cuts an answer at the first of some texts. What may be the start of one waits until that is known.
 
-    Attributes:
-        id: Repeated in every event.
-        model: ``{"kind": "transformers", "base", "adapter"}`` or ``{"kind": "gguf", "path"}``.
-        messages: The conversation so far.
-        temperature: 0 is greedy.
-        top_p, max_tokens, seed: As their names say; without a seed every answer is drawn anew.
+    Args:
+        texts: None may be empty.
     """
 
-    id: str
-    model: dict[str, Any]
-    messages: list[dict[str, str]]
-    temperature: float = 0.7
-    top_p: float = 1.0
-    max_tokens: int = 256
-    seed: int | None = None
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self._texts = texts
+        self._waiting = ""
 
-    @classmethod
-    def read(cls, data: dict[str, Any]) -> Request:
-        """From a decoded line; unknown names are left out."""
-        known = cls.__dataclass_fields__
-        return cls(**{name: value for name, value in data.items() if name in known and value is not None})
+    def feed(self, piece: str) -> tuple[str, bool]:
+        """What can be shown now, and whether one of the texts has come."""
+        self._waiting += piece
+        found = [place for text in self._texts if (place := self._waiting.find(text)) >= 0]
+        if found:
+            return self._waiting[: min(found)], True
+        keep = max((self._overlap(text) for text in self._texts), default=0)
+        shown = self._waiting[: len(self._waiting) - keep]
+        self._waiting = self._waiting[len(shown) :]
+        return shown, False
 
+    def rest(self) -> str:
+        """What still waited when the answer ended by itself."""
+        rest, self._waiting = self._waiting, ""
+        return rest
 
-class Held(Protocol):
-    """A model in memory."""
-
-    def prompt(self, messages: list[dict[str, str]]) -> str:
-        """The conversation exactly as the model sees it."""
-
-    def stream(self, prompt: str, request: Request, stop: threading.Event) -> Iterator[tuple[str, int]]:
-        """(new text, tokens so far) until the end, the limit or a stop."""
+    def _overlap(self, text: str) -> int:
+        longest = min(len(text) - 1, len(self._waiting))
+        return next((size for size in range(longest, 0, -1) if self._waiting.endswith(text[:size])), 0)
 
 
 @dataclass
@@ -115,11 +111,11 @@ class Server:
         try:
             self._answer(Request.read(message))
         except TunesmithError as error:
-            self.emit("error", message=error.message)
+            self.emit("error", message=error.message, code=error.code)
         except Exception as error:  # noqa: BLE001  # the process boundary: the next request must be answered
             traceback.print_exc()
             self.unload()
-            self.emit("error", message=_in_words(error))
+            self.emit("error", message=_in_words(error), code="unavailable")
         finally:
             self.current = ""
 
@@ -131,144 +127,84 @@ class Server:
     def _answer(self, request: Request) -> None:
         held = self._load(request.model)
         prompt = held.prompt(request.messages)
-        started = time.perf_counter()
-        tokens, text = 0, ""
-        for piece, so_far in held.stream(prompt, request, self.stop):
-            text, tokens = text + piece, so_far
-            if piece:
-                self.emit("token", text=piece)
-        self.emit("done", text=text, tokens=tokens, seconds=time.perf_counter() - started, prompt=prompt)
+        ids = held.tokens(prompt)
+        limit = min(request.max_tokens, held.context - len(ids) - 1)
+        if limit < 1:
+            words = f"The conversation has {len(ids)} tokens; this model takes {held.context}. Start a new one."
+            raise InvalidInput(words, field="messages")
+        written = Writing(self, request, limit).write(held, ids)
+        seen = segments(prompt, held.special)
+        self.emit("done", **written, prompt=prompt, prompt_tokens=len(ids), seen=seen)
 
     def _load(self, model: dict[str, Any]) -> Held:
-        key = _key(model)
+        key = key_of(model)
         if self.held is None or key != self.key:
             self.emit("loading")
             self.unload()
-            self.held, self.key = _open(model), key
-        if isinstance(self.held, TransformersModel):
-            self.held.use_adapter(model.get("adapter"))
+            self.held, self.key = open_model(model), key
+        self.held.use(model)
         return self.held
 
 
-class TransformersModel:
-    """A base model with any number of adapters, of which one or none is in use."""
+class Writing:
+    """One answer as it is written.
 
-    def __init__(self, base: str) -> None:
-        from core.training.arguments import native_dtype
-        from core.training.device import this_device, use_cores
-        from core.training.load import load_base, load_tokenizer, plain_generation
+    Args:
+        server: Where its pieces go, and whether it was told to stop.
+        request: What was asked for.
+        limit: Most tokens, as far as the model's memory for a conversation reaches.
+    """
 
-        device = this_device()
-        use_cores(device)
-        self.model: Any = load_base(base, dtype=native_dtype(device), device=device)
-        self.tokenizer = load_tokenizer(base)
-        plain_generation(self.model, self.tokenizer)
-        self._adapters: dict[str, str] = {}
-        self._chosen: str | None = None
+    def __init__(self, server: Server, request: Request, limit: int) -> None:
+        self._server, self._request, self._limit = server, request, limit
+        self._stops = Stops(request.stop)
+        self._started = time.perf_counter()
+        self._text = ""
+        self._tokens = 0
 
-    def use_adapter(self, folder: str | None) -> None:
-        """Answer with this adapter, or with the base alone."""
-        stamp = folder and f"{folder}@{(Path(folder) / 'adapter_model.safetensors').stat().st_mtime_ns}"
-        if folder and stamp and stamp not in self._adapters:
-            self._add(folder, stamp)
-        self._chosen = self._adapters[stamp] if stamp else None
+    def write(self, held: Held, ids: list[int]) -> dict[str, Any]:
+        """Every piece, then ``text``, ``tokens``, ``seconds``, ``first`` and ``finish``.
 
-    def prompt(self, messages: list[dict[str, str]]) -> str:
-        from core.training.prepare import rendered
+        ``first`` is when the first token was there, in seconds; ``finish`` is ``stop`` (end token or a stop
+        text), ``length`` or ``cancelled``.
+        """
+        finish, first = "", 0.0
+        for piece, tokens in held.stream(ids, self._limit, self._request, self._server.stop):
+            if finish == "stop":
+                continue  # the model writes one token more until it hears of it
+            self._tokens, first = tokens, first or self._elapsed()
+            shown, stopped = self._stops.feed(piece)
+            self._show(shown)
+            if stopped:
+                finish = "stop"
+                self._server.stop.set()
+        if not finish:
+            self._show(self._stops.rest())
+            cancelled = self._server.stop.is_set()
+            finish = "cancelled" if cancelled else "length" if self._tokens >= self._limit else "stop"
+        facts = {"text": self._text, "tokens": self._tokens, "seconds": self._elapsed()}
+        return {**facts, "first": first, "finish": finish}
 
-        return rendered(messages, self.tokenizer)
+    def _show(self, piece: str) -> None:
+        if piece:
+            self._text += piece
+            self._server.emit("token", text=piece, tokens=self._tokens, seconds=self._elapsed())
 
-    def stream(self, prompt: str, request: Request, stop: threading.Event) -> Iterator[tuple[str, int]]:
-        import torch
-
-        ids = self.tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        torch.manual_seed(request.seed if request.seed is not None else int.from_bytes(os.urandom(4)))
-        pieces: queue.Queue[tuple[str, int] | BaseException | None] = queue.Queue()
-        writer = threading.Thread(target=self._write, args=(ids, request, stop, pieces), daemon=True)
-        writer.start()
-        while (piece := pieces.get()) is not None:
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
-        writer.join()
-
-    def _add(self, folder: str, stamp: str) -> None:
-        from peft import PeftModel
-
-        name = f"adapter{len(self._adapters)}"
-        if self._adapters:
-            self.model.load_adapter(folder, adapter_name=name)
-        else:
-            self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=name)
-        self.model.eval()
-        self._adapters[stamp] = name
-
-    def _write(self, ids: Any, request: Request, stop: threading.Event, pieces: queue.Queue[Any]) -> None:
-        from core.training.generate import stream
-
-        try:
-            if self._chosen is not None:
-                self.model.set_adapter(self._chosen)
-                stream(self.model, self.tokenizer, ids, request, stop, pieces.put)
-            elif self._adapters:
-                with self.model.disable_adapter():
-                    stream(self.model, self.tokenizer, ids, request, stop, pieces.put)
-            else:
-                stream(self.model, self.tokenizer, ids, request, stop, pieces.put)
-            pieces.put(None)
-        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits for it
-            pieces.put(error)
+    def _elapsed(self) -> float:
+        return round(time.perf_counter() - self._started, 4)
 
 
-class GgufModel:
-    """A GGUF in llama.cpp, asked with the chat template that the file holds."""
+def segments(prompt: str, special: list[str]) -> list[tuple[str, bool]]:
+    """A prompt in pieces: each special token by itself and marked, the text between them as it is.
 
-    CONTEXT = 4096
-
-    def __init__(self, path: str) -> None:
-        import llama_cpp
-
-        self.native = llama_cpp
-        self.model = llama_cpp.Llama(path, n_ctx=self.CONTEXT, n_threads=_cores(), n_gpu_layers=-1, verbose=False)
-
-    def prompt(self, messages: list[dict[str, str]]) -> str:
-        from core.data.prompts import render
-
-        metadata = self.model.metadata
-        special = {"bos_token": self._piece(self.model.token_bos()), "eos_token": self._piece(self.model.token_eos())}
-        return render(messages, metadata.get("tokenizer.chat_template"), special)
-
-    def stream(self, prompt: str, request: Request, stop: threading.Event) -> Iterator[tuple[str, int]]:
-        ids = self.model.tokenize(prompt.encode(), add_bos=False, special=True)
-        if len(ids) + 1 >= self.CONTEXT:
-            words = f"The conversation has {len(ids)} tokens; this chat holds {self.CONTEXT}. Start a new one."
-            raise InvalidInput(words)
-        self.model.set_seed(request.seed if request.seed is not None else int.from_bytes(os.urandom(4)))
-        written: list[int] = []
-        shown = ""
-        limit = min(request.max_tokens, self.CONTEXT - len(ids) - 1)
-        for token in self._tokens(ids, request):
-            if stop.is_set() or len(written) >= limit or self._ends(token):
-                return
-            written.append(token)
-            text = self.model.detokenize(written).decode(errors="replace")
-            if not text.endswith("\ufffd"):
-                piece, shown = text[len(shown) :], text
-                yield piece, len(written)
-
-    def _tokens(self, ids: list[int], request: Request) -> Iterator[int]:
-        # llama.cpp's own defaults (top-k 40, min-p 0.05) are switched off: what was asked for is what is done.
-        drawn: Iterator[int] = self.model.generate(
-            ids, temp=request.temperature, top_p=request.top_p, top_k=0, min_p=0.0, repeat_penalty=1.0
-        )
-        return drawn
-
-    def _ends(self, token: int) -> bool:
-        vocabulary = self.native.llama_model_get_vocab(self.model.model)
-        return bool(self.native.llama_vocab_is_eog(vocabulary, token))
-
-    def _piece(self, token: int) -> str:
-        return str(self.model.detokenize([token], special=True).decode(errors="replace")) if token >= 0 else ""
+    >>> segments("<|user|>Hi<|end|>", ["<|user|>", "<|end|>"])
+    [('<|user|>', True), ('Hi', False), ('<|end|>', True)]
+    """
+    names = sorted((name for name in special if name), key=len, reverse=True)
+    if not names:
+        return [(prompt, False)]
+    parts = re.split("(" + "|".join(map(re.escape, names)) + ")", prompt)
+    return [(part, place % 2 == 1) for place, part in enumerate(parts) if part]
 
 
 def serve() -> int:
@@ -279,22 +215,6 @@ def serve() -> int:
     server = Server(output)
     threading.Thread(target=server.listen, args=(sys.stdin,), daemon=True).start()
     return server.run()
-
-
-def _open(model: dict[str, Any]) -> Held:
-    if model["kind"] == "gguf":
-        return GgufModel(model["path"])
-    return TransformersModel(model["base"])
-
-
-def _key(model: dict[str, Any]) -> str:
-    if model["kind"] == "gguf":
-        return f"gguf {model['path']} {Path(model['path']).stat().st_mtime_ns}"
-    return f"transformers {model['base']}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _in_words(error: Exception) -> str:

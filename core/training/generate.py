@@ -181,21 +181,30 @@ def stream(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     ids: torch.Tensor,
+    limit: int,
     request: Any,
     stop: threading.Event,
     put: Callable[[tuple[str, int]], None],
 ) -> None:
-    """One answer, handed over piece by piece as it is written.
+    """One answer, handed over token by token as it is written.
 
     Args:
         model, tokenizer: What answers.
         ids: The prompt's tokens, shape (1, tokens).
-        request: With ``temperature``, ``top_p`` and ``max_tokens``.
+        limit: Most tokens of the answer.
+        request: With ``temperature``, ``top_p``, ``top_k``, ``min_p`` and ``repetition_penalty``.
         stop: Ends the answer after the token at hand.
         put: Called with (new text, tokens so far).
     """
     engine = TransformersEngine(model, tokenizer)
-    sampling = Sampling(request.max_tokens, temperature=request.temperature, top_p=request.top_p)
+    sampling = Sampling(
+        limit,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=request.top_k,
+        min_p=request.min_p or None,
+        repetition_penalty=request.repetition_penalty,
+    )
     pieces = _Pieces(engine, put)
     ids = ids.to(model.device)
     with torch.no_grad():
@@ -215,19 +224,26 @@ class _Pieces(BaseStreamer):
         self._engine, self._put = engine, put
         self._prompt = True
         self._ids: list[int] = []
-        self._shown = ""
+        self._shown = self._text = ""
 
     def put(self, value: torch.Tensor) -> None:
         if self._prompt:  # transformers hands over the prompt first
             self._prompt = False
             return
-        self._ids += [token for token in value.flatten().tolist() if token not in self._engine.end_ids]
-        text = self._engine.text(self._ids)
-        if not text.endswith("\ufffd"):
-            piece, self._shown = text[len(self._shown) :], text
-            self._put((piece, len(self._ids)))
+        new = [token for token in value.flatten().tolist() if token not in self._engine.end_ids]
+        self._ids += new
+        self._text = self._engine.text(self._ids)
+        if new:
+            self._hand_over(self._shown if self._text.endswith("\ufffd") else self._text)
 
-    def end(self) -> None: ...
+    def end(self) -> None:
+        """What waited for a character's last token that never came."""
+        if self._text != self._shown:
+            self._hand_over(self._text)
+
+    def _hand_over(self, whole: str) -> None:
+        piece, self._shown = whole[len(self._shown) :], whole
+        self._put((piece, len(self._ids)))
 
 
 class _Stop(StoppingCriteria):

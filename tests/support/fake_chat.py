@@ -1,6 +1,6 @@
-"""A chat process without a model: it answers with the last message, word by word.
+"""A chat process without a model: it answers with the last message, word by word, each a token.
 
-The words ask for misbehaviour: 'die' ends the process, 'slow' waits between words.
+The words ask for misbehaviour: 'die' ends the process, 'slow' waits between words, 'refuse' is an error.
 """
 
 from __future__ import annotations
@@ -29,12 +29,19 @@ def answer(request: dict[str, Any]) -> None:
     for word in text.split():
         if word == "die":
             os._exit(1)
+        if word == "refuse":
+            say(id=name, event="error", message="The conversation is too long.", code="invalid_input")
+            return
         time.sleep(0.2 if "slow" in text else 0)
-        if name in cancelled:
+        if name in cancelled or len(words) == request["max_tokens"] or word in request["stop"]:
             break
         words.append(word)
-        say(id=name, event="token", text=f"{word} ")
-    say(id=name, event="done", text=" ".join(words), tokens=len(words), seconds=0.1)
+        say(id=name, event="token", text=f"{word} " if len(words) < len(text.split()) else word, tokens=len(words))
+    prompt = f"<|user|>{text}<|end|>"
+    seen = [["<|user|>", True], [text, False], ["<|end|>", True]]
+    finish = "cancelled" if name in cancelled else "length" if len(words) == request["max_tokens"] else "stop"
+    facts = {"tokens": len(words), "seconds": 0.1, "first": 0.05, "finish": finish}
+    say(id=name, event="done", text=" ".join(words), prompt=prompt, prompt_tokens=3, seen=seen, **facts)
 
 
 def listen() -> None:

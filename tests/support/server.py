@@ -14,14 +14,13 @@ from core.errors import TunesmithError  # noqa: E402 (the path is set above)
 from core.settings import Settings  # noqa: E402 (the path is set above)
 from flask_app import create_app  # noqa: E402 (the path is set above)
 from routes.serve import serve  # noqa: E402 (the path is set above)
-from services.chat import ChatProcess  # noqa: E402 (the path is set above)
 from services.launcher import LocalLauncher  # noqa: E402 (the path is set above)
 
 
 def fake_app(settings: Settings) -> Flask:
     """The application with :mod:`tests.support.fake_worker` and :mod:`tests.support.fake_chat`."""
     app = create_app(settings, launcher=LocalLauncher(settings, HERE / "fake_worker.py"))
-    app.extensions["tunesmith"].models.use({"transformers": ChatProcess(settings, HERE / "fake_chat.py")})
+    app.extensions["tunesmith"].models.pool.use(HERE / "fake_chat.py")
     return app
 
 

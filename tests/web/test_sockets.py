@@ -111,7 +111,7 @@ def test_a_reply_is_streamed_word_by_word(client: Client) -> None:
     client.client.emit("chat", chat("one two three", id="mine"))
     done = until(lambda: client.of("chat_done"), bool)[0]
     assert (done["id"], done["text"], done["tokens"]) == ("mine", "one two three", 3)
-    assert [token["text"] for token in client.of("chat_token")] == ["one ", "two ", "three "]
+    assert [token["text"] for token in client.of("chat_token")] == ["one ", "two ", "three"]
 
 
 def test_a_reply_is_seen_by_its_asker_alone(live: Live, client: Client) -> None:

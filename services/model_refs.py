@@ -1,0 +1,169 @@
+"""From a model's reference, as pages and programs write it, to what a process loads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
+from core.export import ExportFormat
+from core.model import local_folder
+from core.run import JobKind, JobState, check_id
+from core.run_dir import RunDir, read_json
+from core.settings import Home
+from services.catalogue import Catalogue, Job
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_PATHS = ("/", "./", "../", "~")
+SESSION, EXPORT = "session:", "export:"
+
+
+class References:
+    """Reads references.
+
+    =========================  ==================================================================
+    ``Qwen/Qwen3-0.6B``        a base model: of the Hub, built in (``builtin:…``), or a folder's path
+    ``/models/mine``           a path: a model, an adapter folder on its base, or a ``.gguf`` file
+    ``session:<id>``           a run's trained adapter; of a running one, its latest checkpoint's
+    ``session:<id>@<step>``    the adapter of that checkpoint
+    ``export:<id>``            a merged model, or an exported adapter on its base
+    ``export:<id>/<file>``     one GGUF file of an export
+    =========================  ==================================================================
+
+    Args:
+        home: Where runs, exports and built-in models lie.
+        catalogue: Which of them there are.
+    """
+
+    def __init__(self, home: Home, catalogue: Catalogue) -> None:
+        self._home = home
+        self._catalogue = catalogue
+
+    def validate(self, name: str) -> None:
+        """Accept the built-in model, an existing folder or a plausible Hub id.
+
+        Raises:
+            NotFound: It names a folder that is not there.
+            InvalidConfig: It is no Hub id either.
+        """
+        if local_folder(name, self._home) is None and not _HUB_ID.fullmatch(name):
+            raise InvalidConfig(
+                [("model.name", "this is neither a folder nor a model of the Hub; a Hub id looks like Qwen/Qwen3-0.6B")]
+            )
+
+    def resolve(self, model_path: str) -> dict[str, Any]:
+        """What a process loads for a reference.
+
+        Returns:
+            ``{"kind": "transformers", "base", "adapter"}``, with ``revision`` where one is asked for, or
+            ``{"kind": "gguf", "path"}``. ``base`` is a folder or a Hub id, ``adapter`` a folder or None.
+
+        Raises:
+            NotFound, InvalidInput, InvalidConfig: It names nothing that can be talked to.
+            Conflict: The run has not saved anything yet.
+        """
+        if model_path.startswith(SESSION):
+            session_id, _, step = model_path.removeprefix(SESSION).partition("@")
+            return self._of_session(session_id, step)
+        if model_path.startswith(EXPORT):
+            export_id, _, name = model_path.removeprefix(EXPORT).partition("/")
+            return self._of_export(export_id, name)
+        if model_path.startswith(_PATHS):
+            found = self._of_path(Path(model_path).expanduser().resolve())
+            if found:
+                return found
+        self.validate(model_path)
+        return _on(self._base(model_path))
+
+    def _of_session(self, session_id: str, step: str) -> dict[str, Any]:
+        job = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+        run = RunDir.open(self._home.outputs, session_id)
+        adapter = _checkpoint(run, step) if step else _latest(run)
+        return _on(self._base(job.model), adapter, _revision(job))
+
+    def _of_export(self, export_id: str, name: str) -> dict[str, Any]:
+        job = self._catalogue.job(check_id(export_id), JobKind.EXPORT)
+        files = RunDir.open(self._home.exports, export_id).files
+        if job.job_state is not JobState.COMPLETED or not files.is_dir():
+            raise Conflict("This export is not finished, so there is nothing to talk to yet. Its page shows why.")
+        if name:
+            return _gguf(files, name)
+        if job.config.get("format") == ExportFormat.MERGED:
+            return _on(str(files))
+        if job.config.get("format") == ExportFormat.ADAPTER:
+            return self._adapter_on_base(files, job)
+        raise NotFound(_NOTHING_TO_LOAD, field="model_path")
+
+    def _adapter_on_base(self, files: Path, job: Job) -> dict[str, Any]:
+        """The run's own base where the run is known: the adapter's file may name where others get it."""
+        if job.config.get("base"):
+            return _on(self._base(job.config["base"]), str(files), job.config.get("revision"))
+        run = next(
+            (run for run in self._catalogue.jobs(JobKind.TRAIN, with_config=True) if run.id == job.session_id), None
+        )
+        if run is None:
+            return self._of_adapter(files)
+        return _on(self._base(run.model), str(files), _revision(run))
+
+    def _of_path(self, path: Path) -> dict[str, Any] | None:
+        if path.suffix == ".gguf":
+            if not path.is_file():
+                raise NotFound(f"There is no file {path}. Check the path.", field="model_path")
+            return {"kind": "gguf", "path": str(path)}
+        if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+            return self._of_adapter(path)
+        return None
+
+    def _of_adapter(self, folder: Path) -> dict[str, Any]:
+        base = (read_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
+        if not isinstance(base, str) or not base:
+            words = "This adapter does not say which base model it belongs to. Choose a merged model or a run instead."
+            raise InvalidInput(words, field="model_path")
+        self.validate(base)
+        return _on(self._base(base), str(folder))
+
+    def _base(self, name: str) -> str:
+        folder = local_folder(name, self._home)
+        return str(folder) if folder else name
+
+
+_NOTHING_TO_LOAD = "This export is no model by itself. Choose a GGUF file, a merged model or an adapter."
+
+
+def _on(base: str, adapter: str | None = None, revision: str | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": "transformers", "base": base, "adapter": adapter}
+    return {**found, "revision": revision} if revision else found
+
+
+def _gguf(files: Path, name: str) -> dict[str, Any]:
+    path = files / name
+    if Path(name).name != name or not name.endswith(".gguf") or not path.is_file():
+        raise NotFound("There is no such GGUF file. Choose one from the list of exports.", field="model_path")
+    if (read_json(files.parent / "config.json") or {}).get("format") == ExportFormat.ADAPTER_GGUF:
+        raise NotFound(_NOTHING_TO_LOAD, field="model_path")
+    return {"kind": "gguf", "path": str(path)}
+
+
+def _latest(run: RunDir) -> str:
+    """The published adapter, which every checkpoint renews; the newest checkpoint where that is not there yet."""
+    if run.adapter.is_dir():
+        return str(run.adapter)
+    saved = run.numbered()
+    if not saved:
+        raise Conflict("This run has no trained adapter yet. It is saved with the first checkpoint.")
+    return str(saved[-1])
+
+
+def _checkpoint(run: RunDir, step: str) -> str:
+    path = next((path for path in run.numbered() if path.name == f"checkpoint-{step}"), None)
+    if path is None:
+        kept = ", ".join(path.name.rpartition("-")[2] for path in run.numbered()) or "none"
+        words = f"This run has no checkpoint of step {step}. Kept are the steps: {kept}."
+        raise NotFound(words, field="model_path")
+    return str(path)
+
+
+def _revision(job: Job) -> str | None:
+    revision = (job.config.get("model") or {}).get("revision")
+    return revision if isinstance(revision, str) else None
