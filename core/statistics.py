@@ -6,6 +6,8 @@ one sample of shape (n,) or many samples at once of shape (m, n), which makes si
 Two tests stand behind a verdict, because each covers where the other is weak (measured: docs/evaluation.md).
 A bootstrap interval alone claims too much with few pairs, the plain one in 15 % of the cases with five; the
 exact sign-flip test keeps its promise for any n and any number of ties, but gives no interval.
+
+numpy is loaded where it is used: the server shows its pages without it.
 """
 
 from __future__ import annotations
@@ -14,8 +16,6 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any
-
-import numpy as np
 
 LEVEL = 0.95
 """Of an interval; a claim is wrong in at most ``1 - LEVEL`` of the cases without a difference."""
@@ -46,6 +46,8 @@ def bootstrap_mean(
     Raises:
         ValueError: There is no pair.
     """
+    import numpy as np
+
     low, high = bootstrap_means(np.asarray(differences, float)[None, :], seed, level=level, resamples=resamples)
     return float(low[0]), float(high[0])
 
@@ -58,6 +60,8 @@ def bootstrap_means(
     A percentile interval whose level is widened for few pairs (Hesterberg 2015): the plain one takes the
     spread of n values for that of n - 1 and a normal quantile for Student's.
     """
+    import numpy as np
+
     values = np.asarray(samples, float)
     pairs = values.shape[1]
     if pairs == 0:
@@ -76,11 +80,15 @@ def sign_flip(differences: Sequence[float], seed: int = 0, *, resamples: int = R
     Of two equal models each difference is as likely to have either sign. That alone is used: the test is
     exact for any number of pairs, any shape of the scores, and ties.
     """
+    import numpy as np
+
     return float(sign_flips(np.asarray(differences, float)[None, :], seed, resamples=resamples)[0])
 
 
 def sign_flips(samples: Any, seed: int = 0, *, resamples: int = RESAMPLES) -> Any:
     """:func:`sign_flip` of many samples: shape (m, n) in, p-values of shape (m,) out."""
+    import numpy as np
+
     values = np.asarray(samples, float)
     pairs = values.shape[1]
     reached = np.abs(values.sum(axis=1)) - ROUNDING * max(1.0, float(np.abs(values).sum(axis=1).max(initial=0.0)))
@@ -114,6 +122,8 @@ def smallest_effect(differences: Sequence[float], *, power: float = POWER, level
         In units of the score; None where no difference could have been shown: fewer than six pairs, or
         no pair that differs.
     """
+    import numpy as np
+
     values = np.asarray(differences, float)
     pairs, moved = len(values), np.abs(values)[np.abs(values) > ROUNDING]
     if pairs < fewest_changes(level) or not len(moved):
@@ -153,6 +163,8 @@ def student(probability: float, freedom: int) -> float:
 
 def _products(values: Any, seed: int, resamples: int, drawn: Callable[[Any, int, int], Any]) -> Any:
     """Random weights (resamples, n) times every sample, block by block: shape (resamples, m)."""
+    import numpy as np
+
     random, pairs = np.random.default_rng(seed), values.shape[1]
     block = max(1, BLOCK // pairs)
     parts = [drawn(random, min(block, resamples - start), pairs) @ values.T for start in range(0, resamples, block)]
@@ -161,6 +173,8 @@ def _products(values: Any, seed: int, resamples: int, drawn: Callable[[Any, int,
 
 def _draws(random: Any, count: int, pairs: int) -> Any:
     """How often each pair is drawn in each resample, as a share."""
+    import numpy as np
+
     places = random.integers(0, pairs, (count, pairs)) + np.arange(count)[:, None] * pairs
     return np.bincount(places.ravel(), minlength=count * pairs).reshape(count, pairs) / pairs
 

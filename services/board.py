@@ -12,6 +12,7 @@ from typing import Any
 from core.run import ENDED, JobState
 from core.run_dir import RunDir
 from services.container import Services
+from services.evaluation_report import of_run
 from services.glossary import GLOSSARY
 from services.run_view import RunView
 from services.verdict import Row, health, merge, verdict
@@ -90,6 +91,7 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
         columns=COLUMNS,
         table=_table(merged),
         answers=_answers(found, session_id, wanted),
+        reports=of_run(found, session_id) if state is JobState.COMPLETED else (),
         log=found.runs.log(session_id, tail=200),
         config_line=_config_line(view.config),
         config_text=json.dumps(view.config, indent=2, ensure_ascii=False),

@@ -76,7 +76,7 @@ class Job(Base):
 
     @property
     def resumable(self) -> bool:
-        return self.job_state in RESUMABLE and self.kind == JobKind.TRAIN
+        return self.job_state in RESUMABLE and self.kind in {JobKind.TRAIN, JobKind.EVALUATION}
 
 
 class Draft(Base):
@@ -159,7 +159,9 @@ class Catalogue:
         with self._session() as session:
             job = session.get(Job, job_id)
         if job is None or job.kind != kind:
-            what = {JobKind.TRAIN: "session", JobKind.EXPORT: "export"}.get(kind, "probe")
+            what = {JobKind.TRAIN: "session", JobKind.EXPORT: "export", JobKind.EVALUATION: "evaluation"}.get(
+                kind, "probe"
+            )
             raise NotFound(f"There is no {what} {job_id}. It may have been deleted; the list shows what there is.")
         return job
 

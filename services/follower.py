@@ -116,6 +116,8 @@ class Follower:
             self._events.publish("training_status", status_event(self.job))
         elif self.job.kind == JobKind.EXPORT:
             self._events.publish("export_progress", export_event(self.job))
+        elif self.job.kind == JobKind.EVALUATION:
+            self._events.publish("evaluation_status", evaluation_event(self.job))
         else:
             self._events.publish("probe_status", probe_event(self.job))
 
@@ -149,6 +151,12 @@ def probe_event(job: Job) -> dict[str, Any]:
         "message": job.message,
         "error": job.error,
     }
+
+
+def evaluation_event(job: Job) -> dict[str, Any]:
+    """The payload of ``evaluation_status``."""
+    event = probe_event(job)
+    return {"evaluation_id": event.pop("probe_id"), **event, "active": job.active}
 
 
 def export_event(job: Job) -> dict[str, Any]:

@@ -32,6 +32,7 @@ NAV = (
     ("Configurations", "/configs", "sliders-horizontal"),
     ("Exports", "/exports", "package"),
     ("Playground", "/playground", "message-square"),
+    ("Evaluations", "/evaluations", "table"),
     ("Settings", "/settings", "settings"),
     ("Help", "/help", "book-open"),
 )

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from core.evaluation import EvaluationSpec
 from core.export import ExportSpec
 from core.run import ENDED, ID_PATTERN, JobKind, JobState, JobStatus
 from core.run_dir import RunDir, read_lines
 from core.settings import Home
 from services.catalogue import Catalogue, Job
+from services.evaluations import evaluation_job
 from services.exports import export_job
 from services.follower import headline
 from services.probes import probe_job
@@ -69,6 +71,8 @@ def _job(path: Path, data: dict[str, Any]) -> Job:
         return export_job(path.name, spec, data["created_at"])
     if data["kind"] == JobKind.PROBE:
         return probe_job(path.name, data["config"], data["created_at"])
+    if data["kind"] == JobKind.EVALUATION:
+        return evaluation_job(path.name, EvaluationSpec.model_validate(data))
     return train_job(path.name, data["name"], data["created_at"], data["config"])
 
 

@@ -452,7 +452,7 @@ class RunBoard:
     columns: tuple[Column, ...]
     table: tuple[dict[str, Any], ...]
     answers: AnswersView
-    evaluation: ReportView | None
+    reports: tuple[ReportView, ...]
     log: str
     config_line: str
     config_text: str

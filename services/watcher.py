@@ -267,6 +267,8 @@ def crash_words(job: Job, exit_code: int | None, last_lines: str) -> str:
         kept = "There was no checkpoint yet: Resume starts it from the beginning."
     elif job.kind == JobKind.PROBE:
         kept = "The answers sampled so far can be read; probe again."
+    elif job.kind == JobKind.EVALUATION:
+        kept = "What was answered can be read: Resume asks the rest."
     else:
         kept = "No half-made file is left; export again."
     said = f" Its last lines:\n{last_lines.strip()[-2000:]}" if last_lines.strip() else ""

@@ -62,7 +62,7 @@ class InTransformers:
 
     def __init__(self, spec: EvaluationSpec, interrupted: Callable[[], bool]) -> None:
         self._spec, self._interrupted = spec, interrupted
-        self._base = ""
+        self._base: tuple[str, str | None] = ("", None)
         self._model: Any = None
         self._engine: TransformersEngine | None = None
 
@@ -72,17 +72,17 @@ class InTransformers:
 
         from core.training.load import load_tokenizer, plain_generation
 
-        base, adapter = str(resolved["base"]), resolved.get("adapter")
-        if base != self._base:
+        base, adapter, revision = str(resolved["base"]), resolved.get("adapter"), resolved.get("revision")
+        if (base, revision) != self._base:
             self.close()
-            self._model, self._base = _load(base, resolved.get("revision")), base
+            self._model, self._base = _load(base, revision), (base, revision)
         elif isinstance(self._model, PeftModel):
             self._model = self._model.unload()
         if adapter:
             self._model = PeftModel.from_pretrained(self._model, adapter)
         # The adapter's folder holds the tokenizer and chat template that it was trained with.
         own = adapter if adapter and (Path(adapter) / "tokenizer_config.json").is_file() else base
-        tokenizer = load_tokenizer(str(own))
+        tokenizer = load_tokenizer(str(own), None if own == adapter else revision)
         tokenizer.chat_template = self._spec.dataset.chat_template or tokenizer.chat_template
         plain_generation(self._model, tokenizer)
         self._model.eval()
@@ -113,7 +113,7 @@ class InTransformers:
     def close(self) -> None:
         import gc
 
-        self._model, self._engine, self._base = None, None, ""
+        self._model, self._engine, self._base = None, None, ("", None)
         gc.collect()
 
     def _problem(self, tokens: int) -> str:

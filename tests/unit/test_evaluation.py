@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ def answered(total: float | None, name: str = "q") -> Answered:
     return Answered(name, "42", f"says {total}", total, parts, None if total is None else total >= 1.2)
 
 
-def report(before: list[float | None], after: list[float | None], **more: Any) -> PairedReport:
+def report(before: Sequence[float | None], after: Sequence[float | None], **more: Any) -> PairedReport:
     pairs = [(answered(a, f"q{i}"), answered(b, f"q{i}")) for i, (a, b) in enumerate(zip(before, after, strict=True))]
     found = paired_report(pairs, first="base", second="trained", **more)
     assert found is not None

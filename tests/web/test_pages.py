@@ -11,7 +11,7 @@ from flask import Flask
 from jinja2 import meta, nodes
 
 from core.config import RunConfig
-from services import dataset_views, reward_pages, views
+from services import dataset_views, evaluation_views, playground_pages, reward_pages, views
 from services.forms import form_field, section_model
 from services.wizard import CONFIGURATION, SECTIONS, Wizard
 from tests.conftest import Browser
@@ -35,7 +35,11 @@ CONTEXTS: dict[str, type[Any]] = {
     "configs/index.html": views.ConfigsPage,
     "exports/index.html": views.ExportsPage,
     "exports/show.html": views.ExportPage,
-    "models/playground.html": views.PlaygroundPage,
+    "evaluations/index.html": evaluation_views.EvaluationsPage,
+    "evaluations/new.html": evaluation_views.NewEvaluationPage,
+    "evaluations/show.html": evaluation_views.EvaluationPage,
+    "models/playground.html": playground_pages.PlaygroundPage,
+    "models/serve.html": playground_pages.ServePage,
     "system/settings.html": views.SettingsPage,
     "rewards/index.html": reward_pages.RewardsPage,
     "rewards/edit.html": reward_pages.RewardEditPage,

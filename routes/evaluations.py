@@ -1,0 +1,199 @@
+"""Evaluations: models answer the same prompts; what they wrote, compared pair by pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
+
+from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
+from core.evaluation import MOST_MODELS, MOST_PROMPTS
+from routes._api import Body, describes, read_body, read_query
+from routes._guard import SMALL
+from routes._pages import page, say, to
+from routes._services import accepts_uploads, services
+from services import evaluation_pages
+from services.evaluations import SHOWN, Request, Wanted
+
+bp = Blueprint("evaluations", __name__)
+
+
+class EvaluationBody(Body):
+    """Who answers, what is asked, how it is scored."""
+
+    models: list[str] = Field(
+        min_length=1, max_length=MOST_MODELS, description="model_path of each; the others are compared with the first."
+    )
+    session_id: str = Field("", description="Ask the held-out rows of this run; beside the next two, ask as it did.")
+    dataset: dict[str, Any] | None = Field(None, description="Ask a dataset; a section of RunConfig.")
+    text: str | None = Field(None, description="Ask these prompts: lines of text, JSON Lines or a JSON list.")
+    limit: int = Field(64, ge=1, le=MOST_PROMPTS, description="Most prompts.")
+    reward: dict[str, Any] | None = Field(None, description="A reward as in RunConfig; the run's own where left out.")
+    scored: bool = Field(True, description="False answers without scoring.")
+    system_prompt: str | None = Field(None, max_length=20_000, description="Instead of the training's.")
+    max_new_tokens: int | None = Field(None, ge=1, le=8192, description="Longest answer; the training's if left out.")
+    temperature: float = Field(0.0, ge=0, le=5, description="0 takes the likeliest token each time.")
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    name: str = Field("", max_length=100)
+
+
+class ResultsQuery(Body):
+    """Which answers."""
+
+    q: str = Field("", max_length=200, description="Text in the prompt, the reference or an answer.")
+    model: int | None = Field(None, ge=0, lt=MOST_MODELS, description="Place of the model that show is about.")
+    show: str = Field("all", description="all, right, wrong, improved, worsened, changed or problem.")
+    limit: int = Field(50, ge=1, le=1000)
+    offset: int = Field(0, ge=0)
+
+    def wanted(self) -> Wanted:
+        """As the service takes it. Raises InvalidInput where ``show`` is none of the words."""
+        if self.show not in SHOWN:
+            raise InvalidInput(f"show is one of {', '.join(SHOWN)}.", field="show")
+        return Wanted(self.q, self.model, self.show)
+
+
+@bp.post("/api/evaluations/start")
+@describes(body=EvaluationBody, answer={"evaluation_id": str, "status": str}, status=202)
+def start() -> tuple[Response, int]:
+    """Put an evaluation into the queue."""
+    body = read_body(EvaluationBody).model_dump()
+    view = services().evaluations.start(Request(**{**body, "models": tuple(body["models"])}))
+    return jsonify({"evaluation_id": view.evaluation_id, "status": view.status}), 202
+
+
+@bp.get("/api/evaluations/list")
+@describes(answer={"evaluations": list})
+def listed() -> Response:
+    """Every evaluation, newest first, without its reports."""
+    return jsonify({"evaluations": [view.json() for view in services().evaluations.list()]})
+
+
+@bp.get("/api/evaluations/<evaluation_id>")
+@describes(answer=dict)
+def one(evaluation_id: str) -> Response:
+    """How it stands, and each model's paired report against the first."""
+    return jsonify(services().evaluations.get(evaluation_id).json())
+
+
+@bp.get("/api/evaluations/<evaluation_id>/results")
+@describes(query=ResultsQuery, answer={"rows": list, "total": int})
+def results(evaluation_id: str) -> Response:
+    """Prompts with every model's answer, in order, as far as they have been written."""
+    query = read_query(ResultsQuery)
+    rows, total = services().evaluations.results(evaluation_id, query.wanted(), limit=query.limit, offset=query.offset)
+    return jsonify({"rows": [row.json() for row in rows], "total": total})
+
+
+@bp.get("/api/evaluations/<evaluation_id>/results.csv")
+@describes(content="text/csv")
+def table(evaluation_id: str) -> Response:
+    """Every answer as a table, one a line."""
+    return _download(services().evaluations.csv(evaluation_id), f"{evaluation_id}.csv", "text/csv")
+
+
+@bp.get("/api/evaluations/<evaluation_id>/results.json")
+@describes(answer={"evaluation": dict, "rows": list})
+def whole(evaluation_id: str) -> Response:
+    """Everything of an evaluation as one file: models, reports, prompts, answers."""
+    rows, _ = services().evaluations.results(evaluation_id)
+    response = jsonify(
+        {"evaluation": services().evaluations.get(evaluation_id).json(), "rows": [row.json() for row in rows]}
+    )
+    response.headers["Content-Disposition"] = f'attachment; filename="{evaluation_id}.json"'
+    return response
+
+
+@bp.post("/api/evaluations/<evaluation_id>/stop")
+@describes(answer={"evaluation_id": str, "status": str}, status=202)
+def stop(evaluation_id: str) -> tuple[Response, int]:
+    """End it; what was answered is kept."""
+    view = services().evaluations.stop(evaluation_id)
+    return jsonify({"evaluation_id": view.evaluation_id, "status": view.status}), 202
+
+
+@bp.post("/api/evaluations/<evaluation_id>/resume")
+@describes(answer={"evaluation_id": str, "status": str}, status=202)
+def resume(evaluation_id: str) -> tuple[Response, int]:
+    """Ask what a stop, a failure or a crash left unanswered."""
+    view = services().evaluations.resume(evaluation_id)
+    return jsonify({"evaluation_id": view.evaluation_id, "status": view.status}), 202
+
+
+@bp.delete("/api/evaluations/<evaluation_id>")
+@describes(status=204)
+def delete(evaluation_id: str) -> tuple[str, int]:
+    """Delete an evaluation with its answers; refused while it runs or waits."""
+    services().evaluations.delete(evaluation_id)
+    return "", 204
+
+
+@bp.get("/api/training/sessions/<session_id>/evaluation")
+@describes(answer=dict)
+def of_run(session_id: str) -> Response:
+    """The paired evaluation that a training made at its end: held-out answers before against after."""
+    found = services().evaluations.of_run(session_id)
+    if found is None:
+        raise NotFound("This run has no paired evaluation: it is not over, or it had no held-out rows.")
+    return jsonify(found.model_dump(mode="json"))
+
+
+def _download(text: str, name: str, kind: str) -> Response:
+    response = Response(text, mimetype=kind)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+# --- pages ---
+
+
+@bp.get("/evaluations")
+def index() -> str:
+    """Every evaluation."""
+    return page("evaluations/index.html", evaluation_pages.index(services()))
+
+
+@bp.get("/evaluations/new")
+def new() -> str:
+    """The form that starts one."""
+    return page("evaluations/new.html", evaluation_pages.new(services(), request.args))
+
+
+@bp.post("/evaluations/new")
+@accepts_uploads
+def begin() -> AnyResponse | str:
+    """Start what the form asks for; what it said is kept where it cannot be."""
+    if (request.content_length or 0) > SMALL:
+        most = SMALL // 1024**2
+        raise InvalidInput(f"A file of prompts has at most {most} MiB. For more, ask a dataset.", field="file")
+    file = request.files.get("file")
+    text = file.read().decode("utf-8", "replace") if file and file.filename else ""
+    try:
+        view = services().evaluations.start(evaluation_pages.read_form(services(), request.form, text))
+    except TunesmithError as error:
+        return page("evaluations/new.html", evaluation_pages.new(services(), request.form, problem=error.message))
+    return to("evaluations.show", evaluation_id=view.evaluation_id)
+
+
+@bp.get("/evaluations/<evaluation_id>")
+def show(evaluation_id: str) -> str:
+    """One evaluation: how far it is, what the pairs show, every answer."""
+    return page("evaluations/show.html", evaluation_pages.show(services(), evaluation_id, request.args))
+
+
+@bp.post("/evaluations/<evaluation_id>/<action>")
+def act(evaluation_id: str, action: str) -> AnyResponse:
+    """Stop, resume or delete."""
+    evaluations = services().evaluations
+    acts = {"stop": evaluations.stop, "resume": evaluations.resume, "delete": evaluations.delete}
+    if action not in acts:
+        raise NotFound("There is no such action on an evaluation.")
+    try:
+        acts[action](evaluation_id)
+    except Conflict as error:
+        say(error.message, "problem")
+        return to("evaluations.show", evaluation_id=evaluation_id)
+    return to("evaluations.index") if action == "delete" else to("evaluations.show", evaluation_id=evaluation_id)

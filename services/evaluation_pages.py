@@ -1,0 +1,185 @@
+"""The contexts of the evaluation pages, and a run's own evaluation in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from core.errors import InvalidInput, TunesmithError
+from core.evaluation import PairedReport
+from core.model import DEMO_MODEL
+from core.run_dir import RunDir, step_of
+from services import reward_pages
+from services.container import Services
+from services.dataset_choice import ready_mapping
+from services.evaluation_report import report_view
+from services.evaluation_views import Choice, EvaluationPage, EvaluationsPage, NewEvaluationPage
+from services.evaluations import SHOWN, Request, Wanted
+
+PER_PAGE = 25
+SLOTS = 4
+"""Models that the form offers."""
+CHECKPOINTS = 10
+SHOW_WORDS = {
+    "all": "All", "right": "Right", "wrong": "Wrong", "improved": "Improved", "worsened": "Worsened",
+    "changed": "Changed", "problem": "Without an answer",
+}  # fmt: skip
+FORM = {
+    "prompts": "session", "session_id": "", "dataset": "", "hub": "", "split": "", "subset": "", "typed": "",
+    "limit": "64", "reward": "training",
+    "max_new_tokens": "", "temperature": "0", "top_p": "1", "seed": "0", "system_prompt": "", "name": "", "other": "",
+}  # fmt: skip
+
+
+def index(found: Services) -> EvaluationsPage:
+    """The list."""
+    return EvaluationsPage(tuple(found.evaluations.list()))
+
+
+def new(found: Services, given: Mapping[str, str], *, problem: str = "") -> NewEvaluationPage:
+    """The form, with what an address or an earlier try says.
+
+    Args:
+        given: Fields of the form; ``session_id`` alone compares a run's model with its base.
+    """
+    models = model_choices(found)
+    values = {name: given.get(name, default) for name, default in FORM.items()}
+    chosen = [given.get(f"model_{slot}", "") for slot in range(1, SLOTS + 1)]
+    if not any(chosen):
+        chosen = _first_choice(found, given.get("session_id", ""), given.get("model", ""))
+    known = {choice.value for choice in models}
+    extra = tuple(Choice(value, value) for value in chosen if value and value not in known)
+    runs = tuple(Choice(run.session_id, run.name) for run in found.runs.list() if _held_out(found, run.session_id))
+    if values["prompts"] == "session" and not runs:
+        values["prompts"] = "typed"
+    rewards = (
+        Choice("training", "The training's own"),
+        Choice("none", "None: only collect the answers"),
+        *(Choice(key, title) for key, (title, _) in reward_pages.choices(found).items()),
+    )
+    return NewEvaluationPage((*models, *extra), runs, _datasets(found), rewards, tuple(chosen), values, problem)
+
+
+def read_form(found: Services, form: Mapping[str, str], text: str) -> Request:
+    """What the form asks for.
+
+    Args:
+        text: Of the file that came with it, or ''.
+
+    Raises:
+        InvalidInput: A number is none, or there is nothing to ask.
+    """
+    models = [form.get(f"model_{slot}", "") for slot in range(1, SLOTS + 1)]
+    models = [path for path in [*models, form.get("other", "").strip()] if path]
+    kind, reward = form.get("prompts", "session"), form.get("reward", "training")
+    choices = reward_pages.choices(found)
+    return Request(
+        models=tuple(models),
+        session_id=form.get("session_id", "") if kind == "session" else "",
+        dataset=_dataset_of(found, form) if kind == "dataset" else None,
+        text=(text or form.get("typed", "")) if kind == "typed" else None,
+        limit=int(_number(form, "limit", 1, 5000)),
+        reward=choices[reward][1] if reward in choices else None,
+        scored=reward != "none",
+        system_prompt=form.get("system_prompt", "").strip() or None,
+        max_new_tokens=int(_number(form, "max_new_tokens", 1, 8192))
+        if form.get("max_new_tokens", "").strip()
+        else None,
+        temperature=_number(form, "temperature", 0, 5),
+        top_p=_number(form, "top_p", 0.01, 1),
+        seed=int(_number(form, "seed", 0, 2**31 - 1)),
+        name=form.get("name", ""),
+    )
+
+
+def show(found: Services, evaluation_id: str, args: Mapping[str, str]) -> EvaluationPage:
+    """One evaluation. Raises NotFound."""
+    view = found.evaluations.get(evaluation_id)
+    model, kind, page = args.get("model", ""), args.get("show", "all"), args.get("page", "1")
+    place = int(model) if model.isdigit() and int(model) < len(view.models) else None
+    wanted = Wanted(args.get("q", "")[:200], place, kind if kind in SHOWN else "all")
+    number = max(1, int(page)) if page.isdigit() else 1
+    rows, total = found.evaluations.results(evaluation_id, wanted, limit=PER_PAGE, offset=(number - 1) * PER_PAGE)
+    pages = max(1, -(-total // PER_PAGE))
+    everyone = range(len(view.models))
+    return EvaluationPage(
+        evaluation=view,
+        reports=tuple(
+            report_view(PairedReport.model_validate(report), str(place)) for place, report in enumerate(view.reports, 1)
+        ),
+        rows=tuple(rows),
+        columns=tuple(everyone if place is None else sorted({0, place})),
+        total=total,
+        number=number,
+        pages=pages,
+        wanted=wanted,
+        shows=tuple(Choice(key, SHOW_WORDS[key]) for key in SHOWN if view.scored or key in {"all", "problem"}),
+        can_stop=view.active or view.waiting,
+        newer=_address(args, number - 1) if number > 1 else "",
+        older=_address(args, number + 1) if number < pages else "",
+    )
+
+
+def model_choices(found: Services) -> tuple[Choice, ...]:
+    """Every model that can be asked: bases, trained ones with their checkpoints, exports."""
+    trained = found.models.trained()
+    titles = {item.info.name: item.info.title for item in found.models.families()}
+    bases = dict.fromkeys([DEMO_MODEL, *(item.base for item in trained)])
+    choices = [Choice(name, titles.get(name, name)) for name in bases]
+    for item in trained:
+        choices.append(Choice(item.model_path, f"{item.name}, trained ({item.created_at[:10]})"))
+        saved = RunDir(found.settings.home.outputs / item.session_id).numbered()[-CHECKPOINTS:]
+        choices += [Choice(f"{item.model_path}@{step_of(one)}", f"{item.name}, step {step_of(one)}") for one in saved]
+    for export in found.exports.list():
+        names = [str(file["name"]) for file in export.files]
+        files = [name for name in names if name.endswith(".gguf") and export.model_path]
+        choices += [Choice(f"export:{export.export_id}/{name}", f"{export.name}, {name}") for name in files]
+        if export.format == "merged" and names:
+            choices.append(Choice(f"export:{export.export_id}", f"{export.name}, merged"))
+    return tuple(choices)
+
+
+def _first_choice(found: Services, session_id: str, model: str) -> list[str]:
+    """A run's base and what it became; or, beside the run's model, what was made of it."""
+    trained = found.models.trained()
+    run = next((item for item in trained if session_id in {"", item.session_id}), None)
+    first = (run.model_path if model else run.base) if run else DEMO_MODEL
+    second = model or (run.model_path if run else "")
+    return [first, second if second != first else "", *[""] * (SLOTS - 2)]
+
+
+def _held_out(found: Services, session_id: str) -> bool:
+    return (RunDir(found.settings.home.outputs / session_id).prepared / "holdout.jsonl").is_file()
+
+
+def _datasets(found: Services) -> tuple[Choice, ...]:
+    uploads = (Choice(f"upload:{info.id}", f"{info.name}, {info.rows:,} rows") for info in found.datasets.list())
+    return (Choice("generated:arithmetic", "Small sums, made here"), *uploads)
+
+
+def _dataset_of(found: Services, form: Mapping[str, str]) -> dict[str, Any]:
+    source = form.get("hub", "").strip() or form.get("dataset", "")
+    if not source:
+        raise InvalidInput("Choose a dataset.", field="dataset")
+    try:
+        mapping = {} if source.startswith("generated:") else ready_mapping(found, source)
+    except TunesmithError as error:
+        raise InvalidInput(error.message, field="dataset") from None
+    more = {name: form.get(name, "").strip() for name in ("split", "subset")}
+    return {"source": source, **mapping, **{name: value for name, value in more.items() if value}}
+
+
+def _number(form: Mapping[str, str], name: str, low: float, high: float) -> float:
+    text = form.get(name, "").strip() or FORM[name]
+    try:
+        value = float(text)
+    except ValueError:
+        value = high + 1
+    if not low <= value <= high:
+        raise InvalidInput(f"{name.replace('_', ' ').capitalize()} is a number from {low:g} to {high:g}.", field=name)
+    return value
+
+
+def _address(args: Mapping[str, str], page: int) -> str:
+    return "?" + urlencode({**{name: args[name] for name in ("q", "model", "show") if args.get(name)}, "page": page})

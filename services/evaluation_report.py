@@ -1,0 +1,96 @@
+"""A paired report in words, for the pages that show one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from core.evaluation import Compared, Example, PairedReport, Verdict
+from services.container import Services
+from services.evaluation_views import ComparedLine, ExampleView, Piece, ReportView
+from services.words import num, signed
+
+MOST_WORDS = 1500
+"""Words of each text that are compared; the comparison takes time with the square of them."""
+LEVELS = {Verdict.BETTER: "good", Verdict.WORSE: "problem", Verdict.NOT_ENOUGH: "watch"}
+TITLES = {Verdict.BETTER: "Better", Verdict.WORSE: "Worse", Verdict.NOT_ENOUGH: "Not enough evidence"}
+
+
+def of_run(found: Services, session_id: str) -> tuple[ReportView, ...]:
+    """A run's own evaluation; empty where there is none."""
+    made = found.evaluations.of_run(session_id)
+    return (report_view(made.report),) if made else ()
+
+
+def report_view(report: PairedReport, key: str = "1") -> ReportView:
+    """A report in words."""
+    measures = [("Reward", report.score), ("Fully right", report.solved), *report.components.items()]
+    lines = tuple(_line(title, compared, share=title == "Fully right") for title, compared in measures)
+    return ReportView(
+        key=key,
+        first=report.first,
+        second=report.second,
+        title=TITLES[report.verdict],
+        level=LEVELS[report.verdict],
+        sentence=report.sentence[:1].upper() + report.sentence[1:],
+        lines=lines,
+        interval=f"{report.level * 100:.3g} %",
+        right=_right(report),
+        smallest=_smallest(report),
+        improved=tuple(_example(example) for example in report.improved),
+        worsened=tuple(_example(example) for example in report.worsened),
+    )
+
+
+def word_diff(before: str, after: str) -> tuple[Piece, ...]:
+    """Two texts as one: what stayed, what is gone and what is new, word by word.
+
+    >>> [(piece.kind, piece.text) for piece in word_diff("It is 41.", "It is 42.")]
+    [('same', 'It is '), ('gone', '41.'), ('new', '42.')]
+    """
+    # The word and the space after it, so that the pieces put together are the texts again.
+    one, two = re.findall(r"\s+|\S+", before)[: 2 * MOST_WORDS], re.findall(r"\s+|\S+", after)[: 2 * MOST_WORDS]
+    pieces = []
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        if tag == "equal":
+            pieces.append(Piece("same", "".join(one[a:b])))
+            continue
+        pieces += [Piece(kind, "".join(part)) for kind, part in (("gone", one[a:b]), ("new", two[c:d])) if part]
+    return tuple(pieces)
+
+
+def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:
+    def written(value: float) -> str:
+        return f"{value * 100:.0f} %" if share else num(round(value, 3))
+
+    def moved(value: float) -> str:
+        sign = "+" if value > 0 else "\u2212" if value < 0 else ""
+        return f"{sign}{abs(value) * 100:.0f} points" if share else signed(round(value, 3))
+
+    interval = f"{moved(compared.low)} to {moved(compared.high)}"
+    return ComparedLine(title, written(compared.first), written(compared.second), moved(compared.difference), interval)
+
+
+def _right(report: PairedReport) -> str:
+    chance = "below 0.001" if report.mcnemar < 0.001 else f"{report.mcnemar:.3f}"
+    return (
+        f"{report.only_second} became right and {report.only_first} became wrong; {report.both} were right with both, "
+        f"{report.neither} with none. That so many change by chance alone has a probability of {chance} "
+        "(McNemar's exact test)."
+    )
+
+
+def _smallest(report: PairedReport) -> str:
+    if report.smallest_effect is None:
+        return f"With these {report.pairs} prompts no difference could have been shown."
+    return (
+        f"{report.pairs} prompts would have shown a difference in reward of {num(report.smallest_effect)} "
+        "in four of five cases (80 % power)."
+    )
+
+
+def _example(example: Example) -> ExampleView:
+    pieces = word_diff(example.before, example.after)
+    return ExampleView(
+        example.instruction, example.reference, num(example.before_score), num(example.after_score), pieces
+    )

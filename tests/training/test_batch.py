@@ -1,0 +1,191 @@
+"""Evaluations by the real worker: base and trained on the same prompts, stopped, resumed, and without a reward."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config import DatasetSection, RewardSection, parse
+from core.evaluation import Asked, EvaluationSpec, RunEvaluation, Verdict
+from core.rewards import maximum
+from core.run import Control, JobState
+from core.run_dir import RunDir, iter_lines, read_json, write_json
+from core.settings import Home
+from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
+
+pytestmark = pytest.mark.training
+
+QUESTIONS = [{"instruction": f"What is {a} + 1?", "response": str(a + 1)} for a in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def _own_signals(own_signals: None) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def trained(models: Home) -> RunDir:
+    """A short run with an adapter that answers differently from its base."""
+    run = make_run(models, "to-evaluate", changed(TINY, evaluation__max_prompts=8, training__max_steps=4))
+    with pytest.MonkeyPatch.context() as patch:
+        assert work(run, patch, models) is JobState.COMPLETED
+    return run
+
+
+def asked(home: Home, *adapters: RunDir | None) -> tuple[Asked, ...]:
+    base = str(home.cache / "models" / "tiny")
+    return tuple(
+        Asked(
+            label=f"model {place}", model_path="",
+            resolved={"kind": "transformers", "base": base, "adapter": str(run.adapter) if run else None},
+        )
+        for place, run in enumerate(adapters)
+    )  # fmt: skip
+
+
+def make(home: Home, name: str, models: Sequence[Asked], prompts: list[Any] | None = None, **more: Any) -> RunDir:
+    run = RunDir(home.outputs / name)
+    run.path.mkdir()
+    reward = RewardSection.model_validate(TINY["reward"])
+    dataset = DatasetSection(source="generated:arithmetic", size=12, system_prompt="Add.")
+    values = {"reward": reward, "best": maximum(reward), "dataset": dataset, "max_new_tokens": 6, **more}
+    spec = EvaluationSpec(name=name, models=tuple(models), source="a test", **values)
+    write_json(run.config, spec.model_dump(mode="json"))
+    if prompts is not None:
+        run.given.write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts), "utf-8")
+    return run
+
+
+def groups(run: RunDir) -> list[dict[str, Any]]:
+    return list(iter_lines(run.completions))
+
+
+def test_a_training_ends_with_its_paired_evaluation(trained: RunDir) -> None:
+    """Held-out answers before the first step and at the end, pair by pair, agree with the metrics."""
+    found = RunEvaluation.model_validate(read_json(trained.evaluation))
+    scored = {row["when"]: row for row in rows(trained, "evaluation")}
+    assert found.step == 4
+    assert found.report.pairs == scored["end"]["samples"] > 1
+    assert found.report.score.first == pytest.approx(scored["before"]["reward"])
+    assert found.report.score.second == pytest.approx(scored["end"]["reward"])
+    assert found.report.components["length"].second == pytest.approx(scored["end"]["reward_components"]["length"])
+    assert found.report.verdict in set(Verdict)
+
+
+def test_a_resumed_training_has_one_too(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped half-way there is none; resumed, it is that of the whole run."""
+    run = make_run(models, "stopped-then-evaluated", changed(TINY, training__max_steps=4))
+    stopped = work_until(run, monkeypatch, models, lambda found: any(row["phase"] == "training" for row in found))
+    assert stopped is JobState.STOPPED
+    assert not run.evaluation.exists()
+    assert work(run, monkeypatch, models) is JobState.COMPLETED
+    report = RunEvaluation.model_validate(read_json(run.evaluation)).report
+    before = next(row for row in rows(run, "evaluation") if row["when"] == "before")
+    assert report.score.first == pytest.approx(before["reward"])
+
+
+def test_held_out_rows_earn_what_the_training_measured(
+    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Base and trained, asked again, answer word for word as the run's own evaluation recorded them."""
+    config = parse(trained.read_config()["config"])
+    held = list(iter_lines(trained.prepared / "holdout.jsonl"))[: config.evaluation.max_prompts]
+    tokens = config.training.max_new_tokens
+    run = make(models, "again", asked(models, None, trained), held, dataset=config.dataset, max_new_tokens=tokens)
+    assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
+    known = {
+        (int(group["when"] == "end"), group["instruction"]): group["completions"][0]
+        for group in groups(trained) if group.get("when") in {"before", "end"}
+    }  # fmt: skip
+    again = {(group["model"], group["instruction"]): group["completions"][0] for group in groups(run)}
+    assert {key: (one["text"], one["total"]) for key, one in again.items()} == {
+        key: (one["text"], one["total"]) for key, one in known.items()
+    }
+    result = read_json(run.result)
+    automatic = RunEvaluation.model_validate(read_json(trained.evaluation)).report
+    assert result is not None
+    assert result["reports"][0]["score"]["difference"] == pytest.approx(automatic.score.difference)
+
+
+def test_a_stop_keeps_what_was_answered_and_a_resume_asks_the_rest(
+    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No prompt is answered twice, and the answers are those of an evaluation that was never stopped."""
+    whole = make(models, "whole", asked(models, None, trained), QUESTIONS)
+    assert work(whole, monkeypatch, models) is JobState.COMPLETED
+    run = make(models, "stopped", asked(models, None, trained), QUESTIONS)
+    # Stopped before its first batch, and again after the first model's: SIGTERM's way is the same.
+    run.write_control(Control(stop=True))
+    assert work(run, monkeypatch, models) is JobState.STOPPED
+    assert groups(run) == []
+    lines = whole.completions.read_bytes().splitlines(keepends=True)
+    run.completions.write_bytes(b"".join(lines[:16]) + lines[16][:20])
+    run.control.unlink()
+    assert work(run, monkeypatch, models) is JobState.COMPLETED
+    places = [(group["model"], group["place"]) for group in groups(run)]
+    assert len(places) == len(set(places)) == 40
+    assert [g["completions"] for g in groups(run)] == [g["completions"] for g in groups(whole)]
+    assert read_json(run.result) == read_json(whole.result)
+    status = run.read_status()
+    assert status is not None
+    assert (status.step, status.max_steps) == (40, 40)
+
+
+def test_prompts_of_a_dataset_are_frozen_and_need_no_reward(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first rows up to the limit, answered without a score."""
+    run = make(models, "unscored", asked(models, None), limit=5, reward=None, best=None)
+    assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
+    assert len(list(iter_lines(run.prepared / "prompts.jsonl"))) == len(groups(run)) == 5
+    assert "total" not in groups(run)[0]["completions"][0]
+    assert read_json(run.result) == {"reports": []}
+
+
+def test_what_cannot_be_asked_is_said(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt beyond what the model holds is passed over with a reason; own messages are asked as they are."""
+    own = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    prompts = [{"instruction": "word " * 600}, {"instruction": "Hello", "messages": own}]
+    run = make(models, "too-long", asked(models, None), prompts)
+    assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
+    long, short = groups(run)
+    assert "512" in long["completions"][0]["problem"]
+    assert "Be brief." in short["prompt"]
+    assert "total" in short["completions"][0]
+
+
+def test_a_reward_that_needs_a_reference_refuses_prompts_without(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a model is loaded, in words."""
+    reward = RewardSection(type="preset", preset_name="arithmetic")
+    run = make(models, "no-reference", asked(models, None), [{"instruction": "Hi"}], reward=reward, best=1.2)
+    assert work(run, monkeypatch, models) is JobState.FAILED
+    assert "needs the column response" in str(run.read_status())
+
+
+@pytest.mark.slow
+def test_a_gguf_answers_in_a_process_of_its_own(models: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Beside its base in transformers; a file that is no model ends the evaluation with its name, not the worker."""
+    from core.training.rollout import base_gguf
+
+    real = models.cache / "models" / "smollm2-135m-instruct"
+    file = base_gguf(real, models, lambda: False)
+    base = Asked(label="base", model_path="", resolved={"kind": "transformers", "base": str(real), "adapter": None})
+    gguf = Asked(label="file", model_path="", resolved={"kind": "gguf", "path": str(file)})
+    run = make(models, "gguf", (base, gguf), QUESTIONS[:4], max_new_tokens=12)
+    assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
+    texts = {(group["model"], group["place"]): group["completions"][0]["text"].strip() for group in groups(run)}
+    assert sum(texts[0, place] == texts[1, place] for place in range(4)) >= 3
+    assert {group["prompt"] for group in groups(run) if group["model"] == 0} == {
+        group["prompt"] for group in groups(run) if group["model"] == 1
+    }
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF and nothing else")
+    run = make(
+        models,
+        "gguf-broken",
+        (gguf.model_copy(update={"resolved": {"kind": "gguf", "path": str(broken)}}),),
+        QUESTIONS[:1],
+    )
+    work(run, monkeypatch, models)
+    assert groups(run) == [] or groups(run)[0]["completions"][0]["problem"]

@@ -1,0 +1,225 @@
+"""Evaluations over HTTP: what is asked for is what the worker gets, and its answers can be looked at and taken away."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from core.evaluation import EvaluationSpec
+from core.run import JobKind, JobState, JobStatus
+from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
+from services.container import Services
+from services.evaluation_report import word_diff
+from services.rebuild import rebuild
+from services.watcher import crash_words
+from tests.conftest import Browser, tiny
+from tests.web.test_runs import follow, start
+
+BASE = "builtin:smollm2-135m-instruct"
+
+
+@pytest.fixture
+def trained(client: FlaskClient, services: Services) -> str:
+    """A run that is over, with held-out rows."""
+    session_id = start(client, tiny("sums", max_steps=2))
+    follow(services, session_id, "completed")
+    prepared = services.settings.home.outputs / session_id / "prepared"
+    prepared.mkdir(exist_ok=True)
+    rows = [{"instruction": f"{a} + 1", "response": str(a + 1)} for a in range(40)]
+    (prepared / "holdout.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return session_id
+
+
+def begin(client: FlaskClient, *models: str, **body: Any) -> str:
+    response = client.post("/api/evaluations/start", json={"models": list(models), **body})
+    assert response.status_code == 202, response.json
+    return str((response.json or {})["evaluation_id"])
+
+
+def ran(services: Services, evaluation_id: str, right: dict[int, set[int]], prompts: int = 30) -> None:
+    """Write what a worker would have: model ``m`` solves the prompts in ``right[m]``, the others have the form."""
+    run = RunDir(services.settings.home.outputs / evaluation_id)
+    writer = JsonlWriter(run.completions)
+    for model, solved in right.items():
+        for place in range(prompts):
+            score = float(place in solved)
+            parts = {
+                "numeric": {"score": score, "weight": 1.0, "why": "as it is"},
+                "format": {"score": 1.0, "weight": 0.2, "why": "both markers"},
+            }
+            answer = {"text": f"It is {place + score:.0f}.", "tokens": 5, "cut_off": False, "total": score + 0.2}
+            row = {"phase": "evaluation", "model": model, "place": place, "instruction": f"{place} + 1", "prompt": ""}
+            writer.append({**row, "reference": str(place + 1), "completions": [{**answer, "components": parts}]})
+    writer.close()
+    steps = prompts * len(right)
+    run.write_status(JobStatus(state=JobState.COMPLETED, step=steps, max_steps=steps))
+    services.catalogue.update(evaluation_id, state="completed", step=steps, max_steps=steps)
+
+
+@pytest.fixture
+def compared(client: FlaskClient, services: Services, trained: str) -> str:
+    """The base solves three of thirty, the trained model eighteen, among them two of the three."""
+    evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
+    ran(services, evaluation_id, {0: {0, 1, 29}, 1: set(range(18))})
+    return evaluation_id
+
+
+def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Services, trained: str) -> None:
+    """Held-out rows, frozen; reward, markers, system prompt and length of the training; greedy."""
+    evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
+    run = RunDir(services.settings.home.outputs / evaluation_id)
+    spec = EvaluationSpec.model_validate(run.read_config())
+    assert [model.label for model in spec.models] == ["smollm2-135m-instruct", "sums"]
+    assert spec.models[1].resolved["adapter"].endswith(f"{trained}/adapter")
+    assert (spec.reward and spec.reward.preset_name, spec.best) == ("arithmetic", 1.2)
+    assert (spec.temperature, spec.max_new_tokens) == (0, 8)
+    assert len(list(iter_lines(run.given))) == 30
+    view = client.get(f"/api/evaluations/{evaluation_id}").json or {}
+    assert (view["status"], view["waiting"], view["source"]) == ("queued", True, "held-out rows of sums")
+
+
+def test_prompts_come_from_a_file_or_a_dataset(client: FlaskClient, services: Services) -> None:
+    """Lines and JSON lines as they stand, without a score; a dataset is left to the worker."""
+    text = 'Say hello.\n{"question": "2 + 2", "answer": 4}\n'
+    run = RunDir(services.settings.home.outputs / begin(client, BASE, text=text))
+    rows = list(iter_lines(run.given))
+    assert [(row["instruction"], row.get("response")) for row in rows] == [("Say hello.", None), ("2 + 2", "4")]
+    assert EvaluationSpec.model_validate(run.read_config()).reward is None
+    dataset = {"source": "generated:arithmetic", "size": 10}
+    reward = {"type": "preset", "preset_name": "arithmetic"}
+    run = RunDir(services.settings.home.outputs / begin(client, BASE, dataset=dataset, reward=reward, limit=5))
+    assert not run.given.exists()
+    assert EvaluationSpec.model_validate(run.read_config()).dataset.size == 10
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"models": [BASE, BASE], "text": "Hi"}, "models"),
+        ({"models": []}, "models"),
+        ({"models": [BASE]}, "session_id"),
+        ({"models": [BASE], "text": " \n"}, "prompts"),
+        ({"models": [BASE], "text": '{"colour": "red"}'}, "prompts"),
+        ({"models": [BASE], "text": '{"messages": [{"role": "robot", "content": "x"}]}'}, "prompts"),
+        ({"models": [BASE], "text": "Hi", "dataset": {"source": "generated:arithmetic"}}, "dataset"),
+        ({"models": [BASE], "dataset": {"source": "generated:arithmetic", "size": -1}}, "dataset"),
+        ({"models": [BASE], "text": "Hi", "reward": {"type": "preset"}}, "reward"),
+        ({"models": [BASE], "text": "Hi", "limit": 0}, "limit"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_field(client: FlaskClient, body: dict[str, Any], field: str) -> None:
+    """Before anything is queued."""
+    response = client.post("/api/evaluations/start", json=body)
+    assert response.status_code in {400, 422}, response.json
+    assert (response.json or {})["error"]["field"] == field
+    assert (client.get("/api/evaluations/list").json or {})["evaluations"] == []
+
+
+def test_the_report_is_of_the_pairs(client: FlaskClient, compared: str) -> None:
+    """Sixteen became right and one wrong: better, with McNemar's test and an interval."""
+    view = client.get(f"/api/evaluations/{compared}").json or {}
+    report = view["reports"][0]
+    assert (report["verdict"], report["only_second"], report["only_first"]) == ("better", 16, 1)
+    assert report["score"]["difference"] == pytest.approx(0.5)
+    assert report["score"]["low"] > 0.2
+    assert report["components"]["format"]["difference"] == 0
+    assert len(report["improved"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("", 30), ("show=improved", 16), ("show=worsened", 1), ("show=changed", 17), ("show=right&model=0", 3),
+        ("show=right", 19), ("show=wrong&model=1", 12), ("q=it+is+7.", 2), ("q=29+%2B", 1), ("show=problem", 0),
+    ],
+)  # fmt: skip
+def test_results_are_filtered_and_paged(client: FlaskClient, compared: str, query: str, count: int) -> None:
+    """By text, by model, by right and wrong, by change."""
+    found = client.get(f"/api/evaluations/{compared}/results?{query}&limit=10").json or {}
+    assert found["total"] == count
+    assert len(found["rows"]) == min(10, count)
+
+
+def test_everything_can_be_taken_away(client: FlaskClient, compared: str) -> None:
+    """CSV with a line for each answer, JSON with all there is."""
+    table = list(csv.DictReader(io.StringIO(client.get(f"/api/evaluations/{compared}/results.csv").text)))
+    assert len(table) == 60
+    assert [table[1][name] for name in ("model", "answer", "reward", "right", "numeric")] == [
+        "sums", "It is 1.", "1.2", "True", "1.0",
+    ]  # fmt: skip
+    whole = client.get(f"/api/evaluations/{compared}/results.json")
+    assert "attachment" in whole.headers["Content-Disposition"]
+    assert len((whole.json or {})["rows"]) == 30
+
+
+def test_what_was_answered_can_be_read_before_the_end(client: FlaskClient, services: Services, trained: str) -> None:
+    """Stopped after the first model and half of the second: rows, a report on the pairs there are, and Resume."""
+    evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
+    ran(services, evaluation_id, {0: set()})
+    ran(services, evaluation_id, {1: {0, 1, 2, 3, 4, 5, 6}}, prompts=12)
+    services.catalogue.update(evaluation_id, state="stopped")
+    view = client.get(f"/api/evaluations/{evaluation_id}").json or {}
+    assert (view["resumable"], view["reports"][0]["pairs"]) == (True, 12)
+    assert (client.get(f"/api/evaluations/{evaluation_id}/results").json or {})["total"] == 30
+    assert client.post(f"/api/evaluations/{evaluation_id}/resume").status_code == 202
+    assert client.delete(f"/api/evaluations/{evaluation_id}").status_code == 409
+    assert client.post(f"/api/evaluations/{evaluation_id}/stop").status_code == 202
+    assert client.delete(f"/api/evaluations/{evaluation_id}").status_code == 204
+    assert client.get(f"/api/evaluations/{evaluation_id}").status_code == 404
+
+
+def test_a_lost_catalogue_loses_no_evaluation(services: Services, compared: str) -> None:
+    """Made again from its directory; a crash says what is kept."""
+    services.catalogue.delete(compared)
+    rebuild(services.settings.home, services.catalogue)
+    job = services.catalogue.job(compared, JobKind.EVALUATION)
+    assert (job.state, job.step, job.name) == ("completed", 60, "smollm2-135m-instruct and sums")
+    assert services.evaluations.get(compared).reports[0]["verdict"] == "better"
+    assert "Resume asks the rest" in crash_words(job, -9, "")
+
+
+def test_the_pages_show_it(browser: Browser, services: Services, compared: str, trained: str) -> None:
+    """The list, the form filled in for a run, the verdict with a diff, the table with its filters, the run's own."""
+    assert "smollm2-135m-instruct and sums" in browser.get("/evaluations").text
+    form = browser.get(f"/evaluations/new?session_id={trained}").text
+    assert f'<option value="session:{trained}" selected>' in form
+    assert f'<option value="{BASE}" selected>' in form
+    page = browser.get(f"/evaluations/{compared}?show=improved").text
+    assert "Better. Sums is better than smollm2-135m-instruct" in page
+    assert "<del>" in page
+    assert "16 prompts, page 1 of 1" in page
+    report = services.evaluations.reports(compared)[0].model_dump(mode="json")
+    write_json(RunDir(services.settings.home.outputs / trained).evaluation, {"step": 2, "report": report})
+    run = browser.get(f"/runs/{trained}").text
+    assert "Is it better than the original?" in run
+    assert f"/evaluations/new?session_id={trained}" in run
+    found = browser.client.get(f"/api/training/sessions/{trained}/evaluation").json or {}
+    assert found["report"]["verdict"] == "better"
+
+
+def test_the_form_starts_one_and_keeps_what_was_typed(browser: Browser, services: Services) -> None:
+    """A wrong number is said at the form; a right one leads to the evaluation's page."""
+    browser.get("/evaluations/new")
+    form = {"model_1": BASE, "prompts": "typed", "typed": "What is 1 + 1?", "reward": "none", "temperature": "hot"}
+    refused = browser.post("/evaluations/new", form=form)
+    assert "Temperature is a number from 0 to 5" in refused.text
+    assert "What is 1 + 1?" in refused.text
+    started = browser.post("/evaluations/new", form={**form, "temperature": "0"})
+    assert started.status_code == 302
+    assert len(services.evaluations.list()) == 1
+    view = services.evaluations.list()[0]
+    browser.post(f"/evaluations/{view.evaluation_id}/stop")
+    assert services.evaluations.get(view.evaluation_id).status == "stopped"
+
+
+def test_a_diff_puts_both_texts_together() -> None:
+    """What stayed and what went is the first text, what stayed and what came the second, spaces and all."""
+    before, after = "The sum of 2 and 3\n is  41.", "I think the sum is  5."
+    pieces = word_diff(before, after)
+    assert "".join(piece.text for piece in pieces if piece.kind != "new") == before
+    assert "".join(piece.text for piece in pieces if piece.kind != "gone") == after
