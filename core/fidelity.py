@@ -11,10 +11,12 @@ UNROUNDED = ("merged", "adapter", "F32", "F16", "BF16")
 """Subjects, by how their names begin, whose numbers have 16 bits or more."""
 FAITHFUL_KL = 0.02
 """Nats a token up to which an export counts as the same model. docs/fidelity.md has the measurements behind these."""
-FAITHFUL_TOP1 = 0.97
+FAITHFUL_TOP1 = 0.95
 """Share of positions with the same likeliest token from which on it does."""
 UNROUNDED_KL = 0.1
 """Above it, 16 bits do not explain the distance: something else is wrong."""
+KEPT_WELL = 0.9
+"""Share of the training's change that must be in it: 16 bits round a slight training away in part."""
 KEPT_MISSING, KEPT_TWICE = 0.5, 1.5
 """Share of the training's change below which the adapter counts as missing, and above which as added twice."""
 NEAR_BASE = 0.5
@@ -23,7 +25,7 @@ FEWER_STOPS = 0.05
 """Share of answers that may end at the length limit where the trained model's end by themselves."""
 SAME_PROMPTS = 0.95
 """Share of prompts that must be tokenized alike: one odd character in one prompt does not break an export."""
-LADDER = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
+LADDER = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16", "F32")
 """What is recommended, smallest first, where nothing larger was measured."""
 BITS = {
     "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.6, "Q5_1": 6.0, "Q5_K_M": 5.7, "Q5_K_S": 5.55,
@@ -153,6 +155,8 @@ def _losses(report: FidelityReport) -> list[str]:
         found.append(f"its likeliest next word is another one in {_percent(1 - report.top1_agreement)} of the places")
     elif report.mean_kl is not None and report.mean_kl > FAITHFUL_KL:
         found.append(f"its probabilities have moved (KL divergence {_nats(report.mean_kl)} a token)")
+    if report.change_kept_high is not None and report.change_kept_high < KEPT_WELL:
+        found.append(f"{_percent(report.change_kept)} of what the training changed is left after rounding")
     if (
         report.stops is not None
         and report.stops_trained is not None
@@ -187,12 +191,15 @@ def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport])
     """Say of one that loses quality which quantization would not; may be asked again when more were measured.
 
     Args:
-        report: Of a GGUF.
+        report: Of a GGUF or a merged model.
         others: Reports of the same model's other quantizations, as far as they were made.
     """
-    if report.verdict != Verdict.LOSES_QUALITY or report.subject not in BITS:
+    if report.verdict != Verdict.LOSES_QUALITY or report.subject not in {*BITS, "merged"}:
         return report
     lost = judged(report).reason
+    if report.subject == "merged":
+        reason = f"{lost} The adapter by itself and a GGUF in F32 are not rounded."
+        return report.model_copy(update={"better_choice": "F32", "reason": reason})
     size = BITS[report.subject]
     larger = sorted((one for one in others if BITS.get(one.subject, 0) > size), key=lambda one: BITS[one.subject])
     kept = next((one.subject for one in larger if one.verdict == Verdict.FAITHFUL), "")

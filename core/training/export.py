@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import snapshot_download
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
@@ -23,7 +24,7 @@ from core.data import prompts
 from core.environment import environment
 from core.errors import TunesmithError, Unavailable
 from core.export import UNREDUCED, ExportedFile, ExportFormat, ExportSpec, Quantization
-from core.fidelity import FidelityReport, Verdict
+from core.fidelity import FidelityReport, Verdict, with_better_choice
 from core.model import BUILTIN_PREFIX
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, write_json
@@ -31,7 +32,7 @@ from core.settings import Home
 from core.training import adapter_file, export_files, gguf_file, importance, merge, room
 from core.training.device import use_cores
 from core.training.fidelity import Fidelity
-from core.training.modelfile import modelfile, recognise
+from core.training.modelfile import licence_of, modelfile, recognise, sampling_of
 from core.training.prepare import rendered
 from core.training.status import Status, Stopped
 
@@ -235,6 +236,8 @@ class Export:
         for place, file in enumerate(kept):
             name = "Modelfile" if place == 0 else f"Modelfile-{file.stem.rpartition('-')[2]}"
             self._modelfile(name, file.name, tokenizer)
+        # One that loses quality names a larger one that does not, also where that was made after it.
+        self.reports = [with_better_choice(report, self.reports) for report in self.reports]
         self._next("Reading the files back")
         return self._files(), export_files.gguf_commands([file.name for file in kept], self.stem)
 
@@ -288,10 +291,25 @@ class Export:
                 "The Modelfile has no TEMPLATE: this model's way of writing a conversation belongs to no family that "
                 "is known here. Ollama uses the chat template inside the GGUF where it can."
             )
-        text = modelfile(file, family, prompts.system_prompt(self._dataset()), str(tokenizer.eos_token or ""))
-        if adapter:
-            text = text.replace("\n", f"\nADAPTER ./{adapter}\n", 1)
+        base = self._base_folder()
+        text = modelfile(
+            file,
+            family,
+            prompts.system_prompt(self._dataset()),
+            str(tokenizer.eos_token or ""),
+            parameters=sampling_of(base),
+            licence=licence_of(base),
+            adapter=adapter,
+        )
         (self.partial / name).write_text(text, "utf-8")
+
+    def _base_folder(self) -> Path:
+        """Where the base's files lie on this machine; of one of the Hub, its licence is fetched where it can be."""
+        source = self.origin.source
+        if Path(source).is_dir():
+            return Path(source)
+        papers = ["README.md", "LICENSE*", "generation_config.json"]
+        return Path(snapshot_download(source, revision=self.origin.revision, allow_patterns=papers, etag_timeout=5))
 
     def _dataset(self) -> DatasetSection:
         return self.origin.config.dataset if self.origin.config else DatasetSection(source="none", system_prompt="")

@@ -324,3 +324,17 @@ def licence_of(folder: Path) -> str:
     spoken = re.search(r"\blicen[sc]e[ :]+([A-Z][\w.-]*\d[\w.-]*)", text)
     found = front or spoken
     return found[1].strip().strip("'\"") if found else ""
+
+
+def sampling_of(folder: Path) -> dict[str, float | int]:
+    """Sampling settings for a Modelfile: those that a model's folder recommends, else temperature 0.
+
+    With temperature 0 Ollama takes the likeliest word each time, as the held-out answers were scored; its own
+    default is 0.8.
+    """
+    file = folder / "generation_config.json"
+    given = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    names = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
+    names["repetition_penalty"] = "repeat_penalty"
+    found = {new: given[old] for old, new in names.items() if isinstance(given.get(old), int | float)}
+    return found if "temperature" in found else {"temperature": 0, **found}

@@ -15,7 +15,7 @@ import trl
 from core.data.prompts import read_chat_template, render
 from core.errors import InvalidInput
 from core.settings import PROJECT
-from core.training.modelfile import Family, licence_of, modelfile, quoted, recognise
+from core.training.modelfile import Family, licence_of, modelfile, quoted, recognise, sampling_of
 from tests.training.worker_runs import REAL, needs_model
 
 PUBLIC = Path(trl.__file__).with_name("chat_templates")
@@ -227,3 +227,10 @@ def test_the_licence_of_a_folder(tmp_path: Path) -> None:
     assert licence_of(tmp_path) == "apache-2.0"
     (tmp_path / "LICENSE").write_text("All of it.\n")
     assert licence_of(tmp_path) == "All of it.\n"
+
+
+def test_sampling_is_what_the_model_s_maker_recommends(tmp_path: Path) -> None:
+    """Else temperature 0, as the held-out answers were scored."""
+    assert sampling_of(tmp_path) == {"temperature": 0}
+    (tmp_path / "generation_config.json").write_text('{"temperature": 0.6, "top_k": 20, "do_sample": true}')
+    assert sampling_of(tmp_path) == {"temperature": 0.6, "top_k": 20}

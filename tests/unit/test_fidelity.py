@@ -35,6 +35,7 @@ def test_what_is_close_is_faithful() -> None:
         ({"mean_kl": 0.06}, "probabilities have moved (KL divergence 0.06 a token)"),
         ({"reward_drop": 0.2, "reward_drop_low": 0.1, "reward_drop_high": 0.3}, "0.200 lower (0.100 to 0.300, 95 %)"),
         ({"same_prompt_ids": 0.98, "first_difference": "Token 3."}, "reads some prompts differently (Token 3.)"),
+        ({"change_kept": 0.8, "change_kept_high": 0.82}, "80 % of what the training changed is left after rounding"),
         ({"stops": 0.8}, "80 % of its answers end by themselves; of the trained model's 100 %"),
     ],
 )
@@ -87,3 +88,12 @@ def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:
     assert guessed.reason.endswith("Q6_K may lose less; it was not measured.")
     assert with_better_choice(guessed, others).reason == found.reason
     assert with_better_choice(verdict(), others).better_choice == ""
+
+
+def test_a_merged_model_that_lost_something_points_to_what_is_not_rounded() -> None:
+    """A slight training is smaller than the steps between numbers of 16 bits."""
+    merged = verdict(subject="merged", change_kept=0.85, change_kept_high=0.86)
+    assert with_better_choice(merged, [merged]).reason.endswith(
+        "The adapter by itself and a GGUF in F32 are not rounded."
+    )
+    assert with_better_choice(verdict(mean_kl=0.05, subject="F16"), []).better_choice == "F32"
