@@ -1,0 +1,51 @@
+"""Entry of a delivery's process: ``python -P core/delivery/__main__.py`` with one JSON request on stdin.
+
+``{"folder": "…/exports/<id>/deliveries/<n>", "root": "<home>"}``. It outlives the server and can be ended
+at any moment: what has arrived at the other side is known there by its hash.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+
+def main() -> int:
+    """Do one delivery."""
+    # Behind site-packages: the project's folder websockets/ would shadow the package of that name.
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+    request = json.load(sys.stdin)
+    return work(Path(request["folder"]), Path(request["root"]))
+
+
+def work(folder: Path, root: Path) -> int:
+    """Deliver what ``folder`` asks for; the exit code."""
+    from core.delivery import hub, ollama
+    from core.delivery.state import Reporter, read_job
+    from core.errors import TunesmithError
+    from core.run_dir import RunDir
+    from core.settings import Home
+
+    job = read_job(folder)
+    if job is None:
+        return 2
+    export, report = RunDir(folder.parent.parent), Reporter(folder)
+    try:
+        if job.kind == "ollama":
+            ollama.deliver(job, export, report)
+        else:
+            hub.deliver(job, export, Home(root), report)
+    except TunesmithError as error:
+        report.end("failed", error=error.message)
+        return 1
+    except Exception as error:  # noqa: BLE001  # the process boundary: whatever it was is said in the progress
+        traceback.print_exception(error)
+        report.end("failed", error=f"{type(error).__name__}: {str(error)[:300]}. The log has the details.")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,298 @@
+"""The model card: what a model is made of, how good it is, how it was checked, and how to make it again."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import core.rewards
+from core.config import RunConfig, dump, parse
+from core.environment import environment
+from core.errors import TunesmithError
+from core.evaluation import RunEvaluation
+from core.export import ExportFormat, ExportSpec
+from core.model import BUILTIN_PREFIX
+from core.reproduce import ran_on, versions_line
+from core.run_dir import RunDir, iter_lines, read_json
+from core.settings import Home
+
+CARD = "README.md"
+ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Where other people get the model that comes with the program."""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+RELATION = {
+    ExportFormat.ADAPTER: "adapter",
+    ExportFormat.ADAPTER_GGUF: "adapter",
+    ExportFormat.MERGED: "finetune",
+    ExportFormat.GGUF: "quantized",
+}
+LIBRARY = {ExportFormat.ADAPTER: "peft", ExportFormat.MERGED: "transformers"}
+SPDX = {"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "gpl-3.0", "openrail", "gemma"}
+VERDICTS = {
+    "faithful": "faithful",
+    "loses_quality": "loses quality",
+    "broken": "broken",
+    "not_checked": "not checked",
+}
+
+
+def model_card(export: RunDir, home: Home, *, repo: str, licence: str = "") -> str:
+    """The text of ``README.md`` for an export.
+
+    Args:
+        export: The finished export's directory.
+        home: Where the run lies that it comes from.
+        repo: The repository's name, as the title.
+        licence: Of the base model, by its SPDX id or its own name; empty where it is not known.
+    """
+    asked = export.read_config()
+    spec = ExportSpec.model_validate(
+        {name: asked[name] for name in {*ExportSpec.model_fields, "quantization"} & set(asked)}
+    )
+    result = read_json(export.result) or {}
+    session, config = _session(spec, home)
+    base = public_name(config.model.name if config else spec.base or str((result.get("origin") or {}).get("base", "")))
+    head = front_matter(spec.format, base, config, licence)
+    parts = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n",
+        f"# {plain(repo.rpartition('/')[2])}\n",
+        _opening(spec, base, config, session),
+        _fidelity(result),
+        _evaluation(session, config),
+        _use(result),
+        _data(config, session, result),
+        _reward(config),
+        _training(config, session),
+        _again(config, session),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def front_matter(kind: ExportFormat, base: str, config: RunConfig | None, licence: str) -> dict[str, Any]:
+    """What the Hub reads: base model and how this one derives from it, licence, tags, data."""
+    known = licence.lower() if licence.lower() in SPDX else ""
+    head: dict[str, Any] = {"license": known or "other"}
+    if not known:
+        head["license_name"] = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-") or "as-the-base-model"
+    if HUB_ID.fullmatch(base):
+        head |= {"base_model": base, "base_model_relation": RELATION.get(kind, "finetune")}
+        if not known:
+            head["license_link"] = f"https://huggingface.co/{base}"
+    if config:
+        sources = [part.source for part in config.dataset.mix] or [config.dataset.source]
+        named = [source for source in sources if HUB_ID.fullmatch(source)]
+        head |= {"datasets": named} if named else {}
+    if kind in LIBRARY:
+        head["library_name"] = LIBRARY[kind]
+    head["pipeline_tag"] = "text-generation"
+    tags = ["tunesmith", "grpo", "reinforcement-learning", "lora"]
+    head["tags"] = [*tags, "gguf"] if kind in {ExportFormat.GGUF, ExportFormat.ADAPTER_GGUF} else tags
+    return head
+
+
+def public_name(name: str) -> str:
+    """A model's name for others: the original of the built-in one; of a folder, its last part alone."""
+    if name in ORIGINAL:
+        return ORIGINAL[name]
+    if name.startswith(BUILTIN_PREFIX):
+        return name.removeprefix(BUILTIN_PREFIX)
+    return Path(name).name if name.startswith(("/", ".", "~")) else name
+
+
+def plain(text: object) -> str:
+    """Text that cannot leave its cell or start markup."""
+    return re.sub(r"([|<>\[\]`*_#\\])", r"\\\1", " ".join(str(text).split()))
+
+
+def _session(spec: ExportSpec, home: Home) -> tuple[RunDir | None, RunConfig | None]:
+    try:
+        session = RunDir.open(home.outputs, spec.session_id)
+        return session, parse(session.read_config()["config"])
+    except (TunesmithError, KeyError):
+        return None, None
+
+
+def _opening(spec: ExportSpec, base: str, config: RunConfig | None, session: RunDir | None) -> str:
+    kinds = {
+        ExportFormat.ADAPTER: "A LoRA adapter",
+        ExportFormat.ADAPTER_GGUF: "A LoRA adapter as GGUF",
+        ExportFormat.MERGED: "A whole model",
+        ExportFormat.GGUF: "A model as GGUF",
+        ExportFormat.BUNDLE: "A training",
+    }
+    name = f"[{base}](https://huggingface.co/{base})" if HUB_ID.fullmatch(base) else plain(base or "an unnamed model")
+    if config is None or session is None:
+        return f"{kinds[spec.format]} made from {name} and an adapter.\n"
+    step = f", checkpoint of step {spec.checkpoint}" if spec.checkpoint is not None else ""
+    return (
+        f"{kinds[spec.format]}: {name}, trained with GRPO{' after a warm-up' if config.pre_training.enabled else ''} "
+        f"by Tunesmith (run '{plain(session.read_config().get('name', ''))}'{step}).\n"
+    )
+
+
+def _fidelity(result: dict[str, Any]) -> str:
+    reports = result.get("fidelity") or []
+    if not reports:
+        return ""
+    lines = [
+        "## Compared with the model that was trained\n",
+        "| File | Verdict | Same likeliest token | KL, nats a token | Reward lost (95 % interval) |",
+        "|---|---|---|---|---|",
+    ]
+    for one in reports:
+        lost = _interval(one.get("reward_drop"), one.get("reward_drop_low"), one.get("reward_drop_high"))
+        verdict = VERDICTS.get(str(one.get("verdict")), str(one.get("verdict")))
+        lines.append(
+            f"| {plain(one.get('subject', ''))} | **{plain(verdict)}** | {_share(one.get('top1_agreement'))} "
+            f"| {_number(one.get('mean_kl'), '.2g')} | {lost} |"
+        )
+    said = [f"- {plain(one.get('subject', ''))}: {plain(one['reason'])}" for one in reports if one.get("reason")]
+    prompts = max((int(one.get("prompts") or 0) for one in reports), default=0)
+    return "\n".join([*lines, "", *said, "", f"On {prompts} held-out prompts, the same for both.\n"])
+
+
+def _evaluation(session: RunDir | None, config: RunConfig | None) -> str:
+    if session is None or config is None:
+        return ""
+    data = read_json(session.path / "evaluation.json")
+    if data:
+        return _paired(RunEvaluation.model_validate(data))
+    found = [row for row in iter_lines(session.metrics) if row.get("phase") == "evaluation" and "reward" in row]
+    if len(found) < 2:
+        return ""
+    first, last = found[0], found[-1]
+    return (
+        "## Evaluation\n\n"
+        f"Mean reward on {last.get('samples', '?')} held-out prompts: {first['reward']:.3f} before training, "
+        f"{last['reward']:.3f} at step {last['step']}. No interval was computed, so a small difference may be chance.\n"
+    )
+
+
+def _paired(found: RunEvaluation) -> str:
+    report = found.report
+    rows = [("Reward", report.score), ("Share solved", report.solved)]
+    rows += [(f"Part: {plain(name)}", part) for name, part in report.components.items()]
+    lines = [
+        f"## Evaluation\n\n{plain(report.sentence)}\n",
+        f"| On {report.pairs} held-out prompts | Before | After | Difference | {report.level:.0%} interval |",
+        "|---|---|---|---|---|",
+    ]
+    for title, one in rows:
+        lines.append(
+            f"| {title} | {one.first:.3f} | {one.second:.3f} | {one.difference:+.3f} "
+            f"| {one.low:+.3f} to {one.high:+.3f} |"
+        )
+    lines += ["", f"The same prompts for both, step {found.step}; McNemar's exact test on right and wrong: p = "]
+    lines[-1] += f"{report.mcnemar:.3g}.\n"
+    return "\n".join(lines)
+
+
+def _use(result: dict[str, Any]) -> str:
+    told = []
+    for entry in result.get("commands") or []:
+        text = str(entry.get("text") or entry.get("command") or "") if isinstance(entry, dict) else ""
+        if text:
+            told.append(f"{plain(entry.get('title', 'Command'))}:\n\n{fenced(text)}")
+    return "## How to use it\n\n" + "\n".join(told) if told else ""
+
+
+def _data(config: RunConfig | None, session: RunDir | None, result: dict[str, Any]) -> str:
+    if config is None:
+        return ""
+    info = (read_json(session.prepared / "info.json") if session else None) or {}
+    lines = ["## Data\n"]
+    for one in config.dataset.mix or (config.dataset,):
+        which = ", ".join(filter(None, (one.subset, one.split, one.revision)))
+        lines.append(f"- {plain(public_name(one.source))} ({plain(which)})")
+    if info.get("train") is not None:
+        lines.append(f"- {info['train']} rows to train on, {info.get('holdout', 0)} held out and never trained on")
+    digest = info.get("sha256") or (result.get("origin") or {}).get("dataset hash")
+    if digest:
+        lines.append(f"- SHA-256 of the prepared rows: `{digest}`")
+    return "\n".join(lines) + "\n"
+
+
+def _reward(config: RunConfig | None) -> str:
+    if config is None:
+        return ""
+    parts = core.rewards.resolve(config.reward)
+    lines = ["## Reward\n", "| Part | Weight | Checks against the reference |", "|---|---|---|"]
+    for part in parts:
+        checks = "yes" if core.rewards.CATALOGUE[part.name].verifies else "no, form only"
+        name = part.name if part.key == part.name else f"{part.key} ({part.name})"
+        lines.append(f"| {plain(name)} | {part.weight:g} | {checks} |")
+    return "\n".join(lines) + "\n"
+
+
+def _training(config: RunConfig | None, session: RunDir | None) -> str:
+    if config is None or session is None:
+        return ""
+    training, model = config.training, config.model
+    attempts = (read_json(session.environment) or {}).get("attempts") or [environment()]
+    status = session.read_status()
+    rows = [
+        ("Steps", status.step if status else "?"),
+        ("Prompts × answers a step", _per_step(config)),
+        ("Learning rate", f"{training.learning_rate:g}, {training.lr_scheduler_type}"),
+        ("LoRA", f"rank {model.lora_rank}, alpha {model.lora_alpha}, {_targets(model.target_modules)}"),
+        ("KL penalty (beta)", config.grpo.kl_penalty),
+        ("Loss", f"{config.grpo.loss_type}, {config.grpo.importance_sampling_level} level"),
+        ("Longest answer", f"{training.max_new_tokens} tokens, temperature {training.temperature:g}"),
+        ("Seed", training.seed),
+        ("Ran on", ran_on(attempts[-1])),
+        ("Versions", versions_line(attempts[-1])),
+    ]
+    lines = ["## Training\n", "| | |", "|---|---|", *(f"| {name} | {plain(value)} |" for name, value in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _again(config: RunConfig | None, session: RunDir | None) -> str:
+    if config is None or session is None:
+        return ""
+    given = dump(config)
+    given["model"]["name"] = public_name(given["model"]["name"])
+    return (
+        "## How to make it again\n\n"
+        "Save the configuration below as `config.json` and run, where Tunesmith is set up:\n\n"
+        f"{fenced('flask --app flask_app train config.json')}\n"
+        "On a CPU the same versions, rows and seed give the same rewards step for step; on a GPU they come close. The "
+        "run's reproduction bundle also holds rows, versions and the hash of every file.\n\n"
+        f"<details><summary>The complete configuration</summary>\n\n"
+        f"{fenced(json.dumps(given, ensure_ascii=False, indent=1), 'json')}\n</details>\n"
+    )
+
+
+def fenced(text: str, kind: str = "") -> str:
+    """A code block that the text itself cannot end."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{kind}\n{text.rstrip()}\n{fence}\n"
+
+
+def _per_step(config: RunConfig) -> str:
+    training = config.training
+    answers = training.batch_size * training.gradient_accumulation_steps
+    return f"{answers // training.num_generations} × {training.num_generations}"
+
+
+def _targets(targets: str | tuple[str, ...]) -> str:
+    return targets if isinstance(targets, str) else ", ".join(targets)
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "not measured"
+    bounds = f" ({low:+.3f} to {high:+.3f})" if low is not None and high is not None else ""
+    return f"{value:+.3f}{bounds}"
+
+
+def _share(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "not measured" if value is None else format(value, form)

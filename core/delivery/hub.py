@@ -1,0 +1,123 @@
+"""Sending a finished export to the Hub, with a model card, through the Hub's own client.
+
+Each large file goes first, one after the other; then one commit makes all of them visible together. What
+has arrived is known there by its SHA-256, so a delivery that broke off sends only what is missing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.delivery.ollama import checked_sha256
+from core.delivery.state import Job, Reporter
+from core.errors import Conflict, Forbidden, Unavailable
+from core.run_dir import RunDir
+from core.settings import Home
+
+NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,95}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+WITHOUT_ACCESS = (
+    "There is no token for the Hub. Make one with write access in the Hub's settings, put HF_TOKEN=… into .env, "
+    "and start the server again."
+)
+
+
+class _Counted(io.BufferedReader):
+    """A file that tells how far it has been read."""
+
+    def __init__(self, path: Path, told: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(str(path)))
+        self._told = told
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._told(self.tell())
+        return data
+
+
+def deliver(job: Job, export: RunDir, home: Home, report: Reporter) -> None:
+    """Make or fill the repository ``job.name``.
+
+    Raises:
+        Forbidden: No token, or one that may not write there.
+        Conflict: The repository exists and may not be written to.
+        Unavailable: The Hub does not answer.
+    """
+    token = os.environ.get("HF_TOKEN", "")
+    if not token:
+        raise Forbidden(WITHOUT_ACCESS)
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    from core.delivery.card import CARD, model_card
+
+    files = sorted(path for path in export.files.iterdir() if path.is_file() and path.name != CARD)
+    report.say(message="Asking the Hub", total_files=len(files), total_bytes=sum(path.stat().st_size for path in files))
+    with explained(job.name):
+        api = HfApi(token=token)
+        repo = job.name if "/" in job.name else f"{api.whoami()['name']}/{job.name}"
+        if api.repo_exists(repo) and not job.replace:
+            raise Conflict(
+                f"There is a repository {repo} on the Hub already. Nothing was sent. Choose another name, or confirm "
+                "that its files of the same names may be replaced."
+            )
+        api.create_repo(repo, private=job.private, exist_ok=job.replace)
+        with ExitStack() as opened:
+            operations = [_send(api, repo, path, export, report, opened) for path in files]
+            card = model_card(export, home, repo=repo, licence=job.licence)
+            report.say(message="Making it visible", file="")
+            operations.append(CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=card.encode()))
+            api.create_commit(repo, operations, commit_message="Upload of a model trained with Tunesmith")
+            url = f"{api.endpoint}/{repo}"
+    report.end("done", message="There", url=url, command=f"hf download {repo}", file="")
+
+
+def _send(api: Any, repo: str, path: Path, export: RunDir, report: Reporter, opened: ExitStack) -> Any:
+    """Send one file's content; it is not visible before the commit."""
+    from huggingface_hub import CommitOperationAdd
+
+    before = report.now.bytes
+    report.say(file=path.name, message="Checking the file")
+    digest = checked_sha256(export, path.name, lambda read: report.say(bytes=before + read))
+    report.say(message="Sending", bytes=before)
+    size = path.stat().st_size
+    file = opened.enter_context(_Counted(path, lambda read: report.say(bytes=before + min(read, size))))
+    operation = CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=file)
+    operation.upload_info.sha256 = bytes.fromhex(digest)
+    api.preupload_lfs_files(repo, additions=[operation])
+    report.say(bytes=before + size, files=report.now.files + 1)
+    return operation
+
+
+@contextmanager
+def explained(repo: str) -> Iterator[None]:
+    """Turn what the Hub's client raises into words; what it raises may quote addresses, never the token."""
+    import httpx
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status == 401:
+            raise Forbidden(
+                "The Hub does not accept the token in HF_TOKEN. Make a new one with write access."
+            ) from None
+        if status == 403:
+            raise Forbidden(f"The token in HF_TOKEN may not write to {repo}. It needs write access there.") from None
+        raise Unavailable(f"The Hub refused ({status}): {_first_line(error)}") from None
+    except (httpx.HTTPError, OSError) as error:
+        if isinstance(error, (Conflict, Forbidden, Unavailable)):
+            raise
+        raise Unavailable(
+            f"The Hub does not answer: {_first_line(error)}. What has arrived is kept; send it again to go on."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    said = getattr(error, "server_message", None) or str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")

@@ -1,0 +1,157 @@
+"""A delivery's own files, in ``exports/<id>/deliveries/<n>/``.
+
+===================  ========  ==================================================
+file                 writer    what it is
+===================  ========  ==================================================
+``job.json``         web       what was asked for; no secret is in it
+``progress.json``    process   how far it is, written beside and renamed
+``chat.json``        web       the conversation with a model that was delivered
+``worker.log``       process   everything it printed
+===================  ========  ==================================================
+
+The token for the Hub comes to the process by environment and is in none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from core.run_dir import read_json, write_json
+
+FOLDER = "deliveries"
+JOB, PROGRESS, CHAT, LOG = "job.json", "progress.json", "chat.json", "worker.log"
+State = Literal["working", "stopped", "failed", "done"]
+EVERY_SECONDS = 0.2
+
+
+class Job(BaseModel):
+    """What was asked for.
+
+    Attributes:
+        kind: Where it goes.
+        name: The model's name in Ollama, or the repository's on the Hub.
+        address: Of the Ollama server.
+        file: For Ollama, the GGUF to send.
+        base: For an adapter in Ollama, the model there that it belongs to.
+        private: For the Hub, who may see a new repository.
+        replace: Whether a model or repository of that name may be written over.
+        licence: The base model's, as far as it is known.
+        question: What is asked first in Ollama.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["ollama", "hub"]
+    name: str
+    address: str = ""
+    file: str = ""
+    base: str = ""
+    private: bool = True
+    replace: bool = False
+    licence: str = ""
+    question: str = ""
+    created_at: str = ""
+
+
+class Progress(BaseModel):
+    """How far it is.
+
+    Attributes:
+        file: Being sent now.
+        bytes, total_bytes: Sent, of all files together.
+        files, total_files: Finished, and of how many.
+        message: What it does now.
+        error: What went wrong and what to do.
+        url: Where it can be seen, for the Hub.
+        question, answer: The first question in Ollama and what the model said there.
+        command: To use it from a terminal.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: State
+    file: str = ""
+    bytes: int = 0
+    total_bytes: int = 0
+    files: int = 0
+    total_files: int = 0
+    message: str = ""
+    error: str = ""
+    url: str = ""
+    question: str = ""
+    answer: str = ""
+    command: str = ""
+    pid: int = 0
+    pid_started: float = 0.0
+
+
+def read_job(folder: Path) -> Job | None:
+    """What was asked for, or None where the folder is no delivery."""
+    data = read_json(folder / JOB)
+    return Job.model_validate(data) if data else None
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """How far it is; a process that vanished without a word counts as failed."""
+    data = read_json(folder / PROGRESS)
+    if data is None:
+        return None
+    progress = Progress.model_validate(data)
+    if progress.state == "working" and not alive(progress):
+        words = "Sending ended without a word. What has arrived is kept there; send it again, and it goes on."
+        return progress.model_copy(update={"state": "failed", "error": words})
+    return progress
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Beside and renamed."""
+    write_json(folder / PROGRESS, progress.model_dump(mode="json"))
+
+
+def alive(progress: Progress) -> bool:
+    """Whether the process that wrote this is still there."""
+    try:
+        process = psutil.Process(progress.pid)
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - progress.pid_started) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Reporter:
+    """Writes ``progress.json`` of one delivery, not more often than a person can read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.now = Progress(state="working", pid=os.getpid(), pid_started=psutil.Process().create_time())
+        self._lock = threading.Lock()
+        self._written: Progress | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, name="progress", daemon=True).start()
+
+    def say(self, **changes: Any) -> None:
+        """Note what changed; it is written within a moment."""
+        self.now = self.now.model_copy(update=changes)
+
+    def end(self, state: State, **changes: Any) -> None:
+        """Write the last word."""
+        self._ended.set()
+        self.now = self.now.model_copy(update={"state": state, **changes})
+        self._write()
+
+    def _beat(self) -> None:
+        # A server that takes nothing for a while must not keep back how far it had come.
+        while not self._ended.wait(EVERY_SECONDS):
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            now = self.now
+            if now != self._written:
+                write_progress(self._folder, now)
+                self._written = now

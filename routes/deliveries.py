@@ -1,0 +1,160 @@
+"""Sending finished exports to Ollama and to the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
+
+from core.errors import NotFound, TunesmithError
+from routes._api import Body, describes, read_body
+from routes._pages import say, to
+from routes._services import services
+from services.delivery_pages import DeliveryPanel
+from services.delivery_pages import delivery_panel as panel_of
+
+bp = Blueprint("deliveries", __name__)
+Answer = tuple[Response, int]
+
+
+class SendBody(Body):
+    """What to send where."""
+
+    to: Literal["ollama", "hub"]
+    name: str = Field(description="The model's name in Ollama, or the repository's on the Hub.")
+    file: str = Field("", description="For Ollama: which GGUF of the export; the largest where none is named.")
+    base: str = Field("", description="For an adapter in Ollama: the model there that it belongs to.")
+    private: bool = Field(True, description="For the Hub: a new repository is seen by its owner alone.")
+    replace: bool = Field(False, description="Write over a model or repository of that name.")
+
+
+class ResumeBody(Body):
+    """Whether to write over what has the name; as before where it is left out."""
+
+    replace: bool | None = None
+
+
+class ChatBody(Body):
+    """What to say."""
+
+    message: str = Field(max_length=20_000)
+
+
+@bp.get("/api/deliveries/targets")
+@describes(answer={"ollama": dict, "hub": dict})
+def targets() -> Response:
+    """Whether an Ollama server answers, and whether there is a token for the Hub."""
+    found = services().deliveries
+    return jsonify({"ollama": found.ollama().json(), "hub": {"token": found.has_token()}})
+
+
+@bp.post("/api/exports/<export_id>/deliveries")
+@describes(body=SendBody, answer=dict, status=202)
+def send(export_id: str) -> Answer:
+    """Send a finished export to Ollama or to the Hub, in a process of its own."""
+    body = read_body(SendBody)
+    view = services().deliveries.send(
+        export_id, body.to, body.name, file=body.file, base=body.base, private=body.private, replace=body.replace
+    )
+    return jsonify(view.json()), 202
+
+
+@bp.get("/api/exports/<export_id>/deliveries")
+@describes(answer={"deliveries": list})
+def listing(export_id: str) -> Response:
+    """Every delivery of an export, newest first."""
+    return jsonify({"deliveries": [view.json() for view in services().deliveries.of_export(export_id)]})
+
+
+@bp.get("/api/exports/<export_id>/deliveries/<int:number>")
+@describes(answer=dict)
+def delivery(export_id: str, number: int) -> Response:
+    """One delivery with its progress."""
+    return jsonify(services().deliveries.get(export_id, number).json())
+
+
+@bp.get("/api/exports/<export_id>/deliveries/<int:number>/logs")
+@describes(content="text/plain")
+def logs(export_id: str, number: int) -> Response:
+    """What a delivery's process printed."""
+    return Response(services().deliveries.log(export_id, number), mimetype="text/plain")
+
+
+@bp.post("/api/exports/<export_id>/deliveries/<int:number>/cancel")
+@describes(answer=dict, status=202)
+def cancel(export_id: str, number: int) -> Answer:
+    """Stop sending; nothing half sent is visible there."""
+    return jsonify(services().deliveries.cancel(export_id, number).json()), 202
+
+
+@bp.post("/api/exports/<export_id>/deliveries/<int:number>/resume")
+@describes(body=ResumeBody, answer=dict, status=202)
+def resume(export_id: str, number: int) -> Answer:
+    """Send again what was cancelled or failed; what has arrived is not sent again."""
+    replace = read_body(ResumeBody).replace if request.data else None
+    return jsonify(services().deliveries.resume(export_id, number, replace=replace).json()), 202
+
+
+@bp.post("/api/exports/<export_id>/deliveries/<int:number>/chat")
+@describes(body=ChatBody, answer=dict)
+def chat(export_id: str, number: int) -> Response:
+    """Say something to a model that was sent to Ollama; its answer is the last of ``messages``."""
+    return jsonify(services().deliveries.chat(export_id, number, read_body(ChatBody).message).json())
+
+
+@bp.delete("/api/exports/<export_id>/deliveries/<int:number>")
+@describes(status=204)
+def forget(export_id: str, number: int) -> tuple[str, int]:
+    """Take a delivery out of the list; what was sent stays where it is."""
+    services().deliveries.forget(export_id, number)
+    return "", 204
+
+
+# --- the part of the export's page ---
+
+
+@bp.app_context_processor
+def panel() -> dict[str, Any]:
+    """For ``templates/deliveries/_panel.html``, which is read only where it is included."""
+
+    def delivery_panel(export_id: str) -> DeliveryPanel:
+        return panel_of(services(), export_id)
+
+    return {"delivery_panel": delivery_panel}
+
+
+@bp.post("/exports/<export_id>/deliveries")
+def begin(export_id: str) -> AnyResponse:
+    """Send what the form asks for."""
+    form = request.form
+    where: Literal["ollama", "hub"] = "hub" if form.get("to") == "hub" else "ollama"
+    try:
+        services().deliveries.send(
+            export_id, where, form.get("name", ""), file=form.get("file", ""), base=form.get("base", ""),
+            private=form.get("visibility") != "public", replace=form.get("replace") == "on",
+        )  # fmt: skip
+    except TunesmithError as error:
+        say(f"Nothing was sent. {error.message}", "problem")
+    return to("exports.show", export_id=export_id)
+
+
+@bp.post("/exports/<export_id>/deliveries/<int:number>/<action>")
+def act(export_id: str, number: int, action: str) -> AnyResponse:
+    """Cancel, send again, talk or forget."""
+    found, form = services().deliveries, request.form
+    acts: dict[str, Callable[[], object]] = {
+        "cancel": lambda: found.cancel(export_id, number),
+        "resume": lambda: found.resume(export_id, number, replace=form.get("replace") == "on" or None),
+        "chat": lambda: found.chat(export_id, number, form.get("message", "")),
+        "forget": lambda: found.forget(export_id, number),
+    }
+    if action not in acts:
+        raise NotFound("There is no such action on a delivery.")
+    try:
+        acts[action]()
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("exports.show", export_id=export_id)

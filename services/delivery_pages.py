@@ -1,0 +1,57 @@
+"""What the part of an export's page shows that sends it somewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import TunesmithError
+from core.export import ExportFormat
+from core.run import JobState
+from services.container import Services
+from services.deliveries import DeliveryView, OllamaView, gguf_files, suggested_name
+
+
+@dataclass(frozen=True)
+class DeliveryPanel:
+    """The part's variables.
+
+    Attributes:
+        shown: Whether the export can be sent, or was.
+        deliveries: Newest first.
+        ollama: The server as it was found.
+        files: GGUF files that Ollama could take, the largest first.
+        adapter: Whether they are adapters, which need their base model there.
+        has_token: Whether there is a token for the Hub.
+        to_hub: Whether this kind of export is sent to the Hub.
+        name: Suggested for the model or repository.
+    """
+
+    shown: bool
+    deliveries: tuple[DeliveryView, ...]
+    ollama: OllamaView
+    files: tuple[str, ...]
+    adapter: bool
+    has_token: bool
+    to_hub: bool
+    name: str
+
+
+def delivery_panel(found: Services, export_id: str) -> DeliveryPanel:
+    """What can be sent where, and what was."""
+    nowhere = OllamaView("", "", "")
+    try:
+        export = found.exports.get(export_id)
+    except TunesmithError:
+        return DeliveryPanel(False, (), nowhere, (), False, False, False, "")
+    finished = export.status == JobState.COMPLETED and bool(export.files)
+    files = tuple(gguf_files(export.files))
+    return DeliveryPanel(
+        shown=finished,
+        deliveries=tuple(found.deliveries.of_export(export_id)) if finished else (),
+        ollama=found.deliveries.ollama() if finished and files else nowhere,
+        files=files,
+        adapter=export.format == ExportFormat.ADAPTER_GGUF,
+        has_token=found.deliveries.has_token(),
+        to_hub=export.format != ExportFormat.BUNDLE,
+        name=suggested_name(export.name),
+    )
