@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
     """Run the checks and then pytest; the exit status says whether all of them passed."""
     os.chdir(PROJECT)
     ensure_chromium()
+    offer_go()
     failed = [name for name, command in CHECKS.items() if not passes(name, command)]
     if failed:
         print(
@@ -67,12 +68,25 @@ def ensure_chromium() -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise SystemExit("The browser tests need Chromium. Install it: sudo apt-get install -y chromium")
     print("Installing Chromium for the browser tests (apt-get install chromium)", flush=True)
+    if not installed("chromium"):
+        raise SystemExit(
+            "Chromium could not be installed: apt-get failed. Run apt-get install chromium by hand and start again."
+        )
+
+
+def offer_go() -> None:
+    """Ollama's templates are rendered by Go in a test, which says so and skips where Go cannot be installed."""
+    if shutil.which("go") or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    print("Installing Go for the tests of Ollama's templates (apt-get install golang-go)", flush=True)
+    installed("golang-go")
+
+
+def installed(package: str) -> bool:
+    """Install one of Debian's packages; whether that worked."""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "chromium"]):
-        if subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL, check=False).returncode != 0:
-            raise SystemExit(
-                f"Chromium could not be installed: {' '.join(command)} failed. Run it by hand and start again."
-            )
+    steps = (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "package])
+    return all(subprocess.run(step, env=quiet, stdout=subprocess.DEVNULL, check=False).returncode == 0 for step in steps)
 
 
 if __name__ == "__main__":

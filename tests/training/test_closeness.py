@@ -21,10 +21,9 @@ def distances(tmp_path: Path, *, change: float, times: float, rounding: float, s
     base, moved, noise = (torch.randn(rows, WORDS, generator=make) for _ in range(3))
     trained = 3 * base + change * moved
     exported = 3 * base + times * change * moved + rounding * noise
-    paths = [tmp_path / f"{name}.npy" for name in ("trained", "base", "exported")]
-    for path, logits in zip(paths, (trained, 3 * base, exported), strict=True):
-        np.save(path, logits.log_softmax(-1).to(torch.float16).numpy())
-    return compare(*paths, LENGTHS)
+    for name, logits in {"trained": trained, "base": 3 * base, "exported": exported}.items():
+        np.save(tmp_path / f"{name}.npy", logits.log_softmax(-1).to(torch.float16).numpy())
+    return compare(tmp_path / "trained.npy", tmp_path / "base.npy", tmp_path / "exported.npy", LENGTHS)
 
 
 @pytest.mark.parametrize("rounding", [0.0, 0.3])
