@@ -85,8 +85,8 @@ def offer_go() -> None:
 def installed(package: str) -> bool:
     """Install one of Debian's packages; whether that worked."""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    steps = (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "package])
-    return all(subprocess.run(step, env=quiet, stdout=subprocess.DEVNULL, check=False).returncode == 0 for step in steps)
+    steps = (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", package])
+    return all(not subprocess.run(step, env=quiet, stdout=subprocess.DEVNULL, check=False).returncode for step in steps)
 
 
 if __name__ == "__main__":
