@@ -116,14 +116,14 @@ def forget(export_id: str, number: int) -> tuple[str, int]:
 # --- the part of the export's page ---
 
 
-@bp.app_context_processor
-def panel() -> dict[str, Any]:
-    """For ``templates/deliveries/_panel.html``, which is read only where it is included."""
+@bp.record_once
+def _panel(state: Any) -> None:
+    """For ``templates/deliveries/_panel.html``: it is read only where that is included."""
 
     def delivery_panel(export_id: str) -> DeliveryPanel:
         return panel_of(services(), export_id)
 
-    return {"delivery_panel": delivery_panel}
+    state.app.jinja_env.globals["delivery_panel"] = delivery_panel
 
 
 @bp.post("/exports/<export_id>/deliveries")
