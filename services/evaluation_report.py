@@ -12,6 +12,8 @@ from services.words import num, signed
 
 MOST_WORDS = 1500
 """Words of each text that are compared; the comparison takes time with the square of them."""
+_WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
+"""Words, what parts them, and what is neither: put together they are the text again."""
 LEVELS = {Verdict.BETTER: "good", Verdict.WORSE: "problem", Verdict.NOT_ENOUGH: "watch"}
 TITLES = {Verdict.BETTER: "Better", Verdict.WORSE: "Worse", Verdict.NOT_ENOUGH: "Not enough evidence"}
 
@@ -46,10 +48,9 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
     """Two texts as one: what stayed, what is gone and what is new, word by word.
 
     >>> [(piece.kind, piece.text) for piece in word_diff("It is 41.", "It is 42.")]
-    [('same', 'It is '), ('gone', '41.'), ('new', '42.')]
+    [('same', 'It is '), ('gone', '41'), ('new', '42'), ('same', '.')]
     """
-    # The word and the space after it, so that the pieces put together are the texts again.
-    one, two = re.findall(r"\s+|\S+", before)[: 2 * MOST_WORDS], re.findall(r"\s+|\S+", after)[: 2 * MOST_WORDS]
+    one, two = (_WORDS.findall(text)[: 2 * MOST_WORDS] for text in (before, after))
     pieces = []
     for tag, a, b, c, d in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
         if tag == "equal":
@@ -61,11 +62,11 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
 
 def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:
     def written(value: float) -> str:
-        return f"{value * 100:.0f} %" if share else num(round(value, 3))
+        return f"{value * 100:.0f} %" if share else num(round(value, 9))
 
     def moved(value: float) -> str:
         sign = "+" if value > 0 else "\u2212" if value < 0 else ""
-        return f"{sign}{abs(value) * 100:.0f} points" if share else signed(round(value, 3))
+        return f"{sign}{abs(value) * 100:.0f} points" if share else signed(round(value, 9))
 
     interval = f"{moved(compared.low)} to {moved(compared.high)}"
     return ComparedLine(title, written(compared.first), written(compared.second), moved(compared.difference), interval)

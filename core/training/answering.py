@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.errors import Unavailable
+from core.errors import NotFound, Unavailable
 from core.evaluation import EvaluationSpec
 from core.settings import PROJECT
 from core.training.generate import Interrupted, Sampling, TransformersEngine
@@ -73,6 +73,8 @@ class InTransformers:
         from core.training.load import load_tokenizer, plain_generation
 
         base, adapter, revision = str(resolved["base"]), resolved.get("adapter"), resolved.get("revision")
+        if adapter and not Path(adapter).is_dir():
+            raise NotFound(f"The adapter in {adapter} is gone: its run or checkpoint was deleted meanwhile.")
         if (base, revision) != self._base:
             self.close()
             self._model, self._base = _load(base, revision), (base, revision)

@@ -7,14 +7,16 @@ import random
 from pathlib import Path
 from typing import Any
 
-from core.config import dump, parse
+from core.config import DatasetSection, RewardSection, dump, parse
+from core.evaluation import Asked, EvaluationSpec, RunEvaluation, reports
 from core.run import Control, JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir, write_json
+from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
 
 FINISHED = "20260101-090000-aaaaaa"
 STOPPED = "20260101-100000-bbbbbb"
 CRASHED = "20260101-110000-cccccc"
 EXPORT = "20260101-120000-dddddd"
+EVALUATION = "20260101-130000-eeeeee"
 
 CONFIG: dict[str, Any] = {
     "name": "sums",
@@ -37,11 +39,12 @@ CONFIG: dict[str, Any] = {
 
 
 def fill(home: Path) -> None:
-    """A finished, a stopped and a crashed run, and a finished export."""
+    """A finished, a stopped and a crashed run, a finished export, and an evaluation of the finished run."""
     _run(home, FINISHED, "Sums, the first try", JobState.COMPLETED, 40)
     _run(home, STOPPED, "Sums with longer answers", JobState.STOPPED, 17)
     _run(home, CRASHED, "Sums with a high learning rate", JobState.CRASHED, 6)
     _export(home)
+    _evaluation(home)
 
 
 def _run(home: Path, run_id: str, name: str, state: JobState, steps: int) -> None:
@@ -224,3 +227,38 @@ def _export(home: Path) -> None:
     ]
     write_json(run.path / "result.json", {"files": files, "commands": commands})
     run.write_status(JobStatus(state=JobState.COMPLETED, step=4, max_steps=4, message="Done"))
+
+
+def _evaluation(home: Path) -> None:
+    """The original and the trained model on the same forty sums; the run's own report is of the same answers."""
+    run = RunDir(home / "outputs" / EVALUATION)
+    run.path.mkdir(parents=True)
+    base = {"kind": "transformers", "base": "builtin:smollm2-135m-instruct", "adapter": None}
+    models = (
+        Asked(label="SmolLM2 135M", model_path="builtin:smollm2-135m-instruct", resolved=base),
+        Asked(label="Sums, the first try", model_path=f"session:{FINISHED}", resolved=base),
+    )
+    spec = EvaluationSpec(
+        name="Sums against the original", created_at="2026-01-01T13:00:00+00:00", models=models,
+        source="held-out rows of Sums, the first try", session_id=FINISHED,
+        dataset=DatasetSection(source="generated:arithmetic"),
+        reward=RewardSection(type="preset", preset_name="arithmetic"), best=1.2,
+    )  # fmt: skip
+    write_json(run.config, spec.model_dump(mode="json"))
+    run.write_control(Control())
+    held = RunDir(home / "outputs" / FINISHED).prepared / "holdout.jsonl"
+    held.parent.mkdir()
+    held.write_text('{"instruction": "What is 1 + 1?", "response": "2"}\n')
+    chance, writer = random.Random(3), JsonlWriter(run.completions)
+    for model, level in enumerate((0.3, 0.8)):
+        for place in range(40):
+            group = {**_group(random.Random(place), 1), "model": model, "place": place, "phase": "evaluation"}
+            right = group["reference"]
+            said = right if chance.random() < level else str(int(right) + 1)
+            writer.append({**group, "completions": [_answer(said, right)]})
+    writer.close()
+    made = reports(spec, iter_lines(run.completions))
+    write_json(run.result, {"reports": [report.model_dump(mode="json") for report in made]})
+    run.write_status(JobStatus(state=JobState.COMPLETED, step=80, max_steps=80, message=made[0].sentence))
+    found = RunEvaluation(step=40, report=made[0])
+    write_json(RunDir(home / "outputs" / FINISHED).evaluation, found.model_dump(mode="json"))

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import Complaints, Server
-from tests.browser.sample import CRASHED, EXPORT, FINISHED
+from tests.browser.sample import CRASHED, EVALUATION, EXPORT, FINISHED
 
 pytestmark = pytest.mark.browser
 
@@ -25,6 +25,10 @@ PAGES = (
     "/exports",
     f"/exports/{EXPORT}",
     "/playground",
+    "/playground/serve",
+    "/evaluations",
+    "/evaluations/new",
+    f"/evaluations/{EVALUATION}",
     "/rewards",
     "/rewards/bench",
     "/rewards/short-is-good",
