@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.export import ExportFormat
 from core.model import DEMO_MODEL
 from core.run_dir import RunDir
-from services.endpoint import examples
+from services.endpoint import default_name, examples
 
 if TYPE_CHECKING:
     from services.container import Services
@@ -95,6 +95,11 @@ class ChatView:
     data: dict[str, Any]
 
     @property
+    def blank(self) -> ChatSide:
+        """What one more side starts with."""
+        return ChatSide(self.sides[0].key, self.sides[0].model, self.sides[0].other)
+
+    @property
     def settings_line(self) -> str:
         told = "with a system prompt" if self.system_prompt.strip() else "without a system prompt"
         set_to = {setting.name: setting.value for setting in self.settings}
@@ -115,6 +120,7 @@ class ServePage:
     Attributes:
         on: Whether it answers.
         name: What programs call the model.
+        own_name: The same where a person chose it, else empty.
         model: The served model's reference, or what the form starts with.
         other: The same where it is none of those offered, else empty.
         groups: The models to choose from.
@@ -126,6 +132,7 @@ class ServePage:
 
     on: bool
     name: str
+    own_name: str
     model: str
     other: str
     groups: tuple[ModelGroup, ...]
@@ -171,6 +178,7 @@ def serve_page(found: Services, base_url: str, *, key: str, chosen: str = "", to
     return ServePage(
         on=served.on,
         name=served.name,
+        own_name=served.name if served.name != default_name(served.model_path) else "",
         model=model,
         other=other_of(groups, model),
         groups=groups,

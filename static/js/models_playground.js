@@ -1,115 +1,198 @@
-// Two conversations side by side, streamed; each side keeps its own turns.
+// Two to four models side by side, streamed. The conversation stays in this browser until it is forgotten.
 
 import { pageData } from './lib/api.js'
-import { number } from './lib/format.js'
+import { Kept, download, newConversation, parseConversation, questionsOf, titleOf, toMarkdown } from './lib/conversation.js'
+import { Side, factsOf } from './lib/chat_side.js'
 import { socket } from './lib/socket.js'
+import { toast } from './lib/toast.js'
 
+const MOST_SIDES = 4
+const NAMES = ['temperature', 'max_tokens', 'top_p', 'top_k', 'min_p', 'repetition_penalty', 'seed']
 const form = document.getElementById('chat-form')
-const send = document.getElementById('chat-send')
-const cancel = document.getElementById('chat-cancel')
-const prompt = document.getElementById('chat-prompt')
-let refreshBusy = () => {}
-const value = (name) => form.elements[name]?.value ?? ''
+const get = (id) => document.getElementById(`chat-${id}`)
 
-class Side {
-  constructor(section) {
-    this.key = section.dataset.side
-    this.messages = section.querySelector('.messages')
-    this.facts = section.querySelector('.facts')
-    this.turns = []
-    this.id = null
+class Playground {
+  constructor() {
+    const data = pageData() ?? {}
+    this.prompts = data.system_prompts ?? {}
+    this.titles = data.titles ?? {}
+    this.kept = new Kept(data.keep ?? 'playground')
+    this.conversation = newConversation()
+    this.sides = [...form.querySelectorAll('[data-side]')].map((section) => this.adopt(section))
+    if (!data.asked && data.keep === 'playground') this.open(this.kept.all()[0])
+    this.changed()
   }
 
-  ask(text) {
-    this.turns.push({ role: 'user', content: text })
-    this.bubble('you', text)
-    this.id = crypto.randomUUID()
-    this.text = ''
-    this.answer = this.bubble('pending', '')
-    this.facts.textContent = 'Waiting for the model'
-    const system = value('system_prompt')
-    socket.emit('chat', {
-      id: this.id, model_path: value(`model_${this.key}`),
-      messages: [...(system.trim() ? [{ role: 'system', content: system }] : []), ...this.turns],
-      temperature: Number(value('temperature')), max_tokens: Number(value('max_tokens')), top_p: Number(value('top_p')),
-    }, (answer) => { if (answer?.error) this.fail(answer); refreshBusy() })
+  get system() { return form.elements.system_prompt.value }
+
+  get tokens() { return get('tokens').checked }
+
+  // As numbers; what is left empty is left to the server. What is no number is sent as it is and refused in words.
+  get settings() {
+    const given = NAMES.map((name) => [name, form.elements[name].value.trim()]).filter(([, text]) => text !== '')
+    return Object.fromEntries(given.map(([name, text]) => [name, Number.isFinite(Number(text)) ? Number(text) : text]))
   }
 
-  bubble(kind, text) {
-    const node = document.createElement('div')
-    node.className = `bubble ${kind}`
-    node.textContent = text
-    this.messages.append(node)
-    return node
+  titleOf(model) { return this.titles[model] ?? model }
+
+  get working() { return this.sides.some((side) => side.id) }
+
+  adopt(section) {
+    const side = new Side(section, this)
+    section.querySelector('.js-remove').addEventListener('click', () => this.remove(side))
+    return side
   }
 
-  token(event) {
-    this.text += event.text ?? ''
-    this.answer.textContent = this.text
-    this.facts.textContent = 'Writing'
+  add(model) {
+    if (this.sides.length >= MOST_SIDES) return
+    const section = get('side').content.firstElementChild.cloneNode(true)
+    get('sides').append(section)
+    const side = this.adopt(section)
+    this.sides.push(side)
+    this.number()
+    if (model) side.model = model
+    this.changed()
   }
 
-  done(event) {
-    const text = event.text || this.text
-    this.answer.textContent = text || '(It wrote nothing.)'
-    this.answer.classList.remove('pending')
-    this.turns.push({ role: 'assistant', content: text })
-    this.facts.textContent = `${event.tokens ?? 0} tokens in ${number(event.seconds ?? 0, 2)} s`
-    this.id = null
+  remove(side) {
+    if (this.sides.length < 2) return
+    side.clear()
+    side.section.remove()
+    this.sides = this.sides.filter((other) => other !== side)
+    this.number()
+    this.changed()
   }
 
-  fail(event) {
-    this.answer.remove()
-    this.turns.pop()
-    const note = document.createElement('div')
-    note.className = 'note problem'
-    note.setAttribute('role', 'alert')
-    note.append(document.createElement('span'), event.message ?? event.error?.message ?? 'The model could not answer. Try again.')
-    this.messages.append(note)
-    this.facts.textContent = ''
-    this.id = null
-  }
-
-  clear() {
-    this.turns = []
-    this.messages.replaceChildren()
-    this.facts.textContent = ''
-  }
-}
-
-if (form) {
-  const sides = [...form.querySelectorAll('[data-side]')].map((section) => new Side(section))
-  const find = (event) => sides.find((side) => side.id && side.id === event.id)
-  const busy = () => {
-    const working = sides.some((side) => side.id)
-    send.disabled = working
-    cancel.hidden = !working
-  }
-  refreshBusy = busy
-  socket.on('chat_loading', (event) => { const side = find(event); if (side) side.facts.textContent = 'Loading the model' })
-  socket.on('chat_token', (event) => { find(event)?.token(event); busy() })
-  socket.on('chat_done', (event) => { find(event)?.done(event); busy() })
-  socket.on('chat_error', (event) => { find(event)?.fail(event); busy() })
-  socket.on('disconnect', () => { for (const side of sides) if (side.id) side.fail({ message: 'The connection was lost while the answer was being written. Ask again.' }); busy() })
-  form.addEventListener('submit', (event) => {
-    event.preventDefault()
-    const text = prompt.value.trim()
-    if (!text || sides.some((side) => side.id)) return
-    for (const side of sides) side.ask(text)
-    prompt.value = ''
-    busy()
-  })
-  prompt.addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(send) }
-  })
-  cancel.addEventListener('click', () => { for (const side of sides) if (side.id) socket.emit('chat_cancel', { id: side.id }) })
-  document.getElementById('chat-clear').addEventListener('click', () => { for (const side of sides) side.clear(); prompt.focus() })
-  const prompts = pageData()?.system_prompts ?? {}
-  for (const side of sides) {
-    form.elements[`model_${side.key}`].addEventListener('change', (event) => {
-      side.clear()
-      const known = prompts[event.target.value]
-      if (known !== undefined) form.elements.system_prompt.value = known
+  // Letters, ids and names follow the order on the page.
+  number() {
+    this.sides.forEach(({ section }, place) => {
+      const key = String(place + 1)
+      const title = `Model ${'ABCD'[place]}`
+      section.dataset.side = key
+      section.dataset.testid = `side-${key}`
+      section.querySelector('.facts').dataset.testid = `facts-${key}`
+      section.setAttribute('aria-labelledby', `side-${key}-title`)
+      const heading = section.querySelector('h2')
+      heading.id = `side-${key}-title`
+      heading.textContent = title
+      section.querySelector('.js-remove').setAttribute('aria-label', `Remove ${title}`)
+      section.querySelector('.messages').setAttribute('aria-label', `${title}, answers`)
+      for (const [kind, what] of [['model', ''], ['other', ': Hub id or path']]) {
+        const field = section.querySelector(`.js-${kind}`)
+        const label = field.previousElementSibling
+        field.id = label.htmlFor = `${kind}-${key}`
+        field.name = `${kind}_${key}`
+        label.textContent = title + what
+      }
     })
   }
+
+  chosen(model) {
+    if (this.prompts[model] !== undefined) form.elements.system_prompt.value = this.prompts[model]
+    this.changed()
+  }
+
+  ask(text) { return Promise.all(this.sides.map((side) => side.ask(text))) }
+
+  async replay() {
+    const questions = questionsOf(this.snapshot())
+    if (!questions.length || this.working) return
+    this.begin()
+    this.stopped = false
+    for (const question of questions) {
+      if (this.stopped) return
+      await this.ask(question)
+    }
+  }
+
+  stop() {
+    this.stopped = true
+    for (const side of this.sides) side.cancel()
+  }
+
+  // A new conversation with the same models and settings; the old one stays kept.
+  begin() {
+    this.conversation = newConversation()
+    for (const side of this.sides) side.clear()
+    this.changed()
+  }
+
+  open(conversation) {
+    if (!conversation) return
+    while (this.sides.length > conversation.sides.length && this.sides.length > 1) this.sides.pop().section.remove()
+    while (this.sides.length < conversation.sides.length) this.add()
+    this.conversation = conversation
+    this.sides.forEach((side, place) => side.load(conversation.sides[place]))
+    form.elements.system_prompt.value = conversation.system_prompt
+    for (const name of NAMES) form.elements[name].value = conversation.settings[name] ?? (name === 'seed' ? '' : form.elements[name].defaultValue)
+    this.changed()
+  }
+
+  snapshot() {
+    const sides = this.sides.map((side) => ({ model: side.model, title: side.title, turns: side.turns }))
+    return { ...this.conversation, system_prompt: this.system, settings: this.settings, sides }
+  }
+
+  changed() {
+    if (!this.sides) return
+    const { working } = this
+    get('send').disabled = working
+    get('send').lastElementChild.textContent = { 1: 'Ask', 2: 'Ask both' }[this.sides.length] ?? 'Ask all'
+    get('cancel').hidden = !working
+    get('add').hidden = this.sides.length >= MOST_SIDES
+    const asked = this.sides.some((side) => side.turns.length)
+    for (const id of ['replay', 'json', 'markdown']) get(id).disabled = !asked || working
+    for (const side of this.sides) {
+      side.section.querySelector('.js-remove').hidden = this.sides.length < 2
+      side.again.hidden = working || !side.turns.length
+    }
+    const { temperature = '–', max_tokens: longest = '–' } = this.settings
+    get('values').textContent = `Variety: ${temperature} · longest answer: ${longest} tokens · ${this.system.trim() ? 'with' : 'without'} a system prompt`
+    if (asked) this.kept.put(this.snapshot())
+    this.list()
+  }
+
+  list() {
+    const options = this.kept.all().map((item) => new Option(titleOf(item), item.id, false, item.id === this.conversation.id))
+    const fresh = new Option(options.length ? 'Choose one' : 'None yet', '')
+    get('earlier').replaceChildren(fresh, ...options)
+  }
 }
+
+function listen(page) {
+  const find = (event) => page.sides.find((side) => side.id && side.id === event.id)
+  for (const name of ['waiting', 'loading', 'token', 'done']) socket.on(`chat_${name}`, (event) => find(event)?.[name](event))
+  socket.on('chat_error', (event) => find(event)?.fail(event))
+  socket.on('disconnect', () => {
+    for (const side of page.sides) side.fail({ message: 'The connection was lost while the answer was being written. Your questions are kept: answer again.' })
+  })
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    const text = get('prompt').value.trim()
+    if (!text || page.working) return
+    get('prompt').value = ''
+    page.ask(text)
+  })
+  get('prompt').addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(get('send')) }
+  })
+  get('settings').addEventListener('change', () => page.changed())
+  const click = (id, act) => get(id).addEventListener('click', act)
+  click('cancel', () => page.stop())
+  click('add', () => page.add())
+  click('clear', () => { page.stop(); page.begin(); get('prompt').focus() })
+  click('replay', () => page.replay())
+  click('json', () => download('conversation.json', 'application/json', JSON.stringify(page.snapshot(), null, 1)))
+  click('markdown', () => download('conversation.md', 'text/markdown', toMarkdown(page.snapshot(), factsOf)))
+  click('forget', () => { page.kept.forget(); page.list(); toast('The conversations that this browser kept are gone.') })
+  get('tokens').addEventListener('change', () => { if (!page.working) for (const side of page.sides) side.draw() })
+  get('earlier').addEventListener('change', (event) => page.open(page.kept.all().find((item) => item.id === event.target.value)))
+  get('open').addEventListener('change', async (event) => {
+    const file = event.target.files[0]
+    if (!file || page.working) return
+    try { page.open(parseConversation(await file.text())) } catch (error) { toast(error.message, 10) }
+    event.target.value = ''
+  })
+}
+
+if (form) listen(new Playground())

@@ -1,0 +1,285 @@
+"""Which models can be talked to, the processes that hold them, and the page without scripts."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound, Unavailable
+from core.export import ExportFormat, ExportSpec
+from core.model import Device
+from core.run_dir import RunDir
+from core.settings import Home, Settings
+from services.catalogue import Job
+from services.chat_pool import MOST_LOADED, ChatPool
+from services.container import Services
+from services.exports import export_job
+from services.model_memory import PROCESS, memory_needed
+from services.models import Chat, check_chat
+from tests.conftest import SUPPORT, TINY, Browser
+
+MODEL = "builtin:smollm2-135m-instruct"
+GIB = 1 << 30
+
+
+@pytest.fixture
+def base(home: Home) -> str:
+    return str(home.cache / "models" / "smollm2-135m-instruct")
+
+
+@pytest.fixture
+def run(services: Services, home: Home) -> RunDir:
+    """A run with two checkpoints and a published adapter."""
+    config = {**TINY, "model": {**TINY["model"], "revision": None}}
+    services.catalogue.add(
+        Job(id="r1", kind="train", name="Sums", state="training", created_at="2026-01-01", model=MODEL, config=config)
+    )
+    run = RunDir(home.outputs / "r1")
+    for folder in (run.adapter, run.checkpoints / "checkpoint-2", run.checkpoints / "checkpoint-10"):
+        folder.mkdir(parents=True)
+    (run.path / "config.json").write_text(json.dumps({"config": config, "given": config}))
+    return run
+
+
+def exported(services: Services, home: Home, kind: ExportFormat, *files: str, state: str = "completed") -> str:
+    """An export of the run, as the worker leaves it."""
+    spec = ExportSpec(session_id="r1", format=kind, name="Sums")
+    job = export_job(f"e-{kind.value}-{state}".replace("_", "-"), spec, "2026-01-02")
+    job.state = state
+    services.catalogue.add(job)
+    folder = RunDir(home.exports / job.id)
+    folder.files.mkdir(parents=True)
+    folder.config.write_text(json.dumps(spec.model_dump(mode="json")))
+    for name in files:
+        (folder.files / name).write_text("{}")
+    folder.result.write_text(json.dumps({"files": [{"name": name, "file_type": "F16"} for name in files]}))
+    return job.id
+
+
+def on(base: str, adapter: Path | None = None) -> dict[str, Any]:
+    return {"kind": "transformers", "base": base, "adapter": str(adapter) if adapter else None}
+
+
+def test_a_base_model_by_name_hub_id_or_path(services: Services, base: str, tmp_path: Path) -> None:
+    """As a person would type it."""
+    resolve = services.models.resolve
+    assert resolve(MODEL) == resolve(base) == on(base)
+    assert resolve("Qwen/Qwen3-0.6B") == on("Qwen/Qwen3-0.6B")
+    (tmp_path / "x.gguf").write_text("")
+    assert resolve(str(tmp_path / "x.gguf")) == {"kind": "gguf", "path": str(tmp_path / "x.gguf")}
+    adapter = tmp_path / "theirs"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "Qwen/Qwen3-0.6B"}')
+    assert resolve(str(adapter)) == on("Qwen/Qwen3-0.6B", adapter)
+
+
+def test_a_running_session_is_its_latest_checkpoint(services: Services, run: RunDir, base: str) -> None:
+    """The published adapter, which every checkpoint renews; a single checkpoint by its step."""
+    resolve = services.models.resolve
+    assert resolve("session:r1") == on(base, run.adapter)
+    assert resolve("session:r1@2") == on(base, run.checkpoints / "checkpoint-2")
+    run.adapter.rmdir()
+    assert resolve("session:r1") == on(base, run.checkpoints / "checkpoint-10")
+    with pytest.raises(NotFound, match="Kept are the steps: 2, 10"):
+        resolve("session:r1@3")
+    for step in (2, 10):
+        (run.checkpoints / f"checkpoint-{step}").rmdir()
+    with pytest.raises(Conflict, match="first checkpoint"):
+        resolve("session:r1")
+
+
+def test_exports_of_every_kind(services: Services, home: Home, run: RunDir, base: str) -> None:
+    """A file of a GGUF export, a merged folder, an adapter on the run's base."""
+    resolve = services.models.resolve
+    gguf = exported(services, home, ExportFormat.GGUF, "a-F16.gguf", "Modelfile")
+    merged = exported(services, home, ExportFormat.MERGED, "config.json")
+    adapter = exported(services, home, ExportFormat.ADAPTER, "adapter_config.json")
+    assert resolve(f"export:{gguf}/a-F16.gguf")["path"] == str(home.exports / gguf / "files" / "a-F16.gguf")
+    assert resolve(f"export:{merged}") == on(str(home.exports / merged / "files"))
+    assert resolve(f"export:{adapter}") == on(base, home.exports / adapter / "files")
+
+
+@pytest.mark.parametrize(
+    ("reference", "error"),
+    [
+        ("", InvalidConfig),
+        ("no such/model/at all", InvalidConfig),
+        ("/nowhere/at/all", NotFound),
+        ("/nowhere/x.gguf", NotFound),
+        ("session:none", NotFound),
+        ("session:../r1", InvalidInput),
+        ("session:r1@../../etc", NotFound),
+        ("session:r1@02", NotFound),
+        ("export:none", NotFound),
+        ("export:e-gguf-completed", NotFound),
+        ("export:e-gguf-completed/../config.json", NotFound),
+        ("export:e-gguf-completed/Modelfile", NotFound),
+        ("export:e-adapter-gguf-completed/lora.gguf", NotFound),
+        ("export:e-merged-failed", Conflict),
+    ],
+)
+def test_what_names_no_model_is_refused(
+    services: Services, home: Home, run: RunDir, reference: str, error: type[Exception]
+) -> None:
+    """In words, and nothing outside a job's own folder is looked at."""
+    exported(services, home, ExportFormat.GGUF, "a.gguf", "Modelfile")
+    exported(services, home, ExportFormat.ADAPTER_GGUF, "lora.gguf")
+    exported(services, home, ExportFormat.MERGED, "config.json", state="failed")
+    with pytest.raises(error):
+        services.models.resolve(reference)
+
+
+def test_every_model_is_offered(client: FlaskClient, services: Services, home: Home, run: RunDir) -> None:
+    """Bases, runs, checkpoints and exports, by kind; each one offered resolves."""
+    exported(services, home, ExportFormat.GGUF, "a.gguf", "b.gguf")
+    exported(services, home, ExportFormat.MERGED, "config.json")
+    groups = client.get("/api/models/list").get_json()["groups"]
+    assert [group["title"] for group in groups] == ["Base models", "Trained here", "Checkpoints", "Exports"]
+    values = [option["value"] for group in groups for option in group["options"]]
+    assert values[1:4] == ["session:r1", "session:r1@10", "session:r1@2"]
+    assert len(values) == 7
+    for value in values:
+        services.models.resolve(value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"top_k": -1}, {"min_p": 2}, {"repetition_penalty": 0}, {"seed": -1}, {"stop": ("",)}]
+)
+def test_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
+    """By their names."""
+    with pytest.raises(InvalidInput) as refused:
+        check_chat(Chat(MODEL, ({"role": "user", "content": "x"},), **change))
+    assert refused.value.field == next(iter(change))
+
+
+def test_one_turn_without_scripts(browser: Browser, services: Services) -> None:
+    """Both answers come with the page, with their speed and the prompt as the model saw it."""
+    services.models.pool.use(SUPPORT / "fake_chat.py")
+    browser.get("/playground")
+    form = {"model_1": MODEL, "model_2": "other", "other_2": "Qwen/Qwen3-0.6B", "prompt": "say it back", "top_k": "5"}
+    page = browser.post("/playground", form={**form, "temperature": "0.5"}).get_data(as_text=True)
+    assert page.count('<div class="bubble ">say it back</div>') == 2
+    assert page.count("3 tokens in 0.10 s, 30 tokens a second") == 2
+    assert '<span class="special">&lt;|user|&gt;</span>' in page
+    assert 'value="Qwen/Qwen3-0.6B"' in page
+    wrong = browser.post("/playground", form={**form, "top_k": "many"}).get_data(as_text=True)
+    assert "is a whole number between 0 and 1000" in wrong
+
+
+# --- the processes ---
+
+
+class Machine:
+    """Memory that models take and give back."""
+
+    def __init__(self, pool: ChatPool | None = None) -> None:
+        self.total, self.pool, self.each = 100 * GIB, pool, PROCESS
+
+    def device(self) -> Device:
+        held = len(self.pool.loaded) if self.pool else 0
+        return Device("cpu", "processor", self.total, self.total - held * self.each, False)
+
+
+@pytest.fixture
+def machine(settings: Settings) -> Iterator[Machine]:
+    machine = Machine()
+    machine.pool = ChatPool(settings, machine.device)
+    machine.pool.use(SUPPORT / "fake_chat.py")
+    yield machine
+    machine.pool.close()
+
+
+def ask(machine: Machine, base: str, text: str = "hello", name: str = "") -> list[dict[str, Any]]:
+    """Every event of one answer."""
+    assert machine.pool
+    events: list[dict[str, Any]] = []
+    message = {"role": "user", "content": text}
+    request = {"op": "generate", "id": name or f"{base}-{text}", "model": on(base), "messages": [message]}
+    machine.pool.ask({**request, "stop": [], "max_tokens": 50}, events.append)
+    return events
+
+
+def held(machine: Machine) -> list[str]:
+    assert machine.pool
+    return [key.strip() for key in machine.pool.loaded]
+
+
+def test_each_model_has_a_process_of_its_own(machine: Machine) -> None:
+    """As many as there are sides; the one that was not asked longest goes first."""
+    for name in "abcd":
+        ask(machine, name)
+    ask(machine, "a", "again")
+    assert held(machine) == ["b", "c", "d", "a"]
+    ask(machine, "e")
+    assert held(machine) == ["c", "d", "a", "e"]
+    assert len(held(machine)) == MOST_LOADED
+
+
+def test_a_model_that_does_not_fit_beside_others_takes_their_place(machine: Machine, settings: Settings) -> None:
+    """And where it does not fit at all, the words say what it takes and what is free."""
+    folder = settings.home.root / "large"
+    folder.mkdir()
+    write_weights(folder, 100_000_000)
+    ask(machine, "a")
+    ask(machine, "b")
+    machine.total, machine.each = 3 * GIB, GIB
+    ask(machine, str(folder))
+    assert held(machine) == ["b", str(folder)]
+    machine.total = GIB
+    with pytest.raises(Unavailable, match=r"takes about 960.0 MB, and .* free in this machine's memory.*smaller model"):
+        ask(machine, f"{folder}/.")
+    assert held(machine) == []
+
+
+def write_weights(folder: Path, count: int) -> None:
+    """A safetensors header without its numbers: what memory is estimated from."""
+    header = json.dumps({"w": {"dtype": "F16", "shape": [count], "data_offsets": [0, 2 * count]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def test_memory_is_estimated_from_the_files(settings: Settings, tmp_path: Path) -> None:
+    """Four bytes a weight on a processor, two on a GPU, the file's size for a GGUF; unknown is unknown."""
+    write_weights(tmp_path, 1_000_000)
+    cpu, gpu = (Device(kind, "", GIB, GIB, False) for kind in ("cpu", "cuda"))
+    needs = [memory_needed(on(str(tmp_path)), device, settings.home) for device in (cpu, gpu)]
+    assert needs == [PROCESS + 4_600_000, PROCESS + 2_300_000]
+    (tmp_path / "x.gguf").write_bytes(bytes(1000))
+    assert memory_needed({"kind": "gguf", "path": str(tmp_path / "x.gguf")}, cpu, settings.home) == PROCESS + 1150
+    assert memory_needed(on("somebody/unknown"), cpu, settings.home) is None
+    assert memory_needed(on("Qwen/Qwen3-0.6B"), cpu, settings.home) == PROCESS + int(1.15 * 2_400_000_000)
+
+
+def test_a_training_gets_the_memory_once_the_answer_is_written(machine: Machine) -> None:
+    """Models that wait go at once, the one that is writing as soon as it has."""
+    ask(machine, "idle")
+    slow = threading.Thread(target=ask, args=(machine, "busy", "slow slow slow"))
+    slow.start()
+    while "busy" not in held(machine):
+        pass
+    assert machine.pool
+    machine.pool.release()
+    assert held(machine) == ["busy"]
+    slow.join()
+    assert held(machine) == []
+
+
+def test_one_answer_at_a_time_and_a_waiting_one_can_be_cancelled(machine: Machine) -> None:
+    """The second is told that it waits; cancelled, it ends before the first."""
+    assert machine.pool
+    first = threading.Thread(target=ask, args=(machine, "a", "slow " * 10, "first"))
+    first.start()
+    while "a" not in held(machine):
+        pass
+    threading.Timer(0.2, machine.pool.cancel, ["second"]).start()
+    events = ask(machine, "b", "hi", "second")
+    assert first.is_alive()
+    machine.pool.cancel("first")
+    first.join()
+    assert [event["event"] for event in events] == ["waiting", "done"]
+    assert (events[0]["ahead"], events[1]["finish"]) == (1, "cancelled")
