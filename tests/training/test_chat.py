@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from core.settings import Home
+from core.training.chat import Stops
 from tests.training.worker_runs import ENTRY, REAL
 
 pytestmark = pytest.mark.training
@@ -91,6 +94,11 @@ def test_a_streamed_answer(chat: Chat, models: Home) -> None:
     assert "Paris" in done["text"]
     assert 0 < done["tokens"] <= 12
     assert done["prompt"].endswith("<|im_start|>assistant\n")
+    assert "".join(part for part, _ in done["seen"]) == done["prompt"]
+    assert ["<|im_start|>", True] in done["seen"]
+    assert done["prompt_tokens"] > 10
+    assert 0 < done["first"] <= done["seconds"]
+    assert [piece["tokens"] for piece in pieces] == sorted(piece["tokens"] for piece in pieces)
 
 
 def test_base_and_adapter_share_one_base(chat: Chat, models: Home, adapter: Path) -> None:
@@ -112,6 +120,79 @@ def test_a_seed_repeats_a_sampled_answer(chat: Chat, models: Home) -> None:
     assert third != fourth
 
 
+def test_every_setting_reaches_the_model(chat: Chat, models: Home) -> None:
+    """Top-k 1, a min-p of 1 and a tiny top-p each leave one token to draw; a repetition penalty changes the answer."""
+    model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
+    greedy = chat.ask("s0", model)[-1]["text"]
+    for name, only in (("top_k", 1), ("min_p", 1.0), ("top_p", 1e-6)):
+        assert chat.ask(f"s-{name}", model, temperature=1.5, **{name: only})[-1]["text"] == greedy, name
+    assert chat.ask("s-repeat", model, repetition_penalty=3.0, max_tokens=24)[-1]["text"] != greedy
+
+
+def test_an_answer_ends_before_a_stop_text(chat: Chat, models: Home) -> None:
+    """Nothing of it is shown, wherever the pieces end; a limit and a stop are told apart."""
+    model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
+    *_, whole = chat.ask("w", model, max_tokens=12)
+    assert whole["finish"] == "length"
+    middle = whole["text"][len(whole["text"]) // 2 :][:5]
+    _, *pieces, done = [None, *chat.ask("v", model, max_tokens=12, stop=["never there", middle])]
+    assert done["finish"] == "stop"
+    assert done["text"] == whole["text"].partition(middle)[0]
+    assert "".join(piece["text"] for piece in pieces if piece["event"] == "token") == done["text"]
+    assert done["tokens"] < whole["tokens"]
+
+
+def test_an_adapter_brings_its_own_template(chat: Chat, models: Home, adapter: Path, tmp_path: Path) -> None:
+    """A model that was trained with another chat template is asked with that one, its checkpoints too."""
+    run = tmp_path / "run"
+    checkpoint = run / "checkpoints" / "checkpoint-2"
+    shutil.copytree(adapter, checkpoint)
+    shutil.copytree(adapter, run / "adapter")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(models.cache / "models" / "tiny" / name, run / "adapter" / name)
+    (run / "adapter" / "chat_template.jinja").write_text("ASK {{ messages[-1].content }}")
+    base = {"kind": "transformers", "base": str(models.cache / "models" / "tiny")}
+    for number, folder in enumerate((run / "adapter", checkpoint)):
+        assert chat.ask(f"t{number}", {**base, "adapter": str(folder)})[-1]["prompt"].startswith("ASK What is")
+    assert not chat.ask("t2", {**base, "adapter": None})[-1]["prompt"].startswith("ASK")
+
+
+def test_an_adapter_that_was_trained_further_is_read_again(
+    chat: Chat, models: Home, adapter: Path, tmp_path: Path
+) -> None:
+    """A running session answers as of its latest checkpoint, and older ones do not pile up."""
+    base = {"kind": "transformers", "base": str(models.cache / "models" / "tiny")}
+    live = tmp_path / "live"
+    shutil.copytree(adapter, live)
+    before = chat.ask("l0", {**base, "adapter": str(live)})[-1]["text"]
+    weights = load_file(live / "adapter_model.safetensors")
+    save_file({name: value * -2 for name, value in weights.items()}, live / "adapter_model.safetensors")
+    os.utime(live / "adapter_model.safetensors", (1, 1))
+    assert chat.ask("l1", {**base, "adapter": str(live)})[-1]["text"] != before
+    assert chat.ask("l2", {**base, "adapter": str(adapter)})[-1]["text"] == before
+
+
+def test_a_conversation_that_is_too_long_is_refused(chat: Chat, models: Home) -> None:
+    """In words, before the model is asked; the next question is answered."""
+    model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
+    refused = chat.ask("z", model, messages=[{"role": "user", "content": "word " * 600}])[-1]
+    assert (refused["event"], refused["code"]) == ("error", "invalid_input")
+    assert "this model takes 512" in refused["message"]
+
+
+def test_stops_hold_back_what_may_become_one() -> None:
+    """Letter by letter or at once, the text before the first stop comes out, and all of it without one."""
+    for text, want in (("abcEND", "abc"), ("abENcEN", "abENcEN"), ("EENDx", "E"), ("a||b|", "a||b|"), ("x|||", "x")):
+        for size in (1, 2, 10):
+            stops, shown, over = Stops(("END", "|||")), "", False
+            for start in range(0, len(text), size):
+                piece, over = stops.feed(text[start : start + size])
+                shown += piece
+                if over:
+                    break
+            assert shown + ("" if over else stops.rest()) == want, (text, size)
+
+
 def test_a_cancel_ends_an_answer_early(chat: Chat, models: Home) -> None:
     """What was written so far is the answer."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
@@ -124,6 +205,7 @@ def test_a_cancel_ends_an_answer_early(chat: Chat, models: Home) -> None:
         if event["event"] == "done":
             break
     assert event["tokens"] < 400
+    assert event["finish"] == "cancelled"
 
 
 def test_an_error_is_said_and_the_next_request_answered(chat: Chat, models: Home) -> None:
