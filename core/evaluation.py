@@ -324,13 +324,18 @@ def _compared(
     moved = [[b - a for a, b in zip(x, y, strict=True)] for x, y in zip(before, after, strict=True)]
     low, high = bootstrap_means(moved, seed, level=level)
     return [
-        Compared(first=_mean(x), second=_mean(y), difference=_mean(d), low=float(under), high=float(over))
+        Compared(first=_mean(x), second=_mean(y), difference=_mean(d), low=_plain(under), high=_plain(over))
         for x, y, d, under, over in zip(before, after, moved, low, high, strict=True)
     ]
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    return _plain(sum(values) / len(values))
+
+
+def _plain(value: float) -> float:
+    """Without the last digits of a sum of decimals, so that 0.875 is rounded alike wherever it is shown."""
+    return round(float(value), 9) + 0.0
 
 
 def _verdict(score: Compared, p_value: float, level: float) -> Verdict:
