@@ -80,6 +80,7 @@ class DeliveryView:
     total_files: int
     message: str
     error: str
+    taken: bool
     url: str
     question: str
     answer: str

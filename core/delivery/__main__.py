@@ -23,7 +23,7 @@ def main() -> int:
 def work(folder: Path, root: Path) -> int:
     """Deliver what ``folder`` asks for; the exit code."""
     from core.delivery import hub, ollama
-    from core.delivery.state import Reporter, read_job
+    from core.delivery.state import NameTaken, Reporter, read_job
     from core.errors import TunesmithError
     from core.run_dir import RunDir
     from core.settings import Home
@@ -38,7 +38,7 @@ def work(folder: Path, root: Path) -> int:
         else:
             hub.deliver(job, export, Home(root), report)
     except TunesmithError as error:
-        report.end("failed", error=error.message)
+        report.end("failed", error=error.message, taken=isinstance(error, NameTaken))
         return 1
     except Exception as error:  # noqa: BLE001  # the process boundary: whatever it was is said in the progress
         traceback.print_exception(error)

@@ -210,7 +210,7 @@ def _data(config: RunConfig | None, session: RunDir | None, result: dict[str, An
         lines.append(f"- {plain(public_name(one.source))} ({plain(which)})")
     if info.get("train") is not None:
         lines.append(f"- {info['train']} rows to train on, {info.get('holdout', 0)} held out and never trained on")
-    digest = info.get("sha256") or (result.get("origin") or {}).get("dataset hash")
+    digest = info.get("sha256") or (result.get("origin") or {}).get("dataset_hash")
     if digest:
         lines.append(f"- SHA-256 of the prepared rows: `{digest}`")
     return "\n".join(lines) + "\n"
@@ -253,8 +253,7 @@ def _training(config: RunConfig | None, session: RunDir | None) -> str:
 def _again(config: RunConfig | None, session: RunDir | None) -> str:
     if config is None or session is None:
         return ""
-    given = dump(config)
-    given["model"]["name"] = public_name(given["model"]["name"])
+    given = published(config)
     return (
         "## How to make it again\n\n"
         "Save the configuration below as `config.json` and run, where Tunesmith is set up:\n\n"
@@ -264,6 +263,17 @@ def _again(config: RunConfig | None, session: RunDir | None) -> str:
         f"<details><summary>The complete configuration</summary>\n\n"
         f"{fenced(json.dumps(given, ensure_ascii=False, indent=1), 'json')}\n</details>\n"
     )
+
+
+def published(config: RunConfig) -> dict[str, Any]:
+    """The configuration for others: without this machine's paths, and without the address of a judge."""
+    given = dump(config)
+    given["model"]["name"] = public_name(given["model"]["name"])
+    for part in (given["dataset"], *given["dataset"]["mix"]):
+        part["source"] = public_name(part["source"])
+    for part in given["reward"]["components"]:
+        part["params"] = {name: value for name, value in part["params"].items() if name != "url"}
+    return given
 
 
 def fenced(text: str, kind: str = "") -> str:

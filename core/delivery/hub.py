@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.delivery.ollama import checked_sha256
-from core.delivery.state import Job, Reporter
+from core.delivery.state import Job, NameTaken, Reporter
 from core.errors import Conflict, Forbidden, Unavailable
 from core.run_dir import RunDir
 from core.settings import Home
@@ -45,7 +45,7 @@ def deliver(job: Job, export: RunDir, home: Home, report: Reporter) -> None:
 
     Raises:
         Forbidden: No token, or one that may not write there.
-        Conflict: The repository exists and may not be written to.
+        NameTaken: The repository exists with files in it, and they may not be replaced.
         Unavailable: The Hub does not answer.
     """
     token = os.environ.get("HF_TOKEN", "")
@@ -60,12 +60,14 @@ def deliver(job: Job, export: RunDir, home: Home, report: Reporter) -> None:
     with explained(job.name):
         api = HfApi(token=token)
         repo = job.name if "/" in job.name else f"{api.whoami()['name']}/{job.name}"
-        if api.repo_exists(repo) and not job.replace:
-            raise Conflict(
+        exists = api.repo_exists(repo)
+        # An empty one may be what a delivery that broke off has left: its files come by one commit.
+        if exists and not job.replace and set(api.list_repo_files(repo)) - {".gitattributes"}:
+            raise NameTaken(
                 f"There is a repository {repo} on the Hub already. Nothing was sent. Choose another name, or confirm "
                 "that its files of the same names may be replaced."
             )
-        api.create_repo(repo, private=job.private, exist_ok=job.replace)
+        api.create_repo(repo, private=job.private, exist_ok=exists)
         with ExitStack() as opened:
             operations = [_send(api, repo, path, export, report, opened) for path in files]
             card = model_card(export, home, repo=repo, licence=job.licence)

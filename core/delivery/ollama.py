@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.delivery.modelfile_reader import create_fields, modelfile_for
-from core.delivery.state import Job, Reporter
+from core.delivery.state import Job, NameTaken, Reporter
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.run_dir import RunDir, read_json
 
@@ -147,14 +147,15 @@ def deliver(job: Job, export: RunDir, report: Reporter) -> None:
     """Make ``job.name`` in the Ollama server and have it answer one question.
 
     Raises:
-        Conflict: There is a model of that name and it may not be replaced; or the file is not the one that was made.
+        NameTaken: There is a model of that name and it may not be replaced.
+        Conflict: The file is not the one that was made.
         Unavailable: The server does not answer, or refuses.
     """
     server, path = Ollama(job.address), export.files / job.file
     report.say(message="Asking Ollama", file=job.file, total_bytes=path.stat().st_size, total_files=1)
     version = server.version()
     if not job.replace and server.has_model(job.name):
-        raise Conflict(f"Ollama has a model {job.name} already. Choose another name, or allow to replace it.")
+        raise NameTaken(f"Ollama has a model {job.name} already. Choose another name, or allow to replace it.")
     report.say(message="Checking the file")
     digest = f"sha256:{checked_sha256(export, job.file, lambda read: report.say(bytes=read))}"
     if server.has_blob(digest):

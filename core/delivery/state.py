@@ -22,6 +22,7 @@ from typing import Any, Literal
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from core.errors import Conflict
 from core.run_dir import read_json, write_json
 
 FOLDER = "deliveries"
@@ -59,6 +60,10 @@ class Job(BaseModel):
     created_at: str = ""
 
 
+class NameTaken(Conflict):
+    """There is something of that name already, and it may not be replaced."""
+
+
 class Progress(BaseModel):
     """How far it is.
 
@@ -68,6 +73,7 @@ class Progress(BaseModel):
         files, total_files: Finished, and of how many.
         message: What it does now.
         error: What went wrong and what to do.
+        taken: Whether it failed only because something has that name already.
         url: Where it can be seen, for the Hub.
         question, answer: The first question in Ollama and what the model said there.
         command: To use it from a terminal.
@@ -83,6 +89,7 @@ class Progress(BaseModel):
     total_files: int = 0
     message: str = ""
     error: str = ""
+    taken: bool = False
     url: str = ""
     question: str = ""
     answer: str = ""

@@ -162,6 +162,7 @@ def test_a_model_of_that_name_is_replaced_only_on_request(outside: Outside) -> N
     refused = outside.ended(2)
     assert refused["status"] == "failed"
     assert "has a model sums already" in refused["error"]
+    assert refused["taken"]
     outside.client.post(f"/api/exports/{EXPORT}/deliveries/2/resume", json={"replace": True})
     assert outside.ended(2)["status"] == "done"
     assert sum(method == "POST" and path.startswith("/api/blobs/") for method, path in outside.ollama.calls) == 1
@@ -200,8 +201,8 @@ def test_sending_is_cancelled_and_taken_up_again(outside: Outside, to: str) -> N
     assert outside.ollama.models == {}
     assert all(repo.files == {} for repo in outside.hub.repos.values())
     outside.ollama.slow = outside.hub.slow = 0.0
-    # The repository was made before the first byte was sent, and it is still empty.
-    outside.client.post(f"/api/exports/{EXPORT}/deliveries/1/resume", json={"replace": True})
+    # The repository was made before the first byte was sent; it is still empty, so no confirmation is asked for.
+    outside.client.post(f"/api/exports/{EXPORT}/deliveries/1/resume")
     assert outside.ended()["status"] == "done"
 
 
@@ -344,10 +345,14 @@ def test_a_card_of_a_local_model_names_no_path_and_no_licence_that_it_does_not_k
     session = RunDir(home.outputs / SESSION)
     asked: dict[str, Any] = session.read_config()
     asked["config"]["model"]["name"] = "/home/person/models/own-model"
+    asked["config"]["dataset"]["source"] = "/home/person/rows"
+    judge = {"name": "judge", "params": {"url": "http://10.0.0.7/v1", "rubric": "Is it right?"}}
+    asked["config"]["reward"] = {"type": "composite", "components": [judge]}
     write_json(session.config, asked)
     export = RunDir(home.exports / EXPORT)
     text = model_card(export, home, repo="me/sums")
     assert "/home/person" not in text
+    assert "10.0.0.7" not in text
     head = ModelCard(text).data.to_dict()
     assert (head["license"], head["license_name"], "base_model" in head) == ("other", "as-the-base-model", False)
 
