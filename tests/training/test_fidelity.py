@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +195,10 @@ def test_a_file_that_ends_llama_cpp_is_broken(trained: Trained, f16: Path, tmp_p
 
 def test_a_stop_is_heard(trained: Trained, f16: Path) -> None:
     """Also in the middle of what llama.cpp does."""
-    trained.check.stop = lambda: True
+    task = trained.check.task
+    trained.check.task = replace(task, stop=lambda: True)
     try:
         with pytest.raises(gguf_file.Cancelled):
             trained.check.gguf(f16, "F16")
     finally:
-        trained.check.stop = lambda: False
+        trained.check.task = task
