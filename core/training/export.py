@@ -156,7 +156,8 @@ class Export:
         del model
         self._next("Checking it on the base in llama.cpp")
         self._judge(fidelity.gguf(raw, "adapter as GGUF", adapter=made))
-        base = f"{export_files.slug(published(self.origin.base).rpartition('/')[2])}-F16.gguf"
+        known = published(self.origin.base).rpartition("/")[2].removeprefix(BUILTIN_PREFIX)
+        base = f"{export_files.slug(known)}-F16.gguf"
         self._modelfile("Modelfile", base, tokenizer, adapter=made.name)
         self._next("Reading the files back")
         return self._files(), export_files.lora_commands(made.name, base, self.stem, published(self.origin.base))
@@ -368,4 +369,4 @@ def unreduced(quantizations: Sequence[Quantization]) -> list[Quantization]:
 
 def published(base: str) -> str:
     """The base's name where other people find it."""
-    return BUILTIN_ORIGINAL.get(base, base) if base.startswith(BUILTIN_PREFIX) else base
+    return BUILTIN_ORIGINAL.get(base, base)

@@ -11,8 +11,10 @@ import pytest
 # As the worker's entry does, before torch is imported: its threads wait without spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from core.run import JobState
+from core.run_dir import RunDir
 from core.settings import Home
-from tests.training.worker_runs import REAL, make_home
+from tests.training.worker_runs import REAL, TINY, make_home, make_run, work
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,15 @@ def own_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def trained(models: Home) -> RunDir:
+    """A run that has ended, with two checkpoints and an adapter that changes the model; its name is ``exported``."""
+    run = make_run(models, "exported", TINY)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with pytest.MonkeyPatch.context() as patch:
+        assert work(run, patch, models) == JobState.COMPLETED
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return run

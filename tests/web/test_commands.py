@@ -104,6 +104,24 @@ def test_a_wrong_file_is_refused_in_a_sentence(home: Home, tmp_path: Path, text:
     assert list(home.outputs.iterdir()) == []
 
 
+def test_merge_follows_the_export_of_an_adapter_folder(home: Home, tmp_path: Path) -> None:
+    """To its end, and says where the files are; a folder without an adapter is refused in a sentence."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    process = command(home, "merge", str(folder), "builtin:smollm2-135m-instruct")
+    text = said(process)
+    assert process.returncode == 1
+    assert "There is no adapter in" in text
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    process = command(home, "merge", str(folder), "builtin:smollm2-135m-instruct", "--as", "gguf", "-q", "q4_k_m")
+    text = said(process)
+    assert process.returncode == 0, text
+    assert "stage 1 of 2" in text
+    assert "model.gguf  256 bytes" in text
+    assert next(home.exports.glob("*/files/model.gguf")).is_file()
+
+
 def test_rebuild_finds_the_runs_on_disk(home: Home, tmp_path: Path) -> None:
     """After the catalogue was lost."""
     assert "6 of 6" in said(command(home, "train", config_file(tmp_path)))

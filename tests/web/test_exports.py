@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
+from core.fidelity import FidelityReport, Verdict
+from core.run_dir import write_json
 from services.container import Services
-from tests.conftest import tiny
+from services.export_pages import tensor_lines
+from tests.conftest import Browser, tiny
 from tests.web.test_runs import follow, start
 
 
@@ -89,6 +95,10 @@ def test_a_cancelled_export_leaves_no_file(client: FlaskClient, services: Servic
         ({"format": "adapter", "quantization": "q8_0"}, "quantization"),
         ({"format": "gguf", "quantization": "q3"}, "quantization"),
         ({"format": "zip"}, "format"),
+        ({"format": "gguf", "quantizations": ["q8_0", "q9"]}, "quantization"),
+        ({"format": "gguf", "quantization": "iq2_xxs"}, "importance_matrix"),
+        ({"format": "gguf", "quantization": "f16", "importance_matrix": True}, "importance_matrix"),
+        ({"format": "merged", "adapter": "/tmp/other"}, "session_id"),
     ],
 )
 def test_an_unknown_format_is_refused_with_what_is_known(
@@ -115,3 +125,113 @@ def test_a_run_is_not_deleted_under_its_export(client: FlaskClient, services: Se
     finish(services, export_id, "completed")
     assert client.delete(f"/api/training/sessions/{trained}").status_code == 204
     assert services.exports.get(export_id).name == "tiny"
+
+
+def test_several_quantizations_are_one_export(client: FlaskClient, services: Services, trained: str) -> None:
+    """Largest first, each once; the old single field still counts."""
+    body = {"session_id": trained, "format": "gguf", "quantization": "q2_k", "quantizations": ["q4_k_m", "f16", "q2_k"]}
+    made = client.post("/api/exports/create", json={**body, "importance_matrix": True}).json or {}
+    view = services.exports.get(made["export_id"])
+    assert view.quantizations == ["f16", "q4_k_m", "q2_k"]
+    assert view.importance_matrix
+    finish(services, view.export_id, "completed")
+    page = client.get(f"/exports/{view.export_id}").get_data(as_text=True)
+    assert "GGUF F16, Q4_K_M, Q2_K of tiny" in page
+
+
+def test_an_export_of_an_older_version_is_still_shown(client: FlaskClient, services: Services, trained: str) -> None:
+    """Its file names one quantization."""
+    export_id = create(client, trained)
+    finish(services, export_id, "completed")
+    services.catalogue.update(export_id, config={"session_id": trained, "format": "gguf", "quantization": "q8_0"})
+    assert services.exports.get(export_id).quantizations == ["q8_0"]
+    assert client.get(f"/exports/{export_id}").status_code == 200
+
+
+def test_all_files_come_as_one_zip(client: FlaskClient, services: Services, trained: str) -> None:
+    """Without compression and without a copy on the disk; what is in it is what lies there."""
+    export_id = create(client, trained)
+    finish(services, export_id, "completed")
+    folder = services.settings.home.exports / export_id
+    (folder / "files" / "Modelfile").write_text("FROM ./model.gguf")
+    files = [{"name": name, "size": 1, "sha256": ""} for name in ("model.gguf", "Modelfile")]
+    write_json(folder / "result.json", {"files": files, "commands": []})
+    with client.get(f"/api/exports/{export_id}/bundle") as response:
+        assert 'filename="tiny-gguf.zip"' in response.headers["Content-Disposition"]
+        archive = zipfile.ZipFile(io.BytesIO(response.data))
+    assert archive.testzip() is None
+    assert archive.read("model.gguf") == bytes(range(256))
+    assert archive.read("Modelfile") == b"FROM ./model.gguf"
+    assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_the_checkpoint_must_be_there(client: FlaskClient, services: Services, trained: str) -> None:
+    """Those that the run has kept are named."""
+    body = {"session_id": trained, "format": "merged", "checkpoint": 77}
+    answer = client.post("/api/exports/create", json=body)
+    assert (answer.status_code, (answer.json or {})["error"]["field"]) == (404, "checkpoint")
+    assert "has kept: 2" in (answer.json or {})["error"]["message"]
+
+
+def test_a_folder_from_elsewhere_is_taken_where_it_is_an_adapter(
+    client: FlaskClient, services: Services, tmp_path: Path
+) -> None:
+    """Its own file names the base; without an adapter in it, or without that base, it is refused."""
+    folder = tmp_path / "theirs"
+    body = {"format": "merged", "adapter": str(folder)}
+    assert client.post("/api/exports/create", json=body).status_code == 404
+    folder.mkdir()
+    write_json(folder / "adapter_config.json", {"base_model_name_or_path": "builtin:smollm2-135m-instruct"})
+    assert client.post("/api/exports/create", json=body).status_code == 404
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    assert client.post("/api/exports/create", json={**body, "base": "builtin:none"}).status_code == 404
+    made = client.post("/api/exports/create", json=body).json or {}
+    view = services.exports.get(made["export_id"])
+    assert (view.session_id, view.adapter, view.base) == ("", str(folder), "builtin:smollm2-135m-instruct")
+    finish(services, view.export_id, "completed")
+    assert "From an adapter folder" in client.get(f"/exports/{view.export_id}").get_data(as_text=True)
+
+
+def test_a_broken_export_says_why_and_offers_nothing(client: FlaskClient, services: Services, trained: str) -> None:
+    """What the check found is on the page of an export that failed; its files are not."""
+    export_id = create(client, trained)
+    finish(services, export_id, "running")
+    client.post(f"/api/exports/{export_id}/cancel")
+    finish(services, export_id, "stopped")
+    report = FidelityReport(subject="Q4_K_M", verdict=Verdict.BROKEN, reason="Its end token is another one.")
+    folder = services.settings.home.exports / export_id
+    write_json(folder / "result.json", {"files": [], "commands": [], "fidelity": [report.model_dump(mode="json")]})
+    view = services.exports.get(export_id)
+    assert (view.files, view.model_path, len(view.fidelity)) == ([], None, 1)
+    page = client.get(f"/exports/{export_id}").get_data(as_text=True)
+    assert "Broken. Its end token is another one." in page
+    assert 'data-testid="download"' not in page
+
+
+def test_what_each_tensor_became_is_short() -> None:
+    """Layers of one type are one line, and those that differ say where."""
+    tensors = {f"blk.{layer}.ffn_down.weight": "Q6_K" if layer in {0, 1, 5} else "Q4_K" for layer in range(6)}
+    lines = tensor_lines({"token_embd.weight": "Q6_K", **tensors, "blk.0.attn_q.weight": "Q4_K"})
+    assert lines == (
+        ("token_embd.weight", "Q6_K"),
+        ("blk.*.ffn_down.weight", "Q6_K in layers 0 to 1, 5; Q4_K in layers 2 to 4"),
+        ("blk.*.attn_q.weight", "Q4_K"),
+    )
+
+
+def test_the_form_asks_for_what_the_interface_does(browser: Browser, services: Services, trained: str) -> None:
+    """Ticked formats, matrix and checkpoint reach the export; a format that takes none is refused in a sentence."""
+    browser.get(f"/exports?session_id={trained}")
+    form = {
+        "session_id": trained,
+        "choice": "gguf",
+        "quantization": "iq2_m",
+        "importance_matrix": "on",
+        "checkpoint": "2",
+    }
+    browser.post("/exports", form=form)
+    view = services.exports.list()[0]
+    assert (view.quantizations, view.importance_matrix, view.checkpoint) == (["iq2_m"], True, 2)
+    browser.post("/exports", form={**form, "choice": "merged", "back": "/exports"})
+    assert "Nothing was made." in browser.get("/exports").get_data(as_text=True)
+    assert len(services.exports.list()) == 1

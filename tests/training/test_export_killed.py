@@ -1,0 +1,101 @@
+"""kill -9 in the middle of a real export: nothing half made is listed, and the disk space comes back."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.run import JobKind
+from core.run_dir import RunDir
+from core.settings import Home, Settings
+from core.training import gguf_file
+from services import container
+from services.container import Services
+from services.rebuild import rebuild
+
+pytestmark = [
+    pytest.mark.training,
+    pytest.mark.slow,
+    pytest.mark.skipif(not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not here"),
+]
+KILLS = int(os.environ.get("EXPORT_KILLS", "2"))
+"""How often; more for a thorough look."""
+
+
+@pytest.fixture(scope="module")
+def services(models: Home, trained: RunDir) -> Iterator[Services]:
+    """The real services with the real worker, and a run to export."""
+    found = container.build(Settings.from_env({"TUNESMITH_HOME": str(models.root), "PATH": os.environ["PATH"]}))
+    rebuild(models, found.catalogue)
+    yield found
+    found.close()
+
+
+def follow(services: Services, export_id: str, *states: str, stage: int = 0) -> None:
+    """Let the watcher work until the export is in one of the states, and at a stage."""
+    end = time.monotonic() + 240
+    while True:
+        services.watcher.tick()
+        view = services.exports.get(export_id)
+        if view.status in states and view.step >= stage:
+            return
+        assert view.active or view.queue_position, (view.status, view.error)
+        assert time.monotonic() < end, view
+        time.sleep(0.02)
+
+
+def weight(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("attempt", range(KILLS))
+def test_a_killed_export_leaves_nothing(services: Services, models: Home, attempt: int) -> None:
+    """Whenever it happens: it is crashed, has no files, holds no disk, and no child of it works on."""
+    moment = random.Random(f"{models.root}{attempt}")
+    stage, wait = moment.randint(1, 9), moment.uniform(0, 1.5)
+    made = services.exports.create("exported", "gguf", quantizations=["f16", "q8_0"])
+    follow(services, made.export_id, "running", stage=stage)
+    time.sleep(wait)
+    worker = psutil.Process(services.catalogue.job(made.export_id, JobKind.EXPORT).pid)
+    children = worker.children(recursive=True)
+    worker.kill()
+    follow(services, made.export_id, "crashed", "completed")
+    view = services.exports.get(made.export_id)
+    assert view.status == "crashed", f"it was done before the kill at stage {stage} and {wait:.2f} s"
+    assert (view.files, view.model_path) == ([], None)
+    assert view.error is not None
+    assert "No half-made file is left" in view.error
+    folder = models.exports / made.export_id
+    psutil.wait_procs(children, timeout=5)
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert {path.name for path in folder.iterdir()} <= {
+        "config.json", "control.json", "status.json", "worker.log", ".reserve",
+    }  # fmt: skip
+    assert weight(folder) < 200_000, f"at stage {stage}"
+
+
+def test_a_cancelled_export_gives_the_disk_back_while_it_converts(services: Services, models: Home) -> None:
+    """Cancel ends the converter that is running, and the worker removes what it wrote."""
+    made = services.exports.create("exported", "gguf", "q8_0")
+    follow(services, made.export_id, "running", stage=6)
+    asked = time.monotonic()
+    services.exports.cancel(made.export_id)
+    follow(services, made.export_id, "stopped")
+    assert time.monotonic() - asked < 20
+    assert weight(models.exports / made.export_id) < 200_000
+
+
+def test_what_a_dead_server_could_not_remove_is_removed_at_its_start(services: Services, models: Home) -> None:
+    """Of exports that did not end well; finished ones are left as they are."""
+    ended = {view.status: view.export_id for view in services.exports.list()}
+    left = models.exports / ended["stopped"] / "files.partial" / ".work"
+    left.mkdir(parents=True)
+    (left / "f16.gguf").write_bytes(bytes(1000))
+    services.watcher.catch_up()
+    assert not left.parent.exists()
