@@ -16,7 +16,7 @@ def instructions(text: str) -> list[tuple[str, str]]:
     [('FROM', './a.gguf'), ('SYSTEM', 'two\\nlines'), ('PARAMETER', 'stop "<end>"')]
     """
     found = []
-    lines = iter(text.splitlines())
+    lines = iter(text.split("\n"))
     for line in lines:
         word, _, rest = line.strip().partition(" ")
         if not word or word.startswith("#"):
