@@ -17,7 +17,7 @@ UNROUNDED_KL = 0.1
 """Above it, 16 bits do not explain the distance: something else is wrong."""
 KEPT_WELL = 0.9
 """Share of the training's change that must be in it: 16 bits round a slight training away in part."""
-KEPT_MISSING, KEPT_TWICE = 0.5, 1.5
+KEPT_MISSING, KEPT_TWICE = 0.25, 1.5
 """Share of the training's change below which the adapter counts as missing, and above which as added twice."""
 NEAR_BASE = 0.5
 """An export without the adapter is nearer to the base than this share of the distance that the training moved it."""
@@ -142,7 +142,7 @@ def _lacks_adapter(report: FidelityReport) -> bool:
     """Whether the base model was exported.
 
     Coarse rounding of a slight training moves a model further than the training did, and partly against it:
-    Q2_K then keeps nothing of the change by this measure. So the export must also be near the base.
+    Q2_K then keeps half or nothing of the change by this measure. So the export must also be near the base.
     """
     if report.change_kept_high is None or report.base_kl is None or not report.adapter_kl:
         return False
