@@ -210,7 +210,7 @@ def _judge_tile(rows: Sequence[Row]) -> tuple[Tile, ...]:
     }
     if not any(spent.values()):
         return ()
-    cost = f"cost {num(spent['cost'])} by the price you gave" if spent["cost"] else "no price was given"
+    cost = f"cost {spent['cost']:.4g} by the price you gave" if spent["cost"] else "no price was given"
     failed = f", {spent['failed']} got no score" if spent["failed"] else ""
     hint = f"{spent['tokens']:,} tokens, {cost}{failed}"
     return (Tile("judge", "Asked of the judge", f"{spent['requests']:,}", "answers", hint),)

@@ -6,6 +6,7 @@ llama.cpp's own converter reads a folder and takes seconds; this runs after ever
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,11 @@ import torch
 from gguf import GGUFReader, GGUFWriter
 
 LAYER = re.compile(r"\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)$")
+HEAD = 512
+"""Bytes that hold the first entry: after magic, version and two counts (24 bytes) its key, type and value."""
+_KEY = b"general.architecture"
+FIRST = struct.pack("<Q", len(_KEY)) + _KEY + struct.pack("<I", 8)
+"""An entry of this name whose value is text (type 8)."""
 NAMES = {
     "q_proj": "attn_q",
     "k_proj": "attn_k",
@@ -49,7 +55,16 @@ class LoraLayer(NamedTuple):
 
 
 def architecture(gguf: Path) -> str:
-    """``general.architecture`` of a GGUF file."""
+    """``general.architecture`` of a GGUF file.
+
+    Writers put it first; then the head of the file is enough. The library's reader takes a second and more, because
+    it reads the whole vocabulary.
+    """
+    with gguf.open("rb") as file:
+        head = file.read(HEAD)
+    if head.startswith(FIRST, 24):
+        (length,) = struct.unpack_from("<Q", head, 24 + len(FIRST))
+        return head[32 + len(FIRST) :][:length].decode()
     field = GGUFReader(gguf).get_field("general.architecture")
     return str(field.contents()) if field else ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from flask.testing import FlaskClient
 from core.errors import Unavailable
 from core.rewards.sandbox import protection
 from core.run import JobState
-from core.run_dir import write_json
+from core.run_dir import JsonlWriter, RunDir, write_json
 from services.bench import StartCheck
 from services.probes import fingerprint
 from services.reward_form import once_more, parts, read_reward
@@ -144,6 +145,21 @@ def test_what_a_judge_cost_is_shown_on_the_bench(
     token = page_token(browser, "/rewards/bench")
     form = {"csrf_token": token, "action": "score", "first": "draft", "row": "0", "completions": "three"}
     assert "The judge was asked once: 500 tokens, 0.001 in" in browser.post("/rewards/bench", data=form).text
+
+
+def test_what_judges_cost_a_run_stands_among_its_figures(app: Flask) -> None:
+    """Every row counts, a repeated step's too; a run without a judge has no such figure."""
+    found = app.extensions["tunesmith"]
+    program = app.test_client()
+    session_id = program.post("/api/training/start", json={"config": tiny("judged")}).json["session_id"]  # type: ignore[index]
+    assert "tile-judge" not in app.test_client().get(f"/runs/{session_id}").text
+    spent = {"judge_requests": 8, "judge_cached": 1, "judge_failed": 1, "judge_tokens": 4000, "judge_cost": 0.25}
+    with closing(JsonlWriter(RunDir(found.settings.home.outputs / session_id).metrics)) as writer:
+        for step in (1, 1):
+            writer.append({"attempt": 1, "time": 0.0, "phase": "training", "step": step, "reward": 0.5, **spent})
+    page = app.test_client().get(f"/runs/{session_id}").text
+    assert "tile-judge" in page
+    assert "8,000 tokens, cost 0.5 by the price you gave, 2 got no score" in page
 
 
 def test_the_distribution_sets_right_and_wrong_apart(client: FlaskClient) -> None:
