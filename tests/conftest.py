@@ -95,11 +95,11 @@ class Browser:
 
     def once_prepared(self, path: str) -> str:
         """A page that shows a dataset's preparation, after its end."""
-        until, text = time.monotonic() + 60, ""
+        until = time.monotonic() + 60
         while 'data-testid="preparing"' in (text := self.get(path).get_data(as_text=True)):
             assert time.monotonic() < until, text
             time.sleep(0.2)
-        return text
+        return str(text)
 
     def _open(self, method: str, path: str, headers: dict[str, str], own: dict[str, str], **more: Any) -> Any:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
