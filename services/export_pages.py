@@ -129,7 +129,9 @@ def export_page(found: Services, export_id: str) -> views.ExportPage:
             modelfile=_modelfile(found, item),
             log=found.exports.log(export_id),
             talk=f"/playground?model={item.model_path}" if item.model_path else "",
-            evaluate=f"/evaluations/new?session_id={item.session_id}&model={item.model_path}" if item.model_path else "",
+            evaluate=f"/evaluations/new?session_id={item.session_id}&model={item.model_path}"
+            if item.model_path
+            else "",
         )
     )
 
@@ -154,16 +156,14 @@ def check_line(report: dict[str, Any]) -> views.CheckLine:
     level, word = VERDICTS[Verdict(report["verdict"])]
     figures = [
         views.Line("Prompts compared", str(report["prompts"])),
-        views.Line("Same tokens in the prompt", _share(report.get("same_prompt_ids"))),
-        views.Line("Same likeliest next token", _share(report.get("top1_agreement"))),
-        views.Line(
-            "Mean difference of probabilities (KL divergence, nats a token; 0 is none)", _number(report, "mean_kl")
-        ),
-        views.Line("Same greedy answer", _share(report.get("exact_match"))),
-        views.Line("Answers that end by themselves", _share(report.get("stops"))),
-        views.Line("Reward of trained and exported", _pair(report)),
-        views.Line("Reward lost, with its 95 % interval", _drop(report)),
-        views.Line("What would not lose", str(report.get("better_choice") or "")),
+        views.Line("Same tokens in", _of_prompts(report.get("same_prompt_ids"))),
+        views.Line("Same likeliest token", _share(report.get("top1_agreement"))),
+        views.Line("KL divergence", _kl(report.get("mean_kl"))),
+        views.Line("Same answer", _share(report.get("exact_match"))),
+        views.Line("Stops by itself", _share(report.get("stops"))),
+        views.Line("Reward", _pair(report)),
+        views.Line("Reward lost", _drop(report)),
+        views.Line("Would not lose", str(report.get("better_choice") or "")),
     ]
     return views.CheckLine(
         subject=report["subject"],
@@ -178,18 +178,22 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 
-def _number(report: dict[str, Any], name: str) -> str:
-    return "" if report.get(name) is None else f"{report[name]:.2g}"
+def _of_prompts(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%} of the prompts"
+
+
+def _kl(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g} nats a token (how far its probabilities are off; 0 is not at all)"
 
 
 def _pair(report: dict[str, Any]) -> str:
     before, after = report.get("reward_trained"), report.get("reward_exported")
-    return "" if before is None or after is None else f"{before:.3f} and {after:.3f}"
+    return "" if before is None or after is None else f"{before:.3f} trained, {after:.3f} exported"
 
 
 def _drop(report: dict[str, Any]) -> str:
     drop, low, high = (report.get(f"reward_drop{end}") for end in ("", "_low", "_high"))
-    return "" if drop is None or low is None or high is None else f"{drop:.3f} ({low:.3f} to {high:.3f})"
+    return "" if drop is None or low is None or high is None else f"{drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
 
 
 def file_line(file: dict[str, Any]) -> views.FileLine:
@@ -257,7 +261,7 @@ def _detail(item: ExportView) -> str:
     return (
         item.error or item.message
         if item.status != JobState.COMPLETED
-        else ", ".join(file["name"] for file in item.files[:4])
+        else ", ".join(file["name"] for file in sorted(item.files, key=lambda file: -file["size"])[:4])
     )
 
 

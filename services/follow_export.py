@@ -43,7 +43,10 @@ class ExportHere:
 class ExportThere(There):
     """A server that holds the home folder already: the export is submitted to it."""
 
-    def start(self, asked: dict[str, Any]) -> str:  # type: ignore[override]  # the same word for another thing
+    def __init__(self, url: str, token: str) -> None:
+        super().__init__(url, token, confirmed=False)
+
+    def start(self, asked: dict[str, Any]) -> str:
         return str(self._call("POST", "/api/exports/create", asked)["export_id"])
 
     def look(self, export_id: str) -> dict[str, Any]:

@@ -88,19 +88,22 @@ def merged_commands() -> list[Command]:
 
 
 def gguf_commands(files: Sequence[str], stem: str) -> list[Command]:
-    """For GGUF files with their Modelfiles; the first one's is called Modelfile."""
-    found: list[Command] = []
+    """For GGUF files with their Modelfiles, of which the first one's is called Modelfile; a line or two for each."""
+    ollama = []
     for place, file in enumerate(files):
         kind = Path(file).stem.rpartition("-")[2]
         name, recipe = (stem.lower(), "Modelfile") if place == 0 else (f"{stem}-{kind}".lower(), f"Modelfile-{kind}")
-        label = f" ({kind})" if len(files) > 1 else ""
-        found += [
-            {"title": f"Ollama{label}", "text": f"ollama create {name} -f {recipe}\nollama run {name}"},
-            {"title": f"llama.cpp: chat in the terminal{label}", "text": f"llama-cli -m {file} --jinja -cnv"},
-            {"title": f"llama.cpp: server with an API{label}", "text": f"llama-server -m {file} --jinja --port 8080"},
-            {"title": f"LM Studio{label}", "text": f"lms import {file}"},
-        ]
-    return found
+        ollama.append(f"ollama create {name} -f {recipe}\nollama run {name}")
+    return [
+        {"title": "Ollama", "text": "\n".join(ollama)},
+        _each("llama.cpp: chat in the terminal", "llama-cli -m {} --jinja -cnv", files),
+        _each("llama.cpp: server with an API", "llama-server -m {} --jinja --port 8080", files),
+        _each("LM Studio", "lms import {}", files),
+    ]
+
+
+def _each(title: str, command: str, files: Sequence[str]) -> Command:
+    return {"title": title, "text": "\n".join(command.format(file) for file in files)}
 
 
 def lora_commands(adapter: str, base: str, stem: str, name: str) -> list[Command]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.config import DatasetSection, RewardSection, dump, parse
 from core.evaluation import Asked, EvaluationSpec, RunEvaluation, reports
+from core.fidelity import FidelityReport, Verdict
 from core.run import Control, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
 
@@ -210,6 +211,12 @@ def _export(home: Path) -> None:
     run.write_control(Control())
     (run.files / "model.gguf").write_bytes(b"GGUF" + bytes(512))
     (run.files / "Modelfile").write_text('FROM ./model.gguf\nPARAMETER stop "<|im_end|>"\n')
+    report = FidelityReport(
+        subject="Q4_K_M", verdict=Verdict.LOSES_QUALITY, reason="Its likeliest word differs in 8 %.",
+        prompts=64, same_prompt_ids=1.0, top1_agreement=0.92, mean_kl=0.021, exact_match=0.5, stops=1.0,
+        stops_trained=1.0, reward_trained=0.8, reward_exported=0.7, reward_drop=0.1, reward_drop_low=0.02,
+        reward_drop_high=0.18, better_choice="Q8_0",
+    ).model_dump(mode="json")  # fmt: skip
     files = [
         {
             "name": "model.gguf",
@@ -218,6 +225,8 @@ def _export(home: Path) -> None:
             "file_type": "Q4_K_M",
             "tensor_types": {"f32": 61, "q5_0": 90, "q8_0": 31},
             "bits_per_weight": 6.23,
+            "tensors": {"token_embd.weight": "Q8_0", "blk.0.attn_q.weight": "Q5_0", "blk.1.attn_q.weight": "Q8_0"},
+            "fidelity": report,
         },
         {"name": "Modelfile", "size": 51, "sha256": "cd" * 32},
     ]
@@ -225,7 +234,9 @@ def _export(home: Path) -> None:
         {"title": "Ollama", "command": "ollama create sums -f Modelfile\nollama run sums"},
         {"title": "llama.cpp", "command": "llama-cli -m model.gguf"},
     ]
-    write_json(run.path / "result.json", {"files": files, "commands": commands})
+    origin = {"session_id": FINISHED, "checkpoint": 40, "adapter_sha256": "ef" * 32, "base": "builtin:tiny"}
+    result = {"files": files, "commands": commands, "origin": origin, "fidelity": [report], "versions": {}}
+    write_json(run.path / "result.json", result)
     run.write_status(JobStatus(state=JobState.COMPLETED, step=4, max_steps=4, message="Done"))
 
 

@@ -146,6 +146,7 @@ def test_it_is_what_it_says(kind: Quantization, made: dict[Quantization, tuple[P
     assert said["file_type"] == gguf_file.FILE_TYPES[kind.label]
     assert shown.size == file.stat().st_size
     assert sum(shown.tensor_types.values()) == len(shown.tensors) == 2 + 9
+    assert shown.bits_per_weight is not None
     assert shown.bits_per_weight == pytest.approx(8 * said["bytes"] / said["parameters"], abs=1e-3)
     assert shown.bits_per_weight <= BITS[kind]
     assert len(said["answer"]) == 4
