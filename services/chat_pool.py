@@ -16,7 +16,7 @@ from core.model import Device
 from core.settings import Settings
 from services.chat import ChatProcess, Heard
 from services.launcher import ENTRY
-from services.model_memory import memory_needed
+from services.model_memory import PROCESS, memory_needed
 from services.words import size
 
 MOST_LOADED = 4
@@ -45,6 +45,7 @@ class ChatPool:
         self._device = device
         self._entry = ENTRY
         self._loaded: OrderedDict[str, ChatProcess] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._changed = threading.Condition()
         self._queue: deque[str] = deque()
         self._cancelled: set[str] = set()
@@ -148,17 +149,22 @@ class ChatPool:
                 self._loaded.move_to_end(key)
                 self._at = found
                 return found
-        self._make_room(model)
+        need = memory_needed(model, self._device(), self._settings.home) or PROCESS
+        self._make_room(model, need)
         process = ChatProcess(self._settings, self._entry)
         with self._changed:
             self._loaded[key] = self._at = process
+            self._sizes[key] = need
         return process
 
-    def _make_room(self, model: dict[str, Any]) -> None:
-        need = memory_needed(model, self._device(), self._settings.home) or 0
+    def _make_room(self, model: dict[str, Any], need: int) -> None:
         with self._changed:
             for key in [key for key, process in self._loaded.items() if not process.alive]:
                 self._loaded.pop(key).close()
+            held = sum(self._sizes[key] for key in self._loaded)
+        # Nothing is given up for a model that would not fit even so.
+        if need + SPARE > self._free(model) + held:
+            raise Unavailable(too_little(need, self._free(model) + held, self._device()))
         while len(self._loaded) >= MOST_LOADED or need + SPARE > self._free(model):
             if not self._evict():
                 raise Unavailable(too_little(need, self._free(model), self._device()))

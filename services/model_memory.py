@@ -13,6 +13,8 @@ from services.families import BASE_MODELS
 
 PROCESS = 500_000_000
 """Bytes of a process before a model is in it: Python and torch, measured."""
+LLAMA_PROCESS = 150_000_000
+"""The same with llama.cpp, which needs no torch."""
 CONVERSATION = 1.15
 """Weights times this: the conversation's keys and values, and what a forward pass needs."""
 _FLOATS = {"F64", "F32", "F16", "BF16"}
@@ -30,7 +32,7 @@ def memory_needed(model: dict[str, Any], device: Device, home: Home) -> int | No
         None where the model is on the Hub, not here, and of unknown size.
     """
     if model["kind"] == "gguf":
-        return PROCESS + int(CONVERSATION * Path(model["path"]).stat().st_size)
+        return LLAMA_PROCESS + int(CONVERSATION * Path(model["path"]).stat().st_size)
     each = 2 if device.kind == "cuda" else 4
     folder = _folder(model, home)
     weights = weight_bytes(folder, each) if folder else _known(model["base"], each)

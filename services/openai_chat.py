@@ -6,6 +6,7 @@ import json
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -134,8 +135,19 @@ def listen(models: Models, chat: Chat, gone: Callable[[], bool]) -> Iterator[Eve
     """
     heard: queue.Queue[Event | BaseException | None] = queue.Queue()
     threading.Thread(target=_run, args=(models, chat, heard), name="completion", daemon=True).start()
+    looked = time.monotonic()
     try:
-        while (event := _next(heard, gone)) is not None:
+        while True:
+            if time.monotonic() - looked > LOOK_EVERY:
+                looked = time.monotonic()
+                if gone():
+                    return
+            try:
+                event = heard.get(timeout=LOOK_EVERY)
+            except queue.Empty:
+                continue
+            if event is None:
+                return
             if isinstance(event, BaseException):
                 raise event
             if event["event"] == "error":
@@ -153,15 +165,6 @@ def _run(models: Models, chat: Chat, heard: queue.Queue[Event | BaseException | 
         heard.put(error)
     except OSError as error:
         heard.put(Unavailable(f"The model's process could not be started: {error.strerror or error}. Try again."))
-
-
-def _next(heard: queue.Queue[Event | BaseException | None], gone: Callable[[], bool]) -> Event | BaseException | None:
-    while True:
-        try:
-            return heard.get(timeout=LOOK_EVERY)
-        except queue.Empty:
-            if gone():
-                return None
 
 
 def whole(events: Iterator[Event], name: str, created: int) -> dict[str, Any]:

@@ -96,6 +96,15 @@ def test_a_stream_that_is_left_ends_the_answer(client: openai.OpenAI, live: Live
     assert time.monotonic() - started < 10
 
 
+def test_one_who_hangs_up_is_not_answered_any_longer(client: openai.OpenAI, live: Live) -> None:
+    """The answer to a question that was not streamed ends too."""
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.5).chat.completions.create(model="small", messages=said("slow " * 100))
+    started = time.monotonic()
+    client.chat.completions.create(model="small", messages=said("next"))
+    assert time.monotonic() - started < 10
+
+
 def test_parts_and_newer_roles_are_understood(client: openai.OpenAI) -> None:
     """Text in parts, and ``developer`` for the system prompt."""
     parts: list[Any] = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "a b"}]}]  # fmt: skip # noqa: E501

@@ -20,7 +20,7 @@ from services.catalogue import Job
 from services.chat_pool import MOST_LOADED, ChatPool
 from services.container import Services
 from services.exports import export_job
-from services.model_memory import PROCESS, memory_needed
+from services.model_memory import LLAMA_PROCESS, PROCESS, memory_needed
 from services.models import Chat, check_chat
 from tests.conftest import SUPPORT, TINY, Browser
 
@@ -222,7 +222,7 @@ def test_each_model_has_a_process_of_its_own(machine: Machine) -> None:
 
 
 def test_a_model_that_does_not_fit_beside_others_takes_their_place(machine: Machine, settings: Settings) -> None:
-    """And where it does not fit at all, the words say what it takes and what is free."""
+    """Where it does not fit at all, nothing is given up for it, and the words say what it takes and what is free."""
     folder = settings.home.root / "large"
     folder.mkdir()
     write_weights(folder, 100_000_000)
@@ -234,7 +234,7 @@ def test_a_model_that_does_not_fit_beside_others_takes_their_place(machine: Mach
     machine.total = GIB
     with pytest.raises(Unavailable, match=r"takes about 960.0 MB, and .* free in this machine's memory.*smaller model"):
         ask(machine, f"{folder}/.")
-    assert held(machine) == []
+    assert held(machine) == ["b", str(folder)]
 
 
 def write_weights(folder: Path, count: int) -> None:
@@ -250,7 +250,7 @@ def test_memory_is_estimated_from_the_files(settings: Settings, tmp_path: Path) 
     needs = [memory_needed(on(str(tmp_path)), device, settings.home) for device in (cpu, gpu)]
     assert needs == [PROCESS + 4_600_000, PROCESS + 2_300_000]
     (tmp_path / "x.gguf").write_bytes(bytes(1000))
-    assert memory_needed({"kind": "gguf", "path": str(tmp_path / "x.gguf")}, cpu, settings.home) == PROCESS + 1150
+    assert memory_needed({"kind": "gguf", "path": str(tmp_path / "x.gguf")}, cpu, settings.home) == LLAMA_PROCESS + 1150
     assert memory_needed(on("somebody/unknown"), cpu, settings.home) is None
     assert memory_needed(on("Qwen/Qwen3-0.6B"), cpu, settings.home) == PROCESS + int(1.15 * 2_400_000_000)
 
