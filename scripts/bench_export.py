@@ -179,7 +179,8 @@ def show(ours: list[Cost], theirs: list[Cost], checks: list[float]) -> None:
     made = statistics.median(cost.seconds - check for cost, check in zip(ours, checks, strict=True))
     memory = [statistics.median(cost.memory for cost in costs) for costs in (ours, theirs)]
     facts = {
-        "rounds": len(ours), "whole_export_over_by_hand": round(whole / by_hand, 2), "without_comparing": round(made / by_hand, 2),
+        "rounds": len(ours), "whole_export_over_by_hand": round(whole / by_hand, 2),
+        "without_comparing": round(made / by_hand, 2),
         "memory_ratio": round(memory[0] / memory[1], 2), "cores": psutil.cpu_count(logical=False),
     }  # fmt: skip
     print(json.dumps(facts))
