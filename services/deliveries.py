@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import psutil
 
@@ -23,6 +21,7 @@ from core.export import ExportFormat, ExportSpec
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import PROJECT, Settings
+from services.delivery_views import DeliveryView, Kind, OllamaView, event, gguf_files
 from services.events import Events
 from services.families import BASE_MODELS
 from services.prompts import reader_environment
@@ -39,63 +38,12 @@ EVERY = 0.3
 LONGEST_CHAT = 40
 """Turns that are kept and sent."""
 PLAIN_QUESTION = "What is 2 + 3?"
-Kind = Literal["ollama", "hub"]
 
 
 class Finished(Protocol):
     """What is needed of exports."""
 
     def get(self, export_id: str) -> Any: ...
-
-
-@dataclass(frozen=True)
-class OllamaView:
-    """The Ollama server as it was found: ``version`` is empty where none answers, and ``error`` says why."""
-
-    address: str
-    version: str
-    error: str
-
-    @property
-    def reachable(self) -> bool:
-        return bool(self.version)
-
-    def json(self) -> dict[str, Any]:
-        return {**asdict(self), "reachable": self.reachable}
-
-
-@dataclass(frozen=True)
-class DeliveryView:
-    """One delivery as pages and programs see it; the fields are those of :mod:`core.delivery.state`."""
-
-    export_id: str
-    number: int
-    to: Kind
-    name: str
-    status: str
-    file: str
-    bytes: int
-    total_bytes: int
-    files: int
-    total_files: int
-    message: str
-    error: str
-    taken: bool
-    url: str
-    question: str
-    answer: str
-    command: str
-    private: bool
-    replace: bool
-    created_at: str
-    messages: tuple[dict[str, str], ...]
-
-    @property
-    def active(self) -> bool:
-        return self.status == "working"
-
-    def json(self) -> dict[str, Any]:
-        return {**asdict(self), "messages": list(self.messages), "active": self.active}
 
 
 class Deliveries:
@@ -380,31 +328,6 @@ class Deliveries:
             progress = state.read_progress(folder) or progress
         with self._lock:
             self._followed.discard(folder)
-
-
-def event(export_id: str, number: int, progress: Progress) -> dict[str, Any]:
-    """The payload of ``export_progress`` while an export is sent: the export stays completed."""
-    shown = progress.model_dump(include={"file", "bytes", "total_bytes", "files", "total_files", "message", "error"})
-    return {
-        "export_id": export_id,
-        "status": str(JobState.COMPLETED),
-        "delivery": {"number": number, "status": progress.state, **shown},
-    }
-
-
-def gguf_files(files: Sequence[dict[str, Any]]) -> list[str]:
-    """Names of an export's GGUF files, the largest first."""
-    found = [file for file in files if str(file["name"]).endswith(".gguf")]
-    return [str(file["name"]) for file in sorted(found, key=lambda file: -int(file["size"]))]
-
-
-def suggested_name(name: str) -> str:
-    """A name that both Ollama and the Hub take.
-
-    >>> suggested_name("Rechnen & mehr: 2. Lauf")
-    'rechnen-mehr-2.-lauf'
-    """
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:60] or "my-model"
 
 
 def _spec(export: RunDir) -> dict[str, Any]:

@@ -297,7 +297,7 @@ def settings(found: Services) -> views.SettingsPage:
                         "Hub token",
                         "given (HF_TOKEN)"
                         if kept.hf_token
-                        else "none; only needed for models with a licence to accept (HF_TOKEN)",
+                        else "none; needed for models with a licence to accept, and to send exports there (HF_TOKEN)",
                     ),
                 ),
             ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -278,7 +279,7 @@ def test_an_export_that_failed_is_not_sent(outside: Outside) -> None:
 
 
 def test_a_delivery_goes_on_while_the_server_is_down(outside: Outside, settings: Settings) -> None:
-    """The next server finds it finished; one whose process was killed counts as failed."""
+    """The next server finds it finished; one that was killed counts as failed; one whose export goes, ends."""
     outside.ollama.slow = 1.5
     outside.send(to="ollama", name="sums")
     outside.app.extensions["tunesmith"].close()
@@ -293,6 +294,11 @@ def test_a_delivery_goes_on_while_the_server_is_down(outside: Outside, settings:
     os.kill(progress["pid"], 9)
     killed = again.ended(2)
     assert (killed["status"], "without a word" in killed["error"]) == ("failed", True)
+    again.send(to="ollama", name="third")
+    until(lambda: again.look(3), lambda found: found["message"].startswith("Sending"))
+    progress = json.loads((outside.home.exports / EXPORT / "deliveries" / "3" / "progress.json").read_text())
+    assert again.client.delete(f"/api/exports/{EXPORT}").status_code == 204
+    until(lambda: psutil.pid_exists(progress["pid"]), lambda there: not there)
     other.extensions["tunesmith"].close()
 
 
