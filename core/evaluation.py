@@ -361,7 +361,7 @@ def _sentence(
         f"{score.difference:+.2f} ({level * 100:.3g} % interval {score.low:+.2f} to {score.high:+.2f})."
     )
     if verdict is not Verdict.NOT_ENOUGH:
-        return f"{second} is {verdict} than {first}: {earned}"
+        return f"{second[:1].upper()}{second[1:]} is {verdict} than {first}: {earned}"
     changed = sum(abs(difference) > ROUNDING for difference in differences)
     return f"There is not enough evidence that {second} differs from {first}: {earned} {_why(changed, level, smallest)}"
 

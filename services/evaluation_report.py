@@ -30,11 +30,11 @@ def report_view(report: PairedReport, key: str = "1") -> ReportView:
     lines = tuple(_line(title, compared, share=title == "Fully right") for title, compared in measures)
     return ReportView(
         key=key,
-        first=report.first,
-        second=report.second,
+        first=_headed(report.first),
+        second=_headed(report.second),
         title=TITLES[report.verdict],
         level=LEVELS[report.verdict],
-        sentence=report.sentence[:1].upper() + report.sentence[1:],
+        sentence=report.sentence,
         lines=lines,
         interval=f"{report.level * 100:.3g} %",
         right=_right(report),
@@ -58,6 +58,10 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
             continue
         pieces += [Piece(kind, "".join(part)) for kind, part in (("gone", one[a:b]), ("new", two[c:d])) if part]
     return tuple(pieces)
+
+
+def _headed(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:

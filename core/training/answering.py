@@ -15,6 +15,8 @@ from core.evaluation import EvaluationSpec
 from core.settings import PROJECT
 from core.training.generate import Interrupted, Sampling, TransformersEngine
 
+TRIES = 3
+"""A file that has answered none of this many prompts is not asked the rest."""
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
 Messages = list[dict[str, str]]
 
@@ -142,7 +144,7 @@ class InLlama:
 
     def __init__(self, path: str, spec: EvaluationSpec, interrupted: Callable[[], bool]) -> None:
         self._path, self._spec, self._interrupted = path, spec, interrupted
-        self._count = 0
+        self._count, self._answered = 0, 0
         # In this worker's process group: whoever ends the worker ends it too. It also ends with its input.
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(ENTRY), "chat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -176,9 +178,15 @@ class InLlama:
         }
         event = self._ask(request)
         if event["event"] == "error":
-            return Written("", problem=str(event.get("message") or "llama.cpp could not answer."))
+            return self._without(str(event.get("message") or "llama.cpp could not answer."))
+        self._answered += 1
         tokens = int(event.get("tokens", 0))
         return Written(str(event.get("prompt", "")), str(event["text"]), tokens, tokens >= spec.max_new_tokens)
+
+    def _without(self, problem: str) -> Written:
+        if self._count >= TRIES and not self._answered:
+            raise Unavailable(f"{Path(self._path).name} answered none of the first {TRIES} prompts. {problem}")
+        return Written("", problem=problem)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The last event of an answer."""
