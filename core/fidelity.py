@@ -58,8 +58,10 @@ class FidelityReport(BaseModel):
         reason: One plain sentence: how much is lost, or what differs first.
         prompts: Held-out prompts that both answered.
         positions: Tokens of reference answers at which both models' next-token probabilities were compared.
-        same_prompt_ids: Share of prompts whose token ids are the same in both, template and special tokens included.
+        same_prompt_ids: Share of prompts whose token ids are the same in both, template and special tokens included:
+            of the questions or of the further conversations, whichever is smaller.
         first_difference: Where the first prompt that differs does so, in words; empty where none does.
+        only_spaces_differ: Whether the tokens of one text differ in spaces alone, as two programs' reading of it can.
         top1_agreement: Share of positions at which both models' likeliest token is the same.
         mean_kl: Mean KL(trained ‖ exported) over positions, in nats a token.
         base_kl: Mean KL(base ‖ exported): near 0 where the adapter is missing. None where the base was not measured.
@@ -85,6 +87,7 @@ class FidelityReport(BaseModel):
     positions: int = 0
     same_prompt_ids: float | None = None
     first_difference: str = ""
+    only_spaces_differ: bool = False
     top1_agreement: float | None = None
     mean_kl: float | None = None
     base_kl: float | None = None
@@ -118,7 +121,8 @@ def judged(report: FidelityReport) -> FidelityReport:
 
 def _broken(report: FidelityReport) -> str:
     """What is wrong with it, or nothing. What is noticed first in use comes first."""
-    if (report.same_prompt_ids if report.same_prompt_ids is not None else 1) < SAME_PROMPTS:
+    same = 1.0 if report.same_prompt_ids is None or report.only_spaces_differ else report.same_prompt_ids
+    if same < SAME_PROMPTS:
         return f"The export is asked in another way than the trained model. {report.first_difference}"
     if _lacks_adapter(report):
         return (

@@ -28,7 +28,7 @@ from core.reward import Item
 from core.rewards import Scorer, compose, markers_of
 from core.statistics import bootstrap_mean
 from core.training import closeness
-from core.training.fidelity_prompts import GENERAL, PROBES, first_difference
+from core.training.fidelity_prompts import GENERAL, PROBES, first_difference, only_spaces
 from core.training.generate import Sampling
 from core.training.load import load_tokenizer
 from core.training.prepare import encode, rendered
@@ -159,10 +159,7 @@ class Fidelity:
         return report
 
     def _compared(self, subject: str, side: Side) -> FidelityReport:
-        share, difference = self._prompts_differ(side)
-        report = FidelityReport(
-            subject=subject, prompts=len(self.questions), same_prompt_ids=share, first_difference=difference
-        )
+        report = FidelityReport(subject=subject, prompts=len(self.questions), **self._prompts(side))
         if judged(report).verdict == Verdict.BROKEN:
             return judged(report)
         wrong_end = self._wrong_end(side)
@@ -203,18 +200,28 @@ class Fidelity:
             }
         return found
 
-    def _prompts_differ(self, side: Side) -> tuple[float, str]:
-        """Share of the questions that have the same tokens, and the first difference, also of the further probes."""
+    def _prompts(self, side: Side) -> dict[str, Any]:
+        """Whether questions and further conversations have the same tokens, and the first difference."""
         differing = [place for place, one in enumerate(self.asked) if side.ids[place] != one.ids]
         if not differing:
-            return 1.0, ""
-        first = differing[0]
+            return {"same_prompt_ids": 1.0}
+        first, count = differing[0], len(self.questions)
+        asked = sum(place < count for place in differing)
+        further = len(differing) - asked
         here = self.asked[first]
-        words = first_difference(here.text, side.texts[first], here.ids, side.ids[first], self.tokenizer)
-        if differing[-1] >= len(self.questions):
-            # The template itself differs, if only in conversations that the run does not have.
-            return (1 - len(differing) / len(self.asked) if first < len(self.questions) else 0.0), words
-        return 1 - len(differing) / len(self.questions), words
+        spaces = all(
+            side.texts[place] == self.asked[place].text
+            and only_spaces(self.asked[place].ids, side.ids[place], self.tokenizer)
+            for place in differing
+        )
+        # A template may differ in conversations alone that the run does not have; there are few of them.
+        return {
+            "same_prompt_ids": 1 - max(asked / count, further / max(1, len(self.asked) - count)),
+            "first_difference": first_difference(
+                here.text, side.texts[first], here.ids, side.ids[first], self.tokenizer
+            ),
+            "only_spaces_differ": spaces,
+        }
 
     def _wrong_end(self, side: Side) -> str:
         """In words, where answers end differently; empty where they do not."""

@@ -69,6 +69,20 @@ def first_difference(
     )
 
 
+def only_spaces(ids: Sequence[int], other_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether two ways to tokenize one text differ in nothing but spaces.
+
+    SentencePiece tokenizers are told to put a space in front of a text, and programs differ in whether that
+    holds after a special token too. The words are then the same.
+    """
+    return _words(ids, tokenizer) == _words(other_ids, tokenizer)
+
+
+def _words(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    words = (str(token).strip("\u2581\u0120 ") for token in tokenizer.convert_ids_to_tokens(list(ids)))
+    return [word for word in words if word]
+
+
 def _name(ids: Sequence[int], place: int, tokenizer: PreTrainedTokenizerBase) -> str:
     if place >= len(ids):
         return "nothing more"

@@ -20,6 +20,7 @@ from core.run_dir import RunDir, iter_lines
 from core.settings import Home
 from core.training import gguf_adapter, gguf_file
 from core.training.fidelity import Fidelity
+from core.training.fidelity_prompts import only_spaces
 from core.training.load import load_base, load_tokenizer
 from core.training.rollout import base_gguf
 from tests.training.worker_runs import REAL, make_run, work
@@ -151,7 +152,7 @@ def sabotaged(source: Path, target: Path, name: str, change: Callable[[Any], Any
             "tokenizer.chat_template",
             lambda old: old.replace("<|im_start|>assistant", "<|im_start|>Assistant"),
             "The export is asked in another way",
-            "'Assistant'",
+            "'Ass' (9519)",
         ),
         (
             "tokenizer.chat_template",
@@ -182,6 +183,14 @@ def test_a_merged_folder_with_another_end_token_is_broken(trained: Trained, tmp_
     report = trained.check.merged(folder)
     assert report.verdict == Verdict.BROKEN
     assert "<|endoftext|>" in report.reason
+
+
+def test_a_space_more_is_no_other_word(trained: Trained) -> None:
+    """Programs differ in where they put spaces; a different word is something else."""
+    read = [trained.tokenizer(text)["input_ids"] for text in ("What is 2", " What is 2", "Which is 2")]
+    assert read[0] != read[1]
+    assert only_spaces(read[0], read[1], trained.tokenizer)
+    assert not only_spaces(read[0], read[2], trained.tokenizer)
 
 
 def test_a_file_that_ends_llama_cpp_is_broken(trained: Trained, f16: Path, tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ def test_what_is_close_is_faithful() -> None:
         ({"mean_kl": 0.06}, "probabilities have moved (KL divergence 0.06 a token)"),
         ({"reward_drop": 0.2, "reward_drop_low": 0.1, "reward_drop_high": 0.3}, "0.200 lower (0.100 to 0.300, 95 %)"),
         ({"same_prompt_ids": 0.98, "first_difference": "Token 3."}, "reads some prompts differently (Token 3.)"),
+        (
+            {"same_prompt_ids": 0.0, "only_spaces_differ": True, "first_difference": "Token 3."},
+            "some prompts differently",
+        ),
         ({"change_kept": 0.8, "change_kept_high": 0.82}, "80 % of what the training changed is left after rounding"),
         ({"stops": 0.8}, "80 % of its answers end by themselves; of the trained model's 100 %"),
     ],
