@@ -45,7 +45,7 @@ class ExportView:
         commands: How to use it, ready to copy, as the export wrote them.
         origin: What it was made from: run, checkpoint, base, hashes; versions of what made it in ``versions``.
         fidelity: What every check found, those of files that were not kept too.
-        model_path: What chat and test take, for a finished GGUF.
+        model_path: What chat and test take, where it can be talked to by itself.
         queue_position: 1 for the next to start; None where it does not wait.
     """
 
@@ -267,7 +267,6 @@ class Exports:
         done = job.job_state is JobState.COMPLETED
         files = result.get("files", []) if done else []
         quantizations = quantizations_of(job.config)
-        gguf = next((file["name"] for file in files if file["name"].endswith(".gguf")), None)
         return ExportView(
             export_id=job.id,
             session_id=job.session_id or "",
@@ -290,13 +289,22 @@ class Exports:
             ended_at=job.ended_at,
             active=job.active,
             queue_position=queue.index(job.id) + 1 if job.id in queue else None,
-            model_path=f"export:{job.id}/{gguf}" if gguf else None,
+            model_path=_reference(job, files),
             files=files,
             commands=result.get("commands") if done else None,
             origin=result.get("origin") or {},
             fidelity=result.get("fidelity") or [],
             versions=result.get("versions") or {},
         )
+
+
+def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
+    """The first GGUF of several, a merged model or an adapter; nothing for what is no model by itself."""
+    kind = job.config.get("format")
+    if files and kind in {ExportFormat.MERGED, ExportFormat.ADAPTER}:
+        return f"export:{job.id}"
+    gguf = next((file["name"] for file in files if file["name"].endswith(".gguf")), None)
+    return f"export:{job.id}/{gguf}" if gguf and kind == ExportFormat.GGUF else None
 
 
 def export_job(export_id: str, spec: ExportSpec, created: str) -> Job:
