@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import core.rewards
-from core.errors import TunesmithError
+from core.errors import InvalidInput, TunesmithError
 from core.rewards import Account, adversarial, charged_to, own
 from core.rewards.sandbox import protection
 from services.bench import StartCheck
@@ -176,8 +176,11 @@ def bench_page(found: Services, form: Any) -> BenchPage:
 def _written(found: Services, model: str, dataset: dict[str, Any], row: int) -> str:
     """Three answers of the model, as the page shows several."""
     settings = found.wizard.config().get("training") or {}
-    longest = min(int(settings.get("max_new_tokens", 64)), 128)
-    return "\n---\n".join(found.bench.write(model, dataset, row, 3, longest, 1.0))
+    try:
+        longest, variety = min(int(settings.get("max_new_tokens", 64)), 128), float(settings.get("temperature", 1.0))
+    except (TypeError, ValueError):
+        raise InvalidInput("A number in the wizard's third step cannot be read; mend it there first.") from None
+    return "\n---\n".join(found.bench.write(model, dataset, row, 3, longest, variety))
 
 
 def _scored(
