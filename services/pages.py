@@ -68,6 +68,7 @@ def shell(found: Services, path: str, theme: str, viewed: str | None, *, polling
     palette = (
         *({"title": item.title, "kind": "Page", "url": item.url} for item in nav),
         *steps,
+        {"title": "Serve a model to other programs", "kind": "Page", "url": "/playground/serve"},
         *({"title": title, "kind": "Action", "action": action} for title, action in ACTIONS),
         *recent,
     )

@@ -25,7 +25,7 @@ def answer(request: dict[str, Any]) -> None:
     name, text = request["id"], request["messages"][-1]["content"]
     say(id=name, event="loading")
     print("a library says hello on standard output", flush=True)
-    words = []
+    words: list[str] = []
     for word in text.split():
         if word == "die":
             os._exit(1)

@@ -17,12 +17,14 @@ from core.model import Device
 from core.run_dir import RunDir
 from core.settings import Home, Settings
 from services.catalogue import Job
+from services.chat import ChatProcess
 from services.chat_pool import MOST_LOADED, ChatPool
 from services.container import Services
 from services.exports import export_job
 from services.model_memory import LLAMA_PROCESS, PROCESS, memory_needed
 from services.models import Chat, check_chat
-from tests.conftest import SUPPORT, TINY, Browser
+from tests.conftest import SUPPORT, TINY, Browser, tiny
+from tests.support.live import until
 
 MODEL = "builtin:smollm2-135m-instruct"
 GIB = 1 << 30
@@ -181,6 +183,10 @@ class Machine:
     def __init__(self, pool: ChatPool | None = None) -> None:
         self.total, self.pool, self.each = 100 * GIB, pool, PROCESS
 
+    @property
+    def processes(self) -> list[ChatProcess]:
+        return list(self.pool._loaded.values()) if self.pool else []
+
     def device(self) -> Device:
         held = len(self.pool.loaded) if self.pool else 0
         return Device("cpu", "processor", self.total, self.total - held * self.each, False)
@@ -267,6 +273,25 @@ def test_a_training_gets_the_memory_once_the_answer_is_written(machine: Machine)
     assert held(machine) == ["busy"]
     slow.join()
     assert held(machine) == []
+
+
+def test_starting_a_training_frees_the_memory(services: Services, client: FlaskClient) -> None:
+    """The watcher asks for it before the worker starts."""
+    services.models.pool.use(SUPPORT / "fake_chat.py")
+    services.models.test(Chat(MODEL, ({"role": "user", "content": "hello"},)))
+    assert len(services.models.pool.loaded) == 1
+    services.runs.start(tiny(max_steps=1))
+    services.watcher.start()
+    until(lambda: services.models.pool.loaded, lambda loaded: loaded == ())
+
+
+def test_a_model_that_nobody_asks_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is loaded again for the next question."""
+    monkeypatch.setattr("services.chat.IDLE", 0.05)
+    ask(machine, "a")
+    (process,) = machine.processes
+    until(lambda: process.alive, lambda alive: not alive)
+    assert ask(machine, "a", "again")[-1]["text"] == "again"
 
 
 def test_one_answer_at_a_time_and_a_waiting_one_can_be_cancelled(machine: Machine) -> None:
