@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import core.rewards
-from core.config import DatasetSection, RunConfig
+from core.config import DatasetSection, RewardSection, RunConfig
 from core.data import sources
 from core.data.prompts import messages, warm_up_target
 from core.data.rows import map_rows
@@ -130,7 +130,7 @@ class Bench:
         Where a judge or a reward model has to be asked, on two rows and with a tenth of the numbers.
         """
         section, data = read_section(reward), read_dataset(dataset)
-        slow = any(part.name in SLOW for part in core.rewards.resolve(section))
+        slow = _slow(section)
         rows = self.rows(dataset, 4 * adversarial.ROWS, fetch=fetch)
         return adversarial.check(
             section, data, rows, lambda row: warm_up_target(dict(row), data),
@@ -147,7 +147,7 @@ class Bench:
 
         Args:
             config: What is to be started.
-            fetch: Whether rows of the Hub may be fetched for it, which takes seconds.
+            fetch: Whether rows of the Hub may be fetched and a model loaded for it, which takes seconds.
         """
         if any(part.name in PAID and part.weight for part in core.rewards.resolve(config.reward)):
             return StartCheck(
@@ -158,6 +158,8 @@ class Bench:
         key = json.dumps([reward, dataset], sort_keys=True)
         try:
             if key not in self._checked:
+                if not fetch and _slow(config.reward):
+                    return StartCheck(unchecked="a reward model has to be loaded for it")
                 warnings = self.attack(reward, dataset, fetch=fetch).warnings
                 _keep(self._checked, key, warnings)
             return StartCheck(self._checked[key])
@@ -203,6 +205,10 @@ class Bench:
         if not isinstance(known, list):
             raise Unavailable(str(known))
         return known
+
+
+def _slow(section: RewardSection) -> bool:
+    return any(part.name in SLOW for part in core.rewards.resolve(section))
 
 
 def _source(section: DatasetSection) -> str:

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from core.config import parse
 from core.errors import Unavailable
 from core.rewards.sandbox import protection
 from core.run import JobState
@@ -127,6 +128,17 @@ def test_a_judge_is_not_asked_unasked(client: FlaskClient) -> None:
     assert refused.status_code == 409
     assert "because a judge scores the answers" in refused.json["error"]["message"]  # type: ignore[index]
     assert client.post("/api/training/start", json={"config": config, "confirm_reward": True}).status_code == 202
+
+
+def test_the_page_before_the_start_loads_no_reward_model(app: Flask) -> None:
+    """It says that the start will try it; nothing is loaded by looking."""
+    parts = [{"name": "numeric"}, {"name": "reward_model", "weight": 0.1, "params": {"model": "/there/is/none"}}]
+    config = {**TINY, "reward": {"type": "composite", "components": parts}}
+    app.extensions["tunesmith"].wizard.load(config)
+    assert (
+        "a reward model has to be loaded for it. The start does it first." in app.test_client().get("/new/train").text
+    )
+    assert app.extensions["tunesmith"].bench.check(parse(config), fetch=True).unchecked == ""
 
 
 def test_what_a_judge_cost_is_shown_on_the_bench(
@@ -317,8 +329,6 @@ def test_the_fingerprint_sees_what_a_probe_sees() -> None:
 
 def test_the_check_before_a_start_is_quick(app: Flask) -> None:
     """The page before the start does not wait for it."""
-    from core.config import parse
-
     started = time.monotonic()
     assert app.extensions["tunesmith"].bench.check(parse(TINY)) == StartCheck()
     assert time.monotonic() - started < 3
