@@ -368,7 +368,7 @@ def _sentence(
 
 def _why(changed: int, level: float, smallest: float | None) -> str:
     if not changed:
-        return "Every answer earned the same as before."
+        return "Every answer earned the same with both."
     needed = fewest_changes(level)
     if smallest is None or changed < needed:
         return (

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
 from typing import Any, Protocol
 
 import core.config as configuration
@@ -350,7 +351,9 @@ class Evaluations:
         return tuple(found)
 
     def label(self, path: str) -> str:
-        """What to call a model: a run's or export's name, a base model's own."""
+        """What to call a model: a run's or export's name, a base model's own, the last part of a path."""
+        if path.startswith(("/", "./", "../", "~")):
+            return PurePath(path).name
         kind, _, rest = path.partition(":")
         name = {"session": JobKind.TRAIN, "export": JobKind.EXPORT}.get(kind)
         if name is None:

@@ -57,7 +57,7 @@ def test_nothing_changed_is_said_so() -> None:
     """Without a difference no effect can be named either."""
     found = report([1.2, 0.2] * 10, [1.2, 0.2] * 10)
     assert (found.verdict, found.smallest_effect, found.p_value) == (Verdict.NOT_ENOUGH, None, 1.0)
-    assert "earned the same" in found.sentence
+    assert "earned the same with both" in found.sentence
 
 
 def test_not_enough_evidence_names_what_would_have_been_seen() -> None:

@@ -83,6 +83,13 @@ def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Servi
     assert (view["status"], view["waiting"], view["source"]) == ("queued", True, "held-out rows of sums")
 
 
+def test_models_are_called_by_words(services: Services, trained: str) -> None:
+    """A run by its name, a checkpoint by its step, a base model and a file by what tells them apart."""
+    label = services.evaluations.label
+    assert [label(f"session:{trained}"), label(f"session:{trained}@2")] == ["sums", "sums (step 2)"]
+    assert [label(BASE), label("/models/one/base.gguf")] == ["smollm2-135m-instruct", "base.gguf"]
+
+
 def test_prompts_come_from_a_file_or_a_dataset(client: FlaskClient, services: Services) -> None:
     """Lines and JSON lines as they stand, without a score; a dataset is left to the worker."""
     text = 'Say hello.\n{"question": "2 + 2", "answer": 4}\n'
