@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from core.config import dump, parse
-from core.run import JobKind, JobState
+from core.run import Control, JobKind, JobState
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
+from core.training.checkpoint import WARM_UP
 from services.rewards import Rewards
-from tests.training.worker_runs import TINY, changed, launch, make_run, needs_model
+from tests.support.judge import JudgeEndpoint, judge_endpoint
+from tests.training.worker_runs import TINY, changed, launch, make_run, needs_model, wait_for, work
 
+__all__ = ["judge_endpoint"]  # a fixture
 pytestmark = [pytest.mark.training, needs_model]
 
 SUMS: dict[str, Any] = {
@@ -33,85 +39,128 @@ SUMS: dict[str, Any] = {
 WARM = {"enabled": True, "epochs": 1, "max_samples": 48, "learning_rate": 2e-4, "batch_size": 4}
 
 
-def finished(run: RunDir, home: Home) -> None:
-    """Run the worker to its end."""
-    launch(run, home).wait(timeout=300)
-    status = run.read_status()
-    assert status is not None
-    assert status.state is JobState.COMPLETED, status.error
+Probe = Callable[..., dict[str, Any]]
 
 
-def probed(models: Home, name: str, config: dict[str, Any], *, prompts: int = 6, samples: int = 6) -> dict[str, Any]:
-    """The result of a real probe by a real worker."""
+def probe_dir(models: Home, name: str, config: dict[str, Any], *, prompts: int, samples: int) -> RunDir:
+    """A probe's directory as the service leaves it for the worker."""
     run = make_run(models, f"probe-{name}", config)
     content = {"kind": JobKind.PROBE, "name": name, "created_at": "2026-01-01T00:00:00", "config": dump(parse(config))}
     write_json(run.config, {**content, "given": config, "prompts": prompts, "samples": samples})
-    finished(run, models)
-    groups = list(iter_lines(run.completions))
-    assert len(groups) == prompts
-    assert all(len(group["completions"]) == samples for group in groups)
-    result = read_json(run.result)
-    assert result is not None
-    return result
+    return run
+
+
+@pytest.fixture
+def probed(models: Home, own_signals: None, monkeypatch: pytest.MonkeyPatch) -> Probe:
+    """Does a probe with the real model, the worker in this process, which has loaded its libraries once for all cases."""
+
+    def one(name: str, config: dict[str, Any], *, prompts: int, samples: int) -> dict[str, Any]:
+        run = probe_dir(models, name, config, prompts=prompts, samples=samples)
+        assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
+        groups = list(iter_lines(run.completions))
+        assert len(groups) == prompts
+        assert all(len(group["completions"]) == samples for group in groups)
+        result = read_json(run.result)
+        assert result is not None
+        return result
+
+    return one
 
 
 @pytest.mark.slow
-def test_without_a_warm_up_sums_want_one(models: Home) -> None:
+def test_without_a_warm_up_sums_want_one(probed: Probe) -> None:
     """The model as it comes does not know the form: warm up first."""
-    result = probed(models, "cold", SUMS)
+    result = probed("cold", SUMS, prompts=4, samples=4)
     assert result["verdict"]["outcome"] == "warm_up_first", result
     assert result["verdict"]["field"] == "pre_training.enabled"
 
 
 @pytest.mark.slow
-def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(models: Home) -> None:
-    """The same with the warm-up: will learn; and a run of a dozen steps earns more than it began with."""
+def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(
+    probed: Probe, models: Home, own_signals: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with the warm-up: will learn; and a run of a dozen steps from there earns more than it began with."""
     config = {**SUMS, "pre_training": WARM}
-    result = probed(models, "warm", config, prompts=6)
+    result = probed("warm", config, prompts=6, samples=6)
     assert result["verdict"]["outcome"] == "will_learn", result
     figures = result["figures"]
     assert figures["hours"] > 0
     assert 0 < figures["memory_needed"] < figures["memory_free"]
     assert figures["entropy"] > 0
     run = make_run(models, "probe-gains", config)
-    finished(run, models)
+    # The run has the probe's warm-up, as a resumed run has its own: the same rows and settings would give it again.
+    shutil.copytree(models.outputs / "probe-warm" / "checkpoints" / WARM_UP, run.checkpoints / WARM_UP)
+    assert work(run, monkeypatch, models) is JobState.COMPLETED
     rewards = [row["reward"] for row in iter_lines(run.metrics) if row["phase"] == "training"]
     assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4
 
 
 @pytest.mark.slow
-def test_a_constant_reward_cannot_tell(models: Home) -> None:
+def test_a_constant_reward_cannot_tell(probed: Probe) -> None:
     """A length that every answer has is worth the same for right and wrong."""
     anything = {"name": "length", "params": {"unit": "characters", "minimum": 0, "maximum": 100_000}}
     config = {**SUMS, "reward": {"type": "composite", "components": [anything]}}
-    result = probed(models, "constant", config, prompts=3, samples=4)
+    result = probed("constant", config, prompts=2, samples=4)
     assert result["verdict"]["outcome"] == "reward_cannot_tell", result
 
 
 @pytest.mark.slow
-def test_a_task_that_is_always_solved_is_too_easy(models: Home) -> None:
+def test_a_task_that_is_always_solved_is_too_easy(probed: Probe) -> None:
     """One sum, learnt in the warm-up and asked at a low temperature, is right every time."""
-    warm = {**WARM, "learning_rate": 5e-4}
+    warm = {**WARM, "learning_rate": 5e-4, "max_samples": 24}
     config = changed({**SUMS, "pre_training": warm}, dataset__max_operand=1, training__temperature=0.2)
-    result = probed(models, "easy", config, prompts=4, samples=4)
+    result = probed("easy", config, prompts=4, samples=4)
     assert result["verdict"]["outcome"] == "too_easy", result
 
 
 @pytest.mark.slow
-def test_four_tokens_cut_every_answer_off(models: Home) -> None:
+def test_four_tokens_cut_every_answer_off(probed: Probe) -> None:
     """The reference itself needs more than four tokens."""
-    result = probed(models, "short", changed(SUMS, training__max_new_tokens=4), prompts=3, samples=4)
+    result = probed("short", changed(SUMS, training__max_new_tokens=4), prompts=2, samples=4)
     assert result["verdict"]["outcome"] == "cut_off", result
     assert result["verdict"]["field"] == "training.max_new_tokens"
 
 
-def test_training_sees_what_the_bench_sees(models: Home) -> None:
-    """After two steps every stored part is what the bench gives for the same answer, to the last digit."""
+@pytest.mark.slow
+def test_a_probe_is_stopped_while_the_model_writes(models: Home) -> None:
+    """A real worker ends within seconds of being asked, in the middle of a group; what was sampled can be read."""
+    config = changed(SUMS, training__max_new_tokens=200, training__max_sequence_length=400)
+    run = probe_dir(models, "stopped", config, prompts=32, samples=8)
+    worker = launch(run, models)
+    try:
+        wait_for(lambda: bool(list(iter_lines(run.completions))), 200)
+        asked = time.monotonic()
+        run.write_control(Control(stop=True, now=True))
+        worker.wait(timeout=60)
+    finally:
+        worker.kill()
+        worker.wait()
+    status = run.read_status()
+    assert status is not None
+    assert status.state is JobState.STOPPED, status.error
+    assert worker.returncode == 0
+    assert time.monotonic() - asked < 20
+    assert 1 <= len(list(iter_lines(run.completions))) < 32
+    assert "can be read" in status.message
+    assert read_json(run.result) is None
+
+
+def finished(run: RunDir, home: Home) -> None:
+    """Run the worker to its end in a process of its own."""
+    launch(run, home).wait(timeout=300)
+    status = run.read_status()
+    assert status is not None
+    assert status.state is JobState.COMPLETED, status.error
+
+
+def test_training_sees_what_the_bench_sees(models: Home, judge_endpoint: JudgeEndpoint) -> None:
+    """After two steps every stored part is what the bench gives for the same answer, and each row says what the judge was asked."""
     reward = {"type": "composite", "components": [
         {"name": "length", "params": {"unit": "characters", "minimum": 40, "maximum": 40, "fall_off": 40}},
         {"name": "numeric", "params": {"where": "anywhere"}, "requires": "length", "requires_at_least": 0.2},
         {"name": "repetition", "weight": 0.5},
         {"name": "python", "weight": 0.1, "params": {"source": "def reward(c, p, row):\n    return len(c) % 10 / 10, row['response']\n"}},
+        {"name": "judge", "weight": 0.1, "params": {"url": judge_endpoint.url, "price": 2.0}},
     ], "normalise": True}  # fmt: skip
     run = make_run(models, "bench-sees", changed(TINY, training__max_steps=2, reward=reward))
     finished(run, models)
@@ -125,6 +174,11 @@ def test_training_sees_what_the_bench_sees(models: Home) -> None:
             assert {name: (part.score, part.why) for name, part in total.components.items()} == stored
             seen += 1
     assert seen >= 16
+    spent = [row for row in iter_lines(run.metrics) if "judge_requests" in row]
+    assert {row["phase"] for row in spent} == {"training", "evaluation"}
+    assert sum(row["judge_requests"] + row["judge_cached"] for row in spent) == seen
+    assert all(row["judge_tokens"] == 500 * row["judge_requests"] for row in spent)
+    assert sum(row["judge_cost"] for row in spent) == pytest.approx(sum(row["judge_tokens"] for row in spent) * 2e-6)
 
 
 def rows_of(run: RunDir) -> list[dict[str, Any]]:
