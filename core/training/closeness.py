@@ -11,6 +11,10 @@ import numpy as np
 import torch
 
 RESAMPLES = 2000
+ROWS = 32
+"""Positions compared at once: a dozen arrays of them times the vocabulary are in memory."""
+LOGITS = 256
+"""Positions whose logits are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,9 @@ def compare(trained: Path, base: Path, exported: Path, lengths: Sequence[int]) -
     sums = np.zeros((len(lengths), 6))
     start = 0
     for place, length in enumerate(lengths):
-        rows = [_normal(file[start : start + length, :words]) for file in files]
-        sums[place] = _sums(*rows)
+        for first in range(start, start + length, ROWS):
+            rows = [_normal(file[first : min(first + ROWS, start + length), :words]) for file in files]
+            sums[place] += _sums(*rows)
         start += length
     same, kl, base_kl, adapter_kl, _, change = sums.sum(axis=0)
     kept, low, high = _ratio(sums[:, 4], sums[:, 5]) if change > 1e-9 * start else (None, None, None)
@@ -102,9 +107,7 @@ def _ratio(above: Any, below: Any) -> tuple[float, float, float]:
     return float(above.sum() / below.sum()), float(low), float(high)
 
 
-def measure(
-    model: Any, pairs: Sequence[tuple[list[int], list[int]]], out: Path, *, stop: Callable[[], None], batch: int = 8
-) -> None:
+def measure(model: Any, pairs: Sequence[tuple[list[int], list[int]]], out: Path, *, stop: Callable[[], None]) -> None:
     """Write a transformers model's log-probabilities before every answer token, as :func:`compare` reads them.
 
     Args:
@@ -112,10 +115,10 @@ def measure(
         pairs: (prompt tokens, answer tokens).
         out: A ``.npy`` file, float16 ``(positions, words)``.
         stop: Called between batches; raises to end it.
-        batch: Sequences at once.
     """
     file: Any = None
     rows, done = sum(len(answer) for _, answer in pairs), 0
+    batch = max(1, min(8, LOGITS // max(len(answer) for _, answer in pairs)))
     for start in range(0, len(pairs), batch):
         stop()
         for logits in _logits(model, pairs[start : start + batch]):

@@ -25,6 +25,8 @@ from core.training.rollout_child import BATCH, Llama  # noqa: E402
 
 CACHE = 1 << 30
 """Bytes of key-value cache."""
+ROWS = 64
+"""Positions whose probabilities are computed at once."""
 SLOTS = 32
 """Sequences decoded together at most."""
 
@@ -73,8 +75,10 @@ def measure(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
         llama.prepare(slots, int(request["cells"]))
         for first in range(0, len(entries), BATCH):
             logits = llama.decode(entries[first : first + BATCH])
-            out[done : done + len(logits)] = _log_softmax(logits)
-            done += len(logits)
+            for row in range(0, len(logits), ROWS):
+                part = _log_softmax(logits[row : row + ROWS])
+                out[done : done + len(part)] = part
+                done += len(part)
     out.flush()
     return {"rows": done}
 
