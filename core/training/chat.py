@@ -220,4 +220,6 @@ def serve() -> int:
 def _in_words(error: Exception) -> str:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return "There was not enough memory for this model. Choose a smaller one, or end a running training first."
+    if isinstance(error, FileNotFoundError):
+        return "A file of this model is gone: it was deleted, or a newer checkpoint took its place just now. Ask again."
     return f"The model could not answer: {type(error).__name__}: {str(error)[:300]}"

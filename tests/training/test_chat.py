@@ -213,6 +213,8 @@ def test_an_error_is_said_and_the_next_request_answered(chat: Chat, models: Home
     failed = chat.ask("x", {"kind": "transformers", "base": "/nowhere", "adapter": None})
     assert failed[-1]["event"] == "error"
     assert "Traceback" not in failed[-1]["message"]
+    gone = chat.ask("x2", {"kind": "gguf", "path": "/nowhere/model.gguf"})
+    assert "gone" in gone[-1]["message"]
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     assert chat.ask("y", model)[-1]["event"] == "done"
 
