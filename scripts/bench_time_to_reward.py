@@ -124,9 +124,9 @@ def picture(runs: list[Run]) -> str:
             points.append(at(spent, statistics.fmean(window)))
         color = COLORS[run["side"]]
         parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="1.8"/>')
-    for place, (side, words) in enumerate((("stock", "stock TRL"), ("fast", "this program"))):
-        y = height - bottom - 40 + 18 * place
-        parts.append(f'<text x="{width - 130}" y="{y}" fill="{COLORS[side]}" font-weight="bold">{words}</text>')
+    for place, (name, words) in enumerate((("stock", "stock TRL"), ("fast", "this program"))):
+        below = height - bottom - 40 + 18 * place
+        parts.append(f'<text x="{width - 130}" y="{below}" fill="{COLORS[name]}" font-weight="bold">{words}</text>')
     parts.append(f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">minutes of training</text>')
     label = "Mean reward of five steps over minutes of training, three seeds each"
     return (
@@ -150,7 +150,7 @@ def side(kind: str, seed: int, folder: Path) -> None:
     rows = bench.questions(CASE)
     train, held = rows[:-HELD_OUT], rows[-HELD_OUT:]
     engine = bench.fast_engine(model, tokenizer, folder, train) if kind == "fast" else None
-    extra = {"rollout_func": bench.writer(engine, CASE)} if engine else {}
+    extra: dict[str, Any] = {"rollout_func": bench.writer(engine, CASE)} if engine else {}
     run: Run = {"side": kind, "seed": seed, "rewards": [], "seconds": [], "processor": [], "held_out": 0.0}
     scores: list[float] = []
 
