@@ -123,7 +123,11 @@ class LocalLauncher:
         return None
 
     def alive(self, worker: Worker, job: RunDir) -> bool:
-        self.exit_code(worker)  # A child that ended stays a zombie until it is asked for its code.
+        with self._lock:
+            child = self._children.get(worker.pid)
+        if child:
+            # A worker whose main thread has ended looks like a zombie while its others still hold the memory.
+            return child.poll() is None
         try:
             process = psutil.Process(worker.pid)
             if process.status() == psutil.STATUS_ZOMBIE:

@@ -34,6 +34,8 @@ def services(models: Home, trained: RunDir) -> Iterator[Services]:
     found = container.build(Settings.from_env({"TUNESMITH_HOME": str(models.root), "PATH": os.environ["PATH"]}))
     rebuild(models, found.catalogue)
     yield found
+    while found.watcher.tick():  # until the last worker is gone and its exit code was read
+        time.sleep(0.05)
     found.close()
 
 

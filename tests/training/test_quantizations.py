@@ -40,7 +40,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     folder = tmp_path_factory.mktemp("quantizations")
     torch.manual_seed(5)
     config = LlamaConfig(
-        hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=1, num_attention_heads=HEADS,
+        hidden_size=WIDTH, intermediate_size=WIDTH, num_hidden_layers=1, num_attention_heads=HEADS,
         num_key_value_heads=HEADS, vocab_size=WORDS, max_position_embeddings=256, tie_word_embeddings=True,
         initializer_range=0.1,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def write_f16(path: Path, model: Any) -> None:
     writer.add_context_length(256)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(1)
-    writer.add_feed_forward_length(2 * WIDTH)
+    writer.add_feed_forward_length(WIDTH)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS)
     writer.add_layer_norm_rms_eps(1e-6)
