@@ -30,11 +30,11 @@ SUMS: dict[str, Any] = {
         "system_prompt": "Give the result between {solution_start} and {solution_end}.",
     },
     "training": {
-        "max_steps": 12, "batch_size": 16, "gradient_accumulation_steps": 1, "num_generations": 8, "max_new_tokens": 24,
+        "max_steps": 10, "batch_size": 16, "gradient_accumulation_steps": 1, "num_generations": 8, "max_new_tokens": 24,
         "max_sequence_length": 128, "learning_rate": 1e-4,
     },
     "reward": {"type": "preset", "preset_name": "arithmetic"},
-    "evaluation": {"max_prompts": 4},
+    "evaluation": {"max_prompts": 4, "every_steps": 1000},
 }  # fmt: skip
 WARM = {"enabled": True, "epochs": 1, "max_samples": 48, "learning_rate": 2e-4, "batch_size": 4}
 
@@ -79,7 +79,7 @@ def test_without_a_warm_up_sums_want_one(probed: Probe) -> None:
 def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(
     probed: Probe, models: Home, own_signals: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same with the warm-up: will learn; and a run of a dozen steps from there earns more than it began with."""
+    """The same with the warm-up: will learn; and a run of ten steps from there earns more than it began with."""
     config = {**SUMS, "pre_training": WARM}
     result = probed("warm", config, prompts=6, samples=6)
     assert result["verdict"]["outcome"] == "will_learn", result
@@ -93,6 +93,8 @@ def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(
     assert work(run, monkeypatch, models) is JobState.COMPLETED
     rewards = [row["reward"] for row in iter_lines(run.metrics) if row["phase"] == "training"]
     assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4
+    held_out = [row["reward"] for row in iter_lines(run.metrics) if row["phase"] == "evaluation"]
+    assert held_out[-1] > held_out[0]
 
 
 @pytest.mark.slow
