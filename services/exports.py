@@ -355,6 +355,8 @@ def remove_unfinished(run_dir: RunDir) -> None:
             if not folder.exists():
                 break
             time.sleep(0.05)
+    for beside in run_dir.path.glob(".*"):  # what it had set aside or was writing beside
+        beside.unlink(missing_ok=True)
 
 
 class _Passage:

@@ -76,9 +76,7 @@ def test_a_killed_export_leaves_nothing(services: Services, models: Home, attemp
     folder = models.exports / made.export_id
     psutil.wait_procs(children, timeout=5)
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
-    assert {path.name for path in folder.iterdir()} <= {
-        "config.json", "control.json", "status.json", "worker.log", ".reserve",
-    }  # fmt: skip
+    assert {path.name for path in folder.iterdir()} <= {"config.json", "control.json", "status.json", "worker.log"}
     assert weight(folder) < 200_000, f"at stage {stage}"
 
 
