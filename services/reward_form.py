@@ -99,7 +99,8 @@ def _view(
     return PartView(
         slot=slot, name=info.name, title=f"{info.title}: {label}" if label else info.title,
         description=info.description, verifies=info.verifies, used=part is not None,
-        weight=shown(given.get("weight", 1)), params=params, family="Parts with a label" if label else info.family, label=label,
+        weight=shown(given.get("weight", 1)), params=params, label=label,
+        family="Parts with a label" if label else info.family,
         gate=slots.get(str(given.get("requires") or ""), ""),
         gates=tuple((key, title) for key, title in free.items() if key != slot),
         at_least=shown(given.get("requires_at_least", 1)), clip_low=shown(given.get("clip_low", 0)),
