@@ -140,7 +140,7 @@ def by_hand(home: Home, merged: Path, work: Path) -> Cost:
     cost = watched(
         [
             [sys.executable, str(CONVERTER), str(merged), "--outfile", str(raw), "--outtype", "f16"],
-            [sys.executable, "-P", str(CHILD), "quantize", str(raw), str(made), "Q4_K_M"],
+            [sys.executable, "-P", str(CHILD), str(raw), str(made), "Q4_K_M"],
         ],
         home,
         work / "by-hand.log",

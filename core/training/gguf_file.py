@@ -70,7 +70,7 @@ def quantize(
     source: Path, target: Path, kind: Quantization, stop: Callable[[], bool], matrix: Path | None = None
 ) -> None:
     """Make a smaller file from an f16 one, with an importance matrix if there is one. Raises as :func:`convert`."""
-    command = [sys.executable, "-P", str(CHILD), "quantize", str(source), str(target), kind.label]
+    command = [sys.executable, "-P", str(CHILD), str(source), str(target), kind.label]
     run_child([*command, *([str(matrix)] if matrix else [])], f"Quantization to {kind.label} failed", stop)
 
 

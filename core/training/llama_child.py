@@ -1,13 +1,11 @@
-"""What needs llama.cpp, each in a process of its own: llama.cpp ends its process on an error.
+"""llama.cpp's quantizer in a process of its own: llama.cpp ends its process on an error.
 
-``llama_child.py quantize <from.gguf> <to.gguf> <type> [<importance matrix.npz>]``
-``llama_child.py answer <file.gguf> <prompt> <tokens>`` prints ``{"text", "tokens"}``
+``llama_child.py <from.gguf> <to.gguf> <type> [<importance matrix.npz>]``
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import sys
 from typing import Any
@@ -48,23 +46,5 @@ def importance(path: str) -> ctypes.Array[Any]:
     return entries  # type: ignore[no-any-return]  # llama_cpp's types are not known to mypy
 
 
-def answer(path: str, prompt: str, tokens: int) -> None:
-    """Load a file and continue a rendered prompt greedily."""
-    import llama_cpp
-
-    model = llama_cpp.Llama(path, n_ctx=1024, n_threads=THREADS, verbose=False)
-    ids = model.tokenize(prompt.encode(), add_bos=False, special=True)
-    written: list[int] = []
-    for token in model.generate(ids, temp=0.0):
-        if token == model.token_eos() or len(written) >= tokens:
-            break
-        written.append(token)
-    text = model.detokenize(written).decode(errors="replace")
-    sys.stdout.write(json.dumps({"text": text, "tokens": len(written)}) + "\n")
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "quantize":
-        quantize(*sys.argv[2:6])
-    else:
-        answer(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    quantize(*sys.argv[1:5])
