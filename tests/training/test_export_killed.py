@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not here"),
 ]
-KILLS = int(os.environ.get("EXPORT_KILLS", "2"))
+KILLS = int(os.environ.get("EXPORT_KILLS", "1"))
 """How often; more for a thorough look."""
 
 
