@@ -189,11 +189,16 @@ function address() {
   const form = document.getElementById('answers-form')
   return form ? `${location.pathname}?${new URLSearchParams(new FormData(form))}` : location.href
 }
-const show = throttled(150, () => {
-  const url = address()
-  history.replaceState(null, '', url)
-  refresh(url)
+// What was chosen is read at once: an answer to an earlier choice may put the form back before the next is sent.
+let wanted = location.href
+const ask = throttled(150, () => {
+  history.replaceState(null, '', wanted)
+  refresh(wanted)
 })
+const show = () => {
+  wanted = address()
+  ask()
+}
 document.addEventListener('change', (event) => { if (event.target.closest('#answers-form') && event.target.id !== 'answers-slider') show() })
 document.addEventListener('input', (event) => {
   if (event.target.id !== 'answers-slider') return

@@ -104,7 +104,7 @@ def test_a_stop_keeps_what_was_answered_and_a_resume_asks_the_rest(
     models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No prompt is answered twice, and the answers are those of an evaluation that was never stopped."""
-    whole = make(models, "whole", asked(models, None, trained), QUESTIONS)
+    whole = make(models, "every-answer", asked(models, None, trained), QUESTIONS)
     assert work(whole, monkeypatch, models) is JobState.COMPLETED
     run = make(models, "stopped", asked(models, None, trained), QUESTIONS)
     # Stopped before its first batch, and again after the first model's: SIGTERM's way is the same.

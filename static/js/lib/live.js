@@ -42,12 +42,12 @@ async function take(response, sent = false) {
 }
 
 let running = null
-let again = false
+let next = null
 
-// Fetch this page once more; calls that arrive meanwhile become one more fetch.
+// Fetch this page once more; calls that arrive meanwhile become one more fetch, of what the last of them asked for.
 export async function refresh(url = location.href) {
   if (running) {
-    again = true
+    next = url
     return running
   }
   running = (async () => {
@@ -60,9 +60,10 @@ export async function refresh(url = location.href) {
   })()
   await running
   running = null
-  if (again) {
-    again = false
-    return refresh(url)
+  if (next) {
+    const wanted = next
+    next = null
+    return refresh(wanted)
   }
 }
 
