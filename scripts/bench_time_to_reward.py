@@ -3,7 +3,7 @@
 ``python scripts/bench_time_to_reward.py`` trains 'What is a + b?' as the demo does (2 questions x 8 answers of up
 to 24 tokens a step) until the mean reward of five steps reaches 0.8 of at most 1.2, and to step 40 in any case.
 There both sides answer the same 64 held-out questions greedily. ``SEEDS`` (3) and ``STEPS`` (at most, 80) may be
-set in the environment. Writes ``docs/time-to-reward.svg`` and ``.json`` beside it. Nothing is asserted.
+set in the environment. Writes ``docs/img/time-to-reward.svg`` and ``.json`` beside it. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     report(runs)
-    target = PROJECT / "docs" / "time-to-reward.json"
+    target = PROJECT / "docs" / "img" / "time-to-reward.json"
     target.write_text(json.dumps(runs) + "\n", "utf-8")
     target.with_suffix(".svg").write_text(picture(runs), "utf-8")
     return 0
