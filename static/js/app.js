@@ -2,7 +2,7 @@
 
 import { number } from './lib/format.js'
 import { pageData } from './lib/api.js'
-import { refresh, sendForm, throttled } from './lib/live.js'
+import { polled, refresh, sendForm, throttled } from './lib/live.js'
 import { toast } from './lib/toast.js'
 
 document.documentElement.classList.add('js')
@@ -149,6 +149,8 @@ document.addEventListener('submit', (event) => {
   if (form.dataset.liveSubmit !== undefined) { event.preventDefault(); sendForm(form, { submitter: event.submitter }) }
 })
 document.addEventListener('toggle', (event) => { if (event.target.matches?.('.menu')) event.target.querySelector('summary').setAttribute('aria-expanded', String(event.target.open)) }, true)
+
+setInterval(() => { if (polled()) refresh() }, 2000)
 
 const gauges = {
   cpu: (update) => `${Math.round(update.cpu)} %`,

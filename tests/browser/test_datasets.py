@@ -98,6 +98,21 @@ def test_exercises_are_chosen_in_the_wizard(page: Page, server: Server) -> None:
     assert serious(page) == []
 
 
+def test_a_long_preparation_is_followed_to_its_report(page: Page, server: Server, complaints: Complaints) -> None:
+    """The page says that it is under way, keeps itself up to date without a reload, and ends with the report."""
+    page.goto(f"{server.url}/new/dataset")
+    page.get_by_test_id("kind-generated").check()
+    page.locator("#dataset-size").fill("150000")
+    page.locator("#dataset-size").blur()
+    page.get_by_test_id("prepare").click()
+    expect(page.get_by_test_id("preparing")).to_contain_text("seconds so far")
+    assert serious(page) == []
+    page.evaluate("window.stayed = true")
+    expect(page.get_by_test_id("report")).to_contain_text("Rows read", timeout=120_000)
+    assert page.evaluate("window.stayed")
+    assert complaints.found == []
+
+
 def test_sums_and_exercises_are_mixed_and_prepared(page: Page, server: Server, complaints: Complaints) -> None:
     """Weights and names typed, the rows shown, and then their counts and lengths; also on a phone."""
     page.goto(f"{server.url}/new/dataset")

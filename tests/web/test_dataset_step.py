@@ -260,7 +260,7 @@ def test_a_preparation_is_watched_and_stopped(browser: Browser, draft: Any, monk
     browser.post(PREPARATION, form={})
     text = browser.get(PREPARATION).get_data(as_text=True)
     assert 'data-testid="preparing"' in text
-    assert 'http-equiv="refresh"' in text
+    assert "data-poll" in text
     until(lambda: browser.post(f"{PREPARATION}/stop", form={}), lambda _: "seconds so far" not in shown(browser))
     assert 'data-testid="report"' not in shown(browser)
     assert "could not be prepared" not in shown(browser)

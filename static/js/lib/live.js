@@ -41,6 +41,9 @@ async function take(response, sent = false) {
   return fresh
 }
 
+// Whether what is done is seen by asking only: no event tells of it.
+export const polled = () => document.querySelector('[data-poll]') !== null
+
 let running = null
 let next = null
 
@@ -53,7 +56,8 @@ export async function refresh(url = location.href) {
   running = (async () => {
     try {
       const response = await fetch(url, { headers: { Accept: 'text/html', 'X-Tunesmith-Live': '1' } })
-      if (response.ok) await take(response)
+      if (response.redirected && polled()) location.replace(response.url)
+      else if (response.ok) await take(response)
     } catch {
       // The connection's own word (socket.js) says that the server is away; the next call heals it.
     }
