@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def problems(project: Path, *, gpu: bool, installed: bool) -> Iterator[str]:
     if not installed:
         yield from _virtual_environment()
         yield from _compiler()
+        yield from _headers()
         yield from _space(project, SPACE_GPU if gpu else SPACE_CPU)
     if gpu and not os.environ.get("BUILDING_IMAGE") and not ctypes.util.find_library("cuda"):
         yield "GPU=1 was given, but NVIDIA's driver was not found. Install it, or leave out GPU=1."
@@ -65,6 +67,15 @@ def _compiler() -> Iterator[str]:
         yield f"A C++ compiler is needed to build llama.cpp, and there is none. Install one: {_apt('g++')}"
     elif not any(shutil.which(name) for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if name):
         yield f"A C compiler is needed to build llama.cpp, and there is none. Install one: {_apt('gcc')}"
+
+
+def _headers() -> Iterator[str]:
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        yield (
+            "Python's header files are missing; a part of the generated exercises is compiled with them. "
+            f"Install them: {_apt(f'python{version}-dev')}"
+        )
 
 
 def _space(project: Path, gigabytes: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import setup_checks
 from setup_steps import Console, Step, StepFailed
 from vendor import sprite
 
@@ -37,6 +38,16 @@ def test_a_missing_compiler_is_said_within_a_second_with_the_command(tmp_path: P
     assert "apt-get install -y g++" in answer.stderr
     assert not (tmp_path / ".venv").exists()
     assert time.monotonic() - started < 3  # a second on an idle machine
+
+
+def test_missing_header_files_of_python_are_said_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler alone does not build what needs Python's own header files."""
+    monkeypatch.setattr(setup_checks.sysconfig, "get_path", lambda _: str(tmp_path))
+    found = [one for one in setup_checks.problems(tmp_path, gpu=False, installed=False) if "header files" in one]
+    assert len(found) == 1
+    assert "-dev" in found[0]
 
 
 def test_a_machine_with_all_that_is_needed_passes(tmp_path: Path) -> None:
