@@ -44,7 +44,7 @@ def test_missing_header_files_of_python_are_said_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compiler alone does not build what needs Python's own header files."""
-    monkeypatch.setattr(setup_checks.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
     found = [one for one in setup_checks.problems(tmp_path, gpu=False, installed=False) if "header files" in one]
     assert len(found) == 1
     assert "-dev" in found[0]
