@@ -69,9 +69,12 @@ class Child:
         threads: To use while it has work; it sleeps otherwise.
         interrupted: Asked five times a second while an answer is awaited.
         script: What it runs: the child of rollouts, or one that answers more.
+        gpu: Whether a GPU that llama.cpp can use takes all layers.
     """
 
-    def __init__(self, model: Path, threads: int, interrupted: Callable[[], bool], script: Path = CHILD) -> None:
+    def __init__(
+        self, model: Path, threads: int, interrupted: Callable[[], bool], script: Path = CHILD, *, gpu: bool = False
+    ) -> None:
         self._interrupted = interrupted
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(script)],
@@ -83,7 +86,7 @@ class Child:
         )
         self._in = cast("IO[bytes]", self.process.stdin)
         self._out = cast("IO[bytes]", self.process.stdout)
-        self.ask({"op": "load", "model": str(model), "threads": threads})
+        self.ask({"op": "load", "model": str(model), "threads": threads, "gpu": gpu})
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and wait for its answer.
@@ -303,7 +306,8 @@ class LlamaEngine(TransformersEngine):
         path = self._folder / "adapter.gguf"
         if not self._layers:
             self._layers = gguf_adapter.layers(self.model, permute=self._arch in gguf_adapter.PERMUTED)
-        adapted = not self._layers[0].module.disable_adapters
+        # A base model alone has no layer to write.
+        adapted = bool(self._layers) and not self._layers[0].module.disable_adapters
         if adapted:
             gguf_adapter.write(path, self._arch, self._layers)
         self._child.ask({"op": "adapter", "path": str(path) if adapted else None})

@@ -3,7 +3,7 @@
 Started by :mod:`core.training.rollout`. One JSON object a line, in on standard input, out on
 standard output, one answer to each:
 
-- ``{"op": "load", "model", "threads"}``: comes first, once
+- ``{"op": "load", "model", "threads", "gpu"}``: comes first, once
 - ``{"op": "adapter", "path" | null}``: applied from now on
 - ``{"op": "generate", "prompts", "max_tokens", "stop", "rules", "seed", "slots", "cells"}`` →
   ``{"completions": [[token, …]], "log_probabilities": [[…]]}``
@@ -36,6 +36,8 @@ from core.training.sampling import Rules, draw, uniforms  # noqa: E402
 
 BATCH = 512
 """Tokens in one call of llama.cpp."""
+ALL_LAYERS = 1 << 20
+"""More than any model has."""
 
 
 @dataclass
@@ -63,9 +65,9 @@ class Sequence:
 class Llama:
     """One model with at most one adapter, and a cache for several sequences."""
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int, *, gpu: bool = False) -> None:
         params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = 0
+        params.n_gpu_layers = ALL_LAYERS if gpu else 0
         model = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not model:
             raise RuntimeError(f"llama.cpp could not load {path}")
@@ -171,6 +173,8 @@ class Generation:
         self.prompts: list[tuple[int, ...]] = [tuple(prompt) for prompt in request["prompts"]]
         self.limit, self.stop = int(request["max_tokens"]), frozenset(request["stop"])
         self.rules, self.seed = Rules(**request["rules"]), int(request["seed"])
+        self.places: list[int] = request.get("places") or list(range(len(self.prompts)))
+        """Whose random numbers each takes: its place in the round, or in a list that the round is a piece of."""
         self.waiting = deque(range(len(self.prompts)))
         self.free = list(range(request["slots"]))
         self.active: list[Sequence] = []
@@ -182,19 +186,23 @@ class Generation:
     def run(self) -> dict[str, Any]:
         """Write every completion."""
         while self.waiting or self.active:
-            if self.waiting and self.free:
-                self._admit()
-            if self.active:
-                entries = [(one.tokens[-1], one.at, one.slot, True) for one in self.active]
-                logits = self.llama.decode(entries)
-                for one in self.active:
-                    one.at += 1
-                self._draw(self.active, logits)
+            self.step()
         rows = [self.done[row] for row in range(len(self.prompts))]
         return {
             "completions": [one.tokens for one in rows],
             "log_probabilities": [one.log_probabilities for one in rows],
         }
+
+    def step(self) -> None:
+        """One token more for every completion that is being written; waiting ones begin where there is room."""
+        if self.waiting and self.free:
+            self._admit()
+        if self.active:
+            entries = [(one.tokens[-1], one.at, one.slot, True) for one in self.active]
+            logits = self.llama.decode(entries)
+            for one in self.active:
+                one.at += 1
+            self._draw(self.active, logits)
 
     def _admit(self) -> None:
         """Let waiting completions begin: read new prompts, copy the cache for the others of a group."""
@@ -202,7 +210,7 @@ class Generation:
         while self.waiting and self.free:
             row = self.waiting.popleft()
             prompt = self.prompts[row]
-            one = Sequence(row, self.free.pop(0), len(prompt), uniforms(self.seed, row, self.limit))
+            one = Sequence(row, self.free.pop(0), len(prompt), uniforms(self.seed, self.places[row], self.limit))
             if self.rules.repetition_penalty != 1:
                 one.seen.update(prompt)
             begun.append(one)
@@ -271,7 +279,7 @@ def serve(more: Mapping[str, Answer]) -> None:
         answers.flush()
 
     first = json.loads(sys.stdin.readline())
-    llama = Llama(first["model"], first["threads"])
+    llama = Llama(first["model"], first["threads"], gpu=first["gpu"])
     reply({"words": llama.words})
     for line in sys.stdin:
         request = json.loads(line)
