@@ -18,6 +18,7 @@ from core.errors import InvalidConfig
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 GPU_OPTIMIZERS = ("paged_adamw_32bit", "paged_adamw_8bit", "adamw_8bit")
 """Optimizers of bitsandbytes, which needs CUDA. On a CPU ``adamw_torch`` does the same arithmetic."""
+RolloutEngine = Literal["auto", "transformers", "llama_cpp"]
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are given a problem.\n"
@@ -119,7 +120,7 @@ class TrainingSection(_Section):
     gradient_checkpointing: bool = Field(False, title="Save memory (gradient checkpointing)", description="Computes some things twice to use less memory; about a third slower.")
     save_steps: int = Field(25, ge=1, title="Checkpoint every … steps", description="How often the state is saved so that a crash loses little. A stop always saves.")
     keep_checkpoints: int = Field(2, ge=1, le=100, title="Checkpoints to keep", description="Older ones are deleted.")
-    rollout_engine: Literal["auto", "transformers", "llama_cpp"] = Field("auto", title="What writes the answers (rollout engine)", description="Auto takes llama.cpp on a CPU, several times faster, after a trial has shown the same probabilities; else transformers.")
+    rollout_engine: RolloutEngine = Field("auto", title="What writes the answers (rollout engine)", description="Auto takes llama.cpp on a CPU, several times faster, after a trial has shown the same probabilities; else transformers.")
     share_prefixes: bool = Field(True, title="Compute shared words once (prefix sharing)", description="Answers to one question share it, and often their beginnings. The same result in less time; on a CPU only.")
     seed: int = Field(42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and machine give the same run on a CPU.")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.config import DatasetSection, RewardSection
+from core.config import DatasetSection, RewardSection, RolloutEngine
 from core.run import JobKind
 from core.statistics import (
     LEVEL,
@@ -180,6 +180,7 @@ class EvaluationSpec(_Frozen):
         temperature: 0 takes the likeliest token each time (greedy), so that two models differ by themselves
             and not by luck.
         top_p, seed: As their names say; without effect when greedy.
+        rollout_engine: As ``training.rollout_engine``: what answers for a base model or an adapter on a CPU.
     """
 
     kind: JobKind = JobKind.EVALUATION
@@ -196,6 +197,7 @@ class EvaluationSpec(_Frozen):
     temperature: float = Field(0.0, ge=0, le=5)
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = Field(0, ge=0, le=2**31 - 1)
+    rollout_engine: RolloutEngine = "auto"
 
 
 def reports(spec: EvaluationSpec, groups: Iterable[Mapping[str, Any]]) -> list[PairedReport]:

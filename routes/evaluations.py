@@ -8,6 +8,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
+from core.config import RolloutEngine
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.evaluation import MOST_MODELS, MOST_PROMPTS
 from routes._api import Body, describes, read_body, read_query
@@ -38,6 +39,9 @@ class EvaluationBody(Body):
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     name: str = Field("", max_length=100)
+    rollout_engine: RolloutEngine | None = Field(
+        None, description="What answers for base models and adapters on a CPU; the training's if left out."
+    )
 
 
 class ResultsQuery(Body):

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any, Protocol
 
 import core.config as configuration
-from core.config import DatasetSection, RewardSection, RunConfig
+from core.config import DatasetSection, RewardSection, RolloutEngine, RunConfig
 from core.data.prompt_file import read_prompts
 from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.evaluation import (
@@ -63,6 +63,7 @@ class Request:
         max_new_tokens: Longest answer; None for the training's.
         temperature, top_p, seed: 0 is greedy, and the rest is then without effect.
         name: What to call it.
+        rollout_engine: As ``training.rollout_engine``; None for the training's, where there is one.
     """
 
     models: tuple[str, ...]
@@ -78,6 +79,7 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     name: str = ""
+    rollout_engine: RolloutEngine | None = None
 
 
 @dataclass(frozen=True)
@@ -337,6 +339,7 @@ class Evaluations:
             "temperature": request.temperature,
             "top_p": request.top_p,
             "seed": request.seed,
+            "rollout_engine": request.rollout_engine or (run.training.rollout_engine if run else "auto"),
         }
         return EvaluationSpec(**values), rows[: request.limit] if rows is not None else None
 

@@ -1,24 +1,34 @@
-"""Who answers in an evaluation: a model in transformers, or a GGUF in a llama.cpp process of its own."""
+"""Who answers in an evaluation: a base model with or without an adapter, or a GGUF.
+
+A base model and its adapters are loaded in transformers. On a CPU llama.cpp writes for them, as it does
+in training, after the same proof; where that fails, transformers writes and the job's notes say why. A
+GGUF is read by a llama.cpp process of its own, which decodes many prompts together.
+"""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.errors import NotFound, Unavailable
-from core.evaluation import EvaluationSpec
-from core.settings import PROJECT
-from core.training.generate import Interrupted, Sampling, TransformersEngine
+from core.errors import InvalidInput, NotFound, Unavailable
+from core.evaluation import Asked, EvaluationSpec
+from core.run_dir import RunDir
+from core.settings import Home
+from core.training.generate import Sampling, TransformersEngine
+from core.training.status import Status
 
 TRIES = 3
-"""A file that has answered none of this many prompts is not asked the rest."""
-ENTRY = PROJECT / "core" / "training" / "__main__.py"
+"""A file that can be asked none of so many prompts is no use; the evaluation ends."""
+LOOK = 1.0
+"""Seconds between two looks at what a GGUF has finished, and whether a stop was asked for."""
+CHILD = Path(__file__).with_name("answer_child.py")
 Messages = list[dict[str, str]]
+Question = tuple[int, Messages]
+"""A prompt's place in the evaluation, and what is asked."""
 
 
 @dataclass(frozen=True)
@@ -39,44 +49,59 @@ class Written:
     problem: str = ""
 
 
+Answers = list[tuple[int, Written]]
+"""Answers by their prompt's place."""
+
+
 class Answerer(Protocol):
     """A loaded model."""
 
-    batch: int
-    """How many conversations it answers at once."""
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answers]:
+        """One answer to each, in pieces as they are written, in any order; a piece may be empty.
 
-    def answer(self, conversations: Sequence[Messages], seed: int) -> list[Written]:
-        """One answer each. Raises Interrupted where it was told to end at once."""
+        Raises:
+            Interrupted: It was told to end at once.
+            Unavailable: It cannot answer at all.
+        """
 
     def close(self) -> None:
         """Give the memory back."""
 
 
 class InTransformers:
-    """Answers with transformers. Models that share a base load it once.
+    """A base model with or without an adapter. Models that share a base load it once.
 
     Args:
-        spec: How answers are drawn, and the chat template where the training had one of its own.
-        interrupted: Asked after every token.
+        spec: How answers are drawn, what may write them, and the chat template where the training had one of its own.
+        home, run: Where the base model is kept as GGUF, and where files for llama.cpp lie.
+        status: Hears a stop, and is told where llama.cpp is not used.
     """
 
-    batch = 16
-
-    def __init__(self, spec: EvaluationSpec, interrupted: Callable[[], bool]) -> None:
-        self._spec, self._interrupted = spec, interrupted
+    def __init__(self, spec: EvaluationSpec, home: Home, run: RunDir, status: Status) -> None:
+        self._spec, self._home, self._run, self._status = spec, home, run, status
         self._base: tuple[str, str | None] = ("", None)
         self._model: Any = None
         self._engine: TransformersEngine | None = None
 
-    def use(self, resolved: dict[str, Any]) -> None:
-        """Load a base, or keep the one that is there, and put an adapter on it."""
+    def use(self, asked: Asked, questions: Sequence[Question]) -> None:
+        """Load a base, or keep the one that is there, and put an adapter on it.
+
+        Args:
+            asked: The model.
+            questions: Of which a few prove that llama.cpp has the same probabilities.
+
+        Raises:
+            Cancelled: A stop was asked for while the base model was converted.
+        """
         from peft import PeftModel
 
-        from core.training.load import load_tokenizer, plain_generation
+        from core.training.load import Loaded, load_tokenizer, plain_generation
 
+        resolved = asked.resolved
         base, adapter, revision = str(resolved["base"]), resolved.get("adapter"), resolved.get("revision")
         if adapter and not Path(adapter).is_dir():
             raise NotFound(f"The adapter in {adapter} is gone: its run or checkpoint was deleted meanwhile.")
+        self._end_engine()
         if (base, revision) != self._base:
             self.close()
             self._model, self._base = _load(base, revision), (base, revision)
@@ -90,128 +115,186 @@ class InTransformers:
         tokenizer.chat_template = self._spec.dataset.chat_template or tokenizer.chat_template
         plain_generation(self._model, tokenizer)
         self._model.eval()
-        self._engine = TransformersEngine(self._model, tokenizer, self._interrupted)
+        self._engine = self._chosen(Loaded(self._model, tokenizer), asked, questions)
 
-    def answer(self, conversations: Sequence[Messages], seed: int) -> list[Written]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answers]:
         import torch
-
-        from core.training.prepare import encode, rendered
 
         engine = self._engine
         if engine is None:
-            raise RuntimeError("use() comes before answer()")
-        prompts = [rendered(messages, engine.tokenizer) for messages in conversations]
-        ids = [encode(prompt, engine.tokenizer) for prompt in prompts]
-        found = [Written(prompt, problem=self._problem(len(one))) for prompt, one in zip(prompts, ids, strict=True)]
-        fitting = [place for place, one in enumerate(found) if not one.problem]
-        if not fitting:
-            return found
-        spec = self._spec
-        torch.manual_seed(seed)
-        sampling = Sampling(spec.max_new_tokens, temperature=spec.temperature, top_p=spec.top_p)
-        answers = engine.generate([ids[place] for place in fitting], sampling)
-        for place, answer in zip(fitting, answers, strict=True):
-            found[place] = Written(prompts[place], engine.text(answer), len(answer), engine.cut_off(answer))
-        return found
+            raise RuntimeError("use() comes before answers()")
+        left = list(questions)
+        while left:
+            batch, left = left[: engine.batch], left[engine.batch :]
+            torch.manual_seed(self._spec.seed + batch[0][0])
+            yield self._answer(engine, batch)
 
     def close(self) -> None:
         import gc
 
-        self._model, self._engine, self._base = None, None, ("", None)
+        self._end_engine()
+        self._model, self._base = None, ("", None)
         gc.collect()
 
-    def _problem(self, tokens: int) -> str:
+    def _chosen(self, loaded: Any, asked: Asked, questions: Sequence[Question]) -> TransformersEngine:
+        """llama.cpp where it proves to be the same model."""
+        from core.training.device import this_device
+        from core.training.engine import Base, choose, without_llama
+        from core.training.prepare import encode, rendered
+
+        several = len(self._spec.models) > 1
+
+        def note(text: str) -> None:
+            self._status.note(f"{asked.label}: {text}" if several else text)
+
+        prompts = [encode(rendered(messages, loaded.tokenizer), loaded.tokenizer) for _, messages in questions[:3]]
+        wanted = self._spec.rollout_engine
+        reason = without_llama(wanted, this_device())
+        said = reason if wanted == "llama_cpp" else None
+        if reason is None:
+            reason = said = self._unfit(prompts)
+        if said is not None:
+            note(f"Answers are written by transformers, because {said}.")
+        prompts = [ids for ids in prompts if ids]
+        return choose(loaded, Base(*self._base), prompts, reason, self._home, self._run, self._status, note)
+
+    def _unfit(self, prompts: Sequence[Sequence[int]]) -> str | None:
+        """Why this model is not tried in llama.cpp."""
+        if not any(prompts):
+            return "there is no prompt to compare the faster engine with"
+        if Path(self._base[0]).resolve().is_relative_to(self._home.exports.resolve()):
+            return "a merged export is not converted for an evaluation; its GGUF export answers faster"
+        return None
+
+    def _answer(self, engine: TransformersEngine, batch: Sequence[Question]) -> Answers:
+        from core.training.prepare import encode, rendered
+
+        prompts = [rendered(messages, engine.tokenizer) for _, messages in batch]
+        ids = [encode(prompt, engine.tokenizer) for prompt in prompts]
         room = getattr(self._model.config, "max_position_embeddings", None)
-        if tokens and (not room or tokens + self._spec.max_new_tokens <= room):
-            return ""
-        if not tokens:
-            return "The prompt is empty."
-        return (
-            f"The prompt has {tokens} tokens; with an answer of up to {self._spec.max_new_tokens} it passes the "
-            f"{room} that this model can hold."
-        )
+        problems = [_problem(len(one), self._spec.max_new_tokens, room) for one in ids]
+        found = [Written(prompt, problem=problem) for prompt, problem in zip(prompts, problems, strict=True)]
+        fitting = [at for at, problem in enumerate(problems) if not problem]
+        if fitting:
+            written = engine.generate([ids[at] for at in fitting], _sampling(self._spec))
+            for at, answer in zip(fitting, written, strict=True):
+                found[at] = Written(prompts[at], engine.text(answer), len(answer), engine.cut_off(answer))
+        return [(place, one) for (place, _), one in zip(batch, found, strict=True)]
+
+    def _end_engine(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
 
 
 class InLlama:
-    """Answers with llama.cpp, in the process that the playground uses: it ends its process on an error.
+    """A GGUF, asked with the chat template that the file holds.
+
+    Its process ends with the worker, and with an error of llama.cpp, which is said in words.
 
     Args:
-        path: The GGUF.
-        spec, interrupted: As for :class:`InTransformers`; the chat template is the file's own.
+        path: The file.
+        spec: How answers are drawn.
+        interrupted: Asked five times a second.
     """
 
-    batch = 1
-
     def __init__(self, path: str, spec: EvaluationSpec, interrupted: Callable[[], bool]) -> None:
-        self._path, self._spec, self._interrupted = path, spec, interrupted
-        self._count, self._answered = 0, 0
-        # In this worker's process group: whoever ends the worker ends it too. It also ends with its input.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(ENTRY), "chat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        import torch
 
-    def answer(self, conversations: Sequence[Messages], seed: int) -> list[Written]:
-        return [self._one(messages, seed + place) for place, messages in enumerate(conversations)]
+        from core.training.rollout import Child
+
+        self._path, self._spec = Path(path), spec
+        if not self._path.is_file():
+            raise NotFound(f"{self._path.name} is gone: its export was deleted meanwhile.")
+        with self._explained("opened"):
+            self._child = Child(self._path, torch.get_num_threads(), interrupted, CHILD, gpu=torch.cuda.is_available())
+            self._facts = self._child.ask({"op": "inspect"})
+
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answers]:
+        texts, problems = self._rendered(questions)
+        places = list(texts)
+        ids = dict(zip(places, self._ask(op="prompts", texts=list(texts.values()))["ids"], strict=True))
+        for place in places:
+            if problem := _problem(len(ids[place]), self._spec.max_new_tokens, self._facts["longest"]):
+                problems.append((place, Written(texts[place], problem=problem)))
+                del ids[place]
+        yield problems
+        # One long prompt must not take the room of thirty short ones: prompts of about one length go together.
+        for cells, group in groupby(
+            sorted(ids, key=lambda place: self._cells(ids[place])), lambda p: self._cells(ids[p])
+        ):
+            yield from self._written({place: ids[place] for place in group}, cells, texts)
 
     def close(self) -> None:
-        if self._process.stdin:
-            self._process.stdin.close()
+        self._child.close()
+
+    def _rendered(self, questions: Sequence[Question]) -> tuple[dict[int, str], Answers]:
+        """Prompts by place, and those that the file's template cannot show."""
+        from core.data.prompts import render
+
+        special = {name: self._facts[name] for name in ("bos_token", "eos_token")}
+        texts: dict[int, str] = {}
+        problems: Answers = []
+        for place, messages in questions:
+            try:
+                texts[place] = render(messages, self._facts["template"], special)
+            except InvalidInput as error:
+                problems.append((place, Written("", problem=error.message)))
+        if len(problems) >= TRIES and not texts:
+            raise Unavailable(f"{self._path.name} can be asked none of the prompts. {problems[0][1].problem}")
+        return texts, problems
+
+    def _written(self, ids: dict[int, list[int]], cells: int, texts: dict[int, str]) -> Iterator[Answers]:
+        from core.training.sampling import Rules
+
+        spec = self._spec
+        self._ask(
+            op="open", prompts=list(ids.values()), places=list(ids), max_tokens=spec.max_new_tokens,
+            stop=self._facts["ends"], rules=asdict(Rules(spec.temperature, spec.top_p)), seed=spec.seed, cells=cells,
+        )  # fmt: skip
+        left = len(ids)
+        while left:
+            finished = self._ask(op="more", seconds=LOOK)["finished"]
+            left -= len(finished)
+            yield [
+                (place, Written(texts[place], text, tokens, tokens >= spec.max_new_tokens))
+                for place, text, tokens in finished
+            ]
+
+    def _cells(self, ids: Sequence[int]) -> int:
+        return -(-(len(ids) + self._spec.max_new_tokens) // 256) * 256
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        with self._explained("answered with"):
+            return self._child.ask(request)
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        from core.training.rollout import ChildDied
+
         try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+            yield
+        except ChildDied as error:
+            raise Unavailable(
+                f"llama.cpp ended while it {doing} {self._path.name} ({error}). What was answered before is kept. "
+                "Export the file again, or leave it out; the log has the details."
+            ) from error
 
-    def _one(self, messages: Messages, seed: int) -> Written:
-        spec, self._count = self._spec, self._count + 1
-        request = {
-            "op": "generate",
-            "id": str(self._count),
-            "model": {"kind": "gguf", "path": self._path},
-            "messages": messages,
-            "temperature": spec.temperature,
-            "top_p": spec.top_p,
-            "max_tokens": spec.max_new_tokens,
-            "seed": seed,
-        }
-        event = self._ask(request)
-        if event["event"] == "error":
-            return self._without(str(event.get("message") or "llama.cpp could not answer."))
-        self._answered += 1
-        tokens = int(event.get("tokens", 0))
-        return Written(str(event.get("prompt", "")), str(event["text"]), tokens, tokens >= spec.max_new_tokens)
 
-    def _without(self, problem: str) -> Written:
-        if self._count >= TRIES and not self._answered:
-            raise Unavailable(f"{Path(self._path).name} answered none of the first {TRIES} prompts. {problem}")
-        return Written("", problem=problem)
+def _sampling(spec: EvaluationSpec) -> Sampling:
+    return Sampling(spec.max_new_tokens, temperature=spec.temperature, top_p=spec.top_p)
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The last event of an answer."""
-        asked, heard = self._process.stdin, self._process.stdout
-        if asked is None or heard is None:
-            raise RuntimeError("the process was started without pipes")
-        try:
-            asked.write(json.dumps(request) + "\n")
-            asked.flush()
-        except OSError:
-            raise self._gone() from None
-        for line in heard:
-            if self._interrupted():
-                raise Interrupted
-            event: dict[str, Any] = json.loads(line)
-            if event.get("id") == request["id"] and event.get("event") in {"done", "error"}:
-                return event
-        raise self._gone()
 
-    def _gone(self) -> Unavailable:
-        name, code = Path(self._path).name, self._process.wait()
-        return Unavailable(
-            f"llama.cpp ended while it answered with {name} (exit code {code}). What was answered before is kept. "
-            "Export the file again, or leave it out; the log has the details."
-        )
+def _problem(tokens: int, longest: int, room: int | None) -> str:
+    """Why a prompt of so many tokens cannot be answered with up to ``longest``; '' where it can."""
+    if not tokens:
+        return "The prompt is empty."
+    if not room or tokens + longest <= room:
+        return ""
+    return (
+        f"The prompt has {tokens} tokens; with an answer of up to {longest} it passes the {room} that this model "
+        "can hold."
+    )
 
 
 def _load(base: str, revision: str | None) -> Any:

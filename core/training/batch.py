@@ -1,13 +1,12 @@
 """An evaluation: one or several models answer the same prompts, and a reward scores what they wrote.
 
-Each answer is a line of ``completions.jsonl`` as soon as its batch is done: a stop or a crash loses
-the batch at hand, and a resume asks only what has not been answered.
+Each answer is a line of ``completions.jsonl`` as soon as its batch is done (a GGUF's within a second): a stop or
+a crash loses at most the batch at hand, and a resume asks only what has not been answered.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -22,11 +21,14 @@ from core.rewards import Scorer, compose, markers_of, needs
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, write_json
 from core.settings import Home
-from core.training.answering import Answerer, InLlama, InTransformers, Messages, Written
+from core.training.answering import Answerer, Answers, InLlama, InTransformers, Messages, Question, Written
 from core.training.checkpoint import whole_folder
 from core.training.device import this_device, use_cores
+from core.training.gguf_file import Cancelled
 from core.training.reporter import Reporter
 from core.training.status import Status, Stopped
+
+STOPPED = "Stopped. What was answered can be read; Resume asks the rest."
 
 
 def evaluate(run: RunDir, home: Home, status: Status) -> str:
@@ -47,8 +49,10 @@ def evaluate(run: RunDir, home: Home, status: Status) -> str:
     score = compose(spec.reward, markers_of(spec.dataset)) if spec.reward else None
     done = {(group["model"], group["place"]) for group in iter_lines(run.completions)}
     status.begin_phase(JobState.RUNNING, "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
-    with closing(Reporter(run, status.value.attempt)) as reporter:
-        transformers = InTransformers(spec, lambda: status.now_asked)
+    with (
+        closing(Reporter(run, status.value.attempt)) as reporter,
+        closing(InTransformers(spec, home, run, status)) as transformers,
+    ):
         for index in range(len(spec.models)):
             left = [place for place in range(len(rows)) if (index, place) not in done]
             if left:
@@ -76,27 +80,36 @@ class _Asking:
 
     def run(self, left: list[int], transformers: InTransformers) -> None:
         """Answer the prompts in these places."""
+        questions = [(place, conversation(self.rows[place], self.spec)) for place in left]
+        self._stop_if_asked()
         self.status.update(message=f"Loading {self.model.label}")
         if self.model.resolved["kind"] == "gguf":
             transformers.close()
             with closing(InLlama(self.model.resolved["path"], self.spec, lambda: self.status.now_asked)) as llama:
-                self._answer(left, llama)
-        else:
-            transformers.use(self.model.resolved)
-            self._answer(left, transformers)
+                self._answer(questions, llama)
+            return
+        try:
+            transformers.use(self.model, questions)
+        except Cancelled:
+            raise Stopped(STOPPED) from None
+        self._answer(questions, transformers)
 
-    def _answer(self, left: list[int], answerer: Answerer) -> None:
-        for places in _batches(left, answerer.batch):
-            if self.status.stop_asked:
-                raise Stopped("Stopped. What was answered can be read; Resume asks the rest.")
-            self.status.update(message=f"{self.model.label} answers")
-            conversations = [conversation(self.rows[place], self.spec) for place in places]
-            written = answerer.answer(conversations, self.spec.seed + places[0])
-            self._report(places, written)
-            self.status.update(step=self.status.value.step + len(places))
+    def _answer(self, questions: list[Question], answerer: Answerer) -> None:
+        self.status.update(message=f"{self.model.label} answers")
+        pieces, left = answerer.answers(questions), len(questions)
+        while left:
+            self._stop_if_asked()
+            piece = next(pieces)
+            self._report(piece)
+            self.status.update(step=self.status.value.step + len(piece))
+            left -= len(piece)
 
-    def _report(self, places: list[int], written: list[Written]) -> None:
-        for place, one, total in zip(places, written, self._totals(places, written), strict=True):
+    def _stop_if_asked(self) -> None:
+        if self.status.stop_asked:
+            raise Stopped(STOPPED)
+
+    def _report(self, answers: Answers) -> None:
+        for (place, one), total in zip(answers, self._totals(answers), strict=True):
             row = self.rows[place]
             values = {
                 "model": self.index,
@@ -108,15 +121,16 @@ class _Asking:
             }
             self.reporter.group("evaluation", place + 1, values)
 
-    def _totals(self, places: list[int], written: list[Written]) -> list[Total | None]:
-        answered = [at for at, one in enumerate(written) if self.score is not None and not one.problem]
-        items = [
-            Item(written[at].text, str(self.rows[places[at]]["instruction"]), self.rows[places[at]]) for at in answered
-        ]
-        found: list[Total | None] = [None] * len(written)
+    def _totals(self, answers: Answers) -> list[Total | None]:
+        answered = [at for at, (_, one) in enumerate(answers) if self.score is not None and not one.problem]
+        items = [self._item(*answers[at]) for at in answered]
+        found: list[Total | None] = [None] * len(answers)
         for at, total in zip(answered, self.score.many(items) if self.score and items else [], strict=True):
             found[at] = total
         return found
+
+    def _item(self, place: int, one: Written) -> Item:
+        return Item(one.text, str(self.rows[place]["instruction"]), self.rows[place])
 
 
 def conversation(row: Row, spec: EvaluationSpec) -> Messages:
@@ -156,11 +170,6 @@ def _check_needs(rows: list[Row], spec: EvaluationSpec) -> None:
                 f"This reward needs the column {name}, and no prompt has it. Score by another reward, or by none.",
                 field="reward",
             )
-
-
-def _batches(places: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(places), size):
-        yield places[start : start + size]
 
 
 def _record(one: Written, total: Total | None) -> dict[str, Any]:

@@ -25,8 +25,6 @@ from core.training.prepare import Item
 from core.training.reporter import Reporter
 from core.training.status import Status
 
-BATCH = 16
-"""Prompts generated for at once."""
 KL_BATCH = 4
 """Answers measured at once: their logits over the whole vocabulary are in memory twice."""
 
@@ -115,10 +113,11 @@ class Evaluation:
     def _answers(self) -> list[Scored] | None:
         """None where a stop was asked for in between."""
         scored: list[Scored] = []
-        for start in range(0, len(self.items), BATCH):
+        left = self.items
+        while left:
             if self.status.stop_asked:
                 return None
-            batch = self.items[start : start + BATCH]
+            batch, left = left[: self.engine.batch], left[self.engine.batch :]
             written = self.engine.generate([item.prompt_ids for item in batch], self.sampling)
             scored += self._scored(batch, written)
         return scored

@@ -50,15 +50,19 @@ def tokenize(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
     vocab = llama_cpp.llama_model_get_vocab(llama.model)
     first = llama_cpp.llama_vocab_get_add_bos(vocab)
     bos = _text(vocab, llama_cpp.llama_vocab_bos(vocab))
-    return {"ids": [_ids(vocab, text.removeprefix(bos) if first else text) for text in request["texts"]]}
+    return {"ids": [ids(vocab, text.removeprefix(bos) if first else text) for text in request["texts"]]}
 
 
 def room(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
     """How many sequences of this length are decoded together."""
+    return {"slots": max(1, min(SLOTS, CACHE // (cell_bytes(llama) * int(request["cells"]))))}
+
+
+def cell_bytes(llama: Llama) -> int:
+    """What one token takes in the cache."""
     model = llama.model
     width = llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
-    row = 4 * llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_head_kv(model) * width
-    return {"slots": max(1, min(SLOTS, CACHE // (row * int(request["cells"]))))}
+    return int(4 * llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_head_kv(model) * width)
 
 
 def measure(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
@@ -92,11 +96,12 @@ def _text(vocab: Any, token: int) -> str:
     return llama_cpp.llama_vocab_get_text(vocab, token).decode(errors="replace") if token >= 0 else ""
 
 
-def _ids(vocab: Any, text: str) -> list[int]:
+def ids(vocab: Any, text: str, *, add: bool = True) -> list[int]:
+    """Tokens of a text; ``add`` puts those around it that the file asks for."""
     data = text.encode()
     room_for = len(data) + 8
     found = (llama_cpp.llama_token * room_for)()
-    count = llama_cpp.llama_tokenize(vocab, data, len(data), found, room_for, True, True)
+    count = llama_cpp.llama_tokenize(vocab, data, len(data), found, room_for, add, True)
     if count < 0:
         raise RuntimeError("llama.cpp could not tokenize a prompt")
     return list(found[:count])

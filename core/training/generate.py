@@ -67,6 +67,8 @@ class TransformersEngine:
     """Of the last round's tokens, where the engine knows them."""
     checks = False
     """Whether each round is compared with the trained model before it is given out."""
+    batch = 16
+    """Prompts that are best answered together, where there are many."""
 
     def __init__(
         self, model: Any, tokenizer: PreTrainedTokenizerBase, interrupted: Callable[[], bool] = lambda: False
@@ -101,6 +103,9 @@ class TransformersEngine:
 
     def distrust(self, kl: float) -> None:
         """A faster engine's round was not the trained model's; this one writes with the model itself."""
+
+    def close(self) -> None:
+        """Give back what is held besides the model."""
 
     def cut_off(self, ids: Sequence[int]) -> bool:
         """Whether a completion reached the length limit before its end token."""

@@ -298,7 +298,7 @@ FIELDS: dict[str, Entry] = {
     "training.min_p": ({}, 0.1, grpo("min_p")),
     "training.repetition_penalty": ({}, 1.5, grpo("repetition_penalty")),
     "training.gradient_checkpointing": ({}, True, grpo("gradient_checkpointing")),
-    "training.rollout_engine": ({}, "transformers", lambda config: without_llama(config, CPU)),
+    "training.rollout_engine": ({}, "transformers", lambda config: without_llama(config.training.rollout_engine, CPU)),
     "training.share_prefixes": ({}, False, lambda config: fast_arguments(config, CPU)),
     "training.save_steps": ({}, 3, grpo("save_steps")),
     "training.keep_checkpoints": ({}, 9, grpo("save_total_limit")),
