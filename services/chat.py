@@ -119,6 +119,10 @@ class ChatProcess:
         if not self._send(request) or process.stdout is None:
             self._lost(request, heard)
             return
+        with self._state:
+            cancelled = request["id"] in self._cancelled
+        if cancelled:  # While the process was being started, so that nobody was there to hear of it.
+            self._send({"op": "cancel", "id": request["id"]})
         for line in process.stdout:
             event = _event(line)
             if event.get("id") != request["id"]:

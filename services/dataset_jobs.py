@@ -128,7 +128,7 @@ class DatasetJobs:
             BadRows, InvalidInput: As :func:`core.data.ingest.ingest`.
         """
         folder, job = self._folder(job_id), self._job(job_id)
-        found = (folder / PART).stat().st_size if (folder / PART).exists() else 0
+        found = _size(folder / PART)
         if found != job.size:
             raise Conflict(f"{job.size - found} bytes are still missing. Go on from byte {found}.", field="offset")
         with self._alone(job_id):
@@ -169,7 +169,9 @@ class DatasetJobs:
         progress = jobs.read_progress(folder)
         if progress and progress.state == "working":
             self._end(job_id, progress)
-            write_json(folder / PROGRESS, progress.model_copy(update={"state": "stopped"}).model_dump(mode="json"))
+            last = jobs.last_word(folder)
+            if last and last.state == "working":  # Else it ended by itself just now, and what it said stands.
+                write_json(folder / PROGRESS, last.model_copy(update={"state": "stopped"}).model_dump(mode="json"))
         return self.get(job_id)
 
     def discard(self, job_id: str) -> None:
@@ -181,8 +183,7 @@ class DatasetJobs:
     def get(self, job_id: str) -> JobView:
         """One job. Raises NotFound where there is none: it may be a dataset by now."""
         folder, job = self._folder(job_id), self._job(job_id)
-        part = folder / PART
-        received = part.stat().st_size if part.exists() else 0
+        received = _size(folder / PART)
         progress = jobs.read_progress(folder) or Progress(state="receiving")
         self._folder(job_id)  # Once more: what was read after it became a dataset says nothing about it.
         return JobView(
@@ -238,11 +239,12 @@ class DatasetJobs:
         # Written before the process is told its task: from then on it is the one that writes.
         started = Progress(state="working", pid=process.pid, pid_started=_started(process.pid), message="Starting")
         write_json(folder / PROGRESS, started.model_dump(mode="json"))
+        view = self.get(_id(folder))  # A small one may be a dataset, and no job, a moment after it was told.
         request = {"op": "work", "folder": str(folder), "root": str(self._home.root), "limit": self._limit}
         _tell(process, request)
         self._processes[_id(folder)] = process
         threading.Thread(target=process.wait, daemon=True).start()  # so that it does not stay a zombie
-        return self.get(_id(folder))
+        return view
 
     def _end(self, job_id: str, progress: Progress) -> None:
         try:
@@ -306,6 +308,13 @@ def _id(folder: Path) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _started(pid: int) -> float:

@@ -217,7 +217,9 @@ class Deliveries:
         if progress is None or progress.state != "working":
             raise Conflict("It has ended already; there is nothing to cancel.")
         _end(progress)
-        state.write_progress(folder, progress.model_copy(update={"state": "stopped", "message": "Cancelled"}))
+        last = state.last_word(folder)
+        if last and last.state == "working":  # Else it ended by itself just now, and what it said stands.
+            state.write_progress(folder, last.model_copy(update={"state": "stopped", "message": "Cancelled"}))
         return self.get(export_id, number)
 
     def resume(self, export_id: str, number: int, *, replace: bool | None = None) -> DeliveryView:

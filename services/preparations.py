@@ -86,14 +86,17 @@ class Preparations:
     def stop(self, key: str) -> None:
         """End it. The report before stays; nothing half made is left."""
         work = self._work.get(key)
-        if work and work.process and not work.ended.is_set():
+        if work and not work.ended.is_set():
             work.stopped = True
-            work.process.kill()
+            if work.process:
+                work.process.kill()
             work.ended.wait(PATIENCE)
 
     def _run(self, work: _Work, config: dict[str, Any], draft: bool) -> None:
         def started(process: subprocess.Popen[str]) -> None:
             work.process = process
+            if work.stopped:  # Before there was anything to end.
+                process.kill()
 
         try:
             self._library.prepare(config, draft=draft, progress=work.progress, started=started, timeout=None)

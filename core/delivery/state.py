@@ -106,14 +106,21 @@ def read_job(folder: Path) -> Job | None:
 
 def read_progress(folder: Path) -> Progress | None:
     """How far it is; a process that vanished without a word counts as failed."""
+    progress = last_word(folder)
+    if progress is None or progress.state != "working" or alive(progress):
+        return progress
+    # Once more: it may have said its last word, and ended, between the two looks.
+    progress = last_word(folder)
+    if progress is None or progress.state != "working":
+        return progress
+    words = "Sending ended without a word. What has arrived is kept there; send it again, and it goes on."
+    return progress.model_copy(update={"state": "failed", "error": words})
+
+
+def last_word(folder: Path) -> Progress | None:
+    """What was written last, whether or not its process is still there."""
     data = read_json(folder / PROGRESS)
-    if data is None:
-        return None
-    progress = Progress.model_validate(data)
-    if progress.state == "working" and not alive(progress):
-        words = "Sending ended without a word. What has arrived is kept there; send it again, and it goes on."
-        return progress.model_copy(update={"state": "failed", "error": words})
-    return progress
+    return None if data is None else Progress.model_validate(data)
 
 
 def write_progress(folder: Path, progress: Progress) -> None:

@@ -65,12 +65,16 @@ class Server:
 
     Attributes:
         output: Where events go.
+        waiting: Ids that were asked for and are not answered yet.
+        cancelled: Those among them that are not wanted any more.
     """
 
     output: TextIO
     requests: queue.Queue[dict[str, Any] | None] = field(default_factory=queue.Queue)
     stop: threading.Event = field(default_factory=threading.Event)
     current: str = ""
+    waiting: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
     held: Held | None = None
     key: str = ""
 
@@ -81,10 +85,15 @@ class Server:
                 message = json.loads(line)
             except ValueError:
                 continue
+            name = str(message.get("id", ""))
             if message.get("op") == "cancel":
-                if message.get("id") == self.current:
+                # Noted before the look at the present one, which looks here after it has become that.
+                if name in self.waiting:
+                    self.cancelled.add(name)
+                if name == self.current:
                     self.stop.set()
             else:
+                self.waiting.add(name)
                 self.requests.put(message)
         self.requests.put(None)
 
@@ -108,6 +117,8 @@ class Server:
         """One request, to its ``done`` or ``error``."""
         self.stop.clear()
         self.current = str(message.get("id", ""))
+        if self.current in self.cancelled:
+            self.stop.set()
         try:
             self._answer(Request.read(message))
         except TunesmithError as error:
@@ -117,6 +128,8 @@ class Server:
             self.unload()
             self.emit("error", message=_in_words(error), code="unavailable")
         finally:
+            self.waiting.discard(self.current)
+            self.cancelled.discard(self.current)
             self.current = ""
 
     def emit(self, event: str, **values: Any) -> None:

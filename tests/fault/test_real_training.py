@@ -14,6 +14,7 @@ import pytest
 from core.run_dir import iter_lines
 from core.settings import PROJECT
 from tests.fault.test_server_killed import worker_pid
+from tests.fault.test_worker_killed import noticed_after
 from tests.support.live import REAL_SERVER, Listener, Live, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.training, pytest.mark.slow]
@@ -44,7 +45,7 @@ def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
     chance = random.Random(live.url)
     run = live.home / "outputs" / "real"
     live.ask("POST", "/api/training/start", {"config": config(), "session_id": "real", "confirm_reward": True})
-    live.wait("real", "training", seconds=120)
+    live.wait("real", "training")
     listener = Listener(live.url, "real")
     pid = worker_pid(run)
     for _ in range(2):
@@ -53,17 +54,17 @@ def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
         assert psutil.pid_exists(pid)
         time.sleep(chance.uniform(0.0, 1.0))
         live.start()
-    view = until(lambda: live.status("real"), lambda view: (view["checkpoint_step"] or 0) >= 4, seconds=120)
+    view = until(lambda: live.status("real"), lambda view: (view["checkpoint_step"] or 0) >= 4)
     assert view["attempt"] == 1
-    killed = time.monotonic()
+    killed = time.time()
     psutil.Process(pid).kill()
-    view = live.wait("real", "crashed", seconds=5)
-    assert time.monotonic() - killed < 5
+    view = live.wait("real", "crashed")
+    assert noticed_after(view, killed) < 5
     live.ask("POST", "/api/training/resume", {"session_id": "real"})
     goal = view["checkpoint_step"] + 6
-    until(lambda: live.status("real"), lambda now: now["attempt"] == 2 and now["step"] >= goal, seconds=120)
+    until(lambda: live.status("real"), lambda now: now["attempt"] == 2 and now["step"] >= goal)
     live.ask("POST", "/api/training/stop", {"session_id": "real"})
-    assert live.wait("real", "stopped", "failed", "crashed", seconds=60)["status"] == "stopped"
+    assert live.wait("real", "stopped", "failed", "crashed")["status"] == "stopped"
     rows = list(iter_lines(run / "metrics.jsonl"))
     until(lambda: len(listener.rows), lambda count: count == len(rows))
     listener.close()

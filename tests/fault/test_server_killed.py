@@ -15,7 +15,7 @@ import pytest
 from core.run_dir import iter_lines
 from core.settings import Home
 from tests.conftest import tiny
-from tests.support.live import Listener, Live, until
+from tests.support.live import PATIENCE, Listener, Live, held, until
 
 pytestmark = pytest.mark.fault
 
@@ -30,15 +30,16 @@ def live(home: Home) -> Iterator[Live]:
 def test_no_row_is_lost_or_doubled_when_the_server_is_killed_twice(live: Live) -> None:
     """A client that comes back with ``watch`` has every row once; the worker never noticed."""
     chance = random.Random(live.url)
-    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=120), "session_id": "run"})
-    live.wait("run", "training")
-    pid = worker_pid(live.home / "outputs" / "run")
-    listener = Listener(live.url, "run")
-    for _ in range(2):
-        time.sleep(chance.uniform(0.2, 1.0))
-        live.kill()
-        time.sleep(chance.uniform(0.0, 0.8))
-        live.start()
+    with held(live.home):
+        live.ask("POST", "/api/training/start", {"config": tiny(max_steps=120), "session_id": "run"})
+        live.wait("run", "training")
+        pid = worker_pid(live.home / "outputs" / "run")
+        listener = Listener(live.url, "run")
+        for _ in range(2):
+            time.sleep(chance.uniform(0.2, 1.0))
+            live.kill()
+            time.sleep(chance.uniform(0.0, 0.8))
+            live.start()
     view = live.wait("run", "completed")
     until(lambda: len(listener.rows), lambda count: count == 120)
     listener.close()
@@ -53,9 +54,10 @@ def test_no_row_is_lost_or_doubled_when_the_server_is_killed_twice(live: Live) -
 
 def test_a_run_that_ended_while_no_server_ran_is_found_ended(live: Live) -> None:
     """With all its rows, and its last state."""
-    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=20), "session_id": "run"})
-    live.wait("run", "training")
-    live.kill()
+    with held(live.home):
+        live.ask("POST", "/api/training/start", {"config": tiny(max_steps=20), "session_id": "run"})
+        live.wait("run", "training")
+        live.kill()
     until(lambda: (live.home / "outputs" / "run" / "status.json").read_text(), lambda text: '"completed"' in text)
     live.start()
     view = live.status("run")
@@ -65,12 +67,13 @@ def test_a_run_that_ended_while_no_server_ran_is_found_ended(live: Live) -> None
 
 def test_a_worker_that_died_while_no_server_ran_is_found_crashed(live: Live) -> None:
     """And Resume goes on from its checkpoint."""
-    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=60), "session_id": "run"})
-    until(lambda: live.status("run"), lambda view: view["step"] >= 4)
-    live.kill()
-    psutil.Process(worker_pid(live.home / "outputs" / "run")).kill()
+    with held(live.home):
+        live.ask("POST", "/api/training/start", {"config": tiny(max_steps=20), "session_id": "run"})
+        until(lambda: live.status("run"), lambda view: view["step"] >= 4)
+        live.kill()
+        psutil.Process(worker_pid(live.home / "outputs" / "run")).kill()
     live.start()
-    view = live.wait("run", "crashed", seconds=5)
+    view = live.wait("run", "crashed")
     live.ask("POST", "/api/training/resume", {"session_id": "run"})
     assert live.wait("run", "completed")["attempt"] == 2
     rows = list(iter_lines(live.home / "outputs" / "run" / "metrics.jsonl"))
@@ -79,12 +82,13 @@ def test_a_worker_that_died_while_no_server_ran_is_found_crashed(live: Live) -> 
 
 def test_the_queue_keeps_its_order_across_a_restart(live: Live) -> None:
     """Three runs and a killed server: one at a time, first come first served."""
-    for name in ("a", "b", "c"):
-        live.ask("POST", "/api/training/start", {"config": tiny(name, max_steps=12), "session_id": name})
-    live.wait("a", "training")
-    assert [live.status(name)["queue_position"] for name in "abc"] == [None, 1, 2]
-    live.kill()
-    live.start()
+    with held(live.home):
+        for name in ("a", "b", "c"):
+            live.ask("POST", "/api/training/start", {"config": tiny(name, max_steps=12), "session_id": name})
+        live.wait("a", "training")
+        assert [live.status(name)["queue_position"] for name in "abc"] == [None, 1, 2]
+        live.kill()
+        live.start()
     live.wait("c", "completed")
     files = {name: live.home / "outputs" / name / "metrics.jsonl" for name in "abc"}
     times = {name: [row["time"] for row in iter_lines(path)] for name, path in files.items()}
@@ -112,7 +116,7 @@ def test_a_port_in_use_is_said_with_what_to_do(live: Live, tmp_path: Path) -> No
 
 def refused(live: Live, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Another server with this environment; it should end by itself."""
-    return subprocess.run(live.launch_command(), env=env, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(live.launch_command(), env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def worker_pid(run: Path) -> int:

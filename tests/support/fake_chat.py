@@ -1,6 +1,7 @@
 """A chat process without a model: it answers with the last message, word by word, each a token.
 
-The words ask for misbehaviour: 'die' ends the process, 'slow' waits between words, 'refuse' is an error.
+The words ask for misbehaviour: 'die' ends the process, 'slow' waits between words, 'refuse' is an error, 'hold'
+comes only when the answer is cancelled, and then not at all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import time
 from queue import Queue
 from typing import Any
 
+LONGEST_HOLD = 300.0
+"""Seconds; longer than any test waits."""
 cancelled: set[str] = set()
 requests: Queue[dict[str, Any] | None] = Queue()
 
@@ -33,6 +36,9 @@ def answer(request: dict[str, Any]) -> None:
             say(id=name, event="error", message="The conversation is too long.", code="invalid_input")
             return
         time.sleep(0.2 if "slow" in text else 0)
+        end = time.monotonic() + (LONGEST_HOLD if word == "hold" else 0)
+        while name not in cancelled and time.monotonic() < end:
+            time.sleep(0.01)
         if name in cancelled or len(words) == request["max_tokens"] or word in request["stop"]:
             break
         words.append(word)

@@ -2,7 +2,8 @@
 
 ``training.max_steps`` steps of ``STEP`` seconds, a checkpoint every ``training.save_steps``. The run's
 name asks for misbehaviour: 'fails' raises, 'deaf' never heeds a stop, 'dies' ends without a word,
-'mute' ends before its first status.
+'mute' ends before its first status. While there is a file ``hold`` in the home folder, the last step (an
+export's last stage) is not made, so that a run is under way for as long as a test looks at it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from core.run import JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, write_json
 
 STEP = 0.05
+LONGEST_HOLD = 300.0
+"""Seconds; a test that failed lets go of its workers, too."""
 
 
 class Fake:
@@ -58,6 +62,8 @@ class Fake:
         self.say(state=JobState.TRAINING, max_steps=steps, seconds_per_step=STEP)
         for step in range(first, steps + 1):
             time.sleep(STEP)
+            if step == steps and self.held(lambda: self.stopped(step - 1)):
+                return
             self.row(writer, groups, step)
             self.say(step=step)
             print(f"step {step}", flush=True)
@@ -68,14 +74,29 @@ class Fake:
                 sys.exit(1)
             if step % every == 0:
                 self.save(step)
-            control = self.run.read_control()
-            if control.stop and name != "deaf":
-                if not control.now:
-                    self.save(step)
-                self.say(state=JobState.STOPPED)
+            if self.stopped(step):
                 return
         self.save(steps)
         self.say(state=JobState.COMPLETED, message="Done")
+
+    def stopped(self, step: int) -> bool:
+        """Whether it was asked to stop, and has."""
+        control = self.run.read_control()
+        if not control.stop or self.data["name"] == "deaf":
+            return False
+        if not control.now and self.data["kind"] != "export":
+            self.save(step)
+        self.say(state=JobState.STOPPED)
+        return True
+
+    def held(self, stopped: Callable[[], bool]) -> bool:
+        """Wait until a test lets go; whether it was stopped instead."""
+        gate, end = Path(os.environ["TUNESMITH_HOME"]) / "hold", time.monotonic() + LONGEST_HOLD
+        while gate.exists() and time.monotonic() < end:
+            if stopped():
+                return True
+            time.sleep(STEP)
+        return False
 
     def row(self, writer: JsonlWriter, groups: JsonlWriter, step: int) -> None:
         common = {"attempt": self.status.attempt, "time": time.time(), "phase": "training", "step": step}
@@ -89,9 +110,10 @@ class Fake:
         for stage in (1, 2):
             for _ in range(10):
                 time.sleep(STEP)
-                if self.run.read_control().stop:
-                    self.say(state=JobState.STOPPED)
+                if self.stopped(0):
                     return
+            if stage == 2 and self.held(lambda: self.stopped(0)):
+                return
             self.say(step=stage, message=f"Stage {stage}")
         self.run.files.mkdir()
         (self.run.files / "model.gguf").write_bytes(bytes(range(256)))

@@ -11,7 +11,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ from core.settings import PROJECT
 
 _T = TypeVar("_T")
 
+PATIENCE = 120.0
+"""Seconds that a test waits for what is right. Where it works it costs nothing; machines stall."""
 FAKE_SERVER = PROJECT / "tests" / "support" / "server.py"
 REAL_SERVER = PROJECT / "flask_app.py"
 
@@ -68,7 +71,7 @@ class Live:
     def close(self) -> None:
         if self.process and self.process.stdout:
             self.process.terminate()
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=PATIENCE)
             self.process.stdout.close()
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
@@ -80,7 +83,7 @@ class Live:
             self.url + path, data, {"Content-Type": "application/json", **headers}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 text = response.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -92,12 +95,23 @@ class Live:
         found: dict[str, Any] = self.ask("GET", f"/api/training/sessions/{session_id}")
         return found
 
-    def wait(self, session_id: str, *states: str, seconds: float = 30) -> dict[str, Any]:
+    def wait(self, session_id: str, *states: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait until a run is in one of the states."""
         return until(lambda: self.status(session_id), lambda view: view["status"] in states, seconds)
 
 
-def until(look: Callable[[], _T], right: Callable[[_T], object], seconds: float = 30) -> _T:
+@contextmanager
+def held(home: Path) -> Iterator[None]:
+    """While inside, the workers of :mod:`tests.support.fake_worker` do not make their last step."""
+    gate = home / "hold"
+    gate.touch()
+    try:
+        yield
+    finally:
+        gate.unlink()
+
+
+def until(look: Callable[[], _T], right: Callable[[_T], object], seconds: float = PATIENCE) -> _T:
     """Look again until it is right; the last look is in the error where it never is."""
     end = time.monotonic() + seconds
     while True:
@@ -129,7 +143,7 @@ class Listener:
         self.client.on("disconnect", self._disconnected)
         self.client.on("training_update", self._heard)
         self.client.on("training_status", lambda data: self.events.append(("training_status", data)))
-        self.client.connect(url, wait_timeout=10)
+        self.client.connect(url, wait_timeout=PATIENCE)
 
     def _connected(self) -> None:
         self.client.start_background_task(self._watch)
@@ -139,7 +153,12 @@ class Listener:
 
     def _watch(self) -> None:
         after = self.rows[-1] if self.rows else 0
-        answer = self.client.call("watch", {"session_id": self.session_id, "after": after})
+        answer = None
+        # A server that is killed does not answer; the next connection asks again.
+        with suppress(socketio.exceptions.SocketIOError):
+            answer = self.client.call("watch", {"session_id": self.session_id, "after": after})
+        if answer is None:
+            return
         with self._lock:
             for row in [*answer["rows"], *(row for row in self._early if row["row"] > answer["next"])]:
                 self._take(row)

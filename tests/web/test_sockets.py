@@ -10,7 +10,7 @@ import socketio
 
 from core.settings import Home
 from tests.conftest import tiny
-from tests.support.live import Listener, Live, until
+from tests.support.live import PATIENCE, Listener, Live, held, until
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ class Client:
         self.heard: list[tuple[str, Any]] = []
         self.client = socketio.Client(reconnection=False)
         self.client.on("*", lambda name, data: self.heard.append((name, data)))
-        self.client.connect(url, wait_timeout=10, **more)
+        self.client.connect(url, wait_timeout=PATIENCE, **more)
 
     def of(self, name: str) -> list[Any]:
         return [data for heard, data in self.heard if heard == name]
@@ -47,11 +47,17 @@ def client(live: Live) -> Iterator[Client]:
 
 def test_connecting_and_listening_is_enough(live: Live, client: Client) -> None:
     """Every row of a run comes once, in order, beside its states and the machine's load."""
-    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=10), "session_id": "heard"})
-    until(lambda: [data["status"] for data in client.of("training_status")], lambda states: "completed" in states)
-    assert [row["row"] for row in client.of("training_update")] == list(range(1, 11))
-    assert {"reward", "step", "loss", "session_id"} <= set(client.of("training_update")[0])
-    states = [data["status"] for data in client.of("training_status") if data["session_id"] == "heard"]
+
+    def states_of() -> list[str]:
+        return [data["status"] for data in client.of("training_status") if data["session_id"] == "heard"]
+
+    with held(live.home):
+        live.ask("POST", "/api/training/start", {"config": tiny(max_steps=10), "session_id": "heard"})
+        until(states_of, lambda states: "training" in states)
+    states = until(states_of, lambda states: "completed" in states)
+    rows = [row for row in client.of("training_update") if row["session_id"] == "heard"]
+    assert [row["row"] for row in rows] == list(range(1, 11))
+    assert {"reward", "step", "loss"} <= set(rows[0])
     assert states[0] == "queued"
     assert [state for i, state in enumerate(states) if i == 0 or states[i - 1] != state] == [
         "queued", "starting", "training", "completed",
@@ -63,21 +69,20 @@ def test_connecting_and_listening_is_enough(live: Live, client: Client) -> None:
 
 def test_log_lines_come_to_those_who_watch(live: Live, client: Client) -> None:
     """And stop when they leave."""
-    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=15), "session_id": "logged"})
-    assert client.client.call("watch", {"session_id": "logged", "after": 0})["status"] in {
-        "queued",
-        "starting",
-        "training",
-    }
+    with held(live.home):
+        live.ask("POST", "/api/training/start", {"config": tiny(max_steps=15), "session_id": "logged"})
+        answer = client.client.call("watch", {"session_id": "logged", "after": 0})
+    assert answer["status"] in {"queued", "starting", "training"}
     live.wait("logged", "completed")
     until(lambda: client.of("log_line"), lambda lines: {"session_id": "logged", "line": "step 15"} in lines)
 
 
 def test_who_comes_late_gets_what_was_before(live: Live) -> None:
     """A watch in the middle of a run, and one after its end."""
-    live.ask("POST", "/api/training/start", {"config": tiny(max_steps=30), "session_id": "late"})
-    until(lambda: live.status("late"), lambda view: view["step"] >= 8)
-    listener = Listener(live.url, "late")
+    with held(live.home):
+        live.ask("POST", "/api/training/start", {"config": tiny(max_steps=30), "session_id": "late"})
+        until(lambda: live.status("late"), lambda view: view["step"] >= 8)
+        listener = Listener(live.url, "late")
     live.wait("late", "completed")
     until(lambda: len(listener.rows), lambda count: count == 30)
     assert (listener.rows, listener.doubles) == (list(range(1, 31)), [])
@@ -100,8 +105,12 @@ def test_an_export_is_followed(live: Live, client: Client) -> None:
     live.wait("source", "completed")
     body = {"session_id": "source", "format": "gguf", "quantization": "q8_0"}
     export_id = live.ask("POST", "/api/exports/create", body)["export_id"]
-    until(lambda: [data["status"] for data in client.of("export_progress")], lambda states: "completed" in states)
-    steps = [data["step"] for data in client.of("export_progress") if data["export_id"] == export_id]
+
+    def heard() -> list[Any]:
+        return [data for data in client.of("export_progress") if data["export_id"] == export_id]
+
+    until(heard, lambda found: any(data["status"] == "completed" for data in found))
+    steps = [data["step"] for data in heard()]
     assert steps == sorted(steps)
     assert steps[-1] == 2
 
@@ -125,10 +134,11 @@ def test_a_reply_is_seen_by_its_asker_alone(live: Live, client: Client) -> None:
 
 def test_a_reply_can_be_cancelled(client: Client) -> None:
     """It ends with what was written so far."""
-    client.client.emit("chat", chat("slow " * 100, id="long"))
-    until(lambda: client.of("chat_token"), lambda tokens: len(tokens) >= 2)
+    client.client.emit("chat", chat("one two hold three", id="long"))
+    until(lambda: client.of("chat_token"), lambda tokens: len(tokens) == 2)
     client.client.emit("chat_cancel", {"id": "long"})
-    assert until(lambda: client.of("chat_done"), bool, 10)[0]["tokens"] < 20
+    done = until(lambda: client.of("chat_done"), bool)[0]
+    assert (done["text"], done["tokens"], done["finish"]) == ("one two", 2, "cancelled")
 
 
 def test_a_model_process_that_dies_is_said_and_started_anew(client: Client) -> None:

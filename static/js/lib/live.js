@@ -3,6 +3,16 @@
 
 import { toast } from './toast.js'
 
+// While a button or a finger is down nothing is swapped: the click would be lost with the part that it began on.
+let down = null
+let lift = () => {}
+document.addEventListener('pointerdown', () => { down ??= new Promise((resolve) => { lift = resolve }) }, true)
+for (const end of ['pointerup', 'pointercancel', 'dragend', 'blur']) {
+  // The blur of the window itself alone: pressing a button takes the focus from something else, too.
+  addEventListener(end, () => setTimeout(() => { lift(); down = null }, 50), end !== 'blur')
+}
+const lifted = () => Promise.race([down, new Promise((resolve) => { setTimeout(resolve, 1000) })])
+
 function swap(fresh, sent) {
   for (const part of document.querySelectorAll('[data-live][id]')) {
     const next = fresh.getElementById(part.id)
@@ -37,6 +47,7 @@ async function take(response, sent = false) {
   const text = await response.text()
   if (!response.headers.get('content-type')?.includes('html')) return null
   const fresh = new DOMParser().parseFromString(text, 'text/html')
+  if (down) await lifted()
   swap(fresh, sent)
   return fresh
 }
