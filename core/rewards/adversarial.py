@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from core.config import DatasetSection, RewardSection
+from core.config import DatasetSection, RewardComponent, RewardSection
 from core.reward import Item, Markers
 from core.rewards import CATALOGUE, compose, markers_of, needs, resolve
 from core.rewards.answers import final_answers
@@ -198,6 +198,13 @@ def _attempt(key: str, values: list[float], ties: int, reference: float) -> Atte
     return Attempt(key, TITLES[key], sum(values) / len(values), max(values), reference, warning)
 
 
+def _compares(part: RewardComponent) -> bool:
+    """Whether a part may look at more than form. Own Python and judges are not read but tried: the table shows them."""
+    info = CATALOGUE[part.name]
+    tried = {"python", "judge", "reward_model"}
+    return info.verifies or "response" in info.needs or part.name in tried or bool(part.params.get("compare"))
+
+
 def _warnings(section: RewardSection, attempts: Sequence[Attempt], reference: float) -> tuple[str, ...]:
     found = [attempt.warning for attempt in attempts if attempt.warning]
     means = {attempt.key: attempt.mean for attempt in attempts}
@@ -206,7 +213,7 @@ def _warnings(section: RewardSection, attempts: Sequence[Attempt], reference: fl
             0,
             "Right and wrong answers cannot be told apart: a wrong answer in the right form earns as much as the reference.",
         )
-    if not any(CATALOGUE[part.name].verifies and part.weight > 0 for part in resolve(section)):
+    if not any(_compares(part) and part.weight > 0 for part in resolve(section)):
         found.append("No part of this reward checks the answer against anything: it pays for form alone.")
     return tuple(found)
 

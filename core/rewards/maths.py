@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from functools import cache
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ from core.reward import Item, Markers, Score
 from core.rewards.answers import final_answers
 from core.rewards.boxed_code import run_reward
 from core.rewards.info import Param, RewardInfo, one_of
-from core.rewards.numbers import clean, find_numbers, show, single_number
+from core.rewards.numbers import PLAIN, Decimals, Percent, Style, clean, find_numbers, show, single_number
+from core.rewards.numeric import NUMBER_STYLE
 from core.rewards.sandbox import Limits
 
 LONGEST = 400
@@ -31,7 +33,15 @@ def reward(completion, prompt, row):
 _PLACES = "Looked for between the solution markers, then in a box, then after ####, then as the last number."
 
 
-def math(items: Sequence[Item], *, markers: Markers, tolerance: float = 0, last_number: bool = True) -> list[Score]:
+def math(
+    items: Sequence[Item],
+    *,
+    markers: Markers,
+    tolerance: float = 0,
+    last_number: bool = True,
+    percent: Percent = "ignore",
+    decimal: Decimals = "point",
+) -> list[Score]:
     r"""1 where the answer equals the reference as a number or as an expression, else 0.
 
     The answer is looked for between the solution markers, then in ``\boxed{}``, then after ``####``, then
@@ -42,6 +52,8 @@ def math(items: Sequence[Item], *, markers: Markers, tolerance: float = 0, last_
     Args:
         tolerance: Largest difference between two numbers that still counts as equal.
         last_number: Whether a text with none of the three places is judged by its last number.
+        percent, decimal: As in :func:`core.rewards.numeric.numeric`. With a decimal ``comma`` the members of a
+            pair or a set are parted by semicolons: (1,5; 2).
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": r"\frac{x+1}{2}"}
@@ -53,22 +65,27 @@ def math(items: Sequence[Item], *, markers: Markers, tolerance: float = 0, last_
     """
     scores: list[Score | None] = []
     open_items: list[Item] = []
+    style = Style(percent, decimal)
     for item in items:
-        answers = _answers(item.completion, markers, last_number)
+        answers = _answers(item.completion, markers, last_number, style)
         reference = _reference(str(item.row.get("response", "")), markers)
-        score = _by_number(answers, reference, tolerance)
+        score = _by_number(answers, reference, tolerance, style)
         scores.append(score)
         if score is None:
-            open_items.append(Item(_tidy(answers[-1]), _tidy(reference), {}))
+            open_items.append(Item(_tidy(answers[-1], style), _tidy(reference, style), {}))
     compared = iter(_compare(open_items))
     return [score or next(compared) for score in scores]
 
 
-def _answers(text: str, markers: Markers, last_number: bool) -> list[str]:
+def _answers(text: str, markers: Markers, last_number: bool, style: Style) -> list[str]:
     found = final_answers(text, "auto", markers)
     if not found and last_number and markers.solution_start not in text:
-        found = [show(value) for value in find_numbers(text)[-1:]]
+        found = [_written(value, style) for value in find_numbers(text, style)[-1:]]
     return found
+
+
+def _written(value: Fraction, style: Style) -> str:
+    return show(value).replace(".", ",") if style.decimal == "comma" else show(value)
 
 
 def _reference(text: str, markers: Markers) -> str:
@@ -76,46 +93,54 @@ def _reference(text: str, markers: Markers) -> str:
     return (found or [text])[-1].strip()
 
 
-def _by_number(answers: list[str], reference: str, tolerance: float) -> Score | None:
+def _by_number(answers: list[str], reference: str, tolerance: float, style: Style) -> Score | None:
     """The verdict where numbers decide; None where it takes algebra."""
     if not reference:
         return Score(0.0, "The reference answer is empty, so nothing can be compared with it.")
     if not answers:
         return Score(0.0, "No final answer was found.")
-    if len({answer.strip() for answer in answers}) > 1 and len({single_number(answer) for answer in answers}) > 1:
+    if (
+        len({answer.strip() for answer in answers}) > 1
+        and len({single_number(answer, style) for answer in answers}) > 1
+    ):
         return Score(0.0, f"{len(answers)} different answers were given.")
-    answer, wanted = answers[-1], single_number(reference)
+    answer, wanted = answers[-1], single_number(reference, style)
     if max(len(answer), len(reference)) > LONGEST:
         return Score(0.0, "The answer is too long to be one expression.")
     if wanted is None or _algebra(reference):
         return None
-    value = single_number(answer)
-    if value is None:
-        return (
-            None
-            if _algebra(answer) and len(find_numbers(answer)) <= 4
-            else Score(0.0, "The answer does not come down to one number.")
-        )
-    if (
-        abs(value - wanted)
-        <= Decimal(str(tolerance)).as_integer_ratio()[0] / Decimal(str(tolerance)).as_integer_ratio()[1]
-    ):
+    value, variable = single_number(answer, style), _VARIABLE.search(answer)
+    if value is None or variable:
+        open_ = (variable or _algebra(answer)) and len(find_numbers(answer, style)) <= 4
+        return None if open_ else Score(0.0, "The answer does not come down to one number.")
+    if abs(value - wanted) <= Fraction(str(tolerance)):
         return Score(1.0, f"{show(value)} is the reference answer.")
     return Score(0.0, f"The answer is {show(value)}; the reference is {show(wanted)}.")
+
+
+# A letter is a variable and no unit: 5x is not 5, and 5 m is.
+_LETTER = "[abcefijknopqrtuvwxyz]"
+_VARIABLE = re.compile(
+    rf"(?<=\d){_LETTER}\b|(?<![\w\\]){_LETTER}\s*[-+*^]|[-+*^]\s*{_LETTER}\b|\b(?:sin|cos|tan|log|ln|sqrt|exp|pi)\b"
+)
 
 
 def _algebra(text: str) -> bool:
     """Whether there is more than one number and its dress: a root, a power, a variable, a set, an interval."""
     return bool(
         re.search(
-            r"\\(?!boxed|text|mathrm|mathbf|frac|dfrac|tfrac|[$%!,;: ])\w+|[\^_{}()\[\]*+]|(?<=\d)[a-z]\b|\d\s*/\s*[a-z(]",
+            r"\\(?!boxed|text|mathrm|mathbf|frac|dfrac|tfrac|[$%!,;: ])\w+|[\^_{}()\[\]*+]|(?<=\d)[a-z]\b|\d\s*/\s*[a-z(]|\d\s*-\s*\d",
             clean(text),
         )
     )
 
 
-def _tidy(text: str) -> str:
-    return text.strip().strip("$").strip().rstrip(".").strip()
+def _tidy(text: str, style: Style = PLAIN) -> str:
+    text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", text).strip().strip("$").strip().rstrip(".").strip()
+    if style.decimal == "comma":
+        text = re.sub(r"\d{1,3}(?:\.\d{3})+(?![\d.])", lambda match: match[0].replace(".", ""), text)
+        text = re.sub(r"(?<=\d)(?:,|\{,\})(?=\d)", ".", text).replace(";", ",")
+    return text
 
 
 def _compare(items: list[Item]) -> list[Score]:
@@ -138,6 +163,8 @@ def _explained(item: Item, score: Score) -> Score:
     return Score(0.0, f"The answer {item.completion:.60} is not equal to the reference {item.prompt:.60}.")
 
 
+_LETTERS = "ABCDEFGHIJ"
+_RULED_OUT = re.compile(r"(?:\bnot|n['’]t(?: be)?)\s+(?:choice\s|option\s)?[(\[*]*([A-J])\b", re.IGNORECASE)
 _DRESSED = re.compile(r"(?<!\w)(?:[(\[*]+([A-J])[)\]*:.]|([A-J])[).:])")
 _BARE = re.compile(r"\b([A-J])\b")
 _SAID = re.compile(r"(?:answer|choice|option)\s*(?:is|:)?\s*[(\[*]*([A-J])\b", re.IGNORECASE)
@@ -159,13 +186,17 @@ def choice(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
     >>> choice("A B C D", "", row, markers=m)
     Score(value=0.0, why='No single choice was found.')
     """
-    options = [str(option).strip().casefold() for option in _options(row)]
-    wanted = _letter(str(row.get("response", "")).strip(), options)
+    options, labels = _options(row)
+    reference = str(row.get("response", "")).strip()
+    wanted = _letter(reference, [], labels) or _position(reference, options) or _letter(reference, options, labels)
     if wanted is None:
         return Score(0.0, "The reference answer is not one of the choices, so nothing can be compared with it.")
     stated = final_answers(completion, "auto", markers)
     texts = stated or ([] if markers.solution_start in completion else [completion])
-    chosen = {_letter(text.strip(), options) or _read_choice(text) for text in texts}
+    chosen = {
+        _letter(text.strip(), options, labels) or _position(text.strip(), options) or _read_choice(text)
+        for text in texts
+    }
     if len(chosen) != 1 or None in chosen:
         return Score(0.0, "No single choice was found.")
     letter = chosen.pop()
@@ -174,33 +205,46 @@ def choice(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
     return Score(0.0, f"The answer chose {letter}; the right choice is {wanted}.")
 
 
-def _options(row: Mapping[str, Any]) -> Sequence[Any]:
+def _options(row: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The texts of the choices, and what each is called where the row says so."""
     found = row.get("choices") or row.get("options") or ()
+    labels: Any = ()
     if isinstance(found, Mapping):  # the Hub's ARC: {"text": […], "label": […]}
-        found = found.get("text") or list(found.values())
-    return found if isinstance(found, list | tuple) else ()
+        labels, found = found.get("label") or (), found.get("text") or list(found.values())
+    return _folded(found), _folded(labels)
 
 
-def _letter(text: str, options: list[str]) -> str | None:
-    bare = text.strip(" ().[]:*").upper()
-    if len(bare) == 1 and "A" <= bare <= "J":
-        return bare
-    if text.isdigit() and int(text) < len(options):
-        return "ABCDEFGHIJ"[int(text)]
-    place = options.index(text.casefold().strip(". ")) if text.casefold().strip(". ") in options else None
-    return "ABCDEFGHIJ"[place] if place is not None and place < 10 else None
+def _folded(texts: Any) -> list[str]:
+    return [str(text).strip().casefold() for text in texts] if isinstance(texts, list | tuple) else []
+
+
+def _letter(text: str, options: Sequence[str], labels: Sequence[str]) -> str | None:
+    """The letter that stands for a choice: as such, by its label, or by its text."""
+    bare = text.strip(" ().[]:*")
+    if bare.casefold() in labels[:10]:
+        return _LETTERS[labels.index(bare.casefold())]
+    if len(bare) == 1 and bare.upper() in _LETTERS:
+        return bare.upper()
+    said = text.casefold().strip(". ")
+    return _LETTERS[options.index(said)] if said in options[:10] else None
+
+
+def _position(text: str, options: Sequence[str]) -> str | None:
+    return _LETTERS[int(text)] if text.isdecimal() and len(text) < 3 and int(text) < min(len(options), 10) else None
 
 
 def _read_choice(text: str) -> str | None:
+    ruled_out = {letter.upper() for letter in _RULED_OUT.findall(text)}
     said = {letter.upper() for letter in _SAID.findall(text)}
     said = said or {first or second for first, second in _DRESSED.findall(text)}
     if not said and _BARE.search(text[-3:]):
         said = set(_BARE.findall(text))
+    said -= ruled_out
     return said.pop() if len(said) == 1 else None
 
 
 _QUANTITY = re.compile(
-    r"(?P<number>[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?\.?\d+)\s*(?:(?:×|x|\*|\\times)\s*10\s*\^?\s*\{?(?P<power>[-+−]?\d{1,3})\}?|[eE](?P<exp>[-+]?\d{1,3}))?"
+    r"(?P<number>[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+))\s*(?:(?:×|x|\*|\\times)\s*10\s*\^?\s*\{?(?P<power>[-+−]?\d{1,3})\}?|[eE](?P<exp>[-+]?\d{1,3}))?"
     r"\s*(?P<unit>[A-Za-zµμΩ°%][A-Za-z0-9µμΩ°%/*·^ ²³⁻¹().-]{0,40})?"
 )
 _UNIT = re.compile(r"[A-Za-zµμΩ°%/*·^ ²³⁻¹0-9().-]{0,40}")
@@ -240,6 +284,8 @@ def science(
     stated = final_answers(completion, "auto", markers)
     if not stated and markers.solution_start not in completion:
         stated = [completion] if len(completion) < 60 else []
+    if len({text.strip() for text in stated}) > 1:
+        return Score(0.0, f"{len(stated)} different answers were given.")
     found = _quantity(stated[-1]) if stated else None
     if found is None:
         return Score(0.0, "No quantity was found in the answer.")
@@ -254,9 +300,28 @@ def science(
     return Score(1.0, f"The quantity is the reference, {reference.strip()[:60]}.")
 
 
+_LATEX = tuple(
+    (re.compile(dressed), plain)
+    for dressed, plain in (
+        ("\N{MINUS SIGN}", "-"),
+        (r"\\(?:text|textrm|mathrm|mathbf|rm|mbox)\s*\{([^{}]*)\}", r"\1"),
+        (r"\\times", "×"),
+        (r"\\cdot|⋅", "·"),
+        (r"\^?\s*\{?\\(?:circ|degree)\}?\s*", "°"),
+        (r"\\Omega|\N{OHM SIGN}", "Ω"),
+        (r"\\mu\s*", "µ"),
+        (r"\\[ ,;:!]|~", " "),
+        (r"\^\{([-+]?\d)\}", r"^\1"),
+        (r"[$\\]", ""),
+    )
+)
+
+
 def _quantity(text: str) -> tuple[Decimal, str, int] | None:
     """Value, unit, significant figures; None where the text holds no number."""
-    match = _QUANTITY.search(text.replace("\N{MINUS SIGN}", "-").replace("$", "").replace("\\", ""))
+    for dressed, plain in _LATEX:
+        text = dressed.sub(plain, text)
+    match = _QUANTITY.search(text)
     if match is None:
         return None
     digits = match["number"].replace(",", "")
@@ -316,6 +381,7 @@ def _plain(unit: str) -> str:
     unit = re.sub(r"⁻([¹²³])", lambda m: "**-" + "123"["¹²³".index(m[1])], unit)
     for sign, power in (("¹", "**1"), ("²", "**2"), ("³", "**3")):
         unit = unit.replace(sign, power)
+    unit = re.sub(r"\bNm\b", "N*m", unit)  # a newton metre; to pint a nanometre of something
     return unit.replace("^", "**").replace("·", "*").replace("%", "percent")
 
 
@@ -343,6 +409,7 @@ INFOS = (
                 "Fall back on the last number",
                 "Judge an answer without markers, box or #### by its last number.",
             ),
+            *NUMBER_STYLE,
         ),
         one_of(math),
         batch=math,

@@ -41,12 +41,16 @@ _CLEANING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         ("\N{MINUS SIGN}", "-"),
+        ("(?<=\\d)[\u00a0\u2009\u202f_](?=\\d{3}(?!\\d))", ""),  # thousands apart by a thin space, as French has them
         (r"<<[^<>]{0,200}>>", ""),  # GSM8K's calculator notes
         (r"\\[!,;: ]", ""),
         (r"\{,\}", ","),
         (r"\\([$%])", r"\1"),
+        (r"(?<=\d)\s*(?=\\[dt]?frac\b)", " "),  # 3\frac{1}{2} is three and a half
         (r"\\[dt]?frac\s*\{\s*([^{}]{1,40}?)\s*\}\s*\{\s*([^{}]{1,40}?)\s*\}", r"\1/\2"),
+        (r"\\[dt]?frac\s*(\d)\s*(\d)", r"\1/\2"),
         (r"\\(?:text|mathrm|mathbf)\s*\{([^{}]{0,200})\}", r" \1 "),
+        (r"(?<=[\w)])\*\*(?=[\d(])", "^"),  # Python's power; elsewhere ** is Markdown's bold
         (r"\*\*|__|`", ""),
         (r"(?<=[A-Za-z])\s?\^\s?\{?-?\d{1,3}\}?", ""),  # the 2 of m^2 belongs to the unit
     )
@@ -69,13 +73,22 @@ _NUMBER: dict[Decimals, re.Pattern[str]] = {
     "comma": re.compile(_PATTERN.replace("NUMBER", _COMMA), re.IGNORECASE),
 }
 _SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_UNEQUAL = re.compile(r"[<>!]=|[≠≤≥]")
+_UNEQUAL = re.compile(r"[<>!]=|[≠≤≥]|\\(?:neq?|leq?|geq?|lt|gt)\b")
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,80}>|<<[^<>]{0,200}>>")
+_BOUND = re.compile(r"(?<![-=<>])[<>]\s*[-+$]?\.?\d|\d\s*[<>](?![<>/])")
+_SUM = re.compile(r"\d\s*(?:[-+*×·÷^]|\\(?:times|cdot|div)\b)\s*[-+(]?[$€£¥]?\.?\d")
+_SYMBOL = re.compile(r"\\(?:sqrt|pi|log|ln|lg|sin|cos|tan|cot|exp|sum|prod|int|lim|binom|infty)(?![A-Za-z])|[√π∑∏∫∞]")
+_VULGAR = {ord(sign): f" {top}/{under}" for sign, top, under in (
+    ("½", 1, 2), ("⅓", 1, 3), ("⅔", 2, 3), ("¼", 1, 4), ("¾", 3, 4), ("⅕", 1, 5), ("⅖", 2, 5), ("⅗", 3, 5),
+    ("⅘", 4, 5), ("⅙", 1, 6), ("⅚", 5, 6), ("⅐", 1, 7), ("⅛", 1, 8), ("⅜", 3, 8), ("⅝", 5, 8), ("⅞", 7, 8), ("⅑", 1, 9),
+    ("⅒", 1, 10),
+)}  # fmt: skip
 _EQUALS = re.compile(r"=(?!=)")
 
 
 def clean(text: str) -> str:
     """The text without LaTeX and Markdown dress, at most its last ``MAX_TEXT`` characters."""
-    text = text[-MAX_TEXT:]
+    text = text[-MAX_TEXT:].translate(_VULGAR)
     for pattern, replacement in _CLEANING:
         text = pattern.sub(replacement, text)
     return text
@@ -96,20 +109,25 @@ def find_numbers(text: str, style: Style = PLAIN) -> list[Fraction]:
 def single_number(text: str, style: Style = PLAIN) -> Fraction | None:
     """The one number that a short answer states, or None where it states none or several.
 
-    After an equals sign only what follows the last one is read.
+    After an equals sign only what follows the last one is read. A sum that was not done, a root and a bound
+    state no number: '36 + 36' is neither 36 nor 72 here, and 'x < 3' is not 3.
 
     >>> single_number("48 + 24 = $72.00 in total")
     Fraction(72, 1)
-    >>> single_number("70 or 72") is None
-    True
+    >>> [single_number(text) for text in ("70 or 72", "36 + 36", "x < 3", r"\\sqrt{5}")]
+    [None, None, None, None]
     >>> single_number("50 %"), single_number("50 %", Style(percent="fraction"))
     (Fraction(50, 1), Fraction(1, 2))
     """
-    if _UNEQUAL.search(text):
+    if _UNEQUAL.search(text) or _BOUND.search(_TAG.sub(" ", text)):
         return None
-    after = find_numbers(_EQUALS.split(text)[-1], style)
-    values = set(after or find_numbers(text, style))
-    return values.pop() if len(values) == 1 else None
+    after = _EQUALS.split(text)[-1]
+    if not find_numbers(after, style):
+        after = text
+    values = set(find_numbers(after, style))
+    if len(values) != 1 or _SYMBOL.search(after) or _SUM.search(clean(after)):
+        return None
+    return values.pop()
 
 
 def show(value: Fraction) -> str:

@@ -10,17 +10,19 @@ from core.reward import Markers, Score
 from core.rewards.info import Param, RewardInfo
 from core.rewards.words import answer_text
 
-_SIGNAL = re.compile(r"\b(strong[ _-]?)?(buy|sell|hold)\b", re.IGNORECASE)
+_SIGNAL = re.compile(
+    r"(?P<no>\b(?:not|never|avoid)\s+|n['’]t\s+)?\b(?:strong[ _-]?)?(?P<name>buy|sell|hold)\b", re.IGNORECASE
+)
 _PLACE = {"sell": -1, "hold": 0, "buy": 1}
 
 
 def read_signal(text: str) -> str | None:
-    """The one signal that a text names, or None where it names none or several.
+    """The one signal that a text names, or None where it names none, several, or says what not to do.
 
-    >>> read_signal("Strong BUY"), read_signal("buy or sell"), read_signal("wait")
+    >>> read_signal("Strong BUY"), read_signal("buy or sell"), read_signal("do not buy")
     ('buy', None, None)
     """
-    found = {match[2].lower() for match in _SIGNAL.finditer(text)}
+    found = {(match["no"] and "no ") or match["name"].lower() for match in _SIGNAL.finditer(text)} - {"no "}
     return found.pop() if len(found) == 1 else None
 
 

@@ -76,10 +76,14 @@ def _as_text(value: Any) -> str:
 
 def _parsed(text: str) -> Score:
     try:
-        json.loads(text[:200_000])
+        json.loads(text[:200_000], parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         return Score(0.0, f"The answer is not JSON: {str(error)[:100]}.")
     return Score(1.0, "The answer is JSON.")
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is Python's, not JSON's")
 
 
 def _compared(text: str, reference: str) -> Score:
@@ -92,13 +96,11 @@ def _compared(text: str, reference: str) -> Score:
     return Score(same / len(every) if every else 1.0, f"{same} of {len(every)} values are those of the reference.")
 
 
-def _leaves(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping) and value:
-        return {key: leaf for name, item in value.items() for key, leaf in _leaves(item, f"{path}/{name}").items()}
-    if isinstance(value, list) and value:
-        return {
-            key: leaf for number, item in enumerate(value) for key, leaf in _leaves(item, f"{path}/{number}").items()
-        }
+def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], Any]:
+    """Every value that holds no others, by its way there: keys are text, places in a list numbers."""
+    if isinstance(value, Mapping | list) and value:
+        inside = value.items() if isinstance(value, Mapping) else enumerate(value)
+        return {key: leaf for name, item in inside for key, leaf in _leaves(item, (*path, name)).items()}
     return {path: (type(value).__name__, value) if isinstance(value, bool) else value}
 
 
@@ -157,13 +159,24 @@ def _parts(text: str) -> dict[str, int]:
     names = {"bullet_list_open": "lists", "ordered_list_open": "lists", "table_open": "tables"}
     counts: dict[str, int] = {}
     for place, token in enumerate(tokens):
-        name = names.get(token.type, "")
+        name = names.get(token.type, "") if _has_text(tokens, place) else ""
         if token.type == "heading_open" and words(tokens[place + 1].content):
             name = "headings"
         if token.type == "fence" and token.content.strip():
             name = "code blocks"
         counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+def _has_text(tokens: Sequence[Any], place: int) -> bool:
+    """Whether there are words between the part that opens here and its end."""
+    level = tokens[place].level
+    for token in tokens[place + 1 :]:
+        if token.level == level:
+            return False
+        if token.type == "inline" and words(token.content):
+            return True
+    return False
 
 
 @cache

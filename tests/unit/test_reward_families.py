@@ -61,6 +61,79 @@ GATED = composite(
 )
 
 
+def earned(name: str, answer: str, row: Any, **params: Any) -> float:
+    row = row if isinstance(row, dict) else {"response": row}
+    return compose(composite({"name": name, "params": params}), MARKERS)(f"<s>{answer}</s>", "", row).total
+
+
+def test_an_expression_is_not_the_number_in_it() -> None:
+    """What math-verify is asked for, and what it is not, in one go for its start takes a second."""
+    if protection().level is None:
+        pytest.skip("no sandbox on this machine")
+    wrong = [
+        ("2x", "2"),
+        ("x^2+2", "2"),
+        (r"\sqrt{5}", "5"),
+        (r"5\pi", "5"),
+        ("x<3", "x>3"),
+        ("3+3", "3"),
+        ("x>3", "3"),
+    ]
+    right = [("36+36", "72"), ("x>3", "x>3"), (r"\sqrt{25}", "5"), ("(x+1)**2", "x^2+2x+1"), (r"3\frac{1}{2}", "3.5")]
+    items = [Item(f"<s>{text}</s>", "", {"response": wanted}) for text, wanted in wrong + right]
+    totals = [total.total for total in compose(composite({"name": "math"}), MARKERS).many(items)]
+    assert totals == [0] * len(wrong) + [1] * len(right)
+
+
+def test_math_reads_percent_signs_and_decimal_commas_as_it_is_told() -> None:
+    """As the reward on numbers does, in answers and references alike."""
+    assert [earned("math", "50 %", "0.5", percent=way) for way in ("ignore", "fraction")] == [0, 1]
+    assert earned("math", "3,50", "3,5", decimal="comma") == 1
+    assert earned("math", "1.234,5", "1234,5", decimal="comma") == 1
+    if protection().level is not None:
+        assert earned("math", "(1,5; 2)", "(1,5; 2)", decimal="comma") == 1
+        assert earned("math", "(1,5; 3)", "(1,5; 2)", decimal="comma") == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "row", "score"),
+    [
+        ("4", {"response": "1", "choices": ["0", "4", "2", "6"]}, 1),  # the text of a choice, not its place
+        ("2", {"response": "1", "choices": ["0", "4", "2", "6"]}, 0),
+        ("2", {"response": "2", "choices": {"text": ["x", "y", "z"], "label": ["1", "2", "3"]}}, 1),
+        ("B", {"response": "2", "choices": {"text": ["x", "y", "z"], "label": ["1", "2", "3"]}}, 1),
+        ("C", {"response": "2", "choices": {"text": ["x", "y", "z"], "label": ["1", "2", "3"]}}, 0),
+        ("it is not B", {"response": "B"}, 0),
+    ],
+)
+def test_a_choice_is_known_by_letter_label_or_text(answer: str, row: dict[str, Any], score: float) -> None:
+    """Choices that are numbers, and labels that are, are not taken for places in the list."""
+    assert earned("choice", answer, row) == score
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        (r"$9.81\ \text{m/s}^2$", "9.81 m/s^2"),
+        (r"1.2 \times 10^{3}\,\mathrm{m}", "1.2 km"),
+        ("1,250 m", "1.25 km"),
+        ("5.0 Nm", "5.0 N m"),
+        (r"25.0^\circ C", "25.0 °C"),
+    ],
+)
+def test_a_quantity_may_be_dressed(answer: str, reference: str) -> None:
+    """LaTeX, thousands and newton metres do not hide a right quantity."""
+    assert earned("science", answer, reference, figures="ignore") == 1
+
+
+def test_json_is_compared_by_its_shape() -> None:
+    """A list is no object with numbers for keys, a slash in a key no level; NaN is not JSON."""
+    assert earned("json", "[1]", '{"0": 1}', compare=True) == 0
+    assert earned("json", '{"a/b": 1}', '{"a": {"b": 1}}', compare=True) == 0
+    assert earned("json", '{"b": 2, "a": 1.0}', '{"a": 1, "b": 2}', compare=True) == 1
+    assert earned("json", '{"a": NaN}', "") == 0
+
+
 def test_a_gate_must_be_passed_before_correctness_counts() -> None:
     """The right number without its markers earns nothing where the form is a gate; with them all of it."""
     score, row = compose(GATED, MARKERS), {"response": "7"}

@@ -61,6 +61,16 @@ def test_the_examples_in_the_docstrings_hold(module: str) -> None:
         # None of these states one number.
         *((text, None) for text in ("", "none", "70 or 72", "70, 71, 72", "70,71,72", "70 71 72 73", "3/0", "1.2.3")),
         *((text, None) for text in ("H2O", "1,23", "10^3", "x >= 5", "9" * 500, "12:30")),
+        # Written out otherwise: mixed numbers, signs for fractions, thin spaces.
+        *(
+            (r"3\frac{1}{2}", Fraction(7, 2)),
+            (r"\frac12", Fraction(1, 2)),
+            ("5½", Fraction(11, 2)),
+            ("1\u202f000", 1000),
+        ),
+        # A sum not done, a bound, a root: none of these is the number in it.
+        *((text, None) for text in ("36+36", "3 * 3", "2**3", "5-5", "x<3", "> 72", r"\sqrt{5}", r"5\pi", "√5")),
+        *(("<b>72</b>", 72), ("=> 72", 72), ("-> 72", 72), ("72</SOLUTION", 72), ("<<48/2=24>>24", 24)),
     ],
 )
 def test_a_short_answer_is_read_exactly_or_not_at_all(text: str, value: Fraction | int | None) -> None:

@@ -61,6 +61,15 @@ def test_the_check_finds_a_reward_that_pays_for_form(client: FlaskClient) -> Non
     assert any("checks the answer against anything" in words for words in bad["warnings"])
 
 
+def test_own_python_is_judged_by_what_it_pays(client: FlaskClient) -> None:
+    """One that compares with the reference is sound, though nobody can read from it that it checks anything."""
+    source = "def reward(completion, prompt, row):\n    return float(completion.endswith(f\">{row['response']}</SOLUTION>\"))"
+    own = {"type": "composite", "components": [{"name": "python", "params": {"source": source}}]}
+    answer = client.post("/api/rewards/adversarial", json={"reward": own, "dataset": SUMS}).json
+    assert answer is not None
+    assert answer["sound"], answer["warnings"]
+
+
 def test_a_start_with_a_reward_that_can_be_fooled_asks_first(client: FlaskClient) -> None:
     """409 with the way on; confirmed, it starts."""
     config = {**TINY, "reward": LENGTH}
