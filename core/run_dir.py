@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,8 +119,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write beside and rename, so that a reader or a crash meets the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write beside and rename, so that a reader or a crash meets the old file or the new one.
+
+    A request and the watcher may write the same file at once, so each thread has a name of its own beside it.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with beside.open("w", encoding="utf-8") as file:
             json.dump(data, file, ensure_ascii=False, indent=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
         write_json(tmp_path / "a.json", {"a": object()})
     assert read_json(tmp_path / "a.json") == {"a": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_two_threads_may_write_one_file_at_once(tmp_path: Path) -> None:
+    """A stop that meets the watcher's start: neither fails, and one of them is what is there."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: write_json(tmp_path / "control.json", {"number": number}), range(200)))
+    assert read_json(tmp_path / "control.json") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["control.json"]
 
 
 def test_a_reader_sees_whole_lines_only(tmp_path: Path) -> None:
