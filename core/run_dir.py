@@ -26,8 +26,8 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
