@@ -85,4 +85,5 @@ def _read(model: type[_Model], data: Any) -> _Model:
             raise InvalidInput(
                 f"There is no field {path} here. Known: {', '.join(model.model_fields)}.", field=path
             ) from None
-        raise InvalidInput(f"{path or 'The request'}: {first['msg']}.", field=path or None) from None
+        words = str(first["msg"]).removeprefix("Value error, ")
+        raise InvalidInput(f"{path or 'The request'}: {words}.", field=path or None) from None

@@ -84,7 +84,7 @@ def start() -> tuple[Response, int]:
     body = read_body(StartBody)
     runs = services().runs
     given = body.config if body.config is not None else services().configs.load(body.config_name or "")
-    services().bench.confirm(parse(given), body.confirm_reward)
+    services().bench.confirm(runs.ready(given, session_id=body.session_id), body.confirm_reward)
     if body.config is not None:
         view = runs.start(body.config, session_id=body.session_id)
     else:

@@ -9,7 +9,6 @@ from flask import Response as AnyResponse
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from core.config import parse
 from core.errors import InvalidInput, NotFound, TunesmithError
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
@@ -257,7 +256,8 @@ def _move_row(by: int) -> Response:
 def _start() -> Response:
     wizard = services().wizard
     try:
-        services().bench.confirm(parse(wizard.config()), bool(request.form.get("confirm_reward")))
+        config = services().runs.ready(wizard.config())
+        services().bench.confirm(config, bool(request.form.get("confirm_reward")))
         wizard.start(lambda config: services().runs.start(config).session_id)
     except TunesmithError as error:
         say(f"It was not started. {error.message} Your choices are kept.", "problem")

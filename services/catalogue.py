@@ -185,11 +185,6 @@ class Catalogue:
         with self._session() as session:
             return session.scalars(query).all()
 
-    def of_session(self, session_id: str) -> Sequence[Job]:
-        """The exports made from a run."""
-        with self._session() as session:
-            return session.scalars(select(Job).where(Job.session_id == session_id)).all()
-
     def update(self, job_id: str, **values: Any) -> None:
         with self._write() as session:
             session.execute(update(Job).where(Job.id == job_id).values(**values))

@@ -48,7 +48,7 @@ class Datasets:
     Args:
         home: Where ``uploads/`` and the cache lie.
         limit: Most bytes of an upload.
-        used_by: Names of the unfinished runs that use a source such as ``upload:<id>``.
+        used_by: Names of the unfinished jobs that use a source such as ``upload:<id>``.
     """
 
     def __init__(self, home: Home, limit: int, used_by: Callable[[str], Sequence[str]]) -> None:
@@ -150,20 +150,18 @@ class Datasets:
 
         Raises:
             NotFound: There is none.
-            Conflict: An unfinished run uses it.
+            Conflict: An unfinished job uses it.
         """
         folder = self._folder(upload_id)
         users = self._used_by(f"{sources.UPLOAD}{upload_id}")
         if users:
-            raise Conflict(
-                f"The dataset is in use by {', '.join(users[:5])}. Stop that run first, or wait for its end."
-            )
+            raise Conflict(f"The dataset is in use by {', '.join(users[:5])}. Stop that first, or wait for its end.")
         gone = folder.with_name(f"{folder.name}{PARTIAL}")
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def used_by(self, upload_id: str) -> Sequence[str]:
-        """Names of the unfinished runs that use an upload."""
+        """Names of the unfinished jobs that use an upload."""
         return self._used_by(f"{sources.UPLOAD}{upload_id}")
 
     def _folder(self, upload_id: str) -> Path:

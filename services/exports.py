@@ -20,6 +20,7 @@ from core.settings import Home
 from services.catalogue import Catalogue, Job
 from services.events import Events
 from services.follower import export_event
+from services.in_use import being_sent, needing
 from services.run_view import now, queue_ids
 from services.runs import request_stop
 from services.tail import tail_text
@@ -244,12 +245,17 @@ class Exports:
         """Delete an export with its files.
 
         Raises:
-            Conflict: It is being made or waits.
+            Conflict: It is being made or waits, is being sent somewhere, or an unfinished job needs it.
         """
         job = self._job(export_id)
         if job.job_state not in ENDED:
             raise Conflict("This export is being made. Cancel it first, then delete it.")
-        shutil.rmtree(self._home.exports / check_id(export_id), ignore_errors=True)
+        path = self._home.exports / check_id(export_id)
+        if sent := being_sent(path):
+            raise Conflict(f"This export is being sent as {sent[0]}. Wait for its end or cancel that, then delete it.")
+        if needs := needing(self._catalogue, f"export:{export_id}", path):
+            raise Conflict(f"This export is needed by {needs}. Wait for its end or stop it, then delete the export.")
+        shutil.rmtree(path, ignore_errors=True)
         self._catalogue.delete(export_id)
         self._events.publish("export_progress", {**export_event(job), "status": "deleted"})
 

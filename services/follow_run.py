@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from core.config import parse
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
 from core.run import ENDED, JobState
 
@@ -46,7 +45,7 @@ class Here:
         self._confirmed = confirmed
 
     def start(self, config: dict[str, Any]) -> str:
-        self._bench.confirm(parse(config), self._confirmed)
+        self._bench.confirm(self._runs.ready(config), self._confirmed)
         return self._runs.start(config).session_id
 
     def look(self, session_id: str) -> dict[str, Any]:

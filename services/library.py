@@ -21,6 +21,7 @@ from core.run import JobKind
 from core.run_dir import read_json
 from core.settings import PROJECT, Home
 from services.catalogue import Catalogue
+from services.in_use import unfinished
 from services.preparing import FILES, REPORT
 from services.prompts import ask, ask_script, tokenizer_folder
 
@@ -334,12 +335,10 @@ def sources_of(config: dict[str, Any]) -> list[str]:
 
 
 def used_by(catalogue: Catalogue) -> Callable[[str], list[str]]:
-    """A function from a source to the names of the unfinished runs that need it."""
+    """A function from a source to the names of the unfinished jobs that need it: runs, probes, evaluations."""
 
     def users(source: str) -> list[str]:
-        jobs = [job for job in catalogue.unfinished() if job.kind == JobKind.TRAIN]
-        named = [(job.name, catalogue.job(job.id, JobKind.TRAIN).config) for job in jobs]
-        return [name for name, config in named if source in sources_of(config)]
+        return [job.name for job in unfinished(catalogue) if source in sources_of(job.config)]
 
     return users
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from core.config import parse
 from core.errors import InvalidConfig, NotFound
 from core.model import DEMO_MODEL, local_folder
-from core.run import JobState
+from core.run import JobKind, JobState
 from services import views
 from services.board import sparks
 from services.container import Services
@@ -36,6 +36,13 @@ NAV = (
     ("Settings", "/settings", "settings"),
     ("Help", "/help", "book-open"),
 )
+KINDS = {
+    JobKind.TRAIN: ("Run", "/runs"),
+    JobKind.EXPORT: ("Export", "/exports"),
+    JobKind.PROBE: ("Probe", "/probe"),
+    JobKind.EVALUATION: ("Evaluation", "/evaluations"),
+}
+"""What each kind of job is called, and below which address its page is."""
 ACTIONS = (("Change the theme", "theme"), ("Show or hide the log", "console"), ("Show the keys", "keys"))
 
 
@@ -49,8 +56,8 @@ def shell(found: Services, path: str, theme: str, viewed: str | None, *, polling
         polling: Whether a live page fetches itself.
     """
     runs = found.runs.list()
-    active = next((run for run in runs if run.active), None)
-    job = next((run for run in runs if run.session_id == viewed), active)
+    at_work = next((run for run in runs if run.active), None)
+    job = next((run for run in runs if run.session_id == viewed), at_work)
     nav = tuple(NavItem(title, url, icon, _at(path, url), title == "Settings") for title, url, icon in NAV)
     steps = tuple(
         {"title": title, "kind": "Step", "url": f"/new/{key}"}
@@ -78,12 +85,21 @@ def shell(found: Services, path: str, theme: str, viewed: str | None, *, polling
         path,
         nav,
         gauges(found),
-        active,
+        active_job(found),
         job,
         found.runs.log(job.session_id, tail=60) if job else "",
         palette,
         polling,
     )
+
+
+def active_job(found: Services) -> views.ActiveJob | None:
+    """The job that a worker is at, if any: there is one at a time."""
+    job = next((job for job in found.catalogue.unfinished() if job.active), None)
+    if job is None:
+        return None
+    kind, pages = KINDS[JobKind(job.kind)]
+    return views.ActiveJob(kind, job.name, job.state, job.step, job.max_steps, f"{pages}/{job.id}")
 
 
 def _at(path: str, url: str) -> bool:

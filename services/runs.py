@@ -20,6 +20,7 @@ from core.settings import Home
 from services.catalogue import Catalogue, Job
 from services.completions import CompletionIndexes
 from services.events import Events
+from services.in_use import needing
 from services.run_view import RunView, now, queue_ids, run_view, status_event
 from services.series import collapse, thin
 from services.tail import tail_text
@@ -91,13 +92,8 @@ class Runs:
         """What this machine has to say about a configuration; ``problem`` refuses a start."""
         return device_checks(config, self._machine.device())
 
-    def start(self, config: dict[str, Any], *, session_id: str | None = None, rows: Path | None = None) -> RunView:
-        """Put a run into the queue.
-
-        Args:
-            config: In the configuration format.
-            session_id: An id of the caller's choosing; sent twice, the second is refused.
-            rows: A folder with prepared rows to train on, in place of what the configuration's source would give.
+    def ready(self, config: dict[str, Any], *, session_id: str | None = None, given_rows: bool = False) -> RunConfig:
+        """The configuration, complete, of a start that nothing speaks against. Changes nothing.
 
         Raises:
             InvalidConfig: With every problem found.
@@ -110,9 +106,25 @@ class Runs:
         if problems:
             raise InvalidConfig(problems)
         self._models.validate(run_config.model.name)
-        if rows is None:
+        if not given_rows:
             self._check_dataset(run_config.dataset)
-        job_id = check_id(session_id) if session_id is not None else new_id()
+        if session_id is not None and (self._home.outputs / check_id(session_id)).exists():
+            raise _taken(session_id)
+        return run_config
+
+    def start(self, config: dict[str, Any], *, session_id: str | None = None, rows: Path | None = None) -> RunView:
+        """Put a run into the queue.
+
+        Args:
+            config: In the configuration format.
+            session_id: An id of the caller's choosing; sent twice, the second is refused.
+            rows: A folder with prepared rows to train on, in place of what the configuration's source would give.
+
+        Raises:
+            As :meth:`ready`.
+        """
+        run_config = self.ready(config, session_id=session_id, given_rows=rows is not None)
+        job_id = session_id if session_id is not None else new_id()
         job = self._lay_out(job_id, run_config, config)
         if rows is not None:
             shutil.copytree(rows, RunDir(self._home.outputs / job_id).prepared)
@@ -129,10 +141,7 @@ class Runs:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            raise Conflict(
-                f"There is a session {job_id} already. It was not started again; open it in the list of runs.",
-                field="session_id",
-            ) from None
+            raise _taken(job_id) from None
         created = now()
         run_dir = RunDir(path)
         content = {"kind": JobKind.TRAIN, "name": config.name, "created_at": created}
@@ -237,14 +246,14 @@ class Runs:
         """Delete a run with all its files.
 
         Raises:
-            Conflict: It runs or waits, or an export of it does.
+            Conflict: It runs or waits, or a job does that needs it: an export, an evaluation.
         """
         job = self._job(session_id)
         if job.job_state not in ENDED:
             raise Conflict("This run is not over. Stop it first, then delete it.")
-        if any(export.job_state not in ENDED for export in self._catalogue.of_session(session_id)):
-            raise Conflict("An export of this run is being made. Wait for it or cancel it, then delete the run.")
         path = self._home.outputs / check_id(session_id)
+        if needs := needing(self._catalogue, f"session:{session_id}", path):
+            raise Conflict(f"This run is needed by {needs}. Wait for its end or stop it, then delete the run.")
         self._indexes.forget(RunDir(path).completions)
         shutil.rmtree(path, ignore_errors=True)
         self._catalogue.delete(session_id)
@@ -267,6 +276,11 @@ class Runs:
 
     def _job(self, session_id: str) -> Job:
         return self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+
+
+def _taken(job_id: str) -> Conflict:
+    words = f"There is a session {job_id} already. It was not started again; open it in the list of runs."
+    return Conflict(words, field="session_id")
 
 
 def train_job(job_id: str, name: str, created: str, config: dict[str, Any]) -> Job:

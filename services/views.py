@@ -42,6 +42,18 @@ class Gauge:
 
 
 @dataclass(frozen=True)
+class ActiveJob:
+    """The job that a worker is at, of whatever kind, for the top bar; ``kind`` is a word such as 'Run'."""
+
+    kind: str
+    name: str
+    status: str
+    step: int
+    max_steps: int
+    url: str
+
+
+@dataclass(frozen=True)
 class Shell:
     """The frame around every page. Without ``nav`` only the name is shown, as before a login."""
 
@@ -50,7 +62,7 @@ class Shell:
     path: str = "/"
     nav: tuple[NavItem, ...] = ()
     gauges: tuple[Gauge, ...] = ()
-    active: RunView | None = None
+    active: ActiveJob | None = None
     job: RunView | None = None
     log: str = ""
     palette: tuple[dict[str, str], ...] = ()

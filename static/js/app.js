@@ -173,6 +173,7 @@ if (document.querySelector('.rail')) {
   socket.on('training_status', soon)
   socket.on('export_progress', soon)
   socket.on('evaluation_status', soon)
+  socket.on('probe_status', soon)
   socket.on('training_update', throttled(3000, () => refresh(moving())))
   const session = document.body.dataset.session
   socket.on('log_line', (entry) => { if (entry.session_id === session) addLine(entry.line ?? entry.text ?? '') })

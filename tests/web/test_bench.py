@@ -77,6 +77,9 @@ def test_a_start_with_a_reward_that_can_be_fooled_asks_first(client: FlaskClient
     assert refused.status_code == 409
     assert refused.json is not None
     assert refused.json["error"]["field"] == "confirm_reward"
+    for wrong in ({"model": {"name": "/no/folder"}}, {"dataset": {"source": "upload:20260101-000000-aaaaaa"}}):
+        plain = client.post("/api/training/start", json={"config": {**config, **wrong}})
+        assert plain.status_code == 404  # what cannot start at all is said first
     assert client.post("/api/training/start", json={"config": config, "confirm_reward": True}).status_code == 202
     assert client.post("/api/training/start", json={"config": tiny("sound")}).status_code == 202
 

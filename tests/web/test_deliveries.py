@@ -197,6 +197,8 @@ def test_sending_is_cancelled_and_taken_up_again(outside: Outside, to: str) -> N
     outside.ollama.slow = outside.hub.slow = 20.0
     outside.send(to=to, name="sums")
     until(outside.look, lambda found: found["bytes"] > 0 and found["message"].startswith("Sending"))
+    kept = outside.client.delete(f"/api/exports/{EXPORT}")
+    assert (kept.status_code, "being sent as sums" in kept.get_json()["error"]["message"]) == (409, True)
     cancelled = outside.client.post(f"/api/exports/{EXPORT}/deliveries/1/cancel")
     assert (cancelled.status_code, cancelled.get_json()["status"]) == (202, "stopped")
     assert outside.ollama.models == {}

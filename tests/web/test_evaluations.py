@@ -13,11 +13,13 @@ from flask.testing import FlaskClient
 from core.evaluation import EvaluationSpec
 from core.run import JobKind, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
+from services.catalogue import Job
 from services.container import Services
 from services.evaluation_report import word_diff
 from services.rebuild import rebuild
 from services.watcher import crash_words
 from tests.conftest import Browser, tiny
+from tests.web.test_exports import create, finish
 from tests.web.test_runs import follow, start
 
 BASE = "builtin:smollm2-135m-instruct"
@@ -230,3 +232,36 @@ def test_a_diff_puts_both_texts_together() -> None:
     pieces = word_diff(before, after)
     assert "".join(piece.text for piece in pieces if piece.kind != "new") == before
     assert "".join(piece.text for piece in pieces if piece.kind != "gone") == after
+
+
+def test_what_an_evaluation_needs_is_not_deleted(client: FlaskClient, services: Services, trained: str) -> None:
+    """A run whose adapter answers in it, an export whose file does, the upload it asks: until it has ended."""
+    exported = create(client, trained)
+    finish(services, exported, "completed")
+    rows = b"".join(b'{"question": "%d + 1", "answer": "%d"}\n' % (a, a + 1) for a in range(20))
+    upload = {"file": (io.BytesIO(rows), "rows.jsonl")}
+    upload_id = (client.post("/api/datasets/upload", data=upload).json or {})["id"]
+    asks = {"dataset": {"source": f"upload:{upload_id}"}}
+    waiting = begin(client, f"session:{trained}", f"export:{exported}/model.gguf", **asks)
+    for path in (f"training/sessions/{trained}", f"exports/{exported}", f"datasets/{upload_id}"):
+        response = client.delete(f"/api/{path}")
+        assert response.status_code == 409
+        assert "sums" in (response.json or {})["error"]["message"]
+    assert (services.settings.home.exports / exported / "files" / "model.gguf").is_file()
+    client.post(f"/api/evaluations/{waiting}/stop")
+    for path in (f"exports/{exported}", f"training/sessions/{trained}", f"datasets/{upload_id}"):
+        assert client.delete(f"/api/{path}").status_code == 204
+
+
+def test_the_top_bar_shows_the_job_at_work(browser: Browser, client: FlaskClient, services: Services) -> None:
+    """Whatever its kind, with a link to its page."""
+    for kind, page in ((JobKind.EVALUATION, "evaluations"), (JobKind.PROBE, "probe"), (JobKind.EXPORT, "exports")):
+        job = Job(
+            id=f"one-{kind}", kind=str(kind), name=f"my {kind}", state="running", created_at="", step=3, max_steps=9
+        )
+        services.catalogue.add(job)
+        text = browser.get("/shell").get_data(as_text=True)
+        assert f'href="/{page}/one-{kind}"' in text
+        assert f"my {kind}" in text
+        services.catalogue.delete(job.id)
+    assert 'class="job"' not in browser.get("/shell").get_data(as_text=True)

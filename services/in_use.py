@@ -1,0 +1,63 @@
+"""Which unfinished job still needs the files of a run, an export or an upload: deleting them would break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.delivery import state
+from core.run import JobKind
+from services.catalogue import Catalogue, Job
+
+_WORDS = {
+    JobKind.TRAIN: "the run",
+    JobKind.EXPORT: "the export",
+    JobKind.EVALUATION: "the evaluation",
+    JobKind.PROBE: "the probe",
+}
+
+
+def needing(catalogue: Catalogue, reference: str, folder: Path) -> str:
+    """The first unfinished job that needs a run or an export, in words; empty where there is none.
+
+    Args:
+        catalogue: The list of jobs.
+        reference: ``session:<id>`` or ``export:<id>``.
+        folder: Where its files lie; a job may name them by their path.
+    """
+    for job in unfinished(catalogue):
+        if any(_means(name, value, reference, folder) for name, value in _texts(job.config)):
+            return f"{_WORDS[JobKind(job.kind)]} '{job.name}'"
+    return ""
+
+
+def unfinished(catalogue: Catalogue) -> Iterator[Job]:
+    """Queued and active jobs of every kind, with their configurations."""
+    for job in catalogue.unfinished():
+        yield catalogue.job(job.id, JobKind(job.kind))
+
+
+def being_sent(export: Path) -> Sequence[str]:
+    """Names under which an export is being sent somewhere at this moment."""
+    folders = (path for path in (export / state.FOLDER).glob("*") if path.is_dir())
+    found = ((state.read_job(path), state.read_progress(path)) for path in folders)
+    return [job.name for job, progress in found if job and progress and progress.state == "working"]
+
+
+def _means(name: str, value: str, reference: str, folder: Path) -> bool:
+    if name == "session_id":
+        return reference == f"session:{value}"
+    return value in {reference, str(folder)} or value.startswith((f"{reference}@", f"{reference}/", f"{folder}/"))
+
+
+def _texts(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in decoded JSON, with the name that it stands under."""
+    if isinstance(data, str):
+        yield name, data
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from _texts(value, key)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _texts(value, name)
