@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,13 +186,34 @@ def _unsloth(config: RunConfig, device: Device, source: str) -> Any:
     return FastLanguageModel.get_peft_model(base, **unsloth_lora_arguments(config))
 
 
+def ask_once(name: str) -> None:
+    """Find out in seconds whether the Hub answers, and use the cache alone where it does not.
+
+    The client by itself tries each file six times over half a minute, and a model has several.
+    """
+    import httpx
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if os.environ.get("HF_HUB_OFFLINE"):
+        return
+    constants.HF_HUB_OFFLINE = False
+    try:
+        huggingface_hub.HfApi().model_info(name, timeout=10)
+    except (httpx.TransportError, OSError) as error:
+        # Where it answered (not found, gated, …) the loading says so in its own words.
+        constants.HF_HUB_OFFLINE = getattr(error, "response", None) is None
+
+
 class _Explained:
     """Turns what transformers raises for a missing or unreachable model into words."""
 
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        if not Path(self._source).is_absolute():
+            ask_once(self._source)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError | ValueError) and not isinstance(error, TunesmithError):
