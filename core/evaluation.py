@@ -20,6 +20,7 @@ from core.statistics import (
     LEVEL,
     ROUNDING,
     bootstrap_means,
+    decimals,
     fewest_changes,
     mcnemar,
     sign_flip,
@@ -359,13 +360,18 @@ def _sentence(
     first, second = names
     prompts = f"{len(differences)} prompt{'' if len(differences) == 1 else 's'}"
     earned = (
-        f"on {prompts} it earned {score.second:.2f} on average, {first} {score.first:.2f}: a difference of "
-        f"{score.difference:+.2f} ({level * 100:.3g} % interval {score.low:+.2f} to {score.high:+.2f})."
+        f"on {prompts} it earned {decimals(score.second)} on average, {first} {decimals(score.first)}: a difference of "
+        f"{_moved(score.difference)} ({level * 100:.3g} % interval {_moved(score.low)} to {_moved(score.high)})."
     )
     if verdict is not Verdict.NOT_ENOUGH:
         return f"{second[:1].upper()}{second[1:]} is {verdict} than {first}: {earned}"
     changed = sum(abs(difference) > ROUNDING for difference in differences)
     return f"There is not enough evidence that {second} differs from {first}: {earned} {_why(changed, level, smallest)}"
+
+
+def _moved(value: float) -> str:
+    shown = decimals(value)
+    return shown if shown.startswith("-") else f"+{shown}"
 
 
 def _why(changed: int, level: float, smallest: float | None) -> str:
@@ -378,7 +384,8 @@ def _why(changed: int, level: float, smallest: float | None) -> str:
             "Ask more prompts."
         )
     return (
-        f"So many prompts would have shown a difference of {smallest:.2f} in four of five cases; ask more to see less."
+        f"So many prompts would have shown a difference of {decimals(smallest)} in four of five cases; "
+        "ask more to see less."
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from statistics import NormalDist
 from typing import Any
 
@@ -29,6 +30,18 @@ ROUNDING = 1e-9
 """Scores are sums of a few decimals; what lies closer than this is the same."""
 
 _NORMAL = NormalDist()
+
+
+def decimals(value: float, places: int = 2) -> str:
+    """A number with so many decimals, halves away from zero: the one rounding of sentences and tables.
+
+    What lies within :data:`ROUNDING` of a half is one, so a sum of decimals is rounded like the number it stands for.
+
+    >>> decimals(0.125), decimals(-0.625), decimals(0.1 + 0.025 - 1e-17), decimals(-0.001), decimals(12.5, 0)
+    ('0.13', '-0.63', '0.13', '0.00', '13')
+    """
+    rounded = Decimal(repr(round(float(value), 9))).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return str(rounded or abs(rounded))
 
 
 def bootstrap_mean(

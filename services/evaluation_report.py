@@ -6,6 +6,7 @@ import difflib
 import re
 
 from core.evaluation import Compared, Example, PairedReport, Verdict
+from core.statistics import decimals
 from services.container import Services
 from services.evaluation_views import ComparedLine, ExampleView, Piece, ReportView
 from services.words import num, signed
@@ -66,11 +67,11 @@ def _headed(name: str) -> str:
 
 def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:
     def written(value: float) -> str:
-        return f"{value * 100:.0f} %" if share else num(round(value, 9))
+        return f"{decimals(value * 100, 0)} %" if share else num(value)
 
     def moved(value: float) -> str:
         sign = "+" if value > 0 else "\u2212" if value < 0 else ""
-        return f"{sign}{abs(value) * 100:.0f} points" if share else signed(round(value, 9))
+        return f"{sign}{decimals(abs(value) * 100, 0)} points" if share else signed(value)
 
     interval = f"{moved(compared.low)} to {moved(compared.high)}"
     return ComparedLine(title, written(compared.first), written(compared.second), moved(compared.difference), interval)

@@ -9,6 +9,7 @@ from statistics import fmean, pvariance
 from typing import Any
 
 from core.run import JobState
+from core.statistics import decimals
 
 Row = dict[str, Any]
 
@@ -130,7 +131,8 @@ def _broken(rows: Sequence[Row], state: JobState, error: str | None) -> Verdict:
 
 def _finished(training: Sequence[Row], rows: Sequence[Row], trend: str, found: Verdict | None) -> Verdict:
     held = [row["reward"] for row in rows if row.get("phase") == "evaluation" and "reward" in row]
-    unseen = f" On questions it never trained on: from {held[0]:.2f} to {held[-1]:.2f}." if len(held) > 1 else ""
+    moved = f"from {decimals(held[0])} to {decimals(held[-1])}" if len(held) > 1 else ""
+    unseen = f" On questions it never trained on: {moved}." if moved else ""
     better = held[-1] > held[0] if len(held) > 1 else trend == "rising"
     advice = (
         ("Export it, or ask it something.",)

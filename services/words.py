@@ -8,6 +8,7 @@ from datetime import datetime
 from markupsafe import Markup, escape
 
 from core.run import JobState
+from core.statistics import decimals
 
 LIGHTS = {
     JobState.QUEUED: ("queued", "Queued"),
@@ -62,7 +63,7 @@ def num(value: float | None) -> str:
         return str(int(value))
     if size < 0.001 or size >= 1e6:
         return f"{value:.1e}"
-    return f"{value:.2f}" if size < 100 else f"{value:.0f}"
+    return decimals(value, 2 if size < 100 else 0)
 
 
 def signed(value: float) -> str:

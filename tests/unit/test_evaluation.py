@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.evaluation import Answered, PairedReport, Verdict, paired_report, run_pairs
+from services.evaluation_report import report_view
 
 
 def answered(total: float | None, name: str = "q") -> Answered:
@@ -66,6 +67,15 @@ def test_not_enough_evidence_names_what_would_have_been_seen() -> None:
     assert found.verdict is Verdict.NOT_ENOUGH
     assert found.smallest_effect is not None
     assert f"a difference of {found.smallest_effect:.2f}" in found.sentence
+
+
+def test_sentence_and_table_show_the_same_figures() -> None:
+    """Exact halves too: 0.125 is 0.13 in both."""
+    found = report([0.25] * 8, [0.25] * 7 + [1.25])
+    line = report_view(found).lines[0]
+    assert (line.second, line.difference) == ("0.38", "+0.13")
+    assert "0.38 on average" in found.sentence
+    assert "a difference of +0.13 " in found.sentence
 
 
 def test_several_models_share_the_chance_of_a_false_claim() -> None:

@@ -11,6 +11,7 @@ from core.statistics import (
     ROUNDING,
     bootstrap_mean,
     bootstrap_means,
+    decimals,
     fewest_changes,
     mcnemar,
     sign_flip,
@@ -126,3 +127,11 @@ def test_the_smallest_share_is_what_six_changes_need() -> None:
 def test_students_quantiles_are_those_of_the_tables(freedom: int, quantile: float) -> None:
     """Two-sided 95 %."""
     assert student(0.975, freedom) == pytest.approx(quantile, rel=0.003)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.125, "0.13"), (-0.625, "-0.63"), (0.875 - 1e-12, "0.88"), (-1e-12, "0.00"), (1, "1.00")]
+)
+def test_halves_are_rounded_alike_wherever_they_are_shown(value: float, shown: str) -> None:
+    """Away from zero, and what a sum of decimals makes of a half is a half."""
+    assert decimals(value) == shown
