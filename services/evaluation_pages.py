@@ -14,8 +14,9 @@ from services import reward_pages
 from services.container import Services
 from services.dataset_choice import ready_mapping
 from services.evaluation_report import report_view
+from services.evaluation_request import Request
+from services.evaluation_results import SHOWN, Wanted
 from services.evaluation_views import Choice, EvaluationPage, EvaluationsPage, NewEvaluationPage
-from services.evaluations import SHOWN, Request, Wanted
 
 PER_PAGE = 25
 SLOTS = 4

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.evaluations import EvaluationView, PromptRow, Wanted
+from services.evaluation_results import PromptRow, Wanted
+from services.evaluations import EvaluationView
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Servi
 
 def test_models_are_called_by_words(services: Services, trained: str) -> None:
     """A run by its name, a checkpoint by its step, a base model and a file by what tells them apart."""
-    label = services.evaluations.label
+    label = services.evaluations.specifier.label
     assert [label(f"session:{trained}"), label(f"session:{trained}@2")] == ["sums", "sums (step 2)"]
     assert [label(BASE), label("/models/one/base.gguf")] == ["smollm2-135m-instruct", "base.gguf"]
 
