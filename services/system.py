@@ -51,7 +51,8 @@ class System:
         self._lock = threading.Lock()
         self._gpu: tuple[float, Gpu | None] = (-60.0, None)
         self._smi = shutil.which("nvidia-smi")
-        psutil.cpu_percent()  # The first call only sets the mark from which the next one measures.
+        self._mark = (time.monotonic(), _processor_times())
+        self._cpu = 0.0
 
     def device(self) -> Device:
         """What a run would use: the first GPU, else the processor."""
@@ -76,12 +77,25 @@ class System:
                 self._gpu = (time.monotonic(), gpu)
         return gpu
 
+    def cpu(self) -> float:
+        """Percent of all cores in use since the last reading, which is at least a moment ago.
+
+        psutil's own counts from the calling thread's last call, and each request has a thread of its own.
+        """
+        with self._lock:
+            marked, (busy_before, total_before) = self._mark
+            busy, total = _processor_times()
+            if time.monotonic() - marked > self.KEEP / 3 and total > total_before:
+                self._cpu = round(100 * min(1.0, max(0.0, (busy - busy_before) / (total - total_before))), 1)
+                self._mark = (time.monotonic(), (busy, total))
+            return self._cpu
+
     def load(self) -> dict[str, Any]:
         """The payload of ``system_update``: percentages, and bytes where the name says so."""
         memory = psutil.virtual_memory()
         gpu = self.gpu()
         return {
-            "cpu": psutil.cpu_percent(),
+            "cpu": self.cpu(),
             "memory": memory.percent,
             "memory_used_bytes": memory.total - memory.available,
             "memory_total_bytes": memory.total,
@@ -109,6 +123,13 @@ class System:
             "versions": versions(),
             "active_jobs": self._active(),
         }
+
+
+def _processor_times() -> tuple[float, float]:
+    """Seconds that all cores together were busy, and in all. A guest's time is in the user's already."""
+    times = psutil.cpu_times()._asdict()
+    total = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))
+    return total - times["idle"] - times.get("iowait", 0.0), total
 
 
 def versions() -> dict[str, str | None]:

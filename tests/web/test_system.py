@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask.testing import FlaskClient
 
 from core.model import Device
 from core.settings import PROJECT
+from services.container import Services
 from services.families import BASE_MODELS, GIB, estimate
 from services.system import parse_gpu
 
@@ -73,3 +76,13 @@ def test_every_model_is_listed_with_what_it_needs(client: FlaskClient) -> None:
     assert base[0]["fits"]
     assert {"Qwen3", "Llama", "Mistral", "Phi", "SmolLM2"} == {model["family"] for model in base}
     assert all(model["memory"] > 0 for model in base)
+
+
+def test_the_processors_load_is_the_same_in_every_thread(services: Services) -> None:
+    """A request has a thread of its own; a reading counts from the last one of any."""
+    until = time.monotonic() + services.system.KEEP
+    while time.monotonic() < until:
+        pass
+    with ThreadPoolExecutor(2) as pool:
+        loads = [one.result() for one in [pool.submit(services.system.cpu) for _ in range(2)]]
+    assert loads[0] == loads[1] > 0
