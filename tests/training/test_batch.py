@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from core.config import DatasetSection, RewardSection, parse
 from core.evaluation import Asked, EvaluationSpec, RunEvaluation, Verdict
@@ -15,10 +17,15 @@ from core.rewards import maximum
 from core.run import Control, JobState
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
+from core.training import answering, gguf_adapter
+from core.training.answering import InLlama
+from core.training.batch import conversation
+from core.training.rollout import Child
 from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
 
 pytestmark = pytest.mark.training
 
+WRITE = gguf_adapter.write
 QUESTIONS = [{"instruction": f"What is {a} + 1?", "response": str(a + 1)} for a in range(20)]
 
 
@@ -184,3 +191,102 @@ def test_a_file_that_is_no_model_ends_the_evaluation_in_words(
     assert work(run, monkeypatch, models) is JobState.FAILED
     assert "broken.gguf" in str(run.read_status())
     assert sum(group["model"] == 0 for group in groups(run)) == 4
+
+
+def texts(run: RunDir) -> dict[tuple[int, int], str]:
+    return {(group["model"], group["place"]): group["completions"][0]["text"] for group in groups(run)}
+
+
+def killing(patch: pytest.MonkeyPatch, op: str, times: int) -> list[str]:
+    """End llama.cpp's process without warning just before it is asked the ``times``-th ``op``; what was asked."""
+    asked_for: list[str] = []
+    ask = Child.ask
+
+    def wrapped(child: Child, request: dict[str, Any]) -> dict[str, Any]:
+        asked_for.append(request["op"])
+        if request["op"] == op and asked_for.count(op) == times:
+            child.process.kill()
+            child.process.wait()
+        return ask(child, request)
+
+    patch.setattr(Child, "ask", wrapped)
+    return asked_for
+
+
+def test_llama_cpp_answers_for_bases_and_adapters_as_transformers_does(
+    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word for word, also when its process is killed once; with the setting off there is no process."""
+    asked_for = killing(monkeypatch, "generate", 1)
+    slow = make(models, "slow", asked(models, None, trained), QUESTIONS[:6], rollout_engine="transformers")
+    assert work(slow, monkeypatch, models) is JobState.COMPLETED, slow.read_status()
+    assert asked_for == []
+    fast = make(models, "fast", asked(models, None, trained), QUESTIONS[:6])
+    assert work(fast, monkeypatch, models) is JobState.COMPLETED, fast.read_status()
+    assert asked_for.count("generate") == 3
+    assert texts(fast) == texts(slow)
+    status = fast.read_status()
+    assert status is not None
+    assert (status.notes, status.step, fast.rollout.exists()) == ((), 12, False)
+
+
+def test_where_llama_cpp_is_not_the_same_model_transformers_answers(
+    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note says which model and why; the other one is answered by llama.cpp all the same."""
+    monkeypatch.setattr(gguf_adapter, "write", _without_values)
+    asked_for = killing(monkeypatch, "generate", 0)
+    run = make(models, "not-the-same", asked(models, None, trained), QUESTIONS[:2])
+    assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
+    status = run.read_status()
+    assert status is not None
+    assert len(status.notes) == 1
+    assert "model 1: Answers are written by transformers" in status.notes[0]
+    assert "mean KL" in status.notes[0]
+    assert asked_for.count("generate") == 1
+    assert len(groups(run)) == 4
+
+
+def _without_values(path: Path, arch: str, adapted: list[gguf_adapter.LoraLayer]) -> None:
+    """An adapter that arrives without effect."""
+    kept = [layer.module.lora_B["default"].weight for layer in adapted]
+    values = [weight.data for weight in kept]
+    for weight in kept:
+        weight.data = torch.zeros_like(weight)
+    WRITE(path, arch, adapted)
+    for weight, value in zip(kept, values, strict=True):
+        weight.data = value
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_a_gguf_answers_many_prompts_as_it_answers_one(models: Home, gguf: Asked, temperature: float) -> None:
+    """Greedy, and drawn: an answer's chances are those of its place, whatever is asked beside it."""
+    prompts = [*QUESTIONS[:5], {"instruction": "word " * 300}]
+    run = make(models, f"many-{temperature}", (gguf,), prompts, temperature=temperature, seed=3)
+    spec = EvaluationSpec.model_validate(run.read_config())
+    questions = [(place, conversation(prompt, spec)) for place, prompt in enumerate(prompts)]
+    with closing(InLlama(gguf.resolved["path"], spec, lambda: False)) as llama:
+        together = dict(one for piece in llama.answers(questions) for one in piece)
+        alone = dict(one for question in questions for piece in llama.answers([question]) for one in piece)
+    assert sorted(together) == sorted(alone) == list(range(6))
+    # The last bit may decide between two words of a random model that are all but equally likely.
+    assert sum(together[place] == alone[place] for place in range(6)) >= 5
+    assert len({one.text for one in together.values()}) > 1
+
+
+def test_a_gguf_whose_process_is_killed_keeps_what_it_answered(
+    models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation says so and ends; a resume asks the rest, and the answers are those of one that was left alone."""
+    monkeypatch.setattr(answering, "LOOK", 0.0)  # a look after every token
+    prompts = [*QUESTIONS[:3], {"instruction": "word " * 300}]  # the long one is asked after the others
+    whole = make(models, "gguf-whole", (gguf,), prompts)
+    assert work(whole, monkeypatch, models) is JobState.COMPLETED, whole.read_status()
+    run = make(models, "gguf-killed", (gguf,), prompts)
+    with pytest.MonkeyPatch.context() as patch:
+        killing(patch, "open", 2)
+        assert work(run, monkeypatch, models) is JobState.FAILED
+    assert "signal 9" in str(run.read_status())
+    assert sorted(texts(run)) == [(0, 0), (0, 1), (0, 2)]
+    assert work(run, monkeypatch, models) is JobState.COMPLETED
+    assert texts(run) == texts(whole)
