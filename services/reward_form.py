@@ -51,6 +51,7 @@ class PartView:
     title: str
     description: str
     verifies: bool
+    badge: str
     used: bool
     weight: str
     params: tuple[ParamView, ...]
@@ -98,7 +99,7 @@ def _view(
     label = str(given.get("label") or "")
     return PartView(
         slot=slot, name=info.name, title=f"{info.title}: {label}" if label else info.title,
-        description=info.description, verifies=info.verifies, used=part is not None,
+        description=info.description, verifies=info.verifies, badge=info.badge, used=part is not None,
         weight=shown(given.get("weight", 1)), params=params, label=label,
         family="Parts with a label" if label else info.family,
         gate=slots.get(str(given.get("requires") or ""), ""),

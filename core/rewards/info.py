@@ -84,6 +84,13 @@ class RewardInfo:
     family: str = "Answers"
     check: Callable[[dict[str, Any]], tuple[str, str] | None] | None = None
 
+    @property
+    def badge(self) -> str:
+        """What it goes by, in a few words. What own Python checks is for its writer to know."""
+        if self.verifies:
+            return "checks the answer"
+        return {"Judges": "an opinion", "Your own": "your own rule"}.get(self.family, "checks form, not truth")
+
     def json(self) -> dict[str, Any]:
         """JSON data, the function left out."""
         params = [

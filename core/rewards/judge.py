@@ -134,7 +134,7 @@ def _post(text: str, settings: _Settings) -> dict[str, Any]:
         "model": settings.model,
         "messages": [{"role": "user", "content": text}],
         "temperature": 0,
-        "max_tokens": 200,
+        "max_tokens": 1000,
     }
     headers = {"Content-Type": "application/json"}
     if os.environ.get(KEY):

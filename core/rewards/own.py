@@ -12,6 +12,9 @@ from core.rewards.info import Param, RewardInfo, one_of
 from core.rewards.sandbox import Limits
 
 TEMPLATE = '''\
+import re
+
+
 def reward(completion: str, prompt: str, row: dict) -> float | tuple[float, str]:
     """Score one answer.
 
@@ -21,10 +24,11 @@ def reward(completion: str, prompt: str, row: dict) -> float | tuple[float, str]
 
     Return a number from 0 (wrong) to 1 (right), or the number and a sentence that says why.
     """
-    wanted = str(row["response"]).strip().lower()
-    if wanted and wanted in completion.lower():
-        return 1.0, "The reference answer is in the text."
-    return 0.0, "The reference answer is not in the text."
+    said = re.sub(r"<[^<>]*>", " ", completion).lower().split()
+    wanted = str(row["response"]).lower().split()
+    if wanted and said[-len(wanted) :] == wanted:
+        return 1.0, "It ends with the reference answer."
+    return 0.0, "It does not end with the reference answer."
 '''
 
 

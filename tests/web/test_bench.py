@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 
 from core.config import parse
 from core.errors import Unavailable
+from core.rewards.own import TEMPLATE
 from core.rewards.sandbox import protection
 from core.run import JobState
 from core.run_dir import JsonlWriter, RunDir, write_json
@@ -61,10 +62,10 @@ def test_the_check_finds_a_reward_that_pays_for_form(client: FlaskClient) -> Non
     assert any("checks the answer against anything" in words for words in bad["warnings"])
 
 
+@boxed
 def test_own_python_is_judged_by_what_it_pays(client: FlaskClient) -> None:
-    """One that compares with the reference is sound, though nobody can read from it that it checks anything."""
-    source = "def reward(completion, prompt, row):\n    return float(completion.endswith(f\">{row['response']}</SOLUTION>\"))"
-    own = {"type": "composite", "components": [{"name": "python", "params": {"source": source}}]}
+    """The editor's template compares with the reference and is sound, though nobody can read that from it."""
+    own = {"type": "composite", "components": [{"name": "python", "params": {"source": TEMPLATE}}]}
     answer = client.post("/api/rewards/adversarial", json={"reward": own, "dataset": SUMS}).json
     assert answer is not None
     assert answer["sound"], answer["warnings"]
