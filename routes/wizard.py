@@ -167,6 +167,7 @@ def _choose_source(form: Form, action: str) -> None:
     form["dataset.source"] = named
     if named and named != before.get("source"):
         _map(form, named)
+        dataset_choice.leave(services(), before, named)
 
 
 def _map(form: Form, source: str) -> None:

@@ -145,6 +145,13 @@ def settle(found: Services, form: Mapping[str, str]) -> None:
         found.wizard.put(reward=TASK_REWARD)
 
 
+def leave(found: Services, before: Mapping[str, Any], source: str) -> None:
+    """Another dataset in place of exercises: their checkers, which came with them, go with them."""
+    reward = found.wizard.draft().get("reward")
+    if before.get("source") == tasks.SOURCE and source != "mix" and reward == TASK_REWARD:
+        found.wizard.put(reward=None)
+
+
 def _tasks(form: Mapping[str, str]) -> list[dict[str, Any]]:
     found = []
     for key in form:

@@ -377,4 +377,5 @@ def kind_of(source: str) -> str:
 
 
 def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "?")) else ".")
+    name = "_" in words.split(" ", 1)[0]  # a field's own name stays as it is written
+    return (words if name else words[:1].upper() + words[1:]) + ("" if words.endswith((".", "?")) else ".")

@@ -33,7 +33,7 @@ def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, serve
     page.goto(f"{server.url}/new/configuration")
     page.locator("#training-num-generations").fill("seven")
     page.locator("#training-num-generations").blur()
-    expect(page.locator("#msg-training-num-generations")).to_contain_text("integer")
+    expect(page.locator("#msg-training-num-generations")).to_contain_text("whole number")
     page.reload()
     expect(page.locator("#training-num-generations")).to_have_value("seven")
     page.locator("#training-num-generations").fill("5")

@@ -68,8 +68,8 @@ def test_only_name_model_dataset_and_reward_are_required() -> None:
     [
         ("training.learning_rat", 1, "training.learning_rat", "did you mean learning_rate?"),
         ("traning", {}, "traning", "did you mean training?"),
-        ("training.batch_size", "two", "training.batch_size", "valid integer"),
-        ("training.batch_size", 0, "training.batch_size", "greater than or equal to 1"),
+        ("training.batch_size", "two", "training.batch_size", "must be a whole number"),
+        ("training.batch_size", 0, "training.batch_size", "must be at least 1"),
         ("training.gradient_accumulation_steps", 9, "training.num_generations", "multiple of the group size 8"),
         ("training.learning_rate", float("nan"), "training.learning_rate", "finite"),
         ("training.max_new_tokens", 4096, "training.max_new_tokens", "leaves no room for the question"),

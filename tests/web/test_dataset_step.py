@@ -104,6 +104,7 @@ def test_exercises_are_ticked_weighed_and_bring_their_checker(browser: Browser, 
     assert "24 rows" in browser.get("/new/dataset").get_data(as_text=True)
     save(browser, ui__kind="generated")
     assert "tasks" not in draft()["dataset"]
+    assert draft()["reward"]["preset_name"] == "arithmetic"  # what suits sums; the checker went with the exercises
 
 
 def test_datasets_are_mixed_by_weight(app: Flask, browser: Browser, draft: Any) -> None:
@@ -139,7 +140,7 @@ def test_a_mixture_takes_exercises_with_difficulty_and_weight(browser: Browser, 
     assert 'value="chain_sum = 1, spell_backward"' in text
     assert "60 rows" in text
     save(browser, ui__kind="mix", **sums, **part(0, made, tasks="chain_sum = hard"))
-    assert "should be a valid integer" in browser.get("/new/dataset").get_data(as_text=True)
+    assert "must be a whole number" in browser.get("/new/dataset").get_data(as_text=True)
     save(browser, ui__kind="mix", **sums, **part(0, made, tasks=""))
     assert [one["source"] for one in draft()["dataset"]["mix"]] == ["generated:arithmetic"]
 

@@ -129,7 +129,7 @@ def test_a_step_saves_its_own_sections_only(browser: Browser, app: Flask) -> Non
     browser.post("/new/configuration", form={"training.max_steps": "soon", "action": "save"})
     draft = wizard.draft()
     assert (draft["training"]["max_steps"], draft["model"]["name"]) == ("soon", "builtin:smollm2-135m-instruct")
-    assert b"integer" in browser.get("/new/configuration").data
+    assert b"whole number" in browser.get("/new/configuration").data
 
 
 def test_two_starts_make_one_run(browser: Browser, app: Flask) -> None:
