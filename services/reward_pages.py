@@ -41,6 +41,7 @@ class RewardEditPage:
     protection: str
     result: tuple[dict[str, Any], ...]
     examples: str
+    samples: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def edit_page(
     return RewardEditPage(
         name, code, "" if is_python else json.dumps(reward, indent=1, ensure_ascii=False), saved["version"] if saved else 0,
         saved["versions"] if saved else [], problem, protection().words,
-        _tried(found, code, examples) if source and not problem else (), examples,
+        _tried(found, code, examples) if source and not problem else (), examples, own.EXAMPLES,
     )  # fmt: skip
 
 
@@ -118,7 +119,9 @@ def _tried(found: Services, source: str, examples: str) -> tuple[dict[str, Any],
     texts = texts or [str(row["response"]), "certainly not", ""]
     results = []
     for text in texts:
-        part = found.rewards.test(python_reward(source), "", text, row).components["python"]
+        part = found.rewards.test(python_reward(source), str(row.get("instruction", "")), text, row).components[
+            "python"
+        ]
         results.append({"text": text, "score": part.score, "why": part.why})
     return tuple(results)
 

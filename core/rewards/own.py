@@ -32,6 +32,39 @@ def reward(completion: str, prompt: str, row: dict) -> float | tuple[float, str]
 '''
 
 
+EXAMPLES: tuple[tuple[str, str], ...] = (
+    (
+        "Part of the score for part of the answer",
+        """\
+def reward(completion, prompt, row):
+    wanted = [word.strip() for word in str(row["response"]).lower().split(",")]
+    said = {word.strip(" .") for word in completion.lower().split(",")}
+    if len(said) > 2 * len(wanted):
+        return 0.0, "Too many were named to know any."
+    found = [word for word in wanted if word in said]
+    return len(found) / len(wanted), f"{len(found)} of {len(wanted)} were named."
+""",
+    ),
+    (
+        "A value in JSON, against a column of the row",
+        """\
+import json
+
+def reward(completion, prompt, row):
+    try:
+        answer = json.loads(completion)
+    except ValueError:
+        return 0.0, "This is not JSON."
+    if not isinstance(answer, dict):
+        return 0.1, "This is JSON, and no object."
+    same = str(answer.get("city", "")).lower() == str(row["response"]).lower()
+    return (1.0 if same else 0.2), f"The city is {answer.get('city')}."
+""",
+    ),
+)
+"""What the editor shows to begin from: a title and Python."""
+
+
 def own(
     items: Sequence[Item], *, markers: Markers, source: str = "", seconds: float = 2.0, title: str = ""
 ) -> list[Score]:

@@ -10,7 +10,7 @@ import pytest
 
 from core.config import RewardSection
 from core.reward import Item, Markers
-from core.rewards import CATALOGUE, Account, Spent, charged_to, compose, embedding, maximum, resolve
+from core.rewards import CATALOGUE, Account, Spent, charged_to, compose, embedding, maximum, own, resolve
 from core.rewards import judge as judging
 from core.rewards.sandbox import protection
 from tests.support.judge import JudgeEndpoint, judge_endpoint
@@ -132,6 +132,18 @@ def test_json_is_compared_by_its_shape() -> None:
     assert earned("json", '{"a/b": 1}', '{"a": {"b": 1}}', compare=True) == 0
     assert earned("json", '{"b": 2, "a": 1.0}', '{"a": 1, "b": 2}', compare=True) == 1
     assert earned("json", '{"a": NaN}', "") == 0
+
+
+def test_the_editor_s_examples_tell_right_from_wrong() -> None:
+    """What a person begins from runs, pays the right answer fully and a wrong one less."""
+    if protection().level is None:
+        pytest.skip("no sandbox on this machine")
+    tried = [("red, blue", "red, blue", "red, green"), ("Paris", '{"city": "paris"}', '{"city": "Rome"}')]
+    for (_, source), (reference, right, wrong) in zip(own.EXAMPLES, tried, strict=True):
+        items = [Item(text, "", {"response": reference}) for text in (right, wrong, "")]
+        best, worse, nothing = [score.value for score in own.own(items, markers=MARKERS, source=source)]
+        assert (best, nothing) == (1, 0)
+        assert 0 < worse < 1
 
 
 def test_a_gate_must_be_passed_before_correctness_counts() -> None:
