@@ -108,8 +108,16 @@ def test_a_long_preparation_is_followed_to_its_report(page: Page, server: Server
     expect(page.get_by_test_id("preparing")).to_contain_text("seconds so far")
     assert serious(page) == []
     page.evaluate("window.stayed = true")
+    page.evaluate(
+        "window.said = []; const spot = document.getElementById('preparing-said');"
+        "new MutationObserver(() => said.push(spot.textContent)).observe(spot, { childList: true })"
+    )
     expect(page.get_by_test_id("report")).to_contain_text("Rows read", timeout=120_000)
     assert page.evaluate("window.stayed")
+    expect(page.locator("#preparing-said")).to_contain_text("The preparation has ended")
+    said = page.evaluate("window.said")
+    assert said[-1].startswith("The preparation has ended")
+    assert len(said) == len(set(said))  # a screen reader repeats nothing
     assert complaints.found == []
 
 

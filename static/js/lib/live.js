@@ -22,11 +22,18 @@ function swap(fresh, sent) {
     const held = part.contains(focus) && focus !== part
     if (held && focus.matches('input:not([type="checkbox"], [type="radio"]), textarea, select')) continue
     keepOpen(part, next)
-    const here = document.importNode(next, true)
-    part.replaceWith(here)
+    const here = part.getAttribute('role') === 'status' ? renewed(part, next) : document.importNode(next, true)
+    if (here !== part) part.replaceWith(here)
     if (held) follow(here, focus.id)
   }
   document.dispatchEvent(new CustomEvent('live:swapped'))
+}
+
+// What is spoken stays the same element: a screen reader tells of new words in it, not of a new element.
+function renewed(part, next) {
+  for (const { name, value } of next.attributes) part.setAttribute(name, value)
+  part.innerHTML = next.innerHTML
+  return part
 }
 
 // The focus stays where it was, or, where its control is gone, at the part that took its place.
