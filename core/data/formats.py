@@ -59,6 +59,17 @@ class Detected(BaseModel):
         return ", ".join(parts)
 
 
+_FOREIGN = (
+    (b"%pdf-", "a PDF document"),
+    (b"<!doctype html", "a web page, perhaps the one around the file that was meant"),
+    (b"<html", "a web page, perhaps the one around the file that was meant"),
+    (b"\x89png", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"gguf", "a model"),
+)
+"""What a file begins with that would else pass for text with one column."""
+
+
 def detect(path: Path, name: str) -> Detected:
     """Look at a file's content; the name decides only where the content leaves it open.
 
@@ -73,6 +84,8 @@ def detect(path: Path, name: str) -> Detected:
     sample = _head(path, compression)
     if not sample.strip(b"\0\t\r\n \xef\xbb\xbf"):
         raise InvalidInput("The file is empty. Choose a file with rows in it.", field="file")
+    if foreign := next((what for start, what in _FOREIGN if sample.lstrip()[:16].lower().startswith(start)), ""):
+        raise InvalidInput(f"The file is {foreign}. Upload the rows themselves, as JSON, CSV or Parquet.", field="file")
     endings = [part.casefold() for part in Path(name).suffixes]
     if sample[:4] == b"PAR1":
         return Detected(format="parquet", compression=compression)
