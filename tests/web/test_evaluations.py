@@ -203,6 +203,8 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     assert "<del>" in page
     assert "16 prompts, page 1 of 1" in page
     report = services.evaluations.reports(compared)[0].model_dump(mode="json")
+    # Its place is there before the run ends, so that it appears on a page that is being looked at.
+    assert '<div id="run-evaluation" data-live hidden></div>' in browser.get(f"/runs/{trained}").text
     write_json(RunDir(services.settings.home.outputs / trained).evaluation, {"step": 2, "report": report})
     run = browser.get(f"/runs/{trained}").text
     assert "Is it better than the original?" in run
