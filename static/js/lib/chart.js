@@ -114,7 +114,7 @@ export class Chart {
         ctx.fillStyle = style('--sunken')
         ctx.fillRect(bbox.left, bbox.top, right - bbox.left, bbox.height)
         ctx.fillStyle = style('--muted')
-        ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`
+        Object.assign(ctx, { font: `${11 * devicePixelRatio}px system-ui, sans-serif`, textAlign: 'left', textBaseline: 'alphabetic' })
         if (right - bbox.left > 60 * devicePixelRatio) ctx.fillText('warm-up', bbox.left + 6 * devicePixelRatio, bbox.top + 22 * devicePixelRatio)
       }
     }
