@@ -10,7 +10,8 @@ from pydantic import Field
 from routes._api import Body, describes, read_body
 from routes._pages import page
 from routes._services import services
-from services.chats import chat_view
+from services.chats import chat_view, training_prompt
+from services.container import Services
 from services.models import Chat
 from services.playground_pages import PlaygroundPage, model_groups
 
@@ -26,7 +27,9 @@ class TestBody(Body):
         "export:<id>/<file.gguf>.",
     )
     prompt: str = Field(min_length=1, max_length=100_000)
-    system_prompt: str | None = Field(None, max_length=100_000)
+    system_prompt: str | None = Field(
+        None, max_length=100_000, description="Left out: what the model was told in its training. '' for none."
+    )
     temperature: float = Field(0.7, ge=0, le=5, description="0 takes the likeliest token every time.")
     max_tokens: int = Field(256, ge=1, le=8192)
     top_p: float = Field(1.0, ge=0, le=1)
@@ -36,8 +39,9 @@ class TestBody(Body):
     seed: int | None = Field(None, ge=0, lt=2**32, description="For the same answer again.")
     stop: tuple[str, ...] = Field((), max_length=4, description="Texts that end the answer.")
 
-    def chat(self) -> Chat:
-        system = ({"role": "system", "content": self.system_prompt},) if self.system_prompt else ()
+    def chat(self, found: Services) -> Chat:
+        told = training_prompt(found, self.model_path) if self.system_prompt is None else self.system_prompt
+        system = ({"role": "system", "content": told},) if told else ()
         messages = (*system, {"role": "user", "content": self.prompt})
         sampling = self.model_dump(exclude={"model_path", "prompt", "system_prompt"})
         return Chat(self.model_path, messages, **sampling)
@@ -61,7 +65,8 @@ def listing() -> Response:
 @describes(body=TestBody, answer={"response": str, "tokens": int, "seconds": float, "finish": str, "prompt": str})
 def test() -> Response:
     """One whole answer. For one that streams, see the Socket.IO event ``chat``."""
-    return jsonify(services().models.test(read_body(TestBody).chat()))
+    found = services()
+    return jsonify(found.models.test(read_body(TestBody).chat(found)))
 
 
 # --- pages ---

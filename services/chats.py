@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from core.config import parse
 from core.data.prompts import system_prompt
-from core.errors import InvalidConfig, InvalidInput, TunesmithError
+from core.errors import InvalidConfig, InvalidInput, NotFound, TunesmithError
 from core.model import DEMO_MODEL
 from core.run import JobState
 from services.container import Services
@@ -88,6 +88,26 @@ def _base_of(found: Services, model_path: str) -> str:
         export_id = rest.partition("/")[0]
         session_id = next((item.session_id for item in found.exports.list() if item.export_id == export_id), "")
     return next((item.base for item in found.models.trained() if item.session_id == session_id), "")
+
+
+def training_prompt(found: Services, model_path: str) -> str:
+    """What a run's model was told in training: of the run, its checkpoints and its exports; '' for other models.
+
+    Raises:
+        NotFound: There is no such run or export.
+    """
+    kind, _, rest = model_path.partition(":")
+    job_id = rest.replace("@", "/").partition("/")[0]
+    if kind == "export":
+        job_id = found.exports.get(job_id).session_id
+    if kind not in {"session", "export"} or not job_id:
+        return ""
+    try:
+        return system_prompt(parse(found.runs.get(job_id).config).dataset)
+    except (InvalidConfig, NotFound):  # an export may outlive its run
+        if kind == "session":
+            raise
+        return ""
 
 
 def _system_prompts(found: Services, groups: tuple[ModelGroup, ...]) -> dict[str, str]:

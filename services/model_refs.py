@@ -110,6 +110,10 @@ class References:
         if path.suffix == ".gguf":
             if not path.is_file():
                 raise NotFound(f"There is no file {path}. Check the path.", field="model_path")
+            with path.open("rb") as file:
+                if file.read(4) != b"GGUF":
+                    words = f"{path.name} is called a GGUF and is none: it begins otherwise. Copy or download it again."
+                    raise InvalidInput(words, field="model_path")
             return {"kind": "gguf", "path": str(path)}
         if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
             return self._of_adapter(path)

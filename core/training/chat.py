@@ -235,4 +235,10 @@ def _in_words(error: Exception) -> str:
         return "There was not enough memory for this model. Choose a smaller one, or end a running training first."
     if isinstance(error, FileNotFoundError):
         return "A file of this model is gone: it was deleted, or a newer checkpoint took its place just now. Ask again."
+    if "failed to load model from file" in str(error).lower():
+        name = str(error).rpartition("/")[2]
+        return (
+            f"llama.cpp cannot load {name}: the file is cut off or broken, or of a kind that this llama.cpp does not "
+            "know. Copy or export it again."
+        )
     return f"The model could not answer: {type(error).__name__}: {str(error)[:300]}"
