@@ -74,7 +74,7 @@ function buildPalette(entries) {
 }
 
 const KEYS = [
-  ['Ctrl + K', 'Find a page or an action'], ['Ctrl + 1 … 5', 'Home, New run, Runs, Datasets, Configurations (Alt + 1 … 5 where the browser keeps these)'],
+  ['Ctrl + K', 'Find a page or an action'], ['Ctrl + 1 … 5', `${[...document.querySelectorAll('.rail a')].slice(0, 5).map((link) => link.textContent.trim()).join(', ')} (Alt + 1 … 5 where the browser keeps these)`],
   ['Ctrl + T, or L', 'Show or hide the log (most browsers keep Ctrl + T for a new tab)'], ['T', 'Change the theme'], ['?', 'This list'], ['Esc', 'Close what is open'],
 ]
 

@@ -83,7 +83,7 @@ function frame() {
 function components() {
   const names = new Set()
   for (const row of latest.values()) for (const name of Object.keys(row.reward_components ?? {})) names.add(name)
-  return [...names]
+  return [...names].sort()
 }
 
 // Charts of what only some runs have.
