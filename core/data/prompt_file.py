@@ -31,9 +31,9 @@ def read_prompts(text: str, most: int) -> list[Row]:
     """
     found = _listed(text) or [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not found:
-        raise InvalidInput("There is no prompt in this file: every line of it is empty.", field="prompts")
+        raise InvalidInput("There is no prompt in this file: every line of it is empty.", field="text")
     if len(found) > most:
-        raise InvalidInput(f"There are {len(found)} prompts in this file; at most {most} are asked.", field="prompts")
+        raise InvalidInput(f"There are {len(found)} prompts in this file; at most {most} are asked.", field="text")
     return [_row(item, number) for number, item in found]
 
 
@@ -67,7 +67,7 @@ def _from_object(item: dict[str, Any], number: int) -> Row:
         row.setdefault("instruction", next(m["content"] for m in reversed(row["messages"]) if m["role"] == "user"))
     question = next((name for name in QUESTIONS if text_of(row.get(name)).strip()), None)
     if question is None:
-        raise InvalidInput(f"Prompt {number} has no question. Name its column {', '.join(QUESTIONS)}.", field="prompts")
+        raise InvalidInput(f"Prompt {number} has no question. Name its column {', '.join(QUESTIONS)}.", field="text")
     row["instruction"] = text_of(row[question])
     answer = next((name for name in ANSWERS if text_of(item.get(name)).strip()), None)
     if answer is not None:
@@ -86,7 +86,7 @@ def _conversation(value: Any, number: int) -> list[dict[str, str]]:
         raise InvalidInput(
             f"The messages of prompt {number} must each have a role ({', '.join(_ROLES)}) and a content, "
             "and one must be the user's.",
-            field="prompts",
+            field="text",
         )
     # What the model is to write now is not given to it.
     return messages[:-1] if messages[-1]["role"] == "assistant" else messages
