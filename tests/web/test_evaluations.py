@@ -79,7 +79,7 @@ def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Servi
     assert [model.label for model in spec.models] == ["smollm2-135m-instruct", "sums"]
     assert spec.models[1].resolved["adapter"].endswith(f"{trained}/adapter")
     assert (spec.reward and spec.reward.preset_name, spec.best) == ("arithmetic", 1.2)
-    assert (spec.temperature, spec.max_new_tokens) == (0, 8)
+    assert (spec.temperature, spec.max_new_tokens, spec.rollout_engine) == (0, 8, "auto")
     assert len(list(iter_lines(run.given))) == 30
     view = client.get(f"/api/evaluations/{evaluation_id}").json or {}
     assert (view["status"], view["waiting"], view["source"]) == ("queued", True, "held-out rows of sums")
@@ -95,10 +95,11 @@ def test_models_are_called_by_words(services: Services, trained: str) -> None:
 def test_prompts_come_from_a_file_or_a_dataset(client: FlaskClient, services: Services) -> None:
     """Lines and JSON lines as they stand, without a score; a dataset is left to the worker."""
     text = 'Say hello.\n{"question": "2 + 2", "answer": 4}\n'
-    run = RunDir(services.settings.home.outputs / begin(client, BASE, text=text))
+    run = RunDir(services.settings.home.outputs / begin(client, BASE, text=text, rollout_engine="transformers"))
     rows = list(iter_lines(run.given))
     assert [(row["instruction"], row.get("response")) for row in rows] == [("Say hello.", None), ("2 + 2", "4")]
-    assert EvaluationSpec.model_validate(run.read_config()).reward is None
+    spec = EvaluationSpec.model_validate(run.read_config())
+    assert (spec.reward, spec.rollout_engine) == (None, "transformers")
     dataset = {"source": "generated:arithmetic", "size": 10}
     reward = {"type": "preset", "preset_name": "arithmetic"}
     run = RunDir(services.settings.home.outputs / begin(client, BASE, dataset=dataset, reward=reward, limit=5))
