@@ -95,7 +95,7 @@ class Browser:
 
     def once_prepared(self, path: str) -> str:
         """A page that shows a dataset's preparation, after its end."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while 'data-testid="preparing"' in (text := self.get(path).get_data(as_text=True)):
             assert time.monotonic() < until, text
             time.sleep(0.2)

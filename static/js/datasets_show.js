@@ -23,13 +23,18 @@ const mapping = () => {
   }
 }
 
+let asked = 0
+
 async function show() {
+  asked += 1
+  const mine = asked
   try {
     const { rows } = await api(`/api/datasets/${id}/map`, { method: 'POST', json: { mapping: mapping(), samples: 3 } })
+    if (mine !== asked) return // An answer to what is typed no more.
     problem.textContent = ''
     out.replaceChildren(...rows.flatMap((row) => [line('Question', row.instruction), line('Reference', row.response || 'none found')]))
   } catch (error) {
-    problem.textContent = error.message
+    if (mine === asked) problem.textContent = error.message
   }
 }
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +14,13 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 
 from core.settings import PROJECT
 from tests.browser import sample
+from tests.support.live import PATIENCE, REAL_SERVER, until
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-PATIENCE = 60.0
-expect.set_options(
-    timeout=20_000
-)  # Five seconds, the default, are too few where a model trains on the same processors.
+PATIENCE_MS = 60_000
+"""Five seconds, the default, are too few where a model trains on the same processors."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass(frozen=True)
@@ -34,45 +31,30 @@ class Server:
     home: Path
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+def address(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """Where the server says that it is, once it listens there."""
+    said = until(
+        lambda: [line for line in log.read_text().splitlines() if line.startswith("Tunesmith is at ")],
+        lambda lines: lines or process.poll() is not None,
+    )
+    assert said, f"the server ended with {process.returncode}"
+    return said[-1].split()[-1]
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Until the server answers. Raises TimeoutError, or RuntimeError where it ended."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise RuntimeError(f"the server ended with {process.returncode}")
-        try:
-            with urllib.request.urlopen(f"{url}/healthz", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError("the server did not answer in time")
-
-
-def serve(home: Path) -> Iterator[Server]:
+def serve(home: Path, script: Path = REAL_SERVER) -> Iterator[Server]:
     """Start the server on ``home``, whose cache is the project's, and end it afterwards."""
     home.mkdir(parents=True, exist_ok=True)
     (PROJECT / "cache").mkdir(exist_ok=True)
     if not (home / "cache").exists():
         (home / "cache").symlink_to(PROJECT / "cache")
-    port = free_port()
-    env = {**os.environ, "TUNESMITH_HOME": str(home), "PORT": str(port), "HOST": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
+    env = {**os.environ, "TUNESMITH_HOME": str(home), "PORT": "0", "HOST": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
     with (home / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(PROJECT / "flask_app.py")], cwd=PROJECT, env=env, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([sys.executable, str(script)], cwd=PROJECT, env=env, stdout=log, stderr=log)
     try:
-        wait_for(f"http://127.0.0.1:{port}", process)
-        yield Server(f"http://127.0.0.1:{port}", home)
+        yield Server(address(home / "server.log", process), home)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +102,7 @@ def complaints() -> Complaints:
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 

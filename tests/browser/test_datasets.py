@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Complaints, Server
+from tests.browser.conftest import Complaints, Server, serve
 from tests.browser.test_pages import serious
+from tests.support.live import FAKE_SERVER, held
 
 pytestmark = pytest.mark.browser
 
@@ -98,20 +100,25 @@ def test_exercises_are_chosen_in_the_wizard(page: Page, server: Server) -> None:
     assert serious(page) == []
 
 
-def test_a_long_preparation_is_followed_to_its_report(page: Page, server: Server, complaints: Complaints) -> None:
+@pytest.fixture
+def holding(tmp_path: Path) -> Iterator[Server]:
+    """A server whose preparations can be held."""
+    yield from serve(tmp_path / "home", FAKE_SERVER)
+
+
+def test_a_long_preparation_is_followed_to_its_report(page: Page, holding: Server, complaints: Complaints) -> None:
     """The page says that it is under way, keeps itself up to date without a reload, and ends with the report."""
-    page.goto(f"{server.url}/new/dataset")
+    page.goto(f"{holding.url}/new/dataset")
     page.get_by_test_id("kind-generated").check()
-    page.locator("#dataset-size").fill("150000")
-    page.locator("#dataset-size").blur()
-    page.get_by_test_id("prepare").click()
-    expect(page.get_by_test_id("preparing")).to_contain_text("seconds so far")
-    assert serious(page) == []
-    page.evaluate("window.stayed = true")
-    page.evaluate(
-        "window.said = []; const spot = document.getElementById('preparing-said');"
-        "new MutationObserver(() => said.push(spot.textContent)).observe(spot, { childList: true })"
-    )
+    with held(holding.home):
+        page.get_by_test_id("prepare").click()
+        expect(page.get_by_test_id("preparing")).to_contain_text("seconds so far")
+        assert serious(page) == []
+        page.evaluate("window.stayed = true")
+        page.evaluate(
+            "window.said = []; const spot = document.getElementById('preparing-said');"
+            "new MutationObserver(() => said.push(spot.textContent)).observe(spot, { childList: true })"
+        )
     expect(page.get_by_test_id("report")).to_contain_text("Rows read", timeout=120_000)
     assert page.evaluate("window.stayed")
     expect(page.locator("#preparing-said")).to_contain_text("The preparation has ended")

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, expect
 from core.settings import Home
 from tests.browser.conftest import Complaints, Server, serve
 from tests.browser.test_pages import serious
+from tests.support.live import until
 from tests.support.ollama import OllamaServer
 from tests.web.test_deliveries import EXPORT, lay_out
 
@@ -24,20 +25,27 @@ def test_one_press_makes_the_model_in_ollama_and_it_can_be_talked_to(
     home.make()
     (home.root / "cache").rmdir()
     lay_out(home)
-    with OllamaServer(slow=2.0) as ollama:
+    with OllamaServer() as ollama:
         monkeypatch.setenv("OLLAMA_HOST", ollama.address)
         monkeypatch.setenv("HF_TOKEN", "")
         for server in serve(home.root):
-            _walk(context, complaints, server)
+            _walk(context, complaints, server, ollama)
     assert list(ollama.models) == ["sums"]
 
 
-def _walk(context: BrowserContext, complaints: Complaints, server: Server) -> None:
+def _walk(context: BrowserContext, complaints: Complaints, server: Server, ollama: OllamaServer) -> None:
     page = context.new_page()
     complaints.listen(page)
-    page.goto(f"{server.url}/exports/{EXPORT}")
+
+    def offered() -> int:
+        page.goto(f"{server.url}/exports/{EXPORT}")
+        return page.get_by_test_id("send-ollama").count()
+
+    until(offered, bool)  # The page does not wait for an Ollama that is slow to answer.
+    ollama.go.clear()
     page.get_by_test_id("send-ollama").click()
     expect(page.get_by_test_id("delivery-status")).to_have_text("Sending")
+    ollama.go.set()
     expect(page.get_by_test_id("delivery-status")).to_have_text("Arrived")
     expect(page.get_by_test_id("delivery-chat")).to_contain_text("1 turns, last: What is 4 + 5?")
     page.get_by_label("Say something to it, in Ollama").fill("And 5 + 5?")

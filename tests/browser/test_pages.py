@@ -115,7 +115,7 @@ def test_a_page_weighs_little(context: BrowserContext, filled: Server) -> None:
 
     page.on("response", count)
     settle(page, f"{filled.url}/runs/{FINISHED}")
-    page.wait_for_timeout(500)
+    page.wait_for_load_state("networkidle")
     assert 0 < sum(sizes.values()) < MOST_BYTES
 
 

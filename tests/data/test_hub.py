@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from core.settings import PROJECT, Home
 from services.dataset_jobs import DatasetJobs, JobView
 from services.prompts import ask, reader_environment, tokenizer_folder
 from tests.support.hub import COMMIT, TOKEN, Hub, Repo
+from tests.support.live import until
 
 ROWS = [{"question": f"What is {n} + {n}?", "answer": f"Add.\n#### {2 * n}"} for n in range(40_000)]
 CARD = b"---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n    path: main/train-*\n---\n"
@@ -72,18 +72,16 @@ def peek(home: Home, source: str) -> Any:
     return ask(home, "peek", timeout=120, dataset=section, root=str(home.root), samples=2)
 
 
-def waited(jobs: DatasetJobs, job: JobView, seconds: float = 90) -> JobView | None:
+def waited(jobs: DatasetJobs, job: JobView) -> JobView | None:
     """The job's last word, or None once it is a dataset."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+
+    def look() -> JobView | None:
         try:
-            job = jobs.get(job.id)
+            return jobs.get(job.id)
         except NotFound:
             return None
-        if job.state != "working":
-            return job
-        time.sleep(0.05)
-    raise AssertionError(job)
+
+    return until(look, lambda found: found is None or found.state != "working")
 
 
 def fetched(home: Home, source: str, rows: int | None = None) -> Any:
@@ -146,15 +144,14 @@ def test_a_download_cut_half_way_goes_on(hub: Hub, home: Home, large: bytes) -> 
 def test_a_download_that_was_cancelled_is_resumed_where_it_stopped(hub: Hub, home: Home, large: bytes) -> None:
     """Cancel ends the process and keeps the bytes; Resume fetches the rest; bytes and rows are told on the way."""
     hub.slow = 6.0
+    hub.go.clear()
     jobs = DatasetJobs(home, 1 << 30)
     job = jobs.fetch(DatasetSection(source="someone/large"))
-    until = time.monotonic() + 60
-    while jobs.get(job.id).bytes < len(large) // 4 and time.monotonic() < until:
-        time.sleep(0.05)
-    seen = jobs.get(job.id)
+    seen = until(lambda: jobs.get(job.id), lambda found: found.bytes >= len(large) // 4)
     assert 0 < seen.bytes < seen.total_bytes == len(large)
     assert jobs.cancel(job.id).state == "stopped"
     hub.slow = 0.0
+    hub.go.set()
     hub.ranges.clear()
     assert jobs.resume(job.id).state == "working"
     assert waited(jobs, job) is None

@@ -62,7 +62,7 @@ class Fake:
         self.say(state=JobState.TRAINING, max_steps=steps, seconds_per_step=STEP)
         for step in range(first, steps + 1):
             time.sleep(STEP)
-            if step == steps and self.held(lambda: self.stopped(step - 1)):
+            if step == steps and self.held(lambda: self.stopped(steps - 1)):
                 return
             self.row(writer, groups, step)
             self.say(step=step)

@@ -14,8 +14,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.live import PATIENCE
+
 TOKEN = "hf_" + "a" * 34
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def going() -> threading.Event:
+    """A gate that is open."""
+    gate = threading.Event()
+    gate.set()
+    return gate
 
 
 @dataclass
@@ -36,6 +45,8 @@ class Hub:
         renamed: Old name to new.
         cut: Path of a file whose next download breaks off half way.
         ranges: (file, Range header) of every download.
+        slow: Seconds that a file takes.
+        go: While it is cleared, the second half of a file does not come.
     """
 
     repos: dict[str, Repo]
@@ -43,6 +54,7 @@ class Hub:
     cut: set[str] = field(default_factory=set)
     ranges: list[tuple[str, str]] = field(default_factory=list)
     slow: float = 0.0
+    go: threading.Event = field(default_factory=going)
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -176,6 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
         pieces = 20 if self.hub.slow else 1
         step = -(-len(data) // pieces) or 1
         for place in range(0, len(data), step):
+            if place >= len(data) // 2:
+                self.hub.go.wait(PATIENCE)
             self.wfile.write(data[place : place + step])
             if self.hub.slow:
                 threading.Event().wait(self.hub.slow / pieces)

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from tests.support.hub import COMMIT, TOKEN, Hub, Repo, _Handler
+from tests.support.live import PATIENCE
 
 LARGE = (".gguf", ".safetensors", ".bin")
 PIECE = 400_000
@@ -55,7 +56,8 @@ class _UploadHandler(_Handler):
 
     def do_PUT(self) -> None:  # noqa: N802 (the base class's own name)
         match = re.fullmatch(r"/lfs/([0-9a-f]{64})(?:/(\d+))?", self.path)
-        data = self._content(self.hub.slow)
+        data = self._content()
+        self.hub.go.wait(PATIENCE)
         if match and match[2]:
             self.hub.parts.setdefault(match[1], {})[int(match[2])] = data
         elif match and not self._store(match[1], data):
@@ -90,7 +92,7 @@ class _UploadHandler(_Handler):
                 return
         super().do_POST()
 
-    def _content(self, slow: float = 0.0) -> bytes:
+    def _content(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
             data = b""
             while size := int(self.rfile.readline(), 16):
@@ -101,8 +103,6 @@ class _UploadHandler(_Handler):
         length, data = int(self.headers.get("Content-Length") or 0), b""
         while len(data) < length and (piece := self.rfile.read(min(1 << 16, length - len(data)))):
             data += piece
-            if slow:
-                threading.Event().wait(slow * len(piece) / length)
         return data
 
     def _may(self, *, write: bool) -> bool:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.support.hub import going
+from tests.support.live import PATIENCE
+
 CREATE_FIELDS = {
     "model", "from", "files", "adapters", "template", "license", "system", "parameters", "messages", "stream",
     "quantize", "renderer", "parser", "requires", "info", "capabilities",
@@ -29,14 +32,14 @@ class OllamaServer:
         models: Create requests by model name.
         calls: (method, path) in order.
         adapters: Whether it takes LoRA adapters; newer versions do not.
-        slow: Seconds that it takes for a file.
+        go: While it is cleared, a file that has arrived is not answered for.
     """
 
     blobs: dict[str, bytes] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     adapters: bool = True
-    slow: float = 0.0
+    go: threading.Event = field(default_factory=going)
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"ollama": self}))
@@ -87,8 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         length, data = int(self.headers["Content-Length"]), b""
         while len(data) < length and (piece := self.rfile.read(min(1 << 16, length - len(data)))):
             data += piece
-            if self.ollama.slow:
-                threading.Event().wait(self.ollama.slow * len(piece) / length)
+        self.ollama.go.wait(PATIENCE)
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
             self._json(400, {"error": f"digest mismatch, expected {digest!r}"})
             return

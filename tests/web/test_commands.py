@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from core.settings import PROJECT, Home
 from tests.conftest import tiny
-from tests.support.live import Live, until
+from tests.support.live import PATIENCE, Live, held
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def command(home: Home, *arguments: str) -> subprocess.Popen[str]:
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=PATIENCE)
     return text
 
 
@@ -78,12 +77,15 @@ def test_a_reward_that_can_be_fooled_wants_a_flag(home: Home, tmp_path: Path) ->
 
 def test_ctrl_c_stops_with_a_checkpoint_and_waits(home: Home, tmp_path: Path) -> None:
     """The run is stopped, not lost."""
-    process = command(home, "train", config_file(tmp_path, max_steps=400))
-    until(lambda: list(home.outputs.glob("*/metrics.jsonl")), bool)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    text = said(process)
-    assert process.returncode == 3, text
+    with held(home.root):
+        process = command(home, "train", config_file(tmp_path))
+        assert process.stdout
+        lines = iter(process.stdout)
+        text = next(line for line in lines if "training" in line)
+        process.send_signal(signal.SIGINT)
+        text += "".join(lines)
+        assert process.wait(PATIENCE) == 3, text
+        process.stdout.close()
     assert "with a checkpoint" in text
     status = json.loads(next(home.outputs.glob("*/status.json")).read_text())
     assert status["state"] == "stopped"

@@ -17,6 +17,7 @@ from core.settings import Home
 from services import dataset_jobs
 from services.container import Services
 from tests.conftest import Browser, tiny
+from tests.support.live import PATIENCE
 
 ROWS = [{"question": f"What is {n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(300)]
 DATA = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -39,7 +40,7 @@ def uploaded(client: FlaskClient, data: bytes = DATA, name: str = "rows.jsonl") 
     return found
 
 
-def waited(client: FlaskClient, job: str, seconds: float = 60) -> dict[str, Any]:
+def waited(client: FlaskClient, job: str, seconds: float = PATIENCE) -> dict[str, Any]:
     """The job's last word."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -149,13 +150,13 @@ def test_a_mapping_is_tried_kept_and_held_to_the_columns(client: FlaskClient) ->
 
 
 def test_a_pattern_that_never_ends_is_refused_in_words(client: FlaskClient) -> None:
-    """Catastrophic backtracking costs a fraction of a second, not the server."""
+    """Catastrophic backtracking costs a fraction of a second, not the server; let alone, it would take for ever."""
     made = uploaded(client, json.dumps({"question": "q?", "answer": "a" * 50_000 + "!"}).encode())["id"]
-    began = time.monotonic()
+    began = time.thread_time()
     mapping = {"extraction": "regex", "extraction_pattern": r"^(\w+\s?)*\s?(\w+\s?)*$"}
     refused = client.post(f"/api/datasets/{made}/map", json={"mapping": mapping})
     assert (refused.status_code, "runs without end" in refused.get_json()["error"]["message"]) == (400, True)
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 2
 
 
 def test_preparation_counts_and_shows_what_it_removes(client: FlaskClient) -> None:

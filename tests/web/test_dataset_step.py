@@ -15,8 +15,9 @@ from core.settings import Home
 from services import preparations
 from services.dataset_page import mapped_rows
 from tests.conftest import Browser
+from tests.support import preparing
 from tests.support.hub import Hub, Repo
-from tests.support.live import until
+from tests.support.live import held, until
 
 ROWS = "".join(
     json.dumps({"context": f"Town {n} has {n} towers.", "question": "How many towers?", "answer": f"So.\n#### {n}"})
@@ -254,15 +255,20 @@ def test_preparation_and_a_template_of_ones_own_are_part_of_the_step(app: Flask,
     assert "template" in browser.get("/new/dataset").get_data(as_text=True)
 
 
-def test_a_preparation_is_watched_and_stopped(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preparation_is_watched_and_stopped(
+    app: Flask, home: Home, browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The page says what is being done while it is done; a stop leaves neither a report nor a complaint."""
     monkeypatch.setattr(preparations, "PATIENCE", 0.0)
+    preparing.hold(app.extensions["tunesmith"].library, home.root)
     save(browser, ui__kind="generated")
-    browser.post(PREPARATION, form={})
-    text = browser.get(PREPARATION).get_data(as_text=True)
-    assert 'data-testid="preparing"' in text
-    assert "data-poll" in text
-    until(lambda: browser.post(f"{PREPARATION}/stop", form={}), lambda _: "seconds so far" not in shown(browser))
+    with held(home.root):
+        browser.post(PREPARATION, form={})
+        text = browser.get(PREPARATION).get_data(as_text=True)
+        assert 'data-testid="preparing"' in text
+        assert "data-poll" in text
+        browser.post(f"{PREPARATION}/stop", form={})
+        until(lambda: shown(browser), lambda text: "seconds so far" not in text)
     assert 'data-testid="report"' not in shown(browser)
     assert "could not be prepared" not in shown(browser)
 

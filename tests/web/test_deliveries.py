@@ -23,11 +23,12 @@ from core.run import Control, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, write_json
 from core.settings import Home, Settings
 from flask_app import create_app
+from services import deliveries
 from services.rebuild import rebuild
 from tests.conftest import Browser, tiny
 from tests.support.hub import TOKEN, Repo
 from tests.support.hub_uploads import PIECE, UploadHub
-from tests.support.live import until
+from tests.support.live import PATIENCE, until
 from tests.support.ollama import OllamaServer
 
 SESSION, EXPORT, BROKEN = "20260101-120000-aaaaaa", "20260101-130000-bbbbbb", "20260101-140000-cccccc"
@@ -112,8 +113,9 @@ def lay_out(home: Home) -> None:
 
 
 @pytest.fixture
-def outside(home: Home, settings: Settings) -> Iterator[Outside]:
+def outside(home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
     lay_out(home)
+    monkeypatch.setattr(deliveries, "QUICK", PATIENCE)  # The server beside it may be slow where the machine is.
     with OllamaServer() as ollama, UploadHub({}) as hub:
         told = replace(settings, ollama_host=ollama.address, hf_token=TOKEN, hf_endpoint=hub.endpoint)
         app = create_app(told)
@@ -194,7 +196,8 @@ def test_an_adapter_names_its_base(outside: Outside) -> None:
 @pytest.mark.parametrize("to", ["ollama", "hub"])
 def test_sending_is_cancelled_and_taken_up_again(outside: Outside, to: str) -> None:
     """Nothing half sent is visible there; the second try ends."""
-    outside.ollama.slow = outside.hub.slow = 20.0
+    outside.ollama.go.clear()
+    outside.hub.go.clear()
     outside.send(to=to, name="sums")
     until(outside.look, lambda found: found["bytes"] > 0 and found["message"].startswith("Sending"))
     kept = outside.client.delete(f"/api/exports/{EXPORT}")
@@ -203,7 +206,8 @@ def test_sending_is_cancelled_and_taken_up_again(outside: Outside, to: str) -> N
     assert (cancelled.status_code, cancelled.get_json()["status"]) == (202, "stopped")
     assert outside.ollama.models == {}
     assert all(repo.files == {} for repo in outside.hub.repos.values())
-    outside.ollama.slow = outside.hub.slow = 0.0
+    outside.ollama.go.set()
+    outside.hub.go.set()
     # The repository was made before the first byte was sent; it is still empty, so no confirmation is asked for.
     outside.client.post(f"/api/exports/{EXPORT}/deliveries/1/resume")
     assert outside.ended()["status"] == "done"
@@ -282,13 +286,14 @@ def test_an_export_that_failed_is_not_sent(outside: Outside) -> None:
 
 def test_a_delivery_goes_on_while_the_server_is_down(outside: Outside, settings: Settings) -> None:
     """The next server finds it finished; one that was killed counts as failed; one whose export goes, ends."""
-    outside.ollama.slow = 1.5
+    outside.ollama.go.clear()
     outside.send(to="ollama", name="sums")
     outside.app.extensions["tunesmith"].close()
+    outside.ollama.go.set()
     other = create_app(replace(settings, ollama_host=outside.ollama.address))
     again = replace_app(outside, other)
     assert again.ended()["status"] == "done"
-    outside.ollama.slow = 20.0
+    outside.ollama.go.clear()
     outside.ollama.blobs.clear()
     again.send(to="ollama", name="more")
     until(lambda: again.look(2), lambda found: found["message"].startswith("Sending"))

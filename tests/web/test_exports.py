@@ -15,6 +15,7 @@ from core.run_dir import write_json
 from services.container import Services
 from services.export_pages import tensor_lines
 from tests.conftest import Browser, tiny
+from tests.support.live import PATIENCE, held
 from tests.web.test_runs import follow, start
 
 
@@ -26,7 +27,7 @@ def trained(client: FlaskClient, services: Services) -> str:
 
 
 def finish(services: Services, export_id: str, *states: str) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while services.exports.get(export_id).status not in states:
         assert time.monotonic() < end, services.exports.get(export_id)
         services.watcher.tick()
@@ -78,11 +79,12 @@ def test_a_link_out_of_the_folder_is_not_followed(client: FlaskClient, services:
 
 def test_a_cancelled_export_leaves_no_file(client: FlaskClient, services: Services, trained: str) -> None:
     """It is stopped, and can be deleted then, not before."""
-    export_id = create(client, trained)
-    finish(services, export_id, "running")
-    assert client.delete(f"/api/exports/{export_id}").status_code == 409
-    assert client.post(f"/api/exports/{export_id}/cancel").status_code == 202
-    finish(services, export_id, "stopped")
+    with held(services.settings.home.root):
+        export_id = create(client, trained)
+        finish(services, export_id, "running")
+        assert client.delete(f"/api/exports/{export_id}").status_code == 409
+        assert client.post(f"/api/exports/{export_id}/cancel").status_code == 202
+        finish(services, export_id, "stopped")
     assert services.exports.get(export_id).files == []
     assert client.delete(f"/api/exports/{export_id}").status_code == 204
     assert client.get(f"/api/exports/{export_id}").status_code == 404
@@ -194,10 +196,11 @@ def test_a_folder_from_elsewhere_is_taken_where_it_is_an_adapter(
 
 def test_a_broken_export_says_why_and_offers_nothing(client: FlaskClient, services: Services, trained: str) -> None:
     """What the check found is on the page of an export that failed; its files are not."""
-    export_id = create(client, trained)
-    finish(services, export_id, "running")
-    client.post(f"/api/exports/{export_id}/cancel")
-    finish(services, export_id, "stopped")
+    with held(services.settings.home.root):
+        export_id = create(client, trained)
+        finish(services, export_id, "running")
+        client.post(f"/api/exports/{export_id}/cancel")
+        finish(services, export_id, "stopped")
     report = FidelityReport(subject="Q4_K_M", verdict=Verdict.BROKEN, reason="Its end token is another one.")
     folder = services.settings.home.exports / export_id
     write_json(folder / "result.json", {"files": [], "commands": [], "fidelity": [report.model_dump(mode="json")]})

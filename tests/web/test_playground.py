@@ -201,10 +201,12 @@ def machine(settings: Settings) -> Iterator[Machine]:
     machine.pool.close()
 
 
-def ask(machine: Machine, base: str, text: str = "hello", name: str = "") -> list[dict[str, Any]]:
+def ask(
+    machine: Machine, base: str, text: str = "hello", name: str = "", events: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
     """Every event of one answer."""
     assert machine.pool
-    events: list[dict[str, Any]] = []
+    events = [] if events is None else events
     message = {"role": "user", "content": text}
     request = {"op": "generate", "id": name or f"{base}-{text}", "model": on(base), "messages": [message]}
     machine.pool.ask({**request, "stop": [], "max_tokens": 50}, events.append)
@@ -264,14 +266,14 @@ def test_memory_is_estimated_from_the_files(settings: Settings, tmp_path: Path) 
 def test_a_training_gets_the_memory_once_the_answer_is_written(machine: Machine) -> None:
     """Models that wait go at once, the one that is writing as soon as it has."""
     ask(machine, "idle")
-    slow = threading.Thread(target=ask, args=(machine, "busy", "slow slow slow"))
-    slow.start()
-    while "busy" not in held(machine):
-        pass
+    writing = threading.Thread(target=ask, args=(machine, "busy", "one hold", "kept"))
+    writing.start()
+    until(lambda: held(machine), lambda names: "busy" in names)
     assert machine.pool
     machine.pool.release()
     assert held(machine) == ["busy"]
-    slow.join()
+    machine.pool.cancel("kept")
+    writing.join()
     assert held(machine) == []
 
 
@@ -297,14 +299,34 @@ def test_a_model_that_nobody_asks_ends(machine: Machine, monkeypatch: pytest.Mon
 def test_one_answer_at_a_time_and_a_waiting_one_can_be_cancelled(machine: Machine) -> None:
     """The second is told that it waits; cancelled, it ends before the first."""
     assert machine.pool
-    first = threading.Thread(target=ask, args=(machine, "a", "slow " * 10, "first"))
+    first = threading.Thread(target=ask, args=(machine, "a", "one hold", "first"))
     first.start()
-    while "a" not in held(machine):
-        pass
-    threading.Timer(0.2, machine.pool.cancel, ["second"]).start()
-    events = ask(machine, "b", "hi", "second")
+    until(lambda: held(machine), lambda names: "a" in names)
+    events: list[dict[str, Any]] = []
+    second = threading.Thread(target=ask, args=(machine, "b", "hi", "second", events))
+    second.start()
+    until(lambda: [event["event"] for event in events], lambda names: names == ["waiting"])
+    machine.pool.cancel("second")
+    second.join()
     assert first.is_alive()
     machine.pool.cancel("first")
     first.join()
     assert [event["event"] for event in events] == ["waiting", "done"]
     assert (events[0]["ahead"], events[1]["finish"]) == (1, "cancelled")
+
+
+def test_a_cancel_while_the_process_is_being_started_is_heard(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nobody to tell yet; it is told as soon as there is, and nothing has to be killed."""
+    assert machine.pool
+    pool, running = machine.pool, ChatProcess._running
+
+    def cancelled_meanwhile(process: ChatProcess) -> Any:
+        pool.cancel("early")
+        return running(process)
+
+    monkeypatch.setattr(ChatProcess, "_running", cancelled_meanwhile)
+    events = ask(machine, "a", "hold", "early")
+    assert (events[-1]["event"], events[-1]["finish"]) == ("done", "cancelled")
+    assert ask(machine, "a", "again")[-1]["text"] == "again"

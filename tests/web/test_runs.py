@@ -13,6 +13,7 @@ from core.run import JobKind, JobState
 from services.container import Services
 from services.runs import train_job
 from tests.conftest import tiny
+from tests.support.live import PATIENCE, held
 
 
 def start(client: FlaskClient, config: dict[str, Any], **more: Any) -> str:
@@ -23,7 +24,7 @@ def start(client: FlaskClient, config: dict[str, Any], **more: Any) -> str:
     return str(response.json["session_id"])
 
 
-def follow(services: Services, session_id: str, *states: str, seconds: float = 20) -> str:
+def follow(services: Services, session_id: str, *states: str, seconds: float = PATIENCE) -> str:
     """Let the watcher work until the run is in one of the states."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -108,16 +109,17 @@ def test_a_queued_run_is_stopped_by_taking_it_out_of_the_queue(client: FlaskClie
 
 def test_stop_and_resume_go_on_from_the_checkpoint(client: FlaskClient, services: Services) -> None:
     """The stopped step is the last of the first attempt; the next one the first of the second."""
-    session_id = start(client, tiny(max_steps=40))
-    follow(services, session_id, "training")
-    client.post("/api/training/stop", json={"session_id": session_id})
-    assert services.runs.get(session_id).status == "stopping"
-    follow(services, session_id, "stopped")
+    with held(services.settings.home.root):
+        session_id = start(client, tiny(max_steps=10))
+        follow(services, session_id, "training")
+        client.post("/api/training/stop", json={"session_id": session_id})
+        assert services.runs.get(session_id).status == "stopping"
+        follow(services, session_id, "stopped")
     reached = services.runs.get(session_id).checkpoint_step
     client.post("/api/training/resume", json={"session_id": session_id})
     follow(services, session_id, "completed")
     rows, _ = services.runs.metrics(session_id)
-    assert [row["step"] for row in rows] == list(range(1, 41))
+    assert [row["step"] for row in rows] == list(range(1, 11))
     assert next(row["step"] for row in rows if row["attempt"] == 2) == (reached or 0) + 1
 
 
@@ -155,13 +157,14 @@ def test_a_checkpoint_is_known_even_if_the_worker_died_before_it_could_say_so(
     client: FlaskClient, services: Services
 ) -> None:
     """Resume continues from what lies on the disk, so that is what the page names."""
-    session_id = start(client, tiny(max_steps=40))
-    follow(services, session_id, "training")
-    saved = services.settings.home.outputs / session_id / "checkpoints"
-    for step in (9, 10):
-        (saved / f"checkpoint-{step}").mkdir(parents=True)
-    psutil.Process(services.catalogue.job(session_id, JobKind.TRAIN).pid).kill()
-    follow(services, session_id, "crashed")
+    with held(services.settings.home.root):
+        session_id = start(client, tiny())
+        follow(services, session_id, "training")
+        saved = services.settings.home.outputs / session_id / "checkpoints"
+        for step in (9, 10):
+            (saved / f"checkpoint-{step}").mkdir(parents=True)
+        psutil.Process(services.catalogue.job(session_id, JobKind.TRAIN).pid).kill()
+        follow(services, session_id, "crashed")
     run = services.runs.get(session_id)
     assert run.checkpoint_step == 10
     assert "step 10" in (run.error or "")
@@ -169,11 +172,12 @@ def test_a_checkpoint_is_known_even_if_the_worker_died_before_it_could_say_so(
 
 def test_a_running_run_is_not_deleted(client: FlaskClient, services: Services) -> None:
     """409 while it runs, 204 after."""
-    session_id = start(client, tiny(max_steps=40))
-    follow(services, session_id, "training")
-    assert client.delete(f"/api/training/sessions/{session_id}").status_code == 409
-    client.post("/api/training/stop", json={"session_id": session_id})
-    follow(services, session_id, "stopped")
+    with held(services.settings.home.root):
+        session_id = start(client, tiny())
+        follow(services, session_id, "training")
+        assert client.delete(f"/api/training/sessions/{session_id}").status_code == 409
+        client.post("/api/training/stop", json={"session_id": session_id})
+        follow(services, session_id, "stopped")
     assert client.delete(f"/api/training/sessions/{session_id}").status_code == 204
     assert client.get(f"/api/training/sessions/{session_id}").status_code == 404
     assert not (services.settings.home.outputs / session_id).exists()
@@ -230,8 +234,8 @@ def test_a_thousand_runs_are_listed_from_the_catalogue_alone(client: FlaskClient
         job = train_job(f"run-{number:04}", f"run {number}", "2026-01-01T00:00:00+00:00", config)
         job.state = str(JobState.COMPLETED)
         services.catalogue.add(job)
-    began = time.perf_counter()
+    began = time.thread_time()  # What it costs; how busy the machine is does not count.
     response = client.get("/api/training/sessions")
-    took = time.perf_counter() - began
+    took = time.thread_time() - began
     assert len((response.json or {})["sessions"]) == 1000
     assert took < 1.0
