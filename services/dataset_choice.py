@@ -19,6 +19,13 @@ from services.views import Choices, MixLine, MixPart, TaskLine
 from services.wizard import SUMS_PROMPT
 
 TASK_REWARD = {"type": "preset", "preset_name": "reasoning_gym"}
+FOREIGN = {
+    "upload": ("size", "max_operand", "subset"),
+    "hub": ("size", "max_operand"),
+    "generated": ("subset",),
+    "tasks": ("subset", "max_operand"),
+}
+"""Fields that mean nothing for a kind of source: what was entered for another kind is not kept."""
 LEVELS = tuple(range(tasks.LEVELS))
 PART = "mix-part"
 HUB_PART = ("source", "subset", "split", "instruction_field", "response_field", "weight")
@@ -139,7 +146,8 @@ def settle(found: Services, form: Mapping[str, str]) -> None:
     for name, value in changed.items():
         if value or name in section:
             section[name] = value
-    section = {name: value for name, value in section.items() if name not in changed or value}
+    foreign = FOREIGN.get(kind, ())
+    section = {name: value for name, value in section.items() if (name not in changed or value) and name not in foreign}
     found.wizard.put(dataset=section)
     if kind == "tasks" and (found.wizard.draft().get("reward") or {}).get("preset_name") != "reasoning_gym":
         found.wizard.put(reward=TASK_REWARD)

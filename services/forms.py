@@ -77,6 +77,14 @@ def section_model(section: str) -> type[BaseModel]:
     return cast("type[BaseModel]", RunConfig.model_fields[section].annotation)
 
 
+def field_title(path: str) -> str:
+    """What a field is called on its page, without the term in brackets; of what is no field, its name in words."""
+    section, _, name = path.partition(".")
+    known = section_model(section).model_fields if section in RunConfig.model_fields and name else {}
+    info = known.get(name.partition(".")[0])
+    return (info.title or name).partition(" (")[0] if info else path.rpartition(".")[2].replace("_", " ")
+
+
 def form_field(section: str, name: str, values: Section, remarks: Remarks) -> FormField:
     """The input for one field, showing the draft's value or the default."""
     return model_field(section_model(section), f"{section}.{name}", values, remarks)

@@ -14,7 +14,7 @@ from services.board import Wanted, board
 from services.chats import chat_view
 from services.container import Services
 from services.export_pages import export_choices, export_lines, exportable, more_choices, number_formats
-from services.forms import FormField, checks, form_field, shown
+from services.forms import FormField, checks, field_title, form_field, shown
 from services.reward_form import parts
 from services.trial import trial
 from services.views import Frame, Line, Missing, Place, StepLink
@@ -289,7 +289,9 @@ def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
         frame=frame(found, "train", review),
         run=board(found, session_id, wanted, path) if known and session_id else None,
         missing=tuple(missing),
-        notes=tuple(words for level, words in review.remarks.values() if level == "note-text"),
+        notes=tuple(
+            f"{field_title(at)}: {words}" for at, (level, words) in review.remarks.items() if level == "note-text"
+        ),
         plan=_plan(found, review.config),
         name=draft["name"],
         suggested_name=suggest_name(draft),
@@ -299,9 +301,7 @@ def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
 
 def _why(review: Review, key: str) -> list[str]:
     problems = [
-        f"{path.split('.')[-1].replace('_', ' ')}: {words}"
-        for path, level, words in review.of(STEP[key].sections)
-        if level == "problem"
+        f"{field_title(path)}: {words}" for path, level, words in review.of(STEP[key].sections) if level == "problem"
     ]
     return problems or ["not looked at yet. Open it and continue from there."]
 

@@ -130,6 +130,18 @@ def test_a_step_saves_its_own_sections_only(browser: Browser, app: Flask) -> Non
     draft = wizard.draft()
     assert (draft["training"]["max_steps"], draft["model"]["name"]) == ("soon", "builtin:smollm2-135m-instruct")
     assert b"whole number" in browser.get("/new/configuration").data
+    assert b"Steps: Must be a whole number" in browser.get("/new/train").data
+
+
+def test_what_was_entered_for_another_kind_of_source_is_not_kept(browser: Browser, app: Flask) -> None:
+    """A number of rows to make means nothing for a dataset of the Hub, whose page does not even show it."""
+    wizard: Wizard = app.extensions["tunesmith"].wizard
+    browser.get("/new/dataset")
+    form = {"ui.kind": "generated", "dataset.size": "300", "action": "save"}
+    browser.post("/new/dataset", form=form)
+    assert wizard.draft()["dataset"]["size"] == 300
+    browser.post("/new/dataset", form={**form, "ui.kind": "hub", "ui.hub": "someone/rows"})
+    assert "size" not in wizard.draft()["dataset"]
 
 
 def test_two_starts_make_one_run(browser: Browser, app: Flask) -> None:
