@@ -39,10 +39,6 @@ class Follower:
         self._latest: JobStatus | None = None
         self._lock = threading.Lock()
 
-    @property
-    def room(self) -> str:
-        return f"watch:{self.job.id}"
-
     def poll(self) -> JobStatus | None:
         """Read on, record, publish. Returns the worker's latest word where it is this start's."""
         # Status before rows: once it says the end, every row is in the file.
@@ -90,8 +86,9 @@ class Follower:
         self._record(changed)
 
     def _log(self) -> None:
-        for line in self._tail.new_lines():
-            self._events.publish("log_line", {"session_id": self.job.id, "line": line}, room=self.room)
+        if self.job.kind == JobKind.TRAIN:
+            for line in self._tail.new_lines():
+                self._events.publish("log_line", {"session_id": self.job.id, "line": line})
 
     def _take(self, status: JobStatus) -> None:
         """Carry a status over where it says something new."""

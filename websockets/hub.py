@@ -11,7 +11,7 @@ from core.errors import NotFound, TunesmithError
 from routes._services import services
 from services.container import Services
 from websockets.chat import Chats
-from websockets.light import SocketIO, join_room, leave_room
+from websockets.light import SocketIO
 
 SYSTEM_EVERY = 2.0
 MOST_ROWS = 100_000
@@ -30,7 +30,7 @@ def make_hub(app: Flask) -> SocketIO:
     )
     listeners = Listeners()
     found: Services = app.extensions["tunesmith"]
-    found.events.listen(lambda name, payload, room: hub.emit(name, payload, to=room))
+    found.events.listen(hub.emit)
     chats = Chats(hub, found.models)
 
     @hub.on("connect")
@@ -43,7 +43,6 @@ def make_hub(app: Flask) -> SocketIO:
         chats.left(_sid())
 
     hub.on_event("watch", watch)
-    hub.on_event("unwatch", unwatch)
     hub.on_event("chat", lambda data=None: chats.begin(_sid(), data))
     hub.on_event("chat_cancel", lambda data=None: chats.cancel(_sid(), data))
     threading.Thread(target=_pulse, args=(hub, listeners, found), name="system", daemon=True).start()
@@ -51,7 +50,7 @@ def make_hub(app: Flask) -> SocketIO:
 
 
 def watch(data: Any = None) -> dict[str, Any]:
-    """Join a job's log, and answer with the rows after one: what follows comes as events.
+    """Answer with the rows after one: what follows comes as events.
 
     ``{"session_id", "after"}`` → ``{"rows", "next", "status"}``, or ``{"error"}``. Rows are numbered:
     an event that arrives before the answer has a number above ``next``.
@@ -59,17 +58,10 @@ def watch(data: Any = None) -> dict[str, Any]:
     try:
         session_id, after = _watched(data)
         view = services().runs.get(session_id)
-        join_room(f"watch:{session_id}")
         rows = services().runs.replay(session_id, after)
     except TunesmithError as error:
         return {"error": {"code": error.code, "message": error.message}}
     return {"rows": rows, "next": rows[-1]["row"] if rows else after, "status": view.status}
-
-
-def unwatch(data: Any = None) -> dict[str, Any]:
-    """Leave a job's log."""
-    leave_room(f"watch:{_watched(data)[0]}")
-    return {}
 
 
 def _watched(data: Any) -> tuple[str, int]:

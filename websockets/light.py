@@ -15,9 +15,9 @@ _hidden = "aiohttp" not in _modules
 if _hidden:
     _modules["aiohttp"] = None
 try:
-    from flask_socketio import SocketIO, join_room, leave_room
+    from flask_socketio import SocketIO
 finally:
     if _hidden:
         del _modules["aiohttp"]
 
-__all__ = ["SocketIO", "join_room", "leave_room"]
+__all__ = ["SocketIO"]

@@ -177,10 +177,6 @@ if (document.querySelector('.rail')) {
   socket.on('training_update', throttled(3000, () => refresh(moving())))
   const session = document.body.dataset.session
   socket.on('log_line', (entry) => { if (entry.session_id === session) addLine(entry.line ?? entry.text ?? '') })
-  // Joining a run's room brings its log lines; its page joins by itself, for the rows too.
-  const join = () => { if (session && !document.querySelector('[data-run]')) socket.emit('watch', { session_id: session, after: 1e9 }) }
-  socket.on('connect', join)
-  join()
   let first = true
   socket.on('connect', () => { if (!first) soon(); first = false })
 }
