@@ -766,7 +766,10 @@ def _explain(item: Any) -> tuple[str, str]:
         return path, f"there is no field of this name{_suggest(path)}"
     if kind == "missing":
         return path, "this field is required"
-    message = _PLAIN.get(kind, "").format(**item.get("ctx", {})) or str(item["msg"]).removeprefix("Value error, ")
+    limits = {
+        name: f"{value:.12g}" if isinstance(value, float) else value for name, value in item.get("ctx", {}).items()
+    }
+    message = _PLAIN.get(kind, "").format(**limits) or str(item["msg"]).removeprefix("Value error, ")
     given = item.get("input")
     if isinstance(given, str | int | float | bool) or given is None:
         shown = repr(given) if len(repr(given)) <= 60 else repr(given)[:57] + "…"

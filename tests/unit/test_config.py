@@ -70,6 +70,7 @@ def test_only_name_model_dataset_and_reward_are_required() -> None:
         ("traning", {}, "traning", "did you mean training?"),
         ("training.batch_size", "two", "training.batch_size", "must be a whole number"),
         ("training.batch_size", 0, "training.batch_size", "must be at least 1"),
+        ("training.learning_rate", 7, "training.learning_rate", "must be at most 1 (it is 7)"),
         ("training.gradient_accumulation_steps", 9, "training.num_generations", "multiple of the group size 8"),
         ("training.learning_rate", float("nan"), "training.learning_rate", "finite"),
         ("training.max_new_tokens", 4096, "training.max_new_tokens", "leaves no room for the question"),
