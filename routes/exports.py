@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
-from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
+from core.errors import InvalidInput, NotFound, TunesmithError
 from core.export import ExportFormat, Quantization
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import back, page, say, to
 from routes._services import services
 from services.export_pages import export_page, exports_page, split_choice
+from services.exports import ExportView
 
 bp = Blueprint("exports", __name__)
 
@@ -144,13 +146,16 @@ def _asked(form: Any) -> dict[str, Any]:
 
 @bp.post("/exports/<export_id>/<action>")
 def act(export_id: str, action: str) -> AnyResponse:
-    """Cancel or delete."""
-    acts = {"cancel": services().exports.cancel, "delete": services().exports.delete}
+    """Cancel, delete, or make again what ended early."""
+    exports = services().exports
+    acts: dict[str, Callable[[str], ExportView | None]] = {
+        "cancel": exports.cancel, "delete": exports.delete, "again": exports.again,
+    }  # fmt: skip
     if action not in acts:
         raise NotFound("There is no such action on an export.")
     try:
-        acts[action](export_id)
-    except Conflict as error:
+        view = acts[action](export_id)
+    except TunesmithError as error:
         say(error.message, "problem")
         return to("exports.show", export_id=export_id)
-    return to("exports.index") if action == "delete" else to("exports.show", export_id=export_id)
+    return to("exports.show", export_id=view.export_id) if view else to("exports.index")

@@ -241,6 +241,19 @@ class Exports:
         request_stop(self._catalogue, RunDir.open(self._home.exports, export_id), job, at_once=True)
         return self._announce(export_id)
 
+    def again(self, export_id: str) -> ExportView:
+        """Put the same export into the queue once more, as a new one.
+
+        Raises:
+            Conflict: It did not end early; or as :meth:`create`.
+            NotFound: What it is made from is gone.
+        """
+        job = self._job(export_id)
+        if job.job_state not in ENDED or job.job_state is JobState.COMPLETED:
+            raise Conflict("This export did not end early, so there is nothing to make again.")
+        spec = ExportSpec.model_validate(job.config)
+        return self._queue(self._of_session(spec) if spec.session_id else self._of_folder(spec))
+
     def delete(self, export_id: str) -> None:
         """Delete an export with its files.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from core.errors import Conflict
 from core.fidelity import FidelityReport, Verdict
 from core.run_dir import write_json
 from services.container import Services
@@ -86,6 +87,11 @@ def test_a_cancelled_export_leaves_no_file(client: FlaskClient, services: Servic
         assert client.post(f"/api/exports/{export_id}/cancel").status_code == 202
         finish(services, export_id, "stopped")
     assert services.exports.get(export_id).files == []
+    again = services.exports.again(export_id)
+    assert again.export_id != export_id
+    assert (again.session_id, again.quantizations) == (trained, services.exports.get(export_id).quantizations)
+    with pytest.raises(Conflict):
+        services.exports.again(again.export_id)  # it has not ended
     assert client.delete(f"/api/exports/{export_id}").status_code == 204
     assert client.get(f"/api/exports/{export_id}").status_code == 404
 
