@@ -118,6 +118,12 @@ def test() -> str:
     return page("wizard/test.html", steps.chat_step(services()))
 
 
+@bp.get("/new/<step>")
+def unknown(step: str) -> str:
+    """An address that no step has."""
+    raise NotFound(f"There is no step {step!r}. The steps are listed at /new.")
+
+
 @bp.post("/new/<step>")
 @accepts_uploads
 def save(step: str) -> Response:

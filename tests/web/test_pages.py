@@ -111,6 +111,11 @@ def test_every_field_of_the_configuration_step_is_shown_once(app: Flask) -> None
     assert sorted(shown) == sorted(known)
 
 
+def test_a_step_that_is_none_is_not_found(browser: Browser) -> None:
+    """A mistyped address is said to be one."""
+    assert browser.get("/new/nothing").status_code == 404
+
+
 def test_every_section_has_a_step() -> None:
     """The wizard saves every section of the format."""
     assert set(SECTIONS) | {"name"} == set(RunConfig.model_fields)
