@@ -20,7 +20,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,30 +36,43 @@ from core.training.sampling import Rules, draw, uniforms  # noqa: E402
 
 BATCH = 512
 """Tokens in one call of llama.cpp."""
+WORTH_SHARING = 16
+"""Tokens that different prompts must begin with for one more call of llama.cpp to pay."""
 ALL_LAYERS = 1 << 20
 """More than any model has."""
 
 
 @dataclass
-class Sequence:
-    """A completion being written.
+class Completion:
+    """One completion of the request.
 
     Attributes:
         row: Its place in the request.
-        slot: llama.cpp's sequence that holds its cache.
-        at: Position of the token that is decoded next.
         chances: Its uniform numbers, one for each token.
         tokens, log_probabilities: Written so far.
-        seen: Distinct tokens of prompt and completion.
     """
 
     row: int
-    slot: int
-    at: int
     chances: Any
-    seen: set[int] = field(default_factory=set)
     tokens: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Branch:
+    """Completions that are the same so far, and so have one cache and one distribution of the next token.
+
+    Attributes:
+        slot: llama.cpp's sequence that holds their cache.
+        at: Position of the token that is decoded next.
+        members: The completions, in the order of the request.
+        seen: Distinct tokens of prompt and completion; kept with a repetition penalty only.
+    """
+
+    slot: int
+    at: int
+    members: list[Completion]
+    seen: set[int] = field(default_factory=set)
 
 
 class Llama:
@@ -142,13 +155,16 @@ class Llama:
             return np.empty((0, self.words), np.float32)
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.context), (wanted_rows, self.words))
 
-    def prefill(self, prompts: list[tuple[list[int], int]], everything: bool = False) -> list[Any]:
-        """Read prompts into their slots; the logits after each one's last token (after every token)."""
+    def prefill(self, prompts: list[tuple[list[int], int]], everything: bool = False, begin: int = 0) -> list[Any]:
+        """Read prompts into their slots, from position ``begin``; the logits after each one's last token.
+
+        With ``everything``, after every token.
+        """
         entries, owners = [], []
         for prompt, (tokens, slot) in enumerate(prompts):
             for position, token in enumerate(tokens):
                 wanted = everything or position == len(tokens) - 1
-                entries.append((token, position, slot, wanted))
+                entries.append((token, begin + position, slot, wanted))
                 if wanted:
                     owners.append(prompt)
         rows = [self.decode(entries[first : first + BATCH]).copy() for first in range(0, len(entries), BATCH)]
@@ -166,7 +182,11 @@ class Llama:
 
 
 class Generation:
-    """One request: all its completions, as many at a time as there are slots."""
+    """One request: all its completions, as many at a time as there are slots.
+
+    Completions of one prompt begin as one branch. Each draws with its own numbers, so where they draw
+    alike they stay together, and a word that several of them say is computed once.
+    """
 
     def __init__(self, llama: Llama, request: dict[str, Any]) -> None:
         self.llama = llama
@@ -176,9 +196,10 @@ class Generation:
         self.places: list[int] = request.get("places") or list(range(len(self.prompts)))
         """Whose random numbers each takes: its place in the round, or in a list that the round is a piece of."""
         self.waiting = deque(range(len(self.prompts)))
-        self.free = list(range(request["slots"]))
-        self.active: list[Sequence] = []
-        self.done: dict[int, Sequence] = {}
+        self.slots = int(request["slots"])
+        self.free = list(range(self.slots))
+        self.active: list[Branch] = []
+        self.done: dict[int, Completion] = {}
         self.first_logits: dict[tuple[int, ...], Any] = {}
         """After each prompt that was read, while completions of it are still to begin."""
         llama.prepare(request["slots"], request["cells"])
@@ -195,63 +216,107 @@ class Generation:
 
     def step(self) -> None:
         """One token more for every completion that is being written; waiting ones begin where there is room."""
-        if self.waiting and self.free:
-            self._admit()
+        # A slot is kept for each completion: any two may draw different words next.
+        room = self.slots - sum(len(branch.members) for branch in self.active)
+        if self.waiting and room:
+            self._admit(room)
         if self.active:
-            entries = [(one.tokens[-1], one.at, one.slot, True) for one in self.active]
+            self._close_gaps()
+            entries = [(branch.members[0].tokens[-1], branch.at, branch.slot, True) for branch in self.active]
             logits = self.llama.decode(entries)
-            for one in self.active:
-                one.at += 1
-            self._draw(self.active, logits)
+            for branch in self.active:
+                branch.at += 1
+            self.active = self._draw(self.active, logits)
 
-    def _admit(self) -> None:
-        """Let waiting completions begin: read new prompts, copy the cache for the others of a group."""
-        begun: list[Sequence] = []
-        while self.waiting and self.free:
+    def _admit(self, room: int) -> None:
+        """Let waiting completions begin: a branch for each prompt, its cache copied from one that has read it."""
+        begun: dict[tuple[int, ...], Branch] = {}
+        for _ in range(min(room, len(self.waiting))):
             row = self.waiting.popleft()
             prompt = self.prompts[row]
-            one = Sequence(row, self.free.pop(0), len(prompt), uniforms(self.seed, self.places[row], self.limit))
-            if self.rules.repetition_penalty != 1:
-                one.seen.update(prompt)
-            begun.append(one)
-        holders = {self.prompts[one.row]: one.slot for one in self.active}
-        reading: dict[tuple[int, ...], int] = {}
-        for one in begun:
-            prompt = self.prompts[one.row]
-            if prompt not in holders and prompt not in reading:
-                reading[prompt] = one.slot
-        logits = self.llama.prefill([(list(prompt), slot) for prompt, slot in reading.items()]) if reading else []
-        self.first_logits.update({prompt: rows[0] for prompt, rows in zip(reading, logits, strict=True)})
-        holders.update(reading)
-        for one in begun:
-            prompt = self.prompts[one.row]
-            if holders[prompt] != one.slot:
-                self.llama.share(holders[prompt], one.slot, len(prompt))
-        first = np.stack([self.first_logits[self.prompts[one.row]] for one in begun])
+            if prompt not in begun:
+                seen = set(prompt) if self.rules.repetition_penalty != 1 else set()
+                begun[prompt] = Branch(self.free.pop(0), len(prompt), [], seen)
+            begun[prompt].members.append(Completion(row, uniforms(self.seed, self.places[row], self.limit)))
+        holders = {self.prompts[branch.members[0].row]: branch.slot for branch in self.active}
+        self._read({prompt: branch.slot for prompt, branch in begun.items() if prompt not in holders})
+        for prompt, branch in begun.items():
+            if prompt in holders:
+                self.llama.share(holders[prompt], branch.slot, len(prompt))
+        first = np.stack([self.first_logits[prompt] for prompt in begun])
         still = {self.prompts[row] for row in self.waiting}
         self.first_logits = {prompt: row for prompt, row in self.first_logits.items() if prompt in still}
-        self._draw(begun, first)
+        self.active += self._draw(list(begun.values()), first)
 
-    def _draw(self, sequences: list[Sequence], logits: Any) -> None:
-        """The next token of each; the finished ones leave their slot."""
-        chances = np.array([one.chances[len(one.tokens)] for one in sequences])
-        seen = [np.fromiter(one.seen, np.int64, len(one.seen)) for one in sequences]
-        tokens, log_probabilities = draw(logits, chances, self.rules, seen)
-        going = []
-        for one, token, log_probability in zip(sequences, tokens, log_probabilities, strict=True):
+    def _read(self, prompts: dict[tuple[int, ...], int]) -> None:
+        """Read prompts into their slots; what all of them begin with, a system prompt, is read once."""
+        if not prompts:
+            return
+        common = _common(prompts)
+        if common:
+            (prompt, first), *others = prompts.items()
+            self.llama.prefill([(list(prompt[:common]), first)])
+            for _, slot in others:
+                self.llama.share(first, slot, common)
+        logits = self.llama.prefill([(list(prompt[common:]), slot) for prompt, slot in prompts.items()], begin=common)
+        self.first_logits.update({prompt: rows[0] for prompt, rows in zip(prompts, logits, strict=True)})
+
+    def _close_gaps(self) -> None:
+        """Let the branches have the lowest slots, in order: llama.cpp runs neighbours at once, others one by one."""
+        count = len(self.active)
+        for branch in self.active:
+            if branch.slot >= count:
+                slot = self.free.pop(0)
+                self.llama.share(branch.slot, slot, branch.at)
+                self._release(branch.slot)
+                branch.slot = slot
+        self.active.sort(key=lambda branch: branch.slot)
+
+    def _release(self, slot: int) -> None:
+        self.llama.release(slot)
+        self.free = sorted([*self.free, slot])
+
+    def _draw(self, branches: list[Branch], logits: Any) -> list[Branch]:
+        """The next token of each completion; what goes on, in branches of those that drew alike."""
+        members = [one for branch in branches for one in branch.members]
+        owners: Any = np.repeat(np.arange(len(branches)), [len(branch.members) for branch in branches])
+        chances = np.array([one.chances[len(one.tokens)] for one in members])
+        seen = [np.fromiter(branch.seen, np.int64, len(branch.seen)) for branch in branches]
+        tokens, log_probabilities = draw(logits, owners, chances, self.rules, seen)
+        for one, token, log_probability in zip(members, tokens, log_probabilities, strict=True):
             one.tokens.append(token)
             one.log_probabilities.append(log_probability)
-            if self.rules.repetition_penalty != 1:
-                one.seen.add(token)
-            if token in self.stop or len(one.tokens) == self.limit:
+        return [part for branch in branches for part in self._parted(branch)]
+
+    def _parted(self, branch: Branch) -> list[Branch]:
+        """One branch for each word that was drawn; finished completions leave, and a slot without any is emptied."""
+        going: dict[int, list[Completion]] = {}
+        for one in branch.members:
+            if one.tokens[-1] in self.stop or len(one.tokens) == self.limit:
                 self.done[one.row] = one
-                self.llama.release(one.slot)
-                self.free.append(one.slot)
             else:
-                going.append(one)
-        others = [] if sequences is self.active else self.active
-        self.active = sorted([*others, *going], key=lambda one: one.row)
-        self.free.sort()
+                going.setdefault(one.tokens[-1], []).append(one)
+        if not going:
+            self._release(branch.slot)
+        parts: list[Branch] = []
+        for token, members in going.items():
+            slot = branch.slot if not parts else self.free.pop(0)
+            if parts:
+                self.llama.share(branch.slot, slot, branch.at)
+            seen = branch.seen | {token} if self.rules.repetition_penalty != 1 else branch.seen
+            parts.append(Branch(slot, branch.at, members, seen))
+        return parts
+
+
+def _common(prompts: Collection[tuple[int, ...]]) -> int:
+    """How many tokens all prompts begin with; 0 where that is not worth a call, or there is one prompt."""
+    if len(prompts) < 2:
+        return 0
+    low, high = min(prompts), max(prompts)
+    # The last token of each is read by itself, for its logits.
+    most = min(map(len, prompts)) - 1
+    common = next((place for place in range(most) if low[place] != high[place]), most)
+    return common if common >= WORTH_SHARING else 0
 
 
 def score(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:

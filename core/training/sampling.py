@@ -39,12 +39,13 @@ def uniforms(seed: int, row: int, count: int) -> Any:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, row]))).random(count)
 
 
-def draw(logits: Any, chances: Any, rules: Rules, seen: Sequence[Any]) -> tuple[list[int], list[float]]:
-    """One token for each row.
+def draw(logits: Any, owners: Any, chances: Any, rules: Rules, seen: Sequence[Any]) -> tuple[list[int], list[float]]:
+    """One token for each completion; several may draw from the same distribution.
 
     Args:
         logits: ``(rows, words)`` float32; not changed.
-        chances: ``(rows,)`` one uniform number for each.
+        owners: ``(completions,)`` the row that each draws from.
+        chances: ``(completions,)`` one uniform number for each.
         rules: How to draw.
         seen: For each row the distinct tokens of prompt and completion so far; read with a penalty only.
 
@@ -58,11 +59,13 @@ def draw(logits: Any, chances: Any, rules: Rules, seen: Sequence[Any]) -> tuple[
     sums = _block_sums(powers)
     totals = sums.sum(axis=1)
     if rules.plain and rules.temperature:
-        tokens = [_find(powers[row], sums[row], chances[row] * totals[row]) for row in range(len(logits))]
+        tokens = [
+            _find(powers[row], sums[row], chance * totals[row]) for row, chance in zip(owners, chances, strict=True)
+        ]
     else:
-        tokens = [_shaped(logits[row], chances[row], rules, seen[row]) for row in range(len(logits))]
-    chosen = scaled[np.arange(len(tokens)), tokens].astype(np.float64)
-    return tokens, (chosen - np.log(totals)).tolist()
+        tokens = [_shaped(logits[row], chance, rules, seen[row]) for row, chance in zip(owners, chances, strict=True)]
+    chosen = scaled[owners, tokens].astype(np.float64)
+    return tokens, (chosen - np.log(totals[owners])).tolist()
 
 
 def _block_sums(powers: Any) -> Any:

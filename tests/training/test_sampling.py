@@ -56,28 +56,28 @@ def test_tokens_come_as_often_as_transformers_would_draw_them(rules: Rules) -> N
     """Walking evenly through the unit interval counts out the distribution itself."""
     count = 4000
     chances = (np.arange(count) + 0.5) / count
-    drawn = [draw(LOGITS, chances[[place]], rules, [SEEN])[0][0] for place in range(count)]
+    drawn = [draw(LOGITS, [0], chances[[place]], rules, [SEEN])[0][0] for place in range(count)]
     shares = np.bincount(drawn, minlength=WORDS) / count
     assert np.abs(shares - theirs(rules)).max() <= 2 / count
 
 
 def test_the_log_probability_is_the_models_own() -> None:
     """Under the temperature alone, whatever cut the draw: that is what the trainer compares with."""
-    tokens, found = draw(LOGITS, np.array([0.4]), Rules(temperature=0.7, top_k=3), [SEEN])
+    tokens, found = draw(LOGITS, [0], np.array([0.4]), Rules(temperature=0.7, top_k=3), [SEEN])
     wanted = (torch.from_numpy(LOGITS) / 0.7).log_softmax(dim=-1)[0, tokens[0]]
     assert found[0] == pytest.approx(float(wanted), abs=1e-5)
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
     """Greedy needs no luck."""
-    assert draw(LOGITS, np.array([0.99]), Rules(temperature=0), [SEEN])[0] == [int(LOGITS.argmax())]
+    assert draw(LOGITS, [0], np.array([0.99]), Rules(temperature=0), [SEEN])[0] == [int(LOGITS.argmax())]
 
 
 def test_the_ends_of_the_interval_are_words() -> None:
     """No chance falls off the end, also where the last words have no probability at all."""
     logits: Any = np.full((2, 600), -np.inf, np.float32)
     logits[:, [3, 400]] = 0.0
-    tokens, _ = draw(logits, np.array([0.0, np.nextafter(1.0, 0)]), Rules(), [SEEN, SEEN])
+    tokens, _ = draw(logits, [0, 1], np.array([0.0, np.nextafter(1.0, 0)]), Rules(), [SEEN, SEEN])
     assert tokens == [3, 400]
 
 
