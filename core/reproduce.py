@@ -6,13 +6,14 @@ What is secret never gets in: a configuration holds no token, and the environmen
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ LARGEST_ROWS = 64 * 1024 * 1024
 """Bytes. Rows that can be fetched again from where they came are packed up to this size; others always."""
 WEIGHTS = ("*.safetensors", "*.gguf")
 UPLOAD = "upload:"
+REWARDS = PROJECT / "core" / "rewards"
 PIECE = 1 << 20
 
 
@@ -195,10 +197,10 @@ def _rewards(pack: _Writer, config: RunConfig) -> dict[str, Any]:
         if source := part.params.get("source") if part.name == "python" else None:
             own[part.key] = f"rewards/{re.sub(r'[^A-Za-z0-9-]+', '-', part.key).strip('-') or 'own'}.py"
             pack.text(own[part.key], str(source))
-        file = reward_source(part.name)
-        if file and file.name not in used:
-            used[file.name] = {"part": part.key, "sha256": sha256_of(file)}
-            pack.file(f"rewards/source/{file.name}", file)
+        for name, file in reward_sources([part.name]).items():
+            if name not in used:
+                used[name] = {"part": part.key, "sha256": sha256_of(file)}
+                pack.file(f"rewards/source/{name}", file)
     facts = {
         "section": config.reward.model_dump(mode="json"),
         "parts": [part.model_dump(mode="json") for part in parts],
@@ -211,12 +213,38 @@ def _rewards(pack: _Writer, config: RunConfig) -> dict[str, Any]:
     return facts
 
 
-def reward_source(name: str) -> Path | None:
-    """The file of this project that defines a built-in reward."""
+def reward_sources(names: Iterable[str]) -> dict[str, Path]:
+    """The files that built-in rewards are made of: their own and those that these use, by path below ``core/rewards``."""
+    todo = [path for name in names if (path := _defined_in(name))]
+    found: dict[str, Path] = {}
+    while todo:
+        path = todo.pop()
+        name = path.relative_to(REWARDS).as_posix()
+        if name not in found:
+            found[name] = path
+            todo += _used_by(path)
+    return dict(sorted(found.items()))
+
+
+def _defined_in(name: str) -> Path | None:
     info = CATALOGUE[name]
     file = inspect.getsourcefile(inspect.unwrap(info.batch or info.function))
     path = Path(file).resolve() if file else None
-    return path if path and path.is_relative_to(PROJECT) else None
+    return path if path and path.is_relative_to(REWARDS) else None
+
+
+def _used_by(path: Path) -> list[Path]:
+    """Files below ``core/rewards`` that a file imports; not what only lists and describes rewards."""
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("core.rewards"):
+            module = str(node.module)
+            named |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    found = []
+    for module in named - {"core.rewards", "core.rewards.info"}:
+        place = REWARDS.joinpath(*module.split(".")[2:])
+        found += [place.with_suffix(".py")] if place.with_suffix(".py").is_file() else sorted(place.glob("*.py"))
+    return found
 
 
 def training_rewards(path: Path) -> dict[int, float]:

@@ -15,7 +15,7 @@ from core.config import RunConfig, parse
 from core.environment import DECISIVE, environment
 from core.errors import InvalidInput
 from core.model import Device
-from core.reproduce import FORMAT, INFO, PIECE, ROWS, SUMS, base_folder, reward_source, sha256_of, training_rewards
+from core.reproduce import FORMAT, INFO, PIECE, ROWS, SUMS, base_folder, reward_sources, sha256_of, training_rewards
 from core.settings import Home
 
 LARGEST = 64 * 1024**3
@@ -192,14 +192,12 @@ def _model(bundle: Bundle, config: RunConfig, home: Home) -> list[Difference]:
 
 
 def _rewards(bundle: Bundle) -> list[Difference]:
-    found = []
-    for part in bundle.about["reward"]["parts"]:
-        file = reward_source(part["name"])
-        then = bundle.about["reward"]["source"].get(file.name if file else "", {}).get("sha256")
-        now = sha256_of(file) if file else None
-        if then != now:
-            found.append(Difference(f"Source of the reward {part['name']}", _short(then), _short(now)))
-    return found
+    files = reward_sources(part["name"] for part in bundle.about["reward"]["parts"])
+    return [
+        Difference(f"Source of the rewards, {name}", _short(facts["sha256"]), _short(now))
+        for name, facts in bundle.about["reward"]["source"].items()
+        if (now := sha256_of(files[name]) if name in files else None) != facts["sha256"]
+    ]
 
 
 def _packages(then: dict[str, str], now: dict[str, str]) -> list[Difference]:

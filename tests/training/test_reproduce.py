@@ -14,7 +14,7 @@ import pytest
 
 from core.errors import Conflict, InvalidInput
 from core.model import Device
-from core.reproduce import Cancelled, training_rewards, write_bundle
+from core.reproduce import Cancelled, reward_sources, training_rewards, write_bundle
 from core.rerun import compare, differences, read_bundle
 from core.run import JobState
 from core.run_dir import RunDir
@@ -81,6 +81,12 @@ def test_what_a_bundle_holds(bundled: tuple[RunDir, Path], tmp_path: Path) -> No
     assert "flask --app flask_app reproduce tiny-bundle.zip" in (tmp_path / "README.md").read_text()
     checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path, capture_output=True, check=False)
     assert checked.returncode == 0
+
+
+def test_what_a_reward_uses_is_part_of_its_source() -> None:
+    """A change in how numbers are read changes scores as much as one in the reward itself; the sandbox's files too."""
+    assert {"numeric.py", "numbers.py", "answers.py"} == set(reward_sources(["numeric"]))
+    assert {"maths.py", "boxed_code.py", "sandbox/guest.py"} < set(reward_sources(["math", "python"]))
 
 
 def test_own_python_is_a_file_of_its_own(models: Home, tmp_path: Path) -> None:
