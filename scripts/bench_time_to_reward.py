@@ -1,9 +1,11 @@
-"""Time until sums are learnt: stock TRL and the fast path, from the same warm-up, seed by seed in turn.
+"""Time until sums are learnt: stock TRL, the fast path, and it with dynamic sampling, seed by seed in turn.
 
-``python scripts/bench_time_to_reward.py`` trains 'What is a + b?' as the demo does (2 questions x 8 answers of up
+``python scripts/bench_time_to_reward.py [SIDE …]`` (``stock``, ``fast``, ``dynamic``; all of them by default)
+trains 'What is a + b?' as the demo does (2 questions x 8 answers of up
 to 24 tokens a step) until the mean reward of five steps reaches 0.8 of at most 1.2, and to step 40 in any case.
-There both sides answer the same 64 held-out questions greedily. ``SEEDS`` (3) and ``STEPS`` (at most, 80) may be
-set in the environment. Writes ``docs/img/time-to-reward.svg`` and ``.json`` beside it. Nothing is asserted.
+There each answers the same 64 held-out questions greedily. All begin from the same warm-up. ``SEEDS`` (3) and
+``STEPS`` (at most, 80) may be set in the environment. With all sides it writes ``docs/img/time-to-reward.svg`` and
+``.json`` beside it. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -30,25 +32,31 @@ LOOK = 40
 """The step after which the held-out questions are asked."""
 HELD_OUT = 64
 CASE = bench.Case(questions=2, tokens=24, steps=STEPS, fixed=False)
-COLORS = {"stock": "#d55e00", "fast": "#0072b2"}
+COLORS = {"stock": "#d55e00", "fast": "#0072b2", "dynamic": "#009e73"}
+TITLES = {"stock": "stock TRL", "fast": "this program", "dynamic": "and dynamic sampling"}
 
 Run = dict[str, Any]
 """``side``, ``seed``, ``rewards`` and ``seconds`` and ``processor`` by step, ``held_out``."""
 
 
-def main() -> int:
-    """Every seed on both sides, then the table and the picture."""
+def main(sides: list[str]) -> int:
+    """Every seed on each side, then the table and the picture."""
+    if unknown := set(sides) - set(COLORS):
+        print(f"There is no side {min(unknown)}; known: {', '.join(COLORS)}", file=sys.stderr)
+        return 2
     folder = Path(tempfile.mkdtemp(prefix="tunesmith-bench-"))
     runs: list[Run] = []
     try:
         bench.program("--warm-up", str(folder / "warm"))
         for seed in range(1, SEEDS + 1):
-            for side in ("stock", "fast"):
+            for side in sides or COLORS:
                 runs.append(one(side, seed, folder))
                 print(line(runs[-1]), flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     report(runs)
+    if sides:
+        return 0
     target = PROJECT / "docs" / "img" / "time-to-reward.json"
     target.write_text(json.dumps(runs) + "\n", "utf-8")
     target.with_suffix(".svg").write_text(picture(runs), "utf-8")
@@ -82,18 +90,21 @@ def line(run: Run) -> str:
     end, seconds = reached(run["rewards"]), seconds_to(run)
     found = f"goal at step {end} after {seconds:.0f} s" if end else f"goal not reached in {len(run['rewards'])} steps"
     step = statistics.median(run["seconds"])
-    return f"{run['side']:<6} seed {run['seed']}: {found}; {step:.2f} s a step; held out {run['held_out']:.3f}"
+    return f"{run['side']:<7} seed {run['seed']}: {found}; {step:.2f} s a step; held out {run['held_out']:.3f}"
 
 
 def report(runs: list[Run]) -> None:
     """Medians over the seeds and their ratio."""
+    sides = list(dict.fromkeys(run["side"] for run in runs))
     for measure, title in (("seconds", "seconds to the goal"), ("processor", "processor seconds to the goal")):
-        both = {side: [seconds_to(run, measure) for run in runs if run["side"] == side] for side in COLORS}
-        # A run that did not get there took longer than any that did.
-        middle = {side: statistics.median(x if x is not None else float("inf") for x in both[side]) for side in COLORS}
-        ratio = middle["stock"] / middle["fast"]
-        print(f"{title}, median: stock {middle['stock']:.0f}, fast {middle['fast']:.0f}, ratio {ratio:.2f}")
-    for side in COLORS:
+        middle = {}
+        for side in sides:
+            found = [seconds_to(run, measure) for run in runs if run["side"] == side]
+            # A run that did not get there took longer than any that did.
+            middle[side] = statistics.median(x if x is not None else float("inf") for x in found)
+            ratio = middle[sides[0]] / middle[side]
+            print(f"{title}, median: {side} {middle[side]:.0f}, ratio {sides[0]} / {side} {ratio:.2f}")
+    for side in sides:
         scores = [run["held_out"] for run in runs if run["side"] == side]
         print(f"held-out reward after step {LOOK}, {side}: {', '.join(f'{score:.3f}' for score in scores)}")
 
@@ -124,9 +135,9 @@ def picture(runs: list[Run]) -> str:
             points.append(at(spent, statistics.fmean(window)))
         color = COLORS[run["side"]]
         parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="1.8"/>')
-    for place, (name, words) in enumerate((("stock", "stock TRL"), ("fast", "this program"))):
-        below = height - bottom - 40 + 18 * place
-        parts.append(f'<text x="{width - 130}" y="{below}" fill="{COLORS[name]}" font-weight="bold">{words}</text>')
+    for place, (name, words) in enumerate(TITLES.items()):
+        below = height - bottom - 58 + 18 * place
+        parts.append(f'<text x="{width - 180}" y="{below}" fill="{COLORS[name]}" font-weight="bold">{words}</text>')
     parts.append(f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">minutes of training</text>')
     label = "Mean reward of five steps over minutes of training, three seeds each"
     return (
@@ -149,8 +160,10 @@ def side(kind: str, seed: int, folder: Path) -> None:
     model, tokenizer = bench.load(folder / "warm")
     rows = bench.questions(CASE)
     train, held = rows[:-HELD_OUT], rows[-HELD_OUT:]
-    engine = bench.fast_engine(model, tokenizer, folder, train) if kind == "fast" else None
-    extra: dict[str, Any] = {"rollout_func": bench.writer(engine, CASE)} if engine else {}
+    engine = bench.fast_engine(model, tokenizer, folder, train) if kind != "stock" else None
+    extra: dict[str, Any] = (
+        {"rollout_func": bench.writer(engine, CASE), "dynamic_sampling": kind == "dynamic"} if engine else {}
+    )
     run: Run = {"side": kind, "seed": seed, "rewards": [], "seconds": [], "processor": [], "held_out": 0.0}
     scores: list[float] = []
 
@@ -203,4 +216,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--side"]:
         side(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
     else:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
