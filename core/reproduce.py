@@ -214,7 +214,7 @@ def _rewards(pack: _Writer, config: RunConfig) -> dict[str, Any]:
 
 
 def reward_sources(names: Iterable[str]) -> dict[str, Path]:
-    """The files that built-in rewards are made of: their own and those that these use, by path below ``core/rewards``."""
+    """Files that built-in rewards are made of: their own and those that these use, by path below ``core/rewards``."""
     todo = [path for name in names if (path := _defined_in(name))]
     found: dict[str, Path] = {}
     while todo:
