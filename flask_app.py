@@ -81,6 +81,7 @@ def main() -> int:
 
     try:
         settings = settings_from_env()
+        settings.home.make()
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         return serve(settings, create_app)
     except TunesmithError as error:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.errors import Unavailable
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -52,9 +54,13 @@ class Home:
         return self.root / "endpoint.json"
 
     def make(self) -> None:
-        """Create every folder that is missing."""
-        for folder in (self.configs, self.uploads, self.outputs, self.exports, self.cache, self.logs):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Create every folder that is missing. Raises Unavailable where that is not possible."""
+        try:
+            for folder in (self.configs, self.uploads, self.outputs, self.exports, self.cache, self.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            words = f"The folder {self.root} cannot be used: {error.strerror or error}. Check TUNESMITH_HOME."
+            raise Unavailable(words) from None
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Settings:
         """Read the environment. The caller loads ``.env`` first.
 
         Raises:
-            ValueError: A number is not a number.
+            ValueError: A number is not a number, or out of range; the name is in the message.
         """
         env = os.environ if env is None else env
         home = Home(Path(env.get("TUNESMITH_HOME") or PROJECT).expanduser().resolve())
@@ -107,7 +113,7 @@ class Settings:
         return cls(
             home=home,
             host=env.get("HOST") or "127.0.0.1",
-            port=int(env.get("PORT") or 5000),
+            port=int(_number("PORT", env.get("PORT") or 5000, low=0, high=65535)),
             database_url=env.get("DATABASE_URL") or f"sqlite:///{home.root / 'catalogue.db'}",
             secret_key=env.get("FLASK_SECRET_KEY", ""),
             token=env.get("TUNESMITH_TOKEN", ""),
@@ -115,6 +121,16 @@ class Settings:
             hf_token=env.get("HF_TOKEN", ""),
             hf_endpoint=env.get("HF_ENDPOINT", ""),
             ollama_host=env.get("OLLAMA_HOST", ""),
-            max_upload_gb=float(env.get("MAX_UPLOAD_GB") or 10),
+            max_upload_gb=_number("MAX_UPLOAD_GB", env.get("MAX_UPLOAD_GB") or 10, low=0.001, high=1e6),
             log_level=env.get("LOG_LEVEL") or "INFO",
         )
+
+
+def _number(name: str, given: str | float, *, low: float, high: float) -> float:
+    try:
+        value = float(given)
+    except ValueError:
+        raise ValueError(f"{name} is {given!r}, which is not a number") from None
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {given}, and must be from {low:g} to {high:.9g}")
+    return value

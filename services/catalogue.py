@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import JSON, Engine, Text, create_engine, event, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_column
 
 from core.errors import NotFound, Unavailable
@@ -97,6 +98,11 @@ class Setting(Base):
     value: Mapped[Any] = mapped_column(JSON)
 
 
+_NO_DATABASE = (
+    "The catalogue's database cannot be used: {}. Check DATABASE_URL (one that is no SQLite needs its Python driver "
+    "in .venv), or leave it out: then the catalogue is a file in the home folder. A damaged file can be moved away: "
+    "'flask --app flask_app rebuild' makes it again from the runs."
+)
 _ENDED = [str(state) for state in ENDED]
 
 
@@ -107,13 +113,16 @@ class Catalogue:
         url: SQLAlchemy URL, SQLite or PostgreSQL.
 
     Raises:
-        Unavailable: The database was made by another version.
+        Unavailable: The database cannot be used, or was made by another version.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
         self._writing = threading.RLock()
-        Base.metadata.create_all(self._engine)
+        try:
+            self._engine = _engine(url)
+            Base.metadata.create_all(self._engine)
+        except (SQLAlchemyError, ImportError) as error:
+            raise Unavailable(_NO_DATABASE.format(str(error).split("\n")[0])) from None
         found = self.setting("schema_version")
         if found is None:
             self.set_setting("schema_version", VERSION)

@@ -1,0 +1,35 @@
+"""Settings that cannot be: each is said by its name, before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import Unavailable
+from core.settings import Home, Settings
+from services.catalogue import Catalogue
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "abc"), ("PORT", "99999"), ("MAX_UPLOAD_GB", "-1"), ("MAX_UPLOAD_GB", "nan")]
+)
+def test_a_number_that_cannot_be_is_named(name: str, value: str) -> None:
+    """With its name and what was given."""
+    with pytest.raises(ValueError, match=f"{name} is .*{value}"):
+        Settings.from_env({name: value})
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    """A file stands where the folder would be."""
+    (tmp_path / "home").write_text("")
+    with pytest.raises(Unavailable, match="TUNESMITH_HOME"):
+        Home(tmp_path / "home").make()
+
+
+@pytest.mark.parametrize("kind", ["nonsense", "sqlite:////no/such/folder/x.db", "damaged"])
+def test_a_database_that_cannot_be_used_is_said(tmp_path: Path, kind: str) -> None:
+    """Not an address, not to be opened, or no database at all."""
+    (tmp_path / "x.db").write_bytes(b"no database" * 100)
+    with pytest.raises(Unavailable, match="DATABASE_URL"):
+        Catalogue(f"sqlite:///{tmp_path / 'x.db'}" if kind == "damaged" else kind)
