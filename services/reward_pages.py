@@ -15,6 +15,7 @@ from services.container import Services
 from services.probes import ProbeView, fingerprint
 from services.rewards import read_section
 from services.steps import reward_title
+from services.words import plain_name
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def bench_page(found: Services, form: Any) -> BenchPage:
             state["problem"] = error.message
     names = tuple((key, title) for key, (title, _) in offered.items())
     spent = account.spent.words()
-    return BenchPage(names, first, second, row, completions=completions, model=model, spent=spent, **state)
+    return BenchPage(names, first, second, row, completions=completions, model=plain_name(model), spent=spent, **state)
 
 
 def _written(found: Services, model: str, dataset: dict[str, Any], row: int) -> str:

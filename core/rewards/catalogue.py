@@ -176,6 +176,7 @@ _REWARDS = (
     ),
 )
 _FAMILIES = (
+    signals,
     maths,
     code,
     reasoning,
@@ -185,7 +186,6 @@ _FAMILIES = (
     citations,
     structure,
     lengths,
-    signals,
     own,
     judge,
     reward_model,
