@@ -200,7 +200,7 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     assert f'<option value="session:{trained}" selected>' in form
     assert f'<option value="{BASE}" selected>' in form
     page = browser.get(f"/evaluations/{compared}?show=improved").text
-    assert "Better. Sums is better than smollm2-135m-instruct" in page
+    assert "Better. sums is better than smollm2-135m-instruct" in page
     assert "<del>" in page
     assert "16 prompts, page 1 of 1" in page
     report = services.evaluations.reports(compared)[0].model_dump(mode="json")
@@ -265,6 +265,6 @@ def test_the_top_bar_shows_the_job_at_work(browser: Browser, client: FlaskClient
         services.catalogue.add(job)
         text = browser.get("/shell").get_data(as_text=True)
         assert f'href="/{page}/one-{kind}"' in text
-        assert f"my {kind}" in text
+        assert f"{str(kind).capitalize()}: my {kind}" in text
         services.catalogue.delete(job.id)
     assert 'class="job"' not in browser.get("/shell").get_data(as_text=True)
