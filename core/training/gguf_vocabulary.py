@@ -1,0 +1,212 @@
+"""What a GGUF must say of a tokenizer so that llama.cpp reads a prompt as the trained model does.
+
+transformers saves a tokenizer as ``tokenizer.json`` alone. llama.cpp's converter takes SentencePiece
+tokenizers (Llama 2, Mistral, Phi-3, Gemma) from ``tokenizer.model``: without it they end up with no order
+of merges and no special tokens, or are refused. So that file is written here from the tokenizer itself,
+which also has what was added to it. Byte-level tokenizers it knows by a hash of one text's tokens; of
+those with another vocabulary it is told the name of the rule that splits text, where llama.cpp has that rule.
+
+Whether a prompt gets a first token, and whether a space goes before a text, is read off the trained
+model's own prompts. Whether it all came out right is not taken on trust: the check that follows compares
+every token.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+proto: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
+"""Made when it is imported, so that no checker of types can read it."""
+KIND = proto.ModelProto.SentencePiece
+MARK = "\u2581"
+"""How SentencePiece writes a space."""
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+PHI3 = re.compile("phi-?3", re.IGNORECASE)
+PHI3_SPECIAL = ("<unk>", "<s>", "</s>", "<|endoftext|>")
+CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+UPPER = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+LOWER = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+PATHS = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+RULES: dict[tuple[str, ...], str] = {
+    ("gpt2",): "gpt-2",
+    ("digits", "gpt2"): "smollm",
+    (rf"{CONTRACTIONS}|{WORDS}|\p{{N}}|{REST}", "bytes"): "qwen2",
+    (rf"{CONTRACTIONS}|{WORDS}|\p{{N}}{{1,3}}|{REST}", "bytes"): "dbrx",
+    (rf"{UPPER}{CONTRACTIONS}?|{LOWER}{CONTRACTIONS}?|\p{{N}}{{1,3}}|{PATHS}", "bytes"): "gpt-4o",
+    (rf"{UPPER}|{LOWER}|\p{{N}}|{PATHS}", "bytes"): "tekken",
+}
+"""llama.cpp's name for a way to split text, by the steps of the tokenizer's own pre-tokenizer."""
+WHOLE_WORDS = {"dbrx": "llama-bpe"}
+"""The same for one that takes a word that is a token without merging."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the converter is told beside the model's folder.
+
+    Attributes:
+        rule: llama.cpp's name of the rule that splits text, used where the converter does not recognise the
+            tokenizer; empty where llama.cpp has no such rule.
+        flags: Header fields by name that say how a prompt begins and ends.
+        strips: Whether special tokens take the white space behind them, as Phi-3's.
+    """
+
+    rule: str = ""
+    flags: dict[str, bool] = field(default_factory=dict)
+    strips: bool = False
+
+    def named(self, name: str) -> str:
+        """A model's name for the file's header: by a Phi-3 in it llama.cpp decides whether to strip.
+
+        It cannot load one of that name without Phi-3's special tokens.
+        """
+        return f"{name} (phi3)" if self.strips else PHI3.sub("phi", name)
+
+
+def read(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> Vocabulary:
+    """What to tell the converter.
+
+    Args:
+        tokenizer: The trained model's.
+        prompts: Rendered conversations, of one turn and of several.
+    """
+    parts = _parts(tokenizer)
+    added = parts["added_tokens"]
+    flags = {
+        # A first token that opens every turn is part of the text.
+        "tokenizer.ggml.add_bos_token": _first_only(prompts, str(tokenizer.bos_token or "")),
+        # No prompt ends with an end token.
+        "tokenizer.ggml.add_eos_token": False,
+    }
+    if is_sentencepiece(parts):
+        flags["tokenizer.ggml.add_space_prefix"] = _adds_space(tokenizer, prompts, [one["content"] for one in added])
+    strips = any(one["rstrip"] for one in added) and {*PHI3_SPECIAL} <= tokenizer.get_vocab().keys()
+    return Vocabulary("" if is_sentencepiece(parts) else _rule(parts), flags, strips)
+
+
+def write(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Put into a model's folder what the converter looks for there.
+
+    Args:
+        folder: Of a model that was just written, with its tokenizer.
+        tokenizer: The same.
+    """
+    parts = _parts(tokenizer)
+    if is_sentencepiece(parts):
+        (folder / "tokenizer.model").write_bytes(sentencepiece_model(tokenizer))
+        # The converter does not ask that file which tokens were added by hand.
+        _set(folder, added_tokens_decoder={str(one["id"]): one for one in parts["added_tokens"]})
+    elif json.loads((folder / "config.json").read_text("utf-8")).get("model_type") == "phi3":
+        # transformers writes its newer name for any tokenizer; the converter tells Phi-4 from Phi-3 by the old one.
+        _set(folder, tokenizer_class="GPT2Tokenizer")
+
+
+def _set(folder: Path, **values: Any) -> None:
+    settings = folder / "tokenizer_config.json"
+    given = json.loads(settings.read_text("utf-8"))
+    settings.write_text(json.dumps({**given, **values}, indent=2), "utf-8")
+
+
+def is_sentencepiece(parts: dict[str, Any]) -> bool:
+    """Whether a ``tokenizer.json`` is a SentencePiece model with merges and bytes for what it has no token for."""
+    model = parts["model"]
+    return model["type"] == "BPE" and bool(model.get("byte_fallback")) and "<0x00>" in model["vocab"]
+
+
+def sentencepiece_model(tokenizer: PreTrainedTokenizerBase) -> bytes:
+    """A tokenizer as the content of a ``tokenizer.model``."""
+    parts = _parts(tokenizer)
+    made = proto.ModelProto()
+    for text, score, kind in _pieces(parts["model"], {one["id"]: one for one in parts["added_tokens"]}):
+        made.pieces.add(piece=text, score=score, type=kind)
+    trainer = made.trainer_spec
+    trainer.model_type = proto.TrainerSpec.BPE
+    trainer.byte_fallback = True
+    trainer.vocab_size = len(made.pieces)
+    trainer.unk_id = next(number for number, piece in enumerate(made.pieces) if piece.type == KIND.UNKNOWN)
+    trainer.unk_piece = made.pieces[trainer.unk_id].piece
+    for name in ("bos", "eos", "pad"):
+        number = getattr(tokenizer, f"{name}_token_id")
+        setattr(trainer, f"{name}_id", -1 if number is None else number)
+        if number is not None:
+            setattr(trainer, f"{name}_piece", str(getattr(tokenizer, f"{name}_token")))
+    made.normalizer_spec.name = "identity"
+    made.normalizer_spec.add_dummy_prefix = _space_after("", tokenizer)
+    made.normalizer_spec.remove_extra_whitespaces = False
+    return bytes(made.SerializeToString())
+
+
+def _pieces(model: dict[str, Any], added: dict[int, dict[str, Any]]) -> Iterator[tuple[str, float, int]]:
+    """Text, score and kind of each token, by number.
+
+    SentencePiece merges the pair whose sum has the highest score, so a score is the place of the token's first merge.
+    """
+    words: dict[int, str] = {number: text for text, number in model["vocab"].items()}
+    unknown = model["vocab"].get(model.get("unk_token") or "<unk>", next(iter(added), 0))
+    places: dict[str, int] = {}
+    for place, merge in enumerate(model["merges"]):
+        places.setdefault(merge.replace(" ", "") if isinstance(merge, str) else "".join(merge), place)
+    for number in range(max([*words, *added]) + 1):
+        text = words.get(number, f"[PAD{number}]")
+        kind = KIND.NORMAL if number in words else KIND.UNUSED
+        if number in added:
+            text, kind = _added(added[number])
+        elif BYTE.fullmatch(text):
+            kind = KIND.BYTE
+        yield text, -float(places.get(text, len(model["merges"]))), KIND.UNKNOWN if number == unknown else kind
+
+
+def _added(token: dict[str, Any]) -> tuple[str, int]:
+    if token["special"]:
+        return token["content"], KIND.CONTROL
+    # llama.cpp looks for these in the text as it comes.
+    return token["content"].replace(MARK, " "), KIND.USER_DEFINED
+
+
+def _parts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    return found
+
+
+def _first_only(prompts: Sequence[str], first: str) -> bool:
+    return bool(first) and all(prompt.startswith(first) and prompt.count(first) == 1 for prompt in prompts)
+
+
+def _adds_space(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], added: Sequence[str]) -> bool:
+    """Whether a text gets a space in front where the trained model's prompts begin: after a special token or not."""
+    start = max((one for one in added if prompts[0].startswith(one)), key=len, default="")
+    return _space_after(start, tokenizer)
+
+
+def _space_after(start: str, tokenizer: PreTrainedTokenizerBase) -> bool:
+    ids = tokenizer(f"{start}x", add_special_tokens=False)["input_ids"]
+    return "".join(tokenizer.convert_ids_to_tokens(ids)).removeprefix(start).startswith(MARK)
+
+
+def _rule(parts: dict[str, Any]) -> str:
+    """llama.cpp's name for the way in which the tokenizer splits text before it merges; empty where it has none."""
+    given = parts.get("pre_tokenizer") or {}
+    steps = tuple(_step(step) for step in given.get("pretokenizers", [given]))
+    rule = RULES.get(steps, "")
+    return WHOLE_WORDS.get(rule, rule) if parts["model"].get("ignore_merges") else rule
+
+
+def _step(step: dict[str, Any]) -> str:
+    match step:
+        case {"type": "Split", "pattern": {"Regex": pattern}}:
+            return str(pattern)
+        case {"type": "Digits", "individual_digits": True}:
+            return "digits"
+        case {"type": "ByteLevel", "add_prefix_space": False, "use_regex": split}:
+            return "gpt2" if split else "bytes"
+    return "another"
