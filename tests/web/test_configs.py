@@ -128,3 +128,12 @@ def test_validating_tells_problems_and_notes_apart(client: FlaskClient) -> None:
     noted = client.post("/api/configs/validate", json={"config": tiny(num_epochs=3)}).get_json()["notes"]
     assert "training.num_epochs" in [note["field"] for note in noted]
     assert names(client, preset=False) == []
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"config":' + '{"a":' * 900 + "1" + "}" * 900 + "}"])
+def test_json_without_a_bottom_is_refused(client: FlaskClient, text: str) -> None:
+    """As the sender's mistake, not as the server's."""
+    for path in ("training/start", "configs/save"):
+        refused = client.post(f"/api/{path}", data=text, content_type="application/json")
+        assert 400 <= refused.status_code < 500
+        assert (refused.json or {})["error"]["message"]
