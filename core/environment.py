@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 import re
@@ -13,6 +14,9 @@ import psutil
 
 from core.model import Device
 from core.run_dir import RunDir, read_json, write_json
+from core.settings import PROJECT
+
+CONVERTER = PROJECT / ".tools" / "convert" / "convert_hf_to_gguf.py"
 
 DECISIVE = (
     "torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "datasets", "numpy", "safetensors",
@@ -30,7 +34,8 @@ def environment(device: Device | None = None) -> dict[str, Any]:
 
     Returns:
         ``python``, ``platform``, ``machine``, ``packages`` (name: version; llama.cpp comes inside
-        ``llama-cpp-python``) and ``hardware`` (memory in bytes, physical cores).
+        ``llama-cpp-python``), ``hardware`` (memory in bytes, physical cores) and ``program``: the hash of this
+        program's code for training and data, and whether llama.cpp's converter is there to write answers faster.
     """
     packages = {_name(found.metadata["Name"]): found.version for found in importlib.metadata.distributions()}
     return {
@@ -38,6 +43,7 @@ def environment(device: Device | None = None) -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "packages": dict(sorted(packages.items())),
+        "program": {"code": _code(), "converter": "installed" if CONVERTER.is_file() else "missing"},
         "hardware": {
             "kind": device.kind if device else "cpu",
             "name": device.name if device and device.kind != "cpu" else _processor(),
@@ -52,6 +58,13 @@ def note_environment(run: RunDir, attempt: int, device: Device) -> None:
     known = (read_json(run.environment) or {}).get("attempts", [])
     entry = {"attempt": attempt, "time": time.time(), **environment(device)}
     write_json(run.environment, {"attempts": [*(one for one in known if one["attempt"] != attempt), entry]})
+
+
+def _code() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for part in ("training", "data") for path in (PROJECT / "core" / part).rglob("*.py")):
+        digest.update(f"{path.relative_to(PROJECT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _processor() -> str:

@@ -364,9 +364,14 @@ def _sentence(
         f"{_moved(score.difference)} ({level * 100:.3g} % interval {_moved(score.low)} to {_moved(score.high)})."
     )
     if verdict is not Verdict.NOT_ENOUGH:
-        return f"{second[:1].upper()}{second[1:]} is {verdict} than {first}: {earned}"
+        return f"{headed(second)} is {verdict} than {first}: {earned}"
     changed = sum(abs(difference) > ROUNDING for difference in differences)
     return f"There is not enough evidence that {second} differs from {first}: {earned} {_why(changed, level, smallest)}"
+
+
+def headed(name: str) -> str:
+    """What begins a sentence or a heading: words of ours with a capital, the names that people give as they are."""
+    return name[:1].upper() + name[1:] if name.startswith("the ") else name
 
 
 def _moved(value: float) -> str:

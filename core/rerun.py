@@ -167,6 +167,10 @@ def differences(bundle: Bundle, config: RunConfig, home: Home, device: Device) -
     """
     then, now = bundle.about["environment"], environment(device)
     found = [*_model(bundle, config, home), *_rewards(bundle), *_packages(then["packages"], now["packages"])]
+    for what, title in (("code", "This program's code"), ("converter", "llama.cpp's converter, for faster answers")):
+        was, is_ = then.get("program", {}).get(what), now["program"][what]
+        if was not in {None, is_}:  # None: a bundle of an older version
+            found.append(Difference(title, was[:12], is_[:12]))
     for what, decisive in (("python", False), ("platform", False), ("machine", True)):
         if then[what] != now[what]:
             found.append(Difference(what.capitalize(), then[what], now[what], decisive))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from core.evaluation import Compared, Example, PairedReport, Verdict
+from core.evaluation import Compared, Example, PairedReport, Verdict, headed
 from core.statistics import decimals
 from services.container import Services
 from services.evaluation_views import ComparedLine, ExampleView, Piece, ReportView
@@ -31,8 +31,8 @@ def report_view(report: PairedReport, key: str = "1") -> ReportView:
     lines = tuple(_line(title, compared, share=title == "Fully right") for title, compared in measures)
     return ReportView(
         key=key,
-        first=_headed(report.first),
-        second=_headed(report.second),
+        first=headed(report.first),
+        second=headed(report.second),
         title=TITLES[report.verdict],
         level=LEVELS[report.verdict],
         sentence=report.sentence,
@@ -59,10 +59,6 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
             continue
         pieces += [Piece(kind, "".join(part)) for kind, part in (("gone", one[a:b]), ("new", two[c:d])) if part]
     return tuple(pieces)
-
-
-def _headed(name: str) -> str:
-    return name[:1].upper() + name[1:]
 
 
 def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:

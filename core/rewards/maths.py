@@ -173,8 +173,8 @@ _SAID = re.compile(r"(?:answer|choice|option)\s*(?:is|:)?\s*[(\[*]*([A-J])\b", r
 def choice(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers) -> Score:
     """1 where the chosen letter is the reference's, else 0. Two different letters earn nothing.
 
-    The reference is a letter, a position in the row's ``choices`` (counted from 0), or the text of one of
-    them. The answer is looked for between the solution markers, in a box, then as 'answer is (B)', then as
+    The reference is a letter, a label of the row's ``choices``, a position in them (counted from 0), or the text
+    of one. The answer is looked for between the solution markers, in a box, then as 'answer is (B)', then as
     a text of one letter; or as the text of the choice itself.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")

@@ -110,10 +110,12 @@ def test_differences_are_named(bundled: tuple[RunDir, Path], elsewhere: Home, tm
     then["packages"]["torch"] = "1.0"
     then["packages"]["flask"] = "0.1"
     then["hardware"]["cores"] = 999
+    then["program"]["converter"] = "missing" if then["program"]["converter"] == "installed" else "installed"
     bundle.about["model"]["files"]["model.safetensors"]["sha256"] = "0" * 64
     found = differences(bundle, bundle.config, elsewhere, Device("cpu", "any", 1, 1, False))
     said = [str(one) for one in found]
-    assert [one.decisive for one in found] == [True, True, True, False]
+    assert [one.decisive for one in found] == [True, True, True, True, False]
+    assert any(line.startswith("llama.cpp's converter, for faster answers: ") for line in said)
     assert any(line.startswith("torch: 1.0 then") for line in said)
     assert any("model.safetensors: 000000000000 then" in line for line in said)
     assert any("cores" in line for line in said)

@@ -33,7 +33,7 @@ def test_a_clear_gain_is_better_in_every_figure() -> None:
     assert found.solved.difference == found.components["numeric"].difference == pytest.approx(0.6)
     assert found.components["format"].difference == 0
     assert 0 < found.score.low < found.score.difference < found.score.high < 1
-    assert "Trained is better than base" in found.sentence
+    assert "trained is better than base" in found.sentence
     assert len(found.improved) == 5
     assert found.worsened == ()
 
