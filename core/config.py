@@ -518,7 +518,7 @@ class RewardSection(_Section):
         if self.type == "preset" and self.components:
             raise ValueError("a preset brings its own parts; set type to 'composite' to give components")
         if self.type == "composite" and not self.components:
-            raise ValueError("a combination of your own needs at least one part in components")
+            raise ValueError("a combination of your own needs at least one part")
         if self.type == "composite" and self.preset_name:
             raise ValueError("preset_name belongs to type 'preset'; remove it or change the type")
         names = [part.key for part in self.components]
