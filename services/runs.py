@@ -263,11 +263,11 @@ class Runs:
         """Give a run another name, in its directory too, so that a rebuilt catalogue knows it.
 
         Raises:
-            InvalidInput: The name is empty or over 100 characters.
+            InvalidInput: The name is empty, over 100 characters, or has some that cannot be seen.
         """
         name = name.strip()
-        if not name or len(name) > 100:
-            raise InvalidInput("A name has 1 to 100 characters.", field="name")
+        if not name or len(name) > 100 or not name.isprintable():
+            raise InvalidInput("A name has 1 to 100 printable characters.", field="name")
         self._job(session_id)
         run_dir = RunDir.open(self._home.outputs, session_id)
         write_json(run_dir.config, {**run_dir.read_config(), "name": name})

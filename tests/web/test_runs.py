@@ -188,6 +188,8 @@ def test_a_renamed_run_keeps_its_name_when_the_catalogue_is_rebuilt(client: Flas
     session_id = start(client, tiny())
     renamed = client.patch(f"/api/training/sessions/{session_id}", json={"name": "better"})
     assert (renamed.json or {})["name"] == "better"
+    for wrong in ("   ", "a\0b", "x" * 101):
+        assert client.patch(f"/api/training/sessions/{session_id}", json={"name": wrong}).status_code == 400
     from services.rebuild import rebuild
 
     services.catalogue.delete(session_id)
