@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import sys
 
+import click
 from flask import Flask
 
 from core.errors import TunesmithError
@@ -44,7 +45,8 @@ def create_app(settings: Settings | None = None, *, launcher: Launcher | None = 
         settings: Defaults to the environment and ``.env``.
         launcher: Where workers run; this machine by default.
     """
-    settings = settings or settings_from_env()
+    if settings is None:
+        return _for_commands(launcher)
     app = Flask(__name__)
     app.extensions["tunesmith"] = container.build(settings, launcher)
     kept = security.load_secrets(settings)
@@ -58,6 +60,20 @@ def create_app(settings: Settings | None = None, *, launcher: Launcher | None = 
             app.register_blueprint(importlib.import_module(f"routes.{noun}").bp)
     _attach_sockets(app)
     return app
+
+
+def _for_commands(launcher: Launcher | None) -> Flask:
+    """As ``flask --app flask_app …`` asks for it: what is wrong is one line there, too."""
+    try:
+        return create_app(settings_from_env(), launcher=launcher)
+    except TunesmithError as error:
+        raise click.ClickException(error.message) from None
+    except ValueError as error:
+        raise click.ClickException(_unreadable(error)) from None
+
+
+def _unreadable(error: ValueError) -> str:
+    return f"A setting cannot be read: {error}. Check .env and the environment."
 
 
 def _attach_sockets(app: Flask) -> None:
@@ -87,7 +103,7 @@ def main() -> int:
     except TunesmithError as error:
         print(error.message, file=sys.stderr)
     except ValueError as error:
-        print(f"A setting cannot be read: {error}. Check .env and the environment.", file=sys.stderr)
+        print(_unreadable(error), file=sys.stderr)
     return 1
 
 

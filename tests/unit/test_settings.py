@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from core.errors import Unavailable
 from core.settings import Home, Settings
+from flask_app import create_app
 from services.catalogue import Catalogue
 
 
@@ -33,3 +35,10 @@ def test_a_database_that_cannot_be_used_is_said(tmp_path: Path, kind: str) -> No
     (tmp_path / "x.db").write_bytes(b"no database" * 100)
     with pytest.raises(Unavailable, match="DATABASE_URL"):
         Catalogue(f"sqlite:///{tmp_path / 'x.db'}" if kind == "damaged" else kind)
+
+
+def test_commands_say_it_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`flask --app flask_app …` shows no trace either."""
+    monkeypatch.setenv("PORT", "abc")
+    with pytest.raises(click.ClickException, match="PORT is 'abc'"):
+        create_app()
