@@ -74,6 +74,8 @@ _NUMBER: dict[Decimals, re.Pattern[str]] = {
 }
 _SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _UNEQUAL = re.compile(r"[<>!]=|[≠≤≥]|\\(?:neq?|leq?|geq?|lt|gt)\b")
+_APART = re.compile(r"^\s*[-\N{MINUS SIGN}]\s+(?=[$\d.])")
+"""The minus of 'x = - 5'. Without an equals sign it may be the mark of a list."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,80}>|<<[^<>]{0,200}>>")
 _BOUND = re.compile(r"(?<![-=<>])[<>]\s*[-+$]?\.?\d|\d\s*[<>](?![<>/])")
 _SUM = re.compile(r"\d\s*(?:[-+*×·÷^]|\\(?:times|cdot|div)\b)\s*[-+(]?[$€£¥]?\.?\d")
@@ -121,7 +123,8 @@ def single_number(text: str, style: Style = PLAIN) -> Fraction | None:
     """
     if _UNEQUAL.search(text) or _BOUND.search(_TAG.sub(" ", text)):
         return None
-    after = _EQUALS.split(text)[-1]
+    before, *rest = _EQUALS.split(text)
+    after = _APART.sub("-", rest[-1]) if rest else before
     if not find_numbers(after, style):
         after = text
     values = set(find_numbers(after, style))

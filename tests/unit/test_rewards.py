@@ -70,6 +70,7 @@ def test_the_examples_in_the_docstrings_hold(module: str) -> None:
         ),
         # A sum not done, a bound, a root: none of these is the number in it.
         *((text, None) for text in ("36+36", "3 * 3", "2**3", "5-5", "x<3", "> 72", r"\sqrt{5}", r"5\pi", "√5")),
+        *(("x = - 5", -5), ("= \N{MINUS SIGN} 5", -5), ("- 5 clips", 5)),
         *(("<b>72</b>", 72), ("=> 72", 72), ("-> 72", 72), ("72</SOLUTION", 72), ("<<48/2=24>>24", 24)),
     ],
 )
