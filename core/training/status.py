@@ -82,6 +82,8 @@ class Status:
     def update(self, **changes: Any) -> None:
         """Change fields of the status. A new state is written at once, the rest at most five times a second."""
         with self._lock:
+            if self._ended.is_set():  # The heartbeat may have heard of a stop while the job came to its end.
+                return
             state = self.value.state
             self.value = self.value.model_copy(update=changes)
             due = self.value.state != state or time.time() - self._written > THROTTLE

@@ -195,8 +195,9 @@ def test_stops_hold_back_what_may_become_one() -> None:
 
 def test_a_cancel_ends_an_answer_early(chat: Chat, models: Home) -> None:
     """What was written so far is the answer."""
-    model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
-    chat.send(op="generate", id="long", model=model, messages=QUESTION, temperature=0, max_tokens=400)
+    model = {"kind": "transformers", "base": str(models.cache / "models" / REAL.name), "adapter": None}
+    essay = [{"role": "user", "content": "Write a long essay about the history of France."}]
+    chat.send(op="generate", id="long", model=model, messages=essay, temperature=0, max_tokens=2000)
     seen = 0
     for event in chat.events():
         seen += event["event"] == "token"
@@ -204,8 +205,20 @@ def test_a_cancel_ends_an_answer_early(chat: Chat, models: Home) -> None:
             chat.send(op="cancel", id="long")
         if event["event"] == "done":
             break
-    assert event["tokens"] < 400
+    assert event["tokens"] < 2000
     assert event["finish"] == "cancelled"
+
+
+def test_a_cancel_that_comes_with_its_question_is_heard(chat: Chat, models: Home) -> None:
+    """The question may still wait, or its model be loaded; one that is over is not cancelled the next time."""
+    model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
+    question = {"model": model, "messages": QUESTION, "temperature": 0, "max_tokens": 400}
+    chat.send(op="generate", id="soon", **question)
+    chat.send(op="cancel", id="soon")
+    done = next(event for event in chat.events() if event["event"] == "done")
+    assert (done["id"], done["finish"]) == ("soon", "cancelled")
+    chat.send(op="cancel", id="soon")
+    assert chat.ask("soon", model)[-1]["finish"] != "cancelled"
 
 
 def test_an_error_is_said_and_the_next_request_answered(chat: Chat, models: Home) -> None:

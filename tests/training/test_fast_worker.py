@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines
 from core.settings import Home
 from core.training import gguf_file
-from tests.training.worker_runs import TINY, changed, launch, make_run, rows, wait_for, work, written
+from tests.training.worker_runs import KILLING, TINY, changed, launch, make_run, rows, work, written
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
@@ -73,50 +71,21 @@ def test_a_group_is_left_out_and_still_counted(models: Home, monkeypatch: pytest
         assert "entropy" not in row
 
 
-def child_of(worker: psutil.Process) -> psutil.Process | None:
-    try:
-        found = [child for child in worker.children() if any("rollout_child" in part for part in child.cmdline())]
-    except psutil.Error:
-        return None
-    return found[0] if found else None
-
-
-def kill_children(run: RunDir, pid: int, steps: list[int]) -> None:
-    """End the writing process without warning while it writes the answers of each of ``steps``."""
-    worker = psutil.Process(pid)
-    for step in steps:
-        kill_child(run, worker, step)
-
-
-def kill_child(run: RunDir, worker: psutil.Process, step: int) -> None:
-    wait_for(lambda: len(rows(run, "training")) >= step - 1 and child_of(worker) is not None)
-    child = child_of(worker)
-    assert child is not None
-    used = child.cpu_times().user
-    wait_for(lambda: bool(child.cpu_times().user > used + 0.03), 30)
-    child.kill()
-    time.sleep(0.3)
-
-
 def test_kill_9_in_mid_rollout(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The round is written again, the same, and every completion is there once."""
     whole = make_run(models, "fast-whole", LONG)
     assert work(whole, monkeypatch, models) == JobState.COMPLETED
     broken = make_run(models, "fast-killed", LONG)
-    process = launch(broken, models)
-    kill_children(broken, process.pid, [2])
-    assert process.wait(120) == 0
+    assert launch(broken, models, KILLING, "2").wait(300) == 0
     assert written(broken) == written(whole)
     assert counted(broken) == counted(whole)
     assert "it is started again" in broken.log.read_text("utf-8")
 
 
 def test_kill_9_twice(models: Home) -> None:
-    """Transformers writes the rest, the run ends well, and says so."""
+    """In the second step and, once that was repeated, in the third: transformers goes on, and the run says so."""
     run = make_run(models, "fast-killed-twice", changed(LONG, training__max_steps=4))
-    process = launch(run, models)
-    kill_children(run, process.pid, [2, 3])
-    assert process.wait(180) == 0
+    assert launch(run, models, KILLING, "2", "4").wait(300) == 0
     assert "ended twice" in notes(run)
     assert sorted(counted(run)) == [(step, 4) for step in (1, 2, 3, 4) for _ in range(4)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,12 +16,12 @@ from core.run import Control, JobState
 from core.run_dir import RunDir, iter_lines, read_json
 from core.settings import Home
 from tests.training.worker_runs import (
+    KILLING,
     TINY,
     changed,
     launch,
     make_run,
     rows,
-    wait_for,
     work,
     work_until,
     written,
@@ -168,10 +167,7 @@ def test_kill_and_resume(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make_run(models, "kill-whole", config)
     work(whole, monkeypatch, models)
     run = make_run(models, "kill", config)
-    process = launch(run, models)
-    wait_for(lambda: len(rows(run, "training")) >= 5)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert launch(run, models, KILLING).wait(300) == -signal.SIGKILL
     before = rows(run)
     status = run.read_status()
     assert status is not None

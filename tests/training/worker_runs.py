@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.config import dump, parse
 from core.run import Control, JobState
-from core.run_dir import RunDir, iter_lines, write_json
+from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
 from core.settings import PROJECT, Home
 from core.training.worker import Worker
 
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
+KILLING = Path(__file__).with_name("killing.py")
+"""A worker that meets with an accident."""
 REAL = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
 needs_model = pytest.mark.skipif(not REAL.is_dir(), reason="the built-in model is not here: make setup fetches it")
 
@@ -98,26 +99,24 @@ def work(run: RunDir, monkeypatch: pytest.MonkeyPatch, home: Home) -> JobState:
 def work_until(
     run: RunDir, monkeypatch: pytest.MonkeyPatch, home: Home, ready: Callable[[list[dict[str, Any]]], bool]
 ) -> JobState:
-    """As :func:`work`, with a stop asked for as soon as the rows written so far are ``ready``."""
-    over = threading.Event()
+    """As :func:`work`, with a stop asked for by the row that makes those written so far ``ready``."""
+    append = JsonlWriter.append
 
-    def watch() -> None:
-        while not over.wait(0.005):
-            if ready(rows(run)):
-                run.write_control(Control(stop=True))
-                return
+    def noticed(writer: JsonlWriter, row: dict[str, Any]) -> dict[str, Any]:
+        numbered = append(writer, row)
+        if ready(rows(run)):
+            run.write_control(Control(stop=True))
+        return numbered
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        return work(run, monkeypatch, home)
-    finally:
-        over.set()
-        watcher.join()
-        run.control.unlink(missing_ok=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(JsonlWriter, "append", noticed)
+        try:
+            return work(run, monkeypatch, home)
+        finally:
+            run.control.unlink(missing_ok=True)
 
 
-def launch(run: RunDir, home: Home) -> subprocess.Popen[bytes]:
+def launch(run: RunDir, home: Home, script: Path = ENTRY, *arguments: str) -> subprocess.Popen[bytes]:
     """Start the worker as the launcher does: a process and group of its own."""
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -125,12 +124,12 @@ def launch(run: RunDir, home: Home) -> subprocess.Popen[bytes]:
     }  # fmt: skip
     with run.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", str(ENTRY), "job", str(run.path)], cwd="/", env=environment,
+            [sys.executable, "-P", str(script), "job", str(run.path), *arguments], cwd="/", env=environment,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
     """Until it is true, or the test fails."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -37,10 +37,10 @@ def test_right_and_wrong_programs_are_told_apart_without_exception() -> None:
     wrong = [(task, text) for task in (*HUMANEVAL, *MBPP, *STREAMS) for text in task.wrong]
     wrong += [(task, text.format(name=task.name)) for task in (*HUMANEVAL, *MBPP) for text in ANYWHERE_WRONG]
     wrong += [(task, LOOPS.format(name=task.name)) for task in (HUMANEVAL[0], MBPP[0])]
-    scores = judged(right + wrong, seconds=1)
-    missed = [(task.name, text, s.why) for (task, text), s in zip(right, scores, strict=False) if s.value != 1]
+    missed = [(task.name, text, s.why) for (task, text), s in zip(right, judged(right), strict=True) if s.value != 1]
     assert not missed
-    fooled = [(task.name, text) for (task, text), s in zip(wrong, scores[len(right) :], strict=True) if s.value >= 1]
+    scores = judged(wrong, seconds=1)
+    fooled = [(task.name, text) for (task, text), s in zip(wrong, scores, strict=True) if s.value >= 1]
     assert not fooled
     strict = judged([(task, text) for task, text in wrong if "while True" not in text][:40], seconds=1, whole_only=True)
     assert not any(score.value for score in strict)

@@ -285,7 +285,7 @@ def test_an_export_that_failed_is_not_sent(outside: Outside) -> None:
 
 
 def test_a_delivery_goes_on_while_the_server_is_down(outside: Outside, settings: Settings) -> None:
-    """The next server finds it finished; one that was killed counts as failed; one whose export goes, ends."""
+    """The next server finds it finished; one that was killed counts as failed; one under way keeps its export."""
     outside.ollama.go.clear()
     outside.send(to="ollama", name="sums")
     outside.app.extensions["tunesmith"].close()
@@ -304,6 +304,9 @@ def test_a_delivery_goes_on_while_the_server_is_down(outside: Outside, settings:
     again.send(to="ollama", name="third")
     until(lambda: again.look(3), lambda found: found["message"].startswith("Sending"))
     progress = json.loads((outside.home.exports / EXPORT / "deliveries" / "3" / "progress.json").read_text())
+    refused = again.client.delete(f"/api/exports/{EXPORT}")
+    assert (refused.status_code, "being sent as third" in refused.get_json()["error"]["message"]) == (409, True)
+    again.client.post(f"/api/exports/{EXPORT}/deliveries/3/cancel")
     assert again.client.delete(f"/api/exports/{EXPORT}").status_code == 204
     until(lambda: psutil.pid_exists(progress["pid"]), lambda there: not there)
     other.extensions["tunesmith"].close()
