@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import Complaints, Server
+from tests.browser.conftest import PATIENCE_MS, Complaints, Server
 from tests.browser.sample import CRASHED, EVALUATION, EXPORT, FINISHED
 
 pytestmark = pytest.mark.browser
@@ -63,6 +63,7 @@ def test_no_page_has_a_serious_fault(chromium: Browser, filled: Server, complain
     context = chromium.new_context(
         color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 900}
     )
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     complaints.listen(page)
     faults = {}
@@ -78,6 +79,7 @@ def test_no_page_has_a_serious_fault(chromium: Browser, filled: Server, complain
 def test_nothing_scrolls_sideways_at_400_pixels(chromium: Browser, filled: Server) -> None:
     """Every page fits a narrow screen."""
     context = chromium.new_context(viewport={"width": 400, "height": 800}, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     wide = []
     for path in PAGES:
@@ -91,6 +93,7 @@ def test_nothing_scrolls_sideways_at_400_pixels(chromium: Browser, filled: Serve
 def test_every_page_can_be_read_without_scripts(chromium: Browser, filled: Server) -> None:
     """Headings, numbers and the menu are there before any script has run."""
     context = chromium.new_context(java_script_enabled=False, viewport={"width": 400, "height": 800})
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     for path in PAGES:
         page.goto(filled.url + path)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from core.settings import PROJECT
-from tests.browser.conftest import Complaints, Server
+from tests.browser.conftest import PATIENCE_MS, Complaints, Server
 
 pytestmark = pytest.mark.browser
 
@@ -97,6 +97,7 @@ def test_a_reward_is_tried_before_training(page: Page, server: Server) -> None:
 def test_the_wizard_works_without_scripts(chromium: Browser, server: Server) -> None:
     """The same forms lead through the steps by plain requests."""
     page = chromium.new_context(java_script_enabled=False).new_page()
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{server.url}/new/model")
     page.get_by_test_id("continue").click()
     page.get_by_test_id("kind-upload").check()
