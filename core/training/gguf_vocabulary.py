@@ -174,7 +174,10 @@ def _added(token: dict[str, Any]) -> tuple[str, int]:
 
 
 def _parts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # one written in Python: the converter is left to itself
+        return {"model": {"type": ""}, "added_tokens": []}
+    found: dict[str, Any] = json.loads(backend.to_str())
     return found
 
 
