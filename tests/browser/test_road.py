@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -85,7 +86,13 @@ def points(page: Page) -> int:
     return int(page.locator("[data-run]").get_attribute("data-rows") or 0)
 
 
-def train_stop_resume(page: Page) -> None:
+def working(home: Path) -> psutil.Process:
+    """The worker of the only run."""
+    (status,) = (home / "outputs").glob("*/status.json")
+    return psutil.Process(json.loads(status.read_text())["pid"])
+
+
+def train_stop_resume(page: Page, home: Path) -> None:
     page.get_by_test_id("run-name").fill("The whole road")
     page.get_by_test_id("start").click()
     expect(page.get_by_test_id("run")).to_be_visible()
@@ -96,9 +103,13 @@ def train_stop_resume(page: Page) -> None:
     # The page's policy forbids the evaluation that Playwright's own waiting for a function needs.
     end = time.monotonic() + TRAINING_MS / 1000
     while points(page) <= drawn and time.monotonic() < end:
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(50)
+    worker = working(home)
+    worker.suspend()  # However quick the machine is, there is a step left that can be stopped.
     assert points(page) > drawn, "points must arrive while it trains"
     page.get_by_test_id("stop").click()
+    expect(page.get_by_test_id("run-status")).to_contain_text("stopping", ignore_case=True)
+    worker.resume()
     expect(page.get_by_test_id("run-status")).to_contain_text("stopped", ignore_case=True, timeout=TRAINING_MS)
     assert page.evaluate("window.stayed"), "points and states must arrive without a reload"
     page.get_by_test_id("resume").click()
@@ -134,7 +145,7 @@ def test_the_whole_road(context: BrowserContext, server: Server, complaints: Com
     upload_dataset(page)
     configure(page)
     choose_reward(page)
-    train_stop_resume(page)
+    train_stop_resume(page, server.home)
 
     steps = [
         row["step"]
