@@ -177,6 +177,6 @@ if (document.querySelector('.rail')) {
   socket.on('training_update', throttled(3000, () => refresh(moving())))
   const session = document.body.dataset.session
   socket.on('log_line', (entry) => { if (entry.session_id === session) addLine(entry.line ?? entry.text ?? '') })
-  let first = true
-  socket.on('connect', () => { if (!first) soon(); first = false })
+  // Also the first time: what happened between the page and its connection was told to nobody.
+  socket.on('connect', soon)
 }
