@@ -36,6 +36,7 @@ from core.settings import Home
 from core.training import gguf_adapter, gguf_file
 from core.training.fast_grpo import DRIFT
 from core.training.generate import Interrupted, Sampling, TransformersEngine, evaluating
+from core.training.gguf_vocabulary import Vocabulary
 from core.training.sampling import Rules
 
 CHILD = Path(__file__).with_name("rollout_child.py")
@@ -388,7 +389,8 @@ def base_gguf(folder: Path, home: Home, stop: Callable[[], bool] = lambda: False
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{psutil.Process().pid}")
     try:
-        gguf_file.convert(folder, beside, stop)
+        # Tokens come and go as numbers: a tokenizer that the converter does not know needs a rule, no matter which.
+        gguf_file.convert(folder, beside, stop, vocabulary=Vocabulary(rule="gpt-2"))
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)

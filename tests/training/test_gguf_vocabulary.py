@@ -15,12 +15,12 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
 
 from core.errors import Unavailable
-from core.settings import PROJECT
+from core.settings import PROJECT, Home
 from core.training import gguf_file, gguf_vocabulary
 from core.training.convert_child import NO_RULE
 from core.training.gguf_vocabulary import MARK, RULES, Vocabulary
 from core.training.prepare import encode
-from core.training.rollout import Child
+from core.training.rollout import Child, base_gguf
 from core.training.sides import CHILD
 
 pytestmark = pytest.mark.training
@@ -203,6 +203,17 @@ def test_llama_cpp_reads_every_prompt_as_transformers_does(name: str, converted:
         read = child.ask({"op": "tokenize", "texts": prompts})["ids"]
     wanted = [encode(prompt, TOKENIZERS[name]) for prompt in prompts]
     assert dict(zip(prompts, read, strict=True)) == dict(zip(prompts, wanted, strict=True))
+
+
+def test_rollouts_need_no_rule(tmp_path: Path) -> None:
+    """Their prompts are tokens: a base whose tokenizer nobody knows is written by llama.cpp all the same."""
+    if not gguf_file.CONVERTER.is_file():
+        pytest.skip("the GGUF converter is not here: the set-up installs it")
+    base = base_gguf(model_folder(list(TOKENIZERS)[-1], tmp_path), Home(tmp_path))
+    rules = {"temperature": 0.0}
+    request = {"prompts": [[5, 6, 7]], "max_tokens": 3, "stop": [], "rules": rules, "seed": 0, "slots": 1, "cells": 256}
+    with closing(Child(base, 1, lambda: False)) as child:
+        assert len(child.ask({"op": "generate", **request})["completions"][0]) == 3
 
 
 def test_a_tokenizer_that_llama_cpp_has_no_rule_for_is_refused_in_words() -> None:
