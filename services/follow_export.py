@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import Conflict
 from core.run import ENDED, JobState
-from services.follow_run import EVERY, There
+from services.follow_run import EVERY, There, interrupts
 
 if TYPE_CHECKING:
     from services.container import Services
@@ -71,8 +71,9 @@ def follow_export(export: Export, asked: dict[str, Any], folder: str, say: Calla
     export_id = export.start(asked)
     say(f"Export {export_id}")
     shown = ""
-    while True:
-        try:
+    heard = 0
+    with interrupts() as pressed:
+        while True:
             view = export.look(export_id)
             line = f"stage {view['step']} of {view['max_steps']}: {view['message']}" if view["max_steps"] else ""
             if line != shown:
@@ -81,9 +82,10 @@ def follow_export(export: Export, asked: dict[str, Any], folder: str, say: Calla
             if view["status"] in ENDED:
                 break
             time.sleep(EVERY)
-        except KeyboardInterrupt:
-            say("Cancelling. Nothing half made is kept.")
-            _cancel(export, export_id)
+            if len(pressed) > heard:
+                heard = len(pressed)
+                say("Cancelling. Nothing half made is kept.")
+                _cancel(export, export_id)
     close(view, f"{folder}/{export_id}/files", say)
     return {JobState.COMPLETED: 0, JobState.STOPPED: 3}.get(JobState(view["status"]), 1)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
@@ -110,6 +112,17 @@ def _refusal(error: urllib.error.HTTPError) -> TunesmithError:
     return InvalidInput(message)
 
 
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Collects each Ctrl+C, in place of an exception that might come in the middle of anything and be lost there."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: bool) -> int:
     """Start a run and follow it to its end. Ctrl+C stops it: once with a checkpoint, twice at once.
 
@@ -126,21 +139,21 @@ def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: 
     say(f"Session {session_id}")
     screen = Screen(say, live=live)
     asked, after = 0, 0
-    while True:
-        try:
+    with interrupts() as pressed:
+        while True:
             view = run.look(session_id)
             rows, after = run.rows(session_id, after)
             screen.show(view, rows)
             if view["status"] in ENDED:
                 break
             time.sleep(EVERY)
-        except KeyboardInterrupt:
-            asked += 1
-            if asked > 2:
-                say("\nLeft. The run goes on by itself and can be seen in the browser.")
-                return 1
-            say("\nStopping at the end of this step, with a checkpoint." if asked == 1 else "\nStopping now.")
-            _ask_to_stop(run, session_id, now=asked == 2)
+            if len(pressed) > asked:
+                asked += 1
+                if asked > 2:
+                    say("\nLeft. The run goes on by itself and can be seen in the browser.")
+                    return 1
+                say("\nStopping at the end of this step, with a checkpoint." if asked == 1 else "\nStopping now.")
+                _ask_to_stop(run, session_id, now=asked == 2)
     screen.close(view)
     return {JobState.COMPLETED: 0, JobState.STOPPED: 3}.get(JobState(view["status"]), 1)
 
