@@ -330,7 +330,7 @@ def parse(data: object) -> RunConfig:
     try:
         config = RunConfig.model_validate(data)
     except ValidationError as error:
-        raise InvalidConfig([_explain(item) for item in error.errors()]) from None
+        raise InvalidConfig([explain(item) for item in error.errors()]) from None
     problems = cross_checks(config)
     if problems:
         raise InvalidConfig(problems)
@@ -353,14 +353,15 @@ _PLAIN = {
     "float_parsing": _NUMBER, "finite_number": "must be a finite number", "bool_type": _BOOL, "bool_parsing": _BOOL,
     "string_type": "must be text", "greater_than_equal": "must be at least {ge}", "greater_than": "must be more than {gt}",
     "less_than_equal": "must be at most {le}", "less_than": "must be less than {lt}",
-    "literal_error": "must be {expected}", "string_too_short": "must have at least {min_length} character",
+    "literal_error": "must be {expected}", "string_too_short": "must be {min_length} or more characters long",
     "string_too_long": "must have at most {max_length} characters", "model_type": "must be an object",
     "dict_type": "must be an object", "tuple_type": "must be a list",
 }  # fmt: skip
 """What pydantic finds, in plainer words than its own."""
 
 
-def _explain(item: Any) -> tuple[str, str]:
+def explain(item: Any) -> tuple[str, str]:
+    """Path and plain words for one of the errors that pydantic found."""
     path = ".".join(str(part) for part in item["loc"] if not re.fullmatch(r"literal\[.*\]|tuple\[.*\]", str(part)))
     kind = item["type"]
     if kind == "extra_forbidden":

@@ -10,6 +10,7 @@ from flask import request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
+from core.config import explain
 from core.errors import InvalidInput
 
 _View = TypeVar("_View", bound=Callable[..., object])
@@ -66,6 +67,8 @@ def read_json() -> Any:
     """The decoded JSON body. Raises InvalidInput where it is none."""
     try:
         return request.get_json()
+    except RecursionError:
+        raise InvalidInput("Lists or objects are nested too deeply to be read. Send something flatter.") from None
     except (BadRequest, UnsupportedMediaType):
         raise InvalidInput("Send a JSON object with the header Content-Type: application/json.") from None
 
@@ -80,10 +83,9 @@ def _read(model: type[_Model], data: Any) -> _Model:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
+        path, words = explain(first)
         if first["type"] == "extra_forbidden":
             raise InvalidInput(
                 f"There is no field {path} here. Known: {', '.join(model.model_fields)}.", field=path
             ) from None
-        words = str(first["msg"]).removeprefix("Value error, ")
         raise InvalidInput(f"{path or 'The request'}: {words}.", field=path or None) from None

@@ -50,13 +50,9 @@ def refused(error: HTTPException) -> Response:
 
 @bp.app_errorhandler(Exception)
 def unexpected(error: Exception) -> Response:
-    """A defect, a full disk, or JSON without a bottom: the trace goes to the log, never to the browser."""
+    """A defect, or a full disk: the trace goes to the log, never to the browser."""
     if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "disk is full" in str(error):
         return answer(503, "unavailable", _FULL)
-    if isinstance(error, RecursionError):
-        return answer(
-            400, "invalid_input", "Lists or objects are nested too deeply to be read. Send something flatter."
-        )
     log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
     return answer(500, "error", _BROKEN)
 

@@ -71,6 +71,6 @@ def theme() -> Response:
 @bp.post("/demo")
 def demo() -> Response:
     """Start the shipped demo."""
-    run = services().runs.start_saved(pages.DEMO)
+    run = services().runs.start(services().configs.load(pages.DEMO))
     say("The demo has started. The first numbers appear in about a minute.", "good")
     return to("runs.show", session_id=run.session_id)

@@ -81,14 +81,11 @@ class LogsQuery(Body):
 @describes(body=StartBody, answer={"session_id": str, "status": str}, status=202)
 def start() -> tuple[Response, int]:
     """Put a run into the queue."""
-    body = read_body(StartBody)
-    runs = services().runs
-    given = body.config if body.config is not None else services().configs.load(body.config_name or "")
-    services().bench.confirm(runs.ready(given, session_id=body.session_id), body.confirm_reward)
-    if body.config is not None:
-        view = runs.start(body.config, session_id=body.session_id)
-    else:
-        view = runs.start_saved(body.config_name or "", session_id=body.session_id)
+    body, found = read_body(StartBody), services()
+    given = body.config if body.config is not None else found.configs.load(body.config_name or "")
+    view = found.runs.start(
+        given, session_id=body.session_id, confirm=lambda config: found.bench.confirm(config, body.confirm_reward)
+    )
     return jsonify({"session_id": view.session_id, "status": view.status}), 202
 
 

@@ -261,11 +261,13 @@ def _move_row(by: int) -> Response:
 
 
 def _start() -> Response:
-    wizard = services().wizard
+    found, confirmed = services(), bool(request.form.get("confirm_reward"))
+
+    def start(config: dict[str, Any]) -> str:
+        return found.runs.start(config, confirm=lambda whole: found.bench.confirm(whole, confirmed)).session_id
+
     try:
-        config = services().runs.ready(wizard.config())
-        services().bench.confirm(config, bool(request.form.get("confirm_reward")))
-        wizard.start(lambda config: services().runs.start(config).session_id)
+        found.wizard.start(start)
     except TunesmithError as error:
         say(f"It was not started. {error.message} Your choices are kept.", "problem")
     return to("wizard.train")

@@ -91,7 +91,6 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         machine=system,
         models=models,
         check_dataset=check_dataset,
-        load_config=configs.load,
     )
     exports = Exports(home, catalogue, events, wake=watcher.wake)
     return Services(

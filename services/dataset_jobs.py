@@ -17,10 +17,11 @@ import psutil
 from core.config import DatasetSection
 from core.data import jobs, sources
 from core.data.ingest import BadRows, OnBad, ingest
-from core.data.jobs import JOB, LOG, PART, PARTIAL, PROGRESS, Job, Progress
+from core.data.jobs import JOB, LOG, PART, PARTIAL, Job, Progress
 from core.data.uploads import read_info, shown_name
 from core.dataset import BadRow, UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable
+from core.progress import PROGRESS, stop_process, write_progress
 from core.run import check_id, new_id
 from core.run_dir import write_json
 from core.settings import Home
@@ -166,12 +167,10 @@ class DatasetJobs:
     def cancel(self, job_id: str) -> JobView:
         """Stop what runs; what has arrived is kept."""
         folder = self._folder(job_id)
-        progress = jobs.read_progress(folder)
-        if progress and progress.state == "working":
-            self._end(job_id, progress)
-            last = jobs.last_word(folder)
-            if last and last.state == "working":  # Else it ended by itself just now, and what it said stands.
-                write_json(folder / PROGRESS, last.model_copy(update={"state": "stopped"}).model_dump(mode="json"))
+        found = jobs.read_progress(folder)
+        if found and found.state == "working":
+            stop_process(folder, found)
+            self._processes.pop(job_id, None)
         return self.get(job_id)
 
     def discard(self, job_id: str) -> None:
@@ -215,7 +214,7 @@ class DatasetJobs:
             state = Progress(
                 state="bad_rows", error=error.message, bad=tuple(error.bad), bad_rows=error.count, rows=error.good
             )
-            write_json(folder / PROGRESS, state.model_dump(mode="json"))
+            write_progress(folder, state)
             raise
         except InvalidInput:
             shutil.rmtree(folder, ignore_errors=True)
@@ -238,7 +237,7 @@ class DatasetJobs:
             )  # fmt: skip
         # Written before the process is told its task: from then on it is the one that writes.
         started = Progress(state="working", pid=process.pid, pid_started=_started(process.pid), message="Starting")
-        write_json(folder / PROGRESS, started.model_dump(mode="json"))
+        write_progress(folder, started)
         view = self.get(_id(folder))  # A small one may be a dataset, and no job, a moment after it was told.
         request = {"op": "work", "folder": str(folder), "root": str(self._home.root), "limit": self._limit}
         _tell(process, request)
@@ -246,21 +245,9 @@ class DatasetJobs:
         threading.Thread(target=process.wait, daemon=True).start()  # so that it does not stay a zombie
         return view
 
-    def _end(self, job_id: str, progress: Progress) -> None:
-        try:
-            process = psutil.Process(progress.pid)
-            if abs(process.create_time() - progress.pid_started) < 1:
-                process.terminate()
-                process.wait(5)
-        except psutil.TimeoutExpired:
-            process.kill()
-        except psutil.NoSuchProcess:
-            pass
-        self._processes.pop(job_id, None)
-
     def _refuse_running(self, folder: Path) -> None:
-        progress = jobs.read_progress(folder)
-        if progress and progress.state == "working":
+        found = jobs.read_progress(folder)
+        if found and found.state == "working":
             raise Conflict("It is running already.")
 
     def _alone(self, job_id: str) -> _Alone:

@@ -18,6 +18,7 @@ from core.delivery import hub, ollama, state
 from core.delivery.state import CHAT, FOLDER, JOB, LOG, Job, Progress
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.export import ExportFormat, ExportSpec
+from core.progress import stop_process, write_progress
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import PROJECT, Settings
@@ -166,7 +167,7 @@ class Deliveries:
             )  # fmt: skip
         # Written before the process is told its task: from then on it is the one that writes.
         began = psutil.Process(process.pid).create_time()
-        state.write_progress(folder, Progress(state="working", pid=process.pid, pid_started=began, message="Starting"))
+        write_progress(folder, Progress(state="working", pid=process.pid, pid_started=began, message="Starting"))
         if process.stdin is not None:
             with process.stdin as pipe:
                 pipe.write(json.dumps({"folder": str(folder), "root": str(self._settings.home.root)}).encode())
@@ -213,13 +214,10 @@ class Deliveries:
     def cancel(self, export_id: str, number: int) -> DeliveryView:
         """Stop sending. Nothing half sent is visible there; what has arrived need not be sent again."""
         folder = self._folder(export_id, number)
-        progress = state.read_progress(folder)
-        if progress is None or progress.state != "working":
+        found = state.read_progress(folder)
+        if found is None or found.state != "working":
             raise Conflict("It has ended already; there is nothing to cancel.")
-        _end(progress)
-        last = state.last_word(folder)
-        if last and last.state == "working":  # Else it ended by itself just now, and what it said stands.
-            state.write_progress(folder, last.model_copy(update={"state": "stopped", "message": "Cancelled"}))
+        stop_process(folder, found, "Cancelled")
         return self.get(export_id, number)
 
     def resume(self, export_id: str, number: int, *, replace: bool | None = None) -> DeliveryView:
@@ -319,7 +317,7 @@ class Deliveries:
         said, progress = None, state.read_progress(folder)
         while progress is not None:
             if not folder.is_dir():  # The export was deleted.
-                _end(progress)
+                stop_process(folder, progress)
                 break
             if progress != said:
                 self._events.publish("export_progress", event(export_id, int(folder.name), progress))
@@ -338,16 +336,3 @@ def _spec(export: RunDir) -> dict[str, Any]:
         for name, value in export.read_config().items()
         if name in ExportSpec.model_fields or name == "quantization"
     }
-
-
-def _end(progress: Progress) -> None:
-    if not state.alive(progress):
-        return
-    try:
-        process = psutil.Process(progress.pid)
-        process.terminate()
-        process.wait(5)
-    except psutil.TimeoutExpired:
-        process.kill()
-    except psutil.NoSuchProcess:
-        pass

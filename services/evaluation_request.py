@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 import core.config as configuration
 from core.config import DatasetSection, RewardSection, RolloutEngine, RunConfig
 from core.data.prompt_file import read_prompts
@@ -193,9 +195,7 @@ class Specifier:
 
 def _first(error: ValueError) -> str:
     """The first problem of a validation, in words."""
-    errors = getattr(error, "errors", None)
-    if errors is None:
+    if not isinstance(error, ValidationError):
         return str(error)
-    first = errors()[0]
-    path, words = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    path, words = configuration.explain(error.errors()[0])
     return f"{path}: {words}" if path else words

@@ -47,8 +47,7 @@ class Here:
         self._confirmed = confirmed
 
     def start(self, config: dict[str, Any]) -> str:
-        self._bench.confirm(self._runs.ready(config), self._confirmed)
-        return self._runs.start(config).session_id
+        return self._runs.start(config, confirm=lambda found: self._bench.confirm(found, self._confirmed)).session_id
 
     def look(self, session_id: str) -> dict[str, Any]:
         return self._runs.get(session_id).json()

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.config import explain
 from core.errors import InvalidInput, TunesmithError, Unavailable
 from services.models import Chat, Models, failure
 
@@ -120,8 +121,8 @@ def read(data: Any) -> Completion:
         return Completion.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"] if part not in {"str", "list[Part]"})
-        raise InvalidInput(f"{path}: {first['msg']}.", field=path) from None
+        path, words = explain({**first, "loc": [part for part in first["loc"] if part not in {"str", "list[Part]"}]})
+        raise InvalidInput(f"{path}: {words}.", field=path) from None
 
 
 def listen(models: Models, chat: Chat, gone: Callable[[], bool]) -> Iterator[Event]:

@@ -61,7 +61,6 @@ class Runs:
         machine: For checks against the device.
         models: Validates model names.
         check_dataset: Raises where a dataset is not there.
-        load_config: Reads a saved configuration by name.
     """
 
     def __init__(
@@ -74,7 +73,6 @@ class Runs:
         machine: Machine,
         models: ModelNames,
         check_dataset: Callable[[DatasetSection], None],
-        load_config: Callable[[str], dict[str, Any]],
     ) -> None:
         self._home = home
         self._catalogue = catalogue
@@ -83,7 +81,6 @@ class Runs:
         self._machine = machine
         self._models = models
         self._check_dataset = check_dataset
-        self._load_config = load_config
         self._indexes = CompletionIndexes()
 
     # --- start and end ---
@@ -92,38 +89,34 @@ class Runs:
         """What this machine has to say about a configuration; ``problem`` refuses a start."""
         return device_checks(config, self._machine.device())
 
-    def ready(self, config: dict[str, Any], *, session_id: str | None = None, given_rows: bool = False) -> RunConfig:
-        """The configuration, complete, of a start that nothing speaks against. Changes nothing.
-
-        Raises:
-            InvalidConfig: With every problem found.
-            NotFound: Model or dataset is not there.
-            Conflict: There is a run of this id.
-        """
-        run_config = configuration.parse(config)
-        core.rewards.resolve(run_config.reward)
-        problems = [(note.field, note.message) for note in self.check(run_config) if note.level == "problem"]
-        if problems:
-            raise InvalidConfig(problems)
-        self._models.validate(run_config.model.name)
-        if not given_rows:
-            self._check_dataset(run_config.dataset)
-        if session_id is not None and (self._home.outputs / check_id(session_id)).exists():
-            raise _taken(session_id)
-        return run_config
-
-    def start(self, config: dict[str, Any], *, session_id: str | None = None, rows: Path | None = None) -> RunView:
+    def start(
+        self,
+        config: dict[str, Any],
+        *,
+        session_id: str | None = None,
+        rows: Path | None = None,
+        confirm: Callable[[RunConfig], None] = lambda _: None,
+    ) -> RunView:
         """Put a run into the queue.
 
         Args:
             config: In the configuration format.
             session_id: An id of the caller's choosing; sent twice, the second is refused.
             rows: A folder with prepared rows to train on, in place of what the configuration's source would give.
+            confirm: Called with the complete configuration once nothing else speaks against it; what it raises
+                prevents the start.
 
         Raises:
-            As :meth:`ready`.
+            InvalidConfig: With every problem found.
+            NotFound: Model or dataset is not there.
+            Conflict: There is a run of this id.
         """
-        run_config = self.ready(config, session_id=session_id, given_rows=rows is not None)
+        run_config = self._checked(config)
+        if rows is None:
+            self._check_dataset(run_config.dataset)
+        if session_id is not None and (self._home.outputs / check_id(session_id)).exists():
+            raise _taken(session_id)
+        confirm(run_config)
         job_id = session_id if session_id is not None else new_id()
         job = self._lay_out(job_id, run_config, config)
         if rows is not None:
@@ -131,9 +124,14 @@ class Runs:
         self._catalogue.add(job)
         return self._announce(job_id)
 
-    def start_saved(self, name: str, *, session_id: str | None = None) -> RunView:
-        """Start from a saved configuration. Raises NotFound where there is none of that name."""
-        return self.start(self._load_config(name), session_id=session_id)
+    def _checked(self, config: dict[str, Any]) -> RunConfig:
+        run_config = configuration.parse(config)
+        core.rewards.resolve(run_config.reward)
+        problems = [(note.field, note.message) for note in self.check(run_config) if note.level == "problem"]
+        if problems:
+            raise InvalidConfig(problems)
+        self._models.validate(run_config.model.name)
+        return run_config
 
     def _lay_out(self, job_id: str, config: RunConfig, given: dict[str, Any]) -> Job:
         """Make the run's directory, which alone is enough to rebuild the catalogue."""

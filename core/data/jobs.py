@@ -16,14 +16,17 @@ from typing import Any, Literal
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from core import progress
 from core.dataset import BadRow
 from core.errors import TunesmithError
-from core.run_dir import read_json, write_json
+from core.progress import PROGRESS
+from core.run_dir import read_json
 
 PARTIAL = ".partial"
-JOB, PART, PROGRESS, LOG = "job.json", "part", "progress.json", "worker.log"
+JOB, PART, LOG = "job.json", "part", "worker.log"
 State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "done"]
 EVERY_SECONDS = 0.5
+VANISHED = "It ended without a word; the machine may have run out of memory. What was downloaded is kept: resume it."
 
 
 class Job(BaseModel):
@@ -46,30 +49,24 @@ class Job(BaseModel):
     created_at: str = ""
 
 
-class Progress(BaseModel):
-    """``progress.json``: how far it is.
+class Progress(progress.Progress):
+    """How far it is.
 
     Attributes:
         bytes, total_bytes: Read or downloaded, and of how many; 0 where not known.
         rows, total_rows: Found so far, and of how many; 0 where not known.
-        error: What went wrong and what to do.
+        field: Which field of the request the error is about.
         bad: Rows that cannot be used, where a person has to decide.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     state: State
     bytes: int = 0
     total_bytes: int = 0
     rows: int = 0
     total_rows: int = 0
-    message: str = ""
-    error: str = ""
     field: str | None = None
     bad: tuple[BadRow, ...] = ()
     bad_rows: int = 0
-    pid: int = 0
-    pid_started: float = 0.0
 
 
 def read_job(folder: Path) -> Job | None:
@@ -80,38 +77,16 @@ def read_job(folder: Path) -> Job | None:
 
 def read_progress(folder: Path) -> Progress | None:
     """How far it is; a process that vanished without a word counts as failed."""
-    progress = last_word(folder)
-    if progress is None or progress.state != "working" or _alive(progress):
-        return progress
-    # Once more: it may have said its last word, and ended, between the two looks.
-    progress = last_word(folder)
-    if progress is None or progress.state != "working":
-        return progress
-    words = "It ended without a word; the machine may have run out of memory. What was downloaded is kept: resume it."
-    return progress.model_copy(update={"state": "failed", "error": words})
-
-
-def last_word(folder: Path) -> Progress | None:
-    """What was written last, whether or not its process is still there; None where the folder is no job any more."""
-    data = read_json(folder / PROGRESS)
-    return None if data is None else Progress.model_validate(data)
-
-
-def _alive(progress: Progress) -> bool:
-    try:
-        process = psutil.Process(progress.pid)
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - progress.pid_started) < 1
-    except psutil.NoSuchProcess:
-        return False
+    return progress.read(folder, Progress, VANISHED)
 
 
 class Reporter:
     """Writes ``progress.json`` of one job, not more often than a person can read."""
 
     def __init__(self, folder: Path, **first: Any) -> None:
-        self._path = folder / PROGRESS
-        own = psutil.Process()
-        self._now = Progress(state="working", pid=os.getpid(), pid_started=own.create_time(), **first)
+        self._folder = folder
+        started = psutil.Process().create_time()
+        self._now = Progress(state="working", pid=os.getpid(), pid_started=started, **first)
         self._written = 0.0
         self._write()
 
@@ -127,7 +102,7 @@ class Reporter:
         self._write()
 
     def _write(self) -> None:
-        write_json(self._path, self._now.model_dump(mode="json"))
+        progress.write_progress(self._folder, self._now)
         self._written = time.monotonic()
 
 

@@ -22,13 +22,15 @@ from typing import Any, Literal
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from core import progress
 from core.errors import Conflict
-from core.run_dir import read_json, write_json
+from core.run_dir import read_json
 
 FOLDER = "deliveries"
-JOB, PROGRESS, CHAT, LOG = "job.json", "progress.json", "chat.json", "worker.log"
+JOB, CHAT, LOG = "job.json", "chat.json", "worker.log"
 State = Literal["working", "stopped", "failed", "done"]
 EVERY_SECONDS = 0.2
+VANISHED = "Sending ended without a word. What has arrived is kept there; send it again, and it goes on."
 
 
 class Job(BaseModel):
@@ -64,22 +66,18 @@ class NameTaken(Conflict):
     """There is something of that name already, and it may not be replaced."""
 
 
-class Progress(BaseModel):
+class Progress(progress.Progress):
     """How far it is.
 
     Attributes:
         file: Being sent now.
         bytes, total_bytes: Sent, of all files together.
         files, total_files: Finished, and of how many.
-        message: What it does now.
-        error: What went wrong and what to do.
         taken: Whether it failed only because something has that name already.
         url: Where it can be seen, for the Hub.
         question, answer: The first question in Ollama and what the model said there.
         command: To use it from a terminal.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     state: State
     file: str = ""
@@ -87,15 +85,11 @@ class Progress(BaseModel):
     total_bytes: int = 0
     files: int = 0
     total_files: int = 0
-    message: str = ""
-    error: str = ""
     taken: bool = False
     url: str = ""
     question: str = ""
     answer: str = ""
     command: str = ""
-    pid: int = 0
-    pid_started: float = 0.0
 
 
 def read_job(folder: Path) -> Job | None:
@@ -106,35 +100,7 @@ def read_job(folder: Path) -> Job | None:
 
 def read_progress(folder: Path) -> Progress | None:
     """How far it is; a process that vanished without a word counts as failed."""
-    progress = last_word(folder)
-    if progress is None or progress.state != "working" or alive(progress):
-        return progress
-    # Once more: it may have said its last word, and ended, between the two looks.
-    progress = last_word(folder)
-    if progress is None or progress.state != "working":
-        return progress
-    words = "Sending ended without a word. What has arrived is kept there; send it again, and it goes on."
-    return progress.model_copy(update={"state": "failed", "error": words})
-
-
-def last_word(folder: Path) -> Progress | None:
-    """What was written last, whether or not its process is still there."""
-    data = read_json(folder / PROGRESS)
-    return None if data is None else Progress.model_validate(data)
-
-
-def write_progress(folder: Path, progress: Progress) -> None:
-    """Beside and renamed."""
-    write_json(folder / PROGRESS, progress.model_dump(mode="json"))
-
-
-def alive(progress: Progress) -> bool:
-    """Whether the process that wrote this is still there."""
-    try:
-        process = psutil.Process(progress.pid)
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - progress.pid_started) < 1
-    except psutil.NoSuchProcess:
-        return False
+    return progress.read(folder, Progress, VANISHED)
 
 
 class Reporter:
@@ -167,5 +133,5 @@ class Reporter:
         with self._lock:
             now = self.now
             if now != self._written:
-                write_progress(self._folder, now)
+                progress.write_progress(self._folder, now)
                 self._written = now

@@ -8,12 +8,14 @@ from typing import Any
 from core.config import RewardComponent
 from core.rewards import (
     answers_qa,
+    choices,
     citations,
     code,
     judge,
     lengths,
     maths,
     own,
+    quantities,
     reasoning,
     reward_model,
     signals,
@@ -178,6 +180,8 @@ _REWARDS = (
 _FAMILIES = (
     signals,
     maths,
+    choices,
+    quantities,
     code,
     reasoning,
     answers_qa,

@@ -15,7 +15,7 @@ import pytest
 from core.run_dir import iter_lines
 from core.settings import Home
 from tests.conftest import tiny
-from tests.support.live import PATIENCE, Listener, Live, held, until
+from tests.support.live import PATIENCE, Listener, Live, gone, held, until
 
 pytestmark = pytest.mark.fault
 
@@ -49,7 +49,7 @@ def test_no_row_is_lost_or_doubled_when_the_server_is_killed_twice(live: Live) -
     rows = list(iter_lines(live.home / "outputs" / "run" / "metrics.jsonl"))
     assert [row["step"] for row in rows] == list(range(1, 121))
     assert {row["attempt"] for row in rows} == {1}
-    assert not psutil.pid_exists(pid)
+    until(lambda: gone(pid), bool)
 
 
 def test_a_run_that_ended_while_no_server_ran_is_found_ended(live: Live) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
 from core.rewards.sandbox import Limits, Sandbox, Task, protection
 from core.rewards.sandbox.launch import Level, available
 from tests.sandbox.attempts import LETHAL, LIES, PROBE_PRELUDE, PROBES, TOTAL
-from tests.support.live import until
+from tests.support.live import gone, until
 
 TESTS = ["assert add(1, 2) == 3\nassert add(5, 5) == 10\nassert add(-1, 4) == 3"]
 PATIENT = Limits(cpu=20, wall=40)
@@ -115,4 +114,4 @@ def test_nothing_is_left_behind(box: Sandbox) -> None:
     box.run([Task("script", "print(1)", {"inputs": [""]})])
     pids = [guest._process.pid for guest in box._guests]
     box.close()
-    until(lambda: [pid for pid in pids if psutil.pid_exists(pid)], lambda left: left == [])
+    until(lambda: [pid for pid in pids if not gone(pid)], lambda left: left == [])

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import socketio
 
 from core.settings import PROJECT
@@ -120,6 +121,14 @@ def until(look: Callable[[], _T], right: Callable[[_T], object], seconds: float 
             return found
         assert time.monotonic() < end, f"after {seconds} s still {found}"
         time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    """Whether no process of this number works on; one that nobody has waited for yet is a number, not a process."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Listener:

@@ -77,7 +77,7 @@ def test_only_name_model_dataset_and_reward_are_required() -> None:
         ("training.optim", "adam", "training.optim", "adamw_torch"),
         ("grpo.importance_sampling_level", "word", "grpo.importance_sampling_level", "'token' or 'sequence'"),
         ("grpo.clip_range_high", 0.1, "grpo.clip_range_high", "at least clip_range"),
-        ("model.name", "", "model.name", "at least 1 character"),
+        ("model.name", "", "model.name", "must be 1 or more characters long"),
         ("dataset.solution_end", "<SOLUTION>", "dataset.solution_end", "differ"),
         ("reward", {"type": "preset"}, "reward", "needs preset_name"),
         ("reward", {"type": "composite"}, "reward", "at least one"),

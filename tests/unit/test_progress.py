@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from core import progress
 from core.data import jobs
 from core.delivery import state
-from core.run_dir import write_json
+from core.progress import Progress, last_word, stop_process, write_progress
+from tests.support.live import gone, until
 
-KINDS = pytest.mark.parametrize(("module", "alive"), [(jobs, "_alive"), (state, "alive")], ids=["dataset", "delivery"])
-
-
-def working(module: Any, folder: Path, **more: Any) -> None:
-    progress = module.Progress(**{"state": "working", "pid": os.getpid(), **more})
-    write_json(folder / module.PROGRESS, progress.model_dump(mode="json"))
+KINDS = pytest.mark.parametrize("module", [jobs, state], ids=["dataset", "delivery"])
+OWN = {"pid": psutil.Process().pid, "pid_started": psutil.Process().create_time()}
 
 
 @KINDS
 def test_one_that_ends_between_two_looks_is_not_called_failed(
-    module: Any, alive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was at work when its file was read, and had said its last word and gone when it was looked for."""
 
-    def ends(_: Any) -> bool:
-        working(module, tmp_path, state="done")
-        return False
+    def ends(_: Progress) -> None:
+        write_progress(tmp_path, module.Progress(state="done"))
 
-    working(module, tmp_path)
-    monkeypatch.setattr(module, alive, ends)
+    write_progress(tmp_path, module.Progress(state="working", **OWN))
+    assert module.read_progress(tmp_path).state == "working"
+    monkeypatch.setattr(progress, "process_of", ends)
     assert module.read_progress(tmp_path).state == "done"
 
 
 @KINDS
-def test_one_that_is_gone_without_a_word_has_failed(module: Any, alive: str, tmp_path: Path) -> None:
+def test_one_that_is_gone_without_a_word_has_failed(module: Any, tmp_path: Path) -> None:
     """Another process may have its number by now."""
-    working(module, tmp_path, pid_started=1.0)
+    write_progress(tmp_path, module.Progress(state="working", **{**OWN, "pid_started": 1.0}))
     found = module.read_progress(tmp_path)
     assert (found.state, "without a word" in found.error) == ("failed", True)
-    assert module.last_word(tmp_path).state == "working"
+    word = last_word(tmp_path, module.Progress)
+    assert word is not None
+    assert word.state == "working"
+
+
+def test_a_stop_ends_the_process_and_leaves_a_last_word(tmp_path: Path) -> None:
+    """A stranger of its number is left alone, and what ended by itself keeps what it said."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    started = psutil.Process(process.pid).create_time()
+    stranger = Progress(state="working", pid=process.pid, pid_started=started - 100)
+    write_progress(tmp_path, Progress(state="done"))
+    stop_process(tmp_path, stranger)
+    assert process.poll() is None
+    assert last_word(tmp_path, Progress) == Progress(state="done")
+    mine = Progress(state="working", message="At it", pid=process.pid, pid_started=started)
+    write_progress(tmp_path, mine)
+    stop_process(tmp_path, mine, "Cancelled")
+    until(lambda: gone(process.pid), bool)
+    process.wait()
+    assert last_word(tmp_path, Progress) == mine.model_copy(update={"state": "stopped", "message": "Cancelled"})

@@ -20,9 +20,11 @@ MARKERS = Markers("<w>", "</w>", "<s>", "</s>")
 BOXED = ("code", "own", "structure", "maths", "reasoning")
 PLAIN = (
     "answers_qa",
+    "choices",
     "citations",
     "judge",
     "lengths",
+    "quantities",
     "reward_model",
     "signals",
     "spending",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -28,7 +27,7 @@ from services.rebuild import rebuild
 from tests.conftest import Browser, tiny
 from tests.support.hub import TOKEN, Repo
 from tests.support.hub_uploads import PIECE, UploadHub
-from tests.support.live import PATIENCE, until
+from tests.support.live import PATIENCE, gone, until
 from tests.support.ollama import OllamaServer
 
 SESSION, EXPORT, BROKEN = "20260101-120000-aaaaaa", "20260101-130000-bbbbbb", "20260101-140000-cccccc"
@@ -308,7 +307,7 @@ def test_a_delivery_goes_on_while_the_server_is_down(outside: Outside, settings:
     assert (refused.status_code, "being sent as third" in refused.get_json()["error"]["message"]) == (409, True)
     again.client.post(f"/api/exports/{EXPORT}/deliveries/3/cancel")
     assert again.client.delete(f"/api/exports/{EXPORT}").status_code == 204
-    until(lambda: psutil.pid_exists(progress["pid"]), lambda there: not there)
+    until(lambda: gone(progress["pid"]), bool)
     other.extensions["tunesmith"].close()
 
 

@@ -1,0 +1,93 @@
+"""What a small process of its own says of how far it is, in a ``progress.json`` that is written beside and renamed.
+
+Downloads, readings of large files and deliveries are such processes; each adds what it counts. Runs have their
+``status.json`` instead (:class:`core.run.JobStatus`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from core.run_dir import read_json, write_json
+
+PROGRESS = "progress.json"
+
+
+class Progress(BaseModel):
+    """What every such process says.
+
+    Attributes:
+        state: ``working`` while the process is at it; anything else is its last word.
+        message: What it does now.
+        error: What went wrong and what to do.
+        pid, pid_started: The process, and its start in seconds since the epoch, as psutil gives it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: str
+    message: str = ""
+    error: str = ""
+    pid: int = 0
+    pid_started: float = 0.0
+
+
+P = TypeVar("P", bound=Progress)
+
+
+def read(folder: Path, kind: type[P], vanished: str) -> P | None:
+    """How far it is, or None where nothing was said.
+
+    Args:
+        folder: Where its ``progress.json`` lies.
+        kind: What to read it as.
+        vanished: The error of a process that ended without a last word.
+    """
+    progress = last_word(folder, kind)
+    if progress is None or progress.state != "working" or process_of(progress):
+        return progress
+    # Once more: it may have said its last word, and ended, between the two looks.
+    progress = last_word(folder, kind)
+    if progress is None or progress.state != "working":
+        return progress
+    return progress.model_copy(update={"state": "failed", "error": vanished})
+
+
+def last_word(folder: Path, kind: type[P]) -> P | None:
+    """What was written last, whether or not its process is still there."""
+    data = read_json(folder / PROGRESS)
+    return None if data is None else kind.model_validate(data)
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Beside and renamed."""
+    write_json(folder / PROGRESS, progress.model_dump(mode="json"))
+
+
+def process_of(progress: Progress) -> psutil.Process | None:
+    """The process that says so, where it is still there: a number alone may be given to a stranger."""
+    try:
+        process = psutil.Process(progress.pid)
+        same = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - progress.pid_started) < 1
+    except psutil.NoSuchProcess:
+        return None
+    return process if same else None
+
+
+def stop_process(folder: Path, progress: P, message: str = "") -> None:
+    """End the process, gently and then not; what it said at last stands where it had ended by itself."""
+    if process := process_of(progress):
+        try:
+            process.terminate()
+            process.wait(5)
+        except psutil.TimeoutExpired:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass
+    last = last_word(folder, type(progress))
+    if last and last.state == "working":
+        write_progress(folder, last.model_copy(update={"state": "stopped", "message": message or last.message}))
