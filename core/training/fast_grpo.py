@@ -25,8 +25,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import torch
@@ -34,6 +33,8 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from core.training import tree
+from core.training.fast_proof import TRIAL, adapter_hindrance, prove
+from core.training.window import Row, Window, constant_groups
 
 log = logging.getLogger("tunesmith")
 
@@ -45,9 +46,6 @@ just now, because the cut into chunks must be the same when a run is resumed."""
 DRIFT = 1e-2
 """Mean KL divergence, sampler to trainer, above which a round of answers is not trained on but written
 again. A healthy one is a thousand times smaller; an adapter that did not arrive is far above."""
-TRIAL = 1e-2
-"""Largest relative difference of any gradient in the trial before the first step. A mistake shows as a
-tenth or more; rounding of float32 reaches 1e-3 in 30 layers of a trained model (in float64: 4e-6)."""
 REDRAWS = 3
 """How often, at most, a step's groups without spread are replaced when dynamic sampling is on."""
 PADDED_LEFT = ("prompt_ids", "prompt_mask")
@@ -60,29 +58,6 @@ class Drifted(Exception):
     def __init__(self, kl: float) -> None:
         super().__init__(f"KL divergence {kl:.1e}")
         self.kl = kl
-
-
-class Row(NamedTuple):
-    """One completion of the window: which micro-batch, which row in it."""
-
-    batch: int
-    row: int
-
-
-@dataclass
-class Window:
-    """One stretch of gradient accumulation, computed at once.
-
-    Attributes:
-        batches: TRL's micro-batches, in order.
-        log_probabilities, entropies: For each micro-batch ``(rows, C)``, without gradients.
-        used: Micro-batches that TRL has already asked for.
-    """
-
-    batches: list[dict[str, Any]]
-    log_probabilities: list[Tensor] = field(default_factory=list)
-    entropies: list[Tensor] = field(default_factory=list)
-    used: int = 0
 
 
 class FastGRPOTrainer(GRPOTrainer):
@@ -279,14 +254,10 @@ class FastGRPOTrainer(GRPOTrainer):
         """Forward and backward of every micro-batch up to the next optimizer step."""
         first = self._step % self.args.steps_per_generation
         size = self.current_gradient_accumulation_steps - self._in_step
-        window = Window(self._buffered_inputs[first : first + size])
-        for batch in window.batches:
-            window.log_probabilities.append(_filler(batch))
-            window.entropies.append(torch.zeros_like(window.log_probabilities[-1]))
-        kept = [row for row in _rows(window) if not _skipped(window, row)]
-        for chunk in self._chunks(window, kept):
+        window = Window.of(self._buffered_inputs[first : first + size])
+        for chunk in window.groups(self._token_limit()) if self._shares else window.micro_batches():
             self._run_chunk(model, window, chunk)
-        self._fill_entropies(window)
+        window.fill_entropies()
         for parameter in model.parameters():
             # With every row left out, stock TRL's gradients are zeros, not absent: Adam's state goes on.
             if parameter.requires_grad and parameter.grad is None:
@@ -294,7 +265,7 @@ class FastGRPOTrainer(GRPOTrainer):
         return window
 
     def _run_chunk(self, model: Any, window: Window, chunk: list[Row]) -> None:
-        ids, mask, length = _stack(window, chunk)
+        ids, mask, length = window.stacked(chunk)
         log_probabilities, entropies = self._score(model, ids, mask, length)
         self._compare_sampler(window, chunk, log_probabilities.detach())
         total = log_probabilities.new_zeros(())
@@ -309,32 +280,6 @@ class FastGRPOTrainer(GRPOTrainer):
         for place, (batch, row) in enumerate(chunk):
             window.log_probabilities[batch][row] = log_probabilities[place].detach()
             window.entropies[batch][row] = entropies[place]
-
-    def _chunks(self, window: Window, kept: list[Row]) -> Iterator[list[Row]]:
-        """Rows to run together: whole groups while they fit, or as TRL cut them where nothing is shared."""
-        if not self._shares:
-            for batch in range(len(window.batches)):
-                rows = [row for row in kept if row.batch == batch]
-                if rows:
-                    yield rows
-            return
-        groups: dict[tuple[int, ...], list[Row]] = defaultdict(list)
-        for row in kept:
-            groups[_prompt(window, row)].append(row)
-        limit = max(self._token_limit(), max((_tokens(batch) for batch in window.batches), default=0))
-        chunk: list[Row] = []
-        tokens = 0
-        for prompt, rows in groups.items():
-            tokens += len(prompt)
-            for row in rows:
-                answer = int(window.batches[row.batch]["completion_mask"][row.row].sum())
-                if chunk and tokens + answer > limit:
-                    yield chunk
-                    chunk, tokens = [], len(prompt)
-                chunk.append(row)
-                tokens += answer
-        if chunk:
-            yield chunk
 
     def _token_limit(self) -> int:
         config = self.model.config.get_text_config()
@@ -396,125 +341,7 @@ class FastGRPOTrainer(GRPOTrainer):
         finally:
             self._metrics = kept
 
-    def _fill_entropies(self, window: Window) -> None:
-        """Rows left out get the mean of the others, so that TRL's mean is that of what was computed."""
-        masks = [batch["completion_mask"] for batch in window.batches]
-        kept = [_kept(batch) for batch in window.batches]
-        weights = [mask * keep[:, None] for mask, keep in zip(masks, kept, strict=True)]
-        total = sum(float((e * w).sum()) for e, w in zip(window.entropies, weights, strict=True))
-        count = sum(int(weight.sum()) for weight in weights)
-        mean = total / count if count else float("nan")
-        for entropies, keep in zip(window.entropies, kept, strict=True):
-            entropies[~keep] = mean
-
-
-def constant_groups(rewards: Tensor, weights: Tensor, group: int) -> Tensor:
-    """Which rows belong to a group whose raw rewards are all equal.
-
-    Args:
-        rewards: ``(B, functions)``; NaN where a function does not apply.
-        weights: ``(functions,)``.
-        group: Rows of one prompt, which stand together.
-
-    Returns:
-        ``(B,)`` of booleans.
-
-    >>> constant_groups(torch.tensor([[0.2], [0.2], [0.0], [1.0]]), torch.ones(1), 2).tolist()
-    [True, True, False, False]
-    """
-    totals = (rewards * weights).nansum(dim=1)
-    totals[rewards.isnan().all(dim=1)] = torch.nan
-    grouped = totals.view(-1, group)
-    highest = grouped.nan_to_num(nan=-torch.inf).amax(dim=1)
-    lowest = grouped.nan_to_num(nan=torch.inf).amin(dim=1)
-    return (highest <= lowest).repeat_interleave(group)
-
-
-def adapter_hindrance(model: Any) -> str | None:
-    """Why the adapter's own arithmetic is not proved, as part of a sentence; None where it is."""
-    configs = getattr(model, "peft_config", {})
-    if not configs:
-        return "the model has no adapter"
-    if set(configs) - {"default", "ref"}:
-        return "there are several adapters"
-    if any(str(getattr(config.peft_type, "value", config.peft_type)) != "LORA" for config in configs.values()):
-        return "the adapter is not LoRA"
-    if any(config.lora_dropout for config in configs.values()):
-        return "the adapter has dropout, which draws anew for each answer"
-    if any(config.use_dora for config in configs.values()):
-        return "the adapter is DoRA"
-    return None
-
-
-def prove(trainer: Any, model: Any) -> float:
-    """Run three short rows both ways, gradients included.
-
-    Returns:
-        The largest relative difference of log-probabilities and adapter gradients.
-    """
-    generator = torch.Generator().manual_seed(0)
-    words = model.config.get_text_config().vocab_size
-    ids = torch.randint(words, (3, 12), generator=generator)
-    ids[1, :9] = ids[0, :9]
-    mask = torch.ones_like(ids)
-    mask[2, :2] = 0
-    mask[1, 11:] = 0
-    weights = torch.linspace(-1.0, 1.0, 15).view(3, 5) * mask[:, 7:]
-    parameters = [p for p in model.parameters() if p.requires_grad]
-
-    def run(log_probabilities: Tensor) -> list[Tensor]:
-        gradients = torch.autograd.grad((log_probabilities * weights).sum(), parameters, allow_unused=True)
-        return [log_probabilities.detach(), *(g for g in gradients if g is not None)]
-
-    usual = run(GRPOTrainer._get_per_token_logps_and_entropies(trainer, model, ids, mask, 5)[0])
-    shared = run(tree.log_probabilities(model, tree.plan(ids, mask, 5), trainer.temperature)[0])
-    if len(usual) != len(shared):
-        return float("inf")
-    # Where a gradient is a thousandth of the largest or less, what is left of it is rounding: an
-    # adapter's A while its B is zero, keys and queries of a model that is sure of its answer.
-    floor = 1e-3 * max(float(tensor.norm()) for tensor in usual)
-    return max(float((a - b).norm() / max(float(a.norm()), floor)) for a, b in zip(usual, shared, strict=True))
-
 
 def _widened(rows: Tensor, width: int, fill: int, *, left: bool) -> Tensor:
     missing = width - rows.shape[1]
     return torch.nn.functional.pad(rows, (missing, 0) if left else (0, missing), value=fill)
-
-
-def _filler(batch: dict[str, Any]) -> Tensor:
-    old = batch.get("old_per_token_logps")
-    return torch.zeros(batch["completion_ids"].shape) if old is None else old.clone()
-
-
-def _rows(window: Window) -> Iterator[Row]:
-    for batch, inputs in enumerate(window.batches):
-        for row in range(inputs["completion_ids"].shape[0]):
-            yield Row(batch, row)
-
-
-def _kept(batch: dict[str, Any]) -> Tensor:
-    skipped = batch.get("skipped")
-    return torch.ones(batch["completion_ids"].shape[0], dtype=torch.bool) if skipped is None else ~skipped
-
-
-def _skipped(window: Window, row: Row) -> bool:
-    skipped = window.batches[row.batch].get("skipped")
-    return skipped is not None and bool(skipped[row.row])
-
-
-def _prompt(window: Window, row: Row) -> tuple[int, ...]:
-    batch = window.batches[row.batch]
-    return tuple(batch["prompt_ids"][row.row][batch["prompt_mask"][row.row].bool()].tolist())
-
-
-def _tokens(batch: dict[str, Any]) -> int:
-    return int(batch["prompt_mask"].sum() + batch["completion_mask"].sum())
-
-
-def _stack(window: Window, chunk: list[Row]) -> tuple[Tensor, Tensor, int]:
-    def column(name: str) -> Tensor:
-        return torch.stack([window.batches[batch][name][row] for batch, row in chunk])
-
-    completions = column("completion_ids")
-    ids = torch.cat([column("prompt_ids"), completions], dim=1)
-    return ids, torch.cat([column("prompt_mask"), column("completion_mask")], dim=1), completions.shape[1]
