@@ -17,7 +17,7 @@ from routes._pages import back, page, say, to
 from routes._services import services
 from services import pages
 from services.board import Wanted, board
-from services.views import RunPage
+from services.run_views import RunPage
 
 bp = Blueprint("runs", __name__)
 

@@ -15,8 +15,8 @@ from services.container import Services
 from services.evaluation_report import of_run
 from services.glossary import GLOSSARY
 from services.run_view import RunView
+from services.run_views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
 from services.verdict import Row, health, merge, verdict
-from services.views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
 from services.words import duration, num
 
 TABLE_ROWS = 60

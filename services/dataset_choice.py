@@ -15,8 +15,8 @@ from core.errors import InvalidInput
 from services.container import Services
 from services.forms import model_field, read_model, read_names
 from services.library import MAPPED, TEMPLATE_FIELDS
-from services.views import Choices, MixLine, MixPart, TaskLine
 from services.wizard import SUMS_PROMPT
+from services.wizard_views import Choices, MixLine, MixPart, TaskLine
 
 TASK_REWARD = {"type": "preset", "preset_name": "reasoning_gym"}
 FOREIGN = {

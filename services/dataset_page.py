@@ -9,7 +9,7 @@ from typing import Any
 from core.data.rows import map_rows
 from core.errors import TunesmithError
 from core.model import DEMO_MODEL, local_folder
-from services import views
+from services import wizard_views
 from services.container import Services
 from services.dataset_choice import choices
 from services.datasets import read_section
@@ -41,7 +41,7 @@ _seen: dict[str, dict[str, Any]] = {}
 _KEEP = 32
 
 
-def dataset_step(found: Services) -> views.DatasetStep:
+def dataset_step(found: Services) -> wizard_views.DatasetStep:
     """Step 2."""
     review = review_of(found)
     section = found.wizard.draft().get("dataset") or {}
@@ -55,7 +55,7 @@ def dataset_step(found: Services) -> views.DatasetStep:
     }
     base = form_field("dataset", "source", section, review.remarks)
     mixed = form_field("dataset", "mix", {}, review.remarks)
-    return views.DatasetStep(
+    return wizard_views.DatasetStep(
         frame=frame(found, "dataset", review),
         kinds=KINDS,
         kind=ui.get("kind") or kind_of(source),
@@ -73,7 +73,7 @@ def dataset_step(found: Services) -> views.DatasetStep:
         guess=None if source == "mix" else _guess(preview, section),
         prompt_fields=_pick(fields, PROMPT),
         prompt_values=_prompt_line(section, str(fields["solution_start"].value), str(fields["solution_end"].value)),
-        preview=views.Preview(preview["rows"], preview["columns"], preview["total"]) if preview else None,
+        preview=wizard_views.Preview(preview["rows"], preview["columns"], preview["total"]) if preview else None,
         preview_problem=problem,
         preview_hint="'Look at this dataset' fetches the first rows over the network."
         if source and remote(section)
@@ -83,11 +83,11 @@ def dataset_step(found: Services) -> views.DatasetStep:
     )
 
 
-def preparation_step(found: Services) -> views.PreparationStep:
+def preparation_step(found: Services) -> wizard_views.PreparationStep:
     """The page behind step 2: counts, removed rows and lengths."""
     section = found.wizard.draft().get("dataset") or {}
     report, outdated = found.library.draft_report(preparable(found))
-    return views.PreparationStep(
+    return wizard_views.PreparationStep(
         frame=frame(found, "dataset", review_of(found)),
         title=dataset_title(found, str(section.get("source") or "")),
         values=" · ".join(form_field("dataset", name, section, {}).shown for name in PREPARATION),
@@ -158,7 +158,7 @@ def mapped_rows(found: Services, count: int = 50) -> list[dict[str, Any]]:
     return map_rows(raw["rows"], read_section(_readable(section)))[0]
 
 
-def _prompts(found: Services, readable: bool) -> tuple[tuple[views.PromptView, ...], str]:
+def _prompts(found: Services, readable: bool) -> tuple[tuple[wizard_views.PromptView, ...], str]:
     draft = found.wizard.draft()
     model, source = (draft.get("model") or {}).get("name"), str((draft.get("dataset") or {}).get("source") or "")
     if not model or not source or not readable:
@@ -179,15 +179,15 @@ def _prompts(found: Services, readable: bool) -> tuple[tuple[views.PromptView, .
     return tuple(_prompt(one) for one in answer["prompts"]), " ".join(answer["notes"])
 
 
-def _prompt(one: dict[str, Any]) -> views.PromptView:
+def _prompt(one: dict[str, Any]) -> wizard_views.PromptView:
     if one["text"] is None:
         text = "\n\n".join(f"{message['role']}: {message['content']}" for message in one["messages"])
-        return views.PromptView(text, "The messages, before the model's chat template:")
+        return wizard_views.PromptView(text, "The messages, before the model's chat template:")
     tokens = f"{one['tokens']} tokens. " if one["tokens"] is not None else ""
-    return views.PromptView(one["text"], f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True)
+    return wizard_views.PromptView(one["text"], f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True)
 
 
-def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> views.Guess | None:
+def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> wizard_views.Guess | None:
     if not preview:
         return None
     fields = preview["fields"]
@@ -196,7 +196,7 @@ def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> views.Gue
     proposed = (ask, answer, fields["template"], fields["extraction"])
     names = (("instruction_field", "question"), ("response_field", "answer"), ("instruction_template", None))
     present = (*(section.get(name, usual) for name, usual in names), section.get("extraction", "none"))
-    return views.Guess(
+    return wizard_views.Guess(
         "good" if sure >= 0.7 else "watch",
         f"{sure:.0%}",
         fields["why"],

@@ -9,7 +9,7 @@ from typing import Any
 from core.export import NEED_MATRIX, ExportFormat, Quantization
 from core.fidelity import Verdict
 from core.run import ENDED, JobState
-from services import views
+from services import export_views, views
 from services.container import Services
 from services.exports import ExportView
 from services.run_view import RunView
@@ -47,19 +47,19 @@ VERDICTS = {
 }
 
 
-def export_choices(chosen: str = "gguf/q4_k_m") -> tuple[views.FormatChoice, ...]:
+def export_choices(chosen: str = "gguf/q4_k_m") -> tuple[export_views.FormatChoice, ...]:
     """The few ways to take a model away that suit most people."""
-    return tuple(views.FormatChoice(value, title, text, value == chosen) for value, title, text in RECOMMENDED)
+    return tuple(export_views.FormatChoice(value, title, text, value == chosen) for value, title, text in RECOMMENDED)
 
 
-def more_choices() -> tuple[views.FormatChoice, ...]:
+def more_choices() -> tuple[export_views.FormatChoice, ...]:
     """The other ways."""
-    return tuple(views.FormatChoice(value, title, text, False) for value, title, text in MORE)
+    return tuple(export_views.FormatChoice(value, title, text, False) for value, title, text in MORE)
 
 
-def number_formats() -> tuple[views.NumberFormat, ...]:
+def number_formats() -> tuple[export_views.NumberFormat, ...]:
     """Every number format that a GGUF can have here, largest first."""
-    return tuple(views.NumberFormat(kind.value, kind.label, kind in NEED_MATRIX) for kind in Quantization)
+    return tuple(export_views.NumberFormat(kind.value, kind.label, kind in NEED_MATRIX) for kind in Quantization)
 
 
 def split_choice(choice: str) -> tuple[str, str | None]:
@@ -74,11 +74,11 @@ def exportable(found: Services) -> tuple[RunView, ...]:
     return tuple(run for run in found.runs.list() if run.session_id in trained and JobState(run.status) in ENDED)
 
 
-def export_lines(found: Services, session_id: str | None = None) -> tuple[views.ExportLine, ...]:
+def export_lines(found: Services, session_id: str | None = None) -> tuple[export_views.ExportLine, ...]:
     """All exports, or those of one run."""
     shown = found.exports.of_session(session_id) if session_id else found.exports.list()
     return tuple(
-        views.ExportLine(
+        export_views.ExportLine(
             item.export_id,
             title(item),
             _detail(item),
@@ -92,9 +92,9 @@ def export_lines(found: Services, session_id: str | None = None) -> tuple[views.
     )
 
 
-def exports_page(found: Services, session_id: str) -> views.ExportsPage:
+def exports_page(found: Services, session_id: str) -> export_views.ExportsPage:
     """The list of exports, and the forms."""
-    return views.ExportsPage(
+    return export_views.ExportsPage(
         exportable(found),
         session_id,
         export_choices(),
@@ -105,11 +105,11 @@ def exports_page(found: Services, session_id: str) -> views.ExportsPage:
     )
 
 
-def export_page(found: Services, export_id: str) -> views.ExportPage:
+def export_page(found: Services, export_id: str) -> export_views.ExportPage:
     """Raises NotFound."""
     item = found.exports.get(export_id)
-    return views.ExportPage(
-        views.ExportDetail(
+    return export_views.ExportPage(
+        export_views.ExportDetail(
             export_id=item.export_id,
             session_id=item.session_id,
             run_name=item.name,
@@ -151,7 +151,7 @@ def made_from(item: ExportView) -> tuple[views.Line, ...]:
     return tuple(line for line in lines if line.value)
 
 
-def check_line(report: dict[str, Any]) -> views.CheckLine:
+def check_line(report: dict[str, Any]) -> export_views.CheckLine:
     """A comparison with the trained model, in words and figures."""
     level, word = VERDICTS[Verdict(report["verdict"])]
     figures = [
@@ -165,7 +165,7 @@ def check_line(report: dict[str, Any]) -> views.CheckLine:
         views.Line("Reward lost", _drop(report)),
         views.Line("Would not lose", str(report.get("better_choice") or "")),
     ]
-    return views.CheckLine(
+    return export_views.CheckLine(
         subject=report["subject"],
         level=level,
         verdict=word,
@@ -196,10 +196,10 @@ def _drop(report: dict[str, Any]) -> str:
     return "" if drop is None or low is None or high is None else f"{drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
 
 
-def file_line(file: dict[str, Any]) -> views.FileLine:
+def file_line(file: dict[str, Any]) -> export_views.FileLine:
     """A finished file with what each of its tensors is."""
     report = file.get("fidelity")
-    return views.FileLine(
+    return export_views.FileLine(
         name=file["name"],
         kind=_kind(file),
         size=file["size"],
@@ -265,11 +265,11 @@ def _detail(item: ExportView) -> str:
     )
 
 
-def commands(given: Any) -> tuple[views.Command, ...]:
+def commands(given: Any) -> tuple[export_views.Command, ...]:
     """What the export wrote down for its use: a list of entries, or a title for each text."""
     if isinstance(given, dict):
         return tuple(
-            views.Command(str(name), "\n".join(text) if isinstance(text, list) else str(text))
+            export_views.Command(str(name), "\n".join(text) if isinstance(text, list) else str(text))
             for name, text in given.items()
         )
     found = []
@@ -277,13 +277,13 @@ def commands(given: Any) -> tuple[views.Command, ...]:
         if isinstance(entry, dict):
             text = entry.get("command") or entry.get("text") or entry.get("commands") or ""
             found.append(
-                views.Command(
+                export_views.Command(
                     str(entry.get("title") or entry.get("name") or "Command"),
                     "\n".join(text) if isinstance(text, list) else str(text),
                 )
             )
         else:
-            found.append(views.Command("Command", str(entry)))
+            found.append(export_views.Command("Command", str(entry)))
     return tuple(found)
 
 

@@ -8,11 +8,12 @@ from core.config import parse
 from core.errors import InvalidConfig, NotFound
 from core.model import DEMO_MODEL, local_folder
 from core.run import JobKind, JobState
-from services import views
+from services import run_views, views
 from services.board import sparks
 from services.container import Services
 from services.run_view import RunView
-from services.views import Card, Gauge, Line, NavItem, PhaseView, Shell
+from services.run_views import PhaseView
+from services.views import Card, Gauge, Line, NavItem, Shell
 from services.wizard import suggest_name
 from services.words import LIGHTS, size
 
@@ -236,7 +237,7 @@ def _next_cards(runs: Sequence[RunView]) -> tuple[Card, ...]:
     return tuple(cards[:4])
 
 
-def runs(found: Services, args: Mapping[str, str]) -> views.RunsPage:
+def runs(found: Services, args: Mapping[str, str]) -> run_views.RunsPage:
     """The runs that fit what is looked for, a page at a time."""
     every = found.runs.list()
     words, state = args.get("q", "").strip(), args.get("state", "")
@@ -249,7 +250,7 @@ def runs(found: Services, args: Mapping[str, str]) -> views.RunsPage:
     page = min(pages, max(1, int(args["page"]))) if args.get("page", "").isdigit() else 1
     shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
     states = tuple((str(key), word) for key, (_, word) in LIGHTS.items() if key is not JobState.RUNNING)
-    return views.RunsPage(shown, sparks(found, shown), len(every), words, state, states, page, pages)
+    return run_views.RunsPage(shown, sparks(found, shown), len(every), words, state, states, page, pages)
 
 
 def configs(found: Services) -> views.ConfigsPage:

@@ -9,7 +9,7 @@ from core.config import DatasetSection, RunConfig
 from core.errors import InvalidConfig, TunesmithError
 from core.model import DEMO_MODEL
 from core.run import ENDED, JobState
-from services import views
+from services import wizard_views
 from services.board import Wanted, board
 from services.chats import chat_view
 from services.container import Services
@@ -17,8 +17,9 @@ from services.export_pages import export_choices, export_lines, exportable, more
 from services.forms import FormField, checks, field_title, form_field, shown
 from services.reward_form import parts
 from services.trial import trial
-from services.views import Frame, Line, Missing, Place, StepLink
+from services.views import Line
 from services.wizard import STEP, STEPS, Review, kind_of, suggest_name
+from services.wizard_views import Frame, Missing, Place, StepLink
 from services.words import num, size
 
 SETUPS = (
@@ -163,7 +164,7 @@ def reward_title(reward: dict[str, Any]) -> str:
     return str(reward.get("preset_name") or "").replace("_", " ")
 
 
-def model_step(found: Services) -> views.ModelStep:
+def model_step(found: Services) -> wizard_views.ModelStep:
     """Step 1."""
     review = review_of(found)
     section = found.wizard.draft().get("model") or {}
@@ -173,12 +174,12 @@ def model_step(found: Services) -> views.ModelStep:
     other = bool(name) and name not in listed
     device = found.system.device()
     fields = {key: form_field("model", key, section, review.remarks) for key in ("revision", *CUSTOM, *ADVANCED)}
-    return views.ModelStep(
+    return wizard_views.ModelStep(
         frame=frame(found, "model", review),
         checks=checks("model"),
         device=f"{device.name}, {size(device.memory)} of memory, {'a GPU' if device.kind == 'cuda' else 'no GPU'}",
         families=tuple(
-            views.Family(family, tuple(_choice(item) for item in items if item.info.family == family))
+            wizard_views.Family(family, tuple(_choice(item) for item in items if item.info.family == family))
             for family in dict.fromkeys(item.info.family for item in items)
         ),
         chosen="" if other else name,
@@ -196,20 +197,20 @@ def _shown_only_if(wanted: bool, field: FormField) -> FormField:
     return field if wanted else replace(field, value="")
 
 
-def _choice(item: Any) -> views.ModelChoice:
+def _choice(item: Any) -> wizard_views.ModelChoice:
     memory = size(item.memory_4bit if item.needs_4bit else item.memory) + (" in 4 bit" if item.needs_4bit else "")
-    return views.ModelChoice(
+    return wizard_views.ModelChoice(
         item.info.name, item.info.title, item.info.note, memory, item.fits, item.info.gated, item.here
     )
 
 
-def configuration_step(found: Services) -> views.ConfigurationStep:
+def configuration_step(found: Services) -> wizard_views.ConfigurationStep:
     """Step 3."""
     review = review_of(found)
     draft = found.wizard.draft()
     problems = sum(level == "problem" for _, level, _ in review.of(STEP["configuration"].sections))
     sections = " ".join(checks(section) for section in STEP["configuration"].sections)
-    return views.ConfigurationStep(
+    return wizard_views.ConfigurationStep(
         frame(found, "configuration", review),
         " ".join(sections.split()),
         problems,
@@ -227,7 +228,7 @@ def _per_step(training: dict[str, Any]) -> str:
     return f"{answers} answers to {num(answers / group)} question{'' if answers == group else 's'}"
 
 
-def reward_step(found: Services) -> views.RewardStep:
+def reward_step(found: Services) -> wizard_views.RewardStep:
     """Step 4."""
     from core.rewards import CATALOGUE, PRESETS
 
@@ -235,7 +236,7 @@ def reward_step(found: Services) -> views.RewardStep:
     draft = found.wizard.draft()
     section = draft.get("reward") or {}
     arithmetic = kind_of(str((draft.get("dataset") or {}).get("source") or "")) == "generated"
-    return views.RewardStep(
+    return wizard_views.RewardStep(
         frame=frame(found, "reward", review),
         problems=tuple(
             words
@@ -245,7 +246,7 @@ def reward_step(found: Services) -> views.RewardStep:
         type=section.get("type", "preset"),
         preset_name=section.get("preset_name") or ("arithmetic" if arithmetic else "math"),
         presets=tuple(
-            views.PresetView(
+            wizard_views.PresetView(
                 item.name, item.title, item.description, any(CATALOGUE[part.name].verifies for part in item.components)
             )
             for item in PRESETS.values()
@@ -271,7 +272,7 @@ def _suggestion(found: Services, draft: dict[str, Any]) -> str:
     return f"Suggested for this dataset: {reward_title(found_one['reward'])}. {found_one['reason']}"
 
 
-def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
+def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.TrainStep:
     """Step 5."""
     review = review_of(found)
     draft = found.wizard.draft()
@@ -285,7 +286,7 @@ def train_step(found: Services, wanted: Wanted, path: str) -> views.TrainStep:
         if key in review.missing
         for words in _why(review, key)
     ]
-    return views.TrainStep(
+    return wizard_views.TrainStep(
         frame=frame(found, "train", review),
         run=board(found, session_id, wanted, path) if known and session_id else None,
         missing=tuple(missing),
@@ -314,12 +315,12 @@ def _plan(found: Services, config: RunConfig | None) -> str:
     return f"Training can be stopped and resumed at any time; closing this page changes nothing.{waits}"
 
 
-def export_step(found: Services) -> views.ExportStep:
+def export_step(found: Services) -> wizard_views.ExportStep:
     """Step 6."""
     review = review_of(found)
     session_id = found.wizard.session_id() or ""
     run = next((run for run in exportable(found) if run.session_id == session_id), None)
-    return views.ExportStep(
+    return wizard_views.ExportStep(
         frame(found, "export", review),
         run,
         (run,) if run else (),
@@ -332,9 +333,9 @@ def export_step(found: Services) -> views.ExportStep:
     )
 
 
-def chat_step(found: Services) -> views.TestStep:
+def chat_step(found: Services) -> wizard_views.TestStep:
     """Step 7."""
     review = review_of(found)
     session_id = found.wizard.session_id() or ""
     chat = chat_view(found, session_id=session_id, form={}, keep=f"test:{session_id}")
-    return views.TestStep(frame(found, "test", review), chat)
+    return wizard_views.TestStep(frame(found, "test", review), chat)

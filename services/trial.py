@@ -10,7 +10,7 @@ from core.data.prompts import warm_up_target
 from core.errors import TunesmithError
 from services.container import Services
 from services.rewards import read_section
-from services.views import ScoredPart, Trial
+from services.wizard_views import ScoredPart, Trial
 
 SAMPLES = (("right", "A right answer"), ("wrong", "Right form, wrong answer"), ("bare", "Right, without markers"))
 MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")

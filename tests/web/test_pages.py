@@ -11,7 +11,16 @@ from flask import Flask
 from jinja2 import meta, nodes
 
 from core.config import RunConfig
-from services import dataset_views, evaluation_views, playground_pages, reward_pages, views
+from services import (
+    dataset_views,
+    evaluation_views,
+    export_views,
+    playground_pages,
+    reward_pages,
+    run_views,
+    views,
+    wizard_views,
+)
 from services.forms import form_field, section_model
 from services.wizard import CONFIGURATION, SECTIONS, Wizard
 from tests.conftest import Browser
@@ -19,22 +28,22 @@ from tests.conftest import Browser
 CONTEXTS: dict[str, type[Any]] = {
     "home/index.html": views.HomePage,
     "home/help.html": views.HelpPage,
-    "wizard/model.html": views.ModelStep,
-    "wizard/dataset.html": views.DatasetStep,
-    "wizard/preparation.html": views.PreparationStep,
-    "wizard/configuration.html": views.ConfigurationStep,
-    "wizard/reward.html": views.RewardStep,
-    "wizard/train.html": views.TrainStep,
-    "wizard/export.html": views.ExportStep,
-    "wizard/test.html": views.TestStep,
-    "runs/index.html": views.RunsPage,
-    "runs/show.html": views.RunPage,
+    "wizard/model.html": wizard_views.ModelStep,
+    "wizard/dataset.html": wizard_views.DatasetStep,
+    "wizard/preparation.html": wizard_views.PreparationStep,
+    "wizard/configuration.html": wizard_views.ConfigurationStep,
+    "wizard/reward.html": wizard_views.RewardStep,
+    "wizard/train.html": wizard_views.TrainStep,
+    "wizard/export.html": wizard_views.ExportStep,
+    "wizard/test.html": wizard_views.TestStep,
+    "runs/index.html": run_views.RunsPage,
+    "runs/show.html": run_views.RunPage,
     "datasets/index.html": dataset_views.DatasetsPage,
     "datasets/show.html": dataset_views.DatasetPage,
     "datasets/preparing.html": dataset_views.PreparingPage,
     "configs/index.html": views.ConfigsPage,
-    "exports/index.html": views.ExportsPage,
-    "exports/show.html": views.ExportPage,
+    "exports/index.html": export_views.ExportsPage,
+    "exports/show.html": export_views.ExportPage,
     "evaluations/index.html": evaluation_views.EvaluationsPage,
     "evaluations/new.html": evaluation_views.NewEvaluationPage,
     "evaluations/show.html": evaluation_views.EvaluationPage,

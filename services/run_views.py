@@ -1,0 +1,129 @@
+"""What the pages of runs are given (see :mod:`services.views`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from services.evaluation_views import ReportView
+from services.run_view import RunView
+from services.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class PhaseView:
+    """A phase of a run or of the demo; ``state`` is ``past``, ``now``, ``ahead`` or ``off``."""
+
+    title: str
+    text: str = ""
+    state: str = ""
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of the latest step."""
+
+    key: str
+    title: str
+    value: str
+    unit: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of metrics."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of an answer; ``found`` where it is the reference."""
+
+    text: str
+    found: bool
+
+
+@dataclass(frozen=True)
+class AnswerView:
+    """One answer with its score."""
+
+    pieces: tuple[Piece, ...]
+    tokens: int
+    cut_off: bool
+    total: float
+    advantage: float | None
+    components: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """All answers to one question."""
+
+    instruction: str
+    reference: str
+    prompt: str
+    answers: tuple[AnswerView, ...]
+
+
+@dataclass(frozen=True)
+class AnswersView:
+    """The answers of one step; ``place`` is the step's index in ``steps``."""
+
+    phase: str
+    steps: tuple[int, ...]
+    step: int
+    place: int
+    special: bool
+    groups: tuple[GroupView, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class RunBoard:
+    """Everything of a run's page that is drawn on the server."""
+
+    view: RunView
+    path: str
+    verdict: Verdict
+    doing: str
+    phase_word: str
+    speed: str
+    left: str
+    phases: tuple[PhaseView, ...]
+    can_stop: bool
+    has_adapter: bool
+    finished: bool
+    tiles: tuple[Tile, ...]
+    columns: tuple[Column, ...]
+    table: tuple[dict[str, Any], ...]
+    answers: AnswersView
+    reports: tuple[ReportView, ...]
+    log: str
+    config_line: str
+    config_text: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """A run's own page."""
+
+    run: RunBoard
+
+
+@dataclass(frozen=True)
+class RunsPage:
+    """The list of runs."""
+
+    runs: tuple[RunView, ...]
+    sparks: dict[str, str]
+    total: int
+    q: str
+    state: str
+    states: tuple[tuple[str, str], ...]
+    page: int
+    pages: int
