@@ -196,7 +196,7 @@ def ask_once(name: str) -> None:
     import huggingface_hub
     from huggingface_hub import constants
 
-    if os.environ.get("HF_HUB_OFFLINE"):
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES:
         return
     constants.HF_HUB_OFFLINE = False
     try:
