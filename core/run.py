@@ -26,6 +26,11 @@ class JobKind(StrEnum):
     EVALUATION = "evaluation"
     """Models answering the same prompts, compared pair by pair, in ``outputs/<id>``."""
 
+    @property
+    def word(self) -> str:
+        """What a person calls it."""
+        return "run" if self is JobKind.TRAIN else self.value
+
 
 class JobState(StrEnum):
     """``queued → starting → warming_up → training → evaluating → completed``, or one of the ends."""

@@ -168,10 +168,7 @@ class Catalogue:
         with self._session() as session:
             job = session.get(Job, job_id)
         if job is None or job.kind != kind:
-            what = {JobKind.TRAIN: "session", JobKind.EXPORT: "export", JobKind.EVALUATION: "evaluation"}.get(
-                kind, "probe"
-            )
-            raise NotFound(f"There is no {what} {job_id}. It may have been deleted; the list shows what there is.")
+            raise NotFound(f"There is no {kind.word} {job_id}. It may have been deleted; the list shows what there is.")
         return job
 
     def jobs(self, kind: JobKind, *, with_config: bool = False) -> Sequence[Job]:

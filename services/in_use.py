@@ -10,13 +10,6 @@ from core.delivery import state
 from core.run import JobKind
 from services.catalogue import Catalogue, Job
 
-_WORDS = {
-    JobKind.TRAIN: "the run",
-    JobKind.EXPORT: "the export",
-    JobKind.EVALUATION: "the evaluation",
-    JobKind.PROBE: "the probe",
-}
-
 
 def needing(catalogue: Catalogue, reference: str, folder: Path) -> str:
     """The first unfinished job that needs a run or an export, in words; empty where there is none.
@@ -28,7 +21,7 @@ def needing(catalogue: Catalogue, reference: str, folder: Path) -> str:
     """
     for job in unfinished(catalogue):
         if any(_means(name, value, reference, folder) for name, value in _texts(job.config)):
-            return f"{_WORDS[JobKind(job.kind)]} '{job.name}'"
+            return f"the {JobKind(job.kind).word} '{job.name}'"
     return ""
 
 

@@ -37,13 +37,13 @@ NAV = (
     ("Settings", "/settings", "settings"),
     ("Help", "/help", "book-open"),
 )
-KINDS = {
-    JobKind.TRAIN: ("Run", "/runs"),
-    JobKind.EXPORT: ("Export", "/exports"),
-    JobKind.PROBE: ("Probe", "/probe"),
-    JobKind.EVALUATION: ("Evaluation", "/evaluations"),
+ADDRESSES = {
+    JobKind.TRAIN: "/runs",
+    JobKind.EXPORT: "/exports",
+    JobKind.PROBE: "/probe",
+    JobKind.EVALUATION: "/evaluations",
 }
-"""What each kind of job is called, and below which address its page is."""
+"""Below which address the page of each kind of job is."""
 ACTIONS = (("Change the theme", "theme"), ("Show or hide the log", "console"), ("Show the keys", "keys"))
 
 
@@ -99,8 +99,9 @@ def active_job(found: Services) -> views.ActiveJob | None:
     job = next((job for job in found.catalogue.unfinished() if job.active), None)
     if job is None:
         return None
-    kind, pages = KINDS[JobKind(job.kind)]
-    return views.ActiveJob(kind, job.name, job.state, job.step, job.max_steps, f"{pages}/{job.id}")
+    kind = JobKind(job.kind)
+    url = f"{ADDRESSES[kind]}/{job.id}"
+    return views.ActiveJob(kind.word.capitalize(), job.name, job.state, job.step, job.max_steps, url)
 
 
 def _at(path: str, url: str) -> bool:
