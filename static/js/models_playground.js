@@ -129,7 +129,7 @@ class Playground {
   }
 
   snapshot() {
-    const sides = this.sides.map((side) => ({ model: side.model, title: side.title, turns: side.turns }))
+    const sides = this.sides.map((side) => ({ model: side.model, title: side.title, turns: side.sofar }))
     return { ...this.conversation, system_prompt: this.system, settings: this.settings, sides }
   }
 
@@ -166,6 +166,7 @@ function listen(page) {
   socket.on('disconnect', () => {
     for (const side of page.sides) side.fail({ message: 'The connection was lost while the answer was being written. Your questions are kept: answer again.' })
   })
+  window.addEventListener('pagehide', () => { if (page.working) page.kept.put(page.snapshot()) })
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     const text = get('prompt').value.trim()

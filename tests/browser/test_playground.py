@@ -123,6 +123,19 @@ def test_an_answer_can_be_stopped_and_asked_for_again(page: Page, live: Live) ->
     expect(page.get_by_test_id("side-1").locator(".bubble:not(.you)")).to_have_text(["again please"])
 
 
+def test_what_was_written_is_there_after_a_reload(page: Page, live: Live) -> None:
+    """The question with the beginning of its answer, which is said to be a beginning."""
+    opened(page, live)
+    page.get_by_test_id("side-2").locator(".js-remove").click()
+    page.get_by_test_id("chat-prompt").fill("one hold")
+    page.get_by_test_id("chat-send").click()
+    expect(page.get_by_test_id("side-1").locator(".bubble:not(.you)")).to_have_text("one")
+    opened(page, live)
+    expect(page.get_by_test_id("side-1").locator(".bubble")).to_have_text(["one hold", "one"])
+    expect(page.get_by_test_id("facts-1")).to_contain_text("unfinished: the page was left")
+    ask(page, "once more", 1)
+
+
 def test_a_model_is_served_from_its_page(page: Page, live: Live) -> None:
     """Switched on, the token is shown once, with the address that this browser used."""
     page.goto(f"{live.url}/playground/serve")

@@ -4,7 +4,7 @@ import { number } from './format.js'
 import { messagesOf } from './conversation.js'
 import { socket } from './socket.js'
 
-const WORDS = { length: 'reached the longest answer', cancelled: 'stopped by you' }
+const WORDS = { length: 'reached the longest answer', cancelled: 'stopped by you', left: 'unfinished: the page was left' }
 
 export function factsOf(turn) {
   if (turn.tokens === undefined) return ''
@@ -51,6 +51,9 @@ export class Side {
 
   showTyped() { this.typed.hidden = this.select.value !== 'other' }
 
+  // The turns, with what is written of the answer so far.
+  get sofar() { return this.id && this.writing.content ? [...this.turns, { ...this.writing, finish: 'left' }] : this.turns }
+
   // Resolves when the answer is there or has failed.
   ask(text) {
     if (text !== null) this.turns.push({ role: 'user', content: text })
@@ -81,9 +84,11 @@ export class Side {
   token(event) {
     this.writing.content += event.text ?? ''
     this.writing.pieces.push(event.text ?? '')
+    this.writing.tokens = event.tokens ?? this.writing.pieces.length
+    this.writing.seconds = event.seconds
     this.answer.textContent = this.writing.content
     const speed = event.seconds > 0 ? `, ${number(event.tokens / event.seconds, 2)} tokens a second` : ''
-    this.say(`Writing: ${event.tokens ?? this.writing.pieces.length} tokens${speed}`)
+    this.say(`Writing: ${this.writing.tokens} tokens${speed}`)
   }
 
   done(event) {
@@ -94,7 +99,7 @@ export class Side {
 
   fail(event) {
     if (!this.id) return
-    this.turns.push({ role: 'assistant', content: '', error: event.message ?? 'The model could not answer. Try again.' })
+    this.turns.push({ role: 'assistant', content: this.writing.content, error: event.message ?? 'The model could not answer. Try again.' })
     this.ended()
   }
 
@@ -138,7 +143,7 @@ export class Side {
       const note = element('div', 'note problem')
       note.setAttribute('role', 'alert')
       note.append(element('span'), element('div', '', turn.error))
-      return [note]
+      return turn.content ? [element('div', 'bubble', turn.content), note] : [note]
     }
     const bubble = element('div', 'bubble', turn.content || '(It wrote nothing.)')
     if (this.page.tokens && turn.pieces?.length) bubble.replaceChildren(...turn.pieces.map((piece) => element('span', 'token', piece)))

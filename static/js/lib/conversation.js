@@ -41,7 +41,7 @@ export function toMarkdown(conversation, facts) {
   for (const side of conversation.sides) {
     lines.push(`## ${side.title ?? side.model}`, '', `Model: \`${side.model}\``, '')
     for (const turn of side.turns) {
-      lines.push(turn.role === 'user' ? '**Question**' : '**Answer**', '', quoted(turn.error ?? turn.content), '')
+      lines.push(turn.role === 'user' ? '**Question**' : '**Answer**', '', quoted([turn.content, turn.error].filter(Boolean).join('\n\n')), '')
       if (turn.role === 'assistant' && !turn.error) lines.push(`*${facts(turn)}*`, '')
     }
   }
