@@ -6,8 +6,10 @@ Downloads, readings of large files and deliveries are such processes; each adds 
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import psutil
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from core.run_dir import read_json, write_json
 
 PROGRESS = "progress.json"
+EVERY_SECONDS = 0.3
 
 
 class Progress(BaseModel):
@@ -37,6 +40,45 @@ class Progress(BaseModel):
 
 
 P = TypeVar("P", bound=Progress)
+
+
+class Reporter(Generic[P]):
+    """Writes the ``progress.json`` of this process, not more often than a person can read.
+
+    Args:
+        folder: Where it goes.
+        first: What is said at once; the process is filled in.
+    """
+
+    def __init__(self, folder: Path, first: P) -> None:
+        self._folder = folder
+        self.now = first.model_copy(update={"pid": os.getpid(), "pid_started": psutil.Process().create_time()})
+        self._written = self.now
+        write_progress(folder, self.now)
+        self._closed = threading.Event()
+        self._beat = threading.Thread(target=self._write_on, name="progress", daemon=True)
+        self._beat.start()
+
+    def say(self, **changes: Any) -> None:
+        """Note what changed; it is written within a moment, also where nothing follows for long."""
+        self.now = self.now.model_copy(update=changes)
+
+    def end(self, state: str, **changes: Any) -> None:
+        """Write the last word."""
+        self.close()
+        write_progress(self._folder, self.now.model_copy(update={"state": state, **changes}))
+
+    def close(self) -> None:
+        """Write nothing more."""
+        self._closed.set()
+        self._beat.join()
+
+    def _write_on(self) -> None:
+        while not self._closed.wait(EVERY_SECONDS):
+            now = self.now
+            if now != self._written:
+                write_progress(self._folder, now)
+                self._written = now
 
 
 def read(folder: Path, kind: type[P], vanished: str) -> P | None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class ChatProcess:
         if process is None:
             return
         if process.stdin:
-            process.stdin.close()
+            with suppress(OSError):  # what could not be sent is still in its buffer
+                process.stdin.close()
         process.kill()
         process.wait()
         if process.stdout:

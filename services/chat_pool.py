@@ -49,6 +49,8 @@ class ChatPool:
         self._changed = threading.Condition()
         self._queue: deque[str] = deque()
         self._cancelled: set[str] = set()
+        self._early: deque[str] = deque(maxlen=MOST_WAITING)
+        """Cancelled before they were in the queue."""
         self._at: ChatProcess | None = None
         self._leave = False
 
@@ -91,6 +93,7 @@ class ChatPool:
         """End a request early, whether it waits or is being answered."""
         with self._changed:
             if name not in self._queue:
+                self._early.append(name)
                 return
             self._cancelled.add(name)
             process = self._at if self._queue[0] == name else None
@@ -121,6 +124,9 @@ class ChatPool:
             if len(self._queue) >= MOST_WAITING:
                 raise TooManyRequests("Too many questions wait for an answer. Try again in a moment.")
             self._queue.append(name)
+            if name in self._early:
+                self._early.remove(name)
+                self._cancelled.add(name)
             return len(self._queue) - 1
 
     def _answer(self, name: str, request: dict[str, Any], heard: Heard) -> None:

@@ -86,6 +86,7 @@ def dataset_step(found: Services) -> wizard_views.DatasetStep:
 def preparation_step(found: Services) -> wizard_views.PreparationStep:
     """The page behind step 2: counts, removed rows and lengths."""
     section = found.wizard.draft().get("dataset") or {}
+    preparing = found.preparations.look(DRAFT)  # First: once it has ended, its report is there.
     report, outdated = found.library.draft_report(preparable(found))
     return wizard_views.PreparationStep(
         frame=frame(found, "dataset", review_of(found)),
@@ -94,7 +95,7 @@ def preparation_step(found: Services) -> wizard_views.PreparationStep:
         remote=remote(section),
         report=report,
         outdated=outdated,
-        preparing=found.preparations.look(DRAFT),
+        preparing=preparing,
     )
 
 

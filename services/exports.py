@@ -273,8 +273,8 @@ class Exports:
         self._events.publish("export_progress", {**export_event(job), "status": "deleted"})
 
     def _announce(self, export_id: str) -> ExportView:
-        self._wake()
         self._events.publish("export_progress", export_event(self._job(export_id)))
+        self._wake()
         return self.get(export_id)
 
     def _job(self, export_id: str) -> Job:
@@ -375,7 +375,8 @@ def remove_unfinished(run_dir: RunDir) -> None:
                 break
             time.sleep(0.05)
     for beside in run_dir.path.glob(".*"):  # what it had set aside or was writing beside
-        beside.unlink(missing_ok=True)
+        if not beside.name.startswith(f".{run_dir.control.name}."):  # that one is this server's
+            beside.unlink(missing_ok=True)
 
 
 class _Passage:

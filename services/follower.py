@@ -49,6 +49,11 @@ class Follower:
             self._take(status)
         return status
 
+    def look_again(self) -> JobStatus | None:
+        """As :meth:`poll`, whatever the time of the status file says: a clock's ticks may be coarse."""
+        self._seen = None
+        return self.poll()
+
     def replay(self, after: int) -> list[dict[str, Any]]:
         """Rows after a row number, up to the last one published: what follows comes as events."""
         with self._lock:

@@ -78,10 +78,13 @@ class Preparations:
     def look(self, key: str) -> Preparing | None:
         """How it stands; None where there is nothing to say. A failure is told until the next start."""
         work = self._work.get(key)
-        if work is None or (work.ended.is_set() and not work.error):
+        if work is None:
+            return None
+        ended = work.ended.is_set()
+        if ended and not work.error:
             return None
         words = str((read_json(work.progress) or {}).get("words") or "Starting")
-        return Preparing(not work.ended.is_set(), words, int(time.monotonic() - work.began), work.error)
+        return Preparing(not ended, words, int(time.monotonic() - work.began), work.error)
 
     def stop(self, key: str) -> None:
         """End it. The report before stays; nothing half made is left."""

@@ -172,8 +172,9 @@ class Runs:
         return self._announce(session_id)
 
     def _announce(self, session_id: str) -> RunView:
-        self._watcher.wake()
+        # Told before the watcher looks: what it tells of the job comes after.
         self._events.publish("training_status", status_event(self._job(session_id)))
+        self._watcher.wake()
         return self.get(session_id)
 
     # --- look at ---
@@ -301,11 +302,16 @@ def request_stop(catalogue: Catalogue, run_dir: RunDir, job: Job, *, at_once: bo
     Raises:
         Conflict: It has ended already.
     """
+    ended = Conflict("It has ended already; there is nothing to stop.")
+    if job.job_state in ENDED:
+        raise ended
     run_dir.write_control(Control(stop=True, now=at_once))
     if catalogue.move(job.id, to=JobState.STOPPED, only_from=[JobState.QUEUED], ended_at=now(), message=""):
         return
     # The watcher may have started it in between and cleared the request: ask once more.
     run_dir.write_control(Control(stop=True, now=at_once))
     values = {"stop_now_at": time()} if at_once else {}
-    if not catalogue.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values):
-        raise Conflict("It has ended already; there is nothing to stop.")
+    moved = catalogue.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values)
+    # A quick worker may have heeded the request by now.
+    if not moved and catalogue.job(job.id, JobKind(job.kind)).job_state != JobState.STOPPED:
+        raise ended

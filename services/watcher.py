@@ -156,8 +156,11 @@ class Watcher:
             self._finish(follower, status.state, error=status.error, status=status)
         elif not alive:
             self._launcher.sweep(_worker(job))
-            follower.poll()
-            self._vanished(follower)
+            last = follower.look_again()
+            if last is not None and last.state in ENDED:
+                self._finish(follower, last.state, error=last.error, status=last)
+            else:
+                self._vanished(follower)
         elif job.stop_now_at is not None:
             self._press(follower, time.time() - job.stop_now_at)
 

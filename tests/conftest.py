@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from core.rewards.sandbox import client as sandbox
 from core.settings import Home, Settings
 from flask_app import create_app
 from services.container import Services
@@ -46,6 +48,20 @@ def home(tmp_path: Path) -> Home:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     return home
+
+
+@pytest.fixture
+def patient_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute by the clock, processor time as it is: what is right does not fail because the machine stalls."""
+    monkeypatch.setattr(sandbox, "asdict", lambda limits: {**asdict(limits), "wall": max(limits.wall, 60.0)})
+    monkeypatch.setattr(sandbox.Task, "longest", 600.0)
+
+
+@pytest.fixture(autouse=True)
+def patient_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub of the tests may stall with the machine."""
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "120")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "120")
 
 
 @pytest.fixture

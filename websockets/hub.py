@@ -77,15 +77,18 @@ class Listeners:
     def __init__(self) -> None:
         self._sids: set[str] = set()
         self._some = threading.Event()
+        self._lock = threading.Lock()
 
     def joined(self, sid: str) -> None:
-        self._sids.add(sid)
-        self._some.set()
+        with self._lock:
+            self._sids.add(sid)
+            self._some.set()
 
     def left(self, sid: str) -> None:
-        self._sids.discard(sid)
-        if not self._sids:
-            self._some.clear()
+        with self._lock:
+            self._sids.discard(sid)
+            if not self._sids:
+                self._some.clear()
 
     def wait(self) -> None:
         self._some.wait()

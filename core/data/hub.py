@@ -71,7 +71,9 @@ def ask_once(name: str, dataset: SourceFields) -> None:
     import huggingface_hub
 
     try:
-        huggingface_hub.HfApi().dataset_info(name, revision=dataset.revision, timeout=10)
+        huggingface_hub.HfApi().dataset_info(
+            name, revision=dataset.revision, timeout=huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT
+        )
     except (httpx.TransportError, OSError) as error:
         if getattr(error, "response", None) is not None:  # it answered: not found, gated, …
             raise
@@ -117,7 +119,7 @@ def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
 
     what = What("model", name, "model.name", "Check the network, or choose the built-in model, which needs none.")
     with explained(what):
-        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=files, etag_timeout=5))
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=files))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,9 @@ The web process stays small and answers while a file of gigabytes is read.
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 from pydantic import BaseModel, ConfigDict
 
 from core import progress
@@ -25,7 +22,6 @@ from core.run_dir import read_json
 PARTIAL = ".partial"
 JOB, PART, LOG = "job.json", "part", "worker.log"
 State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "done"]
-EVERY_SECONDS = 0.5
 VANISHED = "It ended without a word; the machine may have run out of memory. What was downloaded is kept: resume it."
 
 
@@ -80,32 +76,6 @@ def read_progress(folder: Path) -> Progress | None:
     return progress.read(folder, Progress, VANISHED)
 
 
-class Reporter:
-    """Writes ``progress.json`` of one job, not more often than a person can read."""
-
-    def __init__(self, folder: Path, **first: Any) -> None:
-        self._folder = folder
-        started = psutil.Process().create_time()
-        self._now = Progress(state="working", pid=os.getpid(), pid_started=started, **first)
-        self._written = 0.0
-        self._write()
-
-    def say(self, **changes: Any) -> None:
-        """Note what changed; it is written now and then."""
-        self._now = self._now.model_copy(update=changes)
-        if time.monotonic() - self._written > EVERY_SECONDS:
-            self._write()
-
-    def end(self, state: State, **changes: Any) -> None:
-        """Write the last word."""
-        self._now = self._now.model_copy(update={"state": state, **changes})
-        self._write()
-
-    def _write(self) -> None:
-        progress.write_progress(self._folder, self._now)
-        self._written = time.monotonic()
-
-
 def work(folder: Path, root: Path, limit: int) -> None:
     """Do a job to its end and turn its folder into a dataset. Called in a process of its own."""
     from core.data.fetch import fetch
@@ -116,9 +86,8 @@ def work(folder: Path, root: Path, limit: int) -> None:
     if job is None:
         raise SystemExit(f"{folder.name} is no job")
     upload_id = folder.name.removesuffix(PARTIAL)
-    reporter = Reporter(
-        folder, total_bytes=job.size, message="Reading the file" if job.kind == "upload" else "Asking the Hub"
-    )
+    words = "Reading the file" if job.kind == "upload" else "Asking the Hub"
+    reporter = progress.Reporter(folder, Progress(state="working", total_bytes=job.size, message=words))
     try:
         if job.kind == "fetch":
             fetch(job, folder, Home(root), upload_id=upload_id, report=reporter.say)
@@ -132,8 +101,8 @@ def work(folder: Path, root: Path, limit: int) -> None:
     except TunesmithError as error:
         reporter.end("failed", error=error.message, field=error.field)
     else:
-        reporter.end("done")
-        finished(folder)
+        reporter.close()
+        finished(folder)  # This is the last word: 'done' before it would tell of a dataset that is not there.
 
 
 def finished(folder: Path) -> None:

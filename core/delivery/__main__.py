@@ -23,15 +23,16 @@ def main() -> int:
 def work(folder: Path, root: Path) -> int:
     """Deliver what ``folder`` asks for; the exit code."""
     from core.delivery import hub, ollama
-    from core.delivery.state import NameTaken, Reporter, read_job
+    from core.delivery.state import NameTaken, Progress, read_job
     from core.errors import TunesmithError
+    from core.progress import Reporter
     from core.run_dir import RunDir
     from core.settings import Home
 
     job = read_job(folder)
     if job is None:
         return 2
-    export, report = RunDir(folder.parent.parent), Reporter(folder)
+    export, report = RunDir(folder.parent.parent), Reporter(folder, Progress(state="working"))
     try:
         if job.kind == "ollama":
             ollama.deliver(job, export, report)

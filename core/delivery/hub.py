@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from core.delivery.ollama import checked_sha256
-from core.delivery.state import Job, NameTaken, Reporter
+from core.delivery.state import Job, NameTaken, Progress
 from core.errors import Conflict, Forbidden, Unavailable
+from core.progress import Reporter
 from core.run_dir import RunDir
 from core.settings import Home
 
@@ -40,7 +41,7 @@ class _Counted(io.BufferedReader):
         return data
 
 
-def deliver(job: Job, export: RunDir, home: Home, report: Reporter) -> None:
+def deliver(job: Job, export: RunDir, home: Home, report: Reporter[Progress]) -> None:
     """Make or fill the repository ``job.name``.
 
     Raises:
@@ -78,7 +79,7 @@ def deliver(job: Job, export: RunDir, home: Home, report: Reporter) -> None:
     report.end("done", message="There", url=url, command=f"hf download {repo}", file="")
 
 
-def _send(api: Any, repo: str, path: Path, export: RunDir, report: Reporter, opened: ExitStack) -> Any:
+def _send(api: Any, repo: str, path: Path, export: RunDir, report: Reporter[Progress], opened: ExitStack) -> Any:
     """Send one file's content; it is not visible before the commit."""
     from huggingface_hub import CommitOperationAdd
 

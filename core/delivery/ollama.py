@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.delivery.modelfile_reader import create_fields, modelfile_for
-from core.delivery.state import Job, NameTaken, Reporter
+from core.delivery.state import Job, NameTaken, Progress
 from core.errors import Conflict, InvalidInput, Unavailable
+from core.progress import Reporter
 from core.run_dir import RunDir, read_json
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}(/[a-z0-9][a-z0-9._-]{0,79})?(:[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
@@ -143,7 +144,7 @@ class Ollama:
         )
 
 
-def deliver(job: Job, export: RunDir, report: Reporter) -> None:
+def deliver(job: Job, export: RunDir, report: Reporter[Progress]) -> None:
     """Make ``job.name`` in the Ollama server and have it answer one question.
 
     Raises:

@@ -14,12 +14,9 @@ The token for the Hub comes to the process by environment and is in none of them
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import psutil
 from pydantic import BaseModel, ConfigDict
 
 from core import progress
@@ -29,7 +26,6 @@ from core.run_dir import read_json
 FOLDER = "deliveries"
 JOB, CHAT, LOG = "job.json", "chat.json", "worker.log"
 State = Literal["working", "stopped", "failed", "done"]
-EVERY_SECONDS = 0.2
 VANISHED = "Sending ended without a word. What has arrived is kept there; send it again, and it goes on."
 
 
@@ -101,37 +97,3 @@ def read_job(folder: Path) -> Job | None:
 def read_progress(folder: Path) -> Progress | None:
     """How far it is; a process that vanished without a word counts as failed."""
     return progress.read(folder, Progress, VANISHED)
-
-
-class Reporter:
-    """Writes ``progress.json`` of one delivery, not more often than a person can read."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.now = Progress(state="working", pid=os.getpid(), pid_started=psutil.Process().create_time())
-        self._lock = threading.Lock()
-        self._written: Progress | None = None
-        self._ended = threading.Event()
-        threading.Thread(target=self._beat, name="progress", daemon=True).start()
-
-    def say(self, **changes: Any) -> None:
-        """Note what changed; it is written within a moment."""
-        self.now = self.now.model_copy(update=changes)
-
-    def end(self, state: State, **changes: Any) -> None:
-        """Write the last word."""
-        self._ended.set()
-        self.now = self.now.model_copy(update={"state": state, **changes})
-        self._write()
-
-    def _beat(self) -> None:
-        # A server that takes nothing for a while must not keep back how far it had come.
-        while not self._ended.wait(EVERY_SECONDS):
-            self._write()
-
-    def _write(self) -> None:
-        with self._lock:
-            now = self.now
-            if now != self._written:
-                progress.write_progress(self._folder, now)
-                self._written = now

@@ -200,7 +200,7 @@ def ask_once(name: str) -> None:
         return
     constants.HF_HUB_OFFLINE = False
     try:
-        huggingface_hub.HfApi().model_info(name, timeout=10)
+        huggingface_hub.HfApi().model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     except (httpx.TransportError, OSError) as error:
         # Where it answered (not found, gated, …) the loading says so in its own words.
         constants.HF_HUB_OFFLINE = getattr(error, "response", None) is None

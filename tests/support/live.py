@@ -131,6 +131,17 @@ def gone(pid: int) -> bool:
         return True
 
 
+def socket_client(**options: Any) -> socketio.Client:
+    """A client that hands events on one by one as they came, and waits for a server that stalls.
+
+    The library gives each event a thread of its own, and five seconds to each request.
+    """
+    client = socketio.Client(request_timeout=PATIENCE, **options)
+    trigger = client.eio._trigger_event
+    client.eio._trigger_event = lambda event, *args, **how: trigger(event, *args, **{**how, "run_async": False})
+    return client
+
+
 class Listener:
     """A python-socketio client that connects again after the server died, and watches one run.
 
@@ -147,7 +158,7 @@ class Listener:
         self._early: list[dict[str, Any]] = []
         self._watching = False
         self._lock = threading.Lock()
-        self.client = socketio.Client(reconnection_delay=0.05, reconnection_delay_max=0.2, randomization_factor=0)
+        self.client = socket_client(reconnection_delay=0.05, reconnection_delay_max=0.2, randomization_factor=0)
         self.client.on("connect", self._connected)
         self.client.on("disconnect", self._disconnected)
         self.client.on("training_update", self._heard)

@@ -15,7 +15,10 @@ from tests.support.programs import ANYWHERE_WRONG, HUMANEVAL, LOOPS, MBPP, STREA
 MARKERS = Markers("<w>", "</w>", "<s>", "</s>")
 
 
-pytestmark = pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
+pytestmark = [
+    pytest.mark.usefixtures("patient_sandbox"),
+    pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine"),
+]
 
 
 def judged(programs: list[tuple[Task, str]], **params: Any) -> list[Score]:

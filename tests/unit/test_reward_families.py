@@ -16,6 +16,7 @@ from core.rewards.sandbox import protection
 from tests.support.judge import JudgeEndpoint, judge_endpoint
 
 __all__ = ["judge_endpoint"]  # a fixture
+pytestmark = pytest.mark.usefixtures("patient_sandbox")
 MARKERS = Markers("<w>", "</w>", "<s>", "</s>")
 BOXED = ("code", "own", "structure", "maths", "reasoning")
 PLAIN = (

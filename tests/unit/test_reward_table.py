@@ -20,6 +20,7 @@ from core.rewards import CATALOGUE, embedding, markers_of
 from core.rewards.sandbox import protection
 from core.settings import PROJECT
 
+pytestmark = pytest.mark.usefixtures("patient_sandbox")
 PAGE = PROJECT / "docs" / "rewards-table.md"
 GSM8K = PROJECT.parent / "shared" / "data" / "gsm8k" / "test.jsonl"
 MARKERS = markers_of(DatasetSection(source="none"))

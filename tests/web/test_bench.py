@@ -24,6 +24,7 @@ from services.reward_form import once_more, parts, read_reward
 from tests.conftest import TINY, tiny
 from tests.support.judge import JudgeEndpoint, judge_endpoint
 
+pytestmark = pytest.mark.usefixtures("patient_sandbox")
 SUMS = {"source": "generated:arithmetic", "size": 64}
 MATH = {"type": "preset", "preset_name": "arithmetic"}
 LENGTH = {"type": "composite", "components": [{"name": "length"}]}

@@ -193,7 +193,8 @@ class Machine:
 
 
 @pytest.fixture
-def machine(settings: Settings) -> Iterator[Machine]:
+def machine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    monkeypatch.setattr("services.chat.CANCEL_GRACE", 300.0)
     machine = Machine()
     machine.pool = ChatPool(settings, machine.device)
     machine.pool.use(SUPPORT / "fake_chat.py")

@@ -10,7 +10,7 @@ import socketio
 
 from core.settings import Home
 from tests.conftest import tiny
-from tests.support.live import PATIENCE, Listener, Live, held, until
+from tests.support.live import PATIENCE, Listener, Live, held, socket_client, until
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ class Client:
 
     def __init__(self, url: str, **more: Any) -> None:
         self.heard: list[tuple[str, Any]] = []
-        self.client = socketio.Client(reconnection=False)
+        self.client = socket_client(reconnection=False)
         self.client.on("*", lambda name, data: self.heard.append((name, data)))
         self.client.connect(url, wait_timeout=PATIENCE, **more)
 
