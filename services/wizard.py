@@ -176,6 +176,7 @@ class Wizard:
         self._check = check
         self._on_gpu = on_gpu
         self._starting = threading.Lock()
+        self._saving = threading.Lock()
 
     def draft(self) -> dict[str, Any]:
         """Every section as it stands, ``ui`` and ``name`` included; suggestions where none was saved."""
@@ -186,7 +187,12 @@ class Wizard:
         return draft
 
     def save(self, step: str, form: Mapping[str, str]) -> None:
-        """Keep what the step's form says of the step's own sections."""
+        """Keep what the step's form says of the step's own sections, unless the same page has sent a newer one."""
+        with self._saving:
+            if not _overtaken(form.get("ui.sent", ""), str(self.ui(step).get("sent", ""))):
+                self._save(step, form)
+
+    def _save(self, step: str, form: Mapping[str, str]) -> None:
         draft = self.draft()
         changed: dict[str, Any] = {}
         for section in STEP[step].sections:
@@ -374,6 +380,13 @@ def kind_of(source: str) -> str:
         return "mix" if source == "mix" else "tasks"
     head = source.partition(":")[0]
     return head if head in {"upload", "generated"} else "hub" if source else "upload"
+
+
+def _overtaken(given: str, kept: str) -> bool:
+    """Whether both are ``<page> <number>`` of the same page, and ``kept`` was sent later."""
+    page, _, number = given.rpartition(" ")
+    same, _, last = kept.rpartition(" ")
+    return bool(page) and page == same and number.isdecimal() and last.isdecimal() and int(number) < int(last)
 
 
 def _sentence(words: str) -> str:

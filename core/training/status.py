@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from core.run import JobState, JobStatus
-from core.run_dir import RunDir
+from core.run_dir import RunDir, step_of
 
 HEARTBEAT = 1.0
 """Seconds between two refreshes of ``status.json``."""
@@ -49,7 +49,11 @@ class Status:
         self._written = 0.0
         self._step_times: deque[float] = deque(maxlen=10)
         self._reserve = run.path / ".reserve"
-        before = run.read_status()
+        before, saved = run.read_status(), run.numbered()
+        # A worker that was killed may have saved a checkpoint and not said so; a warm-up's has no number.
+        steps = [step_of(folder) for folder in saved[-1:]]
+        if before and before.checkpoint_step is not None:
+            steps.append(before.checkpoint_step)
         self.value = JobStatus(
             state=JobState.STARTING,
             pid=os.getpid(),
@@ -57,7 +61,7 @@ class Status:
             attempt=before.attempt + 1 if before else 1,
             message="Starting",
             notes=before.notes if before else (),
-            checkpoint_step=before.checkpoint_step if before else None,
+            checkpoint_step=max(steps, default=None),
         )
 
     def begin(self) -> None:

@@ -32,15 +32,22 @@ if (form) {
   })
   form.addEventListener('input', (event) => { if (event.target.matches('input:not([type]), textarea')) later() })
   // Small actions stay on the page; the ones that lead on are sent as usual.
+  let leaving = false
+  const reload = () => { if (!leaving) location.reload() }
   form.addEventListener('submit', (event) => {
     const action = event.submitter?.value ?? ''
-    if (event.defaultPrevented || !/^(save|try|next-row|previous-row|sample-.*|check|use-guess)$/.test(action)) return
+    if (event.defaultPrevented) return
+    leaving = !/^(save|try|next-row|previous-row|sample-.*|check|use-guess)$/.test(action)
+    if (leaving) return
     event.preventDefault()
     save({ action }, event.submitter).then(() => {
-      if (/row$|^sample-/.test(action) || action === 'use-guess') location.reload()
+      if (/row$|^sample-/.test(action) || action === 'use-guess') reload()
     })
   })
-  wireDrop((info) => save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(() => location.reload()))
+  // The server may get to an autosave after the form that was sent on leaving: this tells it which is the newer.
+  let sent = 0
+  form.addEventListener('formdata', (event) => { sent += 1; event.formData.set('ui.sent', `${performance.timeOrigin} ${sent}`) })
+  wireDrop((info) => save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(reload))
   // Typing a name means the name, not the model that was ticked before.
   document.getElementById('model-name')?.addEventListener('input', () => { form.querySelector('[name="choice"][value=""]').checked = true })
   mark()

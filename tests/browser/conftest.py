@@ -18,7 +18,7 @@ from tests.support.live import PATIENCE, REAL_SERVER, until
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 """Five seconds, the default, are too few where a model trains on the same processors."""
 expect.set_options(timeout=PATIENCE_MS)
 

@@ -15,6 +15,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from core.settings import PROJECT
 from tests.browser.conftest import Complaints, Server, serve
+from tests.support.live import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.training, pytest.mark.timeout(1500)]
 
@@ -86,6 +87,16 @@ def points(page: Page) -> int:
     return int(page.locator("[data-run]").get_attribute("data-rows") or 0)
 
 
+def said(home: Path) -> str:
+    """The state of the only run, by its worker."""
+    return "".join(json.loads(path.read_text())["state"] for path in (home / "outputs").glob("*/status.json"))
+
+
+def written(home: Path) -> int:
+    """Rows of the only run, by its worker."""
+    return sum(path.read_text().count("\n") for path in (home / "outputs").glob("*/metrics.jsonl"))
+
+
 def working(home: Path) -> psutil.Process:
     """The worker of the only run."""
     (status,) = (home / "outputs").glob("*/status.json")
@@ -96,17 +107,22 @@ def train_stop_resume(page: Page, home: Path) -> None:
     page.get_by_test_id("run-name").fill("The whole road")
     page.get_by_test_id("start").click()
     expect(page.get_by_test_id("run")).to_be_visible()
+    # By the worker's own files: what shows it may lag behind by more than the run lasts.
+    until(lambda: said(home), lambda state: state == "training", TRAINING_MS / 1000)
+    worker = working(home)
+    worker.suspend()
     expect(page.get_by_test_id("progress")).to_contain_text("of 8", timeout=TRAINING_MS)
     page.evaluate("window.stayed = true")
-    expect(page.locator("#chart-reward .now")).not_to_be_empty(timeout=TRAINING_MS)
-    drawn = points(page)
+    drawn, before = points(page), written(home)
+    worker.resume()
+    until(lambda: written(home), lambda count: count > before, TRAINING_MS / 1000)
+    worker.suspend()  # However quick the machine is, there is a step left that can be stopped.
     # The page's policy forbids the evaluation that Playwright's own waiting for a function needs.
     end = time.monotonic() + TRAINING_MS / 1000
     while points(page) <= drawn and time.monotonic() < end:
         page.wait_for_timeout(50)
-    worker = working(home)
-    worker.suspend()  # However quick the machine is, there is a step left that can be stopped.
     assert points(page) > drawn, "points must arrive while it trains"
+    expect(page.locator("#chart-reward .now")).not_to_be_empty()
     page.get_by_test_id("stop").click()
     expect(page.get_by_test_id("run-status")).to_contain_text("stopping", ignore_case=True)
     worker.resume()

@@ -14,7 +14,6 @@ import pytest
 from core.run_dir import iter_lines
 from core.settings import PROJECT
 from tests.fault.test_server_killed import worker_pid
-from tests.fault.test_worker_killed import noticed_after
 from tests.support.live import REAL_SERVER, Listener, Live, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.training, pytest.mark.slow]
@@ -56,10 +55,8 @@ def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
         live.start()
     view = until(lambda: live.status("real"), lambda view: (view["checkpoint_step"] or 0) >= 4)
     assert view["attempt"] == 1
-    killed = time.time()
     psutil.Process(pid).kill()
     view = live.wait("real", "crashed")
-    assert noticed_after(view, killed) < 5
     live.ask("POST", "/api/training/resume", {"session_id": "real"})
     goal = view["checkpoint_step"] + 6
     until(lambda: live.status("real"), lambda now: now["attempt"] == 2 and now["step"] >= goal)

@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
 import psutil
 
 from core.run import JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir, write_json
+from core.run_dir import JsonlWriter, RunDir, step_of, write_json
 
 STEP = 0.05
 LONGEST_HOLD = 300.0
@@ -35,12 +35,13 @@ class Fake:
         self.run = RunDir(path)
         self.data = self.run.read_config()
         before = self.run.read_status()
+        saved = self.run.numbered()  # As the real one: what lies on the disk, said or not.
         self.status = JobStatus(
             state=JobState.STARTING,
             pid=os.getpid(),
             pid_started=psutil.Process().create_time(),
             attempt=before.attempt + 1 if before else 1,
-            checkpoint_step=before.checkpoint_step if before else None,
+            checkpoint_step=step_of(saved[-1]) if saved else None,
             device="cpu",
         )
         self.say()

@@ -157,6 +157,7 @@ class Listener:
         self.events: list[tuple[str, Any]] = []
         self._early: list[dict[str, Any]] = []
         self._watching = False
+        self._connection = 0
         self._lock = threading.Lock()
         self.client = socket_client(reconnection_delay=0.05, reconnection_delay_max=0.2, randomization_factor=0)
         self.client.on("connect", self._connected)
@@ -166,12 +167,15 @@ class Listener:
         self.client.connect(url, wait_timeout=PATIENCE)
 
     def _connected(self) -> None:
-        self.client.start_background_task(self._watch)
+        with self._lock:
+            self._connection += 1
+            self._watching = False
+        self.client.start_background_task(self._watch, self._connection)
 
     def _disconnected(self, *_: Any) -> None:
         self._watching = False
 
-    def _watch(self) -> None:
+    def _watch(self, connection: int) -> None:
         after = self.rows[-1] if self.rows else 0
         answer = None
         # A server that is killed does not answer; the next connection asks again.
@@ -180,6 +184,8 @@ class Listener:
         if answer is None:
             return
         with self._lock:
+            if connection != self._connection:  # Answered, and lost: the next one asks for itself.
+                return
             for row in [*answer["rows"], *(row for row in self._early if row["row"] > answer["next"])]:
                 self._take(row)
             self._early.clear()

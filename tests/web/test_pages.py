@@ -147,6 +147,15 @@ def test_a_step_saves_its_own_sections_only(browser: Browser, app: Flask) -> Non
     assert b"Steps: Must be a whole number" in browser.get("/new/train").data
 
 
+def test_an_autosave_that_comes_late_changes_nothing(browser: Browser, app: Flask) -> None:
+    """The server may get to it after the form that was sent when the page was left; another page's form counts."""
+    wizard: Wizard = app.extensions["tunesmith"].wizard
+    browser.get("/new/configuration")
+    for sent, steps, kept in (("a 2", "30", 30), ("a 1", "20", 30), ("b 1", "40", 40)):
+        browser.post("/new/configuration", form={"training.max_steps": steps, "ui.sent": sent, "action": "save"})
+        assert wizard.draft()["training"]["max_steps"] == kept
+
+
 def test_what_was_entered_for_another_kind_of_source_is_not_kept(browser: Browser, app: Flask) -> None:
     """A number of rows to make means nothing for a dataset of the Hub, whose page does not even show it."""
     wizard: Wizard = app.extensions["tunesmith"].wizard
