@@ -6,11 +6,13 @@ import { socket } from './socket.js'
 
 const WORDS = { length: 'reached the longest answer', cancelled: 'stopped by you', left: 'unfinished: the page was left' }
 
+const counted = (tokens) => `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`
+
 export function factsOf(turn) {
   if (turn.tokens === undefined) return ''
   const speed = turn.seconds > 0 ? `, ${number(turn.tokens / turn.seconds, 2)} tokens a second` : ''
   const asked = turn.prompt_tokens ? `, after ${turn.prompt_tokens} tokens of prompt` : ''
-  return `${turn.tokens} tokens in ${number(turn.seconds ?? 0, 2)} s${speed}${asked}${WORDS[turn.finish] ? `; ${WORDS[turn.finish]}` : ''}`
+  return `${counted(turn.tokens)} in ${number(turn.seconds ?? 0, 2)} s${speed}${asked}${WORDS[turn.finish] ? `; ${WORDS[turn.finish]}` : ''}`
 }
 
 export function element(name, className, text) {
@@ -88,7 +90,7 @@ export class Side {
     this.writing.seconds = event.seconds
     this.answer.textContent = this.writing.content
     const speed = event.seconds > 0 ? `, ${number(event.tokens / event.seconds, 2)} tokens a second` : ''
-    this.say(`Writing: ${this.writing.tokens} tokens${speed}`)
+    this.say(`Writing: ${counted(this.writing.tokens)}${speed}`)
   }
 
   done(event) {
