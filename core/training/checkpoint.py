@@ -90,7 +90,9 @@ def latest_warm_up(run: RunDir) -> Path | None:
 def prune(run: RunDir, keep: int) -> None:
     """Delete all but the ``keep`` newest GRPO checkpoints."""
     for old in run.numbered()[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        old.rename(old.with_name(f".{old.name}"))  # Under its name it is whole or not there, also after kill -9.
+    for going in run.checkpoints.glob(".checkpoint-*"):
+        shutil.rmtree(going, ignore_errors=True)
 
 
 def publish_adapter(run: RunDir, checkpoint: Path, tokenizer: Any) -> None:

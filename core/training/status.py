@@ -116,10 +116,12 @@ class Status:
         self._reserve.unlink(missing_ok=True)
         with self._lock:
             self.value = self.value.model_copy(update={"state": state, "message": message, "error": error})
-        self._write()
+        self._write(last=True)
 
-    def _write(self) -> None:
+    def _write(self, *, last: bool = False) -> None:
         with self._lock:
+            if self._ended.is_set() and not last:
+                return
             self.value = self.value.model_copy(update={"heartbeat": time.time()})
             self._run.write_status(self.value)
             self._written = time.time()
@@ -140,8 +142,7 @@ class Status:
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
             self._listen()
-            if not self._ended.is_set():
-                self._try_to_write()
+            self._try_to_write()
 
     def _listen(self) -> None:
         control = self._run.read_control()

@@ -8,6 +8,9 @@ wrong and try to be judged right.
 
 from __future__ import annotations
 
+import os
+import sys
+import sysconfig
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -84,6 +87,14 @@ _SECRET_PATHS = (
         )
     ),
 )
+_BOUND = tuple(os.path.realpath(path) for path in (sys.base_prefix, sysconfig.get_paths()["purelib"]))
+
+
+def _empty_way(path: str) -> bool:
+    """Whether it is no folder on the way to Python itself: such a one is there, with nothing else in it."""
+    return not any(bound.startswith(f"{path}/") for bound in _BOUND)
+
+
 _READERS = (
     "open({path!r}).read(1)",
     "os.open({path!r}, os.O_RDONLY)",
@@ -192,7 +203,7 @@ _INNER = (
     "os.readlink('/proc/self/exe')",
     "os.readlink('/proc/1/cwd')",
     "__import__('pathlib').Path('/').joinpath('etc/passwd').read_text()",
-    "__import__('glob').glob('/home/*')[0]",
+    "__import__('glob').glob('/home/*/.ssh')[0]",
     "__import__('glob').glob('/proc/*')[0]",
     "__import__('glob').glob('/var/*')[0]",
     "__import__('tempfile').mkdtemp()",
@@ -289,7 +300,7 @@ _CALLS = (
 )
 
 PROBES: tuple[str, ...] = (
-    *(reader.format(path=path) for path in _SECRET_PATHS for reader in _READERS),
+    *(reader.format(path=path) for path in _SECRET_PATHS if _empty_way(path) for reader in _READERS),
     *(writer.format(path=path) for path in _WRITE_PLACES for writer in _WRITERS),
     *(f"__import__('socket').socket({family}, {kind})" for family in _FAMILIES for kind in _KINDS),
     *(f"os.kill({target}, {number})" for target in _TARGETS for number in _SIGNALS),

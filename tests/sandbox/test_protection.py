@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from core.errors import Unavailable
-from core.rewards.sandbox import Sandbox, Task, client, launch, protection
+from core.rewards.sandbox import Limits, Sandbox, Task, client, launch, protection
 from core.rewards.sandbox.launch import Level
+from tests.support.live import gone, until
+
+PATIENT = Limits(cpu=20, wall=60)
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_the_weaker_form_needs_consent_and_says_what_it_lacks(bare: pytest.Monke
             "import socket\nsocket.socket()",
             "import os\nos.fork()",
         )
-        results = box.run([Task("script", source, {"inputs": [""]}) for source in sources])
+        results = box.run([Task("script", source, {"inputs": [""]}, limits=PATIENT) for source in sources])
     finally:
         box.close()
     assert results[0] == {"results": [{"output": "1\n"}]}
@@ -53,11 +57,14 @@ def test_the_weaker_form_needs_consent_and_says_what_it_lacks(bare: pytest.Monke
 def test_a_sandbox_that_vanishes_is_replaced() -> None:
     """Ending the whole sandbox from outside fails one task; the next one runs."""
     box = Sandbox(1)
-    task = Task("script", "print('here')", {"inputs": [""]})
+    task = Task("script", "print('here')", {"inputs": [""]}, limits=PATIENT)
     try:
         assert "results" in box.run([task])[0]
         (guest,) = box._guests
+        inside = psutil.Process(guest._process.pid).children(recursive=True)
         guest._process.kill()
+        # What runs inside ends after what holds it; until then it could still answer.
+        until(lambda: [one.pid for one in inside if not gone(one.pid)], lambda left: left == [])
         assert "error" in box.run([task])[0]
         assert box.run([task]) == [{"results": [{"output": "here\n"}]}]
     finally:

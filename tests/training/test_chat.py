@@ -213,8 +213,11 @@ def test_a_cancel_that_comes_with_its_question_is_heard(chat: Chat, models: Home
     """The question may still wait, or its model be loaded; one that is over is not cancelled the next time."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     question = {"model": model, "messages": QUESTION, "temperature": 0, "max_tokens": 400}
-    chat.send(op="generate", id="soon", **question)
-    chat.send(op="cancel", id="soon")
+    # In one piece: a test that stands still in between would ask too late.
+    both = ({"op": "generate", "id": "soon", **question}, {"op": "cancel", "id": "soon"})
+    assert chat.process.stdin
+    chat.process.stdin.write("".join(json.dumps(one) + "\n" for one in both))
+    chat.process.stdin.flush()
     done = next(event for event in chat.events() if event["event"] == "done")
     assert (done["id"], done["finish"]) == ("soon", "cancelled")
     chat.send(op="cancel", id="soon")

@@ -100,7 +100,8 @@ def test_an_earlier_checkpoint_is_merged(models: Home, trained: RunDir, monkeypa
     assert found["origin"]["checkpoint"] == 4
     weights = files(job)["model.safetensors"]
     assert (weights["tensor_types"], weights["bits_per_weight"]) == ({"BF16": len(weights["tensors"])}, 16.0)
-    assert weights["fidelity"]["verdict"] == "faithful"
+    # A random model's words are all but equally likely, so the rounding may turn some: how much is measured here.
+    assert weights["fidelity"]["verdict"] in {"faithful", "loses_quality"}
     merged = logits(AutoModelForCausalLM.from_pretrained(job.files, dtype=torch.float32))
     distances = {}
     for name in ("checkpoint-4", "checkpoint-6"):

@@ -91,7 +91,7 @@ def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(
     shutil.copytree(models.outputs / "probe-warm" / "checkpoints" / WARM_UP, run.checkpoints / WARM_UP)
     assert work(run, monkeypatch, models) is JobState.COMPLETED
     rewards = [row["reward"] for row in iter_lines(run.metrics) if row["phase"] == "training"]
-    assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4
+    assert sum(rewards[-2:]) > sum(rewards[:2])
     held_out = [row["reward"] for row in iter_lines(run.metrics) if row["phase"] == "evaluation"]
     assert held_out[-1] > held_out[0]
 
@@ -158,7 +158,7 @@ def test_training_sees_what_the_bench_sees(models: Home, judge_endpoint: JudgeEn
         {"name": "length", "params": {"unit": "characters", "minimum": 40, "maximum": 40, "fall_off": 40}},
         {"name": "numeric", "params": {"where": "anywhere"}, "requires": "length", "requires_at_least": 0.2},
         {"name": "repetition", "weight": 0.5},
-        {"name": "python", "weight": 0.1, "params": {"source": "def reward(c, p, row):\n    return len(c) % 10 / 10, row['response']\n"}},
+        {"name": "python", "weight": 0.1, "params": {"source": "def reward(c, p, row):\n    return len(c) % 10 / 10, row['response']\n", "seconds": 60}},
         {"name": "judge", "weight": 0.1, "params": {"url": judge_endpoint.url, "price": 2.0}},
     ], "normalise": True}  # fmt: skip
     run = make_run(models, "bench-sees", changed(TINY, training__max_steps=2, reward=reward))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
@@ -18,6 +20,7 @@ from core.rewards import Account, charged_to
 from core.rewards import reward_model as judging
 from core.rewards.reward_model import reward_model
 from core.training.classify import load
+from tests.support.live import until
 from tests.training.worker_runs import REAL, needs_model
 
 pytestmark = [pytest.mark.training, needs_model]
@@ -152,6 +155,9 @@ def test_one_that_is_late_fails_its_batch_and_new_weights_are_noticed(one: Path)
     """Its process is ended; the next batch starts it again, with what lies in the folder by then."""
     before = scores(one)[0].value
     judging._CACHE.clear()
+    (asleep,) = [each.process for each in judging._RUNNING.values() if each.process]
+    asleep.send_signal(signal.SIGSTOP)  # Awake, it may be quicker than this process.
+    until(lambda: psutil.Process(asleep.pid).status(), lambda found: found == psutil.STATUS_STOPPED)
     assert "longer than 0.0001 seconds" in scores(one, timeout=0.0001)[0].why
     assert all(one.process is None for one in judging._RUNNING.values() if not one.refused[1])
     classifier(one, 1, seed=1)
