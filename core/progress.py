@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -77,8 +78,9 @@ class Reporter(Generic[P]):
         while not self._closed.wait(EVERY_SECONDS):
             now = self.now
             if now != self._written:
-                write_progress(self._folder, now)
-                self._written = now
+                with suppress(OSError):  # a full disk: the next beat tries again
+                    write_progress(self._folder, now)
+                    self._written = now
 
 
 def read(folder: Path, kind: type[P], vanished: str) -> P | None:

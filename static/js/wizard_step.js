@@ -33,6 +33,7 @@ if (form) {
   form.addEventListener('input', (event) => { if (event.target.matches('input:not([type]), textarea')) later() })
   // Small actions stay on the page; the ones that lead on are sent as usual.
   let leaving = false
+  window.addEventListener('pageshow', () => { leaving = false })  // Back may bring this very page again.
   const reload = () => { if (!leaving) location.reload() }
   form.addEventListener('submit', (event) => {
     const action = event.submitter?.value ?? ''

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,27 @@ def test_one_that_is_gone_without_a_word_has_failed(module: Any, tmp_path: Path)
     word = last_word(tmp_path, module.Progress)
     assert word is not None
     assert word.state == "working"
+
+
+def test_a_disk_that_is_full_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written is written with the next beat, and the last word where there is room."""
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.01)
+    reporter = progress.Reporter(tmp_path, Progress(state="working"))
+    tried: list[Progress] = []
+
+    def full_at_first(folder: Path, now: Progress) -> None:
+        tried.append(now)
+        if len(tried) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_progress(folder, now)
+
+    monkeypatch.setattr(progress, "write_progress", full_at_first)
+    reporter.say(message="On")
+    until(lambda: last_word(tmp_path, Progress), lambda word: word is not None and word.message == "On")
+    reporter.end("done")
+    word = last_word(tmp_path, Progress)
+    assert word is not None
+    assert (word.state, word.message) == ("done", "On")
 
 
 def test_a_stop_ends_the_process_and_leaves_a_last_word(tmp_path: Path) -> None:
