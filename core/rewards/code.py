@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -300,9 +301,10 @@ def _by_ruff(source: str, a_line: float) -> Score:
 def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, seconds: float = 8.0) -> list[Score]:
     """1 where the program's time grows no faster than the row allows, falling to 0 half a power above.
 
-    The row has ``entry_point``, ``make_input`` (Python that defines ``make_input(n)``), ``sizes`` (rising),
-    and ``max_power`` (1 for time proportional to n, 2 for its square). Its processor time is measured from
-    outside the program, the best of three. Right results are the business of the reward 'code'.
+    The row has ``entry_point``, ``make_input`` (Python that defines ``make_input(n)``), ``sizes``, of which the
+    two largest count, and ``max_power`` (1 for time proportional to n, 2 for its square). Processor time is
+    measured from outside the program, at both sizes in turn, and the median of the rounds counts. Right
+    results are the business of the reward 'code'.
 
     Args:
         slack: How far above the allowed power is still fine; measuring is not exact.
@@ -320,32 +322,42 @@ def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, s
     places: list[int | str] = []
     for item in items:
         row, source = item.row, program_of(item.completion, markers)
-        if not (row.get("entry_point") and row.get("make_input") and row.get("sizes")):
-            places.append("The row has no make_input, sizes and entry_point, so growth cannot be measured.")
+        if not (row.get("entry_point") and row.get("make_input") and (known := _sizes_and_power(row))):
+            places.append("Growth cannot be measured: the row needs entry_point, make_input, two sizes and max_power.")
         elif not _looks_like_code(source):
             places.append("There is no program in the answer.")
         else:
-            hidden = {"entry": row["entry_point"], "generator": row["make_input"], "sizes": list(row["sizes"])}
+            hidden = {"entry": row["entry_point"], "generator": row["make_input"], "sizes": known[:2]}
             places.append(len(tasks))
             tasks.append(Task("growth", source, hidden=hidden, limits=Limits(cpu=seconds, wall=seconds)))
     answers = run_tasks(tasks)
     return [
-        Score(0.0, place)
-        if isinstance(place, str)
-        else _growth(answers[place], float(item.row.get("max_power", 1)), slack)
+        Score(0.0, place) if isinstance(place, str) else _growth(answers[place], item.row, slack)
         for place, item in zip(places, items, strict=True)
     ]
 
 
-def _growth(answer: dict[str, Any], allowed: float, slack: float) -> Score:
-    times = answer.get("times", [])
-    if "error" in answer or len(times) < 2:
-        return Score(0.0, f"The program did not run: {answer.get('error', 'two sizes are needed')}.")
-    # The two largest sizes: at small ones fixed costs hide the growth.
-    (n1, t1), (n2, t2) = times[-2], times[-1]
-    power = math.log(max(t2, 1e-9) / max(t1, 1e-9)) / math.log(n2 / n1)
+def _sizes_and_power(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """The two largest sizes, the larger last, and the allowed power. At small sizes fixed costs hide the growth."""
+    sizes: Any = row.get("sizes")
+    try:
+        sizes = json.loads(sizes) if isinstance(sizes, str) else sizes
+        small, large = sorted({size for size in sizes if isinstance(size, int | float) and size > 0})[-2:]
+        return small, large, float(row.get("max_power", 1))
+    except (TypeError, ValueError):
+        return None
+
+
+def _growth(answer: dict[str, Any], row: Mapping[str, Any], slack: float) -> Score:
+    known = _sizes_and_power(row)
+    if "error" in answer or known is None:
+        return Score(0.0, f"The program did not run: {answer.get('error')}.")
+    small, large, allowed = known
+    grown = statistics.median(long / max(short, 1e-9) for short, long in answer["rounds"])
+    power = math.log(max(grown, 1e-9)) / math.log(large / small)
+    longest = statistics.median(long for _, long in answer["rounds"])
     over = power - allowed - slack
-    told = f"From n = {n1} to {n2} the time grew as n to the power {power:.1f} ({t2 * 1000:.1f} ms at the end); allowed is {allowed:g}."
+    told = f"From n = {small} to {large} the time grew as n to the power {power:.1f} ({longest * 1000:.1f} ms at the end); allowed is {allowed:g}."
     return Score(1.0 if over <= 0 else max(0.0, 1 - over / 0.5), told)
 
 

@@ -101,3 +101,17 @@ def test_every_shape_of_tests(row: dict[str, Any], right: str, wrong: str) -> No
     good, bad = code([Item(right, "", row), Item(wrong, "", row)], markers=MARKERS)
     assert good.value == 1, good.why
     assert bad.value < 1, bad.why
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sizes": "4000, 16000"}, {"sizes": [16000, 16000]}, {"sizes": None}, {"max_power": "line"}]
+)
+def test_a_row_that_cannot_be_measured_costs_itself_alone(changed: dict[str, Any]) -> None:
+    """It says what the row needs; its neighbour, with sizes from a CSV, is measured."""
+    batch = CATALOGUE["algorithm"].batch
+    assert batch is not None
+    row = {"entry_point": "f", "make_input": "def make_input(n): return (n,)", "sizes": "[4000, 16000]"}
+    text = "def f(n):\n    t = 0\n    for i in range(40 * n): t += i"
+    bad, good = batch([Item(text, "", row | changed), Item(text, "", row)], markers=MARKERS)
+    assert "two sizes" in bad.why
+    assert good.value == 1, good.why

@@ -151,7 +151,7 @@ class Sandbox:
 
         Returns:
             For each task, in order, ``{"results": […]}``, ``{"passed", "total", "messages"}`` or
-            ``{"times": […]}`` by its kind, or ``{"error": why}``. Never raises for what a program does.
+            ``{"rounds": […]}`` by its kind, or ``{"error": why}``. Never raises for what a program does.
         """
         return list(self._threads.map(self._one, tasks))
 
