@@ -1,7 +1,8 @@
 """Run all that CI runs: linters, types, import contracts, container files, then the tests.
 
 Every check runs, also after one has failed; pytest runs last, so that its closing line closes the
-output. Arguments go to pytest: ``make test ARGS="-m 'not browser' -x"``.
+output. A test that fails has a second try, three tests at the most, and what the first one showed is
+printed (docs/decisions/second-try.md). Arguments go to pytest: ``make test ARGS="-m 'not browser' -x"``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+SECOND_TRY = ["--reruns=1", "--max-suite-reruns=3", "--rerun-show-tracebacks"]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 CHECKS: dict[str, list[str]] = {
@@ -44,7 +46,8 @@ def main(arguments: list[str]) -> int:
             f"\nFAILED so far: {', '.join(failed)}. Their messages are above; the tests run all the same.", flush=True
         )
     print("\n== Tests (pytest)", flush=True)
-    tests = subprocess.run([sys.executable, "-m", "pytest", "--durations=25", *arguments], check=False).returncode
+    command = [sys.executable, "-m", "pytest", "--durations=25", *SECOND_TRY, *arguments]
+    tests = subprocess.run(command, check=False).returncode
     return tests or int(bool(failed))
 
 
