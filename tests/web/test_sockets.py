@@ -10,7 +10,7 @@ import socketio
 
 from core.settings import Home
 from tests.conftest import tiny
-from tests.support.live import PATIENCE, Listener, Live, held, socket_client, until
+from tests.support.live import PATIENCE, Listener, Live, hang_up, held, socket_client, until
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ class Client:
 def client(live: Live) -> Iterator[Client]:
     client = Client(live.url)
     yield client
-    client.client.disconnect()
+    hang_up(client.client)
 
 
 def test_connecting_and_listening_is_enough(live: Live, client: Client) -> None:
@@ -118,7 +118,7 @@ def test_a_reply_is_seen_by_its_asker_alone(live: Live, client: Client) -> None:
     other = Client(live.url)
     client.client.emit("chat", chat("private words"))
     until(lambda: client.of("chat_done"), bool)
-    other.client.disconnect()
+    hang_up(other.client)
     assert [name for name, _ in other.heard if name.startswith("chat")] == []
 
 
