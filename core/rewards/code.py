@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.reward import Item, Markers, Score
 from core.rewards.answers import between_markers
@@ -319,40 +319,45 @@ def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, s
     (1.0, True, 0.0)
     """
     tasks: list[Task] = []
-    places: list[int | str] = []
+    places: list[str | tuple[int, _Growth]] = []
     for item in items:
         row, source = item.row, program_of(item.completion, markers)
-        if not (row.get("entry_point") and row.get("make_input") and (known := _sizes_and_power(row))):
+        if not (row.get("entry_point") and row.get("make_input") and (asked := _asked_of(row))):
             places.append("Growth cannot be measured: the row needs entry_point, make_input, two sizes and max_power.")
         elif not _looks_like_code(source):
             places.append("There is no program in the answer.")
         else:
-            hidden = {"entry": row["entry_point"], "generator": row["make_input"], "sizes": known[:2]}
-            places.append(len(tasks))
+            hidden = {"entry": row["entry_point"], "generator": row["make_input"], "sizes": [asked.small, asked.large]}
+            places.append((len(tasks), asked))
             tasks.append(Task("growth", source, hidden=hidden, limits=Limits(cpu=seconds, wall=seconds)))
     answers = run_tasks(tasks)
     return [
-        Score(0.0, place) if isinstance(place, str) else _growth(answers[place], item.row, slack)
-        for place, item in zip(places, items, strict=True)
+        Score(0.0, place) if isinstance(place, str) else _grown(answers[place[0]], place[1], slack) for place in places
     ]
 
 
-def _sizes_and_power(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    """The two largest sizes, the larger last, and the allowed power. At small sizes fixed costs hide the growth."""
+class _Growth(NamedTuple):
+    """The two largest sizes of a row and the allowed power. At small sizes fixed costs hide the growth."""
+
+    small: float
+    large: float
+    allowed: float
+
+
+def _asked_of(row: Mapping[str, Any]) -> _Growth | None:
     sizes: Any = row.get("sizes")
     try:
         sizes = json.loads(sizes) if isinstance(sizes, str) else sizes
         small, large = sorted({size for size in sizes if isinstance(size, int | float) and size > 0})[-2:]
-        return small, large, float(row.get("max_power", 1))
+        return _Growth(small, large, float(row.get("max_power", 1)))
     except (TypeError, ValueError):
         return None
 
 
-def _growth(answer: dict[str, Any], row: Mapping[str, Any], slack: float) -> Score:
-    known = _sizes_and_power(row)
-    if "error" in answer or known is None:
-        return Score(0.0, f"The program did not run: {answer.get('error')}.")
-    small, large, allowed = known
+def _grown(answer: dict[str, Any], asked: _Growth, slack: float) -> Score:
+    if "error" in answer:
+        return Score(0.0, f"The program did not run: {answer['error']}.")
+    small, large, allowed = asked
     grown = statistics.median(long / max(short, 1e-9) for short, long in answer["rounds"])
     power = math.log(max(grown, 1e-9)) / math.log(large / small)
     longest = statistics.median(long for _, long in answer["rounds"])

@@ -627,8 +627,8 @@ def _function(candidate: Candidate, name: str) -> Any:
 def judge_growth(candidate: Candidate, hidden: dict[str, Any]) -> dict[str, Any]:
     """Seconds for a small and a large size, round by round, with inputs from ``make_input(n)``; measured by the judge.
 
-    A processor is not always equally fast: a neighbour on the same core makes everything half as slow again. So
-    the large size is timed between two timings of the small one, and a round has what lay side by side.
+    A processor is not always equally fast: a neighbour on the same core slows everything. So the large size is
+    timed between two timings of the small one, and a round has what lay side by side.
     """
     space: dict[str, Any] = {"__name__": "inputs"}
     rounds: list[list[float]] = []
