@@ -17,15 +17,39 @@ log = logging.getLogger(__name__)
 
 _WORDS = {
     400: ("invalid_input", "The request could not be read. Send a complete request with valid JSON."),
+    401: ("unauthorized", "Log in first, or send the access token as 'Authorization: Bearer <token>'."),
+    403: ("forbidden", "This server does not allow that request. Start again from the home page."),
     404: ("not_found", "There is nothing at this address. Check it, or start from the home page."),
     405: (
         "method_not_allowed",
         "This address does not take that kind of request. /api/openapi.json lists what each takes.",
     ),
+    408: ("timeout", "The request did not arrive in time. Check the connection and send it again."),
+    409: ("conflict", "That cannot be done at the moment. Reload the page to see how things stand."),
     413: ("too_large", "That is more than this server accepts in one request. Send less, or raise MAX_UPLOAD_GB."),
     415: ("invalid_input", "Send JSON with the header Content-Type: application/json."),
-    416: ("invalid_input", "The file has no such range of bytes."),
+    416: ("invalid_input", "The file has no such range of bytes. Ask for a range within its size."),
+    429: ("too_many_requests", "Too many requests came in a short time. Wait a minute, then try again."),
+    503: ("unavailable", "That is not available at the moment. Try again in a minute."),
 }
+_TITLES = {
+    400: "This request cannot be read",
+    401: "Log in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible at this address",
+    408: "The request took too long",
+    409: "Not possible right now",
+    413: "Too large",
+    415: "Send JSON",
+    416: "No such part of the file",
+    422: "Something is not right yet",
+    429: "Too many requests",
+    500: "Something went wrong",
+    503: "Not available right now",
+}
+"""What an error page is headed by; every one of these statuses has a test of its text."""
+_OTHER = "That did not work"
 _FULL = "The disk is full: what you sent was not saved; what was saved before is kept. Free some space and try again."
 _BROKEN = "Something went wrong on the server. Nothing was deleted; the server's log has the details. Try again."
 
@@ -76,7 +100,9 @@ def answer(
             error["problems"] = [{"field": path, "message": words} for path, words in problems]
         response = jsonify({"error": error})
     else:
-        response = make_response(render_template("errors/answer.html", status=status, message=message))
+        response = make_response(
+            render_template("errors/answer.html", code=status, title=_TITLES.get(status, _OTHER), message=message)
+        )
     response.status_code = status
     return response
 

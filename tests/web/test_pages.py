@@ -57,7 +57,7 @@ CONTEXTS: dict[str, type[Any]] = {
 }
 LOOSE = {
     "auth/login.html": {"next", "error"},
-    "errors/answer.html": {"status", "message"},
+    "errors/answer.html": {"code", "title", "message"},
 }
 """Pages that another blueprint gives plain values."""
 FRAME = {"shell"}
@@ -102,6 +102,13 @@ def test_a_template_gets_what_it_uses_and_uses_what_it_gets(app: Flask, name: st
 def test_other_pages_use_only_what_they_are_given(app: Flask, name: str) -> None:
     """The login and the error page have no variables of their own besides."""
     assert used(app, name) - FRAME <= LOOSE[name]
+
+
+@pytest.mark.parametrize("name", [*CONTEXTS, *LOOSE])
+def test_no_macro_hides_what_a_template_is_given(app: Flask, name: str) -> None:
+    """A macro that is imported by a page or by what it extends would be printed in place of the value."""
+    given = LOOSE[name] if name in LOOSE else {field.name for field in fields(CONTEXTS[name])}
+    assert not given & _used(app, name)[1]
 
 
 def test_every_template_is_somebodys(app: Flask) -> None:

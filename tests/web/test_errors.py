@@ -1,0 +1,117 @@
+"""The text of every error, for people and for programs."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import pytest
+from flask import Flask, abort
+
+from core import errors
+from routes.errors import _TITLES
+from tests.conftest import Browser
+
+OWN: list[tuple[int, Callable[[], Exception], str, str]] = [
+    (400, lambda: errors.InvalidInput("A name is needed."), "This request cannot be read", "invalid_input"),
+    (401, lambda: errors.Unauthorized("Send the token."), "Log in first", "unauthorized"),
+    (403, lambda: errors.Forbidden("Another site's page."), "Not allowed", "forbidden"),
+    (404, lambda: errors.NotFound("There is no run x."), "Not found", "not_found"),
+    (409, lambda: errors.Conflict("It is running."), "Not possible right now", "conflict"),
+    (413, lambda: errors.TooLarge("More than 5 GB."), "Too large", "too_large"),
+    (422, lambda: errors.InvalidConfig([("a.b", "is odd")]), "Something is not right yet", "invalid_config"),
+    (429, lambda: errors.TooManyRequests("Wait a minute."), "Too many requests", "too_many_requests"),
+    (503, lambda: errors.Unavailable("The Hub is away."), "Not available right now", "unavailable"),
+    (503, lambda: OSError(errno.ENOSPC, "full"), "Not available right now", "unavailable"),
+    (500, lambda: RuntimeError("secret"), "Something went wrong", "error"),
+]
+"""Status, what is raised, heading, and code of the JSON."""
+
+
+def failing(app: Flask, raised: Callable[[], Any]) -> None:
+    """Give the application an address that fails so, for a page and for a program."""
+
+    def fail() -> str:
+        raised()
+        return ""
+
+    for path in ("/fails", "/api/fails"):
+        app.add_url_rule(path, path, fail)
+
+
+def read(browser: Browser, path: str) -> tuple[int, str, str, str]:
+    """Status, document title, heading and text of an error page."""
+    response = browser.get(path, Accept="text/html")
+    page = unescape(response.get_data(as_text=True))
+    title, heading = (page.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0] for tag in ("title", "h1"))
+    return response.status_code, title, heading, page.partition("<h1>")[2].partition("</main>")[0]
+
+
+@pytest.mark.parametrize(("status", "make", "heading", "code"), OWN)
+def test_a_failure_says_what_happened_and_what_to_do(
+    app: Flask, browser: Browser, status: int, make: Callable[[], Exception], heading: str, code: str
+) -> None:
+    """A page has its heading, words and number; a program the one error shape. Neither has a trace."""
+
+    def raised() -> None:
+        raise make()
+
+    failing(app, raised)
+    error = make()
+    words = error.message if isinstance(error, errors.TunesmithError) else "Free" if status == 503 else "log"
+    found, title, shown, text = read(browser, "/fails")
+    assert (found, title, shown) == (status, f"{heading} · Tunesmith", heading)
+    assert words in text
+    assert f"Code {status}" in text
+    assert "Macro" not in text
+    assert "secret" not in text
+    response = browser.get("/api/fails")
+    assert response.status_code == status
+    assert response.json["error"]["code"] == code
+    assert words in response.json["error"]["message"]
+    assert "secret" not in response.json["error"]["message"]
+
+
+@pytest.mark.parametrize("status", sorted({*_TITLES} - {422}))
+def test_what_the_framework_refuses_has_words_of_ours(app: Flask, browser: Browser, status: int) -> None:
+    """Every status that Flask and Werkzeug answer by themselves has a heading, a sentence and something to do."""
+    failing(app, lambda: abort(status))
+    found, title, heading, text = read(browser, "/fails")
+    assert (found, title, heading) == (status, f"{_TITLES[status]} · Tunesmith", _TITLES[status])
+    assert f"Code {status}" in text
+    error = browser.get("/api/fails").json["error"]
+    assert error["message"] in text
+    assert error["message"].endswith(".")
+    assert error["code"] != "error" or status == 500
+
+
+def test_a_status_without_words_of_its_own_still_has_a_page(app: Flask, browser: Browser) -> None:
+    """What nobody thought of is said in the framework's words."""
+    failing(app, lambda: abort(418))
+    status, title, heading, text = read(browser, "/fails")
+    assert (status, title, heading) == (418, "That did not work · Tunesmith", "That did not work")
+    assert "Code 418" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing/here", 404),
+        ("GET", "/runs/none-of-these", 404),
+        ("GET", "/new/nothing", 404),
+        ("GET", "/theme", 405),
+        ("POST", "/theme", 403),
+    ],
+)
+def test_real_addresses_answer_with_the_right_page(
+    app: Flask, browser: Browser, method: str, path: str, status: int
+) -> None:
+    """A mistyped address, a run that is gone, a wrong method, a form without its token."""
+    own = {"Origin": browser.base, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
+    response = browser.client.open(path, method=method, base_url=browser.base, headers={**own, "Accept": "text/html"})
+    text = response.get_data(as_text=True)
+    assert response.status_code == status
+    assert f"<h1>{_TITLES[status]}</h1>" in text
+    assert f"Code {status}" in text
