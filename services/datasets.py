@@ -23,6 +23,9 @@ from services import prompts
 
 MAX_CELL = 20_000
 """Characters of a cell that a preview shows."""
+MAX_SHOWN = 4_000_000
+"""Characters of all cells that a preview shows together: where there are many, each is cut shorter."""
+LEAST_CELL = 300
 MAX_SAMPLES = 200
 HUB_TIMEOUT = 180.0
 
@@ -106,7 +109,9 @@ class Datasets:
 
     def cut(self, rows: Sequence[dict[str, Any]]) -> Rows:
         """Rows to show: long cells shortened, and nothing in them that JSON cannot hold."""
-        return [{name: _cut(value) for name, value in row.items()} for row in rows]
+        cells = sum(map(len, rows)) or 1
+        most = max(LEAST_CELL, min(MAX_CELL, MAX_SHOWN // cells))
+        return [{name: _cut(value, most) for name, value in row.items()} for row in rows]
 
     def prompt_preview(self, config: dict[str, Any], n: int = 3) -> dict[str, Any]:
         """The exact prompts of the first rows. See :func:`services.prompts.preview` for the answer.
@@ -212,9 +217,10 @@ def read_section(dataset: dict[str, Any]) -> DatasetSection:
     return core.config.parse({**rest, "dataset": dataset}).dataset
 
 
-def _cut(value: Any) -> Any:
+def _cut(value: Any, most: int) -> Any:
     value = plain(value)
-    text = value if isinstance(value, str) else None
-    if text is not None and len(text) > MAX_CELL:
-        return f"{text[:MAX_CELL]} … ({len(text) - MAX_CELL} more characters)"
+    if isinstance(value, str | list | dict):
+        text = rows_of.text_of(value)
+        if len(text) > most:
+            return f"{text[:most]} … ({len(text) - most} more characters)"
     return value

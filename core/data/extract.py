@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 
 import regex
 
+from core.data.nested import decoded
 from core.errors import InvalidInput
 
 Rule = Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"]
@@ -144,10 +145,7 @@ def by_path(value: Any, path: str) -> str | None:
     ('Denver', '3', None)
     """
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
+        value = decoded(value)
     for step in _steps(path):
         try:
             value = value[step] if isinstance(value, list) == isinstance(step, int) else None

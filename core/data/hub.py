@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.config import SourceFields
+from core.data.nested import TOO_DEEP, too_deep
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
 from core.settings import Home
 
@@ -36,7 +37,7 @@ def load(name: str, dataset: SourceFields, home: Home) -> Iterator[dict[str, Any
         subset = choose_subset(name, dataset)
         data = datasets.load_dataset(name, subset, split=dataset.split, revision=dataset.revision, cache_dir=cache)
     for row in data:
-        yield dict(row)
+        yield _usable(row)
 
 
 def peek(
@@ -56,9 +57,16 @@ def peek(
             streaming=True,
             cache_dir=str(home.cache / "hub" / "datasets"),
         )
-        rows = [dict(row) for row in data.take(samples)]
+        rows = [_usable(row) for row in data.take(samples)]
     columns = list(data.column_names or (rows[0] if rows else ()))
     return rows, columns, _total(data, dataset.split)
+
+
+def _usable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as it is, where pages and workers can walk through it."""
+    if too_deep(row):
+        raise InvalidInput(f"A row of it cannot be used: {TOO_DEEP}.", field="dataset.source")
+    return dict(row)
 
 
 def ask_once(name: str, dataset: SourceFields) -> None:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Literal
 
 from core.data.detect import SAMPLE, guess_fields
 from core.data.formats import BROKEN_STREAM, Detected, detect, open_bytes
-from core.data.reading import Bad, check_row, lines_of, parse_line, read_rows, unique, whole_unicode
+from core.data.reading import MAX_COLUMNS, Bad, check_row, lines_of, parse_line, read_rows, unique, whole_unicode
 from core.data.store import DATA, PARQUET, IndexWriter, ParquetStore
 from core.dataset import BadRow, UploadInfo
 from core.errors import InvalidInput, Unavailable
@@ -68,18 +68,27 @@ class _Survey:
             self.bad.append(BadRow(line=line, reason=bad.reason))
 
     def see(self, row: dict[str, Any]) -> None:
+        """Take note of a good row.
+
+        Raises:
+            InvalidInput: It brings the columns of all rows above what a dataset may have.
+        """
         self.good += 1
+        if not row.keys() <= self.columns.keys():
+            for name in row:
+                self.columns.setdefault(name, set())
+            if len(self.columns) > MAX_COLUMNS:
+                raise InvalidInput(
+                    f"The first {self.good:,} rows have more than {MAX_COLUMNS:,} different columns between them, and "
+                    f"{MAX_COLUMNS:,} is the most. Where the names are data, such as ids, write them as cells.",
+                    field="file",
+                )
         if self.good <= KINDS_FROM:
             for name, cell in row.items():
                 if cell is not None and cell != "":
-                    self.columns.setdefault(name, set()).add(_kind(cell))
-                else:
-                    self.columns.setdefault(name, set())
+                    self.columns[name].add(_kind(cell))
             if self.good <= SAMPLE:
                 self.sample.append(row)
-        elif not row.keys() <= self.columns.keys():
-            for name in row:
-                self.columns.setdefault(name, set())
 
 
 def ingest(

@@ -10,17 +10,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.data.formats import BROKEN_STREAM, Detected, open_bytes
+from core.data.nested import TOO_DEEP, too_deep
 from core.errors import InvalidInput
 
 MAX_ROW = 1 << 24
 """Characters in one row or cell."""
 MAX_COLUMNS = 1000
+"""Columns of a row, and of all rows of a dataset together."""
+MAX_NAME = 200
+"""Characters of a column's name."""
 CONTAINERS = frozenset(
     {
         "data",
@@ -111,7 +115,7 @@ def _parse(text: str) -> dict[str, Any] | Bad:
     except json.JSONDecodeError as error:
         return Bad(f"this is not JSON: {error.msg} at character {error.pos + 1}")
     except RecursionError:
-        return Bad("lists or objects are nested too deeply")
+        return Bad(TOO_DEEP)
     except ValueError:
         return Bad("a number in it is too long")
 
@@ -124,6 +128,10 @@ def check_row(value: Any) -> dict[str, Any] | Bad:
         return Bad("the object is empty")
     if len(value) > MAX_COLUMNS:
         return Bad(f"it has {len(value)} fields; {MAX_COLUMNS} is the most")
+    if any(len(name) > MAX_NAME for name in value):
+        return Bad(f"a field's name is longer than {MAX_NAME} characters")
+    if too_deep(value):
+        return Bad(TOO_DEEP)
     return value
 
 
@@ -216,9 +224,7 @@ def _table(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
         elif not any(cell.strip() for cell in cells):
             continue
         elif not names:
-            names = unique(cells)
-            if len(names) > MAX_COLUMNS:
-                raise InvalidInput(f"The heading has {len(names)} columns; {MAX_COLUMNS} is the most.", field="file")
+            names = unique(limited(cells))
         elif len(cells) != len(names):
             yield line, Bad(f"it has {len(cells)} cells, and the heading has {len(names)}")
         elif not all(map(whole_unicode, cells)):
@@ -239,24 +245,39 @@ def _records(reader: Any) -> Iterator[tuple[int, list[str] | Bad]]:
             yield line, Bad(f"the row cannot be cut into cells: {words}")
 
 
+def limited(names: Sequence[str]) -> Sequence[str]:
+    """The names themselves, where they are no more than a table may have.
+
+    Raises:
+        InvalidInput: They are more.
+    """
+    if len(names) > MAX_COLUMNS:
+        raise InvalidInput(f"The heading has {len(names)} columns; {MAX_COLUMNS} is the most.", field="file")
+    return names
+
+
 def unique(names: Iterable[Any]) -> list[str]:
-    """Column names that are all there and all differ.
+    """Column names that are all there and all differ. The work grows with the number of names.
 
     >>> unique([" a", "a", "", "b"])
     ['a', 'a (2)', 'column 3', 'b']
     """
     found: dict[str, None] = {}
+    counts: dict[str, int] = {}
     for place, name in enumerate(names, 1):
-        plain = (
-            "".join(letter if whole_unicode(letter) else "\ufffd" for letter in str(name)).strip()[:200]
-            or f"column {place}"
-        )
-        count, free = 1, plain
+        plain = _name(name) or f"column {place}"
+        free = plain
         while free in found:
-            count += 1
-            free = f"{plain} ({count})"
+            # Counted on from the last of this name: from 2 each time, the work would grow with its square.
+            counts[plain] = counts.get(plain, 1) + 1
+            free = f"{plain} ({counts[plain]})"
         found[free] = None
     return list(found)
+
+
+def _name(name: Any) -> str:
+    text = str(name).strip()[:MAX_NAME]
+    return "".join(letter if whole_unicode(letter) else "\ufffd" for letter in text).strip()
 
 
 # --- JSON ---
@@ -303,7 +324,7 @@ class _Window:
                 if not cut_off or not self._grow(wanted):
                     raise _Broken(f"{error.msg}") from None
             except (RecursionError, ValueError) as error:
-                raise _Broken("a value in it is nested too deeply or too long") from error
+                raise _Broken("a value in it is nested too deeply, or a number in it is too long") from error
             else:
                 # A number at the window's edge may go on beyond it.
                 if end < len(self._buffer) or isinstance(value, dict | list | str) or not self._grow():

@@ -13,6 +13,7 @@ from typing import Any
 
 from core.config import DatasetSection, EvaluationSection, SourceFields
 from core.data.extract import Extraction
+from core.data.nested import decoded
 from core.dataset import Row
 from core.errors import InvalidInput
 
@@ -71,10 +72,7 @@ def turns(value: Any) -> list[tuple[str, str]] | None:
     [('user', '2+2?'), ('assistant', '4')]
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
+        value = decoded(value)
     if not isinstance(value, list) or not value or not all(isinstance(turn, Mapping) for turn in value):
         return None
     found = []

@@ -173,7 +173,7 @@ def search(store: Store, text: str, *, start: int = 0, limit: int = 20, seconds:
             hits.append((number, row))
             if len(hits) == limit:
                 break
-        if number % 512 == 0 and time.monotonic() > until:
+        if time.monotonic() > until:  # Looked at for every row: one may have 16 MB.
             break
     searched = min(number + 1, len(store))
     return Hits(hits, searched, searched >= len(store))

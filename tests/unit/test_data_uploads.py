@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 
 from core.config import DatasetSection
 from core.data import reading, store, uploads
+from core.data.extract import by_path
 from core.data.ingest import BadRows
-from core.data.rows import map_rows
+from core.data.nested import MAX_DEPTH
+from core.data.rows import map_rows, plain, turns
 from core.dataset import UploadInfo
 from core.errors import InvalidInput, TooLarge, Unavailable
 
@@ -53,7 +56,7 @@ def test_real_rows_come_back_as_they_were(tmp_path: Path) -> None:
         ("a.jsonl", GOOD + b"[1, 2]\n", "line 2: this is a list"),
         ("a.jsonl", b'{"a": 1} {"a": 2}', "line 1: this is not JSON: Extra data"),
         ("a.jsonl", GOOD + ACCENTS + b'{"question": "\xff"}\n', "line 3: byte 15 of the line is not UTF-8"),
-        ("a.jsonl", b'{"a":' * 100_000, "nested too deeply"),
+        ("a.jsonl", b'{"a":' * 100_000, "nested more than 100 deep"),
         ("a.jsonl", GOOD + b'{"question": "\\ud800"}', "line 2: it holds half of a character"),
         ("a.jsonl", GOOD + b"{}\n", "line 2: the object is empty"),
         ("a.gz", b"\x1f\x8b\x08\x00", "gzip file is damaged"),
@@ -189,3 +192,64 @@ def test_noise_is_read_or_refused_in_words(tmp_path: Path) -> None:
         except InvalidInput:
             continue
         assert len(rows(tmp_path, info)) == info.rows
+
+
+def nested(depth: int, opening: str, closing: str) -> str:
+    return opening * depth + closing * depth
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":[', "]}")])
+def test_what_the_door_lets_in_every_room_behind_can_take(tmp_path: Path, opening: str, closing: str) -> None:
+    """The deepest row that is accepted is shown, searched, mapped and written; one more is a bad row."""
+    levels = len(re.findall(r"[\[{]", opening))
+    deepest = (MAX_DEPTH - 1) // levels
+    inner = nested(deepest, opening, closing)
+    info = keep(tmp_path, b'{"question": "a?", "answer": %s}\n' % inner.encode())
+    (row,) = rows(tmp_path, info)
+    assert json.dumps(plain(row)) == json.dumps(store.plain(row))
+    assert uploads.search(tmp_path / info.id, "nothing").rows == []
+    assert map_rows([row], DatasetSection(source="x"))[0][0]["response"].count("[") == inner.count("[")
+    more = nested(deepest + 1, opening, closing).encode()
+    for name, data in (
+        ("a.jsonl", b'{"question": "a?", "answer": %s}\n'),
+        ("a.json", b'[{"question": "a?", "answer": %s}]'),
+    ):
+        with pytest.raises(BadRows, match=r"line 1: lists or objects are nested more than 100 deep"):
+            keep(tmp_path, data % more, name)
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 500, 960, 5000, 100_000])
+def test_a_cell_of_json_that_is_nested_without_end_is_text(depth: int) -> None:
+    """Conversations and paths are looked for in cells of JSON text, and not found where no page could show it."""
+    text = nested(depth, "[", "]")
+    assert turns(f'[{{"role": "user", "content": {text}}}]') is None
+    assert by_path(f'{{"a": {text}}}', "a") is None
+    assert map_rows([{"question": text, "answer": text}], DatasetSection(source="x"))[0][0]["response"] == text
+
+
+def test_columns_have_a_limit_for_all_rows_together(tmp_path: Path) -> None:
+    """However few each row brings; nothing is kept, and the words say what to do instead."""
+    few = [{f"id {row * 300 + i}": "x" for i in range(300)} | {"question": "a?"} for row in range(4)]
+    with pytest.raises(InvalidInput, match="more than 1,000 different columns") as refused:
+        keep(tmp_path, "\n".join(map(json.dumps, few)).encode())
+    assert "write them as cells" in refused.value.message
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BadRows, match="name is longer than 200 characters"):
+        keep(tmp_path, json.dumps({"question": "a?", "n" * 201: 1}).encode())
+
+
+def test_a_heading_is_counted_before_its_names_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heading of too many names is refused without any work on them; names that are alike cost a step each."""
+    seen: list[int] = []
+    monkeypatch.setattr(reading, "unique", lambda names: seen.append(len(names)))
+    with pytest.raises(InvalidInput, match="200000 columns; 1000 is the most"):
+        keep(tmp_path, b"a," * 199_999 + b"a\n1,2\n", "a.csv")
+    assert seen == []
+
+
+def test_names_that_are_alike_are_counted_on() -> None:
+    """Twenty thousand equal names, also where the names that they would get are taken: all differ."""
+    names = reading.unique(["a"] * 20_000)
+    assert (len(set(names)), names[-1]) == (20_000, "a (20000)")
+    taken = [f"a ({i})" for i in range(2, 5_000)]
+    assert len(set(reading.unique([*taken, *["a"] * 5_000]))) == 9_998

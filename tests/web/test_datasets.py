@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from core.data.nested import MAX_DEPTH
 from core.settings import Home, Settings
 from flask_app import create_app
 from tests.conftest import tiny
@@ -148,6 +150,28 @@ def test_long_cells_are_cut_in_the_preview_only(client: FlaskClient, home: Home)
     assert len(answer) < 21_000
     assert answer.endswith("(4980000 more characters)")
     assert (home.uploads / made["id"] / "data.jsonl").stat().st_size > 5_000_000
+
+
+def test_the_deepest_row_that_is_accepted_breaks_no_page(client: FlaskClient) -> None:
+    """What the door lets in is shown by every page and answer of its dataset; deeper rows do not come in."""
+    inner = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
+    made = upload(client, b'{"question": "why?", "answer": %s}' % inner).get_json()
+    assert client.post("/api/datasets/preview", json={"path": made["source"]}).status_code == 200
+    assert upload(client, b'{"question": "why?", "answer": [%s]}' % inner).status_code == 400
+    for address in ("", "/rows", "/rows?search=why"):
+        assert client.get(f"/api/datasets/{made['id']}{address}").status_code == 200
+    for address in (f"/datasets/{made['id']}", f"/datasets/{made['id']}?search=why", "/datasets", "/new/dataset"):
+        assert client.get(address).status_code == 200
+
+
+def test_a_page_of_many_long_cells_stays_small(client: FlaskClient) -> None:
+    """A thousand columns, and a list of a million characters: a preview has a limit for all its cells together."""
+    row = {"question": "why?", "answer": ["x" * 100] * 10_000} | {f"c{i}": "y" * 9_000 for i in range(900)}
+    made = upload(client, json.dumps(row).encode()).get_json()
+    seen = client.post("/api/datasets/preview", json={"path": made["source"]})
+    assert len(seen.get_data()) < 5_000_000
+    assert seen.get_json()["rows"][0]["answer"].startswith('["xxx')
+    assert seen.get_json()["rows"][0]["question"] == "why?"
 
 
 def test_the_exact_prompt_is_shown_or_why_not(client: FlaskClient) -> None:
