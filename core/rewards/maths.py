@@ -8,9 +8,23 @@ from fractions import Fraction
 
 from core.reward import Item, Markers, Score
 from core.rewards.answers import final_answers
+from core.rewards.bounds import balanced, too_large
 from core.rewards.boxed_code import run_reward
 from core.rewards.info import Param, RewardInfo, one_of
-from core.rewards.numbers import PLAIN, Decimals, Percent, Style, clean, find_numbers, show, single_number
+from core.rewards.numbers import (
+    DENIAL,
+    PLAIN,
+    Decimals,
+    Percent,
+    Style,
+    clean,
+    find_numbers,
+    open_equation,
+    plain_signs,
+    show,
+    single_number,
+)
+from core.rewards.numbers import last_number as last_number_of
 from core.rewards.numeric import NUMBER_STYLE
 from core.rewards.sandbox import Limits
 
@@ -67,9 +81,11 @@ def math(
         answers = _answers(item.completion, markers, last_number, style)
         reference = _reference(str(item.row.get("response", "")), markers)
         score = _by_number(answers, reference, tolerance, style)
-        scores.append(score)
         if score is None:
-            open_items.append(Item(_tidy(answers[-1], style), _tidy(reference, style), {}))
+            answer, wanted = _tidy(answers[-1], style), _tidy(reference, style)
+            score = _unread(answer, wanted)
+            open_items += [] if score else [Item(answer, wanted, {})]
+        scores.append(score)
     compared = iter(_compare(open_items))
     return [score or next(compared) for score in scores]
 
@@ -77,7 +93,8 @@ def math(
 def _answers(text: str, markers: Markers, last_number: bool, style: Style) -> list[str]:
     found = final_answers(text, "auto", markers)
     if not found and last_number and markers.solution_start not in text:
-        found = [_written(value, style) for value in find_numbers(text, style)[-1:]]
+        value = last_number_of(text, style)
+        found = [] if value is None else [_written(value, style)]
     return found
 
 
@@ -96,10 +113,8 @@ def _by_number(answers: list[str], reference: str, tolerance: float, style: Styl
         return Score(0.0, "The reference answer is empty, so nothing can be compared with it.")
     if not answers:
         return Score(0.0, "No final answer was found.")
-    if (
-        len({answer.strip() for answer in answers}) > 1
-        and len({single_number(answer, style) for answer in answers}) > 1
-    ):
+    numbers = {single_number(answer, style) for answer in answers}
+    if len({"".join(answer.split()) for answer in answers}) > 1 and (len(numbers) > 1 or None in numbers):
         return Score(0.0, f"{len(answers)} different answers were given.")
     answer, wanted = answers[-1], single_number(reference, style)
     if max(len(answer), len(reference)) > LONGEST:
@@ -115,6 +130,24 @@ def _by_number(answers: list[str], reference: str, tolerance: float, style: Styl
     return Score(0.0, f"The answer is {show(value)}; the reference is {show(wanted)}.")
 
 
+_BASE = re.compile(r"\d\s*_\s*\{?\d")
+
+
+def _unread(answer: str, reference: str) -> Score | None:
+    """Why the two are not given to algebra, None where they are."""
+    if DENIAL.search(answer) and not DENIAL.search(reference):
+        return Score(0.0, f"The answer “{answer:.60}” denies what it names.")
+    if not balanced(answer) or re.search(r"[-+*/^_=]$", answer):
+        return Score(0.0, f"The answer “{answer:.60}” is not complete.")
+    if (open_equation(answer) or _BASE.search(answer)) and not (_BASE.search(reference) or "=" in reference):
+        return Score(0.0, f"The answer “{answer:.60}” still has to be worked out.")
+    if too_large(reference):
+        return Score(0.0, "The reference answer is too large to be worked out, so nothing can be compared with it.")
+    if too_large(answer):
+        return Score(0.0, f"The answer “{answer:.60}” is too large to be worked out.")
+    return None
+
+
 # A letter is a variable and no unit: 5x is not 5, and 5 m is.
 _LETTER = "[abcefijknopqrtuvwxyz]"
 _VARIABLE = re.compile(
@@ -126,14 +159,15 @@ def _algebra(text: str) -> bool:
     """Whether there is more than one number and its dress: a root, a power, a variable, a set, an interval."""
     return bool(
         re.search(
-            r"\\(?!boxed|text|mathrm|mathbf|frac|dfrac|tfrac|[$%!,;: ])\w+|[\^_{}()\[\]*+]|(?<=\d)[a-z]\b|\d\s*/\s*[a-z(]|\d\s*-\s*\d",
+            r"\\(?!boxed|text|mathrm|mathbf|frac|dfrac|tfrac|[$%!,;: ])\w+|[\^_{}()\[\]*+|!√]|(?<=\d)[a-z]\b|\d\s*/\s*[a-z(]|\d\s*-\s*\d",
             clean(text),
         )
     )
 
 
 def _tidy(text: str, style: Style = PLAIN) -> str:
-    text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", text).strip().strip("$").strip().rstrip(".").strip()
+    text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", plain_signs(text)).strip().strip("$").strip().rstrip(".").strip()
+    text = re.sub(r"\^(-?\d{2,})", r"^{\1}", text)  # LaTeX would raise the first digit alone
     if style.decimal == "comma":
         text = re.sub(r"\d{1,3}(?:\.\d{3})+(?![\d.])", lambda match: match[0].replace(".", ""), text)
         text = re.sub(r"(?<=\d)(?:,|\{,\})(?=\d)", ".", text).replace(";", ",")

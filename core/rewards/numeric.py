@@ -9,7 +9,7 @@ from typing import Any
 from core.reward import Markers, Score
 from core.rewards.answers import Where, final_answers
 from core.rewards.info import Param
-from core.rewards.numbers import PLAIN, Decimals, Percent, Style, find_numbers, show, single_number
+from core.rewards.numbers import PLAIN, Decimals, Percent, Style, last_number, show, single_number
 
 NUMBER_STYLE = (
     Param(
@@ -40,7 +40,8 @@ def numeric(
     """1 where the answer is the reference's number, else 0. Nothing in between.
 
     Values are compared exactly: 1,000 = 1000 = 1000.0, 3/4 = 0.75, $5 = 5. An answer that names several
-    different numbers earns nothing, whichever they are.
+    different numbers earns nothing, whichever they are; nor does one that makes something else of its number:
+    'not 5', 'log(5)', '5!', '|-5|', 'about 5'. Formulas are for the reward 'math'.
 
     Args:
         where: ``auto`` (solution markers, else a box, else after ####), one of the three alone, or
@@ -73,7 +74,7 @@ def numeric(
     answers = final_answers(completion, where, markers)
     values: set[Fraction | None]
     if not answers and where == "anywhere" and markers.solution_start not in completion:
-        values = set(find_numbers(completion, style)[-1:])
+        values = {last_number(completion, style)}
     else:
         values = {single_number(answer, style) for answer in answers}
     if not values:
@@ -94,7 +95,7 @@ def read_reference(text: str, where: Where, markers: Markers, style: Style = PLA
     answers = final_answers(text, "auto", markers) or [text]
     value = single_number(answers[-1], style)
     if value is None and where == "anywhere":
-        return next(reversed(find_numbers(text, style)), None)
+        return last_number(text, style)
     return value
 
 

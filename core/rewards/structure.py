@@ -155,28 +155,23 @@ def markdown(
 
 
 def _parts(text: str) -> dict[str, int]:
-    tokens = _markdown().parse(text)
-    names = {"bullet_list_open": "lists", "ordered_list_open": "lists", "table_open": "tables"}
+    names = {"heading": "headings", "bullet_list": "lists", "ordered_list": "lists", "table": "tables"}
     counts: dict[str, int] = {}
-    for place, token in enumerate(tokens):
-        name = names.get(token.type, "") if _has_text(tokens, place) else ""
-        if token.type == "heading_open" and words(tokens[place + 1].content):
-            name = "headings"
-        if token.type == "fence" and token.content.strip():
-            name = "code blocks"
-        counts[name] = counts.get(name, 0) + 1
+    # Parts that are open, and how many texts with words came before each: one look at every token.
+    opened: list[tuple[str, int]] = []
+    texts = 0
+    for token in _markdown().parse(text):
+        kind, _, side = token.type.rpartition("_")
+        if side == "open":
+            opened.append((names.get(kind, ""), texts))
+        elif side == "close":
+            name, before = opened.pop()
+            counts[name] = counts.get(name, 0) + (texts > before)
+        elif token.type == "fence":
+            counts["code blocks"] = counts.get("code blocks", 0) + bool(token.content.strip())
+        elif token.type == "inline":
+            texts += bool(words(token.content))
     return counts
-
-
-def _has_text(tokens: Sequence[Any], place: int) -> bool:
-    """Whether there are words between the part that opens here and its end."""
-    level = tokens[place].level
-    for token in tokens[place + 1 :]:
-        if token.level == level:
-            return False
-        if token.type == "inline" and words(token.content):
-            return True
-    return False
 
 
 @cache

@@ -36,7 +36,7 @@ def solution(text: str) -> str:
     return f"<start_working_out>so<end_working_out><SOLUTION>{text}</SOLUTION>"
 
 
-@pytest.mark.parametrize("module", ["numbers", "answers", "numeric", "exact", "form"])
+@pytest.mark.parametrize("module", ["numbers", "bounds", "answers", "numeric", "exact", "form"])
 def test_the_examples_in_the_docstrings_hold(module: str) -> None:
     """Each reward's right, wrong and garbage completion earn what its docstring says."""
     result = doctest.testmod(importlib.import_module(f"core.rewards.{module}"))

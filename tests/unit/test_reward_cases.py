@@ -1,0 +1,160 @@
+# ruff: noqa: E501, ISC004 - cases, one a line
+"""docs/rewards-cases.md: answers that look right and are not, and right ones in odd dress, with what they earn.
+
+``UPDATE_DOCS=1 pytest tests/unit/test_reward_cases.py`` writes the page again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from core.config import DatasetSection
+from core.reward import Item
+from core.rewards import CATALOGUE, markers_of
+from core.rewards.sandbox import protection
+from core.settings import PROJECT
+
+pytestmark = [
+    pytest.mark.usefixtures("patient_sandbox"),
+    pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine"),
+]
+PAGE = PROJECT / "docs" / "rewards-cases.md"
+MARKERS = markers_of(DatasetSection(source="none"))
+
+NUMBERS: dict[str, dict[str, tuple[str, str]]] = {
+    "A minus of any kind": {
+        "5": (
+            "–5 · —5 · −5 · ‐5 · ➖5 · －5 · − 5 · minus 5 · negative 5 · negative five · The answer is minus 5. · x = − 5",
+            "",
+        ),
+        "-5": ("", "–5 · —5 · −5 · ‐5 · ➖5 · －5 · − 5 · minus 5 · negative 5 · The answer is minus 5. · x = − 5"),
+    },
+    "A denial, an estimate, a bound": {
+        "5": (
+            "not 5 · It isn’t 5. · neither 5 · wrong: 5 · about 5 · approximately 5 · ~5 · ≈5 · ±5 · 5±1 · at least 5 · "
+            "more than 5 · 5 or more · 5+ · under 5 · 5? · x ≠ 5 · x < 5 · x ≥ 5",
+            "5 left over · 5 more apples",
+        ),
+    },
+    "A formula": {
+        "5": ("log(5) · log 5 · ln 5 · √5 · \\sqrt{5} · 5² · 5^2 · 5**2 · 5! · f(5) · 5x · 5π · 5i · twice 5 · "
+              "half of 5 · square root of 5 · 5 squared · 5(3) · 5·2 · 5₂ · 2x = 5 · x + 3 = 5 · 5/x · 5 - x · x-5", ""),
+        "10": ("10! · 10^{10^{10}} · 10^{ · 10^2 · \\binom{10}{5}", ""),
+        "0": ("0x10 · 0b101", "0 · 0.0 · -0"),
+    },
+    "Several numbers": {
+        "5": ("5 or 6 · 4 to 6 · 4–6 · between 4 and 5 · between 5 and 5 · 5, 6 · 5, 5 · (5, 5) · 5 5 · [5, 6] · 5:5 · 5 and 6",
+              "5 (five) · 5 (5) · 10/2 = 5 · 2 + 3 = 5"),
+        "2": ("x=73, y=2 · x=73 y=2 · x = 73 and y = 2", "x = 2 · y=2"),
+    },
+    "Digits and groups": {
+        "5": ("1/5 · 5/2 · 5% of 80 · 5e3 · 5k · 5 thousand · 5 hundred · 5 million · ⁵ · 5‰ · %5 · 5...", "５ · ٥ · ⑤ · 5% · 5.0 · 5. · $5 · ₹5 · "
+              "5 km/h · 5 m² · 5 °C · 5-year-old · \\boxed{5} · $5$ · **5** · 10/2 · 5e0 · The answer is 5."),
+        "1000": ("1,00 · 1 0 0 0", "1,000 · 1'000 · 1’000 · 1_000 · 1e3 · 1{,}000 · 1 thousand · 1\u202f000"),
+        "0.5": ("1/20 · 5", "½ · 1/2 · 1⁄2 · .5 · 0.50 · \\frac{1}{2} · \\frac12"),
+    },
+}  # fmt: skip
+"""Reference: answers that must earn nothing from ``numeric``, and those that must earn 1. Parted by a dot."""
+WORKED_OUT = {
+    ("5", "|-5|"), ("25", "5²"), ("3628800", "10!"), ("8", "2^3"), ("6", "\\binom{4}{2}"), ("x^2", "x²"), ("-x", "−x"),
+    ("(2, 3)", "(2,3)"), ("5", "\\sqrt{25}"),
+}  # fmt: skip
+"""Formulas that come to the reference: ``math`` pays them; ``numeric`` wants a plain number."""
+NOT_EQUAL = {
+    ("5", "|-6|"), ("5", "5²"), ("10", "10!"), ("10", "10^{10^{10}}"), ("9", "9^{9^{9^9}}"), ("5", "\\binom{999999}{333333}"),
+    ("x", "x!"), ("\\sqrt{2}", "not \\sqrt{2}"), ("\\sqrt{2}", "$\\sqrt{2}$ is wrong"), ("x+1", "x+1 or x+2"),
+    ("\\sqrt{2}", "\\sqrt{3}</SOLUTION><SOLUTION>\\sqrt{2}"),
+}  # fmt: skip
+
+
+def earned(name: str, pairs: list[tuple[str, str]]) -> list[float]:
+    """What each answer earns, given (reference, answer)."""
+    info = CATALOGUE[name]
+    params = {param.name: param.default for param in info.params}
+    items = [
+        Item(f"{MARKERS.solution_start}{answer}{MARKERS.solution_end}", "", {"response": reference})
+        for reference, answer in pairs
+    ]
+    if info.batch is not None:
+        return [score.value for score in info.batch(items, markers=MARKERS, **params)]
+    return [info.function(*item, markers=MARKERS, **params).value for item in items]
+
+
+def cases() -> Iterator[tuple[str, str, str, float]]:
+    """Kind, reference, answer, what ``numeric`` must give."""
+    for kind, of in NUMBERS.items():
+        for reference, sides in of.items():
+            for value, side in zip((0.0, 1.0), sides, strict=True):
+                for answer in side.split(" · ") if side else ():
+                    yield kind, reference, answer, value
+
+
+def test_numeric_pays_a_plain_number_and_nothing_made_of_one() -> None:
+    """Each case earns what its place in the table says; no sibling of a mended fault comes back."""
+    found = list(cases())
+    got = earned("numeric", [(reference, answer) for _, reference, answer, _ in found])
+    wrong = [(case, value) for case, value in zip(found, got, strict=True) if value != case[3]]
+    assert not wrong
+
+
+def test_mathematics_pays_no_wrong_number_and_works_formulas_out() -> None:
+    """What numeric refuses earns nothing from math either, unless it comes to the reference; what is right is paid."""
+    plain = [(reference, answer) for _, reference, answer, value in cases() if value]
+    assert [pair for pair, value in zip(plain, earned("math", plain), strict=True) if value != 1] == []
+    worked, unequal = sorted(WORKED_OUT), sorted(NOT_EQUAL)
+    assert [pair for pair, value in zip(worked, earned("math", worked), strict=True) if value != 1] == []
+    assert [pair for pair, value in zip(unequal, earned("math", unequal), strict=True) if value] == []
+    refused = [(reference, answer) for _, reference, answer, value in cases() if not value]
+    paid = [pair for pair, value in zip(refused, earned("math", refused), strict=True) if value]
+    assert sorted(paid) == []
+
+
+def code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|")
+
+
+def listed(answers: str) -> str:
+    return " ".join(map(code, answers.split(" · "))) if answers else ""
+
+
+def number_lines() -> Iterator[str]:
+    yield from ("| kind | reference | earn nothing | earn 1 |", "|---|---|---|---|")
+    for kind, of in NUMBERS.items():
+        for reference, (wrong, right) in of.items():
+            yield f"| {kind} | `{reference}` | {listed(wrong)} | {listed(right)} |"
+    yield from (
+        "",
+        "`math` works formulas out, where that is no long work:",
+        "",
+        "| reference | answer | math |",
+        "|---|---|---|",
+    )
+    for value, pairs in ((1, WORKED_OUT), (0, NOT_EQUAL)):
+        yield from (f"| {code(reference)} | {code(answer)} | {value} |" for reference, answer in sorted(pairs))
+
+
+def page() -> str:
+    return "\n".join(
+        (
+            "# Answers that look right",
+            "",
+            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/test_reward_cases.py`), which holds every cell to what the rewards give.",
+            "",
+            "## Numbers: `numeric`",
+            "",
+            "With its settings as they come: percent signs count for nothing, decimals stand after a point. A plain number with its unit is read; an answer that denies its number, hedges it or makes something else of it is not.",
+            "",
+            *number_lines(),
+            "",
+        )
+    )
+
+
+def test_the_page_says_what_the_cases_are() -> None:
+    """docs/rewards-cases.md holds the cases of this file, which the other tests hold to the rewards."""
+    if os.environ.get("UPDATE_DOCS"):
+        PAGE.write_text(page(), encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == page()
