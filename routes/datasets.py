@@ -21,7 +21,7 @@ from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
 from services import dataset_choice, dataset_views, library
 from services.datasets import GENERATED, read_section
-from services.forms import read_names, shown
+from services.forms import read_names, shown, whole_number
 
 bp = Blueprint("datasets", __name__)
 HUB = ("source", "subset", "split", "revision")
@@ -176,10 +176,11 @@ def fetch() -> AnyResponse:
         return _chosen(known, "hub")
     section = known or {name: form[name].strip() for name in HUB if form.get(name, "").strip()}
     try:
-        rows = form.get("rows", "").strip()
-        if rows and not (rows.isascii() and rows.isdigit() and int(rows[:12]) > 0):
+        given = form.get("rows", "").strip()
+        rows = whole_number(given)
+        if given and not rows:
             raise InvalidInput("The number of rows must be a whole number above 0, or empty for all.")
-        job = services().dataset_jobs.fetch(read_section(section), int(rows) if rows else None)
+        job = services().dataset_jobs.fetch(read_section(section), rows)
         say(f"{job.name} is being fetched.")
     except TunesmithError as error:
         say(error.message, "problem")

@@ -16,6 +16,7 @@ from routes._pages import back, page, say, to
 from routes._services import services
 from services.export_pages import export_page, exports_page, split_choice
 from services.exports import ExportView
+from services.forms import whole_number
 
 bp = Blueprint("exports", __name__)
 
@@ -129,8 +130,9 @@ def make() -> AnyResponse:
 
 def _asked(form: Any) -> dict[str, Any]:
     kind, quantization = split_choice(form.get("choice", ""))
-    step = form.get("checkpoint", "").strip()
-    if step and not step.isdigit():
+    given = form.get("checkpoint", "").strip()
+    step = whole_number(given)
+    if given and step is None:
         raise InvalidInput("A checkpoint is named by its step, a whole number.", field="checkpoint")
     return {
         "session_id": form.get("session_id", ""),
@@ -138,7 +140,7 @@ def _asked(form: Any) -> dict[str, Any]:
         "quantization": quantization,
         "quantizations": form.getlist("quantization"),
         "importance_matrix": "importance_matrix" in form,
-        "checkpoint": int(step) if step else None,
+        "checkpoint": step,
         "adapter": form.get("adapter", ""),
         "base": form.get("base", ""),
     }

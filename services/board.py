@@ -13,6 +13,7 @@ from core.run import ENDED, JobState
 from core.run_dir import RunDir
 from services.container import Services
 from services.evaluation_report import of_run
+from services.forms import whole_number
 from services.glossary import GLOSSARY
 from services.run_view import RunView
 from services.run_views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
@@ -55,11 +56,10 @@ class Wanted:
     @classmethod
     def read(cls, args: Mapping[str, str]) -> Wanted:
         """From a query string; what makes no sense is left out."""
-        step = args.get("step", "")
         phase = args.get("phase", "training")
         return cls(
             phase if phase in {"training", "evaluation"} else "training",
-            int(step) if step.isdigit() else None,
+            whole_number(args.get("step")),
             args.get("special") == "1",
         )
 

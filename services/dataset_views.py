@@ -14,7 +14,7 @@ from core.errors import TunesmithError
 from core.rewards import PRESETS
 from services.container import Services
 from services.dataset_jobs import JobView
-from services.forms import shown
+from services.forms import shown, whole_number
 from services.library import CacheEntry, Use
 from services.preparations import Preparing
 
@@ -133,7 +133,7 @@ def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> Da
 def _rows(found: Services, info: UploadInfo, args: Mapping[str, str]) -> tuple[list[dict[str, Any]], RowsPlace]:
     search = args.get("search", "").strip()[:500]
     if search:
-        start = _number(args.get("start", ""), 0)
+        start = whole_number(args.get("start")) or 0
         hits = found.library.search(info.id, search, start, PAGE)
         rows = [{"row": hit["row"] + 1, **hit["cells"]} for hit in hits["rows"]]
         words = f"Rows {start + 1:,} to {hits['searched']:,} of {info.rows:,} searched, {len(rows)} found"
@@ -141,7 +141,7 @@ def _rows(found: Services, info: UploadInfo, args: Mapping[str, str]) -> tuple[l
             words, search=search, more=None if hits["done"] else hits["searched"]
         )
     last = max(1, -(-info.rows // PAGE))
-    number = min(last, max(1, _number(args.get("page", ""), 1)))
+    number = min(last, max(1, whole_number(args.get("page")) or 1))
     first = (number - 1) * PAGE
     found_rows = found.library.page(info.id, first, PAGE)
     rows = [{"row": first + place, **row} for place, row in enumerate(found_rows, 1)]
@@ -152,7 +152,3 @@ def _rows(found: Services, info: UploadInfo, args: Mapping[str, str]) -> tuple[l
         next=number + 1 if number < last else None,
     )
     return found.datasets.cut(rows), place
-
-
-def _number(text: str, otherwise: int) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else otherwise

@@ -17,6 +17,7 @@ from services.evaluation_report import report_view
 from services.evaluation_request import Request
 from services.evaluation_results import SHOWN, Wanted
 from services.evaluation_views import Choice, EvaluationPage, EvaluationsPage, NewEvaluationPage
+from services.forms import whole_number
 
 PER_PAGE = 25
 SLOTS = 4
@@ -97,10 +98,10 @@ def read_form(found: Services, form: Mapping[str, str], text: str) -> Request:
 def show(found: Services, evaluation_id: str, args: Mapping[str, str]) -> EvaluationPage:
     """One evaluation. Raises NotFound."""
     view = found.evaluations.get(evaluation_id)
-    model, kind, page = args.get("model", ""), args.get("show", "all"), args.get("page", "1")
-    place = int(model) if model.isdigit() and int(model) < len(view.models) else None
+    model, kind = whole_number(args.get("model")), args.get("show", "all")
+    place = model if model is not None and model < len(view.models) else None
     wanted = Wanted(args.get("q", "")[:200], place, kind if kind in SHOWN else "all")
-    number = max(1, int(page)) if page.isdigit() else 1
+    number = max(1, whole_number(args.get("page")) or 1)
     rows, total = found.evaluations.results(evaluation_id, wanted, limit=PER_PAGE, offset=(number - 1) * PER_PAGE)
     pages = max(1, -(-total // PER_PAGE))
     everyone = range(len(view.models))

@@ -192,6 +192,14 @@ def read_names(text: str) -> dict[str, str]:
     return {name.strip(): of.strip() or name.strip() for name, _, of in pairs}
 
 
+def whole_number(text: str | None) -> int | None:
+    """A whole number from 0 on as digits say it, of an address or a form; None for anything else.
+
+    ``str.isdigit`` lets signs through that ``int`` refuses (``²``), and thousands of digits take ``int`` long.
+    """
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 12 else None
+
+
 def _number(text: str, before: Any) -> Any:
     for kind in (int, float):
         try:

@@ -11,6 +11,7 @@ from core.run import JobKind, JobState
 from services import run_views, views
 from services.board import sparks
 from services.container import Services
+from services.forms import whole_number
 from services.run_view import RunView
 from services.run_views import PhaseView
 from services.views import Card, Gauge, Line, NavItem, Shell
@@ -248,7 +249,7 @@ def runs(found: Services, args: Mapping[str, str]) -> run_views.RunsPage:
         if words.lower() in f"{run.name} {run.model} {run.dataset}".lower() and (not state or run.status == state)
     ]
     pages = max(1, -(-len(fitting) // PER_PAGE))
-    page = min(pages, max(1, int(args["page"]))) if args.get("page", "").isdigit() else 1
+    page = min(pages, max(1, whole_number(args.get("page")) or 1))
     shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
     states = tuple((str(key), word) for key, (_, word) in LIGHTS.items() if key is not JobState.RUNNING)
     return run_views.RunsPage(shown, sparks(found, shown), len(every), words, state, states, page, pages)

@@ -12,6 +12,7 @@ from core.rewards import Account, adversarial, charged_to, own
 from core.rewards.sandbox import protection
 from services.bench import StartCheck
 from services.container import Services
+from services.forms import whole_number
 from services.probes import ProbeView, fingerprint
 from services.rewards import read_section
 from services.steps import reward_title
@@ -149,7 +150,7 @@ def bench_page(found: Services, form: Any) -> BenchPage:
     offered, action = choices(found), form.get("action", "")
     first = form.get("first", "draft") if form.get("first", "draft") in offered else "draft"
     second = form.get("second", "") if form.get("second", "") in offered else ""
-    row = max(0, int(form.get("row") or 0)) if str(form.get("row") or "0").isdigit() else 0
+    row = whole_number(form.get("row")) or 0
     completions, model = (
         form.get("completions", "").replace("\r\n", "\n"),
         str((found.wizard.draft().get("model") or {}).get("name") or ""),

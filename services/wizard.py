@@ -17,7 +17,7 @@ from core.device_checks import Note
 from core.errors import InvalidConfig
 from core.model import DEMO_MODEL
 from services.catalogue import Catalogue
-from services.forms import FieldGroup, Remarks, form_field, read_section, section_model
+from services.forms import FieldGroup, Remarks, form_field, read_section, section_model, whole_number
 from services.reward_form import once_more, read_reward
 
 SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
@@ -386,7 +386,8 @@ def _overtaken(given: str, kept: str) -> bool:
     """Whether both are ``<page> <number>`` of the same page, and ``kept`` was sent later."""
     page, _, number = given.rpartition(" ")
     same, _, last = kept.rpartition(" ")
-    return bool(page) and page == same and number.isdecimal() and last.isdecimal() and int(number) < int(last)
+    sent, before = whole_number(number), whole_number(last)
+    return bool(page) and page == same and sent is not None and before is not None and sent < before
 
 
 def _sentence(words: str) -> str:
