@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from core.child import HUB_TOKEN
 from core.settings import Settings
 from services.launcher import ENTRY, worker_env
 
@@ -146,7 +147,7 @@ class ChatProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(self._entry), "chat"],
                 cwd=self._settings.home.root,
-                env=worker_env(self._settings),
+                env=worker_env(self._settings, {HUB_TOKEN}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,

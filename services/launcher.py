@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import psutil
 
-from core.run_dir import RunDir
+from core.child import HUB_TOKEN, JUDGE_KEY
+from core.run_dir import RunDir, read_json
 from core.settings import PROJECT, Settings
+from services.job_secrets import needed
 
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
 
@@ -23,8 +25,7 @@ _PASSED_ON = (
     "HF_HUB_OFFLINE", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT",
-    # Whether a person agreed to the weaker sandbox, and the key of the model that judges answers.
-    "TUNESMITH_WEAK_SANDBOX", "TUNESMITH_JUDGE_KEY",
+    "TUNESMITH_WEAK_SANDBOX",  # whether a person agreed to the weaker sandbox
 )  # fmt: skip
 
 
@@ -61,8 +62,16 @@ class Launcher(Protocol):
         ...
 
 
-def worker_env(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a worker: what it needs by name, so that no secret of the server reaches it."""
+def worker_env(
+    settings: Settings, secrets: Collection[str], environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of a worker: what it needs by name, so that no secret of the server reaches it.
+
+    Args:
+        settings: For folders and the Hub's address.
+        secrets: Which of :data:`core.child.SECRETS` it has a use for.
+        environ: The server's own environment.
+    """
     environ = os.environ if environ is None else environ
     env = {name: environ[name] for name in _PASSED_ON if name in environ}
     env |= {
@@ -71,8 +80,10 @@ def worker_env(settings: Settings, environ: Mapping[str, str] | None = None) -> 
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if settings.hf_token:
-        env["HF_TOKEN"] = settings.hf_token
+    if settings.hf_token and HUB_TOKEN in secrets:
+        env[HUB_TOKEN] = settings.hf_token
+    if JUDGE_KEY in environ and JUDGE_KEY in secrets:
+        env[JUDGE_KEY] = environ[JUDGE_KEY]
     if settings.hf_endpoint:
         env["HF_ENDPOINT"] = settings.hf_endpoint
     return env
@@ -100,7 +111,7 @@ class LocalLauncher:
             child = subprocess.Popen(
                 command,
                 cwd=self._settings.home.root,
-                env=worker_env(self._settings),
+                env=worker_env(self._settings, needed(read_json(job.config) or {}, self._settings.home)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -7,7 +7,6 @@ must not meet the installed one. Quantization and the trial run in child process
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from gguf import GGUFReader, LlamaFileType
 
+from core.child import child_environment
 from core.errors import Unavailable
 from core.export import Quantization
 from core.settings import PROJECT
@@ -118,7 +118,7 @@ def run_child(
         Unavailable: It failed; the message quotes its last lines.
         Cancelled: A stop was asked for.
     """
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = child_environment(HF_HUB_OFFLINE="1", PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(
         command,
         cwd="/",

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import select
 import shutil
 import subprocess
@@ -32,6 +31,7 @@ import psutil
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from core.child import child_environment
 from core.settings import Home
 from core.training import gguf_adapter, gguf_file
 from core.training.fast_grpo import DRIFT
@@ -82,7 +82,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd="/",
-            env={**{k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}, "GOMP_SPINCOUNT": SPIN},
+            env={k: v for k, v in child_environment(GOMP_SPINCOUNT=SPIN).items() if k != "OMP_WAIT_POLICY"},
             bufsize=0,
         )
         self._in = cast("IO[bytes]", self.process.stdin)

@@ -1,0 +1,19 @@
+"""Processes that a job starts for itself."""
+
+from __future__ import annotations
+
+import os
+
+HUB_TOKEN = "HF_TOKEN"  # noqa: S105 (a variable's name)
+JUDGE_KEY = "TUNESMITH_JUDGE_KEY"
+SECRETS = frozenset({HUB_TOKEN, JUDGE_KEY})
+"""Variables that only the process which sends them somewhere may have."""
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """This process's environment without secrets, for a child that has no use for them.
+
+    Args:
+        more: Variables to set besides.
+    """
+    return {name: value for name, value in os.environ.items() if name not in SECRETS} | more

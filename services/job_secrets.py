@@ -1,0 +1,58 @@
+"""Which of the operator's secrets a job needs: a worker is given those and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from core.child import HUB_TOKEN, JUDGE_KEY
+from core.errors import TunesmithError
+from core.run_dir import RunDir, read_json
+from core.settings import Home
+
+_HERE = ("builtin:", "upload:", "generated:", "/", "./", "../", "~")
+_OF_OTHERS = frozenset({"", "mix"})
+
+
+def needed(config: Mapping[str, Any], home: Home) -> frozenset[str]:
+    """The environment variables that a job of this configuration has a use for.
+
+    Args:
+        config: Its ``config.json``, of whatever kind of job.
+        home: For the run that an export is made from.
+    """
+    hub = any(name not in _OF_OTHERS and not name.startswith(_HERE) for name in _names(config, home))
+    judge = any(part.get("name") == "judge" for part in _parts(config))
+    return frozenset({HUB_TOKEN} if hub else ()) | frozenset({JUDGE_KEY} if judge else ())
+
+
+def _names(config: Mapping[str, Any], home: Home) -> Iterator[str]:
+    """What a job may load: models and datasets."""
+    yield str(_section(config, "model").get("name") or "")
+    yield str(config.get("base") or "")
+    dataset = _section(config, "dataset")
+    for source in (dataset, *_list(dataset, "mix")):
+        yield str(source.get("source") or "")
+    for model in _list(config, "models"):
+        yield str(_section(model, "resolved").get("base") or "")
+    for part in _parts(config):
+        if part.get("name") != "judge":
+            yield str(_section(part, "params").get("model") or "")
+    if config.get("session_id") and not config.get("models"):
+        with suppress(TunesmithError):  # the run is gone: its export says so itself
+            run = read_json(RunDir.open(home.outputs, str(config["session_id"])).config)
+            yield str(_section(run or {}, "model").get("name") or "")
+
+
+def _parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return _list(_section(config, "reward"), "components")
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _list(config: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return [item for item in config.get(name) or () if isinstance(item, dict)]
