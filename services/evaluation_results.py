@@ -12,6 +12,8 @@ from core.evaluation import Answered, EvaluationSpec
 from core.statistics import ROUNDING
 
 SHOWN = ("all", "right", "wrong", "improved", "worsened", "changed", "problem")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What makes a spreadsheet read a cell as a formula. Answers such as -5 are read as text then, which they are."""
 _COLUMNS = ("place", "model", "prompt", "reference", "answer", "tokens", "cut_off", "reward", "right", "problem")
 
 
@@ -127,12 +129,17 @@ def as_csv(spec: EvaluationSpec, rows: Sequence[PromptRow]) -> str:
     names = list(dict.fromkeys(name for row in rows for cell in row.answers if cell for name in cell.parts))
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*_COLUMNS, *names])
+    writer.writerow([_inert(name) for name in (*_COLUMNS, *names)])
     for row in rows:
         for label, cell in zip(labels, row.answers, strict=True):
             if cell is not None:
-                writer.writerow(_line(row, label, cell, names))
+                writer.writerow([_inert(value) for value in _line(row, label, cell, names)])
     return text.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    """What a spreadsheet shows as it is: text that would be a formula there gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def _line(row: PromptRow, label: str, cell: Cell, names: Sequence[str]) -> Sequence[Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from core.evaluation import Answered, PairedReport, Verdict, paired_report, run_pairs
+from core.evaluation import Answered, EvaluationSpec, PairedReport, Verdict, paired_report, run_pairs
 from services.evaluation_report import report_view
+from services.evaluation_results import Cell, PromptRow, as_csv
 
 
 def answered(total: float | None, name: str = "q") -> Answered:
@@ -115,3 +118,25 @@ def test_a_runs_pairs_are_its_first_and_last_answers() -> None:
     pairs = run_pairs(groups, 1.2)
     assert [(one.total, two.total) for one, two in pairs] == [(0.0, 1.0), (0.2, 1.2)]
     assert [two.solved for _, two in pairs] == [False, True]
+
+
+def test_a_table_of_answers_runs_nothing_in_a_spreadsheet() -> None:
+    """Prompts, answers and labels are a model's and a stranger's: a formula among them stays text."""
+    spec = EvaluationSpec.model_validate({
+        "name": "n", "source": "s", "dataset": {"source": "generated:arithmetic"},
+        "models": [{"label": "@SUM(A1)", "model_path": "m", "resolved": {}}],
+    })  # fmt: skip
+    cell = Cell(
+        text='=HYPERLINK("http://a.example")',
+        tokens=3,
+        cut_off=False,
+        total=-1.0,
+        solved=None,
+        change="",
+        problem="",
+        parts={},
+    )
+    row = PromptRow(place=0, instruction="  =1+1", reference="\t=2", answers=(cell,))
+    line = list(csv.reader(io.StringIO(as_csv(spec, [row]))))[1]
+    assert line[1:5] == ["'@SUM(A1)", "'  =1+1", "'\t=2", f"'{link}"]
+    assert line[7] == "-1.0"
