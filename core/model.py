@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import NotFound
+from core.errors import InvalidInput, NotFound
 from core.settings import Home
 
 
@@ -56,6 +56,20 @@ DEMO_MODEL = "builtin:smollm2-135m-instruct"
 """SmolLM2-135M-Instruct, fetched at set-up into ``cache/models``; works without a network."""
 
 
+def typed_path(text: str, field: str) -> Path:
+    """A path on this machine as a person types it, absolute, ``~`` and links resolved.
+
+    Raises:
+        InvalidInput: No file system can have it: too long, a NUL in it, the home folder of nobody.
+    """
+    try:
+        path = Path(text).expanduser().resolve()
+        path.exists()  # A name that is too long shows here first.
+    except (OSError, ValueError, RuntimeError):
+        raise InvalidInput("That cannot be a path on this machine. Check it.", field=field) from None
+    return path
+
+
 def local_folder(name: str, home: Home) -> Path | None:
     """The folder that a model name stands for, or None where it names a model of the Hub.
 
@@ -64,6 +78,7 @@ def local_folder(name: str, home: Home) -> Path | None:
 
     Raises:
         NotFound: It names a folder and the folder is not there.
+        InvalidInput: It is a path that cannot be.
     """
     if name.startswith(BUILTIN_PREFIX):
         folder = home.cache / "models" / name.removeprefix(BUILTIN_PREFIX)
@@ -75,7 +90,7 @@ def local_folder(name: str, home: Home) -> Path | None:
             )
         return folder
     if name.startswith(("/", "./", "../", "~")) or Path(name).is_absolute():
-        folder = Path(name).expanduser().resolve()
+        folder = typed_path(name, "model.name")
         if not (folder / "config.json").is_file():
             raise NotFound(
                 f"There is no model at {name}: a model folder holds a config.json. Check the path.",

@@ -7,9 +7,9 @@ import logging
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestTimeout
 
-from core.errors import InvalidConfig, TunesmithError
+from core.errors import InvalidConfig, TooManyRequests, TunesmithError
 from services.openai_chat import problem
 
 bp = Blueprint("errors", __name__)
@@ -58,13 +58,16 @@ _BROKEN = "Something went wrong on the server. Nothing was deleted; the server's
 def expected(error: TunesmithError) -> Response:
     """A failure with words of its own."""
     problems = error.problems if isinstance(error, InvalidConfig) else None
-    return answer(error.status, error.code, error.message, field=error.field, problems=problems)
+    response = answer(error.status, error.code, error.message, field=error.field, problems=problems)
+    if isinstance(error, TooManyRequests) and error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 @bp.app_errorhandler(HTTPException)
 def refused(error: HTTPException) -> Response:
     """What Flask and Werkzeug refuse by themselves."""
-    status = error.code or 500
+    status = RequestTimeout.code if isinstance(error.__context__, TimeoutError) else error.code or 500
     code, message = _WORDS.get(status, ("error", error.description or _BROKEN))
     response = answer(status, code, message)
     if status == 405 and getattr(error, "valid_methods", None):
@@ -75,6 +78,8 @@ def refused(error: HTTPException) -> Response:
 @bp.app_errorhandler(Exception)
 def unexpected(error: Exception) -> Response:
     """A defect, or a full disk: the trace goes to the log, never to the browser."""
+    if getattr(error, "errno", None) == errno.ENAMETOOLONG or "embedded null byte" in str(error):
+        return answer(404, *_WORDS[404])  # a name that no file can have
     if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "disk is full" in str(error):
         return answer(503, "unavailable", _FULL)
     log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.errors import Conflict, InvalidInput, NotFound
 from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportSpec, Quantization
-from core.model import local_folder
+from core.model import local_folder, typed_path
 from core.run import ENDED, Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, read_json, step_of, write_json
 from core.settings import Home
@@ -170,7 +170,7 @@ class Exports:
         return spec.model_copy(update={"name": run.name})
 
     def _of_folder(self, spec: ExportSpec) -> ExportSpec:
-        folder = Path(spec.adapter).expanduser().resolve()
+        folder = typed_path(spec.adapter, "adapter")
         settings = read_json(folder / "adapter_config.json") if folder.is_dir() else None
         if settings is None or not (folder / "adapter_model.safetensors").is_file():
             raise NotFound(

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
 from core.export import ExportFormat
-from core.model import local_folder
+from core.model import local_folder, typed_path
 from core.run import JobKind, JobState, check_id
 from core.run_dir import RunDir, read_json
 from core.settings import Home
@@ -70,7 +70,7 @@ class References:
             export_id, _, name = model_path.removeprefix(EXPORT).partition("/")
             return self._of_export(export_id, name)
         if model_path.startswith(_PATHS):
-            found = self._of_path(Path(model_path).expanduser().resolve())
+            found = self._of_path(typed_path(model_path, "model_path"))
             if found:
                 return found
         self.validate(model_path)

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBa
 from core.config import RunConfig, parse
 from core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from core.export import ExportSpec
-from core.model import Device
+from core.model import Device, typed_path
 from core.run_dir import RunDir, read_json, step_of
 from core.settings import Home
 from core.training import checkpoint
@@ -108,7 +108,7 @@ def _checkpoint(session: RunDir, step: int) -> Path:
 
 
 def _of_folder(spec: ExportSpec, home: Home) -> Origin:
-    adapter = Path(spec.adapter).expanduser().resolve()
+    adapter = typed_path(spec.adapter, "adapter")
     settings = read_json(adapter / SETTINGS)
     if settings is None or not (adapter / WEIGHTS).is_file():
         raise InvalidInput(
