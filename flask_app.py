@@ -80,7 +80,7 @@ def _attach_sockets(app: Flask) -> None:
     from websockets.hub import make_hub
 
     make_hub(app)
-    app.wsgi_app = _guard.SocketGuard(app, app.wsgi_app)  # type: ignore[method-assign,assignment]
+    app.wsgi_app = _guard.Doorman(app, app.wsgi_app)  # type: ignore[method-assign,assignment]
 
 
 def settings_from_env() -> Settings:

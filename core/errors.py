@@ -80,10 +80,14 @@ class TooLarge(InvalidInput):
 
 
 class TooManyRequests(TunesmithError):
-    """A rate limit was reached (429)."""
+    """A rate limit was reached (429). ``retry_after`` is how many seconds to wait, where that is known."""
 
     code = "too_many_requests"
     status = 429
+
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unavailable(TunesmithError, OSError):

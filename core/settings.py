@@ -49,6 +49,11 @@ class Home:
         return self.root / "secrets.json"
 
     @property
+    def sessions(self) -> Path:
+        """JSON, mode 0600: hashes of the logins that hold; see ``services/sessions.py``."""
+        return self.root / "sessions.json"
+
+    @property
     def endpoint(self) -> Path:
         """JSON: whether a model is served to other programs, and which; see ``services/endpoint.py``."""
         return self.root / "endpoint.json"

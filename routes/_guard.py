@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.wrappers import Response as AnyResponse
 
-from core.errors import Forbidden, TunesmithError, Unauthorized
+from core.errors import Forbidden, TunesmithError, Unauthorized, Unavailable
 from routes.errors import answer, wants_json
-from services.security import Gate
+from services.security import Gate, host_name
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,6 +23,9 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_ENDPOINTS = frozenset({"static", "auth.login", "auth.enter", "system.healthz"})
 SMALL = 8 * 1024 * 1024
 """Most bytes of a request that brings no file."""
+MOST_SOCKETS = 100
+"""Connected pages and programs at once; a web socket holds four threads."""
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{0,253})(:[0-9]{0,5})?")
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
@@ -78,7 +82,7 @@ def check_source() -> None:
     """
     gate = _gate()
     gate.check_host(request.host)
-    gate.check_origin(request.headers.get("Origin"), request.host)
+    gate.check_origin(request.headers.get("Origin"), request.scheme, request.host)
     site = request.headers.get("Sec-Fetch-Site", "none")
     following_a_link = request.method in SAFE and request.headers.get("Sec-Fetch-Mode") == "navigate"
     if site in {"cross-site", "same-site"} and not (
@@ -89,10 +93,16 @@ def check_source() -> None:
 
 def logged_in() -> bool:
     """Whether the sender may use this server: no login needed here, a session, or the token itself."""
-    gate = _gate()
+    if "logged_in" not in g:
+        g.logged_in = False  # for the error page, where looking at the token raises
+        g.logged_in = _logged_in(_gate())
+    return bool(g.logged_in)
+
+
+def _logged_in(gate: Gate) -> bool:
     if not gate.login_required:
         return True
-    if hmac.compare_digest(str(session.get("login", "")), gate.login_mark()):
+    if same(str(session.get("login", "")), gate.login_mark()) and gate.sessions.holds(str(session.get("id", ""))):
         return True
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     g.by_token = scheme.lower() == "bearer" and gate.check_token(token.strip(), request.remote_addr or "")
@@ -126,8 +136,13 @@ def check_csrf() -> None:
     if g.get("by_token") or not _from_browser():
         return
     sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token") or ""
-    if not hmac.compare_digest(sent, str(session.get("csrf", ""))) or not sent:
+    if not same(sent, str(session.get("csrf", ""))) or not sent:
         raise Forbidden("This page is too old to send from. Reload it and try again; what you entered is kept.")
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two secrets are equal, in a time that does not tell where they differ; any text may be sent."""
+    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
 
 def csrf_token() -> str:
@@ -151,8 +166,11 @@ def seal(response: Response) -> Response:
     return response
 
 
-class SocketGuard:
-    """Holds Socket.IO's own requests, which never reach Flask, to the same rules.
+class Doorman:
+    """What comes before Flask: a Host header that can be one, and Socket.IO's own requests under the same rules.
+
+    Flask builds addresses from the Host header, also those on its error pages, so that a senseless one must
+    not reach it.
 
     Args:
         app: Whose rules.
@@ -164,6 +182,9 @@ class SocketGuard:
         self._inner = inner
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        host = str(environ.get("HTTP_HOST", ""))
+        if not _HOST.fullmatch(host) or (host.startswith("[") and not host_name(host)):
+            return _plain(400, "The request's Host header cannot be read.")(environ, start)
         if not str(environ.get("PATH_INFO", "")).startswith("/socket.io"):
             return self._inner(environ, start)
         with self._app.request_context(environ):
@@ -172,15 +193,24 @@ class SocketGuard:
                 return refusal(environ, start)
         return self._inner(environ, start)
 
-    @staticmethod
-    def _refusal() -> Callable[[Any, Any], Iterable[bytes]] | None:
+    def _refusal(self) -> Callable[[Any, Any], Iterable[bytes]] | None:
         try:
             check_source()
             if not logged_in():
                 raise Unauthorized("Log in first, or send the access token as 'Authorization: Bearer <token>'.")
+            if "sid" not in request.args and len(self._sockets()) >= MOST_SOCKETS:
+                raise Unavailable("Too many pages are connected. Close some; this one connects by itself then.")
         except TunesmithError as error:
             return seal(answer(error.status, error.code, error.message))
         return None
+
+    def _sockets(self) -> Sized:
+        open_ones: Sized = self._app.extensions["socketio"].server.eio.sockets
+        return open_ones
+
+
+def _plain(status: int, message: str) -> AnyResponse:
+    return AnyResponse(message + "\n", status, content_type="text/plain; charset=utf-8")
 
 
 def _from_browser() -> bool:

@@ -27,30 +27,37 @@ def login() -> Response | str:
 
 
 @bp.post("/login")
-def enter() -> Response | tuple[str, int]:
+def enter() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Log in: the token against the kept hash, slowed down after wrong tries."""
     onward = _inside(request.form.get("next", "/"))
     try:
         right = _gate().check_token(request.form.get("token", "").strip(), request.remote_addr or "")
-        error, status = "That is not the token. It was printed when the server first started.", 401
     except TooManyRequests as refusal:
-        right, error, status = False, refusal.message, refusal.status
+        page = render_template("auth/login.html", next=onward, error=refusal.message)
+        return page, refusal.status, {"Retry-After": str(refusal.retry_after)}
     if not right:
-        return render_template("auth/login.html", next=onward, error=error), status
+        error = "That is not the token. It was printed when the server first started."
+        return render_template("auth/login.html", next=onward, error=error), 401
     session.clear()
     session["login"] = _gate().login_mark()
+    session["id"] = _gate().sessions.begin()
     return redirect(onward)
 
 
 @bp.post("/logout")
 def logout() -> Response:
-    """Forget this browser."""
+    """End this login, for every copy of its cookie."""
+    _gate().sessions.end(str(session.get("id", "")))
     session.clear()
     return redirect(url_for("auth.login"))
 
 
 def _inside(target: str) -> str:
     """A path on this server; anything else becomes the home page."""
-    parts = urlsplit(target)
-    outside = parts.scheme or parts.netloc or not target.startswith("/") or target.startswith(("//", "/\\"))
-    return "/" if outside or "\\" in target else target
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "/"
+    outside = parts.scheme or parts.netloc or not target.startswith("/") or target.startswith("//")
+    # A header cannot hold control characters, and browsers read a backslash as a slash.
+    return "/" if outside or "\\" in target or not target.isprintable() else target

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import NoReturn
 
 from flask import Flask
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import BaseWSGIServer
 
 from core.errors import Unavailable
 from core.settings import Settings
+from routes.connections import Server
 from services.container import Services
 from services.lock import HomeLock
 from services.rebuild import rebuild
@@ -39,7 +40,7 @@ def serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
         services: Services = app.extensions["tunesmith"]
         signal.signal(signal.SIGTERM, _end)
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        server = make_server(settings.host, settings.port, app, threaded=True, fd=listener.fileno())
+        server = Server(settings.host, settings.port, app, fd=listener.fileno())
         _run(app, services, server, settings)
     lock.release()
     return 0

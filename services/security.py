@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import json
-import os
 import secrets
 import threading
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from core.errors import Conflict, Forbidden, TooManyRequests
+from core.errors import Conflict, Forbidden, TooManyRequests, Unavailable
 from core.run_dir import read_json
 from core.settings import Settings
+from services.private_file import write_private
+from services.sessions import Sessions
 
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+LEAST_TOKEN = 16
+"""Characters of an access token that others on the network may try to guess; docs/decisions/login.md."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,17 @@ class Secrets:
 
 
 def load_secrets(settings: Settings) -> Secrets:
-    """Read the secrets, making what is missing on first start."""
+    """Read the secrets, making what is missing on first start.
+
+    Raises:
+        Unavailable: ``TUNESMITH_TOKEN`` is short enough to be guessed, and others can reach this server.
+    """
+    if settings.token and len(settings.token) < LEAST_TOKEN and (not settings.loopback or settings.allowed_hosts):
+        raise Unavailable(
+            f"TUNESMITH_TOKEN has {len(settings.token)} characters and needs at least {LEAST_TOKEN}, because other "
+            "machines can reach this server. Nothing was started. Choose a longer one, or remove it: a safe one "
+            "is made and printed."
+        )
     path = settings.home.secrets
     kept = read_json(path) or {}
     new_token = None
@@ -47,22 +59,13 @@ def load_secrets(settings: Settings) -> Secrets:
     if new_token:
         keep["token_hash"] = token_hash
     if keep != kept:
-        _write_private(settings, keep)
+        write_private(settings.home.secrets, keep)
     return Secrets(session_key, token_hash, new_token)
 
 
 def hash_token(token: str) -> str:
     """A token of 256 random bits needs no slow hash: it cannot be guessed from a fast one either."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _write_private(settings: Settings, data: dict[str, str]) -> None:
-    path = settings.home.secrets
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(data, file)
-    beside.replace(path)
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Gate:
@@ -77,6 +80,7 @@ class Gate:
         self._settings = settings
         self._token_hash = kept.token_hash
         self.login_required = not settings.loopback or bool(settings.token)
+        self.sessions = Sessions(settings.home.sessions)
         self._limit = RateLimit()
 
     def check_host(self, host: str) -> None:
@@ -94,27 +98,36 @@ class Gate:
             "This server does not answer to that name. If it is right, add it to ALLOWED_HOSTS and start again."
         )
 
-    def check_origin(self, origin: str | None, host: str) -> None:
+    def check_origin(self, origin: str | None, scheme: str, host: str) -> None:
         """Refuse requests that another site's page sends.
+
+        Args:
+            origin: What the browser says, or None where it is none.
+            scheme: How the request came in, ``http`` or ``https``.
+            host: The request's Host header.
 
         Raises:
             Forbidden: The origin is not this server.
         """
         if origin is None:
             return
-        parts = urlsplit(origin)
-        if parts.scheme not in {"http", "https"} or parts.netloc.lower() != host.lower():
+        # Names of ALLOWED_HOSTS may stand for a proxy that adds TLS: there a page's scheme is not the request's.
+        schemes = {"http", "https"} if host_name(host) in self._settings.allowed_hosts else {scheme}
+        if origin.lower() not in {f"{one}://{host}".lower() for one in schemes}:
             raise Forbidden("This request came from a page of another site and was refused.")
 
     def check_token(self, token: str, address: str) -> bool:
         """Whether ``token`` is the access token; wrong tries are counted per address and in all.
 
+        The right one is never refused: else anybody on the network could lock its owner out. What keeps
+        guessing out is the token's length (docs/decisions/login.md).
+
         Raises:
-            TooManyRequests: Too many wrong tries; says how long to wait.
+            TooManyRequests: It is wrong, as too many before were; says how long to wait.
         """
-        self._limit.check(address)
         right = bool(self._token_hash) and hmac.compare_digest(hash_token(token), self._token_hash)
         if not right:
+            self._limit.check(address)
             self._limit.failed(address)
         return right
 
@@ -133,7 +146,7 @@ class Gate:
             raise Conflict("The access token is set as TUNESMITH_TOKEN. Change it there and start the server again.")
         token = secrets.token_urlsafe(32)
         kept = read_json(self._settings.home.secrets) or {}
-        _write_private(self._settings, {**kept, "token_hash": hash_token(token)})
+        write_private(self._settings.home.secrets, {**kept, "token_hash": hash_token(token)})
         self._token_hash = hash_token(token)
         return token
 
@@ -159,7 +172,7 @@ def _is_address(name: str) -> bool:
 
 
 class RateLimit:
-    """Five wrong tries an address in five minutes, fifty in all; then the door stays shut for a while."""
+    """Five wrong tries per address in five minutes, fifty in all; further wrong ones have to wait."""
 
     WINDOW = 300.0
     PER_ADDRESS = 5
@@ -180,7 +193,11 @@ class RateLimit:
                 reached = [at for at, _ in self._failures]
         if reached:
             wait = int(self.WINDOW - (now - reached[0])) + 1
-            raise TooManyRequests(f"Too many wrong tokens. Wait {wait} seconds and try again.")
+            raise TooManyRequests(
+                f"That is not the token, as too many before were not. Wait {wait} seconds before the next try; "
+                "the right token is accepted at any time.",
+                retry_after=wait,
+            )
 
     def failed(self, address: str) -> None:
         with self._lock:

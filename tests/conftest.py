@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,17 @@ def settings(home: Home) -> Settings:
 def app(settings: Settings) -> Iterator[Flask]:
     """The application; its workers keep a worker's promises but load no model."""
     app = create_app(settings, launcher=LocalLauncher(settings, SUPPORT / "fake_worker.py"))
+    yield app
+    app.extensions["tunesmith"].close()
+
+
+TOKEN = "correct-horse-battery-staple-1234567890"
+
+
+@pytest.fixture
+def guarded(settings: Settings) -> Iterator[Flask]:
+    """An application that listens on every address, so that a login is needed."""
+    app = create_app(replace(settings, host="0.0.0.0", token=TOKEN))
     yield app
     app.extensions["tunesmith"].close()
 

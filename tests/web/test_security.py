@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from core.child import SECRETS, child_environment
+from core.errors import Unavailable
 from core.settings import Settings
 from flask_app import create_app
+from services.job_secrets import needed
 from services.launcher import worker_env
-from tests.conftest import Browser, tiny
-
-TOKEN = "correct-horse-battery-staple-1234567890"
-
-
-@pytest.fixture
-def guarded(settings: Settings) -> Iterator[Flask]:
-    """An application that listens on every address, so that a login is needed."""
-    app = create_app(replace(settings, host="0.0.0.0", token=TOKEN))
-    yield app
-    app.extensions["tunesmith"].close()
+from tests.conftest import TOKEN, Browser, tiny
 
 
 @pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1:5000", "[::1]:5000", "LOCALHOST"])
@@ -153,14 +146,74 @@ def test_a_login_leads_nowhere_else(guarded: Flask, onward: str) -> None:
     assert browser.post("/login", form={"token": TOKEN, "next": onward}).location == "/"
 
 
-def test_guessing_tokens_is_slowed_down(guarded: Flask) -> None:
-    """After five wrong ones the right one has to wait too, and the answer says how long."""
+def test_guessing_tokens_locks_nobody_out(guarded: Flask) -> None:
+    """After five wrong ones a further wrong one is told how long to wait; the right one is let in at any time."""
     client = guarded.test_client()
     for _ in range(5):
         assert client.get("/api/training/sessions", headers={"Authorization": "Bearer no"}).status_code == 401
-    late = client.get("/api/training/sessions", headers={"Authorization": f"Bearer {TOKEN}"})
+    late = client.get("/api/training/sessions", headers={"Authorization": "Bearer no"})
     assert late.status_code == 429
     assert "seconds" in (late.json or {})["error"]["message"]
+    assert 0 < int(late.headers["Retry-After"]) <= 300
+    browser = Browser(guarded)
+    browser.get("/login")
+    page = browser.post("/login", form={"token": "no"})
+    assert (page.status_code, "Retry-After" in page.headers) == (429, True)
+    right = client.get("/api/training/sessions", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert right.status_code == 200
+    assert browser.post("/login", form={"token": TOKEN}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("more", "starts"), [({"host": "0.0.0.0"}, False), ({"allowed_hosts": ("a.example",)}, False), ({}, True)]
+)
+def test_a_token_that_can_be_guessed_is_refused(settings: Settings, more: dict[str, Any], starts: bool) -> None:
+    """Where others can try; on this machine alone it is its owner's business."""
+    short = replace(settings, token="x", **more)
+    if starts:
+        create_app(short).extensions["tunesmith"].close()
+        return
+    with pytest.raises(Unavailable, match="TUNESMITH_TOKEN has 1 characters and needs at least 16"):
+        create_app(short)
+
+
+def test_a_copied_cookie_ends_with_the_logout(guarded: Flask, settings: Settings) -> None:
+    """Also after a restart, which ends no other login; and a login does not last for ever."""
+    first, second = Browser(guarded), Browser(guarded)
+    for browser in (first, second):
+        browser.get("/login")
+        browser.post("/login", form={"token": TOKEN})
+    cookie = first.client.get_cookie("tunesmith_5000")
+    assert cookie is not None
+    copied = {"Cookie": f"tunesmith_5000={cookie.value}", "Host": "localhost:5000"}
+    assert guarded.test_client(use_cookies=False).get("/api/training/sessions", headers=copied).status_code == 200
+    first.get("/runs")
+    assert first.post("/logout").status_code == 302
+    assert guarded.test_client(use_cookies=False).get("/api/training/sessions", headers=copied).status_code == 401
+    assert second.get("/api/training/sessions").status_code == 200
+    sessions = settings.home.sessions
+    assert stat.S_IMODE(sessions.stat().st_mode) == 0o600
+    again = create_app(replace(settings, host="0.0.0.0", token=TOKEN))
+    kept = second.client.get_cookie("tunesmith_5000")
+    assert kept is not None
+    other = {"Cookie": f"tunesmith_5000={kept.value}", "Host": "localhost:5000"}
+    assert again.test_client(use_cookies=False).get("/api/training/sessions", headers=other).status_code == 200
+    assert again.test_client(use_cookies=False).get("/api/training/sessions", headers=copied).status_code == 401
+    again.extensions["tunesmith"].close()
+    sessions.write_text(json.dumps(dict.fromkeys(json.loads(sessions.read_text()), 1.0)))  # ran out in 1970
+    late = create_app(replace(settings, host="0.0.0.0", token=TOKEN))
+    assert late.test_client(use_cookies=False).get("/api/training/sessions", headers=other).status_code == 401
+    late.extensions["tunesmith"].close()
+
+
+def test_a_page_of_https_is_another_origin(client: FlaskClient, settings: Settings) -> None:
+    """Unless a proxy that adds TLS answers to that name."""
+    sent = {"Origin": "https://localhost:5000", "Host": "localhost:5000"}
+    assert client.get("/api/training/sessions", headers=sent).status_code == 403
+    app = create_app(replace(settings, allowed_hosts=("studio.example",)))
+    sent = {"Origin": "https://studio.example", "Host": "studio.example"}
+    assert app.test_client().get("/api/training/sessions", headers=sent).status_code == 200
+    app.extensions["tunesmith"].close()
 
 
 def test_a_token_is_made_once_and_kept_hashed(settings: Settings) -> None:
@@ -229,8 +282,49 @@ def test_a_worker_gets_no_secret_of_the_server(settings: Settings) -> None:
     environ = {
         "PATH": "/bin", "FLASK_SECRET_KEY": "s", "TUNESMITH_TOKEN": "t", "DATABASE_URL": "d", "AWS_SECRET": "a",
     }  # fmt: skip
-    env = worker_env(replace(settings, hf_token="hf_x"), environ)
+    env = worker_env(replace(settings, hf_token="hf_x"), {"HF_TOKEN"}, environ)
     assert set(env) == {"PATH", "TUNESMITH_HOME", "HF_HOME", "HF_TOKEN", "PYTHONUNBUFFERED", "TOKENIZERS_PARALLELISM"}
+
+
+LOCAL: dict[str, Any] = {"model": {"name": "builtin:m"}, "dataset": {"source": "upload:20260101-000000-000000"}}
+HUB: dict[str, Any] = {"model": {"name": "org/model"}, "dataset": {"source": "generated:arithmetic"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [
+        (LOCAL, set()),
+        (HUB, {"HF_TOKEN"}),
+        ({**LOCAL, "dataset": {"source": "openai/gsm8k"}}, {"HF_TOKEN"}),
+        ({**LOCAL, "dataset": {"source": "mix", "mix": [{"source": "openai/gsm8k"}]}}, {"HF_TOKEN"}),
+        ({**LOCAL, "reward": {"components": [{"name": "judge", "params": {"model": "gpt"}}]}}, {"TUNESMITH_JUDGE_KEY"}),
+        ({**LOCAL, "reward": {"components": [{"name": "reward_model", "params": {"model": "org/rm"}}]}}, {"HF_TOKEN"}),
+        ({"models": [{"resolved": {"base": "/models/x"}}], "source": "40 held-out rows"}, set()),
+        ({"models": [{"resolved": {"base": "org/model"}}]}, {"HF_TOKEN"}),
+        ({"session_id": "of-the-hub"}, {"HF_TOKEN"}),
+        ({"session_id": "gone"}, set()),
+        ({"model": "damaged", "reward": [1], "models": ["x"]}, set()),
+    ],
+)
+def test_a_worker_gets_the_secrets_that_its_job_needs(
+    settings: Settings, config: dict[str, Any], given: set[str]
+) -> None:
+    """The Hub's token where something of the Hub may be loaded, the judge's key where a judge is asked."""
+    run = settings.home.outputs / "of-the-hub"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps(HUB))
+    secrets = needed(config, settings.home)
+    env = worker_env(replace(settings, hf_token="hf_x"), secrets, {"TUNESMITH_JUDGE_KEY": "k", "PATH": "/bin"})
+    assert set(secrets) == given
+    assert {name for name in env if name in SECRETS} == given
+
+
+def test_a_child_of_a_worker_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers or converts sends nothing anywhere."""
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    monkeypatch.setenv("TUNESMITH_JUDGE_KEY", "k")
+    assert not SECRETS & set(child_environment(A="1"))
+    assert child_environment(A="1")["A"] == "1"
 
 
 def test_settings_do_not_show_their_secrets(settings: Settings) -> None:

@@ -1,0 +1,68 @@
+"""Who is logged in: a session ends with its logout, its age or a new token, not when a browser forgets it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+import time
+from pathlib import Path
+
+from core.run_dir import read_json
+from services.private_file import write_private
+
+LIFETIME = 30 * 24 * 3600.0
+"""Seconds until a login has to be made again."""
+MOST = 1000
+"""Logins kept at once; beyond that the oldest end."""
+
+log = logging.getLogger(__name__)
+
+
+class Sessions:
+    """The logins that hold, in memory and in a file of mode 0600, so that a restart ends none.
+
+    The file has their hashes alone: who reads it cannot log in with it. A damaged file logs everybody out.
+
+    Args:
+        path: ``{hash: end in seconds since 1970}``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        kept = read_json(path)
+        ends = kept.items() if isinstance(kept, dict) else ()
+        self._ends = {name: float(end) for name, end in ends if isinstance(end, int | float)}
+
+    def begin(self) -> str:
+        """A new login's id, for its cookie."""
+        login = secrets.token_urlsafe(32)
+        with self._lock:
+            self._ends[_hash(login)] = time.time() + LIFETIME
+            now = time.time()
+            held = sorted((end, name) for name, end in self._ends.items() if end > now)[-MOST:]
+            self._ends = {name: end for end, name in held}
+            self._keep()
+        return login
+
+    def holds(self, login: str) -> bool:
+        """Whether ``login`` was begun here, and has neither ended nor run out."""
+        return self._ends.get(_hash(login), 0.0) > time.time()
+
+    def end(self, login: str) -> None:
+        """Log out: the cookie is worth nothing from now on, wherever a copy of it lies."""
+        with self._lock:
+            if self._ends.pop(_hash(login), None) is not None:
+                self._keep()
+
+    def _keep(self) -> None:
+        try:
+            write_private(self._path, self._ends)
+        except OSError as error:  # A full disk locks nobody out: until the restart memory has it.
+            log.warning("logins could not be written to %s: %s", self._path, error.strerror or error)
+
+
+def _hash(login: str) -> str:
+    return hashlib.sha256(login.encode("utf-8", "surrogatepass")).hexdigest()
