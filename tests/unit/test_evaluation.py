@@ -126,16 +126,8 @@ def test_a_table_of_answers_runs_nothing_in_a_spreadsheet() -> None:
         "name": "n", "source": "s", "dataset": {"source": "generated:arithmetic"},
         "models": [{"label": "@SUM(A1)", "model_path": "m", "resolved": {}}],
     })  # fmt: skip
-    cell = Cell(
-        text='=HYPERLINK("http://a.example")',
-        tokens=3,
-        cut_off=False,
-        total=-1.0,
-        solved=None,
-        change="",
-        problem="",
-        parts={},
-    )
+    link = '=HYPERLINK("http://a.example")'
+    cell = Cell(link, tokens=3, cut_off=False, total=-1.0, solved=None, change="", problem="", parts={})
     row = PromptRow(place=0, instruction="  =1+1", reference="\t=2", answers=(cell,))
     line = list(csv.reader(io.StringIO(as_csv(spec, [row]))))[1]
     assert line[1:5] == ["'@SUM(A1)", "'  =1+1", "'\t=2", f"'{link}"]
