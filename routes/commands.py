@@ -13,7 +13,7 @@ from flask import Blueprint
 from core.errors import InvalidInput, TunesmithError
 from routes._services import services
 from services.follow_export import Export, ExportHere, ExportThere, follow_export
-from services.follow_run import Here, Run, There, follow
+from services.follow_run import Here, There, follow, say_readiness
 from services.lock import HomeInUse, HomeLock
 from services.rebuild import rebuild as rebuild_catalogue
 
@@ -35,11 +35,12 @@ def train(file: Path, *, confirm_reward: bool) -> None:
         try:
             lock.take(None)
             services().watcher.start()
-            run: Run = Here(services(), confirmed=confirm_reward)
+            run: Here | There = Here(services(), confirmed=confirm_reward)
         except HomeInUse as busy:
             if busy.url is None:
                 raise
             run = There(busy.url, services().settings.token, confirmed=confirm_reward)
+        say_readiness(run.readiness(config), click.echo)
         sys.exit(follow(run, config, click.echo, live=sys.stdout.isatty()))
     except TunesmithError as error:
         raise click.ClickException(error.message) from None

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from core.config import RunConfig, parse
 from core.errors import Conflict, NotFound
+from core.rewards import resolve
 from routes._api import Body, describes, read_body, read_json, read_query
 from routes._pages import back, page, say, to
 from routes._services import services
@@ -84,16 +85,19 @@ def start() -> tuple[Response, int]:
     body, found = read_body(StartBody), services()
     given = body.config if body.config is not None else found.configs.load(body.config_name or "")
     view = found.runs.start(
-        given, session_id=body.session_id, confirm=lambda config: found.bench.confirm(config, body.confirm_reward)
+        given, session_id=body.session_id, confirm=lambda config: found.preflight.admit(config, body.confirm_reward)
     )
     return jsonify({"session_id": view.session_id, "status": view.status}), 202
 
 
 @bp.post("/api/training/check")
-@describes(body=RunConfig, answer={"notes": list})
+@describes(body=RunConfig, answer={"state": str, "problems": list, "notes": list})
 def check() -> Response:
-    """What this machine has to say about a configuration, without starting anything."""
-    return jsonify({"notes": [note._asdict() for note in services().runs.check(parse(read_json()))]})
+    """Whether a configuration is ready to start, the worst problem first, without starting anything."""
+    config, found = parse(read_json()), services()
+    resolve(config.reward)
+    notes = [note._asdict() for note in found.runs.check(config)]
+    return jsonify({**found.preflight.look(config).json(), "notes": notes})
 
 
 @bp.post("/api/training/stop")

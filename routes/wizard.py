@@ -25,9 +25,10 @@ Form = MultiDict[str, str]
 
 @bp.get("/new")
 def begin() -> Response:
-    """To the first step that still wants something."""
-    missing = steps.review_of(services()).missing
-    return to(f"wizard.{next((step.key for step in STEPS if step.key in missing), 'train')}")
+    """To the first step that still wants something or was not looked at."""
+    missing, wizard = steps.review_of(services()).missing, services().wizard
+    wanted = (step.key for step in STEPS[:4] if step.key in missing or not wizard.ui(step.key).get("visited"))
+    return to(f"wizard.{next(wanted, 'train')}")
 
 
 @bp.post("/new/reset")
@@ -138,6 +139,8 @@ def save(step: str) -> Response:
         dataset_choice.settle(services(), form)
     if action in _ACTIONS:
         return _ACTIONS[action]()
+    if action.startswith("fix-"):
+        return _fix(action.removeprefix("fix-"), step)
     if action.startswith("sample-"):
         services().wizard.remember("reward", completion=sample(services(), action.removeprefix("sample-")))
     if action.startswith("again-"):
@@ -264,13 +267,24 @@ def _start() -> Response:
     found, confirmed = services(), bool(request.form.get("confirm_reward"))
 
     def start(config: dict[str, Any]) -> str:
-        return found.runs.start(config, confirm=lambda whole: found.bench.confirm(whole, confirmed)).session_id
+        return found.runs.start(config, confirm=lambda whole: found.preflight.admit(whole, confirmed)).session_id
 
     try:
         found.wizard.start(start)
     except TunesmithError as error:
         say(f"It was not started. {error.message} Your choices are kept.", "problem")
     return to("wizard.train")
+
+
+def _fix(path: str, step: str) -> Response:
+    """Make the change that the readiness list offers for a field."""
+    fix = steps.review_of(services()).readiness.fix(path)
+    if fix is None:
+        say("This is no longer needed: the choices have changed.", "good")
+    else:
+        services().wizard.change(fix.values)
+        say(f"Done: {fix.label}.", "good")
+    return to(f"wizard.{step}")
 
 
 def _probe() -> Response:

@@ -13,7 +13,7 @@ from core.config import DatasetSection, RewardSection, RunConfig
 from core.data import sources
 from core.data.prompts import messages, warm_up_target
 from core.data.rows import map_rows
-from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
+from core.errors import InvalidInput, TunesmithError, Unavailable
 from core.reward import Item
 from core.rewards import adversarial, markers_of
 from core.rewards.suggest import suggest
@@ -167,26 +167,12 @@ class Bench:
             if at_hand(config.dataset):
                 return StartCheck()  # a dataset that cannot be read is refused by the start itself, in its own words
             known = self._fetched.get(_source(config.dataset))
-            return StartCheck(unchecked=error.message.rstrip("."), asked=isinstance(known, str) or fetch)
+            return StartCheck(unchecked=_lower(error.message.rstrip(".")), asked=isinstance(known, str) or fetch)
 
-    def confirm(self, config: RunConfig, confirmed: bool) -> None:
-        """Let a start through, or ask for a word first. Rows of the Hub are fetched for it where they are not here.
-
-        Raises:
-            Conflict: The reward can be fooled, or could not be tried, and nobody has said that it is to be used all
-                the same.
-        """
-        if confirmed:
-            return
-        found = self.check(config, fetch=True)
-        how = "To start all the same, confirm it: on the page by its box, for programs with confirm_reward: true, on the command line with --confirm-reward."
-        if found.warnings:
-            raise Conflict(f"This reward can be fooled: {found.warnings[0]} {how}", field="confirm_reward")
-        if found.asked:
-            raise Conflict(
-                f"Whether this reward can be fooled was not checked, because {_lower(found.unchecked)}. {how}",
-                field="confirm_reward",
-            )
+    def known_rows(self, section: DatasetSection) -> list[dict[str, Any]] | None:
+        """Raw rows that were fetched or made before; None where there are none, or they could not be had."""
+        known = self._fetched.get(_source(section))
+        return known if isinstance(known, list) else None
 
     def _remote(self, section: DatasetSection, fetch: bool) -> list[dict[str, Any]]:
         """Raw rows that are not on this machine, remembered; so is why they could not be had, until the next attempt."""

@@ -16,9 +16,11 @@ from services.endpoint import Endpoint
 from services.evaluations import Evaluations
 from services.events import Events
 from services.exports import Exports
+from services.hub_reach import HubReach
 from services.launcher import Launcher, LocalLauncher
 from services.library import Library, used_by
 from services.models import Models
+from services.preflight import Preflight
 from services.preparations import Preparations
 from services.probes import Probes
 from services.rewards import Rewards
@@ -52,6 +54,7 @@ class Services:
     rewards: Rewards
     saved_rewards: SavedRewards
     bench: Bench
+    preflight: Preflight
     configs: Configs
     wizard: Wizard
 
@@ -92,6 +95,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         models=models,
         check_dataset=check_dataset,
     )
+    bench = Bench(home, models)
     exports = Exports(home, catalogue, events, wake=watcher.wake)
     return Services(
         settings=settings,
@@ -112,7 +116,8 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         preparations=Preparations(library),
         rewards=Rewards(),
         saved_rewards=SavedRewards(home),
-        bench=Bench(home, models),
+        bench=bench,
+        preflight=Preflight(home, system, bench, library, HubReach()),
         configs=configs,
-        wizard=Wizard(catalogue, runs.check, system.on_gpu),
+        wizard=Wizard(catalogue, system.on_gpu),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
 from core.run import ENDED, JobState
+from services.configs import check
 
 if TYPE_CHECKING:
     from services.container import Services
@@ -43,11 +44,14 @@ class Here:
     """
 
     def __init__(self, services: Services, *, confirmed: bool) -> None:
-        self._runs, self._bench = services.runs, services.bench
+        self._runs, self._preflight = services.runs, services.preflight
         self._confirmed = confirmed
 
+    def readiness(self, config: dict[str, Any]) -> dict[str, Any]:
+        return self._preflight.look(check(config)).json()
+
     def start(self, config: dict[str, Any]) -> str:
-        return self._runs.start(config, confirm=lambda found: self._bench.confirm(found, self._confirmed)).session_id
+        return self._runs.start(config, confirm=lambda found: self._preflight.admit(found, self._confirmed)).session_id
 
     def look(self, session_id: str) -> dict[str, Any]:
         return self._runs.get(session_id).json()
@@ -73,6 +77,9 @@ class There:
         self._headers = {"Content-Type": "application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
+
+    def readiness(self, config: dict[str, Any]) -> dict[str, Any]:
+        return self._call("POST", "/api/training/check", config, timeout=180)
 
     def start(self, config: dict[str, Any]) -> str:
         body = {"config": config, "confirm_reward": self._confirmed}
@@ -155,6 +162,13 @@ def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: 
                 _ask_to_stop(run, session_id, now=asked == 2)
     screen.close(view)
     return {JobState.COMPLETED: 0, JobState.STOPPED: 3}.get(JobState(view["status"]), 1)
+
+
+def say_readiness(found: dict[str, Any], say: Callable[..., None]) -> None:
+    """The list that the pages show before a start, with the fields' paths."""
+    say({"ready": "Ready.", "ready_but": "Ready, but:"}.get(found["state"], "Not ready:"))
+    for problem in found["problems"]:
+        say(f"  {problem['severity']:<6}  {problem['field']}: {problem['message']}")
 
 
 def _ask_to_stop(run: Run, session_id: str, *, now: bool) -> None:

@@ -23,7 +23,7 @@ LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.ins
 
 Section = dict[str, Any]
 Remarks = Mapping[str, tuple[str, str]]
-"""Field path to (level, words); level is ``problem`` or ``note-text``."""
+"""Field path to (level, words); level is ``problem``, ``watch`` or ``note-text``."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FormField:
 
     @property
     def id(self) -> str:
-        return self.path.replace(".", "-").replace("_", "-")
+        return field_id(self.path)
 
     @property
     def shown(self) -> str:
@@ -70,6 +70,11 @@ class FieldGroup:
     @property
     def values(self) -> str:
         return " · ".join(item.shown for item in self.fields)
+
+
+def field_id(path: str) -> str:
+    """A field's id in the page."""
+    return path.replace(".", "-").replace("_", "-")
 
 
 def section_model(section: str) -> type[BaseModel]:

@@ -62,9 +62,12 @@ def _tensor_bytes(file: Path, each: int) -> int:
 def _folder(model: dict[str, Any], home: Home) -> Path | None:
     """The model's folder: its path, or the newest snapshot in the download cache."""
     base = Path(model["base"])
-    if base.is_absolute():
-        return base
-    snapshots = home.cache / "hub" / "hub" / f"models--{model['base'].replace('/', '--')}" / "snapshots"
+    return base if base.is_absolute() else snapshot(model["base"], home)
+
+
+def snapshot(name: str, home: Home) -> Path | None:
+    """The newest downloaded folder with weights of a model of the Hub."""
+    snapshots = home.cache / "hub" / "hub" / f"models--{name.replace('/', '--')}" / "snapshots"
     found = sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime) if snapshots.is_dir() else []
     return next((path for path in reversed(found) if any(path.glob("*.safetensors"))), None)
 

@@ -132,7 +132,7 @@ def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[
     except TunesmithError as error:
         notes.append(f"The exact text cannot be shown yet. {error.message}")
         return {"prompts": shown, "template": None, "notes": notes}
-    counts, why = _token_counts(folder / "tokenizer.json", texts)
+    counts, why = token_counts(folder / "tokenizer.json", texts)
     for one, text, tokens in zip(shown, texts, counts, strict=True):
         one.update(text=text, tokens=tokens)
     if template is None:
@@ -165,7 +165,7 @@ def _rendered(
     return tuple(answer)
 
 
-def _token_counts(file: Path, texts: tuple[str, ...]) -> tuple[list[int | None], list[str]]:
+def token_counts(file: Path, texts: tuple[str, ...]) -> tuple[list[int | None], list[str]]:
     """Tokens of each text, or None for each and the reason."""
     if not file.is_file():
         return [None] * len(texts), [

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import core.rewards
+from core.config import RunConfig
 from core.errors import InvalidInput, TunesmithError
 from core.rewards import Account, adversarial, charged_to, own
 from core.rewards.sandbox import protection
-from services.bench import StartCheck
 from services.container import Services
 from services.forms import whole_number
 from services.probes import ProbeView, fingerprint
@@ -250,40 +250,22 @@ def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True)
 class BeforeStart:
-    """On the last page before a start: what the reward check and the probe say.
+    """On the last page before a start: what the probe said.
 
     Attributes:
-        warnings: Of the adversarial check; a start needs a confirmation where there is one.
-        unchecked: Why it was not made; empty where it was.
-        asks: Whether a start needs a confirmation.
         probe: The draft's latest probe.
         lines: Its figures.
         changed: Whether the draft is no longer what was probed.
         possible: Whether the draft is complete enough to be probed.
     """
 
-    warnings: tuple[str, ...]
-    unchecked: str
-    asks: bool
     probe: ProbeView | None
     lines: tuple[tuple[str, str], ...]
     changed: bool
     possible: bool
 
 
-def before_start(found: Services, config: Any) -> BeforeStart:
+def before_start(probe: ProbeView | None, config: RunConfig | None) -> BeforeStart:
     """For the draft's configuration, None where it is not complete."""
-    probe = _latest(found)
     changed = bool(probe and config and probe.fingerprint != fingerprint(config))
-    check = found.bench.check(config) if config else StartCheck()
-    asks = bool(check.warnings) or check.asked
-    lines = figure_lines(probe) if probe else ()
-    return BeforeStart(check.warnings, check.unchecked, asks, probe, lines, changed, config is not None)
-
-
-def _latest(found: Services) -> ProbeView | None:
-    kept = found.wizard.ui("train").get("probe_id")
-    try:
-        return found.probes.get(str(kept)) if kept else None
-    except TunesmithError:
-        return None
+    return BeforeStart(probe, figure_lines(probe) if probe else (), changed, config is not None)

@@ -7,19 +7,20 @@ from typing import Any
 
 from core.config import DatasetSection, RunConfig
 from core.errors import InvalidConfig, TunesmithError
-from core.model import DEMO_MODEL
+from core.readiness import Problem, Readiness, Severity, State, ordered
 from core.run import ENDED, JobState
 from services import wizard_views
 from services.board import Wanted, board
 from services.chats import chat_view
 from services.container import Services
 from services.export_pages import export_choices, export_lines, exportable, more_choices, number_formats
-from services.forms import FormField, checks, field_title, form_field, shown
+from services.forms import FormField, checks, field_id, field_title, form_field, shown
+from services.probes import ProbeView, fingerprint
 from services.reward_form import parts
 from services.trial import trial
 from services.views import Line
-from services.wizard import STEP, STEPS, Review, kind_of, suggest_name
-from services.wizard_views import Frame, Missing, Place, StepLink
+from services.wizard import LEVELS, STEP, STEPS, Review, kind_of, step_of, suggest_name
+from services.wizard_views import Frame, Place, StepLink
 from services.words import num, size
 
 SETUPS = (
@@ -48,21 +49,77 @@ ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
 
 
 def review_of(found: Services) -> Review:
-    """The draft's review, with what only a look at this machine's files can tell: is the thing there at all?"""
+    """The draft's review, with what only a look at this machine can tell."""
     review = found.wizard.review()
+    problems = [*review.readiness.problems]
     draft = found.wizard.draft()
-    remarks, missing = dict(review.remarks), set(review.missing)
     for key, field, look in (("model", "name", _model_is_there), ("dataset", "source", _dataset_is_there)):
         section = draft.get(key) or {}
-        if not section.get(field) or any(path.startswith(f"{key}.") for path, _ in review.problems):
+        if key in review.unset or any(problem.field.startswith(f"{key}.") for problem in problems):
             continue
         try:
             look(found, section)
         except TunesmithError as error:
             path = error.field if error.field and error.field.startswith(f"{key}.") else f"{key}.{field}"
-            remarks[path] = ("problem", error.problems[0][1] if isinstance(error, InvalidConfig) else error.message)
-            missing.add(key)
-    return Review(None if missing else review.config, remarks, frozenset(missing))
+            words = error.problems[0][1] if isinstance(error, InvalidConfig) else error.message
+            problems.append(Problem(Severity.BLOCKS, path, words))
+    lost = {problem.field.partition(".")[0] for problem in problems if problem.severity is Severity.BLOCKS}
+    if review.standing:
+        problems += found.preflight.look(review.standing, without=frozenset(lost)).problems
+        problems += probe_remark(found, review.config)
+    return replace(review, readiness=ordered(problems))
+
+
+def probe_remark(found: Services, config: RunConfig | None) -> list[Problem]:
+    """What the latest probe of exactly these choices found, where it is not that they will do."""
+    probe = latest_probe(found)
+    verdict = probe.verdict if probe and config and probe.fingerprint == fingerprint(config) else None
+    if not verdict or verdict["outcome"] == "will_learn":
+        return []
+    words = f"The check before training says: {verdict['title']}. {verdict['reason']} {verdict['advice']}"
+    return [Problem(Severity.WARNS, verdict["field"] or "training.max_steps", words)]
+
+
+def latest_probe(found: Services) -> ProbeView | None:
+    """The draft's latest probe."""
+    kept = found.wizard.ui("train").get("probe_id")
+    try:
+        return found.probes.get(str(kept)) if kept else None
+    except TunesmithError:
+        return None
+
+
+def link(path: str) -> str:
+    """Where a field is changed."""
+    step = step_of(path)
+    anchor = f"#field-{field_id(path)}" if "." in path and step.key != "reward" else ""
+    return f"/new/{step.key}{anchor}"
+
+
+def issues(review: Review) -> tuple[wizard_views.Issue, ...]:
+    """The readiness list as a page shows it."""
+    return tuple(
+        wizard_views.Issue(
+            LEVELS[problem.severity] if step_of(problem.field).key not in review.unseen else "",
+            field_title(problem.field) if "." in problem.field else step_of(problem.field).title,
+            link(problem.field),
+            problem.message if step_of(problem.field).key not in review.unseen else "Not set up yet.",
+            problem.field if problem.fix else "",
+            problem.fix.label if problem.fix else "",
+        )
+        for problem in review.readiness.problems
+    )
+
+
+def verdict_line(readiness: Readiness) -> str:
+    """The list in a sentence."""
+    state = readiness.state
+    if state is State.READY:
+        return "Everything is set."
+    count = len(readiness.of(Severity.BLOCKS if state is State.NOT_READY else Severity.WARNS))
+    if state is State.NOT_READY:
+        return f"Not ready: {'one thing keeps' if count == 1 else f'{count} things keep'} the run from starting."
+    return f"Ready, but {'one thing needs' if count == 1 else f'{count} things need'} a look."
 
 
 def _model_is_there(found: Services, section: dict[str, Any]) -> None:
@@ -92,15 +149,7 @@ def step_states(found: Services, review: Review) -> dict[str, tuple[str, str]]:
     """By step: ``done``, ``missing`` or ``open``, and the same in words."""
     states = {}
     for step in STEPS[:4]:
-        wrong = any(level == "problem" for _, level, _ in review.of(step.sections))
-        state = (
-            "open"
-            if step.key in review.missing and not found.wizard.ui(step.key).get("visited") and not wrong
-            else "missing"
-            if step.key in review.missing
-            else "done"
-        )
-        states[step.key] = state
+        states[step.key] = "open" if step.key in review.unseen else "missing" if step.key in review.missing else "done"
     session_id = found.wizard.session_id()
     run = next((run for run in found.runs.list() if run.session_id == session_id), None)
     states["train"] = "done" if run and run.status == JobState.COMPLETED else "open"
@@ -115,7 +164,6 @@ def summary(found: Services, review: Review) -> tuple[Line, ...]:
     """The choices so far, in words."""
     draft = found.wizard.draft()
     model, dataset, training = (draft.get(key) or {} for key in ("model", "dataset", "training"))
-    config = review.config
     method = "GSPO" if (draft.get("grpo") or {}).get("importance_sampling_level") == "sequence" else "GRPO"
     steps = training.get("max_steps")
     length = f"{steps} steps" if steps else f"{shown(training.get('num_epochs', 1))} passes over the data"
@@ -129,13 +177,15 @@ def summary(found: Services, review: Review) -> tuple[Line, ...]:
             f"{training.get('num_generations', 8)} a question, up to {training.get('max_new_tokens', 256)} tokens",
         ),
         Line("Reward", reward_title(draft.get("reward") or {}) or "not chosen yet"),
-        Line(
-            "Needs attention",
-            ", ".join(STEP[key].title for key in STEP if key in review.missing) or "nothing"
-            if config or review.missing
-            else "see the steps",
-        ),
+        Line("Ready to start", _in_a_word(review)),
     )
+
+
+def _in_a_word(review: Review) -> str:
+    if review.missing:
+        return f"Not yet: {', '.join(STEP[key].title for key in STEP if key in review.missing)}"
+    warned = len(review.readiness.of(Severity.WARNS))
+    return f"Yes, but {warned} thing{'' if warned == 1 else 's'} to look at" if warned else "Yes"
 
 
 def model_title(found: Services, name: str) -> str:
@@ -170,7 +220,7 @@ def model_step(found: Services) -> wizard_views.ModelStep:
     section = found.wizard.draft().get("model") or {}
     items = found.models.families()
     listed = {item.info.name for item in items}
-    name = str(section.get("name") or ("" if found.wizard.ui("model").get("visited") else DEMO_MODEL))
+    name = str(section.get("name") or "")
     other = bool(name) and name not in listed
     device = found.system.device()
     fields = {key: form_field("model", key, section, review.remarks) for key in ("revision", *CUSTOM, *ADVANCED)}
@@ -208,7 +258,7 @@ def configuration_step(found: Services) -> wizard_views.ConfigurationStep:
     """Step 3."""
     review = review_of(found)
     draft = found.wizard.draft()
-    problems = sum(level == "problem" for _, level, _ in review.of(STEP["configuration"].sections))
+    problems = sum(problem.severity is Severity.BLOCKS for problem in review.of(STEP["configuration"]))
     sections = " ".join(checks(section) for section in STEP["configuration"].sections)
     return wizard_views.ConfigurationStep(
         frame(found, "configuration", review),
@@ -238,11 +288,7 @@ def reward_step(found: Services) -> wizard_views.RewardStep:
     arithmetic = kind_of(str((draft.get("dataset") or {}).get("source") or "")) == "generated"
     return wizard_views.RewardStep(
         frame=frame(found, "reward", review),
-        problems=tuple(
-            words
-            for _, level, words in review.of(("reward",))
-            if level == "problem" and found.wizard.ui("reward").get("visited")
-        ),
+        problems=tuple((LEVELS[problem.severity], problem.message) for problem in review.of(STEP["reward"])),
         type=section.get("type", "preset"),
         preset_name=section.get("preset_name") or ("arithmetic" if arithmetic else "math"),
         presets=tuple(
@@ -280,31 +326,21 @@ def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.Train
     from services.reward_pages import before_start
 
     known = any(run.session_id == session_id for run in found.runs.list())
-    missing = [
-        Missing(STEP[key].title, f"/new/{key}", words)
-        for key in STEP
-        if key in review.missing
-        for words in _why(review, key)
-    ]
+    state = review.readiness.state
+    plan = _plan(found, review.config)
     return wizard_views.TrainStep(
         frame=frame(found, "train", review),
         run=board(found, session_id, wanted, path) if known and session_id else None,
-        missing=tuple(missing),
-        notes=tuple(
-            f"{field_title(at)}: {words}" for at, (level, words) in review.remarks.items() if level == "note-text"
+        level={State.READY: "good", State.READY_BUT: "watch"}.get(
+            state, "problem" if review.missing - review.unseen else ""
         ),
-        plan=_plan(found, review.config),
+        verdict=f"{verdict_line(review.readiness)} {plan}".strip(),
+        issues=issues(review),
+        asks=any(problem.confirm for problem in review.readiness.problems),
         name=draft["name"],
         suggested_name=suggest_name(draft),
-        before=before_start(found, review.config if not missing else None),
+        before=before_start(latest_probe(found), review.config if not review.missing else None),
     )
-
-
-def _why(review: Review, key: str) -> list[str]:
-    problems = [
-        f"{field_title(path)}: {words}" for path, level, words in review.of(STEP[key].sections) if level == "problem"
-    ]
-    return problems or ["not looked at yet. Open it and continue from there."]
 
 
 def _plan(found: Services, config: RunConfig | None) -> str:

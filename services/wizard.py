@@ -13,9 +13,9 @@ from typing import Any
 
 import core.rewards
 from core.config import RunConfig, parse
-from core.device_checks import Note
 from core.errors import InvalidConfig
 from core.model import DEMO_MODEL
+from core.readiness import Problem, Readiness, Severity, ordered
 from services.catalogue import Catalogue
 from services.forms import FieldGroup, Remarks, form_field, read_section, section_model, whole_number
 from services.reward_form import once_more, read_reward
@@ -139,25 +139,55 @@ GROUPS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True)
 class Review:
-    """What is wrong or worth saying about a draft.
+    """What is known of a draft's readiness.
 
     Attributes:
-        config: The whole configuration where it can be read, else None.
-        remarks: By field path: level and words.
-        missing: Steps that still want something, by key.
+        config: The whole configuration where every choice was made and can be read, else None.
+        standing: The same with stand-ins for what was not chosen; None where it cannot be read.
+        unset: Steps whose choice was not made yet.
+        unseen: Of these, the ones that were not looked at either: nothing is wrong there yet.
+        readiness: Everything that speaks against a start, the worst first.
     """
 
     config: RunConfig | None
-    remarks: dict[str, tuple[str, str]]
-    missing: frozenset[str]
-
-    def of(self, sections: tuple[str, ...]) -> list[tuple[str, str, str]]:
-        """(path, level, words) for these sections."""
-        return [(path, *found) for path, found in self.remarks.items() if path.split(".")[0] in sections]
+    standing: RunConfig | None
+    unset: frozenset[str]
+    unseen: frozenset[str]
+    readiness: Readiness
 
     @property
-    def problems(self) -> list[tuple[str, str]]:
-        return [(path, words) for path, (level, words) in self.remarks.items() if level == "problem"]
+    def missing(self) -> frozenset[str]:
+        """Steps that keep the run from starting, by key."""
+        return frozenset(step_of(problem.field).key for problem in self.readiness.of(Severity.BLOCKS))
+
+    @property
+    def remarks(self) -> dict[str, tuple[str, str]]:
+        """By field path: level and words, for the message beside the field. The worst of several is shown."""
+        found: dict[str, tuple[str, str]] = {}
+        for problem in self.readiness.problems:
+            if step_of(problem.field).key not in self.unseen:
+                found.setdefault(problem.field, (LEVELS[problem.severity], problem.message))
+        return found
+
+    def of(self, step: StepInfo) -> list[Problem]:
+        """The problems of a step, notes left out."""
+        return [p for p in self.readiness.problems if p.severity is not Severity.NOTE and step_of(p.field) is step]
+
+
+LEVELS = {Severity.BLOCKS: "problem", Severity.WARNS: "watch", Severity.NOTE: "note-text"}
+"""How a severity looks beside a field."""
+NOT_CHOSEN = {
+    "model": Problem(Severity.BLOCKS, "model.name", "Choose a model."),
+    "dataset": Problem(Severity.BLOCKS, "dataset.source", "Choose a dataset."),
+    "reward": Problem(Severity.BLOCKS, "reward", "Choose a reward."),
+}
+"""By step, what is said where its choice was not made."""
+
+
+def step_of(path: str) -> StepInfo:
+    """The step on which a field is."""
+    section = path.partition(".")[0]
+    return next((step for step in STEPS if section in step.sections), STEP["train"])
 
 
 class Wizard:
@@ -165,15 +195,11 @@ class Wizard:
 
     Args:
         catalogue: Keeps the draft.
-        check: Remarks of this machine's device on a configuration.
         on_gpu: Whether runs here use a GPU; asked when defaults are wanted.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, check: Callable[[RunConfig], list[Note]], on_gpu: Callable[[], bool]
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, on_gpu: Callable[[], bool]) -> None:
         self._catalogue = catalogue
-        self._check = check
         self._on_gpu = on_gpu
         self._starting = threading.Lock()
         self._saving = threading.Lock()
@@ -237,6 +263,15 @@ class Wizard:
         """Replace whole sections of the draft; None takes a section back to what is suggested."""
         self._catalogue.save_draft(sections)
 
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Set single fields of the draft, by path; a path without a dot replaces a whole section."""
+        draft = self.draft()
+        changed: dict[str, Any] = {}
+        for path, value in values.items():
+            section, _, name = path.partition(".")
+            changed[section] = {**(changed.get(section, draft.get(section)) or {}), name: value} if name else value
+        self.put(**changed)
+
     def load(self, config: Mapping[str, Any]) -> None:
         """Make a saved configuration the draft, as it was given."""
         source = str((config.get("dataset") or {}).get("source", ""))
@@ -265,47 +300,31 @@ class Wizard:
         return {"name": draft["name"] or suggest_name(draft)} | config
 
     def review(self) -> Review:
-        """Every problem and note of the draft, and which of the first four steps want something."""
+        """What the draft alone tells: choices not made, and what cannot be read."""
         data = self.config()
-        missing = {
+        unset = {
             step
             for step, section, name in (("model", "model", "name"), ("dataset", "dataset", "source"))
             if not (data.get(section) or {}).get(name)
         }
         if not data.get("reward"):
-            missing.add("reward")
-        stand_in = {
+            unset.add("reward")
+        stand_in: dict[str, dict[str, Any]] = {
             "model": {"name": DEMO_MODEL},
             "dataset": {"source": "generated:arithmetic"},
             "reward": {"type": "preset", "preset_name": "math"},
         }
-        whole = {
-            **data,
-            **{
-                step: {**stand_in[step], **(data.get(step) or {})} if step != "reward" else stand_in[step]
-                for step in missing
-            },
-        }
-        config, remarks = self._remarks(whole)
-        wrong = {
-            step.key
-            for step in STEPS[:4]
-            for path, (level, _) in remarks.items()
-            if level == "problem" and path.split(".")[0] in step.sections
-        }
-        unseen = {step.key for step in STEPS[:4] if not self.ui(step.key).get("visited")}
-        return Review(None if missing else config, remarks, frozenset(missing | wrong | unseen))
-
-    def _remarks(self, data: dict[str, Any]) -> tuple[RunConfig | None, dict[str, tuple[str, str]]]:
+        for step in unset:
+            data[step] = {**stand_in[step], **({} if step == "reward" else data.get(step) or {})}
+        unseen = frozenset(step for step in unset if not self.ui(step).get("visited"))
+        problems = [NOT_CHOSEN[step] for step in STEP if step in unset]
         try:
             config = parse(data)
             core.rewards.resolve(config.reward)
         except InvalidConfig as error:
-            return None, {path: ("problem", _sentence(words)) for path, words in error.problems}
-        return config, {
-            note.field: ("problem" if note.level == "problem" else "note-text", note.message)
-            for note in self._check(config)
-        }
+            problems += [Problem(Severity.BLOCKS, path, _sentence(words)) for path, words in error.problems]
+            return Review(None, None, frozenset(unset), unseen, ordered(problems))
+        return Review(None if unset else config, config, frozenset(unset), unseen, ordered(problems))
 
     def groups(self, remarks: Remarks) -> tuple[FieldGroup, ...]:
         """The configuration step's fields, grouped, with values and remarks."""
@@ -329,13 +348,14 @@ def _expand(path: str, taken: set[str]) -> list[tuple[str, str]]:
 
 
 def suggest(draft: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
-    """Values that suit the chosen model, task and device, for the sections of the third and fourth step.
+    """The built-in model, and values that suit task and device for the sections of the third and fourth step.
 
     On a CPU a step must stay within a minute: short answers, one group or two, few steps. The
     arithmetic task's values are those of the recipe whose reward was seen to rise.
     """
     arithmetic = (draft.get("dataset") or {}).get("source") == "generated:arithmetic"
     reward = {"type": "preset", "preset_name": "arithmetic" if arithmetic else "math"}
+    model = {"name": DEMO_MODEL}
     if on_gpu:
         training: dict[str, Any] = {
             "batch_size": 8,
@@ -346,7 +366,9 @@ def suggest(draft: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
             "optim": "adamw_8bit",
             "gradient_checkpointing": True,
         }
-        return {"training": training, "grpo": {}, "pre_training": {"enabled": True}, "evaluation": {}, "reward": reward}
+        warm_up: dict[str, Any] = {"enabled": True}
+        rest: dict[str, Any] = {"grpo": {}, "pre_training": warm_up, "evaluation": {}, "reward": reward}
+        return {"model": model, "training": training, **rest}
     training = {
         "max_steps": 40,
         "batch_size": 8,
@@ -358,6 +380,7 @@ def suggest(draft: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
     }
     warm_up = {"enabled": True, "max_samples": 64, "learning_rate": 2e-4}
     return {
+        "model": model,
         "training": training,
         "grpo": {},
         "pre_training": warm_up,

@@ -256,7 +256,7 @@ class RewardStep:
     """Step 4."""
 
     frame: Frame
-    problems: tuple[str, ...]
+    problems: tuple[tuple[str, str], ...]
     type: str
     preset_name: str
     presets: tuple[PresetView, ...]
@@ -269,23 +269,30 @@ class RewardStep:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """What keeps a run from starting, and where to mend it."""
+class Issue:
+    """An entry of the readiness list: where to mend it and, where ``fix`` names one, the button that does.
 
+    ``level`` is ``problem``, ``watch``, ``note-text``, or '' where nothing is wrong yet.
+    """
+
+    level: str
     title: str
     url: str
-    words: str
+    message: str
+    fix: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """Step 5: the summary before the start, the run after it."""
+    """Step 5: the readiness list and the summary before the start, the run after it."""
 
     frame: Frame
     run: RunBoard | None
-    missing: tuple[Missing, ...]
-    notes: tuple[str, ...]
-    plan: str
+    level: str
+    verdict: str
+    issues: tuple[Issue, ...]
+    asks: bool
     name: str
     suggested_name: str
     before: Any

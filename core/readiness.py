@@ -1,0 +1,469 @@
+"""Whether a run is ready to start: one ordered list of what stands in its way, the worst first.
+
+Pure: a configuration, the device and the facts that were gathered go in, a :class:`Readiness` comes out. Pages,
+the API and the terminal all show this one list (:mod:`services.preflight` gathers the facts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from core.config import EvaluationSection, RunConfig, SourceFields
+from core.device_checks import device_checks
+from core.model import Device
+from core.statistics import fewest_changes, smallest_share
+
+LEARNING_RATES = (1e-5, 2e-4)
+"""What the field's hint names for an adapter."""
+USUAL_LEARNING_RATE = 1e-4
+FAR = 10
+"""A learning rate this many times outside the hint is said."""
+FEW = 0.05
+"""Share of rows that may be cut off or left out unsaid: every dataset has some long ones."""
+SHOWN_SHARE = 0.5
+"""Held-out rows are enough where a change in half of them could be shown."""
+
+
+class Severity(StrEnum):
+    """``blocks`` refuses the start, ``warns`` does not, ``note`` is only said."""
+
+    BLOCKS = "blocks"
+    WARNS = "warns"
+    NOTE = "note"
+
+
+class State(StrEnum):
+    """``ready`` is said only where nothing blocks and nothing warns."""
+
+    READY = "ready"
+    READY_BUT = "ready_but"
+    NOT_READY = "not_ready"
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A change that one button makes: values by field path, or a whole section by its name."""
+
+    label: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One entry of the list.
+
+    Attributes:
+        field: Path of the field to change, such as ``training.max_new_tokens``, or the section's name.
+        message: What is wrong and what to do, in whole sentences.
+        confirm: Whether a start needs a confirmation because of it.
+    """
+
+    severity: Severity
+    field: str
+    message: str
+    fix: Fix | None = None
+    confirm: bool = False
+
+    def json(self) -> dict[str, Any]:
+        """JSON data; ``fix`` is None or has ``label`` and ``values``."""
+        fix = {"label": self.fix.label, "values": dict(self.fix.values)} if self.fix else None
+        return {
+            "severity": str(self.severity),
+            "field": self.field,
+            "message": self.message,
+            "fix": fix,
+            "confirm": self.confirm,
+        }
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """The whole list. Make it with :func:`ordered`."""
+
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def state(self) -> State:
+        severities = {problem.severity for problem in self.problems}
+        if Severity.BLOCKS in severities:
+            return State.NOT_READY
+        return State.READY_BUT if Severity.WARNS in severities else State.READY
+
+    def of(self, severity: Severity) -> tuple[Problem, ...]:
+        """Those of one severity, in order."""
+        return tuple(problem for problem in self.problems if problem.severity is severity)
+
+    def fix(self, path: str) -> Fix | None:
+        """The fix that is offered for a field."""
+        return next((problem.fix for problem in self.problems if problem.fix and problem.field == path), None)
+
+    def json(self) -> dict[str, Any]:
+        """JSON data: ``state`` and ``problems``."""
+        return {"state": str(self.state), "problems": [problem.json() for problem in self.problems]}
+
+
+def ordered(problems: Iterable[Problem]) -> Readiness:
+    """The list with what blocks first, then what warns; within these as given."""
+    rank = list(Severity)
+    return Readiness(tuple(sorted(problems, key=lambda problem: rank.index(problem.severity))))
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What is known of the rows without a probe.
+
+    Attributes:
+        seen: Rows that were looked at, at least one.
+        whole: Whether these are all rows.
+        measured: Of them, rows whose tokens were counted; 0 where the tokenizer is not here.
+        long_references: Rows whose reference in the asked-for form has more tokens than the longest answer.
+        longest_reference: Tokens of the longest one.
+        long_prompts: Rows whose question does not fit beside the longest answer.
+        proposed: (max_sequence_length, max_new_tokens) that leave nearly all rows whole.
+        judged: Rows whose reference was given to the reward as an answer.
+        unreadable: Of these, how many earned less than all there is for being right.
+        example: One such reference.
+        suggestion: A reward section that suits the rows and its title; None where the chosen one does.
+        missing: Columns that the reward needs and no row has.
+        rows: All rows, if known.
+        held_out: Rows that would be scored and not trained on, if known.
+    """
+
+    seen: int
+    whole: bool = True
+    measured: int = 0
+    long_references: int = 0
+    longest_reference: int = 0
+    long_prompts: int = 0
+    proposed: tuple[int, int] | None = None
+    judged: int = 0
+    unreadable: int = 0
+    example: str = ""
+    suggestion: tuple[Mapping[str, Any], str] | None = None
+    missing: tuple[str, ...] = ()
+    rows: int | None = None
+    held_out: int | None = None
+
+
+@dataclass(frozen=True)
+class Download:
+    """Something on the Hub that is not on this machine.
+
+    Attributes:
+        size: In words, such as 'about 1.2 GB'; empty where it is not known.
+        reachable: Whether the Hub answers; None where that is not known yet.
+    """
+
+    size: str = ""
+    reachable: bool | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was gathered for a configuration; every field may be unknown.
+
+    Attributes:
+        compares: Whether the reward compares with the reference.
+        rows: None where they are not on this machine.
+        unusable: Field path and words where no row can be used.
+        model, dataset: What has to be downloaded.
+        memory: Bytes that training takes and bytes there are, where the first is the larger one.
+        fits_in_4bit: Whether loading in 4 bit would help.
+        loopholes: Made-up answers that earn as much as the reference, in sentences.
+        unchecked: Why the reward was not tried; empty where it was.
+        asked: Whether a start needs a confirmation because it could not be tried.
+    """
+
+    compares: bool = False
+    rows: RowFacts | None = None
+    unusable: tuple[str, str] | None = None
+    model: Download | None = None
+    dataset: Download | None = None
+    memory: tuple[int, int] | None = None
+    fits_in_4bit: bool = False
+    loopholes: tuple[str, ...] = ()
+    unchecked: str = ""
+    asked: bool = False
+
+
+@dataclass
+class _Found:
+    config: RunConfig
+    facts: Facts
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a cause was found whose consequences need no mention."""
+        return any(problem.severity is Severity.BLOCKS for problem in self.problems)
+
+    def add(
+        self, severity: Severity, path: str, message: str, fix: Fix | None = None, *, confirm: bool = False
+    ) -> None:
+        self.problems.append(Problem(severity, path, message, fix, confirm))
+
+
+def check(config: RunConfig, device: Device, facts: Facts) -> Readiness:
+    """Everything that is known to speak against starting a valid configuration."""
+    found = _Found(config, facts)
+    for rule in _RULES:
+        rule(found)
+    said = {problem.field for problem in found.problems}
+    for remark in device_checks(config, device):
+        if remark.level == "note" and remark.field in said:
+            continue
+        severity = Severity.BLOCKS if remark.level == "problem" else Severity.NOTE
+        found.add(severity, remark.field, remark.message)
+    return ordered(found.problems)
+
+
+def _answer_column(found: _Found) -> None:
+    dataset = found.config.dataset
+    parts: dict[str, SourceFields] = {f"dataset.mix.{place}": part for place, part in enumerate(dataset.mix)}
+    sources = parts or {"dataset": dataset}
+    for path, source in sources.items():
+        if source.response_field or source.source.startswith("generated:"):
+            continue
+        if found.facts.compares:
+            found.add(
+                Severity.BLOCKS, f"{path}.response_field",
+                "Choose the column that holds the right answer: the reward compares with it. "
+                "Or choose a reward that needs no right answer.",
+            )  # fmt: skip
+        elif found.config.pre_training.enabled:
+            found.add(
+                Severity.WARNS, f"{path}.response_field",
+                "There is no answer column, so the warm-up would teach empty answers. Choose the column, or switch the "
+                "warm-up off.",
+                Fix("Switch the warm-up off", {"pre_training.enabled": False}),
+            )  # fmt: skip
+
+
+def _usable(found: _Found) -> None:
+    if found.facts.unusable:
+        found.add(Severity.BLOCKS, *found.facts.unusable)
+
+
+def _columns(found: _Found) -> None:
+    rows = found.facts.rows
+    if rows and rows.missing:
+        names = ", ".join(f"'{name}'" for name in rows.missing)
+        found.add(
+            Severity.BLOCKS, "dataset.columns",
+            f"The reward needs {names}, and no row has it. Name the column that holds it, or choose another reward.",
+        )  # fmt: skip
+
+
+def _readable(found: _Found) -> None:
+    rows = found.facts.rows
+    if found.blocked or not rows or not rows.unreadable:
+        return
+    which = "any" if rows.unreadable == rows.judged else f"{rows.unreadable:,}"
+    shown = f", such as '{rows.example}'" if rows.example else ""
+    fix = Fix(f"Use {rows.suggestion[1]}", {"reward": rows.suggestion[0]}) if rows.suggestion else None
+    found.add(
+        Severity.BLOCKS if rows.unreadable == rows.judged else Severity.WARNS,
+        "reward",
+        f"The reward cannot read {which} of {_rows(rows, rows.judged, 'right answers')}{shown}. Such a row teaches "
+        "nothing: even a perfect answer does not earn what being right is worth.",
+        fix,
+    )
+
+
+def _rows(rows: RowFacts, count: int, noun: str) -> str:
+    return f"the {count:,} {noun}" if rows.whole else f"the first {count:,} {noun}"
+
+
+def _loopholes(found: _Found) -> None:
+    for words in () if found.blocked else found.facts.loopholes:
+        found.add(Severity.WARNS, "reward", f"The reward can be fooled. {words}", confirm=True)
+
+
+def _references(found: _Found) -> None:
+    rows, limit = found.facts.rows, found.config.training.max_new_tokens
+    if found.blocked or not rows or not rows.measured or rows.long_references <= FEW * rows.measured:
+        return
+    found.add(
+        Severity.WARNS, "training.max_new_tokens",
+        f"{rows.long_references:,} of {_rows(rows, rows.measured, 'right answers')} do not fit into {limit} tokens; "
+        f"the longest needs {rows.longest_reference:,}. Answers as long as these are cut off before their end and earn "
+        "nothing.",
+        _limits(rows),
+    )  # fmt: skip
+
+
+def _limits(rows: RowFacts) -> Fix | None:
+    if rows.proposed is None:
+        return None
+    sequence, answer = rows.proposed
+    return Fix(f"Set to {answer:,}", {"training.max_new_tokens": answer, "training.max_sequence_length": sequence})
+
+
+def _prompts(found: _Found) -> None:
+    rows, training = found.facts.rows, found.config.training
+    if not rows or not rows.measured or rows.long_prompts <= FEW * rows.measured:
+        return
+    room = training.max_sequence_length - training.max_new_tokens
+    every = rows.long_prompts == rows.measured
+    fix = None
+    if rows.proposed and rows.proposed[0] > training.max_sequence_length:
+        # Room for the questions beside the answers as they are, or as they would be.
+        wanted = rows.proposed[0] - rows.proposed[1] + max(rows.proposed[1], training.max_new_tokens)
+        fix = Fix(f"Set to {wanted:,}", {"training.max_sequence_length": wanted})
+    found.add(
+        Severity.BLOCKS if every and rows.whole else Severity.WARNS,
+        "training.max_sequence_length",
+        f"{'All' if every else f'{rows.long_prompts:,}'} of {_rows(rows, rows.measured, 'questions')} are longer than "
+        f"the {room} tokens that the longest answer leaves them. They are left out.",
+        fix,
+    )
+
+
+def _learning_rates(found: _Found) -> None:
+    warm_up = found.config.pre_training
+    _learning_rate(found, "training.learning_rate", found.config.training.learning_rate)
+    if warm_up.enabled:
+        _learning_rate(found, "pre_training.learning_rate", warm_up.learning_rate)
+
+
+def _learning_rate(found: _Found, path: str, rate: float) -> None:
+    low, high = LEARNING_RATES
+    fix = Fix(f"Set to {USUAL_LEARNING_RATE:g}", {path: USUAL_LEARNING_RATE})
+    if rate > FAR * high:
+        found.add(
+            Severity.WARNS, path,
+            f"{rate:g} is {_times(rate / high)} the highest usual value, {_plain(high)}. The model would very likely "
+            "fall apart within a few steps and answer with noise.",
+            fix,
+        )  # fmt: skip
+    elif rate < low / FAR:
+        found.add(
+            Severity.WARNS, path,
+            f"{_plain(rate)} is far below the lowest usual value, {_plain(low)}: hardly anything would be learned.",
+            fix,
+        )  # fmt: skip
+
+
+def _plain(rate: float) -> str:
+    """0.00001 rather than 1e-05, as the field shows it."""
+    return f"{rate:.12f}".rstrip("0")
+
+
+def _times(factor: float) -> str:
+    return f"{float(f'{factor:.2g}'):,.0f} times"
+
+
+def _held_out(found: _Found) -> None:
+    evaluation, rows = found.config.evaluation, found.facts.rows
+    if evaluation.holdout_fraction == 0 and not evaluation.split:
+        return  # the device checks say that nothing is held out
+    held = rows.held_out if rows and rows.held_out is not None else evaluation.max_rows
+    pairs = min(held, evaluation.max_prompts, evaluation.max_rows)
+    needed = rows_needed()
+    if pairs >= needed:
+        return
+    total = rows.rows if rows else None
+    least = fewest_changes()
+    can = (
+        "can show no difference at all"
+        if pairs < least
+        else f"can show a difference only where {smallest_share(pairs):.0%} of them change"
+    )
+    fix = _more_held_out(evaluation, held, needed, total)
+    found.add(
+        Severity.WARNS,
+        next(iter(fix.values)) if fix else "evaluation.holdout_fraction",
+        f"{pairs} held-out question{'' if pairs == 1 else 's'} {can}. At least {needed} are needed"
+        + ("." if fix else f", and this dataset has {total:,} rows in all. Add rows." if total else "."),
+        fix,
+    )
+
+
+def _more_held_out(evaluation: EvaluationSection, held: int, needed: int, total: int | None) -> Fix | None:
+    values: dict[str, Any] = {}
+    if held < needed and evaluation.max_rows >= needed:
+        # A row's side follows from its content: the share is taken a little larger than it would have to be.
+        share = min(0.5, -(-1.25 * needed // (0.05 * total)) * 0.05) if total else 0.0
+        if not total or share * total < needed or evaluation.split or share <= evaluation.holdout_fraction:
+            return None
+        values["evaluation.holdout_fraction"] = round(share, 2)
+    if evaluation.max_prompts < needed:
+        values["evaluation.max_prompts"] = needed
+    if evaluation.max_rows < needed:
+        values["evaluation.max_rows"] = needed
+    return Fix(f"Score {needed}", values) if values else None
+
+
+@lru_cache(maxsize=1)
+def rows_needed() -> int:
+    """The fewest held-out rows with which a change in half of them would be shown in four of five cases."""
+    return next(count for count in range(fewest_changes(), 1000) if smallest_share(count) <= SHOWN_SHARE)
+
+
+def _memory(found: _Found) -> None:
+    if not found.facts.memory:
+        return
+    needed, there = (f"{count / 1e9:.1f} GB" for count in found.facts.memory)
+    fix = Fix("Load in 4 bit", {"model.load_in_4bit": True}) if found.facts.fits_in_4bit else None
+    found.add(
+        Severity.WARNS, "model.name",
+        f"Training takes about {needed} of memory, and this machine has {there}. The estimate is right to about a "
+        "third. Choose a smaller model.",
+        fix,
+    )  # fmt: skip
+
+
+def _downloads(found: _Found) -> None:
+    for path, one in (("model.name", found.facts.model), ("dataset.source", found.facts.dataset)):
+        if one is None:
+            continue
+        size = f" ({one.size})" if one.size else ""
+        if one.reachable is False:
+            found.add(
+                Severity.WARNS, path,
+                f"Not on this machine; it has to be downloaded{size}, and Hugging Face cannot be reached right now. "
+                "Check the name and the connection: the run would fail when it starts.",
+            )  # fmt: skip
+        else:
+            found.add(Severity.NOTE, path, f"Not on this machine; it will be downloaded{size}.")
+
+
+def _unchecked(found: _Found) -> None:
+    facts = found.facts
+    if facts.unchecked:
+        then = "" if facts.asked else " The start does it first."
+        found.add(
+            Severity.WARNS if facts.asked else Severity.NOTE, "reward",
+            f"Whether the reward can be fooled was not checked, because {facts.unchecked}.{then}", confirm=facts.asked,
+        )  # fmt: skip
+
+
+def _nothing_held_out(found: _Found) -> None:
+    if found.config.evaluation.holdout_fraction == 0 and not found.config.evaluation.split:
+        found.add(
+            Severity.WARNS, "evaluation.holdout_fraction",
+            "No rows are held out, so nothing will show whether the model got better on questions it has not seen.",
+            Fix("Hold out 10%", {"evaluation.holdout_fraction": 0.1}),
+        )  # fmt: skip
+
+
+_RULES: tuple[Callable[[_Found], None], ...] = (
+    _answer_column,
+    _usable,
+    _columns,
+    _readable,
+    _loopholes,
+    _references,
+    _prompts,
+    _learning_rates,
+    _downloads,
+    _memory,
+    _held_out,
+    _nothing_held_out,
+    _unchecked,
+)
+"""In order of harm."""

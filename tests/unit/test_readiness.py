@@ -1,0 +1,283 @@
+"""The readiness list: what blocks, what warns, and the change that each entry offers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from core.config import RunConfig, parse
+from core.model import Device
+from core.readiness import (
+    Download,
+    Facts,
+    Problem,
+    Readiness,
+    RowFacts,
+    Severity,
+    State,
+    check,
+    ordered,
+    rows_needed,
+)
+from core.statistics import smallest_share
+from tests.conftest import TINY
+
+CPU = Device("cpu", "a processor", 16_000_000_000, 8_000_000_000, bf16=False)
+GOOD = Facts(
+    compares=True, rows=RowFacts(seen=400, rows=400, held_out=40, measured=400, proposed=(256, 64), judged=400)
+)
+
+
+def config(**changes: Any) -> RunConfig:
+    """:data:`TINY` with some fields changed: ``training={...}``."""
+    return parse({**TINY, **{section: {**TINY.get(section, {}), **values} for section, values in changes.items()}})
+
+
+def found(facts: Facts = GOOD, **changes: Any) -> Readiness:
+    return check(config(**changes), CPU, facts)
+
+
+def with_rows(**rows: Any) -> Facts:
+    assert GOOD.rows
+    return replace(GOOD, rows=replace(GOOD.rows, **rows))
+
+
+def only(readiness: Readiness) -> Problem:
+    """The one entry of a list that is no note."""
+    entries = [problem for problem in readiness.problems if problem.severity is not Severity.NOTE]
+    assert len(entries) == 1, entries
+    return entries[0]
+
+
+def test_nothing_known_against_it_is_ready() -> None:
+    assert found().state is State.READY
+    assert found().problems == ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "changes", "severity", "field", "words"),
+    [
+        (
+            replace(GOOD, rows=None),
+            {"dataset": {"source": "somebody/questions", "response_field": ""}},
+            Severity.BLOCKS,
+            "dataset.response_field",
+            "Choose the column that holds the right answer",
+        ),
+        (
+            replace(GOOD, rows=None, unusable=("dataset.instruction_field", "No row can be used.")),
+            {},
+            Severity.BLOCKS,
+            "dataset.instruction_field",
+            "No row can be used",
+        ),
+        (with_rows(missing=("tests",)), {}, Severity.BLOCKS, "dataset.columns", "The reward needs 'tests'"),
+        (
+            with_rows(unreadable=400, example="about five"),
+            {},
+            Severity.BLOCKS,
+            "reward",
+            "cannot read any of the 400 right answers, such as 'about five'",
+        ),
+        (with_rows(unreadable=3), {}, Severity.WARNS, "reward", "cannot read 3 of the 400 right answers"),
+        (
+            with_rows(long_references=100, longest_reference=90, whole=False),
+            {},
+            Severity.WARNS,
+            "training.max_new_tokens",
+            "100 of the first 400 right answers do not fit into 8 tokens; the longest needs 90",
+        ),
+        (
+            with_rows(long_prompts=400),
+            {},
+            Severity.BLOCKS,
+            "training.max_sequence_length",
+            "All of the 400 questions are longer than the 120 tokens",
+        ),
+        (
+            GOOD,
+            {"training": {"learning_rate": 0.9}},
+            Severity.WARNS,
+            "training.learning_rate",
+            "0.9 is 4,500 times the highest usual value, 0.0002",
+        ),
+        (
+            GOOD,
+            {"training": {"learning_rate": 1e-8}},
+            Severity.WARNS,
+            "training.learning_rate",
+            "far below the lowest usual value, 0.00001",
+        ),
+        (
+            GOOD,
+            {"pre_training": {"enabled": True, "learning_rate": 0.5}},
+            Severity.WARNS,
+            "pre_training.learning_rate",
+            "0.5 is 2,500 times",
+        ),
+        (
+            replace(GOOD, model=Download("about 1.2 GB", reachable=False)),
+            {},
+            Severity.WARNS,
+            "model.name",
+            "it has to be downloaded (about 1.2 GB), and Hugging Face cannot be reached right now",
+        ),
+        (
+            replace(GOOD, dataset=Download(reachable=False)),
+            {},
+            Severity.WARNS,
+            "dataset.source",
+            "Hugging Face cannot be reached right now",
+        ),
+        (
+            replace(GOOD, memory=(30_000_000_000, 16_000_000_000)),
+            {},
+            Severity.WARNS,
+            "model.name",
+            "takes about 30.0 GB of memory, and this machine has 16.0 GB",
+        ),
+        (
+            with_rows(held_out=4, rows=40),
+            {},
+            Severity.WARNS,
+            "evaluation.holdout_fraction",
+            "4 held-out questions can show no difference at all. At least 15 are needed.",
+        ),
+        (
+            GOOD,
+            {"evaluation": {"max_prompts": 10}},
+            Severity.WARNS,
+            "evaluation.max_prompts",
+            "10 held-out questions can show a difference only where 67% of them change",
+        ),
+        (
+            GOOD,
+            {"evaluation": {"holdout_fraction": 0}},
+            Severity.WARNS,
+            "evaluation.holdout_fraction",
+            "No rows are held out",
+        ),
+        (
+            replace(GOOD, unchecked="a judge scores the answers", asked=True),
+            {},
+            Severity.WARNS,
+            "reward",
+            "was not checked, because a judge scores the answers.",
+        ),
+    ],
+)
+def test_each_fault_is_one_entry_beside_its_field(
+    facts: Facts, changes: dict[str, Any], severity: Severity, field: str, words: str
+) -> None:
+    """With nothing else said: the cause, not its consequences."""
+    entry = only(found(facts, **changes))
+    assert (entry.severity, entry.field) == (severity, field)
+    assert words in entry.message
+
+
+def test_what_the_device_cannot_do_blocks_and_what_has_no_effect_is_a_note() -> None:
+    assert found(model={"load_in_4bit": True}).state is State.NOT_READY
+    noted = found(training={"num_epochs": 2})
+    assert [problem.severity for problem in noted.problems] == [Severity.NOTE]
+    assert noted.state is State.READY
+
+
+def test_the_worst_comes_first() -> None:
+    """What blocks, then what warns, then what is only said; within these in order of harm."""
+    facts = with_rows(long_references=400, held_out=2)
+    listed = found(facts, model={"load_in_4bit": True}, training={"learning_rate": 0.9, "num_epochs": 2}).problems
+    assert [problem.field for problem in listed] == [
+        "model.load_in_4bit", "training.max_new_tokens", "training.learning_rate", "evaluation.holdout_fraction",
+        "training.num_epochs",
+    ]  # fmt: skip
+
+
+def test_a_missing_answer_column_is_not_blamed_on_the_reward() -> None:
+    """Without a reference every reward looks as if it could be fooled."""
+    facts = replace(with_rows(unreadable=400), loopholes=("Every number earns as much.",))
+    entry = only(found(facts, dataset={"source": "somebody/questions", "response_field": ""}))
+    assert entry.field == "dataset.response_field"
+
+
+def test_a_reward_without_a_reference_needs_no_answer_column() -> None:
+    """The warm-up does: it would teach empty answers."""
+    facts = replace(GOOD, compares=False)
+    without = {"source": "somebody/questions", "response_field": ""}
+    assert found(facts, dataset=without).state is State.READY
+    entry = only(found(facts, dataset=without, pre_training={"enabled": True}))
+    assert entry.severity is Severity.WARNS
+    assert entry.fix
+    assert entry.fix.values == {"pre_training.enabled": False}
+
+
+def test_every_source_of_a_mixture_needs_an_answer_column() -> None:
+    sources = [
+        {"source": "somebody/a"},
+        {"source": "somebody/b", "response_field": ""},
+        {"source": "generated:arithmetic"},
+    ]
+    entry = only(found(dataset={"source": "mix", "mix": sources, "size": 64}))
+    assert entry.field == "dataset.mix.1.response_field"
+
+
+def test_a_loophole_needs_a_confirmation() -> None:
+    listed = found(replace(GOOD, loopholes=("The empty answer earns as much.", "So does its length."))).problems
+    assert [(problem.severity, problem.confirm) for problem in listed] == [(Severity.WARNS, True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "changes", "values"),
+    [
+        (
+            with_rows(long_references=400),
+            {},
+            {"training.max_new_tokens": 64, "training.max_sequence_length": 256},
+        ),
+        (with_rows(long_prompts=90), {}, {"training.max_sequence_length": 256}),
+        (GOOD, {"training": {"learning_rate": 0.9}}, {"training.learning_rate": 0.0001}),
+        (with_rows(held_out=4, rows=100), {}, {"evaluation.holdout_fraction": 0.2}),
+        (
+            with_rows(held_out=4, rows=40),
+            {"evaluation": {"max_prompts": 8}},
+            {"evaluation.holdout_fraction": 0.5, "evaluation.max_prompts": 15},
+        ),
+        (
+            with_rows(unreadable=4, suggestion=({"type": "preset", "preset_name": "short_answer"}, "Short answer")),
+            {},
+            {"reward": {"type": "preset", "preset_name": "short_answer"}},
+        ),
+    ],
+)
+def test_a_fix_mends_what_it_is_offered_for(facts: Facts, changes: dict[str, Any], values: dict[str, Any]) -> None:
+    """And leaves a configuration that can be run."""
+    entry = only(found(facts, **changes))
+    assert entry.fix
+    assert entry.fix.values == values
+    data: dict[str, Any] = config(**changes).model_dump(mode="json")
+    for path, value in values.items():
+        section, _, name = path.partition(".")
+        data[section] = {**data[section], name: value} if name else value
+    parse(data)
+
+
+def test_too_few_rows_to_hold_any_out_is_said_without_a_button() -> None:
+    entry = only(found(with_rows(held_out=2, rows=20)))
+    assert entry.fix is None
+    assert "20 rows in all. Add rows." in entry.message
+
+
+def test_the_rows_that_are_needed_follow_from_the_statistics() -> None:
+    """Half of them changing would be shown in four of five cases; with one row fewer it would not."""
+    assert smallest_share(rows_needed()) <= 0.5 < smallest_share(rows_needed() - 1)
+
+
+def test_json_is_whole() -> None:
+    entry = Problem(Severity.WARNS, "model.name", "Too large.")
+    assert ordered([entry]).json() == {
+        "state": "ready_but",
+        "problems": [
+            {"severity": "warns", "field": "model.name", "message": "Too large.", "fix": None, "confirm": False}
+        ],
+    }  # fmt: skip

@@ -1,0 +1,185 @@
+"""The readiness list on the Train step, in the API and in the terminal's words."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from core.settings import Home
+from services.container import Services
+from services.follow_run import say_readiness
+from services.hub_reach import HubReach
+from tests.conftest import TINY, Browser, tiny
+from tests.support.live import until
+
+LONG = "".join(
+    json.dumps({"question": f"How many towers has town {n}?", "answer": f"{'Count one more. ' * 30}\n#### {n}"}) + "\n"
+    for n in range(200)
+)
+ONE_COLUMN = "".join(json.dumps({"text": f"Town {n} has towers."}) + "\n" for n in range(200))
+WORDS = "".join(
+    json.dumps({"question": f"Who is {n}?", "answer": f"person {chr(97 + n % 26)}"}) + "\n" for n in range(200)
+)
+
+
+def upload(client: FlaskClient, rows: str) -> str:
+    form = {"file": (io.BytesIO(rows.encode()), "towers.jsonl")}
+    return str(client.post("/api/datasets/upload", data=form).get_json()["source"])
+
+
+@pytest.fixture
+def tokenizer(home: Home) -> None:
+    """A tokenizer that counts words."""
+    made = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.save(str(home.cache / "models" / "smollm2-135m-instruct" / "tokenizer.json"))
+
+
+def choose(browser: Browser, **fields: str) -> Any:
+    """Save the dataset step with these fields and press Continue."""
+    browser.get("/new/dataset")
+    return browser.post("/new/dataset", form={"ui.kind": "upload", "action": "next", **fields})
+
+
+def test_a_file_without_an_answer_column_stops_on_the_dataset_step(browser: Browser, client: FlaskClient) -> None:
+    """With the words beside the column; a reward that needs no answer lets it through."""
+    choose(browser, upload=upload(client, ONE_COLUMN), **{"dataset.instruction_field": "text"})
+    sent = choose(
+        browser, **{"dataset.instruction_field": "text", "dataset.response_field": ""}, upload=_chosen(browser)
+    )
+    assert sent.location.endswith("/new/dataset")
+    assert "Choose the column that holds the right answer" in browser.get("/new/dataset").text
+    train = browser.get("/new/train").text
+    assert "Everything is set" not in train
+    assert train.index("Not ready") < train.index("Choose the column that holds")
+    assert "/new/dataset#field-dataset-response-field" in train
+    refused = client.post("/api/training/start", json={"config": _draft(browser), "confirm_reward": True})
+    assert refused.status_code == 422
+    assert refused.json is not None
+    assert refused.json["error"]["field"] == "dataset.response_field"
+    browser.post("/new/reward", form={"reward.type": "composite", "use.length": "on", "action": "save"})
+    sent = choose(
+        browser, **{"dataset.instruction_field": "text", "dataset.response_field": ""}, upload=_chosen(browser)
+    )
+    assert sent.location.endswith("/new/configuration")
+
+
+def _services(browser: Browser) -> Services:
+    found: Services = browser.client.application.extensions["tunesmith"]
+    return found
+
+
+def _draft(browser: Browser) -> dict[str, Any]:
+    return _services(browser).wizard.config()
+
+
+def _chosen(browser: Browser) -> str:
+    return str(_draft(browser)["dataset"]["source"])
+
+
+@pytest.mark.usefixtures("tokenizer")
+def test_references_that_do_not_fit_are_known_before_anything_runs(browser: Browser, client: FlaskClient) -> None:
+    """And the button sets lengths at which they do."""
+    choose(browser, upload=upload(client, LONG))
+    browser.post("/new/configuration", form={"training.max_new_tokens": "40", "action": "save"})
+    page = browser.get("/new/train").text
+    assert "200 of the 200 right answers do not fit into 40 tokens" in page
+    assert "Everything is set" not in page
+    assert "200 of the 200 right answers" in browser.get("/new/configuration").text
+    browser.post("/new/train", form={"action": "fix-training.max_new_tokens"})
+    assert _draft(browser)["training"]["max_new_tokens"] > 90
+    assert "do not fit" not in browser.get("/new/train").text
+    browser.post("/new/train", form={"action": "fix-training.max_new_tokens"})
+    assert "no longer needed" in browser.get("/new/train").text
+
+
+def test_a_reward_that_reads_no_reference_is_first_and_offers_another(browser: Browser, client: FlaskClient) -> None:
+    choose(browser, upload=upload(client, WORDS))
+    page = browser.get("/new/train").text
+    assert "cannot read any of the 200 right answers, such as &#39;person a&#39;" in page
+    browser.post("/new/train", form={"action": "fix-reward"})
+    assert _draft(browser)["reward"]["preset_name"] == "short_answer"
+    assert "cannot read" not in browser.get("/new/train").text
+
+
+def test_a_learning_rate_of_nearly_one_does_not_pass_in_silence(browser: Browser) -> None:
+    """On its own step, on Train and in the summary; the start is still possible."""
+    choose(browser, **{"ui.kind": "generated"})
+    assert "Everything is set" in browser.get("/new/train").text
+    browser.post("/new/configuration", form={"training.learning_rate": "0.9", "action": "save"})
+    page = browser.get("/new/train").text
+    assert "Ready, but one thing needs a look" in page
+    assert "4,500 times the highest usual value" in page
+    assert "4,500 times the highest usual value" in browser.get("/new/configuration").text
+    assert "Yes, but 1 thing to look at" in browser.get("/new/model").text
+
+
+def test_a_first_visit_finds_nothing_wrong(browser: Browser) -> None:
+    """The built-in model is chosen, the form and the summary say the same, and what was not opened is no error."""
+    model = browser.get("/new/model").text
+    assert 'value="builtin:smollm2-135m-instruct" checked' in model
+    assert "not chosen yet" not in model.partition("<dt>Dataset</dt>")[0]
+    page = browser.get("/new/train").text
+    assert "Not set up yet." in page
+    assert 'class="note problem"' not in page
+    assert "not looked at yet" not in page
+    assert browser.get("/new").location.endswith("/new/model")
+    choose(browser, **{"ui.kind": "generated"})
+    page = browser.get("/new/train").text
+    assert "Everything is set" in page
+    assert page.count("(done)") >= 4
+
+
+def test_a_dataset_that_was_left_out_is_said_where_continue_was_pressed(browser: Browser) -> None:
+    sent = choose(browser)
+    assert sent.location.endswith("/new/dataset")
+    assert "Choose a dataset." in browser.get("/new/dataset").text
+
+
+def test_a_model_of_the_hub_is_asked_for_in_time(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the Model step already, with its size, and that the Hub cannot be reached where that is so."""
+    browser.get("/new/model")
+    browser.post("/new/model", form={"choice": "Qwen/Qwen3-0.6B", "ui.setup": "recommended", "action": "save"})
+    monkeypatch.setattr(HubReach, "look", lambda _self: None)
+    assert "it will be downloaded (about 1.2 GB)." in browser.get("/new/model").text
+    monkeypatch.setattr(HubReach, "look", lambda _self: False)
+    assert "Hugging Face cannot be reached right now" in browser.get("/new/model").text
+    choose(browser, **{"ui.kind": "generated"})
+    page = browser.get("/new/train").text
+    assert "Everything is set" not in page
+    assert "Hugging Face cannot be reached right now" in page
+
+
+def test_the_hub_is_asked_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed port is known at once; switched off, nobody is asked."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    reach = HubReach()
+    assert until(reach.look, lambda known: known is not None) is False
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert HubReach().look() is False
+
+
+def test_the_api_gives_the_same_list(client: FlaskClient) -> None:
+    answer = client.post("/api/training/check", json=tiny(learning_rate=0.9)).json
+    assert answer is not None
+    assert answer["state"] == "ready_but"
+    first = answer["problems"][0]
+    assert (first["severity"], first["field"]) == ("warns", "training.learning_rate")
+    assert first["fix"] == {"label": "Set to 0.0001", "values": {"training.learning_rate": 0.0001}}
+    assert client.post("/api/training/start", json={"config": tiny(learning_rate=0.9)}).status_code == 202
+
+
+def test_the_terminal_prints_it(app: Flask) -> None:
+    lines: list[str] = []
+    config = {**TINY, "model": {**TINY["model"], "load_in_4bit": True}}
+    answer = app.test_client().post("/api/training/check", json=config).json
+    say_readiness(answer, lines.append)  # type: ignore[arg-type]
+    assert lines[0] == "Not ready:"
+    assert lines[1].startswith("  blocks  model.load_in_4bit: Loading in 4 bit needs an NVIDIA GPU")
