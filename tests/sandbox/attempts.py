@@ -9,6 +9,7 @@ wrong and try to be judged right.
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import sysconfig
 from pathlib import Path
@@ -156,6 +157,111 @@ _STARTERS = (
     "call(56, 17, 0, 0, 0, 0)",
     "call(435, 0, 0)",
 )
+# Signals, priorities and locks by detours, with descriptors that a program has anyway.
+_DETOURS = (
+    *(
+        f"fcntl.fcntl({fd}, {command}, {value})"
+        for fd in (0, 1, 3, 4)
+        for command, value in (
+            (8, "ppid"),  # F_SETOWN
+            (8, "-ppid"),
+            (8, "1"),
+            (8, "os.getpid()"),
+            (10, "9"),  # F_SETSIG
+            (15, "struct.pack('ii', 1, ppid)"),  # F_SETOWN_EX
+            (4, "os.O_ASYNC"),  # F_SETFL
+            (4, "os.O_ASYNC | os.O_NONBLOCK"),
+            (1024, "0"),  # F_SETLEASE
+            (1026, "1"),  # F_NOTIFY
+            (1031, "1 << 20"),  # F_SETPIPE_SZ
+            (1033, "0"),  # F_ADD_SEALS
+            (5, "bytes(32)"),  # F_GETLK
+            (37, "bytes(32)"),  # F_OFD_SETLK
+        )
+    ),
+    *(
+        f"fcntl.ioctl({fd}, {request:#x}, struct.pack('i', ppid))"
+        for fd in (0, 1, 3, 4)
+        for request in (0x5452, 0x8901, 0x8902, 0x5412, 0x541C, 0x540E, 0x5410, 0x40049409, 0xC0045877, 0x5423)
+    ),
+    *(
+        f"fcntl.{lock}(os.open(os.__file__, os.O_RDONLY), fcntl.{kind})"
+        for lock in ("flock", "lockf")
+        for kind in ("LOCK_SH", "LOCK_EX", "LOCK_EX | fcntl.LOCK_NB", "LOCK_SH | fcntl.LOCK_NB")
+    ),
+    "os.open(os.__file__, os.O_RDONLY | os.O_ASYNC)",
+    "os.open('/', os.O_TMPFILE | os.O_RDWR)",
+    "os.sched_setparam(0, os.sched_param(0))",
+    "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))",
+    "os.sched_setscheduler(ppid, os.SCHED_BATCH, os.sched_param(0))",
+    "os.setpriority(os.PRIO_PROCESS, 0, 19)",
+    "os.setpriority(os.PRIO_PROCESS, ppid, 19)",
+    "os.setpriority(os.PRIO_USER, 0, 19)",
+    "os.nice(5)",
+    *(f"call(314, {target}, one, 0)" for target in ("0", "ppid", "1")),  # sched_setattr
+    *(f"call(251, 1, {target}, 3 << 13)" for target in ("0", "ppid", "1")),  # ioprio_set
+    "call(251, 3, os.getuid(), 3 << 13)",
+    *(f"time.clock_gettime((~{target} << 3) | {kind})" for target in ("ppid", "1") for kind in (2, 6)),
+    "call(302, ppid, 7, 0, one)",
+    "call(302, 1, 7, 0, one)",
+    "call(157, 4, 1, 0, 0, 0)",  # PR_SET_DUMPABLE
+    "call(157, 1, 9, 0, 0, 0)",  # PR_SET_PDEATHSIG
+    "call(157, 36, 1, 0, 0, 0)",  # PR_SET_CHILD_SUBREAPER
+    "call(157, 22, 2, one, 0, 0)",
+    "mmap.mmap(-1, 2 << 20, flags=0x40022)",
+    "os.fsync(os.open(os.__file__, os.O_RDONLY))",
+    "os.posix_fadvise(os.open(os.__file__, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)",
+    "os.pipe()",
+    "os.eventfd(0)",
+    "select.epoll()",
+    "os.getpgid(ppid)",
+    "os.getsid(ppid)",
+    "os.wait()",
+    "call(28, ctypes.addressof(one) & -4096, 4096, 100)",  # madvise: hardware poison
+)
+_REVIEWED = {
+    *(
+        0,
+        1,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+        10,
+        11,
+        12,
+        13,
+        14,
+        15,
+        17,
+        19,
+        20,
+        21,
+        23,
+        24,
+        25,
+        28,
+        32,
+        33,
+        34,
+        35,
+        36,
+        37,
+        38,
+        39,
+    ),
+    *(60, 63, 72, 79, 89, 96, 97, 98, 99, 100, 102, 104, 107, 108, 110, 111, 115, 118, 120, 127, 128, 130, 131, 186),
+    *(201, 202, 204, 217, 218, 219, 228, 229, 230, 231, 262, 267, 269, 270, 271, 273, 292, 302, 309, 318, 332, 334),
+    *(436, 439, 462),
+    # The kernel lets its own probes' calls pass every filter, and ends any other program that makes them.
+    *(335, 336),
+}
+"""The call numbers of x86-64 that may be answered otherwise than by a refusal, whatever their arguments."""
+_OTHERS = (*(number for number in range(520) if number not in _REVIEWED), 1000, 0x3FFFFFFF, 0x40000000 | 39)
+
 _LIMITS = tuple(
     f"__import__('resource').setrlimit({what}, ({value}, {value}))" for what in range(10) for value in (-1, 1 << 40)
 )
@@ -198,23 +304,12 @@ _INNER = (
     "os.getenv('TUNESMITH_HOME') or {}[1]",
     "os.getenv('SSH_AUTH_SOCK') or {}[1]",
     "os.getlogin()",
-    "os.path.expanduser('~root/.ssh/id_rsa') and open('/root/.ssh/id_rsa')",
-    "os.stat('/etc/shadow')",
-    "os.readlink('/proc/self/exe')",
-    "os.readlink('/proc/1/cwd')",
-    "__import__('pathlib').Path('/').joinpath('etc/passwd').read_text()",
-    "__import__('glob').glob('/home/*/.ssh')[0]",
-    "__import__('glob').glob('/proc/*')[0]",
-    "__import__('glob').glob('/var/*')[0]",
     "__import__('tempfile').mkdtemp()",
     "__import__('tempfile').TemporaryFile()",
     "__import__('sqlite3').connect('/tmp/x.db').execute('create table t(x)')",
     "__import__('shelve').open('/tmp/x')",
     "__import__('mmap').mmap(os.open('/usr/bin/env', os.O_RDWR), 0)",
     "__import__('webbrowser').open('http://x') or {}[1]",
-    "__import__('platform').node() == 'sandbox' and {}[1]",
-    "__import__('pwd').getpwnam('root')",
-    "__import__('grp').getgrnam('root')",
     "__import__('os').getcwd() != '/' or {}[1]",
 )
 # By number, straight to the kernel: what no Python function offers (x86_64).
@@ -299,19 +394,37 @@ _CALLS = (
     (234, 1, 1, 9),
 )
 
-PROBES: tuple[str, ...] = (
+_READING: tuple[str, ...] = (
     *(reader.format(path=path) for path in _SECRET_PATHS if _empty_way(path) for reader in _READERS),
+    "os.stat('/etc/shadow')",
+    "os.readlink('/proc/self/exe')",
+    "__import__('pathlib').Path('/').joinpath('etc/passwd').read_text()",
+    "__import__('glob').glob('/home/*/.ssh')[0]",
+    "os.readlink('/proc/1/cwd')",
+    "os.path.expanduser('~root/.ssh/id_rsa') and open('/root/.ssh/id_rsa')",
+    "__import__('glob').glob('/proc/*')[0]",
+    "__import__('glob').glob('/var/*')[0]",
+    "__import__('platform').node() == 'sandbox' and {}[1]",
+    "__import__('pwd').getpwnam('root')",
+    "__import__('grp').getgrnam('root')",
+)
+"""Looking at the host: the weak form does not promise to keep that away."""
+ACTING: tuple[str, ...] = (
     *(writer.format(path=path) for path in _WRITE_PLACES for writer in _WRITERS),
     *(f"__import__('socket').socket({family}, {kind})" for family in _FAMILIES for kind in _KINDS),
     *(f"os.kill({target}, {number})" for target in _TARGETS for number in _SIGNALS),
     *_STARTERS,
+    *_DETOURS,
+    *(f"call({number}, 0, 0, 0, 0, 0, 0)" for number in _OTHERS),
     *_LIMITS,
     *_INNER,
     *(f"call({', '.join(str(part) for part in parts)})" for parts in _CALLS),
 )
+"""Reaching out: no form lets any of it through."""
+PROBES: tuple[str, ...] = (*_READING, *ACTING)
 
 PROBE_PRELUDE = """
-import ctypes, os
+import ctypes, fcntl, mmap, os, select, struct, time
 libc = ctypes.CDLL(None, use_errno=True)
 ppid = os.getppid()
 one = ctypes.create_string_buffer(16)
@@ -385,7 +498,77 @@ _ENDINGS = (
     "import os\nwhile True: os.pipe()",
     "def g():\n while True:\n  try: yield\n  except BaseException: pass\nfor _ in g(): pass",
 )
-LETHAL: tuple[str, ...] = _ENDINGS
+FORGING = """
+import json, os, struct, sys
+def send(message, **more):
+    frame = sys._getframe()
+    while frame and not isinstance(frame.f_locals.get('told'), dict): frame = frame.f_back
+    of = (frame.f_locals.get('request') or frame.f_locals['told'])['number'] if frame else ''
+    data = message if isinstance(message, bytes) else json.dumps({**message, 'of': of, **more} if isinstance(message, dict) else message).encode()
+    os.write(4, struct.pack('<I', len(data)) + data)
+"""
+"""A program's beginning, by which it can write to the judge, under the number of the question that is being asked."""
+FORGED: tuple[str, ...] = (
+    *(
+        f"send({message})"
+        for message in (
+            "{'error': []}",
+            "{'error': {}}",
+            "{'error': None}",
+            "{'error': 'x' * 10**6}",
+            "['q']",
+            "['i']",
+            "[]",
+            "7",
+            "None",
+            "'text'",
+            "b'no json'",
+            "b'\\xff\\xfe'",
+            "b'[' * 100_000",
+            "{}",
+            "{'of': []}",
+            *(
+                f"{{'value': {value}}}"
+                for value in (
+                    "['q']",
+                    "['i']",
+                    "['i', 7]",
+                    "['i', 'zz']",
+                    "['f', []]",
+                    "['d', [1]]",
+                    "['d', [[['l', []], 1]]]",
+                    "['s', [['l', []]]]",
+                    "['o', 'x' * 5000, 1]",
+                    "['o', -1, 'k']",
+                    "['h', 0]",
+                    "['c', 1]",
+                    "['b', 'xyz']",
+                    "['l', 5]",
+                    "[[], 1]",
+                    "[{}]",
+                    "{'a': 1}",
+                )
+            ),
+        )
+    ),
+    "os.write(4, b'\\xff\\xff\\xff\\xff')",
+    "os.write(4, b'\\x05\\0\\0')",
+)
+"""Messages that no honest program sends."""
+# What another table of calls would do: mov eax, 20 (getpid of 32 bits); int 0x80; ret
+OTHER_TABLE = """
+import ctypes, mmap, platform
+if platform.machine() != 'x86_64': raise SystemExit(1)
+page = mmap.mmap(-1, 4096, prot=7)
+page.write(bytes.fromhex('b814000000cd80c3'))
+print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))())
+"""
+LETHAL: tuple[str, ...] = (
+    *_ENDINGS,
+    *(FORGING + forged for forged in FORGED),
+    OTHER_TABLE,
+    "import os, signal\nsignal.signal(signal.SIGALRM, lambda *a: os.write(4, b'\\xff' * 9))\nsignal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)\nwhile True: pass",
+)
 
 _WRONG = "def add(a, b):\n    return a - b\n"
 _TRICKS = (
@@ -466,3 +649,39 @@ LIES: tuple[str, ...] = tuple(
 """Each trick bare, and once more with its own failure hidden, so that the wrong ``add`` stays."""
 
 TOTAL = len(PROBES) + len(LETHAL) + len(LIES)
+
+SEARCH = """
+import ctypes, gc, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.sbrk.restype = ctypes.c_void_p
+libc.sbrk.argtypes = [ctypes.c_long]
+shift = bytes((n + 13) % 256 for n in range(256))
+gc.unfreeze()
+def there(page): return libc.syscall(ctypes.c_long(NR), 99, ctypes.c_void_p(page), None, 8) < 0 and ctypes.get_errno() != 14
+def region(page, step):
+    while there(page):
+        yield page
+        page += step
+def search(needle):  # shifted by 13, so that looking for it does not put it there
+    seen, found = set(), []
+    starts = {libc.sbrk(0) - 4096} | {id(one) & -4096 for one in gc.get_objects()}
+    for start in starts:
+        for step in (-4096, 4096):
+            for page in region(start, step):
+                if page in seen and page != start: break
+                seen.add(page)
+    for page in sorted(seen):
+        if needle in ctypes.string_at(page, 4096).translate(shift): found.append(hex(page))
+    frame, walked = sys._getframe(), 0
+    while frame:
+        walked += 1
+        if needle in repr((frame.f_locals, list(frame.f_globals))).encode().translate(shift): found.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return found, len(seen), walked
+""".replace("NR", "14" if platform.machine() == "x86_64" else "135")
+"""``search(needle)``: where in its own memory, page by page and frame by frame, a program finds some bytes."""
+
+
+def shifted(text: str) -> bytes:
+    """What :data:`SEARCH` looks for to find ``text``."""
+    return bytes((n + 13) % 256 for n in text.encode())

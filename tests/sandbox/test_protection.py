@@ -55,7 +55,7 @@ def test_the_weaker_form_needs_consent_and_says_what_it_lacks(bare: pytest.Monke
 
 @pytest.mark.skipif(protection().level is None, reason="no namespaces on this machine")
 def test_a_sandbox_that_vanishes_is_replaced() -> None:
-    """Ending the whole sandbox from outside fails one task; the next one runs."""
+    """Ending the whole sandbox from outside between two tasks costs neither."""
     box = Sandbox(1)
     task = Task("script", "print('here')", {"inputs": [""]}, limits=PATIENT)
     try:
@@ -65,7 +65,6 @@ def test_a_sandbox_that_vanishes_is_replaced() -> None:
         guest._process.kill()
         # What runs inside ends after what holds it; until then it could still answer.
         until(lambda: [one.pid for one in inside if not gone(one.pid)], lambda left: left == [])
-        assert "error" in box.run([task])[0]
         assert box.run([task]) == [{"results": [{"output": "here\n"}]}]
     finally:
         box.close()

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import json
 import os
+import secrets
 import select
 import struct
 import subprocess
@@ -54,7 +55,7 @@ class Task:
         kind: ``script`` (once for each of ``inputs``), ``calls`` (functions with arguments), ``tests``
             (assert statements), ``growth`` (time on rising inputs), ``rewards`` (an own reward on rows).
         source: The untrusted program.
-        payload: What goes with it and may be seen by it: ``inputs``, ``calls`` or ``items``.
+        payload: What it is given, one at a time: ``inputs``, ``calls`` or ``items``.
         hidden: What it must not see: the tests.
         limits: See there.
     """
@@ -165,16 +166,22 @@ class Sandbox:
     def _one(self, task: Task) -> dict[str, Any]:
         guest: _Guest | None = getattr(self._local, "guest", None)
         try:
+            if guest is not None and not guest.idle:
+                self._end(guest)
+                guest = None
             if guest is None:
                 guest = self._local.guest = _Guest(self.level or Level.BUBBLEWRAP, self.preload)
                 self._guests.add(guest)
             return guest.ask(task)
         except (OSError, TimeoutError, ValueError) as error:
             if guest is not None:
-                self._guests.discard(guest)
-                guest.close()
-            self._local.guest = None
+                self._end(guest)
             return {"error": str(error) or "the sandbox ended"}
+
+    def _end(self, guest: _Guest) -> None:
+        self._guests.discard(guest)
+        guest.close()
+        self._local.guest = None
 
 
 class _Guest:
@@ -205,11 +212,21 @@ class _Guest:
             TimeoutError: It took longer than its parts together may take.
             OSError: The sandbox ended.
         """
-        visible = {"kind": task.kind, "source": task.source, "limits": asdict(task.limits), **task.payload}
-        data = b"G" + _framed(visible) + (_framed(task.hidden) if task.kind in {"tests", "growth"} else b"")
+        token = secrets.token_hex(8)
+        asked = {"kind": task.kind, "source": task.source, "limits": asdict(task.limits), "token": token}
+        data = b"G" + _framed({**task.payload, **asked, "hidden": task.hidden})
         deadline = time.monotonic() + task.longest
         self._write(data, deadline)
-        return self._read(deadline)
+        answer = self._read(deadline)
+        if answer.pop("token", None) != token:
+            raise ValueError("the sandbox gave no answer to what it was asked")
+        return answer
+
+    @property
+    def idle(self) -> bool:
+        """Whether it lives and has said nothing unasked."""
+        assert self._process.stdout  # noqa: S101 - as below
+        return self._process.poll() is None and not select.select([self._process.stdout.fileno()], [], [], 0)[0]
 
     def close(self) -> None:
         """End it and everything in it."""

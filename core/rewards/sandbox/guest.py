@@ -2,15 +2,18 @@
 
 Three kinds of process, each trusting less than the one above:
 
-- The *keeper* (started once) loads what programs usually import, then waits. For each task it forks a
-  judge. It never reads a task itself, so its memory holds nothing that a later program could find.
-- The *judge* reads the program, forks the candidate, and only then reads the tests. It decides. What it
-  gets from the candidate is plain data, rebuilt here: numbers, text, lists. An object with an ``__eq__``
-  that always agrees does not survive the way.
-- The *candidate* runs the untrusted code. It has its own two pipes, no tests, no expected values, no
-  way to signal, trace or read the others, and limits on processor time, memory, files and output.
+- The *keeper* (started once) loads what programs usually import, then waits. It forks every other process
+  and never reads a task, a value or a verdict: numbers of processes are all it learns. So what it hands on
+  to the next process by forking is the same for ever.
+- The *judge* (one a task) reads the task with everything that is expected, and decides. It writes its verdict
+  to the host itself. What it gets from a candidate is plain data, rebuilt here: numbers, text, lists. An
+  object with an ``__eq__`` that always agrees does not survive the way.
+- The *candidate* runs the untrusted code. The keeper forks it, so nothing of a task is in its memory: it is told
+  its program, and its inputs one by one. It has its own pipes, no way to signal, trace or read the others, and
+  limits on processor time, memory, files and output.
 
 So replaced builtins, printing 'passed', ``os._exit(0)`` or a patched assert change the candidate alone.
+Judge and candidate are both behind the filter on system calls before they read a byte of anybody's.
 """
 
 from __future__ import annotations
@@ -18,12 +21,16 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import ctypes
+import gc
 import importlib
 import json
 import os
+import re
 import resource
 import select
 import signal
+import socket
 import struct
 import sys
 import time
@@ -65,6 +72,10 @@ class Gone(Exception):
     """The candidate ended or was too slow; the message says which."""
 
 
+class Unreadable(Gone):
+    """What came through the candidate's pipe makes no sense."""
+
+
 class Expired(BaseException):
     """The judge's own time is up. Not an Exception, so that no test can catch it by accident."""
 
@@ -101,12 +112,20 @@ def read_frame(fd: int, deadline: float | None = None) -> Any:
     return json.loads(read_exact(fd, length, deadline))
 
 
-def write_frame(fd: int, message: Any) -> None:
-    """Send one message."""
+def write_frame(fd: int, message: Any, deadline: float | None = None) -> None:
+    """Send one message.
+
+    Raises:
+        TimeoutError: Nobody took all of it before the deadline.
+    """
     data = json.dumps(message).encode()
-    data = struct.pack("<I", len(data)) + data
-    while data:
-        data = data[os.write(fd, data) :]
+    view, most = memoryview(struct.pack("<I", len(data)) + data), 1 << 16
+    if deadline is not None:
+        most = select.PIPE_BUF  # so much fits where anything does
+    while view:
+        if deadline is not None and not select.select([], [fd], [], max(0.0, deadline - time.monotonic()))[1]:
+            raise TimeoutError
+        view = view[os.write(fd, view[:most]) :]
 
 
 # --- values on their way between judge and candidate ---
@@ -152,7 +171,11 @@ _SORTS: dict[str, Any] = {"l": list, "t": tuple, "s": set, "z": frozenset}
 
 
 def unpack(data: Plain, candidate: Candidate | None, kept: dict[int, Any] | None = None) -> Any:
-    """The value again: built-in types only, or a handle on something that stays with the candidate."""
+    """The value again: built-in types only, or a handle on something that stays with the candidate.
+
+    Raises:
+        Exception: Of any kind, where ``data`` was not made by :func:`pack`.
+    """
     if not isinstance(data, list):
         return data
     tag, rest = data[0], data[1:]
@@ -207,36 +230,61 @@ class Handle:
 # --- the candidate ---
 
 
-def confine(limits: dict[str, Any], program: bytes | None) -> None:
-    """Limits and the filter on system calls; after this there is no way back."""
-    cpu = max(1, int(limits["cpu"] + 0.999))
-    memory = int(limits["memory"])
-    for what, soft, hard in (
-        (resource.RLIMIT_AS, memory, memory),
-        (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_FSIZE, 0, 0),
-        (resource.RLIMIT_NOFILE, 64, 64),
-        (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_NPROC, 0, 0),
-        (resource.RLIMIT_STACK, 64 << 20, 64 << 20),
-    ):
+_FIXED_LIMITS = (
+    (resource.RLIMIT_FSIZE, 0),
+    (resource.RLIMIT_NOFILE, 64),
+    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_NPROC, 0),
+    (resource.RLIMIT_MEMLOCK, 0),
+    (resource.RLIMIT_MSGQUEUE, 0),
+    (resource.RLIMIT_STACK, 64 << 20),
+)
+
+
+def confine(filtered: bytes | None, memory: int, cpu: float | None) -> None:
+    """Limits and the filter on system calls; after this there is no way back.
+
+    ``memory`` in bytes; ``cpu`` in seconds of processor time, None for a process that runs only what is in this file.
+    """
+    limits = [(what, most, most) for what, most in (*_FIXED_LIMITS, (resource.RLIMIT_AS, memory))]
+    if cpu is not None:
+        seconds = max(1, int(cpu + 0.999))
+        limits.append((resource.RLIMIT_CPU, seconds, seconds + 1))
+    for what, soft, hard in limits:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(what, (soft, hard))
-    import ctypes
-
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: others of the same user cannot look inside
-    if program is not None:
-        _seccomp.install(program)
+    if filtered is not None:
+        _seccomp.install(filtered)
 
 
-def candidate_main(source: str, name: str) -> NoReturn:
-    """Load the untrusted code, then answer the judge's questions until it closes the pipe."""
-    space: dict[str, Any] = {"__name__": name, "__builtins__": builtins}
+def candidate_main(filtered: bytes | None, *ends: int) -> NoReturn:
+    """Become a candidate on these ends of its pipes, be told the program, and run it.
+
+    As a script it runs from top to bottom. Else it is loaded, and then answers questions until the pipe is closed.
+    Every answer carries the number of its question, which nobody can know before: answers made in advance are none.
+    """
+    wanted = [os.dup(end) for end in ends]
+    high = [os.dup2(end, 100 + place) for place, end in enumerate(wanted)]
+    for end, place in zip(high, (3, 4, 0, 1), strict=True):
+        os.dup2(end, place)
+    os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+    os.closerange(5, 1 << 16)
+    told = read_frame(3)
+    confine(filtered, int(told["limits"]["memory"]), told["limits"]["cpu"])
+    script = told["script"]
+    space: dict[str, Any] = {"__name__": "__main__"} if script else {"__name__": "program", "__builtins__": builtins}
+    if not script:
+        sys.stdout = _Nowhere()
+        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - it lives as long as the process
+    answer = _guarded(lambda: exec(compile(told["source"], "<program>", "exec"), space))  # noqa: S102 - what it is for
+    if script:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+    write_frame(4, {**answer, "of": told["number"]})
     kept: dict[int, Any] = {}
-    answer = _guarded(lambda: exec(compile(source, "<program>", "exec"), space))  # noqa: S102 - what this process is for
-    write_frame(4, answer)
-    while (request := read_frame(3)) is not None:
-        write_frame(4, _guarded(lambda r=request: {"value": pack(_perform(r, space, kept), kept)}))
+    while not script and (request := read_frame(3)) is not None:
+        answer = _guarded(lambda r=request: {"value": pack(_perform(r, space, kept), kept)})
+        write_frame(4, {**answer, "of": request["number"]})
     os._exit(0)
 
 
@@ -291,50 +339,57 @@ def _told(error: BaseException) -> str:
 # --- the judge ---
 
 
+class Keeper:
+    """The keeper as a judge sees it: it starts and ends candidates.
+
+    A request is one letter and a process number; nothing else reaches the keeper.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._socket, self._fd = socket.socket(fileno=fd), fd
+
+    def start(self) -> tuple[int, list[int]]:
+        """A candidate's process number, and the judge's ends of its four pipes."""
+        os.write(self._fd, _REQUEST.pack(b"S", 0))
+        data, fds, _, _ = socket.recv_fds(self._socket, 4, 4)
+        if len(data) < 4 or len(fds) < 4:
+            raise OSError("the keeper is gone")
+        return int.from_bytes(data, "little"), fds
+
+    def end(self, pid: int) -> None:
+        """End a candidate."""
+        os.write(self._fd, _REQUEST.pack(b"K", pid))
+
+    def status(self, pid: int) -> int | None:
+        """How a candidate ended, as ``waitpid`` has it; None where it still lives after a tenth of a second."""
+        os.write(self._fd, _REQUEST.pack(b"W", pid))
+        (status,) = struct.unpack("<i", read_exact(self._fd, 4))
+        return None if status < 0 else int(status)
+
+
+_REQUEST = struct.Struct("<ci")
+
+
 class Candidate:
     """The untrusted process as the judge sees it.
 
     Args:
+        keeper: Who starts it.
         source: Its code.
         limits: ``cpu`` and ``wall`` in seconds, ``memory`` and ``output`` in bytes.
-        program: The filter on system calls.
         stdin: None: it answers questions. A text: it runs as a script with this as its standard input.
     """
 
-    def __init__(self, source: str, limits: dict[str, Any], program: bytes | None, stdin: str | None = None) -> None:
-        self.limits = limits
-        self.stdin = None if stdin is None else stdin.encode()
-        questions, answers, feed, output = os.pipe(), os.pipe(), os.pipe(), os.pipe()
-        self.pid = os.fork()
-        if not self.pid:
-            self._become(source, program, questions[0], answers[1], feed[0], output[1])
-        for fd in (questions[0], answers[1], feed[0], output[1]):
-            os.close(fd)
-        self._ask, self._answer, self._feed, self._output = questions[1], answers[0], feed[1], output[0]
+    def __init__(self, keeper: Keeper, source: str, limits: dict[str, Any], stdin: str | None = None) -> None:
+        self.limits, self._keeper = limits, keeper
+        self.stdin = None if stdin is None else stdin.encode("utf-8", "replace")
+        self.pid, (self._ask, self._answer, self._feed, self._output) = keeper.start()
         self.ended: str | None = None
         self.deadline = time.monotonic() + float(limits["wall"])
-
-    def _become(self, source: str, program: bytes | None, *ends: int) -> NoReturn:
-        try:
-            wanted = [os.dup(end) for end in ends]
-            high = [os.dup2(end, 100 + place) for place, end in enumerate(wanted)]
-            for end, place in zip(high, (3, 4, 0, 1), strict=True):
-                os.dup2(end, place)
-            os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
-            os.closerange(5, 200)
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            confine(self.limits, program)
-            if self.stdin is None:
-                sys.stdout = open(os.devnull)  # noqa: PTH123, SIM115 - replaced below; nobody reads what it prints
-                sys.stdout = _Nowhere()
-                sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115
-                candidate_main(source, "program")
-            answer = _guarded(lambda: exec(compile(source, "<program>", "exec"), {"__name__": "__main__"}))  # noqa: S102
-            with contextlib.suppress(BaseException):
-                sys.stdout.flush()
-            write_frame(4, answer)
-        finally:
-            os._exit(1)
+        self._number = _number()
+        told = {"source": source, "limits": limits, "script": stdin is not None, "number": self._number}
+        with contextlib.suppress(OSError):  # it may be dead already; the answer tells
+            write_frame(self._ask, told, self.deadline)
 
     def loaded(self) -> None:
         """Wait until its code has run.
@@ -352,11 +407,19 @@ class Candidate:
         """
         if self.ended:
             raise Gone(self.ended)
+        self._number = _number()
         try:
-            write_frame(self._ask, request)
+            write_frame(self._ask, {**request, "number": self._number}, self.deadline)
+        except TimeoutError:
+            raise self._late() from None
         except OSError:
             self._end()
-        return unpack(self._result().get("value"), self)
+        try:
+            return unpack(self._result().get("value"), self)
+        except Gone:
+            raise
+        except Exception:  # noqa: BLE001 - made by hand to be unreadable, in any way
+            raise self._senseless() from None
 
     def run(self) -> dict[str, Any]:
         """Feed standard input, gather standard output, until the script ends."""
@@ -382,10 +445,8 @@ class Candidate:
         return self._finished(data.decode("utf-8", "replace"))
 
     def kill(self) -> None:
-        with contextlib.suppress(OSError):
-            os.kill(self.pid, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            os.waitpid(self.pid, 0)
+        """End it and close its pipes."""
+        self._keeper.end(self.pid)
         for fd in (self._ask, self._answer, self._output, self._feed):
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -403,47 +464,50 @@ class Candidate:
         return None
 
     def _finished(self, output: str) -> dict[str, Any]:
+        error = ""
         try:
-            answer = read_frame(self._answer, self.deadline)
-            error = answer.get("error") if isinstance(answer, dict) else None
-        except (TimeoutError, ValueError):
-            answer, error = {}, f"it took longer than {self.limits['wall']:g} s"
-        if answer is None:
-            error = self._death()
+            self._result()
+        except Gone as gone:
+            error = str(gone)
         self.kill()
         # sys.exit(0) at the end of a script is an ordinary end.
-        return (
-            {"output": output}
-            if error in {None, "it left with exit code 0", "it left with exit code None"}
-            else {"error": error, "output": output}
-        )
+        if error in {"", "it left with exit code 0", "it left with exit code None"}:
+            return {"output": output}
+        return {"error": error, "output": output}
 
     def _result(self) -> dict[str, Any]:
+        """The answer to the last question; what it wrote on other occasions is passed over."""
         try:
-            answer = read_frame(self._answer, self.deadline)
+            while isinstance(answer := read_frame(self._answer, self.deadline), dict):
+                if answer.get("of") == self._number:
+                    break
         except TimeoutError:
-            self.ended = f"it took longer than {self.limits['wall']:g} s"
-            raise Gone(self.ended) from None
-        except (ValueError, RecursionError):
-            self.ended = "it gave no readable answer"
-            raise Gone(self.ended) from None
+            raise self._late() from None
+        except (ValueError, RecursionError, MemoryError):
+            raise self._senseless() from None
         if answer is None:
             self._end()
-        if not isinstance(answer, dict) or "error" in answer:
-            raise Gone(str(answer.get("error") if isinstance(answer, dict) else "it gave no readable answer")[:400])
+        if not isinstance(answer, dict):
+            raise self._senseless()
+        if "error" in answer:
+            raise Gone(str(answer["error"])[:400])
         return answer
+
+    def _late(self) -> Gone:
+        self.ended = f"it took longer than {self.limits['wall']:g} s"
+        return Gone(self.ended)
+
+    def _senseless(self) -> Unreadable:
+        self.ended = "it gave no readable answer"
+        return Unreadable(self.ended)
 
     def _end(self) -> NoReturn:
         self.ended = self._death()
         raise Gone(self.ended)
 
     def _death(self) -> str:
-        for _ in range(50):
-            done, status = os.waitpid(self.pid, os.WNOHANG)
-            if done:
-                break
-            time.sleep(0.002)
-        else:
+        status = self._keeper.status(self.pid)
+        if status is None:
             return "it closed its pipe to the judge"
         if not os.WIFSIGNALED(status):
             return "it ended itself before it had answered"
@@ -467,28 +531,51 @@ class _Nowhere:
         return False
 
 
-def judge(program: bytes | None) -> dict[str, Any]:
-    """Read one task from standard input and decide it."""
+def judge(filtered: bytes | None, keeper: Keeper) -> None:
+    """Read one task from standard input, decide it, and write the verdict to standard output."""
     task = read_frame(0)
-    kind, limits = task["kind"], task["limits"]
-    if kind == "script":
-        return {"results": [Candidate(task["source"], limits, program, stdin=text).run() for text in task["inputs"]]}
-    if kind == "rewards":
-        return {"results": judge_rewards(task, program)}
-    candidate = Candidate(task["source"], limits, program)
-    # Forked before the tests are read: they are nowhere in its memory.
-    hidden = read_frame(0) if kind in {"tests", "growth"} else {}
+    limits = task["limits"]
+    # The tests come with a dataset: they get limits as well, though they may not lie about themselves.
+    strange = task["kind"] in {"tests", "growth"}
+    confine(filtered, max(2 * int(limits["memory"]), 1 << 30), limits["cpu"] if strange else None)
     try:
-        candidate.loaded()
-    except Gone as gone:
-        return {"error": str(gone)}
+        verdict = decide(task, keeper)
+    except (Gone, Expired) as gone:
+        verdict = {"error": str(gone) or "it ran out of time"}
+    except Exception as error:  # noqa: BLE001 - a task that cannot be decided is that task's trouble alone
+        verdict = {"error": f"it could not be judged: {_told(error)}"}
+    write_frame(1, {**verdict, "token": task["token"]})
+
+
+def decide(task: dict[str, Any], keeper: Keeper) -> dict[str, Any]:
+    """The verdict on one task.
+
+    Raises:
+        Gone: The program did not load.
+    """
+    kind, source, limits = task["kind"], task["source"], task["limits"]
+    if kind == "script":
+        runs = [Candidate(keeper, source, limits, stdin=text).run() for text in task["inputs"]]
+        return {"results": _fitting(runs)}
+    if kind == "rewards":
+        return {"results": _fitting(judge_rewards(task, keeper))}
+    candidate = Candidate(keeper, source, limits)
+    candidate.loaded()
     if kind == "calls":
-        return {"results": [one_call(candidate, call) for call in task["calls"]]}
+        return {"results": _fitting([one_call(candidate, call) for call in task["calls"]])}
     signal.signal(signal.SIGALRM, _expire)
     signal.setitimer(signal.ITIMER_REAL, float(limits["wall"]) + 1)
-    # The tests come with a dataset: they get limits as well, though they may not lie about themselves.
-    confine({**limits, "memory": 2 * int(limits["memory"])}, program)
+    hidden = task["hidden"]
     return judge_tests(candidate, hidden) if kind == "tests" else judge_growth(candidate, hidden)
+
+
+def _fitting(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same, where the long ones among many that fit into no message together give way to their error."""
+    most = FRAME_LIMIT // (len(results) + 1)
+    return [
+        result if len(json.dumps(result)) <= most else {"error": f"it gave more than {most // 1000} kB", "output": ""}
+        for result in results
+    ]
 
 
 def one_call(candidate: Candidate, call: dict[str, Any]) -> dict[str, Any]:
@@ -500,41 +587,72 @@ def one_call(candidate: Candidate, call: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(error)}
 
 
-def judge_rewards(task: dict[str, Any], program: bytes | None) -> list[dict[str, Any]]:
+_EXECUTES = re.compile(r"(?<![.\w])(exec|eval|compile|__import__|builtins|importlib|runpy)\b")
+
+
+def judge_rewards(task: dict[str, Any], keeper: Keeper) -> list[dict[str, Any]]:
     """One result an item. A row that ends the process costs that row alone; three such in a row end the batch."""
-    results: list[dict[str, Any]] = []
-    candidate: Candidate | None = None
-    broken = 0
+    rows, results, broken = _Rows(task, keeper), list[dict[str, Any]](), 0
     for item in task["items"]:
         if broken >= 3:
             results.append(
                 {"error": f"not run: the three rows before failed the same way ({results[-1]['error'][-200:]})"}
             )
             continue
-        try:
-            if candidate is None:
-                candidate = Candidate(task["source"], task["limits"], program)
-                candidate.loaded()
-            candidate.deadline = time.monotonic() + float(task["limits"]["wall"])
-            args = pack((item["completion"], item["prompt"], item["row"]), None)
-        except (Gone, TypeError, RecursionError) as error:
-            results.append({"error": str(error)})
-            if candidate is not None:
-                candidate.kill()
-            candidate, broken = None, broken + 1
-            continue
-        try:
-            value = candidate.value({"op": "call", "name": "reward", "args": args, "kwargs": ["d", []]})
-            results.append({"value": pack(value, None)})
-            broken = 0
-        except (Gone, TypeError, RecursionError) as error:
-            results.append({"error": str(error)})
-            if candidate.ended:
-                candidate.kill()
-                candidate, broken = None, broken + 1
-    if candidate is not None:
-        candidate.kill()
+        result, ended = rows.score(item)
+        results.append(result)
+        broken = broken + 1 if ended else 0
+    rows.close()
     return results
+
+
+class _Rows:
+    """An own reward, loaded once for many rows, and again after a row that ended its process.
+
+    Where it may execute what it is given to score, every row has a process of its own: one answer could change the
+    reward for the answers after it.
+    """
+
+    def __init__(self, task: dict[str, Any], keeper: Keeper) -> None:
+        self._task, self._keeper = task, keeper
+        self._candidate: Candidate | None = None
+        self._alone = bool(_EXECUTES.search(task["source"]))
+
+    def score(self, item: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """What it gives for one row, and whether that ended its process."""
+        if self._alone:
+            self.close()
+        used = self._candidate is not None
+        try:
+            return self._asked(item)
+        except Unreadable as error:
+            # What a row before left in the pipe is not this row's fault.
+            return self.score(item) if used else ({"error": str(error)}, True)
+
+    def _asked(self, item: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        ended = True
+        try:
+            if self._candidate is None:
+                self._candidate = Candidate(self._keeper, self._task["source"], self._task["limits"])
+                self._candidate.loaded()
+            self._candidate.deadline = time.monotonic() + float(self._task["limits"]["wall"])
+            args = pack((item["completion"], item["prompt"], item["row"]), None)
+            ended = False
+            value = self._candidate.value({"op": "call", "name": "reward", "args": args, "kwargs": ["d", []]})
+            return {"value": pack(value, None)}, False
+        except (Gone, TypeError, RecursionError) as error:
+            if ended or (self._candidate and self._candidate.ended):
+                self.close()
+                ended = True
+            if isinstance(error, Unreadable):
+                raise
+            return {"error": str(error)}, ended
+
+    def close(self) -> None:
+        """End its process."""
+        if self._candidate is not None:
+            self._candidate.kill()
+            self._candidate = None
 
 
 # --- assert tests ---
@@ -662,6 +780,11 @@ def _timed(candidate: Candidate, entry: str, packed: Plain) -> float:
     return time.clock_gettime(clock) - started
 
 
+def _number() -> str:
+    """What a question is known by: not to be guessed."""
+    return os.urandom(8).hex()
+
+
 def _expire(number: int, frame: Any) -> None:
     raise Expired
 
@@ -669,32 +792,75 @@ def _expire(number: int, frame: Any) -> None:
 # --- the keeper ---
 
 
-def serve(program: bytes | None) -> None:
-    """Fork a judge for each task that is announced, and pass its verdict on."""
+def serve(for_judge: bytes | None, for_candidate: bytes | None) -> None:
+    """Fork a judge for each task that is announced, and the candidates that it asks for."""
     while os.read(0, 1) == b"G":
-        source, sink = os.pipe()
-        pid = os.fork()
-        if not pid:
-            os.close(source)
-            os.setpgid(0, 0)
-            try:
-                write_frame(sink, judge(program))
-            finally:
-                os._exit(0)
-        os.close(sink)
-        verdict = read_frame(source)
-        os.close(source)
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            os.waitpid(pid, 0)
+        ours, theirs = socket.socketpair()
+        judge_pid = os.fork()
+        if not judge_pid:
+            ours.close()
+            _as_a_child(judge, for_judge, Keeper(theirs.detach()))
+        theirs.close()
+        attend(ours, for_candidate)
+        ours.close()
+        died = os.waitpid(judge_pid, 0)[1]
         _reap()
-        if verdict is None:
-            return  # the judge died with part of its task unread: the host starts a fresh sandbox
-        write_frame(1, verdict)
+        if died:
+            return  # the judge died, perhaps with part of its task unread: the host starts a fresh sandbox
+
+
+def attend(control: socket.socket, for_candidate: bytes | None) -> None:
+    """Do what a judge asks until it has finished, and leave no candidate behind."""
+    living: set[int] = set()
+    while len(request := read_exact(control.fileno(), _REQUEST.size)) == _REQUEST.size:
+        what, pid = _REQUEST.unpack(request)
+        if what == b"S":
+            living.add(_candidate(control, for_candidate))
+        elif what == b"W":
+            status = _status(pid) if pid in living else None
+            if status is not None:
+                living.remove(pid)
+            control.sendall(struct.pack("<i", -1 if status is None else status))
+        elif pid in living:
+            living.remove(pid)
+            os.kill(pid, signal.SIGKILL)
+    for pid in living:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _candidate(control: socket.socket, filtered: bytes | None) -> int:
+    """Fork one and hand the judge its ends of the pipes."""
+    questions, answers, feed, output = os.pipe(), os.pipe(), os.pipe(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        _as_a_child(candidate_main, filtered, questions[0], answers[1], feed[0], output[1])
+    with contextlib.suppress(OSError):  # the judge may have died meanwhile
+        socket.send_fds(control, [pid.to_bytes(4, "little")], [questions[1], answers[0], feed[1], output[0]])
+    for fd in (*questions, *answers, *feed, *output):
+        os.close(fd)
+    return pid
+
+
+def _as_a_child(work: Callable[..., Any], *given: Any) -> NoReturn:
+    code = 1
+    try:
+        work(*given)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _status(pid: int) -> int | None:
+    for _ in range(50):
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.002)
+    return None
 
 
 def _reap() -> None:
+    """Bury those who have finished dying; the others are buried after the next task."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -723,15 +889,21 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     # numpy would start threads when it is imported, and there are none to be had here.
     os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    if options.get("root"):
+    if options["root"]:
         _root.enter(options["binds"])
+    else:
+        _root.drop_capabilities()
     sys.path.extend(options["paths"])
     _stand_in()
     for name in (*PRELOADED, *options["preload"]):
         importlib.import_module(name)
-    program = _seccomp.build() if options["filter"] else None
+    # What is there now lasts: no collection in a forked process touches, and so copies, it.
+    gc.collect()
+    gc.freeze()
+    # For good, and for every process that is forked: others of the same user cannot look inside.
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
     write_frame(1, {"ready": True})
-    serve(program)
+    serve(_seccomp.build(judge=True), _seccomp.build())
 
 
 if __name__ == "__main__":

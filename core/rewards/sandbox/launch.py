@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from core.rewards.sandbox import seccomp
+
 HERE = Path(__file__).resolve().parent
 WEAK_CONSENT = "TUNESMITH_WEAK_SANDBOX"
 """Set to 1 by a person who agrees to run untrusted code with the weaker protection."""
@@ -24,7 +26,7 @@ class Level(StrEnum):
     NAMESPACES = "namespaces"
     """The same from the kernel's namespaces directly, where bubblewrap is not installed."""
     WEAK = "weak"
-    """Filter on system calls and limits only. Code can read what this user can read, and nothing else."""
+    """Filter on system calls and limits only. Code can read what this user can read, and do nothing else."""
 
 
 def command(level: Level, preload: Sequence[str] = ()) -> list[str]:
@@ -37,7 +39,6 @@ def command(level: Level, preload: Sequence[str] = ()) -> list[str]:
     site = os.path.realpath(sysconfig.get_paths()["purelib"])
     inside = HERE if level is not Level.BUBBLEWRAP else Path("/sandbox")
     options = {
-        "filter": True,
         "paths": [site],
         "root": level is Level.NAMESPACES,
         "binds": _binds(site),
@@ -81,9 +82,12 @@ def command(level: Level, preload: Sequence[str] = ()) -> list[str]:
 
 
 def available(level: Level) -> bool:
-    """Whether the program that this level needs is installed; whether the kernel lets it is found by trying."""
+    """Whether what this level needs is here; whether the kernel lets it is found by trying."""
     needed = {Level.BUBBLEWRAP: "bwrap", Level.NAMESPACES: "unshare"}.get(level)
-    return sys.platform == "linux" and (needed is None or shutil.which(needed) is not None)
+    if sys.platform != "linux":
+        return False
+    # In the weak form the filter is all there is.
+    return shutil.which(needed) is not None if needed else seccomp.build() is not None
 
 
 def _found(program: str) -> str:

@@ -33,7 +33,7 @@ def enter(binds: list[str]) -> None:
     _pivot(str(new))
     ctypes.CDLL(None).sethostname(b"sandbox", 7)
     _mount(None, "/", None, _REMOUNT | _READONLY | _NOSUID | _NODEV | _BIND)
-    _drop_capabilities()
+    drop_capabilities()
 
 
 def _place(binds: list[str]) -> Path:
@@ -71,7 +71,12 @@ def _pivot(new: str) -> None:
     os.chdir("/")
 
 
-def _drop_capabilities() -> None:
+def drop_capabilities() -> None:
+    """Give up every capability, also root's to read and signal what is another's.
+
+    Raises:
+        OSError: The kernel refused.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     for number in range(64):
         libc.prctl(24, number, 0, 0, 0)  # PR_CAPBSET_DROP; numbers that this kernel does not know are refused

@@ -1,9 +1,16 @@
-"""A filter on system calls, made by hand: what code inside the sandbox may ask of the kernel.
+"""A filter on system calls, made by hand: the few things that code inside the sandbox may ask of the kernel.
 
-Standard library only: the sandbox loads this file by itself. The filter refuses new processes and
-threads, sockets, signals to others, looking into other processes, every way to write, make or remove
-a file, mounts, namespaces and keys. What is left is to compute, to read what is mounted, and to use
-the pipes that are open.
+Standard library only: the sandbox loads this file by itself. The filter is a list of what is allowed; a call that
+is not on it is refused, also one that the next kernel invents. What is allowed is to compute, to read what is
+mounted, to use the pipes that are open, and to ask the time. Some calls do more than one thing, so their
+arguments decide (``_CHECKED``).
+
+What a refused call hears:
+
+- from 424 on (``pidfd_send_signal``, Linux 5.1): that it is not there. Libraries have to run on older kernels and
+  fall back; the C library's ``clone3`` falls back on ``clone``, which is refused.
+- before that: ``EPERM``.
+- a call of another processor's table (32 bits on a 64-bit machine) ends the process: no library makes one.
 """
 
 from __future__ import annotations
@@ -12,166 +19,139 @@ import ctypes
 import errno
 import platform
 import struct
+from collections.abc import Sequence
 
-O_WRITING = 0o1 | 0o2 | 0o100 | 0o1000
-"""O_WRONLY, O_RDWR, O_CREAT, O_TRUNC."""
+O_WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000 | 0o20000000
+"""O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_ASYNC, and O_TMPFILE's own bit."""
+O_ASYNC = 0o20000
+MAP_HUGETLB = 0x40000
+NEWER = 424
+"""The first call number of the table that all processors share."""
 
-# name: (x86_64, aarch64); None where the architecture has no such call.
-_DENIED: dict[str, tuple[int | None, int | None]] = {
-    "fork": (57, None),
-    "vfork": (58, None),
-    "clone": (56, 220),
-    "execve": (59, 221),
-    "execveat": (322, 281),
-    "socket": (41, 198),
-    "socketpair": (53, 199),
-    "connect": (42, 203),
-    "bind": (49, 200),
-    "listen": (50, 201),
-    "accept": (43, 202),
-    "accept4": (288, 242),
-    "sendto": (44, 206),
-    "sendmsg": (46, 211),
-    "recvfrom": (45, 207),
-    "recvmsg": (47, 212),
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "kill": (62, 129),
-    "tkill": (200, 130),
-    "tgkill": (234, 131),
-    "rt_sigqueueinfo": (129, 138),
-    "rt_tgsigqueueinfo": (297, 240),
-    "pidfd_open": (434, 434),
-    "pidfd_send_signal": (424, 424),
-    "pidfd_getfd": (438, 438),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "keyctl": (250, 219),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "io_uring_setup": (425, 425),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "userfaultfd": (323, 282),
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "delete_module": (176, 106),
-    "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294),
-    "reboot": (169, 142),
-    "swapon": (167, 224),
-    "swapoff": (168, 225),
-    "setrlimit": (160, 164),
-    "personality": (135, 92),
-    "quotactl": (179, 60),
-    "name_to_handle_at": (303, 264),
-    "open_by_handle_at": (304, 265),
-    "memfd_create": (319, 279),
-    "memfd_secret": (447, 447),
-    "shmget": (29, 194),
-    "msgget": (68, 186),
-    "semget": (64, 190),
-    "mq_open": (240, 180),
-    "syslog": (103, 116),
-    "acct": (163, 89),
-    "settimeofday": (164, 170),
-    "clock_settime": (227, 112),
-    "adjtimex": (159, 171),
-    "clock_adjtime": (305, 266),
-    "sethostname": (170, 161),
-    "setdomainname": (171, 162),
-    "iopl": (172, None),
-    "ioperm": (173, None),
-    "open_tree": (428, 428),
-    "move_mount": (429, 429),
-    "fsopen": (430, 430),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fspick": (433, 433),
-    "mount_setattr": (442, 442),
-    "openat2": (437, 437),
-    "creat": (85, None),
-    "setsid": (112, 157),
-    "setpgid": (109, 154),
-    "setpriority": (141, 140),
-    "sched_setscheduler": (144, 119),
-    "sched_setaffinity": (203, 122),
-    "lookup_dcookie": (212, 18),
-    "kcmp": (312, 272),
-    "modify_ldt": (154, None),
-    "vmsplice": (278, 75),
-    "truncate": (76, 45),
-    "ftruncate": (77, 46),
-    "fallocate": (285, 47),
-    "mkdir": (83, None),
-    "mkdirat": (258, 34),
-    "mknod": (133, None),
-    "mknodat": (259, 33),
-    "symlink": (88, None),
-    "symlinkat": (266, 36),
-    "link": (86, None),
-    "linkat": (265, 37),
-    "unlink": (87, None),
-    "unlinkat": (263, 35),
-    "rename": (82, None),
-    "renameat": (264, 38),
-    "renameat2": (316, 276),
-    "rmdir": (84, None),
-    "chmod": (90, None),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "chown": (92, None),
-    "fchown": (93, 55),
-    "lchown": (94, None),
-    "fchownat": (260, 54),
-    "setxattr": (188, 5),
-    "lsetxattr": (189, 6),
-    "fsetxattr": (190, 7),
-    "utimensat": (280, 88),
-    "inotify_init": (253, None),
-    "inotify_init1": (294, 26),
-    "fanotify_init": (300, 262),
-    "process_madvise": (440, 440),
-    "migrate_pages": (256, 238),
-    "move_pages": (279, 239),
-    "timer_create": (222, 107),
+# name: (x86_64, aarch64); None where the architecture has no such call. The busiest come first.
+_ALLOWED: dict[str, tuple[int | None, int | None]] = {
+    "read": (0, 63),
+    "write": (1, 64),
+    "newfstatat": (262, 79),
+    "fstat": (5, 80),
+    "lseek": (8, 62),
+    "close": (3, 57),
+    "futex": (202, 98),
+    "munmap": (11, 215),
+    "brk": (12, 214),
+    "mprotect": (10, 226),
+    "mremap": (25, 216),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "getdents64": (217, 61),
+    # reading
+    "readv": (19, 65),
+    "pread64": (17, 67),
+    "writev": (20, 66),
+    "stat": (4, None),
+    "lstat": (6, None),
+    "statx": (332, 291),
+    "access": (21, None),
+    "faccessat": (269, 48),
+    "faccessat2": (439, 439),
+    "readlink": (89, None),
+    "readlinkat": (267, 78),
+    "getcwd": (79, 17),
+    # its own descriptors
+    "dup": (32, 23),
+    "dup2": (33, None),
+    "dup3": (292, 24),
+    "close_range": (436, 436),
+    "poll": (7, None),
+    "ppoll": (271, 73),
+    "select": (23, None),
+    "pselect6": (270, 72),
+    # time
+    "gettimeofday": (96, 169),
+    "time": (201, None),
+    "times": (100, 153),
+    "getrusage": (98, 165),
+    "clock_getres": (229, 114),
+    "nanosleep": (35, 101),
+    "clock_nanosleep": (230, 115),
+    "alarm": (37, None),
+    "setitimer": (38, 103),
+    "getitimer": (36, 102),
+    "pause": (34, None),
+    "restart_syscall": (219, 128),
+    # signals to itself, sent by the kernel
+    "sigaltstack": (131, 132),
+    "rt_sigpending": (127, 136),
+    "rt_sigtimedwait": (128, 137),
+    "rt_sigsuspend": (130, 133),
+    # what it is and where it runs
+    "getpid": (39, 172),
+    "gettid": (186, 178),
+    "getppid": (110, 173),
+    "getpgrp": (111, None),
+    "getuid": (102, 174),
+    "geteuid": (107, 175),
+    "getgid": (104, 176),
+    "getegid": (108, 177),
+    "getresuid": (118, 148),
+    "getresgid": (120, 150),
+    "getgroups": (115, 158),
+    "getrlimit": (97, 163),
+    "uname": (63, 160),
+    "sysinfo": (99, 179),
+    "getcpu": (309, 168),
+    "sched_yield": (24, 124),
+    "sched_getaffinity": (204, 123),
+    # its own memory and threads' bookkeeping
+    "set_tid_address": (218, 96),
+    "set_robust_list": (273, 99),
+    "rseq": (334, 293),
+    "mseal": (462, 462),
+    "getrandom": (318, 278),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
 }
-_CLONE3 = 435
-_OPEN, _OPENAT, _PRLIMIT, _IOCTL = (2, None), (257, 56), (302, 261), (16, 29)
-_ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+# What the judge needs besides: it is handed the pipes to a candidate, and it reads the candidate's processor clock.
+_JUDGE: dict[str, tuple[int | None, int | None]] = {"recvmsg": (47, 212), "clock_gettime": (228, 113)}
 
+_F_SETFL = 4
+_FCNTL = (0, 1, 2, 3, 1030)
+"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC: no owner, no signal, no lease, lock, notice or pipe size."""
+_IOCTL = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""Whether it is a terminal and how wide, how much can be read, blocking or not, closing on exec."""
+_PRCTL = (15, 16)
+"""The name of the process."""
+_MADVISE = (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 102, 103)
+"""What the C library and Python's allocator advise about their own memory."""
+
+_ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
+_EPERM, _ENOSYS = _REFUSE | errno.EPERM, _REFUSE | errno.ENOSYS
+
+Step = tuple[int, int, int, int]
 
 
-def build() -> bytes | None:
-    """The filter as BPF for this processor, or None where its call numbers are not known here."""
-    known = _ARCHITECTURES.get(platform.machine())
+def build(machine: str = "", *, judge: bool = False) -> bytes | None:
+    """The filter as BPF for a processor, default this one, or None where its call numbers are not known here.
+
+    ``judge`` allows what the process needs that decides, and the untrusted one does not.
+    """
+    known = _ARCHITECTURES.get(machine or platform.machine())
     if known is None:
         return None
     column, audit = known
-    eperm, enosys = _REFUSE | errno.EPERM, _REFUSE | errno.ENOSYS
     program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
-    if column == 0:  # the x32 calls of the same processor have numbers of their own
-        program += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, eperm)]
-    for numbers in _DENIED.values():
-        number = numbers[column]
-        if number is not None:
-            program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, eperm)]
-    # With clone3 'not there', the C library falls back on clone and gets its refusal from that.
-    program += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, enosys)]
-    program += _unless(_OPEN[column], argument=1, bits=O_WRITING, verdict=eperm)
-    program += _unless(_OPENAT[column], argument=2, bits=O_WRITING, verdict=eperm)
-    program += _unless(_PRLIMIT[column], argument=2, bits=0xFFFFFFFF, verdict=eperm)  # reading limits is fine
-    program += _is(_IOCTL[column], argument=1, values=(0x5412, 0x541C), verdict=eperm)  # TIOCSTI, TIOCLINUX
-    program.append((_RETURN, 0, 0, _ALLOW))
+    # The x32 calls of the same processor have numbers of their own.
+    program += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _ENOSYS)]
+    for numbers in (_ALLOWED | (_JUDGE if judge else {})).values():
+        if (number := numbers[column]) is not None:
+            program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
+    for numbers, steps in _CHECKED:
+        if (number := numbers[column]) is not None:
+            program += [(_EQUAL, 0, len(steps), number), *steps]
+    program += [(_AT_LEAST, 0, 1, NEWER), (_RETURN, 0, 0, _ENOSYS), (_RETURN, 0, 0, _EPERM)]
     return b"".join(struct.pack("HBBI", *step) for step in program)
 
 
@@ -192,24 +172,45 @@ def install(program: bytes) -> None:
         raise OSError(ctypes.get_errno(), "the kernel refused the filter on system calls")
 
 
-def _unless(number: int | None, *, argument: int, bits: int, verdict: int) -> list[tuple[int, int, int, int]]:
-    """Allow a call unless any of these bits is set in one argument (either half, for all bits)."""
-    if number is None:
-        return []
-    low = 16 + 8 * argument
-    steps = [(_LOAD, 0, 0, low), (_ANY_BIT, 0, 1, bits), (_RETURN, 0, 0, verdict)]
-    if bits == 0xFFFFFFFF:
-        steps += [(_LOAD, 0, 0, low + 4), (_ANY_BIT, 0, 1, bits), (_RETURN, 0, 0, verdict)]
-    steps.append((_RETURN, 0, 0, _ALLOW))
-    return [(_EQUAL, 0, len(steps), number), *steps]
+def _low(argument: int) -> Step:
+    """Load the lower half of an argument; the kernel looks at no more of an int."""
+    return (_LOAD, 0, 0, 16 + 8 * argument)
 
 
-def _is(number: int | None, *, argument: int, values: tuple[int, ...], verdict: int) -> list[tuple[int, int, int, int]]:
-    """Refuse a call with one of these values in one argument."""
-    if number is None:
-        return []
-    steps = [(_LOAD, 0, 0, 16 + 8 * argument)]
+def _without(argument: int, bits: int, refusal: int = _EPERM) -> list[Step]:
+    """Allow unless any of these bits is set."""
+    return [_low(argument), (_ANY_BIT, 0, 1, bits), (_RETURN, 0, 0, refusal), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _one_of(argument: int, values: Sequence[int], refusal: int = _EPERM) -> list[Step]:
+    """Allow these values alone."""
+    steps = [_low(argument)]
     for value in values:
-        steps += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, verdict)]
-    steps.append((_RETURN, 0, 0, _ALLOW))
-    return [(_EQUAL, 0, len(steps), number), *steps]
+        steps += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]
+    return [*steps, (_RETURN, 0, 0, refusal)]
+
+
+def _zero(*halves: int) -> list[Step]:
+    """Allow where these halves of arguments (two an argument, the lower first) are all 0."""
+    steps: list[Step] = []
+    for half in halves:
+        steps += [(_LOAD, 0, 0, 16 + 4 * half), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _EPERM)]
+    return [*steps, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _fcntl() -> list[Step]:
+    set_flags = _without(2, O_ASYNC)
+    return [_low(1), (_EQUAL, 0, len(set_flags), _F_SETFL), *set_flags, *_one_of(1, _FCNTL)]
+
+
+_CHECKED: tuple[tuple[tuple[int | None, int | None], list[Step]], ...] = (
+    ((257, 56), _without(2, O_WRITING)),  # openat
+    ((2, None), _without(1, O_WRITING)),  # open
+    ((9, 222), _without(3, MAP_HUGETLB)),  # mmap: the host's huge pages are counted for all
+    ((28, 233), _one_of(2, _MADVISE, _REFUSE | errno.EINVAL)),  # madvise
+    ((228, 113), _without(0, 1 << 31)),  # clock_gettime: negative numbers are clocks of other processes
+    ((72, 25), _fcntl()),
+    ((16, 29), _one_of(1, _IOCTL, _REFUSE | errno.ENOTTY)),  # ioctl
+    ((157, 167), _one_of(0, _PRCTL, _REFUSE | errno.EINVAL)),  # prctl
+    ((302, 261), _zero(0, 4, 5)),  # prlimit64: to read its own
+)
