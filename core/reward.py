@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 
 class Score(NamedTuple):
     """What one completion earned from one reward.
 
     Attributes:
-        value: In [0, 1].
+        value: In [0, 1]; or :data:`NO_OPINION` itself.
         why: One sentence for a person.
     """
 
@@ -50,13 +50,27 @@ class Markers:
     solution_end: str
 
 
+NO_OPINION: Final = float("nan")
+"""A score's value where the reward has nothing to say of an answer. Known by identity: any other NaN is a fault."""
+
+
 @dataclass(frozen=True)
 class Part:
-    """One component's result inside a total."""
+    """One component's result inside a total.
+
+    Attributes:
+        opinion: False where the reward had nothing to say; its score is 0 then and counts for nothing.
+    """
 
     score: float
     weight: float
     why: str
+    opinion: bool = True
+
+    def json(self) -> dict[str, Any]:
+        """JSON data; ``opinion`` only where it is False."""
+        said = {"score": self.score, "weight": self.weight, "why": self.why}
+        return said if self.opinion else said | {"opinion": False}
 
 
 @dataclass(frozen=True)
@@ -65,3 +79,8 @@ class Total:
 
     total: float
     components: dict[str, Part]
+
+    @property
+    def opinion(self) -> bool:
+        """Whether any part with a weight had something to say. Where none had, ``total`` says nothing."""
+        return any(part.opinion for part in self.components.values() if part.weight)

@@ -34,6 +34,7 @@ from typing import Any
 
 from core.errors import NotFound
 from core.run import Control, JobStatus, check_id
+from core.text import json_line
 
 
 class RunDir:
@@ -125,7 +126,7 @@ def write_json(path: Path, data: Any) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        with beside.open("w", encoding="utf-8", errors="replace") as file:
             json.dump(data, file, ensure_ascii=False, indent=1)
             file.flush()
             os.fsync(file.fileno())
@@ -189,7 +190,7 @@ class JsonlWriter:
     def append(self, row: dict[str, Any]) -> dict[str, Any]:
         """Append one row and return it with its number."""
         numbered = {"row": self.count + 1, **row}
-        self._file.write(json.dumps(numbered, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._file.write(json_line(numbered, allow_nan=False))
         self._file.flush()
         self.count += 1
         return numbered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from core.evaluation import EvaluationSpec, PairedReport, RunEvaluation, reports
 from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
+from core.text import json_line
 from services.catalogue import Catalogue, Job
 from services.evaluation_request import FindsModels, Request, Specifier
 from services.evaluation_results import PromptRow, Wanted, as_csv, rows_of
@@ -93,8 +93,7 @@ class Evaluations:
         run_dir = RunDir(self._home.outputs / job_id)
         run_dir.path.mkdir(parents=True)
         if rows is not None:
-            lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-            run_dir.given.write_text("".join(lines), "utf-8")
+            run_dir.given.write_bytes(b"".join(json_line(row, default=str) for row in rows))
         run_dir.write_control(Control())
         write_json(run_dir.config, spec.model_dump(mode="json"))
         self._catalogue.add(evaluation_job(job_id, spec))

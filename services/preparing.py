@@ -110,21 +110,25 @@ def _write(rows: list[dict[str, Any]], folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
+    from core.text import json_line
+
     folder.mkdir(exist_ok=True)
-    with (folder / FILES["jsonl"]).open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+    with (folder / FILES["jsonl"]).open("wb") as file:
+        file.writelines(json_line(row, default=str) for row in rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [_cell(row.get(name)) for row in rows] for name in names}
     parquet.write_table(
-        pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}), folder / FILES["parquet"]
+        pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}),
+        folder / FILES["parquet"],
     )
 
 
 def _cell(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    from core.text import whole
+
+    if value is None:
+        return None
+    return whole(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import core.config
@@ -79,5 +79,5 @@ def read_markers(given: Mapping[str, str]) -> Markers:
 
 
 def total_json(total: Total) -> dict[str, Any]:
-    """``{"total", "components": {name: {"score", "weight", "why"}}}``."""
-    return asdict(total)
+    """``{"total", "components": {name: {"score", "weight", "why"}}}``; ``"opinion": false`` where a part had none."""
+    return {"total": total.total, "components": {name: part.json() for name, part in total.components.items()}}

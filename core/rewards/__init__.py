@@ -9,9 +9,10 @@ from typing import Any
 
 from core.config import DatasetSection, RewardComponent, RewardSection
 from core.errors import InvalidConfig
-from core.reward import Item, Markers, Part, Score, Total
+from core.reward import NO_OPINION, Item, Markers, Part, Score, Total
 from core.rewards.catalogue import CATALOGUE, PRESETS, Param, Preset, RewardInfo
 from core.rewards.spending import Account, Spent, charged_to
+from core.text import reason
 
 __all__ = [
     "CATALOGUE",
@@ -81,6 +82,19 @@ class Scorer:
             for place in range(len(items))
         ]
 
+    def compared(self, group: Sequence[Total]) -> list[float]:
+        """What each answer of a group counts as where they are compared with each other.
+
+        A part that has no opinion on an answer counts there as the mean of its opinions on the others: the answer
+        neither moves the group's mean nor gains or loses by it. Counted as 0 it would be the worst of its group.
+        """
+        means: dict[str, float] = {}
+        for key in group[0].components if group else ():
+            said = [total.components[key].score for total in group if total.components[key].opinion]
+            if said and len(said) < len(group):
+                means[key] = math.fsum(said) / len(said)
+        return [self._sum(total.components, means) for total in group] if means else [total.total for total in group]
+
     def take_spent(self) -> Spent:
         """What judges were asked since the last time this was called."""
         return self._account.take()
@@ -91,19 +105,32 @@ class Scorer:
             return [_guarded(info.function, item, params) for item in items]
         try:
             scores = info.batch(items, **params)
+            if len(scores) != len(items):
+                raise ValueError(f"it gave {len(scores)} scores for {len(items)} answers")
         except Exception as error:  # noqa: BLE001 - one bad row or reward must not end a night's training
-            return [Score(0.0, f"This reward failed: {type(error).__name__}: {error}")] * len(items)
+            if len(items) == 1:
+                return [_failed(error)]
+            # One answer that breaks the reward must not change what the others earn.
+            return [_guarded(info.function, item, params) for item in items]
         return [_in_range(score) for score in scores]
 
     def _total(self, scored: dict[str, tuple[RewardComponent, Score]]) -> Total:
         parts: dict[str, Part] = {}
         for key, (part, score) in scored.items():
+            if score.value is NO_OPINION:
+                parts[key] = Part(0.0, part.weight, score.why, opinion=False)
+                continue
             value, why = min(part.clip_high, max(part.clip_low, score.value)), score.why
-            if part.requires and scored[part.requires][1].value < part.requires_at_least:
+            if part.requires and not scored[part.requires][1].value >= part.requires_at_least:
                 value, why = 0.0, f"Does not count: {part.requires} is below {part.requires_at_least:g}. {why}"
             parts[key] = Part(value, part.weight, why)
-        total = math.fsum(part.score * part.weight for part in parts.values()) / self._divisor
-        return Total(min(self._high, max(self._low, total)), parts)
+        return Total(self._sum(parts, {}), parts)
+
+    def _sum(self, parts: Mapping[str, Part], instead: Mapping[str, float]) -> float:
+        """The weighted sum within its limits; ``instead`` holds what a part counts as that has no opinion."""
+        scores = {key: part.score if part.opinion else instead.get(key, 0.0) for key, part in parts.items()}
+        total = math.fsum(scores[key] * part.weight for key, part in parts.items()) / self._divisor
+        return min(self._high, max(self._low, total))
 
 
 def compose(section: RewardSection, markers: Markers) -> Scorer:
@@ -143,13 +170,23 @@ def _guarded(function: Callable[..., Score], item: Item, params: dict[str, Any])
     try:
         return _in_range(function(item.completion, item.prompt, item.row, **params))
     except Exception as error:  # noqa: BLE001 - one bad row or reward must not end a night's training
-        return Score(0.0, f"This reward failed on this answer: {type(error).__name__}: {error}")
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Score:
+    try:
+        told = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the message may hold what cannot be shown
+        told = type(error).__name__
+    return Score(0.0, reason(f"This reward failed on this answer: {told}"))
 
 
 def _in_range(score: Score) -> Score:
+    if score.value is NO_OPINION:
+        return Score(NO_OPINION, reason(score.why))
     if not 0 <= score.value <= 1:
         return Score(0.0, f"This reward gave {score.value}, which is not between 0 and 1.")
-    return Score(float(score.value), score.why)
+    return Score(float(score.value), reason(score.why))
 
 
 def _filled(part: RewardComponent) -> RewardComponent:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.errors import Unavailable
-from core.reward import Item, Score
+from core.reward import NO_OPINION, Item, Score
 from core.rewards.sandbox import Limits, Task, shared
+from core.text import reason
 
 ROWS_A_TASK = 16
 """Rows that share one process; more would keep one core busy while others wait."""
@@ -52,21 +53,32 @@ def _scores(answer: dict[str, Any], count: int) -> list[Score]:
     results = answer.get("results")
     if not isinstance(results, list) or len(results) != count:
         return [Score(0.0, f"The reward failed: {answer.get('error', 'it gave no answer')}.")] * count
-    return [_score(result) for result in results]
+    return [_read(result) for result in results]
+
+
+def _read(result: Any) -> Score:
+    try:
+        return _score(result)
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
+        return Score(0.0, "The reward gave nothing that can be read on this answer.")
 
 
 def _score(result: dict[str, Any]) -> Score:
     if "error" in result:
-        return Score(0.0, f"The reward failed on this answer: {result['error']}.")
-    value, why = _number(result.get("value")), ""
-    data = result.get("value")
+        return Score(0.0, reason(f"The reward failed on this answer: {result['error']}."))
+    data, why = result.get("value"), ""
     if isinstance(data, list) and data[:1] == ["t"] and len(data[1]) == 2:
-        value, why = _number(data[1][0]), data[1][1] if isinstance(data[1][1], str) else ""
-    if value is None or not math.isfinite(value):
+        data, why = data[1][0], data[1][1] if isinstance(data[1][1], str) else ""
+    if data is None:
+        return Score(NO_OPINION, reason(why or "The reward has no opinion on this answer (it returned None)."))
+    value = _number(data)
+    if value is None:
         return Score(0.0, "The reward gave no number. It must return a number from 0 to 1, or a number and a sentence.")
+    if not math.isfinite(value):
+        return Score(0.0, f"The reward gave {value}, from which nothing can be learnt. Return None for no opinion.")
     if not 0 <= value <= 1:
         return Score(0.0, f"The reward gave {value:g}, which is not between 0 and 1.")
-    return Score(value, why or f"The reward gave {value:g}.")
+    return Score(value, reason(why or f"The reward gave {value:g}."))
 
 
 def _number(data: Any) -> float | None:

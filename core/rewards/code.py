@@ -70,8 +70,17 @@ def code(items: Sequence[Item], *, markers: Markers, seconds: float = 6.0, whole
         readers.append((len(tasks), reader) if task else (None, reader))
         tasks += [task] if task else []
     answers = run_tasks(tasks)
-    scores = [reader(None if place is None else answers[place]) for place, reader in readers]
+    scores = [_read(reader, None if place is None else answers[place]) for place, reader in readers]
     return [Score(float(score.value == 1), score.why) for score in scores] if whole_only else scores
+
+
+def _read(reader: Any, answer: dict[str, Any] | None) -> Score:
+    """One program's score. What it returned may have been made to be unreadable: that is its own trouble."""
+    try:
+        score: Score = reader(answer)
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError, OverflowError):
+        return Score(0.0, "What the program gave cannot be read.")
+    return score
 
 
 def _task(item: Item, markers: Markers, limits: Limits) -> tuple[Task | None, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ def reward(completion: str, prompt: str, row: dict) -> float | tuple[float, str]
     prompt:     the question
     row:        the whole row of the dataset; row["response"] is the reference answer
 
-    Return a number from 0 (wrong) to 1 (right), or the number and a sentence that says why.
+    Return a number from 0 (wrong) to 1 (right), or the number and a sentence that says why;
+    None where you have no opinion: the answer is then left out of its group's comparison.
     """
     said = re.sub(r"<[^<>]*>", " ", completion).lower().split()
     wanted = str(row["response"]).lower().split()
@@ -70,8 +72,10 @@ def own(
 ) -> list[Score]:
     """What the person's own ``reward(completion, prompt, row)`` gives. It cannot reach files, network or this program.
 
+    A function in TRL's form, ``f(completions, prompts, answer, **kwargs)``, is called for each answer with lists of one.
+
     Args:
-        source: Python that defines ``reward``.
+        source: Python that defines ``reward``, or a function in TRL's form.
         seconds: Longest time for one row.
         title: What the person called it; for display.
 
@@ -80,8 +84,64 @@ def own(
     >>> row = {"response": "Paris"}
     >>> own([Item("It is Paris.", "", row), Item("It is Lyon.", "", row), Item("", "", row)], markers=m, source=code)
     [Score(value=1.0, why='looked for it'), Score(value=0.0, why='looked for it'), Score(value=0.0, why='looked for it')]
+    >>> code = "def right(completions, answer, **kwargs):\\n    return [float(a in c) for c, a in zip(completions, answer)]"
+    >>> [score.value for score in own([Item("Paris", "", row), Item("Lyon", "", row)], markers=m, source=code)]
+    [1.0, 0.0]
     """
-    return run_reward(source, items, limits=Limits(cpu=seconds, wall=seconds + 1))
+    return run_reward(adapted(source), items, limits=Limits(cpu=seconds, wall=seconds + 1))
+
+
+_TRL = "completions"
+"""The argument by which a function in TRL's form is known."""
+_CONVERSATIONS = re.compile(r"\[\s*(?:0|-1)\s*\]\s*(?:\[\s*['\"]content['\"]\s*\]|\.get\(\s*['\"]content)")
+_ADAPTER = """
+
+__theirs = {name}
+
+
+def reward(completion, prompt, row):
+    import inspect
+
+    chat = {chat}
+    columns = {{key: [value] for key, value in row.items()}}
+    # The mapping has renamed the columns; their usual names still lead to them.
+    for key in {reference}:
+        columns.setdefault(key, [row.get("response")])
+    for key in {question}:
+        columns.setdefault(key, [row.get("instruction")])
+    columns["prompts"] = [[{{"role": "user", "content": prompt}}]] if chat else [prompt]
+    columns["completions"] = [[{{"role": "assistant", "content": completion}}]] if chat else [completion]
+    wanted = inspect.signature(__theirs).parameters
+    if not any(one.kind is one.VAR_KEYWORD for one in wanted.values()):
+        columns = {{key: value for key, value in columns.items() if key in wanted}}
+    found = __theirs(**columns)
+    if not isinstance(found, (list, tuple)) or len(found) != 1:
+        raise TypeError("it must return a list with one number for each completion")
+    return found[0]
+"""
+_REFERENCE = ("answer", "answers", "solution", "solutions", "ground_truth", "reference", "target", "label", "gold")
+_QUESTION = ("question", "problem", "query", "instruction")
+_ANOTHER_FORM = (
+    "{name} takes lists, as TRL's rewards do, and cannot be called here because {why}. Change its first line to "
+    "'def reward(completion, prompt, row):' and its last to 'return 1.0' with the number for that one completion"
+)
+
+
+def adapted(source: str) -> str:
+    """The source with a ``reward(completion, prompt, row)`` round a function in TRL's form; as it is where it has none.
+
+    TRL calls with lists, one entry a completion, and with the dataset's columns by their names. Where the function
+    takes a completion's ``[0]["content"]``, it gets conversations, as from TRL's conversational datasets.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source
+    found = _in_trl_form(tree)
+    if len(found) != 1 or _trl_problem(found):
+        return source
+    chat = bool(_CONVERSATIONS.search(source))
+    return source + _ADAPTER.format(name=found[0].name, chat=chat, reference=_REFERENCE, question=_QUESTION)
 
 
 def problem(source: str) -> str | None:
@@ -91,11 +151,15 @@ def problem(source: str) -> str | None:
     'reward must take three arguments: completion, prompt, row'
     >>> problem("def reward(completion, prompt, row:\\n    return 1")
     "line 1: '(' was never closed"
+    >>> problem("def mine(completions, prompts=None, answer=None, **kwargs):\\n    return [1.0] * len(completions)")
     """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"line {getattr(error, 'lineno', None) or 1}: {getattr(error, 'msg', None) or error}"
+    lists = _in_trl_form(tree)
+    if lists:
+        return _trl_problem(lists)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "reward"]
     if not functions:
         return "there is no 'def reward(completion, prompt, row)'"
@@ -104,7 +168,42 @@ def problem(source: str) -> str | None:
         len(arguments.posonlyargs + arguments.args) < 3 and not arguments.vararg
     ):
         return "reward must take three arguments: completion, prompt, row"
+    if any(default is None for default in arguments.kw_defaults):
+        return "reward must take three arguments and no others by name: completion, prompt, row"
     return None
+
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _in_trl_form(tree: ast.Module) -> list[_Function]:
+    """Functions that take ``completions``; of several, those that are called ``reward``."""
+    found = [
+        node for node in tree.body if isinstance(node, _Function) and _TRL in {arg.arg for arg in _arguments(node)}
+    ]
+    if any(isinstance(node, _Function) and node.name == "reward" for node in tree.body):
+        return [node for node in found if node.name == "reward"][-1:]
+    return found
+
+
+def _arguments(function: _Function) -> list[ast.arg]:
+    return [*function.args.args, *function.args.kwonlyargs]
+
+
+def _trl_problem(found: Sequence[_Function]) -> str | None:
+    function = found[-1]
+    name = function.name
+    if len(found) > 1:
+        names = " and ".join(one.name for one in found)
+        return f"there are several rewards in TRL's form, {names}: name the one that counts 'reward', or add them as parts of their own"
+    if isinstance(function, ast.AsyncFunctionDef):
+        return _ANOTHER_FORM.format(name=name, why="it is asynchronous")
+    if function.args.posonlyargs:
+        return _ANOTHER_FORM.format(name=name, why="it takes arguments by their place alone")
+    ours = {"completion_ids", "prompt_ids", "trainer_state", "log_extra", "log_metric"}
+    without = function.args.args[: len(function.args.args) - len(function.args.defaults)]
+    missing = next((arg.arg for arg in without if arg.arg in ours), None)
+    return _ANOTHER_FORM.format(name=name, why=f"it needs {missing}, which only TRL has") if missing else None
 
 
 def _check(params: dict[str, Any]) -> tuple[str, str] | None:
@@ -125,7 +224,7 @@ INFOS = (
                 "text",
                 TEMPLATE,
                 "Python",
-                "Defines reward(completion, prompt, row). It returns a number from 0 to 1, and a sentence if you like.",
+                "Defines reward(completion, prompt, row), which returns a number from 0 to 1, and a sentence if you like; or a reward in TRL's form.",
                 maximum=50_000,
                 required=True,
             ),

@@ -6,7 +6,6 @@ a crash loses at most the batch at hand, and a resume asks only what has not bee
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from typing import Any
 
@@ -21,6 +20,7 @@ from core.rewards import Scorer, compose, markers_of, needs
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, write_json
 from core.settings import Home
+from core.text import json_line
 from core.training.answering import Answerer, Answers, InLlama, InTransformers, Messages, Question, Written
 from core.training.checkpoint import whole_folder
 from core.training.device import this_device, use_cores
@@ -154,8 +154,7 @@ def _rows(run: RunDir, spec: EvaluationSpec, home: Home, status: Status) -> list
         for reason, count in left_out.items():
             status.note(f"{count} rows were left out: {reason}.")
         with whole_folder(run.prepared, "the prompts") as folder:
-            text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-            (folder / frozen.name).write_text(text, "utf-8")
+            (folder / frozen.name).write_bytes(b"".join(json_line(row, default=str) for row in rows))
     if not rows:
         raise InvalidInput("There is no prompt to answer. Choose another dataset, split or file.", field="prompts")
     _check_needs(rows, spec)
@@ -176,10 +175,7 @@ def _record(one: Written, total: Total | None) -> dict[str, Any]:
     record: dict[str, Any] = {"text": one.text, "tokens": one.tokens, "cut_off": one.cut_off}
     if one.problem:
         record["problem"] = one.problem
-    if total is not None:
-        parts = total.components.items()
-        record |= {
-            "total": total.total,
-            "components": {name: {"score": p.score, "weight": p.weight, "why": p.why} for name, p in parts},
-        }
+    if total is not None and total.opinion:
+        components = {name: part.json() for name, part in total.components.items()}
+        record |= {"total": total.total, "components": components}
     return record

@@ -207,17 +207,23 @@ def _divergence(p: torch.Tensor, q: torch.Tensor) -> float:
 def reward_summary(totals: Sequence[Total], best: float) -> dict[str, Any]:
     """Means over completions: ``reward``, ``reward_components`` by name, and the share ``solved``.
 
+    What a reward has no opinion on is in none of its means; ``no_opinion`` counts such completions if there are any.
+
     Args:
         totals: At least one.
         best: The most that a completion can earn.
     """
-    names = totals[0].components
+    said = [total for total in totals if total.opinion]
+    parts = {
+        name: [total.components[name].score for total in totals if total.components[name].opinion]
+        for name in totals[0].components
+    }
+    silent = sum(not all(part.opinion for part in total.components.values()) for total in totals)
     return {
-        "reward": sum(total.total for total in totals) / len(totals),
-        "reward_components": {
-            name: sum(total.components[name].score for total in totals) / len(totals) for name in names
-        },
-        "solved": sum(total.total >= best - 1e-9 for total in totals) / len(totals),
+        "reward": sum(total.total for total in said) / max(1, len(said)),
+        "reward_components": {name: sum(scores) / max(1, len(scores)) for name, scores in parts.items()},
+        "solved": sum(total.total >= best - 1e-9 for total in said) / max(1, len(said)),
+        **({"no_opinion": silent} if silent else {}),
     }
 
 
@@ -231,8 +237,5 @@ def completion_record(
         "cut_off": cut_off,
         "total": total.total,
         "advantage": advantage,
-        "components": {
-            name: {"score": part.score, "weight": part.weight, "why": part.why}
-            for name, part in total.components.items()
-        },
+        "components": {name: part.json() for name, part in total.components.items()},
     }

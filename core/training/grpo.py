@@ -103,7 +103,9 @@ class Rollouts:
         self.batch.texts += completions
         self.batch.totals += totals
         self.batch.time_reward += time.perf_counter() - started
-        return [total.total for total in totals]
+        size = self.group_size
+        groups = (totals[start : start + size] for start in range(0, len(totals), size))
+        return [value for group in groups for value in self.score.compared(group)]
 
     def scored(self, advantages: list[float]) -> None:
         """TRL has worked out the advantages: the round is complete."""
@@ -149,7 +151,7 @@ class Rollouts:
 
     def _summary(self, groups: Sequence[Sequence[int]]) -> dict[str, Any]:
         batch = self.batch
-        rewards = [[batch.totals[place].total for place in places] for places in groups]
+        rewards = [self.score.compared([batch.totals[place] for place in places]) for places in groups]
         lengths = [len(ids) for ids in batch.ids]
         return {
             **reward_summary(batch.totals, self.best),

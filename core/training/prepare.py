@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from core.rewards import markers_of
 from core.rewards.selfcheck import earns_with_reference
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
+from core.text import json_line
 from core.training.checkpoint import whole_folder
 from core.training.status import Status
 
@@ -135,9 +135,8 @@ def _frozen(run: RunDir) -> tuple[list[Row], list[Row]] | None:
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+    with path.open("wb") as file:
+        file.writelines(json_line(row, default=str) for row in rows)
 
 
 def _fitting(

@@ -38,6 +38,7 @@ const SECTIONS = [
   ['How fast is it?', [
     { id: 'step-time', title: 'Time for one step', unit: 's', series: [line('whole', 'step_time'), line('writing', 'time_generation', '--c2'), line('scoring', 'time_reward', '--c3')], health: 'Lower is better.' },
     { id: 'scoring-time', title: 'Time for scoring a step (rewards)', unit: 's', series: [line('scoring', 'time_reward')], health: 'Lower is better. A fraction of the time for writing is fine.' },
+    { id: 'no-opinion', title: 'Answers without an opinion', only: 'no_opinion', series: [line('answers', 'no_opinion', '--c1', { plain: true })], health: 'Answers a step on which a reward said nothing (None). They gain and lose nothing by it.' },
     { id: 'judge', title: 'Asked of the judge', only: 'judge_requests', series: [line('answers', 'judge_requests', '--c1', { plain: true }), line('remembered', 'judge_cached', '--c2', { plain: true }), line('without a score', 'judge_failed', '--c3', { plain: true })], health: 'Answers a step that another model judged. Those without a score earned nothing.' },
     { id: 'judge-tokens', title: 'Tokens of the judge', unit: 'tokens', only: 'judge_requests', series: [line('tokens', 'judge_tokens', '--c1', { plain: true })], health: 'What is paid for, in each step.' },
     { id: 'judge-cost', title: 'Cost of the judge', only: 'judge_cost', series: [line('cost', 'judge_cost', '--c1', { plain: true })], health: 'By the price that you gave, in each step.' },
