@@ -17,6 +17,7 @@ from core.errors import InvalidInput
 from core.model import Device
 from core.reproduce import FORMAT, INFO, PIECE, ROWS, SUMS, base_folder, reward_sources, sha256_of, training_rewards
 from core.settings import Home
+from core.text import json_line
 
 LARGEST = 64 * 1024**3
 """Bytes that a bundle may unpack to."""
@@ -245,7 +246,7 @@ def rows_sha256(folder: Path) -> str:
     for name in ROWS[:-1]:
         for line in (folder / name).read_text("utf-8").splitlines() if (folder / name).is_file() else ():
             row = json.loads(line)
-            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")
+            digest.update(json_line(row, sort_keys=True, default=str))
     return digest.hexdigest()
 
 

@@ -88,13 +88,27 @@ class Bench:
     def score(
         self, rewards: Sequence[dict[str, Any]], dataset: dict[str, Any], completions: Sequence[str], row: int = 0
     ) -> dict[str, Any]:
-        """The same completions under each reward: ``{"row", "rewards": [[total, …], …]}``, totals as the API gives them."""
-        rows = self.rows(dataset, row + 1)
+        """The same completions under each reward: ``{"row", "rewards": [[total, …], …], "decided"}``.
+
+        ``decided`` says what the rewards leave to the dataset and its rows decide.
+        """
+        rows = self.rows(dataset, max(row + 1, FETCHED))
         chosen = rows[min(row, len(rows) - 1)]
         items = [Item(text, str(chosen["instruction"]), chosen) for text in completions]
         markers = markers_of(read_dataset(dataset))
-        scored = [core.rewards.compose(read_section(reward), markers).many(items) for reward in rewards]
-        return {"row": chosen, "rewards": scored}
+        sections = [read_section(reward) for reward in rewards]
+        scorers = [core.rewards.compose(core.rewards.settled(section, rows), markers) for section in sections]
+        decided = [words for section in sections for words in core.rewards.decided(section, rows)]
+        scored = [score.many(items) for score in scorers]
+        return {"row": chosen, "rewards": scored, "decided": list(dict.fromkeys(decided))}
+
+    def decided(self, rewards: Sequence[dict[str, Any]], dataset: dict[str, Any]) -> tuple[str, ...]:
+        """What these rewards leave to the dataset and its rows decide, as far as rows are on this machine."""
+        sections = [read_section(reward) for reward in rewards]
+        if not any(core.rewards.CATALOGUE[part.name].decide for one in sections for part in core.rewards.resolve(one)):
+            return ()
+        rows = self.rows(dataset, FETCHED, fetch=False)
+        return tuple(dict.fromkeys(words for section in sections for words in core.rewards.decided(section, rows)))
 
     def write(
         self, model: str, dataset: dict[str, Any], row: int, count: int, max_tokens: int, temperature: float
@@ -110,7 +124,7 @@ class Bench:
         """Totals of the references in the asked-for form and of another row's reference, over ``count`` rows, in ten bins."""
         section, data = read_section(reward), read_dataset(dataset)
         rows = self.rows(dataset, count)
-        score = core.rewards.compose(section, markers_of(data))
+        score = core.rewards.compose(core.rewards.settled(section, rows), markers_of(data))
         right = [Item(warm_up_target(row, data), str(row["instruction"]), row) for row in rows]
         wrong = [
             Item(warm_up_target(rows[(place + 1) % len(rows)], data), item.prompt, item.row)

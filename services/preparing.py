@@ -45,7 +45,7 @@ def prepare(
     """
     from core.config import parse
     from core.data.prepared import prepare_rows
-    from core.rewards import markers_of
+    from core.rewards import decided, markers_of
     from core.rewards.selfcheck import earns_with_reference
     from core.run_dir import write_json
     from core.settings import Home
@@ -69,6 +69,7 @@ def prepare(
         "test": len(found.test),
         "spare": found.spare,
         "sha256": found.sha256,
+        "decided": decided(complete.reward, [*found.train, *found.holdout]),
         "unparseable": sum(not parses(row) for row in rows),
         "lengths": _lengths(rows[:MOST_MEASURED], complete, Path(tokenizer)) if tokenizer else None,
     }

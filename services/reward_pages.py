@@ -62,6 +62,7 @@ class BenchPage:
     problem: str
     model: str
     spent: str
+    decided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def bench_page(found: Services, form: Any) -> BenchPage:
         form.get("completions", "").replace("\r\n", "\n"),
         str((found.wizard.draft().get("model") or {}).get("name") or ""),
     )
-    state: dict[str, Any] = {"shown": {}, "scored": (), "report": None, "spread": {}, "problem": ""}
+    state: dict[str, Any] = {"shown": {}, "scored": (), "report": None, "spread": {}, "problem": "", "decided": ()}
     dataset, rewards = draft_dataset(found), [offered[key][1] for key in (first, second) if key]
     with charged_to(Account()) as account:
         try:
@@ -163,6 +164,7 @@ def bench_page(found: Services, form: Any) -> BenchPage:
                 raise TunesmithError("Choose a dataset in the wizard's second step; its rows are used here.")
             # Only a button may wait for the Hub.
             state["shown"] = found.bench.rows(dataset, row + 1, fetch=bool(action))[-1]
+            state["decided"] = found.bench.decided(rewards, dataset)
             if action == "sample":
                 completions = _written(found, model, dataset, row)
             if completions.strip() and action in {"score", "sample"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -30,6 +30,7 @@ class Rewards:
         completion: str,
         row: Mapping[str, Any],
         markers: Mapping[str, str] | None = None,
+        rows: Sequence[Mapping[str, Any]] = (),
     ) -> Total:
         """Score one completion as training does.
 
@@ -39,13 +40,14 @@ class Rewards:
             completion: What the model might write.
             row: By mapped names: ``instruction``, ``response``, and further columns.
             markers: The four markers by name; the defaults where left out.
+            rows: Of the dataset, for what the reward leaves to it; without them this row decides.
 
         Raises:
             InvalidConfig: The reward is not one.
             InvalidInput: The row lacks what the reward needs.
         """
         section = read_section(reward)
-        score = core.rewards.compose(section, read_markers(markers or {}))
+        score = core.rewards.compose(core.rewards.settled(section, rows or [row]), read_markers(markers or {}))
         missing = [name for name in core.rewards.needs(section) if row.get(name) is None]
         if missing:
             raise InvalidInput(

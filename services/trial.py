@@ -31,16 +31,16 @@ def trial(found: Services) -> Trial:
         return Trial(None, 0, completion, (), hint)
     row = rows[index % len(rows)]
     empty = Trial(row, index % len(rows), completion, SAMPLES, "")
-    return _scored(found, empty) if completion.strip() else empty
+    return _scored(found, empty, rows) if completion.strip() else empty
 
 
-def _scored(found: Services, before: Trial) -> Trial:
+def _scored(found: Services, before: Trial, rows: list[dict[str, Any]]) -> Trial:
     draft = found.wizard.draft()
     dataset = draft.get("dataset") or {}
     markers = {name: dataset[name] for name in MARKERS if name in dataset}
     reward = draft.get("reward") or {"type": "preset", "preset_name": "math"}
     try:
-        total = found.rewards.test(reward, "", before.completion, before.row or {}, markers)
+        total = found.rewards.test(reward, "", before.completion, before.row or {}, markers, rows)
     except TunesmithError as error:
         return Trial(before.row, before.index, before.completion, before.samples, "", problem=error.message)
     titles = core.rewards.titles(read_section(reward))

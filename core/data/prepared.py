@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from core.data.rows import map_rows, split_rows
 from core.data.sources import load_rows
 from core.dataset import Row
 from core.settings import Home
+from core.text import json_line
 
 
 @dataclass(frozen=True)
@@ -80,5 +80,5 @@ def sha256_of(rows: Iterable[Row]) -> str:
     """SHA-256 over the rows in order: two runs with the same hash saw the same data."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")
+        digest.update(json_line(row, sort_keys=True, default=str))
     return digest.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,6 +11,7 @@ from core.config import DatasetSection, RewardComponent, RewardSection
 from core.errors import InvalidConfig
 from core.reward import NO_OPINION, Item, Markers, Part, Score, Total
 from core.rewards.catalogue import CATALOGUE, PRESETS, Param, Preset, RewardInfo
+from core.rewards.info import Decision
 from core.rewards.spending import Account, Spent, charged_to
 from core.text import reason
 
@@ -25,10 +26,12 @@ __all__ = [
     "Spent",
     "charged_to",
     "compose",
+    "decided",
     "markers_of",
     "maximum",
     "needs",
     "resolve",
+    "settled",
     "titles",
 ]
 
@@ -53,6 +56,42 @@ def resolve(section: RewardSection) -> list[RewardComponent]:
     if problems:
         raise InvalidConfig(problems)
     return [_filled(part) for part in section.components]
+
+
+def settled(section: RewardSection, rows: Sequence[Mapping[str, Any]]) -> RewardSection:
+    """The reward with everything decided that its settings leave to the dataset.
+
+    Args:
+        section: The reward.
+        rows: Mapped rows of the whole dataset, or enough of them to stand for it.
+
+    Returns:
+        The same section where nothing was open; else its parts with every setting filled in.
+    """
+    parts = resolve(section)
+    found = {part.key: decision for part, decision in _decisions(parts, rows)}
+    if not found:
+        return section
+    components = [
+        part.model_copy(update={"params": {**part.params, **found[part.key].params}}) if part.key in found else part
+        for part in parts
+    ]
+    return section.model_copy(update={"type": "composite", "preset_name": None, "components": tuple(components)})
+
+
+def decided(section: RewardSection, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What :func:`settled` decides, a sentence or two a part."""
+    return [decision.words for _, decision in _decisions(resolve(section), rows)]
+
+
+def _decisions(
+    parts: Sequence[RewardComponent], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[RewardComponent, Decision]]:
+    for part in parts:
+        decide = CATALOGUE[part.name].decide
+        decision = decide(rows, part.params) if decide else None
+        if decision:
+            yield part, decision
 
 
 class Scorer:

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.config import DatasetSection, RewardComponent, RewardSection
 from core.reward import Item, Markers
-from core.rewards import CATALOGUE, compose, markers_of, needs, resolve
+from core.rewards import CATALOGUE, compose, markers_of, needs, resolve, settled
 from core.rewards.answers import final_answers
 from core.rewards.code import program_of
 from core.rewards.numbers import find_numbers, show
@@ -77,7 +77,7 @@ def check(
         count: How many rows.
         every: Of the numbers from 0 to 100, only each of so many: for a reward that takes time or money.
     """
-    needed = needs(section)
+    section, needed = settled(section, rows), needs(section)
     chosen = [row for row in rows if all(row.get(name) is not None for name in needed)][:count]
     if not chosen:
         names = ", ".join(needed) or "a row"

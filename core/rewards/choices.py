@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from core.reward import Markers, Score
 from core.rewards.answers import final_answers
-from core.rewards.info import RewardInfo
+from core.rewards.info import Decision, Param, RewardInfo
 
 _LETTERS = "ABCDEFGHIJ"
 _RULED_OUT = re.compile(r"(?:\bnot|n['’]t(?: be)?)\s+(?:choice\s|option\s)?[(\[*]*([A-J])\b", re.IGNORECASE)
 _DRESSED = re.compile(r"(?<!\w)(?:[(\[*]+([A-J])[)\]*:.]|([A-J])[).:])")
 _BARE = re.compile(r"\b([A-J])\b")
 _SAID = re.compile(r"(?:answer|choice|option)\s*(?:is|:)?\s*[(\[*]*([A-J])\b", re.IGNORECASE)
+_LABELLED = re.compile(r"^[(\[]?([A-Za-z]|\d{1,2})[).:\]]\s*(.+)$", re.DOTALL)
+_COLUMNS = ("{}", "op{}", "option_{}", "option{}", "choice_{}", "choice{}")
+"""How columns are called where each choice has its own: A, opa, option_a."""
+_ARRAY = re.compile(r"array\((\[.*?\])(?:,\s*dtype=[\w'<]+)?\)", re.DOTALL)
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+MOST_TEXT = 20_000
+"""Characters of a cell that is read as a list."""
+
+Notation = Literal["auto", "letter", "text", "from_0", "from_1"]
+_KNOWN: tuple[Notation, ...] = ("letter", "text", "from_0", "from_1")
+_TITLES: dict[Notation, str] = {
+    "auto": "As the dataset's rows show, decided once for all of them",
+    "letter": "By its letter or label: B",
+    "text": "By its text, digits too",
+    "from_0": "By its place, counted from 0: 1 is the second",
+    "from_1": "By its place, counted from 1: 1 is the first",
+}
 
 
-def choice(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers) -> Score:
+class _Choices(NamedTuple):
+    """The texts of a row's choices in lower case, and what each is called where the row says so."""
+
+    texts: list[str]
+    labels: list[str]
+
+
+def choice(
+    completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, reference: Notation = "auto"
+) -> Score:
     """1 where the chosen letter is the reference's, else 0. Two different letters earn nothing.
 
-    The reference is a letter, a label of the row's ``choices``, a position in them (counted from 0), or the text
-    of one. The answer is looked for between the solution markers, in a box, then as 'answer is (B)', then as
+    The answer is looked for between the solution markers, in a box, then as 'answer is (B)', then as
     a text of one letter; or as the text of the choice itself.
+
+    Args:
+        reference: How the reference names its choice. ``letter``: by letter or by a label of the row's ``choices``;
+            ``text``; ``from_0`` and ``from_1``: by place. ``auto`` decides by the rows that are scored together
+            with this one (:func:`notation`), and by this row where it is alone.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": "B", "choices": ["Lyon", "Paris", "Nice"]}
@@ -33,15 +65,18 @@ def choice(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
     >>> choice("A B C D", "", row, markers=m)
     Score(value=0.0, why='No single choice was found.')
     """
-    options, labels = _options(row)
-    reference = str(row.get("response", "")).strip()
-    wanted = _letter(reference, [], labels) or _position(reference, options) or _letter(reference, options, labels)
+    choices = _choices(row)
+    way = notation([row]) if reference == "auto" else reference
+    wanted = _wanted(str(row.get("response", "")).strip(), choices, way)
     if wanted is None:
-        return Score(0.0, "The reference answer is not one of the choices, so nothing can be compared with it.")
+        return Score(
+            0.0,
+            f"The reference answer is not one of the choices ({_TITLES[way].partition(':')[0].lower()}), so nothing can be compared with it.",
+        )
     stated = final_answers(completion, "auto", markers)
     texts = stated or ([] if markers.solution_start in completion else [completion])
     chosen = {
-        _letter(text.strip(), options, labels) or _position(text.strip(), options) or _read_choice(text)
+        None if _contradicts(text.strip(), choices) else _chosen(text.strip(), choices, way) or _read_choice(text)
         for text in texts
     }
     if len(chosen) != 1 or None in chosen:
@@ -52,32 +87,174 @@ def choice(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
     return Score(0.0, f"The answer chose {letter}; the right choice is {wanted}.")
 
 
-def _options(row: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The texts of the choices, and what each is called where the row says so."""
-    found = row.get("choices") or row.get("options") or ()
-    labels: Any = ()
-    if isinstance(found, Mapping):  # the Hub's ARC: {"text": […], "label": […]}
-        labels, found = found.get("label") or (), found.get("text") or list(found.values())
-    return _folded(found), _folded(labels)
+def notation(rows: Iterable[Mapping[str, Any]]) -> Notation:
+    """How the references of these rows name their choices: the way in which the most of them can be read.
+
+    Only letters and digits can be read in several ways. Of ways that fit as many, the first counts, in the order
+    letter, text, place from 0, place from 1.
+
+    >>> notation([{"response": "2", "choices": ["1", "2", "3"]}, {"response": "1", "choices": ["4", "3", "2", "1"]}])
+    'text'
+    >>> notation([{"response": "0", "choices": ["red", "blue"]}, {"response": "1", "choices": ["1", "2"]}])
+    'from_0'
+    >>> notation([{"response": 2, "choices": ["red", "blue"]}, {"response": 1, "choices": ["1", "2"]}])
+    'from_1'
+    """
+    return max(_fits(rows).items(), key=lambda pair: pair[1])[0]
+
+
+def _fits(rows: Iterable[Mapping[str, Any]]) -> dict[Notation, int]:
+    counts: dict[Notation, int] = dict.fromkeys(_KNOWN, 0)
+    for row in rows:
+        text, choices = str(row.get("response", "")).strip(), _choices(row)
+        if _ambiguous(text) and (choices.texts or not _bare(text).isdecimal()):
+            for way in _KNOWN:
+                counts[way] += _wanted(text, choices, way) is not None
+    return counts
+
+
+def decide(rows: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Decision | None:
+    """What ``auto`` means for a dataset, for the settings and for a person. None where it is set, or nothing is open."""
+    if params.get("reference", "auto") != "auto":
+        return None
+    counts = _fits(rows)
+    most = max(counts.values())
+    if not most:
+        return None
+    way = next(way for way, count in counts.items() if count == most)
+    asked = sum(_ambiguous(str(row.get("response", "")).strip()) for row in rows)
+    others = [_TITLES[other] for other, count in counts.items() if other != way and count == most]
+    words = f"The references name their choice {_lower(_TITLES[way])} ({most} of {asked} rows fit)."
+    if others and any(_bare(str(row.get("response", "")).strip()).isdecimal() for row in rows):
+        words += f" These rows could also be read so: {'; '.join(map(_lower, others))}. Set it if that is meant."
+    return Decision({"reference": way}, words)
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _ambiguous(text: str) -> bool:
+    bare = _bare(text)
+    return bare.isdecimal() or (len(bare) == 1 and bare.isalpha())
+
+
+def _bare(text: str) -> str:
+    return text.strip(" ().[]:*")
+
+
+def _wanted(text: str, choices: _Choices, way: Notation) -> str | None:
+    """The letter of the reference's choice, read in one way; texts that can be read in no other way are texts."""
+    bare = _bare(text)
+    if not choices.texts and bare.isdecimal():
+        return bare  # the choices stand in the question alone; the answer has to name the same number
+    if way == "text" or not _ambiguous(text):
+        return _by_text(text, choices) or _by_dress(text, choices)
+    if way == "letter":
+        return _by_label(bare, choices)
+    return _by_place(bare, choices, int(way == "from_1"))
+
+
+def _chosen(text: str, choices: _Choices, way: Notation) -> str | None:
+    """What an answer names: by text, by label or letter, or by a place as the references count them."""
+    bare = _bare(text)
+    if not choices.texts and bare.isdecimal():
+        return bare
+    first, second = (_by_text, _by_label) if way == "text" else (_by_label, _by_text)
+    if way == "text":
+        return first(text, choices) or second(bare, choices) or _by_dress(text, choices)
+    return (
+        first(bare, choices)
+        or second(text, choices)
+        or _by_dress(text, choices)
+        or (_by_place(bare, choices, int(way == "from_1")) if way != "letter" else None)
+    )
+
+
+def _by_text(text: str, choices: _Choices) -> str | None:
+    said = text.casefold().strip().strip(". ")
+    found = [place for place, one in enumerate(choices.texts[:10]) if one.strip(". ") == said]
+    return _LETTERS[found[0]] if len(found) == 1 else None
+
+
+def _by_label(bare: str, choices: _Choices) -> str | None:
+    if bare.casefold() in choices.labels[:10]:
+        return _LETTERS[choices.labels.index(bare.casefold())]
+    if len(bare) == 1 and bare.upper() in _LETTERS:
+        place = _LETTERS.index(bare.upper())
+        return bare.upper() if not choices.texts or place < len(choices.texts) else None
+    return None
+
+
+def _by_place(bare: str, choices: _Choices, first: int) -> str | None:
+    if not bare.isdecimal() or len(bare) > 2:
+        return None
+    place = int(bare) - first
+    return _LETTERS[place] if 0 <= place < min(len(choices.texts), 10) else None
+
+
+def _by_dress(text: str, choices: _Choices) -> str | None:
+    """'B) Paris', where B is Paris."""
+    match = _LABELLED.match(text)
+    if not match:
+        return None
+    letter = _by_label(match[1], choices)
+    return letter if letter and letter == _by_text(match[2], choices) else None
+
+
+def _contradicts(text: str, choices: _Choices) -> bool:
+    """'B) Nice', where Nice is C."""
+    match = _LABELLED.match(text)
+    named = _by_text(match[2], choices) if match else None
+    return bool(match and named and named != _by_label(match[1], choices))
+
+
+def _choices(row: Mapping[str, Any]) -> _Choices:
+    found, labels = _listed(row.get("choices") or row.get("options") or _from_columns(row)), None
+    if isinstance(found, Mapping):  # the Hub's ARC: {"text": […], "label": […]}; others: {"A": …, "B": …}
+        plain = not isinstance(_listed(found.get("text")), list)
+        labels = list(found) if plain else _listed(found.get("label"))
+        found = list(found.values()) if plain else _listed(found.get("text"))
+    texts, names = _folded(found), _folded(labels)
+    dressed = [_LABELLED.match(text) for text in texts]
+    if (
+        not names
+        and texts
+        and all(match and match[1] == _LETTERS[n : n + 1].lower() for n, match in enumerate(dressed))
+    ):
+        return _Choices([match[2] for match in dressed if match], [match[1] for match in dressed if match])
+    return _Choices(texts, names)
+
+
+def _listed(value: Any) -> Any:
+    """A cell that should hold a list or a mapping, read where it is text: JSON, Python's or numpy's way of writing."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{") or len(value) > MOST_TEXT:
+        return list(value) if isinstance(value, tuple) else value
+    text = _ARRAY.sub(r"\1", value.strip())
+    if text.startswith("[") and re.search(r"['\"]\s+['\"]", text):  # numpy parts them by spaces
+        return [first or second for first, second in _QUOTED.findall(text)]
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return value
+
+
+def _from_columns(row: Mapping[str, Any]) -> list[Any]:
+    names = {str(name).casefold(): name for name in row}
+    for pattern in _COLUMNS:
+        columns = [names.get(pattern.format(letter.lower())) for letter in _LETTERS]
+        columns = columns[: columns.index(None)] if None in columns else columns
+        if len(columns) > 1:
+            return [row[name] for name in columns if name is not None]
+    return []
 
 
 def _folded(texts: Any) -> list[str]:
     return [str(text).strip().casefold() for text in texts] if isinstance(texts, list | tuple) else []
-
-
-def _letter(text: str, options: Sequence[str], labels: Sequence[str]) -> str | None:
-    """The letter that stands for a choice: as such, by its label, or by its text."""
-    bare = text.strip(" ().[]:*")
-    if bare.casefold() in labels[:10]:
-        return _LETTERS[labels.index(bare.casefold())]
-    if len(bare) == 1 and bare.upper() in _LETTERS:
-        return bare.upper()
-    said = text.casefold().strip(". ")
-    return _LETTERS[options.index(said)] if said in options[:10] else None
-
-
-def _position(text: str, options: Sequence[str]) -> str | None:
-    return _LETTERS[int(text)] if text.isdecimal() and len(text) < 3 and int(text) < min(len(options), 10) else None
 
 
 def _read_choice(text: str) -> str | None:
@@ -97,8 +274,18 @@ INFOS = (
         "Compares the chosen letter of a multiple-choice question with the reference's.",
         True,
         ("response",),
-        (),
+        (
+            Param(
+                "reference",
+                "choice",
+                "auto",
+                "How the reference names its choice",
+                "A digit can be a place or a text. It is one or the other for the whole dataset.",
+                tuple(_TITLES.items()),
+            ),
+        ),
         choice,
         family="Mathematics and science",
+        decide=decide,
     ),
 )

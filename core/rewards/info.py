@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -61,6 +61,19 @@ class Param:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What a reward's settings come to on a dataset.
+
+    Attributes:
+        params: Settings that replace those that leave it open.
+        words: A sentence or two for a person.
+    """
+
+    params: dict[str, Any]
+    words: str
+
+
+@dataclass(frozen=True)
 class RewardInfo:
     """A reward as the pages and ``GET /api/rewards/list`` describe it.
 
@@ -71,6 +84,7 @@ class RewardInfo:
         batch: The same on many completions at once, where that is faster: sandbox, embedding, judge.
         family: Heading in the list.
         check: Problems between params, as (param, what would be right).
+        decide: What the params leave open, decided by a dataset's rows: once for all of them, never row by row.
     """
 
     name: str
@@ -83,6 +97,7 @@ class RewardInfo:
     batch: BatchFunction | None = None
     family: str = "Answers"
     check: Callable[[dict[str, Any]], tuple[str, str] | None] | None = None
+    decide: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], Decision | None] | None = None
 
     @property
     def badge(self) -> str:

@@ -16,7 +16,7 @@ from core.dataset import Row
 from core.errors import InvalidInput
 from core.evaluation import EvaluationSpec, reports
 from core.reward import Item, Total
-from core.rewards import Scorer, compose, markers_of, needs
+from core.rewards import Scorer, compose, markers_of, needs, settled
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, write_json
 from core.settings import Home
@@ -46,7 +46,7 @@ def evaluate(run: RunDir, home: Home, status: Status) -> str:
     use_cores(device)
     status.update(device=device.name if device.kind == "cuda" else "cpu", message="Reading the prompts")
     rows = _rows(run, spec, home, status)
-    score = compose(spec.reward, markers_of(spec.dataset)) if spec.reward else None
+    score = compose(settled(spec.reward, rows), markers_of(spec.dataset)) if spec.reward else None
     done = {(group["model"], group["place"]) for group in iter_lines(run.completions)}
     status.begin_phase(JobState.RUNNING, "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
     with (

@@ -25,7 +25,7 @@ from core.dataset import Row
 from core.errors import InvalidInput
 from core.fidelity import FidelityReport, Verdict, judged, with_better_choice
 from core.reward import Item
-from core.rewards import Scorer, compose, markers_of
+from core.rewards import Scorer, compose, markers_of, settled
 from core.statistics import bootstrap_mean
 from core.training import closeness
 from core.training.fidelity_prompts import GENERAL, PROBES, first_difference, only_spaces
@@ -88,7 +88,9 @@ class Fidelity:
         limit = min(ANSWER, config.training.max_new_tokens) if config else ANSWER
         conversations = [one.conversation for one in self.asked]
         self.task = Task(conversations, Sampling(max_new_tokens=limit, temperature=0), stop)
-        self.score: Scorer | None = compose(config.reward, markers_of(config.dataset)) if config and rows else None
+        self.score: Scorer | None = None
+        if config and rows:
+            self.score = compose(settled(config.reward, rows), markers_of(config.dataset))
         self.side: Side | None = None
         self.answers: list[list[int]] = []
         self.rewards: list[float] = []

@@ -15,7 +15,7 @@ from core.data import prompts
 from core.data.prepared import prepare_rows
 from core.dataset import Row
 from core.errors import InvalidInput
-from core.rewards import markers_of
+from core.rewards import decided, markers_of, settled
 from core.rewards.selfcheck import earns_with_reference
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
@@ -70,6 +70,14 @@ def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, run: RunDir, 
     return Prepared(train, holdout)
 
 
+def with_decisions(config: RunConfig, data: Prepared, status: Status) -> RunConfig:
+    """The configuration with what its reward leaves to the dataset decided by all rows of the run, and told."""
+    rows = [item.row for item in (*data.train, *data.holdout)]
+    for words in decided(config.reward, rows):
+        status.note(words)
+    return config.model_copy(update={"reward": settled(config.reward, rows)})
+
+
 def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Tokens of a rendered prompt. Its special tokens are in the text already: none is added."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -119,6 +127,7 @@ def _freeze(config: RunConfig, run: RunDir, home: Home, status: Status) -> tuple
                 "test": len(found.test),
                 "spare": found.spare,
                 "sha256": found.sha256,
+                "decided": decided(config.reward, [*found.train, *found.holdout]),
             },
         )
     for reason, count in found.left_out.items():

@@ -35,7 +35,7 @@ from core.training.engine import engine_for
 from core.training.evaluate import completion_record
 from core.training.generate import TransformersEngine, training_sampling
 from core.training.load import Loaded, load_for_training
-from core.training.prepare import Item, prepare
+from core.training.prepare import Item, prepare, with_decisions
 from core.training.reporter import Reporter
 from core.training.sft import warm_up
 from core.training.status import Status, Stopped
@@ -82,6 +82,7 @@ def probe(run: RunDir, home: Home, status: Status) -> str:
     status.update(message="Loading the model", device=device.name if device.kind == "cuda" else "cpu")
     loaded = load_for_training(config, device, home)
     data = prepare(config, loaded.tokenizer, run, home, status)
+    config = with_decisions(config, data, status)
     with (
         closing(Reporter(run, status.value.attempt)) as reporter,
         engine_for(loaded, data, config, device, home, run, status) as engine,

@@ -19,7 +19,7 @@ from core.training.device import this_device, use_cores
 from core.training.engine import engine_for
 from core.training.evaluate import Evaluation
 from core.training.load import load_for_training, use_unsloth
-from core.training.prepare import prepare
+from core.training.prepare import prepare, with_decisions
 from core.training.reporter import Reporter
 from core.training.status import Status, Stopped
 
@@ -53,6 +53,7 @@ def train(run: RunDir, home: Home, status: Status) -> str:
     loaded = load_for_training(config, device, home)
     status.update(message="Preparing the data")
     data = prepare(config, loaded.tokenizer, run, home, status)
+    config = with_decisions(config, data, status)
     with (
         closing(Reporter(run, status.value.attempt)) as reporter,
         engine_for(loaded, data, config, device, home, run, status) as engine,

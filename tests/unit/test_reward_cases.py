@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from core.config import DatasetSection
+from core.config import DatasetSection, RewardSection
 from core.reward import Item
-from core.rewards import CATALOGUE, markers_of
+from core.rewards import CATALOGUE, compose, decided, markers_of, maximum, resolve, settled
 from core.rewards.sandbox import protection
 from core.settings import PROJECT
 
@@ -70,6 +72,38 @@ NOT_EQUAL = {
 }  # fmt: skip
 
 
+OPTIONS: tuple[tuple[str, str, tuple[tuple[Any, Any, str, str], ...]], ...] = (
+    ("Digits are texts", "text", (
+        (["1", "2", "3"], "2", "2 · B", "1 · 3 · A · C"),
+        (["4", "3", "2", "1"], "1", "1 · D", "3 · B · 2"),
+    )),
+    ("Digits are places, from 0", "from_0", (
+        (["red", "blue"], "0", "red · A", "blue · B · 1"),
+        (["0", "4", "2", "6"], "1", "4 · B · 1", "2 · A · C"),
+        (["0", "1", "2", "3"], 3, "3 · D", "2 · C"),
+    )),
+    ("Digits are places, from 1", "from_1", (
+        (["red", "blue"], "2", "blue · B · 2", "red · A · 1"),
+        (["5", "1"], "1", "5 · A", "1 · B"),
+    )),
+    ("Letters are letters", "letter", (
+        (["Lyon", "Paris", "Nice"], "B", "B · (b) · Paris · B) Paris · The answer is (B).", "A · Nice · not B · B or C · B) Nice"),
+        (["B", "A"], "A", "A", "B · C"),
+        ({"text": ["x", "y", "z"], "label": ["1", "2", "3"]}, "2", "2 · B · y", "1 · C · z"),
+        ({"A": "Lyon", "B": "Paris"}, "b", "B · Paris", "A · Lyon"),
+        (["A)125", "B)150"], "B", "B · 150", "A · 125"),
+    )),
+    ("Letters are texts", "text", ((["a", "e", "i"], "e", "e", "a · i"), (["x", "y", "a"], "y", "y", "x · z"))),
+    ("Lists that a CSV file has made text", "letter", (
+        ('["Lyon", "Paris"]', "B", "B · Paris", "A · Lyon"),
+        ("['Lyon', 'Paris']", "B", "B · Paris", "A · Lyon"),
+        ("['Lyon' 'Paris']", "B", "B · Paris", "A · Lyon"),
+        ("{'text': array(['Lyon', 'Paris'], dtype=object), 'label': array(['A', 'B'], dtype=object)}", "B", "B · Paris", "A · Lyon"),
+    )),
+)  # fmt: skip
+"""What a dataset's rows are like, how their references name a choice, and the rows: choices, reference, right and wrong answers."""
+
+
 def earned(name: str, pairs: list[tuple[str, str]]) -> list[float]:
     """What each answer earns, given (reference, answer)."""
     info = CATALOGUE[name]
@@ -112,6 +146,41 @@ def test_mathematics_pays_no_wrong_number_and_works_formulas_out() -> None:
     assert sorted(paid) == []
 
 
+@pytest.mark.parametrize(("kind", "way", "rows"), OPTIONS)
+def test_what_a_reference_names_is_decided_once_for_all_rows(kind: str, way: str, rows: Any) -> None:
+    """The right answers earn 1 and the wrong ones 0, in a reward that its dataset has decided."""
+    found = [{"choices": choices, "response": reference} for choices, reference, _, _ in rows]
+    section = settled(RewardSection.model_validate({"type": "composite", "components": [{"name": "choice"}]}), found)
+    assert section.components[0].params == {"reference": way}
+    score = compose(section, MARKERS)
+    for row, (_, _, right, wrong) in zip(found, rows, strict=True):
+        for value, answers in ((1, right), (0, wrong)):
+            for answer in answers.split(" · "):
+                total = score(f"{MARKERS.solution_start}{answer}{MARKERS.solution_end}", "", row)
+                assert total.total == value, (row, answer, total)
+
+
+def test_what_is_set_is_not_decided_and_what_is_open_is_said() -> None:
+    """A setting overrides the rows; a dataset that could be read in two ways says so."""
+    rows = [{"choices": ["red", "blue", "green"], "response": "1"}] * 3
+    reward = {"type": "composite", "components": [{"name": "choice", "params": {"reference": "from_1"}}]}
+    section = RewardSection.model_validate(reward)
+    assert settled(section, rows) is section
+    assert decided(section, rows) == []
+    (words,) = decided(RewardSection(preset_name="multiple_choice"), rows)
+    assert words.startswith("The references name their choice by its place, counted from 0")
+    assert "could also be read so: by its place, counted from 1" in words
+    assert compose(section, MARKERS)("A", "", rows[0]).total == 1
+
+
+def test_a_preset_that_its_dataset_decides_keeps_its_parts() -> None:
+    """Weights, keys and the most that can be earned are those of the preset."""
+    preset = RewardSection(preset_name="multiple_choice")
+    section = settled(preset, [{"choices": ["1", "2"], "response": "2"}])
+    assert [part.key for part in section.components] == [part.key for part in resolve(preset)]
+    assert maximum(section) == maximum(preset)
+
+
 def code(text: str) -> str:
     return f"`{text}`".replace("|", "\\|")
 
@@ -136,6 +205,17 @@ def number_lines() -> Iterator[str]:
         yield from (f"| {code(reference)} | {code(answer)} | {value} |" for reference, answer in sorted(pairs))
 
 
+def choice_lines() -> Iterator[str]:
+    yield from (
+        "| the dataset | `reference` | choices | reference | earn 1 | earn nothing |",
+        "|---|---|---|---|---|---|",
+    )
+    for kind, way, rows in OPTIONS:
+        for choices, reference, right, wrong in rows:
+            shown = choices if isinstance(choices, str) else json.dumps(choices)
+            yield f"| {kind} | `{way}` | {code(shown)} | `{reference}` | {listed(right)} | {listed(wrong)} |"
+
+
 def page() -> str:
     return "\n".join(
         (
@@ -148,6 +228,12 @@ def page() -> str:
             "With its settings as they come: percent signs count for nothing, decimals stand after a point. A plain number with its unit is read; an answer that denies its number, hedges it or makes something else of it is not.",
             "",
             *number_lines(),
+            "",
+            "## Choices: `choice`",
+            "",
+            "Whether a digit or a letter is a place or a text is decided once for the dataset, by the way in which the most of its references can be read. It is said on the preparation page, on the test bench, in the run's notes and in its `prepared/info.json`, and set by the reward's setting `reference`.",
+            "",
+            *choice_lines(),
             "",
         )
     )
