@@ -17,7 +17,8 @@ class FieldGuess(BaseModel):
         instruction: Column with the question, or None.
         response: Column with the reference answer, or None.
         confidence: 0 to 1.
-        why: One sentence for a person.
+        why: What the guess goes by, in whole sentences.
+        ask: What a person is to choose or check before the rows are used; empty where the guess is sure enough.
         template: Text of the question with ``{column}`` for a cell, where it takes more than one column.
         extraction, pattern: Rule that takes the reference out of the answer column.
         columns: Further columns that rewards know by a name of their own, ``{name: column}``.
@@ -29,6 +30,7 @@ class FieldGuess(BaseModel):
     response: str | None
     confidence: float
     why: str
+    ask: str = ""
     template: str | None = None
     extraction: str = "none"
     pattern: str = ""
@@ -61,6 +63,7 @@ class UploadInfo(BaseModel):
         compression, encoding, delimiter: As detected.
         bad_rows: Rows that were skipped.
         bad: The first of them.
+        notes: What else there is to say of the file, such as a part of it that was not read; whole sentences.
         origin: ``upload``, or the Hub's ``owner/name``.
         hub: Subset, split and commit of what was fetched from the Hub.
         mapping: Fields of the configuration's dataset section as a person set them here.
@@ -83,6 +86,7 @@ class UploadInfo(BaseModel):
     delimiter: str = ""
     bad_rows: int = 0
     bad: tuple[BadRow, ...] = ()
+    notes: tuple[str, ...] = ()
     origin: str = "upload"
     hub: dict[str, str | None] = {}
     mapping: dict[str, Any] = {}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.data.extract import TITLES, Extraction, by_path, propose
+from core.data.names import ANSWERS, CHOICES, QUESTIONS, first_known, folded, never_answer
 from core.data.rows import text_of, turns
+from core.data.tables import is_conversation
 from core.dataset import FieldGuess
 
 SAMPLE = 50
 """Rows that are looked at."""
+Rows = Sequence[Mapping[str, Any]]
+CHOOSE = "Choose the column that holds the right answer."
 
 
 @dataclass(frozen=True)
@@ -26,65 +30,79 @@ class _Shape:
     before: bool = True
     """Whether the context stands before the question."""
     path: str = ""
-    """Where in the answer's value the reference stands."""
+    """Where in the answer's value the reference stands; the shape is another one where nothing stands there."""
 
 
 _SHAPES = (
     _Shape("question", "answers", 0.95, context="context", path="text[0]"),
+    _Shape("question", "answers", 0.95, context="context", path="[0].text"),
     _Shape("question", "answer", 0.95, context="context"),
     _Shape("question", "answer", 0.95, context="passage"),
+    _Shape("question", "answer", 0.95, context="article"),
+    _Shape("question", "correct_answer", 0.95, context="support"),
     _Shape("instruction", "output", 0.95, context="input", before=False),
     _Shape("instruction", "response", 0.95, context="context"),
+    _Shape("prompt", "reward_model", 0.95, path="ground_truth"),
     _Shape("question", "answer", 0.95),
+    _Shape("problem", "answer", 0.95),
     _Shape("problem", "solution", 0.9),
-    _Shape("problem", "answer", 0.9),
-    _Shape("instruction", "output", 0.9),
     _Shape("instruction", "response", 0.95),
+    _Shape("instruction", "output", 0.9),
+    _Shape("prompt", "canonical_solution", 0.9),
     _Shape("prompt", "completion", 0.9),
-    _Shape("prompt", "response", 0.9),
     _Shape("prompt", "answer", 0.9),
-    _Shape("prompt", "chosen", 0.7),
+    _Shape("prompt", "response", 0.9),
+    _Shape("prompt", "chosen", 0.8),
     _Shape("question", "response", 0.85),
-    _Shape("question", "solution", 0.85),
-    _Shape("question", "final_answer", 0.9),
-    _Shape("query", "response", 0.85),
-    _Shape("query", "answer", 0.85),
     _Shape("input", "output", 0.8),
-    _Shape("input", "target", 0.8),
-    _Shape("source", "target", 0.7),
     _Shape("text", "label", 0.6),
-    _Shape("text", "code", 0.6),
+    _Shape("text", "code", 0.8),
+    _Shape("prompt", "code", 0.8),
+    _Shape("source", "target", 0.7),
 )
-_CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat")
+_CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "chosen", "prompt")
+_LETTERS = (
+    ("a", "b", "c", "d", "e"),
+    *(tuple(f"{name}{letter}" for letter in "abcde") for name in ("option_", "op", "choice_")),
+)
+"""Columns of their own for the choices: A, B, C, D or option_a, …"""
 
 
-def guess_fields(rows: Sequence[Mapping[str, Any]]) -> FieldGuess:
+def guess_fields(rows: Rows) -> FieldGuess:
     """The likeliest mapping of some rows' columns.
 
-    Known names come first, then conversations, then what the cells look like: the column with the most
-    question marks or the longest text asks, a short one answers.
+    Published shapes come first, then known names, then conversations, then what the cells look like: the column
+    with the most question marks or the longest text asks. Where several columns could answer none is taken, and
+    ``ask`` says what to choose.
 
     >>> guess_fields([{"id": 1, "Question": "2+2?", "Answer": "4"}]).instruction
     'Question'
+    >>> guess_fields([{"question": "2+2?", "thinking": "Two and two.", "correct_answer": "4"}]).response
+    'correct_answer'
     """
     rows = rows[:SAMPLE]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if not columns:
         return FieldGuess(instruction=None, response=None, confidence=0.0, why="There are no columns.")
     filled = [name for name in columns if name.strip() and any(text_of(row.get(name)).strip() for row in rows)]
-    return _by_name(filled, rows) or _by_conversation(filled, rows) or _by_content(filled, rows)
+    found = (
+        _by_shape(filled, rows) or _by_conversation(filled, rows) or _by_name(filled, rows) or _by_content(filled, rows)
+    )
+    return _with_choices(found, filled, rows)
 
 
-def _by_name(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> FieldGuess | None:
-    known = {name.strip().casefold(): name for name in columns}
-    for shape in sorted(_SHAPES, key=lambda shape: (not shape.context, -shape.confidence)):
+def _by_shape(columns: Sequence[str], rows: Rows) -> FieldGuess | None:
+    known: dict[str, str] = {}
+    for name in columns:
+        known.setdefault(folded(name), name)
+    for shape in sorted(_SHAPES, key=lambda shape: (not (shape.context or shape.path), -shape.confidence)):
         names = {shape.instruction, shape.response} | ({shape.context} if shape.context else set())
-        if names <= known.keys():
+        if names <= known.keys() and (not shape.path or _has_path(known[shape.response], shape.path, rows)):
             return _of_shape(shape, known, rows)
     return None
 
 
-def _of_shape(shape: _Shape, known: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> FieldGuess:
+def _of_shape(shape: _Shape, known: Mapping[str, str], rows: Rows) -> FieldGuess:
     question, answer, template = known[shape.instruction], known[shape.response], None
     why = f"The columns are called {question!r} and {answer!r}."
     if shape.context:
@@ -92,17 +110,24 @@ def _of_shape(shape: _Shape, known: Mapping[str, str], rows: Sequence[Mapping[st
         order = (context, question) if shape.before else (question, context)
         template = "\n\n".join(f"{{{name}}}" for name in order)
         why = f"The columns are called {question!r}, {context!r} and {answer!r}; the first two make the question."
-    rule = Extraction("json_path", shape.path) if shape.path and _has_path(answer, shape.path, rows) else None
-    rule = rule or propose(_answer_text(row.get(answer)) for row in rows)
-    if rule.rule != "none":
-        why += f" The answer is taken out of {answer!r}: {TITLES[rule.rule].lower()} ({rule.pattern or 'by itself'})."
-    return FieldGuess(
+    guess = FieldGuess(
         instruction=question, response=answer, confidence=shape.confidence, why=why, template=template,
-        extraction=rule.rule, pattern=rule.pattern, columns=_further(known),
+        columns=_further(known),
     )  # fmt: skip
+    return _with_rule(guess, rows, shape.path)
 
 
-def _has_path(answer: str, path: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+def _with_rule(guess: FieldGuess, rows: Rows, path: str = "") -> FieldGuess:
+    """With the rule that takes the reference out of the answer column, where its cells show one."""
+    answer = guess.response or ""
+    rule = Extraction("json_path", path) if path else propose(_answer_text(row.get(answer)) for row in rows)
+    if rule.rule == "none":
+        return guess
+    why = f" The answer is taken out of {answer!r}: {TITLES[rule.rule].lower()} ({rule.pattern or 'by itself'})."
+    return guess.model_copy(update={"extraction": rule.rule, "pattern": rule.pattern, "why": guess.why + why})
+
+
+def _has_path(answer: str, path: str, rows: Rows) -> bool:
     return any(by_path(row.get(answer), path) is not None for row in rows)
 
 
@@ -124,21 +149,70 @@ def _further(known: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _by_conversation(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> FieldGuess | None:
-    columns = list(columns)
-    for name in sorted(columns, key=lambda name: name.casefold() not in _CONVERSATIONS):
-        found = [turns(row.get(name)) for row in rows]
-        if not all(found):
-            continue
-        why = f"The column {name!r} holds conversations: the last question is asked, the last answer is the reference."
-        answered = all(any(role == "assistant" for role, _ in talk) for talk in found if talk)
-        return FieldGuess(
-            instruction=name, response=name if answered else None, confidence=0.85 if answered else 0.5, why=why
-        )
+def _by_name(columns: Sequence[str], rows: Rows) -> FieldGuess | None:
+    """A column called as questions are and one called as answers are."""
+    question = first_known(columns, QUESTIONS)
+    answer = first_known([name for name in columns if name != question], ANSWERS)
+    if not question or not answer:
+        return None
+    why = f"The columns are called {question!r} and {answer!r}."
+    guess = FieldGuess(
+        instruction=question, response=answer, confidence=0.85, why=why, columns=_further(_known(columns))
+    )
+    path = next((path for path in ("text[0]", "[0]") if _all_have_path(answer, path, rows)), "")
+    return _with_rule(guess, rows, path)
+
+
+def _known(columns: Sequence[str]) -> dict[str, str]:
+    return {folded(name): name for name in columns}
+
+
+def _all_have_path(answer: str, path: str, rows: Rows) -> bool:
+    held = [row[answer] for row in rows if row.get(answer) not in (None, "")]
+    return all(not isinstance(cell, str) and by_path(cell, path) is not None for cell in held)
+
+
+def _by_conversation(columns: Sequence[str], rows: Rows) -> FieldGuess | None:
+    for name in sorted(columns, key=lambda name: _rank(folded(name), _CONVERSATIONS)):
+        talks = [row.get(name) for row in rows]
+        if all(_talk(cell) for cell in talks):
+            return _of_conversation(name, columns, rows)
     return None
 
 
-def _by_content(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> FieldGuess:
+def _talk(cell: Any) -> bool:
+    return is_conversation(cell) or bool(turns(cell))
+
+
+def _rank(name: str, names: Sequence[str]) -> int:
+    return names.index(name) if name in names else len(names)
+
+
+def _of_conversation(name: str, columns: Sequence[str], rows: Rows) -> FieldGuess:
+    """A conversation asks; its last turn answers, or another column where it ends with a question."""
+    roles = [[role for role, _ in turns(row.get(name)) or ()] for row in rows]
+    readable = [role for role in roles if role]
+    ends = [role[-1] == "assistant" for role in readable]
+    why = f"The column {name!r} holds conversations"
+    other = first_known([column for column in columns if column != name], ANSWERS)
+    if readable and not any(ends) and other:
+        guess = FieldGuess(
+            instruction=name,
+            response=other,
+            confidence=0.85,
+            why=f"{why} that end with a question; {other!r} answers it.",
+        )
+        return _with_rule(guess, rows)
+    if not readable or any("assistant" in role for role in readable):
+        sure = 0.85 if readable and all(ends) else 0.6
+        return FieldGuess(
+            instruction=name, response=name, confidence=sure,
+            why=f"{why}: the last question is asked, the last answer is the reference.",
+        )  # fmt: skip
+    return FieldGuess(instruction=name, response=None, confidence=0.5, why=f"{why} without an answer.", ask=CHOOSE)
+
+
+def _by_content(columns: Sequence[str], rows: Rows) -> FieldGuess:
     texts = {name: [text_of(row.get(name)).strip() for row in rows] for name in columns}
     speaking = [name for name in columns if any(any(map(str.isalpha, text)) for text in texts[name])]
     if not speaking:
@@ -149,26 +223,84 @@ def _by_content(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Fi
     def asks(name: str) -> tuple[float, float]:
         return sum(text.endswith("?") for text in texts[name]) / len(rows), sum(map(len, texts[name])) / len(rows)
 
-    question = max(speaking, key=asks)
-    rest = [name for name in columns if name != question and not _counts(texts[name])]
+    answer = first_known(columns, ANSWERS)
+    open_to = [name for name in speaking if name != answer and not never_answer(name)]
+    open_to = open_to or [name for name in speaking if name != answer] or speaking
+    question = first_known(open_to, QUESTIONS) or max(open_to, key=asks)
+    why = f"{question!r} reads most like a question"
+    if answer and answer != question:
+        why = f"{why}, and {answer!r} is called an answer."
+        return _with_rule(FieldGuess(instruction=question, response=answer, confidence=0.7, why=why), rows)
+    rest = [name for name in columns if name != question and not _counts(texts[name]) and not never_answer(name)]
+    return _of_rest(question, rest, why, sure=asks(question)[0] > 0.5)
+
+
+def _of_rest(question: str, rest: Sequence[str], why: str, *, sure: bool) -> FieldGuess:
+    """The only column that is left answers; none, or one of several, is for a person to choose."""
     if not rest:
         return FieldGuess(
             instruction=question,
             response=None,
             confidence=0.3,
-            why=f"{question!r} reads most like a question; no column looks like its answer.",
+            why=f"{why}; no column looks like its answer.",
+            ask=CHOOSE,
         )
-    answer = rest[columns.index(question)] if len(rest) > columns.index(question) else rest[-1]
-    sure = asks(question)[0] > 0.5
+    if len(rest) > 1:
+        names = ", ".join(map(repr, rest[:6])) + (" and others" if len(rest) > 6 else "")
+        return FieldGuess(
+            instruction=question,
+            response=None,
+            confidence=0.3,
+            why=f"{why}; {names} could hold its answer.",
+            ask=CHOOSE,
+        )
     marks = " (it ends in question marks)" if sure else ""
     return FieldGuess(
-        instruction=question,
-        response=answer,
-        confidence=0.6 if sure else 0.4,
-        why=f"{question!r} reads most like a question{marks}, and {answer!r} could be its answer. Please check.",
-    )
+        instruction=question, response=rest[0], confidence=0.6 if sure else 0.4,
+        why=f"{why}{marks}, and {rest[0]!r} could be its answer. Please check.",
+        ask=f"Check the columns: does {question!r} ask, and {rest[0]!r} answer?",
+    )  # fmt: skip
 
 
 def _counts(texts: Sequence[str]) -> bool:
     """Whether a column only numbers its rows: 0, 1, 2 … or 1, 2, 3 …"""
     return len(texts) > 1 and any(texts == [str(start + i) for i in range(len(texts))] for start in (0, 1))
+
+
+def _with_choices(guess: FieldGuess, columns: Sequence[str], rows: Rows) -> FieldGuess:
+    """With the choices put below the question, where they have columns of their own and it does not hold them."""
+    question = guess.instruction
+    if not question or guess.template:
+        return guess
+    name = first_known([name for name in columns if name not in {question, guess.response}], CHOICES)
+    if (
+        name
+        and all(_lists_choices(row.get(name)) for row in rows if row.get(name))
+        and not _within(question, name, rows)
+    ):
+        further = {} if folded(name) in CHOICES[:2] else {"choices": name}
+        return guess.model_copy(update={
+            "template": f"{{{question}}}\n\n{{{name}}}", "columns": guess.columns | further,
+            "why": f"{guess.why} The choices in {name!r} are shown below the question.",
+        })  # fmt: skip
+    known = _known(columns)
+    lettered = next((names for names in _LETTERS if set(names[:3]) <= known.keys()), None)
+    if lettered:
+        lines = [f"{letter}) {{{known[one]}}}" for letter, one in zip("ABCDE", lettered, strict=True) if one in known]
+        return guess.model_copy(update={
+            "template": "\n".join([f"{{{question}}}\n", *lines]),
+            "why": f"{guess.why} The choices are shown below the question.",
+        })  # fmt: skip
+    return guess
+
+
+def _lists_choices(cell: Any) -> bool:
+    return isinstance(cell, list) or (isinstance(cell, Mapping) and isinstance(cell.get("text"), list))
+
+
+def _within(question: str, name: str, rows: Rows) -> bool:
+    """Whether the question's text already holds its choices."""
+    row = next((row for row in rows if row.get(name)), {})
+    cell = row.get(name)
+    texts = cell.get("text") if isinstance(cell, Mapping) else cell
+    return all(text_of(text) in text_of(row.get(question)) for text in texts or ())

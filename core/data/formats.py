@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -235,15 +236,20 @@ def _lines_of_json(text: str) -> bool:
     return len(text.splitlines()) > 1 and _parses(text.splitlines()[0])
 
 
+_BY_COLUMNS = re.compile(r'\s*\{\s*"[^"\\]*"\s*:\s*(?:\[|\{\s*"0"\s*:)')
+
+
 def _is_one_value(text: str, endings: list[str]) -> bool:
     """Whether a text that begins with a brace is one JSON value rather than one a line."""
+    lines = bool({".jsonl", ".ndjson"} & set(endings))
     first, _, rest = text.partition("\n")
-    if not _parses(first):
+    if rest.strip() and not _parses(first):
         # A first line that is no value: of a pretty-printed file, or a broken one of JSON Lines.
-        return not {".jsonl", ".ndjson"} & set(endings) and (".json" in endings or first.strip() in {"{", "{ "})
-    if rest.strip() or {".jsonl", ".ndjson"} & set(endings):
+        return not lines and (".json" in endings or first.strip() in {"{", "{ "})
+    if rest.strip():
         return False
-    return any(isinstance(value, list) and value and isinstance(value[0], dict) for value in json.loads(first).values())
+    # One line alone. Of JSON Lines it is a row, unless pandas' to_json() was called without lines=True.
+    return not lines or bool(_BY_COLUMNS.match(first))
 
 
 def _parses(line: str) -> bool:

@@ -21,9 +21,11 @@ from typing import Any, BinaryIO, Literal
 
 from core.data.detect import SAMPLE, guess_fields
 from core.data.formats import BROKEN_STREAM, Detected, detect, open_bytes
-from core.data.reading import MAX_COLUMNS, Bad, check_row, lines_of, parse_line, read_rows, unique, whole_unicode
+from core.data.literals import StructuredColumns, converted
+from core.data.reading import MAX_COLUMNS, Aside, Bad, check_row, lines_of, parse_line, read_rows, unique, whole_unicode
 from core.data.store import DATA, PARQUET, IndexWriter, ParquetStore
-from core.dataset import BadRow, UploadInfo
+from core.data.tables import is_conversation
+from core.dataset import BadRow, FieldGuess, UploadInfo
 from core.errors import InvalidInput, Unavailable
 from core.run_dir import write_json
 
@@ -61,6 +63,9 @@ class _Survey:
     bad: list[BadRow] = field(default_factory=list)
     columns: dict[str, set[str]] = field(default_factory=dict)
     sample: list[dict[str, Any]] = field(default_factory=list)
+    asides: list[str] = field(default_factory=list)
+    structured: StructuredColumns | None = None
+    """For tables of text: which of their columns hold lists or objects."""
 
     def refuse(self, line: int, bad: Bad) -> None:
         self.count += 1
@@ -89,6 +94,8 @@ class _Survey:
                     self.columns[name].add(_kind(cell))
             if self.good <= SAMPLE:
                 self.sample.append(row)
+        if self.structured:
+            self.structured.see(row)
 
 
 def ingest(
@@ -125,7 +132,7 @@ def ingest(
                 "The disk is full: the file could not be kept. Free some space and upload it again."
             ) from None
         raise
-    guess = guess_fields(survey.sample)
+    guess = _guess(folder, survey)
     if guess.instruction is None:
         raise InvalidInput(
             f"The file has no usable column: {guess.why[:1].lower()}{guess.why[1:]} "
@@ -146,6 +153,7 @@ def ingest(
         bad_rows=survey.count,
         bad=tuple(survey.bad),
         origin=origin,
+        notes=tuple(survey.asides[:LISTED]),
         **detected.model_dump(),
     )
     source.unlink(missing_ok=True)
@@ -200,6 +208,35 @@ def _take_lines(
     return survey
 
 
+def _guess(folder: Path, survey: _Survey) -> FieldGuess:
+    """The mapping, and with it the columns of text whose cells become lists and objects.
+
+    Question and reference stay the text that they are, unless they are a conversation or the reference stands
+    somewhere inside.
+    """
+    names = survey.structured.names if survey.structured else frozenset()
+    sample = [converted(row, names) for row in survey.sample]
+    guess = guess_fields(sample)
+    mapped = {guess.instruction} | ({guess.response} if guess.extraction != "json_path" else set())
+    talks = {name for name in names & mapped if any(is_conversation(row.get(name)) for row in sample)}
+    if names := names - mapped | talks:
+        _convert(folder, names)
+        survey.sample = [converted(row, names) for row in survey.sample]
+        for name in names:
+            survey.columns[name] = {_kind(row[name]) for row in survey.sample if row.get(name) is not None}
+    return guess
+
+
+def _convert(folder: Path, names: frozenset[str]) -> None:
+    before, index = folder / f"{DATA}.text", IndexWriter()
+    (folder / DATA).rename(before)
+    with before.open("rb") as rows, (folder / DATA).open("wb") as out:
+        for line in rows:
+            _written(converted(json.loads(line), names), out, index)
+    index.write(folder)
+    before.unlink()
+
+
 def _whole(row: dict[str, Any] | Bad, line: bytes) -> dict[str, Any] | Bad:
     """Refuse half characters, which JSON's escapes allow and UTF-8 does not."""
     if b"\\u" in line and not isinstance(row, Bad) and not whole_unicode(json.dumps(row, ensure_ascii=False)):
@@ -210,6 +247,7 @@ def _whole(row: dict[str, Any] | Bad, line: bytes) -> dict[str, Any] | Bad:
 def _rewrite(source: Path, folder: Path, detected: Detected, limit: int, progress: Progress) -> _Survey:
     """Write the good rows out as JSON Lines."""
     survey, index, read = _Survey(), IndexWriter(), 0
+    survey.structured = StructuredColumns() if detected.delimiter else None
 
     def note(position: int) -> None:
         nonlocal read
@@ -218,6 +256,9 @@ def _rewrite(source: Path, folder: Path, detected: Detected, limit: int, progres
 
     with (folder / DATA).open("wb") as out:
         for line, found in read_rows(source, detected, limit=limit, progress=note):
+            if isinstance(found, Aside):
+                survey.asides.append(found.words)
+                continue
             row = found if isinstance(found, Bad) else _written(found, out, index)
             if isinstance(row, Bad):
                 survey.refuse(line, row)

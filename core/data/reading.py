@@ -12,11 +12,13 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.data.formats import BROKEN_STREAM, Detected, open_bytes
 from core.data.nested import TOO_DEEP, too_deep
+from core.data.tables import CONTAINERS, CUT, Uneven, is_conversation, rows_in, unwrapped
 from core.errors import InvalidInput
 
 MAX_ROW = 1 << 24
@@ -25,25 +27,8 @@ MAX_COLUMNS = 1000
 """Columns of a row, and of all rows of a dataset together."""
 MAX_NAME = 200
 """Characters of a column's name."""
-CONTAINERS = frozenset(
-    {
-        "data",
-        "rows",
-        "examples",
-        "train",
-        "items",
-        "records",
-        "instances",
-        "dataset",
-        "samples",
-        "questions",
-        "results",
-        "entries",
-        "test",
-        "validation",
-    }
-)
-"""Fields whose list is taken for the rows of a file that holds one object."""
+MAX_TABLE = 1 << 26
+"""Characters of a JSON value that has to be in memory whole: a table by columns."""
 
 csv.field_size_limit(MAX_ROW)
 
@@ -56,8 +41,15 @@ class Bad:
     final: bool = False
 
 
-Found = tuple[int, "dict[str, Any] | Bad"]
-"""Line number from 1, and the row or what is wrong with it."""
+@dataclass(frozen=True)
+class Aside:
+    """Something to say of the file that is no row."""
+
+    words: str
+
+
+Found = tuple[int, "dict[str, Any] | Bad | Aside"]
+"""Line number from 1, and the row, what is wrong with it, or a word on the file."""
 
 
 def read_rows(
@@ -287,6 +279,10 @@ class _Broken(Exception):
     """The text stops being JSON here."""
 
 
+class _TooLong(_Broken):
+    """It may be JSON, and is more than can be held."""
+
+
 class _Window:
     """A sliding window over a long JSON text: values are decoded one at a time by ``json`` itself."""
 
@@ -296,6 +292,8 @@ class _Window:
         self._pos = 0
         self._decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
         self.line = 1
+        self.seen = 0
+        """Characters of the values so far."""
 
     def peek(self) -> str:
         """The next character that is not white space, or nothing at the end."""
@@ -312,8 +310,9 @@ class _Window:
         self.line += self._buffer[self._pos] == "\n"
         self._pos += 1
 
-    def value(self) -> Any:
-        """Decode one value. Raises _Broken where there is none."""
+    def value(self, most: int | None = None) -> Any:
+        """Decode one value of at most :data:`MAX_ROW` characters, or ``most``. Raises _Broken where there is none."""
+        most = most or MAX_ROW
         self.peek()
         wanted = 1 << 16
         while True:
@@ -329,11 +328,12 @@ class _Window:
                 # A number at the window's edge may go on beyond it.
                 if end < len(self._buffer) or isinstance(value, dict | list | str) or not self._grow():
                     self.line += self._buffer.count("\n", self._pos, end)
+                    self.seen += end - self._pos
                     self._pos = end
                     return value
             wanted = 2 * (len(self._buffer) - self._pos)
-            if wanted > 2 * MAX_ROW:
-                raise _Broken(f"a value is longer than {MAX_ROW // 2**20} MB")
+            if wanted > 2 * most:
+                raise _TooLong(_too_long(most))
 
     def _grow(self, wanted: int = 1) -> bool:
         self._buffer = self._buffer[self._pos :]
@@ -351,55 +351,128 @@ class _Window:
 def _json(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
     text = io.TextIOWrapper(stream, encoding=detected.encoding, errors="replace", newline="")
     window = _Window(iter(lambda: text.read(1 << 16), ""))
+    first = True
     try:
         while window.peek():
             if window.peek() == "[":
                 yield from _list(window)
             elif window.peek() == "{":
-                yield from _object(window)
+                yield from _object(window, first=first)
             else:
                 line = window.line
                 yield line, check_row(window.value())
+            first = False
     except _Broken as error:
         why = "the file ends in the middle" if not window.peek() else f"this is not JSON: {error}"
+        why = str(error) if isinstance(error, _TooLong) else why
         yield window.line, Bad(f"{why}; nothing after this can be read", final=True)
 
 
-def _list(window: _Window) -> Iterator[Found]:
+def _elements(window: _Window) -> Iterator[tuple[int, Any]]:
+    """The line and value of each element of a list."""
     window.take()
-    if window.peek() == "]":
-        window.take()
-        return
-    while True:
+    closed = window.peek() == "]"
+    while not closed:
         window.peek()
         line = window.line
-        yield line, check_row(window.value())
+        yield line, window.value()
         if window.peek() not in {",", "]"}:
             raise _Broken("a comma or the end of the list is missing")
         closed = window.peek() == "]"
-        window.take()
-        if closed:
-            return
+        if not closed:
+            window.take()
+    window.take()
 
 
-def _object(window: _Window) -> Iterator[Found]:
-    """One object: the list in its data field gives the rows; without such a field it is a row itself."""
-    line, row, contained = window.line, {}, False
+def _list(window: _Window) -> Iterator[Found]:
+    yield from _rows(_elements(window))
+
+
+def _rows(elements: Iterable[tuple[int, Any]], names: list[str] | None = None) -> Iterator[Found]:
+    """Elements of a list as rows; lists of cells are rows of a table, whose columns may have names."""
+    for line, value in elements:
+        if is_conversation(value):
+            yield line, check_row({"messages": value})
+        elif isinstance(value, list) and value:
+            names = names or unique(limited([""] * len(value)))
+            yield line, _table_row(names, value)
+        else:
+            yield from ((line, _row_or_cut(row)) for row in unwrapped(value))
+
+
+def _row_or_cut(row: Any) -> dict[str, Any] | Bad:
+    return (
+        Bad("the Hub's rows service cut cells of it short; fetch the dataset itself") if row == CUT else check_row(row)
+    )
+
+
+def _table_row(names: list[str], cells: list[Any]) -> dict[str, Any] | Bad:
+    if len(cells) != len(names):
+        return Bad(f"it has {len(cells)} cells, and the table has {len(names)} columns")
+    return check_row(dict(zip(names, cells, strict=True)))
+
+
+def _object(window: _Window, *, first: bool) -> Iterator[Found]:
+    """One object: the list in its data field gives the rows; without one it is a table by columns, or a row itself."""
+    line, taken = window.line, ""
+    row: dict[str, Any] = {}
+    before = window.seen
     window.take()
     while window.peek() != "}":
         name = window.value()
         if not isinstance(name, str) or window.peek() != ":":
             raise _Broken("a name and a colon are expected")
         window.take()
-        if window.peek() == "[" and name.casefold() in CONTAINERS and not contained:
-            yield from _list(window)
-            contained = True
+        if window.peek() == "[" and name.casefold() in CONTAINERS:
+            elements = _elements(window)
+            head = list(islice(elements, 1))
+            if taken:
+                more = len(head) + sum(1 for _ in elements)
+                yield window.line, Aside(f"Only the rows under '{taken}' were read; '{name[:80]}' has {more:,} more.")
+            elif head and (isinstance(head[0][1], dict) or (isinstance(head[0][1], list) and "columns" in row)):
+                taken = name[:80]
+                yield from _rows(chain(head, elements), _names(row.get("columns")))
+            else:
+                row[name] = _held(window, chain(head, elements), before)
         else:
-            row[name] = window.value()
+            row[name] = window.value(max(1, MAX_TABLE - (window.seen - before)))
         if window.peek() not in {",", "}"}:
             raise _Broken("a comma or the end of the object is missing")
         if window.peek() == ",":
             window.take()
     window.take()
-    if not contained:
-        yield line, check_row(row)
+    if not taken:
+        yield from _whole_object(line, row, alone=first and not window.peek())
+
+
+def _held(window: _Window, elements: Iterable[tuple[int, Any]], before: int) -> list[Any]:
+    """Elements that have to be in memory all at once, to the limit of the object that began at ``before``."""
+    found = []
+    for _, value in elements:
+        found.append(value)
+        if window.seen - before > MAX_TABLE:
+            raise _TooLong(_too_long(MAX_TABLE))
+    return found
+
+
+def _too_long(most: int) -> str:
+    return f"a value is longer than {max(1, most >> 20)} MB; write the rows as JSON Lines, one a line"
+
+
+def _names(columns: Any) -> list[str] | None:
+    return unique(limited(columns)) if isinstance(columns, list) else None
+
+
+def _whole_object(line: int, value: dict[str, Any], *, alone: bool) -> Iterator[Found]:
+    """An object that holds no list of rows."""
+    try:
+        rows = rows_in(value) if alone and value else None
+    except Uneven as error:
+        yield line, Bad(f"its columns have different lengths ({error})", final=True)
+        return
+    if rows is not None:
+        yield from _rows((line, row) for row in rows)
+    elif any(isinstance(cell, str) and len(cell) > MAX_ROW for cell in value.values()):
+        yield line, Bad(f"a value is longer than {MAX_ROW // 2**20} MB")
+    else:
+        yield line, check_row(value)

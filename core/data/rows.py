@@ -9,11 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
 from core.config import DatasetSection, EvaluationSection, SourceFields
 from core.data.extract import Extraction
+from core.data.names import CHOICES, folded
 from core.data.nested import decoded
+from core.data.transcripts import transcript
 from core.dataset import Row
 from core.errors import InvalidInput
 
@@ -66,13 +69,15 @@ def message_text(value: Any) -> str:
 def turns(value: Any) -> list[tuple[str, str]] | None:
     """(role, text) pairs of a cell that holds a conversation, or None where it holds none.
 
-    Reads ``[{"role", "content"}]`` and ShareGPT's ``[{"from", "value"}]``, also as JSON text.
+    Reads ``[{"role", "content"}]`` and ShareGPT's ``[{"from", "value"}]``, also as JSON text, and transcripts.
 
     >>> turns([{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}])
     [('user', '2+2?'), ('assistant', '4')]
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = decoded(value)
+    if isinstance(value, str):
+        return transcript(value)
     if not isinstance(value, list) or not value or not all(isinstance(turn, Mapping) for turn in value):
         return None
     found = []
@@ -120,25 +125,33 @@ def _question(raw: Mapping[str, Any], dataset: SourceFields) -> str:
         name = match[1]
         if name == dataset.instruction_field:
             return asked
-        return choices(raw[name]) if name in raw else match[0]
+        return choices(raw[name], lettered=folded(name) in CHOICES) if name in raw else match[0]
 
     return _COLUMN.sub(cell, dataset.instruction_template).strip()
 
 
-def choices(value: Any) -> str:
-    """A cell inside a question: a list of choices becomes a line each.
+def choices(value: Any, *, lettered: bool = False) -> str:
+    """A cell inside a question: a list of choices becomes a line each, with a letter where it has no label.
 
     >>> choices({"text": ["red", "blue"], "label": ["A", "B"]})
     'A) red\\nB) blue'
-    >>> choices(["A)125", "B)150"])
+    >>> choices(["A)125", "B)150"], lettered=True)
     'A)125\\nB)150'
+    >>> choices(["red", "blue"], lettered=True)
+    'A) red\\nB) blue'
     """
     if isinstance(value, Mapping) and isinstance(value.get("text"), list) and isinstance(value.get("label"), list):
         pairs = zip(value["label"], value["text"], strict=False)
         return "\n".join(f"{text_of(label)}) {text_of(text)}" for label, text in pairs)
     if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
-        return "\n".join(text_of(item) for item in value)
+        lines = [text_of(item) for item in value]
+        if lettered and len(lines) <= len(ascii_uppercase) and not all(map(_LABELLED.match, lines)):
+            lines = [f"{letter}) {line}" for letter, line in zip(ascii_uppercase, lines, strict=False)]
+        return "\n".join(lines)
     return _cell(value, "user")
+
+
+_LABELLED = re.compile(r"\s*[(\[]?[A-Za-z0-9]{1,2}[)\].:]")
 
 
 def _cell(value: Any, role: str) -> str:

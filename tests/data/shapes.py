@@ -40,6 +40,62 @@ SHAPES: dict[str, Rows] = {
         {"context": "Denver won the game.", "question": "Who won?", "answers": {"text": ["Denver"], "answer_start": [0]}},
         {"context": "It rained in Oslo.", "question": "Where did it rain?", "answers": {"text": ["Oslo"], "answer_start": [13]}},
     ],
+    "question + choices + answerKey (ARC)": [
+        {"id": "M_1", "question": "Which is a metal?", "choices": {"text": ["wood", "iron"], "label": ["A", "B"]}, "answerKey": "B"},
+        {"id": "M_2", "question": "Which one floats?", "choices": {"text": ["cork", "lead"], "label": ["A", "B"]}, "answerKey": "A"},
+    ],
+    "question + choices + number of the answer (MMLU)": [
+        {"question": "The order of the group is", "subject": "algebra", "choices": ["0", "4", "2", "6"], "answer": 1},
+        {"question": "The index of the subgroup is", "subject": "algebra", "choices": ["8", "2", "24", "120"], "answer": 0},
+    ],
+    "ctx + endings + label (HellaSwag)": [
+        {"ind": 4, "activity_label": "Roof", "ctx": "A man is on a roof. He", "endings": ["sings.", "removes tiles."], "label": "1"},
+        {"ind": 9, "activity_label": "Lake", "ctx": "A boat sails. It", "endings": ["tips over.", "is green."], "label": "0"},
+    ],
+    "prompt + reward_model (verl, DAPO)": [
+        {"data_source": "math", "prompt": [{"role": "user", "content": "What is 3 x 4?"}], "ability": "MATH", "reward_model": {"style": "rule", "ground_truth": "12"}, "extra_info": {"index": "a1", "split": "train"}},
+        {"data_source": "math", "prompt": [{"role": "user", "content": "What is 9 - 2?"}], "ability": "MATH", "reward_model": {"style": "rule", "ground_truth": "7"}, "extra_info": {"index": "a2", "split": "train"}},
+    ],
+    "problem + solution + answer (OpenR1, DeepScaleR)": [
+        {"problem": "Find x with x + 1 = 3.", "solution": "Take one away: x = 2.", "answer": "2", "problem_type": "Algebra", "uuid": "u1", "generations": ["<think>so</think>2"]},
+        {"problem": "Find the root of 9.", "solution": "3 x 3 = 9.", "answer": "3", "problem_type": "Algebra", "uuid": "u2", "generations": ["3"]},
+    ],
+    "problem + solution (MATH)": [
+        {"problem": "Evaluate $2^3$.", "level": "Level 1", "type": "Algebra", "solution": "We get $2^3=\\boxed{8}$."},
+        {"problem": "Evaluate $3^2$.", "level": "Level 1", "type": "Algebra", "solution": "It is $\\boxed{9}$."},
+    ],
+    "instruction + context + response (Dolly)": [
+        {"instruction": "When did it open?", "context": "It opened in 1901.", "response": "In 1901.", "category": "closed_qa"},
+        {"instruction": "Name a bird.", "context": "", "response": "A wren.", "category": "open_qa"},
+    ],
+    "messages with tools (OpenAI fine-tuning)": [
+        {"messages": [{"role": "user", "content": "Weather in Oslo?"}, {"role": "assistant", "content": "It rains."}], "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}], "parallel_tool_calls": False},
+        {"messages": [{"role": "user", "content": "Weather in Rome?"}, {"role": "assistant", "content": "Sun."}], "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}], "parallel_tool_calls": False},
+    ],
+    "messages ending in a question + answer": [
+        {"messages": [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hi."}, {"role": "user", "content": "2 + 2?"}], "answer": "4"},
+        {"messages": [{"role": "user", "content": "Hey."}, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "3 + 3?"}], "answer": "6"},
+    ],
+    "prompt + chosen + rejected as messages (UltraFeedback)": [
+        {"prompt": "Name a river.", "prompt_id": "p1", "chosen": [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "The Po."}], "rejected": [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "No."}]},
+        {"prompt": "Name a lake.", "prompt_id": "p2", "chosen": [{"role": "user", "content": "Name a lake."}, {"role": "assistant", "content": "Como."}], "rejected": [{"role": "user", "content": "Name a lake."}, {"role": "assistant", "content": "Why?"}]},
+    ],
+    "chosen + rejected as transcripts (Anthropic hh)": [
+        {"chosen": "\n\nHuman: What is ice?\n\nAssistant: Frozen water.", "rejected": "\n\nHuman: What is ice?\n\nAssistant: Fire."},
+        {"chosen": "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Capital of Peru?\n\nAssistant: Lima.", "rejected": "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Capital of Peru?\n\nAssistant: Rome."},
+    ],
+    "prompt + canonical_solution + test (HumanEval)": [
+        {"task_id": "HumanEval/0", "prompt": "def one() -> int:\n", "canonical_solution": "    return 1\n", "test": "def check(candidate):\n    assert candidate() == 1\n", "entry_point": "one"},
+        {"task_id": "HumanEval/1", "prompt": "def two() -> int:\n", "canonical_solution": "    return 2\n", "test": "def check(candidate):\n    assert candidate() == 2\n", "entry_point": "two"},
+    ],
+    "text + code + test_list (MBPP)": [
+        {"task_id": 601, "text": "Write a function that adds.", "code": "def add(a, b): return a + b", "test_list": ["assert add(1, 2) == 3"], "test_setup_code": ""},
+        {"task_id": 602, "text": "Write a function that negates.", "code": "def neg(a): return -a", "test_list": ["assert neg(1) == -1"], "test_setup_code": ""},
+    ],
+    "question + thinking + correct_answer": [
+        {"question": "Half of 10?", "thinking": "Two times five is ten.", "correct_answer": "5", "incorrect_answers": ["4", "20"]},
+        {"question": "Half of 8?", "thinking": "Two times four is eight.", "correct_answer": "4", "incorrect_answers": ["3", "16"]},
+    ],
 }  # fmt: skip
 
 
@@ -53,6 +109,49 @@ def as_json(rows: Rows) -> bytes:
 
 def as_object(rows: Rows) -> bytes:
     return json.dumps({"version": "1.0", "data": rows}, ensure_ascii=False).encode()
+
+
+def as_columns(rows: Rows) -> bytes:
+    return json.dumps({name: [row[name] for row in rows] for name in rows[0]}, ensure_ascii=False).encode()
+
+
+def as_pandas(rows: Rows) -> bytes:
+    """As pandas' ``to_json()`` writes by default: a column after the other, cells by row number."""
+    return json.dumps({name: {str(i): row[name] for i, row in enumerate(rows)} for name in rows[0]}).encode()
+
+
+def as_split(rows: Rows) -> bytes:
+    """As pandas writes with ``orient="split"``."""
+    table = {"columns": list(rows[0]), "index": list(range(len(rows))), "data": [list(row.values()) for row in rows]}
+    return json.dumps(table).encode()
+
+
+def as_table_schema(rows: Rows) -> bytes:
+    """As pandas writes with ``orient="table"``."""
+    fields = [{"name": name, "type": "string"} for name in ("index", *rows[0])]
+    data = [{"index": i, **row} for i, row in enumerate(rows)]
+    return json.dumps({"schema": {"fields": fields, "primaryKey": ["index"]}, "data": data}).encode()
+
+
+def as_by_id(rows: Rows) -> bytes:
+    return json.dumps({f"q-{i}": row for i, row in enumerate(rows)}).encode()
+
+
+def as_service(rows: Rows) -> bytes:
+    """As the Hub's rows service answers."""
+    features = [{"feature_idx": i, "name": name, "type": {"dtype": "string"}} for i, name in enumerate(rows[0])]
+    wrapped = [{"row_idx": i, "row": row, "truncated_cells": []} for i, row in enumerate(rows)]
+    return json.dumps({"features": features, "rows": wrapped, "num_rows_total": len(rows), "partial": False}).encode()
+
+
+def as_python(rows: Rows) -> bytes:
+    """A table whose lists and objects are written as Python prints them."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: cell if isinstance(cell, str) else repr(cell) for name, cell in row.items()})
+    return text.getvalue().encode()
 
 
 def as_table(rows: Rows, delimiter: str = ",") -> bytes:
@@ -83,7 +182,15 @@ FORMATS: dict[str, tuple[str, Callable[[Rows], bytes]]] = {
     "JSON Lines": ("rows.jsonl", as_jsonl),
     "JSON list": ("rows.json", as_json),
     "JSON object with a data field": ("rows.json", as_object),
+    "JSON by columns": ("rows.json", as_columns),
+    "JSON by columns (pandas)": ("rows.json", as_pandas),
+    "JSON by columns, called .jsonl": ("rows.jsonl", as_pandas),
+    "JSON, pandas' split": ("rows.json", as_split),
+    "JSON, pandas' table": ("rows.json", as_table_schema),
+    "JSON, a row under each id": ("rows.json", as_by_id),
+    "JSON of the Hub's rows service": ("rows.json", as_service),
     "CSV": ("rows.csv", as_table),
+    "CSV, lists as Python prints them": ("rows.csv", as_python),
     "TSV": ("rows.tsv", lambda rows: as_table(rows, "\t")),
     "Parquet": ("rows.parquet", as_parquet),
     "JSON Lines, gzip": ("rows.jsonl.gz", lambda rows: gzip.compress(as_jsonl(rows))),
@@ -137,5 +244,8 @@ NASTY: dict[str, tuple[str, bytes]] = {
     "CSV, a row with too few cells": ("a.csv", b"question,answer\nWhat is 1 + 1?,2\nlonely\n"),
     "CSV, a quotation mark never closed": ("a.csv", b'question,answer\nWhat is 1 + 1?,2\n"never closed,3\n'),
     "half a surrogate pair": ("a.jsonl", b'{"question": "a?", "answer": "b"}\n{"question": "\\ud83e", "answer": "b"}\n'),
+    "JSON by columns of different lengths": ("a.json", b'{"question": ["a?", "b?"], "answer": ["1"]}'),
+    "JSON with two splits": ("a.json", b'{"train": [{"question": "a?", "answer": "1"}], "test": [{"question": "b?", "answer": "2"}]}'),
+    "JSON of the rows service, a cell cut short": ("a.json", b'{"rows": [{"row_idx": 0, "row": {"question": "a?", "answer": "1"}, "truncated_cells": ["question"]}]}'),
     "a spreadsheet": ("a.xlsx", b"PK\x03\x04" + b"\0" * 100),
 }  # fmt: skip

@@ -51,25 +51,55 @@ EXPECTED = {
     "messages": ("messages", "messages", "Who wrote Faust?", "Goethe"),
     "conversations (ShareGPT)": ("conversations", "conversations", "Largest planet?", "Jupiter"),
     "context + question + answers (SQuAD)": ("question", "answers", "Denver won the game.\n\nWho won?", "Denver"),
+    "question + choices + answerKey (ARC)": ("question", "answerKey", "Which is a metal?\n\nA) wood\nB) iron", "B"),
+    "question + choices + number of the answer (MMLU)": (
+        "question",
+        "answer",
+        "The order of the group is\n\nA) 0\nB) 4\nC) 2\nD) 6",
+        "1",
+    ),
+    "ctx + endings + label (HellaSwag)": (
+        "ctx",
+        "label",
+        "A man is on a roof. He\n\nA) sings.\nB) removes tiles.",
+        "1",
+    ),
+    "prompt + reward_model (verl, DAPO)": ("prompt", "reward_model", "What is 3 x 4?", "12"),
+    "problem + solution + answer (OpenR1, DeepScaleR)": ("problem", "answer", "Find x with x + 1 = 3.", "2"),
+    "problem + solution (MATH)": ("problem", "solution", "Evaluate $2^3$.", "8"),
+    "instruction + context + response (Dolly)": (
+        "instruction",
+        "response",
+        "It opened in 1901.\n\nWhen did it open?",
+        "In 1901.",
+    ),
+    "messages with tools (OpenAI fine-tuning)": ("messages", "messages", "Weather in Oslo?", "It rains."),
+    "messages ending in a question + answer": ("messages", "answer", "2 + 2?", "4"),
+    "prompt + chosen + rejected as messages (UltraFeedback)": ("prompt", "chosen", "Name a river.", "The Po."),
+    "chosen + rejected as transcripts (Anthropic hh)": ("chosen", "chosen", "What is ice?", "Frozen water."),
+    "prompt + canonical_solution + test (HumanEval)": ("prompt", "canonical_solution", "def one() -> int:", "return 1"),
+    "text + code + test_list (MBPP)": ("text", "code", "Write a function that adds.", "def add(a, b): return a + b"),
+    "question + thinking + correct_answer": ("question", "correct_answer", "Half of 10?", "5"),
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_shape_in_every_format_gives_the_same_prompt(form: str, shape: str, tmp_path: Path) -> None:
+def test_every_shape_in_every_format_gives_the_same_prompt(form: str, tmp_path: Path) -> None:
     """The rows, the mapping and the first prompt do not depend on how they were stored."""
     name, write = FORMATS[form]
-    info = keep(tmp_path, name, write(SHAPES[shape]))
-    instruction, response, question, reference = EXPECTED[shape]
-    assert (info.rows, info.fields.instruction, info.fields.response) == (2, instruction, response)
-    assert first_prompt(tmp_path, info) == (f"Question: {question}\n\nAnswer:", reference)
+    for shape, rows in SHAPES.items():
+        info = keep(tmp_path, name, write(rows))
+        instruction, response, question, reference = EXPECTED[shape]
+        assert (info.rows, info.fields.instruction, info.fields.response) == (2, instruction, response), shape
+        assert first_prompt(tmp_path, info) == (f"Question: {question}\n\nAnswer:", reference), shape
+        assert not info.fields.ask, shape
 
 
 READ = {
     "CSV with a byte-order mark": 2, "JSON Lines with a byte-order mark and CRLF": 2, "CSV, CRLF, quotes with line ends inside": 1,
     "CSV, semicolons, Windows-1252": 1, "CSV in UTF-16": 1, "TSV called .txt": 1, "nested JSON": 1, "mixed types in a column": 4,
     "Unicode: emoji, right to left, combining": 1, "a 5 MB cell": 1, "a 5 MB cell in CSV": 1, "duplicate column names in CSV": 1,
-    "duplicate column names in Parquet": 1, "Parquet with lists of structs": 1,
+    "duplicate column names in Parquet": 1, "Parquet with lists of structs": 1, "JSON with two splits": 1,
 }  # fmt: skip
 SKIPPED = {
     "truncated gzip": 1, "truncated zstd": 1, "truncated JSON list": 1, "JSON Lines, line 2 broken": 1,
@@ -124,25 +154,18 @@ def test_the_table_in_the_docs_is_what_the_code_does(tmp_path: Path) -> None:
 
 def page(folder: Path) -> str:
     lines = [
-        INTRO,
-        "| format | shape | rows | question | answer | further | first prompt | reference |",
-        "|---|---|---|---|---|---|---|---|",
+        INTRO.format(formats="; ".join(FORMATS)),
+        "| shape | question | answer | further | first prompt | reference |",
+        "|---|---|---|---|---|---|",
     ]
-    for form, (name, write) in FORMATS.items():
-        for shape, rows in SHAPES.items():
-            info = keep(folder, name, write(rows))
-            prompt, reference = first_prompt(folder, info)
-            rule = f"{info.fields.extraction} `{info.fields.pattern}`" if info.fields.extraction != "none" else ""
-            template = f"`{shown(info.fields.template)}`" if info.fields.template else ""
-            cells = (
-                form,
-                shape,
-                info.rows,
-                f"`{info.fields.instruction}`",
-                f"`{info.fields.response}`",
-                " ".join(filter(None, (template, rule))),
-            )
-            lines.append(f"| {' | '.join(map(str, cells))} | `{shown(prompt)}` | `{shown(reference)}` |")
+    for shape, rows in SHAPES.items():
+        info = keep(folder, "rows.jsonl", FORMATS["JSON Lines"][1](rows))
+        prompt, reference = first_prompt(folder, info)
+        rule = f"{info.fields.extraction} `{info.fields.pattern}`" if info.fields.extraction != "none" else ""
+        template = f"`{shown(info.fields.template)}`" if info.fields.template else ""
+        further = " ".join(filter(None, (template, rule)))
+        cells = (shape, f"`{info.fields.instruction}`", f"`{info.fields.response}`", further)
+        lines.append(f"| {' | '.join(cells)} | `{shown(prompt)}` | `{shown(reference)}` |")
     lines += [NASTY_INTRO, "| file | read as | what happens |", "|---|---|---|"]
     lines += [f"| {case} | {steady(case, outcome(folder, *NASTY[case]))} |" for case in NASTY]
     return "\n".join(lines) + "\n"
@@ -163,8 +186,9 @@ def outcome(folder: Path, name: str, data: bytes) -> str:
     except InvalidInput as error:
         return f"refused | {shown(error.message, 400)}"
     prompt, reference = first_prompt(folder, info)
+    notes = f". {shown(' '.join(info.notes), 400)}" if info.notes else ""
     where = " ".join(filter(None, (info.format, info.compression if info.compression != "none" else "", info.encoding)))
-    return f"{where} | {info.rows} rows; columns {', '.join(info.columns)}; first prompt `{shown(prompt)}`, reference `{shown(reference)}`"
+    return f"{where} | {info.rows} rows; columns {', '.join(info.columns)}; first prompt `{shown(prompt)}`, reference `{shown(reference)}`{notes}"
 
 
 def shown(text: str, most: int = 90) -> str:
@@ -176,10 +200,12 @@ INTRO = """# Dataset formats
 
 Made by `tests/data/test_formats.py`; do not edit by hand.
 
-A file is recognised by its content; the ending decides only where the content leaves it open. JSON (a list,
-or an object with a data field), JSON Lines, CSV, TSV and Parquet are read, also packed with gzip or zstd.
-Encoding and delimiter are detected and shown. ⏎ stands for a line end. The prompt is shown with the plain
-template and no system prompt.
+A file is recognized by its content; the ending decides only where the content leaves it open. JSON, JSON
+Lines, CSV, TSV and Parquet are read, JSON and tables also packed with gzip or zstd. Encoding and delimiter are
+detected and shown. Each shape below gives the same rows, mapping and prompt in each of these, which the test
+tries one by one: {formats}.
+
+⏎ stands for a line end. The prompt is shown with the plain template and no system prompt.
 """
 NASTY_INTRO = """
 ## Nasty ones

@@ -1,0 +1,144 @@
+"""Lists and objects that a table of text holds in its cells: as JSON, or as Python and numpy print them.
+
+Whether a column holds them is decided once for the column: every filled cell can be read, or all stay text.
+Nothing is evaluated: a small reader walks over the text once, to a limit of length and depth.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from core.data.nested import MAX_DEPTH, decoded, too_deep
+
+LONGEST = 1 << 20
+"""Characters of a cell that is read."""
+_STRING = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""", re.DOTALL)
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_WORDS = {"None": None, "null": None, "nan": None, "True": True, "true": True, "False": False, "false": False}
+_WORD = re.compile(r"[A-Za-z]+")
+_GAP = re.compile(r"\s*")
+_DTYPE = re.compile(r"\s*,\s*dtype=[\w<>'|]+\s*\)|\s*\)")
+_CLOSES = {"[": "]", "(": ")", "{": "}"}
+
+
+class _NoLiteral(Exception):
+    """The text is none."""
+
+
+def structured(cell: str) -> list[Any] | dict[str, Any] | None:
+    r"""The list or object that a cell's text is, or None where it is plain text.
+
+    >>> structured('["a", 1]'), structured("['a', 'it\\'s']"), structured("['a' 'b']"), structured("[see below]")
+    (['a', 1], ['a', "it's"], ['a', 'b'], None)
+    >>> structured("{'text': array(['x', 'y'], dtype=object), 'label': array(['A', 'B'], dtype=object)}")
+    {'text': ['x', 'y'], 'label': ['A', 'B']}
+    """
+    text = cell.strip()
+    if len(text) > LONGEST or not text or _CLOSES.get(text[0]) != text[-1] or text[0] == "(":
+        return None
+    value = decoded(text)
+    if isinstance(value, list | dict):
+        return value
+    try:
+        value, end = _value(text, 0, 0)
+    except (_NoLiteral, ValueError, SyntaxError):
+        return None
+    return None if end != len(text) or too_deep(value) else value
+
+
+def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
+    """The value that begins at a place, and where it ends."""
+    if depth > MAX_DEPTH or at >= len(text):
+        raise _NoLiteral
+    if text[at] in "[(":
+        return _items(text, at, depth)
+    if text[at] == "{":
+        return _pairs(text, at, depth)
+    if match := _STRING.match(text, at):
+        return ast.literal_eval(match[0]), match.end()
+    if match := _NUMBER.match(text, at):
+        return _number(match[0]), match.end()
+    return _word(text, at, depth)
+
+
+def _number(text: str) -> float:
+    return int(text) if text.lstrip("+-").isdigit() else float(text)
+
+
+def _word(text: str, at: int, depth: int) -> tuple[Any, int]:
+    match = _WORD.match(text, at)
+    if match and match[0] in _WORDS:
+        return _WORDS[match[0]], match.end()
+    if match and match[0] == "array" and text.startswith("(", match.end()):
+        value, end = _value(text, match.end() + 1, depth + 1)
+        if closed := _DTYPE.match(text, end):
+            return value, closed.end()
+    raise _NoLiteral
+
+
+def _items(text: str, at: int, depth: int) -> tuple[list[Any], int]:
+    """A list; numpy writes white space where Python writes commas."""
+    closes, found, at = _CLOSES[text[at]], [], _skip(text, at + 1)
+    while not text.startswith(closes, at):
+        item, end = _value(text, at, depth + 1)
+        found.append(item)
+        at = _skip(text, end)
+        if text.startswith(",", at):
+            at = _skip(text, at + 1)
+        elif at == end and not text.startswith(closes, at):
+            raise _NoLiteral
+    return found, at + 1
+
+
+def _pairs(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    found: dict[str, Any] = {}
+    at = _skip(text, at + 1)
+    while not text.startswith("}", at):
+        name, at = _value(text, at, depth + 1)
+        at = _skip(text, at)
+        if not isinstance(name, str | int | float) or not text.startswith(":", at):
+            raise _NoLiteral
+        found[str(name)], at = _value(text, _skip(text, at + 1), depth + 1)
+        at = _skip(text, at)
+        if text.startswith(",", at):
+            at = _skip(text, at + 1)
+        elif not text.startswith("}", at):
+            raise _NoLiteral
+    return found, at + 1
+
+
+def _skip(text: str, at: int) -> int:
+    match = _GAP.match(text, at)
+    return match.end() if match else at
+
+
+class StructuredColumns:
+    """Which columns of a table of text hold lists or objects in every filled cell.
+
+    A column that holds one plain text is text as a whole, wherever the text stands.
+    """
+
+    def __init__(self) -> None:
+        self._ruled_out: set[str] = set()
+        self._held: set[str] = set()
+
+    def see(self, row: Mapping[str, Any]) -> None:
+        for name, cell in row.items():
+            if name in self._ruled_out or not isinstance(cell, str) or not cell.strip():
+                continue
+            if structured(cell) is None:
+                self._ruled_out.add(name)
+            else:
+                self._held.add(name)
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._held - self._ruled_out)
+
+
+def converted(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """A row with these columns' cells as the lists and objects that their texts are; empty ones become None."""
+    return dict(row) | {name: structured(row[name]) for name in names if isinstance(row.get(name), str)}
