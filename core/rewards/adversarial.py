@@ -11,11 +11,14 @@ from core.config import DatasetSection, RewardComponent, RewardSection
 from core.reward import Item, Markers
 from core.rewards import CATALOGUE, compose, markers_of, needs, resolve, settled
 from core.rewards.answers import final_answers
+from core.rewards.choices import Notation, notation, wrong_choices
 from core.rewards.code import program_of
-from core.rewards.numbers import find_numbers, show
+from core.rewards.numbers import find_numbers, show, single_number
 
 ROWS = 8
 """Rows that the check is made on."""
+TIMED_ROWS = 2
+"""Of them, rows on which programs are timed: each takes seconds."""
 KEYWORDS = "therefore because step answer final solution correct reasoning thus hence "
 
 
@@ -85,9 +88,13 @@ def check(
             (), 0.0, 0, (f"No row has what this reward needs ({names}), so every answer would earn the same.",)
         )
     score, markers = compose(section, markers_of(dataset)), markers_of(dataset)
-    made = [_made(row, chosen[(place + 1) % len(chosen)], target, markers, longest) for place, row in enumerate(chosen)]
+    way = notation(rows)
+    made = [
+        _made(row, chosen[(place + 1) % len(chosen)], target, markers, longest, way) | _programs(section, row, place)
+        for place, row in enumerate(chosen)
+    ]
     for answers in made:
-        answers["numbers"] = answers["numbers"][::every]
+        answers |= {key: answers[key][::every] for key in ("numbers", "made_of", "other_choices") if key in answers}
     flat = [
         Item(text, str(row.get("instruction", "")), row)
         for row, answers in zip(chosen, made, strict=True)
@@ -127,6 +134,11 @@ TITLES = {
     "prompt": "The question, echoed",
     "tags": "The markers without an answer",
     "numbers": "Every number from 0 to 100 but the right one",
+    "made_of": "The right number denied, negated or put into a formula",
+    "denied": "The right answer, denied",
+    "other_choices": "Every choice but the right one",
+    "hushed": "A messy program that tells its checker to look away",
+    "disguised": "A slow program that hides its growth",
     "all_numbers": "All numbers from 0 to 100 at once",
     "keywords": "Repeated keywords",
     "longest": "As long as it may be",
@@ -139,6 +151,7 @@ def _made(
     target: Callable[[Mapping[str, Any]], str],
     markers: Markers,
     longest: int,
+    way: Notation,
 ) -> dict[str, list[str]]:
     reference, answer = str(row.get("response", "")), _answer(row, markers)
 
@@ -159,9 +172,56 @@ def _made(
         "keywords": [(KEYWORDS * 40)[:2000], boxed(KEYWORDS * 4)],
         "longest": ["word " * longest],
     }
+    others = wrong_choices(row, way)
+    if others:
+        made |= {"other_choices": [boxed(text) for text in others], "numbers": []}
+    made["made_of"] = [boxed(text) for text in _made_of(answer)]
+    made["denied"] = [boxed(text) for text in (f"not {answer}", f"It is not {answer}.") if 0 < len(answer) < 200]
     if theirs.strip() != reference.strip():
         made["other_reference"] = [target(other)]
-    return {key: made[key] for key in TITLES if key in made}
+    return {key: made[key] for key in TITLES if made.get(key)}
+
+
+def _made_of(answer: str) -> list[str]:
+    """What looks like the number and is another; nothing for 0, 1 and 2, which powers and factorials leave alone."""
+    value = single_number(answer)
+    if value is None or abs(value) in (0, 1, 2):
+        return []
+    number, other = show(abs(value)), show(value + 1)
+    made = [f"not {show(value)}", f"log({show(value)})", f"x={other}, y={show(value)}", f"({show(value)})²"]
+    if value > 0:
+        made += [f"\N{EN DASH}{number}", f"\N{MINUS SIGN}{number}", f"minus {number}"]
+        made += [f"{number}!", f"{number}²"] if value.denominator == 1 and value < 100 else []
+    return made
+
+
+HUSHED = "```python\n# ruff: noqa\n# flake8: noqa\nimport os, sys  # noqa\nl = 1  # noqa: E741\n```"
+_SLOW = """```python
+from functools import lru_cache
+def size(one):
+    return len(one) if hasattr(one, "__len__") else int(one)
+def slow(*args):
+    n = max(map(size, args))
+    for _ in range(n * n // 4): pass
+kept = {{}}
+{disguise}
+```"""
+_DISGUISES = (
+    "def {entry}(*args):\n    key = tuple(map(size, args))\n    if key not in kept: kept[key] = slow(*args)\n    return kept[key]",
+    "@lru_cache\ndef {entry}(*args):\n    return slow(*args)",
+    "def {entry}(*args):\n    for _ in range(4_000_000): pass\n    return slow(*args)",
+)
+
+
+def _programs(section: RewardSection, row: Mapping[str, Any], place: int) -> dict[str, list[str]]:
+    """Programs that try to set their own terms, for rewards that look at programs."""
+    names = {part.name for part in resolve(section)}
+    made = {"hushed": [HUSHED]} if "style" in names else {}
+    linear = str(row.get("max_power", 1)) in {"1", "1.0"}
+    if "algorithm" in names and linear and row.get("entry_point") and place < TIMED_ROWS:
+        entry = str(row["entry_point"])
+        made["disguised"] = [_SLOW.format(disguise=one.format(entry=entry)) for one in _DISGUISES]
+    return made
 
 
 def _answer(row: Mapping[str, Any], markers: Markers) -> str:

@@ -130,6 +130,20 @@ def decide(rows: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Deci
     return Decision({"reference": way}, words)
 
 
+def wrong_choices(row: Mapping[str, Any], way: Notation) -> list[str]:
+    """Every choice of a row but the right one, by letter and by text; none where the row has none or no reference.
+
+    >>> wrong_choices({"response": "B", "choices": ["Lyon", "Paris", "Nice"]}, "letter")
+    ['A', 'C', 'lyon', 'nice']
+    """
+    choices = _choices(row)
+    wanted = _wanted(str(row.get("response", "")).strip(), choices, way)
+    wrong = [
+        place for place in range(len(choices.texts[:10])) if wanted and wanted in _LETTERS and _LETTERS[place] != wanted
+    ]
+    return [*(_LETTERS[place] for place in wrong), *(choices.texts[place] for place in wrong)]
+
+
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 

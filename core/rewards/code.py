@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import math
 import re
@@ -10,6 +11,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tokenize
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -280,6 +282,22 @@ def style(items: Sequence[Item], *, markers: Markers, a_line: float = 0.25) -> l
     return scores
 
 
+def _without_orders(source: str) -> str:
+    """The program with its comments emptied: some of them give ruff orders, such as noqa, isort: skip_file, fmt: off."""
+    lines = source.splitlines(keepends=True)
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT and _ORDER.search(token.string):
+                row, column = token.start
+                lines[row - 1] = f"{lines[row - 1][:column]}# -{lines[row - 1][token.end[1] :]}"
+    except (tokenize.TokenError, SyntaxError, IndexError):
+        return source
+    return "".join(lines)
+
+
+_ORDER = re.compile(r"\b(?:noqa|ruff|flake8|isort|fmt|yapf|pylint|type|nopycln|nosec)\b\s*:?", re.IGNORECASE)
+
+
 def _by_ruff(source: str, a_line: float) -> Score:
     ruff = Path(sys.executable).parent / "ruff"
     program = str(ruff) if ruff.exists() else shutil.which("ruff")
@@ -289,6 +307,7 @@ def _by_ruff(source: str, a_line: float) -> Score:
     options = [
         "check",
         "--isolated",
+        "--ignore-noqa",
         "--no-cache",
         "--select",
         "E,F,W,B,N,SIM,UP,C4",
@@ -298,8 +317,11 @@ def _by_ruff(source: str, a_line: float) -> Score:
         "json",
         "-",
     ]
-    done = subprocess.run([program, *options], input=source, capture_output=True, text=True, timeout=20, check=False)
-    remarks = json.loads(done.stdout or "[]")
+    source = _without_orders(source)
+    done = subprocess.run(
+        [program, *options], input=source.encode("utf-8", "replace"), capture_output=True, timeout=20, check=False
+    )
+    remarks = json.loads(done.stdout or b"[]")
     lines = max(1, sum(bool(line.strip()) for line in source.splitlines()))
     value = max(0.0, 1 - len(remarks) / lines / a_line)
     if not remarks:

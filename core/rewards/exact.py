@@ -10,7 +10,7 @@ from typing import Any, Literal
 from core.reward import Markers, Score
 from core.rewards.answers import after_hashes, between_markers
 
-_PUNCTUATION = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[;:!?\"'“”‘’„()\[\]{}*_`…]")
+_PUNCTUATION = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|(?<!\d)!|[;:?\"'“”‘’„()\[\]{}*_`…]")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
@@ -27,7 +27,7 @@ def exact(
 ) -> Score:
     """1 where the answer is the reference's text, else 0. White space never counts.
 
-    Signs that carry meaning (minus, plus, percent, a decimal point, < and >) are always compared.
+    Signs that carry meaning (minus, plus, percent, a decimal point, < and >, ! after a digit) are always compared.
 
     Args:
         where: ``auto`` (between the solution markers, or the whole text where no marker is opened),

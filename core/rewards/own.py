@@ -28,7 +28,8 @@ def reward(completion: str, prompt: str, row: dict) -> float | tuple[float, str]
     """
     said = re.sub(r"<[^<>]*>", " ", completion).lower().split()
     wanted = str(row["response"]).lower().split()
-    if wanted and said[-len(wanted) :] == wanted:
+    before = said[: -len(wanted)][-1:]
+    if wanted and said[-len(wanted) :] == wanted and before not in (["not"], ["or"], ["minus"]):
         return 1.0, "It ends with the reference answer."
     return 0.0, "It does not end with the reference answer."
 '''

@@ -24,19 +24,23 @@ def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers) -> tuple[dict[s
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> suggest([{"instruction": "2+2?", "response": "so 2+2 = 4\\n#### 4"}] * 3, m)[0]["preset_name"]
     'math'
+    >>> suggest([{"instruction": "2+2?", "response": "4", "full_response": "so 2+2 = 4\\n#### 4"}] * 3, m)[0]["preset_name"]
+    'math'
     >>> suggest([{"instruction": "Capital?", "response": "Paris"}, {"instruction": "?", "response": "Rome"}], m)[0]["preset_name"]
     'short_answer'
     """
     columns = {name for row in rows for name, value in row.items() if value not in (None, "", [])}
     answers = [str(row.get("response", "")).strip() for row in rows]
+    # A rule may have taken the answer out of its working-out; what there is to learn from is the whole of it.
+    whole = [str(row.get("full_response") or row.get("response") or "").strip() for row in rows]
     special = _by_columns(columns, answers)
     if special:
         return special
     if _share(read_reference(text, "auto", markers) is not None for text in answers) >= 0.95:
-        bare = _share(len(text) < 12 for text in answers) > 0.9
-        name = "arithmetic" if bare and _share("####" in text for text in answers) == 0 else "math"
+        bare = _share(len(text) < 12 for text in whole) > 0.9
+        name = "arithmetic" if bare and _share("####" in text for text in whole) == 0 else "math"
         return _preset(name), "Every reference comes down to one number, so the number can be compared exactly."
-    if _share(bool(boxed(text)) or "\\" in text or bool(after_hashes(text)) for text in answers) > 0.5:
+    if _share(bool(boxed(text)) or "\\" in text or bool(after_hashes(text)) for text in whole) > 0.5:
         return _preset("algebra"), "The references are mathematical expressions, so they can be compared by algebra."
     if _share(read_signal(text) is not None for text in answers) > 0.9:
         return _own(
