@@ -74,6 +74,7 @@ class JobStatus(BaseModel):
             process id alone can be given to a stranger after a crash.
         heartbeat: Seconds since the epoch, refreshed at least every two seconds.
         error: What went wrong and what to do, where the state is ``failed``.
+        error_field: The setting that the error is about, as a path of the configuration; empty where it is about none.
         message: One line on what it is doing now ('Loading the model').
         notes: Things said once: settings that have no effect on this device, rows left out.
         attempt: 1 for the first start, one more for each resume.
@@ -91,6 +92,7 @@ class JobStatus(BaseModel):
     pid_started: float = 0.0
     heartbeat: float = 0.0
     error: str | None = None
+    error_field: str = ""
     message: str = ""
     notes: tuple[str, ...] = ()
     attempt: int = 1

@@ -18,6 +18,8 @@ from routes._pages import back, page, say, to
 from routes._services import services
 from services import pages
 from services.board import Wanted, board
+from services.diagnosis import changed
+from services.run_actions import changes_in_words
 from services.run_views import RunPage
 
 bp = Blueprint("runs", __name__)
@@ -131,6 +133,14 @@ def session(session_id: str) -> Response:
     return jsonify(services().runs.get(session_id).json())
 
 
+@bp.get("/api/training/sessions/<session_id>/verdict")
+@describes(answer=dict)
+def verdict(session_id: str) -> Response:
+    """How the run stands: outcome, the sentence that pages show, evidence, advice, and what a new run should have."""
+    found = services().runs
+    return jsonify(found.verdict(found.get(session_id)).json())
+
+
 @bp.patch("/api/training/sessions/<session_id>")
 @describes(body=NameBody, answer=dict)
 def rename(session_id: str) -> Response:
@@ -218,6 +228,28 @@ def _act_again(session_id: str) -> AnyResponse:
     return to("wizard.train")
 
 
+def _act_change(session_id: str) -> AnyResponse:
+    found = services()
+    view = found.runs.get(session_id)
+    remedy = found.runs.verdict(view).remedy
+    if remedy is None:
+        raise Conflict("Nothing speaks for changing this run's choices. Prepare another run and change what you like.")
+    found.wizard.load(changed(view.config, remedy.changes))
+    what = changes_in_words(remedy.changes)
+    say(f"A new run with {remedy.words}. {f'{what}. ' if what else ''}The other choices are those of the run.", "good")
+    return to(f"wizard.{remedy.step}")
+
+
+def _act_fix(session_id: str) -> AnyResponse:
+    found = services()
+    view = found.runs.get(session_id)
+    step = found.runs.verdict(view).step
+    found.wizard.load(view.config)
+    said = (view.error or "").partition("\n")[0]
+    say(f"The choices of that run are set. {f'It ended with: {said}' if said else 'Change what is wrong.'}", "watch")
+    return to(f"wizard.{step}")
+
+
 def _act_delete(session_id: str) -> AnyResponse:
     services().runs.delete(session_id)
     say("The run was deleted.")
@@ -230,5 +262,7 @@ _ACTS: dict[str, Callable[[str], AnyResponse]] = {
     "resume": _act_resume,
     "rename": _act_rename,
     "again": _act_again,
+    "change": _act_change,
+    "fix": _act_fix,
     "delete": _act_delete,
 }

@@ -270,7 +270,7 @@ def _start() -> Response:
         return found.runs.start(config, confirm=lambda whole: found.preflight.admit(whole, confirmed)).session_id
 
     try:
-        found.wizard.start(start)
+        found.wizard.start(start, lambda session_id: steps.gives_way(found, session_id))
     except TunesmithError as error:
         say(f"It was not started. {error.message} Your choices are kept.", "problem")
     return to("wizard.train")

@@ -11,14 +11,18 @@ from typing import Any
 
 from core.run import ENDED, JobState
 from core.run_dir import RunDir
+from core.statistics import decimals
 from services.container import Services
+from services.diagnosis import Row
 from services.evaluation_report import of_run
 from services.forms import whole_number
 from services.glossary import GLOSSARY
+from services.health import health
+from services.run_actions import actions
 from services.run_view import RunView
 from services.run_views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
-from services.verdict import Row, health, merge, verdict
-from services.words import duration, num
+from services.verdict import Verdict, merge
+from services.words import duration, num, state_word
 
 TABLE_ROWS = 60
 """Rows of the table for those without charts: the latest of each phase, evenly thinned."""
@@ -73,21 +77,21 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
     view = found.runs.get(session_id)
     rows, _ = found.runs.metrics(session_id)
     merged = merge(rows)
-    state = JobState(view.status)
+    state, judged = JobState(view.status), found.runs.verdict(view)
     latest = next((row for row in reversed(merged) if row.get("phase") == "training"), merged[-1] if merged else {})
     return RunBoard(
         view=view,
         path=path,
-        verdict=verdict(merged, state, error=view.error),
+        title=_title(view, state, judged),
+        verdict=judged,
         doing=_doing(view),
-        phase_word={JobState.WARMING_UP: "Warm-up", JobState.EVALUATING: "Scoring"}.get(state, "Training"),
+        phase_word=_phase_word(state),
         speed=f"{num(view.seconds_per_step)} s a step" if view.seconds_per_step else "",
         left=duration(view.eta_seconds) if view.eta_seconds else "",
         phases=_phases(view, merged),
-        can_stop=state not in ENDED and state is not JobState.STOPPING,
-        has_adapter=has_adapter(found, session_id) and state in ENDED,
-        finished=state is JobState.COMPLETED,
-        tiles=_tiles(latest, merged) + _judge_tile(rows),
+        actions=actions(view, judged, has_adapter=has_adapter(found, session_id)),
+        has_numbers=bool(merged),
+        tiles=_tiles(latest, merged, judged.best) + _judge_tile(rows),
         columns=COLUMNS,
         table=_table(merged),
         answers=_answers(found, session_id, wanted),
@@ -95,8 +99,20 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
         log=found.runs.log(session_id, tail=200),
         config_line=_config_line(view.config),
         config_text=json.dumps(view.config, indent=2, ensure_ascii=False),
-        data={"session_id": session_id},
+        data={"session_id": session_id, "best": judged.best},
     )
+
+
+def _phase_word(state: JobState) -> str:
+    return {JobState.WARMING_UP: "Warm-up", JobState.EVALUATING: "Scoring"}.get(state, "Training")
+
+
+def _title(view: RunView, state: JobState, judged: Verdict) -> str:
+    """'Training 12/40 · my run', so that a tab in the background says how far it is."""
+    if view.active and view.max_steps:
+        return f"{_phase_word(state)} {view.step}/{view.max_steps} · {view.title}"
+    how = f": {judged.brief}" if state is JobState.COMPLETED and judged.brief else ""
+    return f"{state_word(state)}{how} · {view.title}"
 
 
 def has_adapter(found: Services, session_id: str) -> bool:
@@ -178,8 +194,8 @@ def _phase(title: str, index: int, place: int, state: JobState) -> PhaseView:
     )
 
 
-def _tiles(latest: Row, rows: Sequence[Row]) -> tuple[Tile, ...]:
-    tiles = []
+def _tiles(latest: Row, rows: Sequence[Row], best: float | None) -> tuple[Tile, ...]:
+    tiles, most = [], f"of {decimals(best)}" if best is not None else ""
     for name, title, unit in TILES:
         if (value := latest.get(name)) is None:
             continue
@@ -187,6 +203,7 @@ def _tiles(latest: Row, rows: Sequence[Row]) -> tuple[Tile, ...]:
         found = health(name, value)
         entry = GLOSSARY[key]
         shown, shown_unit = (f"{value:.0%}".replace("%", " %"), "") if unit == "share" else (num(value), unit)
+        shown_unit = most if name == "reward" else shown_unit
         tiles.append(Tile(key, title, shown, shown_unit, found.words or entry.better))
     held = [row["reward"] for row in rows if row.get("phase") == "evaluation" and "reward" in row]
     if held:
@@ -196,7 +213,7 @@ def _tiles(latest: Row, rows: Sequence[Row]) -> tuple[Tile, ...]:
                 "heldout",
                 "Held-out reward",
                 num(held[-1]),
-                "",
+                most,
                 f"it was {num(held[0])} before training" if len(held) > 1 else "before training",
             ),
         )

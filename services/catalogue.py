@@ -184,6 +184,12 @@ class Catalogue:
         with self._session() as session:
             return session.scalars(select(Job).where(Job.kind == kind).order_by(Job.created_at.desc())).all()
 
+    def namesakes(self, job: Job) -> Sequence[Job]:
+        """All jobs of a job's kind and name, itself included."""
+        query = select(Job).where(Job.kind == job.kind, Job.name == job.name)
+        with self._session() as session:
+            return session.scalars(query.options(defer(Job.config, raiseload=True))).all()
+
     def unfinished(self) -> Sequence[Job]:
         """Queued and active jobs of every kind, in queue order."""
         query = select(Job).where(Job.state.not_in(_ENDED)).order_by(Job.place)

@@ -52,7 +52,7 @@ def new(found: Services, given: Mapping[str, str], *, problem: str = "") -> NewE
         chosen = _first_choice(found, given.get("session_id", ""), given.get("model", ""))
     known = {choice.value for choice in models}
     extra = tuple(Choice(value, value) for value in chosen if value and value not in known)
-    runs = tuple(Choice(run.session_id, run.name) for run in found.runs.list() if _held_out(found, run.session_id))
+    runs = tuple(Choice(run.session_id, run.title) for run in found.runs.list() if _held_out(found, run.session_id))
     if values["prompts"] == "session" and not runs:
         values["prompts"] = "typed"
     rewards = (
@@ -130,15 +130,17 @@ def model_choices(found: Services) -> tuple[Choice, ...]:
     bases = dict.fromkeys([DEMO_MODEL, *(item.base for item in trained)])
     choices = [Choice(name, titles.get(name, name)) for name in bases]
     for item in trained:
-        choices.append(Choice(item.model_path, f"{item.name}, trained ({item.created_at[:10]})"))
+        choices.append(Choice(item.model_path, f"{item.title}, trained ({item.created_at[:10]})"))
         saved = RunDir(found.settings.home.outputs / item.session_id).numbered()[-CHECKPOINTS:]
-        choices += [Choice(f"{item.model_path}@{step_of(one)}", f"{item.name}, step {step_of(one)}") for one in saved]
+        choices += [Choice(f"{item.model_path}@{step_of(one)}", f"{item.title}, step {step_of(one)}") for one in saved]
+    titles = found.runs.titles()
     for export in found.exports.list():
+        of = titles.get(export.session_id) or export.name
         names = [str(file["name"]) for file in export.files]
         files = [name for name in names if name.endswith(".gguf") and export.model_path]
-        choices += [Choice(f"export:{export.export_id}/{name}", f"{export.name}, {name}") for name in files]
+        choices += [Choice(f"export:{export.export_id}/{name}", f"{of}, {name}") for name in files]
         if export.format == "merged" and names:
-            choices.append(Choice(f"export:{export.export_id}", f"{export.name}, merged"))
+            choices.append(Choice(f"export:{export.export_id}", f"{of}, merged"))
     return tuple(choices)
 
 

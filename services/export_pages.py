@@ -14,6 +14,8 @@ from services.container import Services
 from services.exports import ExportView
 from services.run_view import RunView
 
+JUDGED = 25
+"""Newest runs of a list of choices whose outcome is said there."""
 RECOMMENDED = (
     ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "About 5 bits a weight, more in small models. For laptops."),
     ("gguf/q8_0", "GGUF, large (Q8_0)", "8 bits a weight. Twice the size, and closer."),
@@ -77,10 +79,11 @@ def exportable(found: Services) -> tuple[RunView, ...]:
 def export_lines(found: Services, session_id: str | None = None) -> tuple[export_views.ExportLine, ...]:
     """All exports, or those of one run."""
     shown = found.exports.of_session(session_id) if session_id else found.exports.list()
+    runs = found.runs.titles()
     return tuple(
         export_views.ExportLine(
             item.export_id,
-            title(item),
+            title(item, runs.get(item.session_id)),
             _detail(item),
             item.status,
             item.active,
@@ -94,8 +97,14 @@ def export_lines(found: Services, session_id: str | None = None) -> tuple[export
 
 def exports_page(found: Services, session_id: str) -> export_views.ExportsPage:
     """The list of exports, and the forms."""
+    runs = exportable(found)
     return export_views.ExportsPage(
-        exportable(found),
+        runs,
+        {
+            run.session_id: found.runs.verdict(run)
+            for place, run in enumerate(runs)
+            if place < JUDGED or run.session_id == session_id
+        },
         session_id,
         export_choices(),
         more_choices(),
@@ -108,12 +117,13 @@ def exports_page(found: Services, session_id: str) -> export_views.ExportsPage:
 def export_page(found: Services, export_id: str) -> export_views.ExportPage:
     """Raises NotFound."""
     item = found.exports.get(export_id)
+    run_title = found.runs.titles().get(item.session_id)
     return export_views.ExportPage(
         export_views.ExportDetail(
             export_id=item.export_id,
             session_id=item.session_id,
-            run_name=item.name,
-            title=title(item),
+            run_name=run_title or item.name,
+            title=title(item, run_title),
             status=item.status,
             active=item.active,
             step=item.step,
@@ -249,10 +259,10 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
-def title(item: ExportView) -> str:
-    """'GGUF Q4_K_M of my run'."""
+def title(item: ExportView, run_title: str | None = None) -> str:
+    """'GGUF Q4_K_M of my run'; ``run_title`` is what tells the run apart, where there still is one."""
     numbers = ", ".join(kind.upper() for kind in item.quantizations)
-    return f"{TITLES[ExportFormat(item.format)]}{f' {numbers}' if numbers else ''} of {item.name}"
+    return f"{TITLES[ExportFormat(item.format)]}{f' {numbers}' if numbers else ''} of {run_title or item.name}"
 
 
 def _detail(item: ExportView) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.run_view import RunView
+from services.verdict import Verdict
 from services.views import Line
 
 
@@ -46,6 +47,8 @@ class ExportsPage:
     """The list of exports, and the form that makes one."""
 
     run_choices: tuple[RunView, ...]
+    verdicts: dict[str, Verdict]
+    """Of the newest of these runs."""
     session_id: str
     formats: tuple[FormatChoice, ...]
     more: tuple[FormatChoice, ...]

@@ -34,6 +34,8 @@ class Run(Protocol):
 
     def stop(self, session_id: str, *, now: bool) -> None: ...
 
+    def verdict(self, session_id: str) -> str: ...
+
 
 class Here:
     """This process runs the watcher itself.
@@ -61,6 +63,9 @@ class Here:
 
     def stop(self, session_id: str, *, now: bool) -> None:
         self._runs.stop(session_id, now=now)
+
+    def verdict(self, session_id: str) -> str:
+        return self._runs.verdict(self._runs.get(session_id)).headline
 
 
 class There:
@@ -94,6 +99,9 @@ class There:
 
     def stop(self, session_id: str, *, now: bool) -> None:
         self._call("POST", "/api/training/stop", {"session_id": session_id, "now": now})
+
+    def verdict(self, session_id: str) -> str:
+        return str(self._call("GET", f"/api/training/sessions/{session_id}/verdict")["headline"])
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 30) -> dict[str, Any]:
         data = json.dumps(body).encode() if body is not None else None
@@ -161,6 +169,7 @@ def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: 
                 say("\nStopping at the end of this step, with a checkpoint." if asked == 1 else "\nStopping now.")
                 _ask_to_stop(run, session_id, now=asked == 2)
     screen.close(view)
+    say(f"  {run.verdict(session_id)}")
     return {JobState.COMPLETED: 0, JobState.STOPPED: 3}.get(JobState(view["status"]), 1)
 
 

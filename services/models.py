@@ -16,6 +16,7 @@ from services.chat import Heard
 from services.chat_pool import ChatPool
 from services.families import BASE_MODELS, estimate
 from services.model_refs import References
+from services.names import titles
 from services.system import System
 
 
@@ -48,11 +49,12 @@ class BaseModelView:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A run whose adapter can be talked to. ``model_path`` is what chat and test take."""
+    """A run whose adapter can be talked to. ``model_path`` is what chat and test take, ``title`` tells it apart."""
 
     model_path: str
     session_id: str
     name: str
+    title: str
     base: str
     created_at: str
     status: str
@@ -144,11 +146,21 @@ class Models:
 
     def trained(self) -> list[TrainedModel]:
         """Runs with an adapter, newest first."""
+        jobs = self._catalogue.jobs(JobKind.TRAIN)
+        called = titles(jobs)
         return [
             TrainedModel(
-                f"session:{job.id}", job.id, job.name, job.model, job.created_at, job.state, job.step, job.reward
+                model_path=f"session:{job.id}",
+                session_id=job.id,
+                name=job.name,
+                title=called[job.id],
+                base=job.model,
+                created_at=job.created_at,
+                status=job.state,
+                step=job.step,
+                reward=job.reward,
             )
-            for job in self._catalogue.jobs(JobKind.TRAIN)
+            for job in jobs
             if (job.active or job.resumable or job.state == "completed")
             and RunDir(self._home.outputs / job.id).adapter.is_dir()
         ]

@@ -14,6 +14,7 @@ from services.container import Services
 from services.forms import whole_number
 from services.run_view import RunView
 from services.run_views import PhaseView
+from services.verdict import Action, Outcome, Verdict
 from services.views import Card, Gauge, Line, NavItem, Shell
 from services.wizard import suggest_name
 from services.words import LIGHTS, size
@@ -73,7 +74,7 @@ def shell(found: Services, path: str, theme: str, viewed: str | None, *, polling
             ("test", "Test the draft's run"),
         )
     )
-    recent = tuple({"title": run.name, "kind": "Run", "url": f"/runs/{run.session_id}"} for run in runs[:20])
+    recent = tuple({"title": run.title, "kind": "Run", "url": f"/runs/{run.session_id}"} for run in runs[:20])
     palette = (
         *({"title": item.title, "kind": "Page", "url": item.url} for item in nav),
         *steps,
@@ -130,8 +131,9 @@ def home(found: Services) -> views.HomePage:
         first_time=not runs,
         demo=demo(found),
         runs=recent,
+        verdicts=verdicts(found, recent),
         sparks=sparks(found, recent),
-        cards=_first_cards() if not runs else _next_cards(runs),
+        cards=_first_cards() if not runs else _next_cards(found, runs),
         device=f"{device.name}, {size(device.memory)} of memory{'' if device.kind == 'cuda' else ', no GPU'}",
     )
 
@@ -196,38 +198,24 @@ def _first_cards() -> tuple[Card, ...]:
     )
 
 
-def _next_cards(runs: Sequence[RunView]) -> tuple[Card, ...]:
+def verdicts(found: Services, runs: Sequence[RunView]) -> dict[str, Verdict]:
+    """How each run of a list stands, by its id."""
+    return {run.session_id: found.runs.verdict(run) for run in runs}
+
+
+def _next_cards(found: Services, runs: Sequence[RunView]) -> tuple[Card, ...]:
     cards = []
     running = next((run for run in runs if run.active), None)
     if running:
         cards.append(
-            Card("Watch it learn", f"{running.name} is at work.", f"/runs/{running.session_id}", "Open the run")
+            Card("Watch it learn", f"{running.title} is at work.", f"/runs/{running.session_id}", "Open the run")
         )
     over = next((run for run in runs if run.status == JobState.COMPLETED), None)
     if over:
-        cards.append(
-            Card(
-                "Ask it something",
-                f"Compare {over.name} with the model it came from.",
-                f"/playground?session_id={over.session_id}",
-                "Open the playground",
-            )
-        )
-        cards.append(
-            Card(
-                "Take it away",
-                "Make one file for Ollama, llama.cpp or LM Studio.",
-                f"/exports?session_id={over.session_id}",
-                "Make an export",
-            )
-        )
+        cards += _cards_of(over, found.runs.verdict(over))
     broken = next((run for run in runs if run.resumable), None)
     if broken:
-        cards.append(
-            Card(
-                "Go on where it stopped", f"{broken.name} can be resumed.", f"/runs/{broken.session_id}", "Open the run"
-            )
-        )
+        cards.append(_unfinished(broken, found.runs.verdict(broken)))
     cards.append(
         Card(
             "Train on your own questions",
@@ -237,6 +225,38 @@ def _next_cards(runs: Sequence[RunView]) -> tuple[Card, ...]:
         )
     )
     return tuple(cards[:4])
+
+
+def _cards_of(over: RunView, judged: Verdict) -> list[Card]:
+    """For the latest run that finished: taken away only where it learned."""
+    talk = Card(
+        "Ask it something",
+        f"Compare {over.title} with the model it came from.",
+        f"/playground?session_id={over.session_id}",
+        "Open the playground",
+    )
+    if judged.outcome is not Outcome.LEARNED:
+        words = f"{over.title}: {judged.headline}"
+        return [Card("See what to change", words, f"/runs/{over.session_id}", "Open the run"), talk]
+    return [
+        talk,
+        Card(
+            "Take it away",
+            "Make one file for Ollama, llama.cpp or LM Studio.",
+            f"/exports?session_id={over.session_id}",
+            "Make an export",
+        ),
+    ]
+
+
+def _unfinished(run: RunView, judged: Verdict) -> Card:
+    """For the latest run that did not get to its end: resumed only where there is something to resume from."""
+    url, words = f"/runs/{run.session_id}", f"{run.title}: {judged.headline}"
+    if run.checkpoint_step is None:
+        return Card("Fix and start again", words, url, "Open the run")
+    if judged.action is Action.RESUME:
+        return Card("Go on where it stopped", f"{run.title} can be resumed.", url, "Open the run")
+    return Card("See what to change", words, url, "Open the run")
 
 
 def runs(found: Services, args: Mapping[str, str]) -> run_views.RunsPage:
@@ -252,7 +272,9 @@ def runs(found: Services, args: Mapping[str, str]) -> run_views.RunsPage:
     page = min(pages, max(1, whole_number(args.get("page")) or 1))
     shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
     states = tuple((str(key), word) for key, (_, word) in LIGHTS.items() if key is not JobState.RUNNING)
-    return run_views.RunsPage(shown, sparks(found, shown), len(every), words, state, states, page, pages)
+    return run_views.RunsPage(
+        shown, verdicts(found, shown), sparks(found, shown), len(every), words, state, states, page, pages
+    )
 
 
 def configs(found: Services) -> views.ConfigsPage:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_SIDES = 4
 MOST_RUNS = 10
-"""Runs whose single checkpoints are offered; others can be typed by hand."""
+"""Runs whose single checkpoints are offered, others can be typed by hand; and whose outcome is said."""
 
 
 @dataclass(frozen=True)
@@ -196,24 +196,27 @@ def _bases(found: Services) -> Iterator[ModelOption]:
 
 
 def _trained(found: Services) -> Iterator[ModelOption]:
+    briefs = {run.session_id: found.runs.verdict(run).brief for run in found.runs.list()[:MOST_RUNS]}
     for item in found.models.trained():
         running = item.status not in {"completed", "stopped", "failed", "crashed"}
         what = f"running, as of its latest checkpoint (now step {item.step})" if running else "trained"
-        yield ModelOption(item.model_path, f"{item.name}, {what} ({item.created_at[:10]})")
+        how = briefs.get(item.session_id)
+        yield ModelOption(item.model_path, f"{item.title}, {what} ({f'{how}, ' if how else ''}{item.created_at[:10]})")
 
 
 def _checkpoints(found: Services) -> Iterator[ModelOption]:
     for item in found.models.trained()[:MOST_RUNS]:
         for path in reversed(RunDir(found.settings.home.outputs / item.session_id).numbered()):
             step = path.name.rpartition("-")[2]
-            yield ModelOption(f"{item.model_path}@{step}", f"{item.name}, step {step} ({item.created_at[:10]})")
+            yield ModelOption(f"{item.model_path}@{step}", f"{item.title}, step {step} ({item.created_at[:10]})")
 
 
 def _exports(found: Services) -> Iterator[ModelOption]:
+    titles = found.runs.titles()
     for item in found.exports.list():
         if item.status != "completed":
             continue
-        name, day = item.name or "Export", item.created_at[:10]
+        name, day = titles.get(item.session_id) or item.name or "Export", item.created_at[:10]
         if item.format == ExportFormat.GGUF:
             for file in item.files:
                 if file["name"].endswith(".gguf"):

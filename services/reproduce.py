@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 from core.reproduce import training_rewards
 from core.rerun import Bundle, compare, differences, read_bundle, rows_sha256
 from core.run_dir import RunDir, read_json
-from services.follow_run import follow
+from services.follow_run import Here, follow
 
 if TYPE_CHECKING:
     from services.container import Services
@@ -22,26 +22,17 @@ DIFFERS = 4
 Say = Callable[..., None]
 
 
-class _FromBundle:
+class _FromBundle(Here):
     """The bundle's run in this process: its rows, and the reward as it was, confirmed by the bundle itself."""
 
     def __init__(self, services: Services, rows: Path | None) -> None:
-        self._runs = services.runs
+        super().__init__(services, confirmed=True)
         self._rows = rows
         self.session_id = ""
 
     def start(self, config: dict[str, Any]) -> str:
         self.session_id = self._runs.start(config, rows=self._rows).session_id
         return self.session_id
-
-    def look(self, session_id: str) -> dict[str, Any]:
-        return self._runs.get(session_id).json()
-
-    def rows(self, session_id: str, after: int) -> tuple[list[dict[str, Any]], int]:
-        return self._runs.metrics(session_id, after)
-
-    def stop(self, session_id: str, *, now: bool) -> None:
-        self._runs.stop(session_id, now=now)
 
 
 def reproduce(services: Services, file: Path, say: Say, *, live: bool, base: str = "", only_check: bool = False) -> int:

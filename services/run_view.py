@@ -18,6 +18,7 @@ class RunView:
     Attributes:
         session_id: Its id.
         name: What it is called.
+        title: The same where no other run is called so, else with what tells it apart.
         status: A :class:`core.run.JobState`.
         step, max_steps: Optimizer steps of the present phase, done and planned (0: unknown).
         message: What it is doing now, in a line.
@@ -40,6 +41,7 @@ class RunView:
 
     session_id: str
     name: str
+    title: str
     status: str
     step: int
     max_steps: int
@@ -67,17 +69,19 @@ class RunView:
         return asdict(self)
 
 
-def run_view(job: Job, queue: Sequence[str], *, with_config: bool = False) -> RunView:
+def run_view(job: Job, queue: Sequence[str], title: str, *, with_config: bool = False) -> RunView:
     """Build the view.
 
     Args:
         job: From the catalogue.
         queue: Ids of the waiting jobs, next first.
+        title: What tells it apart from other runs.
         with_config: Whether ``job`` was read with its configuration.
     """
     return RunView(
         session_id=job.id,
         name=job.name,
+        title=title,
         status=job.state,
         step=job.step,
         max_steps=job.max_steps,

@@ -32,6 +32,33 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class RunAction:
+    """A button of a run's page.
+
+    Attributes:
+        key: Also its test id.
+        url: Where it leads, or where its form is sent to.
+        post: Whether it is a form.
+        live: Whether the form is sent by script and the page stays.
+        primary: Whether it is what to do first.
+        style: Further classes.
+        confirm: What is asked before it is done.
+        hint: What it would change.
+    """
+
+    key: str
+    title: str
+    url: str
+    icon: str = ""
+    post: bool = False
+    live: bool = False
+    primary: bool = False
+    style: str = ""
+    confirm: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class Column:
     """A column of the table of metrics."""
 
@@ -88,15 +115,16 @@ class RunBoard:
 
     view: RunView
     path: str
+    title: str
+    """Of the document: how far it is, or how it ended."""
     verdict: Verdict
     doing: str
     phase_word: str
     speed: str
     left: str
     phases: tuple[PhaseView, ...]
-    can_stop: bool
-    has_adapter: bool
-    finished: bool
+    actions: tuple[RunAction, ...]
+    has_numbers: bool
     tiles: tuple[Tile, ...]
     columns: tuple[Column, ...]
     table: tuple[dict[str, Any], ...]
@@ -120,6 +148,7 @@ class RunsPage:
     """The list of runs."""
 
     runs: tuple[RunView, ...]
+    verdicts: dict[str, Verdict]
     sparks: dict[str, str]
     total: int
     q: str

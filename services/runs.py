@@ -21,9 +21,12 @@ from services.catalogue import Catalogue, Job
 from services.completions import CompletionIndexes
 from services.events import Events
 from services.in_use import needing
+from services.names import titles
 from services.run_view import RunView, now, queue_ids, run_view, status_event
 from services.series import collapse, thin
 from services.tail import tail_text
+from services.verdict import Verdict
+from services.verdicts import Verdicts
 
 Rows = list[dict[str, Any]]
 
@@ -82,6 +85,7 @@ class Runs:
         self._models = models
         self._check_dataset = check_dataset
         self._indexes = CompletionIndexes()
+        self._verdicts = Verdicts(home.outputs)
 
     # --- start and end ---
 
@@ -182,11 +186,23 @@ class Runs:
     def list(self) -> list[RunView]:
         """Every run, newest first, without configurations."""
         queue = queue_ids(self._catalogue.unfinished())
-        return [run_view(job, queue) for job in self._catalogue.jobs(JobKind.TRAIN)]
+        jobs = self._catalogue.jobs(JobKind.TRAIN)
+        called = titles(jobs)
+        return [run_view(job, queue, called[job.id]) for job in jobs]
 
     def get(self, session_id: str) -> RunView:
         """One run with its configuration. Raises NotFound."""
-        return run_view(self._job(session_id), queue_ids(self._catalogue.unfinished()), with_config=True)
+        job = self._job(session_id)
+        title = titles(self._catalogue.namesakes(job))[job.id]
+        return run_view(job, queue_ids(self._catalogue.unfinished()), title, with_config=True)
+
+    def titles(self) -> dict[str, str]:
+        """What to call each run, by its id; two of one name can be told apart."""
+        return titles(self._catalogue.jobs(JobKind.TRAIN))
+
+    def verdict(self, run: RunView) -> Verdict:
+        """How a run stands, in the one sentence that is shown everywhere."""
+        return self._verdicts.of(run)
 
     def metrics(self, session_id: str, after: int = 0, points: int | None = None) -> tuple[Rows, int]:
         """Rows after a row number, and the number to ask with next time.

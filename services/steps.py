@@ -17,6 +17,7 @@ from services.export_pages import export_choices, export_lines, exportable, more
 from services.forms import FormField, checks, field_id, field_title, form_field, shown
 from services.probes import ProbeView, fingerprint
 from services.reward_form import parts
+from services.run_view import RunView
 from services.trial import trial
 from services.views import Line
 from services.wizard import LEVELS, STEP, STEPS, Review, kind_of, step_of, suggest_name
@@ -141,7 +142,7 @@ def frame(found: Services, key: str, review: Review) -> Frame:
     links = tuple(
         StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in STEPS
     )
-    broad = key == "test" or (key == "train" and bool(found.wizard.session_id()))
+    broad = key == "test" or (key == "train" and shown_run(found)[0] is not None)
     return Frame(STEP[key], links, summary(found, review), before, after, broad=broad)
 
 
@@ -152,7 +153,8 @@ def step_states(found: Services, review: Review) -> dict[str, tuple[str, str]]:
         states[step.key] = "open" if step.key in review.unseen else "missing" if step.key in review.missing else "done"
     session_id = found.wizard.session_id()
     run = next((run for run in found.runs.list() if run.session_id == session_id), None)
-    states["train"] = "done" if run and run.status == JobState.COMPLETED else "open"
+    same = shown_run(found)[1] is None
+    states["train"] = "done" if run and run.status == JobState.COMPLETED and same else "open"
     made = found.exports.of_session(session_id) if run and session_id else []
     states["export"] = "done" if any(export.status == JobState.COMPLETED for export in made) else "open"
     states["test"] = "done" if run and found.wizard.ui("test").get("session_id") == session_id else "open"
@@ -322,15 +324,17 @@ def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.Train
     """Step 5."""
     review = review_of(found)
     draft = found.wizard.draft()
-    session_id = found.wizard.session_id()
     from services.reward_pages import before_start
 
-    known = any(run.session_id == session_id for run in found.runs.list())
+    shown_one, before_run = shown_run(found)
     state = review.readiness.state
     plan = _plan(found, review.config)
     return wizard_views.TrainStep(
         frame=frame(found, "train", review),
-        run=board(found, session_id, wanted, path) if known and session_id else None,
+        run=board(found, shown_one.session_id, wanted, path) if shown_one else None,
+        changed=shown_one is not None and before_run is not None,
+        before_run=before_run,
+        before_verdict=found.runs.verdict(before_run) if before_run else None,
         level={State.READY: "good", State.READY_BUT: "watch"}.get(
             state, "problem" if review.missing - review.unseen else ""
         ),
@@ -341,6 +345,24 @@ def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.Train
         suggested_name=suggest_name(draft),
         before=before_start(latest_probe(found), review.config if not review.missing else None),
     )
+
+
+def shown_run(found: Services) -> tuple[RunView | None, RunView | None]:
+    """The draft's run where step 5 shows it, and the same again where the choices have changed since its start.
+
+    A run that is over gives way to the form as soon as they have; one that is at work does not.
+    """
+    session_id = found.wizard.session_id()
+    run = next((run for run in found.runs.list() if run.session_id == session_id), None)
+    if run is None or found.wizard.starts(found.runs.get(run.session_id).config):
+        return run, None
+    return None if JobState(run.status) in ENDED else run, run
+
+
+def gives_way(found: Services, session_id: str) -> bool:
+    """Whether another run may start in place of the draft's: that one is gone, or over and of other choices."""
+    run = next((run for run in found.runs.list() if run.session_id == session_id), None)
+    return run is None or shown_run(found)[0] is None
 
 
 def _plan(found: Services, config: RunConfig | None) -> str:
@@ -360,6 +382,7 @@ def export_step(found: Services) -> wizard_views.ExportStep:
         frame(found, "export", review),
         run,
         (run,) if run else (),
+        {session_id: found.runs.verdict(run)} if run else {},
         session_id,
         export_choices(),
         more_choices(),

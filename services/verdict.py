@@ -1,39 +1,122 @@
-"""One plain line on how a run is going, and what to do about it. Pure functions of metric rows."""
+"""How a run stands, in one sentence that is the same wherever it is shown. Pure functions of what is stored.
+
+A run that is over is judged by its held-out questions where it has them (:mod:`core.evaluation`), else by its
+training rows. 'It did not learn this' is said where next to nothing was earned, where it got worse, or where a rule
+of :mod:`services.diagnosis` says why it could not; what lies between is not enough evidence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from math import sqrt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from math import isfinite, sqrt
 from statistics import fmean, pvariance
 from typing import Any
 
+from core.evaluation import PairedReport
+from core.evaluation import Verdict as Compared
 from core.run import JobState
 from core.statistics import decimals
+from services.diagnosis import EARLY, WINDOW, Finding, Remedy, Row, Seen, diagnose, otherwise, slower
 
-Row = dict[str, Any]
+LOW = 0.1
+"""Share of the largest reward up to which a run without a rise is said not to have learned."""
 
-EARLY = 5
-"""Fewer steps than this say nothing about a trend."""
-WINDOW = 10
-"""Steps that count as 'lately'."""
+
+class Outcome(StrEnum):
+    """What a verdict says, for programs."""
+
+    WAITING = "waiting"
+    UNDER_WAY = "under_way"
+    LEARNED = "learned"
+    NOT_LEARNED = "not_learned"
+    NOT_ENOUGH = "not_enough_evidence"
+    STOPPED = "stopped"
+    BROKEN = "broken"
+    """It failed or vanished after its first step."""
+    NEVER_BEGAN = "never_began"
+    """It failed or vanished before its first step."""
+
+
+BRIEF = {
+    Outcome.LEARNED: "learned this",
+    Outcome.NOT_LEARNED: "did not learn this",
+    Outcome.NOT_ENOUGH: "not enough evidence",
+    Outcome.STOPPED: "stopped early",
+    Outcome.BROKEN: "ended with an error",
+}
+"""The verdict where there is no place for a sentence: in a list of choices."""
+
+
+class Action(StrEnum):
+    """What to do first."""
+
+    NONE = "none"
+    STOP = "stop"
+    RESUME = "resume"
+    EXPORT = "export"
+    EVALUATE = "evaluate"
+    CHANGE = "change"
+    """A new run with the remedy."""
+    FIX = "fix"
+    """The same choices again, to be mended."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``level`` is ``good``, ``calm``, ``watch`` or ``problem``; ``advice`` says what to do, in order."""
+    """How a run stands and what to do about it.
 
+    Attributes:
+        outcome: For programs.
+        level: ``good``, ``calm``, ``watch`` or ``problem``.
+        headline: The one sentence.
+        action: What to do first.
+        evidence: What it rests on.
+        advice: What to do, in order.
+        remedy: What a new run should have; None where nothing needs to change.
+        step: Step of the wizard at which to mend a run that failed.
+        best: The most that an answer can earn, where that is known.
+    """
+
+    outcome: Outcome
     level: str
     headline: str
+    action: Action = Action.NONE
+    evidence: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    remedy: Remedy | None = None
+    step: str = "train"
+    best: float | None = None
+
+    @property
+    def brief(self) -> str:
+        """The same in a word or two; empty where a run is not over."""
+        return BRIEF.get(self.outcome, "")
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
-class Health:
-    """A figure against its healthy range. ``level``: '', ``good``, ``watch`` or ``bad``."""
+class Stored:
+    """What is known of a run beside its rows.
 
-    level: str
-    words: str
+    Attributes:
+        config: As it was stored; what is missing has its default.
+        best: The most that an answer can earn.
+        report: Its held-out answers before and after, compared.
+        error: What the worker or the watcher said, where it failed or vanished.
+        error_field: The setting that the error is about, or ''.
+        checkpoint: Step from which a resume would go on.
+    """
+
+    config: Mapping[str, Any]
+    best: float | None = None
+    report: PairedReport | None = None
+    error: str | None = None
+    error_field: str = ""
+    checkpoint: int | None = None
 
 
 def merge(rows: Iterable[Row]) -> list[Row]:
@@ -44,110 +127,268 @@ def merge(rows: Iterable[Row]) -> list[Row]:
     latest: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         latest[row.get("phase"), row.get("step"), row.get("when")] = row
-    return sorted(latest.values(), key=lambda row: row.get("row", 0))
+    return sorted(latest.values(), key=lambda row: _number(row, "row") or 0)
 
 
-def verdict(rows: Sequence[Row], state: JobState, *, error: str | None = None) -> Verdict:
+def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None) -> Verdict:
     """How a run stands.
 
     Args:
         rows: Its metric rows, merged.
         state: Its state.
-        error: What the worker or the watcher said, where it failed or vanished.
+        stored: What else is known of it.
     """
-    if state in {JobState.FAILED, JobState.CRASHED}:
-        return _broken(rows, state, error)
-    training = [row for row in rows if row.get("phase") == "training" and "reward" in row]
-    if not training:
-        return _not_yet(rows, state)
-    found = next((remark for rule in _RULES if (remark := rule(training[-WINDOW:], training))), None)
-    trend = _trend([row["reward"] for row in training])
-    if state is JobState.COMPLETED:
-        return _finished(training, rows, trend, found)
-    if state is JobState.STOPPED:
-        return Verdict(
-            "calm",
-            f"Stopped after step {training[-1]['step']}. {_path(training)}",
-            ("Resume goes on exactly where it stopped.",),
+    return _Case(rows, state, stored or Stored({})).verdict()
+
+
+class _Case:
+    def __init__(self, rows: Sequence[Row], state: JobState, stored: Stored) -> None:
+        self.rows, self.state, self.stored = rows, state, stored
+        self.training = [row for row in rows if row.get("phase") == "training" and _number(row, "reward") is not None]
+        self.held = [row for row in rows if row.get("phase") == "evaluation" and _number(row, "reward") is not None]
+        over = state in {JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED}
+        self.seen = Seen(self.training, stored.config, stored.best, over)
+        self.found = diagnose(self.seen) if self.training else None
+        self.trend = _trend([row["reward"] for row in self.training]) if self.training else "flat"
+
+    def verdict(self) -> Verdict:
+        if self.state in {JobState.FAILED, JobState.CRASHED}:
+            return self._broken()
+        if not self.training:
+            return self._not_yet()
+        if self.state is JobState.COMPLETED:
+            return self._finished()
+        return self._stopped() if self.state is JobState.STOPPED else self._under_way()
+
+    def say(self, outcome: Outcome, level: str, headline: str, **more: Any) -> Verdict:
+        return Verdict(outcome, level, headline, best=self.stored.best, **more)
+
+    # --- at work ---
+
+    def _under_way(self) -> Verdict:
+        path = self._path()
+        if self.found:
+            return self._with(self.found, Outcome.UNDER_WAY, self.found.sentence, Action.STOP, evidence=(path,))
+        done = len(self.training)
+        if done < EARLY:
+            return self.say(
+                Outcome.UNDER_WAY, "calm", f"Too early to say: {done} of the first {EARLY} steps are done.",
+                advice=("Give it a few steps.",),
+            )  # fmt: skip
+        if self.trend == "rising":
+            return self.say(
+                Outcome.UNDER_WAY, "good", f"It is learning. {path}",
+                advice=("Nothing to do. Read some answers now and then.",),
+            )  # fmt: skip
+        if self.trend == "falling":
+            return self.say(
+                Outcome.UNDER_WAY, "watch", f"The reward is falling. {path}", remedy=slower(self.seen),
+                advice=(
+                    "Read the latest answers: is it exploiting the reward or losing the form?",
+                    "If it goes on, stop and lower the learning rate.",
+                ),
+            )  # fmt: skip
+        return self.say(
+            Outcome.UNDER_WAY, "calm", f"No clear movement yet. {path}",
+            advice=("Small models may need tens of steps. If it stays like this, see whether any answer is right.",),
+        )  # fmt: skip
+
+    def _with(
+        self, found: Finding, outcome: Outcome, headline: str, action: Action, evidence: tuple[str, ...] = ()
+    ) -> Verdict:
+        if found.level == "good" and action is Action.STOP:
+            action = Action.NONE
+        more = {"evidence": evidence, "advice": found.advice, "remedy": found.remedy}
+        return self.say(outcome, found.level, headline, action=action, **more)
+
+    def _not_yet(self) -> Verdict:
+        if self.state is JobState.QUEUED:
+            return self.say(
+                Outcome.WAITING, "calm", "Waiting for the job before it to end.", advice=("It starts by itself.",)
+            )
+        if self.state is JobState.STOPPED:
+            return self.say(
+                Outcome.STOPPED, "calm", "Stopped before the first training step.",
+                action=Action.RESUME, advice=(self._going_on(),),
+            )  # fmt: skip
+        if self.state is JobState.COMPLETED:
+            return self.say(
+                Outcome.NOT_LEARNED, "watch", "It finished without a training step, so it learned nothing.",
+                action=Action.FIX, advice=("The log says why.",),
+            )  # fmt: skip
+        losses = [
+            row["loss"] for row in self.rows if row.get("phase") == "warm_up" and _number(row, "loss") is not None
+        ]
+        if losses:
+            moved = f" Its loss went from {losses[0]:.2f} to {losses[-1]:.2f}." if len(losses) > 1 else ""
+            return self.say(
+                Outcome.UNDER_WAY, "calm", f"Learning the form of an answer first (warm-up).{moved}",
+                advice=("Rewards start after this phase.",),
+            )  # fmt: skip
+        if self.state is JobState.EVALUATING:
+            return self.say(Outcome.UNDER_WAY, "calm", "Scoring questions it will never train on, for comparison.")
+        return self.say(
+            Outcome.UNDER_WAY, "calm", "Getting ready: loading the model and the data.",
+            advice=("The first numbers appear in about a minute.",),
+        )  # fmt: skip
+
+    # --- over ---
+
+    def _broken(self) -> Verdict:
+        failed = self.state is JobState.FAILED
+        said = (self.stored.error or "The log has the details.",)
+        step = _step_about(self.stored)
+        if not any(row.get("phase") in {"training", "warm_up"} for row in self.rows):
+            how = "It failed" if failed else "The process vanished (killed, out of memory, or a power cut)"
+            return self.say(
+                Outcome.NEVER_BEGAN, "problem", f"{how} before the first step.", action=Action.FIX,
+                evidence=said, advice=("Fix what the message says, then start it again.",), step=step,
+            )  # fmt: skip
+        steps = [number for row in self.rows if row.get("phase") == "training" and (number := _number(row, "step"))]
+        kept = (
+            f"Everything up to step {max(steps)} is kept on this page." if steps else "No training step was finished."
         )
-    if found:
-        return found
-    if len(training) < EARLY:
-        return Verdict(
-            "calm", f"Too early to say: {len(training)} of the first {EARLY} steps are done.", ("Give it a few steps.",)
-        )
-    return {
-        "rising": Verdict(
-            "good", f"It is learning. {_path(training)}", ("Nothing to do. Read some answers now and then.",)
-        ),
-        "falling": Verdict(
-            "watch",
-            f"The reward is falling. {_path(training)}",
-            (
-                "Read the latest answers: is it exploiting the reward or losing the form?",
-                "If it goes on, stop and lower the learning rate.",
+        what = "It stopped with an error." if failed else "The process vanished: killed, out of memory, or a power cut."
+        mend = bool(self.stored.error_field) or self.stored.checkpoint is None
+        seen, advice, remedy = self._also()
+        return self.say(
+            Outcome.BROKEN, "problem", f"{what} {kept}", action=Action.FIX if mend else Action.RESUME,
+            evidence=said + seen, advice=(*advice, self._going_on()), remedy=remedy, step=step,
+        )  # fmt: skip
+
+    def _stopped(self) -> Verdict:
+        at = f"Stopped after step {self.training[-1].get('step', '?')}"
+        if not self.found:
+            return self.say(
+                Outcome.STOPPED, "calm", f"{at}. {self._path()}", action=Action.RESUME, advice=(self._going_on(),)
+            )
+        headline = f"{at}: {self.found.sentence[:1].lower()}{self.found.sentence[1:]}"
+        if self.found.level == "good":
+            return self._with(self.found, Outcome.STOPPED, headline, Action.EXPORT, evidence=(self._path(),))
+        return self.say(
+            Outcome.STOPPED, self.found.level, headline, action=Action.CHANGE, evidence=(self._path(),),
+            advice=(*self.found.advice, self._going_on()), remedy=self.found.remedy,
+        )  # fmt: skip
+
+    def _also(self) -> tuple[tuple[str, ...], tuple[str, ...], Remedy | None]:
+        """What the rows say of a run that ended for another reason: evidence, advice, remedy."""
+        if not self.found or self.found.level == "good":
+            return (), (), None
+        return (self.found.sentence,), self.found.advice, self.found.remedy
+
+    def _going_on(self) -> str:
+        if self.stored.checkpoint is None:
+            return "There is no checkpoint yet: starting again begins at the first step."
+        return f"Resume goes on from step {self.stored.checkpoint}."
+
+    # --- finished ---
+
+    def _finished(self) -> Verdict:
+        compared = self.stored.report.verdict if self.stored.report else None
+        if compared is Compared.WORSE or (compared is None and self.trend == "falling" and self._change() <= 0):
+            return self._failed_to_learn(f"It got worse: {self._score(then=True)}", slower(self.seen))
+        if compared is Compared.BETTER or (compared is None and self.trend == "rising" and self._change() > 0):
+            return self.say(
+                Outcome.LEARNED, "good", f"It learned this: {self._score(then=True)}", action=Action.EXPORT,
+                evidence=self._evidence(), advice=("Export it, or ask it something.",),
+            )  # fmt: skip
+        if self.found and self.found.level == "good":
+            return self.say(
+                Outcome.NOT_ENOUGH, "watch", f"There was little left to learn: {self._score(then=True)}",
+                action=Action.CHANGE, evidence=self._evidence(), remedy=self.found.remedy,
+                advice=("Train on harder questions; or export it, since it is good at these.",),
+            )  # fmt: skip
+        if self.found or (self.trend != "rising" and self._low()):
+            return self._failed_to_learn(f"It did not learn this: {self._score()}", otherwise(self.seen))
+        remedy = otherwise(self.seen)
+        return self.say(
+            Outcome.NOT_ENOUGH, "watch", f"Not enough evidence that it learned: {self._score(then=True)}",
+            action=Action.EVALUATE, evidence=self._evidence(), remedy=remedy,
+            advice=(
+                "Evaluate it on more questions; read its answers before using it.",
+                f"Or start a new run with {remedy.words}.",
             ),
-        ),
-        "flat": Verdict(
-            "calm",
-            f"No clear movement yet. {_path(training)}",
-            ("Small models may need tens of steps. If nothing moves for long, see whether any answer is right.",),
-        ),
-    }[trend]
+        )  # fmt: skip
+
+    def _failed_to_learn(self, headline: str, remedy: Remedy) -> Verdict:
+        """``remedy`` is for a run of which no rule says why."""
+        _, advice, known = self._also()
+        remedy = known or remedy
+        advice = advice or (f"Start a new run with {remedy.words}.",)
+        return self.say(
+            Outcome.NOT_LEARNED, "problem", headline, action=Action.CHANGE, remedy=remedy,
+            evidence=self._evidence(), advice=(*advice, "Read its answers before using it."),
+        )  # fmt: skip
+
+    def _change(self) -> float:
+        """Of the held-out reward; without two of them, what the trend says."""
+        if len(self.held) > 1:
+            return float(self.held[-1]["reward"] - self.held[0]["reward"])
+        return {"rising": 1.0, "falling": -1.0}.get(self.trend, 0.0)
+
+    def _low(self) -> bool:
+        """Whether next to nothing is earned at the end, by what is known of the largest reward."""
+        return self._last() <= max(0.01, LOW * (self.stored.best or 0))
+
+    def _last(self) -> float:
+        if self.stored.report:
+            return self.stored.report.score.second
+        return float(self.held[-1]["reward"]) if self.held else _ends(self.training)[1]
+
+    def _first(self) -> float:
+        if self.stored.report:
+            return self.stored.report.score.first
+        return float(self.held[0]["reward"]) if len(self.held) > 1 else _ends(self.training)[0]
+
+    def _score(self, *, then: bool = False) -> str:
+        """'0.01 of 1.20, 0 of 5 right'; with ``then`` also what it was, and on which questions."""
+        right = f", {self._right()}" if self._right() else ""
+        if not then:
+            return f"{self._earned(self._last())}{right}."
+        unseen = len(self.held) > 1 or self.stored.report is not None
+        where = "on questions it never trained on" if unseen else "in training"
+        return f"from {decimals(self._first())} to {self._earned(self._last())} {where}{right}."
+
+    def _right(self) -> str:
+        """How many held-out answers earned all there is, at the end."""
+        if report := self.stored.report:
+            return f"{report.both + report.only_second} of {report.pairs} right"
+        row = self.held[-1] if self.held else {}
+        solved, asked = _number(row, "solved"), _number(row, "samples")
+        return f"{round(solved * asked)} of {round(asked)} right" if solved is not None and asked else ""
+
+    def _evidence(self) -> tuple[str, ...]:
+        said = [self.found.sentence] if self.found else []
+        if self.stored.report:
+            sentence = self.stored.report.sentence
+            said.append(sentence[:1].upper() + sentence[1:])
+        elif not self.held:
+            said.append("No question was held out, so how it does on new ones is not known.")
+        return (*said, f"In training: {self._path()[:1].lower()}{self._path()[1:]}")
+
+    # --- words ---
+
+    def _earned(self, value: float) -> str:
+        best = self.stored.best
+        return f"{decimals(value)} of {decimals(best)}" if best is not None else decimals(value)
+
+    def _path(self) -> str:
+        first, last = _ends(self.training)
+        if len(self.training) < 2:
+            return f"Reward {self._earned(last)}."
+        return f"Reward from {decimals(first)} to {self._earned(last)}."
 
 
-def _not_yet(rows: Sequence[Row], state: JobState) -> Verdict:
-    losses = [row["loss"] for row in rows if row.get("phase") == "warm_up" and "loss" in row]
-    if state is JobState.QUEUED:
-        return Verdict("calm", "Waiting for the run before it to end.", ("It starts by itself.",))
-    if state is JobState.STOPPED:
-        return Verdict("calm", "Stopped before the first training step.", ("Resume goes on where it stopped.",))
-    if state is JobState.COMPLETED:
-        return Verdict("watch", "Finished without a training step.", ("Look at the log.",))
-    if losses:
-        moved = f" Its loss went from {losses[0]:.2f} to {losses[-1]:.2f}." if len(losses) > 1 else ""
-        return Verdict(
-            "calm", f"Learning the form of an answer first (warm-up).{moved}", ("Rewards start after this phase.",)
-        )
-    if state is JobState.EVALUATING:
-        return Verdict("calm", "Scoring questions it will never train on, for comparison.", ())
-    return Verdict(
-        "calm", "Getting ready: loading the model and the data.", ("The first numbers appear in about a minute.",)
-    )
+def _number(row: Row, name: str) -> float | None:
+    value = row.get(name)
+    return value if isinstance(value, int | float) and isfinite(value) else None
 
 
-def _broken(rows: Sequence[Row], state: JobState, error: str | None) -> Verdict:
-    steps = [row["step"] for row in rows if row.get("phase") == "training"]
-    kept = f"Everything up to step {max(steps)} is kept on this page." if steps else "No step was finished."
-    what = (
-        "It stopped with an error."
-        if state is JobState.FAILED
-        else "The process vanished: killed, out of memory, or a power cut."
-    )
-    return Verdict(
-        "problem", f"{what} {kept}", (error or "The log has the details.", "Resume goes on from the last checkpoint.")
-    )
-
-
-def _finished(training: Sequence[Row], rows: Sequence[Row], trend: str, found: Verdict | None) -> Verdict:
-    held = [row["reward"] for row in rows if row.get("phase") == "evaluation" and "reward" in row]
-    moved = f"from {decimals(held[0])} to {decimals(held[-1])}" if len(held) > 1 else ""
-    unseen = f" On questions it never trained on: {moved}." if moved else ""
-    better = held[-1] > held[0] if len(held) > 1 else trend == "rising"
-    advice = (
-        ("Export it, or ask it something.",)
-        if better
-        else (*(found.advice if found else ()), "Read its answers before using it.")
-    )
-    return Verdict("good" if better else "watch", f"Finished. {_path(training)}{unseen}", advice)
-
-
-def _path(training: Sequence[Row]) -> str:
+def _ends(training: Sequence[Row]) -> tuple[float, float]:
+    """Mean reward of the first and of the latest steps."""
     rewards = [row["reward"] for row in training]
     size = max(1, min(WINDOW, len(rewards) // 3))
-    if len(rewards) < 2:
-        return f"Reward {rewards[0]:.2f}."
-    return f"Reward from {fmean(rewards[:size]):.2f} to {fmean(rewards[-size:]):.2f}."
+    return fmean(rewards[:size]), fmean(rewards[-size:])
 
 
 def _trend(rewards: Sequence[float]) -> str:
@@ -161,110 +402,14 @@ def _trend(rewards: Sequence[float]) -> str:
     return "rising" if change > 0 else "falling"
 
 
-def _mean(rows: Sequence[Row], name: str) -> float | None:
-    values = [row[name] for row in rows if name in row]
-    return fmean(values) if values else None
+_ABOUT = (("memory", "configuration"), ("model", "model"), ("dataset", "dataset"), ("reward", "reward"))
+_STEPS = {"model": "model", "dataset": "dataset", "reward": "reward"}
 
 
-def _cut_off(lately: Sequence[Row], training: Sequence[Row]) -> Verdict | None:
-    share = _mean(lately, "cut_off") or 0
-    if len(training) < EARLY or share <= 0.5:
-        return None
-    return Verdict(
-        "problem",
-        f"{share:.0%} of the answers are cut off before they end, so their solutions are never seen.",
-        ("Stop, and start again with a higher 'Longest answer'.", "Or ask for shorter answers in the system prompt."),
-    )
-
-
-def _nothing_earned(lately: Sequence[Row], training: Sequence[Row]) -> Verdict | None:
-    if len(training) < EARLY or any(row["reward"] > 0.01 for row in lately):
-        return None
-    return Verdict(
-        "problem",
-        f"No answer has earned anything in the last {len(lately)} steps, so there is nothing to learn from.",
-        (
-            "Switch the warm-up on, or make it longer: it shows the form of an answer first.",
-            "Try easier questions, or a reward that gives something for partial success.",
-        ),
-    )
-
-
-def _no_spread(lately: Sequence[Row], training: Sequence[Row]) -> Verdict | None:
-    share = _mean(lately, "groups_without_spread") or 0
-    if len(training) < EARLY or share < 0.9:
-        return None
-    if (_mean(lately, "solved") or 0) > 0.9:
-        return Verdict(
-            "good",
-            "Nearly every answer is fully right; there is little left to learn here.",
-            ("Stop and export it, or train on harder questions.",),
-        )
-    return Verdict(
-        "problem",
-        "All answers to a question earn the same, so there is nothing to compare and nothing is learnt.",
-        (
-            "Raise the variety (temperature) or the number of answers per question.",
-            "Use a reward that tells good from better.",
-        ),
-    )
-
-
-def _drift(lately: Sequence[Row], _: Sequence[Row]) -> Verdict | None:
-    kl = _mean(lately, "kl") or 0
-    if kl <= 1:
-        return None
-    return Verdict(
-        "problem",
-        f"It has moved very far from the original model (KL divergence {kl:.1f}).",
-        ("Read the latest answers. If they are poor, start again with a lower learning rate or a higher KL penalty.",),
-    )
-
-
-_RULES: tuple[Callable[[Sequence[Row], Sequence[Row]], Verdict | None], ...] = (
-    _cut_off,
-    _nothing_earned,
-    _no_spread,
-    _drift,
-)
-
-
-def health(name: str, value: float | None) -> Health:
-    """A figure against its healthy range, in words."""
-    if value is None or name not in _RANGES:
-        return Health("", "")
-    return _RANGES[name](value)
-
-
-_RANGES: dict[str, Callable[[float], Health]] = {
-    "kl": lambda v: (
-        Health("bad", "stop and look")
-        if v > 1
-        else Health("watch", "watch it")
-        if v > 0.1
-        else Health("good", "calm" if v < 0.01 else "fine")
-    ),
-    "cut_off": lambda v: (
-        Health("bad", "the limit is too short")
-        if v > 0.5
-        else Health("watch", "some answers lose their end")
-        if v > 0.2
-        else Health("good", "fine")
-    ),
-    "groups_without_spread": lambda v: (
-        Health("bad", "nothing is being learnt")
-        if v > 0.9
-        else Health("watch", "little to compare")
-        if v > 0.6
-        else Health("good", "fine")
-    ),
-    "grad_norm": lambda v: (
-        Health("watch", "unusually large")
-        if v > 100
-        else Health("watch", "unusually small")
-        if v < 0.01
-        else Health("good", "fine")
-    ),
-    "entropy": lambda v: Health("watch", "it says nearly one thing only") if v < 0.05 else Health("good", "fine"),
-    "clip_ratio": lambda v: Health("watch", "many corrections are held back") if v > 0.2 else Health("good", "fine"),
-}
+def _step_about(stored: Stored) -> str:
+    """The wizard's step that an error is about: by its field, or by the words of one that names none."""
+    section = stored.error_field.partition(".")[0]
+    if section:
+        return _STEPS.get(section, "configuration")
+    words = (stored.error or "").partition("\n")[0].lower()
+    return next((step for word, step in _ABOUT if word in words), "train")

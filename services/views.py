@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from services.run_view import RunView
 from services.run_views import PhaseView
+from services.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class HomePage:
     demo: Demo | None
     device: str
     runs: tuple[RunView, ...]
+    verdicts: dict[str, Verdict]
     sparks: dict[str, str]
     cards: tuple[Card, ...]
 

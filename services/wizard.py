@@ -248,16 +248,27 @@ class Wizard:
         """Let the page of a step remember something that is no part of the configuration."""
         self._catalogue.save_draft({f"ui_{step}": self.ui(step) | values})
 
-    def start(self, start: Callable[[dict[str, Any]], str]) -> str:
+    def start(self, start: Callable[[dict[str, Any]], str], over: Callable[[str], bool] = lambda _: False) -> str:
         """Start the draft's run once: a second call, from a double click or another tab, gets the same id.
 
         Args:
             start: Takes the configuration and returns the new run's id.
+            over: Whether the run of an id gives way to another: it has ended, and the draft has changed since.
         """
         with self._starting:
-            session_id = self.session_id() or start(self.config())
+            session_id = self.session_id()
+            if session_id is None or over(session_id):
+                session_id = start(self.config())
             self.put(session_id=session_id)
         return session_id
+
+    def starts(self, config: Mapping[str, Any]) -> bool:
+        """Whether the draft would start a run of this configuration; the name does not count."""
+        try:
+            ours, theirs = (parse({**one, "name": "same"}) for one in (self.config(), config))
+        except InvalidConfig:
+            return False
+        return ours == theirs
 
     def put(self, **sections: Any) -> None:
         """Replace whole sections of the draft; None takes a section back to what is suggested."""

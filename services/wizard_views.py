@@ -14,6 +14,7 @@ from services.preparations import Preparing
 from services.reward_form import PartView
 from services.run_view import RunView
 from services.run_views import RunBoard
+from services.verdict import Verdict
 from services.views import Line
 from services.wizard import StepInfo
 
@@ -289,6 +290,10 @@ class TrainStep:
 
     frame: Frame
     run: RunBoard | None
+    changed: bool
+    """Whether the choices differ from those of the run that is shown."""
+    before_run: RunView | None
+    before_verdict: Verdict | None
     level: str
     verdict: str
     issues: tuple[Issue, ...]
@@ -305,6 +310,7 @@ class ExportStep:
     frame: Frame
     run: RunView | None
     run_choices: tuple[RunView, ...]
+    verdicts: dict[str, Verdict]
     session_id: str
     formats: tuple[FormatChoice, ...]
     more: tuple[FormatChoice, ...]

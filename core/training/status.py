@@ -110,12 +110,15 @@ class Status:
         self._step_times.append(seconds)
         self.update(step=step, seconds_per_step=sum(self._step_times) / len(self._step_times))
 
-    def end(self, state: JobState, *, message: str = "", error: str | None = None) -> None:
+    def end(
+        self, state: JobState, *, message: str = "", error: str | None = None, error_field: str | None = None
+    ) -> None:
         """Write the terminal state; nothing is written after it."""
         self._ended.set()
         self._reserve.unlink(missing_ok=True)
         with self._lock:
-            self.value = self.value.model_copy(update={"state": state, "message": message, "error": error})
+            last = {"state": state, "message": message, "error": error, "error_field": error_field or ""}
+            self.value = self.value.model_copy(update=last)
         self._write(last=True)
 
     def _write(self, *, last: bool = False) -> None:

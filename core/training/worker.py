@@ -52,9 +52,9 @@ class Worker:
         except Stopped as stopped:
             self.status.end(JobState.STOPPED, message=str(stopped))
         except TunesmithError as error:
-            self._failed(error, error.message)
+            self._failed(error, error.message, error.field)
         except Exception as error:  # noqa: BLE001  # the process boundary: whatever it was is said in the status
-            self._failed(error, self._in_words(error))
+            self._failed(error, *self._in_words(error))
         return 1 if self.status.value.state == JobState.FAILED else 0
 
     def _job(self) -> str:
@@ -96,24 +96,25 @@ class Worker:
         except Interrupted:
             raise Stopped("Stopped at once. What was answered can be read; Resume asks the rest.") from None
 
-    def _failed(self, error: BaseException, message: str) -> None:
+    def _failed(self, error: BaseException, message: str, field: str | None) -> None:
         traceback.print_exception(error)
         log.error("%s", message)
-        self.status.end(JobState.FAILED, message="Failed", error=message)
+        self.status.end(JobState.FAILED, message="Failed", error=message, error_field=field)
 
-    def _in_words(self, error: Exception) -> str:
+    def _in_words(self, error: Exception) -> tuple[str, str | None]:
+        """What went wrong and what to do, and the setting that it is about."""
         from core.training.checkpoint import disk_full
 
         kept = self._kept()
         if disk_full(error, self.run_dir.path):
-            return f"The disk is full, and the run could not go on. {kept} Free some space, then resume."
+            return f"The disk is full, and the run could not go on. {kept} Free some space, then resume.", None
         if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
             return (
                 f"There was not enough memory. {kept} Use a smaller batch_size with more gradient_accumulation_steps, "
                 "a shorter max_new_tokens, gradient_checkpointing, or a smaller model."
-            )
+            ), "training.batch_size"
         said = str(error).strip().rstrip(".")[:500] or "no message"
-        return f"{type(error).__name__}: {said}. {kept} The log has the details."
+        return f"{type(error).__name__}: {said}. {kept} The log has the details.", None
 
     def _kept(self) -> str:
         step = self.status.value.checkpoint_step

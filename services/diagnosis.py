@@ -1,0 +1,227 @@
+"""What is wrong with a training, from its metric rows, and the settings that would mend it. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.config import PreTrainingSection, TrainingSection
+
+Row = dict[str, Any]
+
+EARLY = 5
+"""Fewer steps than this say nothing about a trend."""
+LEAST = 2
+"""A run that is over will not get more: this many steps are enough for a diagnosis."""
+WINDOW = 10
+"""Steps that count as 'lately'."""
+FULL = 0.9
+"""Share of fully right answers from which little is left to learn."""
+NOTHING = 0.02
+"""Share of the largest reward below which hardly anything was earned."""
+_SECTIONS: dict[str, type[BaseModel]] = {"training": TrainingSection, "pre_training": PreTrainingSection}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting of the configuration: its path, what it should be, and what it was."""
+
+    path: str
+    value: Any
+    was: Any
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What another run should have, in words that end 'New run with …'.
+
+    ``changes`` are empty where only a person can choose the value; then ``step`` of the wizard is where.
+    """
+
+    words: str
+    changes: tuple[Change, ...] = ()
+    step: str = "train"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One remark on a training. ``level`` is ``good``, ``watch`` or ``problem``."""
+
+    level: str
+    sentence: str
+    advice: tuple[str, ...]
+    remedy: Remedy
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the rules look at.
+
+    Attributes:
+        training: Training rows with a reward, in order of step, at least one.
+        config: The run's configuration, as stored; what is missing has its default.
+        best: The most that an answer can earn, where that is known.
+        over: Whether no more rows will come.
+    """
+
+    training: Sequence[Row]
+    config: Mapping[str, Any]
+    best: float | None = None
+    over: bool = False
+
+    @property
+    def lately(self) -> Sequence[Row]:
+        return self.training[-WINDOW:]
+
+    def enough(self) -> bool:
+        """Whether there are enough steps to say anything."""
+        return len(self.training) >= (LEAST if self.over else EARLY)
+
+    def mean(self, name: str) -> float | None:
+        """Of the latest steps that have the figure."""
+        values = [row[name] for row in self.lately if isinstance(row.get(name), int | float)]
+        return fmean(values) if values else None
+
+    def setting(self, path: str) -> Any:
+        """A setting of the run, or its default."""
+        section, _, name = path.partition(".")
+        values = self.config.get(section) or {}
+        return values[name] if name in values else _SECTIONS[section].model_fields[name].default
+
+    def change(self, path: str, value: Any) -> Change:
+        return Change(path, value, self.setting(path))
+
+
+def changed(config: Mapping[str, Any], changes: Sequence[Change]) -> dict[str, Any]:
+    """A configuration with other settings; the given one stays as it is."""
+    new = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items()}
+    for change in changes:
+        section, _, name = change.path.partition(".")
+        new.setdefault(section, {})[name] = change.value
+    return new
+
+
+def diagnose(seen: Seen) -> Finding | None:
+    """The first remark that applies; None where nothing is wrong that the rows could show."""
+    if not seen.enough():
+        return None
+    return next((found for rule in _RULES if (found := rule(seen))), None)
+
+
+def otherwise(seen: Seen) -> Remedy:
+    """What to try where a run did not learn and no rule says why: the first that has not been tried."""
+    if not seen.setting("pre_training.enabled") and (seen.mean("solved") or 0) < 0.05:
+        return _warm_up(seen)
+    steps = seen.setting("training.max_steps")
+    if steps and steps < 100:
+        return Remedy("more steps", (seen.change("training.max_steps", steps * 3),))
+    return Remedy("easier questions", step="dataset")
+
+
+def slower(seen: Seen) -> Remedy:
+    """A third of the learning rate."""
+    rate = float(f"{seen.setting('training.learning_rate') / 3:.1g}")
+    return Remedy("a lower learning rate", (seen.change("training.learning_rate", rate),))
+
+
+def _cut_off(seen: Seen) -> Finding | None:
+    share = seen.mean("cut_off") or 0
+    if share <= 0.5:
+        return None
+    return Finding(
+        "problem",
+        f"{share:.0%} of the answers are cut off before they end, so their solutions are never seen.",
+        ("Start a new run with a higher 'Longest answer'.", "Or ask for shorter answers in the system prompt."),
+        _longer(seen, share),
+    )
+
+
+def _longer(seen: Seen, share: float) -> Remedy:
+    """Twice the answer, four times where hardly any ends; the question keeps its share of the whole."""
+    limit, whole = seen.setting("training.max_new_tokens"), seen.setting("training.max_sequence_length")
+    wanted = min(limit * (4 if share > 0.8 else 2), 131_072)
+    changes = [seen.change("training.max_new_tokens", wanted)]
+    if whole < 2 * wanted:
+        changes.append(seen.change("training.max_sequence_length", min(whole + wanted - limit, 1_048_576)))
+    return Remedy("a longer answer", tuple(changes))
+
+
+def _nothing_earned(seen: Seen) -> Finding | None:
+    highest = max(row["reward"] for row in seen.lately)
+    if highest > max(0.01, NOTHING * (seen.best or 0)):
+        return None
+    return Finding(
+        "problem",
+        f"{'No' if highest <= 0 else 'Hardly any'} answer has earned anything in the last "
+        f"{_steps(len(seen.lately))}, so there is nothing to learn from.",
+        (
+            "Switch the warm-up on, or make it longer: it shows the form of an answer first.",
+            "Try easier questions, or a reward that gives something for partial success.",
+        ),
+        _warm_up(seen),
+    )
+
+
+def _warm_up(seen: Seen) -> Remedy:
+    if not seen.setting("pre_training.enabled"):
+        return Remedy("a warm-up", (seen.change("pre_training.enabled", True),))
+    rows, passes = seen.setting("pre_training.max_samples"), seen.setting("pre_training.epochs")
+    longer = ("pre_training.max_samples", rows * 4) if rows else ("pre_training.epochs", min(passes * 2, 100))
+    return Remedy("a longer warm-up", (seen.change(*longer),))
+
+
+def _no_spread(seen: Seen) -> Finding | None:
+    if (seen.mean("groups_without_spread") or 0) < 0.9:
+        return None
+    if (seen.mean("solved") or 0) > FULL:
+        return Finding(
+            "good",
+            "Nearly every answer is fully right; there is little left to learn here.",
+            ("Export it, or train on harder questions.",),
+            Remedy("harder questions", step="dataset"),
+        )
+    return Finding(
+        "problem",
+        "All answers to a question earn the same, so there is nothing to compare and nothing is learned.",
+        (
+            "Raise the temperature or the number of answers per question.",
+            "Use a reward that tells good from better.",
+        ),
+        _livelier(seen),
+    )
+
+
+def _livelier(seen: Seen) -> Remedy:
+    if seen.setting("training.temperature") < 1:
+        return Remedy("a higher temperature", (seen.change("training.temperature", 1.0),))
+    group, batches = seen.setting("training.num_generations"), seen.setting("training.gradient_accumulation_steps")
+    if group < 16:
+        changes = (
+            seen.change("training.num_generations", group * 2),
+            seen.change("training.gradient_accumulation_steps", batches * 2),
+        )
+        return Remedy("more answers to each question", changes)
+    return Remedy("another reward", step="reward")
+
+
+def _drift(seen: Seen) -> Finding | None:
+    kl = seen.mean("kl") or 0
+    if kl <= 1:
+        return None
+    return Finding(
+        "problem",
+        f"It has moved very far from the original model (KL divergence {kl:.1f}).",
+        ("Read the latest answers. If they are poor, start again with a lower learning rate or a higher KL penalty.",),
+        slower(seen),
+    )
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
+
+
+_RULES: tuple[Callable[[Seen], Finding | None], ...] = (_cut_off, _nothing_earned, _no_spread, _drift)

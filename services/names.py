@@ -1,0 +1,32 @@
+"""What to call runs in lists and headings, so that two of one name can be told apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+
+class Named(Protocol):
+    """What a title is made of."""
+
+    id: str
+    name: str
+    created_at: str
+
+
+def titles(jobs: Sequence[Named]) -> dict[str, str]:
+    """By id: the name where it is the only one, else with the minute it was made, else with the id's last part, too."""
+    names = Counter(job.name for job in jobs)
+    made = {job.id: job.name if names[job.name] == 1 else f"{job.name}, {_minute(job.created_at)}" for job in jobs}
+    again = Counter(made.values())
+    return {job.id: made[job.id] if again[made[job.id]] == 1 else f"{made[job.id]} ({job.id[-6:]})" for job in jobs}
+
+
+def _minute(moment: str) -> str:
+    try:
+        local = datetime.fromisoformat(moment).astimezone()
+    except ValueError:
+        return moment
+    return f"{local.day} {local:%b %H:%M}"

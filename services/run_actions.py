@@ -1,0 +1,95 @@
+"""What can be done with a run, the first of it first: the buttons of its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.run import ENDED, JobState
+from services.diagnosis import Change
+from services.forms import field_title
+from services.run_view import RunView
+from services.run_views import RunAction
+from services.verdict import Action, Outcome, Verdict
+from services.words import num
+
+
+def actions(run: RunView, found: Verdict, *, has_adapter: bool) -> tuple[RunAction, ...]:
+    """The buttons for a run in its present state.
+
+    Args:
+        has_adapter: Whether it has saved something that can be exported or talked to.
+    """
+    made = [*_at_work(run, found), *_new_runs(run, found), *_resume(run, found)]
+    if has_adapter and JobState(run.status) in ENDED:
+        made += _with_model(run, found)
+    return tuple(sorted(made, key=lambda action: not action.primary))
+
+
+def changes_in_words(changes: tuple[Change, ...]) -> str:
+    """'Longest answer: 160 instead of 40', for each change."""
+    return "; ".join(f"{field_title(one.path)}: {_shown(one.value)} instead of {_shown(one.was)}" for one in changes)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return num(value) if isinstance(value, int | float) else str(value)
+
+
+def _at_work(run: RunView, found: Verdict) -> Iterator[RunAction]:
+    state = JobState(run.status)
+    if state in ENDED or state is JobState.STOPPING:
+        return
+    if state is JobState.QUEUED:
+        yield _post(run, "stop", "Take it out of the queue", "square", live=True)
+        return
+    wanted = found.action is Action.STOP
+    yield _post(run, "stop", "Stop and keep the state", "square", live=True, primary=wanted)
+    sure = "Stop at once? Steps after the last checkpoint are lost."
+    yield _post(run, "stop-now", "Stop now, without saving", "", live=True, style="danger quiet", confirm=sure)
+
+
+def _new_runs(run: RunView, found: Verdict) -> Iterator[RunAction]:
+    if found.action is Action.FIX:
+        yield _post(run, "fix", "Fix and start again", "pencil", primary=True)
+    if found.remedy and found.outcome is not Outcome.NEVER_BEGAN:
+        first = found.action is Action.CHANGE
+        hint = changes_in_words(found.remedy.changes)
+        yield _post(run, "change", f"New run with {found.remedy.words}", "circle-plus", primary=first, hint=hint)
+
+
+def _resume(run: RunView, found: Verdict) -> Iterator[RunAction]:
+    if not run.resumable:
+        return
+    first = found.action is Action.RESUME
+    if run.checkpoint_step is None:
+        yield _post(run, "resume", "Try again from the beginning", "play", live=True, primary=first)
+    else:
+        yield _post(run, "resume", f"Resume from step {run.checkpoint_step}", "play", live=True, primary=first)
+
+
+def _with_model(run: RunView, found: Verdict) -> Iterator[RunAction]:
+    for key, title, icon, place, action in (
+        ("go-export", "Export", "package", "/exports", Action.EXPORT),
+        ("go-test", "Talk to it", "message-square", "/playground", Action.NONE),
+        ("go-evaluate", "Evaluate", "table", "/evaluations/new", Action.EVALUATE),
+    ):
+        first = action is found.action and action is not Action.NONE
+        words = "Evaluate on more questions" if first and action is Action.EVALUATE else title
+        yield RunAction(key, words, f"{place}?session_id={run.session_id}", icon=icon, primary=first)
+
+
+def _post(
+    run: RunView,
+    key: str,
+    title: str,
+    icon: str,
+    *,
+    primary: bool = False,
+    live: bool = False,
+    style: str = "",
+    confirm: str = "",
+    hint: str = "",
+) -> RunAction:
+    url = f"/runs/{run.session_id}/{key}"
+    return RunAction(key, title, url, icon, True, live, primary, style, confirm, hint)

@@ -1,0 +1,290 @@
+"""What the pages say of a run, and what their buttons do: from directories as workers leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import unescape
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from core.config import dump, parse
+from core.evaluation import Answered, RunEvaluation, paired_report
+from core.run import Control, JobState, JobStatus
+from core.run_dir import JsonlWriter, RunDir, write_json
+from services.container import Services
+from services.rebuild import rebuild
+from services.steps import shown_run
+from tests.conftest import Browser, tiny
+
+RUN = "20260101-090000-aaaaaa"
+OTHER = "20260101-090000-bbbbbb"
+
+
+def make(
+    services: Services,
+    state: JobState,
+    rewards: Sequence[float] = (),
+    *,
+    run_id: str = RUN,
+    config: dict[str, Any] | None = None,
+    held: tuple[Sequence[float], Sequence[float]] | None = None,
+    checkpoint: int | None = None,
+    **status: Any,
+) -> RunDir:
+    """A run's directory, taken into the catalogue."""
+    run = RunDir(services.settings.home.outputs / run_id)
+    run.path.mkdir(parents=True)
+    whole = dump(parse(config or tiny()))
+    write_json(
+        run.config,
+        {"kind": "train", "name": whole["name"], "created_at": "2026-01-01T09:00:00+00:00", "config": whole},
+    )
+    run.write_control(Control())
+    run.write_status(JobStatus(state=state, step=len(rewards), max_steps=6, checkpoint_step=checkpoint, **status))
+    writer = JsonlWriter(run.metrics)
+    for step, reward in enumerate(rewards, 1):
+        writer.append({"phase": "training", "step": step, "reward": reward, "cut_off": 0.0})
+    writer.close()
+    if checkpoint is not None:
+        (run.checkpoints / f"checkpoint-{checkpoint}").mkdir(parents=True)
+    if rewards:
+        run.adapter.mkdir()
+    if held:
+        answers = [[Answered("q", "a", "t", total, {}, total >= 1.2) for total in one] for one in held]
+        report = paired_report(zip(*answers, strict=True), first="the original model", second="the trained model")
+        assert report
+        write_json(run.evaluation, RunEvaluation(step=6, report=report).model_dump(mode="json"))
+    rebuild(services.settings.home, services.catalogue)
+    return run
+
+
+def text(browser: Browser, path: str) -> str:
+    """A page's text, its entities written out."""
+    response = browser.get(path)
+    assert response.status_code == 200, path
+    return unescape(response.get_data(as_text=True))
+
+
+def buttons(browser: Browser) -> dict[str, bool]:
+    """The run page's buttons in order, and whether each is the primary one."""
+    page = text(browser, f"/runs/{RUN}")
+    part = page.partition("<h2>What next</h2>")[2].partition('id="more-actions"')[0]
+    found = {}
+    for piece in part.split("<button")[1:] + part.split("<a ")[1:]:
+        tag = piece.partition(">")[0]
+        found[tag.partition('data-testid="')[2].partition('"')[0]] = "primary" in tag
+    return found
+
+
+def primary(browser: Browser) -> list[str]:
+    return [key for key, first in buttons(browser).items() if first]
+
+
+NOTHING = "It did not learn this: 0.01 of 1.20, 0 of 5 right."
+
+
+def test_one_sentence_everywhere(browser: Browser, services: Services) -> None:
+    """The run's page, lists, home, the wizard, exports and the API say the same of a run that did not learn."""
+    make(
+        services,
+        JobState.COMPLETED,
+        [0.0, 0.01, 0.0, 0.01, 0.0, 0.01],
+        held=([0.0] * 5, [0, 0.05, 0, 0, 0]),
+        checkpoint=6,
+    )
+    services.wizard.load(services.runs.get(RUN).config)
+    services.wizard.put(session_id=RUN)
+    for path in (f"/runs/{RUN}", "/runs", "/", "/new/train", f"/exports?session_id={RUN}", "/new/export"):
+        assert NOTHING in text(browser, path), path
+    said = browser.get(f"/api/training/sessions/{RUN}/verdict").json
+    assert (said["headline"], said["outcome"], said["best"]) == (NOTHING, "not_learned", 1.2)
+    assert said["remedy"]["changes"] == [{"path": "pre_training.enabled", "value": True, "was": False}]
+    assert "did not learn this" in text(browser, "/playground")
+    assert "reward 0.01 of 1.2" in text(browser, "/runs")
+
+
+def test_what_did_not_learn_is_changed_not_exported(browser: Browser, services: Services) -> None:
+    """The first button makes a new draft with the change in it and opens it; the run's other choices are kept."""
+    make(
+        services,
+        JobState.COMPLETED,
+        [0.0] * 6,
+        held=([0.0] * 5, [0.0] * 5),
+        config=tiny(learning_rate=3e-5),
+        checkpoint=6,
+    )
+    assert primary(browser) == ["change"]
+    assert "New run with a warm-up" in text(browser, f"/runs/{RUN}")
+    assert "Warm up first: on instead of off" in text(browser, f"/runs/{RUN}")
+    assert list(buttons(browser)) == ["change", "go-export", "go-test", "go-evaluate"]
+    answer = browser.post(f"/runs/{RUN}/change")
+    assert answer.location == "/new/train"
+    draft = services.wizard.draft()
+    assert draft["pre_training"]["enabled"] is True
+    assert draft["training"]["learning_rate"] == 3e-5
+    assert services.wizard.session_id() is None
+    page = text(browser, "/new/train")
+    assert 'data-testid="start"' in page
+    assert "A new run with a warm-up." in page
+
+
+def test_what_learned_is_exported_first(browser: Browser, services: Services) -> None:
+    """The button to change the choices is not there at all."""
+    make(services, JobState.COMPLETED, [0.1, 0.2, 0.4, 0.6, 0.8, 0.9], held=([0.0] * 12, [1.2] * 12), checkpoint=6)
+    assert primary(browser) == ["go-export"]
+    assert "change" not in buttons(browser)
+    assert "Take it away" in text(browser, "/")
+    assert 'class="note watch"' not in text(browser, f"/exports?session_id={RUN}").partition("form-export")[2]
+
+
+def test_too_little_evidence_leads_to_more_questions(browser: Browser, services: Services) -> None:
+    """Neither Export nor a change comes first."""
+    make(services, JobState.COMPLETED, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7], held=([0.2] * 5, [1.2, 1.2, 0.2, 0.2, 0.2]))
+    assert primary(browser) == ["go-evaluate"]
+    assert "Not enough evidence that it learned" in text(browser, "/runs")
+
+
+def test_a_stopped_run_keeps_its_diagnosis_and_offers_the_change_beside_resume(
+    browser: Browser, services: Services
+) -> None:
+    """88 % cut off is said after the stop as before it, also by a server that starts anew."""
+    run = make(services, JobState.STOPPED, config=tiny(max_new_tokens=40), checkpoint=6)
+    writer = JsonlWriter(run.metrics)
+    for step in range(1, 7):
+        writer.append({"phase": "training", "step": step, "reward": 0.0, "cut_off": 0.88})
+    writer.close()
+    assert "Stopped after step 6: 88% of the answers are cut off" in text(browser, f"/runs/{RUN}")
+    assert "Stopped after step 6: 88% of the answers are cut off" in text(browser, "/runs")
+    assert list(buttons(browser))[:2] == ["change", "resume"]
+    assert primary(browser) == ["change"]
+    browser.post(f"/runs/{RUN}/change")
+    assert services.wizard.draft()["training"]["max_new_tokens"] == 160
+    parse(services.wizard.config())
+
+
+def test_a_run_that_never_began_is_fixed_not_resumed(browser: Browser, services: Services) -> None:
+    """No empty charts, no word of a checkpoint, no Resume at home; the draft opens at the error's step."""
+    error = "The Hub cannot be reached, and the model is not on this machine."
+    make(services, JobState.FAILED, error=error, error_field="model.name")
+    page = text(browser, f"/runs/{RUN}")
+    assert "It failed before the first step." in page
+    assert error in page
+    assert 'id="charts" hidden' in page
+    assert "last checkpoint" not in page
+    assert ">Resume" not in page
+    assert primary(browser) == ["fix"]
+    home = text(browser, "/")
+    assert "can be resumed" not in home
+    assert "Fix and start again" in home
+    answer = browser.post(f"/runs/{RUN}/fix")
+    assert answer.location == "/new/model"
+    assert error in text(browser, "/new/model")
+    assert services.wizard.config()["model"]["name"] == tiny()["model"]["name"]
+
+
+def test_resume_is_offered_where_there_is_something_to_resume(browser: Browser, services: Services) -> None:
+    """With a checkpoint home says so, too; a run that broke before its first one begins anew."""
+    make(services, JobState.CRASHED, [0.2, 0.3, 0.4], checkpoint=2)
+    assert primary(browser) == ["resume"]
+    assert "Resume from step 2" in text(browser, f"/runs/{RUN}")
+    assert "can be resumed" in text(browser, "/")
+    make(services, JobState.CRASHED, [0.2, 0.3, 0.4], run_id=OTHER)
+    page = text(browser, f"/runs/{OTHER}")
+    assert "Try again from the beginning" in page
+    assert "There is no checkpoint yet" in page
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.COMPLETED, JobState.STOPPED])
+def test_changed_choices_bring_back_the_start_form(
+    browser: Browser, app: Flask, services: Services, state: JobState
+) -> None:
+    """With the old run one link away; the start, pressed twice, makes one new run. The same choices show the run."""
+    make(services, state, [0.2, 0.3, 0.4])
+    services.wizard.load(services.runs.get(RUN).config)
+    services.wizard.put(session_id=RUN)
+    page = text(browser, "/new/train")
+    assert 'data-testid="verdict"' in page
+    assert page.index('data-testid="again"') < page.index('data-testid="verdict"')
+    browser.get("/new/configuration")
+    browser.post("/new/configuration", form={"training.max_steps": "9", "action": "save"})
+    page = text(browser, "/new/train")
+    assert 'data-testid="start"' in page
+    assert 'data-testid="before-run"' in page
+    assert f'href="/runs/{RUN}"' in page
+    for _ in range(2):
+        browser.post("/new/train", form={"action": "start", "confirm_reward": "on"})
+    runs = services.runs.list()
+    assert len(runs) == 2
+    assert services.wizard.session_id() == runs[0].session_id != RUN
+    assert shown_run(services)[0] is not None
+
+
+def test_a_run_at_work_stays_in_view_when_choices_change(browser: Browser, services: Services) -> None:
+    """It goes on with the choices that it had, and the page says so."""
+    services.wizard.load(tiny())
+    session_id = services.wizard.start(lambda config: services.runs.start(config).session_id)
+    services.wizard.put(training={**services.wizard.draft()["training"], "max_steps": 9})
+    page = text(browser, "/new/train")
+    assert f'data-run="{session_id}"' in page
+    assert "Your choices have changed since this run started" in page
+    browser.post("/new/train", form={"action": "again"})
+    assert 'data-testid="start"' in text(browser, "/new/train")
+
+
+def test_a_run_that_was_deleted_does_not_block_the_start(browser: Browser, services: Services) -> None:
+    """The draft still names it; the start makes a new one."""
+    services.wizard.load(tiny())
+    services.wizard.put(session_id="20250101-000000-ffffff")
+    browser.get("/new/train")
+    browser.post("/new/train", form={"action": "start", "confirm_reward": "on"})
+    assert len(services.runs.list()) == 1
+
+
+def test_two_runs_of_one_name_can_be_told_apart(browser: Browser, services: Services) -> None:
+    """In the list, the heading, the palette and every picker; a name that is alone stays as it is."""
+    make(services, JobState.COMPLETED, [0.2, 0.3, 0.4])
+    assert services.runs.get(RUN).title == "tiny"
+    make(services, JobState.COMPLETED, [0.2, 0.3, 0.4], run_id=OTHER)
+    titles = services.runs.titles()
+    assert len({*titles.values()}) == 2
+    assert all(title.startswith("tiny, 1 Jan ") for title in titles.values())
+    for path in ("/runs", "/", "/exports", "/playground", "/evaluations/new"):
+        page = text(browser, path)
+        assert all(title in page for title in titles.values()), path
+    assert f"<h1>{titles[RUN]}</h1>" in text(browser, f"/runs/{RUN}")
+    assert (services.runs.get(RUN).name, services.runs.get(RUN).title) == ("tiny", titles[RUN])
+
+
+@pytest.mark.parametrize(
+    ("state", "rewards", "held", "title"),
+    [
+        (JobState.COMPLETED, [0.0] * 6, ([0.0] * 5, [0.0] * 5), "Completed: did not learn this · tiny · Tunesmith"),
+        (JobState.FAILED, [], None, "Failed · tiny · Tunesmith"),
+        (JobState.STOPPED, [0.1] * 3, None, "Stopped · tiny · Tunesmith"),
+    ],
+)
+def test_the_document_is_titled_by_the_outcome(
+    browser: Browser, services: Services, state: JobState, rewards: list[float], held: Any, title: str
+) -> None:
+    """A tab in the background says how the run ended."""
+    make(services, state, rewards, held=held)
+    assert f"<title>{title}</title>" in text(browser, f"/runs/{RUN}")
+
+
+def test_the_document_is_titled_by_the_progress(browser: Browser, services: Services) -> None:
+    """While a worker is at it."""
+    make(services, JobState.TRAINING, [0.1] * 3)
+    assert "<title>Training 3/6 · tiny · Tunesmith</title>" in text(browser, f"/runs/{RUN}")
+
+
+def test_damaged_files_of_one_run_are_its_trouble_alone(browser: Browser, services: Services) -> None:
+    """Lists still come, and say something of it."""
+    run = make(services, JobState.COMPLETED, [0.1] * 3, held=([0.0], [0.0]))
+    run.evaluation.write_text('{"step": "x", "report": []}')
+    config = run.read_config()
+    write_json(run.config, {**config, "config": {**config["config"], "reward": {"type": "gone"}, "training": []}})
+    run.metrics.write_text('{"row": 1, "phase": "training", "step": 1, "reward": 0.5, "cut_off": 0.9}\n' * 3)
+    for path in ("/runs", "/"):
+        assert services.runs.verdict(services.runs.get(RUN)).headline in text(browser, path)
