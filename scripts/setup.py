@@ -35,7 +35,7 @@ USAGE = "usage: python3 scripts/setup.py [--run] [--test] [--check]"
 if sys.version_info < (3, 8):  # noqa: UP036 - an older Python still has to say so in words
     raise SystemExit(f"Python 3.11, 3.12 or 3.13 is needed and this is {sys.version.split()[0]}.")
 
-from setup_checks import VERSIONS, fitting_python, problems
+from setup_checks import VERSIONS, advice, fitting_python, problems
 from setup_steps import Console, Step, StepFailed, elapsed
 
 
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
         due = [step for step in steps if not step.done()]
         if due:
             do(due, len(steps))
-    print(f"Everything is installed ({elapsed(time.monotonic() - started)}).", flush=True)
+    print("\n".join([f"Everything is installed ({elapsed(time.monotonic() - started)}).", *advice()]), flush=True)
     if "--run" in arguments:
         os.chdir(PROJECT)
         os.execv(PYTHON, [str(PYTHON), str(PROJECT / "flask_app.py")])  # noqa: S606 - becomes the server

@@ -87,6 +87,15 @@ def _space(project: Path, gigabytes: int) -> Iterator[str]:
         )
 
 
+def advice() -> Iterator[str]:
+    """What is not needed and would be better to have."""
+    if sys.platform == "linux" and shutil.which("bwrap") is None:
+        yield (
+            "Rewards that you write and programs that a model writes run in a sandbox; bubblewrap is the best one. "
+            f"Install it: {_apt('bubblewrap')}"
+        )
+
+
 def _apt(package: str) -> str:
     sudo = "" if os.geteuid() == 0 else "sudo "
     return f"{sudo}apt-get update && {sudo}apt-get install -y {package}"

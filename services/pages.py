@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from core.config import parse
 from core.errors import InvalidConfig, NotFound
 from core.model import DEMO_MODEL, local_folder
+from core.rewards.sandbox import protection
 from core.run import JobKind, JobState
 from services import run_views, views
 from services.board import sparks
@@ -291,7 +292,7 @@ def configs(found: Services) -> views.ConfigsPage:
 
 def settings(found: Services) -> views.SettingsPage:
     """What this installation runs on."""
-    status = found.system.status()
+    status, force = found.system.status(), protection()
     device, disk, kept = status["device"], status["disk"], found.settings
     waiting = sum(run.status == JobState.QUEUED for run in found.runs.list())
     versions = tuple(Line(name, version or "not installed") for name, version in status["versions"].items())
@@ -308,6 +309,7 @@ def settings(found: Services) -> views.SettingsPage:
                     Line("Processor cores", str(status["cores"])),
                     Line("Disk", f"{size(disk['free_bytes'])} free of {size(disk['total_bytes'])}"),
                     Line("Jobs", f"{status['active_jobs']} running, {waiting} waiting"),
+                    Line("Rewards and programs", f"{force.state}. {force.words}" if force.level else force.words),
                 ),
             ),
             views.SettingsSection(

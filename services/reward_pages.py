@@ -10,7 +10,7 @@ import core.rewards
 from core.config import RunConfig
 from core.errors import InvalidInput, TunesmithError
 from core.rewards import Account, adversarial, charged_to, own
-from core.rewards.sandbox import protection
+from core.rewards.sandbox import Protection, protection
 from services.container import Services
 from services.forms import whole_number
 from services.probes import ProbeView, fingerprint
@@ -26,8 +26,7 @@ class RewardsPage:
     families: dict[str, list[Any]]
     presets: tuple[Any, ...]
     saved: list[dict[str, Any]]
-    protection: str
-    sandboxed: bool
+    protection: Protection
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class RewardEditPage:
     version: int
     versions: list[int]
     problem: str
-    protection: str
+    protection: Protection
     result: tuple[dict[str, Any], ...]
     examples: str
     samples: tuple[tuple[str, str], ...]
@@ -79,10 +78,7 @@ def rewards_page(found: Services) -> RewardsPage:
     families: dict[str, list[Any]] = {}
     for info in core.rewards.CATALOGUE.values():
         families.setdefault(info.family, []).append(info)
-    force = protection()
-    return RewardsPage(
-        families, tuple(core.rewards.PRESETS.values()), found.saved_rewards.list(), force.words, force.level is not None
-    )
+    return RewardsPage(families, tuple(core.rewards.PRESETS.values()), found.saved_rewards.list(), protection())
 
 
 def edit_page(
@@ -98,7 +94,7 @@ def edit_page(
     problem = (own.problem(code) or "") if code else ""
     return RewardEditPage(
         name, code, "" if is_python else json.dumps(reward, indent=1, ensure_ascii=False), saved["version"] if saved else 0,
-        saved["versions"] if saved else [], problem, protection().words,
+        saved["versions"] if saved else [], problem, protection(),
         _tried(found, code, examples) if source and not problem else (), examples, own.EXAMPLES,
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 def test_without_protection_untrusted_code_is_refused(bare: pytest.MonkeyPatch) -> None:
     """The refusal names what to install, and the setting that agrees to the weaker form."""
     bare.delenv(launch.WEAK_CONSENT, raising=False)
+    assert protection().state == "Untrusted code is refused"
     with pytest.raises(Unavailable, match=r"apt install bubblewrap.*TUNESMITH_WEAK_SANDBOX=1"):
         Sandbox(1)
 
@@ -36,7 +37,9 @@ def test_the_weaker_form_needs_consent_and_says_what_it_lacks(bare: pytest.Monke
     bare.setenv(launch.WEAK_CONSENT, "1")
     found = protection()
     assert found.level is Level.WEAK
+    assert found.state == "Weaker sandbox"
     assert "can read every file" in found.words
+    assert "apt install bubblewrap" in found.words
     box = Sandbox(1)
     try:
         sources = (

@@ -52,6 +52,17 @@ def test_missing_header_files_of_python_are_said_with_the_command(
     assert "-dev" in found[0]
 
 
+def test_a_sandbox_that_could_be_better_is_said_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once everything is installed; with it installed nothing is said."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (line,) = setup_checks.advice()
+    assert "apt-get install -y bubblewrap" in line
+    (tmp_path / "bwrap").touch(mode=0o755)
+    assert not list(setup_checks.advice())
+
+
 def test_a_machine_with_all_that_is_needed_passes(tmp_path: Path) -> None:
     """The check changes nothing."""
     answer = check(tmp_path)

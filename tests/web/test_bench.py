@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from contextlib import closing
@@ -451,3 +452,13 @@ def test_the_reward_page_adds_a_part_by_its_button(app: Flask) -> None:
     }
     assert browser.post("/new/reward", data=form).status_code == 302
     assert 'name="label.length-1" value="length 2"' in browser.get("/new/reward").text
+
+
+def test_the_protection_is_a_word_and_the_rest_is_folded(client: FlaskClient) -> None:
+    """On the pages where code is written; Settings says all of it. Where code is refused, everything is in sight."""
+    force = protection()
+    for url in ("/rewards", "/rewards/new-one"):
+        page = html.unescape(client.get(url).get_data(as_text=True))
+        assert force.words in page
+        assert (f"</svg>{force.state}</summary>" in page) == (force.level is not None)
+    assert force.words in html.unescape(client.get("/settings").get_data(as_text=True))

@@ -79,11 +79,17 @@ class Protection:
 
     Attributes:
         level: None where untrusted code is refused.
-        words: One or two sentences for a person.
+        words: One to three sentences for a person.
     """
 
     level: Level | None
     words: str
+
+    @property
+    def state(self) -> str:
+        """The same in a word or two."""
+        weak = "Weaker sandbox" if self.level is Level.WEAK else "Sandboxed"
+        return weak if self.level else "Untrusted code is refused"
 
 
 _KEPT = (
@@ -92,12 +98,14 @@ _KEPT = (
 )
 _WORDS = {
     Level.BUBBLEWRAP: f"Untrusted code runs in bubblewrap: {_KEPT}",
-    Level.NAMESPACES: f"Untrusted code runs in the kernel's namespaces (bubblewrap cannot be used here): {_KEPT}",
+    Level.NAMESPACES: f"Untrusted code runs in the kernel's namespaces: {_KEPT}",
     Level.WEAK: (
         "Weaker protection, as agreed: a filter on system calls keeps untrusted code from the network, from starting "
-        "programs and from writing files, and limits hold; but it can read every file that this user can read."
+        "programs, from writing files and from touching other processes, and limits hold; but it can read every file "
+        "that this user can read."
     ),
 }
+_INSTALL = " Install bubblewrap, which is used where it is there: sudo apt install bubblewrap."
 _REFUSED = (
     "Untrusted code is refused on this machine: neither bubblewrap nor the kernel's namespaces can be used. Install "
     f"bubblewrap (sudo apt install bubblewrap), or set {WEAK_CONSENT}=1 to agree to a weaker form, in which the code "
@@ -110,10 +118,14 @@ def protection() -> Protection:
     """The strongest protection that really starts here, found by trying; remembered."""
     for level in (Level.BUBBLEWRAP, Level.NAMESPACES):
         if available(level) and _starts(level):
-            return Protection(level, _WORDS[level])
+            return _found(level)
     if os.environ.get(WEAK_CONSENT) == "1" and _starts(Level.WEAK):
-        return Protection(Level.WEAK, _WORDS[Level.WEAK])
+        return _found(Level.WEAK)
     return Protection(None, _REFUSED)
+
+
+def _found(level: Level) -> Protection:
+    return Protection(level, _WORDS[level] + ("" if available(Level.BUBBLEWRAP) else _INSTALL))
 
 
 def _starts(level: Level) -> bool:
