@@ -13,13 +13,14 @@ from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from core.config import DEFAULT_SYSTEM_PROMPT, DatasetSection
+from core.data.template_limits import LimitedEnvironment, budget
 from core.errors import InvalidInput
 
 MAX_RENDERED = 2_000_000
 """Characters. A template that makes more of a few messages is broken or hostile."""
+MOST_INDENT = 64
 
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
@@ -129,13 +130,15 @@ def render(
     values.setdefault("eos_token", "")
     try:
         pieces, size = [], 0
-        for piece in _compile(chat_template or PLAIN_TEMPLATE).generate(values):
-            size += len(piece)
-            if size > MAX_RENDERED:
-                raise InvalidInput(
-                    "The model's chat template makes a text without end. Use another model.", field="model.name"
-                )
-            pieces.append(piece)
+        template = _compile(chat_template or PLAIN_TEMPLATE)
+        with budget():
+            for piece in template.generate(values):
+                size += len(piece)
+                if size > MAX_RENDERED:
+                    raise InvalidInput(
+                        "The model's chat template makes a text without end. Use another model.", field="model.name"
+                    )
+                pieces.append(piece)
     except InvalidInput:
         raise
     except (
@@ -171,19 +174,19 @@ class _Generation(Extension):
 
 @lru_cache(maxsize=32)
 def _compile(template: str) -> Any:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = _tojson
+    environment = LimitedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment.add_filter("tojson", _tojson)
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = _now
     return environment.from_string(template)
 
 
 def _tojson(
-    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
     # Jinja's own filter escapes for HTML, which a prompt must not be.
+    if isinstance(indent, str) or (indent or 0) > MOST_INDENT:
+        raise TemplateError(f"it indents by more than {MOST_INDENT}")
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
