@@ -10,7 +10,8 @@ import sys
 import click
 from flask import Flask
 
-from core.errors import TunesmithError
+from core.disk import disk_words
+from core.errors import InvalidInput, TunesmithError
 from core.settings import PROJECT, Settings
 from routes import _guard, errors
 from services import container, security
@@ -68,12 +69,10 @@ def _for_commands(launcher: Launcher | None) -> Flask:
         return create_app(settings_from_env(), launcher=launcher)
     except TunesmithError as error:
         raise click.ClickException(error.message) from None
-    except ValueError as error:
-        raise click.ClickException(_unreadable(error)) from None
-
-
-def _unreadable(error: ValueError) -> str:
-    return f"A setting cannot be read: {error}. Check .env and the environment."
+    except Exception as error:
+        if not (words := disk_words(error)):
+            raise
+        raise click.ClickException(words) from None
 
 
 def _attach_sockets(app: Flask) -> None:
@@ -84,11 +83,21 @@ def _attach_sockets(app: Flask) -> None:
 
 
 def settings_from_env() -> Settings:
-    """Read ``.env`` beside this file, then the environment, which has the last word."""
+    """Read ``.env`` beside this file, then the environment, which has the last word.
+
+    Raises:
+        InvalidInput: A setting is not what it should be; its name is in the message.
+    """
     from dotenv import load_dotenv
 
     load_dotenv(PROJECT / ".env")
-    return Settings.from_env()
+    try:
+        settings = Settings.from_env()
+        if settings.log_level.upper() not in logging.getLevelNamesMapping():
+            raise ValueError(f"LOG_LEVEL is {settings.log_level!r}, which is none of DEBUG, INFO, WARNING, ERROR")
+    except ValueError as error:
+        raise InvalidInput(f"A setting cannot be read: {error}. Check .env and the environment.") from None
+    return settings
 
 
 def main() -> int:
@@ -102,8 +111,6 @@ def main() -> int:
         return serve(settings, create_app)
     except TunesmithError as error:
         print(error.message, file=sys.stderr)
-    except ValueError as error:
-        print(_unreadable(error), file=sys.stderr)
     return 1
 
 

@@ -46,6 +46,15 @@ class BadRow(BaseModel):
     reason: str
 
 
+class Damage(BaseModel):
+    """A folder among the datasets that cannot be used as one, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    message: str
+
+
 class UploadInfo(BaseModel):
     """``uploads/<id>/info.json``: a dataset on this machine, uploaded or fetched from the Hub.
 

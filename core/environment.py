@@ -55,9 +55,17 @@ def environment(device: Device | None = None) -> dict[str, Any]:
 
 def note_environment(run: RunDir, attempt: int, device: Device) -> None:
     """Add this attempt to ``environment.json``: a resumed run may go on under other versions."""
-    known = (read_json(run.environment) or {}).get("attempts", [])
     entry = {"attempt": attempt, "time": time.time(), **environment(device)}
-    write_json(run.environment, {"attempts": [*(one for one in known if one["attempt"] != attempt), entry]})
+    write_json(
+        run.environment, {"attempts": [*(one for one in known_attempts(run) if one["attempt"] != attempt), entry]}
+    )
+
+
+def known_attempts(run: RunDir) -> list[dict[str, Any]]:
+    """What ``environment.json`` holds of each attempt; empty where it is not there or cannot be read."""
+    known = read_json(run.environment) or {}
+    found = known.get("attempts")
+    return [one for one in found if isinstance(one, dict) and "attempt" in one] if isinstance(found, list) else []
 
 
 def _code() -> str:

@@ -58,6 +58,10 @@ class Conflict(TunesmithError, RuntimeError):
     status = 409
 
 
+class Damaged(Conflict):
+    """A file on the disk is not what was written there: cut, overwritten, deleted by hand (409)."""
+
+
 class Forbidden(TunesmithError, PermissionError):
     """Refused for safety: wrong origin, missing CSRF token (403)."""
 

@@ -74,7 +74,11 @@ class Answered:
             reference=str(group.get("reference") or ""),
             text=str(answer["text"]),
             total=total,
-            components={name: part["score"] for name, part in (answer.get("components") or {}).items()},
+            components={
+                name: part["score"]
+                for name, part in (answer.get("components") or {}).items()
+                if part["score"] is not None
+            },
             solved=None if total is None or best is None else total >= best - ROUNDING,
         )
 
@@ -149,6 +153,12 @@ class RunEvaluation(_Frozen):
 
     step: int
     report: PairedReport
+
+
+class EvaluationResult(_Frozen):
+    """``result.json`` of an evaluation: each further model against the first."""
+
+    reports: tuple[PairedReport, ...]
 
 
 class Asked(_Frozen):

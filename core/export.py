@@ -159,3 +159,15 @@ class ExportedFile(BaseModel):
     tensors: dict[str, str] = {}
     bits_per_weight: float | None = None
     fidelity: FidelityReport | None = None
+
+
+class ExportResult(BaseModel):
+    """``exports/<id>/result.json``: what was made, and what every check found."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    files: tuple[ExportedFile, ...] = ()
+    commands: Any = None
+    origin: dict[str, Any] = {}
+    fidelity: tuple[FidelityReport, ...] = ()
+    versions: dict[str, str | None] = {}

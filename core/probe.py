@@ -133,6 +133,14 @@ class Verdict:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ProbeResult:
+    """``result.json`` of a probe."""
+
+    figures: Figures
+    verdict: Verdict
+
+
 def judge(found: Figures) -> Verdict:
     """The first of these that applies: it does not fit, answers are cut off, the reward cannot tell, too easy,
     warm up first, too hard; else it will learn.

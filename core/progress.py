@@ -6,16 +6,17 @@ Downloads, readings of large files and deliveries are such processes; each adds 
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import psutil
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from core.run_dir import read_json, write_json
+from core.process import Identity, find, this_process
+from core.run import LARGEST_PID
+from core.run_dir import read_model, write_json
 
 PROGRESS = "progress.json"
 EVERY_SECONDS = 0.3
@@ -28,7 +29,8 @@ class Progress(BaseModel):
         state: ``working`` while the process is at it; anything else is its last word.
         message: What it does now.
         error: What went wrong and what to do.
-        pid, pid_started: The process, and its start in seconds since the epoch, as psutil gives it.
+        pid, pid_started, boot: The process, its start in seconds since the epoch as psutil gives it, and the boot
+            that it belongs to (:func:`core.process.boot`).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -36,8 +38,13 @@ class Progress(BaseModel):
     state: str
     message: str = ""
     error: str = ""
-    pid: int = 0
+    pid: int = Field(0, ge=0, le=LARGEST_PID)
     pid_started: float = 0.0
+    boot: str = ""
+
+    def by(self, process: Identity) -> Self:
+        """The same, said by a process."""
+        return self.model_copy(update={"pid": process.pid, "pid_started": process.started, "boot": process.boot})
 
 
 P = TypeVar("P", bound=Progress)
@@ -53,7 +60,7 @@ class Reporter(Generic[P]):
 
     def __init__(self, folder: Path, first: P) -> None:
         self._folder = folder
-        self.now = first.model_copy(update={"pid": os.getpid(), "pid_started": psutil.Process().create_time()})
+        self.now = first.by(this_process())
         self._written = self.now
         write_progress(folder, self.now)
         self._closed = threading.Event()
@@ -103,8 +110,7 @@ def read(folder: Path, kind: type[P], vanished: str) -> P | None:
 
 def last_word(folder: Path, kind: type[P]) -> P | None:
     """What was written last, whether or not its process is still there."""
-    data = read_json(folder / PROGRESS)
-    return None if data is None else kind.model_validate(data)
+    return read_model(folder / PROGRESS, kind)
 
 
 def write_progress(folder: Path, progress: Progress) -> None:
@@ -114,12 +120,7 @@ def write_progress(folder: Path, progress: Progress) -> None:
 
 def process_of(progress: Progress) -> psutil.Process | None:
     """The process that says so, where it is still there: a number alone may be given to a stranger."""
-    try:
-        process = psutil.Process(progress.pid)
-        same = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - progress.pid_started) < 1
-    except psutil.NoSuchProcess:
-        return None
-    return process if same else None
+    return find(Identity(progress.pid, progress.pid_started, progress.boot))
 
 
 def stop_process(folder: Path, progress: P, message: str = "") -> None:
@@ -130,7 +131,7 @@ def stop_process(folder: Path, progress: P, message: str = "") -> None:
             process.wait(5)
         except psutil.TimeoutExpired:
             process.kill()
-        except psutil.NoSuchProcess:
+        except psutil.Error:  # gone by itself, or not ours to end
             pass
     last = last_word(folder, type(progress))
     if last and last.state == "working":

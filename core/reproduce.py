@@ -20,12 +20,14 @@ from typing import Any
 import core.rewards
 from core.config import RunConfig, dump, parse
 from core.data.uploads import read_info
-from core.environment import environment
+from core.environment import environment, known_attempts
 from core.errors import Conflict, TunesmithError
+from core.job_rows import is_metric
 from core.model import local_folder
 from core.rewards import CATALOGUE
 from core.run_dir import RunDir, iter_lines, read_json
 from core.settings import PROJECT, Home
+from core.text import whole
 
 FORMAT = 1
 INFO, SUMS = "bundle.json", "SHA256SUMS"
@@ -63,7 +65,7 @@ def write_bundle(session: RunDir, target: Path, *, home: Home, stop: Callable[[]
     info = read_json(session.prepared / "info.json")
     if info is None:
         raise Conflict("This run has not read its data yet, so there is nothing to run again. Let it begin first.")
-    config = parse(session.read_config()["config"])
+    config = parse(session.whole_config()["config"])
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -76,7 +78,7 @@ def write_bundle(session: RunDir, target: Path, *, home: Home, stop: Callable[[]
 def _fill(pack: _Writer, session: RunDir, config: RunConfig, info: dict[str, Any], home: Home, name: str) -> None:
     asked = session.read_config()
     packed = packs_rows(session, config)
-    known = (read_json(session.environment) or {}).get("attempts") or [environment()]
+    known = known_attempts(session) or [environment()]
     about = {
         "format": FORMAT,
         "name": asked["name"],
@@ -251,7 +253,7 @@ def training_rewards(path: Path) -> dict[int, float]:
     """Mean reward by step from ``metrics.jsonl``; of a step that was repeated, the latest."""
     return {
         int(row["step"]): float(row["reward"])
-        for row in iter_lines(path)
+        for row in iter_lines(path, is_metric)
         if row.get("phase") == "training" and "reward" in row
     }
 
@@ -294,7 +296,7 @@ def versions_line(found: dict[str, Any]) -> str:
 
 
 def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    return whole(json.dumps(data, ensure_ascii=False, indent=1)) + "\n"
 
 
 def _readme(about: dict[str, Any], config: RunConfig, name: str) -> str:

@@ -7,11 +7,15 @@ import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import InvalidInput
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+LARGEST_PID = 2**31 - 1
+LARGEST = 2**53
+"""No count is larger. Databases and JavaScript hold it exactly."""
 
 
 class JobKind(StrEnum):
@@ -72,6 +76,7 @@ class JobStatus(BaseModel):
         pid: Process id of the worker.
         pid_started: The process's start time in seconds since the epoch, as psutil gives it: a
             process id alone can be given to a stranger after a crash.
+        boot: Of the machine that it runs on (:func:`core.process.boot`): after a restart its id is anybody's.
         heartbeat: Seconds since the epoch, refreshed at least every two seconds.
         error: What went wrong and what to do, where the state is ``failed``.
         error_field: The setting that the error is about, as a path of the configuration; empty where it is about none.
@@ -86,19 +91,20 @@ class JobStatus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     state: JobState
-    step: int = 0
-    max_steps: int = 0
-    pid: int = 0
+    step: int = Field(0, ge=0, le=LARGEST)
+    max_steps: int = Field(0, ge=0, le=LARGEST)
+    pid: int = Field(0, ge=0, le=LARGEST_PID)
     pid_started: float = 0.0
+    boot: str = ""
     heartbeat: float = 0.0
     error: str | None = None
     error_field: str = ""
     message: str = ""
     notes: tuple[str, ...] = ()
-    attempt: int = 1
+    attempt: int = Field(1, ge=0, le=LARGEST)
     device: str = ""
     seconds_per_step: float = 0.0
-    checkpoint_step: int | None = None
+    checkpoint_step: int | None = Field(None, ge=0, le=LARGEST)
 
 
 class Control(BaseModel):

@@ -20,21 +20,39 @@ file                   writer                          what it is
 
 A reader takes complete lines only, so it never sees half a row; a writer that starts again cuts a
 torn last line off before it appends.
+
+Any of these files may be damaged: empty, cut, overwritten, deleted, a folder in its place. That is its job's
+trouble alone. Readers for pages (:func:`read_json`, :func:`checked_json`, :func:`read_lines`) take what can be
+read, and :func:`damage_of` says what is wrong with a file. What must be whole to be used at all, such as the rows
+of a training, is read with :func:`whole_lines`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from core.errors import NotFound
+from pydantic import TypeAdapter, ValidationError
+
+from core.disk import disk_words
+from core.errors import Damaged, NotFound, Unavailable
 from core.run import Control, JobStatus, check_id
-from core.text import json_line
+from core.text import json_line, whole
+
+T = TypeVar("T")
+Row = dict[str, Any]
+Check = Callable[[Row], bool]
+
+LONGEST_LINE = 1 << 24
+"""Bytes. A file without a line break for so long holds no rows, and nobody waits for one."""
 
 
 class RunDir:
@@ -82,21 +100,42 @@ class RunDir:
             raise NotFound(f"There is no session {job_id}. The list of sessions shows what there is.")
         return cls(path)
 
+    @classmethod
+    def known(cls, parent: Path, job_id: str) -> RunDir:
+        """As :meth:`open`, for reading what may be deleted: then there is nothing in it."""
+        try:
+            return cls.open(parent, job_id)
+        except NotFound:
+            return cls(parent / ".deleted" / check_id(job_id))
+
     def numbered(self, prefix: str = "checkpoint") -> list[Path]:
         """The complete checkpoints ``<prefix>-<step>``, by step."""
-        found = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        try:
+            found = list(self.checkpoints.iterdir())
+        except OSError:  # none was saved yet, or the folder cannot be read
+            return []
         return sorted((path for path in found if re.fullmatch(rf"{prefix}-\d+", path.name)), key=step_of)
 
     def read_config(self) -> dict[str, Any]:
         return read_json(self.config) or {}
 
+    def whole_config(self) -> dict[str, Any]:
+        """For a worker, which can do nothing without it.
+
+        Raises:
+            Damaged: It is missing or cannot be read.
+        """
+        config = read_json(self.config)
+        if not config:
+            raise Damaged("config.json is missing or damaged, so nothing says what to do. Start it again as a new one.")
+        return config
+
     def read_status(self) -> JobStatus | None:
-        """The worker's latest word, or None before the first."""
-        data = read_json(self.status)
-        return JobStatus.model_validate(data) if data else None
+        """The worker's latest word; None before the first, and where it cannot be read."""
+        return read_model(self.status, JobStatus)
 
     def read_control(self) -> Control:
-        return Control.model_validate(read_json(self.control) or {})
+        return read_model(self.control, Control) or Control()
 
     def write_status(self, status: JobStatus) -> None:
         write_json(self.status, status.model_dump(mode="json"))
@@ -105,18 +144,91 @@ class RunDir:
         write_json(self.control, control.model_dump(mode="json"))
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[RunDir]:
+    """Make a job's directory, and take it away again where what goes into it could not be written.
+
+    Raises:
+        FileExistsError: There is one already; it is left as it is.
+    """
+    path.mkdir(parents=True)
+    try:
+        yield RunDir(path)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
 def step_of(checkpoint: Path) -> int:
     """The step after which a checkpoint was written."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where the file is missing. Files here are replaced whole, never torn."""
+def remove_folder(path: Path, what: str) -> None:
+    """Delete a job's or a dataset's directory with all that is in it; one that is gone already is well.
+
+    Args:
+        path: The directory. A link or a file in its place is deleted itself, and nothing that a link leads to.
+        what: What a person calls it, to begin a sentence.
+
+    Raises:
+        Unavailable: Something of it stays, with the reason.
+    """
+    reasons: list[BaseException] = []
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        else:
+            shutil.rmtree(path, onerror=lambda _do, _path, info: reasons.append(info[1]))
+    except OSError as error:
+        reasons.append(error)
+    if path.exists() or path.is_symlink():
+        why = next((words for error in reasons if (words := disk_words(error))), "")
+        raise Unavailable(f"{what} could not be deleted, at least not whole, and stays in the list. {why}".strip())
+
+
+# --- documents ---
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where the file is missing or damaged."""
+    try:
+        data = _decoded(path.read_bytes())
+    except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def checked_json(path: Path, kind: Any) -> dict[str, Any] | None:
+    """As :func:`read_json`, and None too where the object has not the fields of ``kind``, a model or dataclass."""
+    data = read_json(path)
+    return data if data is not None and _fits(data, kind) else None
+
+
+def read_model(path: Path, kind: type[T]) -> T | None:
+    """A JSON object as ``kind``, or None where the file is missing or damaged."""
+    data = read_json(path)
+    try:
+        return None if data is None else _adapter(kind).validate_python(data)
+    except ValidationError:
+        return None
+
+
+def _fits(data: Row, kind: Any) -> bool:
+    try:
+        _adapter(kind).validate_python(data)
+    except ValidationError:
+        return False
+    return True
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -125,9 +237,10 @@ def write_json(path: Path, data: Any) -> None:
     A request and the watcher may write the same file at once, so each thread has a name of its own beside it.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    encoded = whole(json.dumps(data, ensure_ascii=False, indent=1)).encode()
     try:
-        with beside.open("w", encoding="utf-8", errors="replace") as file:
-            json.dump(data, file, ensure_ascii=False, indent=1)
+        with beside.open("wb") as file:
+            file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -135,36 +248,116 @@ def write_json(path: Path, data: Any) -> None:
         beside.unlink(missing_ok=True)
 
 
-def read_lines(path: Path, offset: int = 0, limit: int = 1 << 24) -> tuple[list[dict[str, Any]], int]:
-    """Complete JSON lines from a byte offset on.
+def _decoded(data: bytes) -> Any:
+    """JSON data. NaN and numbers beyond all bounds, which JSON does not know, are None; half a character is \\ufffd.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    text = data.decode()
+    if "\\u" in text:
+        text = _HALF.sub(_whole_escape, text)
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+_DECODER = json.JSONDecoder(parse_constant=lambda _name: None, parse_float=_finite)
+_HALF = re.compile(r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def _whole_escape(found: re.Match[str]) -> str:
+    return "\\ufffd" if len(found.group()) == 6 else found.group()
+
+
+# --- rows ---
+
+
+class Lines(NamedTuple):
+    """What :func:`read_lines` found.
+
+    Attributes:
+        rows: Those that could be read.
+        offset: Bytes up to the end of the last complete line.
+        bad: Which lines could not, counted from 1 at the first that was read.
+    """
+
+    rows: list[Row]
+    offset: int
+    bad: list[int]
+
+
+def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, fits: Check = lambda _: True) -> Lines:
+    """Complete JSON lines from a byte offset on; what is no JSON object is left out.
 
     Args:
-        path: A ``.jsonl`` file; a missing one is empty.
+        path: A ``.jsonl`` file; one that is missing or cannot be opened is empty.
         offset: Bytes already read; always at the start of a line.
-        limit: Most bytes to read in one call.
-
-    Returns:
-        The rows, and the offset after the last complete line.
+        limit: Most bytes to read in one call; -1 for all.
+        fits: Whether an object is a row of this file.
     """
     try:
         with path.open("rb") as file:
             file.seek(offset)
             chunk = file.read(limit)
-    except FileNotFoundError:
-        return [], offset
+    except OSError:
+        return Lines([], offset, [])
     end = chunk.rfind(b"\n") + 1
-    return [json.loads(line) for line in chunk[:end].splitlines() if line.strip()], offset + end
+    if not end and len(chunk) >= LONGEST_LINE:
+        return Lines([], offset + len(chunk), [1])
+    rows, bad = [], []
+    for number, line in enumerate(chunk[:end].split(b"\n")[:-1], 1):
+        if (row := read_row(line, fits)) is not None:
+            rows.append(row)
+        elif line.strip():
+            bad.append(number)
+    return Lines(rows, offset + end, bad)
 
 
-def iter_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Every complete JSON line of a file, read as it goes."""
+def read_row(line: bytes, fits: Check = lambda _: True) -> Row | None:
+    """One line of a ``.jsonl`` file, or None where it is no row."""
+    try:
+        row = _decoded(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and fits(row) else None
+
+
+def iter_lines(path: Path, fits: Check = lambda _: True) -> Iterator[Row]:
+    """Every complete JSON line of a file that can be read, as it goes."""
     offset = 0
     while True:
-        rows, after = read_lines(path, offset)
+        rows, after, _ = read_lines(path, offset, fits=fits)
         if after == offset:
             return
         yield from rows
         offset = after
+
+
+def whole_lines(path: Path) -> list[Row]:
+    """Every row of a file that is of use only as a whole.
+
+    Raises:
+        Damaged: A row is missing or cannot be read; which one is said.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Damaged(f"{path.name} cannot be read: {error.strerror or error}.") from None
+    rows = []
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            row = read_row(line)
+            if row is None:
+                raise Damaged(f"{path.name} is damaged at row {number}.")
+            rows.append(row)
+    return rows
 
 
 class JsonlWriter:

@@ -13,7 +13,7 @@ from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.data.ingest import OnBad
-from core.dataset import FieldGuess, UploadInfo
+from core.dataset import Damage, FieldGuess, UploadInfo
 from core.errors import Conflict, InvalidInput, TunesmithError
 from core.model import DEMO_MODEL
 from routes._api import Body, describes, read_body
@@ -82,15 +82,16 @@ def _use(state: Any) -> None:
 
 
 @bp.get("/api/datasets/list")
-@describes(answer={"datasets": list[UploadInfo], "generated": list})
+@describes(answer={"datasets": list[UploadInfo], "damaged": list[Damage], "generated": list})
 def api_list() -> Response:
-    """Every upload, newest first, and the tasks that are made on the spot."""
+    """Every upload, newest first, the tasks that are made on the spot, and what is damaged and can only be deleted."""
     datasets = services().datasets
     uploads = [
         {**info.model_dump(mode="json"), "source": f"upload:{info.id}", "used_by": list(datasets.used_by(info.id))}
         for info in datasets.list()
     ]
-    return jsonify({"datasets": uploads, "generated": list(GENERATED)})
+    damaged = [one.model_dump() for one in datasets.damaged()]
+    return jsonify({"datasets": uploads, "damaged": damaged, "generated": list(GENERATED)})
 
 
 @bp.post("/api/datasets/upload")

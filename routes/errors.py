@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, RequestTimeout
 
+from core.disk import disk_words
 from core.errors import InvalidConfig, TooManyRequests, TunesmithError
 from services.openai_chat import problem
 
@@ -50,7 +51,7 @@ _TITLES = {
 }
 """What an error page is headed by; every one of these statuses has a test of its text."""
 _OTHER = "That did not work"
-_FULL = "The disk is full: what you sent was not saved; what was saved before is kept. Free some space and try again."
+_NOT_SAVED = "What you sent was not saved."
 _BROKEN = "Something went wrong on the server. Nothing was deleted; the server's log has the details. Try again."
 
 
@@ -77,11 +78,12 @@ def refused(error: HTTPException) -> Response:
 
 @bp.app_errorhandler(Exception)
 def unexpected(error: Exception) -> Response:
-    """A defect, or a full disk: the trace goes to the log, never to the browser."""
+    """A defect, or trouble with the disk: the trace goes to the log, never to the browser."""
     if getattr(error, "errno", None) == errno.ENAMETOOLONG or "embedded null byte" in str(error):
         return answer(404, *_WORDS[404])  # a name that no file can have
-    if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "disk is full" in str(error):
-        return answer(503, "unavailable", _FULL)
+    if words := disk_words(error):
+        log.warning("the disk refused at %s %s: %s", request.method, request.path, error)
+        return answer(503, "unavailable", f"{_NOT_SAVED} {words}")
     log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
     return answer(500, "error", _BROKEN)
 

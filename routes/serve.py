@@ -14,7 +14,8 @@ from typing import NoReturn
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer
 
-from core.errors import Unavailable
+from core.disk import disk_words
+from core.errors import TunesmithError, Unavailable
 from core.settings import Settings
 from routes.connections import Server
 from services.container import Services
@@ -29,20 +30,33 @@ def serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
 
     Raises:
         HomeInUse: Another server holds the home folder.
-        Unavailable: The address cannot be used.
+        Unavailable: The address cannot be used, or the disk is full, read-only or failing.
     """
+    try:
+        return _serve(settings, create_app)
+    except TunesmithError:
+        raise
+    except Exception as error:
+        if not (words := disk_words(error)):
+            raise
+        raise Unavailable(words) from None
+
+
+def _serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
     lock = HomeLock(settings.home)
-    lock.take(url_of(settings))
-    with listening(settings) as listener:
-        settings = replace(settings, port=listener.getsockname()[1])
+    try:
         lock.take(url_of(settings))
-        app = create_app(settings)
-        services: Services = app.extensions["tunesmith"]
-        signal.signal(signal.SIGTERM, _end)
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        server = Server(settings.host, settings.port, app, fd=listener.fileno())
-        _run(app, services, server, settings)
-    lock.release()
+        with listening(settings) as listener:
+            settings = replace(settings, port=listener.getsockname()[1])
+            lock.take(url_of(settings))
+            app = create_app(settings)
+            services: Services = app.extensions["tunesmith"]
+            signal.signal(signal.SIGTERM, _end)
+            logging.getLogger("werkzeug").setLevel(logging.WARNING)
+            server = Server(settings.host, settings.port, app, fd=listener.fileno())
+            _run(app, services, server, settings)
+    finally:
+        lock.release()
     return 0
 
 

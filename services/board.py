@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.job_rows import is_metric
 from core.run import ENDED, JobState
-from core.run_dir import RunDir
+from core.run_dir import RunDir, read_row
 from core.statistics import decimals
 from services.container import Services
 from services.diagnosis import Row
@@ -149,7 +150,8 @@ def _sampled(metrics: Path) -> list[Row]:
         lines = metrics.read_bytes().splitlines()
     except OSError:
         return []
-    return [json.loads(line) for line in lines[:: max(1, len(lines) // 120)] if line.endswith(b"}")]
+    sampled = lines[:: max(1, len(lines) // 120)]
+    return [row for line in sampled if (row := read_row(line, is_metric)) is not None]
 
 
 def _doing(view: RunView) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import JSON, Engine, Text, create_engine, event, func, select, update
+from sqlalchemy import JSON, Engine, Text, create_engine, event, func, inspect, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_column
 
+from core.disk import disk_words
 from core.errors import NotFound, Unavailable
 from core.run import ENDED, RESUMABLE, JobKind, JobState
 
@@ -63,6 +64,8 @@ class Job(Base):
     last_row: Mapped[int] = mapped_column(default=0)
     pid: Mapped[int] = mapped_column(default=0)
     pid_started: Mapped[float] = mapped_column(default=0.0)
+    pid_boot: Mapped[str] = mapped_column(default="", server_default="")
+    """The boot that the process belongs to (:func:`core.process.boot`); '' in a catalogue that is older than this."""
     stop_now_at: Mapped[float | None] = mapped_column(default=None)
     """When an immediate stop was asked for, in seconds since the epoch."""
 
@@ -104,6 +107,8 @@ _NO_DATABASE = (
     "'flask --app flask_app rebuild' makes it again from the runs."
 )
 _ENDED = [str(state) for state in ENDED]
+NOBODY = {"pid": 0, "pid_started": 0.0, "pid_boot": ""}
+"""Of a job that has no worker."""
 
 
 class Catalogue:
@@ -120,17 +125,26 @@ class Catalogue:
         self._writing = threading.RLock()
         try:
             self._engine = _engine(url)
-            Base.metadata.create_all(self._engine)
+            found = self._open()
         except (SQLAlchemyError, ImportError) as error:
-            raise Unavailable(_NO_DATABASE.format(str(error).split("\n")[0])) from None
-        found = self.setting("schema_version")
-        if found is None:
-            self.set_setting("schema_version", VERSION)
-        elif found != VERSION:
+            words = disk_words(error) or _NO_DATABASE.format(str(error).split("\n")[0])
+            raise Unavailable(words) from None
+        if found != VERSION:
             raise Unavailable(
                 f"The catalogue was made by another version of Tunesmith (schema {found}, this one uses {VERSION}). "
                 "No run is lost: move catalogue.db away and run 'flask --app flask_app rebuild'."
             )
+
+    def _open(self) -> Any:
+        """Make what is missing. Returns the schema's version."""
+        Base.metadata.create_all(self._engine)
+        if "pid_boot" not in {column["name"] for column in inspect(self._engine).get_columns("jobs")}:
+            with self._engine.begin() as connection:
+                connection.execute(text("ALTER TABLE jobs ADD COLUMN pid_boot VARCHAR NOT NULL DEFAULT ''"))
+        found = self.setting("schema_version")
+        if found is None:
+            self.set_setting("schema_version", VERSION)
+        return VERSION if found is None else found
 
     def close(self) -> None:
         self._engine.dispose()
@@ -202,10 +216,13 @@ class Catalogue:
             session.execute(update(Job).where(Job.id == job_id).values(**values))
 
     def move(self, job_id: str, *, to: JobState, only_from: Sequence[JobState], **values: Any) -> bool:
-        """Change a job's state if it still is one of ``only_from``; False where it is not."""
+        """Change a job's state if it still is one of ``only_from``; False where it is not.
+
+        Who goes into the queue goes to its end, unless ``values`` have a ``place``.
+        """
         with self._write() as session:
             if to is JobState.QUEUED:
-                values["place"] = self._next_place(session)
+                values.setdefault("place", self._next_place(session))
             query = update(Job).where(Job.id == job_id, Job.state.in_([str(state) for state in only_from]))
             changed: int = session.execute(query.values(state=str(to), **values)).rowcount  # type: ignore[attr-defined]
         return changed == 1

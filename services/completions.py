@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from core.job_rows import is_group
+from core.run_dir import LONGEST_LINE, read_row
 
 
 class Entry(NamedTuple):
@@ -24,9 +26,13 @@ class CompletionIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._entries: list[Entry] = []
-        self._offset = 0
         self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._entries: list[Entry] = []
+        self._bad: list[int] = []
+        self._offset = self._lines = self._file = 0
 
     def entries(self) -> list[Entry]:
         """Every group, in order; of a step done twice only the later attempt's."""
@@ -38,27 +44,44 @@ class CompletionIndex:
             latest[entry.phase, entry.step] = max(entry.attempt, latest.get((entry.phase, entry.step), 0))
         return [entry for entry in found if entry.attempt == latest[entry.phase, entry.step]]
 
-    def group(self, entry: Entry) -> dict[str, Any]:
-        with self._path.open("rb") as file:
-            file.seek(entry.start)
-            group: dict[str, Any] = json.loads(file.read(entry.length))
-        return group
+    def bad(self) -> list[int]:
+        """Which lines are no groups, from 1."""
+        with self._lock:
+            self._read_on()
+            return list(self._bad)
+
+    def group(self, entry: Entry) -> dict[str, Any] | None:
+        """The group at an entry; None where the file was changed since."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(entry.start)
+                return read_row(file.read(entry.length), is_group)
+        except OSError:
+            return None
 
     def _read_on(self) -> None:
         try:
+            found = self._path.stat()
+            if found.st_size < self._offset or found.st_ino != self._file:  # It was cut or written anew.
+                self._begin()
+                self._file = found.st_ino
             with self._path.open("rb") as file:
                 file.seek(self._offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
+                while line := file.readline(LONGEST_LINE):
+                    if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
                         break
                     self._add(line)
-        except FileNotFoundError:
-            return
+        except OSError:
+            self._begin()
 
     def _add(self, line: bytes) -> None:
-        row = json.loads(line)
-        entry = Entry(self._offset, len(line), row.get("phase", "training"), row.get("step", 0), row.get("attempt", 1))
-        self._entries.append(entry)
+        self._lines += 1
+        row = read_row(line, is_group)
+        if row is not None:
+            place = (row.get("phase", "training"), row.get("step", 0), row.get("attempt", 1))
+            self._entries.append(Entry(self._offset, len(line), *place))
+        elif line.strip():
+            self._bad.append(self._lines)
         self._offset += len(line)
 
 

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
-
 from core.config import DatasetSection
 from core.data import jobs, sources
 from core.data.ingest import BadRows, OnBad, ingest
@@ -21,9 +19,10 @@ from core.data.jobs import JOB, LOG, PART, PARTIAL, Job, Progress
 from core.data.uploads import read_info, shown_name
 from core.dataset import BadRow, UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable
+from core.process import identify
 from core.progress import PROGRESS, stop_process, write_progress
 from core.run import check_id, new_id
-from core.run_dir import write_json
+from core.run_dir import new_folder, remove_folder, write_json
 from core.settings import Home
 from services.prompts import READER, reader_environment
 
@@ -96,7 +95,6 @@ class DatasetJobs:
         if shutil.disk_usage(self._home.uploads).free < size:
             raise Unavailable("There is not enough room on the disk for this file. Free some space and try again.")
         folder = self._open(Job(kind="upload", name=shown_name(name), size=size, created_at=_now()))
-        (folder / PART).touch()
         return self.get(_id(folder))
 
     def append(self, job_id: str, offset: int, stream: IO[bytes]) -> JobView:
@@ -133,7 +131,8 @@ class DatasetJobs:
         if found != job.size:
             raise Conflict(f"{job.size - found} bytes are still missing. Go on from byte {found}.", field="offset")
         with self._alone(job_id):
-            self._refuse_running(folder)
+            if _works(folder):
+                raise Conflict("It is running already.")
             write_json(folder / JOB, job.model_copy(update={"on_bad": on_bad}).model_dump(mode="json"))
             if found > SMALL:
                 return self._start(folder)
@@ -154,15 +153,16 @@ class DatasetJobs:
     def resume(self, job_id: str) -> JobView:
         """Go on with a download that was cancelled or broke off; what has arrived is not fetched again.
 
+        Asked twice, it goes on once.
+
         Raises:
-            Conflict: It is running, or it is an upload, which goes on by sending the next piece.
+            Conflict: It is an upload, which goes on by sending the next piece.
         """
         folder = self._folder(job_id)
         if self._job(job_id).kind != "fetch":
             raise Conflict("An upload goes on by sending its next piece.")
         with self._alone(job_id):
-            self._refuse_running(folder)
-            return self._start(folder)
+            return self.get(job_id) if _works(folder) else self._start(folder)
 
     def cancel(self, job_id: str) -> JobView:
         """Stop what runs; what has arrived is kept."""
@@ -177,7 +177,7 @@ class DatasetJobs:
         """Stop it and remove what has arrived."""
         folder = self._folder(job_id)
         self.cancel(job_id)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder, "What has arrived")
 
     def get(self, job_id: str) -> JobView:
         """One job. Raises NotFound where there is none: it may be a dataset by now."""
@@ -224,8 +224,10 @@ class DatasetJobs:
 
     def _open(self, job: Job) -> Path:
         folder = self._home.uploads / f"{new_id()}{PARTIAL}"
-        folder.mkdir(parents=True)
-        write_json(folder / JOB, job.model_dump(mode="json"))
+        with new_folder(folder):
+            write_json(folder / JOB, job.model_dump(mode="json"))
+            if job.kind == "upload":
+                (folder / PART).touch()
         return folder
 
     def _start(self, folder: Path) -> JobView:
@@ -236,19 +238,13 @@ class DatasetJobs:
                 env=reader_environment(self._home), start_new_session=True, cwd="/",
             )  # fmt: skip
         # Written before the process is told its task: from then on it is the one that writes.
-        started = Progress(state="working", pid=process.pid, pid_started=_started(process.pid), message="Starting")
-        write_progress(folder, started)
+        write_progress(folder, Progress(state="working", message="Starting").by(identify(process.pid)))
         view = self.get(_id(folder))  # A small one may be a dataset, and no job, a moment after it was told.
         request = {"op": "work", "folder": str(folder), "root": str(self._home.root), "limit": self._limit}
         _tell(process, request)
         self._processes[_id(folder)] = process
         threading.Thread(target=process.wait, daemon=True).start()  # so that it does not stay a zombie
         return view
-
-    def _refuse_running(self, folder: Path) -> None:
-        found = jobs.read_progress(folder)
-        if found and found.state == "working":
-            raise Conflict("It is running already.")
 
     def _alone(self, job_id: str) -> _Alone:
         return _Alone(self._lock, self._busy, job_id)
@@ -289,6 +285,11 @@ def _tell(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
             pipe.write(json.dumps(request).encode())
 
 
+def _works(folder: Path) -> bool:
+    found = jobs.read_progress(folder)
+    return found is not None and found.state == "working"
+
+
 def _id(folder: Path) -> str:
     return folder.name.removesuffix(PARTIAL)
 
@@ -300,12 +301,5 @@ def _now() -> str:
 def _size(file: Path) -> int:
     try:
         return file.stat().st_size
-    except FileNotFoundError:
+    except OSError:
         return 0
-
-
-def _started(pid: int) -> float:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return 0.0

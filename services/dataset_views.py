@@ -9,7 +9,7 @@ from typing import Any
 from core.data.catalogue import CATALOGUE, KnownDataset, find
 from core.data.extract import TITLES
 from core.data.formats import Detected
-from core.dataset import UploadInfo
+from core.dataset import Damage, UploadInfo
 from core.errors import TunesmithError
 from core.rewards import PRESETS
 from services.container import Services
@@ -27,6 +27,7 @@ class DatasetsPage:
     """Every dataset, what is under way, and what could be fetched."""
 
     uploads: tuple[UploadInfo, ...]
+    damaged: tuple[Damage, ...]
     uses: dict[str, int]
     jobs: tuple[JobView, ...]
     known: tuple[KnownDataset, ...]
@@ -82,6 +83,7 @@ def datasets_page(found: Services, args: Mapping[str, str]) -> DatasetsPage:
     uploads = tuple(found.datasets.list())
     return DatasetsPage(
         uploads=uploads,
+        damaged=tuple(found.datasets.damaged()),
         uses=found.library.use_counts(),
         jobs=tuple(found.dataset_jobs.all()),
         known=tuple(find(args.get("q", ""), args.get("category", ""))),

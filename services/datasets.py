@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,9 +14,10 @@ from core.data.detect import SAMPLE, guess_fields
 from core.data.ingest import OnBad
 from core.data.jobs import PARTIAL
 from core.data.rows import plain
-from core.dataset import UploadInfo
-from core.errors import Conflict, InvalidInput
+from core.dataset import Damage, UploadInfo
+from core.errors import Conflict, InvalidInput, Unavailable
 from core.run import ID_PATTERN
+from core.run_dir import remove_folder
 from core.settings import Home
 from services import prompts
 
@@ -69,11 +69,12 @@ class Datasets:
         return uploads.store(stream, filename, self._home.uploads, self._limit, on_bad)
 
     def info(self, upload_id: str) -> UploadInfo:
-        """What is known of an upload. Raises NotFound."""
-        info = uploads.read_info(self._folder(upload_id))
-        if info is None:  # deleted between the two looks
-            raise Conflict("The upload is being deleted.")
-        return info
+        """What is known of an upload. Raises NotFound, or Damaged where its description cannot be read."""
+        return uploads.whole_info(self._folder(upload_id))
+
+    def damaged(self) -> Sequence[Damage]:
+        """What lies among the uploads and cannot be used, to be deleted."""
+        return uploads.damaged(self._home.uploads)
 
     def preview(self, dataset: dict[str, Any], samples: int = 5, offset: int = 0) -> dict[str, Any]:
         """Some rows of any source, with the mapping that they suggest.
@@ -157,13 +158,18 @@ class Datasets:
             NotFound: There is none.
             Conflict: An unfinished job uses it.
         """
-        folder = self._folder(upload_id)
+        folder = sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home, damaged=True)
         users = self._used_by(f"{sources.UPLOAD}{upload_id}")
         if users:
             raise Conflict(f"The dataset is in use by {', '.join(users[:5])}. Stop that first, or wait for its end.")
+        # Whoever looks at it meets it whole or not at all; what cannot be deleted is back in the list.
         gone = folder.with_name(f"{folder.name}{PARTIAL}")
         folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        try:
+            remove_folder(gone, "The dataset")
+        except Unavailable:
+            gone.rename(folder)
+            raise
 
     def used_by(self, upload_id: str) -> Sequence[str]:
         """Names of the unfinished jobs that use an upload."""

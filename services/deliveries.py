@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,15 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
-
 from core.delivery import hub, ollama, state
 from core.delivery.state import CHAT, FOLDER, JOB, LOG, Job, Progress
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
-from core.export import ExportFormat, ExportSpec
+from core.export import ExportFormat
+from core.process import identify
 from core.progress import stop_process, write_progress
 from core.run import JobState
-from core.run_dir import RunDir, iter_lines, read_json, write_json
+from core.run_dir import RunDir, iter_lines, new_folder, read_json, read_model, remove_folder, write_json
 from core.settings import PROJECT, Settings
 from services.delivery_views import DeliveryView, Kind, OllamaView, event, gguf_files
 from services.events import Events
@@ -109,11 +107,9 @@ class Deliveries:
         job = self._to_ollama(view, job, file, base.strip()) if to == "ollama" else self._to_hub(view, job)
         if any(one.active and (one.to, one.name) == (to, name) for one in self.of_export(export_id)):
             raise Conflict(f"{name} is being sent already. Wait for it to end, or cancel it.")
-        with self._lock:
-            folder = self._home(export_id) / str(self._next(export_id))
-            folder.mkdir(parents=True)
-        write_json(folder / JOB, job.model_dump(mode="json"))
-        return self._start(export_id, folder, job)
+        with self._lock, new_folder(self._home(export_id) / str(self._next(export_id))) as made:
+            write_json(made.path / JOB, job.model_dump(mode="json"))
+        return self._start(export_id, made.path, job)
 
     def _to_ollama(self, view: Any, job: Job, file: str, base: str) -> Job:
         if not ollama.NAME.fullmatch(job.name):
@@ -145,11 +141,16 @@ class Deliveries:
             raise Conflict(hub.WITHOUT_ACCESS)
         if view.format == ExportFormat.BUNDLE:
             raise Conflict("A reproduction bundle holds the rows of the training, so it is not sent. Download it.")
-        base = ExportSpec.model_validate(_spec(RunDir.open(self._settings.home.exports, view.export_id))).base
-        session = read_json(self._settings.home.outputs / (view.session_id or "-") / "config.json") or {}
-        name = base or str((session.get("config") or {}).get("model", {}).get("name", ""))
+        name = view.base or self._base_of(view.session_id)
         licence = next((one.licence for one in BASE_MODELS if one.name == name), "")
         return job.model_copy(update={"licence": licence})
+
+    def _base_of(self, session_id: str) -> str:
+        session = read_json(self._settings.home.outputs / (session_id or "-") / "config.json") or {}
+        try:
+            return str(session["config"]["model"]["name"])
+        except (KeyError, TypeError):  # the run is gone, or its file is damaged
+            return ""
 
     def _question(self, session_id: str) -> str:
         """What the model was trained for: the first question that was held out."""
@@ -166,8 +167,7 @@ class Deliveries:
                 env=self._environment(job), start_new_session=True, cwd="/",
             )  # fmt: skip
         # Written before the process is told its task: from then on it is the one that writes.
-        began = psutil.Process(process.pid).create_time()
-        write_progress(folder, Progress(state="working", pid=process.pid, pid_started=began, message="Starting"))
+        write_progress(folder, Progress(state="working", message="Starting").by(identify(process.pid)))
         if process.stdin is not None:
             with process.stdin as pipe:
                 pipe.write(json.dumps({"folder": str(folder), "root": str(self._settings.home.root)}).encode())
@@ -199,7 +199,7 @@ class Deliveries:
         progress = progress or Progress(state="stopped")
         if progress.state == "working":
             self._follow(export_id, folder)
-        shown = progress.model_dump(exclude={"state", "pid", "pid_started"})
+        shown = progress.model_dump(exclude={"state", "pid", "pid_started", "boot"})
         return DeliveryView(
             export_id=export_id, number=number, to=job.kind, name=job.name, status=progress.state, private=job.private,
             replace=job.replace, created_at=job.created_at, messages=tuple(self._messages(folder, progress)), **shown,
@@ -212,12 +212,13 @@ class Deliveries:
     # --- end and go on ---
 
     def cancel(self, export_id: str, number: int) -> DeliveryView:
-        """Stop sending. Nothing half sent is visible there; what has arrived need not be sent again."""
+        """Stop sending, once. Nothing half sent is visible there; what has arrived need not be sent again."""
         folder = self._folder(export_id, number)
         found = state.read_progress(folder)
-        if found is None or found.state != "working":
+        if found is None or found.state in {"done", "failed"}:
             raise Conflict("It has ended already; there is nothing to cancel.")
-        stop_process(folder, found, "Cancelled")
+        if found.state == "working":
+            stop_process(folder, found, "Cancelled")
         return self.get(export_id, number)
 
     def resume(self, export_id: str, number: int, *, replace: bool | None = None) -> DeliveryView:
@@ -229,8 +230,10 @@ class Deliveries:
         """
         self._finished(export_id)
         folder, view = self._folder(export_id, number), self.get(export_id, number)
-        if view.status in {"working", "done"}:
-            raise Conflict("It is being sent." if view.active else "It has arrived already.")
+        if view.status == "done":
+            raise Conflict("It has arrived already.")
+        if view.active:
+            return view  # A second click: it is being sent.
         job = state.read_job(folder)
         if job is None:
             raise NotFound(f"There is no delivery {number} of this export.")
@@ -245,7 +248,7 @@ class Deliveries:
         folder = self._folder(export_id, number)
         if self.get(export_id, number).active:
             raise Conflict("It is being sent. Cancel it first.")
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder, "This entry")
 
     # --- talk ---
 
@@ -270,9 +273,9 @@ class Deliveries:
 
     @staticmethod
     def _messages(folder: Path, progress: Progress) -> list[dict[str, str]]:
-        kept = read_json(folder / CHAT)
+        kept = read_model(folder / CHAT, state.Conversation)
         if kept:
-            return list(kept["messages"])
+            return [message.model_dump() for message in kept.messages]
         if not progress.answer:
             return []
         return [{"role": "user", "content": progress.question}, {"role": "assistant", "content": progress.answer}]
@@ -328,11 +331,3 @@ class Deliveries:
             progress = state.read_progress(folder) or progress
         with self._lock:
             self._followed.discard(folder)
-
-
-def _spec(export: RunDir) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in export.read_config().items()
-        if name in ExportSpec.model_fields or name == "quantization"
-    }

@@ -16,7 +16,7 @@ from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.evaluation import MOST_MODELS, MOST_PROMPTS, Asked, EvaluationSpec
 from core.rewards import maximum, resolve
 from core.run import JobKind, check_id
-from core.run_dir import RunDir, iter_lines
+from core.run_dir import RunDir, whole_lines
 from core.settings import Home
 from services.catalogue import Catalogue
 from services.words import plain_name
@@ -161,7 +161,8 @@ class Specifier:
                 "Say what to ask: a run's held-out rows, a dataset, or a file of prompts.", field="session_id"
             )
         prepared = RunDir.open(self._home.outputs, request.session_id).prepared
-        rows = list(iter_lines(prepared / "holdout.jsonl"))
+        held_out = prepared / "holdout.jsonl"
+        rows = whole_lines(held_out) if held_out.exists() else []
         if not rows:
             raise Conflict("This run has no held-out rows, or has not begun. Choose a dataset or a file of prompts.")
         return rows, f"held-out rows of {self.label(f'session:{request.session_id}')}"

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from core.config import DatasetSection
 from core.errors import Conflict
-from core.evaluation import EvaluationSpec, PairedReport, RunEvaluation, reports
+from core.evaluation import EvaluationResult, EvaluationSpec, PairedReport, RunEvaluation, reports
+from core.job_rows import is_answer_of
 from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, iter_lines, read_json, write_json
+from core.run_dir import RunDir, new_folder, read_model, remove_folder, write_json
 from core.settings import Home
 from core.text import json_line
 from services.catalogue import Catalogue, Job
 from services.evaluation_request import FindsModels, Request, Specifier
 from services.evaluation_results import PromptRow, Wanted, as_csv, rows_of
+from services.readings import Readings, damage
 from services.run_view import now
-from services.runs import request_stop
+from services.runs import request_resume, request_stop
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class EvaluationView:
         source: Where the prompts come from.
         scored: Whether a reward scores the answers.
         reports: Each model against the first (:class:`core.evaluation.PairedReport`); in lists left out.
+        damage: What is wrong with its files, a sentence each; in lists left out.
     """
 
     evaluation_id: str
@@ -53,6 +55,7 @@ class EvaluationView:
     scored: bool
     greedy: bool
     reports: list[dict[str, Any]] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
 
     def json(self) -> dict[str, Any]:
         """JSON data."""
@@ -76,7 +79,7 @@ class Evaluations:
     ) -> None:  # fmt: skip
         self._home, self._catalogue, self._wake = home, catalogue, wake
         self.specifier = Specifier(home, catalogue, models=models, check_dataset=check_dataset)
-        self._read: tuple[Any, list[dict[str, Any]]] = (None, [])
+        self._read = Readings(is_answer_of)
 
     # --- begin and end ---
 
@@ -90,30 +93,25 @@ class Evaluations:
         spec, rows = self.specifier.spec(request)
         job_id = new_id()
         spec = spec.model_copy(update={"created_at": now()})
-        run_dir = RunDir(self._home.outputs / job_id)
-        run_dir.path.mkdir(parents=True)
-        if rows is not None:
-            run_dir.given.write_bytes(b"".join(json_line(row, default=str) for row in rows))
-        run_dir.write_control(Control())
-        write_json(run_dir.config, spec.model_dump(mode="json"))
-        self._catalogue.add(evaluation_job(job_id, spec))
+        with new_folder(self._home.outputs / job_id) as run_dir:
+            if rows is not None:
+                run_dir.given.write_bytes(b"".join(json_line(row, default=str) for row in rows))
+            run_dir.write_control(Control())
+            write_json(run_dir.config, spec.model_dump(mode="json"))
+            self._catalogue.add(evaluation_job(job_id, spec))
         self._wake()
         return self.get(job_id)
 
     def stop(self, evaluation_id: str) -> EvaluationView:
         """End it; what was answered is kept. Raises Conflict where it has ended already."""
         job = self._job(evaluation_id)
-        request_stop(self._catalogue, self._dir(job), job, at_once=True)
+        request_stop(self._catalogue, self._files(job), job, at_once=True)
         self._wake()
         return self.get(evaluation_id)
 
     def resume(self, evaluation_id: str) -> EvaluationView:
-        """Ask what has not been answered. Raises Conflict where it is not one that ended early."""
-        job = self._job(evaluation_id)
-        values = {"ended_at": None, "error": None, "stop_now_at": None, "pid": 0, "message": ""}
-        self._dir(job).write_control(Control())
-        if not self._catalogue.move(job.id, to=JobState.QUEUED, only_from=list(RESUMABLE), **values):
-            raise Conflict("This evaluation was not ended early; there is nothing to resume.")
+        """Ask what has not been answered; asked twice, once. Raises Conflict where it is stopping or completed."""
+        request_resume(self._catalogue, self._home.outputs, self._job(evaluation_id))
         self._wake()
         return self.get(evaluation_id)
 
@@ -122,7 +120,7 @@ class Evaluations:
         job = self._job(evaluation_id)
         if job.job_state not in ENDED:
             raise Conflict("This evaluation is not over. Stop it first, then delete it.")
-        shutil.rmtree(self._home.outputs / check_id(evaluation_id), ignore_errors=True)
+        remove_folder(self._home.outputs / check_id(evaluation_id), "The evaluation")
         self._catalogue.delete(evaluation_id)
 
     # --- look at ---
@@ -134,15 +132,16 @@ class Evaluations:
     def get(self, evaluation_id: str) -> EvaluationView:
         """One evaluation with its reports. Raises NotFound."""
         job = self._job(evaluation_id)
-        return self._view(job, [report.model_dump(mode="json") for report in self.reports(evaluation_id)])
+        files = self._files(job)
+        view = self._view(job, [report.model_dump(mode="json") for report in self.reports(evaluation_id)])
+        return replace(view, damage=damage(job, files, completions=self._read.of(files.completions).bad))
 
     def reports(self, evaluation_id: str) -> Sequence[PairedReport]:
         """Each model against the first; of one that is not over, on what both have answered so far."""
         job = self._job(evaluation_id)
-        result = read_json(self._dir(job).result) if job.job_state is JobState.COMPLETED else None
-        if result is not None:
-            return [PairedReport.model_validate(report) for report in result["reports"]]
-        return reports(_spec_of(job), self._groups(job))
+        done = job.job_state is JobState.COMPLETED
+        result = read_model(self._files(job).result, EvaluationResult) if done else None
+        return result.reports if result else reports(_spec_of(job), self._groups(job))
 
     def results(
         self, evaluation_id: str, wanted: Wanted | None = None, *, limit: int | None = None, offset: int = 0
@@ -169,29 +168,19 @@ class Evaluations:
             NotFound: There is no such run.
         """
         job = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
-        data = read_json(RunDir(self._home.outputs / job.id).evaluation)
-        return RunEvaluation.model_validate(data) if data else None
+        return read_model(RunDir.known(self._home.outputs, job.id).evaluation, RunEvaluation)
 
     # --- files ---
 
     def _groups(self, job: Job) -> Sequence[dict[str, Any]]:
-        """Every answer; the evaluation looked at last is kept."""
-        path = self._dir(job).completions
-        try:
-            stamp = (path, path.stat().st_size, path.stat().st_mtime_ns)
-        except FileNotFoundError:
-            return []
-        kept, groups = self._read
-        if kept != stamp:
-            groups = list(iter_lines(path))
-            self._read = (stamp, groups)
-        return groups
+        """Every answer."""
+        return self._read.of(self._files(job).completions).rows
 
     def _job(self, evaluation_id: str) -> Job:
         return self._catalogue.job(check_id(evaluation_id), JobKind.EVALUATION)
 
-    def _dir(self, job: Job) -> RunDir:
-        return RunDir.open(self._home.outputs, job.id)
+    def _files(self, job: Job) -> RunDir:
+        return RunDir.known(self._home.outputs, job.id)
 
     def _view(self, job: Job, made: Sequence[dict[str, Any]] = ()) -> EvaluationView:
         spec = _spec_of(job)

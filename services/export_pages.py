@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from core.errors import NotFound
 from core.export import NEED_MATRIX, ExportFormat, Quantization
 from core.fidelity import Verdict
 from core.run import ENDED, JobState
@@ -131,6 +132,7 @@ def export_page(found: Services, export_id: str) -> export_views.ExportPage:
             message=item.message,
             error=item.error or "",
             notes=tuple(item.notes),
+            damage=tuple(item.damage),
             created_at=item.created_at,
             made_from=made_from(item),
             checks=tuple(map(check_line, item.fidelity)),
@@ -151,7 +153,9 @@ def made_from(item: ExportView) -> tuple[views.Line, ...]:
     origin = item.origin
     step = origin.get("checkpoint")
     lines = [
-        views.Line("Original model", " ".join(filter(None, [origin.get("base"), origin.get("base_revision")]))),
+        views.Line(
+            "Original model", " ".join(str(origin[name]) for name in ("base", "base_revision") if origin.get(name))
+        ),
         views.Line("Adapter", item.adapter),
         views.Line("Checkpoint", f"of step {step}" if step is not None else ""),
         views.Line("Adapter's sha256", origin.get("adapter_sha256") or ""),
@@ -165,7 +169,7 @@ def check_line(report: dict[str, Any]) -> export_views.CheckLine:
     """A comparison with the trained model, in words and figures."""
     level, word = VERDICTS[Verdict(report["verdict"])]
     figures = [
-        views.Line("Prompts compared", str(report["prompts"])),
+        views.Line("Prompts compared", str(report.get("prompts", 0))),
         views.Line("Same tokens in", _of_prompts(report.get("same_prompt_ids"))),
         views.Line("Same likeliest token", _share(report.get("top1_agreement"))),
         views.Line("KL divergence", _kl(report.get("mean_kl"))),
@@ -179,7 +183,7 @@ def check_line(report: dict[str, Any]) -> export_views.CheckLine:
         subject=report["subject"],
         level=level,
         verdict=word,
-        reason=report["reason"],
+        reason=report.get("reason", ""),
         figures=tuple(line for line in figures if line.value),
     )
 
@@ -300,5 +304,8 @@ def commands(given: Any) -> tuple[export_views.Command, ...]:
 def _modelfile(found: Services, item: ExportView) -> str:
     if not any(file["name"] == "Modelfile" for file in item.files):
         return ""
-    path: Path = found.exports.path(item.export_id, "Modelfile")
-    return path.read_text("utf-8")
+    try:
+        path: Path = found.exports.path(item.export_id, "Modelfile")
+        return path.read_text("utf-8", "replace")
+    except (NotFound, OSError):  # it was deleted by hand
+        return ""

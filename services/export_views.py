@@ -106,6 +106,7 @@ class ExportDetail:
     message: str
     error: str
     notes: tuple[str, ...]
+    damage: tuple[str, ...]
     created_at: str
     made_from: tuple[Line, ...]
     checks: tuple[CheckLine, ...]

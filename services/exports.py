@@ -7,20 +7,22 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from core.errors import Conflict, InvalidInput, NotFound
-from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportSpec, Quantization
+from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportResult, ExportSpec, Quantization
 from core.model import local_folder, typed_path
 from core.run import ENDED, Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, read_json, step_of, write_json
+from core.run_dir import RunDir, checked_json, new_folder, read_json, remove_folder, step_of, write_json
 from core.settings import Home
 from services.catalogue import Catalogue, Job
 from services.events import Events
 from services.follower import export_event
-from services.in_use import being_sent, needing
+from services.in_use import being_sent, needing, unfinished
+from services.readings import damage
 from services.run_view import now, queue_ids
 from services.runs import request_stop
 from services.tail import tail_text
@@ -48,6 +50,7 @@ class ExportView:
         fidelity: What every check found, those of files that were not kept too.
         model_path: What chat and test take, where it can be talked to by itself.
         queue_position: 1 for the next to start; None where it does not wait.
+        damage: What is wrong with its files, a sentence each; empty in lists.
     """
 
     export_id: str
@@ -77,6 +80,7 @@ class ExportView:
     origin: dict[str, Any]
     fidelity: list[dict[str, Any]]
     versions: dict[str, str]
+    damage: list[str] = field(default_factory=list)
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -148,11 +152,10 @@ class Exports:
 
     def _queue(self, spec: ExportSpec) -> ExportView:
         export_id, created = new_id(), now()
-        run_dir = RunDir(self._home.exports / export_id)
-        run_dir.path.mkdir(parents=True)
-        write_json(run_dir.config, {**spec.model_dump(mode="json"), "created_at": created})
-        run_dir.write_control(Control())
-        self._catalogue.add(export_job(export_id, spec, created))
+        with new_folder(self._home.exports / export_id) as run_dir:
+            write_json(run_dir.config, {**spec.model_dump(mode="json"), "created_at": created})
+            run_dir.write_control(Control())
+            self._catalogue.add(export_job(export_id, spec, created))
         return self._announce(export_id)
 
     def _of_session(self, spec: ExportSpec) -> ExportSpec:
@@ -191,7 +194,9 @@ class Exports:
 
     def get(self, export_id: str) -> ExportView:
         """One export. Raises NotFound."""
-        return self._view(self._job(export_id), queue_ids(self._catalogue.unfinished()))
+        job = self._job(export_id)
+        view = self._view(job, queue_ids(self._catalogue.unfinished()))
+        return replace(view, damage=damage(job, self._files(job)))
 
     def of_session(self, session_id: str) -> Sequence[ExportView]:
         """The exports made from a run, newest first."""
@@ -203,8 +208,7 @@ class Exports:
 
     def log(self, export_id: str, tail: int = 200) -> str:
         """The last lines of what the export's worker printed."""
-        self._job(export_id)
-        return tail_text(RunDir.open(self._home.exports, export_id).log, tail)
+        return tail_text(self._files(self._job(export_id)).log, tail)
 
     def path(self, export_id: str, file: str) -> Path:
         """A finished file, for download.
@@ -238,7 +242,7 @@ class Exports:
             Conflict: It has ended already.
         """
         job = self._job(export_id)
-        request_stop(self._catalogue, RunDir.open(self._home.exports, export_id), job, at_once=True)
+        request_stop(self._catalogue, self._files(job), job, at_once=True)
         return self._announce(export_id)
 
     def again(self, export_id: str) -> ExportView:
@@ -251,6 +255,8 @@ class Exports:
         job = self._job(export_id)
         if job.job_state not in ENDED or job.job_state is JobState.COMPLETED:
             raise Conflict("This export did not end early, so there is nothing to make again.")
+        if twin := next((one for one in unfinished(self._catalogue) if one.config == job.config), None):
+            return self.get(twin.id)  # A second click: it is being made.
         spec = ExportSpec.model_validate(job.config)
         return self._queue(self._of_session(spec) if spec.session_id else self._of_folder(spec))
 
@@ -268,7 +274,7 @@ class Exports:
             raise Conflict(f"This export is being sent as {sent[0]}. Wait for its end or cancel that, then delete it.")
         if needs := needing(self._catalogue, f"export:{export_id}", path):
             raise Conflict(f"This export is needed by {needs}. Wait for its end or stop it, then delete the export.")
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path, "The export")
         self._catalogue.delete(export_id)
         self._events.publish("export_progress", {**export_event(job), "status": "deleted"})
 
@@ -280,9 +286,11 @@ class Exports:
     def _job(self, export_id: str) -> Job:
         return self._catalogue.job(check_id(export_id), JobKind.EXPORT)
 
+    def _files(self, job: Job) -> RunDir:
+        return RunDir.known(self._home.exports, job.id)
+
     def _view(self, job: Job, queue: Sequence[str]) -> ExportView:
-        run_dir = RunDir(self._home.exports / job.id)
-        result = (read_json(run_dir.result) or {}) if job.job_state in ENDED else {}
+        result = (checked_json(self._files(job).result, ExportResult) or {}) if job.job_state in ENDED else {}
         done = job.job_state is JobState.COMPLETED
         files = result.get("files", []) if done else []
         quantizations = quantizations_of(job.config)
@@ -376,7 +384,8 @@ def remove_unfinished(run_dir: RunDir) -> None:
             time.sleep(0.05)
     for beside in run_dir.path.glob(".*"):  # what it had set aside or was writing beside
         if not beside.name.startswith(f".{run_dir.control.name}."):  # that one is this server's
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder of that name, or one that may not be written
+                beside.unlink(missing_ok=True)
 
 
 class _Passage:

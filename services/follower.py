@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from core.job_rows import is_metric
 from core.run import ENDED, JobKind, JobState, JobStatus
-from core.run_dir import RunDir, read_lines
+from core.run_dir import Row, RunDir, read_lines
 from services.catalogue import Catalogue, Job
 from services.events import Events
 from services.run_view import status_event
@@ -58,13 +59,13 @@ class Follower:
         """Rows after a row number, up to the last one published: what follows comes as events."""
         with self._lock:
             last = self.job.last_row
-            rows, _ = read_lines(self.run_dir.metrics, limit=self.job.offset)
-        return [row for row in rows if after < row["row"] <= last]
+            found = read_lines(self.run_dir.metrics, limit=self.job.offset, fits=is_metric)
+        return [row for row in found.rows if after < row["row"] <= last]
 
     def _status(self) -> JobStatus | None:
         try:
             found = self.run_dir.status.stat()
-        except FileNotFoundError:
+        except OSError:
             return None
         stamp = (found.st_mtime_ns, found.st_ino)
         if stamp != self._seen:
@@ -72,16 +73,29 @@ class Follower:
             self._seen = stamp
         status = self._latest
         # An older start's last word is still there until the new worker speaks.
-        return status if status is not None and status.pid == self.job.pid else None
+        return status if status is not None and self._is_workers(status) else None
+
+    def _is_workers(self, status: JobStatus) -> bool:
+        return status.pid == self.job.pid and (status.boot or self.job.pid_boot) in {"", self.job.pid_boot}
 
     def _rows(self) -> None:
+        if self._shorter():
+            with self._lock:
+                self.job.offset = self.job.last_row = 0
         while True:
-            rows, offset = read_lines(self.run_dir.metrics, self.job.offset)
+            rows, offset, _ = read_lines(self.run_dir.metrics, self.job.offset, fits=is_metric)
             if offset == self.job.offset:
                 return
             self._publish_rows(rows, offset)
 
-    def _publish_rows(self, rows: list[dict[str, Any]], offset: int) -> None:
+    def _shorter(self) -> bool:
+        """Whether the file was cut or written anew: what stands in it now has not been read."""
+        try:
+            return self.run_dir.metrics.stat().st_size < self.job.offset
+        except OSError:
+            return False
+
+    def _publish_rows(self, rows: list[Row], offset: int) -> None:
         with self._lock:
             for row in rows:
                 self._events.publish("training_update", {"session_id": self.job.id, **row})

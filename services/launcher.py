@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import psutil
 
 from core.child import HUB_TOKEN, JUDGE_KEY
+from core.process import Identity, boot, find, identify, of_this_boot
 from core.run_dir import RunDir, read_json
 from core.settings import PROJECT, Settings
 from services.job_secrets import needed
@@ -29,11 +30,11 @@ _PASSED_ON = (
 )  # fmt: skip
 
 
-class Worker(NamedTuple):
-    """A worker process: its id, and when it started, since ids are given out again."""
+JOB = "TUNESMITH_JOB"
+"""Names the job's directory in the environment of its worker and of all that the worker starts."""
 
-    pid: int
-    started: float
+Worker = Identity
+"""A worker process."""
 
 
 class Launcher(Protocol):
@@ -57,8 +58,8 @@ class Launcher(Protocol):
         """Ask the worker to stop (SIGTERM), or with ``force`` end it and all it started (SIGKILL)."""
         ...
 
-    def sweep(self, worker: Worker) -> None:
-        """End what a vanished worker left running."""
+    def sweep(self, worker: Worker, job: RunDir) -> None:
+        """End what a vanished worker left running, and nobody else's."""
         ...
 
 
@@ -102,7 +103,7 @@ class LocalLauncher:
     def __init__(self, settings: Settings, entry: Path = ENTRY) -> None:
         self._settings = settings
         self._entry = entry
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._children: dict[Worker, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
 
     def start(self, job: RunDir) -> Worker:
@@ -111,71 +112,94 @@ class LocalLauncher:
             child = subprocess.Popen(
                 command,
                 cwd=self._settings.home.root,
-                env=worker_env(self._settings, needed(read_json(job.config) or {}, self._settings.home)),
+                env={
+                    **worker_env(self._settings, needed(read_json(job.config) or {}, self._settings.home)),
+                    JOB: str(job.path),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        worker = identify(child.pid)
         with self._lock:
-            self._children[child.pid] = child
-        try:
-            started = psutil.Process(child.pid).create_time()
-        except psutil.Error:
-            started = 0.0
-        return Worker(child.pid, started)
+            self._children[worker] = child
+        return worker
 
     def find(self, job: RunDir) -> Worker | None:
         for process in psutil.process_iter():
             try:
-                if _works_at(process, job) and process.status() != psutil.STATUS_ZOMBIE:
-                    return Worker(process.pid, process.create_time())
+                if _works_at(process, job):
+                    return Worker(process.pid, process.create_time(), boot())
             except psutil.Error:
                 continue
         return None
 
     def alive(self, worker: Worker, job: RunDir) -> bool:
-        with self._lock:
-            child = self._children.get(worker.pid)
-        if child:
-            # A worker whose main thread has ended looks like a zombie while its others still hold the memory.
-            return child.poll() is None
-        try:
-            process = psutil.Process(worker.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            # The clock may be set while a run goes on, which moves start times: then the command line tells.
-            return abs(process.create_time() - worker.started) < 1 or _works_at(process, job)
-        except psutil.Error:
-            return False
+        return self._process(worker, job) is not None
 
     def exit_code(self, worker: Worker) -> int | None:
-        with self._lock:
-            child = self._children.get(worker.pid)
-            return child.poll() if child else None
+        child = self._child(worker)
+        return child.poll() if child else None
 
     def end(self, worker: Worker, job: RunDir, *, force: bool) -> None:
-        if not self.alive(worker, job):
+        process = self._process(worker, job)
+        if process is None:
             return
         try:
-            if force:
-                os.killpg(worker.pid, signal.SIGKILL)
+            if force and os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+            elif force:
+                process.kill()
             else:
-                os.kill(worker.pid, signal.SIGTERM)
-        except ProcessLookupError:
+                process.terminate()
+        except (ProcessLookupError, PermissionError, psutil.Error):
             return
 
-    def sweep(self, worker: Worker) -> None:
-        # While a group has members its number is given to no new process: a group without its
-        # leader is still ours.
-        if worker.pid <= 1 or psutil.pid_exists(worker.pid):
+    def sweep(self, worker: Worker, job: RunDir) -> None:
+        # While a group has members its number is given to no new process. But once all of ours had ended,
+        # somebody else may have got the number and left a group without a leader, too: each says whose it is.
+        if not of_this_boot(worker) or psutil.pid_exists(worker.pid):
             return
+        if any(_in_group(process, worker.pid) and _belongs_to(process, job) for process in psutil.process_iter()):
+            try:
+                os.killpg(worker.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                return
+
+    def _child(self, worker: Worker) -> subprocess.Popen[bytes] | None:
+        with self._lock:
+            return self._children.get(worker)
+
+    def _process(self, worker: Worker, job: RunDir) -> psutil.Process | None:
+        """The worker, where it still is there and is the one that was meant."""
         try:
-            os.killpg(worker.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return
+            if child := self._child(worker):
+                # A worker whose main thread has ended looks like a zombie while its others still hold the memory.
+                return psutil.Process(worker.pid) if child.poll() is None else None
+            # The clock may be set while a run goes on, which moves start times: then the command line tells. It
+            # has to, where nobody wrote down which boot the number belongs to.
+            if worker.boot and (process := find(worker)):
+                return process
+            process = psutil.Process(worker.pid) if of_this_boot(worker) else None
+            return process if process and _works_at(process, job) else None
+        except psutil.Error:
+            return None
 
 
 def _works_at(process: psutil.Process, job: RunDir) -> bool:
-    command = process.cmdline()
-    return command[-2:] == ["job", str(job.path)]
+    return process.status() != psutil.STATUS_ZOMBIE and process.cmdline()[-2:] == ["job", str(job.path)]
+
+
+def _in_group(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group
+    except OSError:
+        return False
+
+
+def _belongs_to(process: psutil.Process, job: RunDir) -> bool:
+    try:
+        return process.environ().get(JOB) == str(job.path)
+    except psutil.Error:
+        return False

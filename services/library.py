@@ -14,11 +14,12 @@ from core.config import RunConfig, SourceFields
 from core.data import sources, uploads
 from core.data.catalogue import BY_PATH
 from core.data.extract import Extraction
+from core.data.report import Report
 from core.data.rows import map_row, plain
 from core.dataset import UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.run import JobKind
-from core.run_dir import read_json
+from core.run_dir import checked_json, read_json
 from core.settings import PROJECT, Home
 from services.catalogue import Catalogue
 from services.in_use import unfinished
@@ -76,11 +77,8 @@ class Library:
     # --- one dataset ---
 
     def info(self, upload_id: str) -> UploadInfo:
-        """Raises NotFound."""
-        info = uploads.read_info(self._folder(upload_id))
-        if info is None:
-            raise NotFound(f"There is no dataset {upload_id}. It may have been deleted.")
-        return info
+        """Raises NotFound, or Damaged where its description cannot be read."""
+        return uploads.whole_info(self._folder(upload_id))
 
     def change(self, upload_id: str, *, name: str | None = None, mapping: dict[str, Any] | None = None) -> UploadInfo:
         """Rename a dataset, or keep another mapping for it. Runs that were made before keep theirs.
@@ -198,7 +196,7 @@ class Library:
 
     def draft_report(self, config: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
         """The latest report on the new run's dataset, or None; and whether ``config`` is another one by now."""
-        report = read_json(self._draft / REPORT)
+        report = checked_json(self._draft / REPORT, Report)
         made = (report or {}).get("config") or {}
         if not report or (made.get("dataset") or {}).get("source") != (config.get("dataset") or {}).get("source"):
             return None, False
@@ -210,7 +208,7 @@ class Library:
 
     def report(self, upload_id: str) -> dict[str, Any] | None:
         """The latest report on a dataset, or None."""
-        return read_json(self._folder(upload_id) / "prepared" / REPORT)
+        return checked_json(self._folder(upload_id) / "prepared" / REPORT, Report)
 
     def prepared_file(self, upload_id: str | None, form: str) -> Path:
         """The prepared rows to download; None for the new run's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from typing import IO, Any
 
 from core.errors import Conflict
@@ -37,12 +38,16 @@ class HomeLock:
         Raises:
             HomeInUse: Another process has it.
         """
-        file = self._file or self._lock()
-        file.seek(0)
-        file.truncate()
-        json.dump({"pid": os.getpid(), "url": url}, file)
-        file.flush()
-        self._file = file
+        self._file = file = self._file or self._lock()
+        try:
+            file.seek(0)
+            file.truncate()
+            json.dump({"pid": os.getpid(), "url": url}, file)
+            file.flush()
+        except OSError:  # a full disk: nobody serves here
+            with suppress(OSError):  # what could not be written is still in its buffer
+                self.release()
+            raise
 
     def _lock(self) -> IO[str]:
         self._home.root.mkdir(parents=True, exist_ok=True)

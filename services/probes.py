@@ -12,10 +12,13 @@ import core.config as configuration
 import core.rewards
 from core.config import DatasetSection, RunConfig
 from core.errors import InvalidInput
+from core.job_rows import is_group
+from core.probe import ProbeResult
 from core.run import Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, iter_lines, read_json, write_json
+from core.run_dir import RunDir, new_folder, read_model, write_json
 from core.settings import Home
 from services.catalogue import Catalogue, Job
+from services.readings import Readings, damage
 from services.run_view import now
 from services.runs import request_stop
 
@@ -34,6 +37,7 @@ class ProbeView:
         step, max_steps: Questions asked so far, of how many.
         verdict, figures: See :mod:`core.probe`; None until it is completed.
         fingerprint: Of the configuration that was probed; see :func:`fingerprint`.
+        damage: What is wrong with its files, a sentence each.
     """
 
     probe_id: str
@@ -49,6 +53,7 @@ class ProbeView:
     figures: dict[str, Any] | None
     fingerprint: str
     notes: list[str]
+    damage: list[str]
 
     def json(self) -> dict[str, Any]:
         """JSON data."""
@@ -71,6 +76,7 @@ class Probes:
     ) -> None:  # fmt: skip
         self._home, self._catalogue = home, catalogue
         self._check_model, self._check_dataset, self._wake = check_model, check_dataset, wake
+        self._read = Readings(is_group)
 
     def start(self, config: dict[str, Any], *, prompts: int = 8, samples: int | None = None) -> ProbeView:
         """Queue a probe.
@@ -94,8 +100,6 @@ class Probes:
         self._check_model(run_config.model.name)
         self._check_dataset(run_config.dataset)
         job_id, created = new_id(), now()
-        run_dir = RunDir(self._home.outputs / job_id)
-        run_dir.path.mkdir(parents=True)
         complete = configuration.dump(run_config)
         content = {
             "kind": JobKind.PROBE,
@@ -104,34 +108,38 @@ class Probes:
             "config": complete,
             "given": config,
         }
-        write_json(run_dir.config, {**content, "prompts": prompts, "samples": samples})
-        run_dir.write_control(Control())
-        self._catalogue.add(probe_job(job_id, complete, created))
+        with new_folder(self._home.outputs / job_id) as run_dir:
+            write_json(run_dir.config, {**content, "prompts": prompts, "samples": samples})
+            run_dir.write_control(Control())
+            self._catalogue.add(probe_job(job_id, complete, created))
         self._wake()
         return self.get(job_id)
 
     def get(self, probe_id: str) -> ProbeView:
         """One probe. Raises NotFound."""
         job = self._catalogue.job(check_id(probe_id), JobKind.PROBE)
-        result = read_json(self._dir(job).result) or {} if job.job_state is JobState.COMPLETED else {}
+        files, done = self._files(job), job.job_state is JobState.COMPLETED
+        result = read_model(files.result, ProbeResult) if done else None
         return ProbeView(
             job.id, job.state, job.step, job.max_steps, job.message, job.error, job.created_at, job.active,
-            job.job_state is JobState.QUEUED, result.get("verdict"), result.get("figures"), fingerprint(job.config), list(job.notes),
+            job.job_state is JobState.QUEUED, result.verdict.json() if result else None,
+            result.figures.json() if result else None, fingerprint(job.config), list(job.notes),
+            damage(job, files, completions=self._read.of(files.completions).bad),
         )  # fmt: skip
 
     def answers(self, probe_id: str) -> list[dict[str, Any]]:
         """Every group that was sampled, in order."""
-        return list(iter_lines(self._dir(self._catalogue.job(check_id(probe_id), JobKind.PROBE)).completions))
+        return self._read.of(self._files(self._catalogue.job(check_id(probe_id), JobKind.PROBE)).completions).rows
 
     def stop(self, probe_id: str) -> ProbeView:
         """End it. Raises Conflict where it has ended already."""
         job = self._catalogue.job(check_id(probe_id), JobKind.PROBE)
-        request_stop(self._catalogue, self._dir(job), job, at_once=True)
+        request_stop(self._catalogue, self._files(job), job, at_once=True)
         self._wake()
         return self.get(probe_id)
 
-    def _dir(self, job: Job) -> RunDir:
-        return RunDir.open(self._home.outputs, job.id)
+    def _files(self, job: Job) -> RunDir:
+        return RunDir.known(self._home.outputs, job.id)
 
 
 def probe_job(job_id: str, config: dict[str, Any], created: str) -> Job:

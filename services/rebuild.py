@@ -10,6 +10,7 @@ from typing import Any
 
 from core.evaluation import EvaluationSpec
 from core.export import ExportSpec
+from core.job_rows import is_metric
 from core.run import ENDED, ID_PATTERN, JobKind, JobState, JobStatus
 from core.run_dir import RunDir, read_lines
 from core.settings import Home
@@ -57,7 +58,7 @@ def _read(run_dir: RunDir) -> Job | None:
         job.state = str(JobState.STOPPED if run_dir.read_control().stop else JobState.QUEUED)
     else:
         _apply(job, status)
-    rows, job.offset = read_lines(run_dir.metrics, limit=-1)
+    rows, job.offset, _ = read_lines(run_dir.metrics, limit=-1, fits=is_metric)
     job.last_row = rows[-1]["row"] if rows else 0
     job.evaluations = []
     for name, value in headline(job, rows).items():
@@ -81,7 +82,8 @@ def _apply(job: Job, status: JobStatus) -> None:
     job.step, job.max_steps, job.attempt = status.step, status.max_steps, status.attempt
     job.message, job.error, job.notes = status.message, status.error, list(status.notes)
     job.device, job.seconds_per_step = status.device, status.seconds_per_step
-    job.checkpoint_step, job.pid, job.pid_started = status.checkpoint_step, status.pid, status.pid_started
+    job.checkpoint_step = status.checkpoint_step
+    job.pid, job.pid_started, job.pid_boot = status.pid, status.pid_started, status.boot
     job.started_at = job.created_at
     if status.state in ENDED:
         job.ended_at = datetime.fromtimestamp(status.heartbeat, UTC).isoformat(timespec="seconds")

@@ -235,7 +235,7 @@ def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
         ("Groups whose answers differ in worth (only those teach)", share("with_spread")),
         ("Reward, mean and spread", f"{figures['reward']:.2f}, {figures['reward_spread']:.2f}; the reference earns {figures['reference']:.2f}, a wrong answer in its form {figures['wrong']:.2f}"),
         *parts,
-        ("Parts cancel in the sum", "yes" if figures["cancel"] else "no"),
+        ("Parts cancel in the sum", "yes" if figures.get("cancel") else "no"),
         ("Cut off at the length limit", share("cut_off")),
         ("No answer found in the text", share("unparsed")),
         ("Entropy", f"{figures['entropy']:.2f} nats a token"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,7 @@ class RunView:
         resumable: Whether Resume would be accepted.
         queue_position: 1 for the next to start; None where it does not wait.
         config: The complete configuration; empty in lists.
+        damage: What is wrong with its files, a sentence each; empty in lists.
     """
 
     session_id: str
@@ -64,6 +65,7 @@ class RunView:
     resumable: bool
     queue_position: int | None
     config: dict[str, Any]
+    damage: list[str] = field(default_factory=list)
 
     def json(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import Any, Protocol
@@ -12,16 +13,18 @@ import core.rewards
 from core import config as configuration
 from core.config import DatasetSection, RunConfig
 from core.device_checks import Note, device_checks
-from core.errors import Conflict, InvalidConfig, InvalidInput
+from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
+from core.job_rows import is_metric
 from core.model import Device
 from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, read_lines, write_json
+from core.run_dir import RunDir, new_folder, remove_folder, write_json
 from core.settings import Home
-from services.catalogue import Catalogue, Job
+from services.catalogue import NOBODY, Catalogue, Job
 from services.completions import CompletionIndexes
 from services.events import Events
 from services.in_use import needing
 from services.names import titles
+from services.readings import Readings, damage
 from services.run_view import RunView, now, queue_ids, run_view, status_event
 from services.series import collapse, thin
 from services.tail import tail_text
@@ -51,6 +54,8 @@ class Follows(Protocol):
     def wake(self) -> None: ...
 
     def replay(self, session_id: str, after: int) -> Rows | None: ...
+
+    def trouble(self, job_id: str) -> str: ...
 
 
 class Runs:
@@ -86,6 +91,7 @@ class Runs:
         self._check_dataset = check_dataset
         self._indexes = CompletionIndexes()
         self._verdicts = Verdicts(home.outputs)
+        self._metrics = Readings(is_metric)
 
     # --- start and end ---
 
@@ -122,10 +128,10 @@ class Runs:
             raise _taken(session_id)
         confirm(run_config)
         job_id = session_id if session_id is not None else new_id()
-        job = self._lay_out(job_id, run_config, config)
-        if rows is not None:
-            shutil.copytree(rows, RunDir(self._home.outputs / job_id).prepared)
-        self._catalogue.add(job)
+        try:
+            self._lay_out(job_id, run_config, config, rows)
+        except FileExistsError:
+            raise _taken(job_id) from None
         return self._announce(job_id)
 
     def _checked(self, config: dict[str, Any]) -> RunConfig:
@@ -137,42 +143,36 @@ class Runs:
         self._models.validate(run_config.model.name)
         return run_config
 
-    def _lay_out(self, job_id: str, config: RunConfig, given: dict[str, Any]) -> Job:
-        """Make the run's directory, which alone is enough to rebuild the catalogue."""
+    def _lay_out(self, job_id: str, config: RunConfig, given: dict[str, Any], rows: Path | None) -> None:
+        """Make the run's directory, which alone is enough to rebuild the catalogue, and put it into the queue."""
         path = self._home.outputs / job_id
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            raise _taken(job_id) from None
         created = now()
-        run_dir = RunDir(path)
         content = {"kind": JobKind.TRAIN, "name": config.name, "created_at": created}
-        write_json(run_dir.config, {**content, "config": configuration.dump(config), "given": given})
-        run_dir.write_control(Control())
-        return train_job(job_id, config.name, created, configuration.dump(config))
+        with new_folder(path) as run_dir:
+            write_json(run_dir.config, {**content, "config": configuration.dump(config), "given": given})
+            run_dir.write_control(Control())
+            if rows is not None:
+                shutil.copytree(rows, run_dir.prepared)
+            self._catalogue.add(train_job(job_id, config.name, created, configuration.dump(config)))
 
     def stop(self, session_id: str, *, now: bool = False) -> RunView:
         """Ask a run to stop: at the end of its step with a checkpoint, or ``now`` without one.
 
         Raises:
-            Conflict: It has ended already.
+            Conflict: It has ended by itself.
         """
-        job = self._job(session_id)
-        run_dir = RunDir.open(self._home.outputs, session_id)
-        request_stop(self._catalogue, run_dir, job, at_once=now)
+        request_stop(self._catalogue, self._files(session_id), self._job(session_id), at_once=now)
         return self._announce(session_id)
 
     def resume(self, session_id: str) -> RunView:
         """Queue a stopped, failed or crashed run again; it goes on from its last checkpoint.
 
+        Asked twice, as by a double click, it is resumed once.
+
         Raises:
-            Conflict: It is running, waiting or completed.
+            Conflict: It is stopping or completed.
         """
-        self._job(session_id)
-        RunDir.open(self._home.outputs, session_id)
-        fresh = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", "pid": 0, "pid_started": 0.0}
-        if not self._catalogue.move(session_id, to=JobState.QUEUED, only_from=tuple(RESUMABLE), **fresh):
-            raise Conflict("Only a run that was stopped, failed or crashed can be resumed.")
+        request_resume(self._catalogue, self._home.outputs, self._job(session_id))
         return self._announce(session_id)
 
     def _announce(self, session_id: str) -> RunView:
@@ -191,10 +191,21 @@ class Runs:
         return [run_view(job, queue, called[job.id]) for job in jobs]
 
     def get(self, session_id: str) -> RunView:
-        """One run with its configuration. Raises NotFound."""
+        """One run with its configuration and what is damaged of it. Raises NotFound."""
         job = self._job(session_id)
         title = titles(self._catalogue.namesakes(job))[job.id]
-        return run_view(job, queue_ids(self._catalogue.unfinished()), title, with_config=True)
+        view = run_view(job, queue_ids(self._catalogue.unfinished()), title, with_config=True)
+        return replace(view, damage=[*self._damage(job)])
+
+    def _damage(self, job: Job) -> Sequence[str]:
+        files = self._files(job.id)
+        completions = self._indexes.of(files.completions).bad()
+        found = damage(job, files, metrics=self._metrics.of(files.metrics).bad, completions=completions)
+        trouble = self._watcher.trouble(job.id)
+        return [*found, f"It cannot be followed: {trouble}"] if trouble else found
+
+    def _files(self, session_id: str) -> RunDir:
+        return RunDir.known(self._home.outputs, session_id)
 
     def titles(self) -> dict[str, str]:
         """What to call each run, by its id; two of one name can be told apart."""
@@ -213,7 +224,7 @@ class Runs:
             points: Thin out to about this many rows for drawing.
         """
         self._job(session_id)
-        rows, _ = read_lines(RunDir.open(self._home.outputs, session_id).metrics, limit=-1)
+        rows = self._metrics.of(self._files(session_id).metrics).rows
         last = rows[-1]["row"] if rows else 0
         wanted = [row for row in rows if row["row"] > after]
         if points is not None:
@@ -226,7 +237,7 @@ class Runs:
         published = self._watcher.replay(session_id, after)
         if published is not None:
             return published
-        rows, _ = read_lines(RunDir.open(self._home.outputs, session_id).metrics, limit=-1)
+        rows = self._metrics.of(self._files(session_id).metrics).rows
         return [row for row in rows if after < row["row"] <= job.last_row]
 
     def completions(
@@ -243,17 +254,18 @@ class Runs:
             ``groups``, ``total`` (before ``limit``), and ``steps``: every step that has groups.
         """
         self._job(session_id)
-        index = self._indexes.of(RunDir.open(self._home.outputs, session_id).completions)
+        index = self._indexes.of(self._files(session_id).completions)
         entries = [entry for entry in index.entries() if phase is None or entry.phase == phase]
         steps = sorted({entry.step for entry in entries})
         wanted = [entry for entry in entries if entry.step == step] if step is not None else entries[::-1]
         page = wanted[offset : offset + limit]
-        return {"groups": [index.group(entry) for entry in page], "total": len(wanted), "steps": steps}
+        groups = [group for entry in page if (group := index.group(entry)) is not None]
+        return {"groups": groups, "total": len(wanted), "steps": steps}
 
     def log(self, session_id: str, tail: int = 200) -> str:
         """The last lines of what the worker printed."""
         self._job(session_id)
-        return tail_text(RunDir.open(self._home.outputs, session_id).log, tail)
+        return tail_text(self._files(session_id).log, tail)
 
     # --- change ---
 
@@ -270,7 +282,7 @@ class Runs:
         if needs := needing(self._catalogue, f"session:{session_id}", path):
             raise Conflict(f"This run is needed by {needs}. Wait for its end or stop it, then delete the run.")
         self._indexes.forget(RunDir(path).completions)
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path, "The run")
         self._catalogue.delete(session_id)
         self._events.publish("training_status", {"session_id": session_id, "status": "deleted"})
 
@@ -285,7 +297,7 @@ class Runs:
             raise InvalidInput("A name has 1 to 100 printable characters.", field="name")
         self._job(session_id)
         run_dir = RunDir.open(self._home.outputs, session_id)
-        write_json(run_dir.config, {**run_dir.read_config(), "name": name})
+        write_json(run_dir.config, {**run_dir.whole_config(), "name": name})
         self._catalogue.update(session_id, name=name)
         return self._announce(session_id)
 
@@ -315,19 +327,56 @@ def train_job(job_id: str, name: str, created: str, config: dict[str, Any]) -> J
 def request_stop(catalogue: Catalogue, run_dir: RunDir, job: Job, *, at_once: bool) -> None:
     """Stop a job of any kind: a waiting one is taken out of the queue, a running one is asked.
 
+    Asked twice, it is stopped once. Where the job's folder was deleted, nothing can be asked of its worker: it is
+    ended as after 'stop now'.
+
     Raises:
-        Conflict: It has ended already.
+        Conflict: It has ended by itself.
     """
+    if job.job_state is JobState.STOPPED:
+        return
     ended = Conflict("It has ended already; there is nothing to stop.")
     if job.job_state in ENDED:
         raise ended
-    run_dir.write_control(Control(stop=True, now=at_once))
+    heard = _ask_to_stop(run_dir, at_once=at_once)
     if catalogue.move(job.id, to=JobState.STOPPED, only_from=[JobState.QUEUED], ended_at=now(), message=""):
         return
     # The watcher may have started it in between and cleared the request: ask once more.
-    run_dir.write_control(Control(stop=True, now=at_once))
-    values = {"stop_now_at": time()} if at_once else {}
+    heard = _ask_to_stop(run_dir, at_once=at_once) and heard
+    values = {"stop_now_at": job.stop_now_at or time()} if at_once or not heard else {}
     moved = catalogue.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values)
     # A quick worker may have heeded the request by now.
     if not moved and catalogue.job(job.id, JobKind(job.kind)).job_state != JobState.STOPPED:
         raise ended
+
+
+def _ask_to_stop(run_dir: RunDir, *, at_once: bool) -> bool:
+    """Returns whether there is a folder to say it in."""
+    asked = run_dir.read_control()
+    try:
+        run_dir.write_control(Control(stop=True, now=at_once or (asked.stop and asked.now)))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def request_resume(catalogue: Catalogue, parent: Path, job: Job) -> None:
+    """Queue a job again that ended early. Asked twice, it is resumed once: one that waits or runs stays as it is.
+
+    Raises:
+        Conflict: It is stopping or completed, or its folder was deleted.
+    """
+    try:
+        RunDir.open(parent, job.id)
+    except NotFound:
+        raise Conflict("Its folder was deleted, so there is nothing to go on from. Start it again.") from None
+    fresh = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", **NOBODY}
+    if catalogue.move(job.id, to=JobState.QUEUED, only_from=tuple(RESUMABLE), **fresh):
+        return
+    if catalogue.job(job.id, JobKind(job.kind)).job_state in {JobState.STOPPING, JobState.COMPLETED}:
+        raise Conflict(f"Only {_an(job)} that was stopped, failed or crashed can be resumed.")
+
+
+def _an(job: Job) -> str:
+    word = JobKind(job.kind).word
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import logging
+import re
 import secrets
 import threading
 import time
@@ -17,7 +19,10 @@ from core.settings import Settings
 from services.private_file import write_private
 from services.sessions import Sessions
 
+log = logging.getLogger(__name__)
+
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not bound)
+_SECRETS = {"session_key": re.compile(r"[0-9a-f]{64}"), "token_hash": re.compile(r"[0-9a-f]{64}")}
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 LEAST_TOKEN = 16
 """Characters of an access token that others on the network may try to guess; docs/decisions/login.md."""
@@ -34,7 +39,10 @@ class Secrets:
 
 
 def load_secrets(settings: Settings) -> Secrets:
-    """Read the secrets, making what is missing on first start.
+    """Read the secrets, making what is missing on first start, and what is damaged anew.
+
+    A new session key logs everybody out. Without the hash nobody's token is the right one, until there is a new
+    token: a damaged file opens no door.
 
     Raises:
         Unavailable: ``TUNESMITH_TOKEN`` is short enough to be guessed, and others can reach this server.
@@ -45,8 +53,7 @@ def load_secrets(settings: Settings) -> Secrets:
             "machines can reach this server. Nothing was started. Choose a longer one, or remove it: a safe one "
             "is made and printed."
         )
-    path = settings.home.secrets
-    kept = read_json(path) or {}
+    kept = _kept(settings)
     new_token = None
     session_key = settings.secret_key or kept.get("session_key") or secrets.token_hex(32)
     token_hash = hash_token(settings.token) if settings.token else kept.get("token_hash", "")
@@ -68,6 +75,20 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _kept(settings: Settings) -> dict[str, str]:
+    """What stands in the file, as far as it is what was written there."""
+    path = settings.home.secrets
+    found = read_json(path)
+    kept = {name: value for name, value in (found or {}).items() if _is_secret(name, value)}
+    if path.exists() and kept != found:
+        log.warning("%s is damaged: what cannot be read of it is made anew, and whoever was logged in is not", path)
+    return kept
+
+
+def _is_secret(name: str, value: object) -> bool:
+    return name not in _SECRETS or (isinstance(value, str) and bool(_SECRETS[name].fullmatch(value)))
+
+
 class Gate:
     """Decides about hosts, origins and tokens.
 
@@ -79,6 +100,7 @@ class Gate:
     def __init__(self, settings: Settings, kept: Secrets) -> None:
         self._settings = settings
         self._token_hash = kept.token_hash
+        self._session = {} if settings.secret_key else {"session_key": kept.session_key}
         self.login_required = not settings.loopback or bool(settings.token)
         self.sessions = Sessions(settings.home.sessions)
         self._limit = RateLimit()
@@ -145,8 +167,8 @@ class Gate:
         if self._settings.token:
             raise Conflict("The access token is set as TUNESMITH_TOKEN. Change it there and start the server again.")
         token = secrets.token_urlsafe(32)
-        kept = read_json(self._settings.home.secrets) or {}
-        write_private(self._settings.home.secrets, {**kept, "token_hash": hash_token(token)})
+        kept = {**_kept(self._settings), **self._session, "token_hash": hash_token(token)}
+        write_private(self._settings.home.secrets, kept)
         self._token_hash = hash_token(token)
         return token
 

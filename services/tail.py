@@ -15,7 +15,7 @@ def tail_text(path: Path, lines: int) -> str:
             size = file.seek(0, 2)
             file.seek(max(0, size - MOST))
             text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
+    except OSError:
         return ""
     shown = [as_shown(line) for line in text.split("\n")]
     if shown and not shown[-1]:
@@ -33,18 +33,31 @@ class Tail:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
+        self._offset = self._size()
 
     def new_lines(self) -> list[str]:
         """Lines that were completed since the last call."""
+        size = self._size()
+        if size < self._offset:  # It was cut or written anew.
+            self._offset = 0
+        if size == self._offset:
+            return []
         try:
-            if self._path.stat().st_size <= self._offset:
-                return []
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 chunk = file.read(MOST)
-        except FileNotFoundError:
+        except OSError:
             return []
-        end = chunk.rfind(b"\n") + 1
+        end = chunk.rfind(b"\n") + 1 or (MOST if len(chunk) == MOST else 0)
         self._offset += end
-        return [as_shown(line) for line in chunk[:end].decode("utf-8", "replace").split("\n")[:-1]]
+        return (
+            [as_shown(line) for line in chunk[:end].decode("utf-8", "replace").removesuffix("\n").split("\n")]
+            if end
+            else []
+        )
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from core.config import RewardSection
 from core.errors import TunesmithError
-from core.evaluation import PairedReport, RunEvaluation
+from core.evaluation import RunEvaluation
+from core.job_rows import is_metric
 from core.rewards import maximum
 from core.run import JobState
-from core.run_dir import RunDir, read_json, read_lines
+from core.run_dir import RunDir, read_lines, read_model
 from services.run_view import RunView
 from services.verdict import Outcome, Stored, Verdict, merge, verdict
 
@@ -40,18 +41,16 @@ class Verdicts:
 
 
 def _judged(run: RunView, run_dir: RunDir) -> Verdict:
-    try:
-        rows = read_lines(run_dir.metrics, limit=-1)[0]
-    except (OSError, ValueError):
-        rows = []
-    given = _json(run_dir.config).get("config")
+    rows = read_lines(run_dir.metrics, limit=-1, fits=is_metric).rows
+    given = run_dir.read_config().get("config")
+    report, status = read_model(run_dir.evaluation, RunEvaluation), run_dir.read_status()
     config = given if isinstance(given, dict) else {}
     stored = Stored(
         config=config,
         best=best_of(config),
-        report=_report(run_dir),
+        report=report.report if report else None,
         error=run.error,
-        error_field=str(_json(run_dir.status).get("error_field") or "") if run.error else "",
+        error_field=status.error_field if status and run.error else "",
         checkpoint=run.checkpoint_step,
     )
     try:
@@ -66,20 +65,6 @@ def best_of(config: dict[str, Any]) -> float | None:
         return maximum(RewardSection.model_validate(config.get("reward")))
     except (ValidationError, TunesmithError):
         return None
-
-
-def _report(run_dir: RunDir) -> PairedReport | None:
-    try:
-        return RunEvaluation.model_validate(_json(run_dir.evaluation)).report
-    except ValidationError:
-        return None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path) or {}
-    except (OSError, ValueError):
-        return {}
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

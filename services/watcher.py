@@ -6,12 +6,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.disk import disk_full, disk_words
 from core.run import ENDED, Control, JobKind, JobState, JobStatus
 from core.run_dir import RunDir, step_of
 from core.settings import Home
-from services.catalogue import Catalogue, Job
+from services.catalogue import NOBODY, Catalogue, Job
 from services.events import Events
 from services.exports import remove_unfinished
 from services.follower import Follower
@@ -26,6 +30,8 @@ BUSY = 0.05
 """Seconds between looks while a job runs: an append is an event within a twentieth of a second."""
 IDLE = 1.0
 ALIVE_EVERY = 0.5
+DISK_FULL_WAIT = 5.0
+"""Seconds between two tries to start a job while the disk is full."""
 GRACE = 20.0
 """Seconds that a worker has to end by itself after 'stop now', and again after SIGTERM."""
 
@@ -36,7 +42,8 @@ class Watcher:
     What it guarantees: one job at a time, in the order of the queue, across restarts of the server.
     Each metric row is published once and in order. A job whose worker vanished is ``crashed`` within
     five seconds. Nothing it does can hurt a running worker: it reads files, and it signals a process
-    only after a person asked for an immediate stop and twenty seconds have passed.
+    only after a person asked for an immediate stop and twenty seconds have passed. What goes wrong with
+    one job is that job's trouble: it is logged once and said on its page, and the others go on.
 
     Args:
         home: Where the directories lie.
@@ -63,6 +70,8 @@ class Watcher:
         self._leaving: list[tuple[Follower, float]] = []
         self._asked: dict[str, int] = {}
         self._checked: dict[str, float] = {}
+        self._troubles: dict[str, str] = {}
+        self._not_before = 0.0
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -90,10 +99,26 @@ class Watcher:
         """Read on where the last server stopped, before anyone is connected to hear a row twice."""
         for job in self._catalogue.unfinished():
             if job.active:
-                self._follow(job)
+                self._alone(job.id, partial(self._follow, job))
         for job in self._catalogue.jobs(JobKind.EXPORT):
             if job.job_state in ENDED - {JobState.COMPLETED}:
                 remove_unfinished(RunDir(self._parent(job) / job.id))
+
+    def trouble(self, job_id: str) -> str:
+        """What kept the watcher from following a job, since this server started; '' where nothing did."""
+        return self._troubles.get(job_id, "")
+
+    def _alone(self, job_id: str, attend: Callable[[], None]) -> None:
+        """Do something for one job. Whatever goes wrong with it must not keep the others waiting."""
+        try:
+            attend()
+        except Exception as error:
+            words = disk_words(error) or f"{type(error).__name__}: {error}"
+            if self._troubles.get(job_id) != words:
+                log.exception("job %s cannot be followed; the others go on", job_id)
+            self._troubles[job_id] = words
+        else:
+            self._troubles.pop(job_id, None)
 
     def replay(self, session_id: str, after: int) -> list[dict[str, Any]] | None:
         """Rows after a row number that were published already; None where the job is not running."""
@@ -101,11 +126,13 @@ class Watcher:
         return follower.replay(after) if follower else None
 
     def _loop(self) -> None:
+        said = ""
         while not self._ending.is_set():
             try:
-                busy = self.tick()
-            except Exception:
-                log.exception("the watcher met an error and goes on in a second")
+                busy, said = self.tick(), ""
+            except Exception as error:
+                if said != (said := repr(error)):
+                    log.exception("the watcher met an error and tries again every second")
                 busy = False
             self._wake.wait(BUSY if busy else IDLE)
 
@@ -115,7 +142,7 @@ class Watcher:
             self._wake.clear()
             self._refresh()
         for follower in list(self._followers.values()):
-            self._attend(follower)
+            self._alone(follower.job.id, partial(self._attend, follower))
         self._see_off()
         if not self._followers and not self._leaving:
             self._start_next()
@@ -129,7 +156,7 @@ class Watcher:
                 follower.job.state, follower.job.name = job.state, job.name
                 follower.job.stop_now_at = job.stop_now_at
             elif job.active:
-                self._follow(job)
+                self._alone(job.id, partial(self._follow, job))
 
     # --- one job ---
 
@@ -141,8 +168,8 @@ class Watcher:
             if found is None and not run_dir.read_control().stop:
                 self._catalogue.move(job.id, to=JobState.QUEUED, only_from=[job.job_state])
                 return
-            job.pid, job.pid_started = found or Worker(0, 0.0)
-            self._catalogue.update(job.id, pid=job.pid, pid_started=job.pid_started)
+            _note(job, found or Worker(0, 0.0))
+            self._catalogue.update(job.id, **_identity(job))
         follower = Follower(job, run_dir, self._catalogue, self._events)
         self._followers[job.id] = follower
         self._attend(follower)
@@ -151,18 +178,28 @@ class Watcher:
         job = follower.job
         # Alive before status: a worker that wrote its last word and left is not a crash.
         alive = self._alive(follower)
-        status = follower.poll()
+        status = self._read(follower, alive=alive)
         if status is not None and status.state in ENDED:
             self._finish(follower, status.state, error=status.error, status=status)
         elif not alive:
-            self._launcher.sweep(_worker(job))
-            last = follower.look_again()
+            self._launcher.sweep(_worker(job), follower.run_dir)
+            last = self._read(follower, alive=False)
             if last is not None and last.state in ENDED:
                 self._finish(follower, last.state, error=last.error, status=last)
             else:
                 self._vanished(follower)
         elif job.stop_now_at is not None:
             self._press(follower, time.time() - job.stop_now_at)
+
+    def _read(self, follower: Follower, *, alive: bool) -> JobStatus | None:
+        """What the worker says. Of one that is gone, nothing is waited for: what cannot be read stays unread."""
+        try:
+            return follower.poll() if alive else follower.look_again()
+        except Exception as error:
+            if alive or isinstance(error, SQLAlchemyError):
+                raise
+            log.exception("the files of job %s cannot be read to their end", follower.job.id)
+            return None
 
     def _alive(self, follower: Follower) -> bool:
         job = follower.job
@@ -226,29 +263,51 @@ class Watcher:
 
     def _start_next(self) -> None:
         waiting = [job for job in self._catalogue.unfinished() if job.job_state is JobState.QUEUED]
-        if not waiting:
+        if not waiting or time.monotonic() < self._not_before:
             return
         job = waiting[0]
         run_dir = RunDir(self._parent(job) / job.id)
         try:
-            run_dir.write_control(Control())
-            if not self._catalogue.move(
-                job.id, to=JobState.STARTING, only_from=[JobState.QUEUED], started_at=now(), pid=0, pid_started=0.0
-            ):
+            if not self._launch(job, run_dir):
                 return
-            job.state, job.started_at = str(JobState.STARTING), now()
-            self._make_room()
-            job.pid, job.pid_started = self._launcher.start(run_dir)
-        except OSError as error:
-            self._could_not_start(job, run_dir, error)
+        except SQLAlchemyError:
+            raise  # It is everybody's trouble, and tried again.
+        except Exception as error:
+            if disk_full(error):
+                self._put_off(job)
+            else:
+                log.exception("job %s could not be started", job.id)
+                self._could_not_start(job, run_dir, error)
             return
-        self._catalogue.update(job.id, pid=job.pid, pid_started=job.pid_started)
+        self._catalogue.update(job.id, **_identity(job))
         follower = Follower(job, run_dir, self._catalogue, self._events)
         self._followers[job.id] = follower
         follower.publish_status()
 
-    def _could_not_start(self, job: Job, run_dir: RunDir, error: OSError) -> None:
-        words = f"The worker process could not be started: {error.strerror or error}. Nothing was lost; try again."
+    def _launch(self, job: Job, run_dir: RunDir) -> bool:
+        """Start the worker; False where somebody took the job out of the queue."""
+        run_dir.write_control(Control())
+        began = now()
+        if not self._catalogue.move(
+            job.id, to=JobState.STARTING, only_from=[JobState.QUEUED], started_at=began, message="", **NOBODY
+        ):
+            return False
+        job.state, job.started_at = str(JobState.STARTING), began
+        self._make_room()
+        _note(job, self._launcher.start(run_dir))
+        return True
+
+    def _put_off(self, job: Job) -> None:
+        """Leave a job at its place in the queue until there is room on the disk again."""
+        self._not_before = time.monotonic() + DISK_FULL_WAIT
+        values = {"message": "Waiting for room on the disk, which is full", "place": job.place}
+        self._catalogue.move(job.id, to=JobState.QUEUED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
+
+    def _could_not_start(self, job: Job, run_dir: RunDir, error: Exception) -> None:
+        why = disk_words(error) or str(getattr(error, "strerror", None) or error)
+        if not run_dir.path.is_dir():
+            why = "its folder was deleted"
+        words = f"The worker process could not be started: {why.rstrip('.')}. Nothing was lost; try again."
         values = {"error": words, "ended_at": now()}
         self._catalogue.move(job.id, to=JobState.FAILED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
         job.state, job.error = str(JobState.FAILED), words
@@ -279,4 +338,12 @@ def crash_words(job: Job, exit_code: int | None, last_lines: str) -> str:
 
 
 def _worker(job: Job) -> Worker:
-    return Worker(job.pid, job.pid_started)
+    return Worker(job.pid, job.pid_started, job.pid_boot)
+
+
+def _note(job: Job, worker: Worker) -> None:
+    job.pid, job.pid_started, job.pid_boot = worker
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    return {"pid": job.pid, "pid_started": job.pid_started, "pid_boot": job.pid_boot}

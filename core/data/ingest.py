@@ -8,7 +8,6 @@ says beforehand whether such rows are skipped or stop the whole thing. The datas
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import json
@@ -26,6 +25,7 @@ from core.data.reading import MAX_COLUMNS, Aside, Bad, check_row, lines_of, pars
 from core.data.store import DATA, PARQUET, IndexWriter, ParquetStore
 from core.data.tables import is_conversation
 from core.dataset import BadRow, FieldGuess, UploadInfo
+from core.disk import disk_words
 from core.errors import InvalidInput, Unavailable
 from core.run_dir import write_json
 
@@ -127,10 +127,8 @@ def ingest(
         detected = detect(source, name)
         survey, digest = _take(source, folder, detected, on_bad, limit, progress or (lambda _bytes, _rows: None))
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise Unavailable(
-                "The disk is full: the file could not be kept. Free some space and upload it again."
-            ) from None
+        if words := disk_words(error):
+            raise Unavailable(f"The file could not be kept. {words}") from None
         raise
     guess = _guess(folder, survey)
     if guess.instruction is None:

@@ -17,7 +17,7 @@ from core import progress
 from core.dataset import BadRow
 from core.errors import TunesmithError
 from core.progress import PROGRESS
-from core.run_dir import read_json
+from core.run_dir import read_model
 
 PARTIAL = ".partial"
 JOB, PART, LOG = "job.json", "part", "worker.log"
@@ -66,9 +66,8 @@ class Progress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """What was asked for, or None where the folder is no job."""
-    data = read_json(folder / JOB)
-    return Job.model_validate(data) if data else None
+    """What was asked for, or None where the folder is no job, or what is written there cannot be read."""
+    return read_model(folder / JOB, Job)
 
 
 def read_progress(folder: Path) -> Progress | None:

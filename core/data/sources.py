@@ -100,8 +100,8 @@ def is_hub(source: str) -> bool:
     return not source.startswith((UPLOAD, GENERATED)) and source != "mix"
 
 
-def upload_folder(source: str, home: Home) -> Path:
-    """The folder of ``upload:<id>``.
+def upload_folder(source: str, home: Home, *, damaged: bool = False) -> Path:
+    """The folder of ``upload:<id>``; with ``damaged`` also where it cannot be used, to delete it.
 
     Raises:
         InvalidInput: The id is malformed.
@@ -111,7 +111,8 @@ def upload_folder(source: str, home: Home) -> Path:
     if not ID_PATTERN.fullmatch(upload_id):
         raise InvalidInput("That is not an upload's id. The list of datasets shows the ids.", field="dataset.source")
     folder = home.uploads / upload_id
-    if not (folder / uploads.INFO).is_file() or folder.resolve().parent != home.uploads.resolve():
+    there = folder.is_dir() if damaged else uploads.is_dataset(folder)
+    if not there or folder.resolve().parent != home.uploads.resolve():
         raise NotFound(
             f"There is no upload {upload_id}. It may have been deleted; upload the file again.", field="dataset.source"
         )

@@ -10,19 +10,20 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
-import json
 import math
 import time
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from core.data.reading import unique
 from core.data.rows import text_of
-from core.errors import InvalidInput
+from core.errors import Damaged, InvalidInput
+from core.run_dir import read_row
 
 STRIDE = 64
 """Rows between two entries of the index."""
@@ -60,24 +61,64 @@ class JsonlStore:
 
     def __init__(self, folder: Path, total: int) -> None:
         self._path = folder / DATA
-        self._index = array("q")
-        with (folder / INDEX).open("rb") as file:
-            self._index.frombytes(file.read())
         self._total = total
+        self._index = self._offsets(folder / INDEX)
+
+    def _offsets(self, path: Path) -> array[int]:
+        """The index; made anew where it is missing or cannot be that of these rows."""
+        kept, size = array("q"), 0
+        try:
+            size = self._path.stat().st_size
+            kept.frombytes(path.read_bytes())
+        except (OSError, ValueError):  # there is none, or half an entry at its end
+            kept = array("q")
+        if len(kept) == -(-self._total // STRIDE) and all(a < b for a, b in pairwise([-1, *kept, size])):
+            return kept
+        return self._indexed()
+
+    def _indexed(self) -> array[int]:
+        made = IndexWriter()
+        with self._opened() as file:
+            offset = 0
+            for line in file:
+                if not line.isspace():
+                    made.add(offset)
+                offset += len(line)
+        if made.rows == self._total:
+            with suppress(OSError):  # a disk that is full: it is made again the next time
+                made.write(self._path.parent)
+        return made.offsets
+
+    def _place(self, file: IO[bytes], row: int) -> int:
+        """Where the line of an indexed row begins; an entry that points into a line is none of these rows'."""
+        for again in (False, True):
+            self._index = self._indexed() if again else self._index
+            if row // STRIDE < len(self._index):
+                place = self._index[row // STRIDE]
+                file.seek(max(0, place - 1))
+                if not place or file.read(1) == b"\n":
+                    return place
+        raise _ends_early(row)
+
+    def _opened(self) -> IO[bytes]:
+        try:
+            return self._path.open("rb")
+        except OSError as error:
+            raise Damaged(f"{DATA} of this dataset cannot be read: {error.strerror}. {_REPLACE}") from None
 
     def __len__(self) -> int:
         return self._total
 
     def rows(self, start: int = 0) -> Iterator[dict[str, Any]]:
-        for _, line in self.lines(start):
-            yield json.loads(line, parse_constant=lambda _name: None)
+        for number, line in self.lines(start):
+            yield _row(number, line)
 
     def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """(row number, line) from a row on."""
-        if start >= self._total or not self._index:
+        if start >= self._total:
             return
-        with self._path.open("rb") as file:
-            file.seek(self._index[start // STRIDE])
+        with self._opened() as file:
+            file.seek(self._place(file, start))
             number = start - start % STRIDE
             for line in file:
                 if line.isspace():
@@ -85,6 +126,23 @@ class JsonlStore:
                 if number >= start:
                     yield number, line
                 number += 1
+            if number < self._total:
+                raise _ends_early(number)
+
+
+_REPLACE = "Delete the dataset, then upload or fetch it again."
+
+
+def _row(number: int, line: bytes) -> dict[str, Any]:
+    """Raises Damaged: what lies on the disk is not what was checked when it came."""
+    row = read_row(line)
+    if row is None:
+        raise Damaged(f"{DATA} of this dataset is damaged at row {number + 1:,}. {_REPLACE}")
+    return row
+
+
+def _ends_early(rows: int) -> Damaged:
+    return Damaged(f"{DATA} of this dataset is damaged: it ends after row {rows:,}. {_REPLACE}")
 
 
 class ParquetStore:
@@ -188,7 +246,7 @@ def _candidates(store: Store, needle: str, start: int) -> Iterator[tuple[int, di
     for number, line in store.lines(start):
         yield (
             number,
-            (json.loads(line, parse_constant=lambda _name: None) if raw in line.lower() or b"\\u" in line else None),
+            _row(number, line) if raw in line.lower() or b"\\u" in line else None,
         )
 
 
@@ -196,16 +254,16 @@ class IndexWriter:
     """Notes the offset of every 64th row while the rows are read or written."""
 
     def __init__(self) -> None:
-        self._offsets = array("q")
+        self.offsets = array("q")
         self.rows = 0
 
     def add(self, offset: int) -> None:
         if self.rows % STRIDE == 0:
-            self._offsets.append(offset)
+            self.offsets.append(offset)
         self.rows += 1
 
     def write(self, folder: Path) -> None:
-        (folder / INDEX).write_bytes(self._offsets.tobytes())
+        (folder / INDEX).write_bytes(self.offsets.tobytes())
 
 
 def plain(value: Any) -> Any:

@@ -6,10 +6,10 @@ The folder appears by one rename when everything in it is complete; before that 
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,15 +18,19 @@ from core.data.jobs import PART, PARTIAL
 from core.data.store import Hits, Store, open_store
 from core.data.store import page as page_of
 from core.data.store import search as search_in
-from core.dataset import UploadInfo
-from core.errors import NotFound, TooLarge, Unavailable
+from core.dataset import Damage, UploadInfo
+from core.disk import disk_words
+from core.errors import Damaged, NotFound, TooLarge, Unavailable
 from core.run import ID_PATTERN, new_id
-from core.run_dir import read_json, write_json
+from core.run_dir import read_model, write_json
 
 INFO = "info.json"
+_DAMAGED = (
+    "The dataset {} is damaged: its info.json is missing or cannot be read. Delete it from the list of datasets, then "
+    "upload or fetch it again."
+)
 FORGOTTEN = 7 * 24 * 3600.0
 """Seconds after which nobody comes back for an upload or download that was left half done."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PIECE = 1 << 20
 
 
@@ -57,10 +61,8 @@ def store(stream: BinaryIO, filename: str, uploads: Path, limit: int, on_bad: On
         info = ingest(partial / PART, partial, upload_id=upload_id, name=name, on_bad=on_bad, limit=limit)
         partial.rename(uploads / upload_id)
     except OSError as error:
-        if error.errno in _FULL:
-            raise Unavailable(
-                "The disk is full. Nothing was kept of the upload; free some space and send it again."
-            ) from None
+        if words := disk_words(error):
+            raise Unavailable(f"Nothing was kept of the upload. {words}") from None
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -92,8 +94,33 @@ def shown_name(filename: str) -> str:
 
 def read_info(folder: Path) -> UploadInfo | None:
     """What is known of a dataset, or None where the folder is not a complete one."""
-    data = read_json(folder / INFO)
-    return UploadInfo.model_validate(data) if data else None
+    return read_model(folder / INFO, UploadInfo)
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether it holds a dataset, be it damaged; else it was never there, or is deleted."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def whole_info(folder: Path) -> UploadInfo:
+    """What is known of a dataset.
+
+    Raises:
+        NotFound: There is none.
+        Damaged: Its ``info.json`` cannot be read.
+    """
+    info = read_info(folder)
+    if info is not None:
+        return info
+    if not folder.is_dir():
+        raise NotFound(f"There is no dataset {folder.name}. It may have been deleted.", field="dataset.source")
+    raise Damaged(_DAMAGED.format(folder.name), field="dataset.source")
+
+
+def damaged(uploads: Path) -> list[Damage]:
+    """Folders that should be datasets and are not, by name."""
+    found = (path.name for path in _folders(uploads) if not read_info(path))
+    return [Damage(id=name, message=_DAMAGED.format(name)) for name in found]
 
 
 def write_info(folder: Path, info: UploadInfo) -> None:
@@ -103,9 +130,14 @@ def write_info(folder: Path, info: UploadInfo) -> None:
 
 def every(uploads: Path) -> list[UploadInfo]:
     """All complete datasets, newest first."""
-    folders = [path for path in uploads.iterdir() if ID_PATTERN.fullmatch(path.name)] if uploads.is_dir() else []
-    found = [info for info in map(read_info, folders) if info]
+    found = [info for info in map(read_info, _folders(uploads)) if info]
     return sorted(found, key=lambda info: (info.created_at, info.id), reverse=True)
+
+
+def _folders(uploads: Path) -> list[Path]:
+    if not uploads.is_dir():
+        return []
+    return sorted(path for path in uploads.iterdir() if ID_PATTERN.fullmatch(path.name) and path.is_dir())
 
 
 def opened(folder: Path) -> Store:
@@ -113,11 +145,9 @@ def opened(folder: Path) -> Store:
 
     Raises:
         NotFound: It has been deleted.
+        Damaged: What it is, or where its rows lie, cannot be read.
     """
-    info = read_info(folder)
-    if info is None:
-        raise NotFound(f"There is no dataset {folder.name}. It may have been deleted.", field="dataset.source")
-    return open_store(folder, info.rows)
+    return open_store(folder, whole_info(folder).rows)
 
 
 def page(folder: Path, offset: int, limit: int) -> list[dict[str, Any]]:
@@ -144,5 +174,6 @@ def iter_rows(folder: Path) -> Iterator[dict[str, Any]]:
 def sweep(uploads: Path) -> None:
     """Remove what was left half done a week ago."""
     for path in uploads.glob(f"*{PARTIAL}"):
-        if time.time() - path.stat().st_mtime > FORGOTTEN:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > FORGOTTEN:
+                shutil.rmtree(path, ignore_errors=True)

@@ -11,13 +11,14 @@ import yaml
 
 import core.rewards
 from core.config import RunConfig, dump, parse
-from core.environment import environment
+from core.environment import environment, known_attempts
 from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
+from core.job_rows import is_metric
 from core.model import BUILTIN_PREFIX
 from core.reproduce import ran_on, versions_line
-from core.run_dir import RunDir, iter_lines, read_json
+from core.run_dir import RunDir, iter_lines, read_json, read_model
 from core.settings import Home
 
 CARD = "README.md"
@@ -111,7 +112,7 @@ def plain(text: object) -> str:
 def _session(spec: ExportSpec, home: Home) -> tuple[RunDir | None, RunConfig | None]:
     try:
         session = RunDir.open(home.outputs, spec.session_id)
-        return session, parse(session.read_config()["config"])
+        return session, parse(session.whole_config()["config"])
     except (TunesmithError, KeyError):
         return None, None
 
@@ -158,10 +159,12 @@ def _fidelity(result: dict[str, Any]) -> str:
 def _evaluation(session: RunDir | None, config: RunConfig | None) -> str:
     if session is None or config is None:
         return ""
-    data = read_json(session.path / "evaluation.json")
-    if data:
-        return _paired(RunEvaluation.model_validate(data))
-    found = [row for row in iter_lines(session.metrics) if row.get("phase") == "evaluation" and "reward" in row]
+    made = read_model(session.evaluation, RunEvaluation)
+    if made:
+        return _paired(made)
+    found = [
+        row for row in iter_lines(session.metrics, is_metric) if row.get("phase") == "evaluation" and "reward" in row
+    ]
     if len(found) < 2:
         return ""
     first, last = found[0], found[-1]
@@ -232,7 +235,7 @@ def _training(config: RunConfig | None, session: RunDir | None) -> str:
     if config is None or session is None:
         return ""
     training, model = config.training, config.model
-    attempts = (read_json(session.environment) or {}).get("attempts") or [environment()]
+    attempts = known_attempts(session) or [environment()]
     status = session.read_status()
     rows = [
         ("Steps", status.step if status else "?"),

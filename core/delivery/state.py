@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core import progress
 from core.errors import Conflict
-from core.run_dir import read_json
+from core.run_dir import read_model
 
 FOLDER = "deliveries"
 JOB, CHAT, LOG = "job.json", "chat.json", "worker.log"
@@ -58,6 +58,19 @@ class Job(BaseModel):
     created_at: str = ""
 
 
+class Message(BaseModel):
+    """One turn with a model that was delivered."""
+
+    role: str
+    content: str
+
+
+class Conversation(BaseModel):
+    """``chat.json``."""
+
+    messages: tuple[Message, ...] = ()
+
+
 class NameTaken(Conflict):
     """There is something of that name already, and it may not be replaced."""
 
@@ -89,9 +102,8 @@ class Progress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """What was asked for, or None where the folder is no delivery."""
-    data = read_json(folder / JOB)
-    return Job.model_validate(data) if data else None
+    """What was asked for, or None where the folder is no delivery, or what is written there cannot be read."""
+    return read_model(folder / JOB, Job)
 
 
 def read_progress(folder: Path) -> Progress | None:

@@ -15,10 +15,11 @@ from core.data.sources import load_rows
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.evaluation import EvaluationSpec, reports
+from core.job_rows import is_answer_of
 from core.reward import Item, Total
 from core.rewards import Scorer, compose, markers_of, needs, settled
 from core.run import JobState
-from core.run_dir import RunDir, iter_lines, write_json
+from core.run_dir import RunDir, iter_lines, whole_lines, write_json
 from core.settings import Home
 from core.text import json_line
 from core.training.answering import Answerer, Answers, InLlama, InTransformers, Messages, Question, Written
@@ -41,13 +42,13 @@ def evaluate(run: RunDir, home: Home, status: Status) -> str:
         Stopped: A person stopped it; what was answered is kept.
         TunesmithError: It cannot go on, in words.
     """
-    spec = EvaluationSpec.model_validate(run.read_config())
+    spec = EvaluationSpec.model_validate(run.whole_config())
     device = this_device()
     use_cores(device)
     status.update(device=device.name if device.kind == "cuda" else "cpu", message="Reading the prompts")
     rows = _rows(run, spec, home, status)
     score = compose(settled(spec.reward, rows), markers_of(spec.dataset)) if spec.reward else None
-    done = {(group["model"], group["place"]) for group in iter_lines(run.completions)}
+    done = {(group["model"], group["place"]) for group in iter_lines(run.completions, is_answer_of)}
     status.begin_phase(JobState.RUNNING, "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
     with (
         closing(Reporter(run, status.value.attempt)) as reporter,
@@ -57,7 +58,7 @@ def evaluate(run: RunDir, home: Home, status: Status) -> str:
             left = [place for place in range(len(rows)) if (index, place) not in done]
             if left:
                 _Asking(spec, index, rows, score, status, reporter).run(left, transformers)
-    found = reports(spec, iter_lines(run.completions))
+    found = reports(spec, iter_lines(run.completions, is_answer_of))
     write_json(run.result, {"reports": [report.model_dump(mode="json") for report in found]})
     return found[0].sentence if len(found) == 1 else "Finished"
 
@@ -145,9 +146,9 @@ def _rows(run: RunDir, spec: EvaluationSpec, home: Home, status: Status) -> list
     """The prompts that were given, or the dataset's first ones, frozen at the first start."""
     frozen = run.prepared / "prompts.jsonl"
     if run.given.is_file():
-        rows: list[Row] = list(iter_lines(run.given))
+        rows: list[Row] = whole_lines(run.given)
     elif frozen.is_file():
-        rows = list(iter_lines(frozen))
+        rows = whole_lines(frozen)
     else:
         mapped, left_out = map_rows(load_rows(spec.dataset, home), spec.dataset)
         rows = mapped[: spec.limit]

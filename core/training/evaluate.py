@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from core.config import RunConfig
+from core.job_rows import is_metric
 from core.reward import Item as Answer
 from core.reward import Total
 from core.rewards import Scorer
@@ -78,7 +79,9 @@ class Evaluation:
         self.engine, self.score, self.best = engine, score, best
         self.status, self.reporter = status, reporter
         self.max_steps = 0
-        self.done = {(row["when"], row["step"]) for row in iter_lines(run.metrics) if row["phase"] == "evaluation"}
+        self.done = {
+            (row.get("when"), row["step"]) for row in iter_lines(run.metrics, is_metric) if row["phase"] == "evaluation"
+        }
 
     @staticmethod
     def chosen(holdout: list[Any], config: RunConfig) -> list[Any]:

@@ -56,7 +56,7 @@ def export(run: RunDir, home: Home, status: Status) -> str:
         Stopped: It was cancelled; nothing is left of it.
         TunesmithError: It cannot be made, in words.
     """
-    given = {name: value for name, value in run.read_config().items() if name != "created_at"}
+    given = {name: value for name, value in run.whole_config().items() if name != "created_at"}
     return Export(run, ExportSpec.model_validate(given), home, status).make()
 
 

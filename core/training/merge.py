@@ -88,7 +88,7 @@ def origin_of(spec: ExportSpec, home: Home) -> Origin:
 
 def _of_session(spec: ExportSpec, home: Home) -> Origin:
     session = RunDir.open(home.outputs, spec.session_id)
-    config = parse(session.read_config()["config"])
+    config = parse(session.whole_config()["config"])
     adapter = adapter_folder(session) if spec.checkpoint is None else _checkpoint(session, spec.checkpoint)
     status = session.read_status()
     step = spec.checkpoint if spec.checkpoint is not None else (status.checkpoint_step if status else None)

@@ -17,7 +17,7 @@ from core.dataset import Row
 from core.errors import InvalidInput
 from core.rewards import decided, markers_of, settled
 from core.rewards.selfcheck import earns_with_reference
-from core.run_dir import RunDir, iter_lines, read_json, write_json
+from core.run_dir import RunDir, read_json, whole_lines, write_json
 from core.settings import Home
 from core.text import json_line
 from core.training.checkpoint import whole_folder
@@ -140,7 +140,7 @@ def _freeze(config: RunConfig, run: RunDir, home: Home, status: Status) -> tuple
 def _frozen(run: RunDir) -> tuple[list[Row], list[Row]] | None:
     if read_json(run.prepared / "info.json") is None:
         return None
-    return list(iter_lines(run.prepared / "train.jsonl")), list(iter_lines(run.prepared / "holdout.jsonl"))
+    return whole_lines(run.prepared / "train.jsonl"), whole_lines(run.prepared / "holdout.jsonl")
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:

@@ -75,7 +75,7 @@ def probe(run: RunDir, home: Home, status: Status) -> str:
         Stopped: A person stopped it; nothing is kept but what was sampled.
         TunesmithError: It cannot be done, in words.
     """
-    asked = run.read_config()
+    asked = run.whole_config()
     config = parse(asked["config"])
     device = this_device()
     use_cores(device)

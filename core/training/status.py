@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import time
@@ -11,8 +10,7 @@ from collections import deque
 from types import FrameType
 from typing import Any
 
-import psutil
-
+from core.process import this_process
 from core.run import JobState, JobStatus
 from core.run_dir import RunDir, step_of
 
@@ -54,10 +52,12 @@ class Status:
         steps = [step_of(folder) for folder in saved[-1:]]
         if before and before.checkpoint_step is not None:
             steps.append(before.checkpoint_step)
+        me = this_process()
         self.value = JobStatus(
             state=JobState.STARTING,
-            pid=os.getpid(),
-            pid_started=psutil.Process().create_time(),
+            pid=me.pid,
+            pid_started=me.started,
+            boot=me.boot,
             attempt=before.attempt + 1 if before else 1,
             message="Starting",
             notes=before.notes if before else (),

@@ -36,7 +36,7 @@ def train(run: RunDir, home: Home, status: Status) -> str:
         Stopped: A person stopped it.
         TunesmithError: It cannot go on, in words.
     """
-    config = parse(run.read_config()["config"])
+    config = parse(run.whole_config()["config"])
     device = this_device()
     use_cores(device)
     status.update(device=device.name if device.kind == "cuda" else "cpu")

@@ -58,7 +58,7 @@ class Worker:
         return 1 if self.status.value.state == JobState.FAILED else 0
 
     def _job(self) -> str:
-        kind = JobKind(self.run_dir.read_config()["kind"])
+        kind = JobKind(self.run_dir.whole_config()["kind"])
         if kind == JobKind.TRAIN:
             return self._train()
         if kind == JobKind.PROBE:

@@ -64,13 +64,13 @@ def test_two_threads_may_write_one_file_at_once(tmp_path: Path) -> None:
 def test_a_reader_sees_whole_lines_only(tmp_path: Path) -> None:
     """Half a row waits until its end is there; the offset then goes on from it."""
     path = tmp_path / "rows.jsonl"
-    assert read_lines(path) == ([], 0)
+    assert read_lines(path) == ([], 0, [])
     path.write_bytes(b'{"row": 1}\n{"row"')
-    rows, offset = read_lines(path)
+    rows, offset, _ = read_lines(path)
     assert (rows, offset) == ([{"row": 1}], 11)
     with path.open("ab") as file:
         file.write(b": 2}\n")
-    assert read_lines(path, offset) == ([{"row": 2}], 22)
+    assert read_lines(path, offset) == ([{"row": 2}], 22, [])
     assert list(iter_lines(path)) == [{"row": 1}, {"row": 2}]
 
 

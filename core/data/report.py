@@ -1,0 +1,52 @@
+"""What a preparation kept of its findings, in ``report.json``: to tell a report from a damaged file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.data.lengths import Histogram
+
+
+class Removed(BaseModel):
+    """Rows that were taken out for one reason; a few of them to look at."""
+
+    count: int
+    rows: tuple[dict[str, str], ...]
+
+
+class Measured(BaseModel):
+    """Lengths in tokens, and what the limits cut."""
+
+    prompt: Histogram
+    reference: Histogram
+    limits: tuple[int, int]
+    max_sequence_length: int
+    max_new_tokens: int
+    cut_prompts: float
+    cut_references: float
+    cut_if_proposed: tuple[float, float]
+
+
+class Asked(BaseModel):
+    """The sections of the configuration that a report is about."""
+
+    dataset: dict[str, Any]
+    reward: dict[str, Any] = {}
+
+
+class Report(BaseModel):
+    """See :func:`services.preparing.prepare`."""
+
+    read: int
+    left_out: dict[str, int]
+    removed: dict[str, Removed]
+    train: int
+    holdout: int
+    test: int
+    spare: int
+    sha256: str
+    unparseable: int
+    lengths: Measured | None
+    config: Asked

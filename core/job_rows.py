@@ -1,0 +1,77 @@
+"""What a row of ``metrics.jsonl`` and a line of ``completions.jsonl`` are; anything else in them is damage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.run_dir import Row
+
+TEXTS = frozenset({"phase", "when"})
+LARGEST = 1e100
+"""No measure is larger. Squares and sums of what is allowed are numbers, too."""
+
+
+def is_metric(row: Row) -> bool:
+    """Whether an object is a row of metrics: numbered, of a phase and a step, its values numbers.
+
+    >>> is_metric({"row": 1, "phase": "training", "step": 1, "reward": 0.5})
+    True
+    >>> is_metric({"row": 1, "phase": "training", "step": 1, "reward": "much"})
+    False
+    """
+    placed = _whole(row.get("row")) and _whole(row.get("step")) and isinstance(row.get("phase"), str)
+    return placed and all(map(_measure, row, row.values()))
+
+
+def is_group(row: Row) -> bool:
+    """Whether an object is a group of completions: of a step, each with its text and its score.
+
+    >>> is_group({"phase": "training", "step": 1, "instruction": "1 + 1", "prompt": "", "completions": []})
+    True
+    >>> is_group({"phase": "training", "step": 1, "instruction": "1 + 1", "prompt": "", "completions": [{"text": 2}]})
+    False
+    """
+    placed = _whole(row.get("step", 0)) and _whole(row.get("attempt", 1)) and isinstance(row.get("phase", ""), str)
+    answers = row.get("completions")
+    asked = "instruction" in row and "prompt" in row
+    return placed and asked and isinstance(answers, list) and all(map(_is_answer, answers))
+
+
+def is_answer_of(row: Row) -> bool:
+    """Whether an object is an answer of an evaluation: a group of one, of a model and a place."""
+    placed = _whole(row.get("model")) and _whole(row.get("place"))
+    return placed and is_group({"prompt": "", **row}) and len(row["completions"]) == 1
+
+
+def _is_answer(answer: Any) -> bool:
+    return (
+        isinstance(answer, dict)
+        and isinstance(answer.get("text"), str)
+        and all(_number(answer.get(name, 0)) for name in ("tokens", "cut_off"))
+        and all(answer.get(name) is None or _number(answer[name]) for name in ("total", "advantage"))
+        and _are_parts(answer.get("components") or {})
+    )
+
+
+def _are_parts(parts: Any) -> bool:
+    return isinstance(parts, dict) and all(
+        isinstance(part, dict)
+        and (part.get("score") is None or _number(part["score"]))
+        and _number(part.get("weight", 1))
+        and isinstance(part.get("why", ""), str)
+        for part in parts.values()
+    )
+
+
+def _measure(name: str, value: Any) -> bool:
+    if name in TEXTS:
+        return isinstance(value, str)
+    return all(map(_number, value.values())) if isinstance(value, dict) else _number(value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**53
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and -LARGEST < value < LARGEST

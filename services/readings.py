@@ -1,0 +1,125 @@
+"""What jobs wrote, for pages: read once while it stays as it is, and what is damaged in it put into words."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.evaluation import RunEvaluation
+from core.export import ExportResult
+from core.probe import ProbeResult
+from core.run import ENDED, JobKind, JobState, JobStatus
+from core.run_dir import Check, Lines, RunDir, checked_json, read_lines
+from services.catalogue import Job
+
+DELETED = "Its folder was deleted, so there is nothing to show but what the list knows. Delete it here, too."
+_SHOWN = "what could be read is shown"
+
+
+class Readings:
+    """The ``.jsonl`` files looked at last, as they were read.
+
+    Args:
+        fits: What a row of such a file is.
+    """
+
+    KEEP = 8
+
+    def __init__(self, fits: Check) -> None:
+        self._fits = fits
+        self._read: OrderedDict[Path, tuple[tuple[int, ...], Lines]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, path: Path) -> Lines:
+        """All of a file; it is read again once it has changed."""
+        stamp = _stamp(path)
+        with self._lock:
+            kept = self._read.get(path)
+        if kept is None or kept[0] != stamp:
+            kept = (stamp, read_lines(path, limit=-1, fits=self._fits))
+        with self._lock:
+            self._read[path] = kept
+            self._read.move_to_end(path)
+            while len(self._read) > self.KEEP:
+                self._read.popitem(last=False)
+        return kept[1]
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def damage(job: Job, run_dir: RunDir, **rows: Sequence[int]) -> list[str]:
+    """What is damaged of a job's files, a sentence each; empty where all is well.
+
+    Args:
+        job: From the catalogue.
+        run_dir: Its directory.
+        rows: For ``metrics`` and ``completions``, the lines that could not be read.
+    """
+    if not run_dir.path.is_dir():
+        return [DELETED]
+    found = [words for path, kind, lost in _documents(job, run_dir) if (words := _document(path, kind, lost))]
+    ended = job.job_state in ENDED
+    found += [_rows(path, rows.get(path.stem, ()), ended=ended) for path in (run_dir.metrics, run_dir.completions)]
+    found.append(_unreadable(run_dir.log))
+    if job.kind == JobKind.TRAIN and job.step and not run_dir.metrics.exists():
+        found.append("metrics.jsonl was deleted, so there are no charts.")
+    return [words for words in found if words]
+
+
+def _documents(job: Job, run_dir: RunDir) -> list[tuple[Path, Any, str]]:
+    """Each JSON file of a job that is there, or should be: what it is, and what cannot be had without it."""
+    found: list[tuple[Path, Any, str]] = [(run_dir.config, dict, "it can neither be resumed nor exported")]
+    found.append((run_dir.status, JobStatus, ""))
+    if job.kind == JobKind.TRAIN:
+        found.append((run_dir.evaluation, RunEvaluation, "the comparison with the model before training is not shown"))
+    if job.job_state is JobState.COMPLETED and job.kind in {JobKind.EXPORT, JobKind.PROBE}:
+        kind = ExportResult if job.kind == JobKind.EXPORT else ProbeResult
+        found.append((run_dir.result, kind, "its result is not shown. Make it again"))
+    needed = (run_dir.config, run_dir.result)
+    return [entry for entry in found if entry[0] in needed or entry[0].exists()]
+
+
+def _document(path: Path, kind: Any, lost: str) -> str:
+    if checked_json(path, kind) is not None:
+        return ""
+    what = "is damaged" if path.exists() else "was deleted"
+    return f"{path.name} {what}{f', so {lost}' if lost else ''}."
+
+
+def _rows(path: Path, bad: Sequence[int], *, ended: bool) -> str:
+    if unreadable := _unreadable(path):
+        return unreadable
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        return f"{path.name} is damaged at row {bad[0]}{more}; {_SHOWN}."
+    return f"{path.name} ends in the middle of a row; {_SHOWN}." if ended and _torn(path) else ""
+
+
+def _unreadable(path: Path) -> str:
+    try:
+        with path.open("rb"):
+            return ""
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{path.name} cannot be read: {(error.strerror or 'unknown error').lower()}."
+
+
+def _torn(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if not file.seek(0, 2):
+                return False
+            file.seek(-1, 2)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False

@@ -1,0 +1,124 @@
+"""A process is known by more than its number, and nothing is killed that is not ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.process import Identity, boot, find, identify, this_process
+from core.progress import Progress, process_of, stop_process, write_progress
+from core.run_dir import RunDir
+from core.settings import Home, Settings
+from services.launcher import JOB, LocalLauncher, Worker
+from tests.support.live import PATIENCE
+
+LEAVES_ONE_BEHIND = """
+import subprocess, sys
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+"""
+"""Leads a group of its own, leaves a process in it and ends, as a daemon does that forks twice."""
+
+
+@pytest.fixture
+def launcher(settings: Settings) -> LocalLauncher:
+    return LocalLauncher(settings)
+
+
+@pytest.fixture
+def job(home: Home) -> RunDir:
+    path = home.outputs / "run"
+    path.mkdir()
+    return RunDir(path)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def left_behind(**env: str) -> tuple[int, int]:
+    """The number of a group whose leader has ended, and that of the process in it."""
+    leader = subprocess.Popen(
+        [sys.executable, "-c", LEAVES_ONE_BEHIND], stdout=subprocess.PIPE, start_new_session=True, text=True,
+        env={**os.environ, **env},
+    )  # fmt: skip
+    assert leader.stdout
+    child = int(leader.stdout.readline())
+    leader.stdout.close()
+    leader.wait()
+    return leader.pid, child
+
+
+def gone(pid: int) -> bool:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_process_is_found_by_number_start_and_boot() -> None:
+    """Each of the three must be right; a boot that nobody wrote down is not asked for."""
+    me = this_process()
+    assert me.boot == boot() != ""
+    assert find(me)
+    assert find(me._replace(boot=""))
+    assert find(me._replace(boot="another boot")) is None
+    assert find(me._replace(started=me.started - 10)) is None
+    assert find(Identity(0, me.started)) is find(Identity(1, 0.0)) is None
+
+
+def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: RunDir) -> None:
+    """A number of old that another program's group has by now, in this boot and after a restart."""
+    group, stranger = left_behind()
+    try:
+        for worker in (Worker(group, 1000.0), Worker(group, 1000.0, boot()), Worker(group, 1000.0, "another boot")):
+            launcher.sweep(worker, job)
+        assert psutil.Process(stranger).status() != psutil.STATUS_ZOMBIE
+    finally:
+        os.kill(stranger, signal.SIGKILL)
+
+
+def test_what_a_vanished_worker_left_is_swept_away(launcher: LocalLauncher, job: RunDir) -> None:
+    """The control of the test above: a process that was started for this job."""
+    group, child = left_behind(**{JOB: str(job.path)})
+    launcher.sweep(Worker(group, 1000.0, boot()), job)
+    assert gone(child)
+
+
+def test_a_strangers_process_is_neither_alive_nor_ended(
+    launcher: LocalLauncher, job: RunDir, sleeper: subprocess.Popen[bytes]
+) -> None:
+    """It has the number of a worker of an earlier boot, or its start is another, or nobody knew the boot."""
+    known = identify(sleeper.pid)
+    for worker in (known._replace(boot="another boot"), known._replace(started=1000.0), known._replace(boot="")):
+        assert not launcher.alive(worker, job)
+        launcher.end(worker, job, force=True)
+    assert sleeper.poll() is None
+    assert launcher.alive(known, job)
+    launcher.end(known, job, force=True)
+    assert gone(sleeper.pid)
+
+
+def test_a_delivery_of_an_earlier_boot_stops_nobody(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    """Its number is somebody else's by now; what was written down before there were boots still works."""
+    said = Progress(state="working").by(identify(sleeper.pid))
+    old = said.model_copy(update={"boot": "another boot"})
+    write_progress(tmp_path, old)
+    stop_process(tmp_path, old)
+    assert sleeper.poll() is None
+    assert process_of(said.model_copy(update={"boot": ""}))
+    stop_process(tmp_path, said)
+    assert gone(sleeper.pid)
