@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, request, send_file
+from flask import Blueprint, request, send_file, url_for
 from flask import Response as AnyResponse
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
@@ -15,9 +16,11 @@ from routes._services import accepts_uploads, services
 from routes.datasets import receive
 from services import dataset_choice, dataset_page, steps
 from services.board import Wanted
+from services.forms import field_title
+from services.merge import Merged, read_was
 from services.preparations import DRAFT
 from services.trial import sample
-from services.wizard import STEP, STEPS, SUMS_PROMPT
+from services.wizard import STEP, STEPS, read_step
 
 bp = Blueprint("wizard", __name__)
 Form = MultiDict[str, str]
@@ -131,77 +134,73 @@ def save(step: str) -> Response:
     """Keep what was entered, do what the button says, and show the page again or the next one."""
     if step not in STEP:
         raise NotFound("There is no such step. The steps are listed at /new.")
-    form = request.form.copy()
+    form, wizard = request.form.copy(), services().wizard
     action = form.get("action", "save")
-    _prepare(step, form, action)
-    services().wizard.save(step, form)
+    if action == "upload":
+        _receive(form)
+    source = str((wizard.draft().get("dataset") or {}).get("source") or "")
+    merged = wizard.save(step, form, _READ.get(step))
     if step == "dataset":
-        dataset_choice.settle(services(), form)
+        dataset_choice.follow_reward(services(), source)
+    _tell(merged)
+    if merged.refused:
+        return to(f"wizard.{step}", refused=" ".join(merged.refused))
+    answer = _act(step, action)
+    if merged.elsewhere and answer.location == url_for(f"wizard.{step}"):
+        return to(f"wizard.{step}", elsewhere=" ".join(merged.elsewhere))
+    return answer
+
+
+def _act(step: str, action: str) -> Response:
+    """What the button says, after the form was kept."""
+    wizard = services().wizard
     if action in _ACTIONS:
         return _ACTIONS[action]()
     if action.startswith("fix-"):
         return _fix(action.removeprefix("fix-"), step)
     if action.startswith("sample-"):
-        services().wizard.remember("reward", completion=sample(services(), action.removeprefix("sample-")))
+        wizard.remember("reward", completion=sample(services(), action.removeprefix("sample-")))
     if action.startswith("again-"):
-        services().wizard.use_again(action.removeprefix("again-"))
+        wizard.use_again(action.removeprefix("again-"))
     if action == "next" and step not in steps.review_of(services()).missing:
         return to(f"wizard.{STEPS[[one.key for one in STEPS].index(step) + 1].key}")
     return to(f"wizard.{step}")
 
 
-def _prepare(step: str, form: Form, action: str) -> None:
-    """Bring a page's own controls into the configuration's fields."""
-    if step == "model":
-        form["model.name"] = form.get("choice") or form.get("model.name", "")
-        if form.get("ui.setup") == "recommended":
-            kept = (services().wizard.draft().get("model") or {}).get("revision")
-            services().wizard.put(model={"revision": kept} if kept else {})
-            for name in [*steps.CUSTOM, *steps.ADVANCED]:
-                form.pop(f"model.{name}", None)
-            form["checks"] = ""
-    if step == "dataset":
-        _choose_source(form, action)
+def _tell(merged: Merged) -> None:
+    """Say what another tab changed; the page's script reads the same from the address."""
+    if merged.refused:
+        names = ", ".join(f"'{field_title(path)}'" for path in merged.refused)
+        say(f"Changed in another tab: {names}. Your change here was not saved. Reload to see what is set now.", "watch")
+    elif merged.elsewhere:
+        names = ", ".join(f"'{field_title(path)}'" for path in merged.elsewhere)
+        say(f"Changed in another tab, and kept: {names}.", "watch")
 
 
-def _choose_source(form: Form, action: str) -> None:
-    kind = form.get("ui.kind", "upload")
-    before = services().wizard.draft().get("dataset") or {}
-    if action == "upload" and "file" in request.files and request.files["file"].filename:
+def _receive(form: Form) -> None:
+    """The file that was sent becomes the choice."""
+    if "file" in request.files and request.files["file"].filename:
         try:
             form["upload"] = f"upload:{receive().id}"
         except TunesmithError as error:
             say(f"{error.message} What you had chosen before is kept.", "problem")
-    named = dataset_choice.source_of(kind, form)
-    form["dataset.source"] = named
-    if named and named != before.get("source"):
-        _map(form, named)
-        dataset_choice.leave(services(), before, named)
 
 
-def _map(form: Form, source: str) -> None:
-    """A new source brings its own columns: take the detected ones, and the short prompt for sums."""
-    told = form.get("dataset.system_prompt", "").replace("\r\n", "\n")
-    if source.startswith("generated:"):
-        form["dataset.system_prompt"] = told or SUMS_PROMPT
-    elif told == SUMS_PROMPT:
-        form["dataset.system_prompt"] = ""
-    try:
-        mapping = dataset_choice.ready_mapping(services(), source)
-    except TunesmithError:
-        return  # gone by now; the page says so
-    form.pop("dataset.columns", None)  # what it shows belongs to the source before
-    for name, value in mapping.items():
-        if name != "columns":
-            form[f"dataset.{name}"] = value or ""
-    section = services().wizard.draft().get("dataset") or {}
-    services().wizard.put(
-        dataset={**section, "columns": mapping["columns"]} if mapping["columns"] else _without(section, "columns")
-    )
+def _read_model(step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The model that was ticked or named; 'Recommended' takes every setting of the adapter back to its default."""
+    form, section = {**form, "model.name": form.get("choice") or form.get("model.name", "")}, before.get("model") or {}
+    if form.get("ui.setup") == "recommended":
+        section = {name: section[name] for name in ("name", "revision") if section.get(name)}
+        own = {f"model.{name}" for name in (*steps.CUSTOM, *steps.ADVANCED)}
+        form = {name: value for name, value in form.items() if name not in own} | {"checks": ""}
+    return read_step(step, form, {"model": section})
 
 
-def _without(section: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if key != name}
+def _read_dataset(_step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+    return {"dataset": dataset_choice.read(services(), form, before.get("dataset") or {})}
+
+
+_READ = {"model": _read_model, "dataset": _read_dataset}
 
 
 def _use_guess() -> Response:
@@ -265,6 +264,11 @@ def _move_row(by: int) -> Response:
 
 def _start() -> Response:
     found, confirmed = services(), bool(request.form.get("confirm_reward"))
+    if read_was(request.form.get("was", "")).get("others", found.wizard.others("train")) != found.wizard.others(
+        "train"
+    ):
+        say("It was not started: the choices were changed in another tab. Look at them here, then start.", "watch")
+        return to("wizard.train")
 
     def start(config: dict[str, Any]) -> str:
         return found.runs.start(config, confirm=lambda whole: found.preflight.admit(whole, confirmed)).session_id

@@ -11,9 +11,9 @@ from core.config import MixSource
 from core.data import tasks
 from core.data.arithmetic import SOURCE as SUMS
 from core.data.catalogue import CATALOGUE
-from core.errors import InvalidInput
+from core.errors import InvalidInput, TunesmithError
 from services.container import Services
-from services.forms import model_field, read_model, read_names
+from services.forms import model_field, read_model, read_names, read_section
 from services.library import MAPPED, TEMPLATE_FIELDS
 from services.wizard import SUMS_PROMPT
 from services.wizard_views import Choices, MixLine, MixPart, TaskLine
@@ -136,10 +136,18 @@ def ready_mapping(found: Services, source: str) -> dict[str, Any]:
     return plain | (known.mapping if known else {})
 
 
-def settle(found: Services, form: Mapping[str, str]) -> None:
-    """After the step's fields are saved: exercises and mixture as the form has them, gone where they are not meant."""
-    section = dict(found.wizard.draft().get("dataset") or {})
-    kind = form.get("ui.kind", "")
+def read(found: Services, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The dataset section that the step's form asks for; ``before`` is the one that its page was made from.
+
+    Another source brings its own columns. Exercises and mixture are as the form has them, gone where they are not
+    meant.
+    """
+    kind = form.get("ui.kind", "upload")
+    named = source_of(kind, form)
+    form, section = {**form, "dataset.source": named}, dict(before)
+    if named and named != before.get("source"):
+        form, section = _mapped(found, form, section, named)
+    section = read_section("dataset", form, section)
     changed = {"tasks": _tasks(form) if kind == "tasks" else [], "mix": _mix(found, form) if kind == "mix" else []}
     if kind == "tasks" and "tasks-shown" not in form:
         changed["tasks"] = list(section.get("tasks") or ())
@@ -147,16 +155,39 @@ def settle(found: Services, form: Mapping[str, str]) -> None:
         if value or name in section:
             section[name] = value
     foreign = FOREIGN.get(kind, ())
-    section = {name: value for name, value in section.items() if (name not in changed or value) and name not in foreign}
-    found.wizard.put(dataset=section)
-    if kind == "tasks" and (found.wizard.draft().get("reward") or {}).get("preset_name") != "reasoning_gym":
+    return {name: value for name, value in section.items() if (name not in changed or value) and name not in foreign}
+
+
+def _mapped(
+    found: Services, form: dict[str, str], section: dict[str, Any], source: str
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Form and section with the columns that come with a new source, and the short prompt for sums."""
+    told = form.get("dataset.system_prompt", "").replace("\r\n", "\n")
+    if source.startswith("generated:"):
+        form["dataset.system_prompt"] = told or SUMS_PROMPT
+    elif told == SUMS_PROMPT:
+        form["dataset.system_prompt"] = ""
+    try:
+        mapping = ready_mapping(found, source)
+    except TunesmithError:
+        return form, section  # gone by now; the page says so
+    form.pop("dataset.columns", None)  # what it shows belongs to the source before
+    form |= {f"dataset.{name}": value or "" for name, value in mapping.items() if name != "columns"}
+    section = {name: value for name, value in section.items() if name != "columns"}
+    return form, section | ({"columns": mapping["columns"]} if mapping["columns"] else {})
+
+
+def follow_reward(found: Services, before: str) -> None:
+    """Exercises bring their checkers as the reward; another dataset in their place takes them away again.
+
+    Args:
+        before: The source so far.
+    """
+    draft = found.wizard.draft()
+    source, reward = str((draft.get("dataset") or {}).get("source") or ""), draft.get("reward") or {}
+    if source == tasks.SOURCE and reward.get("preset_name") != "reasoning_gym":
         found.wizard.put(reward=TASK_REWARD)
-
-
-def leave(found: Services, before: Mapping[str, Any], source: str) -> None:
-    """Another dataset in place of exercises: their checkers, which came with them, go with them."""
-    reward = found.wizard.draft().get("reward")
-    if before.get("source") == tasks.SOURCE and source != "mix" and reward == TASK_REWARD:
+    elif before == tasks.SOURCE and source not in (before, "mix", "") and reward == TASK_REWARD:
         found.wizard.put(reward=None)
 
 

@@ -143,7 +143,8 @@ def frame(found: Services, key: str, review: Review) -> Frame:
         StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in STEPS
     )
     broad = key == "test" or (key == "train" and shown_run(found)[0] is not None)
-    return Frame(STEP[key], links, summary(found, review), before, after, broad=broad)
+    was = found.wizard.page_state(key)
+    return Frame(STEP[key], links, summary(found, review), was, before, after, broad=broad)
 
 
 def step_states(found: Services, review: Review) -> dict[str, tuple[str, str]]:

@@ -6,6 +6,8 @@ other. The draft holds what was typed, right or wrong; :meth:`Wizard.review` say
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from core.model import DEMO_MODEL
 from core.readiness import Problem, Readiness, Severity, ordered
 from services.catalogue import Catalogue
 from services.forms import FieldGroup, Remarks, form_field, read_section, section_model, whole_number
+from services.merge import Merged, merge, read_was
 from services.reward_form import once_more, read_reward
 
 SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
@@ -190,6 +193,10 @@ def step_of(path: str) -> StepInfo:
     return next((step for step in STEPS if section in step.sections), STEP["train"])
 
 
+Read = Callable[[str, Mapping[str, str], Mapping[str, Any]], dict[str, Any]]
+"""(step, form, sections so far) to the sections that the form asks for."""
+
+
 class Wizard:
     """The draft and what follows from it.
 
@@ -212,28 +219,52 @@ class Wizard:
             draft.setdefault(section, values)
         return draft
 
-    def save(self, step: str, form: Mapping[str, str]) -> None:
-        """Keep what the step's form says of the step's own sections, unless the same page has sent a newer one."""
-        with self._saving:
-            if not _overtaken(form.get("ui.sent", ""), str(self.ui(step).get("sent", ""))):
-                self._save(step, form)
+    def page_state(self, step: str) -> str:
+        """What a page of a step was made from, for its form to bring back; see :mod:`services.merge`."""
+        draft, ui = self.draft(), self.ui(step)
+        source = str((draft.get("dataset") or {}).get("source") or "")
+        shown = {
+            "model": {"setup": ui.get("setup", "recommended")},
+            "dataset": {"kind": ui.get("kind") or kind_of(source), "hub": source if kind_of(source) == "hub" else ""},
+        }
+        sections = {name: draft.get(name) for name in STEP[step].sections}
+        state = {"sections": sections, "ui": shown.get(step, {}), "others": self.others(step)}
+        return json.dumps(state, sort_keys=True, default=str)
 
-    def _save(self, step: str, form: Mapping[str, str]) -> None:
+    def others(self, step: str) -> str:
+        """A short hash of what the other steps hold: another one means that they were changed."""
         draft = self.draft()
-        changed: dict[str, Any] = {}
-        for section in STEP[step].sections:
-            if section == "name":
-                changed["name"] = form.get("name", draft["name"]).strip()[:100]
-            elif section == "reward":
-                changed["reward"] = read_reward(form, draft.get("reward") or {})
-            else:
-                changed[section] = read_section(section, form, draft.get(section) or {})
-        self._catalogue.save_draft(changed | self._ui(step, form))
+        rest = {name: draft.get(name) for name in SECTIONS if name not in STEP[step].sections}
+        return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-    def _ui(self, step: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """What the page remembers that is no part of the configuration, a key a step."""
-        ui = {key.removeprefix("ui."): value for key, value in form.items() if key.startswith("ui.")}
-        return {f"ui_{step}": self.ui(step) | ui | {"visited": True}}
+    def save(self, step: str, form: Mapping[str, str], read: Read | None = None) -> Merged:
+        """Keep what the step's form changed of the step's own sections, unless the same page has sent a newer one.
+
+        Args:
+            form: What was sent; ``was`` is :meth:`page_state` of the page that it stands on.
+            read: Makes the step's sections of the form and of what its page was made from.
+
+        Returns:
+            What was kept, what was changed in another tab, and what was refused because both changed it.
+        """
+        with self._saving:
+            if _overtaken(form.get("ui.sent", ""), str(self.ui(step).get("sent", ""))):
+                return Merged({})
+            return self._save(step, form, read or read_step)
+
+    def _save(self, step: str, form: Mapping[str, str], read: Read) -> Merged:
+        draft, state = self.draft(), read_was(form.get("was", ""))
+        now = {name: draft.get(name) for name in STEP[step].sections}
+        was = state.get("sections") if isinstance(state.get("sections"), dict) else None
+        ui, page = self.ui(step), form.get("ui.sent", "").rpartition(" ")[0]
+        by = dict(ui.get("by") or {})
+        base = {name: (was or now).get(name) for name in now}
+        merged = merge(base, read(step, form, base), now, lambda path: bool(page) and by.get(path) == page)
+        by |= dict.fromkeys(merged.mine, page)
+        # A choice that was refused must not look as if it had been made.
+        shown = {"sent": form.get("ui.sent", "")} if merged.refused else _ui(form, state)
+        self._catalogue.save_draft(merged.sections | {f"ui_{step}": ui | shown | {"by": by, "visited": True}})
+        return merged
 
     def ui(self, step: str) -> dict[str, Any]:
         """What the page of a step remembers, for example which row the reward is tried on."""
@@ -414,6 +445,29 @@ def kind_of(source: str) -> str:
         return "mix" if source == "mix" else "tasks"
     head = source.partition(":")[0]
     return head if head in {"upload", "generated"} else "hub" if source else "upload"
+
+
+def read_step(step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """A step's sections after a form was sent, where each field stands for itself."""
+    changed: dict[str, Any] = {}
+    for section in STEP[step].sections:
+        if section == "name":
+            changed["name"] = form.get("name", str(before.get("name") or "")).strip()[:100]
+        elif section == "reward":
+            changed["reward"] = read_reward(form, before.get("reward") or {})
+        else:
+            changed[section] = read_section(section, form, before.get(section) or {})
+    return changed
+
+
+def _ui(form: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page remembers that is no part of the configuration; what the form did not change stays."""
+    before = state.get("ui") if isinstance(state.get("ui"), dict) else None
+    given = {key.removeprefix("ui."): value for key, value in form.items() if key.startswith("ui.")}
+    return {key: value for key, value in given.items() if (before or {}).get(key, _NEVER) != value}
+
+
+_NEVER = object()
 
 
 def _overtaken(given: str, kept: str) -> bool:

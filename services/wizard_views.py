@@ -41,11 +41,15 @@ class StepLink:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the seven steps share. ``broad`` pages take the whole width and show no summary."""
+    """What the seven steps share. ``broad`` pages take the whole width and show no summary.
+
+    ``was`` is what the page was made from; its form brings it back, so that another tab's changes are not undone.
+    """
 
     step: StepInfo
     steps: tuple[StepLink, ...]
     summary: tuple[Line, ...]
+    was: str
     previous: Place | None
     following: Place | None
     broad: bool = False

@@ -3,34 +3,84 @@
 import { sendForm, throttled } from './lib/live.js'
 import { wireDrop } from './lib/upload.js'
 
+const RETRY_MS = 4000
 const form = document.querySelector('form[data-autosave]')
 const saved = document.getElementById('saved')
 
+let edits = 0  // since the last save that arrived
+let away = false  // the last save did not arrive
+let stale = false  // another tab changed what this page cannot show without a reload
+let retry = null
+
+const tell = (...words) => saved?.replaceChildren(...words)
+
 async function save(extra = {}, submitter = null) {
-  if (saved) saved.textContent = 'Saving'
-  const response = await sendForm(form, { submitter, extra: { action: 'save', ...extra } })
-  if (saved) saved.textContent = response?.ok ? 'Saved' : 'Not saved yet'
+  if (stale) return
+  const [sent, was] = [edits, form.elements.was?.value]
+  tell('Saving')
+  const answer = await sendForm(form, { submitter, extra: { action: 'save', ...extra }, quiet: away })
+  away = !answer?.ok
+  if (away) {
+    tell('Not saved yet')
+    clearTimeout(retry)
+    retry = setTimeout(again, RETRY_MS)
+    return
+  }
+  edits -= sent
   mark()
+  if (follow(answer)) return tell(wrong() || 'Saved')
+  // What this page was made from stays what it was: should it be sent all the same, the server refuses again.
+  stale = true
+  edits = 0
+  if (form.elements.was) form.elements.was.value = was
+  const link = document.createElement('a')
+  Object.assign(link, { href: location.pathname, textContent: 'Reload' })
+  tell('Changed in another tab. ', link)
+}
+
+function again() {
+  if (away && !stale) save()
+}
+
+// Shows here what another tab changed. False where that takes a reload: both changed the same field, or a field
+// of another shape.
+function follow({ url, page }) {
+  const told = new URL(url).searchParams
+  if (told.get('refused')) return false
+  const theirs = page?.querySelector('form[data-autosave]')
+  return (told.get('elsewhere') ?? '').split(' ').filter(Boolean).every((path) => {
+    const [here, there] = [form.elements[path], theirs?.elements[path]]
+    if (!(here instanceof HTMLElement) || !(there instanceof HTMLElement)) return false
+    if (here.type === 'checkbox') here.checked = there.checked
+    else here.value = there.value
+    return true
+  })
+}
+
+function wrong() {
+  const count = form.querySelectorAll('.message.problem:not(:empty), #reward-problems .note.problem').length
+  return count && `Kept as you typed it. ${count === 1 ? 'One field needs' : `${count} fields need`} a correction.`
 }
 
 // A field whose message is a problem says so to assistive technology and by its border.
 function mark() {
   for (const message of form.querySelectorAll('.message[id^="msg-"]')) {
     const field = message.closest('.field')
-    const wrong = message.classList.contains('problem') && message.textContent.trim() !== ''
-    field?.classList.toggle('has-problem', wrong)
+    const bad = message.classList.contains('problem') && message.textContent.trim() !== ''
+    field?.classList.toggle('has-problem', bad)
     const input = field?.querySelector('input, select, textarea')
-    if (input) wrong ? input.setAttribute('aria-invalid', 'true') : input.removeAttribute('aria-invalid')
+    if (input) bad ? input.setAttribute('aria-invalid', 'true') : input.removeAttribute('aria-invalid')
   }
 }
 
 if (form) {
   const later = throttled(700, () => save())
+  const edited = () => { edits += 1; later() }
   form.addEventListener('change', (event) => {
     if (event.target.type === 'file' || event.target.id === 'try-completion') return
-    later()
+    edited()
   })
-  form.addEventListener('input', (event) => { if (event.target.matches('input:not([type]), textarea')) later() })
+  form.addEventListener('input', (event) => { if (event.target.matches('input:not([type]), textarea')) edited() })
   // Small actions stay on the page; the ones that lead on are sent as usual.
   let leaving = false
   window.addEventListener('pageshow', () => { leaving = false })  // Back may bring this very page again.
@@ -48,6 +98,21 @@ if (form) {
   // The server may get to an autosave after the form that was sent on leaving: this tells it which is the newer.
   let sent = 0
   form.addEventListener('formdata', (event) => { sent += 1; event.formData.set('ui.sent', `${performance.timeOrigin} ${sent}`) })
+
+  // What was entered while the server was away is sent when it is back; leaving before that asks first.
+  window.addEventListener('online', again)
+  if (document.querySelector('.rail')) import('./lib/socket.js').then(({ socket }) => socket.on('connect', again))
+  window.addEventListener('beforeunload', (event) => { if (edits && away && !leaving) event.preventDefault() })
+  // What was entered a moment ago goes out with the page.
+  window.addEventListener('pagehide', () => {
+    if (!edits || away || stale || leaving) return
+    const data = new FormData(form)
+    data.set('action', 'save')
+    data.delete('file')
+    edits = 0
+    fetch(location.pathname, { method: 'POST', body: data, keepalive: true, redirect: 'manual' }).catch(() => {})
+  })
+
   wireDrop((info) => save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(reload))
   // Typing a name means the name, not the model that was ticked before.
   document.getElementById('model-name')?.addEventListener('input', () => { form.querySelector('[name="choice"][value=""]').checked = true })

@@ -105,18 +105,19 @@ export function throttled(wait, job) {
 
 let queue = Promise.resolve()
 
-// Send a form as the browser would, follow its redirect, and swap the live parts of what comes back.
-export function sendForm(form, { submitter = null, extra = {} } = {}) {
+// Send a form as the browser would, follow its redirect, and swap the live parts of what comes back. Resolves with
+// { ok, url, page }, the page as a document, or with null where the server cannot be reached.
+export function sendForm(form, { submitter = null, extra = {}, quiet = false } = {}) {
   const data = new FormData(form, submitter)
   for (const [name, value] of Object.entries(extra)) data.set(name, value)
   queue = queue.then(async () => {
     try {
       const response = await fetch(submitter?.getAttribute('formaction') || form.getAttribute('action') || location.pathname, { method: 'POST', body: data, headers: { Accept: 'text/html' } })
-      const fresh = await take(response, true)
-      if (!response.ok) toast(fresh?.querySelector('main p')?.textContent ?? 'That could not be saved. Your entries are still on the page.')
-      return response
+      const page = await take(response, true)
+      if (!response.ok) toast(page?.querySelector('main p')?.textContent ?? 'That could not be saved. Your entries are still on the page.')
+      return { ok: response.ok, url: response.url, page }
     } catch {
-      toast('The server cannot be reached. Your entries are still on the page and will be saved with the next change.')
+      if (!quiet) toast('The server cannot be reached. Your entries are still on the page and are saved as soon as it answers.')
       return null
     }
   })

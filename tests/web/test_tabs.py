@@ -1,0 +1,149 @@
+"""The wizard open twice: nothing that one tab chose is undone by the other, with scripts or without."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask
+
+from services.container import Services
+from tests.conftest import Browser
+
+
+class Tab:
+    """A page of a step as it was when it was opened: what it sends is its whole form, changed here and there."""
+
+    def __init__(self, browser: Browser, step: str) -> None:
+        self._browser, self._step = browser, step
+        self.fields = fields_of(browser.get(f"/new/{step}").text)
+
+    def send(self, action: str = "save", **changes: str) -> Any:
+        named = {name.replace("__", "."): value for name, value in changes.items()}
+        form = {**self.fields, **named, "action": action, "csrf_token": self._browser.csrf}
+        return self._browser.post(f"/new/{self._step}", form=form)
+
+
+def fields_of(page: str) -> dict[str, str]:
+    """The values of a page's inputs, as a browser would send them."""
+    found: dict[str, str] = {}
+    for tag in re.findall(r"<input\b[^>]*>", page):
+        values = {name: unescape(value) for name, value in re.findall(r'([\w-]+)="([^"]*)"', tag)}
+        ticked = re.search(r"\schecked\b", tag) is not None
+        if (
+            "name" in values
+            and values.get("type") != "file"
+            and (ticked or values.get("type") not in {"checkbox", "radio"})
+        ):
+            found[values["name"]] = values.get("value", "")
+    for name, text in re.findall(r'<textarea\b[^>]*name="([^"]+)"[^>]*>([^<]*)</textarea>', page):
+        found[name] = unescape(text)
+    for name, options in re.findall(r'<select\b[^>]*name="([^"]+)"[^>]*>(.*?)</select>', page, re.DOTALL):
+        chosen = re.search(r'value="([^"]*)"[^>]*selected', options) or re.search(r'value="([^"]*)"', options)
+        found[name] = unescape(chosen[1]) if chosen else ""
+    return found
+
+
+@pytest.fixture
+def draft(services: Services) -> Any:
+    return services.wizard.draft
+
+
+def query(answer: Any) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(answer.location).query)
+
+
+def test_two_tabs_change_two_fields(browser: Browser, draft: Any) -> None:
+    """Both stay, and the second tab is told what the first one changed."""
+    first, second = Tab(browser, "configuration"), Tab(browser, "configuration")
+    first.send(training__max_steps="7")
+    answer = second.send(training__max_new_tokens="64")
+    assert (draft()["training"]["max_steps"], draft()["training"]["max_new_tokens"]) == (7, 64)
+    assert query(answer) == {"elsewhere": ["training.max_steps"]}
+    assert "Changed in another tab, and kept: &#39;Steps&#39;." in browser.get("/new/configuration").text
+
+
+def test_two_tabs_change_one_field(browser: Browser, draft: Any) -> None:
+    """The second is refused and told; its other change is kept, and it does not go on to the next step."""
+    first, second = Tab(browser, "configuration"), Tab(browser, "configuration")
+    first.send(training__max_steps="7")
+    answer = second.send("next", training__max_steps="9", training__max_new_tokens="64")
+    assert (draft()["training"]["max_steps"], draft()["training"]["max_new_tokens"]) == (7, 64)
+    assert urlsplit(answer.location).path == "/new/configuration"
+    assert query(answer) == {"refused": ["training.max_steps"]}
+    assert "Changed in another tab: &#39;Steps&#39;. Your change here was not saved." in browser.get("/new/train").text
+
+
+def test_a_check_box_of_a_stale_page_changes_nothing(browser: Browser, draft: Any) -> None:
+    first, second = Tab(browser, "configuration"), Tab(browser, "configuration")
+    first.fields.pop("pre_training.enabled")
+    first.send()
+    second.send(training__max_steps="7")
+    assert draft()["pre_training"]["enabled"] is False
+    assert draft()["training"]["max_steps"] == 7
+
+
+def test_a_page_is_not_its_own_other_tab(browser: Browser, draft: Any) -> None:
+    """Its second save may be on its way before the first was answered."""
+    tab = Tab(browser, "configuration")
+    tab.send(training__max_steps="7", ui__sent="1.5 1")
+    answer = tab.send(training__max_steps="70", ui__sent="1.5 2")
+    assert draft()["training"]["max_steps"] == 70
+    assert not query(answer)
+
+
+def test_a_dataset_chosen_elsewhere_stays(browser: Browser, draft: Any) -> None:
+    """With its own columns, whatever the stale page's way of choosing says; what goes with any dataset is taken."""
+    stale = Tab(browser, "dataset")
+    Tab(browser, "dataset").send(ui__kind="hub", ui__hub="openai/gsm8k", dataset__split="test")
+    stale.send(dataset__system_prompt="Be brief.")
+    section = draft()["dataset"]
+    assert (section["source"], section["split"], section["system_prompt"]) == ("openai/gsm8k", "test", "Be brief.")
+    answer = stale.send(ui__kind="generated")
+    assert draft()["dataset"]["source"] == "openai/gsm8k"
+    assert "dataset.source" in query(answer)["refused"][0]
+    assert re.search(r'value="hub" checked', browser.get("/new/dataset").text)
+
+
+def test_exercises_of_a_stale_page_bring_no_reward(browser: Browser, draft: Any) -> None:
+    """Their checker comes with the choice, not with a page that was made before another one."""
+    Tab(browser, "dataset").send(ui__kind="tasks")
+    stale = Tab(browser, "dataset")
+    Tab(browser, "dataset").send(ui__kind="generated")
+    stale.send(dataset__system_prompt="Be brief.")
+    assert draft()["dataset"]["source"] == "generated:arithmetic"
+    assert draft()["reward"]["preset_name"] == "arithmetic"
+
+
+def test_a_model_and_a_reward_chosen_elsewhere_stay(browser: Browser, draft: Any) -> None:
+    models, rewards = [[Tab(browser, step), Tab(browser, step)] for step in ("model", "reward")]
+    models[0].send(choice="Qwen/Qwen3-0.6B")
+    models[1].send(ui__setup="custom", model__lora_rank="8")
+    assert draft()["model"] == {"name": "Qwen/Qwen3-0.6B", "lora_rank": 8}
+    rewards[0].send(reward__preset_name="short_answer")
+    rewards[1].send(ui__completion="an answer")
+    assert draft()["reward"]["preset_name"] == "short_answer"
+
+
+def test_a_start_waits_where_another_tab_changed_the_plan(browser: Browser, services: Services) -> None:
+    """What is started is what the page shows."""
+    Tab(browser, "dataset").send(ui__kind="generated")
+    page = Tab(browser, "train")
+    Tab(browser, "configuration").send(training__max_steps="7")
+    page.send("start")
+    assert services.wizard.session_id() is None
+    shown = browser.get("/new/train").text
+    assert "changed in another tab" in shown
+    assert "7 steps" in shown
+    Tab(browser, "train").send("start")
+    assert services.wizard.session_id()
+
+
+def test_a_page_without_its_beginning_is_taken_at_its_word(app: Flask, browser: Browser, draft: Any) -> None:
+    """A program that posts the form says what it wants."""
+    browser.get("/new/configuration")
+    browser.post("/new/configuration", form={"training.max_steps": "7", "was": "not json", "action": "save"})
+    assert draft()["training"]["max_steps"] == 7
