@@ -6,10 +6,12 @@ Pure: figures in, a verdict with its reason and the setting to change out. The m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from core.config import RunConfig
 
 FEW, MOST = 0.1, 0.9
 SPREAD_NEEDED = 0.2
@@ -155,6 +157,50 @@ def judge(found: Figures) -> Verdict:
         "answers were right: there is something to prefer.",
         "", "Start. If the held-out reward does not rise within the first hundred steps, probe again.",
     )  # fmt: skip
+
+
+def proposal(
+    outcome: str, figures: Mapping[str, Any], config: RunConfig, lengths: tuple[int, int] | None
+) -> dict[str, Any]:
+    """Values by field path that follow the verdict's advice; empty where it takes a person's choice.
+
+    Args:
+        outcome: The verdict's, as of :class:`Outcome`.
+        figures: As :meth:`Figures.json` gives them.
+        config: What was probed.
+        lengths: (max_sequence_length, max_new_tokens) that fit the references; None where they were not counted.
+    """
+    if outcome == Outcome.CUT_OFF:
+        return _longer(figures, config, lengths)
+    if outcome == Outcome.DOES_NOT_FIT:
+        return _smaller(config)
+    if outcome == Outcome.WARM_UP_FIRST and config.pre_training.enabled:
+        return {"pre_training.epochs": min(100.0, 2 * config.pre_training.epochs)}
+    if outcome in {Outcome.WARM_UP_FIRST, Outcome.TOO_HARD} and not config.pre_training.enabled:
+        return {"pre_training.enabled": True}
+    return {}
+
+
+def _longer(figures: Mapping[str, Any], config: RunConfig, lengths: tuple[int, int] | None) -> dict[str, Any]:
+    now, sequence = config.training.max_new_tokens, config.training.max_sequence_length
+    answer = 2 * now
+    if lengths and figures.get("reference_cut_off", 0) > 0.5:
+        answer = max(lengths[1], now + 1)
+    # The question keeps the room that it has.
+    return {
+        "training.max_new_tokens": answer,
+        "training.max_sequence_length": max(sequence + answer - now, lengths[0] if lengths else 0),
+    }
+
+
+def _smaller(config: RunConfig) -> dict[str, Any]:
+    training = config.training
+    if training.batch_size % 2:
+        return {} if training.gradient_checkpointing else {"training.gradient_checkpointing": True}
+    return {
+        "training.batch_size": training.batch_size // 2,
+        "training.gradient_accumulation_steps": 2 * training.gradient_accumulation_steps,
+    }
 
 
 def _fits(found: Figures) -> Verdict | None:

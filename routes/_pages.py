@@ -8,6 +8,8 @@ from typing import Any
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from services.labels import in_words
+
 
 def page(template: str, context: Any) -> str:
     """The template with the fields of a frozen dataclass as its variables."""
@@ -22,8 +24,11 @@ def back(default: str) -> Response:
 
 
 def say(text: str, level: str = "") -> None:
-    """A word at the top of the next page; ``level`` is '', ``good``, ``watch`` or ``problem``."""
-    flash(text, level)
+    """A word at the top of the next page; ``level`` is '', ``good``, ``watch`` or ``problem``.
+
+    Fields are called by their titles.
+    """
+    flash(in_words(text), level)
 
 
 def to(endpoint: str, **values: Any) -> Response:

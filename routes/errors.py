@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException, RequestTimeout
 
 from core.disk import disk_words
 from core.errors import InvalidConfig, TooManyRequests, TunesmithError
+from services.labels import in_words
 from services.openai_chat import problem
 
 bp = Blueprint("errors", __name__)
@@ -108,7 +109,9 @@ def answer(
         response = jsonify({"error": error})
     else:
         response = make_response(
-            render_template("errors/answer.html", code=status, title=_TITLES.get(status, _OTHER), message=message)
+            render_template(
+                "errors/answer.html", code=status, title=_TITLES.get(status, _OTHER), message=in_words(message)
+            )
         )
     response.status_code = status
     return response

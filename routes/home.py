@@ -11,7 +11,9 @@ from routes._guard import logged_in
 from routes._pages import back, page, say, to
 from routes._services import services
 from services import pages, views
+from services.container import Services
 from services.glossary import GLOSSARY
+from services.labels import in_words, plain_name
 from services.words import FILTERS
 
 bp = Blueprint("home", __name__)
@@ -21,7 +23,9 @@ YEAR = 365 * 24 * 3600
 
 @bp.record_once
 def _filters(state: Any) -> None:
-    state.app.jinja_env.filters.update(FILTERS)
+    found: Services = state.app.extensions["tunesmith"]
+    called = {"plain_name": lambda name: plain_name(name, found.settings.home), "in_words": in_words}
+    state.app.jinja_env.filters.update({**FILTERS, **called})
     state.app.jinja_env.globals["glossary"] = GLOSSARY
 
 

@@ -270,8 +270,10 @@ def _start() -> Response:
         say("It was not started: the choices were changed in another tab. Look at them here, then start.", "watch")
         return to("wizard.train")
 
+    how = "To start anyway, tick 'Start with this reward all the same'."
+
     def start(config: dict[str, Any]) -> str:
-        return found.runs.start(config, confirm=lambda whole: found.preflight.admit(whole, confirmed)).session_id
+        return found.runs.start(config, confirm=lambda whole: found.preflight.admit(whole, confirmed, how)).session_id
 
     try:
         found.wizard.start(start, lambda session_id: steps.gives_way(found, session_id))
@@ -300,6 +302,17 @@ def _probe() -> Response:
     except TunesmithError as error:
         say(f"The probe was not started. {error.message}", "problem")
     return to("wizard.train")
+
+
+def _apply_probe() -> Response:
+    """Set what the probe's advice comes to, and ask again."""
+    found = services()
+    fix = steps.probe_fix(found, steps.latest_probe(found))
+    if fix is None:
+        say("The choices have changed since that probe. Probe again.", "watch")
+        return to("wizard.train")
+    found.wizard.change(fix.values)
+    return _probe()
 
 
 def _again() -> Response:
@@ -331,5 +344,6 @@ _ACTIONS = {
     "start": _start,
     "again": _again,
     "probe": _probe,
+    "apply-probe": _apply_probe,
     "keep": _keep,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class ConfigEntry:
         summary: Model, dataset and reward in a line; empty where it cannot be read.
         preset: Whether it ships with the project; such a one cannot be changed or deleted.
         problem: What is wrong with the file, or None.
+        config: What it holds, where it can be read; not part of the JSON.
     """
 
     name: str
@@ -39,9 +40,10 @@ class ConfigEntry:
     summary: str
     preset: bool
     problem: str | None
+    config: RunConfig | None = None
 
     def json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in vars(self).items() if name != "config"}
 
 
 Entries = list[ConfigEntry]
@@ -185,7 +187,7 @@ def _file_name(name: str) -> str:
 
 
 def _entry(path: Path, *, preset: bool) -> ConfigEntry:
-    summary, problem = "", None
+    summary, problem, config = "", None, None
     try:
         config = check(_read(path))
         reward = config.reward.preset_name or ", ".join(part.name for part in config.reward.components)
@@ -197,7 +199,7 @@ def _entry(path: Path, *, preset: bool) -> ConfigEntry:
     except FileNotFoundError:
         modified = 0.0
     when = datetime.fromtimestamp(modified, UTC).isoformat(timespec="seconds")
-    return ConfigEntry(unquote(path.name.removesuffix(".json")), when, summary, preset, problem)
+    return ConfigEntry(unquote(path.name.removesuffix(".json")), when, summary, preset, problem, config)
 
 
 def _read(path: Path) -> dict[str, Any]:

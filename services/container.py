@@ -119,5 +119,5 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         bench=bench,
         preflight=Preflight(home, system, bench, library, HubReach()),
         configs=configs,
-        wizard=Wizard(catalogue, system.on_gpu),
+        wizard=Wizard(catalogue, system.on_gpu, home),
     )

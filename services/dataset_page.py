@@ -14,8 +14,9 @@ from services.container import Services
 from services.dataset_choice import choices
 from services.datasets import read_section
 from services.forms import checks, form_field
+from services.labels import dataset_title
 from services.preparations import DRAFT
-from services.steps import KINDS, dataset_title, frame, review_of
+from services.steps import KINDS, frame, review_of
 from services.wizard import kind_of
 
 SAMPLES = 5
@@ -90,7 +91,7 @@ def preparation_step(found: Services) -> wizard_views.PreparationStep:
     report, outdated = found.library.draft_report(preparable(found))
     return wizard_views.PreparationStep(
         frame=frame(found, "dataset", review_of(found)),
-        title=dataset_title(found, str(section.get("source") or "")),
+        title=dataset_title(str(section.get("source") or ""), found.settings.home),
         values=" · ".join(form_field("dataset", name, section, {}).shown for name in PREPARATION),
         remote=remote(section),
         report=report,

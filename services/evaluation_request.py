@@ -19,7 +19,7 @@ from core.run import JobKind, check_id
 from core.run_dir import RunDir, whole_lines
 from core.settings import Home
 from services.catalogue import Catalogue
-from services.words import plain_name
+from services.labels import plain_name
 
 MOST_ANSWERS = 20_000
 PROMPT_FIELDS = ("system_prompt", "chat_template", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
@@ -131,7 +131,7 @@ class Specifier:
         kind, _, rest = path.partition(":")
         name = {"session": JobKind.TRAIN, "export": JobKind.EXPORT}.get(kind)
         if name is None:
-            return plain_name(path)
+            return plain_name(path, self._home)
         job_id, _, detail = rest.replace("@", "/").partition("/")
         job = self._catalogue.job(check_id(job_id), name)
         return f"{job.name} ({f'step {detail}' if name is JobKind.TRAIN else detail})" if detail else job.name
@@ -154,7 +154,7 @@ class Specifier:
             return read_prompts(request.text, MOST_PROMPTS), "a file of prompts"
         if request.dataset is not None:
             split = request.dataset.get("split")
-            source = plain_name(str(request.dataset.get("source", "")))
+            source = plain_name(str(request.dataset.get("source", "")), self._home)
             return None, f"{source}, {split}" if split else source
         if not request.session_id or run is None:
             raise InvalidInput(

@@ -11,8 +11,10 @@ from core.rewards.sandbox import protection
 from core.run import JobKind, JobState
 from services import run_views, views
 from services.board import sparks
+from services.configs import ConfigEntry
 from services.container import Services
 from services.forms import whole_number
+from services.labels import config_title, in_words
 from services.run_view import RunView
 from services.run_views import PhaseView
 from services.verdict import Action, Outcome, Verdict
@@ -280,14 +282,14 @@ def runs(found: Services, args: Mapping[str, str]) -> run_views.RunsPage:
 
 def configs(found: Services) -> views.ConfigsPage:
     """Kept configurations and presets."""
-    own = tuple(
-        views.ConfigLine(entry.name, entry.problem or entry.summary)
-        for entry in found.configs.list()
-        if not entry.preset
-    )
-    presets = tuple(views.ConfigLine(entry.name, entry.problem or entry.summary) for entry in found.configs.presets())
+    lines = [(entry.preset, views.ConfigLine(entry.name, _holds(found, entry))) for entry in found.configs.list()]
+    own, presets = (tuple(line for is_preset, line in lines if is_preset is wanted) for wanted in (False, True))
     draft = found.wizard.draft()
-    return views.ConfigsPage(own, presets, draft["name"] or suggest_name(draft))
+    return views.ConfigsPage(own, presets, draft["name"] or suggest_name(draft, found.settings.home))
+
+
+def _holds(found: Services, entry: ConfigEntry) -> str:
+    return config_title(entry.config, found.settings.home) if entry.config else in_words(entry.problem or "")
 
 
 def settings(found: Services) -> views.SettingsPage:

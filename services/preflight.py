@@ -38,6 +38,7 @@ SAMPLE = 500
 """Rows that are looked at."""
 PATIENCE = 1.0
 """Seconds that giving references to the reward may take on a page."""
+FOR_PROGRAMS = "To start anyway, confirm it (confirm_reward: true; on the command line --confirm-reward)."
 KEPT = 32
 T = TypeVar("T")
 
@@ -69,8 +70,18 @@ class Preflight:
         found = check(config, self._system.device(), self._facts(config, fetch, without))
         return Readiness(tuple(p for p in found.problems if p.field.partition(".")[0] not in without))
 
-    def admit(self, config: RunConfig, confirmed: bool) -> None:
+    def proposed(self, config: RunConfig) -> tuple[int, int] | None:
+        """(max_sequence_length, max_new_tokens) that fit the rows' references; None where they cannot be counted."""
+        rows, _ = self._rows(config, frozenset({"reward"}))
+        return rows.proposed if rows else None
+
+    def admit(self, config: RunConfig, confirmed: bool, how: str = FOR_PROGRAMS) -> None:
         """Let a start through.
+
+        Args:
+            config: What is to be started.
+            confirmed: Whether somebody has said that it is to be started although the reward can be fooled.
+            how: What to do to confirm it, in a sentence.
 
         Raises:
             InvalidConfig: Something blocks it, with the field's path.
@@ -81,11 +92,7 @@ class Preflight:
             raise InvalidConfig([(problem.field, problem.message) for problem in blocks])
         asks = next((problem for problem in found.problems if problem.confirm), None)
         if asks and not confirmed:
-            raise Conflict(
-                f"{asks.message} To start anyway, confirm it (confirm_reward: true; on the command line "
-                "--confirm-reward).",
-                field="confirm_reward",
-            )
+            raise Conflict(f"{asks.message} {how}", field="confirm_reward")
 
     # --- facts ---
 

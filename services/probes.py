@@ -127,6 +127,10 @@ class Probes:
             damage(job, files, completions=self._read.of(files.completions).bad),
         )  # fmt: skip
 
+    def config(self, probe_id: str) -> RunConfig:
+        """What was probed. Raises NotFound."""
+        return configuration.parse(self._catalogue.job(check_id(probe_id), JobKind.PROBE).config)
+
     def answers(self, probe_id: str) -> list[dict[str, Any]]:
         """Every group that was sampled, in order."""
         return self._read.of(self._files(self._catalogue.job(check_id(probe_id), JobKind.PROBE)).completions).rows

@@ -13,10 +13,10 @@ from core.rewards import Account, adversarial, charged_to, own
 from core.rewards.sandbox import Protection, protection
 from services.container import Services
 from services.forms import whole_number
+from services.labels import plain_name, reward_title
 from services.probes import ProbeView, fingerprint
 from services.rewards import read_section
-from services.steps import reward_title
-from services.words import plain_name
+from services.steps import probe_fix
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class ProbePage:
     probe: ProbeView
     lines: tuple[tuple[str, str], ...]
     groups: tuple[dict[str, Any], ...]
+    fix: str
 
 
 def rewards_page(found: Services) -> RewardsPage:
@@ -173,7 +174,16 @@ def bench_page(found: Services, form: Any) -> BenchPage:
             state["problem"] = error.message
     names = tuple((key, title) for key, (title, _) in offered.items())
     spent = account.spent.words()
-    return BenchPage(names, first, second, row, completions=completions, model=plain_name(model), spent=spent, **state)
+    return BenchPage(
+        names,
+        first,
+        second,
+        row,
+        completions=completions,
+        model=plain_name(model, found.settings.home),
+        spent=spent,
+        **state,
+    )
 
 
 def _written(found: Services, model: str, dataset: dict[str, Any], row: int) -> str:
@@ -204,7 +214,8 @@ def _scored(
 def probe_page(found: Services, probe_id: str) -> ProbePage:
     """One probe."""
     view = found.probes.get(probe_id)
-    return ProbePage(view, figure_lines(view), tuple(found.probes.answers(probe_id)))
+    fix = probe_fix(found, view)
+    return ProbePage(view, figure_lines(view), tuple(found.probes.answers(probe_id)), fix.label if fix else "")
 
 
 def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
@@ -255,15 +266,17 @@ class BeforeStart:
         lines: Its figures.
         changed: Whether the draft is no longer what was probed.
         possible: Whether the draft is complete enough to be probed.
+        fix: What the button that follows the advice says; empty where there is none.
     """
 
     probe: ProbeView | None
     lines: tuple[tuple[str, str], ...]
     changed: bool
     possible: bool
+    fix: str
 
 
-def before_start(probe: ProbeView | None, config: RunConfig | None) -> BeforeStart:
+def before_start(probe: ProbeView | None, config: RunConfig | None, fix: str) -> BeforeStart:
     """For the draft's configuration, None where it is not complete."""
     changed = bool(probe and config and probe.fingerprint != fingerprint(config))
-    return BeforeStart(probe, figure_lines(probe) if probe else (), changed, config is not None)
+    return BeforeStart(probe, figure_lines(probe) if probe else (), changed, config is not None, fix)

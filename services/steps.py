@@ -7,7 +7,8 @@ from typing import Any
 
 from core.config import DatasetSection, RunConfig
 from core.errors import InvalidConfig, TunesmithError
-from core.readiness import Problem, Readiness, Severity, State, ordered
+from core.probe import proposal
+from core.readiness import Fix, Problem, Readiness, Severity, State, ordered
 from core.run import ENDED, JobState
 from services import wizard_views
 from services.board import Wanted, board
@@ -15,6 +16,7 @@ from services.chats import chat_view
 from services.container import Services
 from services.export_pages import export_choices, export_lines, exportable, more_choices, number_formats
 from services.forms import FormField, checks, field_id, field_title, form_field, shown
+from services.labels import dataset_title, in_words, model_title, reward_title
 from services.probes import ProbeView, fingerprint
 from services.reward_form import parts
 from services.run_view import RunView
@@ -40,11 +42,6 @@ KINDS = (
         "Datasets of this machine, of the Hub and exercises, by weight: 2 and 1 mean two thirds and one third.",
     ),
 )
-MADE = {
-    "generated:arithmetic": "Small sums, made here",
-    "generated:reasoning-gym": "Exercises, made here",
-    "mix": "Several, mixed by weight",
-}
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
 
@@ -81,6 +78,21 @@ def probe_remark(found: Services, config: RunConfig | None) -> list[Problem]:
     return [Problem(Severity.WARNS, verdict["field"] or "training.max_steps", words)]
 
 
+def probe_fix(found: Services, probe: ProbeView | None) -> Fix | None:
+    """What a probe's advice comes to, where it is of the draft, names values, and these are not set yet."""
+    if not probe or not probe.verdict or probe.probe_id != found.wizard.ui("train").get("probe_id"):
+        return None
+    config = found.probes.config(probe.probe_id)
+    values = proposal(probe.verdict["outcome"], probe.figures or {}, config, found.preflight.proposed(config))
+    draft = found.wizard.draft()
+    now = {path: (draft.get(path.partition(".")[0]) or {}).get(path.partition(".")[2]) for path in values}
+    if not values or now == values:
+        return None
+    path, value = next(iter(values.items()))
+    words = f"Switch on '{field_title(path)}'" if value is True else f"Set '{field_title(path)}' to {shown(value)}"
+    return Fix(f"{words} and probe again", values)
+
+
 def latest_probe(found: Services) -> ProbeView | None:
     """The draft's latest probe."""
     kept = found.wizard.ui("train").get("probe_id")
@@ -104,7 +116,7 @@ def issues(review: Review) -> tuple[wizard_views.Issue, ...]:
             LEVELS[problem.severity] if step_of(problem.field).key not in review.unseen else "",
             field_title(problem.field) if "." in problem.field else step_of(problem.field).title,
             link(problem.field),
-            problem.message if step_of(problem.field).key not in review.unseen else "Not set up yet.",
+            in_words(problem.message) if step_of(problem.field).key not in review.unseen else "Not set up yet.",
             problem.field if problem.fix else "",
             problem.fix.label if problem.fix else "",
         )
@@ -172,8 +184,8 @@ def summary(found: Services, review: Review) -> tuple[Line, ...]:
     length = f"{steps} steps" if steps else f"{shown(training.get('num_epochs', 1))} passes over the data"
     warm = "warm-up first, " if (draft.get("pre_training") or {}).get("enabled") else ""
     return (
-        Line("Model", model_title(found, str(model.get("name") or "")) or "not chosen yet"),
-        Line("Dataset", dataset_title(found, str(dataset.get("source") or "")) or "not chosen yet"),
+        Line("Model", model_title(str(model.get("name") or "")) or "not chosen yet"),
+        Line("Dataset", dataset_title(str(dataset.get("source") or ""), found.settings.home) or "not chosen yet"),
         Line("Plan", f"{warm}{length} of {method}"),
         Line(
             "Answers",
@@ -189,32 +201,6 @@ def _in_a_word(review: Review) -> str:
         return f"Not yet: {', '.join(STEP[key].title for key in STEP if key in review.missing)}"
     warned = len(review.readiness.of(Severity.WARNS))
     return f"Yes, but {warned} thing{'' if warned == 1 else 's'} to look at" if warned else "Yes"
-
-
-def model_title(found: Services, name: str) -> str:
-    """A base model's title, or the name itself."""
-    return next((item.info.title for item in found.models.families() if item.info.name == name), name)
-
-
-def dataset_title(found: Services, source: str) -> str:
-    """A dataset in words."""
-    if source in MADE:
-        return MADE[source]
-    if not source.startswith("upload:"):
-        return source
-    try:
-        info = found.datasets.info(source.removeprefix("upload:"))
-    except TunesmithError:
-        return "a file that is gone"
-    return f"{info.name}, {info.rows:,} rows"
-
-
-def reward_title(reward: dict[str, Any]) -> str:
-    """A reward section in words."""
-    if reward.get("type") == "composite":
-        parts = [f"{part.get('name')} × {part.get('weight')}" for part in reward.get("components") or []]
-        return ", ".join(parts) or "own combination, empty"
-    return str(reward.get("preset_name") or "").replace("_", " ")
 
 
 def model_step(found: Services) -> wizard_views.ModelStep:
@@ -291,7 +277,7 @@ def reward_step(found: Services) -> wizard_views.RewardStep:
     arithmetic = kind_of(str((draft.get("dataset") or {}).get("source") or "")) == "generated"
     return wizard_views.RewardStep(
         frame=frame(found, "reward", review),
-        problems=tuple((LEVELS[problem.severity], problem.message) for problem in review.of(STEP["reward"])),
+        problems=tuple((LEVELS[problem.severity], in_words(problem.message)) for problem in review.of(STEP["reward"])),
         type=section.get("type", "preset"),
         preset_name=section.get("preset_name") or ("arithmetic" if arithmetic else "math"),
         presets=tuple(
@@ -330,6 +316,8 @@ def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.Train
     shown_one, before_run = shown_run(found)
     state = review.readiness.state
     plan = _plan(found, review.config)
+    probe = latest_probe(found)
+    fix = probe_fix(found, probe)
     return wizard_views.TrainStep(
         frame=frame(found, "train", review),
         run=board(found, shown_one.session_id, wanted, path) if shown_one else None,
@@ -343,8 +331,8 @@ def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.Train
         issues=issues(review),
         asks=any(problem.confirm for problem in review.readiness.problems),
         name=draft["name"],
-        suggested_name=suggest_name(draft),
-        before=before_start(latest_probe(found), review.config if not review.missing else None),
+        suggested_name=suggest_name(draft, found.settings.home),
+        before=before_start(probe, review.config if not review.missing else None, fix.label if fix else ""),
     )
 
 

@@ -18,8 +18,10 @@ from core.config import RunConfig, parse
 from core.errors import InvalidConfig
 from core.model import DEMO_MODEL
 from core.readiness import Problem, Readiness, Severity, ordered
+from core.settings import Home
 from services.catalogue import Catalogue
 from services.forms import FieldGroup, Remarks, form_field, read_section, section_model, whole_number
+from services.labels import in_words, plain_name
 from services.merge import Merged, merge, read_was
 from services.reward_form import once_more, read_reward
 
@@ -169,7 +171,7 @@ class Review:
         found: dict[str, tuple[str, str]] = {}
         for problem in self.readiness.problems:
             if step_of(problem.field).key not in self.unseen:
-                found.setdefault(problem.field, (LEVELS[problem.severity], problem.message))
+                found.setdefault(problem.field, (LEVELS[problem.severity], in_words(problem.message)))
         return found
 
     def of(self, step: StepInfo) -> list[Problem]:
@@ -203,10 +205,12 @@ class Wizard:
     Args:
         catalogue: Keeps the draft.
         on_gpu: Whether runs here use a GPU; asked when defaults are wanted.
+        home: Where uploads lie, for their names.
     """
 
-    def __init__(self, catalogue: Catalogue, on_gpu: Callable[[], bool]) -> None:
+    def __init__(self, catalogue: Catalogue, on_gpu: Callable[[], bool], home: Home) -> None:
         self._catalogue = catalogue
+        self._home = home
         self._on_gpu = on_gpu
         self._starting = threading.Lock()
         self._saving = threading.Lock()
@@ -339,7 +343,7 @@ class Wizard:
         """The draft as a configuration to be validated; sections never chosen are left out."""
         draft = self.draft()
         config = {section: draft[section] for section in SECTIONS if draft.get(section)}
-        return {"name": draft["name"] or suggest_name(draft)} | config
+        return {"name": draft["name"] or suggest_name(draft, self._home)} | config
 
     def review(self) -> Review:
         """What the draft alone tells: choices not made, and what cannot be read."""
@@ -431,12 +435,12 @@ def suggest(draft: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
     }
 
 
-def suggest_name(draft: Mapping[str, Any]) -> str:
-    """A name from the choices so far: 'smollm2-135m-instruct on arithmetic'."""
+def suggest_name(draft: Mapping[str, Any], home: Home) -> str:
+    """A name from the choices so far: 'smollm2-135m-instruct on shop.csv'."""
     model = str((draft.get("model") or {}).get("name") or "model").rstrip("/").split("/")[-1].removeprefix("builtin:")
     source = str((draft.get("dataset") or {}).get("source") or "data")
-    data = source.rsplit(":", maxsplit=1)[-1].rstrip("/").split("/")[-1]
-    return f"{model} on {'my file' if source.startswith('upload:') else data}"[:100]
+    data = plain_name(source, home) if source.startswith("upload:") else source.rsplit(":", maxsplit=1)[-1]
+    return f"{model} on {data.rstrip('/').split('/')[-1]}"[:100]
 
 
 def kind_of(source: str) -> str:

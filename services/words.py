@@ -47,13 +47,6 @@ def phase_word(phase: str) -> str:
     return PHASES.get(phase, phase)
 
 
-def plain_name(name: str) -> str:
-    """A model's or dataset's name without the prefix that only programs need."""
-    head, _, rest = name.partition(":")
-    known = {"generated:arithmetic": "small sums"}
-    return known.get(name, {"builtin": rest, "upload": "an uploaded file"}.get(head, name))
-
-
 def num(value: float | None) -> str:
     """Three significant digits, or a dash where nothing was measured."""
     if value is None:
@@ -117,5 +110,4 @@ FILTERS = {
     "bytes": size,
     "when": when,
     "special": special,
-    "plain_name": plain_name,
 }

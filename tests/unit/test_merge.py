@@ -13,8 +13,8 @@ WAS = {"training": {"max_steps": 12, "max_new_tokens": 40}}
 
 def merged(mine: dict[str, Any], now: dict[str, Any], own: bool = False) -> Merged:
     """Both with their changes to :data:`WAS`."""
-    sides = [{"training": {**WAS["training"], **changes}} for changes in (mine, now)]
-    return merge(WAS, *sides, lambda _path: own)
+    ours, theirs = ({"training": {**WAS["training"], **changes}} for changes in (mine, now))
+    return merge(WAS, ours, theirs, lambda _path: own)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from core.probe import Component, Figures, Outcome, judge, shares
+from core.config import RunConfig, dump, parse
+from core.probe import Component, Figures, Outcome, judge, proposal, shares
+from tests.conftest import TINY
 
 GOOD = Figures(
     prompts=8, samples=8, never=0.25, sometimes=0.625, always=0.125, solved=0.4, with_spread=0.6, reward=0.5, reward_spread=0.4,
@@ -60,6 +63,57 @@ def test_each_case_gets_its_verdict_and_the_setting_to_change(name: str) -> None
     assert (verdict.outcome, verdict.field) == (outcome, field)
     assert verdict.reason.endswith(".")
     assert verdict.advice.endswith(".")
+
+
+def configured(**training: Any) -> RunConfig:
+    return parse({**TINY, "training": {**TINY["training"], **training}})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "figures", "config", "lengths", "values"),
+    [
+        (
+            "cut_off", {"reference_cut_off": 1.0}, configured(), (256, 96),
+            {"training.max_new_tokens": 96, "training.max_sequence_length": 256},
+        ),
+        (
+            "cut_off", {"reference_cut_off": 0.0}, configured(), (256, 96),
+            {"training.max_new_tokens": 16, "training.max_sequence_length": 256},
+        ),
+        (
+            "cut_off", {"reference_cut_off": 1.0}, configured(), None,
+            {"training.max_new_tokens": 16, "training.max_sequence_length": 136},
+        ),
+        (
+            "does_not_fit", {}, configured(), None,
+            {"training.batch_size": 2, "training.gradient_accumulation_steps": 2},
+        ),
+        (
+            "does_not_fit", {}, configured(batch_size=1, gradient_accumulation_steps=4), None,
+            {"training.gradient_checkpointing": True},
+        ),
+        ("warm_up_first", {}, configured(), None, {"pre_training.enabled": True}),
+        ("too_hard", {}, configured(), None, {"pre_training.enabled": True}),
+        ("too_easy", {}, configured(), None, {}),
+        ("reward_cannot_tell", {}, configured(), None, {}),
+        ("will_learn", {}, configured(), None, {}),
+    ],
+)  # fmt: skip
+def test_advice_that_is_a_value_is_a_value(
+    outcome: str, figures: dict[str, Any], config: RunConfig, lengths: tuple[int, int] | None, values: dict[str, Any]
+) -> None:
+    """And the configuration with it can be run."""
+    assert proposal(outcome, figures, config, lengths) == values
+    data = dump(config)
+    for path, value in values.items():
+        section, _, name = path.partition(".")
+        data[section][name] = value
+    parse(data)
+
+
+def test_a_warm_up_that_was_too_short_is_doubled() -> None:
+    config = parse({**TINY, "pre_training": {"enabled": True, "epochs": 1}})
+    assert proposal("warm_up_first", {}, config, None) == {"pre_training.epochs": 2}
 
 
 def test_every_verdict_can_be_reached() -> None:

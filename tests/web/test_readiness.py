@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from core.probe import Figures
+from core.run import JobState
+from core.run_dir import write_json
 from core.settings import Home
 from services.container import Services
 from services.follow_run import say_readiness
@@ -183,3 +188,56 @@ def test_the_terminal_prints_it(app: Flask) -> None:
     say_readiness(answer, lines.append)  # type: ignore[arg-type]
     assert lines[0] == "Not ready:"
     assert lines[1].startswith("  blocks  model.load_in_4bit: Loading in 4 bit needs an NVIDIA GPU")
+
+
+def probed(services: Services, outcome: str, field: str, **figures: Any) -> str:
+    """The draft's probe, ended with this verdict."""
+    view = services.probes.start(services.wizard.config())
+    services.wizard.remember("train", probe_id=view.probe_id)
+    verdict = {"outcome": outcome, "title": "A verdict", "reason": "A reason.", "field": field, "advice": "Advice."}
+    whole = asdict(Figures(8, 8, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2)) | {"cancel": False, **figures}
+    write_json(services.settings.home.outputs / view.probe_id / "result.json", {"verdict": verdict, "figures": whole})
+    services.catalogue.update(view.probe_id, state=str(JobState.COMPLETED))
+    return view.probe_id
+
+
+@pytest.mark.usefixtures("tokenizer")
+def test_the_probes_advice_is_a_button(browser: Browser, client: FlaskClient, services: Services) -> None:
+    """On its page and on the Train step: it sets the lengths that the rows need, and probes again."""
+    choose(browser, upload=upload(client, LONG))
+    browser.post("/new/configuration", form={"training.max_new_tokens": "40", "action": "save"})
+    first = probed(services, "cut_off", "training.max_new_tokens", reference_cut_off=1.0)
+    train = browser.get("/new/train").text
+    assert "Everything is set" not in train
+    assert "The check before training says: A verdict." in train
+    label = re.search(r'data-testid="apply-probe">([^<]+)<', browser.get(f"/probe/{first}").text)
+    assert label
+    assert label[1] in train
+    wanted = int(re.findall(r"to (\d+) and probe again", label[1])[0])
+    sent = browser.post("/new/train", form={"action": "apply-probe"})
+    assert _draft(browser)["training"]["max_new_tokens"] == wanted > 90
+    second = services.wizard.ui("train")["probe_id"]
+    assert sent.location.endswith(f"/probe/{second}")
+    assert second != first
+    assert "apply-probe" not in browser.get(f"/probe/{first}").text
+
+
+def test_what_a_person_reads_names_no_field_and_no_flag(browser: Browser, services: Services) -> None:
+    """The list of configurations and a refused start."""
+    services.configs.save("mine", TINY)
+    page = browser.get("/configs").text
+    assert "SmolLM2 135M Instruct · Small sums, made here · reward: Arithmetic" in page
+    assert "builtin:" not in page
+    choose(browser, **{"ui.kind": "generated"})
+    browser.post("/new/reward", form={"reward.type": "composite", "use.length": "on", "action": "save"})
+    browser.post("/new/train", form={"action": "start"})
+    page = browser.get("/new/train").text
+    assert "tick &#39;Start with this reward all the same&#39;" in page
+    assert "confirm_reward:" not in page
+    assert "--confirm-reward" not in page
+    browser.post("/new/configuration", form={"training.batch_size": "3", "training.max_steps": "0", "action": "save"})
+    browser.post("/new/train", form={"action": "start", "confirm_reward": "on"})
+    page = browser.get("/new/train").text
+    assert "Not ready" in page
+    visible = re.sub(r"<[^>]*>|<script.*?</script>", " ", page.partition("<main")[2].partition("</main>")[0])
+    assert not re.search(r"\b(batch_size|max_steps|gradient_accumulation_steps|training\.)", visible)
