@@ -14,6 +14,7 @@ from services import pages, views
 from services.container import Services
 from services.glossary import GLOSSARY
 from services.labels import in_words, plain_name
+from services.tail import NATIVE
 from services.words import FILTERS
 
 bp = Blueprint("home", __name__)
@@ -26,7 +27,7 @@ def _filters(state: Any) -> None:
     found: Services = state.app.extensions["tunesmith"]
     called = {"plain_name": lambda name: plain_name(name, found.settings.home), "in_words": in_words}
     state.app.jinja_env.filters.update({**FILTERS, **called})
-    state.app.jinja_env.globals["glossary"] = GLOSSARY
+    state.app.jinja_env.globals.update(glossary=GLOSSARY, native_lines=NATIVE)
 
 
 @bp.app_context_processor

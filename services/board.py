@@ -97,7 +97,7 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
         table=_table(merged),
         answers=_answers(found, session_id, wanted),
         reports=of_run(found, session_id) if state is JobState.COMPLETED else (),
-        log=found.runs.log(session_id, tail=200),
+        log=found.runs.log(session_id, tail=200, useful=True),
         config_line=_config_line(view.config),
         config_text=json.dumps(view.config, indent=2, ensure_ascii=False),
         data={"session_id": session_id, "best": judged.best},

@@ -139,7 +139,7 @@ def export_page(found: Services, export_id: str) -> export_views.ExportPage:
             files=tuple(file_line(file) for file in sorted(item.files, key=lambda file: -file["size"])),
             commands=commands(item.commands),
             modelfile=_modelfile(found, item),
-            log=found.exports.log(export_id),
+            log=found.exports.log(export_id, useful=True),
             talk=f"/playground?model={item.model_path}" if item.model_path else "",
             evaluate=f"/evaluations/new?session_id={item.session_id}&model={item.model_path}"
             if item.model_path

@@ -206,9 +206,9 @@ class Exports:
         """Steps of the checkpoints that a run has kept. Raises NotFound."""
         return [step_of(path) for path in RunDir.open(self._home.outputs, session_id).numbered()]
 
-    def log(self, export_id: str, tail: int = 200) -> str:
-        """The last lines of what the export's worker printed."""
-        return tail_text(self._files(self._job(export_id)).log, tail)
+    def log(self, export_id: str, tail: int = 200, *, useful: bool = False) -> str:
+        """The last lines of what the export's worker printed; see :func:`services.tail.tail_text`."""
+        return tail_text(self._files(self._job(export_id)).log, tail, useful=useful)
 
     def path(self, export_id: str, file: str) -> Path:
         """A finished file, for download.

@@ -93,7 +93,7 @@ def shell(found: Services, path: str, theme: str, viewed: str | None, *, polling
         gauges(found),
         active_job(found),
         job,
-        found.runs.log(job.session_id, tail=60) if job else "",
+        found.runs.log(job.session_id, tail=60, useful=True) if job else "",
         palette,
         polling,
     )

@@ -63,7 +63,7 @@ def _resume(run: RunView, found: Verdict) -> Iterator[RunAction]:
         return
     first = found.action is Action.RESUME
     if run.checkpoint_step is None:
-        yield _post(run, "resume", "Try again from the beginning", "play", live=True, primary=first)
+        yield _post(run, "resume", "Try again", "play", live=True, primary=first)
     else:
         yield _post(run, "resume", f"Resume from step {run.checkpoint_step}", "play", live=True, primary=first)
 

@@ -262,10 +262,10 @@ class Runs:
         groups = [group for entry in page if (group := index.group(entry)) is not None]
         return {"groups": groups, "total": len(wanted), "steps": steps}
 
-    def log(self, session_id: str, tail: int = 200) -> str:
-        """The last lines of what the worker printed."""
+    def log(self, session_id: str, tail: int = 200, *, useful: bool = False) -> str:
+        """The last lines of what the worker printed; see :func:`services.tail.tail_text`."""
         self._job(session_id)
-        return tail_text(self._files(session_id).log, tail)
+        return tail_text(self._files(session_id).log, tail, useful=useful)
 
     # --- change ---
 

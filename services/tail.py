@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 MOST = 1 << 20
 """Bytes looked at from the end of a file."""
+NATIVE = (
+    r"^(~?(llama|ggml|gguf|load|print|init|create|sched|graph|set|register|common|clip)_[a-z0-9_]*(::[a-z0-9_~]+)*"
+    r"|load|alloc|build|decode|reserve): (?!.*\b([Ee]rror|[Ff]ail|out of memory))|^.{0,80}\d%\|"
+)
+"""What a log is better read without: remarks of llama.cpp and ggml that tell of no error, and progress bars.
+
+An expression for Python and for JavaScript alike: pages that live apply it, too."""
+_NATIVE = re.compile(NATIVE)
+_SHOWN_OF_NATIVE = 400
+"""Most of these lines that a page holds, for whoever wants to see everything."""
 
 
-def tail_text(path: Path, lines: int) -> str:
-    """The last lines of a file; an empty text where there is none."""
+def tail_text(path: Path, lines: int, *, useful: bool = False) -> str:
+    """The last lines of a file; an empty text where there is none.
+
+    Args:
+        path: The file.
+        lines: How many.
+        useful: Count only lines that are not :func:`native`; those between them come along.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -20,7 +37,34 @@ def tail_text(path: Path, lines: int) -> str:
     shown = [as_shown(line) for line in text.split("\n")]
     if shown and not shown[-1]:
         shown.pop()
+    if useful:
+        shown = _useful(shown, lines)
+        lines = len(shown)
     return "\n".join(shown[-lines:]) if lines > 0 else ""
+
+
+def native(line: str) -> bool:
+    """Whether a line is a native library's remark or a progress bar.
+
+    >>> native("llama_adapter_lora_init_impl: lora for blk.8 cannot use buft AMX, fallback to CPU")
+    True
+    >>> native("ggml_backend_alloc: failed to allocate 3 GB"), native("12:00:01 INFO training step 3: reward 0.5")
+    (False, False)
+    """
+    return _NATIVE.search(line) is not None
+
+
+def _useful(shown: list[str], lines: int) -> list[str]:
+    """The last lines until so many are not :func:`native`; of the others between them only the latest."""
+    kept, useful, others = [], 0, 0
+    for line in reversed(shown):
+        other = native(line)
+        if not other and useful == lines:
+            break
+        useful, others = useful + (not other), others + other
+        if not other or others <= _SHOWN_OF_NATIVE:
+            kept.append(line)
+    return kept[::-1]
 
 
 def as_shown(line: str) -> str:

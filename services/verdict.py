@@ -245,9 +245,7 @@ class _Case:
                 evidence=said, advice=("Fix what the message says, then start it again.",), step=step,
             )  # fmt: skip
         steps = [number for row in self.rows if row.get("phase") == "training" and (number := _number(row, "step"))]
-        kept = (
-            f"Everything up to step {max(steps)} is kept on this page." if steps else "No training step was finished."
-        )
+        kept = f"Everything up to step {max(steps)} is kept." if steps else "No training step was finished."
         what = "It stopped with an error." if failed else "The process vanished: killed, out of memory, or a power cut."
         mend = bool(self.stored.error_field) or self.stored.checkpoint is None
         seen, advice, remedy = self._also()

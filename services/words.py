@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from core.run import JobState
 from core.statistics import decimals
+from services.tail import native
 
 LIGHTS = {
     JobState.QUEUED: ("queued", "Queued"),
@@ -110,4 +111,5 @@ FILTERS = {
     "bytes": size,
     "when": when,
     "special": special,
+    "native": native,
 }

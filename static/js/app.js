@@ -2,7 +2,10 @@
 
 import { number } from './lib/format.js'
 import { pageData } from './lib/api.js'
+import { held, hold } from './lib/busy.js'
 import { polled, refresh, sendForm, throttled } from './lib/live.js'
+import { addLine } from './lib/log.js'
+import { tellEnd, wireNotify } from './lib/notify.js'
 import { toast } from './lib/toast.js'
 
 document.documentElement.classList.add('js')
@@ -32,9 +35,9 @@ function buildPalette(entries) {
   const dialog = document.createElement('dialog')
   dialog.className = 'palette'
   dialog.setAttribute('aria-label', 'Find a page or an action')
-  dialog.innerHTML = '<input role="combobox" aria-expanded="true" aria-controls="palette-list" aria-label="Find a page or an action" placeholder="Where to, or what to do" autocomplete="off"><ul id="palette-list" role="listbox" aria-label="Pages and actions"></ul>'
+  dialog.innerHTML = '<input role="combobox" aria-expanded="true" aria-controls="palette-list" aria-label="Find a page or an action" placeholder="Where to, or what to do" autocomplete="off"><ul id="palette-list" role="listbox" aria-label="Pages and actions"></ul><p class="nothing muted" role="status"></p>'
   document.body.append(dialog)
-  const [input, list] = dialog.children
+  const [input, list, nothing] = dialog.children
   let chosen = 0
   const draw = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean)
@@ -52,6 +55,7 @@ function buildPalette(entries) {
       item.onclick = () => go(entry)
       return item
     }))
+    nothing.textContent = found.length ? '' : `No page or action fits '${input.value.trim()}'.`
     input.setAttribute('aria-activedescendant', found.length ? `palette-${chosen}` : '')
     list.children[chosen]?.scrollIntoView({ block: 'nearest' })
     return found
@@ -73,16 +77,24 @@ function buildPalette(entries) {
   return { open: () => { input.value = ''; chosen = 0; draw(); dialog.showModal(); input.focus() } }
 }
 
+// Keys of a single letter can be switched off: speech input and slips of the hand press them, too.
+const LETTERS = 'tunesmith.letters'
+const letters = () => localStorage.getItem(LETTERS) !== 'off'
 const KEYS = [
-  ['Ctrl + K', 'Find a page or an action'], ['Ctrl + 1 … 5', `${[...document.querySelectorAll('.rail a')].slice(0, 5).map((link) => link.textContent.trim()).join(', ')} (Alt + 1 … 5 where the browser keeps these)`],
-  ['Ctrl + T, or L', 'Show or hide the log (most browsers keep Ctrl + T for a new tab)'], ['T', 'Change the theme'], ['?', 'This list'], ['Esc', 'Close what is open'],
+  ['Ctrl + K', 'Find a page or an action'], ['Esc', 'Close what is open'],
+  ['L', 'Show or hide the log'], ['T', 'Change the theme'], ['?', 'This list'],
 ]
+const showKey = () => { const hint = document.getElementById('console-key'); if (hint) hint.hidden = !letters() }
+showKey()
 
 function showKeys() {
   const dialog = document.createElement('dialog')
   dialog.setAttribute('aria-labelledby', 'keys-title')
   const rows = KEYS.map(([key, text]) => `<dt><kbd>${key}</kbd></dt><dd>${text}</dd>`).join('')
-  dialog.innerHTML = `<div class="sheet"><h2 id="keys-title">Keys</h2><dl>${rows}</dl><p><button class="button" autofocus>Close</button></p></div>`
+  dialog.innerHTML = `<div class="sheet stack tight"><h2 id="keys-title">Keys</h2><dl>${rows}</dl><p><label><input type="checkbox" id="letters"> Keys of a single letter (L, T, ?)</label></p><p><button class="button" autofocus>Close</button></p></div>`
+  const box = dialog.querySelector('#letters')
+  box.checked = letters()
+  box.onchange = () => { localStorage.setItem(LETTERS, box.checked ? 'on' : 'off'); showKey() }
   dialog.querySelector('button').onclick = () => dialog.close()
   dialog.onclose = () => dialog.remove()
   document.body.append(dialog)
@@ -104,13 +116,10 @@ document.addEventListener('keydown', (event) => {
   const meta = event.ctrlKey || event.metaKey
   const key = event.key.toLowerCase()
   if (meta && key === 'k' && palette) { event.preventDefault(); palette.open(); return }
-  if (typing(event.target) || document.querySelector('dialog[open]')) return
-  if ((meta || event.altKey) && /^[1-5]$/.test(key)) {
-    const link = document.querySelectorAll('.rail a')[Number(key) - 1]
-    if (link) { event.preventDefault(); location.href = link.href }
-  } else if (meta && key === 't') { event.preventDefault(); toggleConsole() }
-  else if (meta || event.altKey) return
-  else if (event.key === '?') showKeys()
+  if (document.querySelector('dialog[open], [popover]:popover-open')) return
+  if (event.key === 'Escape' && drawer?.open) { closeLog(); return }
+  if (typing(event.target) || meta || event.altKey || !letters()) return
+  if (event.key === '?') showKeys()
   else if (key === 'l') toggleConsole()
   else if (key === 't') actions.theme()
 })
@@ -120,14 +129,10 @@ const log = document.getElementById('console-log')
 const drawer = document.getElementById('console')
 const toEnd = () => { if (log) log.scrollTop = log.scrollHeight }
 drawer?.addEventListener('toggle', toEnd)
-
-function addLine(line) {
-  for (const place of document.querySelectorAll('#console-log, #run-log')) {
-    const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40
-    const lines = (place.textContent === 'Nothing printed yet.' ? '' : place.textContent + '\n') + line
-    place.textContent = lines.split('\n').slice(-400).join('\n')
-    if (atEnd) place.scrollTop = place.scrollHeight
-  }
+function closeLog() {
+  const inside = drawer.contains(document.activeElement)
+  drawer.open = false
+  if (inside) drawer.querySelector('summary').focus()
 }
 
 // Copy buttons and confirmations, wherever they are.
@@ -144,12 +149,17 @@ document.addEventListener('click', async (event) => {
 })
 document.addEventListener('submit', (event) => {
   const form = event.target
+  if (held(form)) { event.preventDefault(); return }
   const question = event.submitter?.dataset.confirm
   if (question && !window.confirm(question)) { event.preventDefault(); return }
-  if (form.dataset.liveSubmit !== undefined) { event.preventDefault(); sendForm(form, { submitter: event.submitter }) }
+  // What a page's own script takes over (autosave, chat) is no second sending, however often it comes.
+  if (event.defaultPrevented || form.method !== 'post') return
+  const free = hold(form, event.submitter)
+  if (form.dataset.liveSubmit !== undefined) { event.preventDefault(); sendForm(form, { submitter: event.submitter }).then(free) }
 })
 document.addEventListener('toggle', (event) => { if (event.target.matches?.('.menu')) event.target.querySelector('summary').setAttribute('aria-expanded', String(event.target.open)) }, true)
 
+wireNotify()
 setInterval(() => { if (polled()) refresh() }, 2000)
 
 const gauges = {
@@ -176,7 +186,11 @@ if (document.querySelector('.rail')) {
   socket.on('probe_status', soon)
   socket.on('training_update', throttled(3000, () => refresh(moving())))
   const session = document.body.dataset.session
-  socket.on('log_line', (entry) => { if (entry.session_id === session) addLine(entry.line ?? entry.text ?? '') })
+  socket.on('log_line', (entry) => {
+    if (entry.session_id !== session) return
+    for (const place of document.querySelectorAll('#console-log, #run-log')) addLine(place, entry.line ?? entry.text ?? '')
+  })
+  socket.on('training_status', tellEnd)
   // Also the first time: what happened between the page and its connection was told to nobody.
   socket.on('connect', soon)
 }

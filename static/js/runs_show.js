@@ -1,7 +1,8 @@
 // A run's page: charts that grow by the rows that arrive, and the answers by step.
 
-import { api } from './lib/api.js'
+import { api, pageData } from './lib/api.js'
 import { Chart, save } from './lib/chart.js'
+import { number } from './lib/format.js'
 import { refresh, throttled } from './lib/live.js'
 import { socket, watch } from './lib/socket.js'
 import { toast } from './lib/toast.js'
@@ -14,12 +15,14 @@ const COLOURS = ['--c1', '--c2', '--c3', '--c4']
 
 const line = (label, name, colour = '--c1', more = {}) => ({ label, values: (row) => row[name], colour, ...more })
 
+const best = pageData()?.best
+
 // In the order in which a person asks. `health` names the figure in the latest row that is judged.
 const SECTIONS = [
   ['Is it learning?', [
     { id: 'reward', title: 'How good the answers were (reward)', wide: true, series: [
       line('mean', 'reward', '--c1', { band: (row) => (row.reward_std == null ? null : [row.reward - row.reward_std, row.reward + row.reward_std]) }),
-      { label: 'held out', values: (row) => row.evaluation?.reward, colour: '--c3', points: true }], health: 'Higher is better. The band is the spread within a question; points are questions it never trains on.' },
+      { label: 'held out', values: (row) => row.evaluation?.reward, colour: '--c3', points: true }], health: `Higher is better${best == null ? '' : `, ${number(best)} is the most`}. The band is the spread within a question; points are questions it never trains on.` },
     { id: 'components', title: 'Parts of the reward', series: [], components: true, health: 'Before weights; which part carries the reward?' },
     { id: 'solved', title: 'Fully right answers (solved share)', range: share, series: [line('training', 'solved'), { label: 'held out', values: (row) => row.evaluation?.solved, colour: '--c3', points: true }], health: 'Higher is better.' },
   ]],
@@ -87,8 +90,10 @@ function components() {
   return [...names].sort()
 }
 
-// Charts of what only some runs have.
-const there = (definition) => !definition.only || [...latest.values()].some((row) => row[definition.only])
+// A chart without a value is left out: empty axes say nothing. Of what only some runs have a zero is no value either.
+const there = (definition, rows) => (definition.only
+  ? [...latest.values()].some((row) => row[definition.only])
+  : definition.series.some((one) => rows.some((row) => one.values(row) != null)))
 
 function card(definition) {
   const figure = document.createElement('figure')
@@ -114,7 +119,7 @@ function card(definition) {
   return figure
 }
 
-function build() {
+function build(rows) {
   for (const chart of charts) chart.plot?.destroy()
   charts = []
   place.replaceChildren()
@@ -126,28 +131,29 @@ function build() {
     const grid = document.createElement('div')
     grid.className = 'charts'
     section.append(heading, grid)
-    place.append(section)
     for (const base of definitions) {
       const definition = base.components
         ? { ...base, series: components().map((name, index) => ({ label: name, values: (row) => row.reward_components?.[name], colour: COLOURS[index % 4] })) }
         : base
-      if ((base.components && !definition.series.length) || !there(base)) continue
+      if (!there(definition, rows)) continue
       const figure = card(definition)
       grid.append(figure)
       const chart = new Chart(figure, definition, () => {})
       figure.querySelector('button').onclick = async () => save(await chart.png(), `${session}-${definition.id}.png`)
       charts.push(chart)
     }
+    if (grid.childElementCount) place.append(section)
   }
 }
 
 function draw() {
-  const names = [...components(), ...SECTIONS.flatMap(([, list]) => list.filter(there).map((one) => one.id))].join('\n')
-  if (!charts.length || names !== componentNames) {
-    componentNames = names
-    build()
-  }
   const now = frame()
+  document.getElementById('charts').hidden = !latest.size
+  const names = [...components(), ...SECTIONS.flatMap(([, list]) => list.filter((one) => there(one, now.rows)).map((one) => one.id))].join('\n')
+  if (names !== componentNames) {
+    componentNames = names
+    build(now.rows)
+  }
   for (const chart of charts) chart.draw(now, weight)
   root.dataset.rows = String(latest.size)
 }
@@ -210,9 +216,5 @@ document.addEventListener('input', (event) => {
 })
 
 const log = document.getElementById('run-log')
-document.getElementById('log-fold').addEventListener('toggle', async (event) => {
-  if (!event.target.open) return
-  log.textContent = (await api(`/api/training/sessions/${session}/logs?tail=400`)) || 'Nothing printed yet.'
-  log.scrollTop = log.scrollHeight
-})
+document.getElementById('log-fold').addEventListener('toggle', () => { log.scrollTop = log.scrollHeight })
 socket.on('training_status', (status) => { if (status.session_id === session && status.status === 'deleted') location.href = '/runs' })

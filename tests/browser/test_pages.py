@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import PATIENCE_MS, Complaints, Server
-from tests.browser.sample import CRASHED, EVALUATION, EXPORT, FINISHED
+from tests.browser.sample import CRASHED, EVALUATION, EXPORT, FINISHED, STOPPED
 
 pytestmark = pytest.mark.browser
 
@@ -48,12 +48,12 @@ def settle(page: Page, url: str) -> None:
 
 
 def serious(page: Page) -> list[str]:
-    """What axe calls serious or critical, each with its first place."""
+    """What axe calls serious or critical, and headings out of order, each with its first place."""
     found: list[dict[str, Any]] = Axe().run(page).response["violations"]
     return [
         f"{item['id']}: {item['nodes'][0]['target']} ({len(item['nodes'])})"
         for item in found
-        if item["impact"] in {"serious", "critical"}
+        if item["impact"] in {"serious", "critical"} or item["id"] == "heading-order"
     ]
 
 
@@ -76,16 +76,19 @@ def test_no_page_has_a_serious_fault(chromium: Browser, filled: Server, complain
     assert complaints.found == []
 
 
-def test_nothing_scrolls_sideways_at_400_pixels(chromium: Browser, filled: Server) -> None:
-    """Every page fits a narrow screen."""
+def test_nothing_scrolls_sideways_on_narrow_screens(chromium: Browser, filled: Server) -> None:
+    """Every page fits 400 pixels, and 320 (WCAG 1.4.10)."""
     context = chromium.new_context(viewport={"width": 400, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     wide = []
     for path in PAGES:
+        page.set_viewport_size({"width": 400, "height": 800})
         settle(page, filled.url + path)
-        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-            wide.append(path)
+        for width in (400, 320):
+            page.set_viewport_size({"width": width, "height": 800})
+            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                wide.append(f"{path} at {width}")
     context.close()
     assert wide == []
 
@@ -167,6 +170,93 @@ def test_keys_open_the_palette_and_the_list(page: Page, filled: Server) -> None:
     page.keyboard.type("datas")
     page.keyboard.press("Enter")
     page.wait_for_url("**/datasets")
+
+
+def test_keys_of_one_letter_can_be_switched_off(page: Page, filled: Server) -> None:
+    """L opens the log and Escape closes it; switched off, L does nothing. Ctrl+T and Ctrl+1 stay the browser's."""
+    settle(page, f"{filled.url}/runs/{FINISHED}")
+    page.keyboard.press("l")
+    expect(page.locator("#console")).to_have_attribute("open", "")
+    page.keyboard.press("Escape")
+    expect(page.locator("#console")).not_to_have_attribute("open", "")
+    taken = "new Promise((r) => addEventListener('keydown', (e) => r(e.defaultPrevented), { once: true }))"
+    for key in ("Control+t", "Control+1"):
+        waiting = page.evaluate_handle(f"() => ({{ taken: {taken} }})")
+        page.keyboard.press(key)
+        assert page.evaluate("async (held) => await held.taken", waiting) is False
+    page.keyboard.press("?")
+    page.locator("#letters").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("l")
+    expect(page.locator("#console")).not_to_have_attribute("open", "")
+    expect(page.locator("#console-key")).to_be_hidden()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("nothing of this name")
+    expect(page.locator(".palette .nothing")).to_have_text("No page or action fits 'nothing of this name'.")
+
+
+def test_a_second_press_is_swallowed_until_the_answer_is_there(page: Page, filled: Server) -> None:
+    """A double click on Resume sends one request; the button is off meanwhile, and on again after a refusal."""
+    sent: list[str] = []
+
+    def slow(route: Any) -> None:
+        sent.append(route.request.url)
+        page.wait_for_timeout(500)
+        route.fulfill(status=409, content_type="text/html", body="<main><p>Not now.</p></main>")
+
+    settle(page, f"{filled.url}/runs/{STOPPED}")
+    page.route("**/resume", slow)
+    page.get_by_test_id("resume").dblclick()
+    expect(page.get_by_test_id("resume")).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#toasts")).to_contain_text("Not now.")
+    expect(page.get_by_test_id("resume")).not_to_have_attribute("aria-disabled", "true")
+    assert len(sent) == 1
+
+
+def test_remarks_of_native_libraries_are_hidden_until_asked_for(page: Page, filled: Server) -> None:
+    """The useful lines are there at once; 'Show everything' shows the rest, without a word to the server."""
+    settle(page, f"{filled.url}/runs/{STOPPED}")
+    page.locator("#log-fold > summary").click()
+    log = page.get_by_test_id("log")
+    expect(log.get_by_text("Loading the model")).to_be_visible()
+    expect(log.get_by_text("cannot use buft")).to_be_hidden()
+    page.locator("#run-everything").check()
+    expect(log.get_by_text("cannot use buft")).to_be_visible()
+
+
+def test_charts_without_a_value_are_left_out(page: Page, filled: Server) -> None:
+    """Nobody judged in this run, and no chart says so with empty axes."""
+    settle(page, f"{filled.url}/runs/{FINISHED}")
+    expect(page.get_by_test_id("chart-entropy")).to_be_visible()
+    expect(page.get_by_test_id("chart-judge")).to_have_count(0)
+    page.route("**/metrics?points=2000", lambda route: route.fulfill(json={"rows": [], "next": 0}))
+    page.goto(f"{filled.url}/runs/{CRASHED}")
+    expect(page.locator("#charts")).to_be_hidden()
+
+
+def test_who_asks_for_it_is_notified_at_the_end(context: BrowserContext, page: Page, filled: Server) -> None:
+    """One notification with the verdict in it, only after the choice was made."""
+    page.add_init_script(
+        "window.told = [];"
+        "window.Notification = class { static permission = 'granted'; static requestPermission = async () => 'granted';"
+        " constructor(title, more) { told.push([title, more.body, more.tag]) } }"
+    )
+    settle(page, f"{filled.url}/runs/{FINISHED}")
+    tell = (
+        "async () => (await import('/static/js/lib/notify.js'))"
+        f".tellEnd({{ session_id: '{FINISHED}', name: 'Sums', status: 'completed' }})"
+    )
+    page.evaluate(tell)
+    assert page.evaluate("told") == []
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<label hidden><input type=checkbox id=notify></label>');"
+        "document.dispatchEvent(new CustomEvent('live:swapped'))"
+    )
+    page.locator("#notify").check()
+    page.evaluate(tell)
+    [[title, body, tag]] = page.evaluate("told")
+    assert (title, tag) == ("Sums has finished", FINISHED)
+    assert body.startswith("It learned this:")
 
 
 def test_the_theme_is_kept(page: Page, filled: Server) -> None:

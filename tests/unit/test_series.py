@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from services.series import collapse, thin
-from services.tail import Tail, tail_text
+from services.tail import Tail, native, tail_text
 
 
 def rows(count: int, **more: Any) -> list[dict[str, Any]]:
@@ -66,6 +68,46 @@ def test_the_end_of_a_log_is_what_a_terminal_would_show(tmp_path: Path) -> None:
     log.write_bytes(b"one\n 10%\r 50%\r100%\nthree\n")
     assert tail_text(log, 2) == "100%\nthree"
     assert tail_text(tmp_path / "none.log", 5) == ""
+
+
+def test_remarks_of_native_libraries_do_not_push_the_useful_lines_out(tmp_path: Path) -> None:
+    """So many useful lines are shown as were asked for; the others between them come along, marked for the page."""
+    log = tmp_path / "worker.log"
+    remark = "llama_adapter_lora_init_impl: lora for 'blk.8.attn_k.weight' cannot use buft 'AMX', fallback to CPU\n"
+    log.write_text("12:00:01 INFO one\n" + remark * 500 + "12:00:02 INFO two\n12:00:03 INFO three\n")
+    assert "one" not in tail_text(log, 200)
+    shown = tail_text(log, 3, useful=True).split("\n")
+    assert [line for line in shown if not native(line)] == [
+        "12:00:01 INFO one",
+        "12:00:02 INFO two",
+        "12:00:03 INFO three",
+    ]
+    assert len(shown) == 3 + 400
+    assert tail_text(log, 1, useful=True) == "12:00:03 INFO three"
+
+
+@pytest.mark.parametrize(
+    ("line", "hidden"),
+    [
+        ("llama_context: n_ctx_per_seq (512) < n_ctx_train (8192)", True),
+        ("ggml_cpu_init: using AMX", True),
+        ("load_tensors:   CPU_Mapped model buffer size =   256.63 MiB", True),
+        ("print_info: arch             = llama", True),
+        ("load: special_eos_id is not in special_eog_ids", True),
+        ("~llama_context: CPU compute buffer size is 1.0 MiB", True),
+        ("Loading weights:  40%|####      | 4/10 [00:01<00:02]", True),
+        ("ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 1", False),
+        ("llama_decode: error: out of memory", False),
+        ("12:00:01 INFO training step 3: loss 0.1, reward 0.5", False),
+        ("12:00:01 WARNING load_tensors: quoted by us", False),
+        ("Traceback (most recent call last):", False),
+        ("print_this_of_mine = 3", False),
+        ("", False),
+    ],
+)
+def test_a_native_remark_is_known_by_its_form(line: str, hidden: bool) -> None:
+    """What tells of an error stays in view."""
+    assert native(line) is hidden
 
 
 def test_a_tail_gives_whole_lines_once(tmp_path: Path) -> None:

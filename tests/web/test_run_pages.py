@@ -192,7 +192,7 @@ def test_resume_is_offered_where_there_is_something_to_resume(browser: Browser, 
     assert "can be resumed" in text(browser, "/")
     make(services, JobState.CRASHED, [0.2, 0.3, 0.4], run_id=OTHER)
     page = text(browser, f"/runs/{OTHER}")
-    assert "Try again from the beginning" in page
+    assert "Try again" in page
     assert "There is no checkpoint yet" in page
 
 
@@ -277,6 +277,14 @@ def test_the_document_is_titled_by_the_progress(browser: Browser, services: Serv
     """While a worker is at it."""
     make(services, JobState.TRAINING, [0.1] * 3)
     assert "<title>Training 3/6 · tiny · Tunesmith</title>" in text(browser, f"/runs/{RUN}")
+
+
+def test_a_run_at_work_offers_a_word_at_its_end(browser: Browser, services: Services) -> None:
+    """A run that is over has no end to wait for."""
+    make(services, JobState.TRAINING, [0.1] * 3)
+    assert 'id="notify"' in text(browser, f"/runs/{RUN}")
+    make(services, JobState.STOPPED, [0.1] * 3, run_id=OTHER)
+    assert 'id="notify"' not in text(browser, f"/runs/{OTHER}")
 
 
 def test_damaged_files_of_one_run_are_its_trouble_alone(browser: Browser, services: Services) -> None:

@@ -75,7 +75,10 @@ export async function refresh(url = location.href) {
     try {
       const response = await fetch(url, { headers: { Accept: 'text/html', 'X-Tunesmith-Live': '1' } })
       if (response.redirected && polled()) location.replace(response.url)
-      else if (response.ok) await take(response)
+      else if (response.ok) {
+        const fresh = await take(response)
+        if (fresh && url !== '/shell') document.title = fresh.title
+      }
     } catch {
       // The connection's own word (socket.js) says that the server is away; the next call heals it.
     }
