@@ -45,6 +45,8 @@ class Verdict(StrEnum):
     """It is the trained model, and rounding its numbers has changed what it says."""
     BROKEN = "broken"
     """It is not the model that was trained, or it is asked or stopped in another way. Not to be used."""
+    UNVERIFIED = "unverified"
+    """llama.cpp crashed on this machine, so nothing was found out about the file. It is kept, to be verified later."""
     NOT_CHECKED = "not_checked"
     """Nothing was compared; the reason says why."""
 
@@ -210,7 +212,7 @@ def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport])
     if kept:
         words = f"{kept} of the same model does not lose it."
     else:
-        tried = {one.subject for one in larger}
+        tried = {one.subject for one in larger if one.verdict != Verdict.UNVERIFIED}
         kept = next((name for name in LADDER if BITS[name] > size and name not in tried), "")
         words = f"{kept} may lose less; it was not measured." if kept else ""
     return report.model_copy(update={"better_choice": kept, "reason": f"{lost} {words}".strip()})

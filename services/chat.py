@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from core import llama
 from core.child import HUB_TOKEN
 from core.settings import Settings
 from services.launcher import ENTRY, worker_env
@@ -28,6 +29,11 @@ IDLE = 600.0
 """Seconds without a request after which the model's memory is given back."""
 CANCEL_GRACE = 20.0
 """Seconds after which a process that does not heed a cancel is ended."""
+CRASHED = (
+    "llama.cpp crashed ({how}). Your messages are kept: send again to start it anew, in its safest way. If it crashes "
+    "again, try another file: if that one answers, this file is broken, so export or copy it again. If none answers: "
+    "{remedy}"
+)
 GONE = (
     "The model's process ended in the middle of the answer, most often because memory ran out. "
     "Your messages are kept: send again to start it anew, or choose a smaller model."
@@ -51,6 +57,9 @@ class ChatProcess:
         self._current: str | None = None
         self._cancelled: set[str] = set()
         self._idle: threading.Timer | None = None
+        self._spoken = False
+        self._crash: int | None = None
+        """The exit code of llama.cpp's last crash, until it has answered without its extra buffers."""
 
     def ask(self, request: dict[str, Any], heard: Heard) -> None:
         """Send a request and pass on every event until ``done`` or ``error``. Waits for its turn.
@@ -116,28 +125,57 @@ class ChatProcess:
             process.stdout.close()
 
     def _exchange(self, request: dict[str, Any], heard: Heard) -> None:
+        """One request. Where llama.cpp crashes before it has said a word, once more in the way that is safe."""
         if self._idle:
             self._idle.cancel()
+        first = self._crash is None
+        died = self._try(request, heard)
+        if self._crash is not None and died is not None and first and not self._spoken:
+            log.warning("llama.cpp ended with %s in a chat; it is tried once more", llama.died(died))
+            died = self._try(request, heard)
+        if died is not None:
+            words = GONE if self._crash is None else CRASHED.format(how=llama.died(died), remedy=llama.REMEDY)
+            heard({"id": request["id"], "event": "error", "message": words})
+
+    def _try(self, request: dict[str, Any], heard: Heard) -> int | None:
+        """Ask the process; after a crash of llama.cpp without its extra buffers, which stay off where that helps.
+
+        Returns:
+            The process's exit code where it ended, None where it answered.
+        """
+        self._spoken = False
+        gguf = (request.get("model") or {}).get("kind") == "gguf"
+        if gguf and self._crash is not None:
+            request = {**request, "model": {**request["model"], "safe": True}}
         process = self._running()
-        if not self._send(request) or process.stdout is None:
-            self._lost(request, heard)
-            return
+        last = self._listen(process, request, heard) if self._send(request) else ""
+        if last:
+            if last == "done" and self._crash is not None:
+                llama.switch_off(self._settings.home, llama.died(self._crash))
+                self._crash = None
+            return None
+        self.close()
+        died = process.wait()
+        if gguf and -died in llama.CRASHES:
+            self._crash = died
+        return died
+
+    def _listen(self, process: subprocess.Popen[str], request: dict[str, Any], heard: Heard) -> str:
+        """Hand events on to the last, ``done`` or ``error``. Returns it; '' where the process ended before."""
         with self._state:
             cancelled = request["id"] in self._cancelled
         if cancelled:  # While the process was being started, so that nobody was there to hear of it.
             self._send({"op": "cancel", "id": request["id"]})
-        for line in process.stdout:
+        for line in process.stdout or ():
             event = _event(line)
             if event.get("id") != request["id"]:
                 continue
+            kind = str(event.get("event"))
+            self._spoken = self._spoken or kind == "token"
             heard(event)
-            if event.get("event") in {"done", "error"}:
-                return
-        self._lost(request, heard)
-
-    def _lost(self, request: dict[str, Any], heard: Heard) -> None:
-        self.close()
-        heard({"id": request["id"], "event": "error", "message": GONE})
+            if kind in {"done", "error"}:
+                return kind
+        return ""
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:

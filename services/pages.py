@@ -309,6 +309,7 @@ def settings(found: Services) -> views.SettingsPage:
                     ),
                     Line("Memory", f"{size(device['free_bytes'])} free of {size(device['memory_bytes'])}"),
                     Line("Processor cores", str(status["cores"])),
+                    Line("llama.cpp", status["llama"]["words"]),
                     Line("Disk", f"{size(disk['free_bytes'])} free of {size(disk['total_bytes'])}"),
                     Line("Jobs", f"{status['active_jobs']} running, {waiting} waiting"),
                     Line("Rewards and programs", f"{force.state}. {force.words}" if force.level else force.words),

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from core import llama
 from core.model import Device
 from core.settings import Home
 
@@ -121,8 +122,23 @@ class System:
             "cores": psutil.cpu_count(),
             "disk": {"total_bytes": disk.total, "free_bytes": disk.free},
             "versions": versions(),
+            "llama": llama_state(self._home),
             "active_jobs": self._active(),
         }
+
+
+def llama_state(home: Home) -> dict[str, Any]:
+    """What the self-test of llama.cpp found on this machine; ``tested`` is false before the first."""
+    outcome = llama.read(home)
+    if outcome is None:
+        return {"tested": False, "works": None, "extra_buffers": None, "crashes_on": [], "words": llama.NOT_TESTED}
+    return {
+        "tested": True,
+        "works": outcome.works,
+        "extra_buffers": outcome.extra_buffers,
+        "crashes_on": list(outcome.dead),
+        "words": outcome.words(),
+    }
 
 
 def _processor_times() -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Entry of every worker process: ``__main__.py job <dir>``, ``… chat`` or ``… classify``.
+"""Entry of every worker process: ``__main__.py job <dir>``, ``… chat``, ``… classify`` or ``… llama``.
 
 The project root goes to the END of ``sys.path``: its folder ``websockets/`` would otherwise shadow
 the installed package of that name.
@@ -38,7 +38,11 @@ def main(arguments: list[str]) -> int:
         from core.training.classify import serve as classify
 
         return classify()
-    sys.stderr.write("usage: __main__.py job <folder> | chat | classify\n")
+    if arguments == ["llama"]:
+        from core.training.llama_selftest import main as selftest
+
+        return selftest()
+    sys.stderr.write("usage: __main__.py job <folder> | chat | classify | llama\n")
     return 2
 
 

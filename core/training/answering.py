@@ -12,14 +12,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.evaluation import Asked, EvaluationSpec
+from core.llama import not_the_file
 from core.run_dir import RunDir
-from core.settings import Home
+from core.settings import Home, Settings
 from core.training.generate import Sampling, TransformersEngine
 from core.training.status import Status
+
+if TYPE_CHECKING:
+    from core.training.llama_process import Child
 
 TRIES = 3
 """A file that can be asked none of so many prompts is no use; the evaluation ends."""
@@ -201,14 +205,23 @@ class InLlama:
     def __init__(self, path: str, spec: EvaluationSpec, interrupted: Callable[[], bool]) -> None:
         import torch
 
-        from core.training.rollout import Child
+        from core.training.llama_process import Child, Fallback
 
         self._path, self._spec = Path(path), spec
         if not self._path.is_file():
             raise NotFound(f"{self._path.name} is gone: its export was deleted meanwhile.")
+        self._fallback = Fallback()
+        self._begun: Child | None = None
+
+        def start() -> Child:
+            extra = self._fallback.extra_buffers
+            threads, gpu = torch.get_num_threads(), torch.cuda.is_available()
+            return Child(self._path, threads, interrupted, CHILD, gpu=gpu, extra_buffers=extra)
+
+        self._start = start
         with self._explained("opened"):
-            self._child = Child(self._path, torch.get_num_threads(), interrupted, CHILD, gpu=torch.cuda.is_available())
-            self._facts = self._child.ask({"op": "inspect"})
+            self._child = self._fallback.guarded(start)
+        self._facts = self._ask(op="inspect")
 
     def answers(self, questions: Sequence[Question]) -> Iterator[Answers]:
         texts, problems = self._rendered(questions)
@@ -245,39 +258,61 @@ class InLlama:
         return texts, problems
 
     def _written(self, ids: dict[int, list[int]], cells: int, texts: dict[int, str]) -> Iterator[Answers]:
+        self._begun = None
+        left = dict(ids)
+        while left:
+            with self._explained("answered with"):
+                finished = self._fallback.guarded(lambda: self._more(left, cells))
+            for place, _, _ in finished:
+                del left[place]
+            yield [
+                (place, Written(texts[place], text, tokens, tokens >= self._spec.max_new_tokens))
+                for place, text, tokens in finished
+            ]
+
+    def _more(self, left: dict[int, list[int]], cells: int) -> list[tuple[int, str, int]]:
+        """Go on for a while; a process that does not write these answers yet begins with those that are left."""
         from core.training.sampling import Rules
 
         spec = self._spec
-        self._ask(
-            op="open", prompts=list(ids.values()), places=list(ids), max_tokens=spec.max_new_tokens,
-            stop=self._facts["ends"], rules=asdict(Rules(spec.temperature, spec.top_p)), seed=spec.seed, cells=cells,
-        )  # fmt: skip
-        left = len(ids)
-        while left:
-            finished = self._ask(op="more", seconds=LOOK)["finished"]
-            left -= len(finished)
-            yield [
-                (place, Written(texts[place], text, tokens, tokens >= spec.max_new_tokens))
-                for place, text, tokens in finished
-            ]
+        if self._begun is None or self._running() is not self._begun:
+            rules = asdict(Rules(spec.temperature, spec.top_p))
+            request = {
+                "op": "open", "prompts": list(left.values()), "places": list(left), "max_tokens": spec.max_new_tokens,
+                "stop": self._facts["ends"], "rules": rules, "seed": spec.seed, "cells": cells,
+            }  # fmt: skip
+            self._running().ask(request)
+            self._begun = self._child
+        finished: list[tuple[int, str, int]] = self._child.ask({"op": "more", "seconds": LOOK})["finished"]
+        return finished
+
+    def _running(self) -> Child:
+        """Its process; another one after it has died."""
+        if self._child.process.poll() is not None:
+            self._child = self._start()
+        return self._child
 
     def _cells(self, ids: Sequence[int]) -> int:
         return -(-(len(ids) + self._spec.max_new_tokens) // 256) * 256
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         with self._explained("answered with"):
-            return self._child.ask(request)
+            return self._fallback.guarded(lambda: self._running().ask(request))
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        from core.training.rollout import ChildDied
+        from core.training import gguf_file
+        from core.training.llama_process import ChildDied
+        from core.training.llama_selftest import ensure
 
         try:
             yield
         except ChildDied as error:
+            elsewhere = not_the_file(ensure(Settings.from_env().home), error.code, gguf_file.tensor_types(self._path))
+            advice = elsewhere or "Export the file again, or leave it out; the log has the details."
             raise Unavailable(
                 f"llama.cpp ended while it {doing} {self._path.name} ({error}). What was answered before is kept. "
-                "Export the file again, or leave it out; the log has the details."
+                f"{advice}"
             ) from error
 
 

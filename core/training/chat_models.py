@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, Unavailable
+from core.settings import Settings
 
 MOST_ADAPTERS = 4
 """Adapters that stay loaded beside one base; the oldest goes first."""
@@ -24,7 +25,8 @@ class Request:
 
     Attributes:
         id: Repeated in every event.
-        model: ``{"kind": "transformers", "base", "adapter", "revision"?}`` or ``{"kind": "gguf", "path"}``.
+        model: ``{"kind": "transformers", "base", "adapter", "revision"?}`` or ``{"kind": "gguf", "path", "safe"?}``,
+            where ``safe`` is without llama.cpp's extra buffers, whatever the self-test says.
         messages: The conversation so far.
         temperature: 0 is greedy.
         top_p, top_k, min_p, repetition_penalty: As their names say; 1, 0, 0 and 1 are off.
@@ -192,11 +194,19 @@ class GgufModel:
 
     CONTEXT = 4096
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, safe: bool = False) -> None:
+        from core.training.llama_selftest import ensure
+
+        outcome = ensure(Settings.from_env().home)
+        if outcome.unusable:
+            raise Unavailable(f"llama.cpp: {outcome.words()}")
         import llama_cpp
 
+        from core.training.llama_params import defaults
+
         self.native = llama_cpp
-        self.model = llama_cpp.Llama(path, n_ctx=self.CONTEXT, n_threads=_cores(), n_gpu_layers=-1, verbose=False)
+        with defaults(extra_buffers=outcome.extra_buffers and not safe):
+            self.model = llama_cpp.Llama(path, n_ctx=self.CONTEXT, n_threads=_cores(), n_gpu_layers=-1, verbose=False)
         self.context = self.CONTEXT
         self._special: list[str] | None = None
 
@@ -258,7 +268,7 @@ class GgufModel:
 def open_model(model: dict[str, Any]) -> Held:
     """Load what a resolved reference names."""
     if model["kind"] == "gguf":
-        return GgufModel(model["path"])
+        return GgufModel(model["path"], safe=bool(model.get("safe")))
     return TransformersModel(model["base"], model.get("revision"))
 
 

@@ -24,12 +24,16 @@ from core.data import prompts
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.fidelity import FidelityReport, Verdict, judged, with_better_choice
+from core.llama import not_the_file
 from core.reward import Item
 from core.rewards import Scorer, compose, markers_of, settled
+from core.settings import Settings
 from core.statistics import bootstrap_mean
-from core.training import closeness
+from core.training import closeness, gguf_file
 from core.training.fidelity_prompts import GENERAL, PROBES, first_difference, only_spaces
 from core.training.generate import Sampling
+from core.training.llama_process import ChildDied, Fallback
+from core.training.llama_selftest import ensure
 from core.training.load import load_tokenizer
 from core.training.prepare import encode, rendered
 from core.training.sides import Pairs, Side, Task, Unusable, in_llama, in_transformers
@@ -137,11 +141,20 @@ class Fidelity:
                 not part of the export and are not judged.
         """
 
+        fallback = Fallback()
+
         def compared() -> FidelityReport:
-            with in_llama(file, adapter, self.task, self._trained_side) as side:
+            extra = fallback.extra_buffers
+            with in_llama(file, adapter, self.task, self._trained_side, extra_buffers=extra) as side:
                 return self._compared(subject, side)
 
-        return self._checked(subject, compared)
+        def guarded() -> FidelityReport:
+            try:
+                return fallback.guarded(compared)
+            except ChildDied as error:
+                return self._died(subject, file, error)
+
+        return self._checked(subject, guarded)
 
     # The comparison
 
@@ -159,6 +172,19 @@ class Fidelity:
         self.reports.append(report)
         log.info("fidelity of %s: %s. %s", report.subject, report.verdict, report.reason)
         return report
+
+    def _died(self, subject: str, file: Path, error: ChildDied) -> FidelityReport:
+        """What the death of llama.cpp says about the file: that it is broken, or nothing."""
+        outcome = ensure(Settings.from_env().home)
+        elsewhere = not_the_file(outcome, error.code, gguf_file.tensor_types(file))
+        if elsewhere:
+            verdict, reason = Verdict.UNVERIFIED, f"Nothing was found out about the file. {elsewhere} Then verify it."
+        else:
+            verdict = Verdict.BROKEN
+            reason = f"llama.cpp could not load it or answer with it: its process ended with {error}."
+            if error.code is not None and error.code < 0:
+                reason += " Other files of these number formats work here, so it is this file."
+        return FidelityReport(subject=subject, verdict=verdict, reason=reason, prompts=len(self.questions))
 
     def _compared(self, subject: str, side: Side) -> FidelityReport:
         report = FidelityReport(subject=subject, prompts=len(self.questions), **self._prompts(side))

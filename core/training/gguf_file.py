@@ -7,6 +7,8 @@ must not meet the installed one. Quantization and the trial run in child process
 from __future__ import annotations
 
 import json
+import logging
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from gguf import GGUFReader, LlamaFileType
 
+from core import llama
 from core.child import child_environment
 from core.errors import Unavailable
 from core.export import Quantization
@@ -32,6 +35,13 @@ NO_RULE_WORDS = (
     "llama.cpp has no rule for the way in which this model's tokenizer splits text: a GGUF would read questions in "
     "other pieces than those that it was trained on."
 )
+
+
+log = logging.getLogger("tunesmith")
+
+
+class Crashed(Unavailable):
+    """The child process ended by a signal."""
 
 
 class Cancelled(Exception):
@@ -97,7 +107,13 @@ def quantize(
 ) -> None:
     """Make a smaller file from an f16 one, with an importance matrix if there is one. Raises as :func:`convert`."""
     command = [sys.executable, "-P", str(CHILD), str(source), str(target), kind.label]
-    run_child([*command, *([str(matrix)] if matrix else [])], f"Quantization to {kind.label} failed", stop)
+    command += [str(matrix)] if matrix else []
+    failure = f"Quantization to {kind.label} failed"
+    try:
+        run_child(command, failure, stop)
+    except Crashed:
+        log.warning("llama.cpp crashed while it quantized to %s; it is tried once more", kind.label)
+        run_child(command, failure, stop)
 
 
 def run_child(
@@ -115,6 +131,7 @@ def run_child(
         Its standard output. Its standard error goes to the log.
 
     Raises:
+        Crashed: It was ended by a signal.
         Unavailable: It failed; the message quotes its last lines.
         Cancelled: A stop was asked for.
     """
@@ -141,6 +158,9 @@ def run_child(
     sys.stderr.write(errors)
     if process.returncode in (words or {}):
         raise Unavailable((words or {})[process.returncode])
+    if process.returncode < 0:
+        advice = f" {llama.ELSEWHERE} {llama.REMEDY}" if process.returncode == -signal.SIGILL else ""
+        raise Crashed(f"{failure}: its process ended with {llama.died(process.returncode)}.{advice}")
     if process.returncode:
         last = " ".join(line.strip() for line in errors.strip().splitlines()[-3:])
         raise Unavailable(f"{failure} (exit code {process.returncode}): {last[-600:] or 'it said nothing'}")
@@ -151,6 +171,14 @@ def architecture(path: Path) -> str:
     """``general.architecture`` of a GGUF file."""
     field = GGUFReader(path).get_field("general.architecture")
     return str(field.contents()) if field else ""
+
+
+def tensor_types(path: Path) -> set[str]:
+    """Which types a file's tensors have; none where it is too broken to be read."""
+    try:
+        return {tensor.tensor_type.name for tensor in GGUFReader(path).tensors}
+    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError):
+        return set()
 
 
 def read_back(path: Path) -> GgufFacts:

@@ -2,8 +2,9 @@
 
 The base model is converted once to an f16 GGUF and kept in ``cache/gguf``; the adapter is written
 beside the run before each round (hundredths of a second). llama.cpp ends its process on an error, so
-it runs in a child (:mod:`core.training.rollout_child`): one crash starts it again and repeats the
-request, a second one hands over to transformers for the rest of the run.
+it runs in a child (:mod:`core.training.rollout_child`): one crash starts it again in the safe way
+(:mod:`core.training.llama_process`) and repeats the request, a second one hands over to transformers for
+the rest of the run.
 
 Nothing is taken on trust. Before the first round the child's log-probabilities are compared with
 transformers' on a few prompts with a random adapter. Every round is compared with the model that is
@@ -14,32 +15,27 @@ one of them. Where they differ, transformers writes.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import select
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from core.child import child_environment
 from core.settings import Home
 from core.training import gguf_adapter, gguf_file
 from core.training.fast_grpo import DRIFT
 from core.training.generate import Interrupted, Sampling, TransformersEngine, evaluating
 from core.training.gguf_vocabulary import Vocabulary
+from core.training.llama_process import Child, ChildDied, Fallback
 from core.training.sampling import Rules
 
-CHILD = Path(__file__).with_name("rollout_child.py")
 PROOF_KL = 1e-4
 """Mean KL divergence above which the start-up comparison fails. With f16 weights it is about 1e-5."""
 DISTRUST = 3
@@ -49,84 +45,8 @@ SLOTS = 32
 CACHE_SHARE = 0.05
 """Of the machine's memory, for llama.cpp's cache."""
 
-SPIN = "2000"
-"""Rounds that a thread of the child waits for the others before it sleeps (``GOMP_SPINCOUNT``).
-llama.cpp meets at a barrier after every operation: measured on two cores, asleep at once 118 tokens a
-second, 2,000 rounds 224, the default 219. With another program on one of the cores the default
-falls below 29, and 2,000 rounds keep 88."""
-
 log = logging.getLogger("tunesmith")
-
-
-class ChildDied(Exception):
-    """The llama.cpp process ended without an answer."""
-
-
-class Child:
-    """One llama.cpp process and the talk with it.
-
-    Args:
-        model: The base as GGUF.
-        threads: To use while it has work; it sleeps otherwise.
-        interrupted: Asked five times a second while an answer is awaited.
-        script: What it runs: the child of rollouts, or one that answers more.
-        gpu: Whether a GPU that llama.cpp can use takes all layers.
-    """
-
-    def __init__(
-        self, model: Path, threads: int, interrupted: Callable[[], bool], script: Path = CHILD, *, gpu: bool = False
-    ) -> None:
-        self._interrupted = interrupted
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd="/",
-            env={k: v for k, v in child_environment(GOMP_SPINCOUNT=SPIN).items() if k != "OMP_WAIT_POLICY"},
-            bufsize=0,
-        )
-        self._in = cast("IO[bytes]", self.process.stdin)
-        self._out = cast("IO[bytes]", self.process.stdout)
-        self.ask({"op": "load", "model": str(model), "threads": threads, "gpu": gpu})
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a request and wait for its answer.
-
-        Raises:
-            ChildDied: The process is gone.
-            Interrupted: The run was told to end at once; the process is ended.
-        """
-        try:
-            self._in.write(json.dumps(request).encode() + b"\n")
-        except BrokenPipeError:
-            raise self._died() from None
-        answer: dict[str, Any] = json.loads(self._line())
-        return answer
-
-    def _line(self) -> bytes:
-        parts: list[bytes] = []
-        while not (parts and parts[-1].endswith(b"\n")):
-            ready, _, _ = select.select([self._out], [], [], 0.2)
-            if self._interrupted():
-                self.close()
-                raise Interrupted
-            if ready:
-                parts.append(self._out.read(1 << 20))
-                if not parts[-1]:
-                    raise self._died()
-        return b"".join(parts)
-
-    def _died(self) -> ChildDied:
-        code = self.process.wait()
-        self.close()
-        return ChildDied(f"signal {-code}" if code < 0 else f"exit code {code}")
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
-        self._in.close()
-        self._out.close()
+_T = TypeVar("_T")
 
 
 class LlamaEngine(TransformersEngine):
@@ -163,6 +83,7 @@ class LlamaEngine(TransformersEngine):
         self._arch = gguf_adapter.architecture(base)
         self._layers: list[gguf_adapter.LoraLayer] = []
         self._child: Child | None = None
+        self._fallback = Fallback()
         self._crashes = 0
         self._off = False
         self._rounds = 0
@@ -234,13 +155,13 @@ class LlamaEngine(TransformersEngine):
             for permute in (likely, not likely):
                 try:
                     self._layers = gguf_adapter.layers(self.model, permute=permute)
-                    best = min(best, _mean_kl(wanted, self._scored(cut)))
-                except ChildDied as error:
-                    self._give_up(f"its process ended ({error})")
-                    return float("inf")
                 except gguf_adapter.UnknownLayer as error:
                     self._give_up(str(error))
                     return float("inf")
+                found = self._repeated(lambda: self._scored(cut))
+                if found is None:
+                    return float("inf")
+                best = min(best, _mean_kl(wanted, found))
                 if best <= PROOF_KL:
                     log.info("llama.cpp against transformers: mean KL divergence %.1e", best)
                     return best
@@ -290,20 +211,28 @@ class LlamaEngine(TransformersEngine):
             "slots": slots,
             "cells": cells,
         }
+        return self._repeated(lambda: self._ready().ask(request))
+
+    def _repeated(self, work: Callable[[], _T]) -> _T | None:
+        """What the child does, once more after a crash; None once it has crashed twice."""
         while not self._off:
             try:
-                return self._ready().ask(request)
+                found = work()
             except ChildDied as error:
                 self._crashed(error)
             except Interrupted:
                 self._child = None
                 raise
+            else:
+                self._fallback.worked()
+                return found
         return None
 
     def _ready(self) -> Child:
         """A running child with the present adapter."""
         if self._child is None:
-            self._child = Child(self._base, torch.get_num_threads(), self.interrupted)
+            extra = self._fallback.extra_buffers
+            self._child = Child(self._base, torch.get_num_threads(), self.interrupted, extra_buffers=extra)
         path = self._folder / "adapter.gguf"
         if not self._layers:
             self._layers = gguf_adapter.layers(self.model, permute=self._arch in gguf_adapter.PERMUTED)
@@ -329,7 +258,10 @@ class LlamaEngine(TransformersEngine):
     def _crashed(self, error: ChildDied) -> None:
         self._child = None
         self._crashes += 1
-        if self._crashes > 1:
+        self._fallback.again(error)
+        if error.code is None:
+            self._give_up(str(error))
+        elif self._crashes > 1:
             self._give_up(f"its process ended twice (the last time with {error})")
         else:
             log.warning("llama.cpp ended with %s; it is started again and the round repeated", error)

@@ -3,7 +3,7 @@
 Started by :mod:`core.training.rollout`. One JSON object a line, in on standard input, out on
 standard output, one answer to each:
 
-- ``{"op": "load", "model", "threads", "gpu"}``: comes first, once
+- ``{"op": "load", "model", "threads", "gpu", "extra_buffers"}``: comes first, once
 - ``{"op": "adapter", "path" | null}``: applied from now on
 - ``{"op": "generate", "prompts", "max_tokens", "stop", "rules", "seed", "slots", "cells"}`` →
   ``{"completions": [[token, …]], "log_probabilities": [[…]]}``
@@ -32,14 +32,13 @@ if ROOT not in sys.path:
 import llama_cpp  # noqa: E402
 import numpy as np  # noqa: E402
 
+from core.training.llama_params import model_params  # noqa: E402
 from core.training.sampling import Rules, draw, uniforms  # noqa: E402
 
 BATCH = 512
 """Tokens in one call of llama.cpp."""
 WORTH_SHARING = 16
 """Tokens that different prompts must begin with for one more call of llama.cpp to pay."""
-ALL_LAYERS = 1 << 20
-"""More than any model has."""
 
 
 @dataclass
@@ -78,9 +77,8 @@ class Branch:
 class Llama:
     """One model with at most one adapter, and a cache for several sequences."""
 
-    def __init__(self, path: str, threads: int, *, gpu: bool = False) -> None:
-        params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = ALL_LAYERS if gpu else 0
+    def __init__(self, path: str, threads: int, *, gpu: bool, extra_buffers: bool) -> None:
+        params = model_params(extra_buffers=extra_buffers, gpu=gpu)
         model = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not model:
             raise RuntimeError(f"llama.cpp could not load {path}")
@@ -344,7 +342,7 @@ def serve(more: Mapping[str, Answer]) -> None:
         answers.flush()
 
     first = json.loads(sys.stdin.readline())
-    llama = Llama(first["model"], first["threads"], gpu=first["gpu"])
+    llama = Llama(first["model"], first["threads"], gpu=first["gpu"], extra_buffers=first["extra_buffers"])
     reply({"words": llama.words})
     for line in sys.stdin:
         request = json.loads(line)
@@ -360,6 +358,7 @@ def serve(more: Mapping[str, Answer]) -> None:
                 reply(more[other](llama, request))
 
 
+# llama.cpp calls it for as long as the process lives: it must stay referenced.
 @llama_cpp.llama_log_callback
 def _log(level: int, text: bytes, _: Any) -> None:
     if level == 3:  # an error; progress and warnings would fill the run's log

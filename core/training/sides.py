@@ -16,8 +16,8 @@ from core.errors import InvalidInput
 from core.training import closeness
 from core.training.generate import Interrupted, Sampling, TransformersEngine, end_ids, evaluating
 from core.training.gguf_file import Cancelled
+from core.training.llama_process import Child
 from core.training.prepare import encode, rendered
-from core.training.rollout import Child, ChildDied
 from core.training.sampling import Rules
 
 CHILD = Path(__file__).with_name("fidelity_child.py")
@@ -96,7 +96,7 @@ def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) 
 
 
 @contextmanager
-def in_llama(file: Path, adapter: Path | None, task: Task, trained: Side) -> Iterator[Side]:
+def in_llama(file: Path, adapter: Path | None, task: Task, trained: Side, *, extra_buffers: bool) -> Iterator[Side]:
     """A GGUF in a process of its own, which ends with the block.
 
     Args:
@@ -105,16 +105,18 @@ def in_llama(file: Path, adapter: Path | None, task: Task, trained: Side) -> Ite
             business, and the trained model's prompts are taken.
         task: What is asked.
         trained: The trained model.
+        extra_buffers: How it is loaded.
 
     Raises:
-        Unusable: It cannot be loaded, or has no chat template that works.
+        Unusable: It has no chat template that works.
+        ChildDied: llama.cpp's process died of it, or cannot be used here.
     """
-    try:
-        with _cancelled(), closing(Child(file, torch.get_num_threads(), task.stop, CHILD)) as child:
-            child.ask({"op": "adapter", "path": str(adapter) if adapter else None})
-            yield _adapted(child, task, trained) if adapter else _whole(child, task)
-    except ChildDied as error:
-        raise Unusable(f"llama.cpp could not load it or answer with it: its process ended with {error}.") from error
+    with (
+        _cancelled(),
+        closing(Child(file, torch.get_num_threads(), task.stop, CHILD, extra_buffers=extra_buffers)) as child,
+    ):
+        child.ask({"op": "adapter", "path": str(adapter) if adapter else None})
+        yield _adapted(child, task, trained) if adapter else _whole(child, task)
 
 
 def _adapted(child: Child, task: Task, trained: Side) -> Side:

@@ -25,8 +25,13 @@ TRAINING_MS = 480_000
 
 ASK = """
 import json, sys
+sys.path.append(sys.argv[2])
 from llama_cpp import Llama
-model = Llama(sys.argv[1], n_ctx=256, verbose=False, n_threads=2)
+from core.settings import Settings
+from core.training.llama_params import defaults
+from core.training.llama_selftest import ensure
+with defaults(extra_buffers=ensure(Settings.from_env().home).extra_buffers):
+    model = Llama(sys.argv[1], n_ctx=256, verbose=False, n_threads=2)
 answer = model.create_chat_completion([{"role": "user", "content": "What is 2+3?"}], max_tokens=16, temperature=0)
 facts = {"answer": answer["choices"][0]["message"]["content"], "file_type": model.metadata["general.file_type"]}
 print(json.dumps(facts))
@@ -172,7 +177,9 @@ def test_the_whole_road(context: BrowserContext, server: Server, complaints: Com
 
     gguf = export_q4(page, server.url, tmp_path)
     said_types = page.get_by_test_id("tensor-types").first.inner_text()
-    asked = subprocess.run([sys.executable, "-P", "-c", ASK, str(gguf)], capture_output=True, text=True, check=True)
+    asked = subprocess.run(
+        [sys.executable, "-P", "-c", ASK, str(gguf), str(PROJECT)], capture_output=True, text=True, check=True
+    )
     facts = json.loads(asked.stdout.splitlines()[-1])
     assert facts["answer"].strip()
     assert facts["file_type"] == LLAMA_FTYPE_MOSTLY_Q4_K_M

@@ -1,6 +1,7 @@
 """A chat process without a model: it answers with the last message, word by word, each a token.
 
-The words ask for misbehaviour: 'die' ends the process, 'slow' waits between words, 'refuse' is an error, 'hold'
+The words ask for misbehaviour: 'die' ends the process, 'crash' too, as llama.cpp does with its extra buffers on,
+'smash' as it does either way, 'slow' waits between words, 'refuse' is an error, 'hold'
 comes only when the answer is cancelled, and then not at all.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -32,6 +34,10 @@ def answer(request: dict[str, Any]) -> None:
     for word in text.split():
         if word == "die":
             os._exit(1)
+        if word == "crash" and not request["model"].get("safe"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if word == "smash":
+            os.kill(os.getpid(), signal.SIGSEGV)
         if word == "refuse":
             say(id=name, event="error", message="The conversation is too long.", code="invalid_input")
             return

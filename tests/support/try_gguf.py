@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+from core.settings import Settings
+from core.training.llama_params import defaults
+from core.training.llama_selftest import ensure
+
+EXTRA = ensure(Settings.from_env().home).extra_buffers
+
 
 def look(path: str, texts: list[list[int]]) -> dict[str, Any]:
-    model = llama_cpp.Llama(path, n_ctx=128, n_threads=2, logits_all=True, verbose=False)
+    with defaults(extra_buffers=EXTRA):
+        model = llama_cpp.Llama(path, n_ctx=128, n_threads=2, logits_all=True, verbose=False)
     found = []
     for text in texts:
         model.reset()

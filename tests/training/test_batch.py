@@ -20,7 +20,7 @@ from core.settings import Home
 from core.training import answering, gguf_adapter
 from core.training.answering import InLlama
 from core.training.batch import conversation
-from core.training.rollout import Child
+from core.training.llama_process import Child
 from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
 
 pytestmark = pytest.mark.training
@@ -197,14 +197,14 @@ def texts(run: RunDir) -> dict[tuple[int, int], str]:
     return {(group["model"], group["place"]): group["completions"][0]["text"] for group in groups(run)}
 
 
-def killing(patch: pytest.MonkeyPatch, op: str, times: int) -> list[str]:
-    """End llama.cpp's process without warning just before it is asked the ``times``-th ``op``; what was asked."""
+def killing(patch: pytest.MonkeyPatch, op: str, *times: int) -> list[str]:
+    """End llama.cpp's process without warning just before it is asked ``op`` for these times; what was asked."""
     asked_for: list[str] = []
     ask = Child.ask
 
     def wrapped(child: Child, request: dict[str, Any]) -> dict[str, Any]:
         asked_for.append(request["op"])
-        if request["op"] == op and asked_for.count(op) == times:
+        if request["op"] == op and asked_for.count(op) in times:
             child.process.kill()
             child.process.wait()
         return ask(child, request)
@@ -280,14 +280,22 @@ def test_a_gguf_answers_many_prompts_as_it_answers_one(models: Home, gguf: Asked
 def test_a_gguf_whose_process_is_killed_keeps_what_it_answered(
     models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The evaluation says so and ends; a resume asks the rest, and the answers are those of one that was left alone."""
+    """Once is not heard of. Twice, the evaluation says so and ends; a resume asks the rest.
+
+    The answers are those of one that was left alone.
+    """
     monkeypatch.setattr(answering, "LOOK", 0.0)  # a look after every token
     prompts = [*QUESTIONS[:3], {"instruction": "word " * 300}]  # the long one is asked after the others
     whole = make(models, "gguf-whole", (gguf,), prompts)
     assert work(whole, monkeypatch, models) is JobState.COMPLETED, whole.read_status()
+    revived = make(models, "gguf-revived", (gguf,), prompts)
+    with pytest.MonkeyPatch.context() as patch:
+        killing(patch, "more", 3)  # in the middle of three answers
+        assert work(revived, monkeypatch, models) is JobState.COMPLETED
+    assert texts(revived) == texts(whole)
     run = make(models, "gguf-killed", (gguf,), prompts)
     with pytest.MonkeyPatch.context() as patch:
-        killing(patch, "open", 2)
+        killing(patch, "open", 2, 3)  # once is not heard of
         assert work(run, monkeypatch, models) is JobState.FAILED
     assert "signal 9" in str(run.read_status())
     assert sorted(texts(run)) == [(0, 0), (0, 1), (0, 2)]

@@ -19,8 +19,9 @@ from core.settings import PROJECT, Home
 from core.training import gguf_file, gguf_vocabulary
 from core.training.convert_child import NO_RULE
 from core.training.gguf_vocabulary import MARK, RULES, Vocabulary
+from core.training.llama_process import Child
 from core.training.prepare import encode
-from core.training.rollout import Child, base_gguf
+from core.training.rollout import base_gguf
 from core.training.sides import CHILD
 
 pytestmark = pytest.mark.training

@@ -18,6 +18,7 @@ from core.errors import Unavailable
 from core.export import BITS, NEED_MATRIX, UNREDUCED, Quantization
 from core.settings import PROJECT
 from core.training import export_files, gguf_file, importance
+from core.training.llama_selftest import TYPES
 from tests.training.worker_runs import REAL, needs_model
 
 pytestmark = [pytest.mark.training, needs_model]
@@ -139,13 +140,14 @@ def made(source: Source) -> dict[Quantization, tuple[Path, dict[str, Any]]]:
 
 @pytest.mark.parametrize("kind", REDUCED, ids=lambda kind: kind.value)
 def test_it_is_what_it_says(kind: Quantization, made: dict[Quantization, tuple[Path, dict[str, Any]]]) -> None:
-    """Type, tensor types, size and bits as shown equal what llama.cpp reads; it loads and answers."""
+    """Type, tensor types, size and bits as shown equal what llama.cpp reads; it loads, answers, and is self-tested."""
     file, said = made[kind]
     shown = export_files.exported(file, {})
     assert shown.file_type == kind.label
     assert said["file_type"] == gguf_file.FILE_TYPES[kind.label]
     assert shown.size == file.stat().st_size
     assert sum(shown.tensor_types.values()) == len(shown.tensors) == 2 + 9
+    assert set(shown.tensor_types) <= set(TYPES), "llama.cpp's self-test does not try it"
     assert shown.bits_per_weight is not None
     assert shown.bits_per_weight == pytest.approx(8 * said["bytes"] / said["parameters"], abs=1e-3)
     assert shown.bits_per_weight <= BITS[kind]

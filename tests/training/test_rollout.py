@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.settings import PROJECT, Home
 from core.training import gguf_adapter, rollout
 from core.training.generate import Interrupted, Sampling, TransformersEngine
-from core.training.rollout import Child, LlamaEngine, base_gguf
+from core.training.llama_process import Child
+from core.training.rollout import LlamaEngine, base_gguf
 from tests.support.live import until
 from tests.training.fast_runs import adapted
 from tests.training.killing import kill_in_rounds

@@ -60,6 +60,9 @@ def make_home(root: Path) -> Home:
     """A home with the random model and, where it is installed, the built-in one."""
     home = Home(root)
     home.make()
+    known = PROJECT / "cache" / "llama.json"
+    if known.is_file():
+        shutil.copy(known, home.cache / known.name)
     models = home.cache / "models"
     models.mkdir()
     models.joinpath(REAL.name).symlink_to(REAL)
@@ -74,6 +77,12 @@ def make_home(root: Path) -> Home:
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(REAL / name, folder / name)
     return home
+
+
+def crashing(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """From now on llama.cpp's processes are those of another machine (``tests/support/crashing``)."""
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT / "tests" / "support" / "crashing"))
+    monkeypatch.setenv("LLAMA_CRASHES", how)
 
 
 def make_run(home: Home, name: str, config: dict[str, Any]) -> RunDir:

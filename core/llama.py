@@ -1,0 +1,207 @@
+"""What the self-test of llama.cpp found on this machine, and what follows from it.
+
+llama.cpp is compiled for the processor that compiles it, and some of its kernels crash on some processors
+(with AMX, compiled by GCC 12, every quantized file did). So it is tried once, in processes of its own
+(:mod:`core.training.llama_selftest`), and the outcome is kept in ``cache/llama.json`` for as long as
+processor, compiled library and test are the same. Nothing here loads llama.cpp.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import signal
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from core.run_dir import write_json
+from core.settings import Home
+
+TEST = 1
+"""Changes with what the self-test tries: an outcome of another one counts as none."""
+CRASHES = frozenset(
+    {signal.SIGILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
+)
+"""Signals by which a process ends itself. Any other one came from outside."""
+REMEDY = (
+    "Stop the server and compile llama.cpp again for this processor: make llama. An image for containers has to be "
+    "built again, on this machine."
+)
+ELSEWHERE = "llama.cpp was compiled for another processor: it uses an instruction that this one does not have (SIGILL)."
+SPIN = "2000"
+"""Rounds that a thread of llama.cpp waits for the others before it sleeps (``GOMP_SPINCOUNT``).
+llama.cpp meets at a barrier after every operation: measured on two cores, asleep at once 118 tokens a
+second, 2,000 rounds 224, the default 219. With another program on one of the cores the default
+falls below 29, and 2,000 rounds keep 88."""
+_PROCESSOR = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+"""Lines of /proc/cpuinfo that say which instructions there are."""
+
+
+class Outcome(BaseModel):
+    """What the self-test found.
+
+    Attributes:
+        fingerprint: Of processor, library and test.
+        processor: Its name.
+        extra_buffers: Whether models are loaded with llama.cpp's extra buffers: weights laid out anew for the
+            processor's own matrix instructions (``use_extra_bufts``).
+        crashed: How it died with them, by tensor type (``Q4_K``).
+        dead: How it died in the way that is used: with them where none died, else without.
+        unusable: How it died before it had loaded anything; empty where it did not.
+        learned: How it died later, in use, where that was cured by switching the extra buffers off.
+        seconds: How long the test took.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    processor: str = ""
+    extra_buffers: bool = True
+    crashed: dict[str, str] = {}
+    dead: dict[str, str] = {}
+    unusable: str = ""
+    learned: str = ""
+    seconds: float = 0.0
+
+    @property
+    def works(self) -> bool:
+        """Whether every number format can be used."""
+        return not self.unusable and not self.dead
+
+    def words(self) -> str:
+        """One sentence for a person, with the remedy where there is one."""
+        if self.unusable:
+            return f"Does not work on this machine ({self.unusable}). {REMEDY}"
+        if self.dead:
+            return f"Crashes on: {', '.join(self.dead)}. What is not named works. {REMEDY}"
+        if self.learned:
+            return f"Works, with its extra buffers off: with them it crashed in use ({self.learned})."
+        if self.crashed:
+            names = ", ".join(self.crashed)
+            return f"Works, with its extra buffers off: with them it crashes on this processor ({names})."
+        return "Works with every number format."
+
+
+NOT_TESTED = "Not tested yet. The first job that needs it tests it, which takes a few seconds."
+
+
+def read(home: Home) -> Outcome | None:
+    """What was found on this very machine and library; None where nothing was, or the file is damaged."""
+    try:
+        found = Outcome.model_validate_json(_file(home).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if found.fingerprint == fingerprint() else None
+
+
+def keep(home: Home, outcome: Outcome) -> None:
+    """Write it down."""
+    _file(home).parent.mkdir(parents=True, exist_ok=True)
+    write_json(_file(home), outcome.model_dump(mode="json"))
+
+
+def switch_off(home: Home, how: str) -> None:
+    """From now on load every model here without the extra buffers: that has cured a crash in use.
+
+    Args:
+        home: Whose cache keeps it.
+        how: How it had died, such as ``SIGSEGV``.
+    """
+    with alone(home):
+        outcome = read(home)
+        if outcome is not None and outcome.extra_buffers:
+            keep(home, outcome.model_copy(update={"extra_buffers": False, "learned": how}))
+
+
+@contextmanager
+def alone(home: Home) -> Iterator[None]:
+    """Wait until no other process tests or writes."""
+    home.cache.mkdir(parents=True, exist_ok=True)
+    with (home.cache / ".llama.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def not_the_file(outcome: Outcome, code: int | None, types: Collection[str]) -> str:
+    """Why the death of llama.cpp's process says nothing about the file that it read; empty where it does.
+
+    llama.cpp aborts on a broken file as it does on a fault of its own. What tells them apart: the self-test
+    loads files of the same number formats that are known to be right.
+
+    Args:
+        outcome: Of this machine.
+        code: The process's exit code, negative for a signal; None where it was not even started. It had been
+            tried without the extra buffers as well.
+        types: The file's tensor types.
+    """
+    if outcome.unusable:
+        return f"llama.cpp does not work on this machine ({outcome.unusable}). {REMEDY}"
+    if code == -signal.SIGILL:
+        return f"{ELSEWHERE} {REMEDY}"
+    dead = [kind for kind in types if kind in outcome.dead]
+    if dead:
+        return f"llama.cpp crashes on this machine with every file that holds {', '.join(dead)}. {REMEDY}"
+    if code is not None and code < 0 and -code not in CRASHES:
+        return f"llama.cpp's process was ended from outside ({died(code)}), most often because memory ran out."
+    return ""
+
+
+def died(code: int) -> str:
+    """An exit code in words: 'SIGSEGV (signal 11)' or 'exit code 1'."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"{signal.Signals(-code).name} (signal {-code})"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def fingerprint() -> str:
+    """Changes with the processor, with the compiled library and with the test."""
+    digest = hashlib.sha256(f"{TEST} {platform.machine()} {_version()}\n".encode())
+    for name, value in cpuinfo().items():
+        digest.update(f"{name}: {value}\n".encode())
+    for file in _libraries():
+        found = file.stat()
+        digest.update(f"{file.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def processor() -> str:
+    """Its name."""
+    return cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def cpuinfo() -> Mapping[str, str]:
+    """What /proc/cpuinfo says of the first processor, as far as it decides which instructions there are."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return {}
+    lines = [line.partition(":") for line in text.split("\n\n")[0].splitlines()]
+    return {name.strip(): value.strip() for name, _, value in lines if name.strip() in _PROCESSOR}
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("llama_cpp_python")
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _libraries() -> list[Path]:
+    found = importlib.util.find_spec("llama_cpp")
+    if found is None or found.origin is None:
+        return []
+    folder = Path(found.origin).parent / "lib"
+    return sorted(path for path in folder.glob("*.so*") if path.is_file())
+
+
+def _file(home: Home) -> Path:
+    return home.cache / "llama.json"

@@ -1,0 +1,37 @@
+"""The parameters with which llama.cpp loads a model: every process that loads one takes them from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import llama_cpp
+
+ALL_LAYERS = 1 << 20
+"""More than any model has."""
+
+
+def model_params(*, extra_buffers: bool, gpu: bool = False) -> Any:
+    """For ``llama_model_load_from_file``.
+
+    Args:
+        extra_buffers: As :class:`core.llama.Outcome` says: off where the processor crashes with them.
+        gpu: Whether a GPU that llama.cpp can use takes all layers.
+    """
+    params = llama_cpp.llama_model_default_params()
+    params.use_extra_bufts = extra_buffers
+    params.n_gpu_layers = ALL_LAYERS if gpu else 0
+    return params
+
+
+@contextmanager
+def defaults(*, extra_buffers: bool) -> Iterator[None]:
+    """While inside, ``llama_cpp.Llama`` loads so too: it has no argument for the extra buffers."""
+    native = llama_cpp.llama_cpp
+    before = native.llama_model_default_params
+    native.llama_model_default_params = lambda: model_params(extra_buffers=extra_buffers)
+    try:
+        yield
+    finally:
+        native.llama_model_default_params = before

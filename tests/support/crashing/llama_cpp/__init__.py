@@ -1,0 +1,49 @@
+"""llama.cpp as on a processor that it crashes on; a test puts the folder above into ``PYTHONPATH``.
+
+It becomes the real package, changed as ``LLAMA_CRASHES`` says:
+
+- ``buffers``: more than one token of a model with quantized weights ends the process by SIGSEGV where it was loaded
+  with the extra buffers. So it is on processors with AMX, compiled by GCC 12.
+- ``always``: the same however it was loaded.
+- either with tensor types after a colon, ``buffers:F16``: of these.
+- ``import``: SIGILL as soon as it is imported. So it is where it was compiled for another processor.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from gguf import GGUFReader
+
+AMX = "Q4_0,Q4_1,Q8_0,Q4_K,Q5_K,Q6_K"
+MODE, _, types = os.environ["LLAMA_CRASHES"].partition(":")
+TYPES = frozenset((types or AMX).split(","))
+
+if MODE == "import":
+    os.kill(os.getpid(), signal.SIGILL)
+sys.path.remove(str(Path(__file__).resolve().parent.parent))
+del sys.modules["llama_cpp"]
+real = importlib.import_module("llama_cpp")
+load, decode = real.llama_model_load_from_file, real.llama_decode
+doomed = False
+
+
+def watched(path: bytes, params: Any) -> Any:
+    global doomed  # noqa: PLW0603  # a process holds one model at a time
+    deadly = any(tensor.tensor_type.name in TYPES for tensor in GGUFReader(path.decode()).tensors)
+    doomed = deadly and (MODE == "always" or bool(params.use_extra_bufts))
+    return load(path, params)
+
+
+def dying(context: Any, batch: Any) -> Any:
+    if doomed and batch.n_tokens > 1:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return decode(context, batch)
+
+
+modules: tuple[Any, ...] = (real, real.llama_cpp)
+for module in modules:
+    module.llama_model_load_from_file, module.llama_decode = watched, dying
