@@ -16,7 +16,8 @@ COPY requirements/ requirements/
 COPY package.json package-lock.json ./
 COPY static/icons.txt static/
 COPY scripts/ scripts/
-# Not tuned to the processor that builds it: an image runs elsewhere too. There is no driver while an image is built.
+# Not tuned to the processor that builds it: an image runs elsewhere too, where llama.cpp is tested at its first use.
+# There is no driver while an image is built.
 RUN BUILDING_IMAGE=1 CMAKE_ARGS=-DGGML_NATIVE=OFF PIP_NO_CACHE_DIR=1 python3 scripts/setup.py \
     && .venv/bin/pip uninstall --yes --requirement requirements/build.txt \
     && rm -rf .tools/browser .tools/node logs

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test bench bench-grpo image-test lock clean
+.PHONY: help run setup llama test bench bench-grpo image-test lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -13,6 +13,9 @@ run: ## set up what is missing, start the server and print its address
 
 setup: ## set up what is missing
 	@$(PYTHON) scripts/setup.py
+
+llama: ## compile llama.cpp again for this processor, and test it
+	@$(PYTHON) scripts/setup.py --llama
 
 test: ## set up what the tests need and run all that CI runs
 	@$(PYTHON) scripts/setup.py --test

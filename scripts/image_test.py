@@ -55,6 +55,7 @@ def main() -> None:
             make_base(scratch, options.suite, options.mirror)
             build(scratch)
             try_server()
+            try_llama()
         finally:
             clean_up(keep=options.keep)
     print("The image builds, starts as an ordinary user and answers.")
@@ -153,6 +154,21 @@ def try_server() -> None:
     print(f"  /        {page.status} at {page.url}: {title.group(1).strip() if title else 'no title'}")
     if health.status != 200 or page.status not in (200, 401) or "/login" not in page.url + page.body:
         raise SystemExit(f"The server in the image does not answer as it should. It printed:\n{output[-3000:]}")
+
+
+def try_llama() -> None:
+    """llama.cpp as the image's own user: what its first use would find on this processor.
+
+    Raises:
+        SystemExit: It crashes.
+    """
+    container = buildah("from", "--pull-never", IMAGE).strip()
+    with step("Testing llama.cpp in the image"):
+        try:
+            found = buildah("run", container, "--", "python", "-P", "core/training/__main__.py", "llama")
+        finally:
+            buildah("rm", container)
+    print(f"  {found.strip().splitlines()[-1]}")
 
 
 def ask(path: str, server: subprocess.Popen[str]) -> Answer:

@@ -6,7 +6,9 @@ of what it was made from, so that a second start only looks. Environment:
 - ``GPU=1`` installs the CUDA build of torch, Unsloth and bitsandbytes.
 - ``TORCH_INDEX=<url>`` is one more package index to look for torch in, for example PyTorch's own
   one for CPUs, which spares a machine without a GPU several gigabytes of CUDA libraries.
-- ``CMAKE_ARGS`` reaches llama.cpp's build, for example ``-DGGML_CUDA=on``.
+- ``CMAKE_ARGS``, ``CFLAGS`` and ``CXXFLAGS`` reach llama.cpp's build, for example ``-DGGML_CUDA=on``.
+
+``--llama`` (``make llama``) compiles llama.cpp again, whatever is there.
 """
 
 from __future__ import annotations
@@ -30,31 +32,34 @@ HOME = Path(os.environ.get("TUNESMITH_HOME") or PROJECT).expanduser().resolve()
 NETWORK = (
     "Check the network, or the proxy and pip's configuration (pip config list), and start again: what is done is kept."
 )
-USAGE = "usage: python3 scripts/setup.py [--run] [--test] [--check]"
+USAGE = "usage: python3 scripts/setup.py [--run] [--test] [--check] [--llama]"
 
 if sys.version_info < (3, 8):  # noqa: UP036 - an older Python still has to say so in words
     raise SystemExit(f"Python 3.11, 3.12 or 3.13 is needed and this is {sys.version.split()[0]}.")
 
+import setup_llama
 from setup_checks import VERSIONS, advice, fitting_python, problems
 from setup_steps import Console, Step, StepFailed, elapsed
 
 
 def main(arguments: list[str]) -> None:
     """Check the machine, do the steps that are due, and start the server where asked to."""
-    unknown = set(arguments) - {"--run", "--test", "--check"}
+    unknown = set(arguments) - {"--run", "--test", "--check", "--llama"}
     if unknown:
         raise SystemExit(f"Unknown option {' '.join(sorted(unknown))}. {USAGE}")
     started = time.monotonic()
     gpu = os.environ.get("GPU", "") not in ("", "0")
     steps = make_steps(gpu=gpu, test="--test" in arguments)
-    check_machine(gpu=gpu, installed=all(step.done() for step in steps))
+    due = [step for step in steps if not step.done()]
+    check_machine(gpu=gpu, installed=not due)
     if "--check" in arguments:
         print("This machine has what the set-up needs.")
         return
     with alone():
-        due = [step for step in steps if not step.done()]
-        if due:
-            do(due, len(steps))
+        if "--llama" in arguments:
+            do([compile_anew()])
+        if due or "--llama" in arguments:
+            do(steps)
     print("\n".join([f"Everything is installed ({elapsed(time.monotonic() - started)}).", *advice()]), flush=True)
     if "--run" in arguments:
         os.chdir(PROJECT)
@@ -81,17 +86,19 @@ def check_machine(*, gpu: bool, installed: bool) -> None:
         raise SystemExit("The set-up cannot start. Nothing was changed.\n" + "\n".join(f"- {text}" for text in found))
 
 
-def do(due: list[Step], of: int) -> None:
-    """Run the steps that are due, one after another.
+def do(steps: list[Step]) -> None:
+    """Run the steps that are due, one after another. One may be due because of one before it.
 
     Raises:
         SystemExit: One failed; the message says why and what to do.
     """
+    due = sum(not step.done() for step in steps)
     with Console(HOME / "logs" / "setup.log") as console:
-        console.say(f"Setting up Tunesmith: {len(due)} of {of} steps to do. Everything is logged to {console.path}.")
+        console.say(f"Setting up Tunesmith: {due} of {len(steps)} steps to do. Everything is logged to {console.path}.")
         try:
-            for step in due:
-                step.run(console)
+            for step in steps:
+                if not step.done():
+                    step.run(console)
         except StepFailed as failure:
             console.say("\n".join(f"    {line[:200]}" for line in failure.tail))
             console.say(f"'{failure.step}' failed. {failure.advice}\nThe whole output is in {console.path}.")
@@ -137,12 +144,13 @@ def make_steps(*, gpu: bool, test: bool) -> list[Step]:
         Step(
             "Compiling llama-cpp-python",
             stamps / "llama",
-            (REQUIREMENTS / "native.txt", REQUIREMENTS / "build.txt", os.environ.get("CMAKE_ARGS", "")),
+            (REQUIREMENTS / "native.txt", REQUIREMENTS / "build.txt", *setup_llama.inputs()),
             compile_llama,
             "If the compiler ended with an error, its message is above. If it was stopped for lack of memory, "
             "start again with CMAKE_BUILD_PARALLEL_LEVEL=1. " + NETWORK,
             takes="4 minutes on 2 cores; seconds where pip still has it from before",
         ),
+        *trial(stamps),
         Step(
             "Installing llama.cpp's converter into .tools/convert",
             TOOLS / "convert" / ".stamp",
@@ -182,6 +190,36 @@ def make_steps(*, gpu: bool, test: bool) -> list[Step]:
             )
         )
     return steps
+
+
+def compile_anew() -> Step:
+    """Compiling llama.cpp although it was compiled: for a processor or a compiler that it does not suit."""
+    return Step(
+        "Compiling llama-cpp-python again",
+        VENV / ".stamps" / "llama-again",
+        (),
+        lambda console: compile_llama(console, fresh=True),
+        "The compiler's message is above. " + NETWORK,
+        lambda: False,
+        takes="4 minutes on 2 cores",
+    )
+
+
+def trial(stamps: Path) -> list[Step]:
+    """Trying llama.cpp. Not while an image is built, which may run on another processor: there its first use does."""
+    if os.environ.get("BUILDING_IMAGE"):
+        return []
+    return [
+        Step(
+            "Testing llama.cpp on this processor",
+            stamps / "llama-tested",
+            setup_llama.inputs(),
+            lambda console: setup_llama.try_llama(console, PYTHON, PROJECT, lambda: compile_llama(console, fresh=True)),
+            "The compiler's message is above. " + NETWORK,
+            lambda: setup_llama.known(PYTHON, PROJECT),
+            takes="a few seconds",
+        )
+    ]
 
 
 def pip(console: Console, *arguments: str | Path, env: dict[str, str] | None = None) -> None:
@@ -225,25 +263,9 @@ def torch_is_for_cpu() -> bool:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().endswith("+cpu")
 
 
-def compile_llama(console: Console) -> None:
-    """Compile llama-cpp-python with the cmake and ninja of the virtual environment."""
-    pip(console, "install", "-r", REQUIREMENTS / "build.txt")
-    path = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-    # The build tools are pinned and installed above; in an environment of pip's own they would be the newest.
-    # A wheel in pip's cache does not know which CMAKE_ARGS it was made with.
-    special = ["--no-cache-dir", "--force-reinstall"] if os.environ.get("CMAKE_ARGS") else []
-    pip(
-        console,
-        "install",
-        "--verbose",
-        "--no-deps",
-        "--no-build-isolation",
-        *special,
-        "-r",
-        REQUIREMENTS / "native.txt",
-        env={"PATH": path},
-    )
-    console.run([PYTHON, "-P", "-c", "import llama_cpp"])
+def compile_llama(console: Console, *, fresh: bool = False) -> None:
+    """Compile llama-cpp-python; with ``fresh`` no wheel that was compiled before is taken."""
+    setup_llama.compile_llama(console, pip, VENV, REQUIREMENTS, fresh=fresh)
 
 
 def install_converter(console: Console) -> None:

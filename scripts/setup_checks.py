@@ -55,6 +55,14 @@ def compiler() -> str | None:
     return None
 
 
+def c_compiler() -> str | None:
+    """The C compiler likewise: ``CC``, else the usual names."""
+    for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
+        if name and shutil.which(name.split()[0]):
+            return name
+    return None
+
+
 def _virtual_environment() -> Iterator[str]:
     test = "import venv, ensurepip"
     if subprocess.run([sys.executable, "-c", test], capture_output=True, check=False).returncode != 0:
@@ -65,7 +73,7 @@ def _virtual_environment() -> Iterator[str]:
 def _compiler() -> Iterator[str]:
     if compiler() is None:
         yield f"A C++ compiler is needed to build llama.cpp, and there is none. Install one: {_apt('g++')}"
-    elif not any(shutil.which(name) for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if name):
+    elif c_compiler() is None:
         yield f"A C compiler is needed to build llama.cpp, and there is none. Install one: {_apt('gcc')}"
 
 

@@ -21,7 +21,7 @@ def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[
     scripts = path / "scripts"
     scripts.mkdir()
     (path / "static").mkdir()
-    for file in ("setup.py", "setup_checks.py", "setup_steps.py", "vendor.py", "demo_model.py"):
+    for file in ("setup.py", "setup_checks.py", "setup_llama.py", "setup_steps.py", "vendor.py", "demo_model.py"):
         (scripts / file).write_bytes((PROJECT / "scripts" / file).read_bytes())
     command = [sys.executable, str(scripts / "setup.py"), "--check", *options]
     return subprocess.run(command, env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, check=False)
