@@ -87,6 +87,11 @@ class RunDir:
         self.result = path / "result.json"
         """What an export made: ``files`` as :class:`core.export.ExportedFile`, ``commands``."""
 
+    @property
+    def made(self) -> bool:
+        """Whether an export's files are there, whole: what names them is written after they have appeared."""
+        return bool((read_json(self.result) or {}).get("files")) and self.files.is_dir()
+
     @classmethod
     def open(cls, parent: Path, job_id: str) -> RunDir:
         """The existing directory ``parent/job_id``.

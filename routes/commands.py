@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ def merge(adapter: Path, base: str, form: str, quantization: tuple[str, ...]) ->
     that the adapter's own file names is taken. Ctrl+C cancels; nothing half made is kept.
     """
     asked = {"adapter": str(adapter.resolve()), "base": base, "format": form, "quantizations": list(quantization)}
+    _follow_export(lambda export: export.start(asked))
+
+
+@bp.cli.command("verify")
+@click.argument("export_id")
+def verify(export_id: str) -> None:
+    """Compare the export EXPORT_ID with its trained model again, where llama.cpp had crashed.
+
+    Nothing is made anew. Ctrl+C cancels; the files are kept.
+    """
+    _follow_export(lambda export: export.verify(export_id))
+
+
+def _follow_export(begin: Callable[[Export], str]) -> None:
+    """Begin an export here, or in the server that has the home folder, and follow it to its end."""
     try:
         lock = HomeLock(services().settings.home)
         try:
@@ -72,7 +88,7 @@ def merge(adapter: Path, base: str, form: str, quantization: tuple[str, ...]) ->
             if busy.url is None:
                 raise
             export = ExportThere(busy.url, services().settings.token)
-        sys.exit(follow_export(export, asked, str(services().settings.home.exports), click.echo))
+        sys.exit(follow_export(export, begin(export), str(services().settings.home.exports), click.echo))
     except TunesmithError as error:
         raise click.ClickException(error.message) from None
     finally:

@@ -94,6 +94,14 @@ def cancel(export_id: str) -> tuple[Response, int]:
     return jsonify({"export_id": view.export_id, "status": view.status}), 202
 
 
+@bp.post("/api/exports/<export_id>/verify")
+@describes(answer={"export_id": str, "status": str}, status=202)
+def verify(export_id: str) -> tuple[Response, int]:
+    """Compare again what was left unverified because llama.cpp crashed; nothing is made anew."""
+    view = services().exports.verify(export_id)
+    return jsonify({"export_id": view.export_id, "status": view.status}), 202
+
+
 @bp.delete("/api/exports/<export_id>")
 @describes(status=204)
 def delete(export_id: str) -> tuple[str, int]:
@@ -148,10 +156,10 @@ def _asked(form: Any) -> dict[str, Any]:
 
 @bp.post("/exports/<export_id>/<action>")
 def act(export_id: str, action: str) -> AnyResponse:
-    """Cancel, delete, or make again what ended early."""
+    """Cancel, delete, make again what ended early, or verify again."""
     exports = services().exports
     acts: dict[str, Callable[[str], ExportView | None]] = {
-        "cancel": exports.cancel, "delete": exports.delete, "again": exports.again,
+        "cancel": exports.cancel, "delete": exports.delete, "again": exports.again, "verify": exports.verify,
     }  # fmt: skip
     if action not in acts:
         raise NotFound("There is no such action on an export.")

@@ -12,7 +12,7 @@ from core.fidelity import Verdict
 from core.run import ENDED, JobState
 from services import export_views, views
 from services.container import Services
-from services.exports import ExportView
+from services.exports import ExportView, unverified
 from services.run_view import RunView
 
 JUDGED = 25
@@ -46,6 +46,7 @@ VERDICTS = {
     Verdict.FAITHFUL: ("good", "Faithful"),
     Verdict.LOSES_QUALITY: ("watch", "Loses quality"),
     Verdict.BROKEN: ("problem", "Broken"),
+    Verdict.UNVERIFIED: ("watch", "Unverified on this machine"),
     Verdict.NOT_CHECKED: ("", "Not checked"),
 }
 
@@ -144,6 +145,9 @@ def export_page(found: Services, export_id: str) -> export_views.ExportPage:
             evaluate=f"/evaluations/new?session_id={item.session_id}&model={item.model_path}"
             if item.model_path
             else "",
+            unverified=tuple(item.unverified),
+            verifying=item.verifying,
+            repeats=any(report["verdict"] == Verdict.BROKEN for report in item.fidelity),
         )
     )
 
@@ -223,6 +227,7 @@ def file_line(file: dict[str, Any]) -> export_views.FileLine:
         tensor_types=file.get("tensor_types") or {},
         tensors=tensor_lines(file.get("tensors") or {}),
         check=check_line(report) if report else None,
+        unverified=unverified(file),
     )
 
 
@@ -272,11 +277,10 @@ def title(item: ExportView, run_title: str | None = None) -> str:
 def _detail(item: ExportView) -> str:
     if item.queue_position:
         return f"number {item.queue_position} in the queue"
-    return (
-        item.error or item.message
-        if item.status != JobState.COMPLETED
-        else ", ".join(file["name"] for file in sorted(item.files, key=lambda file: -file["size"])[:4])
-    )
+    if item.status != JobState.COMPLETED:
+        return item.error or item.message
+    names = ", ".join(file["name"] for file in sorted(item.files, key=lambda file: -file["size"])[:4])
+    return f"{names}; unverified on this machine: {', '.join(item.unverified)}" if item.unverified else names
 
 
 def commands(given: Any) -> tuple[export_views.Command, ...]:

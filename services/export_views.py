@@ -89,11 +89,15 @@ class FileLine:
     tensor_types: dict[str, int]
     tensors: tuple[tuple[str, str], ...]
     check: CheckLine | None
+    unverified: bool
 
 
 @dataclass(frozen=True)
 class ExportDetail:
-    """One export with everything on its page."""
+    """One export with everything on its page.
+
+    ``repeats``: it ended by a fault that making it again would meet again.
+    """
 
     export_id: str
     session_id: str
@@ -116,6 +120,9 @@ class ExportDetail:
     log: str
     talk: str
     evaluate: str
+    unverified: tuple[str, ...]
+    verifying: bool
+    repeats: bool
 
     def download(self, name: str) -> str:
         """The file's address."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from core.errors import Conflict, InvalidInput, NotFound
 from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportResult, ExportSpec, Quantization
+from core.fidelity import Verdict
 from core.model import local_folder, typed_path
 from core.run import ENDED, Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, checked_json, new_folder, read_json, remove_folder, step_of, write_json
@@ -48,6 +49,9 @@ class ExportView:
         commands: How to use it, ready to copy, as the export wrote them.
         origin: What it was made from: run, checkpoint, base, hashes; versions of what made it in ``versions``.
         fidelity: What every check found, those of files that were not kept too.
+        unverified: Names of files that llama.cpp could not be tried with on this machine: it crashed. :meth:`verify`
+            compares them again.
+        verifying: Whether it is made and being compared again, or waits for that.
         model_path: What chat and test take, where it can be talked to by itself.
         queue_position: 1 for the next to start; None where it does not wait.
         damage: What is wrong with its files, a sentence each; empty in lists.
@@ -74,6 +78,8 @@ class ExportView:
     ended_at: str | None
     active: bool
     queue_position: int | None
+    unverified: list[str]
+    verifying: bool
     model_path: str | None
     files: list[dict[str, Any]]
     commands: Any
@@ -242,7 +248,10 @@ class Exports:
             Conflict: It has ended already.
         """
         job = self._job(export_id)
-        request_stop(self._catalogue, self._files(job), job, at_once=True)
+        run_dir = self._files(job)
+        request_stop(self._catalogue, run_dir, job, at_once=True)
+        if run_dir.made:  # Of one that waited to be compared again, nothing has changed.
+            self._catalogue.move(export_id, to=JobState.COMPLETED, only_from=[JobState.STOPPED])
         return self._announce(export_id)
 
     def again(self, export_id: str) -> ExportView:
@@ -259,6 +268,29 @@ class Exports:
             return self.get(twin.id)  # A second click: it is being made.
         spec = ExportSpec.model_validate(job.config)
         return self._queue(self._of_session(spec) if spec.session_id else self._of_folder(spec))
+
+    def verify(self, export_id: str) -> ExportView:
+        """Compare those files with the trained model again that were left unverified; nothing is made anew.
+
+        Raises:
+            Conflict: Nothing is unverified, or it is not complete; or the run is under way.
+            NotFound: The run or folder that it was made from is gone.
+        """
+        job = self._job(export_id)
+        if not self.get(export_id).unverified:
+            raise Conflict("This export has no file that was left unverified, so there is nothing to verify again.")
+        spec = ExportSpec.model_validate(job.config)
+        if spec.session_id:
+            self._of_session(spec)
+        else:
+            self._of_folder(spec)
+        fresh = {
+            "error": None, "ended_at": None, "stop_now_at": None, "message": "", "step": 0, "max_steps": 0, "pid": 0,
+            "pid_started": 0.0,
+        }  # fmt: skip
+        if not self._catalogue.move(export_id, to=JobState.QUEUED, only_from=[JobState.COMPLETED], **fresh):
+            raise Conflict("This export is under way already.")
+        return self._announce(export_id)
 
     def delete(self, export_id: str) -> None:
         """Delete an export with its files.
@@ -290,8 +322,11 @@ class Exports:
         return RunDir.known(self._home.exports, job.id)
 
     def _view(self, job: Job, queue: Sequence[str]) -> ExportView:
-        result = (checked_json(self._files(job).result, ExportResult) or {}) if job.job_state in ENDED else {}
-        done = job.job_state is JobState.COMPLETED
+        run_dir = self._files(job)
+        verifying = job.job_state not in ENDED and run_dir.made
+        ended = job.job_state in ENDED or verifying
+        result = (checked_json(run_dir.result, ExportResult) or {}) if ended else {}
+        done = job.job_state is JobState.COMPLETED or verifying
         files = result.get("files", []) if done else []
         quantizations = quantizations_of(job.config)
         return ExportView(
@@ -316,13 +351,20 @@ class Exports:
             ended_at=job.ended_at,
             active=job.active,
             queue_position=queue.index(job.id) + 1 if job.id in queue else None,
-            model_path=_reference(job, files),
+            unverified=[file["name"] for file in files if unverified(file)],
+            verifying=verifying,
+            model_path=None if verifying else _reference(job, files),
             files=files,
             commands=result.get("commands") if done else None,
             origin=result.get("origin") or {},
             fidelity=result.get("fidelity") or [],
             versions=result.get("versions") or {},
         )
+
+
+def unverified(file: dict[str, Any]) -> bool:
+    """Whether a finished file could not be compared with the trained model on this machine."""
+    return (file.get("fidelity") or {}).get("verdict") == Verdict.UNVERIFIED
 
 
 def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
@@ -374,9 +416,10 @@ def quantizations_of(config: dict[str, Any]) -> list[str]:
 def remove_unfinished(run_dir: RunDir) -> None:
     """Give back the disk that an export took which did not end well: its worker may have been killed.
 
+    Finished files stay: then it was a comparison that did not end well.
     What the worker started may live a moment longer and write on, so it is tried more than once.
     """
-    for folder in (run_dir.path / "files.partial", run_dir.files):
+    for folder in (run_dir.path / "files.partial", *(() if run_dir.made else (run_dir.files,))):
         for _ in range(20):
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():

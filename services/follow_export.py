@@ -19,6 +19,8 @@ class Export(Protocol):
 
     def start(self, asked: dict[str, Any]) -> str: ...
 
+    def verify(self, export_id: str) -> str: ...
+
     def look(self, export_id: str) -> dict[str, Any]: ...
 
     def cancel(self, export_id: str) -> None: ...
@@ -32,6 +34,9 @@ class ExportHere:
 
     def start(self, asked: dict[str, Any]) -> str:
         return self._exports.create(**asked).export_id
+
+    def verify(self, export_id: str) -> str:
+        return self._exports.verify(export_id).export_id
 
     def look(self, export_id: str) -> dict[str, Any]:
         return self._exports.get(export_id).line()
@@ -49,6 +54,9 @@ class ExportThere(There):
     def start(self, asked: dict[str, Any]) -> str:
         return str(self._call("POST", "/api/exports/create", asked)["export_id"])
 
+    def verify(self, export_id: str) -> str:
+        return str(self._call("POST", f"/api/exports/{export_id}/verify")["export_id"])
+
     def look(self, export_id: str) -> dict[str, Any]:
         return self._call("GET", f"/api/exports/{export_id}")
 
@@ -56,19 +64,18 @@ class ExportThere(There):
         self._call("POST", f"/api/exports/{export_id}/cancel")
 
 
-def follow_export(export: Export, asked: dict[str, Any], folder: str, say: Callable[[str], None]) -> int:
-    """Make an export and follow it to its end. Ctrl+C cancels it.
+def follow_export(export: Export, export_id: str, folder: str, say: Callable[[str], None]) -> int:
+    """Follow an export to its end. Ctrl+C cancels it.
 
     Args:
         export: Where it is made.
-        asked: As ``POST /api/exports/create`` takes it.
+        export_id: Which.
         folder: Where exports lie, for the closing line.
         say: Prints a line.
 
     Returns:
         Exit code: 0 for completed, 3 for cancelled, 1 otherwise.
     """
-    export_id = export.start(asked)
     say(f"Export {export_id}")
     shown = ""
     heard = 0
@@ -107,6 +114,8 @@ def close(view: dict[str, Any], folder: str, say: Callable[[str], None]) -> None
         say(f"  {view['error']}")
     for file in view["files"]:
         say(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256']}")
+    if view["unverified"]:
+        say(f"  Unverified on this machine. Compare again: flask --app flask_app verify {view['export_id']}")
     if view["files"]:
         say(f"Finished: {folder}")
     elif view["status"] == JobState.STOPPED:

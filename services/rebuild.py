@@ -58,6 +58,8 @@ def _read(run_dir: RunDir) -> Job | None:
         job.state = str(JobState.STOPPED if run_dir.read_control().stop else JobState.QUEUED)
     else:
         _apply(job, status)
+        if job.kind == JobKind.EXPORT and run_dir.made and status.state in ENDED:
+            job.state, job.error = str(JobState.COMPLETED), None
     rows, job.offset, _ = read_lines(run_dir.metrics, limit=-1, fits=is_metric)
     job.last_row = rows[-1]["row"] if rows else 0
     job.evaluations = []

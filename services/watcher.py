@@ -102,7 +102,10 @@ class Watcher:
                 self._alone(job.id, partial(self._follow, job))
         for job in self._catalogue.jobs(JobKind.EXPORT):
             if job.job_state in ENDED - {JobState.COMPLETED}:
-                remove_unfinished(RunDir(self._parent(job) / job.id))
+                run_dir = RunDir(self._parent(job) / job.id)
+                remove_unfinished(run_dir)
+                if run_dir.made:
+                    self._catalogue.move(job.id, to=JobState.COMPLETED, only_from=[job.job_state], error=None)
 
     def trouble(self, job_id: str) -> str:
         """What kept the watcher from following a job, since this server started; '' where nothing did."""
@@ -223,7 +226,8 @@ class Watcher:
         if job.stop_now_at is not None:
             self._finish(follower, JobState.STOPPED, error=None)
             return
-        error = crash_words(job, self._launcher.exit_code(_worker(job)), tail_text(follower.run_dir.log, 8))
+        code, lines = self._launcher.exit_code(_worker(job)), tail_text(follower.run_dir.log, 8)
+        error = crash_words(job, code, lines, made=follower.run_dir.made)
         self._finish(follower, JobState.CRASHED, error=error)
 
     def _finish(
@@ -238,6 +242,9 @@ class Watcher:
             }  # fmt: skip
         if job.kind == JobKind.EXPORT and state is not JobState.COMPLETED:
             remove_unfinished(follower.run_dir)
+            if follower.run_dir.made:  # It was compared again, and is as it was.
+                state = JobState.COMPLETED
+                values |= {"error": None, "message": f"Not verified again. {error or 'It was cancelled.'}"}
         self._catalogue.move(job.id, to=state, only_from=ACTIVE, **values)
         job.state = str(state)
         for name, value in values.items():
@@ -317,8 +324,8 @@ class Watcher:
         return self._home.exports if job.kind == JobKind.EXPORT else self._home.outputs
 
 
-def crash_words(job: Job, exit_code: int | None, last_lines: str) -> str:
-    """What happened, what was kept, what to do."""
+def crash_words(job: Job, exit_code: int | None, last_lines: str, *, made: bool = False) -> str:
+    """What happened, what was kept, what to do; ``made``: whether it is an export whose files are there."""
     how = {
         None: "ended without a word",
         -9: "was killed from outside (signal 9), which the system does when memory runs out",
@@ -331,6 +338,8 @@ def crash_words(job: Job, exit_code: int | None, last_lines: str) -> str:
         kept = "The answers sampled so far can be read; probe again."
     elif job.kind == JobKind.EVALUATION:
         kept = "What was answered can be read: Resume asks the rest."
+    elif made:
+        kept = "Its files are kept as they were."
     else:
         kept = "No half-made file is left; export again."
     said = f" Its last lines:\n{last_lines.strip()[-2000:]}" if last_lines.strip() else ""

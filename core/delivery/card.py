@@ -37,6 +37,7 @@ VERDICTS = {
     "faithful": "faithful",
     "loses_quality": "loses quality",
     "broken": "broken",
+    "unverified": "not verified: llama.cpp crashed on the machine that made it",
     "not_checked": "not checked",
 }
 

@@ -47,7 +47,7 @@ log = logging.getLogger("tunesmith")
 
 
 def export(run: RunDir, home: Home, status: Status) -> str:
-    """Make what ``run``'s configuration asks for.
+    """Make what ``run``'s configuration asks for; of one that is made, compare what was left unverified.
 
     Returns:
         A closing sentence.
@@ -56,8 +56,11 @@ def export(run: RunDir, home: Home, status: Status) -> str:
         Stopped: It was cancelled; nothing is left of it.
         TunesmithError: It cannot be made, in words.
     """
+    from core.training.verify import Verification
+
     given = {name: value for name, value in run.whole_config().items() if name != "created_at"}
-    return Export(run, ExportSpec.model_validate(given), home, status).make()
+    kind = Verification if run.made else Export
+    return kind(run, ExportSpec.model_validate(given), home, status).make()
 
 
 class Export:
@@ -95,7 +98,12 @@ class Export:
             raise
         finally:
             shutil.rmtree(self.partial, ignore_errors=True)
-        return "Finished"
+        return self.closing()
+
+    def closing(self) -> str:
+        """The sentence that says what it came to."""
+        left = [report.subject for report in self.reports if report.verdict == Verdict.UNVERIFIED]
+        return f"Finished. Unverified on this machine: {', '.join(left)}." if left else "Finished"
 
     def _make(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
         if self.spec.format == ExportFormat.BUNDLE:
@@ -145,13 +153,8 @@ class Export:
         self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
     ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
         adapter_file.check_lora(model)
-        folder, raw = self.work / "base", self.work / "base.gguf"
         made = self.partial / f"{self.stem}-LoRA.gguf"
-        self._next("Writing the base as a GGUF to try the adapter on")
-        layers = adapter_file.hold(model)
-        merge.write(model.unload(), tokenizer, folder, merge.stored_dtype(self.origin))
-        self._to_gguf(folder, raw, Quantization.F16, tokenizer, fidelity)
-        shutil.rmtree(folder)
+        raw, layers = self._base_gguf(model, tokenizer, fidelity)
         self._next("Writing the adapter as a GGUF")
         adapter_file.write(made, raw, layers)
         del model
@@ -162,6 +165,16 @@ class Export:
         self._modelfile("Modelfile", base, tokenizer, adapter=made.name)
         self._next("Reading the files back")
         return self._files(), export_files.lora_commands(made.name, base, self.stem, published(self.origin.base))
+
+    def _base_gguf(self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity) -> tuple[Path, Any]:
+        """The base as a GGUF in 16 bit, and the adapter's layers, held before they are taken off it."""
+        folder, raw = self.work / "base", self.work / "base.gguf"
+        self._next("Writing the base as a GGUF to try the adapter on")
+        layers = adapter_file.hold(model)
+        merge.write(model.unload(), tokenizer, folder, merge.stored_dtype(self.origin))
+        self._to_gguf(folder, raw, Quantization.F16, tokenizer, fidelity)
+        shutil.rmtree(folder)
+        return raw, layers
 
     def _merged(
         self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity

@@ -116,10 +116,14 @@ class Fake:
             if stage == 2 and self.held(lambda: self.stopped(0)):
                 return
             self.say(step=stage, message=f"Stage {stage}")
-        self.run.files.mkdir()
+        if self.data["name"] == "dies" and self.run.made:
+            os.kill(os.getpid(), signal.SIGKILL)
+        crashes = self.data["name"] in {"unverified", "dies"} and not self.run.made
+        report = {"subject": "Q4_K_M", "verdict": "unverified" if crashes else "faithful", "reason": "", "prompts": 2}
+        self.run.files.mkdir(exist_ok=True)
         (self.run.files / "model.gguf").write_bytes(bytes(range(256)))
-        file = {"name": "model.gguf", "size": 256, "sha256": "", "file_type": "Q4_K_M"}
-        write_json(self.run.result, {"files": [file], "commands": []})
+        file = {"name": "model.gguf", "size": 256, "sha256": "", "file_type": "Q4_K_M", "fidelity": report}
+        write_json(self.run.result, {"files": [file], "commands": [], "fidelity": [report]})
         self.say(state=JobState.COMPLETED)
 
 

@@ -12,14 +12,16 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from core import llama
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.export import ExportFormat, ExportSpec, Quantization
+from core.llama import Outcome
 from core.run import Control, JobState
 from core.run_dir import RunDir, read_json, write_json
 from core.settings import Home
 from core.training import gguf_file, merge, room
 from core.training.export import stages
-from tests.training.worker_runs import work
+from tests.training.worker_runs import crashing, work
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 needs_converter = pytest.mark.skipif(
@@ -251,3 +253,42 @@ def test_the_number_of_stages_counts_each_file_once() -> None:
     one = ExportSpec(session_id="x", format=ExportFormat.GGUF, quantizations=(Quantization.Q4_K_M,))
     two = one.model_copy(update={"quantizations": (Quantization.Q8_0, Quantization.Q4_K_M)})
     assert stages(two) - stages(one) == 2
+
+
+@needs_converter
+def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
+    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is unverified while this machine cannot read such files, and what it was found to be once it can."""
+    before = (models.cache / "llama.json").read_bytes() if (models.cache / "llama.json").is_file() else None
+    llama.keep(models, Outcome(fingerprint=llama.fingerprint(), dead={"F16": "SIGSEGV (signal 11)"}))
+    with pytest.MonkeyPatch.context() as patch:
+        crashing(patch, "always:F16")
+        job = export(models, monkeypatch, "crashing", format="gguf", quantizations=["f16"])
+    made = next(file for name, file in files(job).items() if name.endswith(".gguf"))
+    assert made["fidelity"]["verdict"] == "unverified"
+    assert "every file that holds F16" in made["fidelity"]["reason"]
+    assert "Unverified on this machine: F16" in str(job.read_status())
+    # Compared again where it does not crash: the same bytes, now with a verdict.
+    llama.keep(models, Outcome(fingerprint=llama.fingerprint()))
+    assert work(job, monkeypatch, models) == JobState.COMPLETED, job.read_status()
+    again = files(job)[made["name"]]
+    assert again["fidelity"]["verdict"] in {"faithful", "loses_quality"}
+    assert again["sha256"] == made["sha256"]
+    assert (read_json(job.result) or {})["fidelity"] == [
+        (read_json(job.result) or {})["fidelity"][0], again["fidelity"],
+    ]  # fmt: skip
+    assert "Unverified" not in (read_json(job.status) or {})["message"]
+    # And where it crashes although files of this kind work here, it is the file.
+    llama.keep(models, Outcome(fingerprint=llama.fingerprint(), extra_buffers=False))
+    result_ = read_json(job.result) or {}
+    result_["fidelity"][-1]["verdict"] = "unverified"
+    write_json(job.result, result_)
+    with pytest.MonkeyPatch.context() as patch:
+        crashing(patch, "always:F16")
+        assert work(job, monkeypatch, models) == JobState.FAILED
+    assert "it is this file" in str(job.read_status())
+    assert not job.files.exists()
+    (models.cache / "llama.json").unlink()
+    if before is not None:
+        (models.cache / "llama.json").write_bytes(before)
