@@ -93,6 +93,8 @@ def do(steps: list[Step]) -> None:
         SystemExit: One failed; the message says why and what to do.
     """
     due = sum(not step.done() for step in steps)
+    if not due:  # Another set-up, waited for, has done it.
+        return
     with Console(HOME / "logs" / "setup.log") as console:
         console.say(f"Setting up Tunesmith: {due} of {len(steps)} steps to do. Everything is logged to {console.path}.")
         try:
