@@ -109,6 +109,7 @@ class Stored:
         error: What the worker or the watcher said, where it failed or vanished.
         error_field: The setting that the error is about, or ''.
         checkpoint: Step from which a resume would go on.
+        step: Steps done by the worker's own word, also where the rows are gone.
     """
 
     config: Mapping[str, Any]
@@ -117,6 +118,7 @@ class Stored:
     error: str | None = None
     error_field: str = ""
     checkpoint: int | None = None
+    step: int = 0
 
 
 def merge(rows: Iterable[Row]) -> list[Row]:
@@ -154,10 +156,10 @@ class _Case:
     def verdict(self) -> Verdict:
         if self.state in {JobState.FAILED, JobState.CRASHED}:
             return self._broken()
+        if self.state is JobState.COMPLETED and (self.training or self.stored.report):
+            return self._finished()
         if not self.training:
             return self._not_yet()
-        if self.state is JobState.COMPLETED:
-            return self._finished()
         return self._stopped() if self.state is JobState.STOPPED else self._under_way()
 
     def say(self, outcome: Outcome, level: str, headline: str, **more: Any) -> Verdict:
@@ -211,6 +213,9 @@ class _Case:
                 Outcome.STOPPED, "calm", "Stopped before the first training step.",
                 action=Action.RESUME, advice=(self._going_on(),),
             )  # fmt: skip
+        if self.state is JobState.COMPLETED and self.stored.step:
+            lost = "Its numbers are damaged or gone, so nothing can be said of how it went."
+            return self.say(Outcome.NOT_ENOUGH, "watch", lost, action=Action.EVALUATE)
         if self.state is JobState.COMPLETED:
             return self.say(
                 Outcome.NOT_LEARNED, "watch", "It finished without a training step, so it learned nothing.",
@@ -238,13 +243,15 @@ class _Case:
         failed = self.state is JobState.FAILED
         said = (self.stored.error or "The log has the details.",)
         step = _step_about(self.stored)
-        if not any(row.get("phase") in {"training", "warm_up"} for row in self.rows):
+        if not self.stored.step and not any(row.get("phase") in {"training", "warm_up"} for row in self.rows):
             how = "It failed" if failed else "The process vanished (killed, out of memory, or a power cut)"
             return self.say(
                 Outcome.NEVER_BEGAN, "problem", f"{how} before the first step.", action=Action.FIX,
                 evidence=said, advice=("Fix what the message says, then start it again.",), step=step,
             )  # fmt: skip
         steps = [number for row in self.rows if row.get("phase") == "training" and (number := _number(row, "step"))]
+        if not self.rows and self.stored.step:
+            steps = [self.stored.step]
         kept = f"Everything up to step {max(steps)} is kept." if steps else "No training step was finished."
         what = "It stopped with an error." if failed else "The process vanished: killed, out of memory, or a power cut."
         mend = bool(self.stored.error_field) or self.stored.checkpoint is None
@@ -362,7 +369,8 @@ class _Case:
             said.append(sentence[:1].upper() + sentence[1:])
         elif not self.held:
             said.append("No question was held out, so how it does on new ones is not known.")
-        return (*said, f"In training: {self._path()[:1].lower()}{self._path()[1:]}")
+        path = self._path() if self.training else ""
+        return (*said, *([f"In training: {path[:1].lower()}{path[1:]}"] if path else []))
 
     # --- words ---
 

@@ -52,6 +52,7 @@ def _judged(run: RunView, run_dir: RunDir) -> Verdict:
         error=run.error,
         error_field=status.error_field if status and run.error else "",
         checkpoint=run.checkpoint_step,
+        step=run.step,
     )
     try:
         return verdict(merge(rows), JobState(run.status), stored)

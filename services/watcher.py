@@ -333,7 +333,7 @@ def crash_words(job: Job, exit_code: int | None, last_lines: str, *, made: bool 
     if job.kind == JobKind.TRAIN and job.checkpoint_step is not None:
         kept = f"The checkpoint of step {job.checkpoint_step} is kept: Resume goes on from it."
     elif job.kind == JobKind.TRAIN:
-        kept = "There was no checkpoint yet: Resume starts it from the beginning."
+        kept = "There was no checkpoint yet: another try begins at the first step."
     elif job.kind == JobKind.PROBE:
         kept = "The answers sampled so far can be read; probe again."
     elif job.kind == JobKind.EVALUATION:

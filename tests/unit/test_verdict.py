@@ -167,6 +167,16 @@ def test_a_run_without_a_step_is_no_success() -> None:
     assert (found.outcome, found.action) == (Outcome.NOT_LEARNED, Action.FIX)
 
 
+def test_rows_that_are_gone_are_not_taken_for_steps_that_were_not_made() -> None:
+    """The report still counts, and the worker's own count of steps; nothing is claimed without either."""
+    by_report = verdict([], JobState.COMPLETED, stored(report=compared([0.0] * 12, [1.2] * 12), step=6))
+    assert by_report.outcome is Outcome.LEARNED
+    assert "gone" in verdict([], JobState.COMPLETED, stored(step=6)).headline
+    broken = verdict([], JobState.FAILED, stored(step=6, checkpoint=4))
+    assert (broken.outcome, broken.action) == (Outcome.BROKEN, Action.RESUME)
+    assert "step 6" in broken.headline
+
+
 # --- stopped, failed, vanished ---
 
 
