@@ -33,7 +33,10 @@ class RewardFunction(Protocol):
 
 
 class Item(NamedTuple):
-    """One completion to score, with the question and the row that it answers."""
+    """One completion to score, with the question and the row that it answers.
+
+    What the chat template had written of the answer already is part of the completion: see :func:`opened_by`.
+    """
 
     completion: str
     prompt: str
@@ -48,6 +51,30 @@ class Markers:
     reasoning_end: str
     solution_start: str
     solution_end: str
+
+    @property
+    def thoughts(self) -> tuple[tuple[str, str], ...]:
+        """What opens and closes a thought: the configuration's reasoning markers and the usual ones of models."""
+        own = (self.reasoning_start, self.reasoning_end)
+        return (own, *(pair for pair in THOUGHTS if pair != own)) if self.reasoning_end else THOUGHTS
+
+
+THOUGHTS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
+"""Markers in which models were taught to think."""
+
+
+def opened_by(prompt: str, markers: Markers) -> str:
+    """The opening marker with which a rendered prompt ends, white space included; '' where it ends with none.
+
+    The chat templates of DeepSeek-R1 and its like open the thought themselves, so that the model's own text
+    begins inside it.
+
+    >>> opened_by("<|user|>2+2?<|assistant|><think>\\n", Markers("<w>", "</w>", "<s>", "</s>"))
+    '<think>\\n'
+    """
+    text = prompt.rstrip()
+    start = next((start for start, _ in markers.thoughts if start and text.endswith(start)), "")
+    return prompt[len(text) - len(start) :] if start else ""
 
 
 NO_OPINION: Final = float("nan")

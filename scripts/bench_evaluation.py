@@ -28,6 +28,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.append(str(PROJECT))
 
 from core.config import DatasetSection  # noqa: E402
+from core.data.conversation import Conversation  # noqa: E402
 from core.evaluation import Asked, EvaluationSpec  # noqa: E402
 from core.export import Quantization  # noqa: E402
 from core.run_dir import RunDir  # noqa: E402
@@ -48,8 +49,9 @@ THINGS = (
     "a market, a court, a census, a library, a novel, a sonnet, a mosaic, a fresco, a vaccine, a tendon, a harvest, "
     "a furnace, a rudder, a lighthouse, a railway, a telescope, a battery, a magnet, a prism, a pendulum"
 )
+ASKED = "Explain what {} is, how it came to be, and what it is used for."
 QUESTIONS: list[Question] = [
-    (place, [{"role": "user", "content": f"Explain what {thing} is, how it came to be, and what it is used for."}])
+    (place, Conversation(({"role": "user", "content": ASKED.format(thing)},)))
     for place, thing in enumerate(THINGS.split(", ")[:PROMPTS])
 ]
 
@@ -138,7 +140,7 @@ def one_by_one(path: Path) -> Took:
     before, begun = used(), time.perf_counter()
     with closing(OneByOne(path)) as process:
         ready = time.perf_counter()
-        events = [process.ask(messages, TOKENS) for _, messages in QUESTIONS]
+        events = [process.ask(list(asked.messages), TOKENS) for _, asked in QUESTIONS]
         ended, spent = time.perf_counter(), used() - before
     texts = [str(event.get("text")) for event in events]
     return Took(ready - begun, ended - ready, spent, texts, sum(int(event.get("tokens", 0)) for event in events))

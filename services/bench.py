@@ -11,10 +11,10 @@ from typing import Any
 import core.rewards
 from core.config import DatasetSection, RewardSection, RunConfig
 from core.data import sources
-from core.data.prompts import messages, warm_up_target
+from core.data.prompts import conversation, warm_up_target
 from core.data.rows import map_rows
 from core.errors import InvalidInput, TunesmithError, Unavailable
-from core.reward import Item
+from core.reward import Item, opened_by
 from core.rewards import adversarial, markers_of
 from core.rewards.suggest import suggest
 from core.settings import Home
@@ -113,12 +113,14 @@ class Bench:
     def write(
         self, model: str, dataset: dict[str, Any], row: int, count: int, max_tokens: int, temperature: float
     ) -> list[str]:
-        """Completions that a model really writes to one row."""
+        """Completions that a model really writes to one row, with what its chat template has opened already."""
         section = read_dataset(dataset)
         rows = self.rows(dataset, row + 1)
-        asked = tuple(messages(rows[min(row, len(rows) - 1)], section))
-        chat = Chat(model, asked, temperature=temperature, max_tokens=max_tokens)
-        return [str(self._models.test(chat)["response"]) for _ in range(count)]
+        asked = conversation(rows[min(row, len(rows) - 1)], section)
+        chat = Chat(model, asked.messages, temperature=temperature, max_tokens=max_tokens, tools=asked.tools)
+        written = [self._models.test(chat) for _ in range(count)]
+        markers = markers_of(section)
+        return [opened_by(str(one["prompt"] or ""), markers) + str(one["response"]) for one in written]
 
     def distribution(self, reward: dict[str, Any], dataset: dict[str, Any], count: int) -> dict[str, Any]:
         """Totals of the references in the asked-for form and of another row's reference, over ``count`` rows, in ten bins."""

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from core.data.conversation import answer_in
 from core.data.rows import map_rows
 from core.errors import TunesmithError
 from core.model import DEMO_MODEL, local_folder
@@ -183,10 +184,12 @@ def _prompts(found: Services, readable: bool) -> tuple[tuple[wizard_views.Prompt
 
 def _prompt(one: dict[str, Any]) -> wizard_views.PromptView:
     if one["text"] is None:
-        text = "\n\n".join(f"{message['role']}: {message['content']}" for message in one["messages"])
-        return wizard_views.PromptView(text, "The messages, before the model's chat template:")
+        text = "\n\n".join(f"{message['role']}: {answer_in(message)}" for message in one["messages"])
+        return wizard_views.PromptView((text,), "The messages, before the model's chat template:")
     tokens = f"{one['tokens']} tokens. " if one["tokens"] is not None else ""
-    return wizard_views.PromptView(one["text"], f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True)
+    return wizard_views.PromptView(
+        tuple(one["parts"]), f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True
+    )
 
 
 def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> wizard_views.Guess | None:

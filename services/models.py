@@ -6,6 +6,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from core.data.conversation import strings_in
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
 from core.model import BUILTIN_PREFIX, BaseModelInfo
 from core.run import JobKind
@@ -84,7 +85,7 @@ class Chat:
 
     Attributes:
         model_path: A reference; see :class:`services.model_refs.References`.
-        messages: ``role`` and ``content`` each.
+        messages: ``role`` and ``content`` each; see :class:`core.data.conversation.Conversation`.
         temperature: 0 takes the likeliest token every time.
         max_tokens: Longest answer.
         top_p: 1 is off.
@@ -93,11 +94,12 @@ class Chat:
         repetition_penalty: 1 is off.
         seed: For the same answer again.
         stop: Texts that end the answer.
+        tools: Schemas of functions that the model may call.
         id: Names the request for :meth:`Models.cancel`.
     """
 
     model_path: str
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[dict[str, Any], ...]
     temperature: float = 0.7
     max_tokens: int = 256
     top_p: float = 1.0
@@ -107,6 +109,7 @@ class Chat:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 class Models:
@@ -226,6 +229,7 @@ class Models:
             "model": self.resolve(chat.model_path),
             "messages": list(chat.messages),
             "stop": list(chat.stop),
+            "tools": list(chat.tools),
             **sampling,
         }
 
@@ -242,11 +246,13 @@ def check_chat(chat: Chat) -> None:
     if not chat.messages or len(chat.messages) > 200:
         raise InvalidInput("Send between 1 and 200 messages.", field="messages")
     for message in chat.messages:
-        if message.get("role") not in {"system", "user", "assistant"} or not isinstance(message.get("content"), str):
+        content, calls = message.get("content"), message.get("tool_calls")
+        text = isinstance(content, str) or (content is None and isinstance(calls, list))
+        if message.get("role") not in {"system", "user", "assistant", "tool"} or not text:
             raise InvalidInput(
-                "A message has a role (system, user, assistant) and a text as content.", field="messages"
+                "A message has a role (system, user, assistant, tool) and a text as content.", field="messages"
             )
-    if sum(len(message["content"]) for message in chat.messages) > 200_000:
+    if sum(len(text) for text in strings_in([chat.messages, chat.tools])) > 200_000:
         raise InvalidInput("That is too long: at most 200,000 characters.", field="messages")
     for name, low, high in RANGES:
         value = getattr(chat, name)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import core.rewards
 from core.config import DatasetSection, RunConfig
 from core.data import lengths, sources
-from core.data.prompts import system_prompt, warm_up_target
+from core.data.prompts import conversation, warm_up_target
 from core.data.rows import map_rows, split_rows
 from core.dataset import Row
 from core.errors import Conflict, InvalidConfig, InvalidInput, TunesmithError
@@ -171,8 +171,7 @@ class Preflight:
 
         def count() -> tuple[list[int], list[int]] | None:
             # The chat template adds to a prompt; without it the count is a little too low, never too high.
-            told = system_prompt(dataset)
-            prompts = tuple(f"{told}\n{row['instruction']}" for row in mapped)
+            prompts = tuple(conversation(row, dataset).text for row in mapped)
             targets = tuple(warm_up_target(row, dataset) for row in mapped)
             counts, why = token_counts(folder / "tokenizer.json", prompts + targets)
             if why:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def prepare(
         "sha256": found.sha256,
         "decided": decided(complete.reward, [*found.train, *found.holdout]),
         "unparseable": sum(not parses(row) for row in rows),
-        "lengths": _lengths(rows[:MOST_MEASURED], complete, Path(tokenizer)) if tokenizer else None,
+        **(_lengths(rows[:MOST_MEASURED], complete, Path(tokenizer)) if tokenizer else {"lengths": None}),
     }
     if folder:
         say(f"Writing {len(rows):,} prepared rows")
@@ -80,26 +82,46 @@ def prepare(
     return report
 
 
-def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str, Any] | None:
+def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str, Any]:
+    """``lengths``, ``changes`` (what the chat template cannot show, as words, and how many rows that touches) and
+    ``refused`` (rows that it cannot show at all).
+    """
     from tokenizers import Tokenizer
 
-    from core.data import lengths, prompts
+    from core.data import chat_template, lengths, prompts
+    from core.errors import InvalidInput
 
     if not rows or not (folder / "tokenizer.json").is_file():
-        return None
+        return {"lengths": None}
     template, special = prompts.read_chat_template(folder)
     template = config.dataset.chat_template or template
+    control = chat_template.read_control_tokens(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    texts = [prompts.render(prompts.messages(row, config.dataset), template, special) for row in rows]
-    answers = [prompts.warm_up_target(row, config.dataset) for row in rows]
-    counts = [
-        [len(one.ids) for one in tokenizer.encode_batch_fast(some, add_special_tokens=False)]
-        for some in (texts, answers)
-    ]
+    shown, answers = [], []
+    for row in rows:
+        with suppress(InvalidInput):
+            shown.append(chat_template.show(prompts.conversation(row, config.dataset), template, special, control))
+            answers.append(prompts.warm_up_target(row, config.dataset))
+    if not shown:
+        return {"lengths": None, "refused": len(rows)}
+
+    def counted(texts: Iterable[str]) -> list[int]:
+        found = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [len(one.ids) for one in found]
+
+    # Most prompts are one piece, and many pieces at once take a fraction of the time.
+    asked = [sum(counted(one.parts)) if len(one.parts) > 1 else 0 for one in shown]
+    asked = [many or single for many, single in zip(asked, counted(one.parts[0] for one in shown), strict=True)]
+    told = counted(answers)
     limits = (config.training.max_sequence_length, config.training.max_new_tokens)
-    measured = lengths.measure(counts[0], counts[1], limits=limits)
-    proposed = lengths.measure(counts[0], counts[1])
-    return measured.json() | {"cut_if_proposed": [proposed.cut_prompts, proposed.cut_references], "limits": limits}
+    measured, proposed = lengths.measure(asked, told, limits=limits), lengths.measure(asked, told)
+    changes = Counter(change for one in shown for change in one.changes)
+    return {
+        "lengths": measured.json()
+        | {"cut_if_proposed": [proposed.cut_prompts, proposed.cut_references], "limits": limits},
+        "changes": {chat_template.WORDS[change]: count for change, count in changes.items()},
+        "refused": len(rows) - len(shown),
+    }
 
 
 def _short(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from typing import Any
 import core.errors
 from core.config import DatasetSection, ModelSection
 from core.data import prompts, rows
+from core.data.chat_template import WORDS, read_control_tokens, tokens_of
 from core.errors import InvalidInput, TunesmithError, Unavailable
 from core.model import local_folder
+from core.reward import opened_by
+from core.rewards import markers_of
 from core.settings import PROJECT, Home
 
 READER = PROJECT / "core" / "data" / "__main__.py"
@@ -104,42 +108,71 @@ def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[
         raw: Rows before mapping.
 
     Returns:
-        ``prompts`` (each with ``messages``, ``reference``, ``warm_up_target``, ``text`` and ``tokens``, the
-        last two None where they cannot be had), ``template`` ('model', 'plain' or None) and ``notes``.
+        ``prompts`` (each with ``messages``, ``tools``, ``reference``, ``warm_up_target``, ``text``, its ``parts`` and
+        ``tokens``, the last three None where they are not known), ``template`` ('model', 'plain', None) and ``notes``.
 
     Raises:
         InvalidInput: No row can be used.
     """
     mapped, left_out = rows.map_rows(raw, dataset)
+    asked = [prompts.conversation(row, dataset) for row in mapped]
     shown = [
         {
-            "messages": prompts.messages(row, dataset),
+            "messages": list(one.messages),
+            "tools": list(one.tools),
             "reference": row["response"],
             "warm_up_target": prompts.warm_up_target(row, dataset),
             "text": None,
+            "parts": None,
             "tokens": None,
         }
-        for row in mapped
+        for row, one in zip(mapped, asked, strict=True)
     ]
     notes = [f"{count} of these rows cannot be used: {reason}." for reason, count in left_out.items()]
     try:
         folder = tokenizer_folder(home, model)
         template, special = prompts.read_chat_template(folder)
         template = dataset.chat_template or template
-        texts = _rendered(
-            home, template, tuple(sorted(special.items())), json.dumps([one["messages"] for one in shown])
+        control = tuple(sorted(read_control_tokens(folder)))
+        answers = _rendered(
+            home, template, tuple(sorted(special.items())), control, json.dumps([one.json() for one in asked])
         )
     except TunesmithError as error:
         notes.append(f"The exact text cannot be shown yet. {error.message}")
         return {"prompts": shown, "template": None, "notes": notes}
-    counts, why = token_counts(folder / "tokenizer.json", texts)
-    for one, text, tokens in zip(shown, texts, counts, strict=True):
-        one.update(text=text, tokens=tokens)
+    counts, why = part_counts(folder / "tokenizer.json", answers)
+    for one, row, answer, tokens in zip(shown, mapped, answers, counts, strict=True):
+        if "parts" in answer:
+            text = "".join(answer["parts"])
+            target = prompts.warm_up_target(row, dataset, opened_by(text, markers_of(dataset)))
+            one.update(text=text, parts=list(answer["parts"]), tokens=tokens, warm_up_target=target)
     if template is None:
         notes.append(
             "This model has no chat template. A plain one is used: the system prompt, 'Question: …' and 'Answer:'."
         )
+    notes += _what_was_done(answers) + _thought_note(shown, dataset)
     return {"prompts": shown, "template": "plain" if template is None else "model", "notes": notes + why}
+
+
+def _what_was_done(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the template cannot show, what is done about it, and how many of the rows it touches."""
+    counts = Counter(change for answer in answers for change in answer.get("changes", ()))
+    notes = [f"In {count} of these {len(answers)} rows {WORDS[change]}." for change, count in counts.items()]
+    refused = [answer["refused"] for answer in answers if "refused" in answer]
+    return [*notes, f"{len(refused)} of these rows are left out. {refused[0]}"] if refused else notes
+
+
+def _thought_note(shown: Sequence[Mapping[str, Any]], dataset: DatasetSection) -> list[str]:
+    markers = markers_of(dataset)
+    opened = next((found for one in shown if one["text"] and (found := opened_by(one["text"], markers))), "")
+    if not opened:
+        return []
+    words = f"The template opens the thought: {opened.strip()} is already there when the answer starts, and counts."
+    if opened.strip() == markers.reasoning_start:
+        return [words]
+    end = dict(markers.thoughts)[opened.strip()]
+    advice = f"Set the working-out markers to {opened.strip()} and {end}, so that the thought is the working-out."
+    return [f"{words} {advice}"]
 
 
 def tokenizer_folder(home: Home, model: ModelSection) -> Path:
@@ -157,26 +190,36 @@ def tokenizer_folder(home: Home, model: ModelSection) -> Path:
 
 @lru_cache(maxsize=64)
 def _rendered(
-    home: Home, template: str | None, special: tuple[tuple[str, str], ...], conversations: str
-) -> tuple[str, ...]:
-    answer = ask(
-        home, "render", timeout=30, template=template, special=dict(special), conversations=json.loads(conversations)
-    )
-    return tuple(answer)
+    home: Home,
+    template: str | None,
+    special: tuple[tuple[str, str], ...],
+    control: tuple[str, ...],
+    conversations: str,
+) -> tuple[dict[str, Any], ...]:
+    request = {"special": dict(special), "control": list(control), "conversations": json.loads(conversations)}
+    return tuple(ask(home, "render", timeout=30, template=template, **request))
 
 
-def token_counts(file: Path, texts: tuple[str, ...]) -> tuple[list[int | None], list[str]]:
+def token_counts(file: Path, texts: Sequence[str]) -> tuple[list[int | None], list[str]]:
     """Tokens of each text, or None for each and the reason."""
+    return part_counts(file, [{"parts": [text]} for text in texts])
+
+
+def part_counts(file: Path, answers: Sequence[Mapping[str, Any]]) -> tuple[list[int | None], list[str]]:
+    """Tokens of each rendered prompt; see :class:`core.data.chat_template.Shown` for its ``parts``."""
+    nothing: list[int | None] = [None] * len(answers)
     if not file.is_file():
-        return [None] * len(texts), [
-            "This model has no tokenizer.json, so tokens are counted only when training starts."
-        ]
+        return nothing, ["This model has no tokenizer.json, so tokens are counted only when training starts."]
     try:
         tokenizer = _tokenizer(file, file.stat().st_mtime_ns)
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception for a file it cannot read
-        return [None] * len(texts), [f"The model's tokenizer.json cannot be read: {error}"]
-    # Special tokens are in the text already: the template wrote them.
-    return [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts], []
+        return nothing, [f"The model's tokenizer.json cannot be read: {error}"]
+
+    def tokenize(text: str) -> list[int]:
+        # Special tokens are in the text already: the template wrote them.
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    return [len(tokens_of(one["parts"], tokenize)) if "parts" in one else None for one in answers], []
 
 
 @lru_cache(maxsize=4)

@@ -117,9 +117,12 @@ class Preview:
 
 @dataclass(frozen=True)
 class PromptView:
-    """One prompt to the letter, and a sentence on it."""
+    """One prompt to the letter, and a sentence on it.
 
-    text: str
+    A control token inside a message is cut between two parts: it is text, and is not marked.
+    """
+
+    parts: tuple[str, ...]
     words: str
     answer_starts: bool = False
 

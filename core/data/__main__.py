@@ -68,12 +68,27 @@ def _tasks() -> list[dict[str, Any]]:
     return [task.model_dump(mode="json") for task in tasks.catalogue()]
 
 
-def _render(template: str | None, special: dict[str, str], conversations: list[list[dict[str, str]]]) -> list[str]:
+def _render(
+    template: str | None, special: dict[str, str], control: list[str], conversations: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    from core.data.prompts import render
+    from core.data.chat_template import show
+    from core.data.conversation import Conversation
+    from core.errors import InvalidInput
 
-    return [render(conversation, template, special) for conversation in conversations]
+    answers: list[dict[str, Any]] = []
+    refused: InvalidInput | None = None
+    for data in conversations:
+        try:
+            found = show(Conversation.read(data), template, special, control)
+            answers.append({"parts": found.parts, "changes": found.changes})
+        except InvalidInput as error:
+            refused = error
+            answers.append({"refused": error.message})
+    if refused is not None and all("refused" in answer for answer in answers):
+        raise refused
+    return answers
 
 
 if __name__ == "__main__":

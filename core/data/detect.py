@@ -207,7 +207,7 @@ def _of_conversation(name: str, columns: Sequence[str], rows: Rows) -> FieldGues
         sure = 0.85 if readable and all(ends) else 0.6
         return FieldGuess(
             instruction=name, response=name, confidence=sure,
-            why=f"{why}: the last question is asked, the last answer is the reference.",
+            why=f"{why}: the last answer is the reference, and all that comes before it is asked.",
         )  # fmt: skip
     return FieldGuess(instruction=name, response=None, confidence=0.5, why=f"{why} without an answer.", ask=CHOOSE)
 

@@ -48,7 +48,7 @@ def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report)
             rows, size, revision = _streamed(name, subset, dataset, job.most_rows, report)
         else:
             rows, size, revision = _downloaded(name, subset, dataset, home, folder, report)
-        survey = write_rows(folder, _counted(rows, report))
+        survey = write_rows(folder, _counted(map(hub.whole, rows), report))
     if not survey.good:
         raise InvalidInput(f"{name} has no rows in its split {dataset.split}.", field="dataset.split")
     with (folder / DATA).open("rb") as file:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import SourceFields
+from core.data.conversation import without_nulls
 from core.data.nested import TOO_DEEP, too_deep
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
 from core.settings import Home
@@ -66,7 +67,12 @@ def _usable(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as it is, where pages and workers can walk through it."""
     if too_deep(row):
         raise InvalidInput(f"A row of it cannot be used: {TOO_DEEP}.", field="dataset.source")
-    return dict(row)
+    return whole(row)
+
+
+def whole(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the client's without the nulls that it puts into objects whose keys differ from row to row."""
+    return {name: without_nulls(cell) for name, cell in row.items()}
 
 
 def ask_once(name: str, dataset: SourceFields) -> None:

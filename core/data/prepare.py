@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from core.config import DatasetSection
 from core.data.near import NearDuplicates
-from core.data.rows import content_hash, text_of
+from core.data.rows import asked_text, content_hash, text_of
 from core.dataset import Row
 
 LOOK = 50
@@ -78,7 +78,7 @@ class Preparation:
             return UNPARSEABLE
         if self._dataset.deduplicate != "off" and self._repeated(row):
             return EXACT
-        if self._dataset.deduplicate == "near" and self._near.add(row["instruction"]) is not None:
+        if self._dataset.deduplicate == "near" and self._near.add(asked_text(row)) is not None:
             return NEAR
         return TOO_LONG if self._fits and not self._fits(row) else None
 
@@ -94,11 +94,11 @@ def without_overlap(train: Iterable[Row], holdout: Iterable[Row]) -> tuple[list[
     """Rows to train on whose question no held-out row nearly asks, and the others."""
     known = NearDuplicates()
     for row in holdout:
-        known.add(row["instruction"])
+        known.add(asked_text(row))
     kept: list[Row] = []
     removed: list[Row] = []
     for row in train:
-        (removed if known.find(row["instruction"]) is not None else kept).append(row)
+        (removed if known.find(asked_text(row)) is not None else kept).append(row)
     return kept, removed
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from core.data.rows import message_text, plain, text_of
+from core.data.conversation import Conversation, Message, answer_in, read_messages, read_tools, thought_in
+from core.data.rows import parted_thought, plain, text_of
 from core.dataset import Row
 from core.errors import InvalidInput
 
 QUESTIONS = ("instruction", "prompt", "question", "input", "text")
 ANSWERS = ("response", "reference", "answer", "output", "completion", "solution")
-_ROLES = ("system", "user", "assistant")
+_ROLES = ("system", "user", "assistant", "tool")
 
 
 def read_prompts(text: str, most: int) -> list[Row]:
@@ -62,9 +63,13 @@ def _row(item: Any, number: int) -> Row:
 
 def _from_object(item: dict[str, Any], number: int) -> Row:
     row = dict(item)
+    row.pop("conversation", None)
     if "messages" in item:
-        row["messages"] = _conversation(item["messages"], number)
-        row.setdefault("instruction", next(m["content"] for m in reversed(row["messages"]) if m["role"] == "user"))
+        asked, said = _conversation(item, number)
+        row["conversation"] = asked.json()
+        row.setdefault("instruction", asked.question)
+        if said is not None:
+            row["response"] = parted_thought(answer_in(said), thought_in(said))[1]
     question = next((name for name in QUESTIONS if text_of(row.get(name)).strip()), None)
     if question is None:
         raise InvalidInput(f"Prompt {number} has no question. Name its column {', '.join(QUESTIONS)}.", field="text")
@@ -75,18 +80,14 @@ def _from_object(item: dict[str, Any], number: int) -> Row:
     return row
 
 
-def _conversation(value: Any, number: int) -> list[dict[str, str]]:
-    said = value if isinstance(value, Sequence) and not isinstance(value, str) else []
-    messages = [
-        {"role": str(one["role"]), "content": message_text(one["content"])}
-        for one in said
-        if isinstance(one, Mapping) and one.get("role") in _ROLES and "content" in one
-    ]
-    if len(messages) != len(said) or not any(message["role"] == "user" for message in messages):
+def _conversation(item: Mapping[str, Any], number: int) -> tuple[Conversation, Message | None]:
+    """What is asked, to the letter, and the closing answer: what the model is to write is not given to it."""
+    messages = read_messages(item["messages"]) or ()
+    asked = Conversation(messages, read_tools(item.get("tools")), as_is=True)
+    if not asked.question or asked.unreadable or any(one["role"] not in _ROLES for one in messages):
         raise InvalidInput(
-            f"The messages of prompt {number} must each have a role ({', '.join(_ROLES)}) and a content, "
+            f"The messages of prompt {number} must each have a role ({', '.join(_ROLES)}) and a content that is text, "
             "and one must be the user's.",
             field="text",
         )
-    # What the model is to write now is not given to it.
-    return messages[:-1] if messages[-1]["role"] == "assistant" else messages
+    return asked.parted()

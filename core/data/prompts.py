@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +15,10 @@ from jinja2.parser import Parser
 from jinja2.runtime import Macro
 
 from core.config import DEFAULT_SYSTEM_PROMPT, DatasetSection
+from core.data.conversation import Conversation
 from core.data.template_limits import LimitedEnvironment, budget
 from core.errors import InvalidInput
+from core.reward import THOUGHTS
 
 MAX_RENDERED = 2_000_000
 """Characters. A template that makes more of a few messages is broken or hostile."""
@@ -42,14 +44,17 @@ def system_prompt(dataset: DatasetSection) -> str:
     return text
 
 
-def messages(row: Mapping[str, Any], dataset: DatasetSection) -> list[dict[str, str]]:
-    """The conversation that asks for one row's answer. An empty system prompt gives no system message."""
-    system = system_prompt(dataset)
-    asked = [{"role": "user", "content": str(row["instruction"])}]
-    return [{"role": "system", "content": system}, *asked] if system.strip() else asked
+def conversation(row: Mapping[str, Any], dataset: DatasetSection) -> Conversation:
+    """What asks for one row's answer: its own conversation, or its question alone.
+
+    The configuration's system prompt comes first, then the row's own in the same message. An empty one adds
+    nothing.
+    """
+    own = Conversation.of_row(row) or Conversation(({"role": "user", "content": str(row["instruction"])},))
+    return own.told(system_prompt(dataset))
 
 
-def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection) -> str:
+def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection, opened: str = "") -> str:
     """The answer that the warm-up imitates: working-out, where the reference has any, and solution in markers.
 
     Where a rule took the reference out of a longer text, the text is the working-out. In a reference like
@@ -57,8 +62,15 @@ def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection) -> str:
     the calculator notes (``<<48/2=24>>``) are left out. A reference without working-out gives working-out
     markers only where the system prompt asks for them.
 
+    Args:
+        opened: The opening marker with which the prompt ends (:func:`core.reward.opened_by`). It is not
+            repeated, and the thought that it opens is closed in any case.
+
     >>> warm_up_target({"response": "48 + 24 = <<48+24=72>>72\\n#### 72"}, DatasetSection(source="x"))
     '<start_working_out>48 + 24 = 72<end_working_out><SOLUTION>72</SOLUTION>'
+    >>> thinks = DatasetSection(source="x", reasoning_start="<think>", reasoning_end="</think>")
+    >>> warm_up_target({"response": "48 + 24 = 72\\n#### 72"}, thinks, "<think>\\n")
+    '48 + 24 = 72</think><SOLUTION>72</SOLUTION>'
     """
     full = str(row.get("full_response") or row["response"])
     before, found, solution = full.rpartition("####")
@@ -68,9 +80,12 @@ def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection) -> str:
     working = _without_notes(working).strip()
     target = f"{dataset.solution_start}{solution.strip()}{dataset.solution_end}"
     asked = bool(dataset.reasoning_start) and dataset.reasoning_start in system_prompt(dataset)
+    begun = opened.strip()
+    if begun and begun == dataset.reasoning_start:
+        return f"{working}{dataset.reasoning_end}{target}"
     if working or asked:
-        return f"{dataset.reasoning_start}{working}{dataset.reasoning_end}{target}"
-    return target
+        target = f"{dataset.reasoning_start}{working}{dataset.reasoning_end}{target}"
+    return f"{dict(THOUGHTS).get(begun, '')}\n\n{target}" if begun else target
 
 
 def _without_notes(text: str) -> str:
@@ -91,8 +106,8 @@ def read_chat_template(folder: Path) -> tuple[str | None, dict[str, str]]:
     Raises:
         InvalidInput: A file is not readable JSON.
     """
-    config = _read_object(folder / "tokenizer_config.json")
-    special = {**_special(_read_object(folder / "special_tokens_map.json")), **_special(config)}
+    config = read_object(folder / "tokenizer_config.json")
+    special = {**_special(read_object(folder / "special_tokens_map.json")), **_special(config)}
     own = folder / "chat_template.jinja"
     if own.is_file():
         return own.read_text("utf-8"), special
@@ -104,16 +119,20 @@ def read_chat_template(folder: Path) -> tuple[str | None, dict[str, str]]:
 
 
 def render(
-    conversation: list[dict[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     chat_template: str | None,
     special: Mapping[str, str],
     *,
     add_generation_prompt: bool = True,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
-    """The exact string that is tokenized, in the sandbox and with the options that transformers uses.
+    """What a chat template makes of messages, in the sandbox and with the options that transformers uses.
+
+    Models are asked through :func:`core.data.chat_template.show`, which fills in what a template lacks.
 
     Args:
-        conversation: ``[{"role", "content"}]``.
+        messages: ``[{"role", "content"}]``.
+        tools: Schemas of functions that the model may call.
         chat_template: None for :data:`PLAIN_TEMPLATE`.
         special: Special tokens by name.
 
@@ -122,9 +141,9 @@ def render(
     """
     values = {
         **special,
-        "messages": conversation,
+        "messages": messages,
         "add_generation_prompt": add_generation_prompt,
-        "tools": None,
+        "tools": tools,
         "documents": None,
     }
     values.setdefault("eos_token", "")
@@ -198,7 +217,8 @@ def _now(form: str) -> str:
     return datetime.now().astimezone().strftime(form)
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object of a model's folder; empty where the file is missing or holds something else."""
     try:
         data = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -13,15 +13,24 @@ from string import ascii_uppercase
 from typing import Any
 
 from core.config import DatasetSection, EvaluationSection, SourceFields
+from core.data.conversation import (
+    Conversation,
+    Message,
+    answer_in,
+    read_messages,
+    read_tools,
+    text_in,
+    thought_in,
+)
 from core.data.extract import Extraction
 from core.data.names import CHOICES, folded
-from core.data.nested import decoded
-from core.data.transcripts import transcript
 from core.dataset import Row
 from core.errors import InvalidInput
+from core.reward import THOUGHTS
 
 NO_QUESTION = "the question is empty"
 NO_ANSWER = "the answer is empty"
+NOT_TEXT = "a message holds more than text, such as an image"
 NOT_EXTRACTED = "the rule finds no answer in the answer column"
 
 
@@ -59,65 +68,86 @@ def plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def message_text(value: Any) -> str:
-    """The text of a message's content, which may be a list of parts as vision models have it."""
-    if isinstance(value, list):
-        return "".join(text_of(part.get("text")) if isinstance(part, Mapping) else text_of(part) for part in value)
-    return text_of(value)
-
-
 def turns(value: Any) -> list[tuple[str, str]] | None:
     """(role, text) pairs of a cell that holds a conversation, or None where it holds none.
-
-    Reads ``[{"role", "content"}]`` and ShareGPT's ``[{"from", "value"}]``, also as JSON text, and transcripts.
 
     >>> turns([{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}])
     [('user', '2+2?'), ('assistant', '4')]
     """
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        value = decoded(value)
-    if isinstance(value, str):
-        return transcript(value)
-    if not isinstance(value, list) or not value or not all(isinstance(turn, Mapping) for turn in value):
-        return None
-    found = []
-    for turn in value:
-        role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-        if not isinstance(role, str) or content is None:
-            return None
-        found.append((_ROLES.get(role, role), message_text(content)))
-    return found
-
-
-_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
+    found = read_messages(value)
+    return None if found is None else [(message["role"], text_in(message)) for message in found]
 
 
 def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
     """One row by its mapped names: ``instruction``, ``response`` and every further column by its own.
 
-    A conversation in the question's column gives its last question; in the answer's, its last answer.
-    A column that is itself called ``instruction`` or ``response`` but mapped to nothing is replaced.
-    Where a rule takes the answer out of a longer text, ``full_response`` keeps the text for the warm-up.
+    A conversation in the question's column is kept under ``conversation``, without its closing answer;
+    ``instruction`` is its last question. Where the answer's column is the same one, the closing answer is the
+    reference. A column that is itself called ``instruction`` or ``response`` but mapped to nothing is replaced.
+    Where a rule takes the answer out of a longer text, or the answer has a thought of its own,
+    ``full_response`` keeps the working-out for the warm-up.
     """
     mapped = {dataset.instruction_field, dataset.response_field}
     row = {name: value for name, value in raw.items() if name not in mapped}
     row |= {name: raw.get(column) for name, column in dataset.columns.items()}
-    row["instruction"] = _question(raw, dataset)
-    given = raw.get(dataset.response_field) if dataset.response_field else None
-    row["response"] = _cell(given, "assistant")
-    if dataset.extraction != "none":
-        rule = Extraction(dataset.extraction, dataset.extraction_pattern)
-        row["full_response"] = row["response"]
-        row["response"] = rule(given if dataset.extraction == "json_path" else row["response"]) or ""
-    return row
+    if isinstance(row.get("conversation"), Mapping):
+        del row["conversation"]
+    asked, said = _asked(raw, row, dataset)
+    row["instruction"] = _question(raw, dataset, asked.question.strip())
+    if not asked.one_question:
+        row["conversation"] = (asked.asking(row["instruction"]) if dataset.instruction_template else asked).json()
+    same = dataset.response_field == dataset.instruction_field and read_messages(raw.get(dataset.response_field))
+    given = said if same else raw.get(dataset.response_field) if dataset.response_field else None
+    return row | _reference(given, dataset)
+
+
+def _asked(raw: Mapping[str, Any], row: Row, dataset: SourceFields) -> tuple[Conversation, Message | None]:
+    """What is asked with everything that came before, and the closing answer where the row has one."""
+    cell = raw.get(dataset.instruction_field)
+    messages = read_messages(cell)
+    tools = read_tools(row.get("tools") or row.get("functions"))
+    if messages is None:
+        return Conversation(({"role": "user", "content": text_of(cell).strip()},), tools), None
+    system = row.get("system")
+    if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
+        messages = ({"role": "system", "content": system}, *messages)
+    return Conversation(messages, tools).parted()
+
+
+def _reference(given: Any, dataset: SourceFields) -> Row:
+    """``response``, and ``full_response`` where there is working-out beside it."""
+    messages = read_messages([given] if isinstance(given, Mapping) and "role" in given else given)
+    if messages is not None:
+        said = next((one for one in reversed(messages) if one["role"] == "assistant"), None)
+        given = answer_in(said) if said else ""
+        thought, answer = parted_thought(given, thought_in(said) if said else "")
+    else:
+        thought, answer = parted_thought(text_of(given))
+    if dataset.extraction == "none":
+        return {"response": answer} | ({"full_response": thought} if thought else {})
+    rule = Extraction(dataset.extraction, dataset.extraction_pattern)
+    found = rule(given if dataset.extraction == "json_path" else answer) or ""
+    return {"response": found, "full_response": "\n\n".join(filter(None, (thought, answer)))}
+
+
+def parted_thought(text: str, thought: str = "") -> tuple[str, str]:
+    """The thought with which an answer begins, or the one that was kept apart from it, and the answer itself.
+
+    >>> parted_thought("<think>\\n2 + 2\\n</think>\\n\\n4"), parted_thought("4", "2 + 2"), parted_thought("4")
+    (('2 + 2', '4'), ('2 + 2', '4'), ('', '4'))
+    """
+    text = text.strip()
+    for start, end in THOUGHTS:
+        if text.startswith(start) and end in text:
+            thought, _, text = text.removeprefix(start).partition(end)
+    return thought.strip(), text.strip()
 
 
 _COLUMN = re.compile(r"\{([^{}]{1,200})\}")
 
 
-def _question(raw: Mapping[str, Any], dataset: SourceFields) -> str:
+def _question(raw: Mapping[str, Any], dataset: SourceFields, asked: str) -> str:
     """The question, put together by the template where there is one; empty without its own column."""
-    asked = _cell(raw.get(dataset.instruction_field), "user")
     if not dataset.instruction_template or not asked:
         return asked
 
@@ -216,6 +246,9 @@ def map_rows(rows: Iterable[Mapping[str, Any]], dataset: SourceFields) -> tuple[
 
 
 def _unusable(row: Row, dataset: SourceFields) -> str | None:
+    talk = Conversation.of_row(row)
+    if talk is not None and talk.unreadable:
+        return NOT_TEXT
     if not row["instruction"]:
         return NO_QUESTION
     if dataset.response_field and not row["response"]:
@@ -226,9 +259,19 @@ def _unusable(row: Row, dataset: SourceFields) -> str | None:
     return None
 
 
+def asked_text(row: Mapping[str, Any]) -> str:
+    """All that a mapped row asks, for finding rows that ask nearly the same."""
+    talk = Conversation.of_row(row)
+    return talk.text if talk else str(row["instruction"])
+
+
 def content_hash(row: Mapping[str, Any]) -> str:
-    """Of a mapped row's question and answer: the same row has the same hash in every file and order."""
-    text = json.dumps([row["instruction"], row["response"]], ensure_ascii=False)
+    """Of a mapped row's question and answer: the same row has the same hash in every file and order.
+
+    What was said before the question belongs to it.
+    """
+    talk = Conversation.of_row(row)
+    text = json.dumps([row["instruction"], row["response"], *([talk.json()] if talk else ())], ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -267,13 +267,16 @@ class IndexWriter:
 
 
 def plain(value: Any) -> Any:
-    """An Arrow value as JSON knows it: dates as ISO text, decimals as text, bytes as text or base64."""
+    """An Arrow value as JSON knows it: dates as ISO text, decimals as text, bytes as text or base64.
+
+    Nulls inside objects are left out: Arrow gives every object of a column the keys of all others.
+    """
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): plain(cell) for name, cell in value.items()}
+        return {str(name): plain(cell) for name, cell in value.items() if cell is not None}
     if isinstance(value, list | tuple):
         return [plain(cell) for cell in value]
     if isinstance(value, bytes):

@@ -10,6 +10,7 @@ from typing import Any
 from core.config import DatasetSection, RewardComponent, RewardSection
 from core.errors import InvalidConfig
 from core.reward import NO_OPINION, Item, Markers, Part, Score, Total
+from core.rewards.answers import after_thought
 from core.rewards.catalogue import CATALOGUE, PRESETS, Param, Preset, RewardInfo
 from core.rewards.info import Decision
 from core.rewards.spending import Account, Spent, charged_to
@@ -34,6 +35,9 @@ __all__ = [
     "settled",
     "titles",
 ]
+
+
+ENDLESS = Score(0.0, "The thought is opened and never closed, so there is no answer.")
 
 
 def markers_of(dataset: DatasetSection) -> Markers:
@@ -139,6 +143,15 @@ class Scorer:
         return self._account.take()
 
     def _scores(self, part: RewardComponent, items: Sequence[Item]) -> list[Score]:
+        """Of one part. Where the thought is not its business, it is shown the answer alone."""
+        if CATALOGUE[part.name].thought:
+            return self._asked(part, items)
+        said = [after_thought(item.completion, self._markers) for item in items]
+        answered = [item._replace(completion=text) for item, text in zip(items, said, strict=True) if text is not None]
+        scores = iter(self._asked(part, answered) if answered else [])
+        return [ENDLESS if text is None else next(scores) for text in said]
+
+    def _asked(self, part: RewardComponent, items: Sequence[Item]) -> list[Score]:
         info, params = CATALOGUE[part.name], {**part.params, "markers": self._markers}
         if info.batch is None:
             return [_guarded(info.function, item, params) for item in items]

@@ -10,7 +10,7 @@ from typing import Any
 from core.config import DatasetSection, RewardComponent, RewardSection
 from core.reward import Item, Markers
 from core.rewards import CATALOGUE, compose, markers_of, needs, resolve, settled
-from core.rewards.answers import final_answers
+from core.rewards.answers import after_thought, final_answers
 from core.rewards.choices import Notation, notation, wrong_choices
 from core.rewards.code import program_of
 from core.rewards.numbers import find_numbers, show, single_number
@@ -281,6 +281,7 @@ def _warnings(section: RewardSection, attempts: Sequence[Attempt], reference: fl
 def answered(text: str, section: RewardSection, markers: Markers) -> bool:
     """Whether an answer could be found in the text: a program for a reward on programs, else a stated final answer."""
     names = {part.name for part in resolve(section)}
+    text = after_thought(text, markers) or ""
     if names & {"code", "syntax", "style", "algorithm"}:
         return "def " in program_of(text, markers) or "print" in text
     if names & {"numeric", "math", "choice", "science", "exact", "token_f1", "signal", "reasoning_gym"}:

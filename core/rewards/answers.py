@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Literal
 
 from core.reward import Markers
 
 Where = Literal["auto", "markers", "boxed", "hashes", "anywhere"]
 HASHES = "####"
+
+
+def after_thought(text: str, markers: Markers) -> str | None:
+    """What a completion says outside its thoughts; None where a thought is opened and never closed.
+
+    A thought stands between the configuration's reasoning markers or the usual ones of models, such as
+    ``<think>``. A closing marker that comes first closes a thought that was opened before the text begins.
+
+    >>> m = Markers("<w>", "</w>", "<s>", "</s>")
+    >>> after_thought("<w>perhaps <s>3</s></w><s>4</s>", m), after_thought("<think>perhaps <s>3</s>", m)
+    ('<s>4</s>', None)
+    >>> after_thought("so it is 4</think><s>4</s>", m), after_thought("just 4", m)
+    ('<s>4</s>', 'just 4')
+    """
+    closes = dict(pair for pair in markers.thoughts if pair[0])
+    said: list[str] = []
+    place, closing, first = 0, "", True
+    for mark in _thought_marks(markers).finditer(text):
+        word = mark[0]
+        if closing:
+            if word == closing:
+                place, closing = mark.end(), ""
+        elif word in closes:
+            said.append(text[place : mark.start()])
+            closing = closes[word]
+        elif first:
+            place = mark.end()
+        first = False
+    return None if closing else "".join([*said, text[place:]])
+
+
+@lru_cache(maxsize=64)
+def _thought_marks(markers: Markers) -> re.Pattern[str]:
+    words = sorted({word for pair in markers.thoughts for word in pair if word}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, words)))
 
 
 def between_markers(text: str, markers: Markers) -> list[str]:

@@ -146,6 +146,7 @@ _REWARDS = (
             ),
         ),
         format_markers,
+        thought=True,
     ),
     RewardInfo(
         "length",
@@ -175,6 +176,7 @@ _REWARDS = (
             ),
         ),
         length,
+        thought=True,
     ),
 )
 _FAMILIES = (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from core.reward import Markers, Score
+from core.rewards.answers import after_thought
 
 TEXT_AFTER = 0.9
 """What remains where the answer goes on after its solution: the form is right, the stop is not."""
@@ -26,6 +28,9 @@ def format_markers(
     All of it: 1, or 0.9 where text follows the end of the solution. Else half of the share of markers
     that stand there exactly once: a marker written forty times counts as missing, so repeating never pays.
 
+    A solution marker that is quoted inside the working-out does not count, nor does anything in a thought
+    that has markers of its own, such as ``<think>``.
+
     Args:
         require: ``all`` for the working-out and solution markers, ``solution`` for the latter alone.
 
@@ -38,10 +43,14 @@ def format_markers(
     Score(value=0.0, why='Missing: <w>, </w>, <s>, </s>.')
     >>> format_markers("<w></w><s>4</s>" + "<s>" * 40, "", {}, markers=m)
     Score(value=0.375, why='More than once: <s>.')
+    >>> format_markers("<think>In <s></s>?</think><w>I write <s>4</s>.</w><s>4</s>", "", {}, markers=m)
+    Score(value=1.0, why='Every marker is there, once and in order.')
     """
     wanted = [m for m in (markers.reasoning_start, markers.reasoning_end) if m and require == "all"]
+    reasoning = len(wanted)
     wanted += [markers.solution_start, markers.solution_end]
-    counts = [completion.count(marker) for marker in wanted]
+    completion, start = _outside(completion, markers, whole=require == "all")
+    counts = [completion.count(marker, start if place >= reasoning else 0) for place, marker in enumerate(wanted)]
     partial = INCOMPLETE * counts.count(1) / len(wanted)
     if counts.count(1) < len(wanted):
         missing = [marker for marker, count in zip(wanted, counts, strict=True) if not count]
@@ -52,7 +61,7 @@ def format_markers(
             if names
         ]
         return Score(partial, " ".join(parts))
-    places = [completion.index(marker) for marker in wanted]
+    places = [completion.index(marker, start if place >= reasoning else 0) for place, marker in enumerate(wanted)]
     if places != sorted(places):
         return Score(partial, "The markers are not in order.")
     if not completion[places[-2] + len(wanted[-2]) : places[-1]].strip():
@@ -60,6 +69,23 @@ def format_markers(
     if completion[places[-1] + len(wanted[-1]) :].strip():
         return Score(TEXT_AFTER, "Every marker is there, once and in order; text follows the solution.")
     return Score(1.0, "Every marker is there, once and in order.")
+
+
+def _outside(completion: str, markers: Markers, *, whole: bool) -> tuple[str, int]:
+    """The text whose markers count, and where in it solution markers count from.
+
+    Args:
+        whole: Whether the working-out markers belong to the form; else what stands between them is left out too.
+    """
+    if not whole:
+        return after_thought(completion, markers) or "", 0
+    others = replace(markers, reasoning_start="", reasoning_end="")
+    if (markers.reasoning_start, markers.reasoning_end) not in others.thoughts:
+        completion = after_thought(completion, others) or ""
+    end = completion.find(markers.reasoning_end) if markers.reasoning_end else -1
+    after = end + len(markers.reasoning_end)
+    # Where no solution follows the working-out, one before it is told as 'not in order'.
+    return completion, after if end >= 0 and markers.solution_start in completion[after:] else 0
 
 
 def length(

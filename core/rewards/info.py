@@ -85,6 +85,8 @@ class RewardInfo:
         family: Heading in the list.
         check: Problems between params, as (param, what would be right).
         decide: What the params leave open, decided by a dataset's rows: once for all of them, never row by row.
+        thought: Whether it reads the whole completion. The others are given what stands outside the model's
+            thoughts, and nothing is earned where a thought never ends.
     """
 
     name: str
@@ -98,6 +100,7 @@ class RewardInfo:
     family: str = "Answers"
     check: Callable[[dict[str, Any]], tuple[str, str] | None] | None = None
     decide: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], Decision | None] | None = None
+    thought: bool = False
 
     @property
     def badge(self) -> str:

@@ -68,6 +68,7 @@ INFOS = (
         ),
         soft_limit,
         family="Form",
+        thought=True,
         check=lambda params: (
             ("margin", f"must be below the limit ({params['limit']})") if params["margin"] >= params["limit"] else None
         ),
@@ -92,5 +93,6 @@ INFOS = (
         ),
         cosine_length,
         family="Form",
+        thought=True,
     ),
 )

@@ -243,6 +243,7 @@ INFOS = (
         one_of(own),
         batch=own,
         family="Your own",
+        thought=True,
         check=_check,
     ),
 )

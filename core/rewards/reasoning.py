@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from core.reward import Item, Markers, Score
-from core.rewards.answers import after_hashes, between_markers, boxed
+from core.rewards.answers import after_hashes, after_thought, between_markers, boxed
 from core.rewards.boxed_code import run_reward
 from core.rewards.info import Param, RewardInfo, one_of
 from core.rewards.numbers import clean, find_numbers, show, single_number
@@ -23,9 +23,9 @@ _OPERATION = re.compile(rf"({_TERM})\s*([-+*/×÷x·])?\s*")
 
 
 def _working(completion: str, markers: Markers) -> str:
-    start, end = markers.reasoning_start, markers.reasoning_end
-    if start and start in completion:
-        return completion.partition(start)[2].partition(end)[0] if end else completion.partition(start)[2]
+    for start, end in ((markers.reasoning_start, markers.reasoning_end), *markers.thoughts):
+        if start and start in completion:
+            return completion.partition(start)[2].partition(end)[0] if end else completion.partition(start)[2]
     return (
         completion.partition(markers.solution_start)[0].rpartition("####")[0]
         or completion.partition(markers.solution_start)[0]
@@ -123,7 +123,8 @@ def consistent(completion: str, prompt: str, row: Mapping[str, Any], *, markers:
     >>> consistent("42 42 42", "", {}, markers=m)
     Score(value=0.0, why='There is no final answer, or no working-out before it.')
     """
-    answers = between_markers(completion, markers) or boxed(completion) or after_hashes(completion)
+    said = after_thought(completion, markers) or ""
+    answers = between_markers(said, markers) or boxed(said) or after_hashes(said)
     answer = single_number(answers[-1]) if answers else None
     working = _working(completion, markers)
     numbers = find_numbers(working)
@@ -218,6 +219,7 @@ INFOS = (
         ),
         steps,
         family="Reasoning",
+        thought=True,
     ),
     RewardInfo(
         "consistent",
@@ -228,6 +230,7 @@ INFOS = (
         (),
         consistent,
         family="Reasoning",
+        thought=True,
     ),
     RewardInfo(
         "reasoning_gym",

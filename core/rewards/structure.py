@@ -278,6 +278,7 @@ INFOS = (
         batch=pattern,
         family="Form",
         check=_pattern_check,
+        thought=True,
     ),
     RewardInfo(
         "markdown",
@@ -313,5 +314,6 @@ INFOS = (
         ),
         language,
         family="Form",
+        thought=True,
     ),
 )

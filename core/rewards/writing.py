@@ -159,5 +159,6 @@ INFOS = (
         (Param("size", "integer", 3, "Group", "In words.", minimum=1, maximum=20),),
         repetition,
         family="Writing",
+        thought=True,
     ),
 )

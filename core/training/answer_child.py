@@ -2,7 +2,7 @@
 
 - ``{"op": "inspect"}`` → as in :mod:`core.training.fidelity_child`, and ``longest``: tokens of a prompt and
   its answer together
-- ``{"op": "prompts", "texts"}`` → ``{"ids": [[…]]}``: nothing is added to what a chat template wrote
+- ``{"op": "prompts", "texts": [[part, …], …]}`` → ``{"ids": [[…]]}``: nothing is added to what a chat template wrote
 - ``{"op": "open", …}``: as ``generate`` without ``slots``, with ``places``; begins and returns at once
 - ``{"op": "more", "seconds"}`` → ``{"finished": [[place, text, tokens]]}``: goes on for so long
 """
@@ -38,7 +38,11 @@ def inspect(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
 def prompts(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
     """Tokens of rendered prompts: the template has written the first token already where there is one."""
     vocab = llama_cpp.llama_model_get_vocab(llama.model)
-    return {"ids": [fidelity_child.ids(vocab, text, add=False) for text in request["texts"]]}
+    found = [
+        fidelity_child.ids(vocab, parts[0], add=False) + fidelity_child.ids_of(vocab, parts[1:])
+        for parts in request["texts"]
+    ]
+    return {"ids": found}
 
 
 class Writing:

@@ -14,6 +14,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from core.data.chat_template import Shown, show
+from core.data.conversation import Conversation
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.evaluation import Asked, EvaluationSpec
 from core.llama import not_the_file
@@ -30,8 +32,7 @@ TRIES = 3
 LOOK = 1.0
 """Seconds between two looks at what a GGUF has finished, and whether a stop was asked for."""
 CHILD = Path(__file__).with_name("answer_child.py")
-Messages = list[dict[str, str]]
-Question = tuple[int, Messages]
+Question = tuple[int, Conversation]
 """A prompt's place in the evaluation, and what is asked."""
 
 
@@ -144,14 +145,14 @@ class InTransformers:
         """llama.cpp where it proves to be the same model."""
         from core.training.device import this_device
         from core.training.engine import Base, choose, without_llama
-        from core.training.prepare import encode, rendered
+        from core.training.prepare import ids_of, shown
 
         several = len(self._spec.models) > 1
 
         def note(text: str) -> None:
             self._status.note(f"{asked.label}: {text}" if several else text)
 
-        prompts = [encode(rendered(messages, loaded.tokenizer), loaded.tokenizer) for _, messages in questions[:3]]
+        prompts = [ids_of(shown(talk, loaded.tokenizer), loaded.tokenizer) for _, talk in questions[:3]]
         wanted = self._spec.rollout_engine
         reason = without_llama(wanted, this_device())
         said = reason if wanted == "llama_cpp" else None
@@ -171,10 +172,10 @@ class InTransformers:
         return None
 
     def _answer(self, engine: TransformersEngine, batch: Sequence[Question]) -> Answers:
-        from core.training.prepare import encode, rendered
+        from core.training.prepare import ids_of, shown
 
-        prompts = [rendered(messages, engine.tokenizer) for _, messages in batch]
-        ids = [encode(prompt, engine.tokenizer) for prompt in prompts]
+        asked = [shown(talk, engine.tokenizer) for _, talk in batch]
+        prompts, ids = [one.text for one in asked], [ids_of(one, engine.tokenizer) for one in asked]
         room = getattr(self._model.config, "max_position_embeddings", None)
         problems = [_problem(len(one), self._spec.max_new_tokens, room) for one in ids]
         found = [Written(prompt, problem=problem) for prompt, problem in zip(prompts, problems, strict=True)]
@@ -224,9 +225,10 @@ class InLlama:
         self._facts = self._ask(op="inspect")
 
     def answers(self, questions: Sequence[Question]) -> Iterator[Answers]:
-        texts, problems = self._rendered(questions)
-        places = list(texts)
-        ids = dict(zip(places, self._ask(op="prompts", texts=list(texts.values()))["ids"], strict=True))
+        asked, problems = self._rendered(questions)
+        places, texts = list(asked), {place: one.text for place, one in asked.items()}
+        parts = [one.parts for one in asked.values()]
+        ids = dict(zip(places, self._ask(op="prompts", texts=parts)["ids"], strict=True))
         for place in places:
             if problem := _problem(len(ids[place]), self._spec.max_new_tokens, self._facts["longest"]):
                 problems.append((place, Written(texts[place], problem=problem)))
@@ -241,21 +243,19 @@ class InLlama:
     def close(self) -> None:
         self._child.close()
 
-    def _rendered(self, questions: Sequence[Question]) -> tuple[dict[int, str], Answers]:
+    def _rendered(self, questions: Sequence[Question]) -> tuple[dict[int, Shown], Answers]:
         """Prompts by place, and those that the file's template cannot show."""
-        from core.data.prompts import render
-
         special = {name: self._facts[name] for name in ("bos_token", "eos_token")}
-        texts: dict[int, str] = {}
+        found: dict[int, Shown] = {}
         problems: Answers = []
-        for place, messages in questions:
+        for place, talk in questions:
             try:
-                texts[place] = render(messages, self._facts["template"], special)
+                found[place] = show(talk, self._facts["template"], special, self._facts["control"])
             except InvalidInput as error:
                 problems.append((place, Written("", problem=error.message)))
-        if len(problems) >= TRIES and not texts:
+        if len(problems) >= TRIES and not found:
             raise Unavailable(f"{self._path.name} can be asked none of the prompts. {problems[0][1].problem}")
-        return texts, problems
+        return found, problems
 
     def _written(self, ids: dict[int, list[int]], cells: int, texts: dict[int, str]) -> Iterator[Answers]:
         self._begun = None

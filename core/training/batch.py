@@ -16,13 +16,13 @@ from core.dataset import Row
 from core.errors import InvalidInput
 from core.evaluation import EvaluationSpec, reports
 from core.job_rows import is_answer_of
-from core.reward import Item, Total
+from core.reward import Item, Total, opened_by
 from core.rewards import Scorer, compose, markers_of, needs, settled
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, whole_lines, write_json
 from core.settings import Home
 from core.text import json_line
-from core.training.answering import Answerer, Answers, InLlama, InTransformers, Messages, Question, Written
+from core.training.answering import Answerer, Answers, InLlama, InTransformers, Question, Written
 from core.training.checkpoint import whole_folder
 from core.training.device import this_device, use_cores
 from core.training.gguf_file import Cancelled
@@ -81,7 +81,7 @@ class _Asking:
 
     def run(self, left: list[int], transformers: InTransformers) -> None:
         """Answer the prompts in these places."""
-        questions = [(place, conversation(self.rows[place], self.spec)) for place in left]
+        questions = [(place, prompts.conversation(self.rows[place], self.spec.dataset)) for place in left]
         self._stop_if_asked()
         self.status.update(message=f"Loading {self.model.label}")
         if self.model.resolved["kind"] == "gguf":
@@ -131,15 +131,8 @@ class _Asking:
         return found
 
     def _item(self, place: int, one: Written) -> Item:
-        return Item(one.text, str(self.rows[place]["instruction"]), self.rows[place])
-
-
-def conversation(row: Row, spec: EvaluationSpec) -> Messages:
-    """What is asked: the row's own messages where a file brought them, else its question as the training asks it."""
-    own: Any = row.get("messages")
-    if isinstance(own, list) and own:
-        return [{"role": str(one["role"]), "content": str(one["content"])} for one in own]
-    return prompts.messages(row, spec.dataset)
+        opened = opened_by(one.prompt, markers_of(self.spec.dataset))
+        return Item(opened + one.text, str(self.rows[place]["instruction"]), self.rows[place])
 
 
 def _rows(run: RunDir, spec: EvaluationSpec, home: Home, status: Status) -> list[Row]:

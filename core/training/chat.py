@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -139,15 +139,15 @@ class Server:
 
     def _answer(self, request: Request) -> None:
         held = self._load(request.model)
-        prompt = held.prompt(request.messages)
+        prompt = held.prompt(request.conversation)
         ids = held.tokens(prompt)
         limit = min(request.max_tokens, held.context - len(ids) - 1)
         if limit < 1:
             words = f"The conversation has {len(ids)} tokens; this model takes {held.context}. Start a new one."
             raise InvalidInput(words, field="messages")
         written = Writing(self, request, limit).write(held, ids)
-        seen = segments(prompt, held.special)
-        self.emit("done", **written, prompt=prompt, prompt_tokens=len(ids), seen=seen)
+        seen = segments(prompt.parts, held.special)
+        self.emit("done", **written, prompt=prompt.text, prompt_tokens=len(ids), seen=seen)
 
     def _load(self, model: dict[str, Any]) -> Held:
         key = key_of(model)
@@ -207,17 +207,23 @@ class Writing:
         return round(time.perf_counter() - self._started, 4)
 
 
-def segments(prompt: str, special: list[str]) -> list[tuple[str, bool]]:
+def segments(parts: Sequence[str], special: list[str]) -> list[tuple[str, bool]]:
     """A prompt in pieces: each special token by itself and marked, the text between them as it is.
 
-    >>> segments("<|user|>Hi<|end|>", ["<|user|>", "<|end|>"])
-    [('<|user|>', True), ('Hi', False), ('<|end|>', True)]
+    >>> segments(["<|user|>Say <|", "end|>!<|end|>"], ["<|user|>", "<|end|>"])
+    [('<|user|>', True), ('Say <|end|>!', False), ('<|end|>', True)]
     """
     names = sorted((name for name in special if name), key=len, reverse=True)
-    if not names:
-        return [(prompt, False)]
-    parts = re.split("(" + "|".join(map(re.escape, names)) + ")", prompt)
-    return [(part, place % 2 == 1) for place, part in enumerate(parts) if part]
+    pattern = "(" + "|".join(map(re.escape, names)) + ")" if names else "($^)"
+    found: list[tuple[str, bool]] = []
+    for part in parts:
+        for place, text in enumerate(re.split(pattern, part)):
+            known = place % 2 == 1
+            if found and not known and not found[-1][1]:
+                found[-1] = (found[-1][0] + text, False)
+            elif text:
+                found.append((text, known))
+    return found
 
 
 def serve() -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from core.data.chat_template import Shown, show
+from core.data.conversation import Conversation
 from core.errors import InvalidInput, Unavailable
 from core.settings import Settings
 
@@ -28,6 +30,7 @@ class Request:
         model: ``{"kind": "transformers", "base", "adapter", "revision"?}`` or ``{"kind": "gguf", "path", "safe"?}``,
             where ``safe`` is without llama.cpp's extra buffers, whatever the self-test says.
         messages: The conversation so far.
+        tools: Schemas of functions that the model may call.
         temperature: 0 is greedy.
         top_p, top_k, min_p, repetition_penalty: As their names say; 1, 0, 0 and 1 are off.
         max_tokens: Longest answer.
@@ -37,7 +40,7 @@ class Request:
 
     id: str
     model: dict[str, Any]
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
     temperature: float = 0.7
     top_p: float = 1.0
     top_k: int = 0
@@ -46,13 +49,18 @@ class Request:
     max_tokens: int = 256
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Request:
         """From a decoded line; unknown names are left out."""
         known = cls.__dataclass_fields__
         given = {name: value for name, value in data.items() if name in known and value is not None}
-        return cls(**{**given, "stop": tuple(given.get("stop", ()))})
+        return cls(**{**given, **{name: tuple(given.get(name, ())) for name in ("stop", "tools")}})
+
+    @property
+    def conversation(self) -> Conversation:
+        return Conversation(tuple(self.messages), self.tools)
 
     @property
     def drawn_from(self) -> int:
@@ -76,10 +84,10 @@ class Held(Protocol):
     def use(self, model: dict[str, Any]) -> None:
         """Answer as this reference says: with an adapter, or with the base alone."""
 
-    def prompt(self, messages: list[dict[str, str]]) -> str:
+    def prompt(self, conversation: Conversation) -> Shown:
         """The conversation exactly as the model sees it."""
 
-    def tokens(self, prompt: str) -> list[int]:
+    def tokens(self, prompt: Shown) -> list[int]:
         """The prompt's tokens."""
 
     def stream(self, ids: list[int], limit: int, request: Request, stop: threading.Event) -> Iterator[Piece]:
@@ -120,13 +128,15 @@ class TransformersModel:
             self._add(Path(folder), stamp)
         self._chosen, self.tokenizer = self._adapters[stamp]
 
-    def prompt(self, messages: list[dict[str, str]]) -> str:
-        from core.training.prepare import rendered
+    def prompt(self, conversation: Conversation) -> Shown:
+        from core.training.prepare import shown
 
-        return rendered(messages, self.tokenizer)
+        return shown(conversation, self.tokenizer)
 
-    def tokens(self, prompt: str) -> list[int]:
-        return list(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    def tokens(self, prompt: Shown) -> list[int]:
+        from core.training.prepare import ids_of
+
+        return ids_of(prompt, self.tokenizer)
 
     def stream(self, ids: list[int], limit: int, request: Request, stop: threading.Event) -> Iterator[Piece]:
         import torch
@@ -222,15 +232,13 @@ class GgufModel:
     def use(self, model: dict[str, Any]) -> None:
         """There is only the one."""
 
-    def prompt(self, messages: list[dict[str, str]]) -> str:
-        from core.data.prompts import render
-
+    def prompt(self, conversation: Conversation) -> Shown:
         metadata = self.model.metadata
         special = {"bos_token": self._piece(self.model.token_bos()), "eos_token": self._piece(self.model.token_eos())}
-        return render(messages, metadata.get("tokenizer.chat_template"), special)
+        return show(conversation, metadata.get("tokenizer.chat_template"), special, self.special)
 
-    def tokens(self, prompt: str) -> list[int]:
-        return list(self.model.tokenize(prompt.encode(), add_bos=False, special=True))
+    def tokens(self, prompt: Shown) -> list[int]:
+        return prompt.ids(lambda text: list(self.model.tokenize(text.encode(), add_bos=False, special=True)))
 
     def stream(self, ids: list[int], limit: int, request: Request, stop: threading.Event) -> Iterator[Piece]:
         self.model.set_seed(request.drawn_from)

@@ -15,7 +15,6 @@ import torch
 
 from core.config import RunConfig
 from core.job_rows import is_metric
-from core.reward import Item as Answer
 from core.reward import Total
 from core.rewards import Scorer
 from core.run import JobState
@@ -127,7 +126,7 @@ class Evaluation:
 
     def _scored(self, items: list[Item], written: list[list[int]]) -> list[Scored]:
         texts = [self.engine.text(ids) for ids in written]
-        answers = [Answer(text, item.row["instruction"], item.row) for text, item in zip(texts, items, strict=True)]
+        answers = [item.answered(text) for text, item in zip(texts, items, strict=True)]
         return [
             Scored(item, ids, text, self.engine.cut_off(ids), total)
             for item, ids, text, total in zip(items, written, texts, self.score.many(answers), strict=True)

@@ -21,11 +21,12 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from core.config import RunConfig
 from core.data import prompts
+from core.data.conversation import Conversation
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.fidelity import FidelityReport, Verdict, judged, with_better_choice
 from core.llama import not_the_file
-from core.reward import Item
+from core.reward import Item, opened_by
 from core.rewards import Scorer, compose, markers_of, settled
 from core.settings import Settings
 from core.statistics import bootstrap_mean
@@ -35,7 +36,7 @@ from core.training.generate import Sampling
 from core.training.llama_process import ChildDied, Fallback
 from core.training.llama_selftest import ensure
 from core.training.load import load_tokenizer
-from core.training.prepare import encode, rendered
+from core.training.prepare import ids_of, shown, target_ids
 from core.training.sides import Pairs, Side, Task, Unusable, in_llama, in_transformers
 
 PROMPTS = 64
@@ -55,9 +56,10 @@ class Question:
     """One prompt as the trained model sees it."""
 
     row: Row
-    conversation: list[dict[str, str]]
+    conversation: Conversation
     text: str
     ids: list[int]
+    opened: str
 
 
 class Fidelity:
@@ -86,7 +88,8 @@ class Fidelity:
         self.config, self.tokenizer, self.work, self.say = config, tokenizer, work, say
         work.mkdir(parents=True, exist_ok=True)
         self.questions = self._questions(rows)
-        further = [self._question({}, probe) for probe in PROBES if self._renders(probe)]
+        probes = [Conversation(tuple(probe)) for probe in PROBES]
+        further = [self._question({}, probe) for probe in probes if self._renders(probe)]
         self.asked = [*self.questions, *further]
         """The questions, and conversations that are rendered and not asked."""
         limit = min(ANSWER, config.training.max_new_tokens) if config else ANSWER
@@ -280,19 +283,20 @@ class Fidelity:
         chosen = rows[:PROMPTS] or [{"instruction": question, "response": ""} for question in GENERAL]
         return [self._question(row, self._conversation(row)) for row in chosen]
 
-    def _conversation(self, row: Row) -> list[dict[str, str]]:
+    def _conversation(self, row: Row) -> Conversation:
         if self.config:
-            return prompts.messages(row, self.config.dataset)
-        return [{"role": "user", "content": str(row["instruction"])}]
+            return prompts.conversation(row, self.config.dataset)
+        return Conversation(({"role": "user", "content": str(row["instruction"])},))
 
-    def _question(self, row: Row, conversation: list[dict[str, str]]) -> Question:
-        text = rendered(conversation, self.tokenizer)
-        return Question(row, conversation, text, encode(text, self.tokenizer))
+    def _question(self, row: Row, conversation: Conversation) -> Question:
+        found = shown(conversation, self.tokenizer)
+        opened = opened_by(found.text, markers_of(self.config.dataset)) if self.config else ""
+        return Question(row, conversation, found.text, ids_of(found, self.tokenizer), opened)
 
-    def _renders(self, conversation: list[dict[str, str]]) -> bool:
+    def _renders(self, conversation: Conversation) -> bool:
         try:
-            rendered(conversation, self.tokenizer)
-        except InvalidInput:  # a template may refuse a system prompt
+            shown(conversation, self.tokenizer)
+        except InvalidInput:  # a template may refuse more than one turn
             return False
         return True
 
@@ -311,15 +315,17 @@ class Fidelity:
         """The row's answer in the form that the warm-up teaches, end token included; nothing where it has none."""
         if self.config is None or not str(question.row.get("response") or ""):
             return []
-        text = prompts.warm_up_target(question.row, self.config.dataset)
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
-        return [*encode(text, self.tokenizer), *end]
+        return [*target_ids(question.row, self.config, self.tokenizer, question.opened, ""), *end]
 
     def _rewarded(self, answers: Sequence[Sequence[int]]) -> list[float]:
         if self.score is None:
             return []
         texts = [str(self.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in answers]
-        items = [Item(text, one.row["instruction"], one.row) for text, one in zip(texts, self.questions, strict=True)]
+        items = [
+            Item(one.opened + text, one.row["instruction"], one.row)
+            for text, one in zip(texts, self.questions, strict=True)
+        ]
         return [total.total for total in self.score.many(items)]
 
     def _token(self, token: int | None) -> str:

@@ -1,7 +1,8 @@
 """What the fidelity check asks of llama.cpp: :mod:`core.training.rollout_child` and three questions more.
 
 - ``{"op": "inspect"}`` → chat template, special tokens, end tokens, as the file and llama.cpp have them
-- ``{"op": "tokenize", "texts"}`` → ``{"ids": [[…]]}``, as llama.cpp's own chat programs tokenize a prompt
+- ``{"op": "tokenize", "texts": [[part, …], …]}`` → ``{"ids": [[…]]}``, as llama.cpp's own chat programs tokenize a
+  prompt; see :class:`core.data.chat_template.Shown` for its parts
 - ``{"op": "room", "cells"}`` → ``{"slots"}``: sequences whose cache takes at most ``CACHE`` bytes
 - ``{"op": "measure", "pairs": [[prompt, answer]], "cells", "slots", "out"}``: float16 log-probabilities of
   the whole vocabulary before every answer token, ``(positions, words)``, to ``out`` as .npy
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ if ROOT not in sys.path:
 import llama_cpp  # noqa: E402
 import numpy as np  # noqa: E402
 
+from core.data.chat_template import continued  # noqa: E402
 from core.training import rollout_child  # noqa: E402
 from core.training.rollout_child import BATCH, Llama  # noqa: E402
 
@@ -41,6 +44,7 @@ def inspect(llama: Llama, _: dict[str, Any]) -> dict[str, Any]:
         "bos_token": _text(vocab, bos),
         "eos_token": _text(vocab, eos),
         "eos": eos,
+        "control": [text for token in range(llama.words) if (text := _control(vocab, token))],
         "ends": [token for token in range(llama.words) if llama_cpp.llama_vocab_is_eog(vocab, token)],
     }
 
@@ -50,7 +54,12 @@ def tokenize(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
     vocab = llama_cpp.llama_model_get_vocab(llama.model)
     first = llama_cpp.llama_vocab_get_add_bos(vocab)
     bos = _text(vocab, llama_cpp.llama_vocab_bos(vocab))
-    return {"ids": [ids(vocab, text.removeprefix(bos) if first else text) for text in request["texts"]]}
+
+    def begun(text: str) -> list[int]:
+        return ids(vocab, text.removeprefix(bos) if first else text)
+
+    found = [begun(parts[0]) + ids_of(vocab, parts[1:]) for parts in request["texts"]]
+    return {"ids": found}
 
 
 def room(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +103,15 @@ def _log_softmax(logits: Any) -> Any:
 
 def _text(vocab: Any, token: int) -> str:
     return llama_cpp.llama_vocab_get_text(vocab, token).decode(errors="replace") if token >= 0 else ""
+
+
+def _control(vocab: Any, token: int) -> str:
+    return _text(vocab, token) if llama_cpp.llama_vocab_is_control(vocab, token) else ""
+
+
+def ids_of(vocab: Any, parts: Sequence[str]) -> list[int]:
+    """Tokens of the later parts of a prompt, which go on where the one before ends."""
+    return [token for part in parts for token in continued(part, lambda text: ids(vocab, text, add=False))]
 
 
 def ids(vocab: Any, text: str, *, add: bool = True) -> list[int]:

@@ -33,7 +33,6 @@ from trl.trainer.utils import RepeatSampler
 
 from core.config import RunConfig
 from core.model import Device
-from core.reward import Item as Answer
 from core.reward import Total
 from core.rewards import Scorer
 from core.run_dir import RunDir, step_of
@@ -43,7 +42,7 @@ from core.training.evaluate import Evaluation, completion_record, reward_summary
 from core.training.fast_grpo import FastGRPOTrainer
 from core.training.generate import TransformersEngine, training_sampling
 from core.training.load import Loaded
-from core.training.prepare import Item, encode
+from core.training.prepare import Item
 from core.training.reporter import Progress, Reporter
 from core.training.status import Status, Stopped
 
@@ -82,9 +81,9 @@ class Rollouts:
         self.fresh = False
 
     def generate(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
-        """TRL's ``rollout_func``: token ids of prompts and completions."""
+        """TRL's ``rollout_func``: token ids of prompts and completions. Its prompts are the items' places."""
         started = time.perf_counter()
-        prompt_ids = [encode(prompt, self.engine.tokenizer) for prompt in prompts]
+        prompt_ids = [self.items[int(place)].prompt_ids for place in prompts]
         ids = self.engine.generate(prompt_ids, self.sampling)
         if not self.fresh:
             self.batch = Batch()
@@ -95,10 +94,8 @@ class Rollouts:
     def reward(self, prompts: list[str], completions: list[str], index: list[int], **_: Any) -> list[float]:
         """TRL's reward function: each completion with the row it answers, reference and all."""
         started = time.perf_counter()
-        rows = [self.items[place].row for place in index]
-        totals = self.score.many(
-            [Answer(text, row["instruction"], row) for text, row in zip(completions, rows, strict=True)]
-        )
+        items = [self.items[place] for place in index]
+        totals = self.score.many([item.answered(text) for text, item in zip(completions, items, strict=True)])
         self.batch.indices += index
         self.batch.texts += completions
         self.batch.totals += totals
@@ -265,7 +262,8 @@ def train_grpo(
         **fast_arguments(config, device),
         model=loaded.model,
         args=GRPOConfig(**grpo_arguments(config, device, run.checkpoints)),
-        train_dataset=Dataset.from_list([{"prompt": item.prompt, "index": index} for index, item in enumerate(items)]),
+        # A prompt's tokens are not a function of its text: TRL is given the place, and asks for the tokens by it.
+        train_dataset=Dataset.from_list([{"prompt": str(index), "index": index} for index in range(len(items))]),
         processing_class=loaded.tokenizer,
     )
 

@@ -20,8 +20,10 @@ from torch.utils.hooks import RemovableHandle
 
 from core.config import RunConfig
 from core.data import prompts
+from core.reward import opened_by
+from core.rewards import markers_of
 from core.run_dir import RunDir, iter_lines
-from core.training.prepare import rendered
+from core.training.prepare import ids_of, shown, target_ids
 
 TEXTS = 128
 """Most rows that it is measured on."""
@@ -35,9 +37,10 @@ def texts_of(session: RunDir, config: RunConfig, tokenizer: Any) -> list[list[in
     """Token ids of training prompts with their reference answers; held-out rows are left for the check."""
     found = []
     for row in iter_lines(session.prepared / "train.jsonl"):
-        asked = rendered(prompts.messages(row, config.dataset), tokenizer)
-        text = asked + prompts.warm_up_target(row, config.dataset) + str(tokenizer.eos_token or "")
-        found.append(tokenizer(text, add_special_tokens=False)["input_ids"][:LONGEST])
+        asked = shown(prompts.conversation(row, config.dataset), tokenizer)
+        opened = opened_by(asked.text, markers_of(config.dataset))
+        answer = target_ids(row, config, tokenizer, opened, str(tokenizer.eos_token or ""))
+        found.append([*ids_of(asked, tokenizer), *answer][:LONGEST])
         if len(found) == TEXTS:
             break
     return found

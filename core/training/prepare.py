@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedTokenizerBase
 
 from core.config import RunConfig
 from core.data import prompts
+from core.data.chat_template import WORDS, Shown, control_tokens, show, tokens_of, warm_up_parts
+from core.data.conversation import Conversation, Message
 from core.data.prepared import prepare_rows
 from core.dataset import Row
 from core.errors import InvalidInput
+from core.reward import Item as Answer
+from core.reward import opened_by
 from core.rewards import decided, markers_of, settled
 from core.rewards.selfcheck import earns_with_reference
 from core.run_dir import RunDir, read_json, whole_lines, write_json
@@ -34,11 +40,17 @@ class Item:
         row: The mapped row, for rewards.
         prompt: The whole rendered text.
         prompt_ids: Its tokens.
+        opened: What of the answer the template has written already, such as ``<think>`` and a line break.
     """
 
     row: Row
     prompt: str
     prompt_ids: list[int]
+    opened: str = ""
+
+    def answered(self, text: str) -> Answer:
+        """A completion to score, from where the answer's turn begins."""
+        return Answer(self.opened + text, str(self.row["instruction"]), self.row)
 
 
 @dataclass(frozen=True)
@@ -56,15 +68,11 @@ def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, run: RunDir, 
         InvalidInput: Nothing is left to train on, with the reason.
     """
     train_rows, holdout_rows = _frozen(run) or _freeze(config, run, home, status)
-    room = config.training.max_sequence_length - config.training.max_new_tokens
-    train, too_long = _fitting(train_rows, config, tokenizer, room)
-    holdout, too_long_held = _fitting(holdout_rows, config, tokenizer, room)
-    if too_long + too_long_held:
-        status.note(
-            f"{too_long + too_long_held} rows were left out: their question has more than {room} tokens, and with "
-            f"an answer of up to {config.training.max_new_tokens} they pass max_sequence_length "
-            f"({config.training.max_sequence_length})."
-        )
+    asking = _Asking(config, tokenizer)
+    train = asking.fitting(train_rows)
+    too_long = asking.too_long
+    holdout = asking.fitting(holdout_rows)
+    asking.note(status)
     _check_enough(config, train, too_long)
     check_rendering(train, config, tokenizer, status)
     return Prepared(train, holdout)
@@ -79,8 +87,13 @@ def with_decisions(config: RunConfig, data: Prepared, status: Status) -> RunConf
 
 
 def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens of a rendered prompt. Its special tokens are in the text already: none is added."""
+    """Tokens of a text that a chat template or this program wrote. Its special tokens are in it: none is added."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def ids_of(shown: Shown, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens of a rendered conversation; a control token inside a message is text."""
+    return shown.ids(lambda text: encode(text, tokenizer))
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
@@ -88,17 +101,54 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     return {name: str(value) for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
 
 
-def rendered(messages: list[dict[str, str]], tokenizer: PreTrainedTokenizerBase, *, ask: bool = True) -> str:
-    """A conversation as text, by the same function that the preview uses. ``ask`` opens the answer's turn."""
+def control_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    """Tokens that a message must not smuggle in."""
+    known = _control.get(tokenizer)
+    if known is None:
+        _control[tokenizer] = known = _read_control(tokenizer)
+    return known
+
+
+_control: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
+"""By tokenizer: the list takes a millisecond to read, and every row needs it."""
+
+
+def _read_control(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    added = [(str(token), bool(token.special)) for token in tokenizer.added_tokens_decoder.values()]
+    return control_tokens([*added, *((token, True) for token in tokenizer.all_special_tokens)])
+
+
+def shown(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, *, ask: bool = True) -> Shown:
+    """A conversation as the model sees it, by the same function that the preview uses. ``ask`` opens the answer."""
     template = str(tokenizer.chat_template)
-    return prompts.render(messages, template, special_tokens(tokenizer), add_generation_prompt=ask)
+    return show(conversation, template, special_tokens(tokenizer), control_of(tokenizer), ask=ask)
+
+
+def rendered(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, *, ask: bool = True) -> str:
+    """The text of :func:`shown` for messages alone."""
+    return shown(Conversation(tuple(messages)), tokenizer, ask=ask).text
+
+
+def target_ids(row: Row, config: RunConfig, tokenizer: PreTrainedTokenizerBase, opened: str, end: str) -> list[int]:
+    """Tokens of the answer that the warm-up imitates. The reference's own text is text, and ``end`` a token."""
+    parts = warm_up_parts(row, config.dataset, opened, control_of(tokenizer))
+    return tokens_of((*parts[:-1], parts[-1] + end), lambda text: encode(text, tokenizer))
 
 
 def check_rendering(items: list[Item], config: RunConfig, tokenizer: PreTrainedTokenizerBase, status: Status) -> None:
-    """Compare our rendering with the tokenizer's own, token by token, on a few rows."""
+    """Compare our rendering with the tokenizer's own, token by token, on a few rows that need no help."""
     for item in items[:3]:
-        messages = prompts.messages(item.row, config.dataset)
-        theirs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+        asked = prompts.conversation(item.row, config.dataset)
+        ours = shown(asked, tokenizer)
+        if ours.changes or len(ours.parts) > 1 or any(one.get("tool_calls") for one in asked.messages):
+            continue
+        theirs = tokenizer.apply_chat_template(
+            list(asked.messages),
+            tools=list(asked.tools) or None,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+        )
         if list(theirs["input_ids"]) != item.prompt_ids:
             status.note(
                 "This model's tokenizer renders a question differently from the preview. Training uses the text of "
@@ -148,17 +198,52 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
         file.writelines(json_line(row, default=str) for row in rows)
 
 
-def _fitting(
-    rows: list[Row], config: RunConfig, tokenizer: PreTrainedTokenizerBase, room: int
-) -> tuple[list[Item], int]:
-    items = [_item(row, config, tokenizer) for row in rows]
-    fitting = [item for item in items if len(item.prompt_ids) <= room]
-    return fitting, len(items) - len(fitting)
+class _Asking:
+    """Renders rows, and counts what had to be done for it."""
 
+    def __init__(self, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._config, self._tokenizer = config, tokenizer
+        self._markers = markers_of(config.dataset)
+        self._room = config.training.max_sequence_length - config.training.max_new_tokens
+        self.too_long = 0
+        self.changes: Counter[str] = Counter()
+        self.refused: list[InvalidInput] = []
 
-def _item(row: dict[str, Any], config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Item:
-    prompt = rendered(prompts.messages(row, config.dataset), tokenizer)
-    return Item(row, prompt, encode(prompt, tokenizer))
+    def fitting(self, rows: list[Row]) -> list[Item]:
+        """The rows that the template can show and that leave room for an answer."""
+        items = []
+        for row in rows:
+            try:
+                item = self._item(row)
+            except InvalidInput as error:
+                self.refused.append(error)
+                continue
+            if len(item.prompt_ids) <= self._room:
+                items.append(item)
+            else:
+                self.too_long += 1
+        if rows and len(self.refused) >= len(rows) and not items:
+            raise self.refused[0]
+        return items
+
+    def note(self, status: Status) -> None:
+        """Say what was done."""
+        training = self._config.training
+        if self.too_long:
+            status.note(
+                f"{self.too_long} rows were left out: their question has more than {self._room} tokens, and with "
+                f"an answer of up to {training.max_new_tokens} they pass max_sequence_length "
+                f"({training.max_sequence_length})."
+            )
+        if self.refused:
+            status.note(f"{len(self.refused)} rows were left out. {self.refused[0].message}")
+        for change, count in self.changes.items():
+            status.note(f"{count} rows: {WORDS[change]}.")
+
+    def _item(self, row: Row) -> Item:
+        found = shown(prompts.conversation(row, self._config.dataset), self._tokenizer)
+        self.changes.update(found.changes)
+        return Item(row, found.text, ids_of(found, self._tokenizer), opened_by(found.text, self._markers))
 
 
 def _check_enough(config: RunConfig, train: list[Item], too_long: int) -> None:

@@ -23,7 +23,6 @@ from core.config import RunConfig, parse
 from core.data.prompts import warm_up_target
 from core.model import Device
 from core.probe import Component, Figures, judge, shares
-from core.reward import Item as Answer
 from core.reward import Total
 from core.rewards import CATALOGUE, Scorer, Spent, compose, markers_of, maximum, resolve
 from core.rewards.adversarial import answered, wrong_in_form
@@ -111,7 +110,7 @@ def _sample(
         found.seconds += time.perf_counter() - started
         texts = [engine.text(one) for one in ids]
         started = time.perf_counter()
-        totals = score.many([Answer(text, item.row["instruction"], item.row) for text in texts])
+        totals = score.many([item.answered(text) for text in texts])
         found.scoring += time.perf_counter() - started
         cut = [engine.cut_off(one) for one in ids]
         found.items.append(item)
@@ -139,9 +138,9 @@ def _figures(
     right = [[_right(total, config) for total in group] for group in found.totals]
     never, sometimes, always = shares(right)
     flat = [total for group in found.totals for total in group]
-    targets = [warm_up_target(item.row, config.dataset) for item in found.items]
+    targets = [warm_up_target(item.row, config.dataset, item.opened) for item in found.items]
     tokens = sum(len(one) for group in found.ids for one in group)
-    texts = [text for group in found.texts for text in group]
+    texts = [item.opened + text for item, group in zip(found.items, found.texts, strict=True) for text in group]
     step = _step_seconds(found, cost, config, tokens)
     steps = _steps(config, rows)
     return Figures(
@@ -174,9 +173,7 @@ def _component(scores: Sequence[float]) -> Component:
 
 
 def _reference(score: Scorer, items: list[Item], targets: list[str]) -> float:
-    totals = score.many(
-        [Answer(text, item.row["instruction"], item.row) for text, item in zip(targets, items, strict=True)]
-    )
+    totals = score.many([item.answered(text) for text, item in zip(targets, items, strict=True)])
     return statistics.fmean(total.total for total in totals)
 
 

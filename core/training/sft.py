@@ -22,13 +22,12 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
 from core.config import RunConfig
-from core.data import prompts
 from core.run import JobState
 from core.run_dir import RunDir
 from core.training import checkpoint
 from core.training.arguments import WarmUpArguments, warm_up_arguments
 from core.training.load import Loaded
-from core.training.prepare import Item, encode, rendered
+from core.training.prepare import Item, rendered, target_ids
 from core.training.reporter import Reporter
 from core.training.status import Status, Stopped
 
@@ -81,8 +80,7 @@ def make_examples(
 def _example(
     item: Item, config: RunConfig, max_length: int, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[int], list[int]]:
-    target = prompts.warm_up_target(item.row, config.dataset)
-    answer = encode(target + end_of_turn(tokenizer), tokenizer)
+    answer = target_ids(item.row, config, tokenizer, item.opened, end_of_turn(tokenizer))
     ids = [*item.prompt_ids, *answer][:max_length]
     labels = [*[IGNORED] * len(item.prompt_ids), *answer][:max_length]
     return ids, labels

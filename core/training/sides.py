@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from core.data import prompts
+from core.data.chat_template import Shown, show
+from core.data.conversation import Conversation
 from core.errors import InvalidInput
 from core.training import closeness
 from core.training.generate import Interrupted, Sampling, TransformersEngine, end_ids, evaluating
 from core.training.gguf_file import Cancelled
 from core.training.llama_process import Child
-from core.training.prepare import encode, rendered
+from core.training.prepare import ids_of, shown
 from core.training.sampling import Rules
 
 CHILD = Path(__file__).with_name("fidelity_child.py")
@@ -41,7 +42,7 @@ class Task:
         stop: Asked all the time; true ends with :class:`core.training.gguf_file.Cancelled`.
     """
 
-    conversations: list[list[dict[str, str]]]
+    conversations: list[Conversation]
     sampling: Sampling
     stop: Callable[[], bool]
 
@@ -90,8 +91,8 @@ def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) 
         with evaluating(model):
             closeness.measure(model, pairs, out, stop=check)
 
-    texts = _texts(task, lambda one: rendered(one, tokenizer))
-    ids = [encode(text, tokenizer) for text in texts]
+    asked = _asked_with(task, lambda one: shown(one, tokenizer))
+    texts, ids = [one.text for one in asked], [ids_of(one, tokenizer) for one in asked]
     return Side(texts, ids, frozenset(end_ids(model, tokenizer)), tokenizer.eos_token_id, answer, measure)
 
 
@@ -129,9 +130,9 @@ def _whole(child: Child, task: Task) -> Side:
     if not facts["template"]:
         raise Unusable("It has no chat template, so programs guess how to ask it.")
     special = {name: facts[name] for name in ("bos_token", "eos_token")}
-    texts = _texts(task, lambda one: prompts.render(one, facts["template"], special))
-    ids = child.ask({"op": "tokenize", "texts": texts})["ids"]
-    return _asked(child, task, texts, ids, frozenset(facts["ends"]), facts["eos"])
+    asked = _asked_with(task, lambda one: show(one, facts["template"], special, facts["control"]))
+    ids = child.ask({"op": "tokenize", "texts": [one.parts for one in asked]})["ids"]
+    return _asked(child, task, [one.text for one in asked], ids, frozenset(facts["ends"]), facts["eos"])
 
 
 def _asked(
@@ -166,7 +167,7 @@ def _cells(tokens: int) -> int:
     return -(-tokens // 256) * 256
 
 
-def _texts(task: Task, render: Callable[[list[dict[str, str]]], str]) -> list[str]:
+def _asked_with(task: Task, render: Callable[[Conversation], Shown]) -> list[Shown]:
     try:
         return [render(one) for one in task.conversations]
     except InvalidInput as error:

@@ -15,6 +15,7 @@ import pytest
 
 from core.config import DatasetSection
 from core.data import prompts, uploads
+from core.data.chat_template import show
 from core.data.ingest import BadRows
 from core.data.rows import map_row
 from core.dataset import UploadInfo
@@ -40,7 +41,7 @@ def section(info: UploadInfo) -> DatasetSection:
 def first_prompt(folder: Path, info: UploadInfo) -> tuple[str, str]:
     """What the model reads of the first row, by the plain template, and the reference."""
     row = map_row(uploads.page(folder / info.id, 0, 1)[0], section(info))
-    return prompts.render(prompts.messages(row, section(info)), None, {}), row["response"]
+    return show(prompts.conversation(row, section(info)), None, {}).text, row["response"]
 
 
 EXPECTED = {
@@ -83,6 +84,16 @@ EXPECTED = {
 }
 
 
+BEFORE = {
+    "messages with tools (OpenAI fine-tuning)": (
+        'You can call these functions. To call one, write <tool_call>{"name": "…", "arguments": {…}}</tool_call>.\n'
+        '{"name": "weather", "parameters": {"type": "object"}}\n\n'
+    ),
+    "messages ending in a question + answer": "Question: Hello.\n\nAnswer: Hi.\n\n",
+}
+"""What of a conversation the model reads before the question."""
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_shape_in_every_format_gives_the_same_prompt(form: str, tmp_path: Path) -> None:
     """The rows, the mapping and the first prompt do not depend on how they were stored."""
@@ -91,7 +102,8 @@ def test_every_shape_in_every_format_gives_the_same_prompt(form: str, tmp_path: 
         info = keep(tmp_path, name, write(rows))
         instruction, response, question, reference = EXPECTED[shape]
         assert (info.rows, info.fields.instruction, info.fields.response) == (2, instruction, response), shape
-        assert first_prompt(tmp_path, info) == (f"Question: {question}\n\nAnswer:", reference), shape
+        before = BEFORE.get(shape, "")
+        assert first_prompt(tmp_path, info) == (f"{before}Question: {question}\n\nAnswer:", reference), shape
         assert not info.fields.ask, shape
 
 

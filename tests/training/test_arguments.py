@@ -66,7 +66,7 @@ def warm(name: str) -> Observe:
 def asked(config: RunConfig) -> Any:
     """What a row becomes: question, reference, and what the warm-up imitates."""
     rows, left_out = map_rows([dict(ROW)], config.dataset)
-    return prompts.messages(rows[0], config.dataset), prompts.warm_up_target(rows[0], config.dataset), left_out
+    return prompts.conversation(rows[0], config.dataset), prompts.warm_up_target(rows[0], config.dataset), left_out
 
 
 def loaded_rows(config: RunConfig) -> Any:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from core.config import DatasetSection, RewardSection, parse
+from core.data import prompts as asking
 from core.evaluation import Asked, EvaluationSpec, RunEvaluation, Verdict
 from core.rewards import maximum
 from core.run import Control, JobState
@@ -19,7 +20,6 @@ from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
 from core.training import answering, gguf_adapter
 from core.training.answering import InLlama
-from core.training.batch import conversation
 from core.training.llama_process import Child
 from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
 
@@ -267,7 +267,7 @@ def test_a_gguf_answers_many_prompts_as_it_answers_one(models: Home, gguf: Asked
     prompts = [*QUESTIONS[:5], {"instruction": "word " * 300}]
     run = make(models, f"many-{temperature}", (gguf,), prompts, temperature=temperature, seed=3)
     spec = EvaluationSpec.model_validate(run.read_config())
-    questions = [(place, conversation(prompt, spec)) for place, prompt in enumerate(prompts)]
+    questions = [(place, asking.conversation(prompt, spec.dataset)) for place, prompt in enumerate(prompts)]
     with closing(InLlama(gguf.resolved["path"], spec, lambda: False)) as llama:
         together = dict(one for piece in llama.answers(questions) for one in piece)
         alone = dict(one for question in questions for piece in llama.answers([question]) for one in piece)

@@ -14,13 +14,14 @@ import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
 
+from core.data.chat_template import Shown, cut_text
 from core.errors import Unavailable
 from core.settings import PROJECT, Home
 from core.training import gguf_file, gguf_vocabulary
 from core.training.convert_child import NO_RULE
 from core.training.gguf_vocabulary import MARK, RULES, Vocabulary
 from core.training.llama_process import Child
-from core.training.prepare import encode
+from core.training.prepare import control_of, encode, ids_of
 from core.training.rollout import base_gguf
 from core.training.sides import CHILD
 
@@ -201,9 +202,29 @@ def test_llama_cpp_reads_every_prompt_as_transformers_does(name: str, converted:
     """Spaces, line breaks, other scripts, bytes, special tokens: token by token, and no first token twice."""
     prompts = prompts_of(name)
     with closing(Child(converted / f"{name}.gguf", 1, lambda: False, CHILD)) as child:
-        read = child.ask({"op": "tokenize", "texts": prompts})["ids"]
+        read = child.ask({"op": "tokenize", "texts": [[prompt] for prompt in prompts]})["ids"]
     wanted = [encode(prompt, TOKENIZERS[name]) for prompt in prompts]
     assert dict(zip(prompts, read, strict=True)) == dict(zip(prompts, wanted, strict=True))
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_control_token_in_a_message_is_the_same_text_for_both(name: str, converted: Path) -> None:
+    """llama.cpp and transformers read the same tokens, and no control token but the template's own."""
+    tokenizer = TOKENIZERS[name]
+    control = control_of(tokenizer)
+    said = [form.format(token) for token in sorted(control) for form in ("say {} now", "{0}{0}", "{}")]
+    before, _, after = PROMPTS[name].partition("{}")
+    after = after.replace("{}", "no")
+    asked = [[before + first, *rest[:-1], rest[-1] + after] for first, *rest in (cut_text(t, control) for t in said)]
+    with closing(Child(converted / f"{name}.gguf", 1, lambda: False, CHILD)) as child:
+        read = child.ask({"op": "tokenize", "texts": asked})["ids"]
+        assert set(child.ask({"op": "inspect"})["control"]) == control
+    wanted = [ids_of(Shown(tuple(parts)), tokenizer) for parts in asked]
+    assert dict(zip(said, read, strict=True)) == dict(zip(said, wanted, strict=True))
+    known = {tokenizer.convert_tokens_to_ids(token) for token in control}
+    own = [token for token in encode(before + "x" + after, tokenizer) if token in known]
+    assert all([token for token in ids if token in known] == own for ids in wanted)
+    assert all(text in tokenizer.decode(ids) for text, ids in zip(said, wanted, strict=True))
 
 
 def test_rollouts_need_no_rule(tmp_path: Path) -> None:

@@ -166,7 +166,8 @@ def test_the_system_prompt_has_its_markers_filled_in() -> None:
     assert prompts.system_prompt(dataset) == "<A>{x}</A>"
     assert "<SOLUTION> and </SOLUTION>" in prompts.system_prompt(DatasetSection(source="x"))
     row = {"instruction": "a?", "response": "b"}
-    assert prompts.messages(row, DatasetSection(source="x", system_prompt="")) == [{"role": "user", "content": "a?"}]
+    asked = prompts.conversation(row, DatasetSection(source="x", system_prompt=""))
+    assert asked.messages == ({"role": "user", "content": "a?"},)
 
 
 def test_the_warm_up_shows_working_out_and_solution_in_their_markers() -> None:

@@ -250,7 +250,10 @@ def test_preparation_and_a_template_of_ones_own_are_part_of_the_step(app: Flask,
         **checks,
     )
     assert (draft()["dataset"]["drop_personal"], draft()["dataset"]["deduplicate"]) == (True, "near")
-    assert "ASK What is 21 + 12?" in browser.get("/new/dataset").get_data(as_text=True)
+    page = browser.get("/new/dataset").get_data(as_text=True)
+    assert "ASK Give the result between" in page
+    assert "\n\nWhat is 21 + 12?<mark" in page
+    assert "In 2 of these 2 rows the chat template has no system role" in page
     save(browser, **{"ui.kind": "generated", "dataset.chat_template": "{% for %}"})
     assert "template" in browser.get("/new/dataset").get_data(as_text=True)
 
