@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.config import PreTrainingSection, TrainingSection
+from core.config import EvaluationSection, PreTrainingSection, TrainingSection
 
 Row = dict[str, Any]
 
@@ -23,7 +23,11 @@ FULL = 0.9
 """Share of fully right answers from which little is left to learn."""
 NOTHING = 0.02
 """Share of the largest reward below which hardly anything was earned."""
-_SECTIONS: dict[str, type[BaseModel]] = {"training": TrainingSection, "pre_training": PreTrainingSection}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "training": TrainingSection,
+    "pre_training": PreTrainingSection,
+    "evaluation": EvaluationSection,
+}
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,16 @@ def otherwise(seen: Seen) -> Remedy:
     if steps and steps < 100:
         return Remedy("more steps", (seen.change("training.max_steps", steps * 3),))
     return Remedy("easier questions", step="dataset")
+
+
+def more_questions(seen: Seen, asked: int) -> Remedy:
+    """More held-out questions than were ``asked``: all that are there, or a larger share of the rows."""
+    most, share = seen.setting("evaluation.max_prompts"), seen.setting("evaluation.holdout_fraction")
+    if asked >= most:
+        change = seen.change("evaluation.max_prompts", most * 4)
+    else:
+        change = seen.change("evaluation.holdout_fraction", min(0.5, round(share * 3, 2)))
+    return Remedy("more held-out questions", (change,))
 
 
 def slower(seen: Seen) -> Remedy:

@@ -18,10 +18,14 @@ from core.evaluation import PairedReport
 from core.evaluation import Verdict as Compared
 from core.run import JobState
 from core.statistics import decimals
-from services.diagnosis import EARLY, WINDOW, Finding, Remedy, Row, Seen, diagnose, otherwise, slower
+from services.diagnosis import EARLY, WINDOW, Finding, Remedy, Row, Seen, diagnose, more_questions, otherwise, slower
 
 LOW = 0.1
 """Share of the largest reward up to which a run without a rise is said not to have learned."""
+
+
+FEW = 30
+"""Held-out questions below which more of them are what a new run should have."""
 
 
 class Outcome(StrEnum):
@@ -305,7 +309,9 @@ class _Case:
             )  # fmt: skip
         if self.found or (self.trend != "rising" and self._low()):
             return self._failed_to_learn(f"It did not learn this: {self._score()}", otherwise(self.seen))
-        remedy = otherwise(self.seen)
+        report = self.stored.report
+        few = report.pairs if report is not None and report.pairs < FEW else 0
+        remedy = more_questions(self.seen, few) if few else otherwise(self.seen)
         return self.say(
             Outcome.NOT_ENOUGH, "watch", f"Not enough evidence that it learned: {self._score(then=True)}",
             action=Action.EVALUATE, evidence=self._evidence(), remedy=remedy,

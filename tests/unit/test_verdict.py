@@ -120,6 +120,19 @@ def test_too_few_held_out_answers_are_said_in_the_headline() -> None:
     found = verdict(steps([0.2, 0.3, 0.4, 0.5, 0.6, 0.7]), JobState.COMPLETED, stored(report=report))
     assert found.headline.startswith("Not enough evidence that it learned: from 0.40 to 0.80 of 1.20")
     assert (found.outcome, found.action) == (Outcome.NOT_ENOUGH, Action.EVALUATE)
+    assert found.remedy is not None
+    assert (found.remedy.words, found.remedy.changes[0].path, found.remedy.changes[0].value) == (
+        "more held-out questions", "evaluation.holdout_fraction", 0.3,
+    )  # fmt: skip
+
+
+def test_all_that_is_held_out_is_asked_before_more_is_held_out() -> None:
+    """Where the limit of questions was reached, the limit is what changes."""
+    config = {**tiny(), "evaluation": {"max_prompts": 5}}
+    report = compared([0.2, 0.2, 1.2, 0.2, 0.2], [1.2, 0.2, 1.2, 0.2, 1.2])
+    found = verdict(steps([0.2, 0.3, 0.4, 0.5, 0.6, 0.7]), JobState.COMPLETED, stored(config, report=report))
+    assert found.remedy is not None
+    assert [(change.path, change.value) for change in found.remedy.changes] == [("evaluation.max_prompts", 20)]
 
 
 def test_a_run_that_made_it_worse_says_so() -> None:
