@@ -181,7 +181,10 @@ class Fidelity:
         outcome = ensure(Settings.from_env().home)
         elsewhere = not_the_file(outcome, error.code, gguf_file.tensor_types(file))
         if elsewhere:
-            verdict, reason = Verdict.UNVERIFIED, f"Nothing was found out about the file. {elsewhere} Then verify it."
+            verdict, reason = (
+                Verdict.UNVERIFIED,
+                f"Nothing was found out about the file. {elsewhere} 'Verify again' compares it.",
+            )
         else:
             verdict = Verdict.BROKEN
             reason = f"llama.cpp could not load it or answer with it: its process ended with {error}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask.testing import FlaskClient
 
+from core import llama
+from core.llama import Outcome
 from core.model import Device
 from core.settings import PROJECT
 from services.container import Services
@@ -88,3 +91,22 @@ def test_the_processors_load_is_the_same_in_every_thread(services: Services, mon
         monkeypatch.setattr(services.system, "KEEP", 3600.0)  # however long the machine stalls in between
         second = other.submit(services.system.cpu).result()
     assert first == second > 0
+
+
+def test_what_llama_cpp_can_do_here_is_on_the_settings_page(client: FlaskClient, services: Services) -> None:
+    """One line, from what the self-test kept; nothing is tested by the server."""
+    home = services.settings.home
+
+    def shown() -> tuple[bool, str]:
+        state = (client.get("/api/system/status").json or {})["llama"]
+        assert state["words"] in html.unescape(client.get("/settings").get_data(as_text=True))
+        return state["tested"], state["words"]
+
+    assert shown() == (False, llama.NOT_TESTED)
+    known = Outcome(fingerprint=llama.fingerprint())
+    llama.keep(home, known)
+    assert shown() == (True, "Works with every number format.")
+    llama.keep(home, known.model_copy(update={"extra_buffers": False, "crashed": {"Q4_0": "SIGSEGV"}}))
+    assert "with its extra buffers off" in shown()[1]
+    llama.keep(home, known.model_copy(update={"dead": {"Q4_0": "SIGSEGV"}}))
+    assert "Crashes on: Q4_0." in shown()[1]
