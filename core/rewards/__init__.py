@@ -31,6 +31,7 @@ __all__ = [
     "markers_of",
     "maximum",
     "needs",
+    "part_title",
     "resolve",
     "settled",
     "titles",
@@ -207,6 +208,21 @@ def maximum(section: RewardSection) -> float:
 def titles(section: RewardSection) -> dict[str, str]:
     """What to call each part, by the key under which it is stored."""
     return {part.key: part.label or part.params.get("title") or CATALOGUE[part.name].title for part in resolve(section)}
+
+
+def part_title(key: str, reward: RewardSection | Mapping[str, Any] | None = None) -> str:
+    """What every page calls a part of a reward, by the key under which its scores are stored.
+
+    Args:
+        key: A part's label, or its reward's name.
+        reward: The section that it belongs to, where it is known: there a part of own Python has its title.
+    """
+    try:
+        section = reward if isinstance(reward, RewardSection) else RewardSection.model_validate(dict(reward or {}))
+        found = titles(section).get(key)
+    except (ValueError, InvalidConfig, LookupError):
+        found = None
+    return found or (CATALOGUE[key].title if key in CATALOGUE else key)
 
 
 def _positive(parts: Sequence[RewardComponent]) -> float:

@@ -334,8 +334,10 @@ def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, s
 
     The row has ``entry_point``, ``make_input`` (Python that defines ``make_input(n)``), ``sizes``, of which the
     two largest count, and ``max_power`` (1 for time proportional to n, 2 for its square). Processor time is
-    measured from outside the program, at both sizes in turn, and the median of the rounds counts. Right
-    results are the business of the reward 'code'.
+    measured from outside the program, at both sizes and one between them in turn, and the median of the rounds
+    counts. Every call has a process and an input of its own, so nothing can be remembered; time that does not
+    grow with the input is taken off before growth is judged, and where it is most of the time the score is 0.
+    Right results are the business of the reward 'code'.
 
     Args:
         slack: How far above the allowed power is still fine; measuring is not exact.
@@ -358,7 +360,7 @@ def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, s
         elif not _looks_like_code(source):
             places.append("There is no program in the answer.")
         else:
-            hidden = {"entry": row["entry_point"], "generator": row["make_input"], "sizes": [asked.small, asked.large]}
+            hidden = {"entry": row["entry_point"], "generator": row["make_input"], "sizes": list(asked.sizes)}
             places.append((len(tasks), asked))
             tasks.append(Task("growth", source, hidden=hidden, limits=Limits(cpu=seconds, wall=seconds)))
     answers = run_tasks(tasks)
@@ -374,6 +376,13 @@ class _Growth(NamedTuple):
     large: float
     allowed: float
 
+    @property
+    def sizes(self) -> tuple[float, float, float]:
+        """With the one that is as many times the small as the large is of it."""
+        middle = math.sqrt(self.small * self.large)
+        whole = isinstance(self.small, int) and isinstance(self.large, int)
+        return self.small, round(middle) if whole else middle, self.large
+
 
 def _asked_of(row: Mapping[str, Any]) -> _Growth | None:
     sizes: Any = row.get("sizes")
@@ -385,16 +394,46 @@ def _asked_of(row: Mapping[str, Any]) -> _Growth | None:
         return None
 
 
+NOTICED = 0.02
+"""Seconds at the small size from which a constant part is looked for; below it measuring is noise."""
+MOST_CONSTANT = 0.05
+"""Seconds that need not grow with the input."""
+BENT, BENT_FROM = 0.5, 0.1
+"""How much steeper the upper half may be than the lower before a constant part is suspected; from so many seconds."""
+
+
 def _grown(answer: dict[str, Any], asked: _Growth, slack: float) -> Score:
     if "error" in answer:
         return Score(0.0, f"The program did not run: {answer['error']}.")
     small, large, allowed = asked
-    grown = statistics.median(long / max(short, 1e-9) for short, long in answer["rounds"])
-    power = math.log(max(grown, 1e-9)) / math.log(large / small)
-    longest = statistics.median(long for _, long in answer["rounds"])
+    step = math.log(large / small) / 2
+    short, _, longest = (statistics.median(times) for times in zip(*answer["rounds"], strict=True))
+    lower, upper = (
+        statistics.median(math.log(max(times[n + 1], 1e-9) / max(times[n], 1e-9)) / step for times in answer["rounds"])
+        for n in (0, 1)
+    )
+    power = statistics.median(
+        math.log(max(times[2], 1e-9) / max(times[0], 1e-9)) / (2 * step) for times in answer["rounds"]
+    )
+    told = f"({longest * 1000:.1f} ms at the end)"
+    if (short > NOTICED and power < allowed - slack) or (short > BENT_FROM and upper - lower > BENT):
+        power = max(power, _without_constant(answer["rounds"], step))
+        constant = short - max(0.0, longest - short) / max(math.expm1(2 * step * power), 1e-9)
+        if constant > MOST_CONSTANT and constant > longest / 2:
+            return Score(0.0, f"Most of its time does not depend on the input: {constant * 1000:.0f} ms {told}.")
     over = power - allowed - slack
-    told = f"From n = {small} to {large} the time grew as n to the power {power:.1f} ({longest * 1000:.1f} ms at the end); allowed is {allowed:g}."
+    told = f"From n = {small} to {large} the time grew as n to the power {power:.1f} {told}; allowed is {allowed:g}."
     return Score(1.0 if over <= 0 else max(0.0, 1 - over / 0.5), told)
+
+
+def _without_constant(rounds: Sequence[Sequence[float]], step: float) -> float:
+    """The power of what grows: a constant part is in no difference between two sizes."""
+    powers = [
+        math.log((large - middle) / (middle - small)) / step
+        for small, middle, large in rounds
+        if large > middle > small
+    ]
+    return statistics.median(powers) if powers else 0.0
 
 
 _TIME = Param(

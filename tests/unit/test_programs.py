@@ -103,6 +103,31 @@ def test_every_shape_of_tests(row: dict[str, Any], right: str, wrong: str) -> No
     assert bad.value < 1, bad.why
 
 
+SLOW = "def slow(n):\n    for _ in range(n * n // 20): pass\n"
+BURN = "import time\ndef burn(seconds):\n    began = time.process_time()\n    while time.process_time() - began < seconds: pass\n"
+NUMBER, LIST = "def make_input(n): return (n,)", "def make_input(n): return ([0] * n,)"
+
+
+@pytest.mark.parametrize(
+    ("generator", "program"),
+    [
+        (NUMBER, f"import functools\n{SLOW}@functools.lru_cache\ndef f(n): return slow(n)"),
+        (LIST, f"{SLOW}kept = {{}}\ndef f(a):\n    key = len(a), a[0], a[-1]\n    if key not in kept: kept[key] = slow(len(a))\n    return kept[key]"),
+        (NUMBER, f"{SLOW}{BURN}def f(n):\n    burn(0.15)\n    slow(n)"),
+        (NUMBER, f"{BURN}def f(n): burn(0.15)"),
+        (NUMBER, f"{BURN}burn(0.8)\ndef f(n): return n"),
+    ],
+    ids=["cached", "by length and ends", "burning", "only burning", "worked out beforehand"],
+)  # fmt: skip
+def test_a_program_cannot_hide_how_its_time_grows(generator: str, program: str) -> None:
+    """Nothing is remembered between two calls, and time that does not grow with the input hides nothing."""
+    batch = CATALOGUE["algorithm"].batch
+    assert batch is not None
+    row = {"entry_point": "f", "make_input": generator, "sizes": [4000, 16000], "max_power": 1}
+    (score,) = batch([Item(f"```python\n{program}\n```", "", row)], markers=MARKERS, seconds=40)
+    assert score.value < 0.5, score.why
+
+
 @pytest.mark.parametrize(
     "changed", [{"sizes": "4000, 16000"}, {"sizes": [16000, 16000]}, {"sizes": None}, {"max_power": "line"}]
 )

@@ -559,14 +559,20 @@ def decide(task: dict[str, Any], keeper: Keeper) -> dict[str, Any]:
         return {"results": _fitting(runs)}
     if kind == "rewards":
         return {"results": _fitting(judge_rewards(task, keeper))}
+    if kind == "growth":
+        _begin_clock(limits)
+        return judge_growth(lambda: Candidate(keeper, source, limits), task["hidden"])
     candidate = Candidate(keeper, source, limits)
     candidate.loaded()
     if kind == "calls":
         return {"results": _fitting([one_call(candidate, call) for call in task["calls"]])}
+    _begin_clock(limits)
+    return judge_tests(candidate, task["hidden"])
+
+
+def _begin_clock(limits: dict[str, Any]) -> None:
     signal.signal(signal.SIGALRM, _expire)
     signal.setitimer(signal.ITIMER_REAL, float(limits["wall"]) + 1)
-    hidden = task["hidden"]
-    return judge_tests(candidate, hidden) if kind == "tests" else judge_growth(candidate, hidden)
 
 
 def _fitting(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -591,17 +597,22 @@ _EXECUTES = re.compile(r"(?<![.\w])(exec|eval|compile|__import__|builtins|import
 
 
 def judge_rewards(task: dict[str, Any], keeper: Keeper) -> list[dict[str, Any]]:
-    """One result an item. A row that ends the process costs that row alone; three such in a row end the batch."""
+    """One result an item. A row that ends the process costs that row alone.
+
+    Only where the reward itself cannot be loaded, three times in a row, the others are not tried: that is no row's fault.
+    """
     rows, results, broken = _Rows(task, keeper), list[dict[str, Any]](), 0
     for item in task["items"]:
         if broken >= 3:
             results.append(
-                {"error": f"not run: the three rows before failed the same way ({results[-1]['error'][-200:]})"}
+                {
+                    "error": f"not run: the reward could not be loaded three times in a row ({results[-1]['error'][-200:]})"
+                }
             )
             continue
-        result, ended = rows.score(item)
+        result, unloaded = rows.score(item)
         results.append(result)
-        broken = broken + 1 if ended else 0
+        broken = broken + 1 if unloaded else 0
     rows.close()
     return results
 
@@ -619,7 +630,7 @@ class _Rows:
         self._alone = bool(_EXECUTES.search(task["source"]))
 
     def score(self, item: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-        """What it gives for one row, and whether that ended its process."""
+        """What it gives for one row, and whether the reward could not even be loaded."""
         if self._alone:
             self.close()
         used = self._candidate is not None
@@ -627,26 +638,25 @@ class _Rows:
             return self._asked(item)
         except Unreadable as error:
             # What a row before left in the pipe is not this row's fault.
-            return self.score(item) if used else ({"error": str(error)}, True)
+            return self.score(item) if used else ({"error": str(error)}, False)
 
     def _asked(self, item: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-        ended = True
+        unloaded = True
         try:
             if self._candidate is None:
                 self._candidate = Candidate(self._keeper, self._task["source"], self._task["limits"])
                 self._candidate.loaded()
             self._candidate.deadline = time.monotonic() + float(self._task["limits"]["wall"])
+            unloaded = False
             args = pack((item["completion"], item["prompt"], item["row"]), None)
-            ended = False
             value = self._candidate.value({"op": "call", "name": "reward", "args": args, "kwargs": ["d", []]})
             return {"value": pack(value, None)}, False
         except (Gone, TypeError, RecursionError) as error:
-            if ended or (self._candidate and self._candidate.ended):
+            if unloaded or (self._candidate and self._candidate.ended):
                 self.close()
-                ended = True
             if isinstance(error, Unreadable):
                 raise
-            return {"error": str(error)}, ended
+            return {"error": str(error)}, unloaded
 
     def close(self) -> None:
         """End its process."""
@@ -742,24 +752,28 @@ def _function(candidate: Candidate, name: str) -> Any:
     return call
 
 
-def judge_growth(candidate: Candidate, hidden: dict[str, Any]) -> dict[str, Any]:
-    """Seconds for a small and a large size, round by round, with inputs from ``make_input(n)``; measured by the judge.
+def judge_growth(start: Callable[[], Candidate], hidden: dict[str, Any]) -> dict[str, Any]:
+    """Seconds for three sizes, round by round, with inputs from ``make_input(n)``; measured by the judge.
 
-    A processor is not always equally fast: a neighbour on the same core slows everything. So the large size is
-    timed between two timings of the small one, and a round has what lay side by side.
+    A processor is not always equally fast: a neighbour on the same core slows everything. So the larger sizes are
+    timed between two timings of the small one, and a round has what lay side by side. Every call has a process and
+    an input of its own, of a size that is not known before: nothing can be remembered from one to the next.
+
+    ``hidden``: ``generator``, ``entry`` and ``sizes`` (three, rising).
     """
     space: dict[str, Any] = {"__name__": "inputs"}
     rounds: list[list[float]] = []
     try:
         exec(compile(hidden["generator"], "<inputs>", "exec"), space)  # noqa: S102
-        small, large = (_made(space, size) for size in hidden["sizes"])
-        _timed(candidate, hidden["entry"], small)  # the first call is slower than all that follow
-        before, spent = _timed(candidate, hidden["entry"], small), 0.0
-        while len(rounds) < 3 or (spent < 0.3 and len(rounds) < 15):
-            long = _timed(candidate, hidden["entry"], large)
-            after = _timed(candidate, hidden["entry"], small)
-            rounds.append([(before + after) / 2, long])
-            before, spent = after, spent + long + after
+        timing = _Timing(start, hidden["entry"], space)
+        small, middle, large = hidden["sizes"]
+        before = timing(small)
+        # Long times are steady: they need no third round.
+        while not rounds or (timing.spent < 3 and len(rounds) < 3) or (timing.spent < 0.6 and len(rounds) < 12):
+            halfway, long = timing(middle), timing(large)
+            after = timing(small)
+            rounds.append([(before + after) / 2, halfway, long])
+            before = after
     except (Expired, Gone) as error:
         return {"error": str(error) or "it ran out of time"}
     except Exception as error:  # noqa: BLE001 - a broken input generator is reported, not raised
@@ -767,17 +781,40 @@ def judge_growth(candidate: Candidate, hidden: dict[str, Any]) -> dict[str, Any]
     return {"rounds": rounds}
 
 
-def _made(space: dict[str, Any], size: int) -> Plain:
-    args = space["make_input"](size)
-    return pack(args if isinstance(args, tuple) else (args,), None)
+class _Timing:
+    """Processor time of one call, in a fresh process; with what its loading takes beyond imports."""
 
+    LOADING = 0.5
+    """Seconds of loading that are free: imports take them. What is worked out beforehand counts."""
 
-def _timed(candidate: Candidate, entry: str, packed: Plain) -> float:
-    # The kernel's own count of the candidate's processor time: it cannot be forged, and a busy machine does not count.
-    clock = (~candidate.pid << 3) | 2
-    started = time.clock_gettime(clock)
-    candidate.value({"op": "call", "name": entry, "args": packed, "kwargs": ["d", []]})
-    return time.clock_gettime(clock) - started
+    def __init__(self, start: Callable[[], Candidate], entry: str, space: dict[str, Any]) -> None:
+        self._start, self._entry, self._space = start, entry, space
+        self.spent = 0.0
+        """Seconds of processor time so far, loading and all."""
+
+    def __call__(self, size: float) -> float:
+        packed = self._made(size)
+        candidate = self._start()
+        try:
+            # The kernel's own count of its processor time: it cannot be forged, and a busy machine does not count.
+            clock = (~candidate.pid << 3) | 2
+            candidate.loaded()
+            loaded = time.clock_gettime(clock)
+            candidate.value({"op": "call", "name": self._entry, "args": packed, "kwargs": ["d", []]})
+            used = time.clock_gettime(clock)
+            self.spent += used
+            return used - loaded + max(0.0, loaded - self.LOADING)
+        finally:
+            candidate.kill()
+
+    def _made(self, size: float) -> Plain:
+        """An input of about this size: a few percent smaller, by chance, where the generator takes that."""
+        lower = size - int.from_bytes(os.urandom(4), "little") % (size // 32 + 1) if isinstance(size, int) else size
+        try:
+            args = self._space["make_input"](lower)
+        except Exception:  # noqa: BLE001 - it may want a power of two, or a square
+            args = self._space["make_input"](size)
+        return pack(args if isinstance(args, tuple) else (args,), None)
 
 
 def _number() -> str:
