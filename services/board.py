@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.config import RewardSection
 from core.job_rows import is_metric
+from core.rewards import part_title, titles
 from core.run import ENDED, JobState
 from core.run_dir import RunDir, read_row
 from core.statistics import decimals
@@ -100,7 +102,7 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
         log=found.runs.log(session_id, tail=200, useful=True),
         config_line=_config_line(view.config),
         config_text=json.dumps(view.config, indent=2, ensure_ascii=False),
-        data={"session_id": session_id, "best": judged.best},
+        data={"session_id": session_id, "best": judged.best, "parts": _part_titles(merged, view.config.get("reward"))},
     )
 
 
@@ -114,6 +116,13 @@ def _title(view: RunView, state: JobState, judged: Verdict) -> str:
         return f"{_phase_word(state)} {view.step}/{view.max_steps} · {view.title}"
     how = f": {judged.brief}" if state is JobState.COMPLETED and judged.brief else ""
     return f"{state_word(state)}{how} · {view.title}"
+
+
+def _part_titles(rows: Sequence[Row], reward: Any) -> dict[str, str]:
+    keys = {key for row in rows for key in row.get("reward_components") or {}}
+    if reward:
+        keys |= set(titles(RewardSection.model_validate(reward)))
+    return {key: part_title(key, reward) for key in sorted(keys)}
 
 
 def has_adapter(found: Services, session_id: str) -> bool:

@@ -190,7 +190,9 @@ def _entry(path: Path, *, preset: bool) -> ConfigEntry:
     summary, problem, config = "", None, None
     try:
         config = check(_read(path))
-        reward = config.reward.preset_name or ", ".join(part.name for part in config.reward.components)
+        reward = config.reward.preset_name or ", ".join(
+            core.rewards.part_title(part.key, config.reward) for part in config.reward.components
+        )
         summary = f"{config.model.name}, {config.dataset.source}, reward {reward}"
     except (InvalidInput, NotFound) as error:
         problem = error.message

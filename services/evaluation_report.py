@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from typing import Any
 
 from core.evaluation import Compared, Example, PairedReport, Verdict, headed
+from core.rewards import part_title
 from core.statistics import decimals
 from services.container import Services
 from services.evaluation_views import ComparedLine, ExampleView, Piece, ReportView
@@ -22,12 +24,14 @@ TITLES = {Verdict.BETTER: "Better", Verdict.WORSE: "Worse", Verdict.NOT_ENOUGH: 
 def of_run(found: Services, session_id: str) -> tuple[ReportView, ...]:
     """A run's own evaluation; empty where there is none."""
     made = found.evaluations.of_run(session_id)
-    return (report_view(made.report),) if made else ()
+    reward = found.runs.get(session_id).config.get("reward") if made else None
+    return (report_view(made.report, reward=reward),) if made else ()
 
 
-def report_view(report: PairedReport, key: str = "1") -> ReportView:
-    """A report in words."""
-    measures = [("Reward", report.score), ("Fully right", report.solved), *report.components.items()]
+def report_view(report: PairedReport, key: str = "1", reward: Any = None) -> ReportView:
+    """A report in words; ``reward`` is the section that scored."""
+    parts = [(part_title(name, reward), compared) for name, compared in report.components.items()]
+    measures = [("Reward", report.score), ("Fully right", report.solved), *parts]
     lines = tuple(_line(title, compared, share=title == "Fully right") for title, compared in measures)
     return ReportView(
         key=key,

@@ -17,9 +17,51 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from core.config import LORA_TARGETS, RunConfig
+from core.data import extract
 
 LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.instruction_template"})
 """Fields that want several lines."""
+
+CHOICES: dict[str, Mapping[str, str]] = {
+    "dtype": {
+        "auto": "As the device does best",
+        "float32": "32 bits (float32)",
+        "bfloat16": "16 bits (bfloat16)",
+        "float16": "16 bits (float16)",
+    },
+    "extraction": {str(rule): title for rule, title in extract.TITLES.items()},
+    "deduplicate": {"off": "No", "exact": "The same question and answer", "near": "Also nearly the same questions"},
+    "lr_scheduler_type": {
+        "constant": "Stays the same (constant)",
+        "constant_with_warmup": "Rises, then stays (constant with warm-up)",
+        "linear": "Falls in a line (linear)",
+        "cosine": "Falls in a curve (cosine)",
+        "polynomial": "Falls by a power (polynomial)",
+    },
+    "optim": {
+        "adamw_torch": "AdamW",
+        "adamw_torch_fused": "AdamW, fused",
+        "paged_adamw_32bit": "AdamW, paged, 32 bits",
+        "paged_adamw_8bit": "AdamW, paged, 8 bits",
+        "adamw_8bit": "AdamW, 8 bits",
+        "sgd": "SGD",
+        "adafactor": "Adafactor",
+    },
+    "rollout_engine": {
+        "auto": "The fastest that is proved equal",
+        "transformers": "transformers",
+        "llama_cpp": "llama.cpp",
+    },
+    "importance_sampling_level": {"token": "Each token (GRPO)", "sequence": "The whole answer (GSPO)"},
+    "loss_type": {"dapo": "DAPO", "grpo": "GRPO", "bnpo": "BNPO", "dr_grpo": "Dr. GRPO", "cispo": "CISPO"},
+    "scale_rewards": {
+        "group": "By the spread of the group",
+        "batch": "By the spread of the batch",
+        "none": "Not at all",
+    },
+    "type": {"preset": "A ready-made combination", "composite": "My own combination"},
+}
+"""What the values of a choice are called, by the field's last name."""
 
 Section = dict[str, Any]
 Remarks = Mapping[str, tuple[str, str]]
@@ -40,7 +82,7 @@ class FormField:
     kind: str
     value: str | bool
     placeholder: str = ""
-    choices: tuple[str, ...] = ()
+    choices: tuple[tuple[str, str], ...] = ()
     suggestions: tuple[str, ...] = ()
     level: str = ""
     message: str = ""
@@ -54,7 +96,8 @@ class FormField:
         short = self.title.split(" (")[0]
         if self.kind == "check":
             return f"{short}: {'on' if self.value else 'off'}"
-        return f"{short}: {self.value or self.placeholder or 'empty'}"
+        value = dict(self.choices).get(str(self.value), self.value)
+        return f"{short}: {value or self.placeholder or 'empty'}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +152,7 @@ def model_field(model: type[BaseModel], path: str, values: Section, remarks: Rem
         description=info.description or "",
         kind=kind,
         value=bool(current) if kind == "check" else shown(current),
-        choices=choices,
+        choices=tuple((choice, CHOICES.get(name, {}).get(choice, choice)) for choice in choices),
         placeholder="not set" if _optional(info) else "",
         suggestions=("all-linear", ", ".join(LORA_TARGETS[:4])) if name == "target_modules" else (),
         level=level,

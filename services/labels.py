@@ -8,7 +8,7 @@ from typing import Any
 from core.config import MARKERS, RunConfig
 from core.data import sources, uploads
 from core.errors import TunesmithError
-from core.rewards import CATALOGUE, PRESETS
+from core.rewards import PRESETS, part_title
 from core.settings import Home
 from services.families import BASE_MODELS
 from services.forms import field_title, section_model
@@ -83,15 +83,11 @@ def plain_name(name: str, home: Home) -> str:
 def reward_title(reward: dict[str, Any]) -> str:
     """A reward section in words."""
     if reward.get("type") == "composite":
-        parts = [f"{_part(part)} × {part.get('weight', 1)}" for part in reward.get("components") or []]
+        names = {str(part.get("label") or part.get("name")): part for part in reward.get("components") or []}
+        parts = [f"{part_title(name, reward)} × {part.get('weight', 1)}" for name, part in names.items()]
         return ", ".join(parts) or "own combination, empty"
     name = str(reward.get("preset_name") or "")
     return PRESETS[name].title if name in PRESETS else name.replace("_", " ")
-
-
-def _part(part: dict[str, Any]) -> str:
-    name = str(part.get("name"))
-    return str(part.get("label") or (CATALOGUE[name].title if name in CATALOGUE else name))
 
 
 def config_title(config: RunConfig, home: Home) -> str:

@@ -135,6 +135,10 @@ class Probes:
         """Every group that was sampled, in order."""
         return self._read.of(self._files(self._catalogue.job(check_id(probe_id), JobKind.PROBE)).completions).rows
 
+    def reward(self, probe_id: str) -> dict[str, Any]:
+        """The reward section that was probed."""
+        return dict(self._catalogue.job(check_id(probe_id), JobKind.PROBE).config.get("reward") or {})
+
     def stop(self, probe_id: str) -> ProbeView:
         """End it. Raises Conflict where it has ended already."""
         job = self._catalogue.job(check_id(probe_id), JobKind.PROBE)

@@ -72,6 +72,7 @@ class ProbePage:
     lines: tuple[tuple[str, str], ...]
     groups: tuple[dict[str, Any], ...]
     fix: str
+    reward: dict[str, Any]
 
 
 def rewards_page(found: Services) -> RewardsPage:
@@ -214,11 +215,12 @@ def _scored(
 def probe_page(found: Services, probe_id: str) -> ProbePage:
     """One probe."""
     view = found.probes.get(probe_id)
-    fix = probe_fix(found, view)
-    return ProbePage(view, figure_lines(view), tuple(found.probes.answers(probe_id)), fix.label if fix else "")
+    fix, reward = probe_fix(found, view), found.probes.reward(probe_id)
+    groups = tuple(found.probes.answers(probe_id))
+    return ProbePage(view, figure_lines(view, reward), groups, fix.label if fix else "", reward)
 
 
-def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
+def figure_lines(view: ProbeView, reward: Any = None) -> tuple[tuple[str, str], ...]:
     """The figures in words."""
     figures = view.figures
     if not figures:
@@ -228,7 +230,7 @@ def figure_lines(view: ProbeView) -> tuple[tuple[str, str], ...]:
         return f"{figures[name]:.0%}".replace("%", " %")
 
     parts = [
-        (f"Part {name}", f"mean {part['mean']:.2f}, spread {part['spread']:.2f}")
+        (f"Part {core.rewards.part_title(name, reward)}", f"mean {part['mean']:.2f}, spread {part['spread']:.2f}")
         for name, part in figures["components"].items()
     ]
     judged = (

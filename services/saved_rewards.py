@@ -82,7 +82,9 @@ class SavedRewards:
     def _summary(self, name: str) -> dict[str, Any]:
         found = self.get(name)
         section = read_section(found["reward"])
-        parts = section.preset_name or ", ".join(part.key for part in section.components)
+        parts = section.preset_name or ", ".join(
+            core.rewards.part_title(part.key, section) for part in section.components
+        )
         return {"name": name, "version": found["version"], "saved_at": found["saved_at"], "parts": parts}
 
     def _path(self, name: str) -> Any:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from markupsafe import Markup, escape
 
+from core.rewards import part_title
 from core.run import JobState
 from core.statistics import decimals
 from services.tail import native
@@ -103,6 +104,7 @@ def special(text: str) -> Markup:
 
 
 FILTERS = {
+    "part_title": part_title,
     "light": light,
     "state_word": state_word,
     "phase_word": phase_word,

@@ -179,7 +179,7 @@ def _evaluation(session: RunDir | None, config: RunConfig | None) -> str:
 def _paired(found: RunEvaluation) -> str:
     report = found.report
     rows = [("Reward", report.score), ("Share solved", report.solved)]
-    rows += [(f"Part: {plain(name)}", part) for name, part in report.components.items()]
+    rows += [(f"Part: {plain(core.rewards.part_title(name))}", part) for name, part in report.components.items()]
     lines = [
         f"## Evaluation\n\n{plain(report.sentence)}\n",
         f"| On {report.pairs} held-out prompts | Before | After | Difference | {report.level:.0%} interval |",

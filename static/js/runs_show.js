@@ -9,6 +9,8 @@ import { toast } from './lib/toast.js'
 
 const root = document.querySelector('[data-run]')
 const session = root.dataset.run
+// What a part of the reward is called, by the key of its scores.
+const { parts = {} } = JSON.parse(document.getElementById('page-data').textContent)
 const place = document.getElementById('chart-place')
 const share = (_, low, high) => [0, Math.max(1, high ?? 1)]
 const COLOURS = ['--c1', '--c2', '--c3', '--c4']
@@ -133,7 +135,7 @@ function build(rows) {
     section.append(heading, grid)
     for (const base of definitions) {
       const definition = base.components
-        ? { ...base, series: components().map((name, index) => ({ label: name, values: (row) => row.reward_components?.[name], colour: COLOURS[index % 4] })) }
+        ? { ...base, series: components().map((name, index) => ({ label: parts[name] ?? name, values: (row) => row.reward_components?.[name], colour: COLOURS[index % 4] })) }
         : base
       if (!there(definition, rows)) continue
       const figure = card(definition)

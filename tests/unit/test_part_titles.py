@@ -1,0 +1,42 @@
+"""A part of a reward and the value of a choice have one readable name, the same on every page."""
+
+from __future__ import annotations
+
+from core.rewards import CATALOGUE, part_title
+from services.forms import form_field, section_model
+from services.labels import reward_title
+
+SOURCE = "def reward(completion, prompt, row):\n    return 1.0"
+OWN = {
+    "type": "composite",
+    "components": [
+        {"name": "python", "params": {"source": SOURCE, "title": "My rule"}},
+        {"name": "length", "label": "not too long"},
+        {"name": "numeric"},
+    ],
+}
+
+
+def test_a_part_is_called_the_same_with_its_section_and_without() -> None:
+    """The person's title, then the label, then the reward's own; a key that nobody knows stays as it is."""
+    assert [part_title(key, OWN) for key in ("python", "not too long", "numeric")] == [
+        "My rule",
+        "not too long",
+        "Right number",
+    ]
+    assert part_title("numeric") == part_title("numeric", {"type": "preset", "preset_name": "math"}) == "Right number"
+    assert part_title("gone", {"type": "preset", "preset_name": "no such"}) == "gone"
+    assert all(part_title(name) == info.title for name, info in CATALOGUE.items())
+    assert reward_title(OWN).startswith("My rule × ")
+
+
+def test_every_value_of_a_choice_has_a_name() -> None:
+    """No select of the wizard shows a bare identifier such as adamw_torch."""
+    for section in ("model", "dataset", "training", "grpo"):
+        for name in section_model(section).model_fields:
+            field = form_field(section, name, {}, {})
+            for value, title in field.choices:
+                assert title != value or value == "transformers", field.path
+                assert "_" not in title, field.path
+            if field.kind == "choice":
+                assert dict(field.choices)[str(field.value)] in field.shown
