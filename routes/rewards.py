@@ -15,6 +15,7 @@ from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
 from routes._services import services
 from services import reward_pages
+from services.bench import FETCHED
 from services.rewards import total_json
 
 bp = Blueprint("rewards", __name__)
@@ -32,6 +33,9 @@ class TryBody(Body):
     markers: dict[str, str] | None = Field(
         None, description="reasoning_start, reasoning_end, solution_start, solution_end."
     )
+    dataset: dict[str, Any] | None = Field(
+        None, description="A dataset section; its rows decide what the reward leaves to the dataset."
+    )
 
 
 @bp.get("/api/rewards/list")
@@ -46,9 +50,9 @@ def api_list() -> Response:
 def api_test() -> Response:
     """Score one completion exactly as training does."""
     body = read_body(TryBody)
-    return jsonify(
-        total_json(services().rewards.test(body.reward, body.prompt, body.completion, body.row, body.markers))
-    )
+    rows = services().bench.rows(body.dataset, FETCHED) if body.dataset else ()
+    total = services().rewards.test(body.reward, body.prompt, body.completion, body.row, body.markers, rows)
+    return jsonify(total_json(total))
 
 
 class SaveRewardBody(Body):
@@ -124,7 +128,7 @@ def api_delete(name: str) -> tuple[str, int]:
 
 
 @bp.post("/api/rewards/bench")
-@describes(body=BenchBody, answer={"row": dict, "completions": list, "rewards": list, "spent": dict})
+@describes(body=BenchBody, answer={"row": dict, "completions": list, "rewards": list, "decided": list, "spent": dict})
 def api_bench() -> Response:
     """Score completions, typed or really sampled, by one reward or two; and what a judge was asked for it."""
     body, bench = read_body(BenchBody), services().bench
@@ -132,7 +136,9 @@ def api_bench() -> Response:
     with charged_to(Account()) as account:
         answer = bench.score([one for one in (body.reward, body.compare) if one], body.dataset, texts, body.row)
     scored = [[total_json(total) for total in totals] for totals in answer["rewards"]]
-    return _counted({"row": answer["row"], "completions": texts, "rewards": scored}, account)
+    return _counted(
+        {"row": answer["row"], "completions": texts, "rewards": scored, "decided": answer["decided"]}, account
+    )
 
 
 @bp.post("/api/rewards/adversarial")

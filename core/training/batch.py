@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
+from core.config import RewardSection
 from core.data import prompts
 from core.data.rows import map_rows
 from core.data.sources import load_rows
@@ -19,7 +20,7 @@ from core.job_rows import is_answer_of
 from core.reward import Item, Total, opened_by
 from core.rewards import Scorer, compose, markers_of, needs, settled
 from core.run import JobState
-from core.run_dir import RunDir, iter_lines, whole_lines, write_json
+from core.run_dir import RunDir, iter_lines, read_json, whole_lines, write_json
 from core.settings import Home
 from core.text import json_line
 from core.training.answering import Answerer, Answers, InLlama, InTransformers, Question, Written
@@ -29,6 +30,8 @@ from core.training.gguf_file import Cancelled
 from core.training.reporter import Reporter
 from core.training.status import Status, Stopped
 
+SETTLED = "reward.json"
+"""Below ``prepared/``: the reward with what it leaves to the dataset decided."""
 STOPPED = "Stopped. What was answered can be read; Resume asks the rest."
 
 
@@ -47,7 +50,7 @@ def evaluate(run: RunDir, home: Home, status: Status) -> str:
     use_cores(device)
     status.update(device=device.name if device.kind == "cuda" else "cpu", message="Reading the prompts")
     rows = _rows(run, spec, home, status)
-    score = compose(settled(spec.reward, rows), markers_of(spec.dataset)) if spec.reward else None
+    score = compose(_settled(run, spec.reward, rows), markers_of(spec.dataset)) if spec.reward else None
     done = {(group["model"], group["place"]) for group in iter_lines(run.completions, is_answer_of)}
     status.begin_phase(JobState.RUNNING, "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
     with (
@@ -149,10 +152,18 @@ def _rows(run: RunDir, spec: EvaluationSpec, home: Home, status: Status) -> list
             status.note(f"{count} rows were left out: {reason}.")
         with whole_folder(run.prepared, "the prompts") as folder:
             (folder / frozen.name).write_bytes(b"".join(json_line(row, default=str) for row in rows))
+            if spec.reward:
+                # By all rows, as a training decides, and not by the few that are asked.
+                write_json(folder / SETTLED, settled(spec.reward, mapped).model_dump(mode="json"))
     if not rows:
         raise InvalidInput("There is no prompt to answer. Choose another dataset, split or file.", field="prompts")
     _check_needs(rows, spec)
     return rows
+
+
+def _settled(run: RunDir, reward: RewardSection, rows: list[Row]) -> RewardSection:
+    kept = read_json(run.prepared / SETTLED)
+    return RewardSection.model_validate(kept) if kept else settled(reward, rows)
 
 
 def _check_needs(rows: list[Row], spec: EvaluationSpec) -> None:

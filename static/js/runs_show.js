@@ -10,7 +10,7 @@ import { toast } from './lib/toast.js'
 const root = document.querySelector('[data-run]')
 const session = root.dataset.run
 // What a part of the reward is called, by the key of its scores.
-const { parts = {} } = JSON.parse(document.getElementById('page-data').textContent)
+const { parts = {} } = JSON.parse(document.getElementById('page-data')?.textContent || '{}')
 const place = document.getElementById('chart-place')
 const share = (_, low, high) => [0, Math.max(1, high ?? 1)]
 const COLOURS = ['--c1', '--c2', '--c3', '--c4']

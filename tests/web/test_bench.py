@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import html
+import io
+import json
 import re
 import time
 from contextlib import closing
@@ -46,6 +48,26 @@ def test_two_rewards_on_the_same_completions(client: FlaskClient) -> None:
     assert answer["row"]["instruction"]
     assert [len(totals) for totals in answer["rewards"]] == [2, 2]
     assert set(answer["rewards"][0][0]["components"]) == {"numeric", "format"}
+
+
+def test_what_digits_mean_is_decided_by_the_dataset_and_told(client: FlaskClient) -> None:
+    """Trying, bench, attack and page take the same decision, by rows that are not the one at hand."""
+    rows = [{"question": f"{n}?", "options": ["4", "3", "2", "1"], "answer": str(n)} for n in (1, 2, 4)]
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    source = client.post("/api/datasets/upload", data={"file": (io.BytesIO(data), "c.jsonl")}).get_json()["source"]
+    dataset = {"source": source, "instruction_field": "question", "response_field": "answer"}
+    reward = {"type": "composite", "components": [{"name": "choice"}]}
+    body = {"reward": reward, "dataset": dataset, "completions": ["<SOLUTION>1</SOLUTION>", "<SOLUTION>3</SOLUTION>"]}
+    found = client.post("/api/rewards/bench", json=body).get_json()
+    assert [total["total"] for total in found["rewards"][0]] == [1, 0]
+    (words,) = found["decided"]
+    assert words.startswith("The references name their choice by its text, digits too (3 of 3 rows fit).")
+    assert "could also be read so: by its place, counted from 1" in words
+    tried = {"reward": reward, "dataset": dataset, "completion": "<SOLUTION>3</SOLUTION>", "row": found["row"]}
+    assert client.post("/api/rewards/test", json=tried).get_json()["total"] == 0
+    report = client.post("/api/rewards/adversarial", json={"reward": reward, "dataset": dataset}).get_json()
+    assert report["sound"], report["warnings"]
+    assert "other_choices" in {one["key"] for one in report["attempts"]}
 
 
 def test_the_check_finds_a_reward_that_pays_for_form(client: FlaskClient) -> None:
