@@ -398,6 +398,8 @@ NOTICED = 0.02
 """Seconds at the small size from which a constant part is looked for; below it measuring is noise."""
 MOST_CONSTANT = 0.05
 """Seconds that need not grow with the input."""
+FLAT = 0.45
+"""The power below which time hardly grows: from one size to four times as much it does not even double."""
 BENT, BENT_FROM = 0.5, 0.1
 """How much steeper the upper half may be than the lower before a constant part is suspected; from so many seconds."""
 
@@ -416,11 +418,10 @@ def _grown(answer: dict[str, Any], asked: _Growth, slack: float) -> Score:
         math.log(max(times[2], 1e-9) / max(times[0], 1e-9)) / (2 * step) for times in answer["rounds"]
     )
     told = f"({longest * 1000:.1f} ms at the end)"
+    if short > MOST_CONSTANT and power < FLAT < allowed:
+        return Score(0.0, f"Most of its time does not depend on the input: {short * 1000:.0f} ms {told}.")
     if (short > NOTICED and power < allowed - slack) or (short > BENT_FROM and upper - lower > BENT):
         power = max(power, _without_constant(answer["rounds"], step))
-        constant = short - max(0.0, longest - short) / max(math.expm1(2 * step * power), 1e-9)
-        if constant > MOST_CONSTANT and constant > longest / 2:
-            return Score(0.0, f"Most of its time does not depend on the input: {constant * 1000:.0f} ms {told}.")
     over = power - allowed - slack
     told = f"From n = {small} to {large} the time grew as n to the power {power:.1f} {told}; allowed is {allowed:g}."
     return Score(1.0 if over <= 0 else max(0.0, 1 - over / 0.5), told)
