@@ -126,7 +126,7 @@ def decide(rows: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Deci
     others = [_TITLES[other] for other, count in counts.items() if other != way and count == most]
     words = f"The references name their choice {_lower(_TITLES[way])} ({most} of {asked} rows fit)."
     if others and any(_bare(str(row.get("response", "")).strip()).isdecimal() for row in rows):
-        words += f" These rows could also be read so: {'; '.join(map(_lower, others))}. Set it if that is meant."
+        words += f" These rows could also be read so: {'; '.join(map(_lower, others))}. Set 'How the reference names its choice' if that is meant."
     return Decision({"reference": way}, words)
 
 

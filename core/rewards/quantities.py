@@ -11,6 +11,7 @@ from typing import Any, Literal
 from core.reward import Markers, Score
 from core.rewards.answers import final_answers
 from core.rewards.info import Param, RewardInfo
+from core.rewards.numbers import DENIAL, plain_signs
 
 _QUANTITY = re.compile(
     r"(?P<number>[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+))\s*(?:(?:×|x|\*|\\times)\s*10\s*\^?\s*\{?(?P<power>[-+−]?\d{1,3})\}?|[eE](?P<exp>[-+]?\d{1,3}))?"
@@ -56,6 +57,10 @@ def science(
     if len({text.strip() for text in stated}) > 1:
         return Score(0.0, f"{len(stated)} different answers were given.")
     found = _quantity(stated[-1]) if stated else None
+    if stated and DENIAL.search(stated[-1]):
+        return Score(0.0, "The answer denies what it names.")
+    if stated and _several(stated[-1]):
+        return Score(0.0, "The answer names several quantities.")
     if found is None:
         return Score(0.0, "No quantity was found in the answer.")
     problem = _differs(found, wanted, tolerance)
@@ -72,7 +77,6 @@ def science(
 _LATEX = tuple(
     (re.compile(dressed), plain)
     for dressed, plain in (
-        ("\N{MINUS SIGN}", "-"),
         (r"\\(?:text|textrm|mathrm|mathbf|rm|mbox)\s*\{([^{}]*)\}", r"\1"),
         (r"\\times", "×"),
         (r"\\cdot|⋅", "·"),
@@ -86,11 +90,27 @@ _LATEX = tuple(
 )
 
 
-def _quantity(text: str) -> tuple[Decimal, str, int] | None:
-    """Value, unit, significant figures; None where the text holds no number."""
+_SAID_MINUS = re.compile(r"\b(?:minus|negative)\s+(?=\d)", re.IGNORECASE)
+
+
+def _plainly(text: str) -> str:
+    text = _SAID_MINUS.sub("-", plain_signs(text))
     for dressed, plain in _LATEX:
         text = dressed.sub(plain, text)
+    return text
+
+
+def _several(text: str) -> bool:
+    """Whether there is a number beside the first quantity; before an equals sign stands what it was made of."""
+    text = _plainly(text).rpartition("=")[2]
     match = _QUANTITY.search(text)
+    return match is not None and bool(re.search(r"\d", text[match.end() :]))
+
+
+def _quantity(text: str) -> tuple[Decimal, str, int] | None:
+    """Value, unit, significant figures; None where the text holds no number."""
+    text = _plainly(text)
+    match = _QUANTITY.search(text.rpartition("=")[2]) or _QUANTITY.search(text)
     if match is None:
         return None
     digits = match["number"].replace(",", "")

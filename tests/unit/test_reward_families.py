@@ -129,6 +129,20 @@ def test_a_quantity_may_be_dressed(answer: str, reference: str) -> None:
     assert earned("science", answer, reference, figures="ignore") == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "reference", "score"),
+    [
+        *((text, "5 m", 0) for text in ("–5 m", "−5 m", "minus 5 m", "not 5 m", "5 m, 6 m", "5 m or 6 m", "6 m; 5 m")),
+        *((text, "-5 m", 1) for text in ("–5 m", "−5 m", "minus 5 m", "x = −5 m", "2 m − 7 m = −5 m")),
+        ("9.81 m·s⁻²", "9.81 m/s^2", 1),
+        ("5 m²", "5 m^2", 1),
+    ],
+)
+def test_a_quantity_is_one_and_has_its_sign(answer: str, reference: str, score: float) -> None:
+    """Every dash is a minus; a denial and a list are no quantity."""
+    assert earned("science", answer, reference, figures="ignore") == score
+
+
 def test_json_is_compared_by_its_shape() -> None:
     """A list is no object with numbers for keys, a slash in a key no level; NaN is not JSON."""
     assert earned("json", "[1]", '{"0": 1}', compare=True) == 0
