@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from core.config import RunConfig
 from core.evaluation import EvaluationSpec
 from core.export import ExportSpec
 from core.job_rows import is_metric
@@ -48,7 +49,7 @@ def _directories(home: Home) -> Iterator[RunDir]:
 
 def _read(run_dir: RunDir) -> Job | None:
     try:
-        job = _job(run_dir.path, run_dir.read_config())
+        job = _checked(_job(run_dir.path, run_dir.read_config()))
         status = run_dir.read_status()
     except (ValueError, KeyError, TypeError) as error:
         log.warning("left out %s, which cannot be read: %s", run_dir.path.name, error)
@@ -77,6 +78,22 @@ def _job(path: Path, data: dict[str, Any]) -> Job:
     if data["kind"] == JobKind.EVALUATION:
         return evaluation_job(path.name, EvaluationSpec.model_validate(data))
     return train_job(path.name, data["name"], data["created_at"], data["config"])
+
+
+def _checked(job: Job) -> Job:
+    """A job made from what a file says, be it a configuration that this version would not start any more.
+
+    Raises:
+        ValueError: It says something that no version has written.
+    """
+    texts = {name: getattr(job, name) for name in ("name", "created_at", "model", "dataset")}
+    wrong = [name for name, value in texts.items() if not isinstance(value or "", str)]
+    if job.kind in {JobKind.TRAIN, JobKind.PROBE}:
+        sections = ({*RunConfig.model_fields} - {"name"}) & {*job.config}
+        wrong += [name for name in sections if not isinstance(job.config[name], dict)]
+    if wrong:
+        raise ValueError(f"config.json is damaged at {', '.join(sorted(wrong))}")
+    return job
 
 
 def _apply(job: Job, status: JobStatus) -> None:
