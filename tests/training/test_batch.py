@@ -13,6 +13,7 @@ import torch
 
 from core.config import DatasetSection, RewardSection, parse
 from core.data import prompts as asking
+from core.data.prompt_file import read_prompts
 from core.evaluation import Asked, EvaluationSpec, RunEvaluation, Verdict
 from core.rewards import maximum
 from core.run import Control, JobState
@@ -143,7 +144,7 @@ def test_prompts_of_a_dataset_are_frozen_and_need_no_reward(models: Home, monkey
 def test_what_cannot_be_asked_is_said(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt beyond what the model holds is passed over with a reason; own messages are asked as they are."""
     own = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
-    prompts = [{"instruction": "word " * 600}, {"instruction": "Hello", "messages": own}]
+    prompts = [{"instruction": "word " * 600}, *read_prompts(json.dumps({"messages": own}), 1)]
     run = make(models, "too-long", asked(models, None), prompts)
     assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
     long, short = groups(run)
