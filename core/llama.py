@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
 import platform
 import signal
 from collections.abc import Collection, Iterator, Mapping
@@ -22,6 +23,8 @@ from pydantic import BaseModel, ConfigDict
 
 from core.run_dir import write_json
 from core.settings import Home
+
+log = logging.getLogger("tunesmith")
 
 TEST = 1
 """Changes with what the self-test tries: an outcome of another one counts as none."""
@@ -101,9 +104,12 @@ def read(home: Home) -> Outcome | None:
 
 
 def keep(home: Home, outcome: Outcome) -> None:
-    """Write it down."""
-    _file(home).parent.mkdir(parents=True, exist_ok=True)
-    write_json(_file(home), outcome.model_dump(mode="json"))
+    """Write it down. Where the disk is full it is tested again the next time."""
+    try:
+        _file(home).parent.mkdir(parents=True, exist_ok=True)
+        write_json(_file(home), outcome.model_dump(mode="json"))
+    except OSError as error:
+        log.warning("What was found out about llama.cpp could not be kept: %s", error)
 
 
 def switch_off(home: Home, how: str) -> None:

@@ -112,6 +112,13 @@ def test_a_try_that_hangs_counts_as_a_crash(home: Home, tmp_path: Path, monkeypa
     assert not outcome.extra_buffers
 
 
+def test_an_outcome_that_cannot_be_kept_ends_nothing(home: Home) -> None:
+    """On a full disk, or where something is in its way."""
+    (home.cache / "llama.json").mkdir()
+    llama.keep(home, Outcome(fingerprint=llama.fingerprint()))
+    assert llama.read(home) is None
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[]", b'{"fingerprint": 3}', b"null"])
 def test_a_damaged_outcome_is_none(home: Home, damage: bytes) -> None:
     """It is tested again; nothing breaks."""
