@@ -9,6 +9,7 @@ import json
 import re
 import time
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from flask.testing import FlaskClient
 
 from core.config import parse
 from core.errors import Unavailable
+from core.probe import Figures
 from core.rewards.own import TEMPLATE
 from core.rewards.sandbox import protection
 from core.run import JobState
@@ -346,7 +348,8 @@ def test_the_draft_keeps_its_probe_and_says_when_it_has_changed(client: FlaskCli
             "reason": "None was right.",
             "field": "",
             "advice": "Take easier rows.",
-        }
+        },
+        "figures": asdict(Figures(8, 8, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2)) | {"cancel": False},
     }
     write_json(found.settings.home.outputs / probe_id / "result.json", result)
     found.catalogue.update(probe_id, state=str(JobState.COMPLETED))
