@@ -70,6 +70,7 @@ class UploadInfo(BaseModel):
         created_at: ISO 8601, UTC.
         fields: The detected mapping.
         compression, encoding, delimiter: As detected.
+        heading: For tables of text, whether the first line was taken for the columns' names: ``yes`` or ``no``.
         bad_rows: Rows that were skipped.
         bad: The first of them.
         notes: What else there is to say of the file, such as a part of it that was not read; whole sentences.
@@ -93,9 +94,15 @@ class UploadInfo(BaseModel):
     compression: Literal["none", "gzip", "zstd"] = "none"
     encoding: str = "utf-8"
     delimiter: str = ""
+    heading: Literal["", "yes", "no", "unsure"] = ""
     bad_rows: int = 0
     bad: tuple[BadRow, ...] = ()
     notes: tuple[str, ...] = ()
     origin: str = "upload"
     hub: dict[str, str | None] = {}
     mapping: dict[str, Any] = {}
+
+    @property
+    def short_hash(self) -> str:
+        """Beginning of the content's hash: tells two files of one name apart."""
+        return self.sha256[:6]

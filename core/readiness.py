@@ -6,14 +6,15 @@ the API and the terminal all show this one list (:mod:`services.preflight` gathe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from core.config import EvaluationSection, RunConfig, SourceFields
+from core.config import DatasetSection, EvaluationSection, RunConfig, SourceFields
 from core.device_checks import device_checks
+from core.errors import InvalidInput
 from core.model import Device
 from core.statistics import fewest_changes, smallest_share
 
@@ -26,6 +27,11 @@ FEW = 0.05
 """Share of rows that may be cut off or left out unsaid: every dataset has some long ones."""
 SHOWN_SHARE = 0.5
 """Held-out rows are enough where a change in half of them could be shown."""
+
+CHOOSE_ANSWERS = (
+    "Choose the column that holds the right answer: the reward compares with it. "
+    "Or choose a reward that needs no right answer."
+)
 
 
 class Severity(StrEnum):
@@ -221,22 +227,34 @@ def check(config: RunConfig, device: Device, facts: Facts) -> Readiness:
     return ordered(found.problems)
 
 
-def _answer_column(found: _Found) -> None:
-    dataset = found.config.dataset
+def require_answers(dataset: DatasetSection, reward_needs: Collection[str]) -> None:
+    """Refuse what compares with right answers where a mapping names no column for them.
+
+    Raises:
+        InvalidInput: With the path of the first such mapping's field.
+    """
+    if "response" in reward_needs and (lacking := _without_answers(dataset)):
+        raise InvalidInput(CHOOSE_ANSWERS, field=lacking[0])
+
+
+def _without_answers(dataset: DatasetSection) -> list[str]:
+    """The paths of the fields that should name an answer column and are empty."""
     parts: dict[str, SourceFields] = {f"dataset.mix.{place}": part for place, part in enumerate(dataset.mix)}
     sources = parts or {"dataset": dataset}
-    for path, source in sources.items():
-        if source.response_field or source.source.startswith("generated:"):
-            continue
+    return [
+        f"{path}.response_field"
+        for path, source in sources.items()
+        if not source.response_field and not source.source.startswith("generated:")
+    ]
+
+
+def _answer_column(found: _Found) -> None:
+    for path in _without_answers(found.config.dataset):
         if found.facts.compares:
-            found.add(
-                Severity.BLOCKS, f"{path}.response_field",
-                "Choose the column that holds the right answer: the reward compares with it. "
-                "Or choose a reward that needs no right answer.",
-            )  # fmt: skip
+            found.add(Severity.BLOCKS, path, CHOOSE_ANSWERS)
         elif found.config.pre_training.enabled:
             found.add(
-                Severity.WARNS, f"{path}.response_field",
+                Severity.WARNS, path,
                 "There is no answer column, so the warm-up would teach empty answers. Choose the column, or switch the "
                 "warm-up off.",
                 Fix("Switch the warm-up off", {"pre_training.enabled": False}),

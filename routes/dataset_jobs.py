@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import Field
 
 from core.data.catalogue import CATALOGUE, KnownDataset, find
+from core.data.ingest import AlreadyHere
 from core.dataset import UploadInfo
 from core.errors import NotFound
 from routes._api import Body, describes, read_body, read_query
@@ -33,9 +34,13 @@ class PieceQuery(Body):
 
 
 class FinishBody(Body):
-    """What becomes of rows that cannot be used."""
+    """How the file is read."""
 
-    bad_rows: Literal["stop", "skip"] = "stop"
+    bad_rows: Literal["stop", "skip"] = Field("stop", description="What becomes of rows that cannot be used.")
+    heading: Literal["auto", "yes", "no"] = Field(
+        "auto", description="Whether a table's first line holds the columns' names; 'auto' asks where that is unsure."
+    )
+    again: bool = Field(False, description="Store it also where the same content is here already.")
 
 
 class FetchBody(Body):
@@ -107,8 +112,15 @@ def api_append(job_id: str) -> Response:
 @bp.post("/api/datasets/jobs/<job_id>/finish")
 @describes(body=FinishBody, answer=UploadInfo)
 def api_finish(job_id: str) -> Answer:
-    """All pieces are sent: read the file. 200 with the dataset, or 202 while a large file is read."""
-    found = services().dataset_jobs.finish(job_id, read_body(FinishBody).bad_rows)
+    """All pieces are sent: read the file. 200 with the dataset, or 202 while a large file is read.
+
+    Where the same content is here already, the answer is that dataset, with 'already': true.
+    """
+    body = read_body(FinishBody)
+    try:
+        found = services().dataset_jobs.finish(job_id, body.bad_rows, heading=body.heading, once=not body.again)
+    except AlreadyHere as error:
+        return jsonify(_info(error.info) | {"already": True}), 200
     return (jsonify(_info(found)), 200) if isinstance(found, UploadInfo) else (jsonify(found.json()), 202)
 
 
@@ -117,7 +129,11 @@ def api_finish(job_id: str) -> Answer:
 def api_job(job_id: str) -> Response:
     """How far an upload or download is; with 'dataset' once it has become one."""
     try:
-        return jsonify(services().dataset_jobs.get(job_id).json())
+        view = services().dataset_jobs.get(job_id)
+        if view.state != "already":
+            return jsonify(view.json())
+        known = _info(services().library.info(view.same_as)) | {"already": True}
+        return jsonify({"id": job_id, "state": "done", "dataset": known})
     except NotFound:
         info = services().dataset_jobs.ended(job_id)
         if info is None:

@@ -12,7 +12,7 @@ from flask import Blueprint, Request, Response, jsonify, request
 from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
-from core.data.ingest import OnBad
+from core.data.ingest import AlreadyHere, HeadingChoice, OnBad
 from core.dataset import Damage, FieldGuess, UploadInfo
 from core.errors import Conflict, InvalidInput, TunesmithError
 from core.model import DEMO_MODEL
@@ -98,9 +98,15 @@ def api_list() -> Response:
 @accepts_uploads
 @describes(answer=UploadInfo, status=201)
 def api_upload() -> tuple[Response, int]:
-    """Upload a file as multipart field 'file': JSONL, a JSON list, or CSV."""
-    info = receive()
-    return jsonify({**info.model_dump(mode="json"), "source": f"upload:{info.id}"}), 201
+    """Upload a file as multipart field 'file'. 201 with the dataset.
+
+    Further fields: 'bad_rows' (stop, skip), 'heading' (auto, yes, no: whether a table's first line holds the names of
+    its columns) and 'again' (1 to store what is here already). Without 'again', the same content is answered with 200,
+    the dataset that holds it and 'already': true.
+    """
+    info, already = receive()
+    known = {"already": True} if already else {}
+    return jsonify({**info.model_dump(mode="json"), "source": f"upload:{info.id}", **known}), 200 if already else 201
 
 
 @bp.post("/api/datasets/preview")
@@ -128,17 +134,23 @@ def api_delete(upload_id: str) -> tuple[str, int]:
     return "", 204
 
 
-def receive() -> UploadInfo:
-    """The request's file, checked and kept.
+def receive() -> tuple[UploadInfo, bool]:
+    """The request's file, checked and kept, or the dataset that holds it already; and which of the two.
 
     Raises:
         InvalidInput: No file was sent, or it cannot be used.
     """
-    file = request.files.get("file")
+    file, form = request.files.get("file"), request.form
     if file is None:
         raise InvalidInput("Send the file as the multipart field 'file'.", field="file")
-    on_bad: OnBad = "skip" if request.form.get("bad_rows") == "skip" else "stop"
-    return services().datasets.save_upload(cast("BinaryIO", file.stream), file.filename or "", on_bad)
+    on_bad: OnBad = "skip" if form.get("bad_rows") == "skip" else "stop"
+    heading: HeadingChoice = "yes" if form.get("heading") == "yes" else "no" if form.get("heading") == "no" else "auto"
+    stream, once = cast("BinaryIO", file.stream), form.get("again") not in {"1", "true", "on"}
+    try:
+        info = services().datasets.save_upload(stream, file.filename or "", on_bad, heading=heading, once=once)
+    except AlreadyHere as error:
+        return error.info, True
+    return info, False
 
 
 # --- pages ---
@@ -161,11 +173,11 @@ def show(upload_id: str) -> str:
 def add() -> AnyResponse:
     """Keep the form's file."""
     try:
-        info = receive()
+        info, already = receive()
     except TunesmithError as error:
         say(f"Nothing was kept. {error.message}", "problem")
         return to("datasets.index")
-    return to("datasets.show", upload_id=info.id)
+    return to("datasets.show", upload_id=info.id, **({"already": 1} if already else {}))
 
 
 @bp.post("/datasets/fetch")
@@ -197,9 +209,13 @@ def job(job_id: str) -> AnyResponse:
         "resume": lambda: jobs.resume(job_id),
         "discard": lambda: jobs.discard(job_id),
         "skip": lambda: jobs.finish(job_id, "skip"),
+        "heading-yes": lambda: jobs.finish(job_id, heading="yes"),
+        "heading-no": lambda: jobs.finish(job_id, heading="no"),
     }
     try:
         actions.get(request.form.get("action", ""), lambda: None)()
+    except AlreadyHere as error:
+        return to("datasets.show", upload_id=error.info.id, already=1)
     except TunesmithError as error:
         say(error.message, "problem")
     return to("datasets.index")

@@ -24,6 +24,7 @@ from services.wizard import STEP, STEPS, read_step
 
 bp = Blueprint("wizard", __name__)
 Form = MultiDict[str, str]
+ALREADY = "You already have this file. It was not stored again; the dataset that holds it is chosen."
 
 
 @bp.get("/new")
@@ -51,6 +52,8 @@ def model() -> str:
 @bp.get("/new/dataset")
 def dataset() -> str:
     """Step 2."""
+    if request.args.get("already"):  # the page's script sent a file that is here
+        say(ALREADY)
     return page("wizard/dataset.html", dataset_page.dataset_step(services()))
 
 
@@ -181,7 +184,10 @@ def _receive(form: Form) -> None:
     """The file that was sent becomes the choice."""
     if "file" in request.files and request.files["file"].filename:
         try:
-            form["upload"] = f"upload:{receive().id}"
+            info, already = receive()
+            form["upload"] = f"upload:{info.id}"
+            if already:
+                say(ALREADY)
         except TunesmithError as error:
             say(f"{error.message} What you had chosen before is kept.", "problem")
 

@@ -14,6 +14,7 @@ from core.data import sources
 from core.data.prompts import conversation, warm_up_target
 from core.data.rows import map_rows
 from core.errors import InvalidInput, TunesmithError, Unavailable
+from core.readiness import require_answers
 from core.reward import Item, opened_by
 from core.rewards import adversarial, markers_of
 from core.rewards.suggest import suggest
@@ -92,6 +93,8 @@ class Bench:
 
         ``decided`` says what the rewards leave to the dataset and its rows decide.
         """
+        for reward in rewards:
+            require_answers(read_dataset(dataset), core.rewards.needs(read_section(reward)))
         rows = self.rows(dataset, max(row + 1, FETCHED))
         chosen = rows[min(row, len(rows) - 1)]
         items = [Item(text, str(chosen["instruction"]), chosen) for text in completions]
@@ -125,6 +128,7 @@ class Bench:
     def distribution(self, reward: dict[str, Any], dataset: dict[str, Any], count: int) -> dict[str, Any]:
         """Totals of the references in the asked-for form and of another row's reference, over ``count`` rows, in ten bins."""
         section, data = read_section(reward), read_dataset(dataset)
+        require_answers(data, core.rewards.needs(section))
         rows = self.rows(dataset, count)
         score = core.rewards.compose(core.rewards.settled(section, rows), markers_of(data))
         right = [Item(warm_up_target(row, data), str(row["instruction"]), row) for row in rows]
@@ -146,6 +150,7 @@ class Bench:
         Where a judge or a reward model has to be asked, on two rows and with a tenth of the numbers.
         """
         section, data = read_section(reward), read_dataset(dataset)
+        require_answers(data, core.rewards.needs(section))
         slow = _slow(section)
         rows = self.rows(dataset, 4 * adversarial.ROWS, fetch=fetch)
         return adversarial.check(

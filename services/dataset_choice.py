@@ -17,6 +17,7 @@ from services.forms import model_field, read_model, read_names, read_section
 from services.library import MAPPED, TEMPLATE_FIELDS
 from services.wizard import SUMS_PROMPT
 from services.wizard_views import Choices, MixLine, MixPart, TaskLine
+from services.words import file_facts
 
 TASK_REWARD = {"type": "preset", "preset_name": "reasoning_gym"}
 FOREIGN = {
@@ -37,10 +38,10 @@ def choices(found: Services, section: Mapping[str, Any], kind: str) -> Choices:
     lines, problem = _task_lines(found, section) if kind == "tasks" else ((), "")
     weights = {part.get("source"): _shown(part.get("weight", 1.0)) for part in section.get("mix") or ()}
     mix = [
-        MixLine(f"upload:{info.id}", info.name, info.rows, weights.get(f"upload:{info.id}", ""))
+        MixLine(f"upload:{info.id}", info.name, file_facts(info), weights.get(f"upload:{info.id}", ""))
         for info in found.datasets.list()
     ]
-    mix.append(MixLine(SUMS, "Sums made on the spot", None, weights.get(SUMS, "")))
+    mix.append(MixLine(SUMS, "Sums made on the spot", "", weights.get(SUMS, "")))
     categories = dict.fromkeys(known.category for known in CATALOGUE)
     return Choices(
         tasks=lines,

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from core.config import DatasetSection
 from core.data import jobs, sources
-from core.data.ingest import BadRows, OnBad, ingest
+from core.data.ingest import AlreadyHere, BadRows, HeadingChoice, HeadingUnsure, OnBad, ingest
 from core.data.jobs import JOB, LOG, PART, PARTIAL, Job, Progress
 from core.data.uploads import read_info, shown_name
 from core.dataset import BadRow, UploadInfo
@@ -51,6 +51,7 @@ class JobView:
     error: str
     bad: tuple[BadRow, ...]
     bad_rows: int
+    same_as: str
     created_at: str
 
     def json(self) -> dict[str, Any]:
@@ -119,10 +120,16 @@ class DatasetJobs:
                 file.write(piece)
         return self.get(job_id)
 
-    def finish(self, job_id: str, on_bad: OnBad = "stop") -> UploadInfo | JobView:
+    def finish(
+        self, job_id: str, on_bad: OnBad = "stop", *, heading: HeadingChoice = "auto", once: bool = True
+    ) -> UploadInfo | JobView:
         """Read an upload whose bytes are all here: at once where it is small, else by a process of its own.
 
+        What was decided for this upload before, to skip bad rows or what its first line is, is kept.
+
         Raises:
+            AlreadyHere: ``once``, and the same content is a dataset; what has arrived is removed.
+            HeadingUnsure: Whether a table's first line is a heading is for a person to say.
             Conflict: Bytes are missing, or it is being read.
             BadRows, InvalidInput: As :func:`core.data.ingest.ingest`.
         """
@@ -133,10 +140,14 @@ class DatasetJobs:
         with self._alone(job_id):
             if _works(folder):
                 raise Conflict("It is running already.")
-            write_json(folder / JOB, job.model_copy(update={"on_bad": on_bad}).model_dump(mode="json"))
-            if found > SMALL:
-                return self._start(folder)
-            return self._read_now(folder, job, on_bad)
+            decided = {
+                "on_bad": "skip" if job.on_bad == "skip" else on_bad,
+                "heading": job.heading if heading == "auto" else heading,
+                "once": once,
+            }
+            job = job.model_copy(update=decided)
+            write_json(folder / JOB, job.model_dump(mode="json"))
+            return self._start(folder) if found > SMALL else self._read_now(folder, job)
 
     def fetch(self, dataset: DatasetSection, most_rows: int | None = None) -> JobView:
         """Download a Hub dataset, whole or its first rows, in a process of its own.
@@ -189,7 +200,7 @@ class DatasetJobs:
             id=job_id, kind=job.kind, name=job.name, state=progress.state, size=job.size, offset=received,
             bytes=progress.bytes, total_bytes=progress.total_bytes, rows=progress.rows, total_rows=progress.total_rows,
             message=progress.message, error=progress.error, bad=progress.bad, bad_rows=progress.bad_rows,
-            created_at=job.created_at,
+            same_as=progress.same_as, created_at=job.created_at,
         )  # fmt: skip
 
     def all(self) -> list[JobView]:
@@ -206,17 +217,16 @@ class DatasetJobs:
         """The dataset that a job became, or None where it did not."""
         return read_info(self._home.uploads / check_id(job_id))
 
-    def _read_now(self, folder: Path, job: Job, on_bad: OnBad) -> UploadInfo:
-        upload_id = _id(folder)
+    def _read_now(self, folder: Path, job: Job) -> UploadInfo:
         try:
-            info = ingest(folder / PART, folder, upload_id=upload_id, name=job.name, on_bad=on_bad, limit=self._limit)
-        except BadRows as error:
-            state = Progress(
-                state="bad_rows", error=error.message, bad=tuple(error.bad), bad_rows=error.count, rows=error.good
-            )
-            write_progress(folder, state)
+            info = ingest(
+                folder / PART, folder, upload_id=_id(folder), name=job.name, on_bad=job.on_bad, heading=job.heading,
+                once=job.once, limit=self._limit,
+            )  # fmt: skip
+        except (BadRows, HeadingUnsure) as error:
+            write_progress(folder, Progress(**jobs.asked(error)))
             raise
-        except InvalidInput:
+        except (InvalidInput, AlreadyHere):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         jobs.finished(folder)

@@ -90,14 +90,17 @@ def preparation_step(found: Services) -> wizard_views.PreparationStep:
     section = found.wizard.draft().get("dataset") or {}
     preparing = found.preparations.look(DRAFT)  # First: once it has ended, its report is there.
     report, outdated = found.library.draft_report(preparable(found))
+    review = review_of(found)
+    fix = review.readiness.fix("reward")
     return wizard_views.PreparationStep(
-        frame=frame(found, "dataset", review_of(found)),
+        frame=frame(found, "dataset", review),
         title=dataset_title(str(section.get("source") or ""), found.settings.home),
         values=" · ".join(form_field("dataset", name, section, {}).shown for name in PREPARATION),
         remote=remote(section),
         report=report,
         outdated=outdated,
         preparing=preparing,
+        fix=fix.label if fix else "",
     )
 
 
@@ -205,6 +208,7 @@ def _guess(preview: dict[str, Any] | None, section: dict[str, Any]) -> wizard_vi
         "good" if sure >= 0.7 else "watch",
         f"{sure:.0%}",
         fields["why"],
+        fields["ask"],
         ask,
         answer,
         bool(ask and answer and present != proposed),

@@ -76,6 +76,7 @@ class DatasetPage:
     rows: list[dict[str, Any]]
     place: RowsPlace
     problem: str
+    already: bool
 
 
 def datasets_page(found: Services, args: Mapping[str, str]) -> DatasetsPage:
@@ -111,8 +112,9 @@ def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> Da
     prepared = ((report or {}).get("config") or {}).get("dataset") or {}
     reward = ((report or {}).get("config") or {}).get("reward") or {}
     detected = Detected(
-        format=info.format, compression=info.compression, encoding=info.encoding, delimiter=info.delimiter
-    )
+        format=info.format, compression=info.compression, encoding=info.encoding, delimiter=info.delimiter,
+        heading=info.heading,
+    )  # fmt: skip
     return DatasetPage(
         info=info,
         form=detected.words,
@@ -129,6 +131,7 @@ def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> Da
         rows=rows,
         place=place,
         problem=problem,
+        already=args.get("already") == "1",
     )
 
 

@@ -11,7 +11,7 @@ from core.config import DatasetSection
 from core.data import arithmetic, sources, tasks, uploads
 from core.data import rows as rows_of
 from core.data.detect import SAMPLE, guess_fields
-from core.data.ingest import OnBad
+from core.data.ingest import HeadingChoice, OnBad
 from core.data.jobs import PARTIAL
 from core.data.rows import plain
 from core.dataset import Damage, UploadInfo
@@ -64,9 +64,17 @@ class Datasets:
         """All uploads, newest first."""
         return uploads.every(self._home.uploads)
 
-    def save_upload(self, stream: BinaryIO, filename: str, on_bad: OnBad = "stop") -> UploadInfo:
+    def save_upload(
+        self,
+        stream: BinaryIO,
+        filename: str,
+        on_bad: OnBad = "stop",
+        *,
+        heading: HeadingChoice = "auto",
+        once: bool = True,
+    ) -> UploadInfo:
         """Check and keep a file. See :func:`core.data.uploads.store` for what it raises."""
-        return uploads.store(stream, filename, self._home.uploads, self._limit, on_bad)
+        return uploads.store(stream, filename, self._home.uploads, self._limit, on_bad, heading=heading, once=once)
 
     def info(self, upload_id: str) -> UploadInfo:
         """What is known of an upload. Raises NotFound, or Damaged where its description cannot be read."""

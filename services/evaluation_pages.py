@@ -18,6 +18,7 @@ from services.evaluation_request import Request
 from services.evaluation_results import SHOWN, Wanted
 from services.evaluation_views import Choice, EvaluationPage, EvaluationsPage, NewEvaluationPage
 from services.forms import whole_number
+from services.words import file_facts
 
 PER_PAGE = 25
 SLOTS = 4
@@ -158,7 +159,7 @@ def _held_out(found: Services, session_id: str) -> bool:
 
 
 def _datasets(found: Services) -> tuple[Choice, ...]:
-    uploads = (Choice(f"upload:{info.id}", f"{info.name}, {info.rows:,} rows") for info in found.datasets.list())
+    uploads = (Choice(f"upload:{info.id}", f"{info.name}, {file_facts(info)}") for info in found.datasets.list())
     return (Choice("generated:arithmetic", "Small sums, made here"), *uploads)
 
 

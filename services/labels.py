@@ -62,14 +62,16 @@ def model_title(name: str) -> str:
 
 
 def dataset_title(source: str, home: Home) -> str:
-    """A dataset in words, with its rows."""
+    """A dataset in words, with its rows; where another has the same name, with the beginning of its hash."""
     if not source.startswith(sources.UPLOAD):
         return MADE.get(source, source)
     try:
         info = uploads.read_info(sources.upload_folder(source, home))
     except TunesmithError:
         info = None
-    return f"{info.name}, {info.rows:,} rows" if info else "a file that is gone"
+    if info is None:
+        return "a file that is gone"
+    return f"{uploads.names(home.uploads).get(info.id, info.name)}, {info.rows:,} rows"
 
 
 def plain_name(name: str, home: Home) -> str:

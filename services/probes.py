@@ -14,6 +14,7 @@ from core.config import DatasetSection, RunConfig
 from core.errors import InvalidInput
 from core.job_rows import is_group
 from core.probe import ProbeResult
+from core.readiness import require_answers
 from core.run import Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, new_folder, read_model, write_json
 from core.settings import Home
@@ -88,10 +89,10 @@ class Probes:
 
         Raises:
             InvalidConfig: With every problem found.
-            InvalidInput: Too few or too many answers.
+            InvalidInput: Too few or too many answers, or no answer column for a reward that compares with one.
         """
         run_config = configuration.parse(config)
-        core.rewards.resolve(run_config.reward)
+        require_answers(run_config.dataset, core.rewards.needs(run_config.reward))
         samples = samples or run_config.training.num_generations
         if prompts < 1 or samples < 2 or prompts * samples > MOST:
             raise InvalidInput(

@@ -149,7 +149,7 @@ def bench_page(found: Services, form: Any) -> BenchPage:
     offered, action = choices(found), form.get("action", "")
     first = form.get("first", "draft") if form.get("first", "draft") in offered else "draft"
     second = form.get("second", "") if form.get("second", "") in offered else ""
-    row = whole_number(form.get("row")) or 0
+    row = max(0, (whole_number(form.get("row")) or 1) - 1)  # people count from 1
     completions, model = (
         form.get("completions", "").replace("\r\n", "\n"),
         str((found.wizard.draft().get("model") or {}).get("name") or ""),
@@ -179,7 +179,7 @@ def bench_page(found: Services, form: Any) -> BenchPage:
         names,
         first,
         second,
-        row,
+        row + 1,
         completions=completions,
         model=plain_name(model, found.settings.home),
         spent=spent,

@@ -96,11 +96,12 @@ class ModelStep:
 
 @dataclass(frozen=True)
 class Guess:
-    """The detected mapping; ``differs`` where the draft has another."""
+    """The detected mapping; ``ask`` what a person is to choose or check; ``differs`` where the draft has another."""
 
     level: str
     percent: str
     why: str
+    ask: str
     instruction: str
     response: str
     differs: bool
@@ -145,7 +146,7 @@ class MixLine:
 
     source: str
     title: str
-    rows: int | None
+    facts: str
     weight: str
 
 
@@ -211,6 +212,7 @@ class PreparationStep:
     report: dict[str, Any] | None
     outdated: bool
     preparing: Preparing | None
+    fix: str
 
 
 @dataclass(frozen=True)

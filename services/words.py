@@ -7,6 +7,7 @@ from datetime import datetime
 
 from markupsafe import Markup, escape
 
+from core.dataset import UploadInfo
 from core.rewards import part_title
 from core.run import JobState
 from core.statistics import decimals
@@ -47,6 +48,11 @@ def state_word(state: str) -> str:
 def phase_word(phase: str) -> str:
     """A phase as people call it."""
     return PHASES.get(phase, phase)
+
+
+def file_facts(info: UploadInfo) -> str:
+    """What tells a dataset from another of the same name: '40 rows, today 09:56, 3f2a1b'."""
+    return f"{info.rows:,} rows, {when(info.created_at).striptags()}, {info.short_hash}"
 
 
 def num(value: float | None) -> str:

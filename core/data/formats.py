@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -11,11 +12,13 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from core.data.headings import LOOKED_AT, Heading, heading_of
 from core.errors import InvalidInput, TooLarge
 
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
@@ -41,6 +44,7 @@ class Detected(BaseModel):
     Attributes:
         encoding: Python's name of it; ``utf-8-sig`` is UTF-8 with a byte-order mark. Empty for Parquet.
         delimiter: For tables of text, the character between cells.
+        heading: For tables of text, whether the first line holds the columns' names.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,6 +53,7 @@ class Detected(BaseModel):
     compression: Compression = "none"
     encoding: str = ""
     delimiter: str = ""
+    heading: Heading = ""
 
     @property
     def words(self) -> str:
@@ -57,6 +62,7 @@ class Detected(BaseModel):
         parts += [self.compression] if self.compression != "none" else []
         parts += [self.encoding.upper().replace("-SIG", " with a byte-order mark")] if self.encoding else []
         parts += [f"{DELIMITERS.get(self.delimiter, self.delimiter)} between cells"] if self.delimiter else []
+        parts += ["no heading row"] if self.heading == "no" else []
         return ", ".join(parts)
 
 
@@ -229,7 +235,8 @@ def _text_format(text: str, endings: list[str]) -> dict[str, Any]:
     if ".json" in endings:
         return {"format": "json"}
     delimiter = _delimiter(text, "\t" if table == "tsv" else ",")
-    return {"format": "tsv" if delimiter == "\t" else "csv", "delimiter": delimiter}
+    found = heading_of(_table_rows(text, delimiter, LOOKED_AT + 1))
+    return {"format": "tsv" if delimiter == "\t" else "csv", "delimiter": delimiter, "heading": found}
 
 
 def _lines_of_json(text: str) -> bool:
@@ -269,14 +276,15 @@ def _delimiter(text: str, default: str) -> str:
     return max(scores, key=lambda key: scores[key]) if scores else default
 
 
+def _table_rows(text: str, delimiter: str, most: int) -> list[list[str]]:
+    """The first rows of a sample that have cells with something in them."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    found: list[list[str]] = []
+    with contextlib.suppress(csv.Error):  # the rows before it are what there is to go by
+        found.extend(islice((row for row in reader if any(cell.strip() for cell in row)), most))
+    return found
+
+
 def _widths(text: str, delimiter: str) -> list[int]:
-    found: list[int] = []
-    try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            if row:
-                found.append(len(row))
-            if len(found) == 200:
-                break
-    except csv.Error:
-        pass
+    found = [len(row) for row in _table_rows(text, delimiter, 200)]
     return found[:-1] if len(found) > 1 and len(text) >= SAMPLE // 4 else found

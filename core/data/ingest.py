@@ -20,16 +20,19 @@ from typing import Any, BinaryIO, Literal
 
 from core.data.detect import SAMPLE, guess_fields
 from core.data.formats import BROKEN_STREAM, Detected, detect, open_bytes
+from core.data.jobs import INFO, PARTIAL
 from core.data.literals import StructuredColumns, converted
 from core.data.reading import MAX_COLUMNS, Aside, Bad, check_row, lines_of, parse_line, read_rows, unique, whole_unicode
 from core.data.store import DATA, PARQUET, IndexWriter, ParquetStore
 from core.data.tables import is_conversation
 from core.dataset import BadRow, FieldGuess, UploadInfo
 from core.disk import disk_words
-from core.errors import InvalidInput, Unavailable
-from core.run_dir import write_json
+from core.errors import Conflict, InvalidInput, Unavailable
+from core.run_dir import read_json, write_json
 
 OnBad = Literal["stop", "skip"]
+HeadingChoice = Literal["auto", "yes", "no"]
+"""What a person says of a table's first line; ``auto`` goes by its cells, and asks where they do not tell."""
 LISTED = 100
 """Bad rows that are listed; the others are counted."""
 KINDS_FROM = 2000
@@ -52,6 +55,31 @@ class BadRows(InvalidInput):
             f", or skip what is bad and keep the {good:,} good ones." if good else " and upload it again."
         )
         super().__init__(f"{what} cannot be used ({shown}{more}). {way}", field="file")
+
+
+class HeadingUnsure(InvalidInput):
+    """Whether the first line of a table holds names cannot be told from its cells, and nobody has said."""
+
+    code = "heading"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Your file seems to have no heading row. Say what its first line is: the names of the columns "
+            "(heading: yes), or a row like the others (heading: no).",
+            field="heading",
+        )
+
+
+class AlreadyHere(Conflict):
+    """The same content is a dataset of this machine. ``info`` is that dataset."""
+
+    code = "already_here"
+
+    def __init__(self, info: UploadInfo) -> None:
+        self.info = info
+        super().__init__(
+            f"You already have this file: {info.name}, {info.rows:,} rows. It was not stored again.", field="file"
+        )
 
 
 @dataclass
@@ -105,6 +133,8 @@ def ingest(
     upload_id: str,
     name: str,
     on_bad: OnBad = "stop",
+    heading: HeadingChoice = "auto",
+    once: bool = False,
     limit: int,
     progress: Progress | None = None,
     origin: str = "upload",
@@ -115,17 +145,25 @@ def ingest(
         source: The uploaded bytes, on the same disk as ``folder``.
         folder: An existing folder of its own.
         name: The file's name as it was uploaded.
+        heading: Whether a table's first line holds the columns' names.
+        once: Refuse what a dataset beside ``folder`` holds already.
         limit: Most bytes after decompression.
 
     Raises:
+        AlreadyHere: The same bytes, read the same way, are a dataset already.
+        HeadingUnsure: ``heading`` is ``auto`` and the first line may be either; the source is kept.
         BadRows: Rows cannot be used and ``on_bad`` is ``stop``; the source is kept for another try.
         InvalidInput: The file cannot be read at all, or no row of it can.
         Unavailable: The disk is full.
     """
     try:
         size = source.stat().st_size
-        detected = detect(source, name)
-        survey, digest = _take(source, folder, detected, on_bad, limit, progress or (lambda _bytes, _rows: None))
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if once and (same := _same(folder.parent, digest, on_bad, heading)):
+            raise AlreadyHere(same)
+        detected = _with_heading(detect(source, name), heading)
+        survey = _take(source, folder, detected, on_bad, limit, progress or (lambda _bytes, _rows: None))
     except OSError as error:
         if words := disk_words(error):
             raise Unavailable(f"The file could not be kept. {words}") from None
@@ -155,15 +193,32 @@ def ingest(
         **detected.model_dump(),
     )
     source.unlink(missing_ok=True)
-    write_json(folder / "info.json", info.model_dump(mode="json"))
+    write_json(folder / INFO, info.model_dump(mode="json"))
     return info
 
 
-def _take(
-    source: Path, folder: Path, detected: Detected, on_bad: OnBad, limit: int, progress: Progress
-) -> tuple[_Survey, str]:
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def _with_heading(detected: Detected, heading: HeadingChoice) -> Detected:
+    if detected.heading == "unsure" and heading == "auto":
+        raise HeadingUnsure
+    return detected.model_copy(update={"heading": heading}) if detected.heading and heading != "auto" else detected
+
+
+def _same(uploads: Path, digest: str, on_bad: OnBad, heading: HeadingChoice) -> UploadInfo | None:
+    """A dataset that reading the same bytes in this way would give once more."""
+    for path in uploads.glob(f"*/{INFO}"):
+        if path.parent.name.endswith(PARTIAL):
+            continue
+        try:
+            info = UploadInfo.model_validate(read_json(path) or {})
+        except ValueError:
+            continue  # a damaged one is another page's trouble
+        alike = info.sha256 == digest and info.origin == "upload" and (on_bad == "skip" or not info.bad_rows)
+        if alike and (heading == "auto" or not info.heading or info.heading == heading):
+            return info
+    return None
+
+
+def _take(source: Path, folder: Path, detected: Detected, on_bad: OnBad, limit: int, progress: Progress) -> _Survey:
     if detected.format == "parquet":
         survey = _take_parquet(source, folder, detected, limit)
     elif detected.format == "jsonl" and detected.compression == "none" and detected.encoding == "utf-8":
@@ -179,7 +234,7 @@ def _take(
     if survey.count and on_bad == "stop":
         (folder / DATA).unlink(missing_ok=True)
         raise BadRows(survey.bad, survey.count, survey.good)
-    return survey, digest
+    return survey
 
 
 def _take_lines(

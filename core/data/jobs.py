@@ -20,8 +20,8 @@ from core.progress import PROGRESS
 from core.run_dir import read_model
 
 PARTIAL = ".partial"
-JOB, PART, LOG = "job.json", "part", "worker.log"
-State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "done"]
+JOB, PART, LOG, INFO = "job.json", "part", "worker.log", "info.json"
+State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "heading", "already", "done"]
 VANISHED = "It ended without a word; the machine may have run out of memory. What was downloaded is kept: resume it."
 
 
@@ -30,6 +30,7 @@ class Job(BaseModel):
 
     Attributes:
         size: Bytes that an upload will have.
+        on_bad, heading, once: See :func:`core.data.ingest.ingest`.
         dataset: For a download, the dataset section of a configuration.
         most_rows: For a download, how many rows to fetch from the beginning; None for all.
     """
@@ -40,6 +41,8 @@ class Job(BaseModel):
     name: str
     size: int = 0
     on_bad: Literal["stop", "skip"] = "stop"
+    heading: Literal["auto", "yes", "no"] = "auto"
+    once: bool = False
     dataset: dict[str, Any] = {}
     most_rows: int | None = None
     created_at: str = ""
@@ -53,6 +56,7 @@ class Progress(progress.Progress):
         rows, total_rows: Found so far, and of how many; 0 where not known.
         field: Which field of the request the error is about.
         bad: Rows that cannot be used, where a person has to decide.
+        same_as: Id of the dataset that holds the same content already.
     """
 
     state: State
@@ -63,6 +67,7 @@ class Progress(progress.Progress):
     field: str | None = None
     bad: tuple[BadRow, ...] = ()
     bad_rows: int = 0
+    same_as: str = ""
 
 
 def read_job(folder: Path) -> Job | None:
@@ -78,7 +83,7 @@ def read_progress(folder: Path) -> Progress | None:
 def work(folder: Path, root: Path, limit: int) -> None:
     """Do a job to its end and turn its folder into a dataset. Called in a process of its own."""
     from core.data.fetch import fetch
-    from core.data.ingest import BadRows, ingest
+    from core.data.ingest import AlreadyHere, BadRows, HeadingUnsure, ingest
     from core.settings import Home
 
     job = read_job(folder)
@@ -92,16 +97,30 @@ def work(folder: Path, root: Path, limit: int) -> None:
             fetch(job, folder, Home(root), upload_id=upload_id, report=reporter.say)
         else:
             ingest(
-                folder / PART, folder, upload_id=upload_id, name=job.name, on_bad=job.on_bad, limit=limit,
+                folder / PART, folder, upload_id=upload_id, name=job.name, on_bad=job.on_bad, heading=job.heading,
+                once=job.once, limit=limit,
                 progress=lambda read, rows: reporter.say(bytes=read, rows=rows),
             )  # fmt: skip
-    except BadRows as error:
-        reporter.end("bad_rows", error=error.message, bad=tuple(error.bad), bad_rows=error.count, rows=error.good)
+    except (BadRows, HeadingUnsure, AlreadyHere) as error:
+        found = asked(error)
+        reporter.end(found.pop("state"), **found)
     except TunesmithError as error:
         reporter.end("failed", error=error.message, field=error.field)
     else:
         reporter.close()
         finished(folder)  # This is the last word: 'done' before it would tell of a dataset that is not there.
+
+
+def asked(error: TunesmithError) -> dict[str, Any]:
+    """Fields of :class:`Progress` for an upload that a person has to decide about, or has already."""
+    from core.data.ingest import AlreadyHere, BadRows
+
+    found: dict[str, Any] = {"state": error.code, "error": error.message}
+    if isinstance(error, BadRows):
+        found |= {"bad": tuple(error.bad), "bad_rows": error.count, "rows": error.good}
+    if isinstance(error, AlreadyHere):
+        found |= {"state": "already", "same_as": error.info.id}
+    return found
 
 
 def finished(folder: Path) -> None:

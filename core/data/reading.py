@@ -215,13 +215,15 @@ def _table(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
             yield line, cells
         elif not any(cell.strip() for cell in cells):
             continue
-        elif not names:
+        elif not names and detected.heading != "no":
             names = unique(limited(cells))
-        elif len(cells) != len(names):
-            yield line, Bad(f"it has {len(cells)} cells, and the heading has {len(names)}")
+        elif names and len(cells) != len(names):
+            first = "first row" if detected.heading == "no" else "heading"
+            yield line, Bad(f"it has {len(cells)} cells, and the {first} has {len(names)}")
         elif not all(map(whole_unicode, cells)):
             yield line, Bad(f"it holds a byte that is not {detected.encoding}")
         else:
+            names = names or unique(limited([""] * len(cells)))
             yield line, dict(zip(names, cells, strict=True))
 
 

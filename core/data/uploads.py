@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.data.ingest import OnBad, ingest
-from core.data.jobs import PART, PARTIAL
+from core.data.ingest import HeadingChoice, OnBad, ingest
+from core.data.jobs import INFO, PART, PARTIAL
 from core.data.store import Hits, Store, open_store
 from core.data.store import page as page_of
 from core.data.store import search as search_in
@@ -24,7 +25,6 @@ from core.errors import Damaged, NotFound, TooLarge, Unavailable
 from core.run import ID_PATTERN, new_id
 from core.run_dir import read_model, write_json
 
-INFO = "info.json"
 _DAMAGED = (
     "The dataset {} is damaged: its info.json is missing or cannot be read. Delete it from the list of datasets, then "
     "upload or fetch it again."
@@ -34,7 +34,16 @@ FORGOTTEN = 7 * 24 * 3600.0
 _PIECE = 1 << 20
 
 
-def store(stream: BinaryIO, filename: str, uploads: Path, limit: int, on_bad: OnBad = "stop") -> UploadInfo:
+def store(
+    stream: BinaryIO,
+    filename: str,
+    uploads: Path,
+    limit: int,
+    on_bad: OnBad = "stop",
+    *,
+    heading: HeadingChoice = "auto",
+    once: bool = False,
+) -> UploadInfo:
     """Read an upload to its end, check every row and keep it.
 
     Args:
@@ -43,11 +52,14 @@ def store(stream: BinaryIO, filename: str, uploads: Path, limit: int, on_bad: On
         uploads: Folder of all uploads.
         limit: Most bytes.
         on_bad: Whether rows that cannot be used are skipped or refuse the file.
+        heading: Whether a table's first line holds the columns' names.
+        once: Refuse what is here already.
 
     Returns:
         What is stored. Its id is new.
 
     Raises:
+        AlreadyHere: ``once``, and a dataset holds the same content.
         InvalidInput: The file cannot be used; nothing is kept.
         TooLarge: It is larger than ``limit``.
         Unavailable: The disk is full.
@@ -58,7 +70,16 @@ def store(stream: BinaryIO, filename: str, uploads: Path, limit: int, on_bad: On
         partial.mkdir(parents=True)
         _receive(stream, partial / PART, limit)
         name = shown_name(filename)
-        info = ingest(partial / PART, partial, upload_id=upload_id, name=name, on_bad=on_bad, limit=limit)
+        info = ingest(
+            partial / PART,
+            partial,
+            upload_id=upload_id,
+            name=name,
+            on_bad=on_bad,
+            heading=heading,
+            once=once,
+            limit=limit,
+        )
         partial.rename(uploads / upload_id)
     except OSError as error:
         if words := disk_words(error):
@@ -138,6 +159,13 @@ def _folders(uploads: Path) -> list[Path]:
     if not uploads.is_dir():
         return []
     return sorted(path for path in uploads.iterdir() if ID_PATTERN.fullmatch(path.name) and path.is_dir())
+
+
+def names(uploads: Path) -> dict[str, str]:
+    """Names of all datasets by id; those that share one have the beginning of their content's hash beside it."""
+    infos = every(uploads)
+    counts = Counter(info.name for info in infos)
+    return {info.id: info.name if counts[info.name] == 1 else f"{info.name} ({info.short_hash})" for info in infos}
 
 
 def opened(folder: Path) -> Store:

@@ -1,7 +1,7 @@
 import { api } from './lib/api.js'
 import { wireDrop } from './lib/upload.js'
 
-wireDrop((info) => { location.href = `/datasets/${info.id}` })
+wireDrop((info) => { location.href = `/datasets/${info.id}${info.already ? '?already=1' : ''}` })
 
 // Downloads under way say how far they are; when the last one ends the page shows what it became.
 const running = () => document.querySelectorAll('[data-job][data-state="working"]')

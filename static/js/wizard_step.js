@@ -113,7 +113,10 @@ if (form) {
     fetch(location.pathname, { method: 'POST', body: data, keepalive: true, redirect: 'manual' }).catch(() => {})
   })
 
-  wireDrop((info) => save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(reload))
+  wireDrop((info) => save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(() => {
+    if (info.already) location.href = '/new/dataset?already=1'
+    else reload()
+  }))
   // Typing a name means the name, not the model that was ticked before.
   document.getElementById('model-name')?.addEventListener('input', () => { form.querySelector('[name="choice"][value=""]').checked = true })
   mark()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import importlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from core.data import literals, reading, uploads
 from core.data.detect import CHOOSE, guess_fields
-from core.data.ingest import BadRows
+from core.data.ingest import AlreadyHere, BadRows, HeadingUnsure
 from core.data.nested import MAX_DEPTH
 from tests.data.test_formats import keep
 
@@ -25,7 +27,7 @@ def rows(folder: Path, value: Any, name: str = "a.json") -> list[dict[str, Any]]
     return list(uploads.iter_rows(folder / info.id))
 
 
-@pytest.mark.parametrize("module", ["tables", "names", "literals", "transcripts", "nested", "detect"])
+@pytest.mark.parametrize("module", ["tables", "names", "literals", "transcripts", "nested", "detect", "headings"])
 def test_the_examples_in_the_docstrings_hold(module: str) -> None:
     """What the docstrings show is what happens."""
     result = doctest.testmod(importlib.import_module(f"core.data.{module}"))
@@ -187,3 +189,63 @@ def test_choices_in_columns_of_their_own_are_shown_below_the_question() -> None:
     guess = guess_fields([{"question": "a?", "opa": "x", "opb": "y", "opc": "z", "opd": "w", "cop": 2, "exp": "why"}])
     assert (guess.response, guess.template) == ("cop", "{question}\n\nA) {opa}\nB) {opb}\nC) {opc}\nD) {opd}")
     assert guess_fields([{"question": "a, b or c?", "choices": ["a", "b", "c"], "answer": "b"}]).template is None
+
+
+@pytest.mark.parametrize(
+    ("text", "heading"),
+    [
+        ("question,answer\nWhat is 1 + 1?,2\n", "yes"),
+        ("Frage;Antwort\nWas ist 1 + 1?;2\n", "yes"),
+        ("city,population\nOslo,700000\nRome,2800000\n", "yes"),
+        (",question,answer\n0,a?,b\n", "yes"),
+        ("wording,verdict\nThe food was cold and the waiter rude.,bad\nLovely evening with wonderful people.,good\n", "yes"),
+        ("What colour do you like?,When?\nred,today\nblue,yesterday\n", "unsure"),
+        ("What is 1 + 1?,2\nWhat is 2 + 2?,4\n", "no"),
+        ("What is 1 + 1?,2\n", "no"),
+        ("Great film,positive\nDull film,negative\nFine film,positive\n", "no"),
+        ("cat,3,4\ndog,5,6\n", "no"),
+        ("Paris,France\nRome,Italy\n", "unsure"),
+        ("Hund,dog\nKatze,cat\n", "unsure"),
+    ],
+)  # fmt: skip
+def test_the_first_line_is_a_heading_or_a_row_or_a_question(tmp_path: Path, text: str, heading: str) -> None:
+    """By its cells and those below; where they do not tell, nothing is kept until a person has said which."""
+    if heading == "unsure":
+        with pytest.raises(HeadingUnsure, match="seems to have no heading row"):
+            keep(tmp_path, "a.csv", text.encode())
+        assert list(tmp_path.iterdir()) == []
+        return
+    info = keep(tmp_path, "a.csv", text.encode())
+    assert (info.heading, info.rows) == (heading, text.count("\n") - (heading == "yes"))
+
+
+def test_a_person_says_what_the_first_line_is(tmp_path: Path) -> None:
+    """Their word goes before any guess; without a heading columns are counted, and the first row is there."""
+    text = b"Paris,France\nRome,Italy\n"
+    rows_of = {}
+    for choice in ("yes", "no"):
+        info = uploads.store(io.BytesIO(text), "a.csv", tmp_path, 1 << 20, heading=choice)
+        rows_of[choice] = list(uploads.iter_rows(tmp_path / info.id))
+    assert rows_of["yes"] == [{"Paris": "Rome", "France": "Italy"}]
+    assert rows_of["no"] == [{"column 1": "Paris", "column 2": "France"}, {"column 1": "Rome", "column 2": "Italy"}]
+
+
+def test_the_same_content_is_said_and_not_stored_again(tmp_path: Path) -> None:
+    """Under another name too; read in another way, or wanted once more, it is another dataset."""
+    text = b"Paris,France\nRome,Italy\n"
+    store: Any = functools.partial(uploads.store, uploads=tmp_path, limit=1 << 20, once=True)
+    first = store(io.BytesIO(text), "a.csv", heading="no")
+    for options in ({"heading": "no"}, {}):
+        with pytest.raises(AlreadyHere, match=r"You already have this file: a\.csv, 2 rows") as refused:
+            store(io.BytesIO(text), "b.csv", **options)
+        assert refused.value.info == first
+    assert len(list(tmp_path.iterdir())) == 1
+    second = store(io.BytesIO(text), "a.csv", heading="yes")
+    third = uploads.store(io.BytesIO(text), "a.csv", tmp_path, 1 << 20, heading="no")
+    assert len({first.id, second.id, third.id}) == 3
+    other = store(io.BytesIO(b"question,answer\na?,b\n"), "a.csv")
+    names = uploads.names(tmp_path)
+    assert names[other.id] == f"a.csv ({other.sha256[:6]})" != names[first.id]
+    (tmp_path / first.id / "info.json").write_text("{")
+    (tmp_path / second.id / "info.json").unlink()
+    assert store(io.BytesIO(b"question,answer\nc?,d\n"), "c.csv").rows == 1

@@ -309,6 +309,18 @@ def test_the_bench_page_does_each_of_its_buttons(client: FlaskClient, app: Flask
     assert 'class="note problem"' not in shown
 
 
+def test_the_bench_page_counts_rows_from_one(client: FlaskClient, app: Flask) -> None:
+    """As the wizard does: the first row is row 1, also where nothing was asked for."""
+    app.extensions["tunesmith"].wizard.put(dataset=SUMS, reward=MATH)
+    rows = app.extensions["tunesmith"].bench.rows(SUMS, 2)
+    token = page_token(client, "/rewards/bench")
+    for number, row in (("1", rows[0]), ("2", rows[1]), ("", rows[0]), ("0", rows[0])):
+        data = {"csrf_token": token, "action": "", "first": "draft", "row": number, "completions": ""}
+        shown = client.post("/rewards/bench", data=data).text
+        assert row["instruction"] in shown
+        assert f'name="row" value="{number if number in ("1", "2") else 1}"' in shown
+
+
 def probe_body(**more: Any) -> dict[str, Any]:
     return {"config": tiny("probed"), "prompts": 2, "samples": 2, **more}
 

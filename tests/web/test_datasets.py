@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from flask.testing import FlaskClient
 from core.data.nested import MAX_DEPTH
 from core.settings import Home, Settings
 from flask_app import create_app
+from services import dataset_jobs
 from tests.conftest import tiny
 from tests.support.multipart import send_file
 
@@ -183,6 +185,96 @@ def test_the_exact_prompt_is_shown_or_why_not(client: FlaskClient) -> None:
     config["dataset"] = {**config["dataset"], "instruction_field": "quest"}
     refused = client.post("/api/datasets/prompts", json={"config": config})
     assert (refused.status_code, refused.get_json()["error"]["field"]) == (400, "dataset.instruction_field")
+
+
+def test_the_same_file_is_said_and_stored_once(client: FlaskClient, home: Home) -> None:
+    """The second answer is the first dataset; in pieces too; stored again only where that is asked for."""
+    first = upload(client, FIXTURE.read_bytes(), "shop.jsonl").get_json()
+    again = upload(client, FIXTURE.read_bytes(), "other.jsonl")
+    assert (again.status_code, again.get_json()["already"]) == (200, True)
+    assert (again.get_json()["id"], again.get_json()["name"]) == (first["id"], "shop.jsonl")
+    assert in_pieces(client, FIXTURE.read_bytes()).get_json()["id"] == first["id"]
+    assert [path.name for path in home.uploads.iterdir()] == [first["id"]]
+    second = in_pieces(client, FIXTURE.read_bytes(), again=True).get_json()
+    assert (second["id"] != first["id"], "already" in second) == (True, False)
+    assert "You already have this file" in client.get(f"/datasets/{first['id']}?already=1").text
+    assert f"({first['sha256'][:6]})" not in client.get("/runs").text
+
+
+def in_pieces(client: FlaskClient, data: bytes, name: str = "shop.jsonl", **choices: Any) -> Any:
+    job = client.post("/api/datasets/uploads", json={"name": name, "size": len(data)}).get_json()["id"]
+    client.patch(f"/api/datasets/jobs/{job}?offset=0", data=data)
+    return client.post(f"/api/datasets/jobs/{job}/finish", json=choices)
+
+
+def test_a_first_line_that_may_be_a_row_is_asked_about(client: FlaskClient, home: Home) -> None:
+    """Refused in words with a code of its own, then read as the sender says; in pieces the bytes are kept meanwhile."""
+    data = b"Hund,dog\nKatze,cat\n"
+    refused = upload(client, data, "words.csv")
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (400, "heading")
+    assert list(home.uploads.iterdir()) == []
+    refused = in_pieces(client, data, "words.csv")
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (400, "heading")
+    (job,) = client.get("/api/datasets/jobs").get_json()["jobs"]
+    assert job["state"] == "heading"
+    made = client.post(f"/api/datasets/jobs/{job['id']}/finish", json={"heading": "no"}).get_json()
+    assert (made["rows"], made["heading"], made["columns"]) == (2, "no", ["column 1", "column 2"])
+
+
+@pytest.mark.parametrize(("data", "state"), [(b"Hund,dog\nKatze,cat\n", "heading"), (FIXTURE.read_bytes(), "done")])
+def test_a_large_file_is_asked_about_and_known_too(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, data: bytes, state: str
+) -> None:
+    """The process that reads it says so as the server itself does for a small one."""
+    known = upload(client, FIXTURE.read_bytes()).get_json()["id"]
+    monkeypatch.setattr(dataset_jobs, "SMALL", 0)
+    job = in_pieces(client, data, "words.csv").get_json()["id"]
+    until = time.monotonic() + 120
+    while (found := client.get(f"/api/datasets/jobs/{job}").get_json())["state"] == "working":
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert found["state"] == state
+    if state == "done":
+        assert (found["dataset"]["id"], found["dataset"]["already"]) == (known, True)
+
+
+def test_files_of_one_name_are_told_apart_and_name_their_runs(client: FlaskClient, app: Flask) -> None:
+    """In lists, pickers and the suggested name; a run keeps saying what it was made from."""
+    one = upload(client, b"question,answer\na?,1\n", "shop.csv").get_json()
+    app.extensions["tunesmith"].wizard.put(dataset={"source": one["source"]})
+    assert app.extensions["tunesmith"].wizard.config()["name"] == "smollm2-135m-instruct on shop.csv"
+    two = upload(client, b"question,answer\nb?,2\n", "shop.csv").get_json()
+    assert app.extensions["tunesmith"].wizard.config()["name"].endswith(f"on shop.csv ({one['sha256'][:6]})")
+    config = tiny("reader") | {"dataset": {"source": two["source"]}}
+    session_id = client.post("/api/training/start", json={"config": config}).get_json()["session_id"]
+    for address in ("/runs", f"/runs/{session_id}"):
+        assert f"shop.csv ({two['sha256'][:6]})" in client.get(address).text
+    for address in ("/datasets", "/new/dataset", "/evaluations/new"):
+        text = client.get(address).text
+        assert one["sha256"][:6] in text
+        assert two["sha256"][:6] in text
+
+
+def test_a_reward_that_compares_is_not_tried_without_an_answer_column(client: FlaskClient) -> None:
+    """Start, probe and bench say which column to choose; the guess leaves the choice open and says so."""
+    made = upload(client, b"asked,one,two\nWhy is it so?,b,c\nHow is it so?,d,e\n", "three.csv").get_json()
+    assert (made["fields"]["response"], made["fields"]["ask"]) == (
+        None,
+        "Choose the column that holds the right answer.",
+    )
+    dataset = {"source": made["source"], "instruction_field": "asked", "response_field": ""}
+    reward = {"type": "preset", "preset_name": "math"}
+    config = tiny() | {"dataset": dataset, "reward": reward}
+    for address, body in (
+        ("/api/training/start", {"config": config}),
+        ("/api/probe/start", {"config": config}),
+        ("/api/rewards/bench", {"reward": reward, "dataset": dataset, "completions": ["x"]}),
+        ("/api/rewards/adversarial", {"reward": reward, "dataset": dataset}),
+    ):
+        refused = client.post(address, json=body)
+        assert refused.status_code in {400, 422}, (address, refused.get_json())
+        assert refused.get_json()["error"]["field"] == "dataset.response_field"
+        assert "Choose the column that holds the right answer" in refused.get_json()["error"]["message"]
 
 
 def test_random_bytes_never_break_the_server(app: Flask, client: FlaskClient, home: Home) -> None:

@@ -37,29 +37,39 @@ async function send(file, job, onProgress) {
   }
 }
 
-async function finish(job, badRows, onProgress) {
-  let now = await api(`/api/datasets/jobs/${job.id}/finish`, { method: 'POST', json: { bad_rows: badRows } })
+async function finish(job, choices, onProgress) {
+  let now = await api(`/api/datasets/jobs/${job.id}/finish`, { method: 'POST', json: choices })
   while (now.state === 'working') {
     await wait(500)
     now = await api(`/api/datasets/jobs/${job.id}`)
     if (now.total_bytes) onProgress(0.9 + 0.1 * (now.bytes / now.total_bytes))
   }
+  if (now.state === 'done' && now.dataset.already) await api(`/api/datasets/jobs/${job.id}`, { method: 'DELETE' }).catch(() => null)
   if (now.state === 'done') return now.dataset
   if (!now.state) return now
   throw Object.assign(new Error(now.error), { code: now.state })
 }
 
-// Resolves with the dataset's info; rejects with the server's words. `code` is 'bad_rows' where a person
-// can decide to skip them: call again with badRows = 'skip'.
-export async function upload(file, onProgress, badRows = 'stop') {
+// The server asks about these; each answer is a choice for another try, and what was decided before stays.
+const QUESTIONS = {
+  bad_rows: [{ words: 'Skip the bad rows', choice: { bad_rows: 'skip' }, testid: 'skip-bad' }],
+  heading: [
+    { words: 'The first line holds the column names', choice: { heading: 'yes' }, testid: 'heading-yes' },
+    { words: 'The first line is a row', choice: { heading: 'no' }, testid: 'heading-no' },
+  ],
+}
+
+// Resolves with the dataset's info, `already` set where it was here before; rejects with the server's words.
+// `code` names a question of QUESTIONS where a person can decide: call again with the choice.
+export async function upload(file, onProgress, choices = {}) {
   const job = await begin(file)
   await send(file, job, onProgress)
   try {
-    const info = await finish(job, badRows, onProgress)
+    const info = await finish(job, choices, onProgress)
     localStorage.removeItem(key(file))
     return info
   } catch (error) {
-    if (error.code !== 'bad_rows') localStorage.removeItem(key(file))
+    if (!(error.code in QUESTIONS)) localStorage.removeItem(key(file))
     throw error
   }
 }
@@ -67,19 +77,22 @@ export async function upload(file, onProgress, badRows = 'stop') {
 // Wires the drop area of a page: a chosen or dropped file is sent at once, then `done` is called.
 export function wireDrop(done) {
   const area = () => document.getElementById('drop')
-  const start = async (file, badRows = 'stop') => {
-    if (!file) return
+  let busy = false
+  const start = async (file, choices = {}) => {
+    if (!file || busy) return
+    busy = true
     const bar = document.getElementById('upload-progress')
     const problem = document.getElementById('upload-problem')
     problem.textContent = ''
     bar.hidden = false
     try {
-      done(await upload(file, (share) => { bar.value = share }, badRows))
+      done(await upload(file, (share) => { bar.value = share }, choices))
     } catch (error) {
-      problem.textContent = error.message
-      if (error.code === 'bad_rows') problem.append(' ', skipButton(() => start(file, 'skip')))
-      document.getElementById('file').value = ''
+      problem.textContent = `${file.name}: ${error.message}`
+      for (const one of QUESTIONS[error.code] ?? []) problem.append(' ', answerButton(one, () => start(file, { ...choices, ...one.choice })))
     } finally {
+      busy = false
+      document.getElementById('file').value = ''
       bar.hidden = true
       bar.value = 0
     }
@@ -101,10 +114,10 @@ export function wireDrop(done) {
   if (performance.getEntriesByType('navigation')[0]?.type === 'navigate') start(document.getElementById('file')?.files[0])
 }
 
-function skipButton(action) {
+function answerButton({ words, testid }, action) {
   const button = document.createElement('button')
-  Object.assign(button, { type: 'button', className: 'button small', textContent: 'Skip the bad rows' })
-  button.dataset.testid = 'skip-bad'
+  Object.assign(button, { type: 'button', className: 'button small', textContent: words })
+  button.dataset.testid = testid
   button.addEventListener('click', action)
   return button
 }
