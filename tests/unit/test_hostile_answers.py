@@ -183,3 +183,13 @@ def test_a_gate_without_an_opinion_is_not_passed(monkeypatch: pytest.MonkeyPatch
     total = compose(section, MARKERS)("<w></w><s>4</s>", "", {})
     assert total.total == 0
     assert math.isfinite(total.total)
+
+
+@boxed
+def test_rows_that_end_the_process_cost_no_row_after_them() -> None:
+    """Four hostile answers in a row, and the right one after them is paid; a reward that cannot load says so."""
+    source = "import os\ndef reward(completion, prompt, row):\n    if completion == 'bad':\n        os._exit(0)\n    return 1.0"
+    assert [score.value for score in earned(source, ["bad"] * 4 + ["good"])] == [0, 0, 0, 0, 1]
+    unloaded = earned("import os\nos._exit(0)\ndef reward(completion, prompt, row):\n    return 1.0", ["good"] * 5)
+    assert not any(score.value for score in unloaded)
+    assert "could not be loaded" in unloaded[-1].why
