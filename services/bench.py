@@ -176,7 +176,7 @@ class Bench:
                 asked=True,
             )
         reward, dataset = config.reward.model_dump(mode="json"), config.dataset.model_dump(mode="json")
-        key = json.dumps([reward, dataset], sort_keys=True)
+        key = _checked_key(config)
         try:
             if key not in self._checked:
                 if not fetch and _slow(config.reward):
@@ -189,6 +189,11 @@ class Bench:
                 return StartCheck()  # a dataset that cannot be read is refused by the start itself, in its own words
             known = self._fetched.get(_source(config.dataset))
             return StartCheck(unchecked=_lower(error.message.rstrip(".")), asked=isinstance(known, str) or fetch)
+
+    def checked(self, config: RunConfig) -> StartCheck | None:
+        """What an earlier :meth:`check` of the same reward on the same rows found; None where there was none."""
+        known = self._checked.get(_checked_key(config))
+        return None if known is None else StartCheck(known)
 
     def known_rows(self, section: DatasetSection) -> list[dict[str, Any]] | None:
         """Raw rows that were fetched or made before; None where there are none, or they could not be had."""
@@ -212,6 +217,11 @@ class Bench:
         if not isinstance(known, list):
             raise Unavailable(str(known))
         return known
+
+
+def _checked_key(config: RunConfig) -> str:
+    parts = (config.reward.model_dump(mode="json"), config.dataset.model_dump(mode="json"))
+    return json.dumps(parts, sort_keys=True)
 
 
 def _slow(section: RewardSection) -> bool:

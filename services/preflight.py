@@ -7,13 +7,14 @@ by what they depend on, so that a page that looks again pays for what changed.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
 import core.rewards
-from core.config import DatasetSection, RunConfig
+from core.config import DatasetSection, RewardSection, RunConfig
 from core.data import lengths, sources
 from core.data.prompts import conversation, warm_up_target
 from core.data.rows import map_rows, split_rows
@@ -57,17 +58,22 @@ class Preflight:
     def __init__(self, home: Home, system: System, bench: Bench, library: Library, reach: HubReach) -> None:
         self._home, self._system, self._bench, self._library, self._reach = home, system, bench, library, reach
         self._kept: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
-    def look(self, config: RunConfig, *, fetch: bool = False, without: frozenset[str] = frozenset()) -> Readiness:
+    def look(
+        self, config: RunConfig, *, quick: bool = False, fetch: bool = False, without: frozenset[str] = frozenset()
+    ) -> Readiness:
         """What is known to speak against a start.
 
         Args:
             config: A valid configuration whose reward exists.
+            quick: Whether a reward that takes a sandbox or rows that have to be made are tried only where they were
+                before: every page of the wizard looks, and only the one before the start may take seconds.
             fetch: Whether rows of the Hub may be fetched and a model loaded to try the reward, which takes seconds.
             without: Sections (model, dataset, reward) that only stand in for a choice not made yet: nothing is
                 said that follows from them.
         """
-        found = check(config, self._system.device(), self._facts(config, fetch, without))
+        found = check(config, self._system.device(), self._facts(config, quick, fetch, without))
         return Readiness(tuple(p for p in found.problems if p.field.partition(".")[0] not in without))
 
     def proposed(self, config: RunConfig) -> tuple[int, int] | None:
@@ -96,9 +102,11 @@ class Preflight:
 
     # --- facts ---
 
-    def _facts(self, config: RunConfig, fetch: bool, without: frozenset[str]) -> Facts:
-        chosen = {"dataset", "reward"}.isdisjoint(without)
-        tried = self._bench.check(config, fetch=fetch) if chosen else None
+    def _facts(self, config: RunConfig, quick: bool, fetch: bool, without: frozenset[str]) -> Facts:
+        tried = None
+        if {"dataset", "reward"}.isdisjoint(without):
+            slow = not at_hand(config.dataset) or _batched(config.reward)
+            tried = self._bench.checked(config) if quick and slow else self._bench.check(config, fetch=fetch)
         rows, unusable = (None, None) if "dataset" in without else self._rows(config, without)
         memory, fits_in_4bit = (None, False) if "model" in without else self._memory(config)
         return Facts(
@@ -193,7 +201,6 @@ class Preflight:
         }
 
     def _readable(self, config: RunConfig, mapped: list[Row]) -> dict[str, Any]:
-        parts = core.rewards.resolve(config.reward)
         missing = tuple(
             need
             for need in core.rewards.needs(config.reward)
@@ -201,7 +208,7 @@ class Preflight:
         )
         if missing:
             return {"missing": missing}
-        if any(CATALOGUE[part.name].batch for part in parts if CATALOGUE[part.name].verifies):
+        if _batched(config.reward, verifying=True):
             return {}  # a sandbox or a model would have to be started
 
         def judge() -> dict[str, Any]:
@@ -286,10 +293,17 @@ class Preflight:
             kept: T = self._kept[text]
             return kept
         made = make()
-        while len(self._kept) >= KEPT:
-            self._kept.pop(next(iter(self._kept)), None)
-        self._kept[text] = made
+        with self._lock:
+            while len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[text] = made
         return made
+
+
+def _batched(reward: RewardSection, *, verifying: bool = False) -> bool:
+    """Whether a part, or one that checks truth, is scored many at once: by a sandbox, a model or a judge."""
+    infos = [CATALOGUE[part.name] for part in core.rewards.resolve(reward)]
+    return any(info.batch for info in infos if info.verifies or not verifying)
 
 
 def _held_out(config: RunConfig, mapped: list[Row], total: int | None, whole: bool) -> int | None:

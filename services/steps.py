@@ -46,8 +46,8 @@ CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
 
 
-def review_of(found: Services) -> Review:
-    """The draft's review, with what only a look at this machine can tell."""
+def review_of(found: Services, *, quick: bool = True) -> Review:
+    """The draft's review, with what only a look at this machine can tell; not ``quick`` where it may take seconds."""
     review = found.wizard.review()
     problems = [*review.readiness.problems]
     draft = found.wizard.draft()
@@ -63,7 +63,7 @@ def review_of(found: Services) -> Review:
             problems.append(Problem(Severity.BLOCKS, path, words))
     lost = {problem.field.partition(".")[0] for problem in problems if problem.severity is Severity.BLOCKS}
     if review.standing:
-        problems += found.preflight.look(review.standing, without=frozenset(lost)).problems
+        problems += found.preflight.look(review.standing, quick=quick, without=frozenset(lost)).problems
         problems += probe_remark(found, review.config)
     return replace(review, readiness=ordered(problems))
 
@@ -309,7 +309,7 @@ def _suggestion(found: Services, draft: dict[str, Any]) -> str:
 
 def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.TrainStep:
     """Step 5."""
-    review = review_of(found)
+    review = review_of(found, quick=False)
     draft = found.wizard.draft()
     from services.reward_pages import before_start
 

@@ -14,9 +14,12 @@ from flask.testing import FlaskClient
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from core.probe import Figures
+from core.rewards import adversarial
+from core.rewards.own import TEMPLATE
 from core.run import JobState
 from core.run_dir import write_json
 from core.settings import Home
+from services.bench import Bench
 from services.container import Services
 from services.follow_run import say_readiness
 from services.hub_reach import HubReach
@@ -188,6 +191,26 @@ def test_the_terminal_prints_it(app: Flask) -> None:
     say_readiness(answer, lines.append)  # type: ignore[arg-type]
     assert lines[0] == "Not ready:"
     assert lines[1].startswith("  blocks  model.load_in_4bit: Loading in 4 bit needs an NVIDIA GPU")
+
+
+def test_only_the_page_before_the_start_may_take_seconds(
+    browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reward that takes a sandbox is tried there, and what was found is said on every other page, too."""
+    tried: list[str] = []
+
+    def attack(_bench: Bench, _reward: Any, dataset: dict[str, Any], *, fetch: bool) -> adversarial.Report:
+        tried.append(dataset["source"])
+        return adversarial.Report((), 1.0, 4, ("Nothing earns everything.",))
+
+    monkeypatch.setattr(Bench, "attack", attack)
+    own = {"type": "composite", "components": [{"name": "python", "params": {"source": TEMPLATE}}]}
+    services.wizard.load({**TINY, "reward": own})
+    assert "Nothing earns everything." not in browser.get("/new/reward").text
+    assert not tried
+    assert "Nothing earns everything." in browser.get("/new/train").text
+    assert "Nothing earns everything." in browser.get("/new/reward").text
+    assert tried == ["generated:arithmetic"]
 
 
 def probed(services: Services, outcome: str, field: str, **figures: Any) -> str:
