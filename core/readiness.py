@@ -303,7 +303,7 @@ def _loopholes(found: _Found) -> None:
 
 def _references(found: _Found) -> None:
     rows, limit = found.facts.rows, found.config.training.max_new_tokens
-    if found.blocked or not rows or not rows.measured or rows.long_references <= FEW * rows.measured:
+    if not rows or not rows.measured or rows.long_references <= FEW * rows.measured:
         return
     found.add(
         Severity.WARNS, "training.max_new_tokens",

@@ -234,10 +234,10 @@ class Preflight:
             reward = self._bench.suggestion(config.dataset.model_dump(mode="json"))["reward"]
         except TunesmithError:
             return None
-        preset = core.rewards.PRESETS.get(reward.get("preset_name") or "")
-        if preset is None or preset.name == config.reward.preset_name:
+        if RewardSection.model_validate(reward) == config.reward:
             return None
-        return reward, preset.title
+        preset = core.rewards.PRESETS.get(reward.get("preset_name") or "")
+        return reward, preset.title if preset else "the suggested reward"
 
     def _memory(self, config: RunConfig) -> tuple[tuple[int, int] | None, bool]:
         parameters = self._parameters(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
 
 from core.settings import PROJECT
 from tests.browser.conftest import PATIENCE_MS, Complaints, Server
@@ -89,7 +89,12 @@ def test_what_was_entered_while_the_server_was_away_is_sent(page: Page, server: 
     page.locator("#training-max-steps").blur()
     expect(page.locator("#saved")).to_have_text("Not saved yet")
     asked: list[str] = []
-    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.once("dialog", stay)
     page.get_by_test_id("step-model").click(no_wait_after=True)
     expect(page.locator("h1")).to_have_text("Configuration")
     assert asked == ["beforeunload"]

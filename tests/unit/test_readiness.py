@@ -201,6 +201,11 @@ def test_a_missing_answer_column_is_not_blamed_on_the_reward() -> None:
     assert entry.field == "dataset.response_field"
 
 
+def test_faults_that_do_not_follow_from_each_other_are_all_said() -> None:
+    listed = found(with_rows(unreadable=400, long_references=400)).problems
+    assert [problem.field for problem in listed] == ["reward", "training.max_new_tokens"]
+
+
 def test_a_reward_without_a_reference_needs_no_answer_column() -> None:
     """The warm-up does: it would teach empty answers."""
     facts = replace(GOOD, compares=False)

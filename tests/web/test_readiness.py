@@ -116,6 +116,22 @@ def test_a_reward_that_reads_no_reference_is_first_and_offers_another(browser: B
     assert "cannot read" not in browser.get("/new/train").text
 
 
+def test_references_in_whole_sentences_get_a_reward_that_reads_them(browser: Browser, client: FlaskClient) -> None:
+    """Also where no ready-made one suits them."""
+    rows = "".join(
+        json.dumps(
+            {"question": f"What about {n}?", "answer": f"{chr(97 + n % 26)} town lies " + "beyond the hills and " * 12}
+        )
+        + "\n"
+        for n in range(60)
+    )
+    choose(browser, upload=upload(client, rows))
+    assert "Use the suggested reward" in browser.get("/new/train").text
+    browser.post("/new/train", form={"action": "fix-reward"})
+    assert _draft(browser)["reward"]["type"] == "composite"
+    assert "cannot read" not in browser.get("/new/train").text
+
+
 def test_a_learning_rate_of_nearly_one_does_not_pass_in_silence(browser: Browser) -> None:
     """On its own step, on Train and in the summary; the start is still possible."""
     choose(browser, **{"ui.kind": "generated"})
