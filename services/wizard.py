@@ -259,10 +259,9 @@ class Wizard:
     def _save(self, step: str, form: Mapping[str, str], read: Read) -> Merged:
         draft, state = self.draft(), read_was(form.get("was", ""))
         now = {name: draft.get(name) for name in STEP[step].sections}
-        was = state.get("sections") if isinstance(state.get("sections"), dict) else None
         ui, page = self.ui(step), form.get("ui.sent", "").rpartition(" ")[0]
         by = dict(ui.get("by") or {})
-        base = {name: (was or now).get(name) for name in now}
+        base = {name: _as_it_was(state, name, value) for name, value in now.items()}
         merged = merge(base, read(step, form, base), now, lambda path: bool(page) and by.get(path) == page)
         by |= dict.fromkeys(merged.mine, page)
         # A choice that was refused must not look as if it had been made.
@@ -462,6 +461,15 @@ def read_step(step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> 
         else:
             changed[section] = read_section(section, form, before.get(section) or {})
     return changed
+
+
+def _as_it_was(state: Mapping[str, Any], name: str, now: Any) -> Any:
+    """A section as a page had it; as it is now where the form does not say, or says what is no section."""
+    sections = state.get("sections")
+    if not isinstance(sections, dict) or name not in sections:
+        return now
+    was = sections[name]
+    return was if isinstance(was, str if name == "name" else dict) or was is None else now
 
 
 def _ui(form: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import Flask
 
 from services.container import Services
 from tests.conftest import Browser
@@ -142,8 +141,12 @@ def test_a_start_waits_where_another_tab_changed_the_plan(browser: Browser, serv
     assert services.wizard.session_id()
 
 
-def test_a_page_without_its_beginning_is_taken_at_its_word(app: Flask, browser: Browser, draft: Any) -> None:
+@pytest.mark.parametrize(
+    "was", ["not json", "[]", '{"sections": 1}', '{"sections": {"training": [1], "grpo": "x"}, "ui": [], "others": {}}']
+)
+def test_a_page_without_its_beginning_is_taken_at_its_word(browser: Browser, draft: Any, was: str) -> None:
     """A program that posts the form says what it wants."""
     browser.get("/new/configuration")
-    browser.post("/new/configuration", form={"training.max_steps": "7", "was": "not json", "action": "save"})
+    sent = browser.post("/new/configuration", form={"training.max_steps": "7", "was": was, "action": "save"})
+    assert sent.status_code == 302
     assert draft()["training"]["max_steps"] == 7
