@@ -60,7 +60,8 @@ def exported(services: Services, home: Home, kind: ExportFormat, *files: str, st
     folder.config.write_text(json.dumps(spec.model_dump(mode="json")))
     for name in files:
         (folder.files / name).write_text("{}")
-    folder.result.write_text(json.dumps({"files": [{"name": name, "file_type": "F16"} for name in files]}))
+    made = [{"name": name, "size": 2, "sha256": "", "file_type": "F16"} for name in files]
+    folder.result.write_text(json.dumps({"files": made}))
     return job.id
 
 
