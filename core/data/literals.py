@@ -7,11 +7,13 @@ Nothing is evaluated: a small reader walks over the text once, to a limit of len
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.data.nested import MAX_DEPTH, decoded, too_deep
+from core.text import whole
 
 LONGEST = 1 << 20
 """Characters of a cell that is read."""
@@ -33,6 +35,8 @@ def structured(cell: str) -> list[Any] | dict[str, Any] | None:
 
     >>> structured('["a", 1]'), structured("['a', 'it\\'s']"), structured("['a' 'b']"), structured("[see below]")
     (['a', 1], ['a', "it's"], ['a', 'b'], None)
+    >>> structured(r'["\ud800"]'), structured(r'["\u00e9"]')
+    (None, ['é'])
     >>> structured("{'text': array(['x', 'y'], dtype=object), 'label': array(['A', 'B'], dtype=object)}")
     {'text': ['x', 'y'], 'label': ['A', 'B']}
     """
@@ -40,13 +44,16 @@ def structured(cell: str) -> list[Any] | dict[str, Any] | None:
     if len(text) > LONGEST or not text or _CLOSES.get(text[0]) != text[-1] or text[0] == "(":
         return None
     value = decoded(text)
-    if isinstance(value, list | dict):
-        return value
-    try:
-        value, end = _value(text, 0, 0)
-    except (_NoLiteral, ValueError, SyntaxError):
-        return None
-    return None if end != len(text) or too_deep(value) else value
+    if not isinstance(value, list | dict):
+        try:
+            value, end = _value(text, 0, 0)
+        except (_NoLiteral, ValueError, SyntaxError):
+            return None
+        if end != len(text) or too_deep(value):
+            return None
+    # Escapes can spell half a character, which no file can hold: then the cell stays the text that it is.
+    spelled = json.dumps(value, ensure_ascii=False) if "\\" in text else ""
+    return value if whole(spelled) == spelled else None
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
