@@ -136,6 +136,8 @@ TITLES = {
     "numbers": "Every number from 0 to 100 but the right one",
     "made_of": "The right number denied, negated or put into a formula",
     "denied": "The right answer, denied",
+    "unended": "A thought that never ends, with the right answer in it",
+    "quoted": "The right answer inside the thought, a wrong one after it",
     "other_choices": "Every choice but the right one",
     "hushed": "A messy program that tells its checker to look away",
     "disguised": "A slow program that hides its growth",
@@ -177,6 +179,11 @@ def _made(
         made |= {"other_choices": [boxed(text) for text in others], "numbers": []}
     made["made_of"] = [boxed(text) for text in _made_of(answer)]
     made["denied"] = [boxed(text) for text in (f"not {answer}", f"It is not {answer}.") if 0 < len(answer) < 200]
+    begin, end = markers.reasoning_start or "<think>", markers.reasoning_end or "</think>"
+    solution = f"{markers.solution_start}{answer}{markers.solution_end}"
+    made["unended"] = [f"{start}It is {solution}" for start in dict.fromkeys((begin, "<think>"))]
+    wrong = f"{markers.solution_start}{_wrong(answer)}{markers.solution_end}"
+    made["quoted"] = [f"{begin}It is {solution}, or is it?{end}{wrong}"]
     if theirs.strip() != reference.strip():
         made["other_reference"] = [target(other)]
     return {key: made[key] for key in TITLES if made.get(key)}
