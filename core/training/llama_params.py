@@ -10,6 +10,8 @@ import llama_cpp
 
 ALL_LAYERS = 1 << 20
 """More than any model has."""
+ERROR = 4
+"""``GGML_LOG_LEVEL_ERROR`` of this version's ``ggml.h``; llama_cpp's own table is older, and has it as 3."""
 
 
 def model_params(*, extra_buffers: bool, gpu: bool = False) -> Any:

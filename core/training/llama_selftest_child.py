@@ -21,7 +21,7 @@ import llama_cpp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from core.training.llama_child import quantize  # noqa: E402
-from core.training.llama_params import model_params  # noqa: E402
+from core.training.llama_params import ERROR, model_params  # noqa: E402
 
 MANY = 70
 """Tokens at once: more than any kernel takes in one piece, and not a multiple of any."""
@@ -79,7 +79,7 @@ def decode(context: Any, count: int, words: int) -> None:
 # llama.cpp calls it for as long as the process lives: it must stay referenced.
 @llama_cpp.llama_log_callback
 def _log(level: int, text: bytes, _: Any) -> None:
-    if level == 3:  # an error
+    if level == ERROR:
         sys.stderr.write(text.decode(errors="replace"))
 
 

@@ -32,7 +32,7 @@ if ROOT not in sys.path:
 import llama_cpp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from core.training.llama_params import model_params  # noqa: E402
+from core.training.llama_params import ERROR, model_params  # noqa: E402
 from core.training.sampling import Rules, draw, uniforms  # noqa: E402
 
 BATCH = 512
@@ -361,7 +361,7 @@ def serve(more: Mapping[str, Answer]) -> None:
 # llama.cpp calls it for as long as the process lives: it must stay referenced.
 @llama_cpp.llama_log_callback
 def _log(level: int, text: bytes, _: Any) -> None:
-    if level == 3:  # an error; progress and warnings would fill the run's log
+    if level == ERROR:  # progress and warnings would fill the run's log
         sys.stderr.write(text.decode(errors="replace"))
 
 
