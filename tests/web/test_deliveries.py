@@ -107,7 +107,8 @@ def lay_out(home: Home) -> None:
             "reward_drop_high": 0.2,
         }  # fmt: skip
         commands = [{"title": "Ollama", "text": "ollama run sums"}]
-        write_json(run.result, {"files": files, "commands": commands, "fidelity": [report]})
+        if state is JobState.COMPLETED:  # it is written last, so an export that failed has none
+            write_json(run.result, {"files": files, "commands": commands, "fidelity": [report]})
         run.write_status(JobStatus(state=state, step=1, max_steps=1))
 
 
