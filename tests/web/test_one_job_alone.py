@@ -94,7 +94,7 @@ def test_a_job_that_cannot_be_followed_is_logged_once_and_the_others_go_on(
 def test_a_dataset_whose_description_is_damaged_can_be_deleted(app: Flask, home: Home, text: str) -> None:
     """The others are listed and used as before."""
     client, pages = app.test_client(), app.test_client()
-    files = [(io.BytesIO(b'{"question": "1", "answer": "2"}\n' * 3), f"{name}.jsonl") for name in "ab"]
+    files = [(io.BytesIO(b'{"question": "1", "answer": "2"}\n' * rows), f"{rows}.jsonl") for rows in (3, 4)]
     good, bad = ((client.post("/api/datasets/upload", data={"file": file}).json or {})["id"] for file in files)
     (home.uploads / bad / "info.json").write_text(text)
     found = client.get("/api/datasets/list").json or {}
