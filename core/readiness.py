@@ -413,7 +413,7 @@ def _more_held_out(evaluation: EvaluationSection, held: int, needed: int, total:
         values["evaluation.max_prompts"] = needed
     if evaluation.max_rows < needed:
         values["evaluation.max_rows"] = needed
-    return Fix(f"Score {needed}", values) if values else None
+    return Fix(f"Hold out {needed} questions", values) if values else None
 
 
 @lru_cache(maxsize=1)
