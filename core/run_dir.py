@@ -236,15 +236,21 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Any, *, private: bool = False) -> None:
     """Write beside and rename, so that a reader or a crash meets the old file or the new one.
 
     A request and the watcher may write the same file at once, so each thread has a name of its own beside it.
+
+    Args:
+        path: Where.
+        data: What.
+        private: Whether only the file's owner may read it (mode 0600).
     """
+    mode = 0o600 if private else 0o666
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     encoded = whole(json.dumps(data, ensure_ascii=False, indent=1)).encode()
     try:
-        with beside.open("wb") as file:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(encoded)
             file.flush()
             os.fsync(file.fileno())

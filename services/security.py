@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from core.errors import Conflict, Forbidden, TooManyRequests, Unavailable
-from core.run_dir import read_json
+from core.run_dir import read_json, write_json
 from core.settings import Settings
-from services.private_file import write_private
 from services.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ def load_secrets(settings: Settings) -> Secrets:
     if new_token:
         keep["token_hash"] = token_hash
     if keep != kept:
-        write_private(settings.home.secrets, keep)
+        write_json(settings.home.secrets, keep, private=True)
     return Secrets(session_key, token_hash, new_token)
 
 
@@ -168,7 +167,7 @@ class Gate:
             raise Conflict("The access token is set as TUNESMITH_TOKEN. Change it there and start the server again.")
         token = secrets.token_urlsafe(32)
         kept = {**_kept(self._settings), **self._session, "token_hash": hash_token(token)}
-        write_private(self._settings.home.secrets, kept)
+        write_json(self._settings.home.secrets, kept, private=True)
         self._token_hash = hash_token(token)
         return token
 

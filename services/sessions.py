@@ -9,8 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from core.run_dir import read_json
-from services.private_file import write_private
+from core.run_dir import read_json, write_json
 
 LIFETIME = 30 * 24 * 3600.0
 """Seconds until a login has to be made again."""
@@ -59,7 +58,7 @@ class Sessions:
 
     def _keep(self) -> None:
         try:
-            write_private(self._path, self._ends)
+            write_json(self._path, self._ends, private=True)
         except OSError as error:  # A full disk locks nobody out: until the restart memory has it.
             log.warning("logins could not be written to %s: %s", self._path, error.strerror or error)
 
