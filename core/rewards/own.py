@@ -26,6 +26,10 @@ def reward(completion: str, prompt: str, row: dict) -> float | tuple[float, str]
     Return a number from 0 (wrong) to 1 (right), or the number and a sentence that says why;
     None where you have no opinion: the answer is then left out of its group's comparison.
     """
+    # What stands in a thought is not yet an answer. Put your own markers here.
+    for begin, end in (("<think>", "</think>"), ("<start_working_out>", "<end_working_out>")):
+        if begin in completion and end not in completion:
+            return 0.0, "The thought never ends."
     said = re.sub(r"<[^<>]*>", " ", completion).lower().split()
     wanted = str(row["response"]).lower().split()
     before = said[: -len(wanted)][-1:]

@@ -82,8 +82,8 @@ def test_the_check_finds_a_reward_that_pays_for_form(client: FlaskClient) -> Non
     assert not good["warnings"]
     keys = {one["key"] for one in good["attempts"]}
     assert keys == {
-        "reference", "right_bare", "wrong_in_form", "other_reference", "empty", "prompt", "tags", "numbers", "made_of", "denied", "all_numbers", "keywords",
-        "longest",
+        "reference", "right_bare", "wrong_in_form", "other_reference", "empty", "prompt", "tags", "numbers", "made_of", "denied", "unended",
+        "quoted", "all_numbers", "keywords", "longest",
     }  # fmt: skip
     assert not bad["sound"]
     assert any("checks the answer against anything" in words for words in bad["warnings"])
