@@ -34,9 +34,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def config() -> dict[str, Any]:
-    from tests.training.worker_runs import TINY, changed
+    from tests.training.worker_runs import LLAMA, changed
 
-    return changed(TINY, training__max_steps=STEPS, training__save_steps=4)
+    return changed(LLAMA, training__max_steps=STEPS, training__save_steps=4)
 
 
 def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:

@@ -11,13 +11,13 @@ from core.run import JobState
 from core.run_dir import RunDir, iter_lines
 from core.settings import Home
 from core.training import gguf_file
-from tests.training.worker_runs import KILLING, TINY, changed, launch, make_run, rows, work, written
+from tests.training.worker_runs import KILLING, LLAMA, changed, launch, make_run, rows, work, written
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
-SHORT = changed(TINY, training__max_steps=2, evaluation__holdout_fraction=0)
+SHORT = changed(LLAMA, training__max_steps=2, evaluation__holdout_fraction=0)
 LONG = changed(
-    TINY, training__max_steps=3, training__max_new_tokens=60, training__max_sequence_length=160,
+    LLAMA, training__max_steps=3, training__max_new_tokens=60, training__max_sequence_length=160,
     training__batch_size=8, evaluation__holdout_fraction=0,
 )  # fmt: skip
 

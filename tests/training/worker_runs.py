@@ -35,6 +35,8 @@ TINY: dict[str, Any] = {
     "training": {
         "max_steps": 6, "batch_size": 4, "gradient_accumulation_steps": 2, "num_generations": 4, "max_new_tokens": 8,
         "max_sequence_length": 96, "save_steps": 2, "learning_rate": 1e-2,
+        # llama.cpp takes a process and seconds for each run: only what is about it asks for it.
+        "rollout_engine": "transformers",
     },
     # A random model solves nothing, but its answers differ in length.
     "reward": {"type": "composite", "components": [{
@@ -42,6 +44,7 @@ TINY: dict[str, Any] = {
     }]},
     "evaluation": {"max_prompts": 2},
 }  # fmt: skip
+"""A run of the random model, with answers by transformers."""
 
 
 def changed(config: dict[str, Any], **values: Any) -> dict[str, Any]:
@@ -54,6 +57,10 @@ def changed(config: dict[str, Any], **values: Any) -> dict[str, Any]:
             place = place.setdefault(section, {})
         place[name] = value
     return result
+
+
+LLAMA = changed(TINY, training__rollout_engine="auto")
+"""The same as it runs by itself: with answers by llama.cpp."""
 
 
 def make_home(root: Path) -> Home:
