@@ -16,6 +16,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+SIDE_BY_SIDE = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
+"""Two pytest processes, a file at a time in the order of the folders: the long ones come first."""
 SECOND_TRY = ["--reruns=1", "--max-suite-reruns=3", "--rerun-show-tracebacks"]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -46,7 +48,7 @@ def main(arguments: list[str]) -> int:
             f"\nFAILED so far: {', '.join(failed)}. Their messages are above; the tests run all the same.", flush=True
         )
     print("\n== Tests (pytest)", flush=True)
-    command = [sys.executable, "-m", "pytest", "--durations=25", *SECOND_TRY, *arguments]
+    command = [sys.executable, "-m", "pytest", "--durations=10", *SIDE_BY_SIDE, *SECOND_TRY, *arguments]
     tests = subprocess.run(command, check=False).returncode
     return tests or int(bool(failed))
 

@@ -19,6 +19,8 @@ from flask_app import create_app
 from services.container import Services
 from services.launcher import LocalLauncher
 
+pytest_plugins = ["tests.support.suite"]
+
 SUPPORT = Path(__file__).parent / "support"
 
 TINY: dict[str, Any] = {
