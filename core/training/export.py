@@ -29,7 +29,7 @@ from core.model import BUILTIN_PREFIX
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines, write_json
 from core.settings import Home
-from core.training import adapter_file, export_files, gguf_file, gguf_vocabulary, importance, merge, room
+from core.training import adapter_file, export_files, gguf_adapter, gguf_file, gguf_vocabulary, importance, merge, room
 from core.training.device import use_cores
 from core.training.fidelity import Fidelity
 from core.training.modelfile import licence_of, modelfile, recognise, sampling_of
@@ -203,7 +203,9 @@ class Export:
         sources = self._convert(folder, tokenizer, fidelity)
         shutil.rmtree(folder)
         if measured is not None:
-            found = importance.by_tensor(measured, gguf_file.architecture(sources[Quantization.F16]), layers, tied=tied)
+            found = importance.by_tensor(
+                measured, gguf_adapter.architecture(sources[Quantization.F16]), layers, tied=tied
+            )
             importance.write(matrix, found)
         return self._quantized(sources, matrix if measured is not None else None, tokenizer, fidelity)
 

@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gguf import GGUFReader, LlamaFileType
+from gguf import LlamaFileType
 
 from core import llama
 from core.child import child_environment
 from core.errors import Unavailable
 from core.export import Quantization
 from core.settings import PROJECT
+from core.training import gguf_header
 from core.training.convert_child import NO_RULE
 from core.training.gguf_vocabulary import Vocabulary
 
@@ -167,34 +168,28 @@ def run_child(
     return output
 
 
-def architecture(path: Path) -> str:
-    """``general.architecture`` of a GGUF file."""
-    field = GGUFReader(path).get_field("general.architecture")
-    return str(field.contents()) if field else ""
-
-
 def tensor_types(path: Path) -> set[str]:
     """Which types a file's tensors have; none where it is too broken to be read."""
     try:
-        return {tensor.tensor_type.name for tensor in GGUFReader(path).tensors}
-    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError):
+        return {tensor.kind for tensor in gguf_header.read(path).tensors.values()}
+    except (ValueError, OSError):
         return set()
 
 
 def read_back(path: Path) -> GgufFacts:
     """Read a GGUF's header and tensor table."""
-    reader = GGUFReader(path)
-    field = reader.get_field("general.file_type")
-    number = int(field.contents()) if field else -1
+    header = gguf_header.read(path)
     names = {value: name for name, value in FILE_TYPES.items()}
-    template = reader.get_field("tokenizer.chat_template")
-    size = sum(int(tensor.n_bytes) for tensor in reader.tensors)
-    weights = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    number = int(header.fields.get("general.file_type", -1))
+    template = header.fields.get("tokenizer.chat_template")
+    tensors = header.tensors.values()
     return GgufFacts(
         file_type=names.get(number, f"unknown ({number})"),
-        tensor_types=dict(Counter(tensor.tensor_type.name for tensor in reader.tensors).most_common()),
-        bits_per_weight=round(8 * size / weights, 3),
-        adapter=reader.get_field("adapter.type") is not None,
-        tensors={tensor.name: tensor.tensor_type.name for tensor in reader.tensors},
-        chat_template=str(template.contents()) if template else None,
+        tensor_types=dict(Counter(tensor.kind for tensor in tensors).most_common()),
+        bits_per_weight=round(
+            8 * sum(tensor.size for tensor in tensors) / sum(tensor.weights for tensor in tensors), 3
+        ),
+        adapter="adapter.type" in header.fields,
+        tensors={name: tensor.kind for name, tensor in header.tensors.items()},
+        chat_template=None if template is None else str(template),
     )

@@ -16,7 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gguf import GGUFReader
+sys.path.append(str(Path(__file__).resolve().parents[4]))
+
+from core.training import gguf_header
 
 AMX = "Q4_0,Q4_1,Q8_0,Q4_K,Q5_K,Q6_K"
 MODE, _, types = os.environ["LLAMA_CRASHES"].partition(":")
@@ -33,7 +35,7 @@ doomed = False
 
 def watched(path: bytes, params: Any) -> Any:
     global doomed  # noqa: PLW0603  # a process holds one model at a time
-    deadly = any(tensor.tensor_type.name in TYPES for tensor in GGUFReader(path.decode()).tensors)
+    deadly = any(tensor.kind in TYPES for tensor in gguf_header.read(Path(path.decode())).tensors.values())
     doomed = deadly and (MODE == "always" or bool(params.use_extra_bufts))
     return load(path, params)
 

@@ -1,0 +1,137 @@
+"""What a GGUF's header says: its single values, and the name and type of each tensor.
+
+The library's own reader makes an array of every token and takes seconds for that; here lists are passed over.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+TEXT, LIST = 8, 9
+SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+"""How a value of each other type is stored."""
+VERSIONS = (2, 3)
+ALIGNMENT = 32
+
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor: its type's name, its weights and its bytes."""
+
+    kind: str
+    weights: int
+    size: int
+
+
+@dataclass
+class Header:
+    """Single values by key, and tensors by name."""
+
+    fields: dict[str, Value] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def read(path: Path) -> Header:
+    """Read a file's header.
+
+    Raises:
+        ValueError: It is no GGUF, or damaged, or ends before its last tensor does.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return _Reader(data).header()
+        except struct.error as error:
+            raise ValueError(f"{path.name} ends within its header") from error
+
+
+class _Reader:
+    """A place in a file that is read from front to back."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data, self.at = data, 0
+
+    def header(self) -> Header:
+        found = Header()
+        version = self._version()
+        if version not in VERSIONS:
+            raise ValueError(f"no GGUF of a known version: {version}")
+        tensors, values = self._number("<Q"), self._number("<Q")
+        for _ in range(values):
+            key, kind = self._text(), self._number("<I")
+            value = self._value(kind)
+            if value is not None:
+                found.fields[key] = value
+        end = max((self._tensor(found) for _ in range(tensors)), default=0)
+        step = int(found.fields.get("general.alignment", ALIGNMENT)) or 1
+        if -(-self.at // step) * step + end > len(self.data):
+            raise ValueError("the file ends before its last tensor does")
+        return found
+
+    def _version(self) -> int:
+        if self.data[:4] != b"GGUF":
+            return 0
+        self.at = 4
+        return int(self._number("<I"))
+
+    def _number(self, form: str) -> int:
+        value: int = struct.unpack_from(form, self.data, self.at)[0]
+        self.at += struct.calcsize(form)
+        return value
+
+    def _text(self) -> str:
+        length = self._number("<Q")
+        start = self.at
+        self._skip(length)
+        return self.data[start : self.at].decode()
+
+    def _skip(self, count: int) -> None:
+        self.at += count
+        if self.at > len(self.data):
+            raise ValueError("the file ends within its header")
+
+    def _value(self, kind: int) -> Value | None:
+        """The next value; None where it is a list, which is passed over."""
+        if kind == TEXT:
+            return self._text()
+        if kind in SCALARS:
+            return self._number(SCALARS[kind])
+        if kind != LIST:
+            raise ValueError(f"a value of unknown type {kind}")
+        self._pass_over(self._number("<I"), self._number("<Q"))
+        return None
+
+    def _pass_over(self, kind: int, count: int) -> None:
+        if kind in SCALARS:
+            self._skip(count * struct.calcsize(SCALARS[kind]))
+        elif kind == TEXT:
+            self._pass_over_texts(count)
+        else:
+            for _ in range(count):
+                self._value(kind)
+
+    def _pass_over_texts(self, count: int) -> None:
+        length, data, at = struct.Struct("<Q").unpack_from, self.data, self.at
+        for _ in range(count):
+            at += 8 + length(data, at)[0]
+        self.at = at
+        self._skip(0)
+
+    def _tensor(self, found: Header) -> int:
+        """Note the next tensor; where it ends, from the first one's beginning."""
+        name = self._text()
+        weights = math.prod(self._number("<Q") for _ in range(self._number("<I")))
+        kind, start = GGMLQuantizationType(self._number("<I")), self._number("<Q")
+        block, size = GGML_QUANT_SIZES[kind]
+        if name in found.tensors:
+            raise ValueError(f"two tensors are called {name}")
+        found.tensors[name] = Tensor(kind.name, weights, weights * size // block)
+        return start + found.tensors[name].size
