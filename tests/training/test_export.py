@@ -19,7 +19,7 @@ from core.llama import Outcome
 from core.run import Control, JobState
 from core.run_dir import RunDir, read_json, write_json
 from core.settings import Home
-from core.training import gguf_file, merge, room
+from core.training import fidelity, gguf_file, merge, room
 from core.training.export import stages
 from tests.training.worker_runs import crashing, work
 
@@ -75,6 +75,12 @@ def files(job: RunDir) -> dict[str, dict[str, Any]]:
     return {file["name"]: file for file in result(job)["files"]}
 
 
+@pytest.fixture
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """General questions, which a folder without a run is asked, are answered in a few words."""
+    monkeypatch.setattr(fidelity, "ANSWER", 12)
+
+
 def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
         found: torch.Tensor = model(input_ids=torch.tensor([[5, 900, 17, 2040]])).logits
@@ -114,7 +120,7 @@ def test_an_earlier_checkpoint_is_merged(models: Home, trained: RunDir, monkeypa
 
 
 def test_a_folder_from_elsewhere_is_merged_with_its_base(
-    models: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+    models: Home, folder: Path, short_answers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a run: in float32 the merged logits equal base plus adapter; general questions compare the rest."""
     base = AutoModelForCausalLM.from_pretrained(tiny(models))
@@ -130,7 +136,7 @@ def test_a_folder_from_elsewhere_is_merged_with_its_base(
 
 @needs_converter
 def test_an_adapter_as_gguf_says_the_same_on_its_base(
-    models: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+    models: Home, folder: Path, short_answers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where layers have ranks of their own: llama.cpp divides by each one's."""
     job = export(models, monkeypatch, "lora", format="adapter_gguf", adapter=str(folder), base="builtin:tiny")
