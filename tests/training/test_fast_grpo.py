@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,29 @@ def rounds(*kinds: str) -> Written:
     return Written(made)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("level", ["token", "sequence"])
-@pytest.mark.parametrize("accumulation", [1, 4])
-@pytest.mark.parametrize("beta", [0.0, 0.05])
+PAIRS = [
+    ("dapo", "token", 1, 0.0),
+    ("dapo", "sequence", 4, 0.05),
+    ("grpo", "token", 4, 0.05),
+    ("grpo", "sequence", 1, 0.0),
+    ("dr_grpo", "token", 1, 0.05),
+    ("dr_grpo", "sequence", 4, 0.0),
+    ("bnpo", "token", 4, 0.0),
+    ("bnpo", "sequence", 1, 0.05),
+    ("cispo", "token", 1, 0.0),
+    ("cispo", "sequence", 4, 0.05),
+]
+"""Loss, level, micro-batches and KL penalty: any two values of different columns are together in one row."""
+
+
+def test_every_pair_of_settings_is_tried() -> None:
+    """The rows below are a choice out of all; no two settings are left out together."""
+    columns: list[set[Any]] = [set(LOSSES), {"token", "sequence"}, {1, 4}, {0.0, 0.05}]
+    for first, second in combinations(range(len(columns)), 2):
+        assert {(row[first], row[second]) for row in PAIRS} == set(product(columns[first], columns[second]))
+
+
+@pytest.mark.parametrize(("loss", "level", "accumulation", "beta"), PAIRS)
 def test_the_same_steps_as_stock_trl(tmp_path: Path, loss: str, level: str, accumulation: int, beta: float) -> None:
     """Every loss, with and without a KL penalty, whole or cut into micro-batches, one group flat in one round."""
     stock, ours = both(
@@ -88,8 +108,8 @@ def test_the_same_steps_on_the_builtin_model(tmp_path: Path, loss: str, beta: fl
     tokenizer = AutoTokenizer.from_pretrained(REAL, padding_side="left")
     stock, ours = both(
         lambda: adapted(AutoModelForCausalLM.from_pretrained(REAL, dtype=torch.float32)),
-        lambda: rounds("both", "half"), tmp_path, tokenizer=tokenizer, loss_type=loss, beta=beta, learning_rate=1e-4,
-        gradient_accumulation_steps=accumulation, per_device_train_batch_size=8 // accumulation,
+        lambda: rounds("both", "half"), tmp_path, tokenizer=tokenizer, steps=2, loss_type=loss, beta=beta,
+        learning_rate=1e-4, gradient_accumulation_steps=accumulation, per_device_train_batch_size=8 // accumulation,
     )  # fmt: skip
     assert ours.trainer.fast_notes == []
     equal(stock, ours)
