@@ -16,7 +16,7 @@ from core.settings import Home
 from core.training.checkpoint import WARM_UP
 from services.rewards import Rewards
 from tests.support.judge import JudgeEndpoint, judge_endpoint
-from tests.training.worker_runs import TINY, changed, launch, make_run, needs_model, wait_for, work
+from tests.training.worker_runs import LLAMA, TINY, changed, launch, make_run, needs_model, wait_for, work
 
 __all__ = ["judge_endpoint"]  # a fixture
 pytestmark = [pytest.mark.training, needs_model]
@@ -108,7 +108,7 @@ def test_a_constant_reward_cannot_tell(probed: Probe) -> None:
 @pytest.mark.slow
 def test_a_task_that_is_always_solved_is_too_easy(probed: Probe) -> None:
     """One sum, learnt in the warm-up and asked at a low temperature, is right every time."""
-    warm = {**WARM, "learning_rate": 1e-3, "max_samples": 12}
+    warm = {**WARM, "learning_rate": 1e-3, "max_samples": 16}
     config = changed({**SUMS, "pre_training": warm}, dataset__max_operand=1, training__temperature=0.2)
     result = probed("easy", config, prompts=4, samples=4)
     assert result["verdict"]["outcome"] == "too_easy", result
@@ -126,7 +126,7 @@ def test_four_tokens_cut_every_answer_off(probed: Probe) -> None:
 def test_a_probe_is_stopped_while_the_model_writes(models: Home) -> None:
     """A real worker ends within seconds of being asked, in the middle of a group; what was sampled can be read."""
     # A random model hardly ever ends an answer: a group takes a while, all of them minutes.
-    config = changed(TINY, training__max_new_tokens=400, training__max_sequence_length=500)
+    config = changed(LLAMA, training__max_new_tokens=400, training__max_sequence_length=500)
     run = probe_dir(models, "stopped", config, prompts=32, samples=8)
     worker = launch(run, models)
     try:
