@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +75,28 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield from serve(home)
 
 
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all who want one without runs."""
+    yield from serve(tmp_path_factory.mktemp("standing"))
+
+
+def ask(server: Server, method: str, path: str) -> bytes:
+    """What the server answers to a program."""
+    request = urllib.request.Request(server.url + path, method=method)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        return bytes(response.read())
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A server as it is on the first day."""
-    yield from serve(tmp_path / "home")
+def server(standing: Server) -> Server:
+    """A server as it is on the first day: without the choices, datasets and rewards of the test before."""
+    ask(standing, "POST", "/new/reset")
+    for dataset in json.loads(ask(standing, "GET", "/api/datasets/list"))["datasets"]:
+        ask(standing, "DELETE", f"/api/datasets/{dataset['id']}")
+    for reward in json.loads(ask(standing, "GET", "/api/rewards/saved"))["rewards"]:
+        ask(standing, "DELETE", f"/api/rewards/saved/{reward['name']}")
+    return standing
 
 
 @dataclass
