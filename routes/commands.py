@@ -30,9 +30,9 @@ def train(file: Path, *, confirm_reward: bool) -> None:
     The session appears in the browser too. Ctrl+C stops with a checkpoint; twice, at once. A reward that can
     be fooled is refused unless it is confirmed.
     """
+    lock = HomeLock(services().settings.home)
     try:
         config = read_config(file)
-        lock = HomeLock(services().settings.home)
         try:
             lock.take(None)
             services().watcher.start()
@@ -47,6 +47,7 @@ def train(file: Path, *, confirm_reward: bool) -> None:
         raise click.ClickException(error.message) from None
     finally:
         services().close()
+        lock.release()
 
 
 @bp.cli.command("merge")
@@ -78,8 +79,8 @@ def verify(export_id: str) -> None:
 
 def _follow_export(begin: Callable[[Export], str]) -> None:
     """Begin an export here, or in the server that has the home folder, and follow it to its end."""
+    lock = HomeLock(services().settings.home)
     try:
-        lock = HomeLock(services().settings.home)
         try:
             lock.take(None)
             services().watcher.start()
@@ -93,18 +94,20 @@ def _follow_export(begin: Callable[[Export], str]) -> None:
         raise click.ClickException(error.message) from None
     finally:
         services().close()
+        lock.release()
 
 
 @bp.cli.command("rebuild")
 def rebuild() -> None:
     """Make the catalogue again from the directories in outputs/ and exports/."""
+    lock = HomeLock(services().settings.home)
     try:
-        lock = HomeLock(services().settings.home)
         lock.take(None)
         found = rebuild_catalogue(services().settings.home, services().catalogue)
-        lock.release()
     except TunesmithError as error:
         raise click.ClickException(error.message) from None
+    finally:
+        lock.release()
     click.echo(f"{found} {'job' if found == 1 else 'jobs'} found on disk and added to the catalogue.")
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import PROJECT, Home
-from tests.conftest import tiny
+from core.settings import PROJECT, Home, Settings
+from flask_app import create_app
+from services.launcher import LocalLauncher
+from tests.conftest import SUPPORT, tiny
 from tests.support.live import PATIENCE, Live, held
 
 
@@ -33,6 +35,14 @@ def command(home: Home, *arguments: str) -> subprocess.Popen[str]:
 def said(process: subprocess.Popen[str]) -> str:
     text, _ = process.communicate(timeout=PATIENCE)
     return text
+
+
+def here(settings: Settings, *arguments: str) -> tuple[int, str]:
+    """The exit code and the words of a command that nothing happens to on its way, in this process."""
+    app = create_app(settings, launcher=LocalLauncher(settings, SUPPORT / "fake_worker.py"))
+    done = app.test_cli_runner().invoke(args=arguments)
+    app.extensions["tunesmith"].close()
+    return done.exit_code, done.output
 
 
 def config_file(folder: Path, text: str | None = None, **training: int) -> str:
@@ -61,18 +71,16 @@ def test_train_hands_the_run_to_a_server_that_is_there(live: Live, home: Home, t
     assert [(run["name"], run["status"]) for run in sessions] == [("from a file", "completed")]
 
 
-def test_a_reward_that_can_be_fooled_wants_a_flag(home: Home, tmp_path: Path) -> None:
+def test_a_reward_that_can_be_fooled_wants_a_flag(settings: Settings, home: Home, tmp_path: Path) -> None:
     """Refused with the reason and the flag's name; with the flag it runs."""
     parts = {"type": "composite", "components": [{"name": "length"}]}
     file = config_file(tmp_path, json.dumps({**tiny("fooled"), "reward": parts}))
-    refused = command(home, "train", file)
-    text = said(refused)
-    assert refused.returncode == 1, text
+    code, text = here(settings, "train", file)
+    assert code == 1, text
     assert "can be fooled" in text
     assert "--confirm-reward" in text
     assert list(home.outputs.iterdir()) == []
-    confirmed = command(home, "train", "--confirm-reward", file)
-    assert "6 of 6" in said(confirmed)
+    assert "6 of 6" in here(settings, "train", "--confirm-reward", file)[1]
 
 
 def test_ctrl_c_stops_with_a_checkpoint_and_waits(home: Home, tmp_path: Path) -> None:
@@ -96,23 +104,23 @@ def test_ctrl_c_stops_with_a_checkpoint_and_waits(home: Home, tmp_path: Path) ->
     ("text", "words"),
     [('{"name": "x",\n\n "model" 5}', "line 3"), (json.dumps({**tiny(), "modell": 1}), "modell: there is no field")],
 )
-def test_a_wrong_file_is_refused_in_a_sentence(home: Home, tmp_path: Path, text: str, words: str) -> None:
+def test_a_wrong_file_is_refused_in_a_sentence(
+    settings: Settings, home: Home, tmp_path: Path, text: str, words: str
+) -> None:
     """The line or the field is named, and nothing is started."""
-    process = command(home, "train", config_file(tmp_path, text))
-    answer = said(process)
-    assert process.returncode == 1
+    code, answer = here(settings, "train", config_file(tmp_path, text))
+    assert code == 1
     assert words in answer
     assert "Traceback" not in answer
-    assert list(home.outputs.iterdir()) == []
+    assert list(settings.home.outputs.iterdir()) == []
 
 
-def test_merge_follows_the_export_of_an_adapter_folder(home: Home, tmp_path: Path) -> None:
+def test_merge_follows_the_export_of_an_adapter_folder(settings: Settings, home: Home, tmp_path: Path) -> None:
     """To its end, and says where the files are; a folder without an adapter is refused in a sentence."""
     folder = tmp_path / "theirs"
     folder.mkdir()
-    process = command(home, "merge", str(folder), "builtin:smollm2-135m-instruct")
-    text = said(process)
-    assert process.returncode == 1
+    code, text = here(settings, "merge", str(folder), "builtin:smollm2-135m-instruct")
+    assert code == 1
     assert "There is no adapter in" in text
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.safetensors").write_bytes(b"")
@@ -129,11 +137,11 @@ def test_merge_follows_the_export_of_an_adapter_folder(home: Home, tmp_path: Pat
     assert next(home.exports.glob("*/files/model.gguf")).is_file()
 
 
-def test_rebuild_finds_the_runs_on_disk(home: Home, tmp_path: Path) -> None:
+def test_rebuild_finds_the_runs_on_disk(settings: Settings, home: Home, tmp_path: Path) -> None:
     """After the catalogue was lost."""
-    assert "6 of 6" in said(command(home, "train", config_file(tmp_path)))
+    assert "6 of 6" in here(settings, "train", config_file(tmp_path))[1]
     for file in home.root.glob("catalogue.db*"):
         file.unlink()
-    process = command(home, "rebuild")
-    assert "1 job found" in said(process)
-    assert process.returncode == 0
+    code, text = here(settings, "rebuild")
+    assert "1 job found" in text
+    assert code == 0

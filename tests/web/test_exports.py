@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -13,18 +14,39 @@ from flask.testing import FlaskClient
 from core.errors import Conflict
 from core.fidelity import FidelityReport, Verdict
 from core.run_dir import write_json
+from core.settings import Home, Settings
+from flask_app import create_app
 from services.container import Services
 from services.export_pages import tensor_lines
-from tests.conftest import Browser, tiny
+from services.launcher import LocalLauncher
+from services.rebuild import rebuild
+from tests.conftest import SUPPORT, Browser, tiny
 from tests.support.live import PATIENCE, held
 from tests.web.test_runs import follow, start
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was trained to its end, once for all."""
+    home = Home(tmp_path_factory.mktemp("trained"))
+    folder = home.cache / "models" / "smollm2-135m-instruct"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    settings = Settings.from_env({"TUNESMITH_HOME": str(home.root)})
+    app = create_app(settings, launcher=LocalLauncher(settings, SUPPORT / "fake_worker.py"))
+    session_id = start(app.test_client(), tiny(max_steps=2))
+    follow(app.extensions["tunesmith"], session_id, "completed")
+    app.extensions["tunesmith"].close()
+    return home.outputs / session_id
+
+
 @pytest.fixture
-def trained(client: FlaskClient, services: Services) -> str:
-    session_id = start(client, tiny(max_steps=2))
-    follow(services, session_id, "completed")
-    return session_id
+def trained(services: Services, once: Path) -> str:
+    """A finished run."""
+    home = services.settings.home
+    shutil.copytree(once, home.outputs / once.name)
+    assert rebuild(home, services.catalogue) == 1
+    return once.name
 
 
 def finish(services: Services, export_id: str, *states: str) -> None:
@@ -32,7 +54,7 @@ def finish(services: Services, export_id: str, *states: str) -> None:
     while services.exports.get(export_id).status not in states:
         assert time.monotonic() < end, services.exports.get(export_id)
         services.watcher.tick()
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def create(client: FlaskClient, session_id: str) -> str:
