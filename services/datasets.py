@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +28,8 @@ MAX_SHOWN = 4_000_000
 """Characters of all cells that a preview shows together: where there are many, each is cut shorter."""
 LEAST_CELL = 300
 MAX_SAMPLES = 200
+MOST_MADE = 8
+"""Looks at exercises that are remembered."""
 HUB_TIMEOUT = 180.0
 
 GENERATED = (
@@ -58,6 +61,7 @@ class Datasets:
         self._home = home
         self._limit = limit
         self._used_by = used_by
+        self._made: dict[tuple[str, int], Peeked] = {}
         uploads.sweep(home.uploads)
 
     def list(self) -> Uploads:
@@ -187,7 +191,21 @@ class Datasets:
         return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
 
     def _peek(self, section: DatasetSection, samples: int) -> Peeked:
-        return peek(self._home, section, samples)
+        """As :func:`peek`; exercises are the same each time, and are not made again for the same question."""
+        if not _made_here(section):
+            return peek(self._home, section, samples)
+        asked = section.model_dump_json(), samples
+        found = self._made.get(asked)
+        if found is None:
+            found = peek(self._home, section, samples)
+            self._made = dict([*self._made.items(), (asked, found)][-MOST_MADE:])
+        return deepcopy(found)
+
+
+def _made_here(section: DatasetSection) -> bool:
+    """Whether all of its rows are made on the spot, some of them by a process of its own."""
+    named = [part.source for part in (section.mix or (section,))]
+    return tasks.SOURCE in named and all(source.startswith(sources.GENERATED) for source in named)
 
 
 def at_hand(section: DatasetSection) -> bool:

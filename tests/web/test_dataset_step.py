@@ -290,3 +290,31 @@ def test_a_preparation_that_fails_says_why(browser: Browser, draft: Any, monkeyp
 def shown(browser: Browser) -> str:
     text: str = browser.get(PREPARATION).get_data(as_text=True)
     return text.replace("data-testid", "").partition("<main")[2]
+
+
+def test_exercises_are_made_once_for_the_same_question(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look takes a process of seconds; another seed or number of rows is another question."""
+    made: list[int] = []
+
+    def ask(_: Home, op: str, *, samples: int, **__: Any) -> Any:
+        made.append(samples)
+        return {
+            "rows": [{"question": f"{op} {len(made)}", "answer": "1"}],
+            "columns": ["question", "answer"],
+            "total": 1,
+        }
+
+    monkeypatch.setattr("services.prompts.ask", ask)
+    preview = app.extensions["tunesmith"].datasets.preview
+    exercises = {"source": "generated:reasoning-gym", "tasks": [{"name": "chain_sum"}]}
+    first = preview(exercises)
+    first["rows"].clear()
+    assert preview(exercises)["rows"][0]["question"] == "peek 1"
+    assert preview({**exercises, "seed": 5})["rows"][0]["question"] == "peek 2"
+    preview(exercises, samples=30)
+    assert made == [20, 20, 30]
+    for seed in range(10, 20):
+        preview({**exercises, "seed": seed})
+    assert preview(exercises)["rows"][0]["question"] == "peek 14"
+    hub = {"source": "mix", "mix": [exercises, {"source": "own/set"}]}
+    assert preview(hub)["rows"] != preview(hub)["rows"]
