@@ -187,6 +187,8 @@ def test_the_whole_road(context: BrowserContext, server: Server, complaints: Com
         assert name in said_types
 
     page.goto(f"{server.url}/new/test")
+    page.locator("#chat-settings > summary").click()
+    page.locator("#chat-max-tokens").fill("16")
     page.get_by_test_id("chat-prompt").fill("What is 2+3?")
     page.get_by_test_id("chat-send").click()
     for side in page.locator("[data-side]").all():
