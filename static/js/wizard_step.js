@@ -16,7 +16,7 @@ const tell = (...words) => saved?.replaceChildren(...words)
 
 async function save(extra = {}, submitter = null) {
   if (stale) return
-  const [sent, was] = [edits, form.elements.was?.value]
+  const [sent, was, entered] = [edits, form.elements.was?.value, entries()]
   tell('Saving')
   const answer = await sendForm(form, { submitter, extra: { action: 'save', ...extra }, quiet: away })
   away = !answer?.ok
@@ -28,7 +28,7 @@ async function save(extra = {}, submitter = null) {
   }
   edits -= sent
   mark()
-  if (follow(answer)) return tell(wrong() || 'Saved')
+  if (follow(answer, entered)) return tell(wrong() || 'Saved')
   // What this page was made from stays what it was: should it be sent all the same, the server refuses again.
   stale = true
   edits = 0
@@ -42,15 +42,19 @@ function again() {
   if (away && !stale) save()
 }
 
-// Shows here what another tab changed. False where that takes a reload: both changed the same field, or a field
-// of another shape.
-function follow({ url, page }) {
+const entry = (field) => (field.type === 'checkbox' ? field.checked : field.value)
+const entries = () => new Map([...form.elements].filter((field) => field.name).map((field) => [field, entry(field)]))
+
+// Shows here what another tab changed. False where that takes a reload: both changed the same field, be it while the
+// save was on its way, or a field of another shape.
+function follow({ url, page }, entered) {
   const told = new URL(url).searchParams
   if (told.get('refused')) return false
   const theirs = page?.querySelector('form[data-autosave]')
   return (told.get('elsewhere') ?? '').split(' ').filter(Boolean).every((path) => {
     const [here, there] = [form.elements[path], theirs?.elements[path]]
     if (!(here instanceof HTMLElement) || !(there instanceof HTMLElement)) return false
+    if (entry(here) !== entered.get(here)) return false
     if (here.type === 'checkbox') here.checked = there.checked
     else here.value = there.value
     return true

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route, expect
 
 from core.settings import PROJECT
 from tests.browser.conftest import PATIENCE_MS, Complaints, Server
@@ -77,6 +77,28 @@ def test_a_second_tab_shows_what_the_first_changed(context: BrowserContext, serv
     first.locator("#saved a").click()
     expect(first.locator("#training-max-new-tokens")).to_have_value("64")
     expect(first.locator("#training-max-steps")).to_have_value("7")
+
+
+def test_what_is_typed_while_a_save_is_on_its_way_stays(context: BrowserContext, server: Server) -> None:
+    """Another tab's value, which comes with the save's answer, does not take its place."""
+    first, second = context.new_page(), context.new_page()
+    for page in (first, second):
+        page.goto(f"{server.url}/new/configuration")
+    first.locator("#training-max-steps").fill("7")
+    first.locator("#training-max-steps").blur()
+    saved(first)
+    held: list[Route] = []
+    second.route(
+        "**/new/configuration", lambda route: held.append(route) if route.request.method == "POST" else route.fallback()
+    )
+    second.locator("#training-max-new-tokens").fill("64")
+    second.locator("#training-max-new-tokens").blur()
+    expect(second.locator("#saved")).to_have_text("Saving")
+    second.locator("#training-max-steps").fill("9")
+    for route in held:
+        route.continue_()
+    expect(second.locator("#saved")).to_have_text("Changed in another tab. Reload")
+    expect(second.locator("#training-max-steps")).to_have_value("9")
 
 
 def test_what_was_entered_while_the_server_was_away_is_sent(page: Page, server: Server) -> None:
