@@ -18,6 +18,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 SIDE_BY_SIDE = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
 """Two pytest processes, a file at a time in the order of the folders: the long ones come first."""
+ALL = ([*SIDE_BY_SIDE, "-m", "not timed"], ["-m", "timed"])
+"""What measures time comes last, with nothing beside it: two cores may be two halves of one."""
 SECOND_TRY = ["--reruns=1", "--max-suite-reruns=3", "--rerun-show-tracebacks"]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -47,10 +49,13 @@ def main(arguments: list[str]) -> int:
         print(
             f"\nFAILED so far: {', '.join(failed)}. Their messages are above; the tests run all the same.", flush=True
         )
-    print("\n== Tests (pytest)", flush=True)
-    command = [sys.executable, "-m", "pytest", "--durations=10", *SIDE_BY_SIDE, *SECOND_TRY, *arguments]
-    tests = subprocess.run(command, check=False).returncode
-    return tests or int(bool(failed))
+    # Whoever asks for something has said which tests; else -m of the two would stand in its way.
+    for part in [[*SIDE_BY_SIDE, *arguments]] if arguments else ALL:
+        print(f"\n== Tests (pytest {' '.join(part)})", flush=True)
+        command = [sys.executable, "-m", "pytest", "--durations=10", *SECOND_TRY, *part]
+        if subprocess.run(command, check=False).returncode:
+            failed.append("pytest")
+    return int(bool(failed))
 
 
 def passes(name: str, command: list[str]) -> bool:

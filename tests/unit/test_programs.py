@@ -108,6 +108,7 @@ BURN = "import time\ndef burn(seconds):\n    began = time.process_time()\n    wh
 NUMBER, LIST = "def make_input(n): return (n,)", "def make_input(n): return ([0] * n,)"
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("generator", "program"),
     [
@@ -128,6 +129,7 @@ def test_a_program_cannot_hide_how_its_time_grows(generator: str, program: str) 
     assert score.value < 0.5, score.why
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "changed", [{"sizes": "4000, 16000"}, {"sizes": [16000, 16000]}, {"sizes": None}, {"max_power": "line"}]
 )

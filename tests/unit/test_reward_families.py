@@ -35,6 +35,7 @@ PLAIN = (
 )
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", [*PLAIN, *BOXED])
 def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
     """What each reward's docstring says of a right, a wrong and a garbage answer is what it gives."""

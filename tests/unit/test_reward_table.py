@@ -88,8 +88,8 @@ CASES: dict[str, Case] = {
     "algorithm": Case(
         GROWTH,
         fenced("def f(n):\n    t = 0\n    for i in range(40 * n): t += i"),
-        fenced("def f(n):\n    t = 0\n    for i in range(n * n): t += i"),
-        fenced("import time\ntime.perf_counter = lambda: 0\ndef f(n):\n    for i in range(n * n): pass"),
+        fenced("def f(n):\n    t = 0\n    for i in range(n**3 // 100_000): t += i"),
+        fenced("import time\ntime.perf_counter = lambda: 0\ndef f(n):\n    for i in range(n**3 // 100_000): pass"),
     ),
     "steps": Case(
         {"instruction": "48 clips and half as many?"},
@@ -185,6 +185,7 @@ def test_every_reward_has_its_row_of_cases() -> None:
     assert set(CASES) | set(NOT_HERE) == set(CATALOGUE)
 
 
+@pytest.mark.timed
 @pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
 @pytest.mark.skipif(not embedding.available(), reason="the embedding model is not installed")
 def test_the_page_says_what_the_rewards_give() -> None:
@@ -208,6 +209,7 @@ def test_the_page_says_what_the_rewards_give() -> None:
     assert PAGE.read_text(encoding="utf-8") == text
 
 
+@pytest.mark.timed
 @pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
 @pytest.mark.parametrize("name", [name for name in CASES if CATALOGUE[name].verifies])
 def test_right_earns_more_than_all_else_where_truth_is_checked(name: str) -> None:
