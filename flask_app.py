@@ -14,7 +14,8 @@ from core.disk import disk_words
 from core.errors import InvalidInput, TunesmithError
 from core.settings import PROJECT, Settings
 from routes import _guard, errors
-from services import container, security
+from services import container
+from services.access import security
 from services.launcher import Launcher
 
 NOUNS = (

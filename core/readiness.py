@@ -1,7 +1,7 @@
 """Whether a run is ready to start: one ordered list of what stands in its way, the worst first.
 
 Pure: a configuration, the device and the facts that were gathered go in, a :class:`Readiness` comes out. Pages,
-the API and the terminal all show this one list (:mod:`services.preflight` gathers the facts).
+the API and the terminal all show this one list (:mod:`services.runs.preflight` gathers the facts).
 """
 
 from __future__ import annotations

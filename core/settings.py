@@ -50,12 +50,12 @@ class Home:
 
     @property
     def sessions(self) -> Path:
-        """JSON, mode 0600: hashes of the logins that hold; see ``services/sessions.py``."""
+        """JSON, mode 0600: hashes of the logins that hold; see ``services/access/sessions.py``."""
         return self.root / "sessions.json"
 
     @property
     def endpoint(self) -> Path:
-        """JSON: whether a model is served to other programs, and which; see ``services/endpoint.py``."""
+        """JSON: whether a model is served to other programs, and which; see ``services/models/endpoint.py``."""
         return self.root / "endpoint.json"
 
     def make(self) -> None:

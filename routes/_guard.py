@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import Forbidden, TunesmithError, Unauthorized, Unavailable
 from routes.errors import answer, wants_json
-from services.security import Gate, host_name
+from services.access.security import Gate, host_name
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -8,7 +8,7 @@ from typing import Any
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from services.labels import in_words
+from services.forms.labels import in_words
 
 
 def page(template: str, context: Any) -> str:

@@ -8,7 +8,7 @@ from flask import Blueprint, current_app, redirect, render_template, request, se
 from werkzeug.wrappers import Response
 
 from core.errors import TooManyRequests
-from services.security import Gate
+from services.access.security import Gate
 
 bp = Blueprint("auth", __name__)
 

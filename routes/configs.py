@@ -14,8 +14,8 @@ from core.errors import InvalidInput, NotFound, TunesmithError
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
 from routes._services import services
-from services import configs as saved
 from services import pages
+from services.wizard import configs as saved
 
 bp = Blueprint("configs", __name__)
 

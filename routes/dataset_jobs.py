@@ -14,7 +14,7 @@ from core.dataset import UploadInfo
 from core.errors import NotFound
 from routes._api import Body, describes, read_body, read_query
 from routes._services import accepts_uploads, services
-from services.datasets import read_section
+from services.datasets.datasets import read_section
 
 bp = Blueprint("dataset_jobs", __name__)
 Answer = tuple[Response, int]

@@ -19,9 +19,10 @@ from core.model import DEMO_MODEL
 from routes._api import Body, describes, read_body
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
-from services import dataset_choice, dataset_views, library
-from services.datasets import GENERATED, read_section
-from services.forms import read_names, shown, whole_number
+from services import dataset_choice, dataset_views
+from services.datasets import library
+from services.datasets.datasets import GENERATED, read_section
+from services.forms.fields import read_names, shown, whole_number
 
 bp = Blueprint("datasets", __name__)
 HUB = ("source", "subset", "split", "revision")

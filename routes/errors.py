@@ -11,8 +11,8 @@ from werkzeug.exceptions import HTTPException, RequestTimeout
 
 from core.disk import disk_words
 from core.errors import InvalidConfig, TooManyRequests, TunesmithError
-from services.labels import in_words
-from services.openai_chat import problem
+from services.forms.labels import in_words
+from services.models.openai_chat import problem
 
 bp = Blueprint("errors", __name__)
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from routes._guard import SMALL
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
 from services import evaluation_pages
-from services.evaluation_request import Request
-from services.evaluation_results import SHOWN, Wanted
+from services.evaluations.request import Request
+from services.evaluations.results import SHOWN, Wanted
 
 bp = Blueprint("evaluations", __name__)
 

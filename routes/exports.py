@@ -15,8 +15,8 @@ from routes._api import Body, describes, read_body, read_query
 from routes._pages import back, page, say, to
 from routes._services import services
 from services.export_pages import export_page, exports_page, split_choice
-from services.exports import ExportView
-from services.forms import whole_number
+from services.exports.exports import ExportView
+from services.forms.fields import whole_number
 
 bp = Blueprint("exports", __name__)
 

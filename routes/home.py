@@ -12,8 +12,8 @@ from routes._pages import back, page, say, to
 from routes._services import services
 from services import pages, views
 from services.container import Services
+from services.forms.labels import in_words, plain_name
 from services.glossary import GLOSSARY
-from services.labels import in_words, plain_name
 from services.tail import NATIVE
 from services.words import FILTERS
 

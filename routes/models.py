@@ -12,7 +12,7 @@ from routes._pages import page
 from routes._services import services
 from services.chats import chat_view, training_prompt
 from services.container import Services
-from services.models import Chat
+from services.models.models import Chat
 from services.playground_pages import PlaygroundPage, model_groups
 
 bp = Blueprint("models", __name__)

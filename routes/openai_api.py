@@ -18,10 +18,10 @@ from core.errors import NotFound, TunesmithError
 from routes._api import Body, describes, read_body, read_json
 from routes._pages import page, say, to
 from routes._services import services
-from services import openai_chat
-from services.endpoint import served_view
+from services.access.security import Gate
+from services.models import openai_chat
+from services.models.endpoint import served_view
 from services.playground_pages import serve_page
-from services.security import Gate
 
 bp = Blueprint("openai_api", __name__)
 

@@ -15,8 +15,8 @@ from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
 from routes._services import services
 from services import reward_pages
-from services.bench import FETCHED
-from services.rewards import total_json
+from services.rewards.bench import FETCHED
+from services.rewards.rewards import total_json
 
 bp = Blueprint("rewards", __name__)
 

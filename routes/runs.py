@@ -18,9 +18,9 @@ from routes._pages import back, page, say, to
 from routes._services import services
 from services import pages
 from services.board import Wanted, board
-from services.diagnosis import changed
 from services.run_actions import changes_in_words
 from services.run_views import RunPage
+from services.runs.diagnosis import changed
 
 bp = Blueprint("runs", __name__)
 

@@ -16,11 +16,11 @@ from routes._services import accepts_uploads, services
 from routes.datasets import receive
 from services import dataset_choice, dataset_page, steps
 from services.board import Wanted
-from services.forms import field_title
-from services.merge import Merged, read_was
-from services.preparations import DRAFT
+from services.datasets.preparation_jobs import DRAFT
+from services.forms.fields import field_title
+from services.forms.merge import Merged, read_was
 from services.trial import sample
-from services.wizard import STEP, STEPS, read_step
+from services.wizard.wizard import STEP, STEPS, read_step
 
 bp = Blueprint("wizard", __name__)
 Form = MultiDict[str, str]

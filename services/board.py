@@ -16,15 +16,15 @@ from core.run import ENDED, JobState
 from core.run_dir import RunDir, read_row
 from core.statistics import decimals
 from services.container import Services
-from services.diagnosis import Row
 from services.evaluation_report import of_run
-from services.forms import whole_number
+from services.forms.fields import whole_number
 from services.glossary import GLOSSARY
 from services.health import health
 from services.run_actions import actions
-from services.run_view import RunView
 from services.run_views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
-from services.verdict import Verdict, merge
+from services.runs.diagnosis import Row
+from services.runs.verdict import Verdict, merge
+from services.runs.view import RunView
 from services.words import duration, num, state_word
 
 TABLE_ROWS = 60

@@ -11,7 +11,7 @@ from core.errors import InvalidConfig, InvalidInput, NotFound, TunesmithError
 from core.model import DEMO_MODEL
 from core.run import JobState
 from services.container import Services
-from services.models import RANGES, Chat
+from services.models.models import RANGES, Chat
 from services.playground_pages import (
     MOST_SIDES,
     SETTINGS,

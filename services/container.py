@@ -6,29 +6,29 @@ from dataclasses import dataclass
 
 from core.config import DatasetSection
 from core.settings import Settings
-from services.bench import Bench
 from services.catalogue import Catalogue
-from services.configs import Configs
-from services.dataset_jobs import DatasetJobs
-from services.datasets import Datasets
-from services.deliveries import Deliveries
-from services.endpoint import Endpoint
-from services.evaluations import Evaluations
+from services.datasets.datasets import Datasets
+from services.datasets.incoming import DatasetJobs
+from services.datasets.library import Library, used_by
+from services.datasets.preparation_jobs import Preparations
+from services.evaluations.evaluations import Evaluations
 from services.events import Events
-from services.exports import Exports
-from services.hub_reach import HubReach
+from services.exports.deliveries import Deliveries
+from services.exports.exports import Exports
 from services.launcher import Launcher, LocalLauncher
-from services.library import Library, used_by
-from services.models import Models
-from services.preflight import Preflight
-from services.preparations import Preparations
-from services.probes import Probes
-from services.rewards import Rewards
-from services.runs import Runs
-from services.saved_rewards import SavedRewards
-from services.system import System
+from services.machine.hub_reach import HubReach
+from services.machine.system import System
+from services.models.endpoint import Endpoint
+from services.models.models import Models
+from services.probes.probes import Probes
+from services.rewards.bench import Bench
+from services.rewards.rewards import Rewards
+from services.rewards.saved import SavedRewards
+from services.runs.preflight import Preflight
+from services.runs.runs import Runs
 from services.watcher import Watcher
-from services.wizard import Wizard
+from services.wizard.configs import Configs
+from services.wizard.wizard import Wizard
 
 
 @dataclass

@@ -13,9 +13,9 @@ from core.data.arithmetic import SOURCE as SUMS
 from core.data.catalogue import CATALOGUE
 from core.errors import InvalidInput, TunesmithError
 from services.container import Services
-from services.forms import model_field, read_model, read_names, read_section
-from services.library import MAPPED, TEMPLATE_FIELDS
-from services.wizard import SUMS_PROMPT
+from services.datasets.library import MAPPED, TEMPLATE_FIELDS
+from services.forms.fields import model_field, read_model, read_names, read_section
+from services.wizard.wizard import SUMS_PROMPT
 from services.wizard_views import Choices, MixLine, MixPart, TaskLine
 from services.words import file_facts
 

@@ -13,12 +13,12 @@ from core.model import DEMO_MODEL, local_folder
 from services import wizard_views
 from services.container import Services
 from services.dataset_choice import choices
-from services.datasets import read_section
-from services.forms import checks, form_field
-from services.labels import dataset_title
-from services.preparations import DRAFT
+from services.datasets.datasets import read_section
+from services.datasets.preparation_jobs import DRAFT
+from services.forms.fields import checks, form_field
+from services.forms.labels import dataset_title
 from services.steps import KINDS, frame, review_of
-from services.wizard import kind_of
+from services.wizard.wizard import kind_of
 
 SAMPLES = 5
 SLOW = ("tasks", "mix")

@@ -13,10 +13,10 @@ from core.dataset import Damage, UploadInfo
 from core.errors import TunesmithError
 from core.rewards import PRESETS
 from services.container import Services
-from services.dataset_jobs import JobView
-from services.forms import shown, whole_number
-from services.library import CacheEntry, Use
-from services.preparations import Preparing
+from services.datasets.incoming import JobView
+from services.datasets.library import CacheEntry, Use
+from services.datasets.preparation_jobs import Preparing
+from services.forms.fields import shown, whole_number
 
 PAGE = 20
 SWITCHES = ("drop_unparseable", "drop_personal", "drop_overlap")

@@ -8,7 +8,7 @@ from core.errors import TunesmithError
 from core.export import ExportFormat
 from core.run import JobState
 from services.container import Services
-from services.delivery_views import DeliveryView, OllamaView, gguf_files, suggested_name
+from services.exports.delivery_view import DeliveryView, OllamaView, gguf_files, suggested_name
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from services import reward_pages
 from services.container import Services
 from services.dataset_choice import ready_mapping
 from services.evaluation_report import report_view
-from services.evaluation_request import Request
-from services.evaluation_results import SHOWN, Wanted
 from services.evaluation_views import Choice, EvaluationPage, EvaluationsPage, NewEvaluationPage
-from services.forms import whole_number
+from services.evaluations.request import Request
+from services.evaluations.results import SHOWN, Wanted
+from services.forms.fields import whole_number
 from services.words import file_facts
 
 PER_PAGE = 25

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.evaluation_results import PromptRow, Wanted
-from services.evaluations import EvaluationView
+from services.evaluations.evaluations import EvaluationView
+from services.evaluations.results import PromptRow, Wanted
 
 
 @dataclass(frozen=True)

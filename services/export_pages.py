@@ -12,8 +12,8 @@ from core.fidelity import Verdict
 from core.run import ENDED, JobState
 from services import export_views, views
 from services.container import Services
-from services.exports import ExportView, unverified
-from services.run_view import RunView
+from services.exports.exports import ExportView, unverified
+from services.runs.view import RunView
 
 JUDGED = 25
 """Newest runs of a list of choices whose outcome is said there."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.run_view import RunView
-from services.verdict import Verdict
+from services.runs.verdict import Verdict
+from services.runs.view import RunView
 from services.views import Line
 
 

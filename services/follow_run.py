@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
 from core.run import ENDED, JobState
-from services.configs import check
+from services.wizard.configs import check
 
 if TYPE_CHECKING:
     from services.container import Services

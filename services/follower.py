@@ -10,7 +10,7 @@ from core.run import ENDED, JobKind, JobState, JobStatus
 from core.run_dir import Row, RunDir, read_lines
 from services.catalogue import Catalogue, Job
 from services.events import Events
-from services.run_view import status_event
+from services.runs.view import status_event
 from services.tail import Tail
 
 _TAKEN = ("step", "max_steps", "message", "attempt", "device", "seconds_per_step", "checkpoint_step")

@@ -11,15 +11,15 @@ from core.rewards.sandbox import protection
 from core.run import JobKind, JobState
 from services import run_views, views
 from services.board import sparks
-from services.configs import ConfigEntry
 from services.container import Services
-from services.forms import whole_number
-from services.labels import config_title, in_words
-from services.run_view import RunView
+from services.forms.fields import whole_number
+from services.forms.labels import config_title, in_words
 from services.run_views import PhaseView
-from services.verdict import Action, Outcome, Verdict
+from services.runs.verdict import Action, Outcome, Verdict
+from services.runs.view import RunView
 from services.views import Card, Gauge, Line, NavItem, Shell
-from services.wizard import suggest_name
+from services.wizard.configs import ConfigEntry
+from services.wizard.wizard import suggest_name
 from services.words import LIGHTS, size
 
 DEMO = "demo-arithmetic"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.export import ExportFormat
 from core.model import DEMO_MODEL
 from core.run_dir import RunDir
-from services.endpoint import default_name, examples
+from services.models.endpoint import default_name, examples
 
 if TYPE_CHECKING:
     from services.container import Services
@@ -125,7 +125,7 @@ class ServePage:
         other: The same where it is none of those offered, else empty.
         groups: The models to choose from.
         base_url: What programs are given.
-        key: Where the access token comes from; see :attr:`services.security.Gate.key`.
+        key: Where the access token comes from; see :attr:`services.access.security.Gate.key`.
         token: The token, the one time that it was made.
         curl, python: Examples.
     """

@@ -16,11 +16,11 @@ from core.run import ENDED, ID_PATTERN, JobKind, JobState, JobStatus
 from core.run_dir import RunDir, read_lines
 from core.settings import Home
 from services.catalogue import Catalogue, Job
-from services.evaluations import evaluation_job
-from services.exports import export_job
+from services.evaluations.evaluations import evaluation_job
+from services.exports.exports import export_job
 from services.follower import headline
-from services.probes import probe_job
-from services.runs import train_job
+from services.probes.probes import probe_job
+from services.runs.runs import train_job
 
 log = logging.getLogger(__name__)
 

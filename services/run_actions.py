@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.run import ENDED, JobState
-from services.diagnosis import Change
-from services.forms import field_title
-from services.run_view import RunView
+from services.forms.fields import field_title
 from services.run_views import RunAction
-from services.verdict import Action, Outcome, Verdict
+from services.runs.diagnosis import Change
+from services.runs.verdict import Action, Outcome, Verdict
+from services.runs.view import RunView
 from services.words import num
 
 

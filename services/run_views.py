@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.evaluation_views import ReportView
-from services.run_view import RunView
-from services.verdict import Verdict
+from services.runs.verdict import Verdict
+from services.runs.view import RunView
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from services.board import Wanted, board
 from services.chats import chat_view
 from services.container import Services
 from services.export_pages import export_choices, export_lines, exportable, more_choices, number_formats
-from services.forms import FormField, checks, field_id, field_title, form_field, shown
-from services.labels import dataset_title, in_words, model_title, reward_title
-from services.probes import ProbeView, fingerprint
-from services.reward_form import parts
-from services.run_view import RunView
+from services.forms.fields import FormField, checks, field_id, field_title, form_field, shown
+from services.forms.labels import dataset_title, in_words, model_title, reward_title
+from services.forms.reward_form import parts
+from services.probes.probes import ProbeView, fingerprint
+from services.runs.view import RunView
 from services.trial import trial
 from services.views import Line
-from services.wizard import LEVELS, STEP, STEPS, Review, kind_of, step_of, suggest_name
+from services.wizard.wizard import LEVELS, STEP, STEPS, Review, kind_of, step_of, suggest_name
 from services.wizard_views import Frame, Place, StepLink
 from services.words import num, size
 

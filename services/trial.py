@@ -9,7 +9,7 @@ from core.config import DatasetSection
 from core.data.prompts import warm_up_target
 from core.errors import TunesmithError
 from services.container import Services
-from services.rewards import read_section
+from services.rewards.rewards import read_section
 from services.wizard_views import ScoredPart, Trial
 
 SAMPLES = (("right", "A right answer"), ("wrong", "Right form, wrong answer"), ("bare", "Right, without markers"))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.run_view import RunView
 from services.run_views import PhaseView
-from services.verdict import Verdict
+from services.runs.verdict import Verdict
+from services.runs.view import RunView
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from core.run_dir import RunDir, step_of
 from core.settings import Home
 from services.catalogue import NOBODY, Catalogue, Job
 from services.events import Events
-from services.exports import remove_unfinished
+from services.exports.exports import remove_unfinished
 from services.follower import Follower
 from services.launcher import Launcher, Worker
-from services.run_view import now
-from services.runs import ACTIVE
+from services.runs.runs import ACTIVE
+from services.runs.view import now
 from services.tail import tail_text
 
 log = logging.getLogger(__name__)

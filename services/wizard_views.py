@@ -7,16 +7,16 @@ from typing import Any
 
 from core.data.catalogue import KnownDataset
 from core.dataset import UploadInfo
+from services.datasets.preparation_jobs import Preparing
 from services.export_views import ExportLine, FormatChoice, NumberFormat
-from services.forms import FieldGroup, FormField
+from services.forms.fields import FieldGroup, FormField
+from services.forms.reward_form import PartView
 from services.playground_pages import ChatView
-from services.preparations import Preparing
-from services.reward_form import PartView
-from services.run_view import RunView
 from services.run_views import RunBoard
-from services.verdict import Verdict
+from services.runs.verdict import Verdict
+from services.runs.view import RunView
 from services.views import Line
-from services.wizard import StepInfo
+from services.wizard.wizard import StepInfo
 
 
 @dataclass(frozen=True)

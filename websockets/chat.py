@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from core.errors import InvalidInput, TunesmithError
-from services.models import SAMPLING, Chat, Models
+from services.models.models import SAMPLING, Chat, Models
 from websockets.light import SocketIO
 
 MOST_AT_ONCE = 8

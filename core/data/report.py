@@ -37,7 +37,7 @@ class Asked(BaseModel):
 
 
 class Report(BaseModel):
-    """See :func:`services.preparing.prepare`."""
+    """See :func:`services.datasets.preparation_child.prepare`."""
 
     read: int
     left_out: dict[str, int]

@@ -22,8 +22,8 @@ from core.config import DatasetSection, ModelSection
 from core.data import uploads
 from core.errors import NotFound, Unavailable
 from core.settings import PROJECT, Home
-from services.dataset_jobs import DatasetJobs, JobView
-from services.prompts import ask, reader_environment, tokenizer_folder
+from services.datasets.incoming import DatasetJobs, JobView
+from services.datasets.prompts import ask, reader_environment, tokenizer_folder
 from tests.support.hub import COMMIT, TOKEN, Hub, Repo
 from tests.support.live import until
 

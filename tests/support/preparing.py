@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from services.library import Library
+from services.datasets.library import Library
 
 
 def hold(library: Library, home: Path) -> None:

@@ -14,15 +14,15 @@ from core.errors import TunesmithError  # noqa: E402 (the path is set above)
 from core.settings import Settings  # noqa: E402 (the path is set above)
 from flask_app import create_app  # noqa: E402 (the path is set above)
 from routes.serve import serve  # noqa: E402 (the path is set above)
-from services import chat  # noqa: E402 (the path is set above)
 from services.launcher import LocalLauncher  # noqa: E402 (the path is set above)
+from services.models import chat_process  # noqa: E402 (the path is set above)
 from tests.support import preparing  # noqa: E402 (the path is set above)
 
 
 def fake_app(settings: Settings) -> Flask:
     """The application with :mod:`tests.support.fake_worker` and :mod:`tests.support.fake_chat`."""
     app = create_app(settings, launcher=LocalLauncher(settings, HERE / "fake_worker.py"))
-    chat.CANCEL_GRACE = 300.0  # A machine that stalls is no process that does not heed.
+    chat_process.CANCEL_GRACE = 300.0  # A machine that stalls is no process that does not heed.
     preparing.hold(app.extensions["tunesmith"].library, settings.home.root)
     app.extensions["tunesmith"].models.pool.use(HERE / "fake_chat.py")
     return app

@@ -12,7 +12,7 @@ from core import rerun
 from core.delivery import modelfile_reader, ollama
 from core.delivery.modelfile_reader import create_fields, instructions, modelfile_for
 from core.training.modelfile import FAMILIES, Family, modelfile
-from services import delivery_views
+from services.exports import delivery_view
 
 SYSTEM = 'Answer in one line.\n\n# not a comment\nSYSTEM not an instruction\n"quoted" and \u2028 \x0b odd'
 LICENCE = "Apache License\n                   Version 2.0\n\n   1. Definitions.\n\n# end"
@@ -32,9 +32,7 @@ def test_every_part_of_a_modelfile_is_read_back(family: Family) -> None:
     assert instructions(text)[0] == ("FROM", "./m.gguf")
 
 
-@pytest.mark.parametrize(
-    "module", [modelfile_reader, ollama, rerun, delivery_views], ids=lambda module: module.__name__
-)
+@pytest.mark.parametrize("module", [modelfile_reader, ollama, rerun, delivery_view], ids=lambda module: module.__name__)
 def test_the_examples_in_the_documentation_are_right(module: ModuleType) -> None:
     """Addresses as Ollama reads them, Modelfiles, curves, names."""
     found = doctest.testmod(module)

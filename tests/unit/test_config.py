@@ -13,7 +13,7 @@ from core.config import GPU_OPTIMIZERS, RunConfig, dump, dump_given, parse
 from core.device_checks import device_checks
 from core.errors import InvalidConfig
 from core.model import Device
-from services.configs import PRESETS, check
+from services.wizard.configs import PRESETS, check
 
 PUBLIC: dict[str, Any] = json.loads("""{
   "name": "math-reasoning-config",

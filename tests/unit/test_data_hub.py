@@ -12,8 +12,8 @@ import pytest
 from core.config import DatasetSection, ModelSection
 from core.errors import NotFound, Unavailable
 from core.settings import Home
-from services.datasets import Datasets
-from services.prompts import ask, tokenizer_folder
+from services.datasets.datasets import Datasets
+from services.datasets.prompts import ask, tokenizer_folder
 
 
 class Refusing(BaseHTTPRequestHandler):

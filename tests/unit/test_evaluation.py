@@ -11,7 +11,7 @@ import pytest
 
 from core.evaluation import Answered, EvaluationSpec, PairedReport, Verdict, paired_report, run_pairs
 from services.evaluation_report import report_view
-from services.evaluation_results import Cell, PromptRow, as_csv
+from services.evaluations.results import Cell, PromptRow, as_csv
 
 
 def answered(total: float | None, name: str = "q") -> Answered:

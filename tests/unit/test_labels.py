@@ -10,7 +10,7 @@ import pytest
 from core.config import parse
 from core.errors import InvalidConfig
 from core.settings import Home
-from services.labels import config_title, dataset_title, in_words, model_title, plain_name, reward_title
+from services.forms.labels import config_title, dataset_title, in_words, model_title, plain_name, reward_title
 from tests.conftest import TINY
 
 RAW = re.compile(r"\b[a-z]+_[a-z_]+\b")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.rewards import CATALOGUE, part_title
-from services.forms import form_field, section_model
-from services.labels import reward_title
+from services.forms.fields import form_field, section_model
+from services.forms.labels import reward_title
 
 SOURCE = "def reward(completion, prompt, row):\n    return 1.0"
 OWN = {

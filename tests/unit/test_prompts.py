@@ -14,7 +14,7 @@ from core.data import prompts
 from core.data.arithmetic import arithmetic
 from core.errors import InvalidInput, Unavailable
 from core.settings import PROJECT, Home
-from services import prompts as service
+from services.datasets import prompts as service
 
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"

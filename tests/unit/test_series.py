@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.series import collapse, thin
+from services.runs.series import collapse, thin
 from services.tail import Tail, native, tail_text
 
 

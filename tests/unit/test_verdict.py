@@ -10,10 +10,10 @@ import pytest
 from core.config import dump, parse
 from core.evaluation import Answered, PairedReport, paired_report
 from core.run import JobState
-from services.diagnosis import Remedy
 from services.health import health
-from services.verdict import Action, Outcome, Stored, merge, verdict
-from services.wizard import STEP
+from services.runs.diagnosis import Remedy
+from services.runs.verdict import Action, Outcome, Stored, merge, verdict
+from services.wizard.wizard import STEP
 from tests.conftest import tiny
 
 

@@ -23,9 +23,9 @@ from core.rewards.own import TEMPLATE
 from core.rewards.sandbox import protection
 from core.run import JobState
 from core.run_dir import JsonlWriter, RunDir, write_json
-from services.bench import StartCheck
-from services.probes import fingerprint
-from services.reward_form import once_more, parts, read_reward
+from services.forms.reward_form import once_more, parts, read_reward
+from services.probes.probes import fingerprint
+from services.rewards.bench import StartCheck
 from tests.conftest import TINY, tiny
 from tests.support.judge import JudgeEndpoint, judge_endpoint
 
@@ -126,7 +126,7 @@ def with_hub(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[int]:
             raise answer
         return answer, ["question", "answer"], len(answer)
 
-    monkeypatch.setattr("services.bench.peek", peek)
+    monkeypatch.setattr("services.rewards.bench.peek", peek)
     return asked
 
 

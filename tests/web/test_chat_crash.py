@@ -10,7 +10,7 @@ import pytest
 from core import llama
 from core.llama import Outcome
 from core.settings import Home, Settings
-from services.chat import ChatProcess
+from services.models.chat_process import ChatProcess
 from tests.conftest import SUPPORT
 
 

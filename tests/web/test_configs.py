@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from core.settings import Home
-from services.configs import PRESETS
+from services.wizard.configs import PRESETS
 from tests.conftest import tiny
 from tests.support.multipart import send_file
 

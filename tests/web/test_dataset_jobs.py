@@ -14,8 +14,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from core.settings import Home
-from services import dataset_jobs
 from services.container import Services
+from services.datasets import incoming
 from tests.conftest import Browser, tiny
 from tests.support.live import PATIENCE
 
@@ -92,7 +92,7 @@ def test_a_person_decides_on_bad_rows_after_seeing_them(client: FlaskClient) -> 
 
 def test_a_large_file_is_read_by_a_process_of_its_own(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """202, progress, and at last a dataset; a broken one ends as failed with words and can be discarded."""
-    monkeypatch.setattr(dataset_jobs, "SMALL", 100)
+    monkeypatch.setattr(incoming, "SMALL", 100)
     job = begun(client, DATA)
     send(client, job, DATA, 0)
     assert client.post(f"/api/datasets/jobs/{job}/finish", json={}).status_code == 202

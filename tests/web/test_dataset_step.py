@@ -12,8 +12,8 @@ from flask import Flask
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from core.settings import Home
-from services import preparations
 from services.dataset_page import mapped_rows
+from services.datasets import preparation_jobs
 from tests.conftest import Browser
 from tests.support import preparing
 from tests.support.hub import Hub, Repo
@@ -262,7 +262,7 @@ def test_a_preparation_is_watched_and_stopped(
     app: Flask, home: Home, browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page says what is being done while it is done; a stop leaves neither a report nor a complaint."""
-    monkeypatch.setattr(preparations, "PATIENCE", 0.0)
+    monkeypatch.setattr(preparation_jobs, "PATIENCE", 0.0)
     preparing.hold(app.extensions["tunesmith"].library, home.root)
     save(browser, ui__kind="generated")
     with held(home.root):
@@ -304,7 +304,7 @@ def test_exercises_are_made_once_for_the_same_question(app: Flask, monkeypatch: 
             "total": 1,
         }
 
-    monkeypatch.setattr("services.prompts.ask", ask)
+    monkeypatch.setattr("services.datasets.prompts.ask", ask)
     preview = app.extensions["tunesmith"].datasets.preview
     exercises = {"source": "generated:reasoning-gym", "tasks": [{"name": "chain_sum"}]}
     first = preview(exercises)

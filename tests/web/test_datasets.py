@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from core.data.nested import MAX_DEPTH
 from core.settings import Home, Settings
 from flask_app import create_app
-from services import dataset_jobs
+from services.datasets import incoming
 from tests.conftest import tiny
 from tests.support.multipart import send_file
 
@@ -227,7 +227,7 @@ def test_a_large_file_is_asked_about_and_known_too(
 ) -> None:
     """The process that reads it says so as the server itself does for a small one."""
     known = upload(client, FIXTURE.read_bytes()).get_json()["id"]
-    monkeypatch.setattr(dataset_jobs, "SMALL", 0)
+    monkeypatch.setattr(incoming, "SMALL", 0)
     job = in_pieces(client, data, "words.csv").get_json()["id"]
     until = time.monotonic() + 120
     while (found := client.get(f"/api/datasets/jobs/{job}").get_json())["state"] == "working":

@@ -22,7 +22,7 @@ from core.run import Control, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, write_json
 from core.settings import Home, Settings
 from flask_app import create_app
-from services import deliveries
+from services.exports import deliveries
 from services.rebuild import rebuild
 from tests.conftest import Browser, tiny
 from tests.support.hub import TOKEN, Repo

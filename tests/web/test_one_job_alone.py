@@ -23,8 +23,8 @@ from core.run_dir import JsonlWriter, RunDir
 from core.settings import Home, Settings
 from flask_app import create_app
 from routes.serve import serve
+from services.access.security import hash_token, load_secrets
 from services.container import Services
-from services.security import hash_token, load_secrets
 from tests.conftest import Browser, tiny
 from tests.support.damage import PaperLauncher
 from tests.support.live import held
@@ -156,8 +156,8 @@ def test_a_start_that_finds_the_disk_full_leaves_no_folder(
     client: FlaskClient, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is in the list either, and the answer says what is wrong."""
-    monkeypatch.setattr("services.runs.write_json", full)
-    monkeypatch.setattr("services.probes.write_json", full)
+    monkeypatch.setattr("services.runs.runs.write_json", full)
+    monkeypatch.setattr("services.probes.probes.write_json", full)
     for path, body in (("/api/training/start", {"session_id": "r2"}), ("/api/probe/start", {})):
         answer = client.post(path, json={"config": tiny(), **body})
         assert answer.status_code == 503
@@ -223,8 +223,8 @@ def test_what_the_disk_refuses_is_explained_on_pages_and_by_the_api(
     def refuse(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("services.configs.write_json", refuse)
-    monkeypatch.setattr("services.datasets.uploads.store", refuse)
+    monkeypatch.setattr("services.wizard.configs.write_json", refuse)
+    monkeypatch.setattr("services.datasets.datasets.uploads.store", refuse)
     client = app.test_client()
     answer = client.post("/api/configs/save", json={"name": "mine", "config": tiny()})
     assert answer.status_code == 503

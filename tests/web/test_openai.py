@@ -15,8 +15,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from core.settings import Home, Settings
+from services.access.security import Gate, load_secrets
 from services.container import Services
-from services.security import Gate, load_secrets
 from tests.conftest import Browser
 from tests.support.live import PATIENCE, Live
 

@@ -21,8 +21,8 @@ from services import (
     views,
     wizard_views,
 )
-from services.forms import form_field, section_model
-from services.wizard import CONFIGURATION, SECTIONS, Wizard
+from services.forms.fields import form_field, section_model
+from services.wizard.wizard import CONFIGURATION, SECTIONS, Wizard
 from tests.conftest import Browser
 
 CONTEXTS: dict[str, type[Any]] = {

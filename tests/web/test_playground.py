@@ -17,12 +17,12 @@ from core.model import Device
 from core.run_dir import RunDir
 from core.settings import Home, Settings
 from services.catalogue import Job
-from services.chat import ChatProcess
-from services.chat_pool import MOST_LOADED, ChatPool
 from services.container import Services
-from services.exports import export_job
-from services.model_memory import LLAMA_PROCESS, PROCESS, memory_needed
-from services.models import Chat, check_chat
+from services.exports.exports import export_job
+from services.models.chat_pool import MOST_LOADED, ChatPool
+from services.models.chat_process import ChatProcess
+from services.models.memory import LLAMA_PROCESS, PROCESS, memory_needed
+from services.models.models import Chat, check_chat
 from tests.conftest import SUPPORT, TINY, Browser, tiny
 from tests.support.live import until
 
@@ -195,7 +195,7 @@ class Machine:
 
 @pytest.fixture
 def machine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    monkeypatch.setattr("services.chat.CANCEL_GRACE", 300.0)
+    monkeypatch.setattr("services.models.chat_process.CANCEL_GRACE", 300.0)
     machine = Machine()
     machine.pool = ChatPool(settings, machine.device)
     machine.pool.use(SUPPORT / "fake_chat.py")
@@ -291,7 +291,7 @@ def test_starting_a_training_frees_the_memory(services: Services, client: FlaskC
 
 def test_a_model_that_nobody_asks_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is loaded again for the next question."""
-    monkeypatch.setattr("services.chat.IDLE", 0.05)
+    monkeypatch.setattr("services.models.chat_process.IDLE", 0.05)
     ask(machine, "a")
     (process,) = machine.processes
     until(lambda: process.alive, lambda alive: not alive)

@@ -19,10 +19,10 @@ from core.rewards.own import TEMPLATE
 from core.run import JobState
 from core.run_dir import write_json
 from core.settings import Home
-from services.bench import Bench
 from services.container import Services
 from services.follow_run import say_readiness
-from services.hub_reach import HubReach
+from services.machine.hub_reach import HubReach
+from services.rewards.bench import Bench
 from tests.conftest import TINY, Browser, tiny
 from tests.support.live import until
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from core.run import JobKind, JobState
 from services.container import Services
-from services.runs import train_job
+from services.runs.runs import train_job
 from tests.conftest import tiny
 from tests.support.live import PATIENCE, held
 

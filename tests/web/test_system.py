@@ -16,8 +16,8 @@ from core.llama import Outcome
 from core.model import Device
 from core.settings import PROJECT
 from services.container import Services
-from services.families import BASE_MODELS, GIB, estimate
-from services.system import parse_gpu
+from services.machine.system import parse_gpu
+from services.models.families import BASE_MODELS, GIB, estimate
 
 
 def test_the_status_names_device_load_disk_and_versions(client: FlaskClient) -> None:

@@ -1,0 +1,1 @@
+"""Datasets: uploads, downloads, looking inside, preparing."""

@@ -1,0 +1,258 @@
+"""Uploads, and looking into any dataset before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import core.config
+from core.config import DatasetSection
+from core.data import arithmetic, sources, tasks, uploads
+from core.data import rows as rows_of
+from core.data.detect import SAMPLE, guess_fields
+from core.data.ingest import HeadingChoice, OnBad
+from core.data.jobs import PARTIAL
+from core.data.rows import plain
+from core.dataset import Damage, UploadInfo
+from core.errors import Conflict, InvalidInput, Unavailable
+from core.run import ID_PATTERN
+from core.run_dir import remove_folder
+from core.settings import Home
+from services.datasets import prompts
+
+MAX_CELL = 20_000
+"""Characters of a cell that a preview shows."""
+MAX_SHOWN = 4_000_000
+"""Characters of all cells that a preview shows together: where there are many, each is cut shorter."""
+LEAST_CELL = 300
+MAX_SAMPLES = 200
+MOST_MADE = 8
+"""Looks at exercises that are remembered."""
+HUB_TIMEOUT = 180.0
+
+GENERATED = (
+    {
+        "source": arithmetic.SOURCE,
+        "title": "Sums",
+        "description": "'What is 21 + 12?', made on the spot. Needs no file and no network; good for a first run.",
+        "columns": ["question", "answer"],
+    },
+)
+
+
+Uploads = list[UploadInfo]
+Rows = list[dict[str, Any]]
+Peeked = tuple[list[dict[str, Any]], list[str], int | None]
+"""Rows, columns, and how many rows there are. (Inside the class below, ``list`` is a verb.)"""
+
+
+class Datasets:
+    """Verbs on datasets.
+
+    Args:
+        home: Where ``uploads/`` and the cache lie.
+        limit: Most bytes of an upload.
+        used_by: Names of the unfinished jobs that use a source such as ``upload:<id>``.
+    """
+
+    def __init__(self, home: Home, limit: int, used_by: Callable[[str], Sequence[str]]) -> None:
+        self._home = home
+        self._limit = limit
+        self._used_by = used_by
+        self._made: dict[tuple[str, int], Peeked] = {}
+        uploads.sweep(home.uploads)
+
+    def list(self) -> Uploads:
+        """All uploads, newest first."""
+        return uploads.every(self._home.uploads)
+
+    def save_upload(
+        self,
+        stream: BinaryIO,
+        filename: str,
+        on_bad: OnBad = "stop",
+        *,
+        heading: HeadingChoice = "auto",
+        once: bool = True,
+    ) -> UploadInfo:
+        """Check and keep a file. See :func:`core.data.uploads.store` for what it raises."""
+        return uploads.store(stream, filename, self._home.uploads, self._limit, on_bad, heading=heading, once=once)
+
+    def info(self, upload_id: str) -> UploadInfo:
+        """What is known of an upload. Raises NotFound, or Damaged where its description cannot be read."""
+        return uploads.whole_info(self._folder(upload_id))
+
+    def damaged(self) -> Sequence[Damage]:
+        """What lies among the uploads and cannot be used, to be deleted."""
+        return uploads.damaged(self._home.uploads)
+
+    def preview(self, dataset: dict[str, Any], samples: int = 5, offset: int = 0) -> dict[str, Any]:
+        """Some rows of any source, with the mapping that they suggest.
+
+        Args:
+            dataset: A dataset section; ``source`` alone is enough.
+            samples: How many rows.
+            offset: First row, for uploads; other sources are shown from their beginning.
+
+        Returns:
+            ``rows`` (long cells cut), ``columns``, ``total`` (None: not known), ``fields`` (see FieldGuess).
+
+        Raises:
+            InvalidInput, NotFound, Unavailable: As :func:`core.data.sources.load_rows`.
+        """
+        section = read_section(dataset)
+        samples = min(max(samples, 1), MAX_SAMPLES)
+        total: int | None
+        if section.source.startswith(sources.UPLOAD):
+            folder = sources.upload_folder(section.source, self._home)
+            info = self.info(folder.name)
+            rows = uploads.page(folder, max(offset, 0), samples)
+            columns, total, fields = [*info.columns], info.rows, info.fields
+        else:
+            found, columns, total = self._peek(section, max(samples, min(SAMPLE, 20)))
+            rows, fields = found[:samples], guess_fields(found)
+        return {
+            "rows": self.cut(rows),
+            "columns": columns,
+            "total": total,
+            "fields": fields.model_dump(mode="json"),
+        }
+
+    def cut(self, rows: Sequence[dict[str, Any]]) -> Rows:
+        """Rows to show: long cells shortened, and nothing in them that JSON cannot hold."""
+        cells = sum(map(len, rows)) or 1
+        most = max(LEAST_CELL, min(MAX_CELL, MAX_SHOWN // cells))
+        return [{name: _cut(value, most) for name, value in row.items()} for row in rows]
+
+    def prompt_preview(self, config: dict[str, Any], n: int = 3) -> dict[str, Any]:
+        """The exact prompts of the first rows. See :func:`services.datasets.prompts.preview` for the answer.
+
+        Args:
+            config: A configuration of which the sections model and dataset are needed.
+            n: How many rows.
+        """
+        complete = core.config.parse(
+            {
+                "name": "preview",
+                "model": config.get("model"),
+                "dataset": config.get("dataset"),
+                "reward": {"type": "preset", "preset_name": "math"},
+            }
+        )
+        rows, _, _ = self._peek(complete.dataset, min(max(n, 1), 20))
+        return prompts.preview(self._home, complete.model, complete.dataset, rows)
+
+    def check(self, dataset: DatasetSection) -> None:
+        """Refuse a source that is plainly not there. The Hub is not asked: the worker does that.
+
+        Raises:
+            InvalidInput: No such generated task, not a possible name, or a mapped column is missing.
+            NotFound: No such upload.
+        """
+        source = dataset.source
+        if dataset.mix:
+            for part in dataset.mix:
+                self.check(DatasetSection.model_validate(part.model_dump(exclude={"weight"})))
+        elif source == tasks.SOURCE:
+            return
+        elif source.startswith((sources.UPLOAD, sources.GENERATED)):
+            _, columns, _ = sources.peek(dataset, self._home, 1)
+            rows_of.check_columns(columns, dataset)
+        else:
+            sources.check_hub_id(source)
+
+    def delete(self, upload_id: str) -> None:
+        """Remove an upload.
+
+        Raises:
+            NotFound: There is none.
+            Conflict: An unfinished job uses it.
+        """
+        folder = sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home, damaged=True)
+        users = self._used_by(f"{sources.UPLOAD}{upload_id}")
+        if users:
+            raise Conflict(f"The dataset is in use by {', '.join(users[:5])}. Stop that first, or wait for its end.")
+        # Whoever looks at it meets it whole or not at all; what cannot be deleted is back in the list.
+        gone = folder.with_name(f"{folder.name}{PARTIAL}")
+        folder.rename(gone)
+        try:
+            remove_folder(gone, "The dataset")
+        except Unavailable:
+            gone.rename(folder)
+            raise
+
+    def used_by(self, upload_id: str) -> Sequence[str]:
+        """Names of the unfinished jobs that use an upload."""
+        return self._used_by(f"{sources.UPLOAD}{upload_id}")
+
+    def _folder(self, upload_id: str) -> Path:
+        return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
+
+    def _peek(self, section: DatasetSection, samples: int) -> Peeked:
+        """As :func:`peek`; exercises are the same each time, and are not made again for the same question."""
+        if not _made_here(section):
+            return peek(self._home, section, samples)
+        asked = section.model_dump_json(), samples
+        found = self._made.get(asked)
+        if found is None:
+            found = peek(self._home, section, samples)
+            self._made = dict([*self._made.items(), (asked, found)][-MOST_MADE:])
+        return deepcopy(found)
+
+
+def _made_here(section: DatasetSection) -> bool:
+    """Whether all of its rows are made on the spot, some of them by a process of its own."""
+    named = [part.source for part in (section.mix or (section,))]
+    return tasks.SOURCE in named and all(source.startswith(sources.GENERATED) for source in named)
+
+
+def at_hand(section: DatasetSection) -> bool:
+    """Whether its rows can be read here at once: no network, and no task that may take long to make."""
+    return not any(_slow(part.source) for part in (section.mix or (section,)))
+
+
+def peek(home: Home, section: DatasetSection, samples: int, timeout: float = HUB_TIMEOUT) -> Peeked:
+    """The first rows; what is not at hand is read by a process of its own.
+
+    Raises:
+        TunesmithError: They cannot be read, or not within ``timeout`` seconds.
+    """
+    if at_hand(section):
+        return sources.peek(section, home, samples)
+    if not section.mix and section.source != tasks.SOURCE:
+        sources.check_hub_id(section.source)
+    request = {"dataset": section.model_dump(mode="json"), "root": str(home.root), "samples": samples}
+    found = prompts.ask(home, "peek", timeout=timeout, **request)
+    return found["rows"], found["columns"], found["total"]
+
+
+def _slow(source: str) -> bool:
+    return source == tasks.SOURCE or not source.startswith((sources.UPLOAD, sources.GENERATED))
+
+
+def read_section(dataset: dict[str, Any]) -> DatasetSection:
+    """A dataset section from JSON data; a bare upload id stands for ``upload:<id>``.
+
+    Raises:
+        InvalidConfig: With the path of every field at fault.
+    """
+    source = dataset.get("source")
+    if isinstance(source, str) and ID_PATTERN.fullmatch(source) and source[:8].isdigit():
+        dataset = {**dataset, "source": f"{sources.UPLOAD}{source}"}
+    if not isinstance(source, str):
+        raise InvalidInput(
+            "Name a dataset: upload:<id>, generated:arithmetic, or owner/name of the Hub.", field="dataset.source"
+        )
+    rest = {"name": "preview", "model": {"name": "none"}, "reward": {"type": "preset", "preset_name": "math"}}
+    return core.config.parse({**rest, "dataset": dataset}).dataset
+
+
+def _cut(value: Any, most: int) -> Any:
+    value = plain(value)
+    if isinstance(value, str | list | dict):
+        text = rows_of.text_of(value)
+        if len(text) > most:
+            return f"{text[:most]} … ({len(text) - most} more characters)"
+    return value

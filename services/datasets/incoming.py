@@ -1,0 +1,315 @@
+"""Datasets on their way in: uploads in pieces that can be taken up again, and downloads from the Hub."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from core.config import DatasetSection
+from core.data import jobs, sources
+from core.data.ingest import AlreadyHere, BadRows, HeadingChoice, HeadingUnsure, OnBad, ingest
+from core.data.jobs import JOB, LOG, PART, PARTIAL, Job, Progress
+from core.data.uploads import read_info, shown_name
+from core.dataset import BadRow, UploadInfo
+from core.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable
+from core.process import identify
+from core.progress import PROGRESS, stop_process, write_progress
+from core.run import check_id, new_id
+from core.run_dir import new_folder, remove_folder, write_json
+from core.settings import Home
+from services.datasets.prompts import READER, reader_environment
+
+SMALL = 8 << 20
+"""Bytes. A file up to this size is read at once; a larger one in a process of its own."""
+PIECE = 1 << 20
+CHUNK = 8 << 20
+"""Bytes that the page sends at a time."""
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as pages and programs see it. ``offset`` is how many bytes of an upload have arrived."""
+
+    id: str
+    kind: str
+    name: str
+    state: str
+    size: int
+    offset: int
+    bytes: int
+    total_bytes: int
+    rows: int
+    total_rows: int
+    message: str
+    error: str
+    bad: tuple[BadRow, ...]
+    bad_rows: int
+    same_as: str
+    created_at: str
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self) | {"bad": [row.model_dump() for row in self.bad], "chunk": CHUNK}
+
+    @property
+    def share(self) -> float | None:
+        """How much is done, 0 to 1; None where it is not known."""
+        done, whole = (self.offset, self.size) if self.state == "receiving" else (self.bytes, self.total_bytes)
+        if self.kind == "fetch" and self.total_rows:
+            done, whole = self.rows, self.total_rows
+        return min(1.0, done / whole) if whole else None
+
+
+class DatasetJobs:
+    """Verbs on what becomes a dataset.
+
+    Args:
+        home: Where ``uploads/`` lies.
+        limit: Most bytes of an upload, before and after decompression.
+    """
+
+    def __init__(self, home: Home, limit: int) -> None:
+        self._home = home
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def begin(self, name: str, size: int) -> JobView:
+        """Open an upload that will come in pieces.
+
+        Raises:
+            TooLarge: More than is accepted.
+            Unavailable: There is not enough room on the disk.
+        """
+        if size > self._limit:
+            raise TooLarge(
+                f"It has {size / 2**30:.3g} GiB; the most here is {self._limit / 2**30:.3g} GiB (MAX_UPLOAD_GB).",
+                field="size",
+            )
+        if shutil.disk_usage(self._home.uploads).free < size:
+            raise Unavailable("There is not enough room on the disk for this file. Free some space and try again.")
+        folder = self._open(Job(kind="upload", name=shown_name(name), size=size, created_at=_now()))
+        return self.get(_id(folder))
+
+    def append(self, job_id: str, offset: int, stream: IO[bytes]) -> JobView:
+        """Add the piece that begins at ``offset``. What arrives before a connection breaks is kept.
+
+        Raises:
+            Conflict: The piece does not begin where the file ends; ask for ``offset`` and go on there.
+            TooLarge: More arrives than was said.
+        """
+        folder, job = self._folder(job_id), self._job(job_id)
+        with self._alone(job_id), (folder / PART).open("ab") as file:
+            if file.tell() != offset:
+                raise Conflict(
+                    f"The file has {file.tell()} bytes here; the next piece begins there, not at {offset}.",
+                    field="offset",
+                )
+            room = job.size - offset
+            while piece := stream.read(min(PIECE, room + 1)):
+                room -= len(piece)
+                if room < 0:
+                    raise TooLarge(f"More arrived than the {job.size} bytes that were said.", field="size")
+                file.write(piece)
+        return self.get(job_id)
+
+    def finish(
+        self, job_id: str, on_bad: OnBad = "stop", *, heading: HeadingChoice = "auto", once: bool = True
+    ) -> UploadInfo | JobView:
+        """Read an upload whose bytes are all here: at once where it is small, else by a process of its own.
+
+        What was decided for this upload before, to skip bad rows or what its first line is, is kept.
+
+        Raises:
+            AlreadyHere: ``once``, and the same content is a dataset; what has arrived is removed.
+            HeadingUnsure: Whether a table's first line is a heading is for a person to say.
+            Conflict: Bytes are missing, or it is being read.
+            BadRows, InvalidInput: As :func:`core.data.ingest.ingest`.
+        """
+        folder, job = self._folder(job_id), self._job(job_id)
+        found = _size(folder / PART)
+        if found != job.size:
+            raise Conflict(f"{job.size - found} bytes are still missing. Go on from byte {found}.", field="offset")
+        with self._alone(job_id):
+            if _works(folder):
+                raise Conflict("It is running already.")
+            decided = {
+                "on_bad": "skip" if job.on_bad == "skip" else on_bad,
+                "heading": job.heading if heading == "auto" else heading,
+                "once": once,
+            }
+            job = job.model_copy(update=decided)
+            write_json(folder / JOB, job.model_dump(mode="json"))
+            return self._start(folder) if found > SMALL else self._read_now(folder, job)
+
+    def fetch(self, dataset: DatasetSection, most_rows: int | None = None) -> JobView:
+        """Download a Hub dataset, whole or its first rows, in a process of its own.
+
+        Raises:
+            InvalidInput: The source cannot be one of the Hub's.
+        """
+        name = sources.check_hub_id(dataset.source)
+        given = dataset.model_dump(mode="json", exclude_unset=True) | {"source": name}
+        folder = self._open(Job(kind="fetch", name=name, dataset=given, most_rows=most_rows, created_at=_now()))
+        with self._alone(_id(folder)):
+            return self._start(folder)
+
+    def resume(self, job_id: str) -> JobView:
+        """Go on with a download that was cancelled or broke off; what has arrived is not fetched again.
+
+        Asked twice, it goes on once.
+
+        Raises:
+            Conflict: It is an upload, which goes on by sending the next piece.
+        """
+        folder = self._folder(job_id)
+        if self._job(job_id).kind != "fetch":
+            raise Conflict("An upload goes on by sending its next piece.")
+        with self._alone(job_id):
+            return self.get(job_id) if _works(folder) else self._start(folder)
+
+    def cancel(self, job_id: str) -> JobView:
+        """Stop what runs; what has arrived is kept."""
+        folder = self._folder(job_id)
+        found = jobs.read_progress(folder)
+        if found and found.state == "working":
+            stop_process(folder, found)
+            self._processes.pop(job_id, None)
+        return self.get(job_id)
+
+    def discard(self, job_id: str) -> None:
+        """Stop it and remove what has arrived."""
+        folder = self._folder(job_id)
+        self.cancel(job_id)
+        remove_folder(folder, "What has arrived")
+
+    def get(self, job_id: str) -> JobView:
+        """One job. Raises NotFound where there is none: it may be a dataset by now."""
+        folder, job = self._folder(job_id), self._job(job_id)
+        received = _size(folder / PART)
+        progress = jobs.read_progress(folder) or Progress(state="receiving")
+        self._folder(job_id)  # Once more: what was read after it became a dataset says nothing about it.
+        return JobView(
+            id=job_id, kind=job.kind, name=job.name, state=progress.state, size=job.size, offset=received,
+            bytes=progress.bytes, total_bytes=progress.total_bytes, rows=progress.rows, total_rows=progress.total_rows,
+            message=progress.message, error=progress.error, bad=progress.bad, bad_rows=progress.bad_rows,
+            same_as=progress.same_as, created_at=job.created_at,
+        )  # fmt: skip
+
+    def all(self) -> list[JobView]:
+        """Every job, newest first."""
+        found = []
+        for folder in sorted(self._home.uploads.glob(f"*{PARTIAL}"), reverse=True):
+            try:
+                found.append(self.get(_id(folder)))
+            except (NotFound, InvalidInput):
+                continue  # a plain upload on its way, or one that has just become a dataset
+        return found
+
+    def ended(self, job_id: str) -> UploadInfo | None:
+        """The dataset that a job became, or None where it did not."""
+        return read_info(self._home.uploads / check_id(job_id))
+
+    def _read_now(self, folder: Path, job: Job) -> UploadInfo:
+        try:
+            info = ingest(
+                folder / PART, folder, upload_id=_id(folder), name=job.name, on_bad=job.on_bad, heading=job.heading,
+                once=job.once, limit=self._limit,
+            )  # fmt: skip
+        except (BadRows, HeadingUnsure) as error:
+            write_progress(folder, Progress(**jobs.asked(error)))
+            raise
+        except (InvalidInput, AlreadyHere):
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        jobs.finished(folder)
+        return info
+
+    def _open(self, job: Job) -> Path:
+        folder = self._home.uploads / f"{new_id()}{PARTIAL}"
+        with new_folder(folder):
+            write_json(folder / JOB, job.model_dump(mode="json"))
+            if job.kind == "upload":
+                (folder / PART).touch()
+        return folder
+
+    def _start(self, folder: Path) -> JobView:
+        (folder / PROGRESS).unlink(missing_ok=True)
+        with (folder / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", str(READER)], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                env=reader_environment(self._home), start_new_session=True, cwd="/",
+            )  # fmt: skip
+        # Written before the process is told its task: from then on it is the one that writes.
+        write_progress(folder, Progress(state="working", message="Starting").by(identify(process.pid)))
+        view = self.get(_id(folder))  # A small one may be a dataset, and no job, a moment after it was told.
+        request = {"op": "work", "folder": str(folder), "root": str(self._home.root), "limit": self._limit}
+        _tell(process, request)
+        self._processes[_id(folder)] = process
+        threading.Thread(target=process.wait, daemon=True).start()  # so that it does not stay a zombie
+        return view
+
+    def _alone(self, job_id: str) -> _Alone:
+        return _Alone(self._lock, self._busy, job_id)
+
+    def _folder(self, job_id: str) -> Path:
+        folder = self._home.uploads / f"{check_id(job_id)}{PARTIAL}"
+        if not (folder / JOB).is_file():
+            raise NotFound(f"There is no upload or download {job_id} under way.")
+        return folder
+
+    def _job(self, job_id: str) -> Job:
+        job = jobs.read_job(self._folder(job_id))
+        if job is None:
+            raise NotFound(f"There is no upload or download {job_id} under way.")
+        return job
+
+
+class _Alone:
+    """One request at a time on a job; a second one is refused rather than mixed in."""
+
+    def __init__(self, lock: threading.Lock, busy: set[str], job_id: str) -> None:
+        self._lock, self._busy, self._id = lock, busy, job_id
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._id in self._busy:
+                raise Conflict("Another request is at work on this upload. Wait for it to end, then go on.")
+            self._busy.add(self._id)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._busy.discard(self._id)
+
+
+def _tell(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
+    if process.stdin is not None:
+        with process.stdin as pipe:
+            pipe.write(json.dumps(request).encode())
+
+
+def _works(folder: Path) -> bool:
+    found = jobs.read_progress(folder)
+    return found is not None and found.state == "working"
+
+
+def _id(folder: Path) -> str:
+    return folder.name.removesuffix(PARTIAL)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

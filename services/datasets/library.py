@@ -1,0 +1,356 @@
+"""The dataset manager: what there is, what is in it, how it is mapped, where it is used, what it becomes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import core.config
+from core.config import RunConfig, SourceFields
+from core.data import sources, uploads
+from core.data.catalogue import BY_PATH
+from core.data.extract import Extraction
+from core.data.report import Report
+from core.data.rows import map_row, plain
+from core.dataset import UploadInfo
+from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
+from core.run import JobKind
+from core.run_dir import checked_json, read_json
+from core.settings import PROJECT, Home
+from services.catalogue import Catalogue
+from services.datasets.preparation_child import FILES, REPORT
+from services.datasets.prompts import ask, ask_script, tokenizer_folder
+from services.in_use import unfinished
+
+MAPPED = ("instruction_field", "response_field", "instruction_template", "extraction", "extraction_pattern", "columns")
+PREPARING = PROJECT / "services" / "datasets" / "preparation_child.py"
+PREPARE_SECONDS = 600.0
+TASK_SECONDS = 120.0
+TEMPLATES = "prompt_templates"
+TEMPLATE_FIELDS = (
+    "system_prompt",
+    "chat_template",
+    "reasoning_start",
+    "reasoning_end",
+    "solution_start",
+    "solution_end",
+)
+MOST_TEMPLATES = 200
+
+
+@dataclass(frozen=True)
+class Use:
+    """A run that a dataset was used in. ``sha256`` is the content hash of the rows it was given."""
+
+    session_id: str
+    name: str
+    active: bool
+    sha256: str
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """Something downloaded, which can be downloaded again."""
+
+    name: str
+    kind: str
+    size: int
+
+
+class Library:
+    """Verbs of the dataset manager.
+
+    Args:
+        home: The data folders.
+        catalogue: Knows the runs; keeps the saved templates.
+    """
+
+    def __init__(self, home: Home, catalogue: Catalogue) -> None:
+        self._home = home
+        self._catalogue = catalogue
+        self._tasks: list[dict[str, Any]] = []
+
+    # --- one dataset ---
+
+    def info(self, upload_id: str) -> UploadInfo:
+        """Raises NotFound, or Damaged where its description cannot be read."""
+        return uploads.whole_info(self._folder(upload_id))
+
+    def change(self, upload_id: str, *, name: str | None = None, mapping: dict[str, Any] | None = None) -> UploadInfo:
+        """Rename a dataset, or keep another mapping for it. Runs that were made before keep theirs.
+
+        Raises:
+            InvalidInput: The name is empty, or the mapping names a column that is not there.
+        """
+        info = self.info(upload_id)
+        changes: dict[str, Any] = {}
+        if name is not None:
+            if not name.strip():
+                raise InvalidInput("Give the dataset a name.", field="name")
+            changes["name"] = uploads.shown_name(name.strip())
+        if mapping is not None:
+            changes["mapping"] = self._checked(info, mapping)
+        info = info.model_copy(update=changes)
+        uploads.write_info(self._folder(upload_id), info)
+        return info
+
+    def mapping(self, info: UploadInfo) -> dict[str, Any]:
+        """The dataset section that uses a dataset: the mapping kept for it, else the detected one."""
+        found = info.fields
+        detected = {
+            "instruction_field": found.instruction or "question",
+            "response_field": found.response or "",
+            "instruction_template": found.template,
+            "extraction": found.extraction,
+            "extraction_pattern": found.pattern,
+            "columns": found.columns,
+        }
+        plain_values = {name: field.default for name, field in SourceFields.model_fields.items()} | {"columns": {}}
+        chosen = detected | info.mapping
+        needed = {
+            name: value for name, value in chosen.items() if name not in MAPPED[2:] or value != plain_values[name]
+        }
+        return {"source": f"upload:{info.id}", **needed}
+
+    def page(self, upload_id: str, offset: int, limit: int) -> list[dict[str, Any]]:
+        """Some raw rows, from any place."""
+        return uploads.page(self._folder(upload_id), offset, limit)
+
+    def search(self, upload_id: str, text: str, start: int, limit: int) -> dict[str, Any]:
+        """Rows that hold a text: ``rows`` with their numbers, ``searched`` to go on from, ``done``."""
+        hits = uploads.search(self._folder(upload_id), text, start=start, limit=limit)
+        rows = [{"row": number, "cells": plain(row)} for number, row in hits.rows]
+        return {"rows": rows, "searched": hits.searched, "done": hits.done}
+
+    def mapped(self, upload_id: str, mapping: dict[str, Any], count: int = 5) -> list[dict[str, Any]]:
+        """The first rows as a mapping makes them: a live preview.
+
+        Raises:
+            InvalidInput: A column, rule or pattern is wrong.
+        """
+        info = self.info(upload_id)
+        section = SourceFields.model_validate({"source": f"upload:{upload_id}", **self._checked(info, mapping)})
+        return [plain(map_row(row, section)) for row in self.page(upload_id, 0, count)]
+
+    def uses(self, upload_id: str) -> list[Use]:
+        """Every run that names the dataset, newest first."""
+        found = []
+        for job in self._catalogue.jobs_with_config(JobKind.TRAIN):
+            if f"upload:{upload_id}" in sources_of(job.config):
+                info = read_json(self._home.outputs / job.id / "prepared" / "info.json") or {}
+                found.append(Use(job.id, job.name, job.active, str(info.get("sha256", ""))))
+        return found
+
+    def use_counts(self) -> dict[str, int]:
+        """How many runs name each dataset, by its id."""
+        counts: dict[str, int] = {}
+        for job in self._catalogue.jobs_with_config(JobKind.TRAIN):
+            for source in set(sources_of(job.config)):
+                if source.startswith(sources.UPLOAD):
+                    upload_id = source.removeprefix(sources.UPLOAD)
+                    counts[upload_id] = counts.get(upload_id, 0) + 1
+        return counts
+
+    # --- preparing ---
+
+    def prepare(
+        self,
+        config: dict[str, Any],
+        *,
+        draft: bool = False,
+        progress: Path | None = None,
+        started: Callable[[Popen[str]], None] = lambda _: None,
+        timeout: float | None = PREPARE_SECONDS,
+    ) -> dict[str, Any]:
+        """What training would make of a dataset: counts, removed rows, lengths, content hash.
+
+        Args:
+            config: A configuration; dataset and evaluation decide, the model's tokenizer counts.
+            draft: Keep report and prepared rows as the new run's, whatever the source; else those of an upload are
+                kept beside it, and no others.
+            progress: File that says in ``words`` what is being done.
+            started: Given the process that does it.
+            timeout: Seconds; None for as long as it takes.
+
+        Raises:
+            InvalidInput, NotFound, Unavailable: The dataset cannot be read or mapped.
+        """
+        complete = _complete(config)
+        folder = self._draft if draft else None
+        if not draft and complete.dataset.source.startswith(sources.UPLOAD):
+            folder = sources.upload_folder(complete.dataset.source, self._home) / "prepared"
+        try:
+            tokenizer: str | None = str(tokenizer_folder(self._home, complete.model))
+        except TunesmithError:
+            tokenizer = None
+        report: dict[str, Any] = ask_script(
+            self._home, PREPARING, timeout=timeout, started=started, config=core.config.dump(complete),
+            root=str(self._home.root), tokenizer=tokenizer, folder=str(folder) if folder else None,
+            progress=str(progress) if progress else None,
+        )  # fmt: skip
+        return report
+
+    def draft_report(self, config: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
+        """The latest report on the new run's dataset, or None; and whether ``config`` is another one by now."""
+        report = checked_json(self._draft / REPORT, Report)
+        made = (report or {}).get("config") or {}
+        if not report or (made.get("dataset") or {}).get("source") != (config.get("dataset") or {}).get("source"):
+            return None, False
+        try:
+            now = core.config.dump(_complete(config))
+        except TunesmithError:
+            return report, True
+        return report, {**now, "name": ""} != {**made, "name": ""}
+
+    def report(self, upload_id: str) -> dict[str, Any] | None:
+        """The latest report on a dataset, or None."""
+        return checked_json(self._folder(upload_id) / "prepared" / REPORT, Report)
+
+    def prepared_file(self, upload_id: str | None, form: str) -> Path:
+        """The prepared rows to download; None for the new run's.
+
+        Raises:
+            InvalidInput: Neither jsonl nor parquet.
+            NotFound: It has not been prepared.
+        """
+        if form not in FILES:
+            raise InvalidInput("Prepared rows come as jsonl or parquet.", field="form")
+        path = (self._folder(upload_id) / "prepared" if upload_id else self._draft) / FILES[form]
+        if not path.is_file():
+            raise NotFound("This dataset has not been prepared yet. Prepare it first; then it can be downloaded.")
+        return path
+
+    # --- generated tasks, templates, cache ---
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """Every task that reasoning-gym can make. The library is loaded once, in a process of its own."""
+        if not self._tasks:
+            self._tasks = ask(self._home, "tasks", timeout=TASK_SECONDS)
+        return self._tasks
+
+    def templates(self) -> dict[str, dict[str, Any]]:
+        """System prompts with markers and chat template, by the names a person gave them."""
+        return dict(self._catalogue.setting(TEMPLATES) or {})
+
+    def save_template(self, name: str, section: dict[str, Any]) -> None:
+        """Keep the dataset section's prompt, markers and chat template under a name.
+
+        Raises:
+            InvalidInput: The name is empty or too long.
+        """
+        name = name.strip()
+        if not 0 < len(name) <= 100:
+            raise InvalidInput("Give the template a name of at most 100 characters.", field="name")
+        kept = self.templates()
+        if name not in kept and len(kept) >= MOST_TEMPLATES:
+            raise Conflict(f"There are {MOST_TEMPLATES} templates already. Delete some first.")
+        kept[name] = {field: section[field] for field in TEMPLATE_FIELDS if section.get(field) is not None}
+        self._catalogue.set_setting(TEMPLATES, kept)
+
+    def delete_template(self, name: str) -> None:
+        """Raises NotFound where there is none of this name."""
+        kept = self.templates()
+        if kept.pop(name, None) is None:
+            raise NotFound(f"There is no template {name!r}.")
+        self._catalogue.set_setting(TEMPLATES, kept)
+
+    def cache(self) -> list[CacheEntry]:
+        """What lies in the Hub's cache, largest first."""
+        hub = self._home.cache / "hub"
+        found = [
+            CacheEntry(_hub_name(folder.name), folder.name.partition("--")[0].rstrip("s"), _size(folder))
+            for folder in (hub / "hub").glob("*--*")
+            if folder.is_dir()
+        ]
+        made = [
+            CacheEntry(title, "made", _size(folder))
+            for title, folder in (("Rows made ready to read", hub / "datasets"), ("Prepared rows", self._draft))
+            if _size(folder)
+        ]
+        return sorted(
+            [*found, *made],
+            key=lambda one: -one.size,
+        )
+
+    def clear_cache(self, name: str | None = None) -> int:
+        """Delete one dataset's or model's downloads, or all of them; the bytes that were freed.
+
+        Raises:
+            Conflict: A run that is not finished may need them.
+            NotFound: There is nothing of this name.
+        """
+        if self._catalogue.unfinished():
+            raise Conflict(
+                "A run is under way or waiting, and may need what was downloaded. Clear the cache when it has ended."
+            )
+        hub = self._home.cache / "hub"
+        folders = [path for path in (hub / "hub").glob("*--*") if name is None or _hub_name(path.name) == name]
+        if name and not folders:
+            raise NotFound(f"There is nothing of {name} in the cache.")
+        folders += [hub / "datasets", self._draft]
+        before = sum(map(_size, folders))
+        for path in folders:
+            shutil.rmtree(path, ignore_errors=True)
+        return before
+
+    def _checked(self, info: UploadInfo, mapping: dict[str, Any]) -> dict[str, Any]:
+        unknown = set(mapping) - set(MAPPED)
+        if unknown:
+            raise InvalidInput(
+                f"A mapping has no field {min(unknown)}. Known: {', '.join(MAPPED)}.", field=f"mapping.{min(unknown)}"
+            )
+        section = core.config.parse({
+            "name": "x", "model": {"name": "x"}, "dataset": {"source": f"upload:{info.id}", **mapping},
+            "reward": {"type": "preset", "preset_name": "math"},
+        }).dataset  # fmt: skip
+        from core.data.rows import check_columns
+
+        check_columns(info.columns, section)
+        Extraction(section.extraction, section.extraction_pattern).check()
+        return {name: getattr(section, name) for name in MAPPED if name in mapping}
+
+    @property
+    def _draft(self) -> Path:
+        return self._home.cache / "prepared"
+
+    def _folder(self, upload_id: str) -> Path:
+        return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
+
+
+def _complete(config: dict[str, Any]) -> RunConfig:
+    """A configuration of which only some sections are given, with stand-ins for the others."""
+    return core.config.parse({"name": "preview", "reward": {"type": "preset", "preset_name": "math"}, **config})
+
+
+def sources_of(config: dict[str, Any]) -> list[str]:
+    """Every source that a configuration's dataset names."""
+    dataset = config.get("dataset") or {}
+    return [str(dataset.get("source"))] + [str(part.get("source")) for part in dataset.get("mix") or ()]
+
+
+def used_by(catalogue: Catalogue) -> Callable[[str], list[str]]:
+    """A function from a source to the names of the unfinished jobs that need it: runs, probes, evaluations."""
+
+    def users(source: str) -> list[str]:
+        return [job.name for job in unfinished(catalogue) if source in sources_of(job.config)]
+
+    return users
+
+
+def known(path: str) -> dict[str, Any] | None:
+    """The catalogue's ready dataset section for a Hub path."""
+    found = BY_PATH.get(path)
+    return found.section if found else None
+
+
+def _hub_name(folder: str) -> str:
+    return "/".join(folder.split("--")[1:])
+
+
+def _size(folder: Path) -> int:
+    files: Iterable[Path] = folder.rglob("*") if folder.is_dir() else ()
+    return sum(path.lstat().st_size for path in files if path.is_file() and not path.is_symlink())

@@ -1,0 +1,111 @@
+"""Preparing a dataset takes seconds or, for a large one on the Hub, many minutes: it goes on while a page waits.
+
+One preparation at a time for each dataset and one for the new run; a page looks in on it, and can end it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import TunesmithError
+from core.run_dir import read_json
+from services.datasets.library import Library
+
+PATIENCE = 2.0
+"""Seconds that a start waits, so that a small dataset is prepared without a page in between."""
+DRAFT = ""
+"""The key of the new run's dataset; an upload's is its id."""
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """How a preparation stands.
+
+    Attributes:
+        under_way: Whether it goes on.
+        words: What is being done now.
+        seconds: Since it began.
+        error: Why it ended without a report; empty otherwise.
+    """
+
+    under_way: bool
+    words: str
+    seconds: int
+    error: str
+
+
+@dataclass
+class _Work:
+    folder: tempfile.TemporaryDirectory[str] = field(default_factory=lambda: tempfile.TemporaryDirectory("tunesmith"))
+    began: float = field(default_factory=time.monotonic)
+    process: subprocess.Popen[str] | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+    stopped: bool = False
+    error: str = ""
+
+    @property
+    def progress(self) -> Path:
+        return Path(self.folder.name) / "progress.json"
+
+
+class Preparations:
+    """Verbs on preparations.
+
+    Args:
+        library: Does the work and keeps the reports.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._work: dict[str, _Work] = {}
+        self._lock = threading.Lock()
+
+    def start(self, key: str, config: dict[str, Any]) -> None:
+        """Begin, unless one for this dataset is under way, and wait a moment for its end."""
+        with self._lock:
+            work = self._work.get(key)
+            if work is None or work.ended.is_set():
+                work = self._work[key] = _Work()
+                threading.Thread(target=self._run, args=(work, config, key == DRAFT), daemon=True).start()
+        work.ended.wait(PATIENCE)
+
+    def look(self, key: str) -> Preparing | None:
+        """How it stands; None where there is nothing to say. A failure is told until the next start."""
+        work = self._work.get(key)
+        if work is None:
+            return None
+        ended = work.ended.is_set()
+        if ended and not work.error:
+            return None
+        words = str((read_json(work.progress) or {}).get("words") or "Starting")
+        return Preparing(not ended, words, int(time.monotonic() - work.began), work.error)
+
+    def stop(self, key: str) -> None:
+        """End it. The report before stays; nothing half made is left."""
+        work = self._work.get(key)
+        if work and not work.ended.is_set():
+            work.stopped = True
+            if work.process:
+                work.process.kill()
+            work.ended.wait(PATIENCE)
+
+    def _run(self, work: _Work, config: dict[str, Any], draft: bool) -> None:
+        def started(process: subprocess.Popen[str]) -> None:
+            work.process = process
+            if work.stopped:  # Before there was anything to end.
+                process.kill()
+
+        try:
+            self._library.prepare(config, draft=draft, progress=work.progress, started=started, timeout=None)
+        except TunesmithError as error:
+            work.error = "" if work.stopped else error.message
+        except Exception as error:  # noqa: BLE001  # a thread's end: whatever it was is said on the page
+            work.error = f"It could not be prepared: {type(error).__name__}: {error}"
+        finally:
+            work.ended.set()

@@ -1,0 +1,1 @@
+"""Evaluations: models answer the same prompts and are compared."""

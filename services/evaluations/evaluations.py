@@ -1,0 +1,208 @@
+"""Evaluations: models answer the same prompts, in a job; what they wrote, compared pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from core.config import DatasetSection
+from core.errors import Conflict
+from core.evaluation import EvaluationResult, EvaluationSpec, PairedReport, RunEvaluation, reports
+from core.job_rows import is_answer_of
+from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
+from core.run_dir import RunDir, new_folder, read_model, remove_folder, write_json
+from core.settings import Home
+from core.text import json_line
+from services.catalogue import Catalogue, Job
+from services.evaluations.request import FindsModels, Request, Specifier
+from services.evaluations.results import PromptRow, Wanted, as_csv, rows_of
+from services.readings import Readings, damage
+from services.runs.runs import request_resume, request_stop
+from services.runs.view import now
+
+
+@dataclass(frozen=True)
+class EvaluationView:
+    """One evaluation as pages and programs see it.
+
+    Attributes:
+        status: A :class:`core.run.JobState`; ``active`` while it is neither waiting nor over.
+        step, max_steps: Answers written so far, of how many.
+        models: ``label`` and ``model_path`` of each.
+        source: Where the prompts come from.
+        scored: Whether a reward scores the answers.
+        reports: Each model against the first (:class:`core.evaluation.PairedReport`); in lists left out.
+        damage: What is wrong with its files, a sentence each; in lists left out.
+    """
+
+    evaluation_id: str
+    name: str
+    status: str
+    step: int
+    max_steps: int
+    message: str
+    notes: list[str]
+    error: str | None
+    created_at: str
+    ended_at: str | None
+    active: bool
+    waiting: bool
+    resumable: bool
+    models: list[dict[str, str]]
+    source: str
+    session_id: str
+    scored: bool
+    greedy: bool
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any]:
+        """JSON data."""
+        return asdict(self)
+
+
+class Evaluations:
+    """Verbs on evaluations.
+
+    Args:
+        home: Where ``outputs/`` lies.
+        catalogue: The list of jobs.
+        models: Finds what a reference names.
+        check_dataset: Raises where a dataset is not there.
+        wake: Called after a change that the watcher should act on.
+    """
+
+    def __init__(
+        self, home: Home, catalogue: Catalogue, *, models: FindsModels,
+        check_dataset: Callable[[DatasetSection], None], wake: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._home, self._catalogue, self._wake = home, catalogue, wake
+        self.specifier = Specifier(home, catalogue, models=models, check_dataset=check_dataset)
+        self._read = Readings(is_answer_of)
+
+    # --- begin and end ---
+
+    def start(self, request: Request) -> EvaluationView:
+        """Queue an evaluation.
+
+        Raises:
+            InvalidInput, InvalidConfig: Something in the request cannot be, with its field.
+            NotFound, Conflict: A model, run or dataset is not there, or not yet.
+        """
+        spec, rows = self.specifier.spec(request)
+        job_id = new_id()
+        spec = spec.model_copy(update={"created_at": now()})
+        with new_folder(self._home.outputs / job_id) as run_dir:
+            if rows is not None:
+                run_dir.given.write_bytes(b"".join(json_line(row, default=str) for row in rows))
+            run_dir.write_control(Control())
+            write_json(run_dir.config, spec.model_dump(mode="json"))
+            self._catalogue.add(evaluation_job(job_id, spec))
+        self._wake()
+        return self.get(job_id)
+
+    def stop(self, evaluation_id: str) -> EvaluationView:
+        """End it; what was answered is kept. Raises Conflict where it has ended already."""
+        job = self._job(evaluation_id)
+        request_stop(self._catalogue, self._files(job), job, at_once=True)
+        self._wake()
+        return self.get(evaluation_id)
+
+    def resume(self, evaluation_id: str) -> EvaluationView:
+        """Ask what has not been answered; asked twice, once. Raises Conflict where it is stopping or completed."""
+        request_resume(self._catalogue, self._home.outputs, self._job(evaluation_id))
+        self._wake()
+        return self.get(evaluation_id)
+
+    def delete(self, evaluation_id: str) -> None:
+        """Delete it with its answers. Raises Conflict while it runs or waits."""
+        job = self._job(evaluation_id)
+        if job.job_state not in ENDED:
+            raise Conflict("This evaluation is not over. Stop it first, then delete it.")
+        remove_folder(self._home.outputs / check_id(evaluation_id), "The evaluation")
+        self._catalogue.delete(evaluation_id)
+
+    # --- look at ---
+
+    def list(self) -> Sequence[EvaluationView]:
+        """Every evaluation, newest first."""
+        return [self._view(job) for job in self._catalogue.jobs(JobKind.EVALUATION, with_config=True)]
+
+    def get(self, evaluation_id: str) -> EvaluationView:
+        """One evaluation with its reports. Raises NotFound."""
+        job = self._job(evaluation_id)
+        files = self._files(job)
+        view = self._view(job, [report.model_dump(mode="json") for report in self.reports(evaluation_id)])
+        return replace(view, damage=damage(job, files, completions=self._read.of(files.completions).bad))
+
+    def reports(self, evaluation_id: str) -> Sequence[PairedReport]:
+        """Each model against the first; of one that is not over, on what both have answered so far."""
+        job = self._job(evaluation_id)
+        done = job.job_state is JobState.COMPLETED
+        result = read_model(self._files(job).result, EvaluationResult) if done else None
+        return result.reports if result else reports(_spec_of(job), self._groups(job))
+
+    def results(
+        self, evaluation_id: str, wanted: Wanted | None = None, *, limit: int | None = None, offset: int = 0
+    ) -> tuple[Sequence[PromptRow], int]:
+        """Prompts with every model's answer, in order.
+
+        Returns:
+            A page of those that fit, and how many fit.
+        """
+        job, wanted = self._job(evaluation_id), wanted or Wanted()
+        fitting = [row for row in rows_of(_spec_of(job), self._groups(job)) if wanted.fits(row)]
+        return fitting[offset : offset + limit if limit is not None else None], len(fitting)
+
+    def csv(self, evaluation_id: str) -> str:
+        """Every answer, one a line."""
+        job = self._job(evaluation_id)
+        spec = _spec_of(job)
+        return as_csv(spec, rows_of(spec, self._groups(job)))
+
+    def of_run(self, session_id: str) -> RunEvaluation | None:
+        """The paired evaluation that a training made of itself, or None where it has none (yet).
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        job = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+        return read_model(RunDir.known(self._home.outputs, job.id).evaluation, RunEvaluation)
+
+    # --- files ---
+
+    def _groups(self, job: Job) -> Sequence[dict[str, Any]]:
+        """Every answer."""
+        return self._read.of(self._files(job).completions).rows
+
+    def _job(self, evaluation_id: str) -> Job:
+        return self._catalogue.job(check_id(evaluation_id), JobKind.EVALUATION)
+
+    def _files(self, job: Job) -> RunDir:
+        return RunDir.known(self._home.outputs, job.id)
+
+    def _view(self, job: Job, made: Sequence[dict[str, Any]] = ()) -> EvaluationView:
+        spec = _spec_of(job)
+        return EvaluationView(
+            evaluation_id=job.id, name=job.name, status=job.state, step=job.step, max_steps=job.max_steps,
+            message=job.message, notes=list(job.notes), error=job.error, created_at=job.created_at,
+            ended_at=job.ended_at, active=job.active, waiting=job.job_state is JobState.QUEUED,
+            resumable=job.job_state in RESUMABLE,
+            models=[{"label": model.label, "model_path": model.model_path} for model in spec.models],
+            source=spec.source, session_id=spec.session_id, scored=spec.reward is not None,
+            greedy=spec.temperature == 0, reports=list(made),
+        )  # fmt: skip
+
+
+def evaluation_job(job_id: str, spec: EvaluationSpec) -> Job:
+    """A queued evaluation's row in the catalogue."""
+    return Job(
+        id=job_id, kind=str(JobKind.EVALUATION), name=spec.name, state=str(JobState.QUEUED),
+        created_at=spec.created_at, model=spec.models[0].model_path, dataset=spec.source,
+        config=spec.model_dump(mode="json"),
+    )  # fmt: skip
+
+
+def _spec_of(job: Job) -> EvaluationSpec:
+    return EvaluationSpec.model_validate(job.config)

@@ -1,0 +1,202 @@
+"""From what a person asks for to the specification of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+import core.config as configuration
+from core.config import DatasetSection, RewardSection, RolloutEngine, RunConfig
+from core.data.prompt_file import read_prompts
+from core.errors import Conflict, InvalidConfig, InvalidInput
+from core.evaluation import MOST_MODELS, MOST_PROMPTS, Asked, EvaluationSpec
+from core.rewards import maximum, resolve
+from core.run import JobKind, check_id
+from core.run_dir import RunDir, whole_lines
+from core.settings import Home
+from services.catalogue import Catalogue
+from services.forms.labels import plain_name
+
+MOST_ANSWERS = 20_000
+PROMPT_FIELDS = ("system_prompt", "chat_template", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
+"""How a training asks its questions: what an evaluation of its model takes over."""
+
+
+class FindsModels(Protocol):
+    """What is needed of :class:`services.models.models.Models`."""
+
+    def resolve(self, model_path: str) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for.
+
+    Attributes:
+        models: References as the playground takes them; each further one is compared with the first.
+        session_id: Ask the held-out rows of this run; or, beside ``dataset`` or ``text``, ask as its training did.
+        dataset: Ask the rows of a dataset: a section of the configuration format.
+        text: Ask what this file holds.
+        limit: Most prompts.
+        reward: Scores the answers; None for the run's own, where there is one and ``scored`` is set.
+        scored: Whether answers are scored at all.
+        system_prompt: Instead of the training's.
+        max_new_tokens: Longest answer; None for the training's.
+        temperature, top_p, seed: 0 is greedy, and the rest is then without effect.
+        name: What to call it.
+        rollout_engine: As ``training.rollout_engine``; None for the training's, where there is one.
+    """
+
+    models: tuple[str, ...]
+    session_id: str = ""
+    dataset: Mapping[str, Any] | None = None
+    text: str | None = None
+    limit: int = 64
+    reward: Mapping[str, Any] | None = None
+    scored: bool = True
+    system_prompt: str | None = None
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    name: str = ""
+    rollout_engine: RolloutEngine | None = None
+
+
+class Specifier:
+    """Fills in what a request leaves open from the run, dataset or file that it names.
+
+    Args:
+        home: Where ``outputs/`` lies.
+        catalogue: The list of jobs.
+        models: Finds what a reference names.
+        check_dataset: Raises where a dataset is not there.
+    """
+
+    def __init__(
+        self, home: Home, catalogue: Catalogue, *, models: FindsModels, check_dataset: Callable[[DatasetSection], None]
+    ) -> None:
+        self._home, self._catalogue, self._models = home, catalogue, models
+        self._check_dataset = check_dataset
+
+    def spec(self, request: Request) -> tuple[EvaluationSpec, Sequence[dict[str, Any]] | None]:
+        if not 1 <= len(request.models) <= MOST_MODELS:
+            raise InvalidInput(f"Choose between 1 and {MOST_MODELS} models.", field="models")
+        if len(set(request.models)) < len(request.models):
+            raise InvalidInput("The same model is chosen twice.", field="models")
+        asked = self._asked(request.models)
+        run = self._run(request)
+        rows, source = self._prompts(request, run)
+        reward = self._reward(request, run)
+        limit = min(request.limit, len(rows)) if rows is not None else request.limit
+        if limit * len(asked) > MOST_ANSWERS:
+            raise InvalidInput(
+                f"That is {limit * len(asked)} answers; at most {MOST_ANSWERS} are asked for.", field="limit"
+            )
+        values = {
+            "name": request.name.strip()[:100] or " and ".join(model.label for model in asked)[:100],
+            "models": asked,
+            "source": source,
+            "session_id": request.session_id,
+            "dataset": self._dataset(request, run),
+            "limit": request.limit,
+            "reward": reward,
+            "best": maximum(reward) if reward else None,
+            "max_new_tokens": request.max_new_tokens or (run.training.max_new_tokens if run else 256),
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": request.seed,
+            "rollout_engine": request.rollout_engine or (run.training.rollout_engine if run else "auto"),
+        }
+        return EvaluationSpec(**values), rows[: request.limit] if rows is not None else None
+
+    def _asked(self, paths: Sequence[str]) -> tuple[Asked, ...]:
+        labels: dict[str, int] = {}
+        found = []
+        for path in paths:
+            resolved, label = self._models.resolve(path), self.label(path)
+            labels[label] = labels.get(label, 0) + 1
+            shown = label if labels[label] == 1 else f"{label} ({labels[label]})"
+            found.append(Asked(label=shown, model_path=path, resolved=resolved))
+        return tuple(found)
+
+    def label(self, path: str) -> str:
+        """What to call a model: a run's or export's name, a base model's own, the last part of a path."""
+        if path.startswith(("/", "./", "../", "~")):
+            return PurePath(path).name
+        kind, _, rest = path.partition(":")
+        name = {"session": JobKind.TRAIN, "export": JobKind.EXPORT}.get(kind)
+        if name is None:
+            return plain_name(path, self._home)
+        job_id, _, detail = rest.replace("@", "/").partition("/")
+        job = self._catalogue.job(check_id(job_id), name)
+        return f"{job.name} ({f'step {detail}' if name is JobKind.TRAIN else detail})" if detail else job.name
+
+    def _run(self, request: Request) -> RunConfig | None:
+        """The training whose prompts or way of asking are taken: the one named, else the first trained model's."""
+        named = [
+            path.removeprefix("session:").partition("@")[0] for path in request.models if path.startswith("session:")
+        ]
+        session_id = request.session_id or next(iter(named), "")
+        if not session_id:
+            return None
+        return configuration.parse(self._catalogue.job(check_id(session_id), JobKind.TRAIN).config)
+
+    def _prompts(self, request: Request, run: RunConfig | None) -> tuple[Sequence[dict[str, Any]] | None, str]:
+        """Rows, or None where the worker is to read a dataset; and where they come from, in words."""
+        if request.text is not None and request.dataset is not None:
+            raise InvalidInput("Give either a dataset or a file of prompts.", field="dataset")
+        if request.text is not None:
+            return read_prompts(request.text, MOST_PROMPTS), "a file of prompts"
+        if request.dataset is not None:
+            split = request.dataset.get("split")
+            source = plain_name(str(request.dataset.get("source", "")), self._home)
+            return None, f"{source}, {split}" if split else source
+        if not request.session_id or run is None:
+            raise InvalidInput(
+                "Say what to ask: a run's held-out rows, a dataset, or a file of prompts.", field="session_id"
+            )
+        prepared = RunDir.open(self._home.outputs, request.session_id).prepared
+        held_out = prepared / "holdout.jsonl"
+        rows = whole_lines(held_out) if held_out.exists() else []
+        if not rows:
+            raise Conflict("This run has no held-out rows, or has not begun. Choose a dataset or a file of prompts.")
+        return rows, f"held-out rows of {self.label(f'session:{request.session_id}')}"
+
+    def _dataset(self, request: Request, run: RunConfig | None) -> DatasetSection:
+        asks = {name: getattr(run.dataset, name) for name in PROMPT_FIELDS} if run else {}
+        plain = {"source": "generated:arithmetic", "system_prompt": ""}
+        given = dict(request.dataset) if request.dataset is not None else {}
+        own = {"system_prompt": request.system_prompt} if request.system_prompt is not None else {}
+        whole = run.dataset.model_dump() if run and not given else plain
+        try:
+            dataset = DatasetSection.model_validate({**(asks if given and run else whole), **given, **own})
+        except ValueError as error:
+            raise InvalidInput(f"The dataset cannot be read so: {_first(error)}", field="dataset") from None
+        if given:
+            self._check_dataset(dataset)
+        return dataset
+
+    def _reward(self, request: Request, run: RunConfig | None) -> RewardSection | None:
+        if not request.scored:
+            return None
+        if request.reward is None:
+            return run.reward if run and request.text is None else None
+        try:
+            reward = RewardSection.model_validate(dict(request.reward))
+        except ValueError as error:
+            raise InvalidConfig([("reward", _first(error))]) from None
+        resolve(reward)
+        return reward
+
+
+def _first(error: ValueError) -> str:
+    """The first problem of a validation, in words."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    path, words = configuration.explain(error.errors()[0])
+    return f"{path}: {words}" if path else words

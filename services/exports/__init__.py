@@ -1,0 +1,1 @@
+"""Exports of trained models, and where they are sent."""

@@ -1,0 +1,333 @@
+"""Finished exports sent to where they are used: an Ollama server, the Hub."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from core.delivery import hub, ollama, state
+from core.delivery.state import CHAT, FOLDER, JOB, LOG, Job, Progress
+from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
+from core.export import ExportFormat
+from core.process import identify
+from core.progress import stop_process, write_progress
+from core.run import JobState
+from core.run_dir import RunDir, iter_lines, new_folder, read_json, read_model, remove_folder, write_json
+from core.settings import PROJECT, Settings
+from services.exports.delivery_view import DeliveryView, Kind, OllamaView, event, gguf_files
+from services.events import Events
+from services.models.families import BASE_MODELS
+from services.datasets.prompts import reader_environment
+from services.runs.view import now
+from services.tail import tail_text
+
+ENTRY = PROJECT / "core" / "delivery" / "__main__.py"
+LOOK = 10.0
+"""Seconds for which a look at the Ollama server counts."""
+QUICK = 0.7
+"""Seconds that a page waits for an Ollama server at most."""
+ANSWER_SECONDS = 180.0
+EVERY = 0.3
+LONGEST_CHAT = 40
+"""Turns that are kept and sent."""
+PLAIN_QUESTION = "What is 2 + 3?"
+
+
+class Finished(Protocol):
+    """What is needed of exports."""
+
+    def get(self, export_id: str) -> Any: ...
+
+
+class Deliveries:
+    """Verbs on deliveries. Each runs in a process of its own, which goes on while the server is down.
+
+    Args:
+        settings: Home, Ollama's address, the Hub's token and address.
+        exports: Which exports are finished.
+        events: Told while something is sent.
+    """
+
+    def __init__(self, settings: Settings, exports: Finished, events: Events) -> None:
+        self._settings, self._exports, self._events = settings, exports, events
+        self._lock = threading.Lock()
+        self._followed: set[Path] = set()
+        self._seen: tuple[float, OllamaView | None] = (0.0, None)
+
+    # --- where to ---
+
+    def ollama(self) -> OllamaView:
+        """Whether an Ollama server answers at ``OLLAMA_HOST``; asked anew every ten seconds at most."""
+        at, seen = self._seen
+        if seen is None or time.monotonic() - at > LOOK:
+            seen = self._look()
+            self._seen = (time.monotonic(), seen)
+        return seen
+
+    def _look(self) -> OllamaView:
+        try:
+            address = ollama.address(self._settings.ollama_host)
+            return OllamaView(address, ollama.Ollama(address, QUICK).version(), "")
+        except TunesmithError as error:
+            return OllamaView(self._settings.ollama_host, "", error.message)
+
+    def has_token(self) -> bool:
+        """Whether there is a token for the Hub."""
+        return bool(self._settings.hf_token)
+
+    # --- send ---
+
+    def send(self, export_id: str, to: Kind, name: str, *, file: str = "", base: str = "", private: bool = True,
+             replace: bool = False) -> DeliveryView:  # fmt: skip
+        """Begin to send a finished export.
+
+        Args:
+            export_id: Which.
+            to: Where to.
+            name: Of the model in Ollama, or of the repository on the Hub (with or without its owner).
+            file: For Ollama, which GGUF; the largest where none is named.
+            base: For an adapter in Ollama, the model there that it belongs to.
+            private: Whether a new repository is seen by its owner alone.
+            replace: Whether what has this name already may be written over.
+
+        Raises:
+            NotFound: There is no such export or file.
+            InvalidInput: The name is none.
+            Conflict: The export is not finished, there is no token, or the same is being sent already.
+        """
+        view = self._finished(export_id)
+        name = name.strip()
+        job = Job(kind=to, name=name, private=private, replace=replace, created_at=now())
+        job = self._to_ollama(view, job, file, base.strip()) if to == "ollama" else self._to_hub(view, job)
+        if any(one.active and (one.to, one.name) == (to, name) for one in self.of_export(export_id)):
+            raise Conflict(f"{name} is being sent already. Wait for it to end, or cancel it.")
+        with self._lock, new_folder(self._home(export_id) / str(self._next(export_id))) as made:
+            write_json(made.path / JOB, job.model_dump(mode="json"))
+        return self._start(export_id, made.path, job)
+
+    def _to_ollama(self, view: Any, job: Job, file: str, base: str) -> Job:
+        if not ollama.NAME.fullmatch(job.name):
+            raise InvalidInput(
+                "A model's name in Ollama has small letters, digits, dots and dashes, and a tag after a colon if "
+                "you like: my-model:v1.",
+                field="name",
+            )
+        if base and not ollama.NAME.fullmatch(base):
+            raise InvalidInput("That is not the name of a model in Ollama, such as smollm2:135m.", field="base")
+        files = gguf_files(view.files)
+        if not files:
+            raise Conflict("Ollama takes GGUF files, and this export has none. Make one as GGUF, then send that.")
+        if file and file not in files:
+            raise NotFound(f"There is no GGUF {file} in this export. It has: {', '.join(files)}.")
+        if view.format == ExportFormat.ADAPTER_GGUF and not base:
+            raise InvalidInput("An adapter needs the name that its base model has in Ollama.", field="base")
+        address = ollama.address(self._settings.ollama_host)
+        question = self._question(view.session_id)
+        return job.model_copy(update={"file": file or files[0], "base": base, "address": address, "question": question})
+
+    def _to_hub(self, view: Any, job: Job) -> Job:
+        if not hub.NAME.fullmatch(job.name) or ".." in job.name or job.name.endswith((".git", ".ipynb")):
+            raise InvalidInput(
+                "A repository's name has letters, digits, dots and dashes, with its owner if you like: me/my-model.",
+                field="name",
+            )
+        if not self.has_token():
+            raise Conflict(hub.WITHOUT_ACCESS)
+        if view.format == ExportFormat.BUNDLE:
+            raise Conflict("A reproduction bundle holds the rows of the training, so it is not sent. Download it.")
+        name = view.base or self._base_of(view.session_id)
+        licence = next((one.licence for one in BASE_MODELS if one.name == name), "")
+        return job.model_copy(update={"licence": licence})
+
+    def _base_of(self, session_id: str) -> str:
+        session = read_json(self._settings.home.outputs / (session_id or "-") / "config.json") or {}
+        try:
+            return str(session["config"]["model"]["name"])
+        except (KeyError, TypeError):  # the run is gone, or its file is damaged
+            return ""
+
+    def _question(self, session_id: str) -> str:
+        """What the model was trained for: the first question that was held out."""
+        prepared = RunDir(self._settings.home.outputs / session_id).prepared if session_id else None
+        for name in ("holdout.jsonl", "train.jsonl") if prepared else ():
+            for row in iter_lines(prepared / name) if prepared else ():
+                return str(row.get("instruction") or PLAIN_QUESTION)
+        return PLAIN_QUESTION
+
+    def _start(self, export_id: str, folder: Path, job: Job) -> DeliveryView:
+        with (folder / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", str(ENTRY)], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                env=self._environment(job), start_new_session=True, cwd="/",
+            )  # fmt: skip
+        # Written before the process is told its task: from then on it is the one that writes.
+        write_progress(folder, Progress(state="working", message="Starting").by(identify(process.pid)))
+        if process.stdin is not None:
+            with process.stdin as pipe:
+                pipe.write(json.dumps({"folder": str(folder), "root": str(self._settings.home.root)}).encode())
+        threading.Thread(target=process.wait, daemon=True).start()  # so that it does not stay a zombie
+        self._follow(export_id, folder)
+        return self.get(export_id, int(folder.name))
+
+    def _environment(self, job: Job) -> dict[str, str]:
+        env = reader_environment(self._settings.home)
+        if job.kind == "ollama":
+            return {name: value for name, value in env.items() if not name.startswith("HF_")}
+        # Through the Hub's plain file interface: it tells how many bytes of each file have gone.
+        env |= {"HF_TOKEN": self._settings.hf_token, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        return env | ({"HF_ENDPOINT": self._settings.hf_endpoint} if self._settings.hf_endpoint else {})
+
+    # --- look at ---
+
+    def of_export(self, export_id: str) -> Sequence[DeliveryView]:
+        """Every delivery of an export, newest first. Raises NotFound where there is no such export."""
+        self._exports.get(export_id)
+        return [self.get(export_id, number) for number in sorted(self._numbers(export_id), reverse=True)]
+
+    def get(self, export_id: str, number: int) -> DeliveryView:
+        """One delivery. Raises NotFound."""
+        folder = self._folder(export_id, number)
+        job, progress = state.read_job(folder), state.read_progress(folder)
+        if job is None:
+            raise NotFound(f"There is no delivery {number} of this export.")
+        progress = progress or Progress(state="stopped")
+        if progress.state == "working":
+            self._follow(export_id, folder)
+        shown = progress.model_dump(exclude={"state", "pid", "pid_started", "boot"})
+        return DeliveryView(
+            export_id=export_id, number=number, to=job.kind, name=job.name, status=progress.state, private=job.private,
+            replace=job.replace, created_at=job.created_at, messages=tuple(self._messages(folder, progress)), **shown,
+        )  # fmt: skip
+
+    def log(self, export_id: str, number: int) -> str:
+        """What its process printed."""
+        return tail_text(self._folder(export_id, number) / LOG, 200)
+
+    # --- end and go on ---
+
+    def cancel(self, export_id: str, number: int) -> DeliveryView:
+        """Stop sending, once. Nothing half sent is visible there; what has arrived need not be sent again."""
+        folder = self._folder(export_id, number)
+        found = state.read_progress(folder)
+        if found is None or found.state in {"done", "failed"}:
+            raise Conflict("It has ended already; there is nothing to cancel.")
+        if found.state == "working":
+            stop_process(folder, found, "Cancelled")
+        return self.get(export_id, number)
+
+    def resume(self, export_id: str, number: int, *, replace: bool | None = None) -> DeliveryView:
+        """Send again what was cancelled or failed; what the other side has is not sent again.
+
+        Args:
+            export_id, number: Which.
+            replace: Whether what has this name may be written over; as before where None.
+        """
+        self._finished(export_id)
+        folder, view = self._folder(export_id, number), self.get(export_id, number)
+        if view.status == "done":
+            raise Conflict("It has arrived already.")
+        if view.active:
+            return view  # A second click: it is being sent.
+        job = state.read_job(folder)
+        if job is None:
+            raise NotFound(f"There is no delivery {number} of this export.")
+        if job.kind == "hub" and not self.has_token():
+            raise Conflict(hub.WITHOUT_ACCESS)
+        job = job if replace is None else job.model_copy(update={"replace": replace})
+        write_json(folder / JOB, job.model_dump(mode="json"))
+        return self._start(export_id, folder, job)
+
+    def forget(self, export_id: str, number: int) -> None:
+        """Take a delivery out of the list; what was sent stays where it is."""
+        folder = self._folder(export_id, number)
+        if self.get(export_id, number).active:
+            raise Conflict("It is being sent. Cancel it first.")
+        remove_folder(folder, "This entry")
+
+    # --- talk ---
+
+    def chat(self, export_id: str, number: int, message: str) -> DeliveryView:
+        """Say something to a model that was sent to Ollama, with the conversation so far, and keep its answer.
+
+        Raises:
+            Conflict: It is not in Ollama.
+            InvalidInput: Nothing was said.
+            Unavailable: Ollama does not answer.
+        """
+        folder, view = self._folder(export_id, number), self.get(export_id, number)
+        job = state.read_job(folder)
+        if job is None or job.kind != "ollama" or view.status != "done":
+            raise Conflict("Only a model that has arrived in Ollama can be talked to.")
+        if not message.strip():
+            raise InvalidInput("Write something first.", field="message")
+        told = [*view.messages, {"role": "user", "content": message.strip()}][-LONGEST_CHAT:]
+        answer = ollama.Ollama(job.address, ANSWER_SECONDS).chat(job.name, told)
+        write_json(folder / CHAT, {"messages": [*told, {"role": "assistant", "content": answer}]})
+        return self.get(export_id, number)
+
+    @staticmethod
+    def _messages(folder: Path, progress: Progress) -> list[dict[str, str]]:
+        kept = read_model(folder / CHAT, state.Conversation)
+        if kept:
+            return [message.model_dump() for message in kept.messages]
+        if not progress.answer:
+            return []
+        return [{"role": "user", "content": progress.question}, {"role": "assistant", "content": progress.answer}]
+
+    # --- inside ---
+
+    def _finished(self, export_id: str) -> Any:
+        view = self._exports.get(export_id)
+        if view.status != JobState.COMPLETED or not view.files:
+            raise Conflict("This export is not finished, so it cannot be sent yet.")
+        return view
+
+    def _home(self, export_id: str) -> Path:
+        return RunDir.open(self._settings.home.exports, export_id).path / FOLDER
+
+    def _numbers(self, export_id: str) -> list[int]:
+        home = self._home(export_id)
+        found = home.iterdir() if home.is_dir() else ()
+        return [int(path.name) for path in found if path.name.isdecimal() and (path / JOB).is_file()]
+
+    def _next(self, export_id: str) -> int:
+        home = self._home(export_id)
+        found = home.iterdir() if home.is_dir() else ()
+        return 1 + max((int(path.name) for path in found if path.name.isdecimal()), default=0)
+
+    def _folder(self, export_id: str, number: int) -> Path:
+        self._exports.get(export_id)
+        folder = self._home(export_id) / str(number)
+        if not (folder / JOB).is_file():
+            raise NotFound(f"There is no delivery {number} of this export.")
+        return folder
+
+    def _follow(self, export_id: str, folder: Path) -> None:
+        """Tell of a delivery's progress until it ends, also of one that an earlier server began."""
+        with self._lock:
+            if folder in self._followed:
+                return
+            self._followed.add(folder)
+        threading.Thread(target=self._tell, args=(export_id, folder), name="delivery", daemon=True).start()
+
+    def _tell(self, export_id: str, folder: Path) -> None:
+        said, progress = None, state.read_progress(folder)
+        while progress is not None:
+            if not folder.is_dir():  # The export was deleted.
+                stop_process(folder, progress)
+                break
+            if progress != said:
+                self._events.publish("export_progress", event(export_id, int(folder.name), progress))
+                said = progress
+            if progress.state != "working":
+                break
+            time.sleep(EVERY)
+            progress = state.read_progress(folder) or progress
+        with self._lock:
+            self._followed.discard(folder)

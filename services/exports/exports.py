@@ -1,0 +1,473 @@
+"""Exports of trained models: make, look at, take away."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from core.errors import Conflict, InvalidInput, NotFound
+from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportResult, ExportSpec, Quantization
+from core.fidelity import Verdict
+from core.model import local_folder, typed_path
+from core.run import ENDED, Control, JobKind, JobState, check_id, new_id
+from core.run_dir import RunDir, checked_json, new_folder, read_json, remove_folder, step_of, write_json
+from core.settings import Home
+from services.catalogue import Catalogue, Job
+from services.events import Events
+from services.follower import export_event
+from services.in_use import being_sent, needing, unfinished
+from services.readings import damage
+from services.runs.view import now, queue_ids
+from services.runs.runs import request_stop
+from services.tail import tail_text
+
+PIECE = 1 << 20
+"""Bytes read at a time."""
+
+
+@dataclass(frozen=True)
+class ExportView:
+    """One export as pages and programs see it.
+
+    Attributes:
+        export_id: Its id.
+        session_id, name: The run it was made from; the name is kept where the run was deleted.
+        format, quantizations: What was asked for; ``quantization`` is the same in one text.
+        checkpoint: Step of the checkpoint it was asked of; None for the run's last.
+        adapter, base: For the merge of an adapter folder that was not trained here.
+        importance_matrix: Whether the quantizer was told which weights matter.
+        status: A :class:`core.run.JobState`.
+        step, max_steps: Stage n of m; ``message`` names it.
+        files: What was made, as read back from disk; see :class:`core.export.ExportedFile`.
+        commands: How to use it, ready to copy, as the export wrote them.
+        origin: What it was made from: run, checkpoint, base, hashes; versions of what made it in ``versions``.
+        fidelity: What every check found, those of files that were not kept too.
+        unverified: Names of files that llama.cpp could not be tried with on this machine: it crashed. :meth:`verify`
+            compares them again.
+        verifying: Whether it is made and being compared again, or waits for that.
+        model_path: What chat and test take, where it can be talked to by itself.
+        queue_position: 1 for the next to start; None where it does not wait.
+        damage: What is wrong with its files, a sentence each; empty in lists.
+    """
+
+    export_id: str
+    session_id: str
+    name: str
+    format: str
+    quantization: str | None
+    quantizations: list[str]
+    checkpoint: int | None
+    adapter: str
+    base: str
+    importance_matrix: bool
+    status: str
+    step: int
+    max_steps: int
+    message: str
+    error: str | None
+    notes: list[str]
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    active: bool
+    queue_position: int | None
+    unverified: list[str]
+    verifying: bool
+    model_path: str | None
+    files: list[dict[str, Any]]
+    commands: Any
+    origin: dict[str, Any]
+    fidelity: list[dict[str, Any]]
+    versions: dict[str, str]
+    damage: list[str] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def line(self) -> dict[str, Any]:
+        """As in a list: without each tensor's name and the versions."""
+        files = [{key: value for key, value in file.items() if key != "tensors"} for file in self.files]
+        return {key: value for key, value in self.json().items() if key != "versions"} | {"files": files}
+
+
+class Exports:
+    """Verbs on exports.
+
+    Args:
+        home: Where ``exports/`` and ``outputs/`` lie.
+        catalogue: The list of jobs.
+        events: Told of every change.
+        wake: Called after a change that the watcher should act on.
+    """
+
+    def __init__(self, home: Home, catalogue: Catalogue, events: Events, *, wake: Callable[[], None]) -> None:
+        self._home = home
+        self._catalogue = catalogue
+        self._events = events
+        self._wake = wake
+
+    def create(
+        self,
+        session_id: str = "",
+        format: str = ExportFormat.GGUF,  # noqa: A002 (the format's own word)
+        quantization: str | None = None,
+        *,
+        quantizations: Sequence[str] = (),
+        importance_matrix: bool = False,
+        checkpoint: int | None = None,
+        adapter: str = "",
+        base: str = "",
+    ) -> ExportView:
+        """Put an export into the queue.
+
+        Args:
+            session_id: The run; empty for a merge of ``adapter``.
+            format: One of :class:`core.export.ExportFormat`.
+            quantization: One for a GGUF; the same as a list of one.
+            quantizations: For a GGUF, several from one merge.
+            importance_matrix: Tell the quantizer which weights the run's own prompts use most.
+            checkpoint: Step of the checkpoint to take; the last by default.
+            adapter: An adapter folder on this machine that was not trained here.
+            base: The model it belongs to; by default the one that its own file names.
+
+        Raises:
+            InvalidInput: Unknown format or quantization, or what does not go together.
+            NotFound: There is no such run, checkpoint, folder or base.
+            Conflict: The run is not over, or has nothing to export.
+        """
+        chosen = _choice(ExportFormat, format, "format")
+        wanted = [_choice(Quantization, value, "quantization") for value in (*quantizations, quantization) if value]
+        spec = ExportSpec(
+            session_id=session_id,
+            checkpoint=checkpoint,
+            adapter=adapter.strip(),
+            base=base.strip(),
+            format=chosen,
+            quantizations=tuple(kind for kind in Quantization if kind in wanted),
+            importance_matrix=importance_matrix,
+        )
+        check_choice(spec)
+        return self._queue(self._of_session(spec) if session_id else self._of_folder(spec))
+
+    def _queue(self, spec: ExportSpec) -> ExportView:
+        export_id, created = new_id(), now()
+        with new_folder(self._home.exports / export_id) as run_dir:
+            write_json(run_dir.config, {**spec.model_dump(mode="json"), "created_at": created})
+            run_dir.write_control(Control())
+            self._catalogue.add(export_job(export_id, spec, created))
+        return self._announce(export_id)
+
+    def _of_session(self, spec: ExportSpec) -> ExportSpec:
+        run = self._catalogue.job(check_id(spec.session_id), JobKind.TRAIN)
+        if run.job_state not in ENDED:
+            raise Conflict("This run is not over. Stop it or wait for its end, then export what it has learnt.")
+        run_dir = RunDir.open(self._home.outputs, spec.session_id)
+        if not run_dir.adapter.is_dir():
+            raise Conflict("This run has no trained adapter: it ended before its first checkpoint. Resume it first.")
+        steps = [step_of(path) for path in run_dir.numbered()]
+        if spec.checkpoint is not None and spec.checkpoint not in steps:
+            kept = ", ".join(map(str, steps)) or "none"
+            words = f"There is no checkpoint of step {spec.checkpoint}. This run has kept: {kept}."
+            raise NotFound(words, field="checkpoint")
+        return spec.model_copy(update={"name": run.name})
+
+    def _of_folder(self, spec: ExportSpec) -> ExportSpec:
+        folder = typed_path(spec.adapter, "adapter")
+        settings = read_json(folder / "adapter_config.json") if folder.is_dir() else None
+        if settings is None or not (folder / "adapter_model.safetensors").is_file():
+            raise NotFound(
+                f"There is no adapter in {folder}: the folder must hold adapter_config.json and "
+                "adapter_model.safetensors. Check the path.",
+                field="adapter",
+            )
+        base = spec.base or str(settings.get("base_model_name_or_path") or "")
+        if not base:
+            raise InvalidInput("The adapter's own file names no base model. Name it yourself.", field="base")
+        local_folder(base, self._home)
+        return spec.model_copy(update={"adapter": str(folder), "base": base, "name": folder.name})
+
+    def list(self) -> list[ExportView]:
+        """Every export, newest first."""
+        queue = queue_ids(self._catalogue.unfinished())
+        return [self._view(job, queue) for job in self._catalogue.jobs(JobKind.EXPORT, with_config=True)]
+
+    def get(self, export_id: str) -> ExportView:
+        """One export. Raises NotFound."""
+        job = self._job(export_id)
+        view = self._view(job, queue_ids(self._catalogue.unfinished()))
+        return replace(view, damage=damage(job, self._files(job)))
+
+    def of_session(self, session_id: str) -> Sequence[ExportView]:
+        """The exports made from a run, newest first."""
+        return [view for view in self.list() if view.session_id == session_id]
+
+    def checkpoints(self, session_id: str) -> Sequence[int]:
+        """Steps of the checkpoints that a run has kept. Raises NotFound."""
+        return [step_of(path) for path in RunDir.open(self._home.outputs, session_id).numbered()]
+
+    def log(self, export_id: str, tail: int = 200, *, useful: bool = False) -> str:
+        """The last lines of what the export's worker printed; see :func:`services.tail.tail_text`."""
+        return tail_text(self._files(self._job(export_id)).log, tail, useful=useful)
+
+    def path(self, export_id: str, file: str) -> Path:
+        """A finished file, for download.
+
+        Raises:
+            NotFound: There is none of that name; nothing outside the export's folder is looked at.
+        """
+        self._job(export_id)
+        files = RunDir.open(self._home.exports, export_id).files
+        path = files / file
+        if Path(file).name != file or not path.is_file() or path.resolve().parent != files.resolve():
+            raise NotFound("There is no such file in this export. Its page lists what there is.")
+        return path.resolve()
+
+    def bundle(self, export_id: str) -> tuple[str, Iterator[bytes]]:
+        """All finished files as one zip, unpacked in it as they are: its name, and its bytes as they are read.
+
+        Raises:
+            NotFound: The export has no files.
+        """
+        view = self.get(export_id)
+        paths = [self.path(export_id, file["name"]) for file in view.files]
+        if not paths:
+            raise NotFound("This export has no files yet.")
+        return f"{slug(view.name)}-{view.format}.zip", zipped(paths)
+
+    def cancel(self, export_id: str) -> ExportView:
+        """Stop making an export; what was half made is removed by its worker.
+
+        Raises:
+            Conflict: It has ended already.
+        """
+        job = self._job(export_id)
+        run_dir = self._files(job)
+        request_stop(self._catalogue, run_dir, job, at_once=True)
+        if run_dir.made:  # Of one that waited to be compared again, nothing has changed.
+            self._catalogue.move(export_id, to=JobState.COMPLETED, only_from=[JobState.STOPPED])
+        return self._announce(export_id)
+
+    def again(self, export_id: str) -> ExportView:
+        """Put the same export into the queue once more, as a new one.
+
+        Raises:
+            Conflict: It did not end early; or as :meth:`create`.
+            NotFound: What it is made from is gone.
+        """
+        job = self._job(export_id)
+        if job.job_state not in ENDED or job.job_state is JobState.COMPLETED:
+            raise Conflict("This export did not end early, so there is nothing to make again.")
+        if twin := next((one for one in unfinished(self._catalogue) if one.config == job.config), None):
+            return self.get(twin.id)  # A second click: it is being made.
+        spec = ExportSpec.model_validate(job.config)
+        return self._queue(self._of_session(spec) if spec.session_id else self._of_folder(spec))
+
+    def verify(self, export_id: str) -> ExportView:
+        """Compare those files with the trained model again that were left unverified; nothing is made anew.
+
+        Raises:
+            Conflict: Nothing is unverified, or it is not complete; or the run is under way.
+            NotFound: The run or folder that it was made from is gone.
+        """
+        job = self._job(export_id)
+        if not self.get(export_id).unverified:
+            raise Conflict("This export has no file that was left unverified, so there is nothing to verify again.")
+        spec = ExportSpec.model_validate(job.config)
+        if spec.session_id:
+            self._of_session(spec)
+        else:
+            self._of_folder(spec)
+        fresh = {
+            "error": None, "ended_at": None, "stop_now_at": None, "message": "", "step": 0, "max_steps": 0, "pid": 0,
+            "pid_started": 0.0,
+        }  # fmt: skip
+        if not self._catalogue.move(export_id, to=JobState.QUEUED, only_from=[JobState.COMPLETED], **fresh):
+            raise Conflict("This export is under way already.")
+        return self._announce(export_id)
+
+    def delete(self, export_id: str) -> None:
+        """Delete an export with its files.
+
+        Raises:
+            Conflict: It is being made or waits, is being sent somewhere, or an unfinished job needs it.
+        """
+        job = self._job(export_id)
+        if job.job_state not in ENDED:
+            raise Conflict("This export is being made. Cancel it first, then delete it.")
+        path = self._home.exports / check_id(export_id)
+        if sent := being_sent(path):
+            raise Conflict(f"This export is being sent as {sent[0]}. Wait for its end or cancel that, then delete it.")
+        if needs := needing(self._catalogue, f"export:{export_id}", path):
+            raise Conflict(f"This export is needed by {needs}. Wait for its end or stop it, then delete the export.")
+        remove_folder(path, "The export")
+        self._catalogue.delete(export_id)
+        self._events.publish("export_progress", {**export_event(job), "status": "deleted"})
+
+    def _announce(self, export_id: str) -> ExportView:
+        self._events.publish("export_progress", export_event(self._job(export_id)))
+        self._wake()
+        return self.get(export_id)
+
+    def _job(self, export_id: str) -> Job:
+        return self._catalogue.job(check_id(export_id), JobKind.EXPORT)
+
+    def _files(self, job: Job) -> RunDir:
+        return RunDir.known(self._home.exports, job.id)
+
+    def _view(self, job: Job, queue: Sequence[str]) -> ExportView:
+        run_dir = self._files(job)
+        verifying = job.job_state not in ENDED and run_dir.made
+        ended = job.job_state in ENDED or verifying
+        result = (checked_json(run_dir.result, ExportResult) or {}) if ended else {}
+        done = job.job_state is JobState.COMPLETED or verifying
+        files = result.get("files", []) if done else []
+        quantizations = quantizations_of(job.config)
+        return ExportView(
+            export_id=job.id,
+            session_id=job.session_id or "",
+            name=job.name,
+            format=job.config.get("format", ""),
+            quantization=", ".join(quantizations) or None,
+            quantizations=quantizations,
+            checkpoint=job.config.get("checkpoint"),
+            adapter=job.config.get("adapter") or "",
+            base=job.config.get("base") or "",
+            importance_matrix=bool(job.config.get("importance_matrix")),
+            status=job.state,
+            step=job.step,
+            max_steps=job.max_steps,
+            message=job.message,
+            error=job.error,
+            notes=job.notes,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            ended_at=job.ended_at,
+            active=job.active,
+            queue_position=queue.index(job.id) + 1 if job.id in queue else None,
+            unverified=[file["name"] for file in files if unverified(file)],
+            verifying=verifying,
+            model_path=None if verifying else _reference(job, files),
+            files=files,
+            commands=result.get("commands") if done else None,
+            origin=result.get("origin") or {},
+            fidelity=result.get("fidelity") or [],
+            versions=result.get("versions") or {},
+        )
+
+
+def unverified(file: dict[str, Any]) -> bool:
+    """Whether a finished file could not be compared with the trained model on this machine."""
+    return (file.get("fidelity") or {}).get("verdict") == Verdict.UNVERIFIED
+
+
+def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
+    """The first GGUF of several, a merged model or an adapter; nothing for what is no model by itself."""
+    kind = job.config.get("format")
+    if files and kind in {ExportFormat.MERGED, ExportFormat.ADAPTER}:
+        return f"export:{job.id}"
+    gguf = next((file["name"] for file in files if file["name"].endswith(".gguf")), None)
+    return f"export:{job.id}/{gguf}" if gguf and kind == ExportFormat.GGUF else None
+
+
+def export_job(export_id: str, spec: ExportSpec, created: str) -> Job:
+    """The catalogue's entry of a new export."""
+    return Job(
+        id=export_id,
+        kind=str(JobKind.EXPORT),
+        name=spec.name,
+        state=str(JobState.QUEUED),
+        created_at=created,
+        session_id=spec.session_id,
+        config=spec.model_dump(mode="json"),
+    )
+
+
+def check_choice(spec: ExportSpec) -> None:
+    """Raises InvalidInput where what was asked for does not go together."""
+    kinds = spec.quantizations
+    if (spec.format is ExportFormat.GGUF) != bool(kinds):
+        raise InvalidInput("A GGUF needs a quantization; the other formats take none.", field="quantization")
+    if bool(spec.session_id) == bool(spec.adapter):
+        raise InvalidInput("Name a run, or an adapter folder of another one.", field="session_id")
+    if not spec.session_id and (spec.format is ExportFormat.BUNDLE or spec.checkpoint is not None):
+        raise InvalidInput("That is made from a run, and no run is named.", field="session_id")
+    if spec.importance_matrix and (not spec.session_id or all(kind in UNREDUCED for kind in kinds)):
+        words = "An importance matrix is measured on a run's own prompts, for a GGUF in less than 16 bit."
+        raise InvalidInput(words, field="importance_matrix")
+    needing = [kind.label for kind in kinds if kind in NEED_MATRIX]
+    if needing and not spec.importance_matrix:
+        words = f"{', '.join(needing)} can be made only with an importance matrix. Ask for one, or take another."
+        raise InvalidInput(words, field="importance_matrix")
+
+
+def quantizations_of(config: dict[str, Any]) -> list[str]:
+    """What an export's configuration asks for, also one written before it could ask for several."""
+    old = config.get("quantization")
+    return list(config.get("quantizations") or ([old] if old else []))
+
+
+def remove_unfinished(run_dir: RunDir) -> None:
+    """Give back the disk that an export took which did not end well: its worker may have been killed.
+
+    Finished files stay: then it was a comparison that did not end well.
+    What the worker started may live a moment longer and write on, so it is tried more than once.
+    """
+    for folder in (run_dir.path / "files.partial", *(() if run_dir.made else (run_dir.files,))):
+        for _ in range(20):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(0.05)
+    for beside in run_dir.path.glob(".*"):  # what it had set aside or was writing beside
+        if not beside.name.startswith(f".{run_dir.control.name}."):  # that one is this server's
+            with suppress(OSError):  # a folder of that name, or one that may not be written
+                beside.unlink(missing_ok=True)
+
+
+class _Passage:
+    """A file to write to that hands on what was written."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    def take(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def zipped(paths: Sequence[Path]) -> Iterator[bytes]:
+    """Files as one zip without compression, a piece at a time: nothing is written to the disk."""
+    passage = _Passage()
+    with zipfile.ZipFile(passage, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # writes only
+        for path in paths:
+            with archive.open(zipfile.ZipInfo(path.name), "w", force_zip64=True) as entry, path.open("rb") as file:
+                while piece := file.read(PIECE):
+                    entry.write(piece)
+                    yield passage.take()
+    yield passage.take()
+
+
+def slug(name: str) -> str:
+    """A name as a file name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:60] or "model"
+
+
+def _choice(kind: Any, value: str, field: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(kind)
+        raise InvalidInput(f"There is no {field} {value!r}. Known: {known}.", field=field) from None

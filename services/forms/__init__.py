@@ -1,0 +1,1 @@
+"""Forms made from the configuration's models, and read back into them."""

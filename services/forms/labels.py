@@ -1,0 +1,98 @@
+"""What models, datasets, rewards and settings are called on pages. The API keeps ids and field paths."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from core.config import MARKERS, RunConfig
+from core.data import sources, uploads
+from core.errors import TunesmithError
+from core.rewards import PRESETS, part_title
+from core.settings import Home
+from services.forms.fields import field_title, section_model
+from services.models.families import BASE_MODELS
+
+MADE = {
+    "generated:arithmetic": "Small sums, made here",
+    "generated:reasoning-gym": "Exercises, made here",
+    "mix": "Several, mixed by weight",
+}
+SHORT = {
+    "generated:arithmetic": "small sums",
+    "generated:reasoning-gym": "exercises",
+    "mix": "a mixture",
+}
+_PATHS = {
+    f"{section}.{name}"
+    for section in RunConfig.model_fields
+    if section != "name"
+    for name in section_model(section).model_fields
+}
+_NAMES = {
+    name: f"{section}.{name}"
+    for section, _, name in (path.partition(".") for path in sorted(_PATHS))
+    if "_" in name and (section != "dataset" or name in MARKERS)
+}
+"""Names that messages hold without their section. Of the dataset's, only those that no column is called by."""
+_WORD = re.compile(r"(?<![\w.'])[a-z]+(?:[._][a-z0-9]+)+(?![\w'])")
+
+
+def in_words(text: str) -> str:
+    """A message for a person: fields by their titles, where programs get paths and names.
+
+    >>> in_words("training.batch_size: must be at least 1 (it is 0)")
+    'Answers at once: must be at least 1 (it is 0)'
+    >>> in_words("batch_size × gradient_accumulation_steps is 8")
+    "'Answers at once' × 'Batches per step' is 8"
+    """
+
+    def title(match: re.Match[str]) -> str:
+        word = match[0]
+        if ".".join(word.split(".")[:2]) in _PATHS:
+            return field_title(word)
+        return f"'{field_title(_NAMES[word])}'" if word in _NAMES else word
+
+    return _WORD.sub(title, text)
+
+
+def model_title(name: str) -> str:
+    """A base model's title, or the name itself."""
+    return next((info.title for info in BASE_MODELS if info.name == name), name)
+
+
+def dataset_title(source: str, home: Home) -> str:
+    """A dataset in words, with its rows; where another has the same name, with the beginning of its hash."""
+    if not source.startswith(sources.UPLOAD):
+        return MADE.get(source, source)
+    try:
+        info = uploads.read_info(sources.upload_folder(source, home))
+    except TunesmithError:
+        info = None
+    if info is None:
+        return "a file that is gone"
+    return f"{uploads.names(home.uploads).get(info.id, info.name)}, {info.rows:,} rows"
+
+
+def plain_name(name: str, home: Home) -> str:
+    """A model's or dataset's name without what only programs need; an upload by its file's name."""
+    head, _, rest = name.partition(":")
+    if head == "upload":
+        return dataset_title(name, home).rpartition(", ")[0] or "a file that is gone"
+    return SHORT.get(name, rest if head == "builtin" else name)
+
+
+def reward_title(reward: dict[str, Any]) -> str:
+    """A reward section in words."""
+    if reward.get("type") == "composite":
+        names = {str(part.get("label") or part.get("name")): part for part in reward.get("components") or []}
+        parts = [f"{part_title(name, reward)} × {part.get('weight', 1)}" for name, part in names.items()]
+        return ", ".join(parts) or "own combination, empty"
+    name = str(reward.get("preset_name") or "")
+    return PRESETS[name].title if name in PRESETS else name.replace("_", " ")
+
+
+def config_title(config: RunConfig, home: Home) -> str:
+    """Model, dataset and reward of a configuration in a line."""
+    reward = reward_title(config.reward.model_dump(mode="json"))
+    return f"{model_title(config.model.name)} · {dataset_title(config.dataset.source, home)} · reward: {reward}"

@@ -1,0 +1,208 @@
+"""The processes that hold models to talk to: one for each distinct model, as many as memory allows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core.errors import TooManyRequests, Unavailable
+from core.model import Device
+from core.settings import Settings
+from services.launcher import ENTRY
+from services.models.chat_process import ChatProcess, Heard
+from services.models.memory import PROCESS, memory_needed
+from services.words import size
+
+MOST_LOADED = 4
+"""Models in memory at once, however much of it there is: as many as the playground has sides."""
+MOST_WAITING = 32
+SPARE = 300_000_000
+"""Bytes that stay free for everything else."""
+GPU_SETTLES = 2.0
+"""Seconds until a reading of the GPU's memory shows what was given back."""
+
+
+class ChatPool:
+    """Answers by the process that holds the model, and starts or ends processes to that end.
+
+    One answer is written at a time, in the order of asking: two models that compute at once on the
+    same device are each less than half as fast, and their tokens a second would say nothing. A model
+    that does not fit beside those in memory takes the place of the one that was not asked longest.
+
+    Args:
+        settings: For the processes' environment.
+        device: What models run on, and what of its memory is free.
+    """
+
+    def __init__(self, settings: Settings, device: Callable[[], Device]) -> None:
+        self._settings = settings
+        self._device = device
+        self._entry = ENTRY
+        self._loaded: OrderedDict[str, ChatProcess] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        self._changed = threading.Condition()
+        self._queue: deque[str] = deque()
+        self._cancelled: set[str] = set()
+        self._early: deque[str] = deque(maxlen=MOST_WAITING)
+        """Cancelled before they were in the queue."""
+        self._at: ChatProcess | None = None
+        self._leave = False
+
+    def use(self, entry: Path) -> None:
+        """Start another script than this project's own."""
+        self._entry = entry
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """What is in memory, the one that was asked longest ago first."""
+        with self._changed:
+            return tuple(self._loaded)
+
+    def ask(self, request: dict[str, Any], heard: Heard) -> None:
+        """Pass a request on when it is its turn, and its events back.
+
+        Before those of :class:`services.models.chat_process.ChatProcess` there may be ``waiting``, with how many are
+        ``ahead``.
+
+        Raises:
+            TooManyRequests: Too many wait already.
+            Unavailable: There is not enough memory, even with nothing else loaded.
+        """
+        name = request["id"]
+        ahead = self._enter(name)
+        if ahead:
+            heard({"id": name, "event": "waiting", "ahead": ahead})
+        try:
+            self._answer(name, request, heard)
+        finally:
+            with self._changed:
+                self._queue.remove(name)
+                self._cancelled.discard(name)
+                leave, self._leave = self._leave, False
+                self._changed.notify_all()
+            if leave:
+                self.release()
+
+    def cancel(self, name: str) -> None:
+        """End a request early, whether it waits or is being answered."""
+        with self._changed:
+            if name not in self._queue:
+                self._early.append(name)
+                return
+            self._cancelled.add(name)
+            process = self._at if self._queue[0] == name else None
+            self._changed.notify_all()
+        if process:
+            process.cancel(name)
+
+    def release(self) -> None:
+        """Give every model's memory back; the one that is answering goes as soon as it has."""
+        with self._changed:
+            busy = self._at
+            self._leave = busy is not None
+            going = [key for key, process in self._loaded.items() if process is not busy]
+            processes = [self._loaded.pop(key) for key in going]
+        for process in processes:
+            process.release()
+
+    def close(self) -> None:
+        """End every process."""
+        with self._changed:
+            processes = list(self._loaded.values())
+            self._loaded.clear()
+        for process in processes:
+            process.close()
+
+    def _enter(self, name: str) -> int:
+        with self._changed:
+            if len(self._queue) >= MOST_WAITING:
+                raise TooManyRequests("Too many questions wait for an answer. Try again in a moment.")
+            self._queue.append(name)
+            if name in self._early:
+                self._early.remove(name)
+                self._cancelled.add(name)
+            return len(self._queue) - 1
+
+    def _answer(self, name: str, request: dict[str, Any], heard: Heard) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue[0] == name or name in self._cancelled)
+            gone = name in self._cancelled
+        if not gone:
+            process = self._process(request["model"])
+            with self._changed:
+                gone = name in self._cancelled
+        try:
+            if gone:
+                nothing = {"text": "", "tokens": 0, "seconds": 0.0, "finish": "cancelled"}
+                heard({"id": name, "event": "done", **nothing})
+            else:
+                process.ask(request, heard)
+        finally:
+            with self._changed:
+                self._at = None if self._queue[0] == name else self._at
+
+    def _process(self, model: dict[str, Any]) -> ChatProcess:
+        key = _key(model)
+        with self._changed:
+            found = self._loaded.get(key)
+            if found is not None and found.alive:
+                self._loaded.move_to_end(key)
+                self._at = found
+                return found
+        need = memory_needed(model, self._device(), self._settings.home) or PROCESS
+        self._make_room(model, need)
+        process = ChatProcess(self._settings, self._entry)
+        with self._changed:
+            self._loaded[key] = self._at = process
+            self._sizes[key] = need
+        return process
+
+    def _make_room(self, model: dict[str, Any], need: int) -> None:
+        with self._changed:
+            for key in [key for key, process in self._loaded.items() if not process.alive]:
+                self._loaded.pop(key).close()
+            held = sum(self._sizes[key] for key in self._loaded)
+        # Nothing is given up for a model that would not fit even so.
+        if need + SPARE > self._free(model) + held:
+            raise Unavailable(too_little(need, self._free(model) + held, self._device()))
+        while len(self._loaded) >= MOST_LOADED or need + SPARE > self._free(model):
+            if not self._evict():
+                raise Unavailable(too_little(need, self._free(model), self._device()))
+
+    def _evict(self) -> bool:
+        """End the process that was not asked longest. It is this request's turn, so none is answering."""
+        with self._changed:
+            if not self._loaded:
+                return False
+            _, process = self._loaded.popitem(last=False)
+        process.close()
+        if self._device().kind == "cuda":
+            time.sleep(GPU_SETTLES)
+        return True
+
+    def _free(self, model: dict[str, Any]) -> int:
+        """llama.cpp may be built without the GPU: for it the machine's own memory counts."""
+        return psutil.virtual_memory().available if model["kind"] == "gguf" else self._device().free
+
+
+def too_little(need: int, free: int, device: Device) -> str:
+    """Why a model was not loaded, and what would help."""
+    where = "on the GPU" if device.kind == "cuda" else "in this machine's memory"
+    return (
+        f"This model takes about {size(need)}, and {size(max(0, free - SPARE))} are free {where}. Nothing was loaded. "
+        "Wait for a running training to end or stop it, close other programs, or choose a smaller model or a "
+        "quantized GGUF."
+    )
+
+
+def _key(model: dict[str, Any]) -> str:
+    """A base and all its adapters share a process; a file that was written anew gets a new one."""
+    if model["kind"] == "gguf":
+        return f"{model['path']} {Path(model['path']).stat().st_mtime_ns}"
+    return f"{model['base']} {model.get('revision') or ''}"

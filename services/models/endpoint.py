@@ -1,0 +1,138 @@
+"""Which model other programs may talk to, as ``endpoint.json`` below the home folder keeps it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import InvalidInput, NotFound
+from core.run_dir import read_json, write_json
+from services.models.models import Models
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
+OFF = (
+    "The endpoint for other programs is switched off. Switch it on at the playground, under "
+    "'Serve this model to other programs'."
+)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served.
+
+    Attributes:
+        on: Whether ``/v1`` answers.
+        model_path: The model's reference, resolved anew with every request.
+        name: What programs call it.
+        since: When this was chosen, in seconds since the epoch.
+    """
+
+    on: bool = False
+    model_path: str = ""
+    name: str = ""
+    since: int = 0
+
+
+class Endpoint:
+    """The switch. Off until somebody switches it on; kept over a restart.
+
+    Args:
+        path: The file.
+        models: Who knows whether a model is there.
+    """
+
+    def __init__(self, path: Path, models: Models) -> None:
+        self._path = path
+        self._models = models
+        self._lock = threading.Lock()
+
+    @property
+    def served(self) -> Served:
+        """As it is now. A file that was written by hand and is wrong counts as off."""
+        try:
+            return Served(**(read_json(self._path) or {}))
+        except (ValueError, TypeError):
+            return Served()
+
+    def switch_on(self, model_path: str, name: str, *, since: int) -> Served:
+        """Serve a model.
+
+        Args:
+            model_path: Its reference.
+            name: What programs will call it; the last part of the reference where it is empty.
+            since: Now.
+
+        Raises:
+            NotFound, InvalidInput, InvalidConfig, Conflict: There is no such model.
+        """
+        self._models.resolve(model_path)
+        name = name.strip() or default_name(model_path)
+        if not _NAME.fullmatch(name):
+            words = "The name may have letters, digits and . _ : / @ -, and at most 100 of them. Nothing was changed."
+            raise InvalidInput(words, field="name")
+        return self._keep(Served(True, model_path, name, since))
+
+    def switch_off(self) -> Served:
+        """Serve nothing; which model it was is kept."""
+        return self._keep(Served(**{**asdict(self.served), "on": False}))
+
+    def chosen(self) -> Served:
+        """What is served.
+
+        Raises:
+            NotFound: It is switched off.
+        """
+        served = self.served
+        if not served.on:
+            raise NotFound(OFF)
+        return served
+
+    def model_path(self, name: str) -> str:
+        """The reference of the model that a program names.
+
+        Raises:
+            NotFound: It is another one, or nothing is served.
+        """
+        served = self.chosen()
+        if name not in {served.name, served.model_path}:
+            raise NotFound(f"There is no model {name!r} here. This server serves {served.name!r}.", field="model")
+        return served.model_path
+
+    def _keep(self, served: Served) -> Served:
+        with self._lock:
+            write_json(self._path, asdict(served))
+        return served
+
+
+def default_name(model_path: str) -> str:
+    """A short name out of a reference: ``smollm2-135m-instruct``, ``20261121-101500-abcdef``, ``model-Q4_K_M``."""
+    last = model_path.rstrip("/").rpartition("/")[2] or model_path
+    plain = re.sub(r"[^A-Za-z0-9._@-]+", "-", last.rpartition(":")[2]).removesuffix(".gguf").strip("-.@_")
+    return plain[:100] or "model"
+
+
+def examples(base_url: str, name: str) -> dict[str, str]:
+    """What to type into other programs: ``curl`` and ``python``, ready to copy, with the key left out."""
+    curl = (
+        f"curl {base_url}/chat/completions \\\n"
+        '  -H "Authorization: Bearer $TUNESMITH_TOKEN" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        f'  -d \'{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello"}}]}}\''
+    )
+    python = (
+        "from openai import OpenAI\n\n"
+        f'client = OpenAI(base_url="{base_url}", api_key="<your access token>")\n'
+        "answer = client.chat.completions.create(\n"
+        f'    model="{name}", messages=[{{"role": "user", "content": "Hello"}}]\n'
+        ")\n"
+        "print(answer.choices[0].message.content)"
+    )
+    return {"curl": curl, "python": python}
+
+
+def served_view(served: Served, base_url: str, *, key: str) -> dict[str, Any]:
+    """What is served, how to reach it, and whether there is a key, for programs and the page."""
+    return {**asdict(served), "base_url": base_url, "key": key, **examples(base_url, served.name or "model")}

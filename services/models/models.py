@@ -1,0 +1,262 @@
+"""Base models to choose from, trained ones to talk to."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from core.data.conversation import strings_in
+from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
+from core.model import BUILTIN_PREFIX, BaseModelInfo
+from core.run import JobKind
+from core.run_dir import RunDir
+from core.settings import Home, Settings
+from services.catalogue import Catalogue
+from services.machine.system import System
+from services.models.chat_pool import ChatPool
+from services.models.chat_process import Heard
+from services.models.families import BASE_MODELS, estimate
+from services.models.references import References
+from services.names import titles
+
+
+@dataclass(frozen=True)
+class BaseModelView:
+    """One base model and whether this machine can train it.
+
+    Attributes:
+        info: What it is.
+        memory: Bytes that training takes with the defaults.
+        memory_4bit: The same loaded in 4 bit; None on a machine without a GPU.
+        available: Bytes that this machine has for it.
+        fits: Whether it fits, in 4 bit if need be.
+        needs_4bit: Whether it fits only so.
+        here: Whether it works without a network.
+    """
+
+    info: BaseModelInfo
+    memory: int
+    memory_4bit: int | None
+    available: int
+    fits: bool
+    needs_4bit: bool
+    here: bool
+
+    def json(self) -> dict[str, Any]:
+        data = asdict(self)
+        return {**data.pop("info"), **data, "model_path": self.info.name, "kind": "base"}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A run whose adapter can be talked to. ``model_path`` is what chat and test take, ``title`` tells it apart."""
+
+    model_path: str
+    session_id: str
+    name: str
+    title: str
+    base: str
+    created_at: str
+    status: str
+    step: int
+    reward: float | None
+
+    def json(self) -> dict[str, Any]:
+        return {**asdict(self), "kind": "trained"}
+
+
+RANGES: tuple[tuple[str, float, float], ...] = (
+    ("temperature", 0, 5),
+    ("top_p", 0, 1),
+    ("top_k", 0, 1000),
+    ("min_p", 0, 1),
+    ("repetition_penalty", 0.1, 5),
+    ("max_tokens", 1, 8192),
+    ("seed", 0, 2**32 - 1),
+)
+"""Lowest and highest value of each sampling setting."""
+SAMPLING = tuple(name for name, _, _ in RANGES)
+
+
+@dataclass(frozen=True)
+class Chat:
+    """One request for an answer.
+
+    Attributes:
+        model_path: A reference; see :class:`services.models.references.References`.
+        messages: ``role`` and ``content`` each; see :class:`core.data.conversation.Conversation`.
+        temperature: 0 takes the likeliest token every time.
+        max_tokens: Longest answer.
+        top_p: 1 is off.
+        top_k: 0 is off.
+        min_p: 0 is off.
+        repetition_penalty: 1 is off.
+        seed: For the same answer again.
+        stop: Texts that end the answer.
+        tools: Schemas of functions that the model may call.
+        id: Names the request for :meth:`Models.cancel`.
+    """
+
+    model_path: str
+    messages: tuple[dict[str, Any], ...]
+    temperature: float = 0.7
+    max_tokens: int = 256
+    top_p: float = 1.0
+    seed: int | None = None
+    id: str = ""
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+class Models:
+    """Verbs on models.
+
+    Args:
+        settings: For the home folder and the chat processes.
+        catalogue: For trained models.
+        system: For what fits.
+    """
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, system: System) -> None:
+        self._home: Home = settings.home
+        self._catalogue = catalogue
+        self._system = system
+        self._references = References(settings.home, catalogue)
+        self.pool = ChatPool(settings, system.device)
+
+    def families(self) -> list[BaseModelView]:
+        """The base models, smallest first within a family, with what they need here."""
+        device = self._system.device()
+        return [self._view(info, device.memory) for info in BASE_MODELS]
+
+    def _view(self, info: BaseModelInfo, available: int) -> BaseModelView:
+        device = self._system.device()
+        full = estimate(info.parameters, device).total
+        small = estimate(info.parameters, device, four_bit=True).total if device.kind == "cuda" else None
+        return BaseModelView(
+            info=info,
+            memory=full,
+            memory_4bit=small,
+            available=available,
+            fits=full <= available or (small is not None and small <= available),
+            needs_4bit=full > available and small is not None and small <= available,
+            here=info.name.startswith(BUILTIN_PREFIX),
+        )
+
+    def trained(self) -> list[TrainedModel]:
+        """Runs with an adapter, newest first."""
+        jobs = self._catalogue.jobs(JobKind.TRAIN)
+        called = titles(jobs)
+        return [
+            TrainedModel(
+                model_path=f"session:{job.id}",
+                session_id=job.id,
+                name=job.name,
+                title=called[job.id],
+                base=job.model,
+                created_at=job.created_at,
+                status=job.state,
+                step=job.step,
+                reward=job.reward,
+            )
+            for job in jobs
+            if (job.active or job.resumable or job.state == "completed")
+            and RunDir(self._home.outputs / job.id).adapter.is_dir()
+        ]
+
+    def validate(self, name: str) -> None:
+        """Accept a base model's name; see :meth:`services.models.references.References.validate`."""
+        self._references.validate(name)
+
+    def resolve(self, model_path: str) -> dict[str, Any]:
+        """What a process loads for a reference; see :class:`services.models.references.References`."""
+        return self._references.resolve(model_path)
+
+    # --- talking ---
+
+    def chat(self, chat: Chat, heard: Heard) -> None:
+        """Answer, passing on events as they come; returns after the last one.
+
+        Events are ``waiting`` (``ahead``), ``loading``, ``token`` (``text``, ``tokens``, ``seconds``),
+        ``done`` and ``error`` (``message``, ``code``). ``done`` has ``text``, ``tokens``, ``seconds``,
+        ``first`` (seconds to the first token), ``finish`` (``stop``, ``length``, ``cancelled``), ``prompt``
+        as the model saw it, ``prompt_tokens``, and ``seen``, the prompt with its special tokens marked.
+
+        Raises:
+            NotFound: The model is not there.
+            InvalidInput: A value is out of range.
+            Unavailable: It does not fit into memory.
+        """
+        check_chat(chat)
+        self.pool.ask(self._request(chat), heard)
+
+    def cancel(self, request_id: str) -> None:
+        """End an answer early, or its waiting."""
+        self.pool.cancel(request_id)
+
+    def test(self, chat: Chat) -> dict[str, Any]:
+        """One whole answer: ``response``, ``tokens``, ``seconds``, ``finish``, ``prompt``, ``prompt_tokens``.
+
+        Raises:
+            InvalidInput: The conversation is too long for the model, or cannot be put to it.
+            Unavailable: The model could not be loaded or broke off.
+        """
+        events: list[dict[str, Any]] = []
+        self.chat(chat, events.append)
+        last = events[-1]
+        if last["event"] == "error":
+            raise failure(last)
+        facts = {name: last.get(name) for name in ("finish", "prompt", "prompt_tokens")}
+        return {"response": last["text"], "tokens": last["tokens"], "seconds": last["seconds"], **facts}
+
+    def make_room(self) -> None:
+        """Give back the memory of models that are loaded but not answering."""
+        self.pool.release()
+
+    def close(self) -> None:
+        """End the processes."""
+        self.pool.close()
+
+    def _request(self, chat: Chat) -> dict[str, Any]:
+        sampling = {name: getattr(chat, name) for name in SAMPLING if getattr(chat, name) is not None}
+        return {
+            "op": "generate",
+            "id": chat.id or secrets.token_hex(8),
+            "model": self.resolve(chat.model_path),
+            "messages": list(chat.messages),
+            "stop": list(chat.stop),
+            "tools": list(chat.tools),
+            **sampling,
+        }
+
+
+def failure(event: dict[str, Any]) -> TunesmithError:
+    """The exception for an ``error`` event."""
+    words = str(event.get("message") or "The model could not answer.")
+    kinds: dict[str, type[TunesmithError]] = {"invalid_input": InvalidInput, "not_found": NotFound}
+    return kinds.get(str(event.get("code")), Unavailable)(words)
+
+
+def check_chat(chat: Chat) -> None:
+    """Raises InvalidInput where a value is out of range."""
+    if not chat.messages or len(chat.messages) > 200:
+        raise InvalidInput("Send between 1 and 200 messages.", field="messages")
+    for message in chat.messages:
+        content, calls = message.get("content"), message.get("tool_calls")
+        text = isinstance(content, str) or (content is None and isinstance(calls, list))
+        if message.get("role") not in {"system", "user", "assistant", "tool"} or not text:
+            raise InvalidInput(
+                "A message has a role (system, user, assistant, tool) and a text as content.", field="messages"
+            )
+    if sum(len(text) for text in strings_in([chat.messages, chat.tools])) > 200_000:
+        raise InvalidInput("That is too long: at most 200,000 characters.", field="messages")
+    for name, low, high in RANGES:
+        value = getattr(chat, name)
+        if value is not None and not low <= value <= high:
+            raise InvalidInput(f"{name} must be between {low} and {high}.", field=name)
+    if len(chat.stop) > 4 or not all(chat.stop) or any(len(text) > 200 for text in chat.stop):
+        raise InvalidInput("Give at most four texts to stop at, none empty or longer than 200 letters.", field="stop")

@@ -1,0 +1,1 @@
+"""Probes: whether a configuration will learn, asked before a run."""

@@ -1,0 +1,166 @@
+"""Probes: 'will it learn?' asked of a configuration before a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import core.config as configuration
+import core.rewards
+from core.config import DatasetSection, RunConfig
+from core.errors import InvalidInput
+from core.job_rows import is_group
+from core.probe import ProbeResult
+from core.readiness import require_answers
+from core.run import Control, JobKind, JobState, check_id, new_id
+from core.run_dir import RunDir, new_folder, read_model, write_json
+from core.settings import Home
+from services.catalogue import Catalogue, Job
+from services.readings import Readings, damage
+from services.runs.runs import request_stop
+from services.runs.view import now
+
+MOST = 256
+"""Most answers that one probe samples."""
+SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
+
+
+@dataclass(frozen=True)
+class ProbeView:
+    """One probe as pages and programs see it.
+
+    Attributes:
+        probe_id: Its id.
+        status: A :class:`core.run.JobState`; ``active`` while it is neither waiting nor over.
+        step, max_steps: Questions asked so far, of how many.
+        verdict, figures: See :mod:`core.probe`; None until it is completed.
+        fingerprint: Of the configuration that was probed; see :func:`fingerprint`.
+        damage: What is wrong with its files, a sentence each.
+    """
+
+    probe_id: str
+    status: str
+    step: int
+    max_steps: int
+    message: str
+    error: str | None
+    created_at: str
+    active: bool
+    waiting: bool
+    verdict: dict[str, Any] | None
+    figures: dict[str, Any] | None
+    fingerprint: str
+    notes: list[str]
+    damage: list[str]
+
+    def json(self) -> dict[str, Any]:
+        """JSON data."""
+        return {**self.__dict__}
+
+
+class Probes:
+    """Verbs on probes.
+
+    Args:
+        home: Where ``outputs/`` lies.
+        catalogue: The list of jobs.
+        check_model, check_dataset: Raise where one is not there.
+        wake: Called after a change that the watcher should act on.
+    """
+
+    def __init__(
+        self, home: Home, catalogue: Catalogue, *, check_model: Callable[[str], Any],
+        check_dataset: Callable[[DatasetSection], None], wake: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._home, self._catalogue = home, catalogue
+        self._check_model, self._check_dataset, self._wake = check_model, check_dataset, wake
+        self._read = Readings(is_group)
+
+    def start(self, config: dict[str, Any], *, prompts: int = 8, samples: int | None = None) -> ProbeView:
+        """Queue a probe.
+
+        Args:
+            config: In the configuration format.
+            prompts: How many questions are asked.
+            samples: Answers to each; the configuration's group size where left out.
+
+        Raises:
+            InvalidConfig: With every problem found.
+            InvalidInput: Too few or too many answers, or no answer column for a reward that compares with one.
+        """
+        run_config = configuration.parse(config)
+        require_answers(run_config.dataset, core.rewards.needs(run_config.reward))
+        samples = samples or run_config.training.num_generations
+        if prompts < 1 or samples < 2 or prompts * samples > MOST:
+            raise InvalidInput(
+                f"Ask at least 1 question with 2 answers each, and at most {MOST} answers in all.", field="prompts"
+            )
+        self._check_model(run_config.model.name)
+        self._check_dataset(run_config.dataset)
+        job_id, created = new_id(), now()
+        complete = configuration.dump(run_config)
+        content = {
+            "kind": JobKind.PROBE,
+            "name": run_config.name,
+            "created_at": created,
+            "config": complete,
+            "given": config,
+        }
+        with new_folder(self._home.outputs / job_id) as run_dir:
+            write_json(run_dir.config, {**content, "prompts": prompts, "samples": samples})
+            run_dir.write_control(Control())
+            self._catalogue.add(probe_job(job_id, complete, created))
+        self._wake()
+        return self.get(job_id)
+
+    def get(self, probe_id: str) -> ProbeView:
+        """One probe. Raises NotFound."""
+        job = self._catalogue.job(check_id(probe_id), JobKind.PROBE)
+        files, done = self._files(job), job.job_state is JobState.COMPLETED
+        result = read_model(files.result, ProbeResult) if done else None
+        return ProbeView(
+            job.id, job.state, job.step, job.max_steps, job.message, job.error, job.created_at, job.active,
+            job.job_state is JobState.QUEUED, result.verdict.json() if result else None,
+            result.figures.json() if result else None, fingerprint(job.config), list(job.notes),
+            damage(job, files, completions=self._read.of(files.completions).bad),
+        )  # fmt: skip
+
+    def config(self, probe_id: str) -> RunConfig:
+        """What was probed. Raises NotFound."""
+        return configuration.parse(self._catalogue.job(check_id(probe_id), JobKind.PROBE).config)
+
+    def answers(self, probe_id: str) -> list[dict[str, Any]]:
+        """Every group that was sampled, in order."""
+        return self._read.of(self._files(self._catalogue.job(check_id(probe_id), JobKind.PROBE)).completions).rows
+
+    def reward(self, probe_id: str) -> dict[str, Any]:
+        """The reward section that was probed."""
+        return dict(self._catalogue.job(check_id(probe_id), JobKind.PROBE).config.get("reward") or {})
+
+    def stop(self, probe_id: str) -> ProbeView:
+        """End it. Raises Conflict where it has ended already."""
+        job = self._catalogue.job(check_id(probe_id), JobKind.PROBE)
+        request_stop(self._catalogue, self._files(job), job, at_once=True)
+        self._wake()
+        return self.get(probe_id)
+
+    def _files(self, job: Job) -> RunDir:
+        return RunDir.known(self._home.outputs, job.id)
+
+
+def probe_job(job_id: str, config: dict[str, Any], created: str) -> Job:
+    """A queued probe's row in the catalogue."""
+    return Job(
+        id=job_id, kind=str(JobKind.PROBE), name=config["name"], state=str(JobState.QUEUED), created_at=created,
+        model=config["model"]["name"], dataset=config["dataset"]["source"], config=config,
+    )  # fmt: skip
+
+
+def fingerprint(config: dict[str, Any] | RunConfig) -> str:
+    """The same for two configurations that a probe would find the same: all but the name, defaults filled in."""
+    complete = configuration.dump(config) if isinstance(config, RunConfig) else config
+    relevant = {name: complete.get(name) for name in SECTIONS}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Rewards: the list, the bench, those that a person saved."""

@@ -1,0 +1,95 @@
+"""Rewards saved by name. Every change is a new version; old ones stay and can be read."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import core.rewards
+from core.errors import InvalidInput, NotFound
+from core.run_dir import read_json, write_json
+from core.settings import Home
+from services.rewards.rewards import read_section
+from services.runs.view import now
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+KEPT = 100
+"""Versions kept of one reward; the oldest go first."""
+
+
+class SavedRewards:
+    """One JSON file a reward below ``configs/rewards``.
+
+    Args:
+        home: Where that is.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._folder = home.configs / "rewards"
+
+    def save(self, name: str, reward: dict[str, Any]) -> dict[str, Any]:
+        """A new version; the same reward again makes none.
+
+        Returns:
+            ``{"name", "version"}``.
+
+        Raises:
+            InvalidConfig: It is not a reward.
+            InvalidInput: The name is not one.
+        """
+        core.rewards.resolve(read_section(reward))
+        path = self._path(name)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        versions = (read_json(path) or {}).get("versions", [])
+        bare = {key: value for key, value in reward.items() if key != "saved_as"}
+        if not versions or versions[-1]["reward"] != bare:
+            number = versions[-1]["version"] + 1 if versions else 1
+            versions = [*versions, {"version": number, "saved_at": now(), "reward": bare}][-KEPT:]
+            write_json(path, {"name": name, "versions": versions})
+        return {"name": name, "version": versions[-1]["version"]}
+
+    def list(self) -> list[dict[str, Any]]:
+        """Name, latest version, when, and its parts; by name."""
+        return (
+            [self._summary(path.stem) for path in sorted(self._folder.glob("*.json"))] if self._folder.is_dir() else []
+        )
+
+    def get(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """One version, the latest where none is named: ``{"name", "version", "saved_at", "reward", "versions"}``.
+
+        Raises:
+            NotFound: There is no such reward or version.
+        """
+        versions = (read_json(self._path(name)) or {}).get("versions", [])
+        chosen = [one for one in versions if version is None or one["version"] == version]
+        if not chosen:
+            raise NotFound(f"There is no saved reward {name}{'' if version is None else f' in version {version}'}.")
+        return {"name": name, **chosen[-1], "versions": [one["version"] for one in versions]}
+
+    def use(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """The reward section for a configuration, complete in itself, with a mark of where it is from."""
+        found = self.get(name, version)
+        reward = dict(found["reward"])
+        if reward.get("type") == "composite":
+            reward["saved_as"] = f"{name}@{found['version']}"
+        return reward
+
+    def delete(self, name: str) -> None:
+        """Remove it with all its versions. Configurations that used it keep their copy. Raises NotFound."""
+        self.get(name)
+        self._path(name).unlink()
+
+    def _summary(self, name: str) -> dict[str, Any]:
+        found = self.get(name)
+        section = read_section(found["reward"])
+        parts = section.preset_name or ", ".join(
+            core.rewards.part_title(part.key, section) for part in section.components
+        )
+        return {"name": name, "version": found["version"], "saved_at": found["saved_at"], "parts": parts}
+
+    def _path(self, name: str) -> Any:
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(
+                "A reward's name has lower-case letters, digits and dashes only, such as strict-math.", field="name"
+            )
+        return self._folder / f"{name}.json"

@@ -1,0 +1,321 @@
+"""The readiness check: gathers what is known of a configuration on this machine, and lets a start through or not.
+
+Nothing is fetched and no model is loaded by looking. Rows, token counts and what the reward can read are kept
+by what they depend on, so that a page that looks again pays for what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+import core.rewards
+from core.config import DatasetSection, RewardSection, RunConfig
+from core.data import lengths, sources
+from core.data.prompts import conversation, warm_up_target
+from core.data.rows import map_rows, split_rows
+from core.dataset import Row
+from core.errors import Conflict, InvalidConfig, InvalidInput, TunesmithError
+from core.model import local_folder
+from core.readiness import Download, Facts, Readiness, RowFacts, Severity, check
+from core.rewards import CATALOGUE, markers_of
+from core.rewards.selfcheck import earns_with_reference
+from core.settings import Home
+from services.datasets.datasets import at_hand
+from services.datasets.library import Library
+from services.datasets.prompts import token_counts
+from services.machine.hub_reach import HubReach
+from services.machine.system import System
+from services.models.families import BASE_MODELS, estimate
+from services.models.memory import snapshot, weight_bytes
+from services.rewards.bench import Bench
+from services.words import size
+
+SAMPLE = 500
+"""Rows that are looked at."""
+PATIENCE = 1.0
+"""Seconds that giving references to the reward may take on a page."""
+FOR_PROGRAMS = "To start anyway, confirm it (confirm_reward: true; on the command line --confirm-reward)."
+KEPT = 32
+T = TypeVar("T")
+
+
+class Preflight:
+    """Verbs on the readiness of a configuration.
+
+    Args:
+        home: Where datasets and downloads lie.
+        system: The device.
+        bench: Tries the reward, and keeps rows that were fetched.
+        library: Has the report of a preparation.
+        reach: Whether the Hub answers.
+    """
+
+    def __init__(self, home: Home, system: System, bench: Bench, library: Library, reach: HubReach) -> None:
+        self._home, self._system, self._bench, self._library, self._reach = home, system, bench, library, reach
+        self._kept: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def look(
+        self, config: RunConfig, *, quick: bool = False, fetch: bool = False, without: frozenset[str] = frozenset()
+    ) -> Readiness:
+        """What is known to speak against a start.
+
+        Args:
+            config: A valid configuration whose reward exists.
+            quick: Whether a reward that takes a sandbox or rows that have to be made are tried only where they were
+                before: every page of the wizard looks, and only the one before the start may take seconds.
+            fetch: Whether rows of the Hub may be fetched and a model loaded to try the reward, which takes seconds.
+            without: Sections (model, dataset, reward) that only stand in for a choice not made yet: nothing is
+                said that follows from them.
+        """
+        found = check(config, self._system.device(), self._facts(config, quick, fetch, without))
+        return Readiness(tuple(p for p in found.problems if p.field.partition(".")[0] not in without))
+
+    def proposed(self, config: RunConfig) -> tuple[int, int] | None:
+        """(max_sequence_length, max_new_tokens) that fit the rows' references; None where they cannot be counted."""
+        rows, _ = self._rows(config, frozenset({"reward"}))
+        return rows.proposed if rows else None
+
+    def admit(self, config: RunConfig, confirmed: bool, how: str = FOR_PROGRAMS) -> None:
+        """Let a start through.
+
+        Args:
+            config: What is to be started.
+            confirmed: Whether somebody has said that it is to be started although the reward can be fooled.
+            how: What to do to confirm it, in a sentence.
+
+        Raises:
+            InvalidConfig: Something blocks it, with the field's path.
+            Conflict: Something has to be confirmed first, and nobody has.
+        """
+        found = self.look(config, fetch=not confirmed)
+        if blocks := found.of(Severity.BLOCKS):
+            raise InvalidConfig([(problem.field, problem.message) for problem in blocks])
+        asks = next((problem for problem in found.problems if problem.confirm), None)
+        if asks and not confirmed:
+            raise Conflict(f"{asks.message} {how}", field="confirm_reward")
+
+    # --- facts ---
+
+    def _facts(self, config: RunConfig, quick: bool, fetch: bool, without: frozenset[str]) -> Facts:
+        tried = None
+        if {"dataset", "reward"}.isdisjoint(without):
+            slow = not at_hand(config.dataset) or _batched(config.reward)
+            tried = self._bench.checked(config) if quick and slow else self._bench.check(config, fetch=fetch)
+        rows, unusable = (None, None) if "dataset" in without else self._rows(config, without)
+        memory, fits_in_4bit = (None, False) if "model" in without else self._memory(config)
+        return Facts(
+            compares="reward" not in without and "response" in core.rewards.needs(config.reward),
+            rows=rows,
+            unusable=unusable,
+            model=None if "model" in without else self._model_download(config),
+            dataset=None if "dataset" in without else self._dataset_download(config.dataset),
+            memory=memory,
+            fits_in_4bit=fits_in_4bit,
+            loopholes=tried.warnings if tried else (),
+            unchecked=tried.unchecked if tried else "",
+            asked=bool(tried and tried.asked),
+        )
+
+    def _rows(self, config: RunConfig, without: frozenset[str]) -> tuple[RowFacts | None, tuple[str, str] | None]:
+        try:
+            mapped, total = self._mapped(config.dataset)
+        except InvalidInput as error:
+            return None, (error.field or "dataset.source", error.message)
+        except TunesmithError:
+            return None, None  # what is not there is said where the dataset is checked
+        if not mapped:
+            return self._reported(config), None
+        whole = total is not None and total <= SAMPLE
+        facts: dict[str, Any] = {"seen": len(mapped), "whole": whole, "rows": total}
+        if "model" not in without:
+            facts |= self._lengths(config, mapped)
+        if "reward" not in without:
+            facts |= self._readable(config, mapped)
+        return RowFacts(**facts, held_out=_held_out(config, mapped, total, whole)), None
+
+    def _mapped(self, dataset: DatasetSection) -> tuple[list[Row], int | None]:
+        """Rows that are here, and how many there are in all; none where they would have to be fetched."""
+
+        def read() -> tuple[list[Row], int | None]:
+            if not at_hand(dataset):
+                raw = self._bench.known_rows(dataset)
+                return (map_rows(raw, dataset)[0] if raw else []), None
+            raw, _, total = sources.peek(dataset, self._home, SAMPLE)
+            most = dataset.max_samples
+            return map_rows(raw, dataset)[0], min(total, most) if total is not None and most else total
+
+        if at_hand(dataset):
+            return self._once(("rows", dataset.model_dump_json()), read)
+        return read()
+
+    def _reported(self, config: RunConfig) -> RowFacts | None:
+        """What the last preparation said, where nothing was chosen anew since."""
+        report, outdated = self._library.draft_report(core.config.dump(config))
+        if not report or outdated:
+            return None
+        used = report["train"] + report["holdout"] + report["test"]
+        facts: dict[str, Any] = {"seen": used, "rows": used + report["spare"], "held_out": report["holdout"]}
+        if found := report.get("lengths"):
+            facts |= {
+                "measured": found["rows"],
+                "long_references": round(found["cut_references"] * found["rows"]),
+                "longest_reference": found["reference"]["most"],
+                "long_prompts": round(found["cut_prompts"] * found["rows"]),
+                "proposed": (found["max_sequence_length"], found["max_new_tokens"]),
+            }
+        return RowFacts(**facts, judged=used, unreadable=report["unparseable"]) if used else None
+
+    def _lengths(self, config: RunConfig, mapped: list[Row]) -> dict[str, Any]:
+        folder = self._model_folder(config)
+        if folder is None or not (folder / "tokenizer.json").is_file():
+            return {}
+        dataset, training = config.dataset, config.training
+
+        def count() -> tuple[list[int], list[int]] | None:
+            # The chat template adds to a prompt; without it the count is a little too low, never too high.
+            prompts = tuple(conversation(row, dataset).text for row in mapped)
+            targets = tuple(warm_up_target(row, dataset) for row in mapped)
+            counts, why = token_counts(folder / "tokenizer.json", prompts + targets)
+            if why:
+                return None
+            known = [number or 0 for number in counts]
+            return known[: len(mapped)], known[len(mapped) :]
+
+        measured = self._once(("tokens", str(folder), dataset.model_dump_json(), len(mapped)), count)
+        if measured is None:
+            return {}
+        prompts, references = measured
+        room = training.max_sequence_length - training.max_new_tokens
+        return {
+            "measured": len(mapped),
+            "long_references": sum(tokens > training.max_new_tokens for tokens in references),
+            "longest_reference": max(references),
+            "long_prompts": sum(tokens > room for tokens in prompts),
+            "proposed": lengths.propose(prompts, references),
+        }
+
+    def _readable(self, config: RunConfig, mapped: list[Row]) -> dict[str, Any]:
+        missing = tuple(
+            need
+            for need in core.rewards.needs(config.reward)
+            if need != "response" and not any(row.get(need) not in (None, "", []) for row in mapped)
+        )
+        if missing:
+            return {"missing": missing}
+        if _batched(config.reward, verifying=True):
+            return {}  # a sandbox or a model would have to be started
+
+        def judge() -> dict[str, Any]:
+            earns, until = earns_with_reference(config.reward, markers_of(config.dataset)), monotonic() + PATIENCE
+            judged, failed = 0, []
+            for row in mapped:
+                judged += 1
+                if row["response"] and not earns(row):
+                    failed.append(row)
+                if monotonic() > until:
+                    break
+            found: dict[str, Any] = {"judged": judged, "unreadable": len(failed)}
+            if failed:
+                found["example"] = _short(str(failed[0]["response"]))
+                found["suggestion"] = self._suggestion(config)
+            return found
+
+        key = ("readable", config.dataset.model_dump_json(), config.reward.model_dump_json(), len(mapped))
+        return self._once(key, judge)
+
+    def _suggestion(self, config: RunConfig) -> tuple[dict[str, Any], str] | None:
+        try:
+            reward = self._bench.suggestion(config.dataset.model_dump(mode="json"))["reward"]
+        except TunesmithError:
+            return None
+        if RewardSection.model_validate(reward) == config.reward:
+            return None
+        preset = core.rewards.PRESETS.get(reward.get("preset_name") or "")
+        return reward, preset.title if preset else "the suggested reward"
+
+    def _memory(self, config: RunConfig) -> tuple[tuple[int, int] | None, bool]:
+        parameters = self._parameters(config)
+        if parameters is None:
+            return None, False
+        device, model = self._system.device(), config.model
+        needed, in_4bit = (
+            estimate(parameters, device, lora_rank=model.lora_rank, four_bit=four_bit).total
+            for four_bit in (model.load_in_4bit, True)
+        )
+        if needed <= device.memory:
+            return None, False
+        return (needed, device.memory), in_4bit <= device.memory and device.kind == "cuda" and not model.load_in_4bit
+
+    def _parameters(self, config: RunConfig) -> float | None:
+        """In billions; None where it is not known before the download."""
+        known = next((info.parameters for info in BASE_MODELS if info.name == config.model.name), None)
+        if known is not None:
+            return known
+        folder = self._model_folder(config)
+        return (weight_bytes(folder, 1) / 1e9 or None) if folder else None
+
+    def _model_folder(self, config: RunConfig) -> Path | None:
+        try:
+            return local_folder(config.model.name, self._home) or snapshot(config.model.name, self._home)
+        except TunesmithError:
+            return None  # said where the model is checked
+
+    def _model_download(self, config: RunConfig) -> Download | None:
+        name = config.model.name
+        try:
+            if local_folder(name, self._home) or snapshot(name, self._home):
+                return None
+        except TunesmithError:
+            return None
+        parameters = self._parameters(config)
+        # The Hub has two bytes a weight of nearly every model.
+        return Download(f"about {size(parameters * 2e9)}" if parameters else "", self._reach.look())
+
+    def _dataset_download(self, dataset: DatasetSection) -> Download | None:
+        names = [part.source for part in dataset.mix or (dataset,) if sources.is_hub(part.source)]
+        hub = self._home.cache / "hub" / "hub"
+        if all((hub / f"datasets--{name.replace('/', '--')}").is_dir() for name in names):
+            return None
+        if self._bench.known_rows(dataset) is not None:
+            return None
+        return Download("", self._reach.look())
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What ``make`` gives, kept under ``key``; the oldest are forgotten."""
+        text = json.dumps(key)
+        if text in self._kept:
+            kept: T = self._kept[text]
+            return kept
+        made = make()
+        with self._lock:
+            while len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[text] = made
+        return made
+
+
+def _batched(reward: RewardSection, *, verifying: bool = False) -> bool:
+    """Whether a part, or one that checks truth, is scored many at once: by a sandbox, a model or a judge."""
+    infos = [CATALOGUE[part.name] for part in core.rewards.resolve(reward)]
+    return any(info.batch for info in infos if info.verifies or not verifying)
+
+
+def _held_out(config: RunConfig, mapped: list[Row], total: int | None, whole: bool) -> int | None:
+    """How many rows would be scored: counted where all rows are here, else by the share."""
+    evaluation = config.evaluation
+    if evaluation.split or total is None:
+        return None
+    if whole:
+        return len(split_rows(mapped, evaluation, config.training.seed).holdout)
+    return min(evaluation.max_rows, round(total * evaluation.holdout_fraction))
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:59]}…"

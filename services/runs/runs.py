@@ -1,0 +1,382 @@
+"""Training runs: start, stop, resume, look at, delete."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import time
+from typing import Any, Protocol
+
+import core.rewards
+from core import config as configuration
+from core.config import DatasetSection, RunConfig
+from core.device_checks import Note, device_checks
+from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
+from core.job_rows import is_metric
+from core.model import Device
+from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
+from core.run_dir import RunDir, new_folder, remove_folder, write_json
+from core.settings import Home
+from services.catalogue import NOBODY, Catalogue, Job
+from services.events import Events
+from services.in_use import needing
+from services.names import titles
+from services.readings import Readings, damage
+from services.runs.completions import CompletionIndexes
+from services.runs.series import collapse, thin
+from services.runs.verdict import Verdict
+from services.runs.verdicts import Verdicts
+from services.runs.view import RunView, now, queue_ids, run_view, status_event
+from services.tail import tail_text
+
+Rows = list[dict[str, Any]]
+
+ACTIVE = tuple(state for state in JobState if state not in ENDED and state is not JobState.QUEUED)
+
+
+class Machine(Protocol):
+    """What a start needs to know of this machine."""
+
+    def device(self) -> Device: ...
+
+
+class ModelNames(Protocol):
+    """What a start needs to know of models."""
+
+    def validate(self, name: str) -> None: ...
+
+
+class Follows(Protocol):
+    """What a run needs of the watcher."""
+
+    def wake(self) -> None: ...
+
+    def replay(self, session_id: str, after: int) -> Rows | None: ...
+
+    def trouble(self, job_id: str) -> str: ...
+
+
+class Runs:
+    """Verbs on training runs.
+
+    Args:
+        home: Where ``outputs/`` lies.
+        catalogue: The list of jobs.
+        events: Told of every change.
+        watcher: Woken after a change; knows which rows were published.
+        machine: For checks against the device.
+        models: Validates model names.
+        check_dataset: Raises where a dataset is not there.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        catalogue: Catalogue,
+        events: Events,
+        *,
+        watcher: Follows,
+        machine: Machine,
+        models: ModelNames,
+        check_dataset: Callable[[DatasetSection], None],
+    ) -> None:
+        self._home = home
+        self._catalogue = catalogue
+        self._events = events
+        self._watcher = watcher
+        self._machine = machine
+        self._models = models
+        self._check_dataset = check_dataset
+        self._indexes = CompletionIndexes()
+        self._verdicts = Verdicts(home.outputs)
+        self._metrics = Readings(is_metric)
+
+    # --- start and end ---
+
+    def check(self, config: RunConfig) -> list[Note]:
+        """What this machine has to say about a configuration; ``problem`` refuses a start."""
+        return device_checks(config, self._machine.device())
+
+    def start(
+        self,
+        config: dict[str, Any],
+        *,
+        session_id: str | None = None,
+        rows: Path | None = None,
+        confirm: Callable[[RunConfig], None] = lambda _: None,
+    ) -> RunView:
+        """Put a run into the queue.
+
+        Args:
+            config: In the configuration format.
+            session_id: An id of the caller's choosing; sent twice, the second is refused.
+            rows: A folder with prepared rows to train on, in place of what the configuration's source would give.
+            confirm: Called with the complete configuration once nothing else speaks against it; what it raises
+                prevents the start.
+
+        Raises:
+            InvalidConfig: With every problem found.
+            NotFound: Model or dataset is not there.
+            Conflict: There is a run of this id.
+        """
+        run_config = self._checked(config)
+        if rows is None:
+            self._check_dataset(run_config.dataset)
+        if session_id is not None and (self._home.outputs / check_id(session_id)).exists():
+            raise _taken(session_id)
+        confirm(run_config)
+        job_id = session_id if session_id is not None else new_id()
+        try:
+            self._lay_out(job_id, run_config, config, rows)
+        except FileExistsError:
+            raise _taken(job_id) from None
+        return self._announce(job_id)
+
+    def _checked(self, config: dict[str, Any]) -> RunConfig:
+        run_config = configuration.parse(config)
+        core.rewards.resolve(run_config.reward)
+        problems = [(note.field, note.message) for note in self.check(run_config) if note.level == "problem"]
+        if problems:
+            raise InvalidConfig(problems)
+        self._models.validate(run_config.model.name)
+        return run_config
+
+    def _lay_out(self, job_id: str, config: RunConfig, given: dict[str, Any], rows: Path | None) -> None:
+        """Make the run's directory, which alone is enough to rebuild the catalogue, and put it into the queue."""
+        path = self._home.outputs / job_id
+        created = now()
+        content = {"kind": JobKind.TRAIN, "name": config.name, "created_at": created}
+        with new_folder(path) as run_dir:
+            write_json(run_dir.config, {**content, "config": configuration.dump(config), "given": given})
+            run_dir.write_control(Control())
+            if rows is not None:
+                shutil.copytree(rows, run_dir.prepared)
+            self._catalogue.add(train_job(job_id, config.name, created, configuration.dump(config)))
+
+    def stop(self, session_id: str, *, now: bool = False) -> RunView:
+        """Ask a run to stop: at the end of its step with a checkpoint, or ``now`` without one.
+
+        Raises:
+            Conflict: It has ended by itself.
+        """
+        request_stop(self._catalogue, self._files(session_id), self._job(session_id), at_once=now)
+        return self._announce(session_id)
+
+    def resume(self, session_id: str) -> RunView:
+        """Queue a stopped, failed or crashed run again; it goes on from its last checkpoint.
+
+        Asked twice, as by a double click, it is resumed once.
+
+        Raises:
+            Conflict: It is stopping or completed.
+        """
+        request_resume(self._catalogue, self._home.outputs, self._job(session_id))
+        return self._announce(session_id)
+
+    def _announce(self, session_id: str) -> RunView:
+        # Told before the watcher looks: what it tells of the job comes after.
+        self._events.publish("training_status", status_event(self._job(session_id)))
+        self._watcher.wake()
+        return self.get(session_id)
+
+    # --- look at ---
+
+    def list(self) -> list[RunView]:
+        """Every run, newest first, without configurations."""
+        queue = queue_ids(self._catalogue.unfinished())
+        jobs = self._catalogue.jobs(JobKind.TRAIN)
+        called = titles(jobs)
+        return [run_view(job, queue, called[job.id]) for job in jobs]
+
+    def get(self, session_id: str) -> RunView:
+        """One run with its configuration and what is damaged of it. Raises NotFound."""
+        job = self._job(session_id)
+        title = titles(self._catalogue.namesakes(job))[job.id]
+        view = run_view(job, queue_ids(self._catalogue.unfinished()), title, with_config=True)
+        return replace(view, damage=[*self._damage(job)])
+
+    def _damage(self, job: Job) -> Sequence[str]:
+        files = self._files(job.id)
+        completions = self._indexes.of(files.completions).bad()
+        found = damage(job, files, metrics=self._metrics.of(files.metrics).bad, completions=completions)
+        trouble = self._watcher.trouble(job.id)
+        return [*found, f"It cannot be followed: {trouble}"] if trouble else found
+
+    def _files(self, session_id: str) -> RunDir:
+        return RunDir.known(self._home.outputs, session_id)
+
+    def titles(self) -> dict[str, str]:
+        """What to call each run, by its id; two of one name can be told apart."""
+        return titles(self._catalogue.jobs(JobKind.TRAIN))
+
+    def verdict(self, run: RunView) -> Verdict:
+        """How a run stands, in the one sentence that is shown everywhere."""
+        return self._verdicts.of(run)
+
+    def metrics(self, session_id: str, after: int = 0, points: int | None = None) -> tuple[Rows, int]:
+        """Rows after a row number, and the number to ask with next time.
+
+        Args:
+            session_id: Which run.
+            after: Row number; 0 for all.
+            points: Thin out to about this many rows for drawing.
+        """
+        self._job(session_id)
+        rows = self._metrics.of(self._files(session_id).metrics).rows
+        last = rows[-1]["row"] if rows else 0
+        wanted = [row for row in rows if row["row"] > after]
+        if points is not None:
+            wanted = thin(collapse(wanted), points)
+        return wanted, max(after, last)
+
+    def replay(self, session_id: str, after: int) -> Rows:
+        """Rows after a row number up to the last one published: the next one comes as an event."""
+        job = self._job(session_id)
+        published = self._watcher.replay(session_id, after)
+        if published is not None:
+            return published
+        rows = self._metrics.of(self._files(session_id).metrics).rows
+        return [row for row in rows if after < row["row"] <= job.last_row]
+
+    def completions(
+        self,
+        session_id: str,
+        step: int | None = None,
+        limit: int = 20,
+        offset: int = 0,
+        phase: str | None = None,
+    ) -> dict[str, Any]:
+        """Groups of completions: of one step in order, or of all steps, newest first.
+
+        Returns:
+            ``groups``, ``total`` (before ``limit``), and ``steps``: every step that has groups.
+        """
+        self._job(session_id)
+        index = self._indexes.of(self._files(session_id).completions)
+        entries = [entry for entry in index.entries() if phase is None or entry.phase == phase]
+        steps = sorted({entry.step for entry in entries})
+        wanted = [entry for entry in entries if entry.step == step] if step is not None else entries[::-1]
+        page = wanted[offset : offset + limit]
+        groups = [group for entry in page if (group := index.group(entry)) is not None]
+        return {"groups": groups, "total": len(wanted), "steps": steps}
+
+    def log(self, session_id: str, tail: int = 200, *, useful: bool = False) -> str:
+        """The last lines of what the worker printed; see :func:`services.tail.tail_text`."""
+        self._job(session_id)
+        return tail_text(self._files(session_id).log, tail, useful=useful)
+
+    # --- change ---
+
+    def delete(self, session_id: str) -> None:
+        """Delete a run with all its files.
+
+        Raises:
+            Conflict: It runs or waits, or a job does that needs it: an export, an evaluation.
+        """
+        job = self._job(session_id)
+        if job.job_state not in ENDED:
+            raise Conflict("This run is not over. Stop it first, then delete it.")
+        path = self._home.outputs / check_id(session_id)
+        if needs := needing(self._catalogue, f"session:{session_id}", path):
+            raise Conflict(f"This run is needed by {needs}. Wait for its end or stop it, then delete the run.")
+        self._indexes.forget(RunDir(path).completions)
+        remove_folder(path, "The run")
+        self._catalogue.delete(session_id)
+        self._events.publish("training_status", {"session_id": session_id, "status": "deleted"})
+
+    def rename(self, session_id: str, name: str) -> RunView:
+        """Give a run another name, in its directory too, so that a rebuilt catalogue knows it.
+
+        Raises:
+            InvalidInput: The name is empty, over 100 characters, or has some that cannot be seen.
+        """
+        name = name.strip()
+        if not name or len(name) > 100 or not name.isprintable():
+            raise InvalidInput("A name has 1 to 100 printable characters.", field="name")
+        self._job(session_id)
+        run_dir = RunDir.open(self._home.outputs, session_id)
+        write_json(run_dir.config, {**run_dir.whole_config(), "name": name})
+        self._catalogue.update(session_id, name=name)
+        return self._announce(session_id)
+
+    def _job(self, session_id: str) -> Job:
+        return self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+
+
+def _taken(job_id: str) -> Conflict:
+    words = f"There is a session {job_id} already. It was not started again; open it in the list of runs."
+    return Conflict(words, field="session_id")
+
+
+def train_job(job_id: str, name: str, created: str, config: dict[str, Any]) -> Job:
+    """The catalogue's entry of a new run."""
+    return Job(
+        id=job_id,
+        kind=str(JobKind.TRAIN),
+        name=name,
+        state=str(JobState.QUEUED),
+        created_at=created,
+        model=config["model"]["name"],
+        dataset=config["dataset"]["source"],
+        config=config,
+    )
+
+
+def request_stop(catalogue: Catalogue, run_dir: RunDir, job: Job, *, at_once: bool) -> None:
+    """Stop a job of any kind: a waiting one is taken out of the queue, a running one is asked.
+
+    Asked twice, it is stopped once. Where the job's folder was deleted, nothing can be asked of its worker: it is
+    ended as after 'stop now'.
+
+    Raises:
+        Conflict: It has ended by itself.
+    """
+    if job.job_state is JobState.STOPPED:
+        return
+    ended = Conflict("It has ended already; there is nothing to stop.")
+    if job.job_state in ENDED:
+        raise ended
+    heard = _ask_to_stop(run_dir, at_once=at_once)
+    if catalogue.move(job.id, to=JobState.STOPPED, only_from=[JobState.QUEUED], ended_at=now(), message=""):
+        return
+    # The watcher may have started it in between and cleared the request: ask once more.
+    heard = _ask_to_stop(run_dir, at_once=at_once) and heard
+    values = {"stop_now_at": job.stop_now_at or time()} if at_once or not heard else {}
+    moved = catalogue.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values)
+    # A quick worker may have heeded the request by now.
+    if not moved and catalogue.job(job.id, JobKind(job.kind)).job_state != JobState.STOPPED:
+        raise ended
+
+
+def _ask_to_stop(run_dir: RunDir, *, at_once: bool) -> bool:
+    """Returns whether there is a folder to say it in."""
+    asked = run_dir.read_control()
+    try:
+        run_dir.write_control(Control(stop=True, now=at_once or (asked.stop and asked.now)))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def request_resume(catalogue: Catalogue, parent: Path, job: Job) -> None:
+    """Queue a job again that ended early. Asked twice, it is resumed once: one that waits or runs stays as it is.
+
+    Raises:
+        Conflict: It is stopping or completed, or its folder was deleted.
+    """
+    try:
+        RunDir.open(parent, job.id)
+    except NotFound:
+        raise Conflict("Its folder was deleted, so there is nothing to go on from. Start it again.") from None
+    fresh = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", **NOBODY}
+    if catalogue.move(job.id, to=JobState.QUEUED, only_from=tuple(RESUMABLE), **fresh):
+        return
+    if catalogue.job(job.id, JobKind(job.kind)).job_state in {JobState.STOPPING, JobState.COMPLETED}:
+        raise Conflict(f"Only {_an(job)} that was stopped, failed or crashed can be resumed.")
+
+
+def _an(job: Job) -> str:
+    word = JobKind(job.kind).word
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"

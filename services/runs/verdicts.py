@@ -1,0 +1,76 @@
+"""The verdict of each run, from the files in its directory: the same before and after a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.config import RewardSection
+from core.errors import TunesmithError
+from core.evaluation import RunEvaluation
+from core.job_rows import is_metric
+from core.rewards import maximum
+from core.run import JobState
+from core.run_dir import RunDir, read_lines, read_model
+from services.runs.verdict import Outcome, Stored, Verdict, merge, verdict
+from services.runs.view import RunView
+
+
+class Verdicts:
+    """Judges runs. What was judged is kept until one of the run's files changes, so that a list costs no reading.
+
+    Args:
+        outputs: Where the runs' directories lie.
+    """
+
+    def __init__(self, outputs: Path) -> None:
+        self._outputs = outputs
+        self._kept: dict[str, tuple[Any, Verdict]] = {}
+
+    def of(self, run: RunView) -> Verdict:
+        """The verdict of one run. Files that are damaged or gone count as empty."""
+        run_dir = RunDir(self._outputs / run.session_id)
+        files = (run_dir.metrics, run_dir.evaluation, run_dir.config, run_dir.status)
+        stamp = (run.status, run.error, run.checkpoint_step, *map(_stamp, files[: 4 if run.error else 3]))
+        before = self._kept.get(run.session_id)
+        if before is None or before[0] != stamp:
+            before = self._kept[run.session_id] = (stamp, _judged(run, run_dir))
+        return before[1]
+
+
+def _judged(run: RunView, run_dir: RunDir) -> Verdict:
+    rows = read_lines(run_dir.metrics, limit=-1, fits=is_metric).rows
+    given = run_dir.read_config().get("config")
+    report, status = read_model(run_dir.evaluation, RunEvaluation), run_dir.read_status()
+    config = given if isinstance(given, dict) else {}
+    stored = Stored(
+        config=config,
+        best=best_of(config),
+        report=report.report if report else None,
+        error=run.error,
+        error_field=status.error_field if status and run.error else "",
+        checkpoint=run.checkpoint_step,
+        step=run.step,
+    )
+    try:
+        return verdict(merge(rows), JobState(run.status), stored)
+    except (TypeError, ValueError, ArithmeticError, LookupError):  # values of another kind than a worker writes
+        return Verdict(Outcome.NOT_ENOUGH, "problem", "Its files are damaged, so nothing can be said of how it went.")
+
+
+def best_of(config: dict[str, Any]) -> float | None:
+    """The most that an answer can earn; None where this version does not know the reward any more."""
+    try:
+        return maximum(RewardSection.model_validate(config.get("reward")))
+    except (ValidationError, TunesmithError):
+        return None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

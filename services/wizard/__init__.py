@@ -1,0 +1,1 @@
+"""The wizard's draft and saved configurations."""
