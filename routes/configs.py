@@ -11,10 +11,10 @@ from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import InvalidInput, NotFound, TunesmithError
+from pages import pages
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
 from routes._services import services
-from services import pages
 from services.wizard import configs as saved
 
 bp = Blueprint("configs", __name__)

@@ -16,10 +16,11 @@ from core.data.ingest import AlreadyHere, HeadingChoice, OnBad
 from core.dataset import Damage, FieldGuess, UploadInfo
 from core.errors import Conflict, InvalidInput, TunesmithError
 from core.model import DEMO_MODEL
+from pages.datasets import pages as dataset_views
+from pages.wizard import dataset_choice
 from routes._api import Body, describes, read_body
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
-from services import dataset_choice, dataset_views
 from services.datasets import library
 from services.datasets.datasets import GENERATED, read_section
 from services.forms.fields import read_names, shown, whole_number

@@ -10,11 +10,11 @@ from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import NotFound, TunesmithError
+from pages.exports.deliveries import DeliveryPanel
+from pages.exports.deliveries import delivery_panel as panel_of
 from routes._api import Body, describes, read_body
 from routes._pages import say, to
 from routes._services import services
-from services.delivery_pages import DeliveryPanel
-from services.delivery_pages import delivery_panel as panel_of
 
 bp = Blueprint("deliveries", __name__)
 Answer = tuple[Response, int]

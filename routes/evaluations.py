@@ -11,11 +11,11 @@ from werkzeug.wrappers import Response as AnyResponse
 from core.config import RolloutEngine
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.evaluation import MOST_MODELS, MOST_PROMPTS
+from pages.evaluations import pages as evaluation_pages
 from routes._api import Body, describes, read_body, read_query
 from routes._guard import SMALL
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
-from services import evaluation_pages
 from services.evaluations.request import Request
 from services.evaluations.results import SHOWN, Wanted
 

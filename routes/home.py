@@ -7,13 +7,14 @@ from typing import Any
 from flask import Blueprint, render_template, request
 from werkzeug.wrappers import Response
 
+from pages import pages
+from pages import parts as views
+from pages.glossary import GLOSSARY
 from routes._guard import logged_in
 from routes._pages import back, page, say, to
 from routes._services import services
-from services import pages, views
 from services.container import Services
 from services.forms.labels import in_words, plain_name
-from services.glossary import GLOSSARY
 from services.tail import NATIVE
 from services.words import FILTERS
 

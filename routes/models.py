@@ -7,13 +7,13 @@ from dataclasses import asdict
 from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 
+from pages.models.chats import chat_view, training_prompt
+from pages.models.playground import PlaygroundPage, model_groups
 from routes._api import Body, describes, read_body
 from routes._pages import page
 from routes._services import services
-from services.chats import chat_view, training_prompt
 from services.container import Services
 from services.models.models import Chat
-from services.playground_pages import PlaygroundPage, model_groups
 
 bp = Blueprint("models", __name__)
 

@@ -15,13 +15,13 @@ from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import NotFound, TunesmithError
+from pages.models.playground import serve_page
 from routes._api import Body, describes, read_body, read_json
 from routes._pages import page, say, to
 from routes._services import services
 from services.access.security import Gate
 from services.models import openai_chat
 from services.models.endpoint import served_view
-from services.playground_pages import serve_page
 
 bp = Blueprint("openai_api", __name__)
 

@@ -7,10 +7,10 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 from pydantic import Field
 
+from pages.rewards import pages as reward_pages
 from routes._api import Body, describes, read_body
 from routes._pages import page
 from routes._services import services
-from services import reward_pages
 
 bp = Blueprint("probe", __name__)
 

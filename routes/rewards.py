@@ -11,10 +11,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import TunesmithError
 from core.rewards import Account, charged_to
+from pages.rewards import pages as reward_pages
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
 from routes._services import services
-from services import reward_pages
 from services.rewards.bench import FETCHED
 from services.rewards.rewards import total_json
 

@@ -13,13 +13,13 @@ from werkzeug.wrappers import Response as AnyResponse
 from core.config import RunConfig, parse
 from core.errors import Conflict, NotFound
 from core.rewards import resolve
+from pages import pages
+from pages.runs.actions import changes_in_words
+from pages.runs.show import Wanted, board
+from pages.runs.views import RunPage
 from routes._api import Body, describes, read_body, read_json, read_query
 from routes._pages import back, page, say, to
 from routes._services import services
-from services import pages
-from services.board import Wanted, board
-from services.run_actions import changes_in_words
-from services.run_views import RunPage
 from services.runs.diagnosis import changed
 
 bp = Blueprint("runs", __name__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from pages import pages
 from routes._api import describes
 from routes._pages import page
 from routes._services import services
-from services import pages
 
 bp = Blueprint("system", __name__)
 

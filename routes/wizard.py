@@ -11,15 +11,16 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from core.errors import InvalidInput, NotFound, TunesmithError
+from pages.runs.show import Wanted
+from pages.wizard import dataset as dataset_page
+from pages.wizard import dataset_choice, steps
+from pages.wizard.trial import sample
 from routes._pages import page, say, to
 from routes._services import accepts_uploads, services
 from routes.datasets import receive
-from services import dataset_choice, dataset_page, steps
-from services.board import Wanted
 from services.datasets.preparation_jobs import DRAFT
 from services.forms.fields import field_title
 from services.forms.merge import Merged, read_was
-from services.trial import sample
 from services.wizard.wizard import STEP, STEPS, read_step
 
 bp = Blueprint("wizard", __name__)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.evaluation import Answered, EvaluationSpec, PairedReport, Verdict, paired_report, run_pairs
-from services.evaluation_report import report_view
+from pages.evaluations.report import report_view
 from services.evaluations.results import Cell, PromptRow, as_csv
 
 

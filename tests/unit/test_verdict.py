@@ -10,7 +10,7 @@ import pytest
 from core.config import dump, parse
 from core.evaluation import Answered, PairedReport, paired_report
 from core.run import JobState
-from services.health import health
+from pages.runs.health import health
 from services.runs.diagnosis import Remedy
 from services.runs.verdict import Action, Outcome, Stored, merge, verdict
 from services.wizard.wizard import STEP

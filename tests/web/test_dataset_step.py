@@ -12,7 +12,7 @@ from flask import Flask
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from core.settings import Home
-from services.dataset_page import mapped_rows
+from pages.wizard.dataset import mapped_rows
 from services.datasets import preparation_jobs
 from tests.conftest import Browser
 from tests.support import preparing

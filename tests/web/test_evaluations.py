@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from core.evaluation import EvaluationSpec
 from core.run import JobKind, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
+from pages.evaluations.report import word_diff
 from services.catalogue import Job
 from services.container import Services
-from services.evaluation_report import word_diff
 from services.rebuild import rebuild
 from services.watcher import crash_words
 from tests.conftest import Browser, tiny

@@ -16,8 +16,8 @@ from core.fidelity import FidelityReport, Verdict
 from core.run_dir import write_json
 from core.settings import Home, Settings
 from flask_app import create_app
+from pages.exports.pages import tensor_lines
 from services.container import Services
-from services.export_pages import tensor_lines
 from services.launcher import LocalLauncher
 from services.rebuild import rebuild
 from tests.conftest import SUPPORT, Browser, tiny

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from core.errors import NotFound
-from services.chats import training_prompt
+from pages.models.chats import training_prompt
 from services.container import Services
 from tests.conftest import tiny
 from tests.web.test_runs import follow, start

@@ -11,16 +11,14 @@ from flask import Flask
 from jinja2 import meta, nodes
 
 from core.config import RunConfig
-from services import (
-    dataset_views,
-    evaluation_views,
-    export_views,
-    playground_pages,
-    reward_pages,
-    run_views,
-    views,
-    wizard_views,
-)
+from pages import parts as views
+from pages.datasets import pages as dataset_views
+from pages.evaluations import views as evaluation_views
+from pages.exports import views as export_views
+from pages.models import playground
+from pages.rewards import pages as reward_pages
+from pages.runs import views as run_views
+from pages.wizard import views as wizard_views
 from services.forms.fields import form_field, section_model
 from services.wizard.wizard import CONFIGURATION, SECTIONS, Wizard
 from tests.conftest import Browser
@@ -47,8 +45,8 @@ CONTEXTS: dict[str, type[Any]] = {
     "evaluations/index.html": evaluation_views.EvaluationsPage,
     "evaluations/new.html": evaluation_views.NewEvaluationPage,
     "evaluations/show.html": evaluation_views.EvaluationPage,
-    "models/playground.html": playground_pages.PlaygroundPage,
-    "models/serve.html": playground_pages.ServePage,
+    "models/playground.html": playground.PlaygroundPage,
+    "models/serve.html": playground.ServePage,
     "system/settings.html": views.SettingsPage,
     "rewards/index.html": reward_pages.RewardsPage,
     "rewards/edit.html": reward_pages.RewardEditPage,

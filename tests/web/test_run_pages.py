@@ -13,9 +13,9 @@ from core.config import dump, parse
 from core.evaluation import Answered, RunEvaluation, paired_report
 from core.run import Control, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, write_json
+from pages.wizard.steps import shown_run
 from services.container import Services
 from services.rebuild import rebuild
-from services.steps import shown_run
 from tests.conftest import Browser, tiny
 
 RUN = "20260101-090000-aaaaaa"

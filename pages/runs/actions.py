@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.run import ENDED, JobState
+from pages.runs.views import RunAction
 from services.forms.fields import field_title
-from services.run_views import RunAction
 from services.runs.diagnosis import Change
 from services.runs.verdict import Action, Outcome, Verdict
 from services.runs.view import RunView

@@ -11,12 +11,12 @@ from core.config import RunConfig
 from core.errors import InvalidInput, TunesmithError
 from core.rewards import Account, adversarial, charged_to, own
 from core.rewards.sandbox import Protection, protection
+from pages.wizard.steps import probe_fix
 from services.container import Services
 from services.forms.fields import whole_number
 from services.forms.labels import plain_name, reward_title
 from services.probes.probes import ProbeView, fingerprint
 from services.rewards.rewards import read_section
-from services.steps import probe_fix
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ from core.errors import InvalidConfig, NotFound
 from core.model import DEMO_MODEL, local_folder
 from core.rewards.sandbox import protection
 from core.run import JobKind, JobState
-from services import run_views, views
-from services.board import sparks
+from pages import parts as views
+from pages.parts import Card, Gauge, Line, NavItem, Shell
+from pages.runs import views as run_views
+from pages.runs.show import sparks
+from pages.runs.views import PhaseView
 from services.container import Services
 from services.forms.fields import whole_number
 from services.forms.labels import config_title, in_words
-from services.run_views import PhaseView
 from services.runs.verdict import Action, Outcome, Verdict
 from services.runs.view import RunView
-from services.views import Card, Gauge, Line, NavItem, Shell
 from services.wizard.configs import ConfigEntry
 from services.wizard.wizard import suggest_name
 from services.words import LIGHTS, size

@@ -10,11 +10,11 @@ from core.errors import InvalidInput, TunesmithError
 from core.evaluation import PairedReport
 from core.model import DEMO_MODEL
 from core.run_dir import RunDir, step_of
-from services import reward_pages
+from pages.evaluations.report import report_view
+from pages.evaluations.views import Choice, EvaluationPage, EvaluationsPage, NewEvaluationPage
+from pages.rewards import pages as reward_pages
+from pages.wizard.dataset_choice import ready_mapping
 from services.container import Services
-from services.dataset_choice import ready_mapping
-from services.evaluation_report import report_view
-from services.evaluation_views import Choice, EvaluationPage, EvaluationsPage, NewEvaluationPage
 from services.evaluations.request import Request
 from services.evaluations.results import SHOWN, Wanted
 from services.forms.fields import whole_number

@@ -1,4 +1,4 @@
-"""What the pages of exports are given (see :mod:`services.views`)."""
+"""What the pages of exports are given (see :mod:`pages.parts`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from services.runs.verdict import Verdict
 from services.runs.view import RunView
-from services.views import Line
+from pages.parts import Line
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from core.data.prompts import system_prompt
 from core.errors import InvalidConfig, InvalidInput, NotFound, TunesmithError
 from core.model import DEMO_MODEL
 from core.run import JobState
-from services.container import Services
-from services.models.models import RANGES, Chat
-from services.playground_pages import (
+from pages.models.playground import (
     MOST_SIDES,
     SETTINGS,
     ChatSide,
@@ -22,6 +20,8 @@ from services.playground_pages import (
     model_groups,
     other_of,
 )
+from services.container import Services
+from services.models.models import RANGES, Chat
 from services.words import num
 
 NEWEST = 20

@@ -12,11 +12,11 @@ from core.data import tasks
 from core.data.arithmetic import SOURCE as SUMS
 from core.data.catalogue import CATALOGUE
 from core.errors import InvalidInput, TunesmithError
+from pages.wizard.views import Choices, MixLine, MixPart, TaskLine
 from services.container import Services
 from services.datasets.library import MAPPED, TEMPLATE_FIELDS
 from services.forms.fields import model_field, read_model, read_names, read_section
 from services.wizard.wizard import SUMS_PROMPT
-from services.wizard_views import Choices, MixLine, MixPart, TaskLine
 from services.words import file_facts
 
 TASK_REWARD = {"type": "preset", "preset_name": "reasoning_gym"}

@@ -8,9 +8,9 @@ import core.rewards
 from core.config import DatasetSection
 from core.data.prompts import warm_up_target
 from core.errors import TunesmithError
+from pages.wizard.views import ScoredPart, Trial
 from services.container import Services
 from services.rewards.rewards import read_section
-from services.wizard_views import ScoredPart, Trial
 
 SAMPLES = (("right", "A right answer"), ("wrong", "Right form, wrong answer"), ("bare", "Right, without markers"))
 MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
@@ -18,7 +18,7 @@ MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
 
 def trial(found: Services) -> Trial:
     """The trial as the draft remembers it, scored anew."""
-    from services.dataset_page import mapped_rows
+    from pages.wizard.dataset import mapped_rows
 
     ui = found.wizard.ui("reward")
     index, completion = int(ui.get("row", 0)), str(ui.get("completion") or "")

@@ -10,7 +10,8 @@ from core.errors import NotFound
 from core.export import NEED_MATRIX, ExportFormat, Quantization
 from core.fidelity import Verdict
 from core.run import ENDED, JobState
-from services import export_views, views
+from pages.exports import views as export_views
+from pages import parts as views
 from services.container import Services
 from services.exports.exports import ExportView, unverified
 from services.runs.view import RunView

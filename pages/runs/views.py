@@ -1,11 +1,11 @@
-"""What the pages of runs are given (see :mod:`services.views`)."""
+"""What the pages of runs are given (see :mod:`pages.parts`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from services.evaluation_views import ReportView
+from pages.evaluations.views import ReportView
 from services.runs.verdict import Verdict
 from services.runs.view import RunView
 

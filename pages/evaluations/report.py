@@ -9,8 +9,8 @@ from typing import Any
 from core.evaluation import Compared, Example, PairedReport, Verdict, headed
 from core.rewards import part_title
 from core.statistics import decimals
+from pages.evaluations.views import ComparedLine, ExampleView, Piece, ReportView
 from services.container import Services
-from services.evaluation_views import ComparedLine, ExampleView, Piece, ReportView
 from services.words import num, signed
 
 MOST_WORDS = 1500

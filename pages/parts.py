@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.run_views import PhaseView
+from pages.runs.views import PhaseView
 from services.runs.verdict import Verdict
 from services.runs.view import RunView
 

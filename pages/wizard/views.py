@@ -1,4 +1,4 @@
-"""What the seven steps are given (see :mod:`services.views`)."""
+"""What the seven steps are given (see :mod:`pages.parts`)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from core.data.catalogue import KnownDataset
 from core.dataset import UploadInfo
+from pages.exports.views import ExportLine, FormatChoice, NumberFormat
+from pages.models.playground import ChatView
+from pages.parts import Line
+from pages.runs.views import RunBoard
 from services.datasets.preparation_jobs import Preparing
-from services.export_views import ExportLine, FormatChoice, NumberFormat
 from services.forms.fields import FieldGroup, FormField
 from services.forms.reward_form import PartView
-from services.playground_pages import ChatView
-from services.run_views import RunBoard
 from services.runs.verdict import Verdict
 from services.runs.view import RunView
-from services.views import Line
 from services.wizard.wizard import StepInfo
 
 

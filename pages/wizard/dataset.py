@@ -10,14 +10,14 @@ from core.data.conversation import answer_in
 from core.data.rows import map_rows
 from core.errors import TunesmithError
 from core.model import DEMO_MODEL, local_folder
-from services import wizard_views
+from pages.wizard import views as wizard_views
+from pages.wizard.dataset_choice import choices
+from pages.wizard.steps import KINDS, frame, review_of
 from services.container import Services
-from services.dataset_choice import choices
 from services.datasets.datasets import read_section
 from services.datasets.preparation_jobs import DRAFT
 from services.forms.fields import checks, form_field
 from services.forms.labels import dataset_title
-from services.steps import KINDS, frame, review_of
 from services.wizard.wizard import kind_of
 
 SAMPLES = 5

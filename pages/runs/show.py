@@ -15,13 +15,13 @@ from core.rewards import part_title, titles
 from core.run import ENDED, JobState
 from core.run_dir import RunDir, read_row
 from core.statistics import decimals
+from pages.evaluations.report import of_run
+from pages.glossary import GLOSSARY
+from pages.runs.actions import actions
+from pages.runs.health import health
+from pages.runs.views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
 from services.container import Services
-from services.evaluation_report import of_run
 from services.forms.fields import whole_number
-from services.glossary import GLOSSARY
-from services.health import health
-from services.run_actions import actions
-from services.run_views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
 from services.runs.diagnosis import Row
 from services.runs.verdict import Verdict, merge
 from services.runs.view import RunView

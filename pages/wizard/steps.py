@@ -10,20 +10,20 @@ from core.errors import InvalidConfig, TunesmithError
 from core.probe import proposal
 from core.readiness import Fix, Problem, Readiness, Severity, State, ordered
 from core.run import ENDED, JobState
-from services import wizard_views
-from services.board import Wanted, board
-from services.chats import chat_view
+from pages.exports.pages import export_choices, export_lines, exportable, more_choices, number_formats
+from pages.models.chats import chat_view
+from pages.parts import Line
+from pages.runs.show import Wanted, board
+from pages.wizard import views as wizard_views
+from pages.wizard.trial import trial
+from pages.wizard.views import Frame, Place, StepLink
 from services.container import Services
-from services.export_pages import export_choices, export_lines, exportable, more_choices, number_formats
 from services.forms.fields import FormField, checks, field_id, field_title, form_field, shown
 from services.forms.labels import dataset_title, in_words, model_title, reward_title
 from services.forms.reward_form import parts
 from services.probes.probes import ProbeView, fingerprint
 from services.runs.view import RunView
-from services.trial import trial
-from services.views import Line
 from services.wizard.wizard import LEVELS, STEP, STEPS, Review, kind_of, step_of, suggest_name
-from services.wizard_views import Frame, Place, StepLink
 from services.words import num, size
 
 SETUPS = (
@@ -311,7 +311,7 @@ def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.Train
     """Step 5."""
     review = review_of(found, quick=False)
     draft = found.wizard.draft()
-    from services.reward_pages import before_start
+    from pages.rewards.pages import before_start
 
     shown_one, before_run = shown_run(found)
     state = review.readiness.state

@@ -1,0 +1,1 @@
+"""What each page is given: the template's variables, and how they are gathered."""
