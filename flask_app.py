@@ -58,8 +58,9 @@ def create_app(settings: Settings | None = None, *, launcher: Launcher | None = 
     _guard.install(app, gate, port=settings.port, max_upload=int(settings.max_upload_gb * 1024**3))
     app.register_blueprint(errors.bp)
     for noun in NOUNS:
-        if importlib.util.find_spec(f"routes.{noun}"):
-            app.register_blueprint(importlib.import_module(f"routes.{noun}").bp)
+        place = "commands" if noun in {"commands", "reproduce"} else "routes"
+        if importlib.util.find_spec(f"{place}.{noun}"):
+            app.register_blueprint(importlib.import_module(f"{place}.{noun}").bp)
     _attach_sockets(app)
     return app
 
@@ -103,7 +104,7 @@ def settings_from_env() -> Settings:
 
 def main() -> int:
     """Serve until Ctrl+C."""
-    from routes.serve import serve
+    from commands.serve import serve
 
     try:
         settings = settings_from_env()

@@ -11,8 +11,9 @@ import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
 
-from routes import _guard, connections, errors
-from routes.connections import Server
+from commands import connections
+from commands.connections import Server
+from routes import _guard, errors
 
 START = b"GET /api/ HTTP/1.1\r\nHost: localhost\r\n"
 UPLOAD = b"POST /api/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"

@@ -285,7 +285,7 @@ class Round:
         self.cases.append((job_id, path, name))
 
     def start(self) -> Flask:
-        """As :func:`routes.serve.serve` does."""
+        """As :func:`commands.serve.serve` does."""
         app = create_app(self.settings, launcher=self.launcher)
         app.jinja_env.bytecode_cache = COMPILED
         services: Services = app.extensions["tunesmith"]

@@ -17,12 +17,12 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
 import flask_app
+from commands.serve import serve
 from core.disk import FULL
 from core.errors import Unavailable
 from core.run_dir import JsonlWriter, RunDir
 from core.settings import Home, Settings
 from flask_app import create_app
-from routes.serve import serve
 from services.access.security import hash_token, load_secrets
 from services.container import Services
 from tests.conftest import Browser, tiny
@@ -275,7 +275,7 @@ def test_only_a_setting_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert flask_app.main() == 1
     assert "A setting cannot be read: PORT is 'x'" in capsys.readouterr().err
     monkeypatch.undo()
-    monkeypatch.setattr("routes.serve.serve", lambda *_: int("no number"))
+    monkeypatch.setattr("commands.serve.serve", lambda *_: int("no number"))
     monkeypatch.setattr(flask_app, "settings_from_env", lambda: Settings.from_env({}))
     with pytest.raises(ValueError, match="no number"):
         flask_app.main()

@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from commands.follow_run import say_readiness
 from core.probe import Figures
 from core.rewards import adversarial
 from core.rewards.own import TEMPLATE
@@ -20,7 +21,6 @@ from core.run import JobState
 from core.run_dir import write_json
 from core.settings import Home
 from services.container import Services
-from services.follow_run import say_readiness
 from services.machine.hub_reach import HubReach
 from services.rewards.bench import Bench
 from tests.conftest import TINY, Browser, tiny

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
+from commands.follow_export import close
 from core.errors import Conflict
 from core.fidelity import FidelityReport, Verdict
 from core.run import JobKind, JobState
@@ -12,7 +13,6 @@ from core.run_dir import RunDir, write_json
 from core.settings import Home
 from services.catalogue import Catalogue
 from services.container import Services
-from services.follow_export import close
 from services.rebuild import rebuild
 from tests.conftest import Browser, tiny
 from tests.support.live import held

@@ -14,10 +14,10 @@ from typing import NoReturn
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer
 
+from commands.connections import Server
 from core.disk import disk_words
 from core.errors import TunesmithError, Unavailable
 from core.settings import Settings
-from routes.connections import Server
 from services.container import Services
 from services.lock import HomeLock
 from services.rebuild import rebuild

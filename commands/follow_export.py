@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from commands.follow_run import EVERY, There, interrupts
 from core.errors import Conflict
 from core.run import ENDED, JobState
-from services.follow_run import EVERY, There, interrupts
 
 if TYPE_CHECKING:
     from services.container import Services

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.follow_run import Here, follow
 from core.config import parse
 from core.errors import InvalidInput
 from core.reproduce import training_rewards
 from core.rerun import Bundle, compare, differences, read_bundle, rows_sha256
 from core.run_dir import RunDir, read_json
-from services.follow_run import Here, follow
 
 if TYPE_CHECKING:
     from services.container import Services
@@ -48,7 +48,7 @@ def reproduce(services: Services, file: Path, say: Say, *, live: bool, base: str
 
     Returns:
         Exit code: 0 where the same came out (or nothing was run), 4 where it completed otherwise, else as
-        :func:`services.follow_run.follow`.
+        :func:`commands.follow_run.follow`.
 
     Raises:
         InvalidInput: The bundle is damaged.

@@ -11,10 +11,10 @@ from typing import Any
 import click
 from flask import Blueprint
 
+from commands.follow_export import Export, ExportHere, ExportThere, follow_export
+from commands.follow_run import Here, There, follow, say_readiness
 from core.errors import InvalidInput, TunesmithError
 from routes._services import services
-from services.follow_export import Export, ExportHere, ExportThere, follow_export
-from services.follow_run import Here, There, follow, say_readiness
 from services.lock import HomeInUse, HomeLock
 from services.rebuild import rebuild as rebuild_catalogue
 

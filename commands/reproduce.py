@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 from flask import Blueprint
 
+from commands.reproduction import reproduce as rerun
 from core.errors import TunesmithError
 from routes._services import services
 from services.lock import HomeLock
-from services.reproduce import reproduce as rerun
 
 bp = Blueprint("reproduce", __name__, cli_group=None)
 
