@@ -2,7 +2,7 @@
 
 llama.cpp is compiled for the processor that compiles it, and some of its kernels crash on some processors
 (with AMX, compiled by GCC 12, every quantized file did). So it is tried once, in processes of its own
-(:mod:`core.training.llama_selftest`), and the outcome is kept in ``cache/llama.json`` for as long as
+(:mod:`core.training.llama.selftest`), and the outcome is kept in ``cache/llama.json`` for as long as
 processor, compiled library and test are the same. Nothing here loads llama.cpp.
 """
 

@@ -33,11 +33,11 @@ from core.evaluation import Asked, EvaluationSpec  # noqa: E402
 from core.export import Quantization  # noqa: E402
 from core.run_dir import RunDir  # noqa: E402
 from core.settings import Home  # noqa: E402
-from core.training.answering import Answerer, InLlama, InTransformers, Question  # noqa: E402
-from core.training.device import this_device, use_cores  # noqa: E402
-from core.training.gguf_file import quantize  # noqa: E402
-from core.training.rollout import base_gguf  # noqa: E402
-from core.training.status import Status  # noqa: E402
+from core.training.evaluation.answering import Answerer, InLlama, InTransformers, Question  # noqa: E402
+from core.training.gguf.file import quantize  # noqa: E402
+from core.training.job.device import this_device, use_cores  # noqa: E402
+from core.training.job.status import Status  # noqa: E402
+from core.training.rollouts.llama_cpp import base_gguf  # noqa: E402
 
 MODEL = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
 ENTRY = PROJECT / "core" / "training" / "__main__.py"

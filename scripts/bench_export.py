@@ -39,7 +39,7 @@ from core.settings import Home  # noqa: E402 (as above)
 ROUNDS = int(os.environ.get("ROUNDS", "2"))
 MODEL = "smollm2-135m-instruct"
 CONVERTER = PROJECT / ".tools" / "convert" / "convert_hf_to_gguf.py"
-CHILD = PROJECT / "core" / "training" / "llama_child.py"
+CHILD = PROJECT / "core" / "training" / "gguf" / "quantize_child.py"
 CONFIG = {
     "name": "bench",
     "model": {"name": f"builtin:{MODEL}", "lora_rank": 16},

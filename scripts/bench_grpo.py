@@ -250,8 +250,8 @@ def side(kind: str, name: str, folder: Path) -> None:
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from core.training.device import this_device, use_cores
-    from core.training.fast_grpo import FastGRPOTrainer
+    from core.training.job.device import this_device, use_cores
+    from core.training.prefix_sharing.trainer import FastGRPOTrainer
 
     case, clock = CASES[name], Clock()
     use_cores(this_device())
@@ -308,7 +308,7 @@ def side(kind: str, name: str, folder: Path) -> None:
 def fast_engine(model: Any, tokenizer: Any, folder: Path, rows: list[dict[str, str]]) -> Any:
     """llama.cpp beside the trainer, proved as a run does it."""
     from core.settings import Home
-    from core.training.rollout import LlamaEngine, base_gguf
+    from core.training.rollouts.llama_cpp import LlamaEngine, base_gguf
 
     engine = LlamaEngine(model, tokenizer, base_gguf(MODEL, Home(PROJECT)), folder / "rollout", sys.exit)
     engine.prove([tokenizer.encode(row["prompt"]) for row in rows[:3]])
@@ -319,7 +319,7 @@ def fast_engine(model: Any, tokenizer: Any, folder: Path, rows: list[dict[str, s
 
 def writer(engine: Any, case: Case) -> Callable[[list[str], Any], dict[str, Any]]:
     """TRL's ``rollout_func``."""
-    from core.training.generate import Sampling
+    from core.training.rollouts.generate import Sampling
 
     def write(prompts: list[str], _: Any) -> dict[str, Any]:
         prompt_ids = [engine.tokenizer.encode(prompt) for prompt in prompts]

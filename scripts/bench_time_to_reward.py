@@ -152,9 +152,9 @@ def side(kind: str, seed: int, folder: Path) -> None:
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from core.training.device import this_device, undisturbed, use_cores
-    from core.training.fast_grpo import FastGRPOTrainer
-    from core.training.generate import Sampling, TransformersEngine
+    from core.training.job.device import this_device, undisturbed, use_cores
+    from core.training.prefix_sharing.trainer import FastGRPOTrainer
+    from core.training.rollouts.generate import Sampling, TransformersEngine
 
     use_cores(this_device())
     model, tokenizer = bench.load(folder / "warm")

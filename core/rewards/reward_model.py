@@ -1,6 +1,6 @@
 """A local reward model: a Hugging Face sequence classifier scores the answer, in a process of its own.
 
-The process is started from here by its file's path (see :mod:`core.training.classify`); torch is loaded there
+The process is started from here by its file's path (see :mod:`core.training.chat.classify`); torch is loaded there
 and never here. Answers go in batches, each with a limit on its time; what was judged is remembered by the
 weights, the question and the answer. It gives an opinion; nothing here is checked.
 """

@@ -31,15 +31,15 @@ def main(arguments: list[str]) -> int:
 
         return Worker(Path(arguments[1])).run()
     if arguments == ["chat"]:
-        from core.training.chat import serve
+        from core.training.chat.process import serve
 
         return serve()
     if arguments == ["classify"]:
-        from core.training.classify import serve as classify
+        from core.training.chat.classify import serve as classify
 
         return classify()
     if arguments == ["llama"]:
-        from core.training.llama_selftest import main as selftest
+        from core.training.llama.selftest import main as selftest
 
         return selftest()
     sys.stderr.write("usage: __main__.py job <folder> | chat | classify | llama\n")

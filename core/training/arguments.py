@@ -117,7 +117,7 @@ def _number_format(config: RunConfig, device: Device) -> dict[str, bool]:
 
 
 def fast_arguments(config: RunConfig, device: Device) -> dict[str, bool]:
-    """Keyword arguments of :class:`core.training.fast_grpo.FastGRPOTrainer`; savings on a CPU."""
+    """Keyword arguments of :class:`core.training.prefix_sharing.trainer.FastGRPOTrainer`; savings on a CPU."""
     on_cpu = device.kind == "cpu"
     return {
         "share_prefixes": on_cpu and config.training.share_prefixes,

@@ -3,7 +3,7 @@
 Read from the bottom: :func:`train_grpo` builds the data, the reward and the trainer, and runs it.
 Four things differ from stock TRL, each because of something measured:
 
-- completions are written by :mod:`core.training.generate` and scored with the row they answer;
+- completions are written by :mod:`core.training.rollouts.generate` and scored with the row they answer;
 - checkpoints are whole or absent, hold only the adapter that is trained (transformers loads the
   reference adapter's folder instead of the trained one when both are there), and carry the
   completions that are still to be used when ``num_iterations`` is above 1;
@@ -36,15 +36,15 @@ from core.model import Device
 from core.reward import Total
 from core.rewards import Scorer
 from core.run_dir import RunDir, step_of
-from core.training import checkpoint
 from core.training.arguments import fast_arguments, grpo_arguments
-from core.training.evaluate import Evaluation, completion_record, reward_summary
-from core.training.fast_grpo import FastGRPOTrainer
-from core.training.generate import TransformersEngine, training_sampling
-from core.training.load import Loaded
-from core.training.prepare import Item
-from core.training.reporter import Progress, Reporter
-from core.training.status import Status, Stopped
+from core.training.evaluation.held_out import Evaluation, completion_record, reward_summary
+from core.training.job import checkpoint
+from core.training.job.reporter import Progress, Reporter
+from core.training.job.status import Status, Stopped
+from core.training.method_rows import Item
+from core.training.models.load import Loaded
+from core.training.prefix_sharing.trainer import FastGRPOTrainer
+from core.training.rollouts.generate import TransformersEngine, training_sampling
 
 ROLLOUT_STATE = "rollout.pt"
 """In a checkpoint: TRL's count of batches and the completions that later steps still use."""

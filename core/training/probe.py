@@ -29,15 +29,15 @@ from core.rewards.adversarial import answered, wrong_in_form
 from core.run import JobState
 from core.run_dir import RunDir, write_json
 from core.settings import Home
-from core.training.device import this_device, use_cores
-from core.training.engine import engine_for
-from core.training.evaluate import completion_record
-from core.training.generate import TransformersEngine, training_sampling
-from core.training.load import Loaded, load_for_training
-from core.training.prepare import Item, prepare, with_decisions
-from core.training.reporter import Reporter
+from core.training.evaluation.held_out import completion_record
+from core.training.job.device import this_device, use_cores
+from core.training.job.reporter import Reporter
+from core.training.job.status import Status, Stopped
+from core.training.method_rows import Item, prepare, with_decisions
+from core.training.models.load import Loaded, load_for_training
+from core.training.rollouts.engine import engine_for
+from core.training.rollouts.generate import TransformersEngine, training_sampling
 from core.training.sft import warm_up
-from core.training.status import Status, Stopped
 
 ADAM_BYTES = 8
 """Two float32 numbers for each trained weight."""

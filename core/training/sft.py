@@ -24,12 +24,12 @@ from transformers import PreTrainedTokenizerBase
 from core.config import RunConfig
 from core.run import JobState
 from core.run_dir import RunDir
-from core.training import checkpoint
 from core.training.arguments import WarmUpArguments, warm_up_arguments
-from core.training.load import Loaded
-from core.training.prepare import Item, rendered, target_ids
-from core.training.reporter import Reporter
-from core.training.status import Status, Stopped
+from core.training.job import checkpoint
+from core.training.job.reporter import Reporter
+from core.training.job.status import Status, Stopped
+from core.training.method_rows import Item, rendered, target_ids
+from core.training.models.load import Loaded
 
 IGNORED = -100
 """Label of a token that is not learnt, as torch's cross-entropy has it."""

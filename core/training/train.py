@@ -13,15 +13,15 @@ from core.model import Device
 from core.rewards import compose, markers_of, maximum
 from core.run_dir import RunDir
 from core.settings import Home
-from core.training import checkpoint
-from core.training.compare import compare_run
-from core.training.device import this_device, use_cores
-from core.training.engine import engine_for
-from core.training.evaluate import Evaluation
-from core.training.load import load_for_training, use_unsloth
-from core.training.prepare import prepare, with_decisions
-from core.training.reporter import Reporter
-from core.training.status import Status, Stopped
+from core.training.evaluation.held_out import Evaluation
+from core.training.evaluation.run_report import compare_run
+from core.training.job import checkpoint
+from core.training.job.device import this_device, use_cores
+from core.training.job.reporter import Reporter
+from core.training.job.status import Status, Stopped
+from core.training.method_rows import prepare, with_decisions
+from core.training.models.load import load_for_training, use_unsloth
+from core.training.rollouts.engine import engine_for
 
 log = logging.getLogger("tunesmith")
 

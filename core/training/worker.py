@@ -12,7 +12,7 @@ from core.errors import TunesmithError
 from core.run import JobKind, JobState
 from core.run_dir import RunDir
 from core.settings import Settings
-from core.training.status import Status, Stopped
+from core.training.job.status import Status, Stopped
 
 log = logging.getLogger("tunesmith")
 
@@ -65,12 +65,12 @@ class Worker:
             return self._probe()
         if kind == JobKind.EVALUATION:
             return self._evaluate()
-        from core.training.export import export
+        from core.training.exporting.job import export
 
         return export(self.run_dir, self.home, self.status)
 
     def _train(self) -> str:
-        from core.training.generate import Interrupted
+        from core.training.rollouts.generate import Interrupted
         from core.training.train import train
 
         try:
@@ -79,8 +79,8 @@ class Worker:
             raise Stopped(f"Stopped at once. {self._kept()} Resume continues from there.") from None
 
     def _probe(self) -> str:
-        from core.training.generate import Interrupted
         from core.training.probe import probe
+        from core.training.rollouts.generate import Interrupted
 
         try:
             return probe(self.run_dir, self.home, self.status)
@@ -88,8 +88,8 @@ class Worker:
             raise Stopped("Stopped at once. The answers sampled so far can be read; there is no verdict.") from None
 
     def _evaluate(self) -> str:
-        from core.training.batch import evaluate
-        from core.training.generate import Interrupted
+        from core.training.evaluation.job import evaluate
+        from core.training.rollouts.generate import Interrupted
 
         try:
             return evaluate(self.run_dir, self.home, self.status)
@@ -103,7 +103,7 @@ class Worker:
 
     def _in_words(self, error: Exception) -> tuple[str, str | None]:
         """What went wrong and what to do, and the setting that it is about."""
-        from core.training.checkpoint import disk_full
+        from core.training.job.checkpoint import disk_full
 
         kept = self._kept()
         if disk_full(error, self.run_dir.path):

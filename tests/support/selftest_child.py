@@ -1,4 +1,4 @@
-"""Stands in for :mod:`core.training.llama_selftest_child`: says what that says, and dies as it is told.
+"""Stands in for :mod:`core.training.llama.selftest_child`: says what that says, and dies as it is told.
 
 ``DIES`` and ``DIES_ALWAYS`` are names of tensor types: of the first it dies with the extra buffers, of the second
 always. ``DIES_AT_ONCE`` and ``SIGNAL`` are numbers of signals; the latter is what it dies of.

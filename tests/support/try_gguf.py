@@ -17,8 +17,8 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from core.settings import Settings
-from core.training.llama_params import defaults
-from core.training.llama_selftest import ensure
+from core.training.llama.params import defaults
+from core.training.llama.selftest import ensure
 
 EXTRA = ensure(Settings.from_env().home).extra_buffers
 

@@ -22,7 +22,7 @@ from transformers import (
 )
 from trl import GRPOConfig, GRPOTrainer
 
-from core.training.fast_grpo import FastGRPOTrainer
+from core.training.prefix_sharing.trainer import FastGRPOTrainer
 
 WORDS = 64
 END, PAD = 1, 2

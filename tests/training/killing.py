@@ -24,11 +24,11 @@ def kill_in_rounds(patch: pytest.MonkeyPatch, rounds: set[int], worked: float = 
     """Kill the child while it answers some of the requests to generate.
 
     Args:
-        patch: Changes :class:`core.training.llama_process.Child`.
+        patch: Changes :class:`core.training.rollouts.llama_process.Child`.
         rounds: Which requests, counted from 1 on; one that is repeated counts again.
         worked: Seconds of processor time that it has taken for the request by then.
     """
-    from core.training.llama_process import Child
+    from core.training.rollouts.llama_process import Child
 
     ask, line = Child.ask, Child._line
     asked: list[Child] = []

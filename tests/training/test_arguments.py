@@ -19,7 +19,6 @@ from core.errors import TunesmithError
 from core.model import Device
 from core.rewards import compose, markers_of
 from core.settings import Home
-from core.training import load
 from core.training.arguments import (
     dtype_name,
     fast_arguments,
@@ -29,9 +28,10 @@ from core.training.arguments import (
     unsloth_lora_arguments,
     warm_up_arguments,
 )
-from core.training.engine import without_llama
-from core.training.evaluate import Evaluation
-from core.training.generate import training_sampling
+from core.training.evaluation.held_out import Evaluation
+from core.training.models import load
+from core.training.rollouts.engine import without_llama
+from core.training.rollouts.generate import training_sampling
 from tests.training.worker_runs import changed
 
 CPU = Device("cpu", "cpu", 1 << 34, 1 << 33, False)
@@ -160,7 +160,7 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> Observe:
             raise OSError("no network")
 
         with monkeypatch.context() as patch:
-            patch.setattr("core.training.load.AutoModelForCausalLM.from_pretrained", remember)
+            patch.setattr("core.training.models.load.AutoModelForCausalLM.from_pretrained", remember)
             patch.setattr(load, "four_bit", lambda dtype: "four bit")
             with pytest.raises(Exception):  # noqa: B017
                 load.load_base(

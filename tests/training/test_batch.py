@@ -19,9 +19,10 @@ from core.rewards import maximum
 from core.run import Control, JobState
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
-from core.training import answering, gguf_adapter
-from core.training.answering import InLlama
-from core.training.llama_process import Child
+from core.training.evaluation import answering
+from core.training.evaluation.answering import InLlama
+from core.training.gguf import adapter as gguf_adapter
+from core.training.rollouts.llama_process import Child
 from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
 
 pytestmark = pytest.mark.training
@@ -164,7 +165,7 @@ def test_a_reward_that_needs_a_reference_refuses_prompts_without(models: Home, m
 @pytest.fixture(scope="module")
 def gguf(models: Home) -> Asked:
     """The random model as a GGUF."""
-    from core.training.rollout import base_gguf
+    from core.training.rollouts.llama_cpp import base_gguf
 
     file = base_gguf(models.cache / "models" / "tiny", models)
     return Asked(label="file", model_path="", resolved={"kind": "gguf", "path": str(file)})

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from core.settings import Home
-from core.training.chat import Stops
+from core.training.chat.process import Stops
 from tests.training.worker_runs import ENTRY, REAL
 
 pytestmark = pytest.mark.training

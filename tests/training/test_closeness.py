@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.training.closeness import Closeness, compare
+from core.training.fidelity.kl import Closeness, compare
 
 LENGTHS = [12] * 40
 WORDS = 200

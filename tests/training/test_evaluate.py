@@ -11,8 +11,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from core.settings import Home
-from core.training.device import undisturbed
-from core.training.evaluate import answers_kl
+from core.training.evaluation.held_out import answers_kl
+from core.training.job.device import undisturbed
 
 pytestmark = pytest.mark.training
 

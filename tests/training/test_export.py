@@ -19,8 +19,10 @@ from core.llama import Outcome
 from core.run import Control, JobState
 from core.run_dir import RunDir, read_json, write_json
 from core.settings import Home
-from core.training import fidelity, gguf_file, merge, room
-from core.training.export import stages
+from core.training.exporting import merge, space
+from core.training.exporting.job import stages
+from core.training.fidelity import check as fidelity
+from core.training.gguf import file as gguf_file
 from tests.training.worker_runs import crashing, work
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
@@ -243,14 +245,14 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> N
     """Disk and memory, each with its figures; 32 bit takes more of both than 4."""
     small = ExportSpec(session_id="x", format=ExportFormat.GGUF, quantizations=(Quantization.Q4_K_M,))
     large = small.model_copy(update={"quantizations": tuple(Quantization)})
-    needs = [room.needed(spec, 135_000_000, 49_152) for spec in (small, large)]
+    needs = [space.needed(spec, 135_000_000, 49_152) for spec in (small, large)]
     assert 600e6 < needs[0].memory == needs[1].memory
     assert 800e6 < needs[0].disk < needs[1].disk
     with pytest.raises(Unavailable, match=r"free disk and there are \d"):
-        room.check(room.Room(1 << 62, 0), tmp_path)
+        space.check(space.Room(1 << 62, 0), tmp_path)
     with pytest.raises(Unavailable, match=r"2\.0 GB of free memory .* 1\.0 GB"):
-        room.check(room.Room(0, 2_000_000_000), tmp_path, memory=1_000_000_000)
-    room.check(room.Room(0, 0), tmp_path)
+        space.check(space.Room(0, 2_000_000_000), tmp_path, memory=1_000_000_000)
+    space.check(space.Room(0, 0), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,7 @@ import pytest
 from core.run import ENDED, JobKind
 from core.run_dir import RunDir
 from core.settings import Home, Settings
-from core.training import gguf_file
+from core.training.gguf import file as gguf_file
 from services import container
 from services.container import Services
 from services.rebuild import rebuild

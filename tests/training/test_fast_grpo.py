@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
-from core.training.fast_grpo import REDRAWS, FastGRPOTrainer
-from core.training.window import constant_groups
+from core.training.prefix_sharing.accumulation import constant_groups
+from core.training.prefix_sharing.trainer import REDRAWS, FastGRPOTrainer
 from tests.training.fast_runs import END, FAMILIES, Written, adapted, apart, both, equal, small, train
 from tests.training.worker_runs import REAL, needs_model
 

@@ -10,7 +10,7 @@ import pytest
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines
 from core.settings import Home
-from core.training import gguf_file
+from core.training.gguf import file as gguf_file
 from tests.training.worker_runs import KILLING, LLAMA, changed, launch, make_run, rows, work, written
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
@@ -54,7 +54,7 @@ def test_one_setting_switches_it_off(models: Home, monkeypatch: pytest.MonkeyPat
 def test_without_the_converter_a_run_goes_on(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slower, and the reason is among the run's notes."""
     monkeypatch.setattr(gguf_file, "CONVERTER", Path("/nowhere/convert.py"))
-    monkeypatch.setattr("core.training.rollout._fingerprint", lambda folder: "not-made-yet")
+    monkeypatch.setattr("core.training.rollouts.llama_cpp._fingerprint", lambda folder: "not-made-yet")
     run = make_run(models, "fast-no-converter", SHORT)
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     assert "converter is not installed" in notes(run)

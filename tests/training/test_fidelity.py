@@ -17,11 +17,13 @@ from core.model import Device
 from core.run import JobState
 from core.run_dir import RunDir, iter_lines
 from core.settings import Home
-from core.training import gguf_adapter, gguf_file, gguf_header
-from core.training.fidelity import Fidelity
-from core.training.fidelity_prompts import only_spaces
-from core.training.load import load_base, load_tokenizer
-from core.training.rollout import base_gguf
+from core.training.fidelity.check import Fidelity
+from core.training.fidelity.prompts import only_spaces
+from core.training.gguf import adapter as gguf_adapter
+from core.training.gguf import file as gguf_file
+from core.training.gguf import header as gguf_header
+from core.training.models.load import load_base, load_tokenizer
+from core.training.rollouts.llama_cpp import base_gguf
 from tests.training.worker_runs import REAL, make_run, work
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]

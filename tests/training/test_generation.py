@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.training.rollout_child import WORTH_SHARING, Generation
+from core.training.rollouts.llama_cpp_child import WORTH_SHARING, Generation
 
 WORDS, END = 24, 0
 SYSTEM = list(range(1, WORTH_SHARING + 2))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
 
-from core.training import gguf_header
+from core.training.gguf import header as gguf_header
 
 VALUES: dict[str, tuple[Any, GGUFValueType]] = {
     "text": ("größer", GGUFValueType.STRING),

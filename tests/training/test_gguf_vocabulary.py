@@ -17,13 +17,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausa
 from core.data.chat_template import Shown, cut_text
 from core.errors import Unavailable
 from core.settings import PROJECT, Home
-from core.training import gguf_file, gguf_vocabulary
-from core.training.convert_child import NO_RULE
-from core.training.gguf_vocabulary import MARK, RULES, Vocabulary
-from core.training.llama_process import Child
-from core.training.prepare import control_of, encode, ids_of
-from core.training.rollout import base_gguf
-from core.training.sides import CHILD
+from core.training.fidelity.backends import CHILD
+from core.training.gguf import file as gguf_file
+from core.training.gguf import vocabulary as gguf_vocabulary
+from core.training.gguf.convert_child import NO_RULE
+from core.training.gguf.vocabulary import MARK, RULES, Vocabulary
+from core.training.method_rows import control_of, encode, ids_of
+from core.training.rollouts.llama_cpp import base_gguf
+from core.training.rollouts.llama_process import Child
 
 pytestmark = pytest.mark.training
 WORDS = [

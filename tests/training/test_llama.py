@@ -13,8 +13,9 @@ from core.errors import Unavailable
 from core.export import Quantization
 from core.llama import Outcome
 from core.settings import Home
-from core.training import gguf_file, llama_selftest
-from core.training.llama_process import Child, ChildDied, Fallback
+from core.training.gguf import file as gguf_file
+from core.training.llama import selftest as llama_selftest
+from core.training.rollouts.llama_process import Child, ChildDied, Fallback
 from tests.training.worker_runs import crashing
 
 pytestmark = pytest.mark.training

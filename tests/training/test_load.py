@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants
 
 from core.errors import InvalidInput, NotFound, Unavailable
-from core.training import load
+from core.training.models import load
 
 
 @pytest.mark.parametrize("offline", ["", "0"])

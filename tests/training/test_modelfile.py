@@ -15,7 +15,7 @@ import trl
 from core.data.prompts import read_chat_template, render
 from core.errors import InvalidInput
 from core.settings import PROJECT
-from core.training.modelfile import Family, licence_of, modelfile, quoted, recognise, sampling_of
+from core.training.exporting.modelfile import Family, licence_of, modelfile, quoted, recognise, sampling_of
 from tests.training.worker_runs import REAL, needs_model
 
 PUBLIC = Path(trl.__file__).with_name("chat_templates")

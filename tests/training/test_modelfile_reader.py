@@ -11,7 +11,7 @@ import pytest
 from core import rerun
 from core.delivery import modelfile_reader, ollama
 from core.delivery.modelfile_reader import create_fields, instructions, modelfile_for
-from core.training.modelfile import FAMILIES, Family, modelfile
+from core.training.exporting.modelfile import FAMILIES, Family, modelfile
 from services.exports import delivery_view
 
 SYSTEM = 'Answer in one line.\n\n# not a comment\nSYSTEM not an instruction\n"quoted" and \u2028 \x0b odd'

@@ -13,7 +13,7 @@ from core.config import dump, parse
 from core.run import Control, JobKind, JobState
 from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
-from core.training.checkpoint import WARM_UP
+from core.training.job.checkpoint import WARM_UP
 from services.rewards.rewards import Rewards
 from tests.support.judge import JudgeEndpoint, judge_endpoint
 from tests.training.worker_runs import LLAMA, TINY, changed, launch, make_run, needs_model, wait_for, work

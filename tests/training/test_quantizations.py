@@ -17,8 +17,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from core.errors import Unavailable
 from core.export import BITS, NEED_MATRIX, UNREDUCED, Quantization
 from core.settings import PROJECT
-from core.training import export_files, gguf_file, importance
-from core.training.llama_selftest import TYPES
+from core.training.exporting import files as export_files
+from core.training.gguf import file as gguf_file
+from core.training.gguf import importance
+from core.training.llama.selftest import TYPES
 from tests.training.worker_runs import REAL, needs_model
 
 pytestmark = [pytest.mark.training, needs_model]

@@ -19,7 +19,7 @@ from core.reward import Item, Markers, Score
 from core.rewards import Account, charged_to
 from core.rewards import reward_model as judging
 from core.rewards.reward_model import reward_model
-from core.training.classify import load
+from core.training.chat.classify import load
 from tests.support.live import until
 from tests.training.worker_runs import REAL, needs_model
 

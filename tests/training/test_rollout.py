@@ -13,10 +13,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.settings import PROJECT, Home
-from core.training import gguf_adapter, rollout
-from core.training.generate import Interrupted, Sampling, TransformersEngine
-from core.training.llama_process import Child
-from core.training.rollout import LlamaEngine, base_gguf
+from core.training.gguf import adapter as gguf_adapter
+from core.training.rollouts import llama_cpp
+from core.training.rollouts.generate import Interrupted, Sampling, TransformersEngine
+from core.training.rollouts.llama_cpp import LlamaEngine, base_gguf
+from core.training.rollouts.llama_process import Child
 from tests.support.live import until
 from tests.training.fast_runs import adapted
 from tests.training.killing import kill_in_rounds
@@ -60,16 +61,16 @@ def test_the_same_probabilities_as_transformers(engine: LlamaEngine, notes: list
     questions = prompts(engine, "the capital of France", "3 + 4")
     before = {name: p.clone() for name, p in engine.model.named_parameters() if p.requires_grad}
     state = torch.get_rng_state()
-    assert engine.prove(questions) < rollout.PROOF_KL
+    assert engine.prove(questions) < llama_cpp.PROOF_KL
     assert engine.by_llama
     assert notes == []
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(p, before[name]) for name, p in engine.model.named_parameters() if name in before)
-    with torch.no_grad(), rollout._random_adapter(engine.model):
+    with torch.no_grad(), llama_cpp._random_adapter(engine.model):
         adapter = engine._trainer(questions[0])
         with engine.model.disable_adapter():
             base = engine._trainer(questions[0])
-    assert rollout._mean_kl([adapter], [base]) > 0.05
+    assert llama_cpp._mean_kl([adapter], [base]) > 0.05
 
 
 def test_a_wrong_mapping_is_found_and_not_used(
@@ -90,7 +91,7 @@ def test_rows_that_were_not_reordered_are_found(
 ) -> None:
     """The smallest mistake that the mapping can have: q and k in the order of transformers."""
     monkeypatch.setattr(gguf_adapter, "_permuted", lambda rows, heads: rows)
-    assert engine.prove(prompts(engine, "the capital of France")) > 10 * rollout.PROOF_KL
+    assert engine.prove(prompts(engine, "the capital of France")) > 10 * llama_cpp.PROOF_KL
     assert not engine.by_llama
     assert len(notes) == 1
 
@@ -117,7 +118,7 @@ def test_the_same_seed_writes_the_same(engine: LlamaEngine) -> None:
 
 def test_fewer_slots_than_completions(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest waits for a free slot, reads the prompt of its group again where it must, and is as good."""
-    monkeypatch.setattr(rollout, "SLOTS", 3)
+    monkeypatch.setattr(llama_cpp, "SLOTS", 3)
     one, other = prompts(engine, "the capital of France", "3 + 4")
     asked = [one] * 4 + [other] * 4
     greedy = Sampling(max_new_tokens=6, temperature=0)
@@ -135,7 +136,7 @@ def test_answers_that_begin_alike_are_each_as_if_alone(engine: LlamaEngine, monk
     together = engine.generate(asked, little)
     engine.close()
     engine._folder.mkdir()
-    monkeypatch.setattr(rollout, "SLOTS", 1)
+    monkeypatch.setattr(llama_cpp, "SLOTS", 1)
     engine._shape = (0, 0)
     torch.manual_seed(1)
     alone = engine.generate(asked, little)

@@ -16,7 +16,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from core.training.sampling import Rules, draw, uniforms
+from core.training.rollouts.sampling import Rules, draw, uniforms
 
 WORDS = 700
 LOGITS = np.random.default_rng(3).normal(0, 3, (1, WORDS)).astype(np.float32)

@@ -17,7 +17,7 @@ from core.rewards import CATALOGUE, RewardInfo, compose, own, resolve
 from core.rewards.sandbox import protection
 from core.run_dir import JsonlWriter, iter_lines, write_json
 from core.text import LONGEST_REASON
-from core.training.evaluate import completion_record, reward_summary
+from core.training.evaluation.held_out import completion_record, reward_summary
 
 pytestmark = pytest.mark.usefixtures("patient_sandbox")
 boxed = pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")

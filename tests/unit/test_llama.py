@@ -11,8 +11,8 @@ import pytest
 from core import llama
 from core.llama import Outcome, not_the_file
 from core.settings import Home
-from core.training import llama_selftest
-from core.training.llama_selftest import QUANTIZER, TYPES
+from core.training.llama import selftest as llama_selftest
+from core.training.llama.selftest import QUANTIZER, TYPES
 
 CHILD = Path(__file__).parent.parent / "support" / "selftest_child.py"
 

@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[4]))
 
-from core.training import gguf_header
+from core.training.gguf import header as gguf_header
 
 AMX = "Q4_0,Q4_1,Q8_0,Q4_K,Q5_K,Q6_K"
 MODE, _, types = os.environ["LLAMA_CRASHES"].partition(":")

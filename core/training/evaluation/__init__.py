@@ -1,0 +1,1 @@
+"""Scoring answers: held-out rows, and models side by side."""

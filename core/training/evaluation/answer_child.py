@@ -1,0 +1,93 @@
+"""What an evaluation asks of llama.cpp with a GGUF: :mod:`core.training.rollouts.llama_cpp_child` and more.
+
+- ``{"op": "inspect"}`` → as in :mod:`core.training.fidelity.llama_child`, and ``longest``: tokens of a prompt and
+  its answer together
+- ``{"op": "prompts", "texts": [[part, …], …]}`` → ``{"ids": [[…]]}``: nothing is added to what a chat template wrote
+- ``{"op": "open", …}``: as ``generate`` without ``slots``, with ``places``; begins and returns at once
+- ``{"op": "more", "seconds"}`` → ``{"finished": [[place, text, tokens]]}``: goes on for so long
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = str(Path(__file__).resolve().parents[3])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
+
+import llama_cpp  # noqa: E402
+
+from core.training.fidelity import llama_child  # noqa: E402
+from core.training.rollouts import llama_cpp_child  # noqa: E402
+from core.training.rollouts.llama_cpp_child import Generation, Llama  # noqa: E402
+
+LEAST = 4096
+"""Tokens that a conversation may have even where its cache then passes ``fidelity_child.CACHE``."""
+
+
+def inspect(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
+    """How the model is asked, where it stops, and how much it holds."""
+    trained = llama_cpp.llama_model_n_ctx_train(llama.model)
+    fits = max(LEAST, llama_child.CACHE // llama_child.cell_bytes(llama))
+    return {**llama_child.inspect(llama, request), "longest": min(trained, fits) if trained > 0 else fits}
+
+
+def prompts(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
+    """Tokens of rendered prompts: the template has written the first token already where there is one."""
+    vocab = llama_cpp.llama_model_get_vocab(llama.model)
+    found = [
+        llama_child.ids(vocab, parts[0], add=False) + llama_child.ids_of(vocab, parts[1:]) for parts in request["texts"]
+    ]
+    return {"ids": found}
+
+
+class Writing:
+    """Answers that are being written, a second at a time."""
+
+    def __init__(self) -> None:
+        self._generation: Generation | None = None
+
+    def open(self, llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
+        """Begin. States of a recurrent model cannot be cut back to a shared prompt: it answers one after the other."""
+        alone = llama_cpp.llama_model_is_recurrent(llama.model) or llama_cpp.llama_model_is_hybrid(llama.model)
+        slots = 1 if alone else min(len(request["prompts"]), llama_child.room(llama, request)["slots"])
+        self._generation = Generation(llama, {**request, "slots": slots})
+        return {}
+
+    def more(self, llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
+        """Go on for a while, at least one token each; what was finished meanwhile."""
+        writing, until = self._generation, time.monotonic() + request["seconds"]
+        if writing is None:
+            raise RuntimeError("'open' comes before 'more'")
+        while writing.waiting or writing.active:
+            writing.step()
+            if time.monotonic() > until:
+                break
+        vocab = llama_cpp.llama_model_get_vocab(llama.model)
+        finished = []
+        for row, one in writing.done.items():
+            said = one.tokens[:-1] if one.tokens[-1] in writing.stop else one.tokens
+            finished.append([writing.places[row], _text(vocab, said), len(said)])
+        writing.done.clear()
+        return {"finished": finished}
+
+
+def _text(vocab: Any, tokens: list[int]) -> str:
+    data = b"".join(_piece(vocab, token) for token in tokens)
+    return data.decode(errors="replace")
+
+
+def _piece(vocab: Any, token: int, room: int = 64) -> bytes:
+    """A token's bytes; none for one that has a meaning for the model only."""
+    buffer = ctypes.create_string_buffer(room)
+    length = llama_cpp.llama_token_to_piece(vocab, token, buffer, room, 0, False)
+    return buffer.raw[:length] if length >= 0 else _piece(vocab, token, -length)
+
+
+if __name__ == "__main__":
+    writing = Writing()
+    llama_cpp_child.begin({"inspect": inspect, "prompts": prompts, "open": writing.open, "more": writing.more})

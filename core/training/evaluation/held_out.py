@@ -1,0 +1,243 @@
+"""Scoring the held-out rows: before the first step, after the warm-up, at intervals, at the end.
+
+Answers are taken greedily (the likeliest token each time), so that two evaluations differ by the
+model and not by luck. Training's random states are given back afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from core.config import RunConfig
+from core.job_rows import is_metric
+from core.reward import Total
+from core.rewards import Scorer
+from core.run import JobState
+from core.run_dir import RunDir, iter_lines
+from core.training.job.device import undisturbed
+from core.training.job.reporter import Reporter
+from core.training.job.status import Status
+from core.training.method_rows import Item
+from core.training.rollouts.generate import Sampling, TransformersEngine
+
+KL_BATCH = 4
+"""Answers measured at once: their logits over the whole vocabulary are in memory twice."""
+
+log = logging.getLogger("tunesmith")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One answer and what it earned.
+
+    Attributes:
+        item: The question.
+        ids: The answer's tokens.
+        text: The answer.
+        cut_off: Whether it reached the length limit.
+        total: Its reward.
+    """
+
+    item: Item
+    ids: list[int]
+    text: str
+    cut_off: bool
+    total: Total
+
+
+class Evaluation:
+    """Knows when an evaluation is due and does it.
+
+    Args:
+        holdout: Held-out rows; with none, nothing is ever due.
+        config: The run's configuration.
+        engine: Writes the answers.
+        score: The composed reward.
+        run, status, reporter: Where results go.
+    """
+
+    def __init__(
+        self,
+        holdout: list[Item],
+        config: RunConfig,
+        engine: TransformersEngine,
+        score: Scorer,
+        best: float,
+        run: RunDir,
+        status: Status,
+        reporter: Reporter,
+    ) -> None:
+        self.items = self.chosen(holdout, config)
+        self.every = config.evaluation.every_steps
+        self.sampling = Sampling(max_new_tokens=config.training.max_new_tokens, temperature=0)
+        self.engine, self.score, self.best = engine, score, best
+        self.status, self.reporter = status, reporter
+        self.max_steps = 0
+        self.done = {
+            (row.get("when"), row["step"]) for row in iter_lines(run.metrics, is_metric) if row["phase"] == "evaluation"
+        }
+
+    @staticmethod
+    def chosen(holdout: list[Any], config: RunConfig) -> list[Any]:
+        """The held-out rows that are scored, the same ones each time."""
+        return holdout[: config.evaluation.max_prompts]
+
+    def at_interval(self, step: int) -> None:
+        """Called after every training step; evaluates when one is due. Half-way where no interval is set.
+
+        One that a stop kept from happening is made up for at the next step.
+        """
+        every = self.every or max(1, self.max_steps // 2)
+        due = step - step % every
+        made = any(when == "interval" and at >= due for when, at in self.done)
+        if 0 < due <= step < self.max_steps and not made:
+            self.once("interval", step)
+
+    def once(self, when: str, step: int) -> None:
+        """Evaluate unless an earlier attempt has, or a stop is waiting."""
+        if not self.items or (when, step) in self.done or self.status.stop_asked:
+            return
+        before = self.status.value
+        self.status.update(state=JobState.EVALUATING, message=f"Scoring {len(self.items)} held-out rows")
+        with undisturbed():
+            scored = self._answers()
+            if scored is not None:
+                self._report(when, step, scored)
+                self.done.add((when, step))
+        if self.status.value.state == JobState.EVALUATING:
+            self.status.update(state=before.state, message=before.message)
+
+    def _answers(self) -> list[Scored] | None:
+        """None where a stop was asked for in between."""
+        scored: list[Scored] = []
+        left = self.items
+        while left:
+            if self.status.stop_asked:
+                return None
+            batch, left = left[: self.engine.batch], left[self.engine.batch :]
+            written = self.engine.generate([item.prompt_ids for item in batch], self.sampling)
+            scored += self._scored(batch, written)
+        return scored
+
+    def _scored(self, items: list[Item], written: list[list[int]]) -> list[Scored]:
+        texts = [self.engine.text(ids) for ids in written]
+        answers = [item.answered(text) for text, item in zip(texts, items, strict=True)]
+        return [
+            Scored(item, ids, text, self.engine.cut_off(ids), total)
+            for item, ids, text, total in zip(items, written, texts, self.score.many(answers), strict=True)
+        ]
+
+    def _report(self, when: str, step: int, scored: list[Scored]) -> None:
+        self.reporter.row(
+            "evaluation",
+            step,
+            {
+                "when": when,
+                **reward_summary([one.total for one in scored], self.best),
+                "completion_length_mean": sum(len(one.ids) for one in scored) / len(scored),
+                "cut_off": sum(one.cut_off for one in scored) / len(scored),
+                "samples": len(scored),
+                "kl": self._kl(scored),
+                **self.score.take_spent().row(),
+            },
+        )
+        for one in scored:
+            self.reporter.group(
+                "evaluation",
+                step,
+                {
+                    "when": when,
+                    "instruction": one.item.row["instruction"],
+                    "prompt": one.item.prompt,
+                    "reference": one.item.row.get("response"),
+                    "completions": [completion_record(one.text, one.ids, one.cut_off, one.total, None)],
+                },
+            )
+
+    def _kl(self, scored: list[Scored]) -> float | None:
+        """Mean over the answers' tokens of KL(trained ‖ base), in nats, over the whole vocabulary."""
+        total = 0.0
+        for start in range(0, len(scored), KL_BATCH):
+            if self.status.stop_asked:
+                return None
+            batch = scored[start : start + KL_BATCH]
+            total += answers_kl(self.engine.model, [(one.item.prompt_ids, one.ids) for one in batch])
+        return max(0.0, total / sum(len(one.ids) for one in scored))
+
+
+def answers_kl(model: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> float:
+    """Sum over the positions of several answers of KL(adapter on ‖ adapter off), in nats.
+
+    Args:
+        model: With an adapter.
+        pairs: (prompt tokens, answer tokens). Padded on the left, so that the answers end together
+            and only the logits of their positions are computed.
+    """
+    inputs = _left_padded([[*prompt, *answer] for prompt, answer in pairs], model.device)
+    keep = max(len(answer) for _, answer in pairs) + 1
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        trained = model(**inputs, logits_to_keep=keep).logits
+        with model.disable_adapter():
+            base = model(**inputs, logits_to_keep=keep).logits
+    model.train(was_training)
+    return sum(
+        _divergence(p[-len(answer) - 1 : -1], q[-len(answer) - 1 : -1])
+        for p, q, (_, answer) in zip(trained, base, pairs, strict=True)
+    )
+
+
+def _left_padded(rows: Sequence[Sequence[int]], device: Any) -> dict[str, torch.Tensor]:
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
+    return {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
+
+
+def _divergence(p: torch.Tensor, q: torch.Tensor) -> float:
+    """Sum of KL(p ‖ q) over rows of logits."""
+    log_p, log_q = p.float().log_softmax(-1), q.float().log_softmax(-1)
+    return float((log_p.exp() * (log_p - log_q)).sum())
+
+
+def reward_summary(totals: Sequence[Total], best: float) -> dict[str, Any]:
+    """Means over completions: ``reward``, ``reward_components`` by name, and the share ``solved``.
+
+    What a reward has no opinion on is in none of its means; ``no_opinion`` counts such completions if there are any.
+
+    Args:
+        totals: At least one.
+        best: The most that a completion can earn.
+    """
+    said = [total for total in totals if total.opinion]
+    parts = {
+        name: [total.components[name].score for total in totals if total.components[name].opinion]
+        for name in totals[0].components
+    }
+    silent = sum(not all(part.opinion for part in total.components.values()) for total in totals)
+    return {
+        "reward": sum(total.total for total in said) / max(1, len(said)),
+        "reward_components": {name: sum(scores) / max(1, len(scores)) for name, scores in parts.items()},
+        "solved": sum(total.total >= best - 1e-9 for total in said) / max(1, len(said)),
+        **({"no_opinion": silent} if silent else {}),
+    }
+
+
+def completion_record(
+    text: str, ids: Sequence[int], cut_off: bool, total: Total, advantage: float | None
+) -> dict[str, Any]:
+    """One completion as ``completions.jsonl`` holds it. Greedy held-out answers have no advantage."""
+    return {
+        "text": text,
+        "tokens": len(ids),
+        "cut_off": cut_off,
+        "total": total.total,
+        "advantage": advantage,
+        "components": {name: part.json() for name, part in total.components.items()},
+    }

@@ -1,0 +1,186 @@
+"""An evaluation: one or several models answer the same prompts, and a reward scores what they wrote.
+
+Each answer is a line of ``completions.jsonl`` as soon as its batch is done (a GGUF's within a second): a stop or
+a crash loses at most the batch at hand, and a resume asks only what has not been answered.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from core.config import RewardSection
+from core.data import prompts
+from core.data.rows import map_rows
+from core.data.sources import load_rows
+from core.dataset import Row
+from core.errors import InvalidInput
+from core.evaluation import EvaluationSpec, reports
+from core.job_rows import is_answer_of
+from core.reward import Item, Total, opened_by
+from core.rewards import Scorer, compose, markers_of, needs, settled
+from core.run import JobState
+from core.run_dir import RunDir, iter_lines, read_json, whole_lines, write_json
+from core.settings import Home
+from core.text import json_line
+from core.training.evaluation.answering import Answerer, Answers, InLlama, InTransformers, Question, Written
+from core.training.gguf.file import Cancelled
+from core.training.job.checkpoint import whole_folder
+from core.training.job.device import this_device, use_cores
+from core.training.job.reporter import Reporter
+from core.training.job.status import Status, Stopped
+
+SETTLED = "reward.json"
+"""Below ``prepared/``: the reward with what it leaves to the dataset decided."""
+STOPPED = "Stopped. What was answered can be read; Resume asks the rest."
+
+
+def evaluate(run: RunDir, home: Home, status: Status) -> str:
+    """Do what is left of the evaluation in ``run``.
+
+    Returns:
+        A closing sentence.
+
+    Raises:
+        Stopped: A person stopped it; what was answered is kept.
+        TunesmithError: It cannot go on, in words.
+    """
+    spec = EvaluationSpec.model_validate(run.whole_config())
+    device = this_device()
+    use_cores(device)
+    status.update(device=device.name if device.kind == "cuda" else "cpu", message="Reading the prompts")
+    rows = _rows(run, spec, home, status)
+    score = compose(_settled(run, spec.reward, rows), markers_of(spec.dataset)) if spec.reward else None
+    done = {(group["model"], group["place"]) for group in iter_lines(run.completions, is_answer_of)}
+    status.begin_phase(JobState.RUNNING, "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
+    with (
+        closing(Reporter(run, status.value.attempt)) as reporter,
+        closing(InTransformers(spec, home, run, status)) as transformers,
+    ):
+        for index in range(len(spec.models)):
+            left = [place for place in range(len(rows)) if (index, place) not in done]
+            if left:
+                _Asking(spec, index, rows, score, status, reporter).run(left, transformers)
+    found = reports(spec, iter_lines(run.completions, is_answer_of))
+    write_json(run.result, {"reports": [report.model_dump(mode="json") for report in found]})
+    return found[0].sentence if len(found) == 1 else "Finished"
+
+
+class _Asking:
+    """One model's answers."""
+
+    def __init__(
+        self,
+        spec: EvaluationSpec,
+        index: int,
+        rows: list[Row],
+        score: Scorer | None,
+        status: Status,
+        reporter: Reporter,
+    ) -> None:
+        self.spec, self.index, self.model = spec, index, spec.models[index]
+        self.rows, self.score = rows, score
+        self.status, self.reporter = status, reporter
+
+    def run(self, left: list[int], transformers: InTransformers) -> None:
+        """Answer the prompts in these places."""
+        questions = [(place, prompts.conversation(self.rows[place], self.spec.dataset)) for place in left]
+        self._stop_if_asked()
+        self.status.update(message=f"Loading {self.model.label}")
+        if self.model.resolved["kind"] == "gguf":
+            transformers.close()
+            with closing(InLlama(self.model.resolved["path"], self.spec, lambda: self.status.now_asked)) as llama:
+                self._answer(questions, llama)
+            return
+        try:
+            transformers.use(self.model, questions)
+        except Cancelled:
+            raise Stopped(STOPPED) from None
+        self._answer(questions, transformers)
+
+    def _answer(self, questions: list[Question], answerer: Answerer) -> None:
+        self.status.update(message=f"{self.model.label} answers")
+        pieces, left = answerer.answers(questions), len(questions)
+        while left:
+            self._stop_if_asked()
+            piece = next(pieces)
+            self._report(piece)
+            self.status.update(step=self.status.value.step + len(piece))
+            left -= len(piece)
+
+    def _stop_if_asked(self) -> None:
+        if self.status.stop_asked:
+            raise Stopped(STOPPED)
+
+    def _report(self, answers: Answers) -> None:
+        for (place, one), total in zip(answers, self._totals(answers), strict=True):
+            row = self.rows[place]
+            values = {
+                "model": self.index,
+                "place": place,
+                "instruction": str(row["instruction"]),
+                "prompt": one.prompt,
+                "reference": row.get("response"),
+                "completions": [_record(one, total)],
+            }
+            self.reporter.group("evaluation", place + 1, values)
+
+    def _totals(self, answers: Answers) -> list[Total | None]:
+        answered = [at for at, (_, one) in enumerate(answers) if self.score is not None and not one.problem]
+        items = [self._item(*answers[at]) for at in answered]
+        found: list[Total | None] = [None] * len(answers)
+        for at, total in zip(answered, self.score.many(items) if self.score and items else [], strict=True):
+            found[at] = total
+        return found
+
+    def _item(self, place: int, one: Written) -> Item:
+        opened = opened_by(one.prompt, markers_of(self.spec.dataset))
+        return Item(opened + one.text, str(self.rows[place]["instruction"]), self.rows[place])
+
+
+def _rows(run: RunDir, spec: EvaluationSpec, home: Home, status: Status) -> list[Row]:
+    """The prompts that were given, or the dataset's first ones, frozen at the first start."""
+    frozen = run.prepared / "prompts.jsonl"
+    if run.given.is_file():
+        rows: list[Row] = whole_lines(run.given)
+    elif frozen.is_file():
+        rows = whole_lines(frozen)
+    else:
+        mapped, left_out = map_rows(load_rows(spec.dataset, home), spec.dataset)
+        rows = mapped[: spec.limit]
+        for reason, count in left_out.items():
+            status.note(f"{count} rows were left out: {reason}.")
+        with whole_folder(run.prepared, "the prompts") as folder:
+            (folder / frozen.name).write_bytes(b"".join(json_line(row, default=str) for row in rows))
+            if spec.reward:
+                # By all rows, as a training decides, and not by the few that are asked.
+                write_json(folder / SETTLED, settled(spec.reward, mapped).model_dump(mode="json"))
+    if not rows:
+        raise InvalidInput("There is no prompt to answer. Choose another dataset, split or file.", field="prompts")
+    _check_needs(rows, spec)
+    return rows
+
+
+def _settled(run: RunDir, reward: RewardSection, rows: list[Row]) -> RewardSection:
+    kept = read_json(run.prepared / SETTLED)
+    return RewardSection.model_validate(kept) if kept else settled(reward, rows)
+
+
+def _check_needs(rows: list[Row], spec: EvaluationSpec) -> None:
+    """A reward that compares with a reference is of no use where no row has one."""
+    for name in needs(spec.reward) if spec.reward else ():
+        if not any(str(row.get(name) or "").strip() for row in rows):
+            raise InvalidInput(
+                f"This reward needs the column {name}, and no prompt has it. Score by another reward, or by none.",
+                field="reward",
+            )
+
+
+def _record(one: Written, total: Total | None) -> dict[str, Any]:
+    record: dict[str, Any] = {"text": one.text, "tokens": one.tokens, "cut_off": one.cut_off}
+    if one.problem:
+        record["problem"] = one.problem
+    if total is not None and total.opinion:
+        components = {name: part.json() for name, part in total.components.items()}
+        record |= {"total": total.total, "components": components}
+    return record

@@ -1,0 +1,60 @@
+"""An adapter on its own: PEFT's folder as it is, or a GGUF LoRA for llama.cpp and Ollama."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from core.errors import Unavailable
+from core.training.exporting.merge import SETTINGS, WEIGHTS, Origin, name_base, tokenizer_source
+from core.training.gguf import adapter as gguf_adapter
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "vocab.json", "merges.txt", "tokenizer.model",
+)  # fmt: skip
+
+
+def copy(origin: Origin, target: Path) -> None:
+    """The adapter's two files and the tokenizer's, and nothing else: a checkpoint also holds an optimizer."""
+    for name in (SETTINGS, WEIGHTS):
+        shutil.copy2(origin.adapter / name, target / name)
+    tokenizer = Path(tokenizer_source(origin))
+    for name in TOKENIZER_FILES:
+        if (tokenizer / name).is_file():
+            shutil.copy2(tokenizer / name, target / name)
+    name_base(target / SETTINGS, origin.source)
+
+
+def check_lora(model: Any) -> None:
+    """Refuse what a GGUF adapter cannot hold.
+
+    Raises:
+        Unavailable: It is not plain LoRA.
+    """
+    config = model.peft_config["default"]
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    extra = "DoRA" if getattr(config, "use_dora", False) else "whole layers" if config.modules_to_save else ""
+    if kind != "LORA" or extra:
+        raise Unavailable(
+            f"llama.cpp takes plain LoRA adapters, and this one is {extra or kind}. Export a GGUF of the whole model."
+        )
+
+
+def hold(model: Any) -> dict[bool, list[gguf_adapter.LoraLayer]]:
+    """The adapted layers, found before the model is taken apart: with q and k reordered and without.
+
+    Raises:
+        Unavailable: One of them has no name in GGUF.
+    """
+    try:
+        return {permute: gguf_adapter.layers(model, permute=permute) for permute in (True, False)}
+    except gguf_adapter.UnknownLayer as error:
+        raise Unavailable(f"This adapter cannot be a GGUF: {error}. Export a GGUF of the whole model.") from None
+
+
+def write(target: Path, base: Path, layers: dict[bool, list[gguf_adapter.LoraLayer]]) -> None:
+    """Write the adapter for a base's GGUF, whose architecture says whether q and k are reordered."""
+    architecture = gguf_adapter.architecture(base)
+    gguf_adapter.write(target, architecture, layers[architecture in gguf_adapter.PERMUTED])

@@ -1,0 +1,405 @@
+"""Taking a trained model away: adapter, merged model, or GGUF with a Modelfile.
+
+Everything is made in ``files.partial`` and becomes ``files`` by one rename, so an export is there
+whole or not at all. What is said about a file is read back from the file, and what an export answers
+is compared with the model that was trained before it is offered.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
+
+from core import reproduce
+from core.config import DatasetSection
+from core.data import prompts
+from core.environment import environment
+from core.errors import TunesmithError, Unavailable
+from core.export import UNREDUCED, ExportedFile, ExportFormat, ExportSpec, Quantization
+from core.fidelity import FidelityReport, Verdict, with_better_choice
+from core.model import BUILTIN_PREFIX
+from core.run import JobState
+from core.run_dir import RunDir, iter_lines, write_json
+from core.settings import Home
+from core.training.exporting import adapter_file, merge, space
+from core.training.exporting import files as export_files
+from core.training.exporting.modelfile import licence_of, modelfile, recognise, sampling_of
+from core.training.fidelity.check import Fidelity
+from core.training.gguf import adapter as gguf_adapter
+from core.training.gguf import file as gguf_file
+from core.training.gguf import importance
+from core.training.gguf import vocabulary as gguf_vocabulary
+from core.training.job.device import use_cores
+from core.training.job.status import Status, Stopped
+from core.training.method_rows import rendered
+
+BUILTIN_ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Where other people get the built-in model."""
+PROBES = 3
+"""Prompts on which the merged logits are compared with those of base and adapter."""
+CHECKING = "Checking against the trained model"
+UNCONVERTED = "The whole model and the adapter can be taken away without a conversion: export one of those."
+
+log = logging.getLogger("tunesmith")
+
+
+def export(run: RunDir, home: Home, status: Status) -> str:
+    """Make what ``run``'s configuration asks for; of one that is made, compare what was left unverified.
+
+    Returns:
+        A closing sentence.
+
+    Raises:
+        Stopped: It was cancelled; nothing is left of it.
+        TunesmithError: It cannot be made, in words.
+    """
+    from core.training.exporting.verify import Verification
+
+    given = {name: value for name, value in run.whole_config().items() if name != "created_at"}
+    kind = Verification if run.made else Export
+    return kind(run, ExportSpec.model_validate(given), home, status).make()
+
+
+class Export:
+    """One export, stage by stage.
+
+    Whatever ends it, no half file is kept: ``files`` appears by one rename after every check has
+    passed, and the process that looks after workers removes ``files.partial`` of one that was killed.
+    """
+
+    def __init__(self, run: RunDir, spec: ExportSpec, home: Home, status: Status) -> None:
+        self.run, self.spec, self.home, self.status = run, spec, home, status
+        self.origin = merge.origin_of(spec, home)
+        self.partial = run.path / "files.partial"
+        self.work = self.partial / ".work"
+        self.stem = export_files.slug(spec.name or self.origin.adapter.name)
+        self.stage = 0
+        self.stages = stages(spec)
+        self.reports: list[FidelityReport] = []
+
+    def make(self) -> str:
+        """Every stage; on the way out nothing half made is left."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.work.mkdir(parents=True)
+        try:
+            files, commands = self._make()
+            shutil.rmtree(self.work)
+            shutil.rmtree(self.run.files, ignore_errors=True)
+            self.partial.rename(self.run.files)
+            self._write_result(files, commands)
+        except (gguf_file.Cancelled, reproduce.Cancelled):
+            raise Stopped("Cancelled. Nothing of it was kept.") from None
+        except TunesmithError:
+            # A refused export says why on its page.
+            self._write_result([], [])
+            raise
+        finally:
+            shutil.rmtree(self.partial, ignore_errors=True)
+        return self.closing()
+
+    def closing(self) -> str:
+        """The sentence that says what it came to."""
+        left = [report.subject for report in self.reports if report.verdict == Verdict.UNVERIFIED]
+        return f"Finished. Unverified on this machine: {', '.join(left)}." if left else "Finished"
+
+    def _make(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        if self.spec.format == ExportFormat.BUNDLE:
+            return self._bundle()
+        self._check_room()
+        use_cores(merge.CPU)
+        self._next("Loading the base model and the adapter")
+        model, tokenizer = merge.load_trained(self.origin)
+        self._next(CHECKING)
+        fidelity = self._fidelity(tokenizer)
+        fidelity.trained(model)
+        if self.spec.format == ExportFormat.ADAPTER:
+            return self._adapter(model, fidelity)
+        if self.spec.format == ExportFormat.ADAPTER_GGUF:
+            return self._adapter_gguf(model, tokenizer, fidelity)
+        self._next("Merging base and adapter")
+        merged = merge.merge(model, [question.ids for question in fidelity.questions[:PROBES]])
+        del model
+        if self.spec.format == ExportFormat.MERGED:
+            return self._merged(merged, tokenizer, fidelity)
+        return self._gguf(merged, tokenizer, fidelity)
+
+    # One way each
+
+    def _bundle(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        assert self.origin.session is not None  # noqa: S101 (the service asks for one)
+        self._next("Collecting what a second run needs")
+        target = self.partial / f"{self.stem}-reproduction.zip"
+        reproduce.write_bundle(self.origin.session, target, home=self.home, stop=self._stop)
+        self._next("Reading the files back")
+        return self._files(), export_files.bundle_commands(target.name)
+
+    def _adapter(self, model: Any, fidelity: Fidelity) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        self._next("Copying the adapter")
+        adapter_file.copy(self.origin, self.partial)
+        base = model.unload()
+        del model
+        self._next("Checking the copy against the trained model")
+        copied = PeftModel.from_pretrained(base, str(self.partial)).eval()
+        self._judge(fidelity.adapted(copied))
+        name = published(self.origin.base)
+        merge.name_base(self.partial / merge.SETTINGS, name)
+        self._next("Reading the files back")
+        return self._files(), export_files.adapter_commands(name)
+
+    def _adapter_gguf(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        adapter_file.check_lora(model)
+        made = self.partial / f"{self.stem}-LoRA.gguf"
+        raw, layers = self._base_gguf(model, tokenizer, fidelity)
+        self._next("Writing the adapter as a GGUF")
+        adapter_file.write(made, raw, layers)
+        del model
+        self._next("Checking it on the base in llama.cpp")
+        self._judge(fidelity.gguf(raw, "adapter as GGUF", adapter=made))
+        known = published(self.origin.base).rpartition("/")[2].removeprefix(BUILTIN_PREFIX)
+        base = f"{export_files.slug(known)}-F16.gguf"
+        self._modelfile("Modelfile", base, tokenizer, adapter=made.name)
+        self._next("Reading the files back")
+        return self._files(), export_files.lora_commands(made.name, base, self.stem, published(self.origin.base))
+
+    def _base_gguf(self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity) -> tuple[Path, Any]:
+        """The base as a GGUF in 16 bit, and the adapter's layers, held before they are taken off it."""
+        folder, raw = self.work / "base", self.work / "base.gguf"
+        self._next("Writing the base as a GGUF to try the adapter on")
+        layers = adapter_file.hold(model)
+        merge.write(model.unload(), tokenizer, folder, merge.stored_dtype(self.origin))
+        self._to_gguf(folder, raw, Quantization.F16, tokenizer, fidelity)
+        shutil.rmtree(folder)
+        return raw, layers
+
+    def _merged(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        self._next("Writing the merged model")
+        merge.write(model, tokenizer, self.partial, merge.stored_dtype(self.origin))
+        del model
+        gc.collect()
+        self._next("Checking the merged model against the trained one")
+        self._judge(fidelity.merged(self.partial))
+        self._next("Reading the files back")
+        return self._files(), export_files.merged_commands()
+
+    def _gguf(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        folder, matrix = self.work / "merged", self.work / "importance.npz"
+        measured = self._measure(model, tokenizer) if self.spec.importance_matrix else None
+        self._next("Writing the merged model")
+        tied, layers = bool(model.config.tie_word_embeddings), int(model.config.get_text_config().num_hidden_layers)
+        merge.write(model, tokenizer, folder, model.dtype)
+        del model
+        gc.collect()
+        self._next("Checking the merged model against the trained one")
+        self._judge(fidelity.merged(folder))
+        sources = self._convert(folder, tokenizer, fidelity)
+        shutil.rmtree(folder)
+        if measured is not None:
+            found = importance.by_tensor(
+                measured, gguf_adapter.architecture(sources[Quantization.F16]), layers, tied=tied
+            )
+            importance.write(matrix, found)
+        return self._quantized(sources, matrix if measured is not None else None, tokenizer, fidelity)
+
+    def _measure(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
+        assert self.origin.session is not None  # noqa: S101 (the service asks for one)
+        assert self.origin.config is not None  # noqa: S101
+        self._next("Measuring which weights matter for this run's prompts")
+        texts = importance.texts_of(self.origin.session, self.origin.config, tokenizer)
+        self.status.note(f"The importance matrix was measured on {len(texts)} training prompts with their answers.")
+        return importance.measure(model, texts, self._stop)
+
+    def _convert(
+        self, folder: Path, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> dict[Quantization, Path]:
+        """The unreduced files: those that were asked for, and the 16-bit one that the others are made from."""
+        made = {}
+        for kind in unreduced(self.spec.quantizations):
+            self._next(f"Converting to GGUF ({kind.label})")
+            made[kind] = self.work / f"{kind.value}.gguf"
+            self._to_gguf(folder, made[kind], kind, tokenizer, fidelity)
+        return made
+
+    def _to_gguf(
+        self, folder: Path, target: Path, kind: Quantization, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
+    ) -> None:
+        gguf_vocabulary.write(folder, tokenizer)
+        told = gguf_vocabulary.read(tokenizer, [one.text for one in fidelity.asked])
+        try:
+            gguf_file.convert(folder, target, self._stop, kind, told, self.stem)
+        except Unavailable as error:
+            raise Unavailable(f"{error.message} {UNCONVERTED}") from error
+
+    def _quantized(
+        self,
+        sources: dict[Quantization, Path],
+        matrix: Path | None,
+        tokenizer: PreTrainedTokenizerBase,
+        fidelity: Fidelity,
+    ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
+        """Each file that was asked for, checked; those that are broken are left out."""
+        kept: list[Path] = []
+        for kind in self.spec.quantizations:
+            made = self.work / f"made-{kind.value}.gguf"
+            if kind in UNREDUCED:
+                made = sources[kind]
+            else:
+                self._next(f"Quantizing to {kind.label}")
+                gguf_file.quantize(sources[Quantization.F16], made, kind, self._stop, matrix)
+            self._next(f"Checking {kind.label} in llama.cpp against the trained model")
+            file = self._named(made, kind)
+            if self._judge(fidelity.gguf(file, kind.label), alone=len(self.spec.quantizations) == 1):
+                kept.append(file)
+            else:
+                file.rename(made)
+        if not kept:
+            raise Unavailable(f"No file was kept: none behaves like the trained model. {self.reports[-1].reason}")
+        for place, file in enumerate(kept):
+            name = "Modelfile" if place == 0 else f"Modelfile-{file.stem.rpartition('-')[2]}"
+            self._modelfile(name, file.name, tokenizer)
+        # One that loses quality names a larger one that does not, also where that was made after it.
+        self.reports = [with_better_choice(report, self.reports) for report in self.reports]
+        self._next("Reading the files back")
+        return self._files(), export_files.gguf_commands([file.name for file in kept], self.stem)
+
+    def _named(self, made: Path, kind: Quantization) -> Path:
+        """The file is called what its own header says it is."""
+        facts = gguf_file.read_back(made)
+        if facts.file_type != kind.label:
+            raise Unavailable(
+                f"The file says it is {facts.file_type}, and {kind.label} was asked for. It was not kept."
+            )
+        target = self.partial / f"{self.stem}-{facts.file_type}.gguf"
+        # The 16-bit file may still be needed for the smaller ones.
+        target.hardlink_to(made)
+        return target
+
+    # What they share
+
+    def _check_room(self) -> None:
+        found = space.needed(self.spec, merge.count_parameters(self.origin), merge.vocabulary(self.origin))
+        space.check(found, self.run.path)
+
+    def _fidelity(self, tokenizer: PreTrainedTokenizerBase) -> Fidelity:
+        session = self.origin.session
+        return Fidelity(
+            config=self.origin.config,
+            rows=list(iter_lines(session.prepared / "holdout.jsonl")) if session else [],
+            tokenizer=tokenizer,
+            work=self.work / "fidelity",
+            stop=self._stop,
+            say=self._say,
+        )
+
+    def _judge(self, report: FidelityReport, *, alone: bool = True) -> bool:
+        """Whether to keep what was checked.
+
+        Raises:
+            Unavailable: It is broken, and there is nothing else to keep.
+        """
+        self.reports.append(report)
+        if report.verdict != Verdict.BROKEN:
+            return True
+        if alone:
+            raise Unavailable(f"The export does not behave like the trained model, so it was not kept. {report.reason}")
+        self.status.note(f"{report.subject} was not kept: it does not behave like the trained model. {report.reason}")
+        return False
+
+    def _modelfile(self, name: str, file: str, tokenizer: PreTrainedTokenizerBase, *, adapter: str = "") -> None:
+        family = recognise(lambda messages: rendered(messages, tokenizer), str(tokenizer.bos_token or ""))
+        if family is None:
+            self.status.note(
+                "The Modelfile has no TEMPLATE: this model's way of writing a conversation belongs to no family that "
+                "is known here. Ollama uses the chat template inside the GGUF where it can."
+            )
+        base = self._base_folder()
+        text = modelfile(
+            file,
+            family,
+            prompts.system_prompt(self._dataset()),
+            str(tokenizer.eos_token or ""),
+            parameters=sampling_of(base),
+            licence=licence_of(base),
+            adapter=adapter,
+        )
+        (self.partial / name).write_text(text, "utf-8")
+
+    def _base_folder(self) -> Path:
+        """Where the base's files lie on this machine; of one of the Hub, its licence is fetched where it can be."""
+        source = self.origin.source
+        if Path(source).is_dir():
+            return Path(source)
+        papers = ["README.md", "LICENSE*", "generation_config.json"]
+        return Path(snapshot_download(source, revision=self.origin.revision, allow_patterns=papers, etag_timeout=5))
+
+    def _dataset(self) -> DatasetSection:
+        return self.origin.config.dataset if self.origin.config else DatasetSection(source="none", system_prompt="")
+
+    def _files(self) -> list[ExportedFile]:
+        reports = {report.subject: report for report in self.reports}
+        paths = sorted(path for path in self.partial.iterdir() if path.is_file())
+        return [export_files.exported(path, reports) for path in paths]
+
+    def _write_result(self, files: Sequence[ExportedFile], commands: list[dict[str, str]]) -> None:
+        result = {
+            "files": [file.model_dump(mode="json") for file in files],
+            "commands": commands,
+            "origin": self.origin.facts(),
+            "fidelity": [report.model_dump(mode="json") for report in self.reports],
+            "versions": environment()["packages"],
+        }
+        write_json(self.run.result, result)
+
+    def _next(self, message: str) -> None:
+        self._check()
+        self.stage += 1
+        log.info("stage %d of %d: %s", self.stage, self.stages, message)
+        self.status.update(state=JobState.RUNNING, step=self.stage, max_steps=self.stages, message=message)
+
+    def _say(self, message: str) -> None:
+        self._check()
+        log.info("%s", message)
+        self.status.update(message=message)
+
+    def _check(self) -> None:
+        if self._stop():
+            raise gguf_file.Cancelled
+
+    def _stop(self) -> bool:
+        return self.status.stop_asked
+
+
+def stages(spec: ExportSpec) -> int:
+    """How many stages an export has."""
+    if spec.format != ExportFormat.GGUF:
+        counts = {ExportFormat.BUNDLE: 2, ExportFormat.ADAPTER: 5, ExportFormat.ADAPTER_GGUF: 6, ExportFormat.MERGED: 6}
+        return counts[spec.format]
+    reduced = [kind for kind in spec.quantizations if kind not in UNREDUCED]
+    checks = len(spec.quantizations)
+    return 6 + spec.importance_matrix + len(unreduced(spec.quantizations)) + len(reduced) + checks
+
+
+def unreduced(quantizations: Sequence[Quantization]) -> list[Quantization]:
+    """What the converter writes itself: what was asked for, and F16 where something is made from it."""
+    wanted = {kind for kind in quantizations if kind in UNREDUCED}
+    if any(kind not in UNREDUCED for kind in quantizations):
+        wanted.add(Quantization.F16)
+    return [kind for kind in Quantization if kind in wanted]
+
+
+def published(base: str) -> str:
+    """The base's name where other people find it."""
+    return BUILTIN_ORIGINAL.get(base, base)

@@ -1,0 +1,292 @@
+"""Base and adapter as one model: which they are, that they fit, and that the sum is right.
+
+Everything is added up on the CPU in float32: exact, and it needs no GPU memory. A base that was
+loaded in 4 bit for training is read here in its own 16 bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from core.config import RunConfig, parse
+from core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from core.export import ExportSpec
+from core.model import Device, typed_path
+from core.run_dir import RunDir, read_json, step_of
+from core.settings import Home
+from core.training.job import checkpoint
+from core.training.models.load import load_base, load_tokenizer, source_of
+
+CPU = Device("cpu", "cpu", 0, 0, False)
+WEIGHTS = "adapter_model.safetensors"
+SETTINGS = "adapter_config.json"
+FOUR_BIT_ENDINGS = ("-unsloth-bnb-4bit", "-bnb-4bit")
+"""How the Hub names a copy of a model that is stored in 4 bit; without the ending it is the 16-bit one."""
+TOLERANCE = 1e-3
+"""Largest difference of merged from base plus adapter, relative to the largest logit. Float32 gives 1e-5."""
+
+log = logging.getLogger("tunesmith")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an export's numbers come from.
+
+    Attributes:
+        adapter: The folder with the trained adapter.
+        base: The base model's name, as a person wrote it.
+        source: What transformers loads for it: a folder or a Hub id, never a 4-bit copy.
+        revision: Of a base on the Hub.
+        session: The run; None for an adapter that was not trained here.
+        config: The run's configuration, or None.
+        step: The checkpoint's step; None where it is not known.
+    """
+
+    adapter: Path
+    base: str
+    source: str
+    revision: str | None
+    session: RunDir | None
+    config: RunConfig | None
+    step: int | None
+
+    def facts(self) -> dict[str, Any]:
+        """For ``result.json``: enough to find the same numbers again."""
+        info = (read_json(self.session.prepared / "info.json") if self.session else None) or {}
+        return {
+            "session_id": self.session.path.name if self.session else "",
+            "session_name": self.config.name if self.config else "",
+            "checkpoint": self.step,
+            "adapter_sha256": sha256(self.adapter / WEIGHTS),
+            "base": self.base,
+            "base_revision": self.revision,
+            "dataset_hash": info.get("sha256"),
+        }
+
+
+def origin_of(spec: ExportSpec, home: Home) -> Origin:
+    """What a spec names, found on disk.
+
+    Raises:
+        NotFound: The run, the checkpoint, the folder or the base is not there.
+        InvalidInput: The folder holds no adapter that can be read safely.
+        Conflict: The run has no adapter yet.
+    """
+    return _of_session(spec, home) if spec.session_id else _of_folder(spec, home)
+
+
+def _of_session(spec: ExportSpec, home: Home) -> Origin:
+    session = RunDir.open(home.outputs, spec.session_id)
+    config = parse(session.whole_config()["config"])
+    adapter = adapter_folder(session) if spec.checkpoint is None else _checkpoint(session, spec.checkpoint)
+    status = session.read_status()
+    step = spec.checkpoint if spec.checkpoint is not None else (status.checkpoint_step if status else None)
+    revision = spec.revision or config.model.revision
+    base = spec.base or config.model.name
+    return Origin(adapter, base, sixteen_bit(base, revision, home), revision, session, config, step)
+
+
+def _checkpoint(session: RunDir, step: int) -> Path:
+    for found in session.numbered():
+        if step_of(found) == step:
+            return found
+    raise NotFound(
+        f"There is no checkpoint of step {step} any more: a run keeps its latest ones. Its page lists them.",
+        field="checkpoint",
+    )
+
+
+def _of_folder(spec: ExportSpec, home: Home) -> Origin:
+    adapter = typed_path(spec.adapter, "adapter")
+    settings = read_json(adapter / SETTINGS)
+    if settings is None or not (adapter / WEIGHTS).is_file():
+        raise InvalidInput(
+            f"{adapter} is no adapter folder that can be read: it must hold {SETTINGS} and {WEIGHTS}. "
+            "Weights in other formats (.bin) can run code when they are loaded and are not read.",
+            field="adapter",
+        )
+    base = spec.base or str(settings.get("base_model_name_or_path") or "")
+    if not base:
+        raise InvalidInput(f"{adapter / SETTINGS} names no base model. Name it yourself.", field="base")
+    revision = spec.revision or settings.get("revision")
+    return Origin(adapter, base, sixteen_bit(base, revision, home), revision, None, None, None)
+
+
+def adapter_folder(session: RunDir) -> Path:
+    """A run's trained adapter: the published one, else its latest checkpoint's.
+
+    Raises:
+        Conflict: There is none yet.
+    """
+    found = session.adapter if session.adapter.is_dir() else checkpoint.latest(session)
+    if found is None:
+        raise Conflict(
+            "This run has no adapter yet: no checkpoint was saved. Resume it and let it reach its first checkpoint."
+        )
+    return found
+
+
+def sixteen_bit(base: str, revision: str | None, home: Home) -> str:
+    """The source of a base's true 16-bit weights.
+
+    Merging into weights that were rounded to 4 bit would keep their error for good.
+
+    Raises:
+        InvalidInput: The base is stored reduced, and where its 16-bit weights are is not known.
+        NotFound: Its folder is not there.
+    """
+    for ending in FOUR_BIT_ENDINGS:
+        if base.lower().endswith(ending):
+            return source_of(base[: -len(ending)], home)
+    source = source_of(base, home)
+    reduced = getattr(_model_config(source, revision), "quantization_config", None)
+    if reduced:
+        raise InvalidInput(
+            f"{base} is stored with reduced weights, and a merge into those would keep their rounding. "
+            "Name the same model in 16 bit as the base.",
+            field="base",
+        )
+    return source
+
+
+def _model_config(source: str, revision: str | None) -> Any:
+    return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+
+
+def count_parameters(origin: Origin) -> int:
+    """Parameters of the base, from its configuration alone: no weight is loaded."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(_model_config(origin.source, origin.revision))
+    return int(model.num_parameters())
+
+
+def vocabulary(origin: Origin) -> int:
+    """Tokens that the base knows."""
+    return int(_model_config(origin.source, origin.revision).get_text_config().vocab_size)
+
+
+def stored_dtype(origin: Origin) -> torch.dtype:
+    """The 16-bit format that the base came in; bfloat16 where it came in 32 bit."""
+    stored = _model_config(origin.source, origin.revision).dtype
+    return torch.float16 if stored == torch.float16 else torch.bfloat16
+
+
+def load_trained(origin: Origin) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The trained model as a ``PeftModel`` in float32, and the tokenizer it was trained with.
+
+    Raises:
+        InvalidInput: The adapter does not belong to this base.
+    """
+    tokenizer = load_tokenizer(tokenizer_source(origin), origin.revision)
+    base = load_base(origin.source, origin.revision, dtype="float32", device=CPU)
+    rows = _embedding_rows(origin.adapter / WEIGHTS)
+    if rows and rows != base.get_input_embeddings().weight.shape[0]:
+        base.resize_token_embeddings(rows)
+    try:
+        model: Any = PeftModel.from_pretrained(base, str(origin.adapter))
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise InvalidInput(
+            f"The adapter does not fit {origin.base}: {str(error).strip().splitlines()[0][:300]} "
+            "Name the model that it was trained on.",
+            field="base",
+        ) from error
+    check_taken(model, origin)
+    return model.eval(), tokenizer
+
+
+def tokenizer_source(origin: Origin) -> str:
+    """The adapter's folder where a tokenizer lies beside it, the run's published adapter, else the base."""
+    places = [origin.adapter, *([origin.session.adapter] if origin.session else [])]
+    found = next((place for place in places if (place / "tokenizer_config.json").is_file()), None)
+    return str(found) if found else origin.source
+
+
+def _embedding_rows(weights: Path) -> int:
+    """Rows of an embedding table that was trained with the adapter (added tokens); 0 without one."""
+    with safe_open(weights, "pt") as file:
+        name = next((key for key in file.keys() if key.endswith("embed_tokens.weight")), None)  # noqa: SIM118 (no dict)
+        return int(file.get_slice(name).get_shape()[0]) if name else 0
+
+
+def check_taken(model: Any, origin: Origin) -> None:
+    """Every tensor of the file is in the model, number for number, and not all of it is zero.
+
+    PEFT only warns about tensors that found no place: the model would answer like its base.
+
+    Raises:
+        InvalidInput: One is not.
+    """
+    held = get_peft_model_state_dict(model)
+    changes = False
+    with safe_open(origin.adapter / WEIGHTS, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 (no dict)
+            wanted = file.get_tensor(name)
+            if name not in held or not torch.equal(held[name].float(), wanted.float()):
+                raise InvalidInput(
+                    f"The adapter does not fit {origin.base}: {name} has no place in it. "
+                    "Name the model that it was trained on.",
+                    field="base",
+                )
+            changes = changes or ("lora_A" not in name and bool(wanted.any()))
+    if not changes:
+        log.warning("the adapter's numbers are all zero: it changes nothing")
+
+
+def merge(model: Any, probes: Sequence[list[int]]) -> Any:
+    """Add the adapter to the base, and check that the sum answers as both together did.
+
+    Args:
+        model: From :func:`load_trained`; it is used up.
+        probes: Token ids of a few prompts.
+
+    Raises:
+        Unavailable: This kind of adapter cannot be merged, or the sum is not right.
+    """
+    if not hasattr(model.base_model, "merge_and_unload"):
+        raise Unavailable("This kind of adapter is not made of changes to weights, so it cannot be merged.")
+    wanted = [_logits(model, probe) for probe in probes]
+    merged = model.merge_and_unload(safe_merge=True)
+    for probe, before in zip(probes, wanted, strict=True):
+        off = float((_logits(merged, probe) - before).abs().max() / before.abs().max().clamp(min=1e-6))
+        if not off <= TOLERANCE:
+            raise Unavailable(
+                f"The merged model does not answer as base and adapter together do: its logits differ by {off:.2%} "
+                "of the largest. Nothing was kept; the log has the versions to report."
+            )
+        log.info("merged logits differ from base plus adapter by %.1e of the largest", off)
+    return merged
+
+
+def _logits(model: Any, ids: list[int]) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = model(input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=8).logits
+    return found.float()
+
+
+def write(model: Any, tokenizer: PreTrainedTokenizerBase, target: Path, dtype: torch.dtype) -> None:
+    """Model and tokenizer as a Hugging Face folder, in shards of at most 5 GB."""
+    model.to(dtype).save_pretrained(target, max_shard_size="5GB")
+    tokenizer.save_pretrained(target)
+
+
+def name_base(settings: Path, base: str) -> None:
+    """Write the base's name into an adapter's settings: the trainer wrote a folder of this machine."""
+    data = json.loads(settings.read_text("utf-8"))
+    settings.write_text(json.dumps({**data, "base_model_name_or_path": base}, indent=2), "utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,110 @@
+"""Whether disk and memory suffice for an export, asked before anything is loaded or written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from core.errors import Unavailable
+from core.export import BITS, UNREDUCED, ExportFormat, ExportSpec
+from core.training.fidelity.check import BYTES, POSITIONS
+
+SPARE = 256 * 1024 * 1024
+"""Bytes of disk that an export leaves free."""
+LIBRARIES = 1536 * 1024 * 1024
+"""Bytes of memory that the libraries and one answer's activations take."""
+
+
+class Room(NamedTuple):
+    """Bytes at an export's peak."""
+
+    disk: int
+    memory: int
+
+
+def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Room:
+    """What an export takes at its peak.
+
+    Args:
+        spec: What is made.
+        parameters: Of the base.
+        vocabulary: Its tokens: the check keeps probabilities of each.
+    """
+    check = 3 * min(BYTES, 2 * POSITIONS * vocabulary)
+    memory = 4 * parameters + LIBRARIES
+    if spec.format == ExportFormat.BUNDLE:
+        return Room(SPARE, 0)
+    if spec.format == ExportFormat.ADAPTER:
+        return Room(check + SPARE, memory)
+    if spec.format == ExportFormat.ADAPTER_GGUF:
+        return Room(4 * parameters + check + SPARE, memory)
+    if spec.format == ExportFormat.MERGED:
+        # The check loads the written model while nothing else is loaded.
+        return Room(2 * parameters + check + SPARE, memory)
+    files = sum(BITS[kind] * parameters // 8 for kind in spec.quantizations)
+    source = 0 if all(kind in UNREDUCED for kind in spec.quantizations) else 2 * parameters
+    # The merged model in 32 bit is gone before the first smaller file is made.
+    unreduced = sum(BITS[kind] * parameters // 8 for kind in spec.quantizations if kind in UNREDUCED)
+    return Room(max(4 * parameters + unreduced + source, files + source) + check + SPARE, memory)
+
+
+def check(room: Room, folder: Path, *, memory: int | None = None) -> None:
+    """Refuse where there is not enough.
+
+    Args:
+        room: From :func:`needed`.
+        folder: Where it is written.
+        memory: Free bytes; asked of the machine by default.
+
+    Raises:
+        Unavailable: With the figures.
+    """
+    disk = shutil.disk_usage(folder).free
+    if disk < room.disk:
+        raise Unavailable(
+            f"This export needs about {_gb(room.disk)} of free disk and there are {_gb(disk)}. "
+            "Free some space, then try again. Nothing was written."
+        )
+    free = free_memory() if memory is None else memory
+    if free < room.memory:
+        raise Unavailable(
+            f"This export needs about {_gb(room.memory)} of free memory (the model in 32 bit) and there are "
+            f"{_gb(free)}. Close what uses memory, or use a machine with more. Nothing was written."
+        )
+
+
+def free_memory() -> int:
+    """Bytes that a process can still get, a container's own limit included."""
+    free = psutil.virtual_memory().available
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        most, now = _number(limit), _number(used)
+        if most is not None and now is not None:
+            return min(free, most - now + _cached())
+    return free
+
+
+def _cached() -> int:
+    """What a container's use counts and gives back on demand: file contents."""
+    try:
+        lines = Path("/sys/fs/cgroup/memory.stat").read_text("utf-8").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.split()[0] in {"inactive_file", "active_file"})
+
+
+def _number(path: str) -> int | None:
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _gb(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

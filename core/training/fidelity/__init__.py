@@ -1,0 +1,1 @@
+"""Whether an export behaves like the trained model."""

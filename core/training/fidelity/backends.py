@@ -1,0 +1,182 @@
+"""The two ways in which a model is asked for the fidelity check: transformers, and llama.cpp in its own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from core.data.chat_template import Shown, show
+from core.data.conversation import Conversation
+from core.errors import InvalidInput
+from core.training.fidelity import kl
+from core.training.gguf.file import Cancelled
+from core.training.method_rows import ids_of, shown
+from core.training.rollouts.generate import Interrupted, Sampling, TransformersEngine, end_ids, evaluating
+from core.training.rollouts.llama_process import Child
+from core.training.rollouts.sampling import Rules
+
+CHILD = Path(__file__).with_name("llama_child.py")
+BATCH = 32
+"""Answers that transformers writes at once."""
+Pairs = Sequence[tuple[list[int], list[int]]]
+"""Prompts and the answers along which probabilities are compared, in tokens."""
+
+
+class Unusable(Exception):
+    """The model cannot be asked at all; the message says why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every model is asked.
+
+    Attributes:
+        conversations: To be rendered.
+        sampling: How answers are written.
+        stop: Asked all the time; true ends with :class:`core.training.gguf.file.Cancelled`.
+    """
+
+    conversations: list[Conversation]
+    sampling: Sampling
+    stop: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model, ready to be asked.
+
+    Attributes:
+        texts: The rendered conversations.
+        ids: Their tokens.
+        ends: Tokens that end an answer.
+        end: The one that its file names as the end of a sequence; None where that is not part of an export.
+        answer: Writes greedy answers to token ids.
+        measure: Writes log-probabilities along given answers to a file, as :mod:`closeness` reads them.
+    """
+
+    texts: list[str]
+    ids: list[list[int]]
+    ends: frozenset[int]
+    end: int | None
+    answer: Callable[[list[list[int]]], list[list[int]]]
+    measure: Callable[[Pairs, Path], None]
+
+
+def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) -> Side:
+    """A model in memory.
+
+    Raises:
+        Unusable: Its chat template cannot show a conversation.
+    """
+    engine = TransformersEngine(model, tokenizer, task.stop)
+
+    def answer(ids: list[list[int]]) -> list[list[int]]:
+        written: list[list[int]] = []
+        with _cancelled():
+            for start in range(0, len(ids), BATCH):
+                written += engine.generate(ids[start : start + BATCH], task.sampling)
+        return written
+
+    def check() -> None:
+        if task.stop():
+            raise Cancelled
+
+    def measure(pairs: Pairs, out: Path) -> None:
+        with evaluating(model):
+            kl.measure(model, pairs, out, stop=check)
+
+    asked = _asked_with(task, lambda one: shown(one, tokenizer))
+    texts, ids = [one.text for one in asked], [ids_of(one, tokenizer) for one in asked]
+    return Side(texts, ids, frozenset(end_ids(model, tokenizer)), tokenizer.eos_token_id, answer, measure)
+
+
+@contextmanager
+def in_llama(file: Path, adapter: Path | None, task: Task, trained: Side, *, extra_buffers: bool) -> Iterator[Side]:
+    """A GGUF in a process of its own, which ends with the block.
+
+    Args:
+        file: The model.
+        adapter: A GGUF adapter to apply. How the base is asked and where it ends is then not the export's
+            business, and the trained model's prompts are taken.
+        task: What is asked.
+        trained: The trained model.
+        extra_buffers: How it is loaded.
+
+    Raises:
+        Unusable: It has no chat template that works.
+        ChildDied: llama.cpp's process died of it, or cannot be used here.
+    """
+    with (
+        _cancelled(),
+        closing(Child(file, torch.get_num_threads(), task.stop, CHILD, extra_buffers=extra_buffers)) as child,
+    ):
+        child.ask({"op": "adapter", "path": str(adapter) if adapter else None})
+        yield _adapted(child, task, trained) if adapter else _whole(child, task)
+
+
+def _adapted(child: Child, task: Task, trained: Side) -> Side:
+    ends = trained.ends | frozenset(child.ask({"op": "inspect"})["ends"])
+    return _asked(child, task, trained.texts, trained.ids, ends, None)
+
+
+def _whole(child: Child, task: Task) -> Side:
+    facts = child.ask({"op": "inspect"})
+    if not facts["template"]:
+        raise Unusable("It has no chat template, so programs guess how to ask it.")
+    special = {name: facts[name] for name in ("bos_token", "eos_token")}
+    asked = _asked_with(task, lambda one: show(one, facts["template"], special, facts["control"]))
+    ids = child.ask({"op": "tokenize", "texts": [one.parts for one in asked]})["ids"]
+    return _asked(child, task, [one.text for one in asked], ids, frozenset(facts["ends"]), facts["eos"])
+
+
+def _asked(
+    child: Child, task: Task, texts: list[str], ids: list[list[int]], ends: frozenset[int], end: int | None
+) -> Side:
+    def answer(asked: list[list[int]]) -> list[list[int]]:
+        cells = _cells(max(map(len, asked)) + task.sampling.max_new_tokens)
+        request = {
+            "op": "generate",
+            "prompts": asked,
+            "max_tokens": task.sampling.max_new_tokens,
+            "stop": sorted(ends),
+            "rules": asdict(Rules(temperature=0)),
+            "seed": 0,
+            "cells": cells,
+        }
+        completions: list[list[int]] = child.ask({**request, **_room(child, cells)})["completions"]
+        return completions
+
+    def measure(pairs: Pairs, out: Path) -> None:
+        cells = _cells(max(len(prompt) + len(answer) for prompt, answer in pairs))
+        child.ask({"op": "measure", "pairs": list(pairs), "cells": cells, "out": str(out), **_room(child, cells)})
+
+    return Side(texts, ids, ends, end, answer, measure)
+
+
+def _room(child: Child, cells: int) -> dict[str, Any]:
+    return child.ask({"op": "room", "cells": cells})
+
+
+def _cells(tokens: int) -> int:
+    return -(-tokens // 256) * 256
+
+
+def _asked_with(task: Task, render: Callable[[Conversation], Shown]) -> list[Shown]:
+    try:
+        return [render(one) for one in task.conversations]
+    except InvalidInput as error:
+        raise Unusable(f"Its chat template cannot show a conversation. {error.message}") from error
+
+
+@contextmanager
+def _cancelled() -> Iterator[None]:
+    try:
+        yield
+    except Interrupted:
+        raise Cancelled from None

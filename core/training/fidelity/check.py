@@ -1,0 +1,355 @@
+"""Comparing an exported model with the model that was trained, on the same held-out prompts.
+
+The trained model is asked first, in float32 and with its adapter as it was trained. Each export is then
+asked as its users will ask it: with its own chat template, its own tokens, its own end tokens, a GGUF by
+llama.cpp in a process of its own (:mod:`core.training.fidelity.backends`). Probabilities are compared along the
+reference answers, after the same tokens, so that one different word does not make all that follows it
+incomparable.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from core.config import RunConfig
+from core.data import prompts
+from core.data.conversation import Conversation
+from core.dataset import Row
+from core.errors import InvalidInput
+from core.fidelity import FidelityReport, Verdict, judged, with_better_choice
+from core.llama import not_the_file
+from core.reward import Item, opened_by
+from core.rewards import Scorer, compose, markers_of, settled
+from core.settings import Settings
+from core.statistics import bootstrap_mean
+from core.training.fidelity import kl
+from core.training.fidelity.backends import Pairs, Side, Task, Unusable, in_llama, in_transformers
+from core.training.fidelity.prompts import GENERAL, PROBES, first_difference, only_spaces
+from core.training.gguf import file as gguf_file
+from core.training.llama.selftest import ensure
+from core.training.method_rows import ids_of, shown, target_ids
+from core.training.models.load import load_tokenizer
+from core.training.rollouts.generate import Sampling
+from core.training.rollouts.llama_process import ChildDied, Fallback
+
+PROMPTS = 64
+"""Held-out prompts that are asked."""
+ANSWER = 128
+"""Tokens of a greedy answer at most."""
+POSITIONS = 1500
+"""Tokens of reference answers at which probabilities are compared at most: 150 MB a model for 50,000 words."""
+BYTES = 512 * 1024 * 1024
+"""Of one model's log-probabilities at most; fewer positions are taken where the vocabulary is large."""
+
+log = logging.getLogger("tunesmith")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One prompt as the trained model sees it."""
+
+    row: Row
+    conversation: Conversation
+    text: str
+    ids: list[int]
+    opened: str
+
+
+class Fidelity:
+    """The trained model's answers and probabilities, and every export compared with them.
+
+    Args:
+        config: The run's; None for a merge of a folder that no run made: then general questions are asked
+            and nothing is rewarded.
+        rows: Held-out rows, of which the first 64 are asked; with none, general questions are.
+        tokenizer: The trained model's.
+        work: A folder for what is kept in between; removed by the caller.
+        stop: Asked between and during stages; true ends with :class:`core.training.gguf.file.Cancelled`.
+        say: Called with what is being done, in words.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: RunConfig | None,
+        rows: list[Row],
+        tokenizer: PreTrainedTokenizerBase,
+        work: Path,
+        stop: Callable[[], bool],
+        say: Callable[[str], None],
+    ) -> None:
+        self.config, self.tokenizer, self.work, self.say = config, tokenizer, work, say
+        work.mkdir(parents=True, exist_ok=True)
+        self.questions = self._questions(rows)
+        probes = [Conversation(tuple(probe)) for probe in PROBES]
+        further = [self._question({}, probe) for probe in probes if self._renders(probe)]
+        self.asked = [*self.questions, *further]
+        """The questions, and conversations that are rendered and not asked."""
+        limit = min(ANSWER, config.training.max_new_tokens) if config else ANSWER
+        conversations = [one.conversation for one in self.asked]
+        self.task = Task(conversations, Sampling(max_new_tokens=limit, temperature=0), stop)
+        self.score: Scorer | None = None
+        if config and rows:
+            self.score = compose(settled(config.reward, rows), markers_of(config.dataset))
+        self.side: Side | None = None
+        self.answers: list[list[int]] = []
+        self.rewards: list[float] = []
+        self.pairs: Pairs = []
+        self.reports: list[FidelityReport] = []
+
+    # The models
+
+    def trained(self, model: Any) -> None:
+        """Ask the trained model, a ``PeftModel`` in float32 before it is merged; with its adapter and without."""
+        self.say(f"Asking the trained model {len(self.questions)} questions")
+        side = in_transformers(model, self.tokenizer, self.task)
+        self.answers = side.answer([question.ids for question in self.questions])
+        self.rewards = self._rewarded(self.answers)
+        self.pairs = self._references(words=model.config.get_text_config().vocab_size)
+        side.measure(self.pairs, self.work / "trained.npy")
+        with model.disable_adapter():
+            side.measure(self.pairs, self.work / "base.npy")
+        # Without what would keep the model in memory.
+        self.side = Side(side.texts, side.ids, side.ends, side.end, _gone, _gone)
+
+    def adapted(self, model: Any, subject: str = "adapter") -> FidelityReport:
+        """A model in memory with the trained tokenizer, such as the base with the exported adapter read back."""
+        return self._checked(
+            subject, lambda: self._compared(subject, in_transformers(model, self.tokenizer, self.task))
+        )
+
+    def merged(self, folder: Path) -> FidelityReport:
+        """A merged folder, computed in float32."""
+
+        def compared() -> FidelityReport:
+            model, tokenizer = _loaded(folder)
+            return self._compared("merged", in_transformers(model, tokenizer, self.task))
+
+        return self._checked("merged", compared)
+
+    def gguf(self, file: Path, subject: str, *, adapter: Path | None = None) -> FidelityReport:
+        """A GGUF in llama.cpp, in a process of its own.
+
+        Args:
+            file: The model.
+            subject: What it is, such as ``Q4_K_M``.
+            adapter: A GGUF adapter that is applied to it. The base's own chat template and end token are then
+                not part of the export and are not judged.
+        """
+
+        fallback = Fallback()
+
+        def compared() -> FidelityReport:
+            extra = fallback.extra_buffers
+            with in_llama(file, adapter, self.task, self._trained_side, extra_buffers=extra) as side:
+                return self._compared(subject, side)
+
+        def guarded() -> FidelityReport:
+            try:
+                return fallback.guarded(compared)
+            except ChildDied as error:
+                return self._died(subject, file, error)
+
+        return self._checked(subject, guarded)
+
+    # The comparison
+
+    def _checked(self, subject: str, compared: Callable[[], FidelityReport]) -> FidelityReport:
+        """A report whatever happens to the model that is compared, with the time that it took."""
+        began = time.monotonic()
+        self.say(f"Comparing {subject} with the trained model")
+        try:
+            report = compared()
+        except Unusable as error:
+            report = FidelityReport(
+                subject=subject, verdict=Verdict.BROKEN, reason=str(error), prompts=len(self.questions)
+            )
+        report = report.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
+        self.reports.append(report)
+        log.info("fidelity of %s: %s. %s", report.subject, report.verdict, report.reason)
+        return report
+
+    def _died(self, subject: str, file: Path, error: ChildDied) -> FidelityReport:
+        """What the death of llama.cpp says about the file: that it is broken, or nothing."""
+        outcome = ensure(Settings.from_env().home)
+        elsewhere = not_the_file(outcome, error.code, gguf_file.tensor_types(file))
+        if elsewhere:
+            verdict, reason = (
+                Verdict.UNVERIFIED,
+                f"Nothing was found out about the file. {elsewhere} 'Verify again' compares it.",
+            )
+        else:
+            verdict = Verdict.BROKEN
+            reason = f"llama.cpp could not load it or answer with it: its process ended with {error}."
+            if error.code is not None and error.code < 0:
+                reason += " Other files of these number formats work here, so it is this file."
+        return FidelityReport(subject=subject, verdict=verdict, reason=reason, prompts=len(self.questions))
+
+    def _compared(self, subject: str, side: Side) -> FidelityReport:
+        report = FidelityReport(subject=subject, prompts=len(self.questions), **self._prompts(side))
+        if judged(report).verdict == Verdict.BROKEN:
+            return judged(report)
+        wrong_end = self._wrong_end(side)
+        if wrong_end:
+            return report.model_copy(update={"verdict": Verdict.BROKEN, "reason": wrong_end})
+        report = report.model_copy(update={**self._closeness(side), **self._answers(side)})
+        return with_better_choice(judged(report), self.reports)
+
+    def _closeness(self, side: Side) -> dict[str, Any]:
+        out = self.work / "exported.npy"
+        try:
+            side.measure(self.pairs, out)
+            lengths = [len(answer) for _, answer in self.pairs]
+            found = asdict(kl.compare(self.work / "trained.npy", self.work / "base.npy", out, lengths))
+        finally:
+            out.unlink(missing_ok=True)
+        names = {"kept": "change_kept", "kept_low": "change_kept_low", "kept_high": "change_kept_high"}
+        return {names.get(name, name): value for name, value in found.items()}
+
+    def _answers(self, side: Side) -> dict[str, Any]:
+        count = len(self.questions)
+        answers = side.answer(side.ids[:count])
+        found: dict[str, Any] = {
+            "exact_match": sum(a == b for a, b in zip(answers, self.answers, strict=True)) / count,
+            "stops": _share_ended(answers, side.ends),
+            "stops_trained": _share_ended(self.answers, self._trained_side.ends),
+        }
+        rewards = self._rewarded(answers)
+        if rewards:
+            drops = [before - after for before, after in zip(self.rewards, rewards, strict=True)]
+            low, high = bootstrap_mean(drops)
+            found |= {
+                "reward_trained": sum(self.rewards) / count,
+                "reward_exported": sum(rewards) / count,
+                "reward_drop": sum(drops) / count,
+                "reward_drop_low": low,
+                "reward_drop_high": high,
+            }
+        return found
+
+    def _prompts(self, side: Side) -> dict[str, Any]:
+        """Whether questions and further conversations have the same tokens, and the first difference."""
+        differing = [place for place, one in enumerate(self.asked) if side.ids[place] != one.ids]
+        if not differing:
+            return {"same_prompt_ids": 1.0}
+        first, count = differing[0], len(self.questions)
+        asked = sum(place < count for place in differing)
+        further = len(differing) - asked
+        here = self.asked[first]
+        spaces = all(
+            side.texts[place] == self.asked[place].text
+            and only_spaces(self.asked[place].ids, side.ids[place], self.tokenizer)
+            for place in differing
+        )
+        # A template may differ in conversations alone that the run does not have; there are few of them.
+        return {
+            "same_prompt_ids": 1 - max(asked / count, further / max(1, len(self.asked) - count)),
+            "first_difference": first_difference(
+                here.text, side.texts[first], here.ids, side.ids[first], self.tokenizer
+            ),
+            "only_spaces_differ": spaces,
+        }
+
+    def _wrong_end(self, side: Side) -> str:
+        """In words, where answers end differently; empty where they do not."""
+        ends = self._trained_side.ends
+        if side.end is not None and side.end not in ends:
+            return (
+                f"Its end token is {self._token(side.end)}, and the trained model ends an answer with "
+                f"{self._token(self.tokenizer.eos_token_id)}: programs would not stop where the answer ends."
+            )
+        used = {ids[-1] for ids in self.answers if ids and ids[-1] in ends}
+        missing = sorted(used - side.ends)
+        if missing:
+            return (
+                f"The trained model ends an answer with {self._token(missing[0])}, and the export does not know that "
+                "token as an end: it would go on after the answer."
+            )
+        return ""
+
+    @property
+    def _trained_side(self) -> Side:
+        if self.side is None:
+            raise RuntimeError("the trained model was not asked yet")
+        return self.side
+
+    # What is asked
+
+    def _questions(self, rows: list[Row]) -> list[Question]:
+        chosen = rows[:PROMPTS] or [{"instruction": question, "response": ""} for question in GENERAL]
+        return [self._question(row, self._conversation(row)) for row in chosen]
+
+    def _conversation(self, row: Row) -> Conversation:
+        if self.config:
+            return prompts.conversation(row, self.config.dataset)
+        return Conversation(({"role": "user", "content": str(row["instruction"])},))
+
+    def _question(self, row: Row, conversation: Conversation) -> Question:
+        found = shown(conversation, self.tokenizer)
+        opened = opened_by(found.text, markers_of(self.config.dataset)) if self.config else ""
+        return Question(row, conversation, found.text, ids_of(found, self.tokenizer), opened)
+
+    def _renders(self, conversation: Conversation) -> bool:
+        try:
+            shown(conversation, self.tokenizer)
+        except InvalidInput:  # a template may refuse more than one turn
+            return False
+        return True
+
+    def _references(self, words: int) -> Pairs:
+        """Prompts with the answers along which probabilities are compared, all cut to one length that fits."""
+        answers = [
+            self._reference(question) or answer for question, answer in zip(self.questions, self.answers, strict=True)
+        ]
+        room = min(POSITIONS, BYTES // (2 * words))
+        longest = max(len(answer) for answer in answers)
+        while longest > 1 and sum(min(len(answer), longest) for answer in answers) > room:
+            longest -= 1
+        return [(one.ids, answer[:longest]) for one, answer in zip(self.questions, answers, strict=True)]
+
+    def _reference(self, question: Question) -> list[int]:
+        """The row's answer in the form that the warm-up teaches, end token included; nothing where it has none."""
+        if self.config is None or not str(question.row.get("response") or ""):
+            return []
+        end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
+        return [*target_ids(question.row, self.config, self.tokenizer, question.opened, ""), *end]
+
+    def _rewarded(self, answers: Sequence[Sequence[int]]) -> list[float]:
+        if self.score is None:
+            return []
+        texts = [str(self.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in answers]
+        items = [
+            Item(one.opened + text, one.row["instruction"], one.row)
+            for text, one in zip(texts, self.questions, strict=True)
+        ]
+        return [total.total for total in self.score.many(items)]
+
+    def _token(self, token: int | None) -> str:
+        return "none" if token is None else f"{self.tokenizer.convert_ids_to_tokens(token)!r} (number {token})"
+
+
+def _loaded(folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
+    try:
+        tokenizer = load_tokenizer(str(folder))
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        )
+    except (InvalidInput, OSError, ValueError) as error:
+        raise Unusable(f"transformers cannot load it: {str(error).strip().splitlines()[0]}") from error
+    return model, tokenizer
+
+
+def _gone(*_: Any) -> Any:
+    raise RuntimeError("the trained model is not in memory any more")
+
+
+def _share_ended(answers: Sequence[Sequence[int]], ends: frozenset[int]) -> float:
+    return sum(bool(ids) and ids[-1] in ends for ids in answers) / len(answers)

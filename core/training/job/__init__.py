@@ -1,0 +1,1 @@
+"""What a worker says of its job, and what it hears."""

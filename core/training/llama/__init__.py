@@ -1,0 +1,1 @@
+"""What llama.cpp can do on this machine."""

@@ -1,0 +1,259 @@
+"""The rows of a run: read once, split, frozen in ``prepared/``, rendered and counted in tokens."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from transformers import PreTrainedTokenizerBase
+
+from core.config import RunConfig
+from core.data import prompts
+from core.data.chat_template import WORDS, Shown, control_tokens, show, tokens_of, warm_up_parts
+from core.data.conversation import Conversation, Message
+from core.data.prepared import prepare_rows
+from core.dataset import Row
+from core.errors import InvalidInput
+from core.reward import Item as Answer
+from core.reward import opened_by
+from core.rewards import decided, markers_of, settled
+from core.rewards.selfcheck import earns_with_reference
+from core.run_dir import RunDir, read_json, whole_lines, write_json
+from core.settings import Home
+from core.text import json_line
+from core.training.job.checkpoint import whole_folder
+from core.training.job.status import Status
+
+log = logging.getLogger("tunesmith")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row as the model sees it.
+
+    Attributes:
+        row: The mapped row, for rewards.
+        prompt: The whole rendered text.
+        prompt_ids: Its tokens.
+        opened: What of the answer the template has written already, such as ``<think>`` and a line break.
+    """
+
+    row: Row
+    prompt: str
+    prompt_ids: list[int]
+    opened: str = ""
+
+    def answered(self, text: str) -> Answer:
+        """A completion to score, from where the answer's turn begins."""
+        return Answer(self.opened + text, str(self.row["instruction"]), self.row)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is trained on and what is held out; no row is in both."""
+
+    train: list[Item]
+    holdout: list[Item]
+
+
+def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, run: RunDir, home: Home, status: Status) -> Prepared:
+    """Read the rows, or what the run's first start froze, and render them.
+
+    Raises:
+        InvalidInput: Nothing is left to train on, with the reason.
+    """
+    train_rows, holdout_rows = _frozen(run) or _freeze(config, run, home, status)
+    asking = _Asking(config, tokenizer)
+    train = asking.fitting(train_rows)
+    too_long = asking.too_long
+    holdout = asking.fitting(holdout_rows)
+    asking.note(status)
+    _check_enough(config, train, too_long)
+    check_rendering(train, config, tokenizer, status)
+    return Prepared(train, holdout)
+
+
+def with_decisions(config: RunConfig, data: Prepared, status: Status) -> RunConfig:
+    """The configuration with what its reward leaves to the dataset decided by all rows of the run, and told."""
+    rows = [item.row for item in (*data.train, *data.holdout)]
+    for words in decided(config.reward, rows):
+        status.note(words)
+    return config.model_copy(update={"reward": settled(config.reward, rows)})
+
+
+def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens of a text that a chat template or this program wrote. Its special tokens are in it: none is added."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def ids_of(shown: Shown, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens of a rendered conversation; a control token inside a message is text."""
+    return shown.ids(lambda text: encode(text, tokenizer))
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """The names that chat templates use, such as ``bos_token``."""
+    return {name: str(value) for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
+
+
+def control_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    """Tokens that a message must not smuggle in."""
+    known = _control.get(tokenizer)
+    if known is None:
+        _control[tokenizer] = known = _read_control(tokenizer)
+    return known
+
+
+_control: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
+"""By tokenizer: the list takes a millisecond to read, and every row needs it."""
+
+
+def _read_control(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    added = [(str(token), bool(token.special)) for token in tokenizer.added_tokens_decoder.values()]
+    return control_tokens([*added, *((token, True) for token in tokenizer.all_special_tokens)])
+
+
+def shown(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, *, ask: bool = True) -> Shown:
+    """A conversation as the model sees it, by the same function that the preview uses. ``ask`` opens the answer."""
+    template = str(tokenizer.chat_template)
+    return show(conversation, template, special_tokens(tokenizer), control_of(tokenizer), ask=ask)
+
+
+def rendered(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, *, ask: bool = True) -> str:
+    """The text of :func:`shown` for messages alone."""
+    return shown(Conversation(tuple(messages)), tokenizer, ask=ask).text
+
+
+def target_ids(row: Row, config: RunConfig, tokenizer: PreTrainedTokenizerBase, opened: str, end: str) -> list[int]:
+    """Tokens of the answer that the warm-up imitates. The reference's own text is text, and ``end`` a token."""
+    parts = warm_up_parts(row, config.dataset, opened, control_of(tokenizer))
+    return tokens_of((*parts[:-1], parts[-1] + end), lambda text: encode(text, tokenizer))
+
+
+def check_rendering(items: list[Item], config: RunConfig, tokenizer: PreTrainedTokenizerBase, status: Status) -> None:
+    """Compare our rendering with the tokenizer's own, token by token, on a few rows that need no help."""
+    for item in items[:3]:
+        asked = prompts.conversation(item.row, config.dataset)
+        ours = shown(asked, tokenizer)
+        if ours.changes or len(ours.parts) > 1 or any(one.get("tool_calls") for one in asked.messages):
+            continue
+        theirs = tokenizer.apply_chat_template(
+            list(asked.messages),
+            tools=list(asked.tools) or None,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+        )
+        if list(theirs["input_ids"]) != item.prompt_ids:
+            status.note(
+                "This model's tokenizer renders a question differently from the preview. Training uses the text of "
+                "the preview; other programs may ask the model in a slightly different form."
+            )
+            return
+
+
+def _freeze(config: RunConfig, run: RunDir, home: Home, status: Status) -> tuple[list[Row], list[Row]]:
+    parses = (
+        earns_with_reference(config.reward, markers_of(config.dataset)) if config.dataset.drop_unparseable else None
+    )
+    found = prepare_rows(config, home, parses)
+    with whole_folder(run.prepared, "the prepared data") as folder:
+        _write_rows(folder / "train.jsonl", found.train)
+        _write_rows(folder / "holdout.jsonl", found.holdout)
+        if found.test:
+            _write_rows(folder / "test.jsonl", found.test)
+        write_json(
+            folder / "info.json",
+            {
+                "read": found.read,
+                "left_out": found.left_out,
+                "train": len(found.train),
+                "holdout": len(found.holdout),
+                "test": len(found.test),
+                "spare": found.spare,
+                "sha256": found.sha256,
+                "decided": decided(config.reward, [*found.train, *found.holdout]),
+            },
+        )
+    for reason, count in found.left_out.items():
+        status.note(f"{count} rows were left out: {reason}.")
+    if found.spare:
+        status.note(f"{found.spare} rows are held out and not scored: more than evaluation.max_rows fell to that side.")
+    return found.train, found.holdout
+
+
+def _frozen(run: RunDir) -> tuple[list[Row], list[Row]] | None:
+    if read_json(run.prepared / "info.json") is None:
+        return None
+    return whole_lines(run.prepared / "train.jsonl"), whole_lines(run.prepared / "holdout.jsonl")
+
+
+def _write_rows(path: Path, rows: Iterable[Row]) -> None:
+    with path.open("wb") as file:
+        file.writelines(json_line(row, default=str) for row in rows)
+
+
+class _Asking:
+    """Renders rows, and counts what had to be done for it."""
+
+    def __init__(self, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._config, self._tokenizer = config, tokenizer
+        self._markers = markers_of(config.dataset)
+        self._room = config.training.max_sequence_length - config.training.max_new_tokens
+        self.too_long = 0
+        self.changes: Counter[str] = Counter()
+        self.refused: list[InvalidInput] = []
+
+    def fitting(self, rows: list[Row]) -> list[Item]:
+        """The rows that the template can show and that leave room for an answer."""
+        items = []
+        for row in rows:
+            try:
+                item = self._item(row)
+            except InvalidInput as error:
+                self.refused.append(error)
+                continue
+            if len(item.prompt_ids) <= self._room:
+                items.append(item)
+            else:
+                self.too_long += 1
+        if rows and len(self.refused) >= len(rows) and not items:
+            raise self.refused[0]
+        return items
+
+    def note(self, status: Status) -> None:
+        """Say what was done."""
+        training = self._config.training
+        if self.too_long:
+            status.note(
+                f"{self.too_long} rows were left out: their question has more than {self._room} tokens, and with "
+                f"an answer of up to {training.max_new_tokens} they pass max_sequence_length "
+                f"({training.max_sequence_length})."
+            )
+        if self.refused:
+            status.note(f"{len(self.refused)} rows were left out. {self.refused[0].message}")
+        for change, count in self.changes.items():
+            status.note(f"{count} rows: {WORDS[change]}.")
+
+    def _item(self, row: Row) -> Item:
+        found = shown(prompts.conversation(row, self._config.dataset), self._tokenizer)
+        self.changes.update(found.changes)
+        return Item(row, found.text, ids_of(found, self._tokenizer), opened_by(found.text, self._markers))
+
+
+def _check_enough(config: RunConfig, train: list[Item], too_long: int) -> None:
+    training = config.training
+    needed = training.batch_size * training.gradient_accumulation_steps // training.num_generations
+    if len(train) >= needed:
+        return
+    why = f" {too_long} rows are too long for max_sequence_length: raise it." if too_long else ""
+    raise InvalidInput(
+        f"There are {len(train)} rows to train on, and one step takes {needed} different questions. "
+        f"Use more rows, or a smaller batch.{why}",
+        field="dataset.max_samples",
+    )

@@ -1,0 +1,347 @@
+"""TRL's GRPO trainer with less work and the same gradients.
+
+Two things are left out of a step, nothing is approximated:
+
+- **Tokens that were already computed.** The forward and backward pass runs over a tree of unique
+  tokens (:mod:`core.training.prefix_sharing.prefix_trie`), a window of gradient accumulation at a time, so that
+  a group's rows meet again however TRL shuffled and split them.
+- **Groups that teach nothing.** Where all raw rewards of a group are equal, its advantages are zero
+  and, without a KL penalty, so is its gradient. Its rows are neither run nor differentiated, and
+  still count in every loss type's denominator. Stock TRL trains on rounding noise there.
+
+The loss itself stays TRL's: :meth:`GRPOTrainer._compute_loss` is called once for each micro-batch
+with log-probabilities that were computed beforehand. It adds up over rows, so a chunk of rows gets
+its exact gradient while the others hold any constant.
+
+A third thing is more work, and off unless asked for: **dynamic sampling** asks further questions in place
+of groups without spread, at most :data:`REDRAWS` times a step. It changes which questions are trained on.
+
+What is not proved equal runs as stock TRL does, and :attr:`FastGRPOTrainer.fast_notes` says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+
+from core.training.prefix_sharing import prefix_trie
+from core.training.prefix_sharing.accumulation import Row, Window, constant_groups
+from core.training.prefix_sharing.equivalence_check import TRIAL, adapter_hindrance, prove
+
+log = logging.getLogger("tunesmith")
+
+LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
+MEMORY_SHARE = 0.25
+"""Of the machine's memory, for one chunk's activations. Of all of it rather than of what is free
+just now, because the cut into chunks must be the same when a run is resumed."""
+
+DRIFT = 1e-2
+"""Mean KL divergence, sampler to trainer, above which a round of answers is not trained on but written
+again. A healthy one is a thousand times smaller; an adapter that did not arrive is far above."""
+REDRAWS = 3
+"""How often, at most, a step's groups without spread are replaced when dynamic sampling is on."""
+PADDED_LEFT = ("prompt_ids", "prompt_mask")
+"""Of what TRL hands on, what is padded on the left; completions and what goes with them are on the right."""
+
+
+class Drifted(Exception):
+    """The sampler's probabilities were not the trainer's: this round is not to be trained on."""
+
+    def __init__(self, kl: float) -> None:
+        super().__init__(f"KL divergence {kl:.1e}")
+        self.kl = kl
+
+
+class FastGRPOTrainer(GRPOTrainer):
+    """TRL's trainer with shared tokens computed once and groups without spread left out.
+
+    Args:
+        share_prefixes: Whether to compute shared tokens once, where that is proved equal.
+        skip_constant_groups: Whether to leave out groups whose raw rewards are all equal.
+        dynamic_sampling: Whether to draw other questions in their place.
+        kwargs: TRL's own.
+
+    Attributes:
+        fast_notes: What runs the usual way and why, in sentences for the run's notes.
+        on_drift: Called with the KL divergence when a round was written with other probabilities than the
+            trainer's; it sees to it that the next round is not, and this one is forgotten. Without it the
+            divergence is only written down.
+    """
+
+    def __init__(
+        self,
+        *,
+        share_prefixes: bool = True,
+        skip_constant_groups: bool = True,
+        dynamic_sampling: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.fast_notes: list[str] = []
+        self.on_drift: Callable[[float], None] | None = None
+        self._served: tuple[Tensor, Tensor] | None = None
+        """What TRL's loss is given instead of a forward pass of its own."""
+        self._window: Window | None = None
+        self._in_step = 0
+        self._constant: Tensor | None = None
+        self._redraws = REDRAWS if dynamic_sampling and self.scale_rewards != "batch" else 0
+        hindrance = self._hindrance()
+        self._skips = skip_constant_groups and hindrance is None
+        self._shares = share_prefixes and hindrance is None and self._can_share()
+        if hindrance and (share_prefixes or skip_constant_groups):
+            self.fast_notes.append(f"Training runs without the faster path, because {hindrance}.")
+        if dynamic_sampling and not self._redraws:
+            self.fast_notes.append(
+                "No question is asked again (dynamic sampling), because rewards are scaled by the whole batch's spread."
+            )
+
+    # What the fast path is proved for
+
+    def _hindrance(self) -> str | None:
+        reasons = {
+            f"the loss {self.loss_type} is not among those it was proved for": self.loss_type not in LOSS_TYPES,
+            "training runs on a GPU": self.accelerator.device.type != "cpu",
+            "training runs on several processes": self.accelerator.num_processes > 1,
+            "numbers are cast on the way (mixed precision)": self.accelerator.mixed_precision != "no",
+            "an entropy quantile is set": self.top_entropy_quantile < 1.0,
+            "an entropy bonus is set": self._entropy_bonus_enabled,
+            "a mixture-of-experts loss is part of it": self.aux_loss_enabled,
+            "off-policy masking is set": self.off_policy_mask_threshold is not None,
+            "another fused loss is set": self.use_liger_kernel or self.use_vllm,
+        }
+        return next((reason for reason, applies in reasons.items() if applies), None)
+
+    def _can_share(self) -> bool:
+        reason = prefix_trie.supported(self.model) or adapter_hindrance(self.model) or self._unproved()
+        if reason:
+            self.fast_notes.append(f"Shared tokens are computed for each answer anew, because {reason}.")
+        return reason is None
+
+    def _unproved(self) -> str | None:
+        if self.args.gradient_checkpointing:
+            return "gradient checkpointing computes layers again at another time"
+        if next(self.model.parameters()).dtype != torch.float32:
+            return "the number format is not float32"
+        difference = prove(self, self.model)
+        log.info("shared-prefix pass against the padded one: largest relative difference %.1e", difference)
+        return None if difference < TRIAL else f"a trial on this model differed by {difference:.1e}"
+
+    # Groups that teach nothing
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        rewards = super()._calculate_rewards(*args, **kwargs)
+        group = self.num_generations if self.model.training else self.num_generations_eval
+        self._constant = constant_groups(rewards, self.reward_weights.to(rewards.device), group)
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        output = self._round(inputs)
+        for _ in range(self._redraws if self.model.training else 0):
+            flat = self._flat_groups(output)
+            if not flat:
+                break
+            more = self._round(self._other_questions(len(flat)))
+            good = [group for group in range(len(flat)) if group not in self._flat_groups(more)]
+            output = self._replaced(output, flat[: len(good)], more, good)
+        return output
+
+    def _round(self, inputs: Any) -> Any:
+        """One round of writing and scoring, its groups without spread marked."""
+        output = super()._generate_and_score_completions(inputs)
+        output["constant"] = self._constant
+        if self._skips and self.model.training and self._constant is not None:
+            output["advantages"][self._constant] = 0.0
+            # A KL penalty pulls on these rows too, so then they only lose their rounding noise.
+            if self.beta == 0.0:
+                output["skipped"] = self._constant
+        return output
+
+    def _flat_groups(self, output: dict[str, Any]) -> list[int]:
+        marks: list[bool] = output["constant"].view(-1, self.num_generations)[:, 0].tolist()
+        return [group for group, mark in enumerate(marks) if mark]
+
+    def _other_questions(self, count: int) -> list[dict[str, Any]]:
+        """Rows for ``count`` groups, drawn with torch's random state so that a resumed run draws the same."""
+        places = torch.randint(len(self.train_dataset), (count,)).tolist()
+        return [dict(self.train_dataset[place]) for place in places for _ in range(self.num_generations)]
+
+    def _replaced(
+        self, output: dict[str, Any], flat: list[int], more: dict[str, Any], good: list[int]
+    ) -> dict[str, Any]:
+        """``output`` with the rows of its ``flat`` groups taken from the ``good`` groups of ``more``."""
+        if not good:
+            return output
+        at, source = (self._rows_of(groups) for groups in (flat, good))
+        result = {}
+        # In order, not by a set: TRL takes the batch's size from the first entry.
+        for name in (name for name in output if name in more):
+            mine, theirs = output[name], more[name]
+            if mine.dim() > 1:
+                width = max(mine.shape[1], theirs.shape[1])
+                fill = self._tokenizer.pad_token_id if name.endswith("_ids") else 0
+                mine, theirs = (_widened(part, width, fill, left=name in PADDED_LEFT) for part in (mine, theirs))
+            result[name] = mine if mine.dim() == 0 else mine.index_copy(0, at, theirs[source].to(mine.dtype))
+        result["num_items_in_batch"] = result["completion_mask"].sum()
+        return result
+
+    def _rows_of(self, groups: list[int]) -> Tensor:
+        size = self.num_generations
+        return torch.tensor([row for group in groups for row in range(group * size, (group + 1) * size)])
+
+    # A round that the sampler wrote as another model
+
+    @property
+    def checks_sampler(self) -> bool:
+        """Whether every round is compared with the trainer before it moves anything."""
+        return (self._shares or self._skips) and self.num_iterations == 1
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """TRL's, once more where the round had to be written again."""
+        try:
+            loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        except Drifted as drift:
+            if self.on_drift is None:
+                raise
+            self.on_drift(drift.kl)
+            model.zero_grad()
+            self._window = None
+            self._buffered_inputs: Any = None
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        return loss
+
+    def _compare_sampler(self, window: Window, chunk: list[Row], log_probabilities: Tensor) -> None:
+        """How far the sampler's distribution was from the trainer's, over the chunk's tokens."""
+        gaps = []
+        for place, (batch, row) in enumerate(chunk):
+            sampled = window.batches[batch].get("sampling_per_token_logps")
+            if sampled is not None and self.num_iterations == 1:
+                mask = window.batches[batch]["completion_mask"][row].bool()
+                gaps.append((log_probabilities[place] - sampled[row])[mask])
+        gap = torch.cat(gaps) if gaps else torch.zeros(0)
+        if not gap.numel():
+            return
+        kl = float((gap.exp() - 1 - gap).mean())
+        if kl > DRIFT and self.on_drift is not None and self._in_step == 0:
+            raise Drifted(kl)
+        self._metrics["train"]["sampler_kl"].append(kl)
+
+    # The window of gradient accumulation
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        if not (self._shares or self._skips) or not model.training:
+            return super()._compute_loss(model, inputs)
+        if self._window is None:
+            self._window = self._run_window(model)
+        window, place = self._window, self._window.used
+        with self._serving(window.log_probabilities[place], window.entropies[place]):
+            loss = super()._compute_loss(model, inputs)
+        window.used += 1
+        self._in_step = 0 if self.accelerator.sync_gradients else self._in_step + 1
+        if window.used == len(window.batches):
+            self._window = None
+        # The gradients are there already: TRL's backward call gets a leaf that leads nowhere.
+        return loss.detach() + torch.zeros((), device=loss.device, requires_grad=True)
+
+    def _run_window(self, model: Any) -> Window:
+        """Forward and backward of every micro-batch up to the next optimizer step."""
+        first = self._step % self.args.steps_per_generation
+        size = self.current_gradient_accumulation_steps - self._in_step
+        window = Window.of(self._buffered_inputs[first : first + size])
+        for chunk in window.groups(self._token_limit()) if self._shares else window.micro_batches():
+            self._run_chunk(model, window, chunk)
+        window.fill_entropies()
+        for parameter in model.parameters():
+            # With every row left out, stock TRL's gradients are zeros, not absent: Adam's state goes on.
+            if parameter.requires_grad and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return window
+
+    def _run_chunk(self, model: Any, window: Window, chunk: list[Row]) -> None:
+        ids, mask, length = window.stacked(chunk)
+        log_probabilities, entropies = self._score(model, ids, mask, length)
+        self._compare_sampler(window, chunk, log_probabilities.detach())
+        total = log_probabilities.new_zeros(())
+        with self._metrics_aside():
+            for batch in sorted({row.batch for row in chunk}):
+                places = [place for place, row in enumerate(chunk) if row.batch == batch]
+                rows = torch.tensor([chunk[place].row for place in places])
+                served = window.log_probabilities[batch].index_put((rows,), log_probabilities[places])
+                with self._serving(served, window.entropies[batch]):
+                    total = total + super()._compute_loss(model, window.batches[batch])
+        self.accelerator.backward(total)
+        for place, (batch, row) in enumerate(chunk):
+            window.log_probabilities[batch][row] = log_probabilities[place].detach()
+            window.entropies[batch][row] = entropies[place]
+
+    def _token_limit(self) -> int:
+        config = self.model.config.get_text_config()
+        layer = 16 * config.hidden_size + 8 * (getattr(config, "intermediate_size", 0) or 4 * config.hidden_size)
+        return int(MEMORY_SHARE * psutil.virtual_memory().total / (4 * config.num_hidden_layers * layer))
+
+    def _score(self, model: Any, ids: Tensor, mask: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        if self._shares:
+            return prefix_trie.log_probabilities(model, prefix_trie.plan(ids, mask, length), self.temperature)
+        log_probabilities, entropies, _ = super()._get_per_token_logps_and_entropies(
+            model, ids, mask, length, compute_entropy=True
+        )
+        return log_probabilities, entropies
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if self._served is not None:
+            return (*self._served, None)
+        if not self._shares or torch.is_grad_enabled():
+            stock: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep,
+                batch_size=batch_size, compute_entropy=compute_entropy, **kwargs,
+            )  # fmt: skip
+            return stock
+        # The reference, and the old policy where completions are used more than once.
+        rows = max(self._token_limit() // input_ids.shape[1], batch_size or 1)
+        pieces = [
+            prefix_trie.log_probabilities(model, prefix_trie.plan(ids, mask, logits_to_keep), self.temperature)
+            for ids, mask in zip(input_ids.split(rows), attention_mask.split(rows), strict=True)
+        ]
+        entropies = torch.cat([piece[1] for piece in pieces]) if compute_entropy else None
+        return torch.cat([piece[0] for piece in pieces]), entropies, None
+
+    # Small helpers of the above
+
+    @contextmanager
+    def _serving(self, log_probabilities: Tensor, entropies: Tensor) -> Iterator[None]:
+        self._served = log_probabilities, entropies
+        try:
+            yield
+        finally:
+            self._served = None
+
+    @contextmanager
+    def _metrics_aside(self) -> Iterator[None]:
+        """The loss of a part of a micro-batch says nothing: keep TRL's numbers out of the log."""
+        kept: dict[str, Any] = self._metrics
+        self._metrics: dict[str, Any] = {"train": defaultdict(list), "eval": defaultdict(list)}
+        try:
+            yield
+        finally:
+            self._metrics = kept
+
+
+def _widened(rows: Tensor, width: int, fill: int, *, left: bool) -> Tensor:
+    missing = width - rows.shape[1]
+    return torch.nn.functional.pad(rows, (missing, 0) if left else (0, missing), value=fill)

@@ -1,0 +1,1 @@
+"""Writing completions: the engines, and which one is chosen."""

@@ -1,0 +1,123 @@
+"""Which engine writes answers, and why: a run's, a probe's, an evaluation's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from core.config import RunConfig
+from core.errors import Unavailable
+from core.model import Device
+from core.run_dir import RunDir
+from core.settings import Home
+from core.training.job.status import Status, Stopped
+from core.training.method_rows import Prepared
+from core.training.models.load import Loaded, source_of
+from core.training.rollouts.generate import TransformersEngine
+
+
+@dataclass(frozen=True)
+class Base:
+    """The weights below an adapter: a folder or a Hub id, and the revision of the latter."""
+
+    source: str
+    revision: str | None = None
+
+
+@contextmanager
+def engine_for(
+    loaded: Loaded, data: Prepared, config: RunConfig, device: Device, home: Home, run: RunDir, status: Status
+) -> Iterator[TransformersEngine]:
+    """The engine that the configuration asks for, where this machine and model have proved it.
+
+    Raises:
+        Stopped: A stop was asked for while the base model was converted.
+    """
+    from core.training.gguf.file import Cancelled
+
+    reason = without_llama(config.training.rollout_engine, device)
+    base = Base(source_of(config.model.name, home), config.model.revision)
+    prompts = [item.prompt_ids for item in data.train[:3]]
+    try:
+        engine = choose(loaded, base, prompts, reason, home, run, status, status.note)
+    except Cancelled:
+        raise Stopped("Stopped before training began.") from None
+    if reason is not None and config.training.rollout_engine == "llama_cpp":
+        status.note(f"Answers are written by transformers, because {reason}.")
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def choose(
+    loaded: Loaded,
+    base: Base,
+    prompts: Sequence[Sequence[int]],
+    reason: str | None,
+    home: Home,
+    run: RunDir,
+    status: Status,
+    note: Callable[[str], None],
+) -> TransformersEngine:
+    """llama.cpp where it proves to be the same model, else transformers.
+
+    Args:
+        loaded: The model, with or without an adapter. To be closed by the caller, as the engine is.
+        base: What is converted, once.
+        prompts: A few true ones, in tokens, to prove it with.
+        reason: Why llama.cpp is not even tried; None where it is.
+        home, run: Where the converted model is kept, and where files for the child lie.
+        status: Shows what is done, and hears a stop.
+        note: Called with a sentence where transformers takes over.
+
+    Raises:
+        Cancelled: A stop was asked for while the base model was converted.
+        Interrupted: The job was told to end at once.
+    """
+    slow = TransformersEngine(loaded.model, loaded.tokenizer, lambda: status.now_asked)
+    if reason is not None:
+        return slow
+    from core.training.rollouts.llama_cpp import LlamaEngine, base_gguf
+
+    try:
+        status.update(message="Converting the base model for faster answers (once for each model)")
+        file = base_gguf(_folder(base), home, lambda: status.stop_asked)
+    except Unavailable as error:
+        note(f"Answers are written by transformers, which is slower: {error.message}")
+        return slow
+    engine = LlamaEngine(loaded.model, loaded.tokenizer, file, run.rollout, note, lambda: status.now_asked)
+    try:
+        status.update(message="Comparing the faster engine with transformers")
+        engine.prove(prompts)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def without_llama(wanted: str, device: Device) -> str | None:
+    """Why llama.cpp is not even tried; None where it is.
+
+    Args:
+        wanted: ``training.rollout_engine``.
+        device: What the job runs on.
+    """
+    if wanted == "transformers":
+        return "the configuration says so"
+    if device.kind != "cpu":
+        return "llama.cpp is used on a CPU only"
+    return None
+
+
+def _folder(base: Base) -> Path:
+    if Path(base.source).is_dir():
+        return Path(base.source)
+    found = try_to_load_from_cache(base.source, "config.json", revision=base.revision)
+    if not isinstance(found, str):
+        raise Unavailable(f"The files of {base.source} are not in the cache, so they could not be converted.")
+    return Path(found).parent
