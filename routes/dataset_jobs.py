@@ -8,8 +8,8 @@ from typing import Any, BinaryIO, Literal, cast
 from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import Field
 
-from core.data.catalogue import CATALOGUE, KnownDataset, find
 from core.data.ingest import AlreadyHere
+from core.data.known_datasets import CATALOGUE, KnownDataset, find
 from core.dataset import UploadInfo
 from core.errors import NotFound
 from routes._api import Body, describes, read_body, read_query

@@ -17,10 +17,10 @@ from typing import Any
 
 from core.config import DatasetSection
 from core.data import hub
-from core.data.catalogue import BY_PATH
 from core.data.detect import guess_fields
 from core.data.ingest import write_rows
 from core.data.jobs import Job
+from core.data.known_datasets import BY_PATH
 from core.data.rows import plain
 from core.data.store import DATA
 from core.dataset import UploadInfo

@@ -16,7 +16,7 @@ from core.config import RunConfig
 from core.data import prompts
 from core.data.chat_template import WORDS, Shown, control_tokens, show, tokens_of, warm_up_parts
 from core.data.conversation import Conversation, Message
-from core.data.prepared import prepare_rows
+from core.data.pipeline import prepare_rows
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.reward import Item as Answer

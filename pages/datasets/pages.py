@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.data.catalogue import CATALOGUE, KnownDataset, find
 from core.data.extract import TITLES
 from core.data.formats import Detected
+from core.data.known_datasets import CATALOGUE, KnownDataset, find
 from core.dataset import Damage, UploadInfo
 from core.errors import TunesmithError
 from core.rewards import PRESETS

@@ -10,7 +10,7 @@ from typing import Any
 from core.config import MixSource
 from core.data import tasks
 from core.data.arithmetic import SOURCE as SUMS
-from core.data.catalogue import CATALOGUE
+from core.data.known_datasets import CATALOGUE
 from core.errors import InvalidInput, TunesmithError
 from pages.wizard.views import Choices, MixLine, MixPart, TaskLine
 from services.container import Services

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from core.data.catalogue import KnownDataset
+from core.data.known_datasets import KnownDataset
 from core.dataset import UploadInfo
 from pages.exports.views import ExportLine, FormatChoice, NumberFormat
 from pages.models.playground import ChatView

@@ -12,8 +12,8 @@ from typing import Any
 import core.config
 from core.config import RunConfig, SourceFields
 from core.data import sources, uploads
-from core.data.catalogue import BY_PATH
 from core.data.extract import Extraction
+from core.data.known_datasets import BY_PATH
 from core.data.report import Report
 from core.data.rows import map_row, plain
 from core.dataset import UploadInfo

@@ -46,7 +46,7 @@ def prepare(
         progress: File in which to say what is being done; None for silence.
     """
     from core.config import parse
-    from core.data.prepared import prepare_rows
+    from core.data.pipeline import prepare_rows
     from core.rewards import decided, markers_of
     from core.rewards.selfcheck import earns_with_reference
     from core.run_dir import write_json

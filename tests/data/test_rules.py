@@ -16,10 +16,10 @@ import pytest
 
 from core.config import DatasetSection, EvaluationSection, GeneratedTask, parse
 from core.data import lengths, tasks
-from core.data.catalogue import CATALOGUE
 from core.data.extract import Extraction, propose
+from core.data.known_datasets import CATALOGUE
 from core.data.near import NearDuplicates
-from core.data.prepared import prepare_rows
+from core.data.pipeline import prepare_rows
 from core.data.rows import map_rows, split_rows
 from core.errors import InvalidInput
 from core.rewards import PRESETS

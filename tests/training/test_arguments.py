@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from core.config import RunConfig, parse
 from core.data import hub, prompts
-from core.data.prepared import prepare_rows
+from core.data.pipeline import prepare_rows
 from core.data.rows import map_rows, split_rows
 from core.data.sources import load_rows
 from core.errors import TunesmithError
@@ -139,7 +139,7 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> Observe:
             return [{"question": f"{section.split} {number}?", "answer": "x"} for number in range(40)]
 
         with monkeypatch.context() as patch:
-            patch.setattr("core.data.prepared.load_rows", rows)
+            patch.setattr("core.data.pipeline.load_rows", rows)
             return seen, prepare_rows(config, HOME)
 
     return observe

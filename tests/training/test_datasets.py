@@ -10,7 +10,7 @@ import pytest
 
 from core.config import parse
 from core.data import uploads
-from core.data.prepared import prepare_rows
+from core.data.pipeline import prepare_rows
 from core.rewards import markers_of
 from core.rewards.selfcheck import earns_with_reference
 from core.run import JobState

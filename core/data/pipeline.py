@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from core.config import RunConfig
-from core.data.prepare import OVERLAP, Parses, Preparation, Removed, without_overlap
+from core.data.cleaning import OVERLAP, Parses, Preparation, Removed, without_overlap
 from core.data.rows import map_rows, split_rows
 from core.data.sources import load_rows
 from core.dataset import Row
