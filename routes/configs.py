@@ -11,7 +11,7 @@ from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import InvalidInput, NotFound, TunesmithError
-from pages import pages
+from pages.configs import configs_page
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
 from routes._services import services
@@ -127,7 +127,7 @@ def receive() -> saved.ConfigEntry:
 @bp.get("/configs")
 def index() -> str:
     """Kept configurations and presets."""
-    return page("configs/index.html", pages.configs(services()))
+    return page("configs/index.html", configs_page(services()))
 
 
 @bp.post("/configs/use")

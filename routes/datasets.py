@@ -16,7 +16,8 @@ from core.data.ingest import AlreadyHere, HeadingChoice, OnBad
 from core.dataset import Damage, FieldGuess, UploadInfo
 from core.errors import Conflict, InvalidInput, TunesmithError
 from core.model import DEMO_MODEL
-from pages.datasets import pages as dataset_views
+from pages.datasets.index import datasets_page
+from pages.datasets.show import SWITCHES, PreparingPage, dataset_page
 from pages.wizard import dataset_choice
 from routes._api import Body, describes, read_body
 from routes._pages import page, say, to
@@ -161,13 +162,13 @@ def receive() -> tuple[UploadInfo, bool]:
 @bp.get("/datasets")
 def index() -> str:
     """Every dataset."""
-    return page("datasets/index.html", dataset_views.datasets_page(services(), request.args))
+    return page("datasets/index.html", datasets_page(services(), request.args))
 
 
 @bp.get("/datasets/<upload_id>")
 def show(upload_id: str) -> str:
     """What is in a dataset, and what training would make of it."""
-    return page("datasets/show.html", dataset_views.dataset_page(services(), upload_id, request.args))
+    return page("datasets/show.html", dataset_page(services(), upload_id, request.args))
 
 
 @bp.post("/datasets")
@@ -258,7 +259,7 @@ def change(upload_id: str) -> AnyResponse:
 def prepare(upload_id: str) -> AnyResponse:
     """See what training would make of it."""
     form, found = request.form, services()
-    switches = {name: name in form for name in dataset_views.SWITCHES} | {"deduplicate": form.get("deduplicate", "off")}
+    switches = {name: name in form for name in SWITCHES} | {"deduplicate": form.get("deduplicate", "off")}
     draft = found.wizard.config()
     config = {
         "model": draft.get("model") or {"name": DEMO_MODEL},
@@ -279,7 +280,7 @@ def preparing(upload_id: str) -> str | AnyResponse:
         if state:
             say(state.error, "problem")
         return to("datasets.show", upload_id=upload_id, _anchor="prepare")
-    return page("datasets/preparing.html", dataset_views.PreparingPage(services().library.info(upload_id), state))
+    return page("datasets/preparing.html", PreparingPage(services().library.info(upload_id), state))
 
 
 @bp.post("/datasets/<upload_id>/preparing/stop")

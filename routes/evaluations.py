@@ -11,7 +11,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from core.config import RolloutEngine
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.evaluation import MOST_MODELS, MOST_PROMPTS
-from pages.evaluations import pages as evaluation_pages
+from pages.evaluations.index import evaluations_page
+from pages.evaluations.new import new_evaluation_page, read_form
+from pages.evaluations.show import evaluation_page
 from routes._api import Body, describes, read_body, read_query
 from routes._guard import SMALL
 from routes._pages import page, say, to
@@ -158,13 +160,13 @@ def _download(text: str, name: str, kind: str) -> Response:
 @bp.get("/evaluations")
 def index() -> str:
     """Every evaluation."""
-    return page("evaluations/index.html", evaluation_pages.index(services()))
+    return page("evaluations/index.html", evaluations_page(services()))
 
 
 @bp.get("/evaluations/new")
 def new() -> str:
     """The form that starts one."""
-    return page("evaluations/new.html", evaluation_pages.new(services(), request.args))
+    return page("evaluations/new.html", new_evaluation_page(services(), request.args))
 
 
 @bp.post("/evaluations/new")
@@ -177,16 +179,16 @@ def begin() -> AnyResponse | str:
     file = request.files.get("file")
     text = file.read().decode("utf-8", "replace") if file and file.filename else ""
     try:
-        view = services().evaluations.start(evaluation_pages.read_form(services(), request.form, text))
+        view = services().evaluations.start(read_form(services(), request.form, text))
     except TunesmithError as error:
-        return page("evaluations/new.html", evaluation_pages.new(services(), request.form, problem=error.message))
+        return page("evaluations/new.html", new_evaluation_page(services(), request.form, problem=error.message))
     return to("evaluations.show", evaluation_id=view.evaluation_id)
 
 
 @bp.get("/evaluations/<evaluation_id>")
 def show(evaluation_id: str) -> str:
     """One evaluation: how far it is, what the pairs show, every answer."""
-    return page("evaluations/show.html", evaluation_pages.show(services(), evaluation_id, request.args))
+    return page("evaluations/show.html", evaluation_page(services(), evaluation_id, request.args))
 
 
 @bp.post("/evaluations/<evaluation_id>/<action>")

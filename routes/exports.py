@@ -11,7 +11,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import InvalidInput, NotFound, TunesmithError
 from core.export import ExportFormat, Quantization
-from pages.exports.pages import export_page, exports_page, split_choice
+from pages.exports.index import exports_page, split_choice
+from pages.exports.show import export_page
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import back, page, say, to
 from routes._services import services

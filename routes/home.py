@@ -7,9 +7,10 @@ from typing import Any
 from flask import Blueprint, render_template, request
 from werkzeug.wrappers import Response
 
-from pages import pages
-from pages import parts as views
 from pages.glossary import GLOSSARY
+from pages.help import HelpPage
+from pages.home import DEMO, home_page
+from pages.shell import THEMES, Shell, page_shell
 from routes._guard import logged_in
 from routes._pages import back, page, say, to
 from routes._services import services
@@ -32,28 +33,26 @@ def _filters(state: Any) -> None:
 
 
 @bp.app_context_processor
-def frame() -> dict[str, views.Shell]:
+def frame() -> dict[str, Shell]:
     """The frame of whoever may see it; before a login only the name."""
     theme = request.cookies.get(COOKIE, "")
-    theme = theme if theme in pages.THEMES else ""
+    theme = theme if theme in THEMES else ""
     if request.endpoint in {"auth.login", "auth.enter"} or not logged_in():
-        return {"shell": views.Shell(theme=theme)}
+        return {"shell": Shell(theme=theme)}
     viewed = (request.view_args or {}).get("session_id")
-    return {
-        "shell": pages.shell(services(), request.path, theme, viewed, polling="X-Tunesmith-Live" in request.headers)
-    }
+    return {"shell": page_shell(services(), request.path, theme, viewed, polling="X-Tunesmith-Live" in request.headers)}
 
 
 @bp.get("/")
 def index() -> str:
     """Home."""
-    return page("home/index.html", pages.home(services()))
+    return page("home/index.html", home_page(services()))
 
 
 @bp.get("/help")
 def help() -> str:  # noqa: A001 (the page's own name)
     """The words of the field, and what to do when nothing is learnt."""
-    return page("home/help.html", views.HelpPage())
+    return page("home/help.html", HelpPage())
 
 
 @bp.get("/shell")
@@ -67,7 +66,7 @@ def theme() -> Response:
     """Keep the theme in a cookie, so that the first paint already has it."""
     chosen = request.form.get("theme", "")
     response = back("/")
-    if chosen in pages.THEMES:
+    if chosen in THEMES:
         response.set_cookie(COOKIE, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure)
     else:
         response.delete_cookie(COOKIE)
@@ -77,6 +76,6 @@ def theme() -> Response:
 @bp.post("/demo")
 def demo() -> Response:
     """Start the shipped demo."""
-    run = services().runs.start(services().configs.load(pages.DEMO))
+    run = services().runs.start(services().configs.load(DEMO))
     say("The demo has started. The first numbers appear in about a minute.", "good")
     return to("runs.show", session_id=run.session_id)

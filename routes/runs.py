@@ -13,8 +13,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from core.config import RunConfig, parse
 from core.errors import Conflict, NotFound
 from core.rewards import resolve
-from pages import pages
 from pages.runs.actions import changes_in_words
+from pages.runs.index import runs_page
 from pages.runs.show import Wanted, board
 from pages.runs.views import RunPage
 from routes._api import Body, describes, read_body, read_json, read_query
@@ -186,7 +186,7 @@ def delete(session_id: str) -> tuple[str, int]:
 @bp.get("/runs")
 def index() -> str:
     """Every run, by what is looked for."""
-    return page("runs/index.html", pages.runs(services(), request.args))
+    return page("runs/index.html", runs_page(services(), request.args))
 
 
 @bp.get("/runs/<session_id>")

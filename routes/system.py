@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from pages import pages
+from pages.settings import settings_page
 from routes._api import describes
 from routes._pages import page
 from routes._services import services
@@ -29,4 +29,4 @@ def status() -> Response:
 @bp.get("/settings")
 def settings() -> str:
     """The machine, where data lies, and versions."""
-    return page("system/settings.html", pages.settings(services()))
+    return page("system/settings.html", settings_page(services()))

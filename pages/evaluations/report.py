@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from core.evaluation import Compared, Example, PairedReport, Verdict, headed
 from core.rewards import part_title
 from core.statistics import decimals
-from pages.evaluations.views import ComparedLine, ExampleView, Piece, ReportView
 from services.container import Services
 from services.words import num, signed
 
@@ -19,6 +19,54 @@ _WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
 """Words, what parts them, and what is neither: put together they are the text again."""
 LEVELS = {Verdict.BETTER: "good", Verdict.WORSE: "problem", Verdict.NOT_ENOUGH: "watch"}
 TITLES = {Verdict.BETTER: "Better", Verdict.WORSE: "Worse", Verdict.NOT_ENOUGH: "Not enough evidence"}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some words of two texts: ``same``, ``gone`` (only in the first) or ``new`` (only in the second)."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """One prompt, what was written before and after, as one text with its changes."""
+
+    instruction: str
+    reference: str
+    before: str
+    after: str
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class ComparedLine:
+    """One measure, in words."""
+
+    title: str
+    first: str
+    second: str
+    difference: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """A paired report as pages show it. ``level`` is the colour's name, ``key`` tells reports of a page apart."""
+
+    key: str
+    first: str
+    second: str
+    title: str
+    level: str
+    sentence: str
+    lines: tuple[ComparedLine, ...]
+    interval: str
+    right: str
+    smallest: str
+    improved: tuple[ExampleView, ...]
+    worsened: tuple[ExampleView, ...]
 
 
 def of_run(found: Services, session_id: str) -> tuple[ReportView, ...]:

@@ -17,9 +17,10 @@ from core.run_dir import RunDir, read_row
 from core.statistics import decimals
 from pages.evaluations.report import of_run
 from pages.glossary import GLOSSARY
+from pages.parts import PhaseView
 from pages.runs.actions import actions
 from pages.runs.health import health
-from pages.runs.views import AnswersView, AnswerView, Column, GroupView, PhaseView, Piece, RunBoard, Tile
+from pages.runs.views import AnswersView, AnswerView, Column, GroupView, Piece, RunBoard, Tile
 from services.container import Services
 from services.forms.fields import whole_number
 from services.runs.diagnosis import Row

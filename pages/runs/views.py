@@ -5,19 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pages.evaluations.views import ReportView
+from pages.evaluations.report import ReportView
+from pages.parts import PhaseView
 from services.runs.verdict import Verdict
 from services.runs.view import RunView
-
-
-@dataclass(frozen=True)
-class PhaseView:
-    """A phase of a run or of the demo; ``state`` is ``past``, ``now``, ``ahead`` or ``off``."""
-
-    title: str
-    text: str = ""
-    state: str = ""
-    word: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,18 +132,3 @@ class RunPage:
     """A run's own page."""
 
     run: RunBoard
-
-
-@dataclass(frozen=True)
-class RunsPage:
-    """The list of runs."""
-
-    runs: tuple[RunView, ...]
-    verdicts: dict[str, Verdict]
-    sparks: dict[str, str]
-    total: int
-    q: str
-    state: str
-    states: tuple[tuple[str, str], ...]
-    page: int
-    pages: int

@@ -10,7 +10,7 @@ from core.errors import InvalidConfig, TunesmithError
 from core.probe import proposal
 from core.readiness import Fix, Problem, Readiness, Severity, State, ordered
 from core.run import ENDED, JobState
-from pages.exports.pages import export_choices, export_lines, exportable, more_choices, number_formats
+from pages.exports.index import export_choices, export_lines, exportable, more_choices, number_formats
 from pages.models.chats import chat_view
 from pages.parts import Line
 from pages.runs.show import Wanted, board

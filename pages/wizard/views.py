@@ -7,7 +7,7 @@ from typing import Any
 
 from core.data.known_datasets import KnownDataset
 from core.dataset import UploadInfo
-from pages.exports.views import ExportLine, FormatChoice, NumberFormat
+from pages.exports.index import ExportLine, FormatChoice, NumberFormat
 from pages.models.playground import ChatView
 from pages.parts import Line
 from pages.runs.views import RunBoard

@@ -16,7 +16,7 @@ from core.fidelity import FidelityReport, Verdict
 from core.run_dir import write_json
 from core.settings import Home, Settings
 from flask_app import create_app
-from pages.exports.pages import tensor_lines
+from pages.exports.show import tensor_lines
 from services.container import Services
 from services.launcher import LocalLauncher
 from services.rebuild import rebuild

@@ -11,21 +11,29 @@ from flask import Flask
 from jinja2 import meta, nodes
 
 from core.config import RunConfig
-from pages import parts as views
-from pages.datasets import pages as dataset_views
-from pages.evaluations import views as evaluation_views
-from pages.exports import views as export_views
+from pages.configs import ConfigsPage
+from pages.datasets.index import DatasetsPage
+from pages.datasets.show import DatasetPage, PreparingPage
+from pages.evaluations.index import EvaluationsPage
+from pages.evaluations.new import NewEvaluationPage
+from pages.evaluations.show import EvaluationPage
+from pages.exports.index import ExportsPage
+from pages.exports.show import ExportPage
+from pages.help import HelpPage
+from pages.home import HomePage
 from pages.models import playground
 from pages.rewards import pages as reward_pages
-from pages.runs import views as run_views
+from pages.runs.index import RunsPage
+from pages.runs.views import RunPage
+from pages.settings import SettingsPage
 from pages.wizard import views as wizard_views
 from services.forms.fields import form_field, section_model
 from services.wizard.wizard import CONFIGURATION, SECTIONS, Wizard
 from tests.conftest import Browser
 
 CONTEXTS: dict[str, type[Any]] = {
-    "home/index.html": views.HomePage,
-    "home/help.html": views.HelpPage,
+    "home/index.html": HomePage,
+    "home/help.html": HelpPage,
     "wizard/model.html": wizard_views.ModelStep,
     "wizard/dataset.html": wizard_views.DatasetStep,
     "wizard/preparation.html": wizard_views.PreparationStep,
@@ -34,20 +42,20 @@ CONTEXTS: dict[str, type[Any]] = {
     "wizard/train.html": wizard_views.TrainStep,
     "wizard/export.html": wizard_views.ExportStep,
     "wizard/test.html": wizard_views.TestStep,
-    "runs/index.html": run_views.RunsPage,
-    "runs/show.html": run_views.RunPage,
-    "datasets/index.html": dataset_views.DatasetsPage,
-    "datasets/show.html": dataset_views.DatasetPage,
-    "datasets/preparing.html": dataset_views.PreparingPage,
-    "configs/index.html": views.ConfigsPage,
-    "exports/index.html": export_views.ExportsPage,
-    "exports/show.html": export_views.ExportPage,
-    "evaluations/index.html": evaluation_views.EvaluationsPage,
-    "evaluations/new.html": evaluation_views.NewEvaluationPage,
-    "evaluations/show.html": evaluation_views.EvaluationPage,
+    "runs/index.html": RunsPage,
+    "runs/show.html": RunPage,
+    "datasets/index.html": DatasetsPage,
+    "datasets/show.html": DatasetPage,
+    "datasets/preparing.html": PreparingPage,
+    "configs/index.html": ConfigsPage,
+    "exports/index.html": ExportsPage,
+    "exports/show.html": ExportPage,
+    "evaluations/index.html": EvaluationsPage,
+    "evaluations/new.html": NewEvaluationPage,
+    "evaluations/show.html": EvaluationPage,
     "models/playground.html": playground.PlaygroundPage,
     "models/serve.html": playground.ServePage,
-    "system/settings.html": views.SettingsPage,
+    "system/settings.html": SettingsPage,
     "rewards/index.html": reward_pages.RewardsPage,
     "rewards/edit.html": reward_pages.RewardEditPage,
     "rewards/bench.html": reward_pages.BenchPage,

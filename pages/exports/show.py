@@ -1,42 +1,19 @@
-"""The contexts of the export pages."""
+"""The page of one export: its files, their comparison with the trained model, how to use them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pages.parts import Line
 import re
 from pathlib import Path
 from typing import Any
-
 from core.errors import NotFound
-from core.export import NEED_MATRIX, ExportFormat, Quantization
 from core.fidelity import Verdict
-from core.run import ENDED, JobState
-from pages.exports import views as export_views
-from pages import parts as views
+from pages.parts import Line
 from services.container import Services
 from services.exports.exports import ExportView, unverified
-from services.runs.view import RunView
+from pages.exports.index import title
 
-JUDGED = 25
-"""Newest runs of a list of choices whose outcome is said there."""
-RECOMMENDED = (
-    ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "About 5 bits a weight, more in small models. For laptops."),
-    ("gguf/q8_0", "GGUF, large (Q8_0)", "8 bits a weight. Twice the size, and closer."),
-    ("gguf/f16", "GGUF, unreduced (F16)", "16 bits a weight. The trained model as it is."),
-    ("merged", "Whole model", "Original and adapter in one, as safetensors, for Python programs."),
-)
-MORE = (
-    ("gguf", "GGUF in the number formats ticked below", "Several files from one merge, each compared with the model."),
-    ("adapter", "Adapter only", "A few megabytes, in PEFT's format; needs the original model beside it."),
-    ("adapter_gguf", "Adapter only, as GGUF", "For llama.cpp's --lora and Ollama's ADAPTER."),
-    ("bundle", "Everything to run the training again", "Configuration, data, versions and results in one zip file."),
-)
-TITLES = {
-    ExportFormat.ADAPTER: "Adapter",
-    ExportFormat.ADAPTER_GGUF: "Adapter as GGUF",
-    ExportFormat.MERGED: "Whole model",
-    ExportFormat.GGUF: "GGUF",
-    ExportFormat.BUNDLE: "Reproduction bundle",
-}
 KINDS = {
     ".gguf": "Model for llama.cpp, Ollama and LM Studio",
     ".safetensors": "Weights",
@@ -52,77 +29,91 @@ VERDICTS = {
 }
 
 
-def export_choices(chosen: str = "gguf/q4_k_m") -> tuple[export_views.FormatChoice, ...]:
-    """The few ways to take a model away that suit most people."""
-    return tuple(export_views.FormatChoice(value, title, text, value == chosen) for value, title, text in RECOMMENDED)
+@dataclass(frozen=True)
+class Command:
+    """A command to copy."""
+
+    title: str
+    text: str
 
 
-def more_choices() -> tuple[export_views.FormatChoice, ...]:
-    """The other ways."""
-    return tuple(export_views.FormatChoice(value, title, text, False) for value, title, text in MORE)
+@dataclass(frozen=True)
+class CheckLine:
+    """One comparison with the trained model; ``level`` is a note's."""
+
+    subject: str
+    level: str
+    verdict: str
+    reason: str
+    figures: tuple[Line, ...]
 
 
-def number_formats() -> tuple[export_views.NumberFormat, ...]:
-    """Every number format that a GGUF can have here, largest first."""
-    return tuple(export_views.NumberFormat(kind.value, kind.label, kind in NEED_MATRIX) for kind in Quantization)
+@dataclass(frozen=True)
+class FileLine:
+    """A finished file; ``tensors`` are (pattern of names, what they became)."""
+
+    name: str
+    kind: str
+    size: int
+    sha256: str
+    file_type: str
+    bits_per_weight: float | None
+    tensor_types: dict[str, int]
+    tensors: tuple[tuple[str, str], ...]
+    check: CheckLine | None
+    unverified: bool
 
 
-def split_choice(choice: str) -> tuple[str, str | None]:
-    """'gguf/q4_k_m' as format and quantization."""
-    kind, _, quantization = choice.partition("/")
-    return kind, quantization or None
+@dataclass(frozen=True)
+class ExportDetail:
+    """One export with everything on its page.
+
+    ``repeats``: it ended by a fault that making it again would meet again.
+    """
+
+    export_id: str
+    session_id: str
+    run_name: str
+    title: str
+    status: str
+    active: bool
+    step: int
+    max_steps: int
+    message: str
+    error: str
+    notes: tuple[str, ...]
+    damage: tuple[str, ...]
+    created_at: str
+    made_from: tuple[Line, ...]
+    checks: tuple[CheckLine, ...]
+    files: tuple[FileLine, ...]
+    commands: tuple[Command, ...]
+    modelfile: str
+    log: str
+    talk: str
+    evaluate: str
+    unverified: tuple[str, ...]
+    verifying: bool
+    repeats: bool
+
+    def download(self, name: str) -> str:
+        """The file's address."""
+        return f"/api/exports/{self.export_id}/download/{name}"
 
 
-def exportable(found: Services) -> tuple[RunView, ...]:
-    """Runs that are over and have an adapter, newest first."""
-    trained = {model.session_id for model in found.models.trained()}
-    return tuple(run for run in found.runs.list() if run.session_id in trained and JobState(run.status) in ENDED)
+@dataclass(frozen=True)
+class ExportPage:
+    """An export's own page."""
+
+    export: ExportDetail
 
 
-def export_lines(found: Services, session_id: str | None = None) -> tuple[export_views.ExportLine, ...]:
-    """All exports, or those of one run."""
-    shown = found.exports.of_session(session_id) if session_id else found.exports.list()
-    runs = found.runs.titles()
-    return tuple(
-        export_views.ExportLine(
-            item.export_id,
-            title(item, runs.get(item.session_id)),
-            _detail(item),
-            item.status,
-            item.active,
-            item.step,
-            item.max_steps,
-            item.created_at,
-        )
-        for item in shown
-    )
-
-
-def exports_page(found: Services, session_id: str) -> export_views.ExportsPage:
-    """The list of exports, and the forms."""
-    runs = exportable(found)
-    return export_views.ExportsPage(
-        runs,
-        {
-            run.session_id: found.runs.verdict(run)
-            for place, run in enumerate(runs)
-            if place < JUDGED or run.session_id == session_id
-        },
-        session_id,
-        export_choices(),
-        more_choices(),
-        number_formats(),
-        tuple(found.exports.checkpoints(session_id)) if session_id else (),
-        export_lines(found),
-    )
-
-
-def export_page(found: Services, export_id: str) -> export_views.ExportPage:
+def export_page(found: Services, export_id: str) -> ExportPage:
     """Raises NotFound."""
     item = found.exports.get(export_id)
     run_title = found.runs.titles().get(item.session_id)
-    return export_views.ExportPage(
-        export_views.ExportDetail(
+    return ExportPage(
+        ExportDetail(
             export_id=item.export_id,
             session_id=item.session_id,
             run_name=run_title or item.name,
@@ -153,38 +144,38 @@ def export_page(found: Services, export_id: str) -> export_views.ExportPage:
     )
 
 
-def made_from(item: ExportView) -> tuple[views.Line, ...]:
+def made_from(item: ExportView) -> tuple[Line, ...]:
     """Where its numbers come from."""
     origin = item.origin
     step = origin.get("checkpoint")
     lines = [
-        views.Line(
+        Line(
             "Original model", " ".join(str(origin[name]) for name in ("base", "base_revision") if origin.get(name))
         ),
-        views.Line("Adapter", item.adapter),
-        views.Line("Checkpoint", f"of step {step}" if step is not None else ""),
-        views.Line("Adapter's sha256", origin.get("adapter_sha256") or ""),
-        views.Line("Data's sha256", origin.get("dataset_hash") or ""),
-        views.Line("Importance matrix", "measured on this run's own prompts" if item.importance_matrix else ""),
+        Line("Adapter", item.adapter),
+        Line("Checkpoint", f"of step {step}" if step is not None else ""),
+        Line("Adapter's sha256", origin.get("adapter_sha256") or ""),
+        Line("Data's sha256", origin.get("dataset_hash") or ""),
+        Line("Importance matrix", "measured on this run's own prompts" if item.importance_matrix else ""),
     ]
     return tuple(line for line in lines if line.value)
 
 
-def check_line(report: dict[str, Any]) -> export_views.CheckLine:
+def check_line(report: dict[str, Any]) -> CheckLine:
     """A comparison with the trained model, in words and figures."""
     level, word = VERDICTS[Verdict(report["verdict"])]
     figures = [
-        views.Line("Prompts compared", str(report.get("prompts", 0))),
-        views.Line("Same tokens in", _of_prompts(report.get("same_prompt_ids"))),
-        views.Line("Same likeliest token", _share(report.get("top1_agreement"))),
-        views.Line("KL divergence", _kl(report.get("mean_kl"))),
-        views.Line("Same answer", _share(report.get("exact_match"))),
-        views.Line("Stops by itself", _share(report.get("stops"))),
-        views.Line("Reward", _pair(report)),
-        views.Line("Reward lost", _drop(report)),
-        views.Line("Would not lose", str(report.get("better_choice") or "")),
+        Line("Prompts compared", str(report.get("prompts", 0))),
+        Line("Same tokens in", _of_prompts(report.get("same_prompt_ids"))),
+        Line("Same likeliest token", _share(report.get("top1_agreement"))),
+        Line("KL divergence", _kl(report.get("mean_kl"))),
+        Line("Same answer", _share(report.get("exact_match"))),
+        Line("Stops by itself", _share(report.get("stops"))),
+        Line("Reward", _pair(report)),
+        Line("Reward lost", _drop(report)),
+        Line("Would not lose", str(report.get("better_choice") or "")),
     ]
-    return export_views.CheckLine(
+    return CheckLine(
         subject=report["subject"],
         level=level,
         verdict=word,
@@ -215,10 +206,10 @@ def _drop(report: dict[str, Any]) -> str:
     return "" if drop is None or low is None or high is None else f"{drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
 
 
-def file_line(file: dict[str, Any]) -> export_views.FileLine:
+def file_line(file: dict[str, Any]) -> FileLine:
     """A finished file with what each of its tensors is."""
     report = file.get("fidelity")
-    return export_views.FileLine(
+    return FileLine(
         name=file["name"],
         kind=_kind(file),
         size=file["size"],
@@ -269,26 +260,11 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
-def title(item: ExportView, run_title: str | None = None) -> str:
-    """'GGUF Q4_K_M of my run'; ``run_title`` is what tells the run apart, where there still is one."""
-    numbers = ", ".join(kind.upper() for kind in item.quantizations)
-    return f"{TITLES[ExportFormat(item.format)]}{f' {numbers}' if numbers else ''} of {run_title or item.name}"
-
-
-def _detail(item: ExportView) -> str:
-    if item.queue_position:
-        return f"number {item.queue_position} in the queue"
-    if item.status != JobState.COMPLETED:
-        return item.error or item.message
-    names = ", ".join(file["name"] for file in sorted(item.files, key=lambda file: -file["size"])[:4])
-    return f"{names}; unverified on this machine: {', '.join(item.unverified)}" if item.unverified else names
-
-
-def commands(given: Any) -> tuple[export_views.Command, ...]:
+def commands(given: Any) -> tuple[Command, ...]:
     """What the export wrote down for its use: a list of entries, or a title for each text."""
     if isinstance(given, dict):
         return tuple(
-            export_views.Command(str(name), "\n".join(text) if isinstance(text, list) else str(text))
+            Command(str(name), "\n".join(text) if isinstance(text, list) else str(text))
             for name, text in given.items()
         )
     found = []
@@ -296,13 +272,13 @@ def commands(given: Any) -> tuple[export_views.Command, ...]:
         if isinstance(entry, dict):
             text = entry.get("command") or entry.get("text") or entry.get("commands") or ""
             found.append(
-                export_views.Command(
+                Command(
                     str(entry.get("title") or entry.get("name") or "Command"),
                     "\n".join(text) if isinstance(text, list) else str(text),
                 )
             )
         else:
-            found.append(export_views.Command("Command", str(entry)))
+            found.append(Command("Command", str(entry)))
     return tuple(found)
 
 

@@ -1,33 +1,23 @@
-"""The contexts of the evaluation pages, and a run's own evaluation in words."""
+"""The form of a new evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from core.errors import InvalidInput, TunesmithError
-from core.evaluation import PairedReport
 from core.model import DEMO_MODEL
 from core.run_dir import RunDir, step_of
-from pages.evaluations.report import report_view
-from pages.evaluations.views import Choice, EvaluationPage, EvaluationsPage, NewEvaluationPage
 from pages.rewards import pages as reward_pages
 from pages.wizard.dataset_choice import ready_mapping
 from services.container import Services
 from services.evaluations.request import Request
-from services.evaluations.results import SHOWN, Wanted
-from services.forms.fields import whole_number
 from services.words import file_facts
 
-PER_PAGE = 25
 SLOTS = 4
 """Models that the form offers."""
 CHECKPOINTS = 10
-SHOW_WORDS = {
-    "all": "All", "right": "Right", "wrong": "Wrong", "improved": "Improved", "worsened": "Worsened",
-    "changed": "Changed", "problem": "Without an answer",
-}  # fmt: skip
 FORM = {
     "prompts": "session", "session_id": "", "dataset": "", "hub": "", "split": "", "subset": "", "typed": "",
     "limit": "64", "reward": "training",
@@ -35,12 +25,28 @@ FORM = {
 }  # fmt: skip
 
 
-def index(found: Services) -> EvaluationsPage:
-    """The list."""
-    return EvaluationsPage(tuple(found.evaluations.list()))
+@dataclass(frozen=True)
+class Choice:
+    """One line of a choice."""
+
+    value: str
+    title: str
 
 
-def new(found: Services, given: Mapping[str, str], *, problem: str = "") -> NewEvaluationPage:
+@dataclass(frozen=True)
+class NewEvaluationPage:
+    """The form. ``chosen`` are the models of its slots, ``values`` what was typed."""
+
+    models: tuple[Choice, ...]
+    runs: tuple[Choice, ...]
+    datasets: tuple[Choice, ...]
+    rewards: tuple[Choice, ...]
+    chosen: tuple[str, ...]
+    values: dict[str, str]
+    problem: str
+
+
+def new_evaluation_page(found: Services, given: Mapping[str, str], *, problem: str = "") -> NewEvaluationPage:
     """The form, with what an address or an earlier try says.
 
     Args:
@@ -93,34 +99,6 @@ def read_form(found: Services, form: Mapping[str, str], text: str) -> Request:
         top_p=_number(form, "top_p", 0.01, 1),
         seed=int(_number(form, "seed", 0, 2**31 - 1)),
         name=form.get("name", ""),
-    )
-
-
-def show(found: Services, evaluation_id: str, args: Mapping[str, str]) -> EvaluationPage:
-    """One evaluation. Raises NotFound."""
-    view = found.evaluations.get(evaluation_id)
-    model, kind = whole_number(args.get("model")), args.get("show", "all")
-    place = model if model is not None and model < len(view.models) else None
-    wanted = Wanted(args.get("q", "")[:200], place, kind if kind in SHOWN else "all")
-    number = max(1, whole_number(args.get("page")) or 1)
-    rows, total = found.evaluations.results(evaluation_id, wanted, limit=PER_PAGE, offset=(number - 1) * PER_PAGE)
-    pages = max(1, -(-total // PER_PAGE))
-    everyone = range(len(view.models))
-    return EvaluationPage(
-        evaluation=view,
-        reports=tuple(
-            report_view(PairedReport.model_validate(report), str(place)) for place, report in enumerate(view.reports, 1)
-        ),
-        rows=tuple(rows),
-        columns=tuple(everyone if place is None else sorted({0, place})),
-        total=total,
-        number=number,
-        pages=pages,
-        wanted=wanted,
-        shows=tuple(Choice(key, SHOW_WORDS[key]) for key in SHOWN if view.scored or key in {"all", "problem"}),
-        can_stop=view.active or view.waiting,
-        newer=_address(args, number - 1) if number > 1 else "",
-        older=_address(args, number + 1) if number < pages else "",
     )
 
 
@@ -184,7 +162,3 @@ def _number(form: Mapping[str, str], name: str, low: float, high: float) -> floa
     if not low <= value <= high:
         raise InvalidInput(f"{name.replace('_', ' ').capitalize()} is a number from {low:g} to {high:g}.", field=name)
     return value
-
-
-def _address(args: Mapping[str, str], page: int) -> str:
-    return "?" + urlencode({**{name: args[name] for name in ("q", "model", "show") if args.get(name)}, "page": page})

@@ -1,4 +1,4 @@
-"""The contexts of the dataset manager's pages."""
+"""The page of one dataset: its rows, its mapping, what it becomes."""
 
 from __future__ import annotations
 
@@ -8,33 +8,16 @@ from typing import Any
 
 from core.data.extract import TITLES
 from core.data.formats import Detected
-from core.data.known_datasets import CATALOGUE, KnownDataset, find
-from core.dataset import Damage, UploadInfo
+from core.dataset import UploadInfo
 from core.errors import TunesmithError
 from core.rewards import PRESETS
 from services.container import Services
-from services.datasets.incoming import JobView
-from services.datasets.library import CacheEntry, Use
+from services.datasets.library import Use
 from services.datasets.preparation_jobs import Preparing
 from services.forms.fields import shown, whole_number
 
 PAGE = 20
 SWITCHES = ("drop_unparseable", "drop_personal", "drop_overlap")
-
-
-@dataclass(frozen=True)
-class DatasetsPage:
-    """Every dataset, what is under way, and what could be fetched."""
-
-    uploads: tuple[UploadInfo, ...]
-    damaged: tuple[Damage, ...]
-    uses: dict[str, int]
-    jobs: tuple[JobView, ...]
-    known: tuple[KnownDataset, ...]
-    categories: tuple[str, ...]
-    category: str
-    q: str
-    cache: tuple[CacheEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -77,22 +60,6 @@ class DatasetPage:
     place: RowsPlace
     problem: str
     already: bool
-
-
-def datasets_page(found: Services, args: Mapping[str, str]) -> DatasetsPage:
-    """``args`` are ``q`` and ``category`` for the catalogue of well-known datasets."""
-    uploads = tuple(found.datasets.list())
-    return DatasetsPage(
-        uploads=uploads,
-        damaged=tuple(found.datasets.damaged()),
-        uses=found.library.use_counts(),
-        jobs=tuple(found.dataset_jobs.all()),
-        known=tuple(find(args.get("q", ""), args.get("category", ""))),
-        categories=tuple(dict.fromkeys(known.category for known in CATALOGUE)),
-        category=args.get("category", ""),
-        q=args.get("q", ""),
-        cache=tuple(found.library.cache()),
-    )
 
 
 def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> DatasetPage:

@@ -1,0 +1,39 @@
+"""The page of saved configurations and presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.container import Services
+from services.forms.labels import config_title, in_words
+from services.wizard.configs import ConfigEntry
+from services.wizard.wizard import suggest_name
+
+
+@dataclass(frozen=True)
+class ConfigLine:
+    """A configuration in a list."""
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ConfigsPage:
+    """Kept configurations and presets."""
+
+    configs: tuple[ConfigLine, ...]
+    presets: tuple[ConfigLine, ...]
+    draft_name: str
+
+
+def configs_page(found: Services) -> ConfigsPage:
+    """Kept configurations and presets."""
+    lines = [(entry.preset, ConfigLine(entry.name, _holds(found, entry))) for entry in found.configs.list()]
+    own, presets = (tuple(line for is_preset, line in lines if is_preset is wanted) for wanted in (False, True))
+    draft = found.wizard.draft()
+    return ConfigsPage(own, presets, draft["name"] or suggest_name(draft, found.settings.home))
+
+
+def _holds(found: Services, entry: ConfigEntry) -> str:
+    return config_title(entry.config, found.settings.home) if entry.config else in_words(entry.problem or "")

@@ -1,0 +1,52 @@
+"""The list of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.run import JobState
+from pages.runs.show import sparks
+from services.container import Services
+from services.forms.fields import whole_number
+from services.runs.verdict import Verdict
+from services.runs.view import RunView
+from services.words import LIGHTS
+
+PER_PAGE = 25
+
+
+@dataclass(frozen=True)
+class RunsPage:
+    """The list of runs."""
+
+    runs: tuple[RunView, ...]
+    verdicts: dict[str, Verdict]
+    sparks: dict[str, str]
+    total: int
+    q: str
+    state: str
+    states: tuple[tuple[str, str], ...]
+    page: int
+    pages: int
+
+
+def verdicts(found: Services, runs: Sequence[RunView]) -> dict[str, Verdict]:
+    """How each run of a list stands, by its id."""
+    return {run.session_id: found.runs.verdict(run) for run in runs}
+
+
+def runs_page(found: Services, args: Mapping[str, str]) -> RunsPage:
+    """The runs that fit what is looked for, a page at a time."""
+    every = found.runs.list()
+    words, state = args.get("q", "").strip(), args.get("state", "")
+    fitting = [
+        run
+        for run in every
+        if words.lower() in f"{run.name} {run.model} {run.dataset}".lower() and (not state or run.status == state)
+    ]
+    pages = max(1, -(-len(fitting) // PER_PAGE))
+    page = min(pages, max(1, whole_number(args.get("page")) or 1))
+    shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
+    states = tuple((str(key), word) for key, (_, word) in LIGHTS.items() if key is not JobState.RUNNING)
+    return RunsPage(shown, verdicts(found, shown), sparks(found, shown), len(every), words, state, states, page, pages)
