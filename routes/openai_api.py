@@ -15,7 +15,7 @@ from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import NotFound, TunesmithError
-from pages.models.playground import serve_page
+from pages.models.serve import serve_page
 from routes._api import Body, describes, read_body, read_json
 from routes._pages import page, say, to
 from routes._services import services

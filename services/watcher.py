@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.disk import disk_full, disk_words
+from core.moment import now
 from core.run import ENDED, Control, JobKind, JobState, JobStatus
 from core.run_dir import RunDir, step_of
 from core.settings import Home
@@ -21,7 +22,6 @@ from services.exports.exports import remove_unfinished
 from services.follower import Follower
 from services.launcher import Launcher, Worker
 from services.runs.runs import ACTIVE
-from services.runs.view import now
 from services.tail import tail_text
 
 log = logging.getLogger(__name__)

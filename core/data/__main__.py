@@ -57,7 +57,7 @@ def _fetch(name: str, revision: str | None, files: list[str]) -> str:
 
 
 def _work(folder: str, root: str, limit: int) -> None:
-    from core.data.jobs import work
+    from core.data.work import work
 
     work(Path(folder), Path(root), limit)
 

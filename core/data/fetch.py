@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from core.data.rows import plain
 from core.data.store import DATA
 from core.dataset import UploadInfo
 from core.errors import InvalidInput
+from core.moment import now
 from core.run_dir import write_json
 from core.settings import Home
 
@@ -59,7 +59,7 @@ def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report)
         id=upload_id, name=" ".join(filter(None, (name, subset, dataset.split))), format="jsonl",
         size=size or (folder / DATA).stat().st_size, rows=survey.good, columns=tuple(survey.columns), sha256=digest,
         kinds={column: ", ".join(sorted(kinds)) or "empty" for column, kinds in survey.columns.items()},
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"), fields=guess_fields(survey.sample), origin=name,
+        created_at=now(), fields=guess_fields(survey.sample), origin=name,
         hub={"subset": subset, "split": dataset.split, "revision": revision}, bad_rows=survey.count,
         bad=tuple(survey.bad),
         mapping={key: value for key, value in known.mapping.items() if key not in {"subset", "split"}} if known else {},

@@ -14,7 +14,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -28,6 +27,7 @@ from core.data.tables import is_conversation
 from core.dataset import BadRow, FieldGuess, UploadInfo
 from core.disk import disk_words
 from core.errors import Conflict, InvalidInput, Unavailable
+from core.moment import now
 from core.run_dir import read_json, write_json
 
 OnBad = Literal["stop", "skip"]
@@ -184,7 +184,7 @@ def ingest(
         columns=tuple(survey.columns),
         sha256=digest,
         kinds={column: ", ".join(sorted(kinds)) or "empty" for column, kinds in survey.columns.items()},
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=now(),
         fields=guess,
         bad_rows=survey.count,
         bad=tuple(survey.bad),

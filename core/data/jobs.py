@@ -15,14 +15,15 @@ from pydantic import BaseModel, ConfigDict
 
 from core import progress
 from core.dataset import BadRow
-from core.errors import TunesmithError
 from core.progress import PROGRESS
 from core.run_dir import read_model
 
 PARTIAL = ".partial"
-JOB, PART, LOG, INFO = "job.json", "part", "worker.log", "info.json"
 State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "heading", "already", "done"]
 VANISHED = "It ended without a word; the machine may have run out of memory. What was downloaded is kept: resume it."
+
+
+JOB, PART, LOG, INFO = "job.json", "part", "worker.log", "info.json"
 
 
 class Job(BaseModel):
@@ -78,49 +79,6 @@ def read_job(folder: Path) -> Job | None:
 def read_progress(folder: Path) -> Progress | None:
     """How far it is; a process that vanished without a word counts as failed."""
     return progress.read(folder, Progress, VANISHED)
-
-
-def work(folder: Path, root: Path, limit: int) -> None:
-    """Do a job to its end and turn its folder into a dataset. Called in a process of its own."""
-    from core.data.fetch import fetch
-    from core.data.ingest import AlreadyHere, BadRows, HeadingUnsure, ingest
-    from core.settings import Home
-
-    job = read_job(folder)
-    if job is None:
-        raise SystemExit(f"{folder.name} is no job")
-    upload_id = folder.name.removesuffix(PARTIAL)
-    words = "Reading the file" if job.kind == "upload" else "Asking the Hub"
-    reporter = progress.Reporter(folder, Progress(state="working", total_bytes=job.size, message=words))
-    try:
-        if job.kind == "fetch":
-            fetch(job, folder, Home(root), upload_id=upload_id, report=reporter.say)
-        else:
-            ingest(
-                folder / PART, folder, upload_id=upload_id, name=job.name, on_bad=job.on_bad, heading=job.heading,
-                once=job.once, limit=limit,
-                progress=lambda read, rows: reporter.say(bytes=read, rows=rows),
-            )  # fmt: skip
-    except (BadRows, HeadingUnsure, AlreadyHere) as error:
-        found = asked(error)
-        reporter.end(found.pop("state"), **found)
-    except TunesmithError as error:
-        reporter.end("failed", error=error.message, field=error.field)
-    else:
-        reporter.close()
-        finished(folder)  # This is the last word: 'done' before it would tell of a dataset that is not there.
-
-
-def asked(error: TunesmithError) -> dict[str, Any]:
-    """Fields of :class:`Progress` for an upload that a person has to decide about, or has already."""
-    from core.data.ingest import AlreadyHere, BadRows
-
-    found: dict[str, Any] = {"state": error.code, "error": error.message}
-    if isinstance(error, BadRows):
-        found |= {"bad": tuple(error.bad), "bad_rows": error.count, "rows": error.good}
-    if isinstance(error, AlreadyHere):
-        found |= {"state": "already", "same_as": error.info.id}
-    return found
 
 
 def finished(folder: Path) -> None:

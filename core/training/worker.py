@@ -65,7 +65,7 @@ class Worker:
             return self._probe()
         if kind == JobKind.EVALUATION:
             return self._evaluate()
-        from core.training.exporting.job import export
+        from core.training.exporting.entry import export
 
         return export(self.run_dir, self.home, self.status)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.export import ExportFormat
 from core.model import DEMO_MODEL
 from core.run_dir import RunDir
-from services.models.endpoint import default_name, examples
-
-if TYPE_CHECKING:
-    from services.container import Services
+from services.container import Services
 
 MOST_SIDES = 4
 MOST_RUNS = 10
@@ -113,36 +110,6 @@ class PlaygroundPage:
     chat: ChatView
 
 
-@dataclass(frozen=True)
-class ServePage:
-    """The endpoint for other programs.
-
-    Attributes:
-        on: Whether it answers.
-        name: What programs call the model.
-        own_name: The same where a person chose it, else empty.
-        model: The served model's reference, or what the form starts with.
-        other: The same where it is none of those offered, else empty.
-        groups: The models to choose from.
-        base_url: What programs are given.
-        key: Where the access token comes from; see :attr:`services.access.security.Gate.key`.
-        token: The token, the one time that it was made.
-        curl, python: Examples.
-    """
-
-    on: bool
-    name: str
-    own_name: str
-    model: str
-    other: str
-    groups: tuple[ModelGroup, ...]
-    base_url: str
-    key: str
-    token: str
-    curl: str
-    python: str
-
-
 SETTINGS = (
     Setting("temperature", "Variety (temperature)", "0 always takes the likeliest word.", "0"),
     Setting("max_tokens", "Longest answer (max tokens)", "About three quarters of a word each.", "128", whole=True),
@@ -169,24 +136,6 @@ def other_of(groups: tuple[ModelGroup, ...], model: str) -> str:
     """The reference itself where no group offers it."""
     offered = any(model == option.value for group in groups for option in group.options)
     return "" if offered else model
-
-
-def serve_page(found: Services, base_url: str, *, key: str, chosen: str = "", token: str = "") -> ServePage:
-    """The endpoint as it is now."""
-    served, groups = found.endpoint.served, model_groups(found)
-    model = chosen or served.model_path or groups[0].options[0].value
-    return ServePage(
-        on=served.on,
-        name=served.name,
-        own_name=served.name if served.name != default_name(served.model_path) else "",
-        model=model,
-        other=other_of(groups, model),
-        groups=groups,
-        base_url=base_url,
-        key=key,
-        token=token,
-        **examples(base_url, served.name or "model"),
-    )
 
 
 def _bases(found: Services) -> Iterator[ModelOption]:

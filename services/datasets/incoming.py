@@ -8,17 +8,18 @@ import subprocess
 import sys
 import threading
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from core.config import DatasetSection
-from core.data import jobs, sources
+from core.data import sources
 from core.data.ingest import AlreadyHere, BadRows, HeadingChoice, HeadingUnsure, OnBad, ingest
-from core.data.jobs import JOB, LOG, PART, PARTIAL, Job, Progress
+from core.data.jobs import JOB, LOG, PART, PARTIAL, Job, Progress, finished, read_job, read_progress
 from core.data.uploads import read_info, shown_name
+from core.data.work import asked
 from core.dataset import BadRow, UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable
+from core.moment import now
 from core.process import identify
 from core.progress import PROGRESS, stop_process, write_progress
 from core.run import check_id, new_id
@@ -95,7 +96,7 @@ class DatasetJobs:
             )
         if shutil.disk_usage(self._home.uploads).free < size:
             raise Unavailable("There is not enough room on the disk for this file. Free some space and try again.")
-        folder = self._open(Job(kind="upload", name=shown_name(name), size=size, created_at=_now()))
+        folder = self._open(Job(kind="upload", name=shown_name(name), size=size, created_at=now()))
         return self.get(_id(folder))
 
     def append(self, job_id: str, offset: int, stream: IO[bytes]) -> JobView:
@@ -157,7 +158,7 @@ class DatasetJobs:
         """
         name = sources.check_hub_id(dataset.source)
         given = dataset.model_dump(mode="json", exclude_unset=True) | {"source": name}
-        folder = self._open(Job(kind="fetch", name=name, dataset=given, most_rows=most_rows, created_at=_now()))
+        folder = self._open(Job(kind="fetch", name=name, dataset=given, most_rows=most_rows, created_at=now()))
         with self._alone(_id(folder)):
             return self._start(folder)
 
@@ -178,7 +179,7 @@ class DatasetJobs:
     def cancel(self, job_id: str) -> JobView:
         """Stop what runs; what has arrived is kept."""
         folder = self._folder(job_id)
-        found = jobs.read_progress(folder)
+        found = read_progress(folder)
         if found and found.state == "working":
             stop_process(folder, found)
             self._processes.pop(job_id, None)
@@ -194,7 +195,7 @@ class DatasetJobs:
         """One job. Raises NotFound where there is none: it may be a dataset by now."""
         folder, job = self._folder(job_id), self._job(job_id)
         received = _size(folder / PART)
-        progress = jobs.read_progress(folder) or Progress(state="receiving")
+        progress = read_progress(folder) or Progress(state="receiving")
         self._folder(job_id)  # Once more: what was read after it became a dataset says nothing about it.
         return JobView(
             id=job_id, kind=job.kind, name=job.name, state=progress.state, size=job.size, offset=received,
@@ -224,12 +225,12 @@ class DatasetJobs:
                 once=job.once, limit=self._limit,
             )  # fmt: skip
         except (BadRows, HeadingUnsure) as error:
-            write_progress(folder, Progress(**jobs.asked(error)))
+            write_progress(folder, Progress(**asked(error)))
             raise
         except (InvalidInput, AlreadyHere):
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        jobs.finished(folder)
+        finished(folder)
         return info
 
     def _open(self, job: Job) -> Path:
@@ -266,7 +267,7 @@ class DatasetJobs:
         return folder
 
     def _job(self, job_id: str) -> Job:
-        job = jobs.read_job(self._folder(job_id))
+        job = read_job(self._folder(job_id))
         if job is None:
             raise NotFound(f"There is no upload or download {job_id} under way.")
         return job
@@ -296,16 +297,12 @@ def _tell(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
 
 
 def _works(folder: Path) -> bool:
-    found = jobs.read_progress(folder)
+    found = read_progress(folder)
     return found is not None and found.state == "working"
 
 
 def _id(folder: Path) -> str:
     return folder.name.removesuffix(PARTIAL)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _size(file: Path) -> int:

@@ -10,6 +10,7 @@ from core.config import DatasetSection
 from core.errors import Conflict
 from core.evaluation import EvaluationResult, EvaluationSpec, PairedReport, RunEvaluation, reports
 from core.job_rows import is_answer_of
+from core.moment import now
 from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, new_folder, read_model, remove_folder, write_json
 from core.settings import Home
@@ -19,7 +20,6 @@ from services.evaluations.request import FindsModels, Request, Specifier
 from services.evaluations.results import PromptRow, Wanted, as_csv, rows_of
 from services.readings import Readings, damage
 from services.runs.runs import request_resume, request_stop
-from services.runs.view import now
 
 
 @dataclass(frozen=True)

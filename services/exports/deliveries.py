@@ -24,7 +24,7 @@ from services.exports.delivery_view import DeliveryView, Kind, OllamaView, event
 from services.events import Events
 from services.models.families import BASE_MODELS
 from services.datasets.prompts import reader_environment
-from services.runs.view import now
+from core.moment import now
 from services.tail import tail_text
 
 ENTRY = PROJECT / "core" / "delivery" / "__main__.py"

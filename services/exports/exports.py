@@ -24,7 +24,8 @@ from services.events import Events
 from services.follower import export_event
 from services.in_use import being_sent, needing, unfinished
 from services.readings import damage
-from services.runs.view import now, queue_ids
+from core.moment import now
+from services.runs.view import queue_ids
 from services.runs.runs import request_stop
 from services.tail import tail_text
 

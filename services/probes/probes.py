@@ -13,6 +13,7 @@ import core.rewards
 from core.config import DatasetSection, RunConfig
 from core.errors import InvalidInput
 from core.job_rows import is_group
+from core.moment import now
 from core.probe import ProbeResult
 from core.readiness import require_answers
 from core.run import Control, JobKind, JobState, check_id, new_id
@@ -21,7 +22,6 @@ from core.settings import Home
 from services.catalogue import Catalogue, Job
 from services.readings import Readings, damage
 from services.runs.runs import request_stop
-from services.runs.view import now
 
 MOST = 256
 """Most answers that one probe samples."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import core.rewards
 from core.errors import InvalidInput, NotFound
+from core.moment import now
 from core.run_dir import read_json, write_json
 from core.settings import Home
 from services.rewards.rewards import read_section
-from services.runs.view import now
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 KEPT = 100

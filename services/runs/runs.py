@@ -16,6 +16,7 @@ from core.device_checks import Note, device_checks
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
 from core.job_rows import is_metric
 from core.model import Device
+from core.moment import now
 from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, new_folder, remove_folder, write_json
 from core.settings import Home
@@ -28,7 +29,7 @@ from services.runs.completions import CompletionIndexes
 from services.runs.series import collapse, thin
 from services.runs.verdict import Verdict
 from services.runs.verdicts import Verdicts
-from services.runs.view import RunView, now, queue_ids, run_view, status_event
+from services.runs.view import RunView, queue_ids, run_view, status_event
 from services.tail import tail_text
 
 Rows = list[dict[str, Any]]

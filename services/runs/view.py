@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from core.run import JobState
@@ -140,8 +139,3 @@ def status_event(job: Job) -> dict[str, Any]:
 def queue_ids(unfinished: Sequence[Job]) -> list[str]:
     """Ids of the waiting jobs, next first."""
     return [job.id for job in unfinished if job.state == JobState.QUEUED]
-
-
-def now() -> str:
-    """The present time as ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

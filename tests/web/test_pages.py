@@ -21,7 +21,8 @@ from pages.exports.index import ExportsPage
 from pages.exports.show import ExportPage
 from pages.help import HelpPage
 from pages.home import HomePage
-from pages.models import playground
+from pages.models.playground import PlaygroundPage
+from pages.models.serve import ServePage
 from pages.rewards import pages as reward_pages
 from pages.runs.index import RunsPage
 from pages.runs.views import RunPage
@@ -53,8 +54,8 @@ CONTEXTS: dict[str, type[Any]] = {
     "evaluations/index.html": EvaluationsPage,
     "evaluations/new.html": NewEvaluationPage,
     "evaluations/show.html": EvaluationPage,
-    "models/playground.html": playground.PlaygroundPage,
-    "models/serve.html": playground.ServePage,
+    "models/playground.html": PlaygroundPage,
+    "models/serve.html": ServePage,
     "system/settings.html": SettingsPage,
     "rewards/index.html": reward_pages.RewardsPage,
     "rewards/edit.html": reward_pages.RewardEditPage,

@@ -47,25 +47,7 @@ PROBES = 3
 """Prompts on which the merged logits are compared with those of base and adapter."""
 CHECKING = "Checking against the trained model"
 UNCONVERTED = "The whole model and the adapter can be taken away without a conversion: export one of those."
-
 log = logging.getLogger("tunesmith")
-
-
-def export(run: RunDir, home: Home, status: Status) -> str:
-    """Make what ``run``'s configuration asks for; of one that is made, compare what was left unverified.
-
-    Returns:
-        A closing sentence.
-
-    Raises:
-        Stopped: It was cancelled; nothing is left of it.
-        TunesmithError: It cannot be made, in words.
-    """
-    from core.training.exporting.verify import Verification
-
-    given = {name: value for name, value in run.whole_config().items() if name != "created_at"}
-    kind = Verification if run.made else Export
-    return kind(run, ExportSpec.model_validate(given), home, status).make()
 
 
 class Export:

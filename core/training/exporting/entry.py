@@ -1,0 +1,26 @@
+"""Where an export begins: made anew, or compared again."""
+
+from __future__ import annotations
+
+from core.export import ExportSpec
+from core.run_dir import RunDir
+from core.settings import Home
+from core.training.exporting.job import Export
+from core.training.job.status import Status
+
+
+def export(run: RunDir, home: Home, status: Status) -> str:
+    """Make what ``run``'s configuration asks for; of one that is made, compare what was left unverified.
+
+    Returns:
+        A closing sentence.
+
+    Raises:
+        Stopped: It was cancelled; nothing is left of it.
+        TunesmithError: It cannot be made, in words.
+    """
+    from core.training.exporting.verify import Verification
+
+    given = {name: value for name, value in run.whole_config().items() if name != "created_at"}
+    kind = Verification if run.made else Export
+    return kind(run, ExportSpec.model_validate(given), home, status).make()
