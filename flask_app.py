@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import sys
 
 import click
 from flask import Flask
 
+from commands import export, rebuild, reproduce, train
 from core.disk import disk_words
 from core.errors import InvalidInput, TunesmithError
 from core.settings import PROJECT, Settings
-from routes import _guard, errors
+from routes import (
+    _guard,
+    auth,
+    configs,
+    dataset_jobs,
+    datasets,
+    deliveries,
+    errors,
+    evaluations,
+    exports,
+    home,
+    models,
+    openai_api,
+    openapi,
+    probe,
+    rewards,
+    runs,
+    system,
+    wizard,
+)  # fmt: skip
 from services import container
 from services.access import security
 from services.launcher import Launcher
 
-NOUNS = (
-    "home",
-    "wizard",
-    "probe",
-    "runs",
-    "datasets",
-    "dataset_jobs",
-    "rewards",
-    "configs",
-    "models",
-    "openai_api",
-    "exports",
-    "evaluations",
-    "system",
-    "auth",
-    "openapi",
-    "commands",
-    "reproduce",
-    "deliveries",
+BLUEPRINTS = (
+    *(
+        module.bp
+        for module in (home, wizard, probe, runs, datasets, dataset_jobs, rewards, configs, models, openai_api)
+    ),
+    *(module.bp for module in (exports, evaluations, system, auth, openapi, deliveries, errors)),
+    *(module.bp for module in (train, export, reproduce, rebuild)),
 )
+"""One for each noun of the routes, and one for each command of the terminal."""
 
 
 def create_app(settings: Settings | None = None, *, launcher: Launcher | None = None) -> Flask:
@@ -56,11 +63,8 @@ def create_app(settings: Settings | None = None, *, launcher: Launcher | None = 
     gate = security.Gate(settings, kept)
     app.extensions["tunesmith_new_token"] = kept.new_token
     _guard.install(app, gate, port=settings.port, max_upload=int(settings.max_upload_gb * 1024**3))
-    app.register_blueprint(errors.bp)
-    for noun in NOUNS:
-        place = "commands" if noun in {"commands", "reproduce"} else "routes"
-        if importlib.util.find_spec(f"{place}.{noun}"):
-            app.register_blueprint(importlib.import_module(f"{place}.{noun}").bp)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
     _attach_sockets(app)
     return app
 

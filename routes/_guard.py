@@ -6,7 +6,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sized
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
@@ -18,6 +18,8 @@ from services.access.security import Gate, host_name
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_View = TypeVar("_View", bound=Callable[..., object])
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_ENDPOINTS = frozenset({"static", "auth.login", "auth.enter", "system.healthz"})
@@ -38,6 +40,12 @@ class CookieSessions(SecureCookieSessionInterface):
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
+
+
+def accepts_uploads(view: _View) -> _View:
+    """Mark a handler that takes files up to MAX_UPLOAD_GB; all others take small requests only."""
+    view.accepts_uploads = True  # type: ignore[attr-defined]
+    return view
 
 
 def install(app: Flask, gate: Gate, *, port: int, max_upload: int) -> None:

@@ -14,7 +14,7 @@ from core.errors import InvalidInput, NotFound, TunesmithError
 from pages.configs import configs_page
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
-from routes._services import services
+from services.current import services
 from services.wizard import configs as saved
 
 bp = Blueprint("configs", __name__)

@@ -13,7 +13,8 @@ from core.data.known_datasets import CATALOGUE, KnownDataset, find
 from core.dataset import UploadInfo
 from core.errors import NotFound
 from routes._api import Body, describes, read_body, read_query
-from routes._services import accepts_uploads, services
+from routes._guard import accepts_uploads
+from services.current import services
 from services.datasets.datasets import read_section
 
 bp = Blueprint("dataset_jobs", __name__)

@@ -20,8 +20,9 @@ from pages.datasets.index import datasets_page
 from pages.datasets.show import SWITCHES, PreparingPage, dataset_page
 from pages.wizard import dataset_choice
 from routes._api import Body, describes, read_body
+from routes._guard import accepts_uploads
 from routes._pages import page, say, to
-from routes._services import accepts_uploads, services
+from services.current import services
 from services.datasets import library
 from services.datasets.datasets import GENERATED, read_section
 from services.forms.fields import read_names, shown, whole_number

@@ -14,7 +14,7 @@ from pages.exports.deliveries import DeliveryPanel
 from pages.exports.deliveries import delivery_panel as panel_of
 from routes._api import Body, describes, read_body
 from routes._pages import say, to
-from routes._services import services
+from services.current import services
 
 bp = Blueprint("deliveries", __name__)
 Answer = tuple[Response, int]

@@ -15,9 +15,9 @@ from pages.evaluations.index import evaluations_page
 from pages.evaluations.new import new_evaluation_page, read_form
 from pages.evaluations.show import evaluation_page
 from routes._api import Body, describes, read_body, read_query
-from routes._guard import SMALL
+from routes._guard import SMALL, accepts_uploads
 from routes._pages import page, say, to
-from routes._services import accepts_uploads, services
+from services.current import services
 from services.evaluations.request import Request
 from services.evaluations.results import SHOWN, Wanted
 

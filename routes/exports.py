@@ -15,7 +15,7 @@ from pages.exports.index import exports_page, split_choice
 from pages.exports.show import export_page
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import back, page, say, to
-from routes._services import services
+from services.current import services
 from services.exports.exports import ExportView
 from services.forms.fields import whole_number
 

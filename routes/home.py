@@ -13,8 +13,8 @@ from pages.home import DEMO, home_page
 from pages.shell import THEMES, Shell, page_shell
 from routes._guard import logged_in
 from routes._pages import back, page, say, to
-from routes._services import services
 from services.container import Services
+from services.current import services
 from services.forms.labels import in_words, plain_name
 from services.tail import NATIVE
 from services.words import FILTERS

@@ -11,8 +11,8 @@ from pages.models.chats import chat_view, training_prompt
 from pages.models.playground import PlaygroundPage, model_groups
 from routes._api import Body, describes, read_body
 from routes._pages import page
-from routes._services import services
 from services.container import Services
+from services.current import services
 from services.models.models import Chat
 
 bp = Blueprint("models", __name__)

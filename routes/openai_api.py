@@ -18,8 +18,8 @@ from core.errors import NotFound, TunesmithError
 from pages.models.serve import serve_page
 from routes._api import Body, describes, read_body, read_json
 from routes._pages import page, say, to
-from routes._services import services
 from services.access.security import Gate
+from services.current import services
 from services.models import openai_chat
 from services.models.endpoint import served_view
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from pages.rewards import pages as reward_pages
 from routes._api import Body, describes, read_body
 from routes._pages import page
-from routes._services import services
+from services.current import services
 
 bp = Blueprint("probe", __name__)
 

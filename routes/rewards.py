@@ -14,7 +14,7 @@ from core.rewards import Account, charged_to
 from pages.rewards import pages as reward_pages
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
-from routes._services import services
+from services.current import services
 from services.rewards.bench import FETCHED
 from services.rewards.rewards import total_json
 

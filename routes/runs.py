@@ -19,7 +19,7 @@ from pages.runs.show import Wanted, board
 from pages.runs.views import RunPage
 from routes._api import Body, describes, read_body, read_json, read_query
 from routes._pages import back, page, say, to
-from routes._services import services
+from services.current import services
 from services.runs.diagnosis import changed
 
 bp = Blueprint("runs", __name__)

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify
 from pages.settings import settings_page
 from routes._api import describes
 from routes._pages import page
-from routes._services import services
+from services.current import services
 
 bp = Blueprint("system", __name__)
 

@@ -15,9 +15,10 @@ from pages.runs.show import Wanted
 from pages.wizard import dataset as dataset_page
 from pages.wizard import dataset_choice, steps
 from pages.wizard.trial import sample
+from routes._guard import accepts_uploads
 from routes._pages import page, say, to
-from routes._services import accepts_uploads, services
 from routes.datasets import receive
+from services.current import services
 from services.datasets.preparation_jobs import DRAFT
 from services.forms.fields import field_title
 from services.forms.merge import Merged, read_was

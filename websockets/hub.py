@@ -8,8 +8,8 @@ from typing import Any
 from flask import Flask, request
 
 from core.errors import NotFound, TunesmithError
-from routes._services import services
 from services.container import Services
+from services.current import services
 from websockets.chat import Chats
 from websockets.light import SocketIO
 

@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from commands.follow_run import say_readiness
+from commands.train import say_readiness
 from core.probe import Figures
 from core.rewards import adversarial
 from core.rewards.own import TEMPLATE

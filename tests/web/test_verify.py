@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from commands.follow_export import close
+from commands.export import close
 from core.errors import Conflict
 from core.fidelity import FidelityReport, Verdict
 from core.run import JobKind, JobState

@@ -1,26 +1,67 @@
-"""A run followed in a terminal: a progress line, and a table at the end."""
+"""``flask --app flask_app train configs/x.json``: a run followed in a terminal, with a table at the end."""
 
 from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+import click
+from flask import Blueprint
+
+from commands._home import home, server_or_watch
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
 from core.run import ENDED, JobState
+from services.container import Services
+from services.current import services
 from services.wizard.configs import check
 
-if TYPE_CHECKING:
-    from services.container import Services
+bp = Blueprint("train", __name__, cli_group=None)
 
 EVERY = 0.3
 """Seconds between two looks."""
 WIDTH = 24
+
+
+@bp.cli.command("train")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--confirm-reward", is_flag=True, help="Start although the reward can be fooled, or could not be tried.")
+def train(file: Path, *, confirm_reward: bool) -> None:
+    """Train with the configuration in FILE, without the browser.
+
+    The session appears in the browser too. Ctrl+C stops with a checkpoint; twice, at once. A reward that can
+    be fooled is refused unless it is confirmed.
+    """
+    with home() as lock:
+        config = read_config(file)
+        url = server_or_watch(lock)
+        run = (
+            There(url, services().settings.token, confirmed=confirm_reward)
+            if url
+            else Here(services(), confirmed=confirm_reward)
+        )
+        say_readiness(run.readiness(config), click.echo)
+        sys.exit(follow(run, config, click.echo, live=sys.stdout.isatty()))
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A configuration file as JSON.
+
+    Raises:
+        InvalidInput: It is not JSON; the line is named.
+    """
+    try:
+        data: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{file} is not valid JSON: line {error.lineno}, {error.msg}.") from None
+    return data
 
 
 class Run(Protocol):

@@ -1,17 +1,59 @@
-"""An export followed in a terminal: its stages, and what it came to."""
+"""``merge`` and ``verify`` in a terminal: an export's stages, and what it came to."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from commands.follow_run import EVERY, There, interrupts
+import click
+from flask import Blueprint
+
+from commands._home import home, server_or_watch
+from commands.train import EVERY, There, interrupts
 from core.errors import Conflict
 from core.run import ENDED, JobState
+from services.container import Services
+from services.current import services
 
-if TYPE_CHECKING:
-    from services.container import Services
+bp = Blueprint("export", __name__, cli_group=None)
+
+
+@bp.cli.command("merge")
+@click.argument("adapter", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("base", default="")
+@click.option(
+    "--as", "form", type=click.Choice(["merged", "gguf", "adapter_gguf"]), default="merged", show_default=True
+)
+@click.option("-q", "--quantization", multiple=True, help="For gguf; more than once for several files from one merge.")
+def merge(adapter: Path, base: str, form: str, quantization: tuple[str, ...]) -> None:
+    """Merge the adapter folder ADAPTER with its model BASE, checked against both together.
+
+    The adapter need not have been trained here. BASE is a folder or a model of the Hub; without it the one
+    that the adapter's own file names is taken. Ctrl+C cancels; nothing half made is kept.
+    """
+    asked = {"adapter": str(adapter.resolve()), "base": base, "format": form, "quantizations": list(quantization)}
+    _follow_export(lambda export: export.start(asked))
+
+
+@bp.cli.command("verify")
+@click.argument("export_id")
+def verify(export_id: str) -> None:
+    """Compare the export EXPORT_ID with its trained model again, where llama.cpp had crashed.
+
+    Nothing is made anew. Ctrl+C cancels; the files are kept.
+    """
+    _follow_export(lambda export: export.verify(export_id))
+
+
+def _follow_export(begin: Callable[[Export], str]) -> None:
+    """Begin an export here, or in the server that has the home folder, and follow it to its end."""
+    with home() as lock:
+        url = server_or_watch(lock)
+        export: Export = ExportThere(url, services().settings.token) if url else ExportHere(services())
+        sys.exit(follow_export(export, begin(export), str(services().settings.home.exports), click.echo))
 
 
 class Export(Protocol):

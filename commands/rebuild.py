@@ -1,0 +1,21 @@
+"""``flask --app flask_app rebuild``: the catalogue made again from the directories."""
+
+from __future__ import annotations
+
+import click
+from flask import Blueprint
+
+from commands._home import home
+from services.current import services
+from services.rebuild import rebuild as rebuild_catalogue
+
+bp = Blueprint("rebuild", __name__, cli_group=None)
+
+
+@bp.cli.command("rebuild")
+def rebuild() -> None:
+    """Make the catalogue again from the directories in outputs/ and exports/."""
+    with home() as lock:
+        lock.take(None)
+        found = rebuild_catalogue(services().settings.home, services().catalogue)
+        click.echo(f"{found} {'job' if found == 1 else 'jobs'} found on disk and added to the catalogue.")
