@@ -27,13 +27,13 @@ class ConfigsPage:
     draft_name: str
 
 
-def configs_page(found: Services) -> ConfigsPage:
+def configs_page(services: Services) -> ConfigsPage:
     """Kept configurations and presets."""
-    lines = [(entry.preset, ConfigLine(entry.name, _holds(found, entry))) for entry in found.configs.list()]
+    lines = [(entry.preset, ConfigLine(entry.name, _holds(services, entry))) for entry in services.configs.list()]
     own, presets = (tuple(line for is_preset, line in lines if is_preset is wanted) for wanted in (False, True))
-    draft = found.wizard.draft()
-    return ConfigsPage(own, presets, draft["name"] or suggest_name(draft, found.settings.home))
+    draft = services.wizard.draft()
+    return ConfigsPage(own, presets, draft["name"] or suggest_name(draft, services.settings.home))
 
 
-def _holds(found: Services, entry: ConfigEntry) -> str:
-    return config_title(entry.config, found.settings.home) if entry.config else in_words(entry.problem or "")
+def _holds(services: Services, entry: ConfigEntry) -> str:
+    return config_title(entry.config, services.settings.home) if entry.config else in_words(entry.problem or "")

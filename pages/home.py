@@ -56,34 +56,34 @@ DEMO = "demo-arithmetic"
 """Name of the shipped configuration that the home page starts."""
 
 
-def home_page(found: Services) -> HomePage:
+def home_page(services: Services) -> HomePage:
     """The home page."""
-    runs = found.runs.list()
-    device = found.system.device()
+    runs = services.runs.list()
+    device = services.system.device()
     recent = tuple(runs[:RECENT])
     return HomePage(
         first_time=not runs,
-        demo=demo(found),
+        demo=demo(services),
         runs=recent,
-        verdicts=verdicts(found, recent),
-        sparks=sparks(found, recent),
-        cards=_first_cards() if not runs else _next_cards(found, runs),
+        verdicts=verdicts(services, recent),
+        sparks=sparks(services, recent),
+        cards=_first_cards() if not runs else _next_cards(services, runs),
         device=f"{device.name}, {size(device.memory)} of memory{'' if device.kind == 'cuda' else ', no GPU'}",
     )
 
 
-def demo(found: Services) -> Demo | None:
+def demo(services: Services) -> Demo | None:
     """The shipped demo in words, or None where its file is not there."""
     try:
-        config = parse(found.configs.load(DEMO))
-        local_folder(DEMO_MODEL, found.settings.home)
+        config = parse(services.configs.load(DEMO))
+        local_folder(DEMO_MODEL, services.settings.home)
         ready = True
     except InvalidConfig:
         return None
     except NotFound as error:
         if error.field != "model.name":
             return None
-        config, ready = parse(found.configs.load(DEMO)), False
+        config, ready = parse(services.configs.load(DEMO)), False
     if not ready:
         return Demo(
             False,
@@ -132,7 +132,7 @@ def _first_cards() -> tuple[Card, ...]:
     )
 
 
-def _next_cards(found: Services, runs: Sequence[RunView]) -> tuple[Card, ...]:
+def _next_cards(services: Services, runs: Sequence[RunView]) -> tuple[Card, ...]:
     cards = []
     running = next((run for run in runs if run.active), None)
     if running:
@@ -141,10 +141,10 @@ def _next_cards(found: Services, runs: Sequence[RunView]) -> tuple[Card, ...]:
         )
     over = next((run for run in runs if run.status == JobState.COMPLETED), None)
     if over:
-        cards += _cards_of(over, found.runs.verdict(over))
+        cards += _cards_of(over, services.runs.verdict(over))
     broken = next((run for run in runs if run.resumable), None)
     if broken:
-        cards.append(_unfinished(broken, found.runs.verdict(broken)))
+        cards.append(_unfinished(broken, services.runs.verdict(broken)))
     cards.append(
         Card(
             "Train on your own questions",

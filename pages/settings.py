@@ -26,11 +26,11 @@ class SettingsPage:
     sections: tuple[SettingsSection, ...]
 
 
-def settings_page(found: Services) -> SettingsPage:
+def settings_page(services: Services) -> SettingsPage:
     """What this installation runs on."""
-    status, force = found.system.status(), protection()
-    device, disk, kept = status["device"], status["disk"], found.settings
-    waiting = sum(run.status == JobState.QUEUED for run in found.runs.list())
+    status, force = services.system.status(), protection()
+    device, disk, kept = status["device"], status["disk"], services.settings
+    waiting = sum(run.status == JobState.QUEUED for run in services.runs.list())
     versions = tuple(Line(name, version or "not installed") for name, version in status["versions"].items())
     return SettingsPage(
         (

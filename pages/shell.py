@@ -83,7 +83,7 @@ class Shell:
     """A live page that fetches itself: words for the next page stay for the next page."""
 
 
-def page_shell(found: Services, path: str, theme: str, viewed: str | None, *, polling: bool = False) -> Shell:
+def page_shell(services: Services, path: str, theme: str, viewed: str | None, *, polling: bool = False) -> Shell:
     """The frame: where one is, what runs, how the machine is.
 
     Args:
@@ -92,7 +92,7 @@ def page_shell(found: Services, path: str, theme: str, viewed: str | None, *, po
         viewed: The run whose page this is; its log goes into the drawer.
         polling: Whether a live page fetches itself.
     """
-    runs = found.runs.list()
+    runs = services.runs.list()
     at_work = next((run for run in runs if run.active), None)
     job = next((run for run in runs if run.session_id == viewed), at_work)
     nav = tuple(NavItem(title, url, icon, _at(path, url), title == "Settings") for title, url, icon in NAV)
@@ -121,18 +121,18 @@ def page_shell(found: Services, path: str, theme: str, viewed: str | None, *, po
         THEMES[theme],
         path,
         nav,
-        gauges(found),
-        active_job(found),
+        gauges(services),
+        active_job(services),
         job,
-        found.runs.log(job.session_id, tail=60, useful=True) if job else "",
+        services.runs.log(job.session_id, tail=60, useful=True) if job else "",
         palette,
         polling,
     )
 
 
-def active_job(found: Services) -> ActiveJob | None:
+def active_job(services: Services) -> ActiveJob | None:
     """The job that a worker is at, if any: there is one at a time."""
-    job = next((job for job in found.catalogue.unfinished() if job.active), None)
+    job = next((job for job in services.catalogue.unfinished() if job.active), None)
     if job is None:
         return None
     kind = JobKind(job.kind)
@@ -144,9 +144,9 @@ def _at(path: str, url: str) -> bool:
     return path == url or (url != "/" and path.startswith(f"{url}/"))
 
 
-def gauges(found: Services) -> tuple[Gauge, ...]:
+def gauges(services: Services) -> tuple[Gauge, ...]:
     """What the top bar shows of the machine."""
-    load = found.system.load()
+    load = services.system.load()
     readings = [
         Gauge("cpu", "CPU", f"{load['cpu']:.0f} %", "Processor load"),
         Gauge("memory", "Memory", f"{load['memory']:.0f} %", "Memory in use"),

@@ -39,8 +39,8 @@ class TestBody(Body):
     seed: int | None = Field(None, ge=0, lt=2**32, description="For the same answer again.")
     stop: tuple[str, ...] = Field((), max_length=4, description="Texts that end the answer.")
 
-    def chat(self, found: Services) -> Chat:
-        told = training_prompt(found, self.model_path) if self.system_prompt is None else self.system_prompt
+    def chat(self, services: Services) -> Chat:
+        told = training_prompt(services, self.model_path) if self.system_prompt is None else self.system_prompt
         system = ({"role": "system", "content": told},) if told else ()
         messages = (*system, {"role": "user", "content": self.prompt})
         sampling = self.model_dump(exclude={"model_path", "prompt", "system_prompt"})

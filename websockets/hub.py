@@ -94,11 +94,11 @@ class Listeners:
         self._some.wait()
 
 
-def _pulse(hub: SocketIO, listeners: Listeners, found: Services) -> None:
+def _pulse(hub: SocketIO, listeners: Listeners, services: Services) -> None:
     pause = threading.Event()
     while True:
         listeners.wait()
-        hub.emit("system_update", found.system.load())
+        hub.emit("system_update", services.system.load())
         pause.wait(SYSTEM_EVERY)
 
 

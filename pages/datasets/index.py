@@ -27,17 +27,17 @@ class DatasetsPage:
     cache: tuple[CacheEntry, ...]
 
 
-def datasets_page(found: Services, args: Mapping[str, str]) -> DatasetsPage:
+def datasets_page(services: Services, args: Mapping[str, str]) -> DatasetsPage:
     """``args`` are ``q`` and ``category`` for the catalogue of well-known datasets."""
-    uploads = tuple(found.datasets.list())
+    uploads = tuple(services.datasets.list())
     return DatasetsPage(
         uploads=uploads,
-        damaged=tuple(found.datasets.damaged()),
-        uses=found.library.use_counts(),
-        jobs=tuple(found.dataset_jobs.all()),
+        damaged=tuple(services.datasets.damaged()),
+        uses=services.library.use_counts(),
+        jobs=tuple(services.dataset_jobs.all()),
         known=tuple(find(args.get("q", ""), args.get("category", ""))),
         categories=tuple(dict.fromkeys(known.category for known in CATALOGUE)),
         category=args.get("category", ""),
         q=args.get("q", ""),
-        cache=tuple(found.library.cache()),
+        cache=tuple(services.library.cache()),
     )

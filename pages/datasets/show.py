@@ -62,9 +62,9 @@ class DatasetPage:
     already: bool
 
 
-def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> DatasetPage:
+def dataset_page(services: Services, upload_id: str, args: Mapping[str, str]) -> DatasetPage:
     """``args`` are ``page``, or ``search`` and ``start``. Raises NotFound."""
-    library = found.library
+    library = services.library
     info = library.info(upload_id)
     section = library.mapping(info)
     report, problem = library.report(upload_id), ""
@@ -72,7 +72,7 @@ def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> Da
     mapped: list[dict[str, Any]] = []
     place = RowsPlace("")
     try:
-        rows, place = _rows(found, info, args)
+        rows, place = _rows(services, info, args)
         mapped = library.mapped(upload_id, {key: value for key, value in section.items() if key != "source"}, 3)
     except TunesmithError as error:
         problem = error.message
@@ -90,7 +90,7 @@ def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> Da
         further=shown(section.get("columns", {})),
         mapped=mapped,
         rules={str(rule): title for rule, title in TITLES.items()},
-        model=str((found.wizard.draft().get("model") or {}).get("name") or "none chosen"),
+        model=str((services.wizard.draft().get("model") or {}).get("name") or "none chosen"),
         prepared=prepared,
         preset=reward.get("preset_name") or "math",
         presets=tuple((preset.name, preset.title) for preset in PRESETS.values()),
@@ -102,20 +102,20 @@ def dataset_page(found: Services, upload_id: str, args: Mapping[str, str]) -> Da
     )
 
 
-def _rows(found: Services, info: UploadInfo, args: Mapping[str, str]) -> tuple[list[dict[str, Any]], RowsPlace]:
+def _rows(services: Services, info: UploadInfo, args: Mapping[str, str]) -> tuple[list[dict[str, Any]], RowsPlace]:
     search = args.get("search", "").strip()[:500]
     if search:
         start = whole_number(args.get("start")) or 0
-        hits = found.library.search(info.id, search, start, PAGE)
+        hits = services.library.search(info.id, search, start, PAGE)
         rows = [{"row": hit["row"] + 1, **hit["cells"]} for hit in hits["rows"]]
         words = f"Rows {start + 1:,} to {hits['searched']:,} of {info.rows:,} searched, {len(rows)} found"
-        return found.datasets.cut(rows), RowsPlace(
+        return services.datasets.cut(rows), RowsPlace(
             words, search=search, more=None if hits["done"] else hits["searched"]
         )
     last = max(1, -(-info.rows // PAGE))
     number = min(last, max(1, whole_number(args.get("page")) or 1))
     first = (number - 1) * PAGE
-    found_rows = found.library.page(info.id, first, PAGE)
+    found_rows = services.library.page(info.id, first, PAGE)
     rows = [{"row": first + place, **row} for place, row in enumerate(found_rows, 1)]
     place = RowsPlace(
         f"Page {number:,} of {last:,}",
@@ -123,4 +123,4 @@ def _rows(found: Services, info: UploadInfo, args: Mapping[str, str]) -> tuple[l
         before=number - 1 if number > 1 else None,
         next=number + 1 if number < last else None,
     )
-    return found.datasets.cut(rows), place
+    return services.datasets.cut(rows), place

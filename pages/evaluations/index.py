@@ -15,6 +15,6 @@ class EvaluationsPage:
     evaluations: tuple[EvaluationView, ...]
 
 
-def evaluations_page(found: Services) -> EvaluationsPage:
+def evaluations_page(services: Services) -> EvaluationsPage:
     """The list."""
-    return EvaluationsPage(tuple(found.evaluations.list()))
+    return EvaluationsPage(tuple(services.evaluations.list()))

@@ -46,31 +46,33 @@ class NewEvaluationPage:
     problem: str
 
 
-def new_evaluation_page(found: Services, given: Mapping[str, str], *, problem: str = "") -> NewEvaluationPage:
+def new_evaluation_page(services: Services, given: Mapping[str, str], *, problem: str = "") -> NewEvaluationPage:
     """The form, with what an address or an earlier try says.
 
     Args:
         given: Fields of the form; ``session_id`` alone compares a run's model with its base.
     """
-    models = model_choices(found)
+    models = model_choices(services)
     values = {name: given.get(name, default) for name, default in FORM.items()}
     chosen = [given.get(f"model_{slot}", "") for slot in range(1, SLOTS + 1)]
     if not any(chosen):
-        chosen = _first_choice(found, given.get("session_id", ""), given.get("model", ""))
+        chosen = _first_choice(services, given.get("session_id", ""), given.get("model", ""))
     known = {choice.value for choice in models}
     extra = tuple(Choice(value, value) for value in chosen if value and value not in known)
-    runs = tuple(Choice(run.session_id, run.title) for run in found.runs.list() if _held_out(found, run.session_id))
+    runs = tuple(
+        Choice(run.session_id, run.title) for run in services.runs.list() if _held_out(services, run.session_id)
+    )
     if values["prompts"] == "session" and not runs:
         values["prompts"] = "typed"
     rewards = (
         Choice("training", "The training's own"),
         Choice("none", "None: only collect the answers"),
-        *(Choice(key, title) for key, (title, _) in reward_pages.choices(found).items()),
+        *(Choice(key, title) for key, (title, _) in reward_pages.choices(services).items()),
     )
-    return NewEvaluationPage((*models, *extra), runs, _datasets(found), rewards, tuple(chosen), values, problem)
+    return NewEvaluationPage((*models, *extra), runs, _datasets(services), rewards, tuple(chosen), values, problem)
 
 
-def read_form(found: Services, form: Mapping[str, str], text: str) -> Request:
+def read_form(services: Services, form: Mapping[str, str], text: str) -> Request:
     """What the form asks for.
 
     Args:
@@ -82,11 +84,11 @@ def read_form(found: Services, form: Mapping[str, str], text: str) -> Request:
     models = [form.get(f"model_{slot}", "") for slot in range(1, SLOTS + 1)]
     models = [path for path in [*models, form.get("other", "").strip()] if path]
     kind, reward = form.get("prompts", "session"), form.get("reward", "training")
-    choices = reward_pages.choices(found)
+    choices = reward_pages.choices(services)
     return Request(
         models=tuple(models),
         session_id=form.get("session_id", "") if kind == "session" else "",
-        dataset=_dataset_of(found, form) if kind == "dataset" else None,
+        dataset=_dataset_of(services, form) if kind == "dataset" else None,
         text=(text or form.get("typed", "")) if kind == "typed" else None,
         limit=int(_number(form, "limit", 1, 5000)),
         reward=choices[reward][1] if reward in choices else None,
@@ -102,18 +104,18 @@ def read_form(found: Services, form: Mapping[str, str], text: str) -> Request:
     )
 
 
-def model_choices(found: Services) -> tuple[Choice, ...]:
+def model_choices(services: Services) -> tuple[Choice, ...]:
     """Every model that can be asked: bases, trained ones with their checkpoints, exports."""
-    trained = found.models.trained()
-    titles = {item.info.name: item.info.title for item in found.models.families()}
+    trained = services.models.trained()
+    titles = {item.info.name: item.info.title for item in services.models.families()}
     bases = dict.fromkeys([DEMO_MODEL, *(item.base for item in trained)])
     choices = [Choice(name, titles.get(name, name)) for name in bases]
     for item in trained:
         choices.append(Choice(item.model_path, f"{item.title}, trained ({item.created_at[:10]})"))
-        saved = RunDir(found.settings.home.outputs / item.session_id).numbered()[-CHECKPOINTS:]
+        saved = RunDir(services.settings.home.outputs / item.session_id).numbered()[-CHECKPOINTS:]
         choices += [Choice(f"{item.model_path}@{step_of(one)}", f"{item.title}, step {step_of(one)}") for one in saved]
-    titles = found.runs.titles()
-    for export in found.exports.list():
+    titles = services.runs.titles()
+    for export in services.exports.list():
         of = titles.get(export.session_id) or export.name
         names = [str(file["name"]) for file in export.files]
         files = [name for name in names if name.endswith(".gguf") and export.model_path]
@@ -123,30 +125,30 @@ def model_choices(found: Services) -> tuple[Choice, ...]:
     return tuple(choices)
 
 
-def _first_choice(found: Services, session_id: str, model: str) -> list[str]:
+def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
     """A run's base and what it became; or, beside the run's model, what was made of it."""
-    trained = found.models.trained()
+    trained = services.models.trained()
     run = next((item for item in trained if session_id in {"", item.session_id}), None)
     first = (run.model_path if model else run.base) if run else DEMO_MODEL
     second = model or (run.model_path if run else "")
     return [first, second if second != first else "", *[""] * (SLOTS - 2)]
 
 
-def _held_out(found: Services, session_id: str) -> bool:
-    return (RunDir(found.settings.home.outputs / session_id).prepared / "holdout.jsonl").is_file()
+def _held_out(services: Services, session_id: str) -> bool:
+    return (RunDir(services.settings.home.outputs / session_id).prepared / "holdout.jsonl").is_file()
 
 
-def _datasets(found: Services) -> tuple[Choice, ...]:
-    uploads = (Choice(f"upload:{info.id}", f"{info.name}, {file_facts(info)}") for info in found.datasets.list())
+def _datasets(services: Services) -> tuple[Choice, ...]:
+    uploads = (Choice(f"upload:{info.id}", f"{info.name}, {file_facts(info)}") for info in services.datasets.list())
     return (Choice("generated:arithmetic", "Small sums, made here"), *uploads)
 
 
-def _dataset_of(found: Services, form: Mapping[str, str]) -> dict[str, Any]:
+def _dataset_of(services: Services, form: Mapping[str, str]) -> dict[str, Any]:
     source = form.get("hub", "").strip() or form.get("dataset", "")
     if not source:
         raise InvalidInput("Choose a dataset.", field="dataset")
     try:
-        mapping = {} if source.startswith("generated:") else ready_mapping(found, source)
+        mapping = {} if source.startswith("generated:") else ready_mapping(services, source)
     except TunesmithError as error:
         raise InvalidInput(error.message, field="dataset") from None
     more = {name: form.get(name, "").strip() for name in ("split", "subset")}

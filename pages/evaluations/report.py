@@ -69,10 +69,10 @@ class ReportView:
     worsened: tuple[ExampleView, ...]
 
 
-def of_run(found: Services, session_id: str) -> tuple[ReportView, ...]:
+def of_run(services: Services, session_id: str) -> tuple[ReportView, ...]:
     """A run's own evaluation; empty where there is none."""
-    made = found.evaluations.of_run(session_id)
-    reward = found.runs.get(session_id).config.get("reward") if made else None
+    made = services.evaluations.of_run(session_id)
+    reward = services.runs.get(session_id).config.get("reward") if made else None
     return (report_view(made.report, reward=reward),) if made else ()
 
 

@@ -39,14 +39,14 @@ class EvaluationPage:
     older: str
 
 
-def evaluation_page(found: Services, evaluation_id: str, args: Mapping[str, str]) -> EvaluationPage:
+def evaluation_page(services: Services, evaluation_id: str, args: Mapping[str, str]) -> EvaluationPage:
     """One evaluation. Raises NotFound."""
-    view = found.evaluations.get(evaluation_id)
+    view = services.evaluations.get(evaluation_id)
     model, kind = whole_number(args.get("model")), args.get("show", "all")
     place = model if model is not None and model < len(view.models) else None
     wanted = Wanted(args.get("q", "")[:200], place, kind if kind in SHOWN else "all")
     number = max(1, whole_number(args.get("page")) or 1)
-    rows, total = found.evaluations.results(evaluation_id, wanted, limit=PER_PAGE, offset=(number - 1) * PER_PAGE)
+    rows, total = services.evaluations.results(evaluation_id, wanted, limit=PER_PAGE, offset=(number - 1) * PER_PAGE)
     pages = max(1, -(-total // PER_PAGE))
     everyone = range(len(view.models))
     return EvaluationPage(

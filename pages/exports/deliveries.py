@@ -36,22 +36,22 @@ class DeliveryPanel:
     name: str
 
 
-def delivery_panel(found: Services, export_id: str) -> DeliveryPanel:
+def delivery_panel(services: Services, export_id: str) -> DeliveryPanel:
     """What can be sent where, and what was."""
     nowhere = OllamaView("", "", "")
     try:
-        export = found.exports.get(export_id)
+        export = services.exports.get(export_id)
     except TunesmithError:
         return DeliveryPanel(False, (), nowhere, (), False, False, False, "")
     finished = export.status == JobState.COMPLETED and bool(export.files)
     files = tuple(gguf_files(export.files))
     return DeliveryPanel(
         shown=finished,
-        deliveries=tuple(found.deliveries.of_export(export_id)) if finished else (),
-        ollama=found.deliveries.ollama() if finished and files else nowhere,
+        deliveries=tuple(services.deliveries.of_export(export_id)) if finished else (),
+        ollama=services.deliveries.ollama() if finished and files else nowhere,
         files=files,
         adapter=export.format == ExportFormat.ADAPTER_GGUF,
-        has_token=found.deliveries.has_token(),
+        has_token=services.deliveries.has_token(),
         to_hub=export.format != ExportFormat.BUNDLE,
         name=suggested_name(export.name),
     )

@@ -102,16 +102,16 @@ def split_choice(choice: str) -> tuple[str, str | None]:
     return kind, quantization or None
 
 
-def exportable(found: Services) -> tuple[RunView, ...]:
+def exportable(services: Services) -> tuple[RunView, ...]:
     """Runs that are over and have an adapter, newest first."""
-    trained = {model.session_id for model in found.models.trained()}
-    return tuple(run for run in found.runs.list() if run.session_id in trained and JobState(run.status) in ENDED)
+    trained = {model.session_id for model in services.models.trained()}
+    return tuple(run for run in services.runs.list() if run.session_id in trained and JobState(run.status) in ENDED)
 
 
-def export_lines(found: Services, session_id: str | None = None) -> tuple[ExportLine, ...]:
+def export_lines(services: Services, session_id: str | None = None) -> tuple[ExportLine, ...]:
     """All exports, or those of one run."""
-    shown = found.exports.of_session(session_id) if session_id else found.exports.list()
-    runs = found.runs.titles()
+    shown = services.exports.of_session(session_id) if session_id else services.exports.list()
+    runs = services.runs.titles()
     return tuple(
         ExportLine(
             item.export_id,
@@ -127,13 +127,13 @@ def export_lines(found: Services, session_id: str | None = None) -> tuple[Export
     )
 
 
-def exports_page(found: Services, session_id: str) -> ExportsPage:
+def exports_page(services: Services, session_id: str) -> ExportsPage:
     """The list of exports, and the forms."""
-    runs = exportable(found)
+    runs = exportable(services)
     return ExportsPage(
         runs,
         {
-            run.session_id: found.runs.verdict(run)
+            run.session_id: services.runs.verdict(run)
             for place, run in enumerate(runs)
             if place < JUDGED or run.session_id == session_id
         },
@@ -141,8 +141,8 @@ def exports_page(found: Services, session_id: str) -> ExportsPage:
         export_choices(),
         more_choices(),
         number_formats(),
-        tuple(found.exports.checkpoints(session_id)) if session_id else (),
-        export_lines(found),
+        tuple(services.exports.checkpoints(session_id)) if session_id else (),
+        export_lines(services),
     )
 
 

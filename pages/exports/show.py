@@ -108,10 +108,10 @@ class ExportPage:
     export: ExportDetail
 
 
-def export_page(found: Services, export_id: str) -> ExportPage:
+def export_page(services: Services, export_id: str) -> ExportPage:
     """Raises NotFound."""
-    item = found.exports.get(export_id)
-    run_title = found.runs.titles().get(item.session_id)
+    item = services.exports.get(export_id)
+    run_title = services.runs.titles().get(item.session_id)
     return ExportPage(
         ExportDetail(
             export_id=item.export_id,
@@ -131,8 +131,8 @@ def export_page(found: Services, export_id: str) -> ExportPage:
             checks=tuple(map(check_line, item.fidelity)),
             files=tuple(file_line(file) for file in sorted(item.files, key=lambda file: -file["size"])),
             commands=commands(item.commands),
-            modelfile=_modelfile(found, item),
-            log=found.exports.log(export_id, useful=True),
+            modelfile=_modelfile(services, item),
+            log=services.exports.log(export_id, useful=True),
             talk=f"/playground?model={item.model_path}" if item.model_path else "",
             evaluate=f"/evaluations/new?session_id={item.session_id}&model={item.model_path}"
             if item.model_path
@@ -282,11 +282,11 @@ def commands(given: Any) -> tuple[Command, ...]:
     return tuple(found)
 
 
-def _modelfile(found: Services, item: ExportView) -> str:
+def _modelfile(services: Services, item: ExportView) -> str:
     if not any(file["name"] == "Modelfile" for file in item.files):
         return ""
     try:
-        path: Path = found.exports.path(item.export_id, "Modelfile")
+        path: Path = services.exports.path(item.export_id, "Modelfile")
         return path.read_text("utf-8", "replace")
     except (NotFound, OSError):  # it was deleted by hand
         return ""

@@ -29,7 +29,7 @@ NEWEST = 20
 
 
 def chat_view(
-    found: Services,
+    services: Services,
     *,
     session_id: str = "",
     models: Sequence[str] = (),
@@ -44,16 +44,16 @@ def chat_view(
         form: A form that was sent, for the answers to it.
         keep: The name by which the browser keeps the conversations of this page.
     """
-    trained = found.models.trained()
+    trained = services.models.trained()
     best = sorted(trained, key=lambda item: item.status != JobState.COMPLETED)
     run = next((item for item in best if session_id in {"", item.session_id}), None)
-    started = _sides(found, models, run.base if run else DEMO_MODEL, run.model_path if run else "")
+    started = _sides(services, models, run.base if run else DEMO_MODEL, run.model_path if run else "")
     chosen = _sent(form) or started
-    groups = model_groups(found)
+    groups = model_groups(services)
     sides = tuple(ChatSide(str(place + 1), model, other_of(groups, model)) for place, model in enumerate(chosen))
-    prompts = _system_prompts(found, groups)
+    prompts = _system_prompts(services, groups)
     return ChatView(
-        sides=tuple(_answered(found, side, form) for side in sides) if form.get("prompt") else sides,
+        sides=tuple(_answered(services, side, form) for side in sides) if form.get("prompt") else sides,
         groups=groups,
         trained=run is not None,
         hint="" if trained else "Nothing is trained yet; the built-in model is there to talk to.",
@@ -64,12 +64,12 @@ def chat_view(
     )
 
 
-def _sides(found: Services, models: Sequence[str], base: str, trained: str) -> tuple[str, ...]:
+def _sides(services: Services, models: Sequence[str], base: str, trained: str) -> tuple[str, ...]:
     named = [name for name in models if name][:MOST_SIDES]
     if len(named) > 1:
         return tuple(named)
     if named:
-        return (_base_of(found, named[0]) or base, named[0])
+        return (_base_of(services, named[0]) or base, named[0])
     return (base, trained or base)
 
 
@@ -80,17 +80,17 @@ def _sent(form: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in chosen if name and name != "other")
 
 
-def _base_of(found: Services, model_path: str) -> str:
+def _base_of(services: Services, model_path: str) -> str:
     """The base model of a run, a checkpoint or an export, or nothing for other models."""
     kind, _, rest = model_path.partition(":")
     session_id = rest.partition("@")[0]
     if kind == "export":
         export_id = rest.partition("/")[0]
-        session_id = next((item.session_id for item in found.exports.list() if item.export_id == export_id), "")
-    return next((item.base for item in found.models.trained() if item.session_id == session_id), "")
+        session_id = next((item.session_id for item in services.exports.list() if item.export_id == export_id), "")
+    return next((item.base for item in services.models.trained() if item.session_id == session_id), "")
 
 
-def training_prompt(found: Services, model_path: str) -> str:
+def training_prompt(services: Services, model_path: str) -> str:
     """What a run's model was told in training: of the run, its checkpoints and its exports; '' for other models.
 
     Raises:
@@ -99,26 +99,26 @@ def training_prompt(found: Services, model_path: str) -> str:
     kind, _, rest = model_path.partition(":")
     job_id = rest.replace("@", "/").partition("/")[0]
     if kind == "export":
-        job_id = found.exports.get(job_id).session_id
+        job_id = services.exports.get(job_id).session_id
     if kind not in {"session", "export"} or not job_id:
         return ""
     try:
-        return system_prompt(parse(found.runs.get(job_id).config).dataset)
+        return system_prompt(parse(services.runs.get(job_id).config).dataset)
     except (InvalidConfig, NotFound):  # an export may outlive its run
         if kind == "session":
             raise
         return ""
 
 
-def _system_prompts(found: Services, groups: tuple[ModelGroup, ...]) -> dict[str, str]:
+def _system_prompts(services: Services, groups: tuple[ModelGroup, ...]) -> dict[str, str]:
     """What each trained model was told in training, by its reference; of the newest ones."""
     told: dict[str, str] = {}
-    for item in found.models.trained()[:NEWEST]:
+    for item in services.models.trained()[:NEWEST]:
         try:
-            told[item.session_id] = system_prompt(parse(found.runs.get(item.session_id).config).dataset)
+            told[item.session_id] = system_prompt(parse(services.runs.get(item.session_id).config).dataset)
         except InvalidConfig:
             continue
-    exported = {item.export_id: item.session_id for item in found.exports.list()}
+    exported = {item.export_id: item.session_id for item in services.exports.list()}
     known = {}
     for option in (option for group in groups for option in group.options):
         kind, _, rest = option.value.partition(":")
@@ -132,10 +132,10 @@ def _titles(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
     return {option.value: option.title for group in groups for option in group.options}
 
 
-def _answered(found: Services, side: ChatSide, form: Mapping[str, str]) -> ChatSide:
+def _answered(services: Services, side: ChatSide, form: Mapping[str, str]) -> ChatSide:
     turn = {"role": "user", "content": form["prompt"]}
     try:
-        answer = found.models.test(_request(side.model, form))
+        answer = services.models.test(_request(side.model, form))
     except TunesmithError as error:
         return replace(side, turns=(turn,), problem=error.message)
     speed = answer["tokens"] / answer["seconds"] if answer["seconds"] else None

@@ -121,13 +121,13 @@ SETTINGS = (
 )
 
 
-def model_groups(found: Services) -> tuple[ModelGroup, ...]:
+def model_groups(services: Services) -> tuple[ModelGroup, ...]:
     """Every model of this installation that can be talked to, by kind; empty groups are left out."""
     groups = (
-        ModelGroup("Base models", tuple(_bases(found))),
-        ModelGroup("Trained here", tuple(_trained(found))),
-        ModelGroup("Checkpoints", tuple(_checkpoints(found))),
-        ModelGroup("Exports", tuple(_exports(found))),
+        ModelGroup("Base models", tuple(_bases(services))),
+        ModelGroup("Trained here", tuple(_trained(services))),
+        ModelGroup("Checkpoints", tuple(_checkpoints(services))),
+        ModelGroup("Exports", tuple(_exports(services))),
     )
     return tuple(group for group in groups if group.options)
 
@@ -138,31 +138,31 @@ def other_of(groups: tuple[ModelGroup, ...], model: str) -> str:
     return "" if offered else model
 
 
-def _bases(found: Services) -> Iterator[ModelOption]:
-    titles = {item.info.name: item.info.title for item in found.models.families()}
-    for name in dict.fromkeys([DEMO_MODEL, *(item.base for item in found.models.trained())]):
+def _bases(services: Services) -> Iterator[ModelOption]:
+    titles = {item.info.name: item.info.title for item in services.models.families()}
+    for name in dict.fromkeys([DEMO_MODEL, *(item.base for item in services.models.trained())]):
         yield ModelOption(name, titles.get(name, name))
 
 
-def _trained(found: Services) -> Iterator[ModelOption]:
-    briefs = {run.session_id: found.runs.verdict(run).brief for run in found.runs.list()[:MOST_RUNS]}
-    for item in found.models.trained():
+def _trained(services: Services) -> Iterator[ModelOption]:
+    briefs = {run.session_id: services.runs.verdict(run).brief for run in services.runs.list()[:MOST_RUNS]}
+    for item in services.models.trained():
         running = item.status not in {"completed", "stopped", "failed", "crashed"}
         what = f"running, as of its latest checkpoint (now step {item.step})" if running else "trained"
         how = briefs.get(item.session_id)
         yield ModelOption(item.model_path, f"{item.title}, {what} ({f'{how}, ' if how else ''}{item.created_at[:10]})")
 
 
-def _checkpoints(found: Services) -> Iterator[ModelOption]:
-    for item in found.models.trained()[:MOST_RUNS]:
-        for path in reversed(RunDir(found.settings.home.outputs / item.session_id).numbered()):
+def _checkpoints(services: Services) -> Iterator[ModelOption]:
+    for item in services.models.trained()[:MOST_RUNS]:
+        for path in reversed(RunDir(services.settings.home.outputs / item.session_id).numbered()):
             step = path.name.rpartition("-")[2]
             yield ModelOption(f"{item.model_path}@{step}", f"{item.title}, step {step} ({item.created_at[:10]})")
 
 
-def _exports(found: Services) -> Iterator[ModelOption]:
-    titles = found.runs.titles()
-    for item in found.exports.list():
+def _exports(services: Services) -> Iterator[ModelOption]:
+    titles = services.runs.titles()
+    for item in services.exports.list():
         if item.status != "completed":
             continue
         name, day = titles.get(item.session_id) or item.name or "Export", item.created_at[:10]

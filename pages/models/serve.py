@@ -39,9 +39,9 @@ class ServePage:
     python: str
 
 
-def serve_page(found: Services, base_url: str, *, key: str, chosen: str = "", token: str = "") -> ServePage:
+def serve_page(services: Services, base_url: str, *, key: str, chosen: str = "", token: str = "") -> ServePage:
     """The endpoint as it is now."""
-    served, groups = found.endpoint.served, model_groups(found)
+    served, groups = services.endpoint.served, model_groups(services)
     model = chosen or served.model_path or groups[0].options[0].value
     return ServePage(
         on=served.on,

@@ -75,20 +75,20 @@ class ProbePage:
     reward: dict[str, Any]
 
 
-def rewards_page(found: Services) -> RewardsPage:
+def rewards_page(services: Services) -> RewardsPage:
     """The list."""
     families: dict[str, list[Any]] = {}
     for info in core.rewards.CATALOGUE.values():
         families.setdefault(info.family, []).append(info)
-    return RewardsPage(families, tuple(core.rewards.PRESETS.values()), found.saved_rewards.list(), protection())
+    return RewardsPage(families, tuple(core.rewards.PRESETS.values()), services.saved_rewards.list(), protection())
 
 
 def edit_page(
-    found: Services, name: str, *, version: int | None = None, source: str = "", examples: str = ""
+    services: Services, name: str, *, version: int | None = None, source: str = "", examples: str = ""
 ) -> RewardEditPage:
     """A saved reward, or a new one where nothing of the name is there yet; ``source`` is tried where it is given."""
-    known = {one["name"] for one in found.saved_rewards.list()}
-    saved = found.saved_rewards.get(name, version) if name in known else None
+    known = {one["name"] for one in services.saved_rewards.list()}
+    saved = services.saved_rewards.get(name, version) if name in known else None
     reward = saved["reward"] if saved else python_reward(own.TEMPLATE)
     parts = reward.get("components") or []
     is_python = len(parts) == 1 and parts[0]["name"] == "python"
@@ -97,7 +97,7 @@ def edit_page(
     return RewardEditPage(
         name, code, "" if is_python else json.dumps(reward, indent=1, ensure_ascii=False), saved["version"] if saved else 0,
         saved["versions"] if saved else [], problem, protection(),
-        _tried(found, code, examples) if source and not problem else (), examples, own.EXAMPLES,
+        _tried(services, code, examples) if source and not problem else (), examples, own.EXAMPLES,
     )  # fmt: skip
 
 
@@ -106,12 +106,12 @@ def python_reward(source: str) -> dict[str, Any]:
     return {"type": "composite", "components": [{"name": "python", "params": {"source": source}}]}
 
 
-def _tried(found: Services, source: str, examples: str) -> tuple[dict[str, Any], ...]:
-    dataset = draft_dataset(found)
+def _tried(services: Services, source: str, examples: str) -> tuple[dict[str, Any], ...]:
+    dataset = draft_dataset(services)
     texts = [text.strip() for text in examples.replace("\r\n", "\n").split("\n---\n")] if examples.strip() else []
     try:
         row = (
-            found.bench.rows(dataset, 1, fetch=False)[0]
+            services.bench.rows(dataset, 1, fetch=False)[0]
             if dataset
             else {"instruction": "What is 2 + 2?", "response": "4"}
         )
@@ -120,57 +120,57 @@ def _tried(found: Services, source: str, examples: str) -> tuple[dict[str, Any],
     texts = texts or [str(row["response"]), "certainly not", ""]
     results = []
     for text in texts:
-        part = found.rewards.test(python_reward(source), str(row.get("instruction", "")), text, row).components[
+        part = services.rewards.test(python_reward(source), str(row.get("instruction", "")), text, row).components[
             "python"
         ]
         results.append({"text": text, "score": part.score, "why": part.why})
     return tuple(results)
 
 
-def draft_dataset(found: Services) -> dict[str, Any]:
+def draft_dataset(services: Services) -> dict[str, Any]:
     """The draft's dataset, empty where none is chosen."""
-    dataset = found.wizard.draft().get("dataset") or {}
+    dataset = services.wizard.draft().get("dataset") or {}
     return {key: value for key, value in dataset.items() if value != ""} if dataset.get("source") else {}
 
 
-def choices(found: Services) -> dict[str, tuple[str, dict[str, Any]]]:
+def choices(services: Services) -> dict[str, tuple[str, dict[str, Any]]]:
     """Rewards that the bench can be asked about: the draft's, ready-made ones, saved ones."""
-    draft = found.wizard.draft().get("reward") or {"type": "preset", "preset_name": "math"}
+    draft = services.wizard.draft().get("reward") or {"type": "preset", "preset_name": "math"}
     offered = {"draft": (f"The draft's: {reward_title(draft)}", draft)}
     for preset in core.rewards.PRESETS.values():
         offered[f"preset:{preset.name}"] = (preset.title, {"type": "preset", "preset_name": preset.name})
-    for one in found.saved_rewards.list():
-        offered[f"saved:{one['name']}"] = (f"{one['name']} (saved)", found.saved_rewards.use(one["name"]))
+    for one in services.saved_rewards.list():
+        offered[f"saved:{one['name']}"] = (f"{one['name']} (saved)", services.saved_rewards.use(one["name"]))
     return offered
 
 
-def bench_page(found: Services, form: Any) -> BenchPage:
+def bench_page(services: Services, form: Any) -> BenchPage:
     """The bench after what the form asks: nothing, score, sample, attack or distribution."""
-    offered, action = choices(found), form.get("action", "")
+    offered, action = choices(services), form.get("action", "")
     first = form.get("first", "draft") if form.get("first", "draft") in offered else "draft"
     second = form.get("second", "") if form.get("second", "") in offered else ""
     row = max(0, (whole_number(form.get("row")) or 1) - 1)  # people count from 1
     completions, model = (
         form.get("completions", "").replace("\r\n", "\n"),
-        str((found.wizard.draft().get("model") or {}).get("name") or ""),
+        str((services.wizard.draft().get("model") or {}).get("name") or ""),
     )
     state: dict[str, Any] = {"shown": {}, "scored": (), "report": None, "spread": {}, "problem": "", "decided": ()}
-    dataset, rewards = draft_dataset(found), [offered[key][1] for key in (first, second) if key]
+    dataset, rewards = draft_dataset(services), [offered[key][1] for key in (first, second) if key]
     with charged_to(Account()) as account:
         try:
             if not dataset:
                 raise TunesmithError("Choose a dataset in the wizard's second step; its rows are used here.")
             # Only a button may wait for the Hub.
-            state["shown"] = found.bench.rows(dataset, row + 1, fetch=bool(action))[-1]
-            state["decided"] = found.bench.decided(rewards, dataset)
+            state["shown"] = services.bench.rows(dataset, row + 1, fetch=bool(action))[-1]
+            state["decided"] = services.bench.decided(rewards, dataset)
             if action == "sample":
-                completions = _written(found, model, dataset, row)
+                completions = _written(services, model, dataset, row)
             if completions.strip() and action in {"score", "sample"}:
-                state["scored"] = _scored(found, rewards, dataset, completions, row)
+                state["scored"] = _scored(services, rewards, dataset, completions, row)
             if action == "attack":
-                state["report"] = found.bench.attack(rewards[0], dataset)
+                state["report"] = services.bench.attack(rewards[0], dataset)
             if action == "distribution":
-                state["spread"] = found.bench.distribution(rewards[0], dataset, 100)
+                state["spread"] = services.bench.distribution(rewards[0], dataset, 100)
         except TunesmithError as error:
             state["problem"] = error.message
     names = tuple((key, title) for key, (title, _) in offered.items())
@@ -181,27 +181,27 @@ def bench_page(found: Services, form: Any) -> BenchPage:
         second,
         row + 1,
         completions=completions,
-        model=plain_name(model, found.settings.home),
+        model=plain_name(model, services.settings.home),
         spent=spent,
         **state,
     )
 
 
-def _written(found: Services, model: str, dataset: dict[str, Any], row: int) -> str:
+def _written(services: Services, model: str, dataset: dict[str, Any], row: int) -> str:
     """Three answers of the model, as the page shows several."""
-    settings = found.wizard.config().get("training") or {}
+    settings = services.wizard.config().get("training") or {}
     try:
         longest, variety = min(int(settings.get("max_new_tokens", 64)), 128), float(settings.get("temperature", 1.0))
     except (TypeError, ValueError):
         raise InvalidInput("A number in the wizard's third step cannot be read; mend it there first.") from None
-    return "\n---\n".join(found.bench.write(model, dataset, row, 3, longest, variety))
+    return "\n---\n".join(services.bench.write(model, dataset, row, 3, longest, variety))
 
 
 def _scored(
-    found: Services, rewards: list[dict[str, Any]], dataset: dict[str, Any], completions: str, row: int
+    services: Services, rewards: list[dict[str, Any]], dataset: dict[str, Any], completions: str, row: int
 ) -> tuple[dict[str, Any], ...]:
     texts = [text.strip("\n") for text in completions.split("\n---\n")]
-    answer = found.bench.score(rewards, dataset, texts, row)
+    answer = services.bench.score(rewards, dataset, texts, row)
     titles = [core.rewards.titles(read_section(reward)) for reward in rewards]
     return tuple(
         {"text": text, "columns": [
@@ -212,11 +212,11 @@ def _scored(
     )  # fmt: skip
 
 
-def probe_page(found: Services, probe_id: str) -> ProbePage:
+def probe_page(services: Services, probe_id: str) -> ProbePage:
     """One probe."""
-    view = found.probes.get(probe_id)
-    fix, reward = probe_fix(found, view), found.probes.reward(probe_id)
-    groups = tuple(found.probes.answers(probe_id))
+    view = services.probes.get(probe_id)
+    fix, reward = probe_fix(services, view), services.probes.reward(probe_id)
+    groups = tuple(services.probes.answers(probe_id))
     return ProbePage(view, figure_lines(view, reward), groups, fix.label if fix else "", reward)
 
 

@@ -31,14 +31,14 @@ class RunsPage:
     pages: int
 
 
-def verdicts(found: Services, runs: Sequence[RunView]) -> dict[str, Verdict]:
+def verdicts(services: Services, runs: Sequence[RunView]) -> dict[str, Verdict]:
     """How each run of a list stands, by its id."""
-    return {run.session_id: found.runs.verdict(run) for run in runs}
+    return {run.session_id: services.runs.verdict(run) for run in runs}
 
 
-def runs_page(found: Services, args: Mapping[str, str]) -> RunsPage:
+def runs_page(services: Services, args: Mapping[str, str]) -> RunsPage:
     """The runs that fit what is looked for, a page at a time."""
-    every = found.runs.list()
+    every = services.runs.list()
     words, state = args.get("q", "").strip(), args.get("state", "")
     fitting = [
         run
@@ -49,4 +49,6 @@ def runs_page(found: Services, args: Mapping[str, str]) -> RunsPage:
     page = min(pages, max(1, whole_number(args.get("page")) or 1))
     shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
     states = tuple((str(key), word) for key, (_, word) in LIGHTS.items() if key is not JobState.RUNNING)
-    return RunsPage(shown, verdicts(found, shown), sparks(found, shown), len(every), words, state, states, page, pages)
+    return RunsPage(
+        shown, verdicts(services, shown), sparks(services, shown), len(every), words, state, states, page, pages
+    )

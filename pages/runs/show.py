@@ -72,16 +72,16 @@ class Wanted:
         )
 
 
-def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoard:
+def board(services: Services, session_id: str, wanted: Wanted, path: str) -> RunBoard:
     """Everything of a run's page.
 
     Raises:
         NotFound: There is no such run.
     """
-    view = found.runs.get(session_id)
-    rows, _ = found.runs.metrics(session_id)
+    view = services.runs.get(session_id)
+    rows, _ = services.runs.metrics(session_id)
     merged = merge(rows)
-    state, judged = JobState(view.status), found.runs.verdict(view)
+    state, judged = JobState(view.status), services.runs.verdict(view)
     latest = next((row for row in reversed(merged) if row.get("phase") == "training"), merged[-1] if merged else {})
     return RunBoard(
         view=view,
@@ -93,14 +93,14 @@ def board(found: Services, session_id: str, wanted: Wanted, path: str) -> RunBoa
         speed=f"{num(view.seconds_per_step)} s a step" if view.seconds_per_step else "",
         left=duration(view.eta_seconds) if view.eta_seconds else "",
         phases=_phases(view, merged),
-        actions=actions(view, judged, has_adapter=has_adapter(found, session_id)),
+        actions=actions(view, judged, has_adapter=has_adapter(services, session_id)),
         has_numbers=bool(merged),
         tiles=_tiles(latest, merged, judged.best) + _judge_tile(rows),
         columns=COLUMNS,
         table=_table(merged),
-        answers=_answers(found, session_id, wanted),
-        reports=of_run(found, session_id) if state is JobState.COMPLETED else (),
-        log=found.runs.log(session_id, tail=200, useful=True),
+        answers=_answers(services, session_id, wanted),
+        reports=of_run(services, session_id) if state is JobState.COMPLETED else (),
+        log=services.runs.log(session_id, tail=200, useful=True),
         config_line=_config_line(view.config),
         config_text=json.dumps(view.config, indent=2, ensure_ascii=False),
         data={"session_id": session_id, "best": judged.best, "parts": _part_titles(merged, view.config.get("reward"))},
@@ -126,9 +126,9 @@ def _part_titles(rows: Sequence[Row], reward: Any) -> dict[str, str]:
     return {key: part_title(key, reward) for key in sorted(keys)}
 
 
-def has_adapter(found: Services, session_id: str) -> bool:
+def has_adapter(services: Services, session_id: str) -> bool:
     """Whether the run has something that can be exported or talked to."""
-    return any(model.session_id == session_id for model in found.models.trained())
+    return any(model.session_id == session_id for model in services.models.trained())
 
 
 def spark(rows: Sequence[Row], width: int = 100, height: int = 28) -> str:
@@ -145,10 +145,10 @@ def spark(rows: Sequence[Row], width: int = 100, height: int = 28) -> str:
     )
 
 
-def sparks(found: Services, runs: Sequence[RunView]) -> dict[str, str]:
+def sparks(services: Services, runs: Sequence[RunView]) -> dict[str, str]:
     """Reward curves of the runs in a list, by id."""
     return {
-        run.session_id: spark(_sampled(RunDir(found.settings.home.outputs / run.session_id).metrics))
+        run.session_id: spark(_sampled(RunDir(services.settings.home.outputs / run.session_id).metrics))
         for run in runs
         if run.reward is not None
     }
@@ -254,18 +254,18 @@ def _table(rows: Sequence[Row]) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _answers(found: Services, session_id: str, wanted: Wanted) -> AnswersView:
-    steps = tuple(found.runs.completions(session_id, limit=0, phase=wanted.phase)["steps"])
+def _answers(services: Services, session_id: str, wanted: Wanted) -> AnswersView:
+    steps = tuple(services.runs.completions(session_id, limit=0, phase=wanted.phase)["steps"])
     phase = wanted.phase
     if not steps and phase == "training":
         phase = "evaluation"
-        steps = tuple(found.runs.completions(session_id, limit=0, phase=phase)["steps"])
+        steps = tuple(services.runs.completions(session_id, limit=0, phase=phase)["steps"])
     if not steps:
         # The other kind may be there: the form must offer the way back.
-        other = found.runs.completions(session_id, limit=0)["steps"]
+        other = services.runs.completions(session_id, limit=0)["steps"]
         return AnswersView(phase, tuple(other), other[-1] if other else 0, 0, wanted.special, (), 0)
     step = wanted.step if wanted.step is not None and wanted.step in steps else steps[-1]
-    page = found.runs.completions(session_id, step=step, limit=GROUPS, phase=phase)
+    page = services.runs.completions(session_id, step=step, limit=GROUPS, phase=phase)
     groups = tuple(_group(group) for group in page["groups"])
     return AnswersView(phase, steps, step, steps.index(step), wanted.special, groups, page["total"])
 

@@ -43,14 +43,14 @@ _seen: dict[str, dict[str, Any]] = {}
 _KEEP = 32
 
 
-def dataset_step(found: Services) -> wizard_views.DatasetStep:
+def dataset_step(services: Services) -> wizard_views.DatasetStep:
     """Step 2."""
-    review = review_of(found)
-    section = found.wizard.draft().get("dataset") or {}
+    review = review_of(services)
+    section = services.wizard.draft().get("dataset") or {}
     source = str(section.get("source") or "")
-    ui = found.wizard.ui("dataset")
-    preview, problem = look(found, section) if source else (None, "")
-    prompts, prompts_problem = _prompts(found, preview is not None)
+    ui = services.wizard.ui("dataset")
+    preview, problem = look(services, section) if source else (None, "")
+    prompts, prompts_problem = _prompts(services, preview is not None)
     fields = {
         name: form_field("dataset", name, section, review.remarks)
         for name in (*GENERATED, *TASKS, *HUB, *MAPPING, *PROMPT, *PREPARATION)
@@ -58,15 +58,15 @@ def dataset_step(found: Services) -> wizard_views.DatasetStep:
     base = form_field("dataset", "source", section, review.remarks)
     mixed = form_field("dataset", "mix", {}, review.remarks)
     return wizard_views.DatasetStep(
-        frame=frame(found, "dataset", review),
+        frame=frame(services, "dataset", review),
         kinds=KINDS,
         kind=ui.get("kind") or kind_of(source),
-        uploads=tuple(found.datasets.list()),
+        uploads=tuple(services.datasets.list()),
         source=base if base.message else replace(base, level=mixed.level, message=mixed.message),
         source_hub=_hub_field(section, kind_of(source) == "hub"),
         generated=_pick(fields, GENERATED),
         made=_pick(fields, TASKS),
-        choices=choices(found, section, ui.get("kind") or kind_of(source)),
+        choices=choices(services, section, ui.get("kind") or kind_of(source)),
         preparation=_pick(fields, PREPARATION),
         preparation_values=" · ".join(field.shown for field in _pick(fields, PREPARATION)),
         checks=checks("dataset"),
@@ -85,16 +85,16 @@ def dataset_step(found: Services) -> wizard_views.DatasetStep:
     )
 
 
-def preparation_step(found: Services) -> wizard_views.PreparationStep:
+def preparation_step(services: Services) -> wizard_views.PreparationStep:
     """The page behind step 2: counts, removed rows and lengths."""
-    section = found.wizard.draft().get("dataset") or {}
-    preparing = found.preparations.look(DRAFT)  # First: once it has ended, its report is there.
-    report, outdated = found.library.draft_report(preparable(found))
-    review = review_of(found)
+    section = services.wizard.draft().get("dataset") or {}
+    preparing = services.preparations.look(DRAFT)  # First: once it has ended, its report is there.
+    report, outdated = services.library.draft_report(preparable(services))
+    review = review_of(services)
     fix = review.readiness.fix("reward")
     return wizard_views.PreparationStep(
-        frame=frame(found, "dataset", review),
-        title=dataset_title(str(section.get("source") or ""), found.settings.home),
+        frame=frame(services, "dataset", review),
+        title=dataset_title(str(section.get("source") or ""), services.settings.home),
         values=" · ".join(form_field("dataset", name, section, {}).shown for name in PREPARATION),
         remote=remote(section),
         report=report,
@@ -104,9 +104,9 @@ def preparation_step(found: Services) -> wizard_views.PreparationStep:
     )
 
 
-def preparable(found: Services) -> dict[str, Any]:
+def preparable(services: Services) -> dict[str, Any]:
     """The draft as a configuration whose dataset can be prepared; a model that is not chosen yet is stood in for."""
-    return {"model": {"name": DEMO_MODEL}, **found.wizard.config()}
+    return {"model": {"name": DEMO_MODEL}, **services.wizard.config()}
 
 
 def _prompt_line(section: dict[str, Any], start: str, end: str) -> str:
@@ -114,13 +114,13 @@ def _prompt_line(section: dict[str, Any], start: str, end: str) -> str:
     return f"{whose} system prompt · solution between {start} and {end}"
 
 
-def look(found: Services, section: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+def look(services: Services, section: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """The first rows of a dataset, from memory where it is on the Hub; None and the reason where it cannot be read."""
     source = str(section.get("source") or "")
     if remote(section) or _key(section) in _seen:
         return _seen.get(_key(section)), ""
     try:
-        seen = found.datasets.preview(_readable(section), SAMPLES)
+        seen = services.datasets.preview(_readable(section), SAMPLES)
         if kind_of(source) in SLOW:
             _keep(_key(section), seen)
         return seen, ""
@@ -133,46 +133,46 @@ def remote(section: dict[str, Any]) -> bool:
     return any(kind_of(str(part.get("source") or "")) == "hub" for part in (section, *(section.get("mix") or ())))
 
 
-def fetch(found: Services) -> None:
+def fetch(services: Services) -> None:
     """Read the first rows of a Hub dataset, and the prompts, for the page to show.
 
     Raises:
         TunesmithError: It cannot be reached or read.
     """
-    draft = found.wizard.draft()
+    draft = services.wizard.draft()
     section = draft.get("dataset") or {}
     if remote(section):
-        _keep(_key(section), found.datasets.preview(_readable(section), SAMPLES))
+        _keep(_key(section), services.datasets.preview(_readable(section), SAMPLES))
     if (draft.get("model") or {}).get("name"):
-        _keep(_prompt_key(draft), found.datasets.prompt_preview(found.wizard.config(), 2))
+        _keep(_prompt_key(draft), services.datasets.prompt_preview(services.wizard.config(), 2))
 
 
-def mapped_rows(found: Services, count: int = 50) -> list[dict[str, Any]]:
+def mapped_rows(services: Services, count: int = 50) -> list[dict[str, Any]]:
     """Rows of the draft's dataset by their mapped names, as far as they can be read without the network.
 
     Raises:
         TunesmithError: They cannot be read or mapped.
     """
-    section = found.wizard.draft().get("dataset") or {}
+    section = services.wizard.draft().get("dataset") or {}
     if not section.get("source"):
         return []
     raw = (
         (_seen.get(_key(section)) or {"rows": []})
         if remote(section)
-        else found.datasets.preview(_readable(section), count)
+        else services.datasets.preview(_readable(section), count)
     )
     return map_rows(raw["rows"], read_section(_readable(section)))[0]
 
 
-def _prompts(found: Services, readable: bool) -> tuple[tuple[wizard_views.PromptView, ...], str]:
-    draft = found.wizard.draft()
+def _prompts(services: Services, readable: bool) -> tuple[tuple[wizard_views.PromptView, ...], str]:
+    draft = services.wizard.draft()
     model, source = (draft.get("model") or {}).get("name"), str((draft.get("dataset") or {}).get("source") or "")
     if not model or not source or not readable:
         return (), ""
     answer = _seen.get(_prompt_key(draft))
     try:
-        if answer is None and not remote(draft["dataset"]) and local_folder(str(model), found.settings.home):
-            answer = found.datasets.prompt_preview(found.wizard.config(), 2)
+        if answer is None and not remote(draft["dataset"]) and local_folder(str(model), services.settings.home):
+            answer = services.datasets.prompt_preview(services.wizard.config(), 2)
             if kind_of(source) in SLOW:
                 _keep(_prompt_key(draft), answer)
     except TunesmithError as error:

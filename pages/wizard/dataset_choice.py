@@ -33,13 +33,13 @@ HUB_PART = ("source", "subset", "split", "instruction_field", "response_field", 
 TASK_PART = ("tasks", "size", "weight")
 
 
-def choices(found: Services, section: Mapping[str, Any], kind: str) -> Choices:
+def choices(services: Services, section: Mapping[str, Any], kind: str) -> Choices:
     """The exercises are asked for where they are shown: the first time takes some seconds."""
-    lines, problem = _task_lines(found, section) if kind == "tasks" else ((), "")
+    lines, problem = _task_lines(services, section) if kind == "tasks" else ((), "")
     weights = {part.get("source"): _shown(part.get("weight", 1.0)) for part in section.get("mix") or ()}
     mix = [
         MixLine(f"upload:{info.id}", info.name, file_facts(info), weights.get(f"upload:{info.id}", ""))
-        for info in found.datasets.list()
+        for info in services.datasets.list()
     ]
     mix.append(MixLine(SUMS, "Sums made on the spot", "", weights.get(SUMS, "")))
     categories = dict.fromkeys(known.category for known in CATALOGUE)
@@ -49,15 +49,15 @@ def choices(found: Services, section: Mapping[str, Any], kind: str) -> Choices:
         mix=tuple(mix),
         parts=_part_views(section),
         known=tuple((one, tuple(known for known in CATALOGUE if known.category == one)) for one in categories),
-        templates=tuple(sorted(found.library.templates())),
+        templates=tuple(sorted(services.library.templates())),
     )
 
 
 def _task_lines(
-    found: Services, section: Mapping[str, Any]
+    services: Services, section: Mapping[str, Any]
 ) -> tuple[tuple[tuple[str, tuple[TaskLine, ...]], ...], str]:
     try:
-        known = found.library.tasks()
+        known = services.library.tasks()
     except InvalidInput as error:
         return (), error.message
     chosen = {task.get("name"): task for task in section.get("tasks") or ()}
@@ -120,7 +120,7 @@ def source_of(kind: str, form: Mapping[str, str]) -> str:
     return fixed.get(kind, form.get("upload", ""))
 
 
-def ready_mapping(found: Services, source: str) -> dict[str, Any]:
+def ready_mapping(services: Services, source: str) -> dict[str, Any]:
     """The mapping that comes with a source: a dataset's own, a well-known one's, or the plain one."""
     plain: dict[str, Any] = {
         "instruction_field": "question",
@@ -131,13 +131,13 @@ def ready_mapping(found: Services, source: str) -> dict[str, Any]:
         "columns": {},
     }
     if source.startswith("upload:"):
-        info = found.library.info(source.removeprefix("upload:"))
-        return plain | {key: value for key, value in found.library.mapping(info).items() if key in MAPPED}
+        info = services.library.info(source.removeprefix("upload:"))
+        return plain | {key: value for key, value in services.library.mapping(info).items() if key in MAPPED}
     known = next((known for known in CATALOGUE if known.path == source), None)
     return plain | (known.mapping if known else {})
 
 
-def read(found: Services, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+def read(services: Services, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
     """The dataset section that the step's form asks for; ``before`` is the one that its page was made from.
 
     Another source brings its own columns. Exercises and mixture are as the form has them, gone where they are not
@@ -147,9 +147,9 @@ def read(found: Services, form: Mapping[str, str], before: Mapping[str, Any]) ->
     named = source_of(kind, form)
     form, section = {**form, "dataset.source": named}, dict(before)
     if named and named != before.get("source"):
-        form, section = _mapped(found, form, section, named)
+        form, section = _mapped(services, form, section, named)
     section = read_section("dataset", form, section)
-    changed = {"tasks": _tasks(form) if kind == "tasks" else [], "mix": _mix(found, form) if kind == "mix" else []}
+    changed = {"tasks": _tasks(form) if kind == "tasks" else [], "mix": _mix(services, form) if kind == "mix" else []}
     if kind == "tasks" and "tasks-shown" not in form:
         changed["tasks"] = list(section.get("tasks") or ())
     for name, value in changed.items():
@@ -160,7 +160,7 @@ def read(found: Services, form: Mapping[str, str], before: Mapping[str, Any]) ->
 
 
 def _mapped(
-    found: Services, form: dict[str, str], section: dict[str, Any], source: str
+    services: Services, form: dict[str, str], section: dict[str, Any], source: str
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Form and section with the columns that come with a new source, and the short prompt for sums."""
     told = form.get("dataset.system_prompt", "").replace("\r\n", "\n")
@@ -169,7 +169,7 @@ def _mapped(
     elif told == SUMS_PROMPT:
         form["dataset.system_prompt"] = ""
     try:
-        mapping = ready_mapping(found, source)
+        mapping = ready_mapping(services, source)
     except TunesmithError:
         return form, section  # gone by now; the page says so
     form.pop("dataset.columns", None)  # what it shows belongs to the source before
@@ -178,18 +178,18 @@ def _mapped(
     return form, section | ({"columns": mapping["columns"]} if mapping["columns"] else {})
 
 
-def follow_reward(found: Services, before: str) -> None:
+def follow_reward(services: Services, before: str) -> None:
     """Exercises bring their checkers as the reward; another dataset in their place takes them away again.
 
     Args:
         before: The source so far.
     """
-    draft = found.wizard.draft()
+    draft = services.wizard.draft()
     source, reward = str((draft.get("dataset") or {}).get("source") or ""), draft.get("reward") or {}
     if source == tasks.SOURCE and reward.get("preset_name") != "reasoning_gym":
-        found.wizard.put(reward=TASK_REWARD)
+        services.wizard.put(reward=TASK_REWARD)
     elif before == tasks.SOURCE and source not in (before, "mix", "") and reward == TASK_REWARD:
-        found.wizard.put(reward=None)
+        services.wizard.put(reward=None)
 
 
 def _tasks(form: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -203,16 +203,16 @@ def _tasks(form: Mapping[str, str]) -> list[dict[str, Any]]:
     return found
 
 
-def _mix(found: Services, form: Mapping[str, str]) -> list[dict[str, Any]]:
+def _mix(services: Services, form: Mapping[str, str]) -> list[dict[str, Any]]:
     parts = []
     for key, text in form.items():
         if key.startswith("mix.") and text.strip():
             source = key.removeprefix("mix.")
-            parts.append({"source": source, **_needed(found, source), "weight": _weight(text)})
-    return parts + _parts(found, form)
+            parts.append({"source": source, **_needed(services, source), "weight": _weight(text)})
+    return parts + _parts(services, form)
 
 
-def _parts(found: Services, form: Mapping[str, str]) -> list[dict[str, Any]]:
+def _parts(services: Services, form: Mapping[str, str]) -> list[dict[str, Any]]:
     """The sources with fields of their own. Each brings what it was when the page was made, so that a field which
     the page does not show is kept, and a half-typed name that was saved on the way leaves nothing behind.
     """
@@ -221,25 +221,27 @@ def _parts(found: Services, form: Mapping[str, str]) -> list[dict[str, Any]]:
         if key.startswith(f"{PART}.") and key.endswith(".was"):
             before = _object(form[key])
             path = key.removesuffix(".was")
-            part = _task_part(path, form, before) if f"{path}.tasks" in form else _hub_part(found, path, form, before)
+            part = (
+                _task_part(path, form, before) if f"{path}.tasks" in form else _hub_part(services, path, form, before)
+            )
             if part.get("source") and (part["source"] != tasks.SOURCE or part["tasks"]):
                 parts.append(part)
     return parts
 
 
-def _hub_part(found: Services, path: str, form: Mapping[str, str], before: dict[str, Any]) -> dict[str, Any]:
+def _hub_part(services: Services, path: str, form: Mapping[str, str], before: dict[str, Any]) -> dict[str, Any]:
     part = read_model(MixSource, path, form, before)
     if part.get("source") == before.get("source") or not part.get("source"):
         return part
-    ready = {} if _at_hand(part["source"]) else _needed(found, part["source"])
+    ready = {} if _at_hand(part["source"]) else _needed(services, part["source"])
     return ready | {name: value for name, value in part.items() if value != before.get(name)}
 
 
-def _needed(found: Services, source: str) -> dict[str, Any]:
+def _needed(services: Services, source: str) -> dict[str, Any]:
     """The mapping that comes with a source, as far as a part of a mixture has to say it."""
     return {
         name: value
-        for name, value in ready_mapping(found, source).items()
+        for name, value in ready_mapping(services, source).items()
         if name in MixSource.model_fields and value not in (None, "", {}, "none")
     }
 
@@ -262,35 +264,35 @@ def _object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def take_known(found: Services, path: str) -> bool:
+def take_known(services: Services, path: str) -> bool:
     """Make a well-known dataset the draft's, with its mapping."""
     known = next((known for known in CATALOGUE if known.path == path), None)
     if known is None:
         return False
-    before = found.wizard.draft().get("dataset") or {}
+    before = services.wizard.draft().get("dataset") or {}
     kept = {name: value for name, value in before.items() if name in TEMPLATE_FIELDS and value != SUMS_PROMPT}
-    found.wizard.put(dataset=kept | known.section)
-    found.wizard.remember("dataset", kind="hub")
+    services.wizard.put(dataset=kept | known.section)
+    services.wizard.remember("dataset", kind="hub")
     return True
 
 
-def take_limits(found: Services, report: Mapping[str, Any] | None) -> bool:
+def take_limits(services: Services, report: Mapping[str, Any] | None) -> bool:
     """Put the lengths that a report proposes into the draft."""
     lengths = (report or {}).get("lengths")
     if not lengths:
         return False
     limits = {name: lengths[name] for name in ("max_sequence_length", "max_new_tokens")}
-    found.wizard.put(training={**(found.wizard.draft().get("training") or {}), **limits})
+    services.wizard.put(training={**(services.wizard.draft().get("training") or {}), **limits})
     return True
 
 
-def use_template(found: Services, name: str) -> bool:
+def use_template(services: Services, name: str) -> bool:
     """Put a saved template into the draft."""
-    template = found.library.templates().get(name)
+    template = services.library.templates().get(name)
     if template is None:
         return False
-    before = found.wizard.draft().get("dataset") or {}
-    found.wizard.put(dataset={key: value for key, value in before.items() if key not in TEMPLATE_FIELDS} | template)
+    before = services.wizard.draft().get("dataset") or {}
+    services.wizard.put(dataset={key: value for key, value in before.items() if key not in TEMPLATE_FIELDS} | template)
     return True
 
 

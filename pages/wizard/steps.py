@@ -46,31 +46,31 @@ CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
 
 
-def review_of(found: Services, *, quick: bool = True) -> Review:
+def review_of(services: Services, *, quick: bool = True) -> Review:
     """The draft's review, with what only a look at this machine can tell; not ``quick`` where it may take seconds."""
-    review = found.wizard.review()
+    review = services.wizard.review()
     problems = [*review.readiness.problems]
-    draft = found.wizard.draft()
+    draft = services.wizard.draft()
     for key, field, look in (("model", "name", _model_is_there), ("dataset", "source", _dataset_is_there)):
         section = draft.get(key) or {}
         if key in review.unset or any(problem.field.startswith(f"{key}.") for problem in problems):
             continue
         try:
-            look(found, section)
+            look(services, section)
         except TunesmithError as error:
             path = error.field if error.field and error.field.startswith(f"{key}.") else f"{key}.{field}"
             words = error.problems[0][1] if isinstance(error, InvalidConfig) else error.message
             problems.append(Problem(Severity.BLOCKS, path, words))
     lost = {problem.field.partition(".")[0] for problem in problems if problem.severity is Severity.BLOCKS}
     if review.standing:
-        problems += found.preflight.look(review.standing, quick=quick, without=frozenset(lost)).problems
-        problems += probe_remark(found, review.config)
+        problems += services.preflight.look(review.standing, quick=quick, without=frozenset(lost)).problems
+        problems += probe_remark(services, review.config)
     return replace(review, readiness=ordered(problems))
 
 
-def probe_remark(found: Services, config: RunConfig | None) -> list[Problem]:
+def probe_remark(services: Services, config: RunConfig | None) -> list[Problem]:
     """What the latest probe of exactly these choices found, where it is not that they will do."""
-    probe = latest_probe(found)
+    probe = latest_probe(services)
     verdict = probe.verdict if probe and config and probe.fingerprint == fingerprint(config) else None
     if not verdict or verdict["outcome"] == "will_learn":
         return []
@@ -78,13 +78,13 @@ def probe_remark(found: Services, config: RunConfig | None) -> list[Problem]:
     return [Problem(Severity.WARNS, verdict["field"] or "training.max_steps", words)]
 
 
-def probe_fix(found: Services, probe: ProbeView | None) -> Fix | None:
+def probe_fix(services: Services, probe: ProbeView | None) -> Fix | None:
     """What a probe's advice comes to, where it is of the draft, names values, and these are not set yet."""
-    if not probe or not probe.verdict or probe.probe_id != found.wizard.ui("train").get("probe_id"):
+    if not probe or not probe.verdict or probe.probe_id != services.wizard.ui("train").get("probe_id"):
         return None
-    config = found.probes.config(probe.probe_id)
-    values = proposal(probe.verdict["outcome"], probe.figures or {}, config, found.preflight.proposed(config))
-    draft = found.wizard.draft()
+    config = services.probes.config(probe.probe_id)
+    values = proposal(probe.verdict["outcome"], probe.figures or {}, config, services.preflight.proposed(config))
+    draft = services.wizard.draft()
     now = {path: (draft.get(path.partition(".")[0]) or {}).get(path.partition(".")[2]) for path in values}
     if not values or now == values:
         return None
@@ -93,11 +93,11 @@ def probe_fix(found: Services, probe: ProbeView | None) -> Fix | None:
     return Fix(f"{words} and probe again", values)
 
 
-def latest_probe(found: Services) -> ProbeView | None:
+def latest_probe(services: Services) -> ProbeView | None:
     """The draft's latest probe."""
-    kept = found.wizard.ui("train").get("probe_id")
+    kept = services.wizard.ui("train").get("probe_id")
     try:
-        return found.probes.get(str(kept)) if kept else None
+        return services.probes.get(str(kept)) if kept else None
     except TunesmithError:
         return None
 
@@ -135,49 +135,49 @@ def verdict_line(readiness: Readiness) -> str:
     return f"Ready, but {'one thing needs' if count == 1 else f'{count} things need'} a look."
 
 
-def _model_is_there(found: Services, section: dict[str, Any]) -> None:
-    found.models.validate(str(section["name"]))
+def _model_is_there(services: Services, section: dict[str, Any]) -> None:
+    services.models.validate(str(section["name"]))
 
 
-def _dataset_is_there(found: Services, section: dict[str, Any]) -> None:
-    found.datasets.check(DatasetSection.model_validate(section))
+def _dataset_is_there(services: Services, section: dict[str, Any]) -> None:
+    services.datasets.check(DatasetSection.model_validate(section))
 
 
-def frame(found: Services, key: str, review: Review) -> Frame:
+def frame(services: Services, key: str, review: Review) -> Frame:
     """Stepper, summary and neighbours of a step."""
     place = [step.key for step in STEPS].index(key)
     before, after = (
         Place(STEPS[index].title, f"/new/{STEPS[index].key}") if 0 <= index < len(STEPS) else None
         for index in (place - 1, place + 1)
     )
-    states = step_states(found, review)
+    states = step_states(services, review)
     links = tuple(
         StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in STEPS
     )
-    broad = key == "test" or (key == "train" and shown_run(found)[0] is not None)
-    was = found.wizard.page_state(key)
-    return Frame(STEP[key], links, summary(found, review), was, before, after, broad=broad)
+    broad = key == "test" or (key == "train" and shown_run(services)[0] is not None)
+    was = services.wizard.page_state(key)
+    return Frame(STEP[key], links, summary(services, review), was, before, after, broad=broad)
 
 
-def step_states(found: Services, review: Review) -> dict[str, tuple[str, str]]:
+def step_states(services: Services, review: Review) -> dict[str, tuple[str, str]]:
     """By step: ``done``, ``missing`` or ``open``, and the same in words."""
     states = {}
     for step in STEPS[:4]:
         states[step.key] = "open" if step.key in review.unseen else "missing" if step.key in review.missing else "done"
-    session_id = found.wizard.session_id()
-    run = next((run for run in found.runs.list() if run.session_id == session_id), None)
-    same = shown_run(found)[1] is None
+    session_id = services.wizard.session_id()
+    run = next((run for run in services.runs.list() if run.session_id == session_id), None)
+    same = shown_run(services)[1] is None
     states["train"] = "done" if run and run.status == JobState.COMPLETED and same else "open"
-    made = found.exports.of_session(session_id) if run and session_id else []
+    made = services.exports.of_session(session_id) if run and session_id else []
     states["export"] = "done" if any(export.status == JobState.COMPLETED for export in made) else "open"
-    states["test"] = "done" if run and found.wizard.ui("test").get("session_id") == session_id else "open"
+    states["test"] = "done" if run and services.wizard.ui("test").get("session_id") == session_id else "open"
     words = {"done": "(done)", "missing": "(something is missing)", "open": "(not done yet)"}
     return {key: (state, words[state]) for key, state in states.items()}
 
 
-def summary(found: Services, review: Review) -> tuple[Line, ...]:
+def summary(services: Services, review: Review) -> tuple[Line, ...]:
     """The choices so far, in words."""
-    draft = found.wizard.draft()
+    draft = services.wizard.draft()
     model, dataset, training = (draft.get(key) or {} for key in ("model", "dataset", "training"))
     method = "GSPO" if (draft.get("grpo") or {}).get("importance_sampling_level") == "sequence" else "GRPO"
     steps = training.get("max_steps")
@@ -185,7 +185,7 @@ def summary(found: Services, review: Review) -> tuple[Line, ...]:
     warm = "warm-up first, " if (draft.get("pre_training") or {}).get("enabled") else ""
     return (
         Line("Model", model_title(str(model.get("name") or "")) or "not chosen yet"),
-        Line("Dataset", dataset_title(str(dataset.get("source") or ""), found.settings.home) or "not chosen yet"),
+        Line("Dataset", dataset_title(str(dataset.get("source") or ""), services.settings.home) or "not chosen yet"),
         Line("Plan", f"{warm}{length} of {method}"),
         Line(
             "Answers",
@@ -203,18 +203,18 @@ def _in_a_word(review: Review) -> str:
     return f"Yes, but {warned} thing{'' if warned == 1 else 's'} to look at" if warned else "Yes"
 
 
-def model_step(found: Services) -> wizard_views.ModelStep:
+def model_step(services: Services) -> wizard_views.ModelStep:
     """Step 1."""
-    review = review_of(found)
-    section = found.wizard.draft().get("model") or {}
-    items = found.models.families()
+    review = review_of(services)
+    section = services.wizard.draft().get("model") or {}
+    items = services.models.families()
     listed = {item.info.name for item in items}
     name = str(section.get("name") or "")
     other = bool(name) and name not in listed
-    device = found.system.device()
+    device = services.system.device()
     fields = {key: form_field("model", key, section, review.remarks) for key in ("revision", *CUSTOM, *ADVANCED)}
     return wizard_views.ModelStep(
-        frame=frame(found, "model", review),
+        frame=frame(services, "model", review),
         checks=checks("model"),
         device=f"{device.name}, {size(device.memory)} of memory, {'a GPU' if device.kind == 'cuda' else 'no GPU'}",
         families=tuple(
@@ -225,7 +225,7 @@ def model_step(found: Services) -> wizard_views.ModelStep:
         other=other,
         name=_shown_only_if(other, form_field("model", "name", section, review.remarks)),
         revision=fields["revision"],
-        setup=found.wizard.ui("model").get("setup", "recommended"),
+        setup=services.wizard.ui("model").get("setup", "recommended"),
         setups=SETUPS,
         custom=tuple(fields[key] for key in CUSTOM),
         advanced=tuple(fields[key] for key in ADVANCED),
@@ -243,17 +243,17 @@ def _choice(item: Any) -> wizard_views.ModelChoice:
     )
 
 
-def configuration_step(found: Services) -> wizard_views.ConfigurationStep:
+def configuration_step(services: Services) -> wizard_views.ConfigurationStep:
     """Step 3."""
-    review = review_of(found)
-    draft = found.wizard.draft()
+    review = review_of(services)
+    draft = services.wizard.draft()
     problems = sum(problem.severity is Severity.BLOCKS for problem in review.of(STEP["configuration"]))
     sections = " ".join(checks(section) for section in STEP["configuration"].sections)
     return wizard_views.ConfigurationStep(
-        frame(found, "configuration", review),
+        frame(services, "configuration", review),
         " ".join(sections.split()),
         problems,
-        found.wizard.groups(review.remarks),
+        services.wizard.groups(review.remarks),
         _per_step(draft.get("training") or {}),
     )
 
@@ -267,16 +267,16 @@ def _per_step(training: dict[str, Any]) -> str:
     return f"{answers} answers to {num(answers / group)} question{'' if answers == group else 's'}"
 
 
-def reward_step(found: Services) -> wizard_views.RewardStep:
+def reward_step(services: Services) -> wizard_views.RewardStep:
     """Step 4."""
     from core.rewards import CATALOGUE, PRESETS
 
-    review = review_of(found)
-    draft = found.wizard.draft()
+    review = review_of(services)
+    draft = services.wizard.draft()
     section = draft.get("reward") or {}
     arithmetic = kind_of(str((draft.get("dataset") or {}).get("source") or "")) == "generated"
     return wizard_views.RewardStep(
-        frame=frame(found, "reward", review),
+        frame=frame(services, "reward", review),
         problems=tuple((LEVELS[problem.severity], in_words(problem.message)) for problem in review.of(STEP["reward"])),
         type=section.get("type", "preset"),
         preset_name=section.get("preset_name") or ("arithmetic" if arithmetic else "math"),
@@ -290,40 +290,40 @@ def reward_step(found: Services) -> wizard_views.RewardStep:
         normalise=bool(section.get("normalise")),
         clip_low=shown(section.get("clip_low")),
         clip_high=shown(section.get("clip_high")),
-        suggestion=_suggestion(found, draft),
-        trial=trial(found),
+        suggestion=_suggestion(services, draft),
+        trial=trial(services),
     )
 
 
-def _suggestion(found: Services, draft: dict[str, Any]) -> str:
+def _suggestion(services: Services, draft: dict[str, Any]) -> str:
     """Which reward suits the rows, in words; empty where they cannot be read here."""
     dataset = draft.get("dataset") or {}
     if not str(dataset.get("source") or "").startswith(("upload:", "generated:")):
         return ""
     try:
-        found_one = found.bench.suggestion({key: value for key, value in dataset.items() if value != ""})
+        found_one = services.bench.suggestion({key: value for key, value in dataset.items() if value != ""})
     except TunesmithError:
         return ""
     return f"Suggested for this dataset: {reward_title(found_one['reward'])}. {found_one['reason']}"
 
 
-def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.TrainStep:
+def train_step(services: Services, wanted: Wanted, path: str) -> wizard_views.TrainStep:
     """Step 5."""
-    review = review_of(found, quick=False)
-    draft = found.wizard.draft()
+    review = review_of(services, quick=False)
+    draft = services.wizard.draft()
     from pages.rewards.pages import before_start
 
-    shown_one, before_run = shown_run(found)
+    shown_one, before_run = shown_run(services)
     state = review.readiness.state
-    plan = _plan(found, review.config)
-    probe = latest_probe(found)
-    fix = probe_fix(found, probe)
+    plan = _plan(services, review.config)
+    probe = latest_probe(services)
+    fix = probe_fix(services, probe)
     return wizard_views.TrainStep(
-        frame=frame(found, "train", review),
-        run=board(found, shown_one.session_id, wanted, path) if shown_one else None,
+        frame=frame(services, "train", review),
+        run=board(services, shown_one.session_id, wanted, path) if shown_one else None,
         changed=shown_one is not None and before_run is not None,
         before_run=before_run,
-        before_verdict=found.runs.verdict(before_run) if before_run else None,
+        before_verdict=services.runs.verdict(before_run) if before_run else None,
         level={State.READY: "good", State.READY_BUT: "watch"}.get(
             state, "problem" if review.missing - review.unseen else ""
         ),
@@ -331,59 +331,59 @@ def train_step(found: Services, wanted: Wanted, path: str) -> wizard_views.Train
         issues=issues(review),
         asks=any(problem.confirm for problem in review.readiness.problems),
         name=draft["name"],
-        suggested_name=suggest_name(draft, found.settings.home),
+        suggested_name=suggest_name(draft, services.settings.home),
         before=before_start(probe, review.config if not review.missing else None, fix.label if fix else ""),
     )
 
 
-def shown_run(found: Services) -> tuple[RunView | None, RunView | None]:
+def shown_run(services: Services) -> tuple[RunView | None, RunView | None]:
     """The draft's run where step 5 shows it, and the same again where the choices have changed since its start.
 
     A run that is over gives way to the form as soon as they have; one that is at work does not.
     """
-    session_id = found.wizard.session_id()
-    run = next((run for run in found.runs.list() if run.session_id == session_id), None)
-    if run is None or found.wizard.starts(found.runs.get(run.session_id).config):
+    session_id = services.wizard.session_id()
+    run = next((run for run in services.runs.list() if run.session_id == session_id), None)
+    if run is None or services.wizard.starts(services.runs.get(run.session_id).config):
         return run, None
     return None if JobState(run.status) in ENDED else run, run
 
 
-def gives_way(found: Services, session_id: str) -> bool:
+def gives_way(services: Services, session_id: str) -> bool:
     """Whether another run may start in place of the draft's: that one is gone, or over and of other choices."""
-    run = next((run for run in found.runs.list() if run.session_id == session_id), None)
-    return run is None or shown_run(found)[0] is None
+    run = next((run for run in services.runs.list() if run.session_id == session_id), None)
+    return run is None or shown_run(services)[0] is None
 
 
-def _plan(found: Services, config: RunConfig | None) -> str:
+def _plan(services: Services, config: RunConfig | None) -> str:
     if config is None:
         return ""
-    queued = [run for run in found.runs.list() if JobState(run.status) not in ENDED]
+    queued = [run for run in services.runs.list() if JobState(run.status) not in ENDED]
     waits = f" It will wait for {len(queued)} run{'' if len(queued) == 1 else 's'} before it." if queued else ""
     return f"Training can be stopped and resumed at any time; closing this page changes nothing.{waits}"
 
 
-def export_step(found: Services) -> wizard_views.ExportStep:
+def export_step(services: Services) -> wizard_views.ExportStep:
     """Step 6."""
-    review = review_of(found)
-    session_id = found.wizard.session_id() or ""
-    run = next((run for run in exportable(found) if run.session_id == session_id), None)
+    review = review_of(services)
+    session_id = services.wizard.session_id() or ""
+    run = next((run for run in exportable(services) if run.session_id == session_id), None)
     return wizard_views.ExportStep(
-        frame(found, "export", review),
+        frame(services, "export", review),
         run,
         (run,) if run else (),
-        {session_id: found.runs.verdict(run)} if run else {},
+        {session_id: services.runs.verdict(run)} if run else {},
         session_id,
         export_choices(),
         more_choices(),
         number_formats(),
-        tuple(found.exports.checkpoints(session_id)) if run and session_id else (),
-        export_lines(found, session_id) if run else (),
+        tuple(services.exports.checkpoints(session_id)) if run and session_id else (),
+        export_lines(services, session_id) if run else (),
     )
 
 
-def chat_step(found: Services) -> wizard_views.TestStep:
+def chat_step(services: Services) -> wizard_views.TestStep:
     """Step 7."""
-    review = review_of(found)
-    session_id = found.wizard.session_id() or ""
-    chat = chat_view(found, session_id=session_id, form={}, keep=f"test:{session_id}")
-    return wizard_views.TestStep(frame(found, "test", review), chat)
+    review = review_of(services)
+    session_id = services.wizard.session_id() or ""
+    chat = chat_view(services, session_id=session_id, form={}, keep=f"test:{session_id}")
+    return wizard_views.TestStep(frame(services, "test", review), chat)

@@ -16,31 +16,31 @@ SAMPLES = (("right", "A right answer"), ("wrong", "Right form, wrong answer"), (
 MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
 
 
-def trial(found: Services) -> Trial:
+def trial(services: Services) -> Trial:
     """The trial as the draft remembers it, scored anew."""
     from pages.wizard.dataset import mapped_rows
 
-    ui = found.wizard.ui("reward")
+    ui = services.wizard.ui("reward")
     index, completion = int(ui.get("row", 0)), str(ui.get("completion") or "")
     hint = "Choose a dataset first; then its rows can be tried here."
     try:
-        rows = mapped_rows(found)
+        rows = mapped_rows(services)
     except TunesmithError as error:
         rows, hint = [], error.message
     if not rows:
         return Trial(None, 0, completion, (), hint)
     row = rows[index % len(rows)]
     empty = Trial(row, index % len(rows), completion, SAMPLES, "")
-    return _scored(found, empty, rows) if completion.strip() else empty
+    return _scored(services, empty, rows) if completion.strip() else empty
 
 
-def _scored(found: Services, before: Trial, rows: list[dict[str, Any]]) -> Trial:
-    draft = found.wizard.draft()
+def _scored(services: Services, before: Trial, rows: list[dict[str, Any]]) -> Trial:
+    draft = services.wizard.draft()
     dataset = draft.get("dataset") or {}
     markers = {name: dataset[name] for name in MARKERS if name in dataset}
     reward = draft.get("reward") or {"type": "preset", "preset_name": "math"}
     try:
-        total = found.rewards.test(reward, "", before.completion, before.row or {}, markers, rows)
+        total = services.rewards.test(reward, "", before.completion, before.row or {}, markers, rows)
     except TunesmithError as error:
         return Trial(before.row, before.index, before.completion, before.samples, "", problem=error.message)
     titles = core.rewards.titles(read_section(reward))
@@ -53,16 +53,16 @@ def _scored(found: Services, before: Trial, rows: list[dict[str, Any]]) -> Trial
     )
 
 
-def sample(found: Services, key: str) -> str:
+def sample(services: Services, key: str) -> str:
     """A made-up answer to the row at hand: ``right``, ``wrong`` or ``bare``."""
-    row: dict[str, Any] | None = trial(found).row
+    row: dict[str, Any] | None = trial(services).row
     if row is None:
         return ""
     dataset = DatasetSection.model_validate(
         {"source": "none"}
         | {
             name: value
-            for name, value in (found.wizard.draft().get("dataset") or {}).items()
+            for name, value in (services.wizard.draft().get("dataset") or {}).items()
             if name in (*MARKERS, "system_prompt")
         }
     )
