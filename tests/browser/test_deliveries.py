@@ -12,7 +12,7 @@ from tests.browser.conftest import Complaints, Server, serve
 from tests.browser.test_pages import serious
 from tests.support.live import until
 from tests.support.ollama import OllamaServer
-from tests.web.test_deliveries import EXPORT, lay_out
+from tests.web.exports.test_deliveries import EXPORT, lay_out
 
 pytestmark = pytest.mark.browser
 

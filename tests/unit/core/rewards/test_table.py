@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - cases, one a line
 """docs/rewards-table.md: every reward on a right, a wrong, a garbage, an empty and an adversarial answer.
 
-``UPDATE_DOCS=1 pytest tests/unit/test_reward_table.py`` writes the page again.
+``UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_table.py`` writes the page again.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def test_the_page_says_what_the_rewards_give() -> None:
         (
             "# What each reward pays",
             "",
-            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/test_reward_table.py`), which also holds every row. *Truth*: the reward checks the answer against a reference or by running it, and the test asserts that right earns more than anything else in its row. *Form*: it says nothing about whether an answer is right.",
+            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_table.py`), which also holds every row. *Truth*: the reward checks the answer against a reference or by running it, and the test asserts that right earns more than anything else in its row. *Form*: it says nothing about whether an answer is right.",
             "",
             f"Garbage is `{GARBAGE}`. The adversarial answer tries to earn without being right: every number at once, an object equal to everything, repeated keywords. Not in the table are the opinions of other models: {', '.join(f'`{name}` ({why})' for name, why in NOT_HERE.items())}.",
             "",

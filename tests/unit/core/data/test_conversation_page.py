@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - cases, one a line
 """docs/conversations.md: what is asked of a row, what a control token in it becomes, and what a thought earns.
 
-``UPDATE_DOCS=1 pytest tests/unit/test_conversation_page.py`` writes the page again.
+``UPDATE_DOCS=1 pytest tests/unit/core/data/test_conversation_page.py`` writes the page again.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def test_the_page_says_what_happens() -> None:
         (
             "# Conversations, control tokens and thoughts",
             "",
-            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/test_conversation_page.py`), which also holds every line.",
+            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/core/data/test_conversation_page.py`), which also holds every line.",
             "",
             "## What a row asks",
             "",

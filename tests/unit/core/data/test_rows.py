@@ -19,7 +19,7 @@ from core.dataset import Row
 from core.errors import InvalidInput, NotFound
 from core.settings import Home
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "gsm8k_small.jsonl"
+FIXTURE = Path(__file__).parents[3] / "fixtures" / "gsm8k_small.jsonl"
 
 
 def section(**values: Any) -> DatasetSection:

@@ -11,7 +11,7 @@ from core.errors import NotFound
 from pages.models.chats import training_prompt
 from services.container import Services
 from tests.conftest import tiny
-from tests.web.test_runs import follow, start
+from tests.web.runs.test_runs import follow, start
 
 
 def test_a_trained_model_is_told_what_its_training_told_it(client: FlaskClient, services: Services) -> None:

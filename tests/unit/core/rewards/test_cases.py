@@ -1,7 +1,7 @@
 # ruff: noqa: E501, ISC004 - cases, one a line
 """docs/rewards-cases.md: answers that look right and are not, and right ones in odd dress, with what they earn.
 
-``UPDATE_DOCS=1 pytest tests/unit/test_reward_cases.py`` writes the page again.
+``UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_cases.py`` writes the page again.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def page() -> str:
         (
             "# Answers that look right",
             "",
-            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/test_reward_cases.py`), which holds every cell to what the rewards give.",
+            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_cases.py`), which holds every cell to what the rewards give.",
             "",
             "## Numbers: `numeric`",
             "",

@@ -22,7 +22,7 @@ from services.datasets import incoming
 from tests.conftest import tiny
 from tests.support.multipart import send_file
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "gsm8k_small.jsonl"
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "gsm8k_small.jsonl"
 
 
 def upload(client: FlaskClient, data: bytes, name: str = "rows.jsonl") -> Any:

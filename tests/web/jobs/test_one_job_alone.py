@@ -28,7 +28,7 @@ from services.container import Services
 from tests.conftest import Browser, tiny
 from tests.support.damage import PaperLauncher
 from tests.support.live import held
-from tests.web.test_runs import follow, start
+from tests.web.runs.test_runs import follow, start
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from core.settings import Home
 from core.training.llama import selftest as llama_selftest
 from core.training.llama.selftest import QUANTIZER, TYPES
 
-CHILD = Path(__file__).parent.parent / "support" / "selftest_child.py"
+CHILD = Path(__file__).parents[2] / "support" / "selftest_child.py"
 
 
 @pytest.fixture

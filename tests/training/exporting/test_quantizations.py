@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.training, needs_model]
 
 WORDS, WIDTH, HEADS = 512, 256, 4
 REDUCED = [kind for kind in Quantization if kind not in UNREDUCED]
-TRY = Path(__file__).parent.parent / "support" / "try_gguf.py"
+TRY = Path(__file__).parents[2] / "support" / "try_gguf.py"
 
 
 class Source(NamedTuple):

@@ -19,8 +19,8 @@ from services.container import Services
 from services.rebuild import rebuild
 from services.watcher import crash_words
 from tests.conftest import Browser, tiny
-from tests.web.test_exports import create, finish
-from tests.web.test_runs import follow, start
+from tests.web.exports.test_exports import create, finish
+from tests.web.runs.test_runs import follow, start
 
 BASE = "builtin:smollm2-135m-instruct"
 

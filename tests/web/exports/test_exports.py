@@ -22,7 +22,7 @@ from services.launcher import LocalLauncher
 from services.rebuild import rebuild
 from tests.conftest import SUPPORT, Browser, tiny
 from tests.support.live import PATIENCE, held
-from tests.web.test_runs import follow, start
+from tests.web.runs.test_runs import follow, start
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from core.data.rows import map_rows, plain, turns
 from core.dataset import UploadInfo
 from core.errors import InvalidInput, TooLarge, Unavailable
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "gsm8k_small.jsonl"
+FIXTURE = Path(__file__).parents[3] / "fixtures" / "gsm8k_small.jsonl"
 GOOD = b'{"question": "a?", "answer": "b"}\n'
 
 ACCENTS = ('{"question": "' + "é" * 300 + '"}\n').encode()

@@ -16,8 +16,8 @@ from services.container import Services
 from services.rebuild import rebuild
 from tests.conftest import Browser, tiny
 from tests.support.live import held
-from tests.web.test_exports import create, finish
-from tests.web.test_runs import follow, start
+from tests.web.exports.test_exports import create, finish
+from tests.web.runs.test_runs import follow, start
 
 
 def unverified(client: FlaskClient, services: Services, name: str = "unverified") -> str:

@@ -22,8 +22,8 @@ from core.rewards.numeric import read_reference
 
 MARKERS = Markers("<start_working_out>", "<end_working_out>", "<SOLUTION>", "</SOLUTION>")
 ROW = {"instruction": "How many?", "response": "48 + 24 = 72\n#### 72"}
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "gsm8k_small.jsonl"
-REAL = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
+FIXTURE = Path(__file__).parents[3] / "fixtures" / "gsm8k_small.jsonl"
+REAL = Path(__file__).parents[5] / "shared" / "data" / "gsm8k"
 
 
 def scored(name: str, completion: str, response: str = ROW["response"], **params: Any) -> float:
