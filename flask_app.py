@@ -34,7 +34,7 @@ from routes import (
 )  # fmt: skip
 from services import container
 from services.access import security
-from services.launcher import Launcher
+from services.jobs.launcher import Launcher
 
 BLUEPRINTS = (
     *(
@@ -48,7 +48,7 @@ BLUEPRINTS = (
 
 
 def create_app(settings: Settings | None = None, *, launcher: Launcher | None = None) -> Flask:
-    """The application with its services. No job is followed until ``services.watcher.start()``.
+    """The application with its services. No job is followed until ``services.jobs.watcher.start()``.
 
     Args:
         settings: Defaults to the environment and ``.env``.

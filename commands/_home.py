@@ -9,7 +9,7 @@ import click
 
 from core.errors import TunesmithError
 from services.current import services
-from services.lock import HomeInUse, HomeLock
+from services.jobs.lock import HomeInUse, HomeLock
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from flask import Blueprint
 
 from commands._home import home
 from services.current import services
-from services.rebuild import rebuild as rebuild_catalogue
+from services.jobs.rebuild import rebuild as rebuild_catalogue
 
 bp = Blueprint("rebuild", __name__, cli_group=None)
 

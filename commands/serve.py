@@ -19,8 +19,8 @@ from core.disk import disk_words
 from core.errors import TunesmithError, Unavailable
 from core.settings import Settings
 from services.container import Services
-from services.lock import HomeLock
-from services.rebuild import rebuild
+from services.jobs.lock import HomeLock
+from services.jobs.rebuild import rebuild
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from routes._pages import back, page, say, to
 from services.container import Services
 from services.current import services
 from services.forms.labels import in_words, plain_name
-from services.tail import NATIVE
+from services.jobs.tail import NATIVE
 from services.words import FILTERS
 
 bp = Blueprint("home", __name__)

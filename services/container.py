@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from core.config import DatasetSection
 from core.settings import Settings
-from services.catalogue import Catalogue
 from services.datasets.datasets import Datasets
 from services.datasets.incoming import DatasetJobs
 from services.datasets.library import Library, used_by
 from services.datasets.preparation_jobs import Preparations
 from services.evaluations.evaluations import Evaluations
-from services.events import Events
 from services.exports.deliveries import Deliveries
 from services.exports.exports import Exports
-from services.launcher import Launcher, LocalLauncher
+from services.jobs.database import Catalogue
+from services.jobs.events import Events
+from services.jobs.launcher import Launcher, LocalLauncher
+from services.jobs.watcher import Watcher
 from services.machine.hub_reach import HubReach
 from services.machine.system import System
 from services.models.endpoint import Endpoint
@@ -26,7 +27,6 @@ from services.rewards.rewards import Rewards
 from services.rewards.saved import SavedRewards
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
-from services.watcher import Watcher
 from services.wizard.configs import Configs
 from services.wizard.wizard import Wizard
 

@@ -11,7 +11,7 @@ from core.dataset import UploadInfo
 from core.rewards import part_title
 from core.run import JobState
 from core.statistics import decimals
-from services.tail import native
+from services.jobs.tail import native
 
 LIGHTS = {
     JobState.QUEUED: ("queued", "Queued"),

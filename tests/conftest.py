@@ -17,7 +17,7 @@ from core.rewards.sandbox import client as sandbox
 from core.settings import Home, Settings
 from flask_app import create_app
 from services.container import Services
-from services.launcher import LocalLauncher
+from services.jobs.launcher import LocalLauncher
 
 pytest_plugins = ["tests.support.suite"]
 

@@ -21,10 +21,10 @@ from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.run import JobKind
 from core.run_dir import checked_json, read_json
 from core.settings import PROJECT, Home
-from services.catalogue import Catalogue
 from services.datasets.preparation_child import FILES, REPORT
 from services.datasets.prompts import ask, ask_script, tokenizer_folder
-from services.in_use import unfinished
+from services.jobs.database import Catalogue
+from services.jobs.in_use import unfinished
 
 MAPPED = ("instruction_field", "response_field", "instruction_template", "extraction", "extraction_pattern", "columns")
 PREPARING = PROJECT / "services" / "datasets" / "preparation_child.py"

@@ -15,10 +15,10 @@ from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new
 from core.run_dir import RunDir, new_folder, read_model, remove_folder, write_json
 from core.settings import Home
 from core.text import json_line
-from services.catalogue import Catalogue, Job
 from services.evaluations.request import FindsModels, Request, Specifier
 from services.evaluations.results import PromptRow, Wanted, as_csv, rows_of
-from services.readings import Readings, damage
+from services.jobs.database import Catalogue, Job
+from services.jobs.readings import Readings, damage
 from services.runs.runs import request_resume, request_stop
 
 

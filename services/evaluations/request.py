@@ -18,8 +18,8 @@ from core.rewards import maximum, resolve
 from core.run import JobKind, check_id
 from core.run_dir import RunDir, whole_lines
 from core.settings import Home
-from services.catalogue import Catalogue
 from services.forms.labels import plain_name
+from services.jobs.database import Catalogue
 
 MOST_ANSWERS = 20_000
 PROMPT_FIELDS = ("system_prompt", "chat_template", "reasoning_start", "reasoning_end", "solution_start", "solution_end")

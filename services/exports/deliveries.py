@@ -21,11 +21,11 @@ from core.run import JobState
 from core.run_dir import RunDir, iter_lines, new_folder, read_json, read_model, remove_folder, write_json
 from core.settings import PROJECT, Settings
 from services.exports.delivery_view import DeliveryView, Kind, OllamaView, event, gguf_files
-from services.events import Events
+from services.jobs.events import Events
 from services.models.families import BASE_MODELS
 from services.datasets.prompts import reader_environment
 from core.moment import now
-from services.tail import tail_text
+from services.jobs.tail import tail_text
 
 ENTRY = PROJECT / "core" / "delivery" / "__main__.py"
 LOOK = 10.0

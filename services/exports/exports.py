@@ -19,15 +19,15 @@ from core.model import local_folder, typed_path
 from core.run import ENDED, Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, checked_json, new_folder, read_json, remove_folder, step_of, write_json
 from core.settings import Home
-from services.catalogue import Catalogue, Job
-from services.events import Events
-from services.follower import export_event
-from services.in_use import being_sent, needing, unfinished
-from services.readings import damage
+from services.jobs.database import Catalogue, Job
+from services.jobs.events import Events
+from services.jobs.reader import export_event
+from services.jobs.in_use import being_sent, needing, unfinished
+from services.jobs.readings import damage
 from core.moment import now
 from services.runs.view import queue_ids
 from services.runs.runs import request_stop
-from services.tail import tail_text
+from services.jobs.tail import tail_text
 
 PIECE = 1 << 20
 """Bytes read at a time."""
@@ -214,7 +214,7 @@ class Exports:
         return [step_of(path) for path in RunDir.open(self._home.outputs, session_id).numbered()]
 
     def log(self, export_id: str, tail: int = 200, *, useful: bool = False) -> str:
-        """The last lines of what the export's worker printed; see :func:`services.tail.tail_text`."""
+        """The last lines of what the export's worker printed; see :func:`services.jobs.tail.tail_text`."""
         return tail_text(self._files(self._job(export_id)).log, tail, useful=useful)
 
     def path(self, export_id: str, file: str) -> Path:

@@ -14,7 +14,7 @@ import psutil
 from core.errors import TooManyRequests, Unavailable
 from core.model import Device
 from core.settings import Settings
-from services.launcher import ENTRY
+from services.jobs.launcher import ENTRY
 from services.models.chat_process import ChatProcess, Heard
 from services.models.memory import PROCESS, memory_needed
 from services.words import size

@@ -19,7 +19,7 @@ from typing import Any
 from core import llama
 from core.child import HUB_TOKEN
 from core.settings import Settings
-from services.launcher import ENTRY, worker_env
+from services.jobs.launcher import ENTRY, worker_env
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from core.model import BUILTIN_PREFIX, BaseModelInfo
 from core.run import JobKind
 from core.run_dir import RunDir
 from core.settings import Home, Settings
-from services.catalogue import Catalogue
+from services.jobs.database import Catalogue
+from services.jobs.names import titles
 from services.machine.system import System
 from services.models.chat_pool import ChatPool
 from services.models.chat_process import Heard
 from services.models.families import BASE_MODELS, estimate
 from services.models.references import References
-from services.names import titles
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from core.model import local_folder, typed_path
 from core.run import JobKind, JobState, check_id
 from core.run_dir import RunDir, read_json
 from core.settings import Home
-from services.catalogue import Catalogue, Job
+from services.jobs.database import Catalogue, Job
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _PATHS = ("/", "./", "../", "~")

@@ -19,8 +19,8 @@ from core.readiness import require_answers
 from core.run import Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, new_folder, read_model, write_json
 from core.settings import Home
-from services.catalogue import Catalogue, Job
-from services.readings import Readings, damage
+from services.jobs.database import Catalogue, Job
+from services.jobs.readings import Readings, damage
 from services.runs.runs import request_stop
 
 MOST = 256

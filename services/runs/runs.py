@@ -20,17 +20,17 @@ from core.moment import now
 from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
 from core.run_dir import RunDir, new_folder, remove_folder, write_json
 from core.settings import Home
-from services.catalogue import NOBODY, Catalogue, Job
-from services.events import Events
-from services.in_use import needing
-from services.names import titles
-from services.readings import Readings, damage
+from services.jobs.database import NOBODY, Catalogue, Job
+from services.jobs.events import Events
+from services.jobs.in_use import needing
+from services.jobs.names import titles
+from services.jobs.readings import Readings, damage
+from services.jobs.tail import tail_text
 from services.runs.completions import CompletionIndexes
 from services.runs.series import collapse, thin
 from services.runs.verdict import Verdict
 from services.runs.verdicts import Verdicts
 from services.runs.view import RunView, queue_ids, run_view, status_event
-from services.tail import tail_text
 
 Rows = list[dict[str, Any]]
 
@@ -264,7 +264,7 @@ class Runs:
         return {"groups": groups, "total": len(wanted), "steps": steps}
 
     def log(self, session_id: str, tail: int = 200, *, useful: bool = False) -> str:
-        """The last lines of what the worker printed; see :func:`services.tail.tail_text`."""
+        """The last lines of what the worker printed; see :func:`services.jobs.tail.tail_text`."""
         self._job(session_id)
         return tail_text(self._files(session_id).log, tail, useful=useful)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.run import JobState
-from services.catalogue import Job
+from services.jobs.database import Job
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from core.errors import InvalidConfig
 from core.model import DEMO_MODEL
 from core.readiness import Problem, Readiness, Severity, ordered
 from core.settings import Home
-from services.catalogue import Catalogue
 from services.forms.fields import FieldGroup, Remarks, form_field, read_section, section_model, whole_number
 from services.forms.labels import in_words, plain_name
 from services.forms.merge import Merged, merge, read_was
 from services.forms.reward_form import once_more, read_reward
+from services.jobs.database import Catalogue
 
 SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
 SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."

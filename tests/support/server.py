@@ -14,7 +14,7 @@ from commands.serve import serve  # noqa: E402 (the path is set above)
 from core.errors import TunesmithError  # noqa: E402 (the path is set above)
 from core.settings import Settings  # noqa: E402 (the path is set above)
 from flask_app import create_app  # noqa: E402 (the path is set above)
-from services.launcher import LocalLauncher  # noqa: E402 (the path is set above)
+from services.jobs.launcher import LocalLauncher  # noqa: E402 (the path is set above)
 from services.models import chat_process  # noqa: E402 (the path is set above)
 from tests.support import preparing  # noqa: E402 (the path is set above)
 

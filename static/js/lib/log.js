@@ -1,5 +1,5 @@
 // A log on the page: a line each, those of native libraries marked, so that 'Show everything' shows them.
-// Which those are says the server (services/tail.py), in the page's own data.
+// Which those are says the server (services/jobs/tail.py), in the page's own data.
 
 const native = new RegExp(document.body.dataset.native)
 const MOST = 800

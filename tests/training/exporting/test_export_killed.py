@@ -17,7 +17,7 @@ from core.settings import Home, Settings
 from core.training.gguf import file as gguf_file
 from services import container
 from services.container import Services
-from services.rebuild import rebuild
+from services.jobs.rebuild import rebuild
 
 pytestmark = [
     pytest.mark.training,

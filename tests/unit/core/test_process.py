@@ -17,7 +17,7 @@ from core.process import Identity, boot, find, identify, this_process
 from core.progress import Progress, process_of, stop_process, write_progress
 from core.run_dir import RunDir
 from core.settings import Home, Settings
-from services.launcher import JOB, LocalLauncher, Worker
+from services.jobs.launcher import JOB, LocalLauncher, Worker
 from tests.support.live import PATIENCE
 
 LEAVES_ONE_BEHIND = """

@@ -10,7 +10,7 @@ import pytest
 from core.errors import Unavailable
 from core.settings import Home, Settings
 from flask_app import create_app
-from services.catalogue import Catalogue
+from services.jobs.database import Catalogue
 
 
 @pytest.mark.parametrize(

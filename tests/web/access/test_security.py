@@ -16,8 +16,8 @@ from core.child import SECRETS, child_environment
 from core.errors import Unavailable
 from core.settings import Settings
 from flask_app import create_app
-from services.job_secrets import needed
-from services.launcher import worker_env
+from services.jobs.launcher import worker_env
+from services.jobs.secrets import needed
 from tests.conftest import TOKEN, Browser, tiny
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from core.settings import PROJECT, Home, Settings
 from flask_app import create_app
-from services.launcher import LocalLauncher
+from services.jobs.launcher import LocalLauncher
 from tests.conftest import SUPPORT, tiny
 from tests.support.live import PATIENCE, Live, held
 

@@ -14,10 +14,10 @@ from core.evaluation import EvaluationSpec
 from core.run import JobKind, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
 from pages.evaluations.report import word_diff
-from services.catalogue import Job
 from services.container import Services
-from services.rebuild import rebuild
-from services.watcher import crash_words
+from services.jobs.database import Job
+from services.jobs.rebuild import rebuild
+from services.jobs.watcher import crash_words
 from tests.conftest import Browser, tiny
 from tests.web.exports.test_exports import create, finish
 from tests.web.runs.test_runs import follow, start

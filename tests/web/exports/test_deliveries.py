@@ -23,7 +23,7 @@ from core.run_dir import JsonlWriter, RunDir, write_json
 from core.settings import Home, Settings
 from flask_app import create_app
 from services.exports import deliveries
-from services.rebuild import rebuild
+from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
 from tests.support.hub import TOKEN, Repo
 from tests.support.hub_uploads import PIECE, UploadHub

@@ -18,8 +18,8 @@ from core.settings import Home, Settings
 from flask_app import create_app
 from pages.exports.show import tensor_lines
 from services.container import Services
-from services.launcher import LocalLauncher
-from services.rebuild import rebuild
+from services.jobs.launcher import LocalLauncher
+from services.jobs.rebuild import rebuild
 from tests.conftest import SUPPORT, Browser, tiny
 from tests.support.live import PATIENCE, held
 from tests.web.runs.test_runs import follow, start

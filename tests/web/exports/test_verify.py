@@ -11,9 +11,9 @@ from core.fidelity import FidelityReport, Verdict
 from core.run import JobKind, JobState
 from core.run_dir import RunDir, write_json
 from core.settings import Home
-from services.catalogue import Catalogue
+from services.jobs.database import Catalogue
 from services.container import Services
-from services.rebuild import rebuild
+from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
 from tests.support.live import held
 from tests.web.exports.test_exports import create, finish

@@ -24,9 +24,9 @@ from core.run_dir import JsonlWriter, RunDir, write_json
 from core.settings import Home, Settings
 from core.text import json_line
 from flask_app import create_app
-from services.catalogue import Catalogue
 from services.container import Services
-from services.rebuild import rebuild
+from services.jobs.database import Catalogue
+from services.jobs.rebuild import rebuild
 from tests.conftest import TINY
 from tests.support.damage import DAMAGES, OFTEN, PaperLauncher
 
@@ -326,7 +326,7 @@ class Round:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A watcher that looks whether a worker lives each time that it is asked, and no disk that is waited for."""
-    monkeypatch.setattr("services.watcher.ALIVE_EVERY", 0.0)
+    monkeypatch.setattr("services.jobs.watcher.ALIVE_EVERY", 0.0)
     monkeypatch.setattr("os.fsync", lambda _: None)
 
 

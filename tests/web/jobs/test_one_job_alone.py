@@ -70,7 +70,7 @@ def test_a_job_that_cannot_be_followed_is_logged_once_and_the_others_go_on(
 ) -> None:
     """Whatever it is that goes wrong with it."""
     services: Services = paper.extensions["tunesmith"]
-    monkeypatch.setattr("services.watcher.ALIVE_EVERY", 0.0)
+    monkeypatch.setattr("services.jobs.watcher.ALIVE_EVERY", 0.0)
     launcher: Any = services.watcher._launcher
     for name in ("one", "two"):
         services.runs.start(tiny(name), session_id=name)
@@ -169,7 +169,7 @@ def test_a_start_that_finds_the_disk_full_leaves_no_folder(
 def test_a_job_waits_its_turn_while_the_disk_is_full(paper: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not its fault: it stays first in the queue, says why, and starts when there is room."""
     services: Services = paper.extensions["tunesmith"]
-    monkeypatch.setattr("services.watcher.DISK_FULL_WAIT", 0.0)
+    monkeypatch.setattr("services.jobs.watcher.DISK_FULL_WAIT", 0.0)
     for name in ("one", "two"):
         services.runs.start(tiny(name), session_id=name)
     with monkeypatch.context() as patch:
@@ -251,7 +251,7 @@ def test_damaged_secrets_are_made_anew_and_open_no_door(home: Home, text: str) -
 
 def test_a_full_disk_at_the_start_is_named(settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """And neither DATABASE_URL nor a setting is blamed for it."""
-    monkeypatch.setattr("services.lock.json.dump", full)
+    monkeypatch.setattr("services.jobs.lock.json.dump", full)
     with pytest.raises(Unavailable) as caught:
         serve(settings, create_app)
     assert caught.value.message == FULL
@@ -262,7 +262,7 @@ def test_a_full_disk_at_the_start_is_named(settings: Settings, home: Home, monke
     def refuse(_: Any) -> None:
         raise OperationalError("CREATE", {}, error)
 
-    monkeypatch.setattr("services.catalogue.Base.metadata.create_all", refuse)
+    monkeypatch.setattr("services.jobs.database.Base.metadata.create_all", refuse)
     with pytest.raises(Unavailable) as caught:
         serve(replace(settings, port=0), create_app)
     assert "full or failing" in caught.value.message

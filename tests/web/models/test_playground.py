@@ -16,9 +16,9 @@ from core.export import ExportFormat, ExportSpec
 from core.model import Device
 from core.run_dir import RunDir
 from core.settings import Home, Settings
-from services.catalogue import Job
 from services.container import Services
 from services.exports.exports import export_job
+from services.jobs.database import Job
 from services.models.chat_pool import MOST_LOADED, ChatPool
 from services.models.chat_process import ChatProcess
 from services.models.memory import LLAMA_PROCESS, PROCESS, memory_needed

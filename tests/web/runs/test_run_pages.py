@@ -15,7 +15,7 @@ from core.run import Control, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, write_json
 from pages.wizard.steps import shown_run
 from services.container import Services
-from services.rebuild import rebuild
+from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
 
 RUN = "20260101-090000-aaaaaa"

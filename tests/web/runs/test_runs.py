@@ -128,7 +128,7 @@ def test_a_worker_that_ignores_stop_now_is_ended(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the time of grace it gets SIGTERM, and the run is stopped, not crashed."""
-    monkeypatch.setattr("services.watcher.GRACE", 0.3)
+    monkeypatch.setattr("services.jobs.watcher.GRACE", 0.3)
     session_id = start(client, tiny("deaf", max_steps=2000))
     follow(services, session_id, "training")
     client.post("/api/training/stop", json={"session_id": session_id, "now": True})
@@ -191,7 +191,7 @@ def test_a_renamed_run_keeps_its_name_when_the_catalogue_is_rebuilt(client: Flas
     assert (renamed.json or {})["name"] == "better"
     for wrong in ("   ", "a\0b", "x" * 101):
         assert client.patch(f"/api/training/sessions/{session_id}", json={"name": wrong}).status_code == 400
-    from services.rebuild import rebuild
+    from services.jobs.rebuild import rebuild
 
     services.catalogue.delete(session_id)
     assert rebuild(services.settings.home, services.catalogue) == 1
@@ -200,7 +200,7 @@ def test_a_renamed_run_keeps_its_name_when_the_catalogue_is_rebuilt(client: Flas
 
 def test_the_catalogue_is_rebuilt_from_the_directories(client: FlaskClient, services: Services) -> None:
     """States, steps, rewards and the place in the files are as they were."""
-    from services.rebuild import rebuild
+    from services.jobs.rebuild import rebuild
 
     done = start(client, tiny("done"))
     follow(services, done, "completed")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from services.jobs.tail import Tail, native, tail_text
 from services.runs.series import collapse, thin
-from services.tail import Tail, native, tail_text
 
 
 def rows(count: int, **more: Any) -> list[dict[str, Any]]:

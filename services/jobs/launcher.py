@@ -17,7 +17,7 @@ from core.child import HUB_TOKEN, JUDGE_KEY
 from core.process import Identity, boot, find, identify, of_this_boot
 from core.run_dir import RunDir, read_json
 from core.settings import PROJECT, Settings
-from services.job_secrets import needed
+from services.jobs.secrets import needed
 
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.delivery import state
 from core.run import JobKind
-from services.catalogue import Catalogue, Job
+from services.jobs.database import Catalogue, Job
 
 
 def needing(catalogue: Catalogue, reference: str, folder: Path) -> str:

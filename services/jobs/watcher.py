@@ -16,13 +16,13 @@ from core.moment import now
 from core.run import ENDED, Control, JobKind, JobState, JobStatus
 from core.run_dir import RunDir, step_of
 from core.settings import Home
-from services.catalogue import NOBODY, Catalogue, Job
-from services.events import Events
 from services.exports.exports import remove_unfinished
-from services.follower import Follower
-from services.launcher import Launcher, Worker
+from services.jobs.database import NOBODY, Catalogue, Job
+from services.jobs.events import Events
+from services.jobs.launcher import Launcher, Worker
+from services.jobs.reader import Follower
+from services.jobs.tail import tail_text
 from services.runs.runs import ACTIVE
-from services.tail import tail_text
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from core.export import ExportResult
 from core.probe import ProbeResult
 from core.run import ENDED, JobKind, JobState, JobStatus
 from core.run_dir import Check, Lines, RunDir, checked_json, read_lines
-from services.catalogue import Job
+from services.jobs.database import Job
 
 DELETED = "Its folder was deleted, so there is nothing to show but what the list knows. Delete it here, too."
 _SHOWN = "what could be read is shown"

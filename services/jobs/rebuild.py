@@ -15,10 +15,10 @@ from core.job_rows import is_metric
 from core.run import ENDED, ID_PATTERN, JobKind, JobState, JobStatus
 from core.run_dir import RunDir, read_lines
 from core.settings import Home
-from services.catalogue import Catalogue, Job
 from services.evaluations.evaluations import evaluation_job
 from services.exports.exports import export_job
-from services.follower import headline
+from services.jobs.database import Catalogue, Job
+from services.jobs.reader import headline
 from services.probes.probes import probe_job
 from services.runs.runs import train_job
 

@@ -8,10 +8,10 @@ from typing import Any
 from core.job_rows import is_metric
 from core.run import ENDED, JobKind, JobState, JobStatus
 from core.run_dir import Row, RunDir, read_lines
-from services.catalogue import Catalogue, Job
-from services.events import Events
+from services.jobs.database import Catalogue, Job
+from services.jobs.events import Events
+from services.jobs.tail import Tail
 from services.runs.view import status_event
-from services.tail import Tail
 
 _TAKEN = ("step", "max_steps", "message", "attempt", "device", "seconds_per_step", "checkpoint_step")
 
@@ -21,7 +21,7 @@ class Follower:
 
     Every metric row is published once while this process lives: the place in the file is kept here and
     written to the catalogue after the rows are out. A server that starts again reads what it may have
-    published twice before anyone can be connected (:meth:`services.watcher.Watcher.catch_up`).
+    published twice before anyone can be connected (:meth:`services.jobs.watcher.Watcher.catch_up`).
 
     Args:
         job: From the catalogue; its fields are kept up to date.

@@ -1,6 +1,6 @@
 """The catalogue: which jobs exist, how far each has been read, the wizard's draft.
 
-Only the web process writes it. Nothing of a run is lost with it: :mod:`services.rebuild` makes it
+Only the web process writes it. Nothing of a run is lost with it: :mod:`services.jobs.rebuild` makes it
 again from the directories.
 """
 
