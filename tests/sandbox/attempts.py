@@ -67,7 +67,7 @@ _SECRET_PATHS = (
         str(PROJECT / name)
         for name in (
             "core",
-            "core/config.py",
+            "core/config/run_config.py",
             "core/rewards/__init__.py",
             "flask_app.py",
             "services",

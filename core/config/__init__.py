@@ -1,0 +1,50 @@
+"""The configuration file: one frozen pydantic model for each section, a section a file.
+
+The format is the product's public face. A field keeps its name and meaning for good; new ones are
+optional and have a default, so that a file written by an older version still loads. Titles and
+descriptions here are what the configuration page shows: plain words first, the field's term in
+brackets.
+"""
+
+from core.config.dataset import (
+    DEFAULT_SYSTEM_PROMPT,
+    MARKERS,
+    DatasetSection,
+    GeneratedTask,
+    MixSource,
+    SourceFields,
+    marker_checks,
+)
+from core.config.evaluation import EvaluationSection
+from core.config.grpo import GrpoSection
+from core.config.model import LORA_TARGETS, ModelSection
+from core.config.pre_training import PreTrainingSection
+from core.config.reward import RewardComponent, RewardSection
+from core.config.run_config import RunConfig, cross_checks, dump, dump_given, explain, parse
+from core.config.training import GPU_OPTIMIZERS, RolloutEngine, TrainingSection
+
+__all__ = [
+    "DEFAULT_SYSTEM_PROMPT",
+    "GPU_OPTIMIZERS",
+    "LORA_TARGETS",
+    "MARKERS",
+    "DatasetSection",
+    "EvaluationSection",
+    "GeneratedTask",
+    "GrpoSection",
+    "MixSource",
+    "ModelSection",
+    "PreTrainingSection",
+    "RewardComponent",
+    "RewardSection",
+    "RolloutEngine",
+    "RunConfig",
+    "SourceFields",
+    "TrainingSection",
+    "cross_checks",
+    "dump",
+    "dump_given",
+    "explain",
+    "marker_checks",
+    "parse",
+]
