@@ -6,24 +6,16 @@ nothing is dropped in silence.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
-from core.config import GPU_OPTIMIZERS, RunConfig
+from core.config import GPU_OPTIMIZERS, SECTIONS, RunConfig
+from core.methods import method
+from core.methods.method import Note
 from core.model import Device
-
-
-class Note(NamedTuple):
-    """A remark on one field. A ``problem`` refuses the start; a ``note`` is only said."""
-
-    field: str
-    level: Literal["problem", "note"]
-    message: str
 
 
 def device_checks(config: RunConfig, device: Device) -> list[Note]:
     """Every remark on ``config`` for ``device``, in the order of the sections."""
     notes: list[Note] = []
-    model, training, grpo = config.model, config.training, config.grpo
+    model, training, chosen = config.model, config.training, method(config.method)
 
     def problem(field: str, message: str) -> None:
         notes.append(Note(field, "problem", message))
@@ -39,9 +31,9 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
         if model.dtype == "float16":
             problem("model.dtype", "float16 cannot be trained on a CPU. Choose auto or float32.")
     else:
-        for section, name in ((training, "rollout_engine"), (training, "share_prefixes"), (grpo, "skip_constant_groups")):
-            if name in section.model_fields_set:
-                note(f"{'grpo' if section is grpo else 'training'}.{name}", "Has an effect on a CPU only; on a GPU other ways are faster.")
+        for name in ("rollout_engine", "share_prefixes"):
+            if name in training.model_fields_set:
+                note(f"training.{name}", "Has an effect on a CPU only; on a GPU other ways are faster.")
     if model.dtype == "bfloat16" and not device.bf16:
         note("model.dtype", "This device has no native bfloat16: it runs, about half as fast as float32.")
     if training.lr_scheduler_type == "constant" and training.warmup_steps and "warmup_steps" in training.model_fields_set:
@@ -50,11 +42,7 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
         note("training.adam_beta1", f"Adam's betas have no effect with the optimizer {training.optim}.")
     if training.max_steps is not None and "num_epochs" in training.model_fields_set:
         note("training.num_epochs", f"Ignored: the run ends after max_steps ({training.max_steps}).")
-    if grpo.num_iterations == 1:
-        # Each batch of completions is used for one optimizer step, so new and old policy are the same.
-        for name in ("clip_range", "clip_range_high"):
-            if name in grpo.model_fields_set and getattr(grpo, name) is not None:
-                note(f"grpo.{name}", "With one use of each answer (num_iterations 1) nothing is ever clipped; it has an effect from 2 on.")
+    notes.extend(chosen.remarks(config, device))
     if config.evaluation.holdout_fraction == 0:
         note("evaluation.holdout_fraction", "No rows are held out, so nothing will say whether the model got better on questions it has not seen.")
     source = config.dataset.source
@@ -68,4 +56,14 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
         given = config.pre_training.model_fields_set - {"enabled"}
         if given:
             note("pre_training.enabled", "The warm-up is off, so its other settings have no effect.")
+    said = {remark.field for remark in notes}
+    for path in _given(config):
+        if not chosen.uses(path) and path not in said:
+            note(path, f"Has no effect with the method {chosen.term}.")
     return notes
+
+
+def _given(config: RunConfig) -> list[str]:
+    """Paths of the fields that were set, in the order of the format."""
+    sections = ((name, getattr(config, name)) for name in SECTIONS if name in config.model_fields_set)
+    return [f"{name}.{field}" for name, section in sections for field in type(section).model_fields if field in section.model_fields_set]

@@ -16,11 +16,10 @@ from core.config.dataset import (
     marker_checks,
 )
 from core.config.evaluation import EvaluationSection
-from core.config.grpo import GrpoSection
 from core.config.model import LORA_TARGETS, ModelSection
 from core.config.pre_training import PreTrainingSection
-from core.config.reward import RewardComponent, RewardSection
-from core.config.run_config import RunConfig, cross_checks, dump, dump_given, explain, parse
+from core.config.reward import NO_REWARD, RewardComponent, RewardSection
+from core.config.run_config import SECTIONS, RunConfig, cross_checks, dump, dump_given, explain, parse
 from core.config.training import GPU_OPTIMIZERS, RolloutEngine, TrainingSection
 
 __all__ = [
@@ -28,10 +27,11 @@ __all__ = [
     "GPU_OPTIMIZERS",
     "LORA_TARGETS",
     "MARKERS",
+    "NO_REWARD",
+    "SECTIONS",
     "DatasetSection",
     "EvaluationSection",
     "GeneratedTask",
-    "GrpoSection",
     "MixSource",
     "ModelSection",
     "PreTrainingSection",

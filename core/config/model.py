@@ -17,6 +17,7 @@ class ModelSection(Section):
         description="A model of the Hub such as Qwen/Qwen3-0.6B, a folder on this machine, or the built-in one.",
     )
     revision: str | None = Field(None, title="Revision", description="A branch, tag or commit of the Hub model; empty for the newest.")
+    adapter: Literal["lora", "none"] = Field("lora", title="Adapter", description="'lora' trains a small adapter beside the model; 'none' would train the whole model.")
     lora_rank: int = Field(16, ge=1, le=1024, title="Adapter size (LoRA rank)", description="How much the adapter can learn. 8 to 32 fits most tasks; more costs memory.")
     lora_alpha: int = Field(32, ge=1, le=4096, title="Adapter strength (LoRA alpha)", description="How strongly the adapter is applied. Twice the rank is usual.")
     lora_dropout: float = Field(0.0, ge=0, lt=1, title="Adapter dropout (LoRA dropout)", description="Share of adapter inputs switched off at random. 0 is fastest and usual for reinforcement learning.")

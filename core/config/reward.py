@@ -64,3 +64,7 @@ class RewardSection(Section):
         for part in self.components:
             if part.clip_low >= part.clip_high:
                 raise ValueError(f"clip_low of {part.key!r} must be below its clip_high")
+
+
+NO_REWARD = RewardSection.model_construct(type="composite", components=())
+"""What stands in a configuration whose method needs no reward: one without parts, which a file cannot hold."""

@@ -3,58 +3,115 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, create_model, field_validator
+from pydantic_core import PydanticKnownError
 
 from core.config.dataset import DatasetSection, marker_checks, source_checks
 from core.config.evaluation import EvaluationSection
-from core.config.grpo import GrpoSection
 from core.config.model import ModelSection
 from core.config.pre_training import PreTrainingSection
-from core.config.reward import RewardSection
+from core.config.reward import NO_REWARD, RewardSection
 from core.config.training import TrainingSection
 from core.errors import InvalidConfig
+from core.methods import DEFAULT, METHODS, Method, Need, method
+from core.methods.grpo import GrpoSection
 from core.section import Section
+
+CARRIED = frozenset({"grpo", "pre_training"})
+"""Sections that a file may have whatever its method: the first version wrote them into every file."""
+LATER = {"": ("method",), "model": ("adapter",)}
+"""Fields that the first version did not have, by section. Its files are written back without them."""
+_Model = TypeVar("_Model", bound=Section)
 
 
 class RunConfig(Section):
-    """A complete training configuration.
+    """A complete training configuration, with a section for each method that has settings of its own.
 
     Raises:
         InvalidConfig: By :func:`parse`, with the path of every field at fault.
     """
 
     name: str = Field(min_length=1, max_length=100, title="Name", description="What to call this configuration.")
+    method: str = Field(DEFAULT, title="Method", description="How the model is trained, as GET /api/methods lists it.")
     model: ModelSection
     dataset: DatasetSection
     training: TrainingSection = Field(default_factory=TrainingSection)
     grpo: GrpoSection = Field(default_factory=GrpoSection)
-    reward: RewardSection
+    reward: RewardSection = Field(default_factory=lambda: NO_REWARD, validate_default=True)
     pre_training: PreTrainingSection = Field(default_factory=PreTrainingSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, key: str) -> str:
+        keys = [one.key for one in METHODS]
+        if key not in keys:
+            raise ValueError(f"there is no such method; known here: {', '.join(keys)}")
+        return key
+
+    @field_validator("reward", mode="wrap")
+    @classmethod
+    def _demanded(cls, given: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        if given is not NO_REWARD:
+            return read(given)
+        # The method was read before the reward; where it is wrong, that is said and nothing that follows from it.
+        if "method" in info.data and Need.REWARD in method(info.data["method"]).needs:
+            raise PydanticKnownError("missing")
+        return given
+
+    def own(self, model: type[_Model]) -> _Model:
+        """The section of a method, by its model.
+
+        Raises:
+            LookupError: No method that is listed has such a section.
+        """
+        for value in vars(self).values():
+            if isinstance(value, model):
+                return value
+        raise LookupError(model.__name__)
+
+
+def with_sections(base: type[_Model], methods: Iterable[Method]) -> type[_Model]:
+    """A model of the whole configuration with those sections of the methods that it does not declare itself."""
+    fields: dict[str, Any] = {
+        one.section_name: (one.section, Field(default_factory=one.section))
+        for one in methods
+        if one.section_name not in base.model_fields
+    }
+    if not fields:
+        return base
+    return create_model(base.__name__, __base__=base, __module__=base.__module__, __doc__=base.__doc__, **fields)
+
+
+if not TYPE_CHECKING:
+    # To the type checker it stays the class above: what only a method has is read with RunConfig.own().
+    RunConfig = with_sections(RunConfig, METHODS)
+
+
+def sections_of(model: type[Section]) -> tuple[str, ...]:
+    """Names of the fields that are sections, in the order of the format."""
+    return tuple(
+        name
+        for name, info in model.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+    )
+
+
+SECTIONS: tuple[str, ...] = sections_of(RunConfig)
+"""Names of all sections, those of every method among them."""
 
 
 def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     """Combinations of fields that cannot work on any device, as (field path, what would be right)."""
-    problems: list[tuple[str, str]] = []
-    training = config.training
-    per_step = training.batch_size * training.gradient_accumulation_steps
-    group = training.num_generations
-    if per_step % group:
-        nearest = max(1, round(per_step / group)) * group
-        problems.append(
-            (
-                "training.num_generations",
-                f"batch_size × gradient_accumulation_steps is {per_step}, which is not a multiple of the group "
-                f"size {group}. Make it {nearest}, for example batch_size {training.batch_size} with "
-                f"gradient_accumulation_steps {-(-nearest // training.batch_size)}"
-                if nearest % training.batch_size == 0
-                else f"batch_size × gradient_accumulation_steps is {per_step}, which is not a multiple of the group "
-                f"size {group}. Make it {nearest}, for example batch_size 1 with gradient_accumulation_steps {nearest}",
-            )
-        )
-    if training.max_new_tokens >= training.max_sequence_length:
+    training, chosen = config.training, method(config.method)
+    problems = _other_methods(config)
+    if config.model.adapter == "none":
+        problems.append(("model.adapter", NO_FULL_FINE_TUNING))
+    problems.extend(chosen.cross_checks(config))
+    if Need.ROLLOUTS in chosen.needs and training.max_new_tokens >= training.max_sequence_length:
         problems.append(
             (
                 "training.max_new_tokens",
@@ -63,9 +120,6 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
                 f"at least {training.max_new_tokens + 64}",
             )
         )
-    grpo = config.grpo
-    if grpo.clip_range_high is not None and grpo.clip_range_high < grpo.clip_range:
-        problems.append(("grpo.clip_range_high", f"must be at least clip_range ({grpo.clip_range}), or empty"))
     dataset = config.dataset
     problems.extend(marker_checks(dataset))
     problems.extend(source_checks(dataset, "dataset"))
@@ -80,6 +134,19 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     if config.evaluation.holdout_fraction + config.evaluation.test_fraction > 0.8:
         problems.append(("evaluation.test_fraction", "leaves too little to train on; lower it"))
     return problems
+
+
+NO_FULL_FINE_TUNING = "training the whole model is not possible yet; leave it at 'lora', which trains an adapter"
+
+
+def _other_methods(config: RunConfig) -> list[tuple[str, str]]:
+    """Sections that another method would use. They would look as if they had an effect."""
+    given = config.model_fields_set - CARRIED - {method(config.method).section_name}
+    return [
+        (one.section_name, f"belongs to the method '{one.key}', and this one is '{config.method}'. Remove the section")
+        for one in METHODS
+        if one.section_name in given
+    ]
 
 
 def parse(data: object) -> RunConfig:
@@ -107,8 +174,22 @@ def parse(data: object) -> RunConfig:
 
 
 def dump(config: RunConfig) -> dict[str, Any]:
-    """The configuration as JSON data, every field written out."""
-    return config.model_dump(mode="json")
+    """The configuration as JSON data, every field written out.
+
+    Sections that its method does without, and the fields of :data:`LATER`, are written only where they were set.
+    """
+    data = config.model_dump(mode="json")
+    chosen = method(config.method)
+    for name in SECTIONS:
+        if not chosen.uses(name) and (name not in config.model_fields_set or getattr(config, name) is NO_REWARD):
+            del data[name]
+    for section, names in LATER.items():
+        holder = getattr(config, section) if section else config
+        written = data[section] if section else data
+        for name in names:
+            if name not in holder.model_fields_set:
+                del written[name]
+    return data
 
 
 def dump_given(config: RunConfig) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from core.config import LORA_TARGETS, RunConfig
+from core.config import LORA_TARGETS, SECTIONS, RunConfig
 from core.data import extract
 
 LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.instruction_template"})
 """Fields that want several lines."""
 
 CHOICES: dict[str, Mapping[str, str]] = {
+    "adapter": {"lora": "A small adapter (LoRA)", "none": "None, the whole model learns"},
     "dtype": {
         "auto": "As the device does best",
         "float32": "32 bits (float32)",
@@ -128,7 +129,7 @@ def section_model(section: str) -> type[BaseModel]:
 def field_title(path: str) -> str:
     """What a field is called on its page, without the term in brackets; of what is no field, its name in words."""
     section, _, name = path.partition(".")
-    known = section_model(section).model_fields if section in RunConfig.model_fields and name else {}
+    known = section_model(section).model_fields if section in SECTIONS and name else {}
     info = known.get(name.partition(".")[0])
     return (info.title or name).partition(" (")[0] if info else path.rpartition(".")[2].replace("_", " ")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from core.config import MARKERS, RunConfig
+from core.config import MARKERS, SECTIONS, RunConfig
 from core.data import sources, uploads
 from core.errors import TunesmithError
 from core.rewards import PRESETS, part_title
@@ -23,12 +23,7 @@ SHORT = {
     "generated:reasoning-gym": "exercises",
     "mix": "a mixture",
 }
-_PATHS = {
-    f"{section}.{name}"
-    for section in RunConfig.model_fields
-    if section != "name"
-    for name in section_model(section).model_fields
-}
+_PATHS = {f"{section}.{name}" for section in SECTIONS for name in section_model(section).model_fields}
 _NAMES = {
     name: f"{section}.{name}"
     for section, _, name in (path.partition(".") for path in sorted(_PATHS))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.config import RunConfig
+from core.config import SECTIONS
 from core.evaluation import EvaluationSpec
 from core.export import ExportSpec
 from core.job_rows import is_metric
@@ -89,8 +89,8 @@ def _checked(job: Job) -> Job:
     texts = {name: getattr(job, name) for name in ("name", "created_at", "model", "dataset")}
     wrong = [name for name, value in texts.items() if not isinstance(value or "", str)]
     if job.kind in {JobKind.TRAIN, JobKind.PROBE}:
-        sections = ({*RunConfig.model_fields} - {"name"}) & {*job.config}
-        wrong += [name for name in sections if not isinstance(job.config[name], dict)]
+        wrong += [name for name in {*SECTIONS} & {*job.config} if not isinstance(job.config[name], dict)]
+        wrong += ["method"] if not isinstance(job.config.get("method") or "", str) else []
     if wrong:
         raise ValueError(f"config.json is damaged at {', '.join(sorted(wrong))}")
     return job

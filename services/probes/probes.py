@@ -13,6 +13,7 @@ import core.rewards
 from core.config import DatasetSection, RunConfig
 from core.errors import InvalidInput
 from core.job_rows import is_group
+from core.methods import DEFAULT
 from core.moment import now
 from core.probe import ProbeResult
 from core.readiness import require_answers
@@ -25,7 +26,6 @@ from services.runs.runs import request_stop
 
 MOST = 256
 """Most answers that one probe samples."""
-SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -162,5 +162,7 @@ def probe_job(job_id: str, config: dict[str, Any], created: str) -> Job:
 def fingerprint(config: dict[str, Any] | RunConfig) -> str:
     """The same for two configurations that a probe would find the same: all but the name, defaults filled in."""
     complete = configuration.dump(config) if isinstance(config, RunConfig) else config
-    relevant = {name: complete.get(name) for name in SECTIONS}
+    relevant = {name: complete[name] for name in configuration.SECTIONS if name in complete}
+    if complete.get("method", DEFAULT) != DEFAULT:
+        relevant["method"] = complete["method"]  # The default is not counted: older probes did not name it.
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

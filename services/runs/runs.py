@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import core.rewards
 from core import config as configuration
 from core.config import DatasetSection, RunConfig
-from core.device_checks import Note, device_checks
+from core.device_checks import device_checks
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
 from core.job_rows import is_metric
+from core.methods.method import Note
 from core.model import Device
 from core.moment import now
 from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import core.rewards
-from core.config import RunConfig, parse
+from core.config import SECTIONS, RunConfig, parse
 from core.errors import InvalidConfig
+from core.methods import method_of
 from core.model import DEMO_MODEL
 from core.readiness import Problem, Readiness, Severity, ordered
 from core.settings import Home
@@ -25,7 +26,6 @@ from services.forms.merge import Merged, merge, read_was
 from services.forms.reward_form import once_more, read_reward
 from services.jobs.database import Catalogue
 
-SECTIONS = ("model", "dataset", "training", "grpo", "reward", "pre_training", "evaluation")
 SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."
 """System prompt of the arithmetic task: working-out would only cost tokens."""
 CONFIGURATION = ("training", "grpo", "pre_training", "evaluation")
@@ -320,7 +320,8 @@ class Wizard:
     def load(self, config: Mapping[str, Any]) -> None:
         """Make a saved configuration the draft, as it was given."""
         source = str((config.get("dataset") or {}).get("source", ""))
-        sections = {section: config.get(section) or {} for section in SECTIONS} | {"name": config.get("name", "")}
+        sections = {section: config.get(section) or {} for section in SECTIONS}
+        sections |= {"name": config.get("name", ""), "method": config.get("method")}
         given = set(config.get("model") or {}) - {"name"}
         self._catalogue.clear_draft()
         self.put(
@@ -341,8 +342,10 @@ class Wizard:
     def config(self) -> dict[str, Any]:
         """The draft as a configuration to be validated; sections never chosen are left out."""
         draft = self.draft()
-        config = {section: draft[section] for section in SECTIONS if draft.get(section)}
-        return {"name": draft["name"] or suggest_name(draft, self._home)} | config
+        chosen = method_of(draft)
+        config = {section: draft[section] for section in SECTIONS if draft.get(section) and chosen.uses(section)}
+        named = {"method": draft["method"]} if draft.get("method") else {}
+        return {"name": draft["name"] or suggest_name(draft, self._home)} | named | config
 
     def review(self) -> Review:
         """What the draft alone tells: choices not made, and what cannot be read."""

@@ -29,7 +29,7 @@ from pages.runs.views import RunPage
 from pages.settings import SettingsPage
 from pages.wizard import views as wizard_views
 from services.forms.fields import form_field, section_model
-from services.wizard.wizard import CONFIGURATION, SECTIONS, Wizard
+from services.wizard.wizard import CONFIGURATION, STEPS, Wizard
 from tests.conftest import Browser
 
 CONTEXTS: dict[str, type[Any]] = {
@@ -140,8 +140,9 @@ def test_a_step_that_is_none_is_not_found(browser: Browser) -> None:
 
 
 def test_every_section_has_a_step() -> None:
-    """The wizard saves every section of the format."""
-    assert set(SECTIONS) | {"name"} == set(RunConfig.model_fields)
+    """The wizard saves every section of the format, and the method with the draft."""
+    saved = {section for step in STEPS for section in step.sections}
+    assert saved | {"method"} == set(RunConfig.model_fields)
 
 
 def test_small_numbers_are_written_out(app: Flask) -> None:

@@ -1,0 +1,199 @@
+"""GRPO: answers to one question are compared with each other. With an optional warm-up; GSPO is one of its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from core.methods.method import Method, Need, Note, Phase
+from core.section import Section
+
+if TYPE_CHECKING:
+    from core.config import RunConfig
+    from core.model import Device
+
+
+# fmt: off
+class GrpoSection(Section):
+    """What GRPO alone has."""
+
+    kl_penalty: float = Field(0.0, ge=0, le=10, title="Pull to the original (KL penalty, beta)", description="Holds the model near where it started. 0 is fastest; 0.01 to 0.1 keeps it from drifting.")
+    clip_range: float = Field(0.2, gt=0, le=10, title="Clip range (epsilon)", description="How far one step may change the probability of an answer.")
+    clip_range_high: float | None = Field(None, gt=0, le=10, title="Upper clip range (epsilon high)", description="A larger upper limit lets rare good answers grow faster. Empty: the same as below.")
+    importance_sampling_level: Literal["token", "sequence"] = Field("token", title="Method (importance sampling level)", description="'token' is GRPO; 'sequence' is GSPO, which weighs whole answers and is steadier for long ones.")
+    loss_type: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo"] = Field("dapo", title="Loss", description="How tokens of long and short answers are weighed. DAPO treats every token alike.")
+    num_iterations: int = Field(1, ge=1, le=64, title="Uses of each answer (iterations)", description="How many times each batch of answers is trained on.")
+    scale_rewards: Literal["group", "batch", "none"] = Field("group", title="Reward scaling", description="Divide a group's advantages by the spread of its own rewards, of the batch's, or not at all.")
+    skip_constant_groups: bool = Field(True, title="Skip groups without spread", description="Where all answers to a question earned the same there is nothing to learn from it. No time is spent on such a group.")
+    dynamic_sampling: bool = Field(False, title="Ask again where there is no spread (dynamic sampling)", description="Groups without spread are replaced by answers to other questions, at most three times a step. More writing, and every step teaches something.")
+    mask_truncated_completions: bool = Field(False, title="Leave out cut-off answers", description="Answers that reached the length limit are not trained on.")
+# fmt: on
+
+
+def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
+    """A batch must hold whole groups, and the upper clip range must not lie below the lower one."""
+    grpo = config.grpo
+    problems = whole_groups(config)
+    if grpo.clip_range_high is not None and grpo.clip_range_high < grpo.clip_range:
+        problems.append(("grpo.clip_range_high", f"must be at least clip_range ({grpo.clip_range}), or empty"))
+    return problems
+
+
+def whole_groups(config: RunConfig) -> list[tuple[str, str]]:
+    """Refuse a step that would cut a group: all answers to a question are compared within one step."""
+    training = config.training
+    per_step = training.batch_size * training.gradient_accumulation_steps
+    group = training.num_generations
+    if per_step % group == 0:
+        return []
+    nearest = max(1, round(per_step / group)) * group
+    batch = training.batch_size if nearest % training.batch_size == 0 else 1
+    message = (
+        f"batch_size × gradient_accumulation_steps is {per_step}, which is not a multiple of the group "
+        f"size {group}. Make it {nearest}, for example batch_size {batch} with "
+        f"gradient_accumulation_steps {nearest // batch}"
+    )
+    return [("training.num_generations", message)]
+
+
+def remarks(config: RunConfig, device: Device) -> list[Note]:
+    """Settings of GRPO that have no effect on this device or with these other settings."""
+    grpo, notes = config.grpo, []
+    if device.kind == "cuda" and "skip_constant_groups" in grpo.model_fields_set:
+        message = "Has an effect on a CPU only; on a GPU other ways are faster."
+        notes.append(Note("grpo.skip_constant_groups", "note", message))
+    if grpo.num_iterations == 1:
+        # Each batch of completions is used for one optimizer step, so new and old policy are the same.
+        message = "With one use of each answer (num_iterations 1) nothing is ever clipped; it has an effect from 2 on."
+        notes += [
+            Note(f"grpo.{name}", "note", message)
+            for name in ("clip_range", "clip_range_high")
+            if name in grpo.model_fields_set and getattr(grpo, name) is not None
+        ]
+    return notes
+
+
+def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
+    """Sections that suit a dataset's source and this machine.
+
+    On a CPU a step must stay within a minute: short answers, one group or two, few steps. The
+    arithmetic task's values are those of the recipe whose reward was seen to rise.
+    """
+    arithmetic = source == "generated:arithmetic"
+    reward = {"type": "preset", "preset_name": "arithmetic" if arithmetic else "math"}
+    if on_gpu:
+        training: dict[str, Any] = {
+            "batch_size": 8,
+            "gradient_accumulation_steps": 4,
+            "max_new_tokens": 512,
+            "max_sequence_length": 2048,
+            "learning_rate": 2e-5,
+            "optim": "adamw_8bit",
+            "gradient_checkpointing": True,
+        }
+        warm_up: dict[str, Any] = {"enabled": True}
+        return {"training": training, "grpo": {}, "pre_training": warm_up, "evaluation": {}, "reward": reward}
+    training = {
+        "max_steps": 40,
+        "batch_size": 8,
+        "gradient_accumulation_steps": 2 if arithmetic else 1,
+        "learning_rate": 1e-4,
+        "max_new_tokens": 24 if arithmetic else 128,
+        "max_sequence_length": 256 if arithmetic else 512,
+        "save_steps": 10,
+    }
+    warm_up = {"enabled": True, "max_samples": 64, "learning_rate": 2e-4}
+    evaluation = {"max_prompts": 16}
+    return {"training": training, "grpo": {}, "pre_training": warm_up, "evaluation": evaluation, "reward": reward}
+
+
+def variant(section: Mapping[str, Any]) -> str:
+    """GSPO where whole answers are weighed, else GRPO."""
+    return "GSPO" if section.get("importance_sampling_level") == "sequence" else "GRPO"
+
+
+def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
+    """For the model card."""
+    grpo = config.grpo
+    return (
+        ("KL penalty (beta)", grpo.kl_penalty),
+        ("Loss", f"{grpo.loss_type}, {grpo.importance_sampling_level} level"),
+    )
+
+
+GRPO = Method(
+    key="grpo",
+    title="Learning by comparing answers",
+    term="GRPO",
+    sentence=(
+        "The model answers a question several times, and answers that beat the group's average become likelier "
+        "(group relative policy optimization)."
+    ),
+    section=GrpoSection,
+    section_name="grpo",
+    section_title="Method (GRPO or GSPO)",
+    shows=("model.*", "dataset.*", "training.*", "pre_training.*", "evaluation.*"),
+    columns=("instruction",),
+    needs=(Need.REWARD, Need.ROLLOUTS),
+    # With a KL penalty, and for the distance from the base model in every evaluation.
+    may_need=(Need.REFERENCE_MODEL,),
+    phases=(
+        Phase("warm_up", "Warm-up", "warming_up", "pre_training.enabled"),
+        Phase("training", "Training", "training"),
+        Phase("evaluation", "Final score", "evaluating", "evaluation.holdout_fraction"),
+    ),
+    metrics=(
+        # The optimizer.
+        "loss",
+        "epoch",
+        "grad_norm",
+        "learning_rate",
+        "step_time",
+        # The policy.
+        "kl",
+        "entropy",
+        "clip_ratio",
+        "clip_ratio_low",
+        "clip_ratio_high",
+        "sampler_kl",
+        # What the answers earned.
+        "reward",
+        "reward_components",
+        "reward_std",
+        "solved",
+        "no_opinion",
+        "groups_without_spread",
+        "judge_requests",
+        "judge_cached",
+        "judge_failed",
+        "judge_tokens",
+        "judge_cost",
+        # The answers themselves.
+        "completion_length_mean",
+        "completion_length_min",
+        "completion_length_max",
+        "cut_off",
+        "samples",
+        "tokens",
+        "tokens_per_second",
+        "time_generation",
+        "time_reward",
+    ),
+    cross_checks=cross_checks,
+    remarks=remarks,
+    suggest=suggest,
+    variant=variant,
+    facts=facts,
+    tags=("grpo", "reinforcement-learning"),
+    choices={
+        "importance_sampling_level": {"token": "Each token (GRPO)", "sequence": "The whole answer (GSPO)"},
+        "loss_type": {"dapo": "DAPO", "grpo": "GRPO", "bnpo": "BNPO", "dr_grpo": "Dr. GRPO", "cispo": "CISPO"},
+        "scale_rewards": {
+            "group": "By the spread of the group",
+            "batch": "By the spread of the batch",
+            "none": "Not at all",
+        },
+    },
+)

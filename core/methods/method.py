@@ -1,0 +1,140 @@
+"""What a training method is, without the code that trains: one frozen description for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from core.section import Section
+
+if TYPE_CHECKING:
+    # The configuration is made of the methods' sections, so it is imported for its type alone.
+    from core.config import RunConfig
+    from core.model import Device
+
+
+class Note(NamedTuple):
+    """A remark on one field. A ``problem`` refuses the start; a ``note`` is only said."""
+
+    field: str
+    level: Literal["problem", "note"]
+    message: str
+
+
+class Need(StrEnum):
+    """What a method works with besides a model and rows."""
+
+    REWARD = "reward"
+    """A reward that scores answers."""
+    ROLLOUTS = "rollouts"
+    """Answers that the model itself writes while it trains."""
+    REFERENCE_MODEL = "reference_model"
+    """The model as it was before training."""
+    REWARD_MODEL = "reward_model"
+    """A trained model that scores answers."""
+    VALUE_MODEL = "value_model"
+    """A model that estimates what an unfinished answer will earn."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run that has rows of its own.
+
+    Attributes:
+        key: The rows' ``phase`` in ``metrics.jsonl``.
+        title: What pages call it.
+        state: The run's status while it is in this phase.
+        when: Path of the setting that switches it on; empty for a phase that every run has.
+    """
+
+    key: str
+    title: str
+    state: str
+    when: str = ""
+
+    def planned(self, config: Mapping[str, Any]) -> bool:
+        """Whether a run with a configuration, given as JSON data with every field, has this phase."""
+        section, _, name = self.when.partition(".")
+        return not self.when or bool((config.get(section) or {}).get(name))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train. Its trainer is ``core/training/methods/<key>.py``.
+
+    Attributes:
+        key: Its name in configurations.
+        title: Plain words.
+        term: What the field calls it.
+        sentence: What it does, for someone who has not heard of it.
+        section: The settings that it alone has.
+        section_name: Their name in the configuration.
+        section_title: What the form calls them.
+        shows: Settings of the common sections that have an effect, by path; ``training.*`` stands for a whole section.
+        columns: Mapped columns that every row must have.
+        needs: What it cannot work without.
+        may_need: What only some of its settings need.
+        phases: In order.
+        metrics: Keys of the numbers in its rows, over all phases.
+        cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
+        remarks: What the settings mean on one device, where a person has to know it.
+        suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``.
+        variant: What the field calls the method with these settings of its own, given as JSON data.
+        facts: Settings that a reader of the model card wants to know, as (name, value).
+        tags: For the model card.
+        choices: What the values of a choice are called on the form, by the field's name.
+    """
+
+    key: str
+    title: str
+    term: str
+    sentence: str
+    section: type[Section]
+    section_name: str
+    section_title: str
+    shows: tuple[str, ...]
+    columns: tuple[str, ...]
+    needs: tuple[Need, ...]
+    may_need: tuple[Need, ...]
+    phases: tuple[Phase, ...]
+    metrics: tuple[str, ...]
+    cross_checks: Callable[[RunConfig], list[tuple[str, str]]]
+    remarks: Callable[[RunConfig, Device], list[Note]]
+    suggest: Callable[[str, bool], dict[str, dict[str, Any]]]
+    variant: Callable[[Mapping[str, Any]], str]
+    facts: Callable[[RunConfig], Sequence[tuple[str, Any]]]
+    tags: tuple[str, ...]
+    choices: Mapping[str, Mapping[str, str]]
+
+    def uses(self, path: str) -> bool:
+        """Whether a setting has an effect with this method.
+
+        Args:
+            path: Of a field, such as ``training.batch_size``, or the name of a section.
+        """
+        section, _, name = path.partition(".")
+        if section == self.section_name:
+            return True
+        if section == "reward":
+            return Need.REWARD in self.needs
+        if not name:
+            return any(shown.startswith(f"{section}.") for shown in self.shows)
+        return path in self.shows or f"{section}.*" in self.shows
+
+    def json(self) -> dict[str, Any]:
+        """What programs are told of it."""
+        return {
+            "key": self.key,
+            "title": self.title,
+            "term": self.term,
+            "description": self.sentence,
+            "section": self.section_name,
+            "needs": [str(need) for need in self.needs],
+            "may_need": [str(need) for need in self.may_need],
+            "columns": list(self.columns),
+            "shows": [*self.shows, f"{self.section_name}.*"],
+            "phases": [{"key": phase.key, "title": phase.title} for phase in self.phases],
+            "metrics": list(self.metrics),
+        }

@@ -1,0 +1,190 @@
+"""The descriptions of the training methods, and what the configuration makes of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+import core.methods
+from core.config import NO_REWARD, SECTIONS, RunConfig, dump, dump_given, parse, run_config
+from core.device_checks import device_checks
+from core.errors import InvalidConfig, InvalidInput
+from core.methods import METHODS, Method, method, method_of
+from core.methods.grpo import GRPO
+from core.model import Device
+from core.rewards import maximum, needs, settled
+from core.run import JobState
+from core.section import Section
+from services.probes.probes import fingerprint
+
+CPU = Device("cpu", "a processor", 8 << 30, 8 << 30, bf16=False)
+SMALL: dict[str, Any] = {
+    "name": "x",
+    "model": {"name": "m"},
+    "dataset": {"source": "generated:arithmetic"},
+    "reward": {"type": "preset", "preset_name": "math"},
+}
+UNREWARDED = {name: section for name, section in SMALL.items() if name != "reward"}
+
+
+class CopySection(Section):
+    """What the method of these tests alone has."""
+
+    packing: bool = Field(False, title="Packing", description="A setting.")
+
+
+COPY = replace(
+    GRPO,
+    key="imitate",
+    term="Copying",
+    section=CopySection,
+    section_name="imitate",
+    shows=("model.*", "dataset.*", "training.batch_size"),
+    needs=(),
+    cross_checks=lambda config: [],
+    remarks=lambda config, device: [],
+)
+"""A method without a reward and without answers of its own."""
+
+
+@pytest.fixture
+def copying(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second method is in the list, as if it had been there when the program started."""
+    both = (GRPO, COPY)
+    whole = run_config.with_sections(RunConfig, both)
+    for module in (core.methods, run_config):
+        monkeypatch.setattr(module, "METHODS", both)
+    monkeypatch.setattr(run_config, "RunConfig", whole)
+    monkeypatch.setattr(run_config, "SECTIONS", run_config.sections_of(whole))
+
+
+def refusal(config: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(InvalidConfig) as refused:
+        parse(config)
+    return dict(refused.value.problems)
+
+
+def paths() -> set[str]:
+    """Every field and section of the format, and each section with a star."""
+    found = set()
+    for section in run_config.SECTIONS:
+        model: Any = RunConfig.model_fields[section].annotation
+        found |= {section, f"{section}.*", *(f"{section}.{name}" for name in model.model_fields)}
+    return found
+
+
+@pytest.mark.parametrize("one", METHODS, ids=lambda one: one.key)
+def test_a_method_names_only_what_exists(one: Method) -> None:
+    """Fields, statuses and choices are those of the format; no metric is named twice."""
+    assert set(one.shows) <= paths()
+    assert {phase.when for phase in one.phases} <= {"", *paths()}
+    assert {phase.state for phase in one.phases} <= set(JobState)
+    assert set(one.choices) <= set(one.section.model_fields)
+    assert len(set(one.metrics)) == len(one.metrics)
+    assert one.sentence.endswith(".")
+    assert RunConfig.model_fields[one.section_name].annotation is one.section
+
+
+@pytest.mark.parametrize("one", METHODS, ids=lambda one: one.key)
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_what_a_method_suggests_can_be_run(one: Method, on_gpu: bool) -> None:
+    """Its suggestions are a valid configuration with nothing that has no effect."""
+    suggested = one.suggest("generated:arithmetic", on_gpu)
+    config = parse({**SMALL, **suggested, "method": one.key})
+    device = replace(CPU, kind="cuda", bf16=True) if on_gpu else CPU
+    assert device_checks(config, device) == []
+
+
+def test_every_method_has_a_key_of_its_own() -> None:
+    """And the default is one of them."""
+    assert len({one.key for one in METHODS}) == len({one.section_name for one in METHODS}) == len(METHODS)
+    assert method(None) is method("grpo") is GRPO
+    with pytest.raises(InvalidInput, match="no method 'sgd'"):
+        method("sgd")
+    assert method_of({"method": ["no", "name"]}) is method_of({}) is GRPO
+
+
+def test_gspo_is_a_setting_of_grpo() -> None:
+    """What the run is called follows from its settings."""
+    assert GRPO.variant({}) == "GRPO"
+    assert GRPO.variant({"importance_sampling_level": "sequence"}) == "GSPO"
+
+
+def test_phases_follow_from_the_settings() -> None:
+    """No warm-up and no final score where they are switched off."""
+    complete = dump(parse({**SMALL, "pre_training": {"enabled": True}}))
+    assert [phase.key for phase in GRPO.phases if phase.planned(complete)] == ["warm_up", "training", "evaluation"]
+    bare = dump(parse({**SMALL, "evaluation": {"holdout_fraction": 0}}))
+    assert [phase.key for phase in GRPO.phases if phase.planned(bare)] == ["training"]
+
+
+def test_a_file_without_method_and_adapter_is_written_without_them() -> None:
+    """Files of the first version are saved as they were; what a person wrote down stays."""
+    assert "method" not in dump(parse(SMALL))
+    assert "adapter" not in dump(parse(SMALL))["model"]
+    named = {**SMALL, "method": "grpo", "model": {"name": "m", "adapter": "lora"}}
+    assert dump_given(parse(named)) == named
+    assert (dump(parse(named))["method"], dump(parse(named))["model"]["adapter"]) == ("grpo", "lora")
+    assert parse(json.loads(json.dumps(dump(parse(named))))) == parse(SMALL)
+
+
+def test_a_configuration_that_names_the_default_is_probed_as_the_same() -> None:
+    """Probes of the first version stay those of their configurations."""
+    plain = fingerprint(parse(SMALL))
+    assert plain == fingerprint({"name": "other", **{name: dump(parse(SMALL))[name] for name in SECTIONS}})
+    assert plain == fingerprint(parse({**SMALL, "method": "grpo"}))
+    assert plain != fingerprint({**dump(parse(SMALL)), "method": "sft"})
+
+
+def test_what_does_not_exist_yet_is_refused_in_words() -> None:
+    """Another method and full fine-tuning."""
+    assert "known here: grpo" in refusal({**SMALL, "method": "sgd"})["method"]
+    assert "not possible yet" in refusal({**SMALL, "model": {"name": "m", "adapter": "none"}})["model.adapter"]
+
+
+def test_the_method_demands_the_reward(copying: None) -> None:
+    """Not the format: one that needs none runs without, and an unknown method says only that."""
+    assert refusal(UNREWARDED) == {"reward": "this field is required"}
+    assert set(refusal({**UNREWARDED, "method": "sgd"})) == {"method"}
+    config = parse({**UNREWARDED, "method": "imitate"})
+    assert config.reward is NO_REWARD
+    assert (needs(config.reward), maximum(config.reward)) == ((), 0)
+    assert "reward" not in dump(config)
+    assert "reward" not in dump(config.model_copy(update={"reward": settled(config.reward, [])}))
+    assert parse(dump(config)) == config
+    assert refusal({**SMALL, "method": "imitate", "reward": None})["reward"] == "must be an object (it is None)"
+
+
+def test_a_section_of_another_method_is_refused(copying: None) -> None:
+    """But for those that every older file carries: they are said to have no effect."""
+    assert "belongs to the method 'imitate'" in refusal({**SMALL, "imitate": {}})["imitate"]
+    config = parse({**UNREWARDED, "method": "imitate", "imitate": {"packing": True}, "grpo": {"clip_range": 0.3}})
+    assert config.own(CopySection).packing
+    notes = {note.field: note.message for note in device_checks(config, CPU)}
+    assert notes == {"grpo.clip_range": "Has no effect with the method Copying."}
+    assert {"imitate", "grpo"} <= set(dump(config))
+    assert "pre_training" not in dump(config)
+
+
+def test_common_fields_that_a_method_does_not_use_are_said(copying: None) -> None:
+    """A setting is never dropped in silence, and the rules of GRPO hold for GRPO alone."""
+    training = {"batch_size": 3, "gradient_accumulation_steps": 1, "num_generations": 8}
+    assert set(refusal({**SMALL, "training": training})) == {"training.num_generations"}
+    config = parse({**SMALL, "method": "imitate", "training": training})
+    said = {note.field for note in device_checks(config, CPU)}
+    assert said == {
+        "training.gradient_accumulation_steps",
+        "training.num_generations",
+        "reward.type",
+        "reward.preset_name",
+    }
+
+
+def test_a_section_that_no_method_has_is_not_found() -> None:
+    """Asking a configuration for it is a mistake in the program."""
+    with pytest.raises(LookupError):
+        parse(SMALL).own(CopySection)
