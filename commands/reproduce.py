@@ -13,7 +13,7 @@ from flask import Blueprint
 
 from commands._home import home
 from commands.train import Here, follow
-from core.config import parse
+from core.config import dump, parse
 from core.errors import InvalidInput
 from core.reproduce import training_rewards
 from core.rerun import Bundle, compare, differences, read_bundle, rows_sha256
@@ -91,7 +91,7 @@ def rerun(services: Services, file: Path, say: Say, *, live: bool, base: str = "
 def _config(bundle: Bundle, base: str) -> dict[str, Any]:
     given = bundle.given
     if parse(given) != bundle.config:
-        given = bundle.config.model_dump(mode="json")  # Defaults have changed since: what was meant then counts.
+        given = dump(bundle.config)  # Defaults have changed since: what was meant then counts.
     if base:
         given = {**given, "model": {**given["model"], "name": base}}
     return given

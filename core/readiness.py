@@ -15,6 +15,7 @@ from typing import Any
 from core.config import DatasetSection, EvaluationSection, RunConfig, SourceFields
 from core.device_checks import device_checks
 from core.errors import InvalidInput
+from core.methods import Need, method
 from core.model import Device
 from core.statistics import fewest_changes, smallest_share
 
@@ -216,8 +217,10 @@ class _Found:
 def check(config: RunConfig, device: Device, facts: Facts) -> Readiness:
     """Everything that is known to speak against starting a valid configuration."""
     found = _Found(config, facts)
-    for rule in _RULES:
-        rule(found)
+    needs = method(config.method).needs
+    for rule, need in _RULES:
+        if need is None or need in needs:
+            rule(found)
     said = {problem.field for problem in found.problems}
     for remark in device_checks(config, device):
         if remark.level == "note" and remark.field in said:
@@ -469,19 +472,19 @@ def _nothing_held_out(found: _Found) -> None:
         )  # fmt: skip
 
 
-_RULES: tuple[Callable[[_Found], None], ...] = (
-    _answer_column,
-    _usable,
-    _columns,
-    _readable,
-    _loopholes,
-    _references,
-    _prompts,
-    _learning_rates,
-    _downloads,
-    _memory,
-    _held_out,
-    _nothing_held_out,
-    _unchecked,
+_RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
+    (_answer_column, None),
+    (_usable, None),
+    (_columns, Need.REWARD),
+    (_readable, Need.REWARD),
+    (_loopholes, Need.REWARD),
+    (_references, Need.ROLLOUTS),
+    (_prompts, Need.ROLLOUTS),
+    (_learning_rates, None),
+    (_downloads, None),
+    (_memory, None),
+    (_held_out, None),
+    (_nothing_held_out, None),
+    (_unchecked, Need.REWARD),
 )
-"""In order of harm."""
+"""In order of harm; a rule with a need is for methods that have it."""

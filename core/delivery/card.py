@@ -16,6 +16,7 @@ from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
 from core.job_rows import is_metric
+from core.methods import method
 from core.model import BUILTIN_PREFIX
 from core.reproduce import ran_on, versions_line
 from core.run_dir import RunDir, iter_lines, read_json, read_model
@@ -91,7 +92,7 @@ def front_matter(kind: ExportFormat, base: str, config: RunConfig | None, licenc
     if kind in LIBRARY:
         head["library_name"] = LIBRARY[kind]
     head["pipeline_tag"] = "text-generation"
-    tags = ["tunesmith", "grpo", "reinforcement-learning", "lora"]
+    tags = ["tunesmith", *method(config.method if config else None).tags, "lora"]
     head["tags"] = [*tags, "gguf"] if kind in {ExportFormat.GGUF, ExportFormat.ADAPTER_GGUF} else tags
     return head
 
@@ -130,8 +131,9 @@ def _opening(spec: ExportSpec, base: str, config: RunConfig | None, session: Run
     if config is None or session is None:
         return f"{kinds[spec.format]} made from {name} and an adapter.\n"
     step = f", checkpoint of step {spec.checkpoint}" if spec.checkpoint is not None else ""
+    how = f"{method(config.method).term}{' after a warm-up' if config.pre_training.enabled else ''}"
     return (
-        f"{kinds[spec.format]}: {name}, trained with GRPO{' after a warm-up' if config.pre_training.enabled else ''} "
+        f"{kinds[spec.format]}: {name}, trained with {how} "
         f"by Tunesmith (run '{plain(session.read_config().get('name', ''))}'{step}).\n"
     )
 
@@ -221,9 +223,9 @@ def _data(config: RunConfig | None, session: RunDir | None, result: dict[str, An
 
 
 def _reward(config: RunConfig | None) -> str:
-    if config is None:
+    parts = core.rewards.resolve(config.reward) if config else ()
+    if not parts:
         return ""
-    parts = core.rewards.resolve(config.reward)
     lines = ["## Reward\n", "| Part | Weight | Checks against the reference |", "|---|---|---|"]
     for part in parts:
         checks = "yes" if core.rewards.CATALOGUE[part.name].verifies else "no, form only"
@@ -243,8 +245,7 @@ def _training(config: RunConfig | None, session: RunDir | None) -> str:
         ("Prompts × answers a step", _per_step(config)),
         ("Learning rate", f"{training.learning_rate:g}, {training.lr_scheduler_type}"),
         ("LoRA", f"rank {model.lora_rank}, alpha {model.lora_alpha}, {_targets(model.target_modules)}"),
-        ("KL penalty (beta)", config.grpo.kl_penalty),
-        ("Loss", f"{config.grpo.loss_type}, {config.grpo.importance_sampling_level} level"),
+        *method(config.method).facts(config),
         ("Longest answer", f"{training.max_new_tokens} tokens, temperature {training.temperature:g}"),
         ("Seed", training.seed),
         ("Ran on", ran_on(attempts[-1])),
@@ -275,7 +276,7 @@ def published(config: RunConfig) -> dict[str, Any]:
     given["model"]["name"] = public_name(given["model"]["name"])
     for part in (given["dataset"], *given["dataset"]["mix"]):
         part["source"] = public_name(part["source"])
-    for part in given["reward"]["components"]:
+    for part in given.get("reward", {}).get("components", []):
         part["params"] = {name: value for name, value in part["params"].items() if name != "url"}
     return given
 

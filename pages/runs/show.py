@@ -11,6 +11,7 @@ from typing import Any
 
 from core.config import RewardSection
 from core.job_rows import is_metric
+from core.methods import method_of
 from core.rewards import part_title, titles
 from core.run import ENDED, JobState
 from core.run_dir import RunDir, read_row
@@ -175,16 +176,8 @@ def _phases(view: RunView, rows: Sequence[Row]) -> tuple[PhaseView, ...]:
     config = view.config
     seen = {row.get("phase") for row in rows}
     state = JobState(view.status)
-    names = [
-        ("prepare", "Getting ready"),
-        ("warm_up", "Warm-up"),
-        ("training", "Training"),
-        ("evaluation", "Final score"),
-    ]
-    if not (config.get("pre_training") or {}).get("enabled"):
-        names.pop(1)
-    if not (config.get("evaluation") or {}).get("holdout_fraction"):
-        names.pop()
+    planned = [(phase.key, phase.title) for phase in method_of(config).phases if phase.planned(config)]
+    names = [("prepare", "Getting ready"), *planned]
     at = {JobState.QUEUED: "", JobState.STARTING: "prepare", JobState.WARMING_UP: "warm_up"}.get(
         state, "training" if "training" in seen else "warm_up" if "warm_up" in seen else "prepare"
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.config import DatasetSection, RunConfig
 from core.errors import InvalidConfig, TunesmithError
+from core.methods import method_of
 from core.probe import proposal
 from core.readiness import Fix, Problem, Readiness, Severity, State, ordered
 from core.run import ENDED, JobState
@@ -179,14 +180,14 @@ def summary(services: Services, review: Review) -> tuple[Line, ...]:
     """The choices so far, in words."""
     draft = services.wizard.draft()
     model, dataset, training = (draft.get(key) or {} for key in ("model", "dataset", "training"))
-    method = "GSPO" if (draft.get("grpo") or {}).get("importance_sampling_level") == "sequence" else "GRPO"
+    chosen = method_of(draft)
     steps = training.get("max_steps")
     length = f"{steps} steps" if steps else f"{shown(training.get('num_epochs', 1))} passes over the data"
     warm = "warm-up first, " if (draft.get("pre_training") or {}).get("enabled") else ""
     return (
         Line("Model", model_title(str(model.get("name") or "")) or "not chosen yet"),
         Line("Dataset", dataset_title(str(dataset.get("source") or ""), services.settings.home) or "not chosen yet"),
-        Line("Plan", f"{warm}{length} of {method}"),
+        Line("Plan", f"{warm}{length} of {chosen.variant(draft.get(chosen.section_name) or {})}"),
         Line(
             "Answers",
             f"{training.get('num_generations', 8)} a question, up to {training.get('max_new_tokens', 256)} tokens",
@@ -248,12 +249,13 @@ def configuration_step(services: Services) -> wizard_views.ConfigurationStep:
     review = review_of(services)
     draft = services.wizard.draft()
     problems = sum(problem.severity is Severity.BLOCKS for problem in review.of(STEP["configuration"]))
-    sections = " ".join(checks(section) for section in STEP["configuration"].sections)
+    groups = services.wizard.groups(review.remarks)
     return wizard_views.ConfigurationStep(
         frame(services, "configuration", review),
-        " ".join(sections.split()),
+        # Only of boxes that are shown: one that is named here and not sent is switched off.
+        " ".join(field.path for group in groups for field in group.fields if field.kind == "check"),
         problems,
-        services.wizard.groups(review.remarks),
+        groups,
         _per_step(draft.get("training") or {}),
     )
 

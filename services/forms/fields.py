@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from core.config import LORA_TARGETS, SECTIONS, RunConfig
 from core.data import extract
+from core.methods import METHODS
 
 LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.instruction_template"})
 """Fields that want several lines."""
@@ -53,15 +54,8 @@ CHOICES: dict[str, Mapping[str, str]] = {
         "transformers": "transformers",
         "llama_cpp": "llama.cpp",
     },
-    "importance_sampling_level": {"token": "Each token (GRPO)", "sequence": "The whole answer (GSPO)"},
-    "loss_type": {"dapo": "DAPO", "grpo": "GRPO", "bnpo": "BNPO", "dr_grpo": "Dr. GRPO", "cispo": "CISPO"},
-    "scale_rewards": {
-        "group": "By the spread of the group",
-        "batch": "By the spread of the batch",
-        "none": "Not at all",
-    },
     "type": {"preset": "A ready-made combination", "composite": "My own combination"},
-}
+} | {field: titles for one in METHODS for field, titles in one.choices.items()}
 """What the values of a choice are called, by the field's last name."""
 
 Section = dict[str, Any]

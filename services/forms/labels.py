@@ -8,6 +8,7 @@ from typing import Any
 from core.config import MARKERS, SECTIONS, RunConfig
 from core.data import sources, uploads
 from core.errors import TunesmithError
+from core.methods import method
 from core.rewards import PRESETS, part_title
 from core.settings import Home
 from services.forms.fields import field_title, section_model
@@ -88,6 +89,8 @@ def reward_title(reward: dict[str, Any]) -> str:
 
 
 def config_title(config: RunConfig, home: Home) -> str:
-    """Model, dataset and reward of a configuration in a line."""
-    reward = reward_title(config.reward.model_dump(mode="json"))
-    return f"{model_title(config.model.name)} · {dataset_title(config.dataset.source, home)} · reward: {reward}"
+    """Model, dataset and, where the method needs one, reward of a configuration in a line."""
+    title = f"{model_title(config.model.name)} · {dataset_title(config.dataset.source, home)}"
+    if not method(config.method).uses("reward"):
+        return title
+    return f"{title} · reward: {reward_title(config.reward.model_dump(mode='json'))}"

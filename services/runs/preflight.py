@@ -20,6 +20,7 @@ from core.data.prompts import conversation, warm_up_target
 from core.data.rows import map_rows, split_rows
 from core.dataset import Row
 from core.errors import Conflict, InvalidConfig, InvalidInput, TunesmithError
+from core.methods import Need, method
 from core.model import local_folder
 from core.readiness import Download, Facts, Readiness, RowFacts, Severity, check
 from core.rewards import CATALOGUE, markers_of
@@ -73,6 +74,8 @@ class Preflight:
             without: Sections (model, dataset, reward) that only stand in for a choice not made yet: nothing is
                 said that follows from them.
         """
+        if Need.REWARD not in method(config.method).needs:
+            without |= {"reward"}
         found = check(config, self._system.device(), self._facts(config, quick, fetch, without))
         return Readiness(tuple(p for p in found.problems if p.field.partition(".")[0] not in without))
 

@@ -193,7 +193,7 @@ def _entry(path: Path, *, preset: bool) -> ConfigEntry:
         reward = config.reward.preset_name or ", ".join(
             core.rewards.part_title(part.key, config.reward) for part in config.reward.components
         )
-        summary = f"{config.model.name}, {config.dataset.source}, reward {reward}"
+        summary = f"{config.model.name}, {config.dataset.source}{f', reward {reward}' if reward else ''}"
     except (InvalidInput, NotFound) as error:
         problem = error.message
     try:

@@ -16,7 +16,7 @@ from typing import Any
 import core.rewards
 from core.config import SECTIONS, RunConfig, parse
 from core.errors import InvalidConfig
-from core.methods import method_of
+from core.methods import METHODS, Need, method_of
 from core.model import DEMO_MODEL
 from core.readiness import Problem, Readiness, Severity, ordered
 from core.settings import Home
@@ -28,7 +28,7 @@ from services.jobs.database import Catalogue
 
 SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."
 """System prompt of the arithmetic task: working-out would only cost tokens."""
-CONFIGURATION = ("training", "grpo", "pre_training", "evaluation")
+CONFIGURATION = ("training", *(one.section_name for one in METHODS), "pre_training", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ STEPS = (
 )
 STEP: dict[str, StepInfo] = {step.key: step for step in STEPS}
 
+OWN = "method"
+"""The group of what the draft's method alone has; the method brings its title and its fields."""
 GROUPS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
     (
         "batch",
@@ -129,7 +131,7 @@ GROUPS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
             "training.adam_beta2",
         ),
     ),
-    ("method", "Method (GRPO or GSPO)", "", False, ("grpo.*",)),
+    (OWN, "", "", False, ()),
     (
         "evaluation",
         "Held-out questions (evaluation)",
@@ -355,7 +357,7 @@ class Wizard:
             for step, section, name in (("model", "model", "name"), ("dataset", "dataset", "source"))
             if not (data.get(section) or {}).get(name)
         }
-        if not data.get("reward"):
+        if Need.REWARD in method_of(data).needs and not data.get("reward"):
             unset.add("reward")
         stand_in: dict[str, dict[str, Any]] = {
             "model": {"name": DEMO_MODEL},
@@ -377,14 +379,16 @@ class Wizard:
     def groups(self, remarks: Remarks) -> tuple[FieldGroup, ...]:
         """The configuration step's fields, grouped, with values and remarks."""
         draft = self.draft()
+        chosen = method_of(draft)
         taken = {path for *_, paths in GROUPS for path in paths}
         groups = []
         for key, title, text, opened, paths in GROUPS:
-            names = [name for path in paths for name in _expand(path, taken)]
+            if key == OWN:
+                title, paths = chosen.section_title, (f"{chosen.section_name}.*",)  # noqa: PLW2901  # its own row
+            names = [name for path in paths for name in _expand(path, taken) if chosen.uses(".".join(name))]
             fields = tuple(form_field(section, name, draft.get(section) or {}, remarks) for section, name in names)
-            groups.append(
-                FieldGroup(key, title, text, opened or any(item.level == "problem" for item in fields), fields)
-            )
+            opened_now = opened or any(item.level == "problem" for item in fields)
+            groups += [FieldGroup(key, title, text, opened_now, fields)] if fields else []
         return tuple(groups)
 
 
@@ -396,45 +400,9 @@ def _expand(path: str, taken: set[str]) -> list[tuple[str, str]]:
 
 
 def suggest(draft: Mapping[str, Any], *, on_gpu: bool) -> dict[str, Any]:
-    """The built-in model, and values that suit task and device for the sections of the third and fourth step.
-
-    On a CPU a step must stay within a minute: short answers, one group or two, few steps. The
-    arithmetic task's values are those of the recipe whose reward was seen to rise.
-    """
-    arithmetic = (draft.get("dataset") or {}).get("source") == "generated:arithmetic"
-    reward = {"type": "preset", "preset_name": "arithmetic" if arithmetic else "math"}
-    model = {"name": DEMO_MODEL}
-    if on_gpu:
-        training: dict[str, Any] = {
-            "batch_size": 8,
-            "gradient_accumulation_steps": 4,
-            "max_new_tokens": 512,
-            "max_sequence_length": 2048,
-            "learning_rate": 2e-5,
-            "optim": "adamw_8bit",
-            "gradient_checkpointing": True,
-        }
-        warm_up: dict[str, Any] = {"enabled": True}
-        rest: dict[str, Any] = {"grpo": {}, "pre_training": warm_up, "evaluation": {}, "reward": reward}
-        return {"model": model, "training": training, **rest}
-    training = {
-        "max_steps": 40,
-        "batch_size": 8,
-        "gradient_accumulation_steps": 2 if arithmetic else 1,
-        "learning_rate": 1e-4,
-        "max_new_tokens": 24 if arithmetic else 128,
-        "max_sequence_length": 256 if arithmetic else 512,
-        "save_steps": 10,
-    }
-    warm_up = {"enabled": True, "max_samples": 64, "learning_rate": 2e-4}
-    return {
-        "model": model,
-        "training": training,
-        "grpo": {},
-        "pre_training": warm_up,
-        "evaluation": {"max_prompts": 16},
-        "reward": reward,
-    }
+    """The built-in model, and what the draft's method suggests for its dataset and this machine."""
+    source = str((draft.get("dataset") or {}).get("source") or "")
+    return {"model": {"name": DEMO_MODEL}, **method_of(draft).suggest(source, on_gpu)}
 
 
 def suggest_name(draft: Mapping[str, Any], home: Home) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from core.methods.grpo import GRPO
 from core.run import Control, JobState
 from core.run_dir import RunDir, iter_lines, read_json, step_of
 from core.settings import Home
@@ -30,6 +31,8 @@ from tests.training.worker_runs import (
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
+ROW = {"row", "attempt", "time", "phase", "step", "when"}
+"""What places a row; all else in it is a metric."""
 WARM = {"pre_training": {"enabled": True, "max_samples": 8, "batch_size": 2, "learning_rate": 1e-3}}
 
 
@@ -38,6 +41,7 @@ def test_a_run_from_start_to_end(models: Home, monkeypatch: pytest.MonkeyPatch) 
     run = make_run(models, "whole", {**TINY, **WARM})
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     assert [row["row"] for row in rows(run)] == list(range(1, len(rows(run)) + 1))
+    assert {name for row in rows(run) for name in row} - ROW <= set(GRPO.metrics)
     assert [row["step"] for row in rows(run, "warm_up")] == [1, 2, 3, 4]
     assert [row["step"] for row in rows(run, "training")] == [1, 2, 3, 4, 5, 6]
     moments = [(row["when"], row["step"]) for row in rows(run, "evaluation")]
@@ -60,6 +64,9 @@ def test_a_training_row_has_what_readers_rely_on(models: Home, monkeypatch: pyte
         "entropy", "step_time", "time_generation", "time_reward", "tokens", "tokens_per_second", "sampler_kl",
     }  # fmt: skip
     assert named == set(row)
+    # A judge, or a reward without an opinion, adds to these; only an evaluation counts its rows.
+    some = {"samples", "no_opinion", "judge_requests", "judge_cached", "judge_failed", "judge_tokens", "judge_cost"}
+    assert set(GRPO.metrics) == named - ROW | some
     groups = [group for group in iter_lines(run.completions) if group["phase"] == "training" and group["step"] == 2]
     totals = [completion["total"] for group in groups for completion in group["completions"]]
     assert row["reward"] == pytest.approx(sum(totals) / len(totals))
