@@ -23,6 +23,7 @@ from routes import (
     evaluations,
     exports,
     home,
+    methods,
     models,
     openai_api,
     openapi,
@@ -39,7 +40,7 @@ from services.jobs.launcher import Launcher
 BLUEPRINTS = (
     *(
         module.bp
-        for module in (home, wizard, probe, runs, datasets, dataset_jobs, rewards, configs, models, openai_api)
+        for module in (home, wizard, probe, runs, datasets, dataset_jobs, methods, rewards, configs, models, openai_api)
     ),
     *(module.bp for module in (exports, evaluations, system, auth, openapi, deliveries, errors)),
     *(module.bp for module in (train, export, reproduce, rebuild)),

@@ -28,6 +28,7 @@ GET /api/datasets/list
 POST /api/datasets/upload
 POST /api/datasets/preview
 DELETE /api/datasets/{id}
+GET /api/methods
 GET /api/rewards/list
 POST /api/rewards/test
 GET /api/models/list

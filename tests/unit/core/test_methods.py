@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import Field
 
-import core.methods
 from core.config import NO_REWARD, SECTIONS, RunConfig, dump, dump_given, parse, run_config
 from core.device_checks import device_checks
 from core.errors import InvalidConfig, InvalidInput
@@ -18,8 +16,8 @@ from core.methods.grpo import GRPO
 from core.model import Device
 from core.rewards import maximum, needs, settled
 from core.run import JobState
-from core.section import Section
 from services.probes.probes import fingerprint
+from tests.support.second_method import CopySection, install
 
 CPU = Device("cpu", "a processor", 8 << 30, 8 << 30, bf16=False)
 SMALL: dict[str, Any] = {
@@ -31,35 +29,10 @@ SMALL: dict[str, Any] = {
 UNREWARDED = {name: section for name, section in SMALL.items() if name != "reward"}
 
 
-class CopySection(Section):
-    """What the method of these tests alone has."""
-
-    packing: bool = Field(False, title="Packing", description="A setting.")
-
-
-COPY = replace(
-    GRPO,
-    key="imitate",
-    term="Copying",
-    section=CopySection,
-    section_name="imitate",
-    shows=("model.*", "dataset.*", "training.batch_size"),
-    needs=(),
-    cross_checks=lambda config: [],
-    remarks=lambda config, device: [],
-)
-"""A method without a reward and without answers of its own."""
-
-
 @pytest.fixture
 def copying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second method is in the list, as if it had been there when the program started."""
-    both = (GRPO, COPY)
-    whole = run_config.with_sections(RunConfig, both)
-    for module in (core.methods, run_config):
-        monkeypatch.setattr(module, "METHODS", both)
-    monkeypatch.setattr(run_config, "RunConfig", whole)
-    monkeypatch.setattr(run_config, "SECTIONS", run_config.sections_of(whole))
+    """A second method is in the list."""
+    install(monkeypatch)
 
 
 def refusal(config: dict[str, Any]) -> dict[str, str]:

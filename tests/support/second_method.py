@@ -1,0 +1,63 @@
+"""A second method as the program has it that knows one: without a reward and without answers of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from pydantic import Field
+
+import core.config
+import core.device_checks
+import core.methods
+import services.forms.fields
+import services.forms.labels
+import services.wizard.wizard
+from core.config import RunConfig, run_config
+from core.methods.grpo import GRPO
+from core.section import Section
+
+
+class CopySection(Section):
+    """What it alone has."""
+
+    packing: bool = Field(False, title="Packing", description="A setting.")
+
+
+COPY = replace(
+    GRPO,
+    key="imitate",
+    term="Copying",
+    section=CopySection,
+    section_name="imitate",
+    section_title="Copying",
+    shows=("model.*", "dataset.*", "training.batch_size", "training.max_steps", "evaluation.*"),
+    needs=(),
+    cross_checks=lambda config: [],
+    remarks=lambda config, device: [],
+    suggest=lambda source, on_gpu: {"training": {"max_steps": 40}},
+    variant=lambda section: "Copying",
+    facts=lambda config: [],
+    tags=("imitate",),
+    choices={},
+)
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put it into every list, as if it had been there when the program started."""
+    both = (GRPO, COPY)
+    whole = run_config.with_sections(RunConfig, both)
+    names = run_config.sections_of(whole)
+    monkeypatch.setattr(core.methods, "METHODS", both)
+    monkeypatch.setattr(run_config, "METHODS", both)
+    for module in (core.config, run_config, services.forms.fields):
+        monkeypatch.setattr(module, "RunConfig", whole)
+    for module in (
+        core.config,
+        run_config,
+        core.device_checks,
+        services.forms.fields,
+        services.forms.labels,
+        services.wizard.wizard,
+    ):
+        monkeypatch.setattr(module, "SECTIONS", names)
