@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+BUDGETS = {
+    "tests/training": 1320.0, "tests/browser": 700.0, "tests/web": 630.0, "tests/unit": 290.0, "tests/data": 190.0,
+    "tests/fault": 155.0, "tests/sandbox": 75.0,
+}  # fmt: skip
+"""Seconds that a folder's tests may take together in a run of the whole suite, side by side on two cores: half as much
+again as they took when this was written, because machines differ."""
+NEW = 60.0
+"""The same for a folder that is not among them."""
 
 
 def pytest_configure() -> None:
@@ -26,19 +36,64 @@ def pytest_configure() -> None:
     process.cpu_affinity(cores[place % len(cores) :: of])
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the full products of settings, unless the marker is asked for."""
+    if "full" in (config.option.markexpr or ""):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of the whole suite in which a folder took longer than its budget."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not whole(session.config):
+        return
+    if over_budget(seconds_a_folder(reporter.stats)) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Seconds a folder, and what needed a second try."""
+    """Seconds a folder, which are over budget, and what needed a second try: that in the run's last line."""
     if hasattr(config, "workerinput"):
         return
-    seconds: dict[str, float] = defaultdict(float)
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport):
-                seconds["/".join(Path(report.nodeid.partition("::")[0]).parts[:2])] += report.duration
-    retried = {report.nodeid for report in terminalreporter.stats.get("rerun", [])}
+    seconds = seconds_a_folder(terminalreporter.stats)
     if len(seconds) > 1:
         terminalreporter.section("seconds a folder, of all workers together")
         for folder, spent in sorted(seconds.items(), key=lambda item: -item[1]):
             terminalreporter.write_line(f"{spent:7.0f}  {folder}")
+    for sentence in over_budget(seconds) if whole(config) else ():
+        terminalreporter.write_line(sentence, red=True)
+    retried = sorted({report.nodeid for report in terminalreporter.stats.get("rerun", [])})
     if retried:
-        terminalreporter.write_line(f"Second try: {', '.join(sorted(retried))}", yellow=True)
+        parts, colour = terminalreporter.build_summary_stats_line()
+        closing = [*parts, (f"second try: {', '.join(retried)}", {"yellow": True})]
+        terminalreporter.build_summary_stats_line = lambda: (closing, colour)
+
+
+def whole(config: pytest.Config) -> bool:
+    """Whether this is a run of the suite, not of a choice out of it."""
+    chosen = config.option.keyword or config.option.markexpr not in {"", "not timed"}
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
+
+
+def seconds_a_folder(stats: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+    """What the tests of each folder took, set-up included."""
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(Path(report.nodeid.partition("::")[0]).parts[:2])] += report.duration
+    return seconds
+
+
+def over_budget(seconds: Mapping[str, float]) -> list[str]:
+    """A sentence for each folder that took longer than it may."""
+    return [
+        f"{folder} took {spent:.0f} s and may take {BUDGETS.get(folder, NEW):.0f}: make it quicker, or say in "
+        "tests/support/suite.py why it may take longer."
+        for folder, spent in sorted(seconds.items())
+        if spent > BUDGETS.get(folder, NEW)
+    ]
