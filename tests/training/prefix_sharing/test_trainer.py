@@ -67,7 +67,13 @@ def test_every_pair_of_settings_is_tried() -> None:
         assert {(row[first], row[second]) for row in PAIRS} == set(product(columns[first], columns[second]))
 
 
-@pytest.mark.parametrize(("loss", "level", "accumulation", "beta"), PAIRS)
+REST = sorted(set(product(LOSSES, ("token", "sequence"), (1, 4), (0.0, 0.05))) - set(PAIRS))
+
+
+@pytest.mark.parametrize(
+    ("loss", "level", "accumulation", "beta"),
+    [*PAIRS, *(pytest.param(*row, marks=pytest.mark.full) for row in REST)],
+)
 def test_the_same_steps_as_stock_trl(tmp_path: Path, loss: str, level: str, accumulation: int, beta: float) -> None:
     """Every loss, with and without a KL penalty, whole or cut into micro-batches, one group flat in one round."""
     stock, ours = both(
