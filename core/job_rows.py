@@ -7,6 +7,8 @@ from typing import Any
 from core.run_dir import Row
 
 TEXTS = frozenset({"phase", "when"})
+PLACE = frozenset({"row", "attempt", "time", "step"}) | TEXTS
+"""What says which row of metrics it is; all else in it is declared in :mod:`core.metrics`."""
 LARGEST = 1e100
 """No measure is larger. Squares and sums of what is allowed are numbers, too."""
 

@@ -32,6 +32,7 @@ from trl import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
 from core.config import RunConfig
+from core.metrics import SOURCES
 from core.model import Device
 from core.reward import Total
 from core.rewards import Scorer
@@ -296,23 +297,6 @@ def done_safely(run: RunDir) -> int:
     return step_of(saved) if saved else 0
 
 
-NAMES = {
-    "loss": "loss",
-    "epoch": "epoch",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-    "kl": "kl",
-    "entropy": "entropy",
-    "clip_ratio/low_mean": "clip_ratio_low",
-    "clip_ratio/high_mean": "clip_ratio_high",
-    "clip_ratio/region_mean": "clip_ratio",
-    "cispo_clip_ratio": "clip_ratio",
-    "step_time": "step_time",
-    "sampler_kl": "sampler_kl",
-}
-"""TRL's names and ours; reward and lengths are worked out from the completions themselves."""
-
-
 def trl_numbers(logs: dict[str, Any]) -> dict[str, Any]:
-    """TRL's numbers of one step under our names."""
-    return {ours: float(logs[theirs]) for theirs, ours in NAMES.items() if logs.get(theirs) is not None}
+    """TRL's numbers of one step under our names; reward and lengths are worked out from the completions themselves."""
+    return {ours: float(logs[theirs]) for theirs, ours in SOURCES.items() if logs.get(theirs) is not None}

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from core.job_rows import PLACE
 from core.methods.grpo import GRPO
+from core.metrics import METRICS
+from core.rewards import Spent
 from core.run import Control, JobState
 from core.run_dir import RunDir, iter_lines, read_json, step_of
 from core.settings import Home
@@ -57,16 +60,11 @@ def test_a_training_row_has_what_readers_rely_on(models: Home, monkeypatch: pyte
     run = make_run(models, "shape", changed(LLAMA, training__max_steps=2, grpo__kl_penalty=0.1))
     work(run, monkeypatch, models)
     row = rows(run, "training")[-1]
-    named = {
-        "row", "attempt", "time", "phase", "step", "epoch", "loss", "reward", "reward_std", "reward_components",
-        "solved", "kl", "completion_length_mean", "completion_length_min", "completion_length_max", "cut_off",
-        "groups_without_spread", "grad_norm", "learning_rate", "clip_ratio_low", "clip_ratio_high", "clip_ratio",
-        "entropy", "step_time", "time_generation", "time_reward", "tokens", "tokens_per_second", "sampler_kl",
-    }  # fmt: skip
-    assert named == set(row)
-    # A judge, or a reward without an opinion, adds to these; only an evaluation counts its rows.
-    some = {"samples", "no_opinion", "judge_requests", "judge_cached", "judge_failed", "judge_tokens", "judge_cost"}
-    assert set(GRPO.metrics) == named - ROW | some
+    of_some_rewards = {"no_opinion", *Spent(requests=1).row()}
+    declared = {one.key for one in METRICS} - of_some_rewards
+    assert set(row) == (PLACE - {"when"}) | (declared - {"samples"})
+    assert {key for any_row in rows(run) for key in any_row} == PLACE | declared
+    assert set(GRPO.metrics) == {one.key for one in METRICS}
     groups = [group for group in iter_lines(run.completions) if group["phase"] == "training" and group["step"] == 2]
     totals = [completion["total"] for group in groups for completion in group["completions"]]
     assert row["reward"] == pytest.approx(sum(totals) / len(totals))

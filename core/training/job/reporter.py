@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from core.metrics import METRICS
 from core.run import JobState
 from core.run_dir import JsonlWriter, RunDir
 from core.training.job.status import Status
@@ -62,8 +63,7 @@ def _infinite(value: Any) -> bool:
 
 
 def _short(row: Mapping[str, Any]) -> str:
-    shown = ("loss", "reward", "solved", "kl", "entropy", "grad_norm", "step_time")
-    return ", ".join(f"{name} {row[name]:.4g}" for name in shown if name in row)
+    return ", ".join(f"{one.key} {row[one.key]:.4g}" for one in METRICS if one.logged and one.key in row)
 
 
 class Progress(TrainerCallback):

@@ -1,0 +1,197 @@
+"""What is declared of a metric: its names, its unit, which values are healthy, and where it is shown.
+
+The metrics themselves are in :mod:`core.metrics`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Better(StrEnum):
+    """Which way a metric should move."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+    """It has a healthy range at most."""
+
+    @property
+    def words(self) -> str:
+        """'higher is better', or nothing."""
+        return "" if self is Better.NEITHER else f"{self} is better"
+
+
+class Level(StrEnum):
+    """How a value is to be taken."""
+
+    GOOD = "good"
+    WATCH = "watch"
+    BAD = "bad"
+
+
+class Unit(StrEnum):
+    """What a metric is counted in."""
+
+    NUMBER = "number"
+    SHARE = "share"
+    """From 0 to 1; shown in percent."""
+    COUNT = "count"
+    NATS = "nats"
+    TOKENS = "tokens"
+    SECONDS = "s"
+    TOKENS_PER_SECOND = "tokens/s"
+
+    @property
+    def suffix(self) -> str:
+        """What stands behind a number on a page; empty where the title says it."""
+        return self.value if self in {Unit.TOKENS, Unit.SECONDS, Unit.TOKENS_PER_SECOND} else ""
+
+
+class Section(StrEnum):
+    """The groups of charts on a run's page, in order."""
+
+    LEARNING = "Is it learning?"
+    HEALTH = "Is it healthy?"
+    WRITING = "What does it write?"
+    SPEED = "How fast is it?"
+    LOSS = "Loss"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values that are to be taken the same way.
+
+    Attributes:
+        level: How they are to be taken.
+        words: What is said of such a value.
+        above: Only values larger than this; None for no such bound.
+        below: Only values smaller than this; None for no such bound.
+        marked: Whether the chart has a line at its bound.
+    """
+
+    level: Level
+    words: str
+    above: float | None = None
+    below: float | None = None
+    marked: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.above is None or value > self.above) and (self.below is None or value < self.below)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart that is named after its metric.
+
+    Attributes:
+        section: Where on the page.
+        caption: What is said below it, after the metric's plain name. ``{best}`` stands for the largest reward.
+        wide: Whether it takes two places.
+        whole: Whether its axis always goes from 0 to 1.
+        only_with: Shown only where a row has a value other than 0 of the metric with this key.
+    """
+
+    section: Section
+    caption: str
+    wide: bool = False
+    whole: bool = False
+    only_with: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a metric is drawn.
+
+    Attributes:
+        label: In the legend; needed where a chart has several lines.
+        smoothed: Whether a moving mean is drawn over the values.
+        held_out: Whether evaluations have it too, drawn as points.
+        around: Key of the metric that is drawn as a band on both sides of this one.
+        between: Keys of the metrics between which a band is drawn.
+    """
+
+    label: str = ""
+    smoothed: bool = True
+    held_out: bool = False
+    around: str = ""
+    between: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a row.
+
+    Attributes:
+        key: Its name in ``metrics.jsonl``.
+        term: What the field calls it.
+        plain: The same in everyday words.
+        text: Two or three sentences for the glossary; a metric without them is not in it.
+        unit: What it is counted in.
+        better: Which way it should move.
+        healthy: Which values are fine, in words; the numbers in it are bounds of ``ranges``.
+        ranges: How values are to be taken; the first range that holds a value counts.
+        chart: Its own chart, if it has one.
+        beside: Key of another metric in whose chart it is drawn as well.
+        line: How it is drawn.
+        parts: Whether its value is an object with a number for each part of the reward.
+        tile: Whether its latest value has a tile; tiles are in the order of declaration.
+        column: Whether it is a column of the table; what has a tile always is.
+        logged: Whether the log's line of a step has it.
+        headline: The phase whose course it sums up, '' for none: lists draw this curve, and peaks of it are kept.
+        sources: Its names in the logs of TRL's trainers, of which a step has at most one.
+    """
+
+    key: str
+    term: str
+    plain: str
+    text: str = ""
+    unit: Unit = Unit.NUMBER
+    better: Better = Better.NEITHER
+    healthy: str = ""
+    ranges: tuple[Range, ...] = ()
+    chart: Chart | None = None
+    beside: str = ""
+    line: Line = Line()
+    parts: bool = False
+    tile: bool = False
+    column: bool = False
+    logged: bool = False
+    headline: str = ""
+    sources: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The term as a heading."""
+        return self.term[:1].upper() + self.term[1:]
+
+    def range_of(self, value: float) -> Range | None:
+        """The range that holds a value, if there is one."""
+        return next((one for one in self.ranges if value in one), None)
+
+    def above(self, level: Level) -> float:
+        """The value above which the metric is at a level.
+
+        Raises:
+            KeyError: No range of that level begins above a value.
+        """
+        for one in self.ranges:
+            if one.level is level and one.above is not None:
+                return one.above
+        raise KeyError(f"{self.key} has no bound above which it is {level}")
+
+    @property
+    def healthy_range(self) -> tuple[float | None, float | None]:
+        """Smallest and largest value that are fine; None for no such bound."""
+        remarked = [one for one in self.ranges if one.level is not Level.GOOD]
+        return (
+            max((one.below for one in remarked if one.below is not None), default=None),
+            min((one.above for one in remarked if one.above is not None), default=None),
+        )
+
+    @property
+    def marks(self) -> tuple[float, ...]:
+        """Bounds that the chart has a line at, from the smallest."""
+        bounds = [bound for one in self.ranges if one.marked for bound in (one.below, one.above) if bound is not None]
+        return tuple(sorted(bounds))

@@ -1,0 +1,118 @@
+"""Each metric is declared once, and everything that names one reads the declaration."""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from core.job_rows import PLACE
+from core.metric import Better, Level, Metric, Unit
+from core.metrics import METRICS, SOURCES, metric, named
+from core.rewards import Spent
+from core.run import JobState, JobStatus
+from core.run_dir import JsonlWriter, iter_lines
+from core.settings import PROJECT
+from tests.support.fake_worker import Fake
+
+KEYS = {one.key for one in METRICS}
+every_metric = pytest.mark.parametrize("one", METRICS, ids=lambda one: one.key)
+
+
+def test_keys_are_declared_once() -> None:
+    """No key twice, none that says where a row stands, and no name in TRL's logs for two metrics."""
+    assert len(KEYS) == len(METRICS)
+    assert not KEYS & PLACE
+    assert len(SOURCES) == sum(len(one.sources) for one in METRICS)
+
+
+def test_metrics_are_found_by_key() -> None:
+    """One or several, in the order asked for; an unknown key is an error."""
+    assert metric("kl").title == "KL divergence"
+    assert [one.key for one in named(["loss", "kl"])] == ["loss", "kl"]
+    with pytest.raises(KeyError):
+        named(["loss", "luck"])
+
+
+@every_metric
+def test_what_an_entry_refers_to_exists(one: Metric) -> None:
+    """A metric is drawn in a chart that is there, with a band of metrics that are written."""
+    assert {one.line.around, *(one.line.between or ()), one.beside} - {""} <= KEYS
+    assert one.chart is None or one.chart.only_with in {"", *KEYS}
+    assert not one.beside or metric(one.beside).chart
+
+
+@every_metric
+def test_ranges_cover_every_value(one: Metric) -> None:
+    """Where there are ranges the last has no bounds, and a healthy value is in a good one."""
+    if not one.ranges:
+        assert one.healthy_range == (None, None)
+        return
+    assert (one.ranges[-1].above, one.ranges[-1].below) == (None, None)
+    assert {one.level for one in one.ranges} > {Level.GOOD}
+    for bound in one.healthy_range:
+        found = one.range_of(bound) if bound is not None else None
+        assert found is None or found.level is Level.GOOD
+
+
+@every_metric
+def test_numbers_in_sentences_are_bounds(one: Metric) -> None:
+    """A sentence names no other threshold than the ranges have; 0 and 1 are the ends of a share."""
+    bounds = {bound for found in one.ranges for bound in (found.above, found.below) if bound is not None}
+    caption = one.chart.caption if one.chart else ""
+    numbers = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", f"{one.healthy} {caption}")}
+    assert numbers <= bounds | {0, 1}
+
+
+def test_a_value_is_taken_by_its_range() -> None:
+    """The bounds themselves are still fine."""
+    kl, norm = metric("kl"), metric("grad_norm")
+    found = [kl.range_of(value) for value in (0.005, 0.1, 0.2, 2)]
+    assert [one.words for one in found if one] == ["calm", "fine", "watch it", "stop and look"]
+    assert norm.healthy_range == (0.01, 100.0)
+    assert kl.marks == (0.1, 1.0)
+    assert metric("cut_off").above(Level.BAD) == 0.5
+    assert metric("reward").range_of(1) is None
+    with pytest.raises(KeyError):
+        metric("entropy").above(Level.BAD)
+
+
+def test_directions_are_words() -> None:
+    """What a page says of a direction; nothing where there is none."""
+    assert [better.words for better in Better] == ["higher is better", "lower is better", ""]
+
+
+def test_units_that_a_page_writes() -> None:
+    """Shares are written in percent, and what counts something says so in its title."""
+    assert {unit.value for unit in Unit if unit.suffix} == {"tokens", "s", "tokens/s"}
+
+
+# --- what is written ---
+
+
+def dictionary_keys(folder: Path) -> set[str]:
+    """Every text that is the key of a dictionary in the code below a folder."""
+    nodes = chain.from_iterable(ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in folder.rglob("*.py"))
+    keys = chain.from_iterable(node.keys for node in nodes if isinstance(node, ast.Dict))
+    return {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+
+
+def test_nothing_is_declared_that_nothing_writes() -> None:
+    """A metric comes from TRL, is written by name in the training code, or is what a judge cost."""
+    written = set(SOURCES.values()) | dictionary_keys(PROJECT / "core" / "training") | set(Spent(requests=1).row())
+    assert KEYS - written == set()
+
+
+def test_everything_that_is_written_is_declared(tmp_path: Path) -> None:
+    """By the worker that tests use, and for judges; tests/training/test_worker.py says so of a real run."""
+    fake = object.__new__(Fake)
+    fake.status = JobStatus(state=JobState.TRAINING)
+    rows, groups = JsonlWriter(tmp_path / "metrics.jsonl"), JsonlWriter(tmp_path / "completions.jsonl")
+    fake.row(rows, groups, 1)
+    rows.close()
+    groups.close()
+    [row] = iter_lines(tmp_path / "metrics.jsonl")
+    assert set(row) | set(Spent(requests=1).row()) <= PLACE | KEYS
