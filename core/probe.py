@@ -12,10 +12,14 @@ from enum import StrEnum
 from typing import Any
 
 from core.config import RunConfig
+from core.metric import Level
+from core.metrics import metric
 
 FEW, MOST = 0.1, 0.9
 SPREAD_NEEDED = 0.2
 """Share of groups with spread below which nearly every step would teach nothing."""
+TRUNCATED = metric("cut_off").above(Level.BAD)
+"""Share of cut-off answers above which the limit is too short, in a probe as in a run."""
 
 
 class Outcome(StrEnum):
@@ -184,7 +188,7 @@ def proposal(
 def _longer(figures: Mapping[str, Any], config: RunConfig, lengths: tuple[int, int] | None) -> dict[str, Any]:
     now, sequence = config.training.max_new_tokens, config.training.max_sequence_length
     answer = 2 * now
-    if lengths and figures.get("reference_cut_off", 0) > 0.5:
+    if lengths and figures.get("reference_cut_off", 0) > TRUNCATED:
         answer = max(lengths[1], now + 1)
     # The question keeps the room that it has.
     return {
@@ -216,13 +220,13 @@ def _fits(found: Figures) -> Verdict | None:
 
 
 def _impossible(found: Figures) -> Verdict | None:
-    if found.reference_cut_off <= 0.5:
+    if found.reference_cut_off <= TRUNCATED:
         return None
     return _short(f"{_share(found.reference_cut_off)} of the reference answers themselves do not fit within the limit.")
 
 
 def _room(found: Figures) -> Verdict | None:
-    if found.cut_off <= 0.5 or found.unparsed >= 0.5:
+    if found.cut_off <= TRUNCATED or found.unparsed >= 0.5:
         return None
     return _short(f"{_share(found.cut_off)} of the answers reached the length limit before they ended.")
 

@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.config import EvaluationSection, PreTrainingSection, TrainingSection
+from core.metric import Level
+from core.metrics import metric
 
 Row = dict[str, Any]
 
@@ -144,7 +146,7 @@ def slower(seen: Seen) -> Remedy:
 
 def _cut_off(seen: Seen) -> Finding | None:
     share = seen.mean("cut_off") or 0
-    if share <= 0.5:
+    if share <= metric("cut_off").above(Level.BAD):
         return None
     return Finding(
         "problem",
@@ -189,7 +191,7 @@ def _warm_up(seen: Seen) -> Remedy:
 
 
 def _no_spread(seen: Seen) -> Finding | None:
-    if (seen.mean("groups_without_spread") or 0) < 0.9:
+    if (seen.mean("groups_without_spread") or 0) < metric("groups_without_spread").above(Level.BAD):
         return None
     if (seen.mean("solved") or 0) > FULL:
         return Finding(
@@ -224,7 +226,7 @@ def _livelier(seen: Seen) -> Remedy:
 
 def _drift(seen: Seen) -> Finding | None:
     kl = seen.mean("kl") or 0
-    if kl <= 1:
+    if kl <= metric("kl").above(Level.BAD):
         return None
     return Finding(
         "problem",

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from core.metrics import METRICS
+
 Row = dict[str, Any]
 
-_HEADLINE = {"training": "reward", "warm_up": "loss"}
+_HEADLINES = {one.headline: one.key for one in METRICS if one.headline}
+"""The metric that sums up a phase, by the phase."""
 
 
 def collapse(rows: Sequence[Row]) -> list[Row]:
@@ -32,7 +35,7 @@ def thin(rows: Sequence[Row], points: int) -> list[Row]:
     if len(rows) <= points:
         return list(rows)
     keep: set[int] = {index for index, row in enumerate(rows) if row.get("phase") == "evaluation"}
-    for phase, headline in _HEADLINE.items():
+    for phase, headline in _HEADLINES.items():
         indices = [index for index, row in enumerate(rows) if row.get("phase") == phase]
         share = max(4, points * len(indices) // len(rows))
         keep |= _stretches(rows, indices, max(1, share // 4), headline)
