@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ from flask import Blueprint
 
 from commands._home import home, server_or_watch
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
+from core.metric import Better, Metric, Unit
+from core.metrics import METRICS, metric
 from core.run import ENDED, JobState
 from services.container import Services
 from services.current import services
@@ -276,12 +278,8 @@ class Screen:
         ]
         if rewards:
             first, last = sum(rewards[:tenth]) / tenth, sum(rewards[-tenth:]) / tenth
-            rows.append(("Reward in training, first to last", f"{first:.3f} to {last:.3f}"))
-        held_out = [row for row in view["evaluations"] if "reward" in row]
-        if held_out:
-            rows.append(("Reward on held-out rows", f"{held_out[0]['reward']:.3f} to {held_out[-1]['reward']:.3f}"))
-            if "solved" in held_out[-1]:
-                rows.append(("Solved of held-out rows", f"{held_out[0]['solved']:.0%} to {held_out[-1]['solved']:.0%}"))
+            rows.append((f"{metric('reward').title} in training, first to last", f"{first:.3f} to {last:.3f}"))
+        rows += _held_out([row for row in view["evaluations"] if "reward" in row])
         width = max(len(name) for name, _ in rows)
         for name, value in rows:
             self._say(f"  {name:<{width}}  {value}")
@@ -289,6 +287,20 @@ class Screen:
             self._say(f"  Note: {note}")
         if view["error"]:
             self._say(f"  {view['error']}")
+
+
+def _held_out(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What of the model got better or worse on held-out rows, from the first evaluation to the last."""
+    measured = [one for one in METRICS if one.line.held_out and one.better is Better.HIGHER]
+    return [
+        (f"{one.title} on held-out rows", f"{_written(one, rows[0][one.key])} to {_written(one, rows[-1][one.key])}")
+        for one in measured
+        if rows and one.key in rows[0] and one.key in rows[-1]
+    ]
+
+
+def _written(one: Metric, value: float) -> str:
+    return f"{value:.0%}" if one.unit is Unit.SHARE else f"{value:.3f}"
 
 
 def _duration(seconds: float) -> str:

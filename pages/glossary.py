@@ -1,12 +1,14 @@
 """The words of the field, explained once: for every popover and for the help page.
 
-An entry is plain words first. ``healthy`` says which values are fine, where a number has such a
-range; the run page draws it beside the number.
+An entry is plain words first. What is measured is explained where it is declared, in :mod:`core.metrics`; here are
+the other words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from core.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -31,48 +33,13 @@ class Term:
 
 
 _TERMS = (
-    Term("reward", "How good the answers were", "reward",
-         "Each answer is scored by the rewards you chose; this is the weighted sum, averaged over the answers of a step. "
-         "It is the number to watch: if it rises, the model is learning what you asked for.",
-         "higher is better", "rising over tens of steps; a single step says little"),
-    Term("reward_std", "How much the answers differed", "reward spread, standard deviation",
-         "Answers to one question are compared with each other. Where all earn the same there is nothing to compare, and nothing is learnt.",
-         "", "above 0; it shrinks as the model becomes sure"),
-    Term("solved", "Fully right answers", "solved share",
-         "The share of answers that earned the highest possible total.", "higher is better", ""),
     Term("heldout", "Questions it never trained on", "held-out evaluation",
          "Some rows are set aside before training and only ever scored. They show whether the model learnt the task or only the rows.",
          "higher is better", "rising with the training reward; a growing gap means it learns the rows by heart"),
-    Term("kl", "How far it moved from the original model", "KL divergence",
-         "Compares the model's word choices with those of the model it started from. Some movement is the point; a lot of it means it may be forgetting how to write.",
-         "", "below 0.01 calm, above 0.1 watch, above 1 stop and look"),
     Term("kl_penalty", "Pull to the original", "KL penalty, beta",
          "A force that holds the model near where it started. Higher is safer and slower."),
     Term("completion", "An answer the model wrote", "completion",
          "The text the model writes after the prompt, up to the length limit."),
-    Term("length", "Length of the answers", "completion length",
-         "Counted in tokens, about three quarters of a word each. Shortest, mean and longest of the step.",
-         "", "well below the limit you set"),
-    Term("cut_off", "Answers cut off", "truncated share",
-         "The share of answers that reached the length limit before they were finished. A cut-off answer rarely contains its solution.",
-         "lower is better", "above 0.5 the limit is too short"),
-    Term("groups_without_spread", "Questions with nothing to compare", "groups without spread",
-         "The share of questions where every answer earned the same. They teach nothing in this step.",
-         "lower is better", "near 1 nothing is being learnt"),
-    Term("entropy", "How undecided it is", "entropy",
-         "How open the choice of the next word is, on average. It falls as the model becomes sure of itself.",
-         "", "near 0 it says one thing only"),
-    Term("grad_norm", "Size of the correction", "gradient norm",
-         "How strongly this step wanted to change the model, before clipping.",
-         "", "between 0.01 and 100"),
-    Term("learning_rate", "How far each step goes", "learning rate",
-         "Multiplies every correction. Too high and the reward collapses; too low and nothing happens."),
-    Term("clip_ratio", "Corrections held back", "clip ratio",
-         "The share of tokens whose probability would have changed by more than the clip range allows. "
-         "With one use of each answer it is 0 by construction.", "", "below 0.2"),
-    Term("loss", "Training loss", "loss",
-         "The quantity the optimizer lowers. In GRPO it is near 0 by construction and says nothing about progress: watch the reward instead. "
-         "In the warm-up it is an ordinary loss, and lower is better."),
     Term("advantage", "Better or worse than its siblings", "advantage",
          "How an answer's score compares with the other answers to the same question. Above 0 makes such answers likelier, below 0 rarer."),
     Term("group", "All answers to one question", "group",
@@ -109,13 +76,12 @@ _TERMS = (
          "Not text but signs, such as the end of a turn. They are part of what the model sees."),
     Term("reference", "The right answer", "reference answer",
          "What your dataset says the answer is. Rewards compare with it."),
-    Term("step_time", "Time for one step", "step time",
-         "Writing the answers, scoring them and learning from them.", "lower is better", ""),
-    Term("tokens_per_second", "Writing speed", "tokens a second",
-         "How many tokens the model writes in a second while making answers.", "higher is better", ""),
     Term("judge", "Another model that scores answers", "judge, reward model",
          "An endpoint or a classifier on this machine gives an opinion on each answer. What it is asked costs time, and money where it has a price."),
 )
 
-GLOSSARY: dict[str, Term] = {term.key: term for term in _TERMS}
-"""Every term by its key, in the order of the help page."""
+GLOSSARY: dict[str, Term] = {
+    **{one.key: Term(one.key, one.plain, one.term, one.text, one.better.words, one.healthy) for one in METRICS if one.text},
+    **{term.key: term for term in _TERMS},
+}
+"""Every term by its key, in the order of the help page: metrics, then words."""

@@ -17,6 +17,7 @@ from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
 from core.job_rows import is_metric
 from core.methods import method
+from core.metrics import metric
 from core.model import BUILTIN_PREFIX
 from core.reproduce import ran_on, versions_line
 from core.run_dir import RunDir, iter_lines, read_json, read_model
@@ -180,7 +181,7 @@ def _evaluation(session: RunDir | None, config: RunConfig | None) -> str:
 
 def _paired(found: RunEvaluation) -> str:
     report = found.report
-    rows = [("Reward", report.score), ("Share solved", report.solved)]
+    rows = [(metric("reward").title, report.score), (metric("solved").title, report.solved)]
     rows += [(f"Part: {plain(core.rewards.part_title(name))}", part) for name, part in report.components.items()]
     lines = [
         f"## Evaluation\n\n{plain(report.sentence)}\n",

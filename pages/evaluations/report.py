@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.evaluation import Compared, Example, PairedReport, Verdict, headed
+from core.metric import Unit
+from core.metrics import metric
 from core.rewards import part_title
 from core.statistics import decimals
 from services.container import Services
@@ -78,9 +80,9 @@ def of_run(services: Services, session_id: str) -> tuple[ReportView, ...]:
 
 def report_view(report: PairedReport, key: str = "1", reward: Any = None) -> ReportView:
     """A report in words; ``reward`` is the section that scored."""
-    parts = [(part_title(name, reward), compared) for name, compared in report.components.items()]
-    measures = [("Reward", report.score), ("Fully right", report.solved), *parts]
-    lines = tuple(_line(title, compared, share=title == "Fully right") for title, compared in measures)
+    whole = ((metric("reward"), report.score), (metric("solved"), report.solved))
+    lines = [_line(one.title, compared, share=one.unit is Unit.SHARE) for one, compared in whole]
+    lines += [_line(part_title(name, reward), compared, share=False) for name, compared in report.components.items()]
     return ReportView(
         key=key,
         first=headed(report.first),
@@ -88,7 +90,7 @@ def report_view(report: PairedReport, key: str = "1", reward: Any = None) -> Rep
         title=TITLES[report.verdict],
         level=LEVELS[report.verdict],
         sentence=report.sentence,
-        lines=lines,
+        lines=tuple(lines),
         interval=f"{report.level * 100:.3g} %",
         right=_right(report),
         smallest=_smallest(report),

@@ -12,15 +12,16 @@ from typing import Any
 from core.config import RewardSection
 from core.job_rows import is_metric
 from core.methods import method_of
+from core.metric import Metric, Unit
+from core.metrics import METRICS
 from core.rewards import part_title, titles
 from core.run import ENDED, JobState
 from core.run_dir import RunDir, read_row
 from core.statistics import decimals
 from pages.evaluations.report import of_run
-from pages.glossary import GLOSSARY
 from pages.parts import PhaseView
 from pages.runs.actions import actions
-from pages.runs.health import health
+from pages.runs.charts import charts
 from pages.runs.views import AnswersView, AnswerView, Column, GroupView, Piece, RunBoard, Tile
 from services.container import Services
 from services.forms.fields import whole_number
@@ -33,25 +34,8 @@ TABLE_ROWS = 60
 """Rows of the table for those without charts: the latest of each phase, evenly thinned."""
 GROUPS = 4
 """Questions shown of a step at once."""
-TILES = (
-    ("reward", "Reward", ""),
-    ("solved", "Fully right", "share"),
-    ("completion_length_mean", "Answer length", "tokens"),
-    ("cut_off", "Cut off", "share"),
-    ("groups_without_spread", "Nothing to compare", "share"),
-    ("kl", "Moved away (KL)", ""),
-    ("entropy", "Undecided (entropy)", ""),
-    ("grad_norm", "Correction (gradient norm)", ""),
-    ("step_time", "Step time", "s"),
-    ("tokens_per_second", "Writing speed", "tokens/s"),
-)
-COLUMNS = (
-    *tuple(Column(key, title) for key, title, _ in TILES),
-    Column("learning_rate", "Learning rate"),
-    Column("clip_ratio", "Clip ratio"),
-    Column("loss", "Loss"),
-)
-_TERM = {"completion_length_mean": "length"}
+TILES = tuple(one for one in METRICS if one.tile)
+COLUMNS = tuple(Column(one.key, one.title) for one in (*TILES, *(one for one in METRICS if one.column)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +88,11 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
         log=services.runs.log(session_id, tail=200, useful=True),
         config_line=_config_line(view.config),
         config_text=json.dumps(view.config, indent=2, ensure_ascii=False),
-        data={"session_id": session_id, "best": judged.best, "parts": _part_titles(merged, view.config.get("reward"))},
+        data={
+            "session_id": session_id,
+            "charts": charts(judged.best),
+            "parts": _part_titles(merged, view.config.get("reward")),
+        },
     )
 
 
@@ -200,16 +188,12 @@ def _phase(title: str, index: int, place: int, state: JobState) -> PhaseView:
 
 
 def _tiles(latest: Row, rows: Sequence[Row], best: float | None) -> tuple[Tile, ...]:
-    tiles, most = [], f"of {decimals(best)}" if best is not None else ""
-    for name, title, unit in TILES:
-        if (value := latest.get(name)) is None:
-            continue
-        key = _TERM.get(name, name)
-        found = health(name, value)
-        entry = GLOSSARY[key]
-        shown, shown_unit = (f"{value:.0%}".replace("%", " %"), "") if unit == "share" else (num(value), unit)
-        shown_unit = most if name == "reward" else shown_unit
-        tiles.append(Tile(key, title, shown, shown_unit, found.words or entry.better))
+    most = f"of {decimals(best)}" if best is not None else ""
+    tiles = [
+        _tile(one, value, most if one.key == "reward" else one.unit.suffix)
+        for one in TILES
+        if (value := latest.get(one.key)) is not None
+    ]
     held = [row["reward"] for row in rows if row.get("phase") == "evaluation" and "reward" in row]
     if held:
         tiles.insert(
@@ -223,6 +207,12 @@ def _tiles(latest: Row, rows: Sequence[Row], best: float | None) -> tuple[Tile, 
             ),
         )
     return tuple(tiles)
+
+
+def _tile(one: Metric, value: float, unit: str) -> Tile:
+    shown = f"{value:.0%}".replace("%", " %") if one.unit is Unit.SHARE else num(value)
+    found = one.range_of(value)
+    return Tile(one.key, one.title, shown, unit, found.words if found else one.better.words)
 
 
 def _judge_tile(rows: Sequence[Row]) -> tuple[Tile, ...]:

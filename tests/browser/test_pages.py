@@ -233,7 +233,7 @@ def test_charts_without_a_value_are_left_out(page: Page, filled: Server) -> None
     """Nobody judged in this run, and no chart says so with empty axes."""
     settle(page, f"{filled.url}/runs/{FINISHED}")
     expect(page.get_by_test_id("chart-entropy")).to_be_visible()
-    expect(page.get_by_test_id("chart-judge")).to_have_count(0)
+    expect(page.get_by_test_id("chart-judge_requests")).to_have_count(0)
     # From there on no row is missing: the socket has none to send either.
     page.route("**/metrics?points=2000", lambda route: route.fulfill(json={"rows": [], "next": 10**6}))
     page.goto(f"{filled.url}/runs/{CRASHED}")
@@ -281,7 +281,7 @@ def test_the_theme_is_kept(page: Page, filled: Server) -> None:
 def test_a_word_is_explained_where_it_stands(page: Page, filled: Server) -> None:
     """A term opens its explanation; the same text as on the help page."""
     settle(page, f"{filled.url}/runs/{FINISHED}")
-    page.locator("#run-tiles .term", has_text="Undecided").click()
+    page.locator("#run-tiles .term", has_text="Entropy").click()
     expect(page.locator("#term-entropy")).to_be_visible()
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from core.job_rows import PLACE
-from core.metric import Better, Level, Metric, Unit
+from core.metric import Better, Level, Metric, Section, Unit
 from core.metrics import METRICS, SOURCES, metric, named
 from core.rewards import Spent
 from core.run import JobState, JobStatus
 from core.run_dir import JsonlWriter, iter_lines
 from core.settings import PROJECT
+from pages.glossary import GLOSSARY
+from pages.runs.charts import charts
+from pages.runs.show import COLUMNS, TILES
 from tests.support.fake_worker import Fake
 
 KEYS = {one.key for one in METRICS}
@@ -85,6 +88,46 @@ def test_directions_are_words() -> None:
     assert [better.words for better in Better] == ["higher is better", "lower is better", ""]
 
 
+def test_every_chart_has_its_lines() -> None:
+    """A key for each chart, at most four lines, and a label for each of several."""
+    sections = charts(1.2)
+    assert [section.title for section in sections] == [section.value for section in Section]
+    found = [chart for section in sections for chart in section.charts]
+    assert [chart.key for chart in found if chart.parts] == ["reward_components"]
+    assert len({chart.key for chart in found}) == len(found) == sum(one.chart is not None for one in METRICS)
+    for chart in found:
+        assert chart.parts or 1 <= len(chart.lines) <= 4
+        assert len(chart.lines) <= 1 or all(line.label for line in chart.lines)
+    reward, length = found[0], next(chart for chart in found if chart.key == "completion_length_mean")
+    assert "Higher is better, 1.2 is the most." in reward.caption
+    assert "Higher is better. " in charts(None)[0].charts[0].caption
+    assert [(line.key, line.held_out) for line in reward.lines] == [("reward", False), ("reward", True)]
+    assert [line.label for line in length.lines] == ["mean", "shortest", "longest"]
+    assert length.unit == "tokens"
+
+
+def test_a_method_has_charts_of_its_own_metrics() -> None:
+    """Charts are made of the metrics that are given, and only sections with one are there."""
+    [section] = charts(None, named(["loss"]))
+    assert (section.title, [chart.key for chart in section.charts]) == ("Loss", ["loss"])
+
+
+def test_tiles_and_columns_are_those_declared() -> None:
+    """What has a tile has a column, under the same title, and is explained in the glossary."""
+    assert [column.key for column in COLUMNS][: len(TILES)] == [one.key for one in TILES]
+    assert {column.key: column.title for column in COLUMNS} == {
+        one.key: one.title for one in METRICS if one.tile or one.column
+    }
+    assert {one.key for one in TILES} <= set(GLOSSARY)
+
+
+def test_the_glossary_explains_metrics() -> None:
+    """Every metric with sentences is a term, under its own names."""
+    assert {one.key for one in METRICS if one.text} == KEYS & set(GLOSSARY)
+    assert (GLOSSARY["kl"].term, GLOSSARY["kl"].better) == ("KL divergence", "")
+    assert GLOSSARY["cut_off"].better == "lower is better"
+
+
 def test_units_that_a_page_writes() -> None:
     """Shares are written in percent, and what counts something says so in its title."""
     assert {unit.value for unit in Unit if unit.suffix} == {"tokens", "s", "tokens/s"}
@@ -116,3 +159,9 @@ def test_everything_that_is_written_is_declared(tmp_path: Path) -> None:
     groups.close()
     [row] = iter_lines(tmp_path / "metrics.jsonl")
     assert set(row) | set(Spent(requests=1).row()) <= PLACE | KEYS
+
+
+def test_scripts_list_no_metrics() -> None:
+    """Pages get what they draw as data: no key of a metric is written in JavaScript."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in (PROJECT / "static" / "js").rglob("*.js"))
+    assert [key for key in KEYS if "_" in key and re.search(rf"\b{key}\b", text)] == []

@@ -27,7 +27,7 @@ export function smooth(values, weight, phases) {
   })
 }
 
-// definition: { id, title, series: [{ label, values(row), colour: '--c1', points?, raw?, band?: [low, high] }], marks?, range?, axis }
+// definition: { title, unit, series: [{ label, values(row), colour: '--c1', points?, plain?, band?(row): [low, high] }], marks, range? }
 // frame: { xs, rows, warmUp, evaluations, label(x) }
 export class Chart {
   constructor(place, definition, onHover) {

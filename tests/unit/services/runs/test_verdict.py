@@ -10,7 +10,6 @@ import pytest
 from core.config import dump, parse
 from core.evaluation import Answered, PairedReport, paired_report
 from core.run import JobState
-from pages.runs.health import health
 from services.runs.diagnosis import Remedy
 from services.runs.verdict import Action, Outcome, Stored, merge, verdict
 from services.wizard.wizard import STEP
@@ -304,8 +303,3 @@ def test_repeated_steps_of_a_resume_replace_the_earlier_ones() -> None:
     rows = merge([*steps([0.1, 0.2]), {"row": 3, "phase": "training", "step": 2, "reward": 0.3}])
     assert [row["reward"] for row in rows] == [0.1, 0.3]
     assert all(a["row"] <= b["row"] for a, b in pairwise(rows))
-
-
-def test_a_figure_in_its_range_is_fine() -> None:
-    """Health words follow the ranges of the glossary."""
-    assert (health("kl", 0.005).words, health("kl", 2).level, health("cut_off", 0.6).level) == ("calm", "bad", "bad")
