@@ -24,6 +24,7 @@ from routes import (
     exports,
     home,
     methods,
+    metrics,
     models,
     openai_api,
     openapi,
@@ -37,15 +38,11 @@ from services import container
 from services.access import security
 from services.jobs.launcher import Launcher
 
-BLUEPRINTS = (
-    *(
-        module.bp
-        for module in (home, wizard, probe, runs, datasets, dataset_jobs, methods, rewards, configs, models, openai_api)
-    ),
-    *(module.bp for module in (exports, evaluations, system, auth, openapi, deliveries, errors)),
-    *(module.bp for module in (train, export, reproduce, rebuild)),
-)
-"""One for each noun of the routes, and one for each command of the terminal."""
+NOUNS = (
+    home, wizard, probe, runs, metrics, methods, datasets, dataset_jobs, rewards, configs, models, openai_api,
+    exports, evaluations, deliveries, system, auth, openapi, errors,
+)  # fmt: skip
+COMMANDS = (train, export, reproduce, rebuild)
 
 
 def create_app(settings: Settings | None = None, *, launcher: Launcher | None = None) -> Flask:
@@ -64,8 +61,8 @@ def create_app(settings: Settings | None = None, *, launcher: Launcher | None = 
     gate = security.Gate(settings, kept)
     app.extensions["tunesmith_new_token"] = kept.new_token
     _guard.install(app, gate, port=settings.port, max_upload=int(settings.max_upload_gb * 1024**3))
-    for blueprint in BLUEPRINTS:
-        app.register_blueprint(blueprint)
+    for module in (*NOUNS, *COMMANDS):
+        app.register_blueprint(module.bp)
     _attach_sockets(app)
     return app
 

@@ -24,6 +24,7 @@ GET /api/training/sessions/{session_id}/metrics
 GET /api/training/sessions/{session_id}/completions
 GET /api/training/sessions/{session_id}/logs
 DELETE /api/training/sessions/{session_id}
+GET /api/metrics
 GET /api/datasets/list
 POST /api/datasets/upload
 POST /api/datasets/preview

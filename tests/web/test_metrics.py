@@ -1,0 +1,25 @@
+"""What programs and pages are told of metrics."""
+
+from __future__ import annotations
+
+from flask.testing import FlaskClient
+
+from core.metrics import METRICS
+
+
+def test_programs_get_every_metric(client: FlaskClient) -> None:
+    """Each with its unit, its direction and its healthy range."""
+    found = {one["key"]: one for one in client.get("/api/metrics").get_json()["metrics"]}
+    assert list(found) == [one.key for one in METRICS]
+    assert found["kl"]["unit"] == "nats"
+    assert found["kl"]["better"] == "neither"
+    assert found["kl"]["healthy"] == {"low": None, "high": 0.1}
+    assert (found["solved"]["title"], found["solved"]["better"]) == ("Solve rate", "higher")
+    assert all(one["text"].endswith(".") for one in found.values())
+
+
+def test_the_help_page_explains_metrics(client: FlaskClient) -> None:
+    """By their plain names, with the field's word beside."""
+    page = client.get("/help").get_data(as_text=True)
+    for one in METRICS:
+        assert (f"{one.plain} ({one.term})" in page) == bool(one.text)
