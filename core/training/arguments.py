@@ -1,7 +1,7 @@
 """The one place where a configuration becomes arguments of TRL and PEFT.
 
 Every field of :class:`core.config.RunConfig` ends here, in the data (``prepare.py``), in the warm-up
-(``sft.py``), in the reward or in the evaluation; ``tests/training/test_arguments.py`` holds the
+(``methods/warm_up.py``), in the reward or in the evaluation; ``tests/training/test_arguments.py`` holds the
 list and fails on a field that is missing from it.
 """
 

@@ -34,10 +34,10 @@ from core.training.job.device import this_device, use_cores
 from core.training.job.reporter import Reporter
 from core.training.job.status import Status, Stopped
 from core.training.method_rows import Item, prepare, with_decisions
+from core.training.methods.warm_up import warm_up
 from core.training.models.load import Loaded, load_for_training
 from core.training.rollouts.engine import engine_for
 from core.training.rollouts.generate import TransformersEngine, training_sampling
-from core.training.sft import warm_up
 
 ADAM_BYTES = 8
 """Two float32 numbers for each trained weight."""

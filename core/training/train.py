@@ -46,8 +46,8 @@ def train(run: RunDir, home: Home, status: Status) -> str:
     if use_unsloth(device):
         import unsloth  # noqa: F401  # patches TRL, so it comes first
 
-    from core.training.grpo import train_grpo
-    from core.training.sft import warm_up
+    from core.training.methods.grpo import train_grpo
+    from core.training.methods.warm_up import warm_up
 
     status.update(message="Loading the model")
     loaded = load_for_training(config, device, home)
