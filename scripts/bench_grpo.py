@@ -296,7 +296,7 @@ def side(kind: str, name: str, folder: Path) -> None:
     if engine is not None:
         engine.close()
         memory += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        if engine.log_probabilities is None or trainer.fast_notes:
+        if not engine.by_llama or trainer.fast_notes:
             sys.exit(f"The fast path was not taken: {trainer.fast_notes}")
     counted = clock.steps[1:]
     result = {part: statistics.median(step[part] for step in counted) for part in PARTS}
@@ -323,8 +323,8 @@ def writer(engine: Any, case: Case) -> Callable[[list[str], Any], dict[str, Any]
 
     def write(prompts: list[str], _: Any) -> dict[str, Any]:
         prompt_ids = [engine.tokenizer.encode(prompt) for prompt in prompts]
-        ids = engine.generate(prompt_ids, Sampling(case.tokens))
-        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": engine.log_probabilities}
+        found = engine.generate(prompt_ids, Sampling(case.tokens))
+        return {"prompt_ids": prompt_ids, "completion_ids": found.tokens, "logprobs": found.log_probabilities}
 
     return write
 

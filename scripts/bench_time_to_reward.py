@@ -177,7 +177,7 @@ def side(kind: str, seed: int, folder: Path) -> None:
             writer = TransformersEngine(model, tokenizer)
             ids = writer.generate(
                 [tokenizer.encode(row["prompt"]) for row in held], Sampling(CASE.tokens, temperature=0)
-            )
+            ).tokens
         return statistics.fmean(bench.sums([writer.text(one) for one in ids], [row["answer"] for row in held]))
 
     class Steps(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
@@ -207,7 +207,7 @@ def side(kind: str, seed: int, folder: Path) -> None:
     trainer.train()
     if engine:
         engine.close()
-        if engine.log_probabilities is None or trainer.fast_notes:
+        if not engine.by_llama or trainer.fast_notes:
             sys.exit(f"The fast path was not taken: {trainer.fast_notes}")
     print(json.dumps(run))
 

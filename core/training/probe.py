@@ -36,8 +36,8 @@ from core.training.job.status import Status, Stopped
 from core.training.method_rows import Item, prepare, with_decisions
 from core.training.methods.warm_up import warm_up
 from core.training.models.load import Loaded, load_for_training
-from core.training.rollouts.engine import engine_for
-from core.training.rollouts.generate import TransformersEngine, training_sampling
+from core.training.rollouts.engine import Engine, engine_for
+from core.training.rollouts.generate import training_sampling
 
 ADAM_BYTES = 8
 """Two float32 numbers for each trained weight."""
@@ -97,7 +97,7 @@ def probe(run: RunDir, home: Home, status: Status) -> str:
 
 
 def _sample(
-    items: list[Item], count: int, config: RunConfig, engine: TransformersEngine, status: Status, reporter: Reporter
+    items: list[Item], count: int, config: RunConfig, engine: Engine, status: Status, reporter: Reporter
 ) -> Sampled:
     found, sampling, score = Sampled(), training_sampling(config), compose(config.reward, markers_of(config.dataset))
     torch.manual_seed(config.training.seed)
@@ -106,7 +106,7 @@ def _sample(
         if status.stop_asked:
             raise Stopped("Stopped. The answers sampled so far can be read; there is no verdict.")
         started = time.perf_counter()
-        ids = engine.generate([item.prompt_ids] * count, sampling)
+        ids = engine.generate([item.prompt_ids] * count, sampling).tokens
         found.seconds += time.perf_counter() - started
         texts = [engine.text(one) for one in ids]
         started = time.perf_counter()

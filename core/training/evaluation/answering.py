@@ -22,7 +22,8 @@ from core.llama import not_the_file
 from core.run_dir import RunDir
 from core.settings import Home, Settings
 from core.training.job.status import Status
-from core.training.rollouts.generate import Sampling, TransformersEngine
+from core.training.rollouts.engine import Base, Engine, choose, without_llama
+from core.training.rollouts.generate import Sampling
 
 if TYPE_CHECKING:
     from core.training.rollouts.llama_process import Child
@@ -86,7 +87,7 @@ class InTransformers:
         self._spec, self._home, self._run, self._status = spec, home, run, status
         self._base: tuple[str, str | None] = ("", None)
         self._model: Any = None
-        self._engine: TransformersEngine | None = None
+        self._engine: Engine | None = None
 
     def use(self, asked: Asked, questions: Sequence[Question]) -> None:
         """Load a base, or keep the one that is there, and put an adapter on it.
@@ -141,11 +142,10 @@ class InTransformers:
         self._model, self._base = None, ("", None)
         gc.collect()
 
-    def _chosen(self, loaded: Any, asked: Asked, questions: Sequence[Question]) -> TransformersEngine:
+    def _chosen(self, loaded: Any, asked: Asked, questions: Sequence[Question]) -> Engine:
         """llama.cpp where it proves to be the same model."""
         from core.training.job.device import this_device
         from core.training.method_rows import ids_of, shown
-        from core.training.rollouts.engine import Base, choose, without_llama
 
         several = len(self._spec.models) > 1
 
@@ -171,7 +171,7 @@ class InTransformers:
             return "a merged export is not converted for an evaluation; its GGUF export answers faster"
         return None
 
-    def _answer(self, engine: TransformersEngine, batch: Sequence[Question]) -> Answers:
+    def _answer(self, engine: Engine, batch: Sequence[Question]) -> Answers:
         from core.training.method_rows import ids_of, shown
 
         asked = [shown(talk, engine.tokenizer) for _, talk in batch]
@@ -181,7 +181,7 @@ class InTransformers:
         found = [Written(prompt, problem=problem) for prompt, problem in zip(prompts, problems, strict=True)]
         fitting = [at for at, problem in enumerate(problems) if not problem]
         if fitting:
-            written = engine.generate([ids[at] for at in fitting], _sampling(self._spec))
+            written = engine.generate([ids[at] for at in fitting], _sampling(self._spec)).tokens
             for at, answer in zip(fitting, written, strict=True):
                 found[at] = Written(prompts[at], engine.text(answer), len(answer), engine.cut_off(answer))
         return [(place, one) for (place, _), one in zip(batch, found, strict=True)]

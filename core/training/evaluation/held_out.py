@@ -23,7 +23,8 @@ from core.training.job.device import undisturbed
 from core.training.job.reporter import Reporter
 from core.training.job.status import Status
 from core.training.method_rows import Item
-from core.training.rollouts.generate import Sampling, TransformersEngine
+from core.training.rollouts.engine import Engine
+from core.training.rollouts.generate import Sampling
 
 KL_BATCH = 4
 """Answers measured at once: their logits over the whole vocabulary are in memory twice."""
@@ -65,7 +66,7 @@ class Evaluation:
         self,
         holdout: list[Item],
         config: RunConfig,
-        engine: TransformersEngine,
+        engine: Engine,
         score: Scorer,
         best: float,
         run: RunDir,
@@ -120,7 +121,7 @@ class Evaluation:
             if self.status.stop_asked:
                 return None
             batch, left = left[: self.engine.batch], left[self.engine.batch :]
-            written = self.engine.generate([item.prompt_ids for item in batch], self.sampling)
+            written = self.engine.generate([item.prompt_ids for item in batch], self.sampling).tokens
             scored += self._scored(batch, written)
         return scored
 

@@ -80,7 +80,7 @@ def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) 
         written: list[list[int]] = []
         with _cancelled():
             for start in range(0, len(ids), BATCH):
-                written += engine.generate(ids[start : start + BATCH], task.sampling)
+                written += engine.generate(ids[start : start + BATCH], task.sampling).tokens
         return written
 
     def check() -> None:

@@ -45,7 +45,8 @@ from core.training.job.status import Status, Stopped
 from core.training.method_rows import Item
 from core.training.models.load import Loaded
 from core.training.prefix_sharing.trainer import FastGRPOTrainer
-from core.training.rollouts.generate import TransformersEngine, training_sampling
+from core.training.rollouts.engine import Engine
+from core.training.rollouts.generate import training_sampling
 
 ROLLOUT_STATE = "rollout.pt"
 """In a checkpoint: TRL's count of batches and the completions that later steps still use."""
@@ -69,9 +70,7 @@ class Batch:
 class Rollouts:
     """Writes completions, scores them, and keeps the latest round until its step is reported."""
 
-    def __init__(
-        self, items: list[Item], config: RunConfig, engine: TransformersEngine, score: Scorer, best: float
-    ) -> None:
+    def __init__(self, items: list[Item], config: RunConfig, engine: Engine, score: Scorer, best: float) -> None:
         self.items = items
         self.engine = engine
         self.score = score
@@ -85,12 +84,12 @@ class Rollouts:
         """TRL's ``rollout_func``: token ids of prompts and completions. Its prompts are the items' places."""
         started = time.perf_counter()
         prompt_ids = [self.items[int(place)].prompt_ids for place in prompts]
-        ids = self.engine.generate(prompt_ids, self.sampling)
+        written = self.engine.generate(prompt_ids, self.sampling)
         if not self.fresh:
             self.batch = Batch()
-        self.batch.ids += ids
+        self.batch.ids += written.tokens
         self.batch.time_generation += time.perf_counter() - started
-        return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": self.engine.log_probabilities}
+        return {"prompt_ids": prompt_ids, "completion_ids": written.tokens, "logprobs": written.log_probabilities}
 
     def reward(self, prompts: list[str], completions: list[str], index: list[int], **_: Any) -> list[float]:
         """TRL's reward function: each completion with the row it answers, reference and all."""
@@ -110,10 +109,10 @@ class Rollouts:
         self.batch.advantages += advantages
         self.fresh = True
 
-    def forget(self, kl: float) -> None:
+    def discard(self, kl: float) -> None:
         """The latest round is not to be trained on: it is written again, by transformers, and counted once."""
         self.fresh = False
-        self.engine.distrust(kl)
+        self.engine.fall_back(kl)
 
     def report(self, reporter: Reporter, step: int) -> dict[str, Any]:
         """Write the round's groups and return its numbers; nothing for a step that used an old round."""
@@ -240,7 +239,7 @@ def train_grpo(
     items: list[Item],
     config: RunConfig,
     device: Device,
-    engine: TransformersEngine,
+    engine: Engine,
     score: Scorer,
     evaluation: Evaluation,
     run: RunDir,
@@ -271,7 +270,7 @@ def train_grpo(
     for note in trainer.fast_notes:
         status.note(note)
     if trainer.checks_sampler:
-        trainer.on_drift, engine.checks = rollouts.forget, False
+        trainer.on_drift, engine.checks = rollouts.discard, False
 
     def flush(step: int, logs: dict[str, Any]) -> None:
         reporter.row("training", step, {**trl_numbers(logs), **rollouts.report(reporter, step)})

@@ -72,7 +72,7 @@ class FastGRPOTrainer(GRPOTrainer):
     Attributes:
         fast_notes: What runs the usual way and why, in sentences for the run's notes.
         on_drift: Called with the KL divergence when a round was written with other probabilities than the
-            trainer's; it sees to it that the next round is not, and this one is forgotten. Without it the
+            trainer's; it sees to it that the next round is not, and this one is discarded. Without it the
             divergence is only written down.
     """
 

@@ -1,4 +1,4 @@
-"""Which engine writes answers, and why: a run's, a probe's, an evaluation's."""
+"""What writes answers, and which engine does it for a run, a probe or an evaluation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from huggingface_hub import try_to_load_from_cache
+from transformers import PreTrainedTokenizerBase
 
 from core.config import RunConfig
 from core.errors import Unavailable
@@ -17,7 +19,57 @@ from core.settings import Home
 from core.training.job.status import Status, Stopped
 from core.training.method_rows import Prepared
 from core.training.models.load import Loaded, source_of
-from core.training.rollouts.generate import TransformersEngine
+from core.training.rollouts.generate import Completions, Sampling, TransformersEngine
+
+
+class Engine(Protocol):
+    """Writes completions with the model that is being trained, adapter and all, as it is at that moment.
+
+    Implemented by :class:`core.training.rollouts.generate.TransformersEngine` and
+    :class:`core.training.rollouts.llama_cpp.LlamaEngine`. Another one needs no base class, only these members.
+
+    Attributes:
+        model: What is being trained (a ``PeftModel``); its present weights are used in every call.
+        tokenizer: Its tokenizer.
+        batch: Prompts that are best answered together, where there are many.
+        checks: Whether each round is compared with the trained model before it is returned. A trainer that
+            compares every round itself, on all its tokens, sets it to False.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    batch: int
+    checks: bool
+
+    def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> Completions:
+        """One completion for each prompt. Every draw comes from torch's random state.
+
+        Args:
+            prompt_ids: Token ids of each prompt, of any length, none empty. A prompt that is to be answered
+                several times is given several times.
+            sampling: How the next token is drawn.
+
+        Raises:
+            Interrupted: The job was told to end at once; nothing of the round is kept.
+        """
+
+    def fall_back(self, kl: float) -> None:
+        """A trainer found that the last round was not sampled from the trained model's distribution.
+
+        Args:
+            kl: Mean KL divergence from sampler to trainer, in nats a token.
+
+        The engine sees to it that the next round is, whatever that costs.
+        """
+
+    def cut_off(self, ids: Sequence[int]) -> bool:
+        """Whether a completion was truncated: it reached the length limit before an end token."""
+
+    def text(self, ids: Sequence[int]) -> str:
+        """A completion as rewards and people read it, without special tokens."""
+
+    def close(self) -> None:
+        """Give back what is held besides the model: processes, files."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +83,7 @@ class Base:
 @contextmanager
 def engine_for(
     loaded: Loaded, data: Prepared, config: RunConfig, device: Device, home: Home, run: RunDir, status: Status
-) -> Iterator[TransformersEngine]:
+) -> Iterator[Engine]:
     """The engine that the configuration asks for, where this machine and model have proved it.
 
     Raises:
@@ -63,7 +115,7 @@ def choose(
     run: RunDir,
     status: Status,
     note: Callable[[str], None],
-) -> TransformersEngine:
+) -> Engine:
     """llama.cpp where it proves to be the same model, else transformers.
 
     Args:

@@ -1,7 +1,6 @@
-"""Writing completions: the one door through which rollouts, evaluation and the batch test go.
+"""Writing completions with transformers' ``generate``: the engine that works for every model.
 
-The engine behind it is transformers' ``generate``. A faster one is another class with the same
-``generate`` method.
+What an engine is, and which one is used, is in :mod:`core.training.rollouts.engine`.
 """
 
 from __future__ import annotations
@@ -50,6 +49,22 @@ def training_sampling(config: RunConfig) -> Sampling:
     )
 
 
+@dataclass(frozen=True)
+class Completions:
+    """What an engine wrote in one call, in the order of the prompts.
+
+    Attributes:
+        tokens: Token ids of each completion, its end token included; one without an end token was truncated.
+        log_probabilities: For each of these tokens the natural logarithm of its probability under the
+            distribution that it was sampled from, as a trainer can compute it again: with the temperature
+            applied, before top-k, top-p, min-p and the repetition penalty. With temperature 0 that of the
+            model as it is. Same lengths as ``tokens``. None where the engine does not know them.
+    """
+
+    tokens: list[list[int]]
+    log_probabilities: list[list[float]] | None = None
+
+
 class Interrupted(Exception):
     """Generation was told to end at once; what was written so far is dropped."""
 
@@ -57,18 +72,18 @@ class Interrupted(Exception):
 class TransformersEngine:
     """Generates with the model that is being trained, adapter and all.
 
+    It reports no log-probabilities. The model that writes is the one that is trained, so the trainer's own
+    pass finds the same numbers; collecting them here would hold the logits of every token (completions x
+    tokens x vocabulary) until the round ends, or cost a second pass.
+
     Args:
         model: A causal language model, with or without an adapter.
         tokenizer: Its tokenizer.
         interrupted: Asked after every token; true ends with :class:`Interrupted`.
     """
 
-    log_probabilities: list[list[float]] | None = None
-    """Of the last round's tokens, where the engine knows them."""
     checks = False
-    """Whether each round is compared with the trained model before it is given out."""
     batch = 16
-    """Prompts that are best answered together, where there are many."""
 
     def __init__(
         self, model: Any, tokenizer: PreTrainedTokenizerBase, interrupted: Callable[[], bool] = lambda: False
@@ -78,15 +93,12 @@ class TransformersEngine:
         self.interrupted = interrupted
         self.end_ids = end_ids(model, tokenizer)
 
-    def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+    def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> Completions:
         """One completion for each prompt, all at once.
 
         Args:
             prompt_ids: Token ids of each prompt, of any length.
             sampling: How to draw.
-
-        Returns:
-            Token ids of each completion, its end token included; without one it was cut off.
 
         Raises:
             Interrupted: It was told to end at once.
@@ -99,13 +111,13 @@ class TransformersEngine:
                 stopping_criteria=StoppingCriteriaList([_Interrupt(self.interrupted)]),
             )
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._trim(ids) for ids in written]
+        return Completions([self._trim(ids) for ids in written])
 
-    def distrust(self, kl: float) -> None:
-        """A faster engine's round was not the trained model's; this one writes with the model itself."""
+    def fall_back(self, kl: float) -> None:
+        """Nothing: this engine writes with the trained model itself, there is nothing to fall back to."""
 
     def close(self) -> None:
-        """Give back what is held besides the model."""
+        """Nothing: only the model is held, and that is the caller's."""
 
     def cut_off(self, ids: Sequence[int]) -> bool:
         """Whether a completion reached the length limit before its end token."""

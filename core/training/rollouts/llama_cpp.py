@@ -33,13 +33,13 @@ from core.training.gguf import adapter as gguf_adapter
 from core.training.gguf import file as gguf_file
 from core.training.gguf.vocabulary import Vocabulary
 from core.training.prefix_sharing.trainer import DRIFT
-from core.training.rollouts.generate import Interrupted, Sampling, TransformersEngine, evaluating
+from core.training.rollouts.generate import Completions, Interrupted, Sampling, TransformersEngine, evaluating
 from core.training.rollouts.llama_process import Child, ChildDied, Fallback
 from core.training.rollouts.sampling import Rules
 
 PROOF_KL = 1e-4
 """Mean KL divergence above which the start-up comparison fails. With f16 weights it is about 1e-5."""
-DISTRUST = 3
+MOST_FALLBACKS = 3
 """Rounds that drifted before llama.cpp is not used any more."""
 SLOTS = 32
 """Completions decoded together at most. More gain little and cost cache."""
@@ -62,8 +62,6 @@ class LlamaEngine(TransformersEngine):
         interrupted: As in :class:`TransformersEngine`.
 
     Attributes:
-        log_probabilities: Of the last round's tokens, under the temperature alone; None where
-            transformers wrote it.
         checks: Whether each round is compared here, at the cost of scoring one answer.
     """
 
@@ -89,41 +87,41 @@ class LlamaEngine(TransformersEngine):
         self._off = False
         self._rounds = 0
         self._shape = (0, 0)
-        self.log_probabilities: list[list[float]] | None = None
         self.checks = True
         self._drifts = 0
-        self._distrusted = False
+        self._once_by_transformers = False
 
     # What TransformersEngine does, faster
 
-    def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
-        """As :meth:`TransformersEngine.generate`; the seed of the draws comes from torch's random state."""
-        self.log_probabilities = None
+    def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> Completions:
+        """As :meth:`TransformersEngine.generate`, with log-probabilities unless transformers took over.
+
+        The seed of the draws comes from torch's random state, which a checkpoint holds: a resumed run draws
+        what the uninterrupted one would have drawn.
+        """
         seed = int(torch.randint(1 << 62, ())) if sampling.temperature else 0
-        usual, self._distrusted = self._off or self._distrusted, False
+        usual, self._once_by_transformers = self._off or self._once_by_transformers, False
         answer = None if usual else self._by_llama(prompt_ids, sampling, seed)
         if answer is None:
             return super().generate(prompt_ids, sampling)
-        completions: list[list[int]] = answer["completions"]
         if self.checks and sampling.temperature:
             kl = self._divergence(prompt_ids, answer, sampling.temperature)
             if kl > DRIFT:
-                self.distrust(kl)
-                self._distrusted = False
+                self.fall_back(kl)
+                self._once_by_transformers = False
                 return super().generate(prompt_ids, sampling)
-        self.log_probabilities = answer["log_probabilities"]
-        return completions
+        return Completions(answer["completions"], answer["log_probabilities"])
 
-    def distrust(self, kl: float) -> None:
+    def fall_back(self, kl: float) -> None:
         """The last round was not the trained model's: transformers writes the next one, and from the third time all."""
-        self._distrusted = True
+        self._once_by_transformers = True
         self._drifts += 1
         self._note(
             f"A round of answers was written again by transformers: llama.cpp's probabilities had moved away from "
             f"the trained model's (KL divergence {kl:.1e}, at most {DRIFT:.0e})."
         )
-        if self._drifts == DISTRUST:
-            self._give_up(f"{DISTRUST} rounds were written with other probabilities than the trained model's")
+        if self._drifts == MOST_FALLBACKS:
+            self._give_up(f"{MOST_FALLBACKS} rounds were written with other probabilities than the trained model's")
 
     def close(self) -> None:
         """End the child and remove what was written for it."""

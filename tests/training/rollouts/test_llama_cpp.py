@@ -83,7 +83,7 @@ def test_a_wrong_mapping_is_found_and_not_used(
     assert not engine.by_llama
     assert "transformers" in notes[0]
     assert "mean KL" in notes[0]
-    assert len(engine.generate(prompts(engine, "3 + 4"), Sampling(max_new_tokens=2))[0]) <= 2
+    assert len(engine.generate(prompts(engine, "3 + 4"), Sampling(max_new_tokens=2)).tokens[0]) <= 2
 
 
 def test_rows_that_were_not_reordered_are_found(
@@ -100,7 +100,7 @@ def test_greedy_answers_are_transformers_answers(engine: LlamaEngine) -> None:
     """Two prompts of different length at once, each as if alone."""
     asked = prompts(engine, "the capital of France", "3 + 4")
     greedy = Sampling(max_new_tokens=12, temperature=0)
-    assert engine.generate(asked, greedy) == TransformersEngine.generate(engine, asked, greedy)
+    assert engine.generate(asked, greedy).tokens == TransformersEngine.generate(engine, asked, greedy).tokens
 
 
 def test_the_same_seed_writes_the_same(engine: LlamaEngine) -> None:
@@ -109,11 +109,11 @@ def test_the_same_seed_writes_the_same(engine: LlamaEngine) -> None:
     asked = [one] * 4 + [other] * 4
     torch.manual_seed(1)
     first = engine.generate(asked, SAMPLING)
-    known = engine.log_probabilities
     torch.manual_seed(1)
     assert engine.generate(asked, SAMPLING) == first
-    assert engine.log_probabilities == known
-    assert len({tuple(ids) for ids in first}) > 2
+    assert first.log_probabilities is not None
+    assert [len(known) for known in first.log_probabilities] == [len(ids) for ids in first.tokens]
+    assert len({tuple(ids) for ids in first.tokens}) > 2
 
 
 def test_fewer_slots_than_completions(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +122,8 @@ def test_fewer_slots_than_completions(engine: LlamaEngine, monkeypatch: pytest.M
     one, other = prompts(engine, "the capital of France", "3 + 4")
     asked = [one] * 4 + [other] * 4
     greedy = Sampling(max_new_tokens=6, temperature=0)
-    found = engine.generate(asked, greedy)
-    alone = TransformersEngine.generate(engine, [one, other], greedy)
+    found = engine.generate(asked, greedy).tokens
+    alone = TransformersEngine.generate(engine, [one, other], greedy).tokens
     assert found == [alone[0]] * 4 + [alone[1]] * 4
 
 
@@ -133,13 +133,13 @@ def test_answers_that_begin_alike_are_each_as_if_alone(engine: LlamaEngine, monk
     asked = [one] * 5 + [other] * 5
     little = Sampling(max_new_tokens=12, temperature=0.4)
     torch.manual_seed(1)
-    together = engine.generate(asked, little)
+    together = engine.generate(asked, little).tokens
     engine.close()
     engine._folder.mkdir()
     monkeypatch.setattr(llama_cpp, "SLOTS", 1)
     engine._shape = (0, 0)
     torch.manual_seed(1)
-    alone = engine.generate(asked, little)
+    alone = engine.generate(asked, little).tokens
     # The last bits may decide where a draw falls between two words.
     assert sum(one == other for one, other in zip(alone, together, strict=True)) >= len(asked) - 2
     assert len({tuple(ids) for ids in together}) > 2
@@ -150,9 +150,9 @@ def test_an_end_token_ends_one_completion(engine: LlamaEngine) -> None:
     """It is part of the completion; the others go on."""
     asked = prompts(engine, "the capital of France", "3 + 4")
     greedy = Sampling(max_new_tokens=8, temperature=0)
-    whole = engine.generate(asked, greedy)
+    whole = engine.generate(asked, greedy).tokens
     engine.end_ids = {whole[0][3]}
-    ended = engine.generate(asked, greedy)
+    ended = engine.generate(asked, greedy).tokens
     assert ended[0] == whole[0][: whole[0].index(whole[0][3]) + 1]
 
 
@@ -161,7 +161,7 @@ def test_without_the_adapter_it_is_the_base(engine: LlamaEngine) -> None:
     asked = prompts(engine, "the capital of France")
     greedy = Sampling(max_new_tokens=6, temperature=0)
     with engine.model.disable_adapter():
-        assert engine.generate(asked, greedy) == TransformersEngine.generate(engine, asked, greedy)
+        assert engine.generate(asked, greedy).tokens == TransformersEngine.generate(engine, asked, greedy).tokens
 
 
 def test_a_killed_child_is_started_again(
@@ -171,12 +171,12 @@ def test_a_killed_child_is_started_again(
     asked = prompts(engine, "the capital of France") * 8
     long = Sampling(max_new_tokens=32)
     torch.manual_seed(2)
-    wanted = engine.generate(asked, long)
+    wanted = engine.generate(asked, long).tokens
     engine.close()
     engine._folder.mkdir()
     torch.manual_seed(2)
     kill_in_rounds(monkeypatch, {1}, worked=0.3)
-    found = engine.generate(asked, long)
+    found = engine.generate(asked, long).tokens
     assert engine._crashes == 1
     assert found == wanted
     assert notes == []
@@ -189,8 +189,8 @@ def test_after_two_crashes_transformers_goes_on(
     asked = prompts(engine, "the capital of France") * 8
     kill_in_rounds(monkeypatch, {1, 2}, worked=0.3)
     found = engine.generate(asked, Sampling(max_new_tokens=24))
-    assert len(found) == 8
-    assert engine.log_probabilities is None
+    assert len(found.tokens) == 8
+    assert found.log_probabilities is None
     assert not engine.by_llama
     assert len(notes) == 1
     assert "ended twice" in notes[0]
@@ -208,26 +208,24 @@ def test_a_round_that_has_drifted_is_written_again(
                 parameter.mul_(4)
     monkeypatch.setattr(gguf_adapter, "write", lambda *_: None)
     try:
-        engine.generate(asked, SAMPLING)
+        found = engine.generate(asked, SAMPLING)
     finally:
         with torch.no_grad():
             for name, parameter in engine.model.named_parameters():
                 if "lora_B" in name:
                     parameter.div_(4)
-    assert engine.log_probabilities is None
+    assert found.log_probabilities is None
     assert "written again by transformers" in notes[0]
 
 
-def test_a_distrusted_engine_is_left_alone(engine: LlamaEngine, notes: list[str]) -> None:
+def test_an_engine_that_was_fallen_back_from_is_left_alone(engine: LlamaEngine, notes: list[str]) -> None:
     """The next round is transformers', the one after that llama.cpp's again; from the third time on none is."""
     asked = prompts(engine, "3 + 4")
     brief = Sampling(max_new_tokens=2)
     for time_, known in ((1, True), (2, True), (3, False)):
-        engine.distrust(0.5)
-        engine.generate(asked, brief)
-        assert engine.log_probabilities is None
-        engine.generate(asked, brief)
-        assert (engine.log_probabilities is not None) == known, time_
+        engine.fall_back(0.5)
+        assert engine.generate(asked, brief).log_probabilities is None
+        assert (engine.generate(asked, brief).log_probabilities is not None) == known, time_
     assert "3 rounds" in notes[-1]
 
 
