@@ -34,9 +34,10 @@ from core.training.job.device import this_device, use_cores
 from core.training.job.reporter import Reporter
 from core.training.job.status import Status, Stopped
 from core.training.method_rows import Item, prepare, with_decisions
+from core.training.methods.training_job import TrainingJob
 from core.training.methods.warm_up import warm_up
 from core.training.models.load import Loaded, load_for_training
-from core.training.rollouts.engine import Engine, engine_for
+from core.training.rollouts.engine import Engine
 from core.training.rollouts.generate import training_sampling
 
 ADAM_BYTES = 8
@@ -84,9 +85,10 @@ def probe(run: RunDir, home: Home, status: Status) -> str:
     config = with_decisions(config, data, status)
     with (
         closing(Reporter(run, status.value.attempt)) as reporter,
-        engine_for(loaded, data, config, device, home, run, status) as engine,
+        closing(TrainingJob(config, run, home, device, loaded, data, status, reporter)) as job,
     ):
-        warmed = config.pre_training.enabled and bool(warm_up(loaded, data.train, config, run, status, reporter))
+        engine = job.engine
+        warmed = config.pre_training.enabled and warm_up(job)
         items = data.train[: int(asked["prompts"])]
         sampled = _sample(items, int(asked["samples"]), config, engine, status, reporter)
         status.update(message="Measuring one step")

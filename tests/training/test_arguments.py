@@ -94,7 +94,7 @@ def paid(config: RunConfig) -> Any:
 def evaluations(config: RunConfig) -> Any:
     """When it scores, and how many."""
     found = Evaluation.__new__(Evaluation)
-    found.every, found.max_steps, found.done = config.evaluation.every_steps, 100, set()
+    found.every, found.done = config.evaluation.every_steps, set()
     due: list[int] = []
 
     def once(when: str, step: int) -> None:
@@ -104,7 +104,7 @@ def evaluations(config: RunConfig) -> Any:
     monkey = pytest.MonkeyPatch()
     monkey.setattr(found, "once", once)
     for step in range(101):
-        found.at_interval(step)
+        found.at_interval(step, 100)
     return due
 
 

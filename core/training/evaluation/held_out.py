@@ -78,7 +78,6 @@ class Evaluation:
         self.sampling = Sampling(max_new_tokens=config.training.max_new_tokens, temperature=0)
         self.engine, self.score, self.best = engine, score, best
         self.status, self.reporter = status, reporter
-        self.max_steps = 0
         self.done = {
             (row.get("when"), row["step"]) for row in iter_lines(run.metrics, is_metric) if row["phase"] == "evaluation"
         }
@@ -88,15 +87,19 @@ class Evaluation:
         """The held-out rows that are scored, the same ones each time."""
         return holdout[: config.evaluation.max_prompts]
 
-    def at_interval(self, step: int) -> None:
+    def at_interval(self, step: int, max_steps: int) -> None:
         """Called after every training step; evaluates when one is due. Half-way where no interval is set.
 
         One that a stop kept from happening is made up for at the next step.
+
+        Args:
+            step: Steps that are done.
+            max_steps: Steps that the run will have; after the last one the evaluation is not an interval's.
         """
-        every = self.every or max(1, self.max_steps // 2)
+        every = self.every or max(1, max_steps // 2)
         due = step - step % every
         made = any(when == "interval" and at >= due for when, at in self.done)
-        if 0 < due <= step < self.max_steps and not made:
+        if 0 < due <= step < max_steps and not made:
             self.once("interval", step)
 
     def once(self, when: str, step: int) -> None:

@@ -1,6 +1,5 @@
 """GRPO by TRL, with the seams that this program needs.
 
-Read from the bottom: :func:`train_grpo` builds the data, the reward and the trainer, and runs it.
 Four things differ from stock TRL, each because of something measured:
 
 - completions are written by :mod:`core.training.rollouts.generate` and scored with the row they answer;
@@ -31,27 +30,43 @@ from transformers import PrinterCallback
 from trl import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
-from core.config import RunConfig
 from core.metrics import SOURCES
-from core.model import Device
 from core.reward import Total
-from core.rewards import Scorer
 from core.run_dir import RunDir, step_of
 from core.training.arguments import fast_arguments, grpo_arguments
-from core.training.evaluation.held_out import Evaluation, completion_record, reward_summary
+from core.training.evaluation.held_out import completion_record, reward_summary
 from core.training.job import checkpoint
 from core.training.job.reporter import Progress, Reporter
 from core.training.job.status import Status, Stopped
-from core.training.method_rows import Item
-from core.training.models.load import Loaded
+from core.training.methods.training_job import TrainingJob
+from core.training.methods.warm_up import warm_up
 from core.training.prefix_sharing.trainer import FastGRPOTrainer
-from core.training.rollouts.engine import Engine
 from core.training.rollouts.generate import training_sampling
 
 ROLLOUT_STATE = "rollout.pt"
 """In a checkpoint: TRL's count of batches and the completions that later steps still use."""
 
 log = logging.getLogger("tunesmith")
+
+
+def train(job: TrainingJob) -> None:
+    """Warm-up, GRPO, and the evaluations around them.
+
+    Raises:
+        Stopped: A stop was asked for; a resume continues from there.
+    """
+    # First of all, because it chooses the engine: converting a model takes minutes, and a person who stops the run
+    # meanwhile is told that training has not begun.
+    rollouts = Rollouts(job)
+    if job.resume is None:
+        job.evaluate("before", 0)
+    job.stop_between_phases()
+    if job.config.pre_training.enabled and warm_up(job):
+        job.evaluate("after_warm_up", 0)
+    job.stop_between_phases()
+    last = train_grpo(job, rollouts)
+    job.evaluate("end", last)
+    job.compare_held_out(last)
 
 
 @dataclass
@@ -70,13 +85,11 @@ class Batch:
 class Rollouts:
     """Writes completions, scores them, and keeps the latest round until its step is reported."""
 
-    def __init__(self, items: list[Item], config: RunConfig, engine: Engine, score: Scorer, best: float) -> None:
-        self.items = items
-        self.engine = engine
-        self.score = score
-        self.best = best
-        self.group_size = config.training.num_generations
-        self.sampling = training_sampling(config)
+    def __init__(self, job: TrainingJob) -> None:
+        self.items, self.engine = job.data.train, job.engine
+        self.score, self.best = job.score, job.best
+        self.group_size = job.config.training.num_generations
+        self.sampling = training_sampling(job.config)
         self.batch = Batch()
         self.fresh = False
 
@@ -234,60 +247,47 @@ class Trainer(FastGRPOTrainer):
         return None if done else self._buffered_inputs
 
 
-def train_grpo(
-    loaded: Loaded,
-    items: list[Item],
-    config: RunConfig,
-    device: Device,
-    engine: Engine,
-    score: Scorer,
-    evaluation: Evaluation,
-    run: RunDir,
-    status: Status,
-    reporter: Reporter,
-) -> None:
-    """Every GRPO step that is left.
+def train_grpo(job: TrainingJob, rollouts: Rollouts) -> int:
+    """Every GRPO step that is left; the number of the last one.
 
-    The model must hold the adapter that GRPO starts from, also on a resume: with a KL penalty it is
-    copied as the reference before the checkpoint is loaded.
+    The model must hold the adapter that GRPO starts from, also on a resume: with a KL penalty TRL copies it
+    as the reference while the trainer is made, and only then is the checkpoint loaded.
 
     Raises:
         Stopped: A stop was asked for, and what was promised is saved.
     """
-    rollouts = Rollouts(items, config, engine, score, evaluation.best)
+    config, run, status = job.config, job.run, job.status
     trainer = Trainer(
         rollouts=rollouts,
         run=run,
         status=status,
-        **fast_arguments(config, device),
-        model=loaded.model,
-        args=GRPOConfig(**grpo_arguments(config, device, run.checkpoints)),
+        **fast_arguments(config, job.device),
+        model=job.loaded.model,
+        args=GRPOConfig(**grpo_arguments(config, job.device, run.checkpoints)),
         # A prompt's tokens are not a function of its text: TRL is given the place, and asks for the tokens by it.
-        train_dataset=Dataset.from_list([{"prompt": str(index), "index": index} for index in range(len(items))]),
-        processing_class=loaded.tokenizer,
+        train_dataset=Dataset.from_list([{"prompt": str(at), "index": at} for at in range(len(job.data.train))]),
+        processing_class=job.loaded.tokenizer,
     )
 
     for note in trainer.fast_notes:
         status.note(note)
     if trainer.checks_sampler:
-        trainer.on_drift, engine.checks = rollouts.discard, False
+        trainer.on_drift, job.engine.checks = rollouts.discard, False
 
     def flush(step: int, logs: dict[str, Any]) -> None:
-        reporter.row("training", step, {**trl_numbers(logs), **rollouts.report(reporter, step)})
+        job.reporter.row("training", step, {**trl_numbers(logs), **rollouts.report(job.reporter, step)})
 
     def evaluate_if_due(step: int) -> None:
-        evaluation.max_steps = trainer.state.max_steps
-        evaluation.at_interval(step)
+        job.evaluate_if_due(step, trainer.state.max_steps)
 
     trainer.add_callback(Progress(status, flush, evaluate_if_due))
-    resume = checkpoint.latest(run)
-    if resume:
-        trainer.restore_rollouts(resume)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    done, planned = trainer.state.global_step, trainer.state.max_steps
+    if job.resume:
+        trainer.restore_rollouts(job.resume)
+    trainer.train(resume_from_checkpoint=str(job.resume) if job.resume else None)
+    done, planned = int(trainer.state.global_step), trainer.state.max_steps
     if done < planned:
         raise Stopped(f"Stopped after step {done} of {planned}. Resume continues from step {done_safely(run)}.")
-    evaluation.once("end", done)
+    return done
 
 
 def done_safely(run: RunDir) -> int:

@@ -23,13 +23,11 @@ from transformers import PreTrainedTokenizerBase
 
 from core.config import RunConfig
 from core.run import JobState
-from core.run_dir import RunDir
 from core.training.arguments import WarmUpArguments, warm_up_arguments
 from core.training.job import checkpoint
-from core.training.job.reporter import Reporter
-from core.training.job.status import Status, Stopped
+from core.training.job.status import Stopped
 from core.training.method_rows import Item, rendered, target_ids
-from core.training.models.load import Loaded
+from core.training.methods.training_job import TrainingJob
 
 IGNORED = -100
 """Label of a token that is not learnt, as torch's cross-entropy has it."""
@@ -37,9 +35,7 @@ IGNORED = -100
 log = logging.getLogger("tunesmith")
 
 
-def warm_up(
-    loaded: Loaded, items: list[Item], config: RunConfig, run: RunDir, status: Status, reporter: Reporter
-) -> bool:
+def warm_up(job: TrainingJob) -> bool:
     """Run the phase, continue it, or take over its result.
 
     Returns:
@@ -48,19 +44,20 @@ def warm_up(
     Raises:
         Stopped: A stop was asked for; the phase continues from here.
     """
+    model, tokenizer, run = job.loaded.model, job.loaded.tokenizer, job.run
     done = run.checkpoints / checkpoint.WARM_UP
     if done.is_dir():
-        load_adapter(loaded.model, done)
+        load_adapter(model, done)
         return False
-    arguments = warm_up_arguments(config)
-    examples = make_examples(items, config, arguments, loaded.tokenizer)
-    WarmUp(loaded, examples, arguments, run, status, reporter).run()
+    arguments = warm_up_arguments(job.config)
+    examples = make_examples(job.data.train, job.config, arguments, tokenizer)
+    WarmUp(job, examples, arguments).run()
     with checkpoint.whole_folder(done, "the result of the warm-up") as folder:
-        loaded.model.save_pretrained(folder)
-    checkpoint.publish_adapter(run, done, loaded.tokenizer)
+        model.save_pretrained(folder)
+    checkpoint.publish_adapter(run, done, tokenizer)
     for old in run.checkpoints.glob(f"{checkpoint.WARM_UP}-*"):
         shutil.rmtree(old)
-    status.update(checkpoint_step=0)
+    job.status.update(checkpoint_step=0)
     return True
 
 
@@ -101,18 +98,12 @@ class WarmUp:
     """The loop and its state: step, optimizer, random states."""
 
     def __init__(
-        self,
-        loaded: Loaded,
-        examples: list[tuple[list[int], list[int]]],
-        arguments: WarmUpArguments,
-        run: RunDir,
-        status: Status,
-        reporter: Reporter,
+        self, job: TrainingJob, examples: list[tuple[list[int], list[int]]], arguments: WarmUpArguments
     ) -> None:
-        self.model, self.tokenizer = loaded.model, loaded.tokenizer
+        self.model, self.tokenizer = job.loaded.model, job.loaded.tokenizer
         self.examples = examples
         self.arguments = arguments
-        self.checkpoints, self.status, self.reporter = run.checkpoints, status, reporter
+        self.checkpoints, self.status, self.reporter = job.run.checkpoints, job.status, job.reporter
         self.per_epoch = math.ceil(len(examples) / arguments.batch_size)
         self.max_steps = max(1, round(self.per_epoch * arguments.epochs))
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -120,7 +111,7 @@ class WarmUp:
             self.parameters, lr=arguments.learning_rate, betas=arguments.betas, weight_decay=arguments.weight_decay
         )
         self.step = 0
-        unfinished = checkpoint.latest_warm_up(run)
+        unfinished = checkpoint.latest_warm_up(job.run)
         if unfinished:
             self._restore(unfinished)
 

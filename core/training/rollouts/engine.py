@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,11 +79,10 @@ class Base:
     revision: str | None = None
 
 
-@contextmanager
 def engine_for(
     loaded: Loaded, data: Prepared, config: RunConfig, device: Device, home: Home, run: RunDir, status: Status
-) -> Iterator[Engine]:
-    """The engine that the configuration asks for, where this machine and model have proved it.
+) -> Engine:
+    """The engine that the configuration asks for, where this machine and model have proved it. The caller closes it.
 
     Raises:
         Stopped: A stop was asked for while the base model was converted.
@@ -100,10 +98,7 @@ def engine_for(
         raise Stopped("Stopped before training began.") from None
     if reason is not None and config.training.rollout_engine == "llama_cpp":
         status.note(f"Answers are written by transformers, because {reason}.")
-    try:
-        yield engine
-    finally:
-        engine.close()
+    return engine
 
 
 def choose(

@@ -1,0 +1,110 @@
+"""The one thing that a training method is given."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from core.config import RunConfig
+from core.model import Device
+from core.rewards import Scorer, compose, markers_of, maximum
+from core.run_dir import RunDir
+from core.settings import Home
+from core.training.evaluation.held_out import Evaluation
+from core.training.evaluation.run_report import compare_run
+from core.training.job.reporter import Reporter
+from core.training.job.status import Status, Stopped
+from core.training.method_rows import Prepared
+from core.training.models.load import Loaded
+from core.training.rollouts.engine import Engine, engine_for
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A run that is ready to be trained: all that a method needs, and nothing of how it trains.
+
+    Engine, reward and evaluation are made when they are first asked for, so a method that writes no
+    completions starts no llama.cpp. Whoever makes a job closes it.
+
+    Attributes:
+        config: The complete configuration; what its reward leaves to the dataset is decided.
+        run: The run's directory.
+        home: Where models and caches are.
+        device: What is computed on.
+        loaded: Model and tokenizer. The model holds a fresh adapter, also on a resume: a method loads the
+            checkpoint itself, when whatever needs the fresh one (such as a reference model) has seen it.
+        data: The rows that are trained on and those that are held out, in tokens.
+        status: Where the run is; also says whether a stop was asked for.
+        reporter: Takes rows of metrics and groups of completions.
+        resume: The newest whole checkpoint when the job was made, None where the method has saved none yet.
+    """
+
+    config: RunConfig
+    run: RunDir
+    home: Home
+    device: Device
+    loaded: Loaded
+    data: Prepared
+    status: Status
+    reporter: Reporter
+    resume: Path | None = None
+    _opened: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
+
+    def close(self) -> None:
+        """Give back what was opened on the way: the engine's processes and files."""
+        self._opened.close()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Writes completions with the model as it is at that moment.
+
+        Raises:
+            Stopped: A stop was asked for while the engine was made ready.
+        """
+        engine = engine_for(self.loaded, self.data, self.config, self.device, self.home, self.run, self.status)
+        self._opened.callback(engine.close)
+        return engine
+
+    @cached_property
+    def score(self) -> Scorer:
+        """The composed reward."""
+        return compose(self.config.reward, markers_of(self.config.dataset))
+
+    @cached_property
+    def best(self) -> float:
+        """The most that a completion can earn."""
+        return maximum(self.config.reward)
+
+    @cached_property
+    def _evaluation(self) -> Evaluation:
+        return Evaluation(
+            self.data.holdout, self.config, self.engine, self.score, self.best, self.run, self.status, self.reporter
+        )
+
+    def evaluate(self, when: str, step: int) -> None:
+        """Score the held-out rows, unless an earlier attempt has at this point or a stop is waiting.
+
+        Args:
+            when: ``before``, ``after_warm_up`` or ``end``, as the row in ``metrics.jsonl`` says it.
+            step: Steps of the method that are done.
+        """
+        self._evaluation.once(when, step)
+
+    def evaluate_if_due(self, step: int, max_steps: int) -> None:
+        """The same between two steps, where the configured interval has passed."""
+        self._evaluation.at_interval(step, max_steps)
+
+    def compare_held_out(self, step: int) -> None:
+        """Write the paired report of the held-out answers before the first step and after the last, ``step``."""
+        compare_run(self.run, self.config, self.best, step)
+
+    def stop_between_phases(self) -> None:
+        """End here where a stop was asked for.
+
+        Raises:
+            Stopped: It was. Nothing has to be saved: a phase that is done has saved its result.
+        """
+        if self.status.stop_asked:
+            raise Stopped("Stopped between two phases. Resume continues here.")
