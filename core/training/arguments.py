@@ -16,25 +16,21 @@ from core.errors import Unavailable
 from core.model import Device
 
 
-def grpo_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, Any]:
-    """Keyword arguments of ``trl.GRPOConfig``.
+def trainer_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, Any]:
+    """Keyword arguments that the configurations of all TRL trainers share: those of transformers, and few more.
 
     Args:
         config: The run's configuration.
         device: Decides the optimizer's kind and the number format.
         folder: Where TRL may write.
-
-    Raises:
-        Unavailable: The installed TRL has no argument of a name that the configuration needs.
     """
-    training, grpo = config.training, config.grpo
-    wanted: dict[str, Any] = {
+    training = config.training
+    return {
         "output_dir": str(folder),
         "num_train_epochs": training.num_epochs,
         "max_steps": training.max_steps or -1,
         "per_device_train_batch_size": training.batch_size,
         "gradient_accumulation_steps": training.gradient_accumulation_steps,
-        "num_generations": training.num_generations,
         "learning_rate": training.learning_rate,
         "warmup_steps": training.warmup_steps,
         "weight_decay": training.weight_decay,
@@ -43,25 +39,11 @@ def grpo_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str,
         "max_grad_norm": training.max_grad_norm,
         "lr_scheduler_type": training.lr_scheduler_type,
         "optim": optimizer_name(config, device),
-        "max_completion_length": training.max_new_tokens,
-        "temperature": training.temperature,
-        "top_p": training.top_p,
-        "top_k": training.top_k,
-        "min_p": training.min_p,
-        "repetition_penalty": training.repetition_penalty,
         "gradient_checkpointing": training.gradient_checkpointing,
         "save_strategy": "steps",
         "save_steps": training.save_steps,
         "save_total_limit": training.keep_checkpoints,
         "seed": training.seed,
-        "beta": grpo.kl_penalty,
-        "epsilon": grpo.clip_range,
-        "epsilon_high": grpo.clip_range_high,
-        "importance_sampling_level": grpo.importance_sampling_level,
-        "loss_type": grpo.loss_type,
-        "num_iterations": grpo.num_iterations,
-        "scale_rewards": grpo.scale_rewards,
-        "mask_truncated_completions": grpo.mask_truncated_completions,
         # What is the same for every run. TRL would train in bfloat16 unless told not to.
         **_number_format(config, device),
         "use_cpu": device.kind == "cpu",
@@ -71,18 +53,53 @@ def grpo_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str,
         "logging_first_step": True,
         "report_to": "none",
         "disable_tqdm": True,
-        "log_completions": False,
         "push_to_hub": False,
         "trust_remote_code": False,
     }
-    return _existing(wanted)
 
 
-def _existing(wanted: dict[str, Any]) -> dict[str, Any]:
+def grpo_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, Any]:
+    """Keyword arguments of ``trl.GRPOConfig``; the parameters are those of :func:`trainer_arguments`.
+
+    Raises:
+        Unavailable: The installed TRL has no argument of a name that the configuration needs.
+    """
     from trl import GRPOConfig
 
-    known = {field.name for field in fields(GRPOConfig)}
-    missing = sorted(set(wanted) - known)
+    training, grpo = config.training, config.grpo
+    wanted = {
+        **trainer_arguments(config, device, folder),
+        "num_generations": training.num_generations,
+        "max_completion_length": training.max_new_tokens,
+        "temperature": training.temperature,
+        "top_p": training.top_p,
+        "top_k": training.top_k,
+        "min_p": training.min_p,
+        "repetition_penalty": training.repetition_penalty,
+        "beta": grpo.kl_penalty,
+        "epsilon": grpo.clip_range,
+        "epsilon_high": grpo.clip_range_high,
+        "importance_sampling_level": grpo.importance_sampling_level,
+        "loss_type": grpo.loss_type,
+        "num_iterations": grpo.num_iterations,
+        "scale_rewards": grpo.scale_rewards,
+        "mask_truncated_completions": grpo.mask_truncated_completions,
+        "log_completions": False,
+    }
+    return known_to(GRPOConfig, wanted)
+
+
+def known_to(arguments: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    """``wanted``, every name of which the installed TRL knows.
+
+    Args:
+        arguments: The dataclass that they are for, such as ``trl.GRPOConfig``.
+        wanted: Its keyword arguments.
+
+    Raises:
+        Unavailable: It does not know one. Left to the dataclass this would be a TypeError that helps nobody.
+    """
+    missing = sorted(set(wanted) - {field.name for field in fields(arguments)})
     if missing:
         raise Unavailable(
             f"The installed version of TRL has no setting called {', '.join(missing)}. "

@@ -1,14 +1,16 @@
-"""GRPO by TRL, with the seams that this program needs.
+"""GRPO by TRL, after an optional warm-up on reference answers.
 
-Four things differ from stock TRL, each because of something measured:
+What every TRL trainer needs here is in :mod:`core.training.methods.trl`, and how a step is computed with less
+work in :mod:`core.training.prefix_sharing.trainer`. Of GRPO itself three things differ from stock TRL:
 
-- completions are written by :mod:`core.training.rollouts.generate` and scored with the row they answer;
-- checkpoints are whole or absent, hold only the adapter that is trained (transformers loads the
-  reference adapter's folder instead of the trained one when both are there), and carry the
-  completions that are still to be used when ``num_iterations`` is above 1;
-- the order of the data is a function of seed and epoch (TRL's sampler starts the first epoch's
-  order again when a run is resumed in a later one);
-- nothing is printed and no model card is written.
+- completions are written by the run's engine (:mod:`core.training.rollouts.engine`), each with its log-probabilities
+  where the engine knows them, and scored with the row they answer;
+- a checkpoint carries the completions that are still to be used when ``num_iterations`` is above 1;
+- a round that the engine sampled from another distribution than the trainer's is written again.
+
+Seams of TRL's ``grpo_trainer.py`` that this relies on: ``rollout_func`` and its three keys; reward functions
+called with every column of the dataset as a list (``index``); ``_step`` and ``_buffered_inputs``, with their
+meaning in ``_prepare_inputs``; ``advantages`` in what ``_generate_and_score_completions`` returns.
 
 Left out: Triton and vLLM rollouts, several GPUs. The CUDA path has not been run where this was written.
 """
@@ -19,26 +21,21 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback
 from trl import GRPOConfig
-from trl.trainer.utils import RepeatSampler
 
-from core.metrics import SOURCES
 from core.reward import Total
-from core.run_dir import RunDir, step_of
 from core.training.arguments import fast_arguments, grpo_arguments
 from core.training.evaluation.held_out import completion_record, reward_summary
-from core.training.job import checkpoint
-from core.training.job.reporter import Progress, Reporter
-from core.training.job.status import Status, Stopped
+from core.training.job.reporter import Reporter
 from core.training.methods.training_job import TrainingJob
+from core.training.methods.trl import JobTrainer
 from core.training.methods.warm_up import warm_up
 from core.training.prefix_sharing.trainer import FastGRPOTrainer
 from core.training.rollouts.generate import training_sampling
@@ -179,70 +176,54 @@ class Rollouts:
         }
 
 
-class EpochSampler(RepeatSampler):
-    """TRL's sampler with each epoch's order drawn from seed and epoch alone, so that resume is exact in any epoch."""
+class Trainer(JobTrainer, FastGRPOTrainer):
+    """TRL's trainer, given completions and rewards from outside; see the module's docstring.
 
-    def __init__(self, *args: Any, seed: int, **kwargs: Any) -> None:
-        super().__init__(*args, seed=seed, **kwargs)
-        self._base_seed = seed
+    Args:
+        job: The run.
+        rollouts: Writes and scores.
+        kwargs: Those of :class:`core.training.prefix_sharing.trainer.FastGRPOTrainer` and TRL's.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
-        self.generator.manual_seed(self._base_seed + epoch)
+    title = "Training (GRPO)"
 
-
-class Trainer(FastGRPOTrainer):
-    """TRL's trainer with the seams of the module's docstring."""
-
-    def __init__(self, *, rollouts: Rollouts, run: RunDir, status: Status, **kwargs: Any) -> None:
-        self._rollouts, self._run, self._status = rollouts, run, status
+    def __init__(self, job: TrainingJob, rollouts: Rollouts, **kwargs: Any) -> None:
+        self._rollouts = rollouts
         with warnings.catch_warnings():
-            # The version of TRL is pinned, and a test of the whole run says so if this seam moves.
+            # TRL calls rollout_func experimental. Its version is pinned, and a test of the whole run says so if
+            # this seam moves: the function is given a list of prompts and the trainer, and returns prompt_ids,
+            # completion_ids and logprobs (or None).
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-            super().__init__(reward_funcs=rollouts.reward, rollout_func=rollouts.generate, **kwargs)
-        self.remove_callback(PrinterCallback)
+            super().__init__(job, reward_funcs=rollouts.reward, rollout_func=rollouts.generate, **kwargs)
 
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: the run's own directory says what it was."""
+    def row(self, step: int, logs: Mapping[str, Any]) -> dict[str, Any]:
+        """TRL's numbers, and those worked out from the completions of the step."""
+        return {**super().row(step, logs), **self._rollouts.report(self.job.reporter, step)}
 
-    def restore_rollouts(self, folder: Path) -> None:
-        """Take up TRL's count of batches and the completions that are still to be used."""
+    def save_extra(self, folder: Path) -> None:
+        """TRL's count of batches, and the completions that later steps still use."""
+        torch.save({"step": self._step, "buffer": self._pending()}, folder / ROLLOUT_STATE)
+
+    def load_extra(self, folder: Path) -> None:
+        """Take both up.
+
+        Without them TRL's ``_prepare_inputs`` starts to count at 0: with ``num_iterations`` above 1 it would write
+        new completions in the middle of a round, and every later round would begin at another step than it did
+        in the run that was not stopped.
+        """
         state = torch.load(folder / ROLLOUT_STATE, weights_only=True)
         self._step, self._buffered_inputs = state["step"], state["buffer"]
 
-    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
-        stock = super()._get_train_sampler(dataset)
-        return EpochSampler(
-            data_source=stock.data_source,
-            mini_repeat_count=stock.mini_repeat_count,
-            batch_size=stock.batch_size,
-            repeat_count=stock.repeat_count,
-            shuffle=stock.shuffle,
-            seed=self.args.seed,
-        )
-
     def _round(self, inputs: Any) -> Any:
+        # The advantages exist nowhere but in what TRL hands to its loss. They are read here, before the rows are
+        # shuffled and cut into micro-batches, while they still stand in the order of the completions.
         output = super()._round(inputs)
         self._rollouts.scored(output["advantages"].tolist())
         return output
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._run.checkpoints / checkpoint.PARTIAL)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        step = self.state.global_step
-        target = self._run.checkpoints / f"checkpoint-{step}"
-        with checkpoint.whole_folder(target, f"the checkpoint of step {step}") as folder:
-            super()._save_checkpoint(model, trial)
-            torch.save({"step": self._step, "buffer": self._pending()}, folder / ROLLOUT_STATE)
-        self._status.update(checkpoint_step=step)
-        checkpoint.publish_adapter(self._run, target, self.processing_class)
-        checkpoint.prune(self._run, self.args.save_total_limit)
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.model.save_pretrained(output_dir, selected_adapters=["default"])
-
     def _pending(self) -> Any:
+        # TRL keeps the buffer when a round is used up and overwrites it in the next step. Saved, it would only make
+        # the checkpoint larger.
         done = self._step % (self.args.steps_per_generation * self.num_iterations) == 0
         return None if done else self._buffered_inputs
 
@@ -256,46 +237,19 @@ def train_grpo(job: TrainingJob, rollouts: Rollouts) -> int:
     Raises:
         Stopped: A stop was asked for, and what was promised is saved.
     """
-    config, run, status = job.config, job.run, job.status
     trainer = Trainer(
-        rollouts=rollouts,
-        run=run,
-        status=status,
-        **fast_arguments(config, job.device),
+        job,
+        rollouts,
+        **fast_arguments(job.config, job.device),
         model=job.loaded.model,
-        args=GRPOConfig(**grpo_arguments(config, job.device, run.checkpoints)),
+        args=GRPOConfig(**grpo_arguments(job.config, job.device, job.run.checkpoints)),
         # A prompt's tokens are not a function of its text: TRL is given the place, and asks for the tokens by it.
         train_dataset=Dataset.from_list([{"prompt": str(at), "index": at} for at in range(len(job.data.train))]),
         processing_class=job.loaded.tokenizer,
     )
-
     for note in trainer.fast_notes:
-        status.note(note)
+        job.status.note(note)
     if trainer.checks_sampler:
+        # The trainer compares every token of a round, which is more than the engine's own check of one answer.
         trainer.on_drift, job.engine.checks = rollouts.discard, False
-
-    def flush(step: int, logs: dict[str, Any]) -> None:
-        job.reporter.row("training", step, {**trl_numbers(logs), **rollouts.report(job.reporter, step)})
-
-    def evaluate_if_due(step: int) -> None:
-        job.evaluate_if_due(step, trainer.state.max_steps)
-
-    trainer.add_callback(Progress(status, flush, evaluate_if_due))
-    if job.resume:
-        trainer.restore_rollouts(job.resume)
-    trainer.train(resume_from_checkpoint=str(job.resume) if job.resume else None)
-    done, planned = int(trainer.state.global_step), trainer.state.max_steps
-    if done < planned:
-        raise Stopped(f"Stopped after step {done} of {planned}. Resume continues from step {done_safely(run)}.")
-    return done
-
-
-def done_safely(run: RunDir) -> int:
-    """The step of the latest checkpoint, 0 where there is none."""
-    saved = checkpoint.latest(run)
-    return step_of(saved) if saved else 0
-
-
-def trl_numbers(logs: dict[str, Any]) -> dict[str, Any]:
-    """TRL's numbers of one step under our names; reward and lengths are worked out from the completions themselves."""
-    return {ours: float(logs[theirs]) for theirs, ours in SOURCES.items() if logs.get(theirs) is not None}
+    return trainer.run()

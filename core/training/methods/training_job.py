@@ -90,11 +90,13 @@ class TrainingJob:
             when: ``before``, ``after_warm_up`` or ``end``, as the row in ``metrics.jsonl`` says it.
             step: Steps of the method that are done.
         """
-        self._evaluation.once(when, step)
+        if self.data.holdout:  # Without any, the engine need not be made for it.
+            self._evaluation.once(when, step)
 
     def evaluate_if_due(self, step: int, max_steps: int) -> None:
         """The same between two steps, where the configured interval has passed."""
-        self._evaluation.at_interval(step, max_steps)
+        if self.data.holdout:
+            self._evaluation.at_interval(step, max_steps)
 
     def compare_held_out(self, step: int) -> None:
         """Write the paired report of the held-out answers before the first step and after the last, ``step``."""

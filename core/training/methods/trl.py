@@ -1,0 +1,248 @@
+"""What every TRL trainer needs here, whatever it optimizes: whole checkpoints, exact resume, stop, progress, rows.
+
+A method puts :class:`JobTrainer` in front of one of TRL's trainers and calls :meth:`JobTrainer.run`::
+
+    class Trainer(JobTrainer, SFTTrainer):
+        title = "Training (SFT)"
+
+    last = Trainer(job, model=..., args=..., train_dataset=..., processing_class=...).run()
+
+TRL's trainers are subclasses of transformers' ``Trainer``, and neither has a public way to say where a
+checkpoint goes or in which order rows come. So this module overrides methods whose names begin with an
+underscore. Both libraries are pinned in ``requirements/``. Before raising a version, look these up again, in
+``transformers/trainer.py`` unless another file is named:
+
+- ``_save_checkpoint``, ``_get_output_dir``, ``_save``: where and what a checkpoint is;
+- ``_load_from_checkpoint``: which adapter of a checkpoint is loaded;
+- ``_get_train_sampler``, and ``set_epoch`` in ``accelerate/data_loader.py``: the order of the rows;
+- ``_run_epoch``, ``_load_rng_state``: what is skipped and restored on a resume, and when;
+- ``_maybe_log_save_evaluate``: a step's numbers are logged before its checkpoint is saved;
+- ``DefaultFlowCallback`` in ``trainer_callback.py``: when a step is logged and saved.
+
+``tests/training/test_worker.py`` and ``test_trl.py`` fail when one of them changes its meaning: their resumed
+runs are held to the uninterrupted one, number by number.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch.utils.data import Sampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from core.metrics import SOURCES
+from core.run import JobState
+from core.run_dir import step_of
+from core.training.job import checkpoint
+from core.training.job.status import Stopped
+from core.training.methods.training_job import TrainingJob
+
+
+class EpochSampler(Sampler[int]):
+    """A trainer's own sampler, with each epoch's order drawn from seed and epoch alone.
+
+    Left to themselves, TRL's ``RepeatSampler`` draws all epochs from one generator that a resumed run starts
+    anew, and transformers' ``RandomSampler`` has no generator and is replaced by accelerate. With this one a run
+    that is resumed in its third epoch meets the third epoch's order.
+
+    It relies on both drawing from their attribute ``generator`` when they are iterated over, and on ``set_epoch``
+    being called before each epoch, also behind the batches that a resume skips. accelerate looks for the method
+    on ``batch_sampler.sampler`` and, when batches are skipped, on ``batch_sampler.batch_sampler.sampler``. Were
+    it not called, every epoch after the first would draw on from the same generator, and only a resume in a later
+    epoch would show it.
+
+    Args:
+        stock: The sampler that the trainer would have used.
+        seed: The run's.
+    """
+
+    def __init__(self, stock: Any, seed: int) -> None:
+        self._stock, self._seed = stock, seed
+        self._generator = stock.generator = torch.Generator()
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate before each epoch, counted from 0."""
+        self._generator.manual_seed(self._seed + epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._stock)
+
+    def __len__(self) -> int:
+        return len(self._stock)
+
+
+class JobTrainer(Trainer):
+    """To be put in front of a TRL trainer: it keeps what a job promises, see the module's docstring.
+
+    Args:
+        job: The run.
+        kwargs: The TRL trainer's own.
+
+    Attributes:
+        title: What the status says during the phase.
+    """
+
+    title: ClassVar[str] = "Training"
+
+    def __init__(self, job: TrainingJob, **kwargs: Any) -> None:
+        self.job = job
+        super().__init__(**kwargs)
+        # It is there because of disable_tqdm, and prints every row as a dictionary into the log.
+        self.remove_callback(PrinterCallback)
+
+    def run(self) -> int:
+        """Every step that is left.
+
+        Returns:
+            The number of the last one.
+
+        Raises:
+            Stopped: A stop was asked for, and what was promised is saved.
+        """
+        # Callbacks are called in the order in which they were added. DefaultFlowCallback is the first and decides
+        # what is logged and saved after a step; what Progress says about a stop comes later and so prevails.
+        self.add_callback(Progress(self))
+        resume = self.job.resume
+        if resume:
+            self.load_extra(resume)
+        self.train(resume_from_checkpoint=str(resume) if resume else None)
+        done, planned = int(self.state.global_step), int(self.state.max_steps)
+        if done < planned:
+            raise Stopped(f"Stopped after step {done} of {planned}. Resume continues from step {self._saved_step()}.")
+        return done
+
+    # For a method to override
+
+    def row(self, step: int, logs: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a step's row in ``metrics.jsonl``.
+
+        Args:
+            step: The step, counted from 1.
+            logs: The trainer's numbers under its own names.
+        """
+        return renamed(logs)
+
+    def save_extra(self, folder: Path) -> None:
+        """Put into a checkpoint what the method needs besides what transformers saves."""
+
+    def load_extra(self, folder: Path) -> None:
+        """Take up what :meth:`save_extra` wrote. Called before the trainer loads the same checkpoint."""
+
+    # The seams
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: the run's own directory says what it was. TRL's trainers call this at every checkpoint."""
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> EpochSampler:
+        # The only way to the sampler: get_train_dataloader() passes this method on by name, and TRL's trainers
+        # override one or the other. Should one stop to call it, its rows would come in the stock order; the resume
+        # test in the second epoch fails then.
+        return EpochSampler(super()._get_train_sampler(*args, **kwargs), self.args.seed)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        # transformers writes `checkpoint-<step>` into this folder, which is where checkpoint.whole_folder() waits
+        # for it. It also deletes old checkpoints in it (save_total_limit) and finds none: they are pruned below,
+        # after the new one is whole under its name.
+        return str(self.job.run.checkpoints / checkpoint.PARTIAL)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # By now the step's row is written: transformers logs before it saves. A kill in between leaves rows without
+        # a checkpoint, and the resumed run writes them again. The other order would lose rows.
+        run, step = self.job.run, self.state.global_step
+        target = run.checkpoints / f"checkpoint-{step}"
+        with checkpoint.whole_folder(target, f"the checkpoint of step {step}") as folder:
+            super()._save_checkpoint(model, trial)
+            self.save_extra(folder)
+        # Only what is whole is announced: status, then the adapter where export and chat look, then the pruning.
+        self.job.status.update(checkpoint_step=step)
+        checkpoint.publish_adapter(run, target, self.processing_class)
+        checkpoint.prune(run, self.args.save_total_limit)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # The stock method saves every adapter of the model, each but "default" in a folder of its own. When such a
+        # folder is there, _load_from_checkpoint() loads the folders and not the trained adapter beside them. It
+        # also writes the tokenizer, which publish_adapter() does once, and pickles the arguments for nobody.
+        self.model.save_pretrained(output_dir, selected_adapters=["default"])
+
+    def _saved_step(self) -> int:
+        """The step of the latest checkpoint, 0 where there is none."""
+        saved = checkpoint.latest(self.job.run)
+        return step_of(saved) if saved else 0
+
+
+class Progress(TrainerCallback):
+    """Follows a trainer: rows, status, evaluation between steps, stop.
+
+    Every step is logged (``logging_steps`` 1), so :meth:`on_log` comes once after each optimizer step. Between
+    :meth:`on_step_end` and the next :meth:`on_step_begin` the trainer logs and then saves what is due.
+
+    Args:
+        trainer: Whose callback it is.
+    """
+
+    def __init__(self, trainer: JobTrainer) -> None:
+        self._trainer, self._job = trainer, trainer.job
+        self._started = time.perf_counter()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The phase begins, or continues after a resume: the state is the checkpoint's already."""
+        self._job.status.begin_phase(
+            JobState.TRAINING, self._trainer.title, step=state.global_step, max_steps=state.max_steps
+        )
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Between two steps, when row and checkpoint of the last one are written.
+
+        An evaluation belongs here and not after the step: a kill during it then costs no trained step, and on a
+        resume the evaluation that did not happen is made up for. The random states of a checkpoint are restored
+        just before (``_load_rng_state``), and the evaluation gives them back as they were.
+        """
+        self._job.evaluate_if_due(state.global_step, state.max_steps)
+        self._started = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """A stop ends the loop here, with a checkpoint unless it was to be at once."""
+        self._stop_if_asked(control)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """The numbers of a step. The closing summary has ``train_loss`` and no ``loss``, and is not a row."""
+        if logs and "loss" in logs:
+            seconds = time.perf_counter() - self._started
+            # GRPO's trainer logs a step_time of its own, without what happens between its micro-batches.
+            values = self._trainer.row(state.global_step, {**logs, "step_time": seconds})
+            self._job.reporter.row("training", state.global_step, values)
+            self._job.status.stepped(state.global_step, seconds)
+            # Once more: the row may be what a person waited for, and saving can take long.
+            self._stop_if_asked(control)
+
+    def _stop_if_asked(self, control: TrainerControl) -> None:
+        # The trainer looks at should_save after on_log and at should_training_stop after saving, so that a stop
+        # ends with the checkpoint of the very step.
+        if self._job.status.stop_asked:
+            control.should_training_stop = True
+            control.should_save = not self._job.status.now_asked
+
+
+def renamed(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """A trainer's numbers under our names, without those that it left out this time (None).
+
+    >>> renamed({"loss": 0.5, "kl": None, "num_tokens": 12})
+    {'loss': 0.5}
+    """
+    return {ours: float(logs[theirs]) for theirs, ours in SOURCES.items() if logs.get(theirs) is not None}

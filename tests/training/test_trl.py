@@ -1,0 +1,103 @@
+"""What every TRL trainer gets, held with one that is not GRPO's: SFT, written here in a few lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from datasets import Dataset
+from safetensors.torch import load_file
+from trl import SFTConfig, SFTTrainer
+
+from core.run import JobState
+from core.run_dir import RunDir
+from core.settings import Home
+from core.training import methods
+from core.training.arguments import known_to, trainer_arguments, warm_up_arguments
+from core.training.methods import training_job
+from core.training.methods.training_job import TrainingJob
+from core.training.methods.trl import JobTrainer
+from core.training.methods.warm_up import make_examples
+from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
+
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
+
+# Two steps an epoch of eight rows; dropout, so that the random states matter.
+CONFIG = changed(
+    TINY, dataset__size=9, model__lora_dropout=0.1, training__gradient_accumulation_steps=1, training__save_steps=2,
+    training__lr_scheduler_type="cosine", training__keep_checkpoints=2,
+)  # fmt: skip
+
+
+class Trainer(JobTrainer, SFTTrainer):
+    """All that SFT adds: what the status says."""
+
+    title = "Training (SFT)"
+
+
+def train(job: TrainingJob) -> None:
+    examples = make_examples(job.data.train, job.config, warm_up_arguments(job.config), job.loaded.tokenizer)
+    last = Trainer(
+        job,
+        model=job.loaded.model,
+        args=SFTConfig(**known_to(SFTConfig, trainer_arguments(job.config, job.device, job.run.checkpoints))),
+        train_dataset=Dataset.from_list([{"input_ids": ids, "labels": labels} for ids, labels in examples]),
+        processing_class=job.loaded.tokenizer,
+    ).run()
+    job.evaluate("end", last)
+
+
+@pytest.fixture(autouse=True)
+def sft(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "trainer_of", lambda key: train)
+
+
+def series(run: RunDir) -> list[dict[str, Any]]:
+    """The training rows without what is a clock's."""
+    clocks = {"row", "attempt", "time", "step_time"}
+    return [{name: value for name, value in row.items() if name not in clocks} for row in rows(run, "training")]
+
+
+def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
+    models: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of the second epoch: the same rows, number by number, and the same adapter in the end."""
+    whole, halves = (make_run(models, f"trl-{name}", CONFIG) for name in ("whole", "halves"))
+    assert work(whole, monkeypatch, models) == JobState.COMPLETED
+    stopped = work_until(halves, monkeypatch, models, lambda found: any(row["step"] >= 3 for row in found))
+    status = halves.read_status()
+    assert status is not None
+    assert (stopped, status.checkpoint_step) == (JobState.STOPPED, 3)
+    assert status.message == "Stopped after step 3 of 6. Resume continues from step 3."
+    assert work(halves, monkeypatch, models) == JobState.COMPLETED
+    assert [row["step"] for row in series(halves)] == [1, 2, 3, 4, 5, 6]
+    assert series(halves) == series(whole)
+    adapters = [load_file(run.adapter / "adapter_model.safetensors") for run in (whole, halves)]
+    assert all(bool((adapters[0][name] == adapters[1][name]).all()) for name in adapters[0])
+    named = {"phase", "step", "loss", "epoch", "grad_norm", "learning_rate", "entropy"}
+    assert set(series(whole)[-1]) == named
+    moments = [(row["when"], row["step"]) for row in rows(halves, "evaluation")]
+    assert moments == [("interval", 3), ("end", 6)]
+
+
+def test_a_checkpoint_holds_one_adapter_and_the_oldest_go(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many are kept as configured, and nothing half-written is left beside them."""
+    run = make_run(models, "trl-checkpoints", CONFIG)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert sorted(folder.name for folder in run.checkpoints.iterdir()) == ["checkpoint-4", "checkpoint-6"]
+    assert {file.name for file in (run.checkpoints / "checkpoint-6").iterdir()} == {
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth",
+        "scheduler.pt", "trainer_state.json",
+    }  # fmt: skip
+
+
+def test_no_engine_is_made_where_nothing_is_written(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without held-out rows such a method asks for no completion."""
+
+    def never(*_: Any) -> None:
+        raise AssertionError("an engine was made")
+
+    monkeypatch.setattr(training_job, "engine_for", never)
+    config = changed(CONFIG, training__max_steps=1, evaluation__holdout_fraction=0)
+    run = make_run(models, "trl-alone", config)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
