@@ -13,11 +13,11 @@ from core.run import JobState
 from core.run_dir import RunDir
 from core.settings import Home
 from core.training import methods
-from core.training.arguments import known_to, trainer_arguments, warm_up_arguments
+from core.training.arguments import known_to, trainer_arguments
 from core.training.methods import training_job
+from core.training.methods.examples import reference_examples
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import JobTrainer
-from core.training.methods.warm_up import make_examples
 from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
@@ -36,12 +36,13 @@ class Trainer(JobTrainer, SFTTrainer):
 
 
 def train(job: TrainingJob) -> None:
-    examples = make_examples(job.data.train, job.config, warm_up_arguments(job.config), job.loaded.tokenizer)
+    length = job.config.training.max_sequence_length
+    examples = reference_examples(job.data.train, job.config, job.loaded.tokenizer, max_length=length)
     last = Trainer(
         job,
         model=job.loaded.model,
         args=SFTConfig(**known_to(SFTConfig, trainer_arguments(job.config, job.device, job.run.checkpoints))),
-        train_dataset=Dataset.from_list([{"input_ids": ids, "labels": labels} for ids, labels in examples]),
+        train_dataset=Dataset.from_list([{"input_ids": one.ids, "labels": one.labels} for one in examples]),
         processing_class=job.loaded.tokenizer,
     ).run()
     job.evaluate("end", last)

@@ -1,16 +1,15 @@
 """The warm-up: supervised fine-tuning on reference answers before GRPO.
 
-A plain loop. Cross-entropy on the answer's tokens alone, AdamW, constant rate. It can be stopped
-after any step and continues there; once done, ``checkpoints/warm-up`` says so and it is not
-repeated. What was left out: packing, schedules, evaluation inside the phase.
+Cross-entropy on the answer's tokens alone, AdamW, constant rate, by the plain loop of
+:mod:`core.training.methods.loop`. It can be stopped after any step and continues there; once done,
+``checkpoints/warm-up`` says so and it is not repeated. What was left out: packing, schedules, evaluation
+inside the phase.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import random
 import shutil
 import time
 from pathlib import Path
@@ -19,18 +18,14 @@ from typing import Any
 import torch
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import PreTrainedTokenizerBase
 
-from core.config import RunConfig
 from core.run import JobState
 from core.training.arguments import WarmUpArguments, warm_up_arguments
 from core.training.job import checkpoint
 from core.training.job.status import Stopped
-from core.training.method_rows import Item, rendered, target_ids
+from core.training.methods.examples import reference_examples
+from core.training.methods.loop import Batch, Example, Loop, rows_of_step
 from core.training.methods.training_job import TrainingJob
-
-IGNORED = -100
-"""Label of a token that is not learnt, as torch's cross-entropy has it."""
 
 log = logging.getLogger("tunesmith")
 
@@ -50,7 +45,8 @@ def warm_up(job: TrainingJob) -> bool:
         load_adapter(model, done)
         return False
     arguments = warm_up_arguments(job.config)
-    examples = make_examples(job.data.train, job.config, arguments, tokenizer)
+    items = job.data.train[: arguments.max_samples]
+    examples = reference_examples(items, job.config, tokenizer, max_length=arguments.max_length)
     WarmUp(job, examples, arguments).run()
     with checkpoint.whole_folder(done, "the result of the warm-up") as folder:
         model.save_pretrained(folder)
@@ -66,54 +62,31 @@ def load_adapter(model: Any, folder: Path) -> None:
     set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
 
 
-def make_examples(
-    items: list[Item], config: RunConfig, arguments: WarmUpArguments, tokenizer: PreTrainedTokenizerBase
-) -> list[tuple[list[int], list[int]]]:
-    """(tokens, labels) of each row's prompt and reference answer; rows that are too long are cut."""
-    chosen = items if arguments.max_samples is None else items[: arguments.max_samples]
-    return [_example(item, config, arguments.max_length, tokenizer) for item in chosen]
-
-
-def _example(
-    item: Item, config: RunConfig, max_length: int, tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[int], list[int]]:
-    answer = target_ids(item.row, config, tokenizer, item.opened, end_of_turn(tokenizer))
-    ids = [*item.prompt_ids, *answer][:max_length]
-    labels = [*[IGNORED] * len(item.prompt_ids), *answer][:max_length]
-    return ids, labels
-
-
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The token that this model's template puts after an answer, usually its end-of-sequence token."""
-    probe = "answer-without-markup"
-    talk = [{"role": "user", "content": "question"}, {"role": "assistant", "content": probe}]
-    text = rendered(talk, tokenizer, ask=False)
-    rest = text.rpartition(probe)[2]
-    known = [str(token) for token in tokenizer.added_tokens_decoder.values()]
-    found = [token for token in known if token and rest.lstrip().startswith(token)]
-    return max(found, key=len, default=str(tokenizer.eos_token))
-
-
 class WarmUp:
-    """The loop and its state: step, optimizer, random states."""
+    """The phase's steps, and its checkpoint when it is stopped.
 
-    def __init__(
-        self, job: TrainingJob, examples: list[tuple[list[int], list[int]]], arguments: WarmUpArguments
-    ) -> None:
-        self.model, self.tokenizer = job.loaded.model, job.loaded.tokenizer
-        self.examples = examples
-        self.arguments = arguments
-        self.checkpoints, self.status, self.reporter = job.run.checkpoints, job.status, job.reporter
+    Args:
+        job: The run.
+        examples: What is learnt.
+        arguments: How.
+    """
+
+    def __init__(self, job: TrainingJob, examples: list[Example], arguments: WarmUpArguments) -> None:
+        self.job, self.examples, self.arguments = job, examples, arguments
         self.per_epoch = math.ceil(len(examples) / arguments.batch_size)
         self.max_steps = max(1, round(self.per_epoch * arguments.epochs))
-        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=arguments.learning_rate, betas=arguments.betas, weight_decay=arguments.weight_decay
+        model = job.loaded.model
+        optimizer = torch.optim.AdamW(
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            lr=arguments.learning_rate,
+            betas=arguments.betas,
+            weight_decay=arguments.weight_decay,
         )
-        self.step = 0
+        self.loop = Loop(model, optimizer, max_grad_norm=arguments.max_grad_norm)
         unfinished = checkpoint.latest_warm_up(job.run)
         if unfinished:
-            self._restore(unfinished)
+            load_adapter(model, unfinished)
+            self.loop.restore(unfinished)
 
     def run(self) -> None:
         """Every step that is left.
@@ -121,68 +94,37 @@ class WarmUp:
         Raises:
             Stopped: After the step at hand, with a checkpoint unless it was to be at once.
         """
-        self.status.begin_phase(
-            JobState.WARMING_UP, "Learning from reference answers (warm-up)", step=self.step, max_steps=self.max_steps
+        loop, status = self.loop, self.job.status
+        status.begin_phase(
+            JobState.WARMING_UP, "Learning from reference answers (warm-up)", step=loop.step, max_steps=self.max_steps
         )
-        self.model.train()
-        while self.step < self.max_steps:
-            if self.status.stop_asked:
+        loop.model.train()
+        while loop.step < self.max_steps:
+            if status.stop_asked:
                 self._stop()
             started = time.perf_counter()
-            row = self._one_step(self._batch(self.step))
-            self.step += 1
+            row = loop.one_step([self._batch()])
             seconds = time.perf_counter() - started
-            epoch = self.step / self.per_epoch
-            self.reporter.row("warm_up", self.step, {"epoch": epoch, **row, "step_time": seconds})
-            self.status.stepped(self.step, seconds)
+            epoch = loop.step / self.per_epoch
+            self.job.reporter.row("warm_up", loop.step, {"epoch": epoch, **row, "step_time": seconds})
+            status.stepped(loop.step, seconds)
 
-    def _batch(self, step: int) -> list[tuple[list[int], list[int]]]:
-        """The rows of one step. The order of each pass is drawn from the seed and the pass alone."""
-        epoch, place = divmod(step, self.per_epoch)
-        order = list(range(len(self.examples)))
-        random.Random(f"{self.arguments.seed}-{epoch}").shuffle(order)  # noqa: S311  # an order, not a secret
-        size = self.arguments.batch_size
-        return [self.examples[index] for index in order[place * size : (place + 1) * size]]
-
-    def _one_step(self, batch: list[tuple[list[int], list[int]]]) -> dict[str, float]:
-        loss = self.model(**self._collate(batch)).loss
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.arguments.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return {"loss": loss.item(), "learning_rate": self.arguments.learning_rate, "grad_norm": float(norm)}
-
-    def _collate(self, batch: list[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
-        longest = max(len(ids) for ids, _ in batch)
-        pad = self.tokenizer.pad_token_id
-        rows = {
-            "input_ids": [ids + [pad] * (longest - len(ids)) for ids, _ in batch],
-            "attention_mask": [[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in batch],
-            "labels": [labels + [IGNORED] * (longest - len(labels)) for _, labels in batch],
-        }
-        return {name: torch.tensor(value, device=self.model.device) for name, value in rows.items()}
+    def _batch(self) -> Batch:
+        arguments, loaded = self.arguments, self.job.loaded
+        rows = rows_of_step(len(self.examples), arguments.batch_size, self.loop.step, arguments.seed)
+        examples = [self.examples[row] for row in rows]
+        return Batch.of(examples, pad=loaded.tokenizer.pad_token_id, device=loaded.model.device)
 
     def _stop(self) -> None:
-        if self.step and not self.status.now_asked:
+        step = self.loop.step
+        if step and not self.job.status.now_asked:
             self._save()
-            raise Stopped(f"Stopped in the warm-up after step {self.step} of {self.max_steps}. Resume continues there.")
+            raise Stopped(f"Stopped in the warm-up after step {step} of {self.max_steps}. Resume continues there.")
         raise Stopped("Stopped in the warm-up. Resume continues from what was saved last.")
 
     def _save(self) -> None:
-        target = self.checkpoints / f"{checkpoint.WARM_UP}-{self.step}"
-        with checkpoint.whole_folder(target, f"the checkpoint of warm-up step {self.step}") as folder:
-            self.model.save_pretrained(folder)
-            torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
-            torch.save(_random_states(), folder / "random.pt")
-            (folder / "progress.json").write_text(json.dumps({"step": self.step}))
-
-    def _restore(self, folder: Path) -> None:
-        load_adapter(self.model, folder)
-        self.optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-        torch.set_rng_state(torch.load(folder / "random.pt", weights_only=True)["torch"])
-        self.step = int(json.loads((folder / "progress.json").read_text())["step"])
-
-
-def _random_states() -> dict[str, Any]:
-    # Dropout draws from torch's generator; the order of the rows is a function of seed and pass.
-    return {"torch": torch.get_rng_state()}
+        step = self.loop.step
+        target = self.job.run.checkpoints / f"{checkpoint.WARM_UP}-{step}"
+        with checkpoint.whole_folder(target, f"the checkpoint of warm-up step {step}") as folder:
+            self.job.loaded.model.save_pretrained(folder)
+            self.loop.save(folder)

@@ -1,0 +1,231 @@
+"""The plain training loop, for methods that no trainer of TRL's covers.
+
+Two functions do the work. They keep no state and know nothing of runs, so a training API can call them as well
+as a method::
+
+    batches = micro_batches(examples, 4, pad=tokenizer.pad_token_id, device=model.device)
+    loss = forward_backward(model, batches)
+    norm = optimizer_step(optimizer, max_grad_norm=1.0)
+
+:class:`Loop` counts the steps around them, and can be saved and restored between any two.
+
+Left out: packing, several devices, and mixed precision; the model computes in the number format of its weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+"""Label of a token that is not learnt, as torch's cross-entropy and transformers have it."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row to learn from.
+
+    Attributes:
+        ids: Its tokens, prompt and answer.
+        labels: For each token the same token where it is to be learnt, else :data:`IGNORED`. They are not
+            shifted: a token's label stands in the token's own place.
+        values: Further numbers that a loss function wants, by name: one for each token, such as advantages or
+            the log-probabilities that the tokens were sampled with.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    values: Mapping[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are run together, padded on the right.
+
+    Attributes:
+        ids, mask, labels: ``(rows, tokens)`` int64; the mask is 0 and the label :data:`IGNORED` on padding.
+        values: As in :class:`Example`, ``(rows, tokens)`` float32, 0 on padding.
+        learnt: Tokens that are learnt. The first of a row never is: nothing stands before it to predict it from.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    labels: Tensor
+    values: Mapping[str, Tensor]
+    learnt: int
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], *, pad: int, device: Any) -> Batch:
+        """Pad some rows.
+
+        Args:
+            examples: At least one, all with values of the same names.
+            pad: The token to pad with; which one makes no difference, as it is masked.
+            device: Where the tensors go.
+        """
+        longest = max(len(example.ids) for example in examples)
+
+        def padded(rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype) -> Tensor:
+            return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], dtype=dtype, device=device)
+
+        return cls(
+            ids=padded([example.ids for example in examples], pad, torch.int64),
+            mask=padded([[1] * len(example.ids) for example in examples], 0, torch.int64),
+            labels=padded([example.labels for example in examples], IGNORED, torch.int64),
+            values={
+                name: padded([example.values[name] for example in examples], 0.0, torch.float32)
+                for name in examples[0].values
+            },
+            learnt=sum(label != IGNORED for example in examples for label in example.labels[1:]),
+        )
+
+
+LossFunction = Callable[[Any, Batch], Tensor]
+"""Runs the model on a batch and returns the mean of a loss over the tokens that are learnt, a scalar."""
+
+
+def cross_entropy(model: Any, batch: Batch) -> Tensor:
+    """Next-token prediction, in nats a token: the loss of supervised fine-tuning and of pre-training."""
+    # The model's own, because a patched model (Unsloth) computes it without holding all logits at once.
+    # transformers shifts the labels by one and takes the mean over those that are not IGNORED.
+    loss: Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, labels=batch.labels).loss
+    return loss
+
+
+def log_probabilities(model: Any, batch: Batch) -> Tensor:
+    """What loss functions of one's own start from.
+
+    Returns:
+        ``(rows, tokens)``: the log-probability of each token given those before it, in nats at temperature 1;
+        0 where it is not learnt.
+    """
+    logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits[:, :-1].float()
+    losses = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), batch.labels[:, 1:], ignore_index=IGNORED, reduction="none"
+    )
+    return torch.nn.functional.pad(-losses, (1, 0))
+
+
+def micro_batches(examples: Sequence[Example], size: int, *, pad: int, device: Any) -> list[Batch]:
+    """The rows of one step, cut into batches of at most ``size`` that fit into memory; further as :meth:`Batch.of`."""
+    return [Batch.of(examples[start : start + size], pad=pad, device=device) for start in range(0, len(examples), size)]
+
+
+def forward_backward(
+    model: Any, batches: Sequence[Batch], loss: LossFunction = cross_entropy, *, learnt: int | None = None
+) -> float:
+    """Add the gradients of a loss over some batches to the parameters' ``grad``.
+
+    The batches are run one after the other. Each counts by its share of the learnt tokens, so that the gradients
+    do not depend on how a step's rows were cut into batches. (The mean of the batches' means would: it counts a
+    token of a short answer more.)
+
+    Args:
+        model: In training mode, if it is to use dropout.
+        batches: As :func:`micro_batches` makes them.
+        loss: The loss function.
+        learnt: Learnt tokens of the whole step, where its batches come in several calls. The losses that the
+            calls return then add up to that of the step.
+
+    Returns:
+        The mean of the loss over the learnt tokens.
+    """
+    learnt = sum(batch.learnt for batch in batches) if learnt is None else learnt
+    total = 0.0
+    for batch in batches:
+        if batch.learnt:  # The mean over no tokens is no number, and its gradient would spoil the others.
+            part = loss(model, batch) * (batch.learnt / learnt)
+            part.backward()
+            total += part.item()
+    return total
+
+
+def optimizer_step(optimizer: Any, *, max_grad_norm: float = math.inf, scheduler: Any = None) -> float:
+    """Move the parameters by the gradients that have been added up, and clear these.
+
+    Args:
+        optimizer: One of torch's.
+        max_grad_norm: Gradients whose norm, over all parameters, is larger are scaled down to it.
+        scheduler: One of torch's, which changes the learning rate after each step; None leaves it constant.
+
+    Returns:
+        The norm of the gradients before it was limited.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    optimizer.step()
+    if scheduler is not None:
+        scheduler.step()
+    optimizer.zero_grad()
+    return float(norm)
+
+
+def rows_of_step(count: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """Which rows a step takes. Each epoch's order is drawn from seed and epoch alone, so that resume is exact.
+
+    Args:
+        count: Rows there are.
+        batch_size: Rows of a step; an epoch's last step may have fewer.
+        step: The step, counted from 0.
+        seed: The run's.
+
+    >>> [sorted(rows_of_step(3, 2, 0, 7) + rows_of_step(3, 2, 1, 7)), len(rows_of_step(3, 2, 1, 7))]
+    [[0, 1, 2], 1]
+    """
+    epoch, place = divmod(step, math.ceil(count / batch_size))
+    order = list(range(count))
+    random.Random(f"{seed}-{epoch}").shuffle(order)  # noqa: S311  # an order, not a secret
+    return order[place * batch_size : (place + 1) * batch_size]
+
+
+class Loop:
+    """Optimizer steps, counted; with all that has to be kept for a resume but the model's weights.
+
+    Args:
+        model: What is trained.
+        optimizer: Of the parameters that are trained.
+        max_grad_norm, scheduler: As in :func:`optimizer_step`.
+
+    Attributes:
+        step: Steps that are done.
+    """
+
+    def __init__(self, model: Any, optimizer: Any, *, max_grad_norm: float = math.inf, scheduler: Any = None) -> None:
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.max_grad_norm = max_grad_norm
+        self.step = 0
+
+    def one_step(self, batches: Sequence[Batch], loss: LossFunction = cross_entropy) -> dict[str, float]:
+        """One optimizer step from the micro-batches of it; its ``loss``, ``learning_rate`` and ``grad_norm``."""
+        value = forward_backward(self.model, batches, loss)
+        rate = float(self.optimizer.param_groups[0]["lr"])  # Of this step: the scheduler sets the next one's.
+        norm = optimizer_step(self.optimizer, max_grad_norm=self.max_grad_norm, scheduler=self.scheduler)
+        self.step += 1
+        return {"loss": value, "learning_rate": rate, "grad_norm": norm}
+
+    def save(self, folder: Path) -> None:
+        """Put optimizer, schedule, random states and step into a checkpoint, beside the weights."""
+        torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
+        if self.scheduler is not None:
+            torch.save(self.scheduler.state_dict(), folder / "scheduler.pt")
+        # Dropout draws from these; the order of the rows is a function of seed and epoch.
+        torch.save({"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}, folder / "random.pt")
+        (folder / "progress.json").write_text(json.dumps({"step": self.step}))
+
+    def restore(self, folder: Path) -> None:
+        """Take up what :meth:`save` wrote. The weights must be the checkpoint's already."""
+        self.optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
+        states = torch.load(folder / "random.pt", weights_only=True)
+        torch.set_rng_state(states["torch"])
+        torch.cuda.set_rng_state_all(states.get("cuda", []))  # Older checkpoints lack it.
+        self.step = int(json.loads((folder / "progress.json").read_text())["step"])
