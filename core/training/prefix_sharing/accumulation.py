@@ -36,6 +36,9 @@ class Window:
     @classmethod
     def of(cls, batches: list[dict[str, Any]]) -> Window:
         """A window in which nothing is computed yet: rows that are left out keep what stands here."""
+        # The old policy's numbers, so that the ratio of a row that is left out or not computed yet is 1: another one
+        # might overflow, and infinity times an advantage of zero is NaN. TRL leaves old_per_token_logps out where they
+        # would equal the new ones; the ratio is then 1 whatever stands here.
         empty = [torch.zeros(batch["completion_ids"].shape) for batch in batches]
         old = [batch.get("old_per_token_logps") for batch in batches]
         known = [(zeros if logps is None else logps).clone() for zeros, logps in zip(empty, old, strict=True)]
@@ -54,6 +57,7 @@ class Window:
         Args:
             limit: Tokens that one chunk may have; the largest micro-batch fits in any case.
         """
+        # By their tokens: TRL has shuffled the rows, and nothing in a micro-batch says which group a row came from.
         groups: dict[tuple[int, ...], list[Row]] = defaultdict(list)
         for row in (row for rows in self.micro_batches() for row in rows):
             groups[self._prompt(row)].append(row)

@@ -20,6 +20,8 @@ def adapter_hindrance(model: Any) -> str | None:
     configs = getattr(model, "peft_config", {})
     if not configs:
         return "the model has no adapter"
+    # TRL adds "ref", a frozen copy of "default", where there is a KL penalty; it is active only while the reference is
+    # asked for. peft_config is PEFT's, and "default" the name that get_peft_model gives.
     if set(configs) - {"default", "ref"}:
         return "there are several adapters"
     if any(str(getattr(config.peft_type, "value", config.peft_type)) != "LORA" for config in configs.values()):
@@ -51,6 +53,7 @@ def prove(trainer: Any, model: Any) -> float:
         gradients = torch.autograd.grad((log_probabilities * weights).sum(), parameters, allow_unused=True)
         return [log_probabilities.detach(), *(g for g in gradients if g is not None)]
 
+    # TRL's own method, not FastGRPOTrainer's override of it: that one answers with the shared pass where it may.
     usual = run(GRPOTrainer._get_per_token_logps_and_entropies(trainer, model, ids, mask, 5)[0])
     shared = run(prefix_trie.log_probabilities(model, prefix_trie.plan(ids, mask, 5), trainer.temperature)[0])
     if len(usual) != len(shared):

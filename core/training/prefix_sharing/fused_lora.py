@@ -69,6 +69,8 @@ def fused(model: nn.Module) -> Iterator[None]:
     """Within it, the model's plain LoRA layers run in one piece."""
     layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear) and _plain(layer)]
     for layer in layers:
+        # On the instance, where it hides the class's method until it is deleted again. The checks of _plain() are about
+        # attributes of PEFT's LoRA layer; one that a new version adds and that changes its sum must be looked at there.
         layer.forward = partial(_forward, layer)
     try:
         yield

@@ -257,6 +257,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, segment: Segments, scalin
     return out.index_select(0, segment.valid)
 
 
+# transformers' registry of attention backends. A layer looks its function up by config._attn_implementation in every
+# forward pass and hands on the keyword arguments that the model was called with: so `tree` gets from
+# log_probabilities() to tree_attention() without any model knowing of it.
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, tree_attention)
 
 
@@ -354,6 +357,7 @@ def _slides(config: Any) -> bool:
 
 @contextmanager
 def _attention_of(backbone: Any) -> Iterator[None]:
+    # For a name that transformers does not know it makes no mask, which tree_attention() does not read either.
     usual = backbone.config._attn_implementation
     backbone.config._attn_implementation = ATTENTION
     try:

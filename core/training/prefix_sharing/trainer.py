@@ -17,6 +17,19 @@ A third thing is more work, and off unless asked for: **dynamic sampling** asks 
 of groups without spread, at most :data:`REDRAWS` times a step. It changes which questions are trained on.
 
 What is not proved equal runs as stock TRL does, and :attr:`FastGRPOTrainer.fast_notes` says why.
+
+Everything below rests on private parts of TRL's ``grpo_trainer.py``. Look these up again before raising its version:
+
+- the order in ``_prepare_inputs``: write and score a whole round, shuffle its rows, cut it into as many pieces as
+  there are micro-batches, keep them in ``_buffered_inputs``, serve piece ``_step % steps_per_generation``;
+- the names in the dictionary that goes this way (``PADDED_LEFT``,
+  :class:`core.training.prefix_sharing.accumulation.Window`), and that any further tensor put into it is shuffled and cut like the others;
+- ``_compute_loss`` asking for log-probabilities once, through ``_get_per_token_logps_and_entropies``, and reducing
+  over rows by sums with denominators that do not depend on log-probabilities;
+- ``_metrics["train"]``, lists that are averaged and emptied at each log.
+
+``tests/training/prefix_sharing/test_trainer.py`` compares gradients with stock TRL's for every kind of loss and
+fails if one moves.
 """
 
 from __future__ import annotations
@@ -106,6 +119,8 @@ class FastGRPOTrainer(GRPOTrainer):
     # What the fast path is proved for
 
     def _hindrance(self) -> str | None:
+        # Each is a branch of TRL's loss, or of what surrounds it, that the tests do not compare. A branch that a new
+        # version adds must be added here as well: an unknown attribute would fail loudly, an unknown branch silently.
         reasons = {
             f"the loss {self.loss_type} is not among those it was proved for": self.loss_type not in LOSS_TYPES,
             "training runs on a GPU": self.accelerator.device.type != "cpu",
@@ -137,6 +152,8 @@ class FastGRPOTrainer(GRPOTrainer):
     # Groups that teach nothing
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        # The raw rewards exist in this method's result alone; from here TRL makes advantages of them, in which a group
+        # whose rewards are all equal shows only as noise around zero. The rows are still in the order of the groups.
         rewards = super()._calculate_rewards(*args, **kwargs)
         group = self.num_generations if self.model.training else self.num_generations_eval
         self._constant = constant_groups(rewards, self.reward_weights.to(rewards.device), group)
@@ -156,6 +173,7 @@ class FastGRPOTrainer(GRPOTrainer):
     def _round(self, inputs: Any) -> Any:
         """One round of writing and scoring, its groups without spread marked."""
         output = super()._generate_and_score_completions(inputs)
+        # TRL shuffles and cuts every entry of this dictionary alike, so what is put into it stays with its row.
         output["constant"] = self._constant
         if self._skips and self.model.training and self._constant is not None:
             output["advantages"][self._constant] = 0.0
@@ -189,6 +207,7 @@ class FastGRPOTrainer(GRPOTrainer):
                 fill = self._tokenizer.pad_token_id if name.endswith("_ids") else 0
                 mine, theirs = (_widened(part, width, fill, left=name in PADDED_LEFT) for part in (mine, theirs))
             result[name] = mine if mine.dim() == 0 else mine.index_copy(0, at, theirs[source].to(mine.dtype))
+        # The denominator of the loss types that count tokens. TRL worked it out for the rows that were replaced.
         result["num_items_in_batch"] = result["completion_mask"].sum()
         return result
 
@@ -211,6 +230,9 @@ class FastGRPOTrainer(GRPOTrainer):
             if self.on_drift is None:
                 raise
             self.on_drift(drift.kl)
+            # Back to where the step began. A chunk before the one that showed the mismatch may have left gradients, and
+            # without a buffer TRL's _prepare_inputs writes a new round whatever its count of batches says. The count
+            # itself has not moved: TRL adds to it after a training_step that returned.
             model.zero_grad()
             self._window = None
             self._buffered_inputs: Any = None
@@ -222,13 +244,17 @@ class FastGRPOTrainer(GRPOTrainer):
         gaps = []
         for place, (batch, row) in enumerate(chunk):
             sampled = window.batches[batch].get("sampling_per_token_logps")
+            # With answers used more than once the trainer has rightly moved away from what sampled them.
             if sampled is not None and self.num_iterations == 1:
                 mask = window.batches[batch]["completion_mask"][row].bool()
                 gaps.append((log_probabilities[place] - sampled[row])[mask])
         gap = torch.cat(gaps) if gaps else torch.zeros(0)
         if not gap.numel():
             return
+        # An estimate from samples that is never negative (Schulman's k3), as TRL takes it for its penalty.
         kl = float((gap.exp() - 1 - gap).mean())
+        # Only while nothing of the optimizer step is accepted. Where a step takes several rounds, a later one could not
+        # be written again without throwing away the gradients of the first.
         if kl > DRIFT and self.on_drift is not None and self._in_step == 0:
             raise Drifted(kl)
         self._metrics["train"]["sampler_kl"].append(kl)
@@ -236,6 +262,8 @@ class FastGRPOTrainer(GRPOTrainer):
     # The window of gradient accumulation
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        # TRL calls this once for each micro-batch, in order. The first call of an optimizer step computes all of the
+        # step; this and the later ones hand out what is there, so that loss, metrics and logs are TRL's own.
         if not (self._shares or self._skips) or not model.training:
             return super()._compute_loss(model, inputs)
         if self._window is None:
@@ -244,6 +272,8 @@ class FastGRPOTrainer(GRPOTrainer):
         with self._serving(window.log_probabilities[place], window.entropies[place]):
             loss = super()._compute_loss(model, inputs)
         window.used += 1
+        # transformers sets sync_gradients on the last micro-batch before an optimizer step. An epoch may end in the
+        # middle of a stretch of accumulation; the step is then made of fewer micro-batches than configured.
         self._in_step = 0 if self.accelerator.sync_gradients else self._in_step + 1
         if window.used == len(window.batches):
             self._window = None
@@ -252,6 +282,7 @@ class FastGRPOTrainer(GRPOTrainer):
 
     def _run_window(self, model: Any) -> Window:
         """Forward and backward of every micro-batch up to the next optimizer step."""
+        # TRL's own arithmetic in _prepare_inputs, for the micro-batches that it will ask for next.
         first = self._step % self.args.steps_per_generation
         size = self.current_gradient_accumulation_steps - self._in_step
         window = Window.of(self._buffered_inputs[first : first + size])
@@ -271,11 +302,15 @@ class FastGRPOTrainer(GRPOTrainer):
         total = log_probabilities.new_zeros(())
         with self._metrics_aside():
             for batch in sorted({row.batch for row in chunk}):
+                # The loss of a whole micro-batch, in which only this chunk's rows carry a gradient: what TRL divides by
+                # is then right without knowing it here.
                 places = [place for place, row in enumerate(chunk) if row.batch == batch]
                 rows = torch.tensor([chunk[place].row for place in places])
                 served = window.log_probabilities[batch].index_put((rows,), log_probabilities[places])
                 with self._serving(served, window.entropies[batch]):
                     total = total + super()._compute_loss(model, window.batches[batch])
+        # As transformers does it. accelerate would divide by its own number of accumulation steps, which transformers
+        # sets to 1; TRL has divided already.
         self.accelerator.backward(total)
         for place, (batch, row) in enumerate(chunk):
             window.log_probabilities[batch][row] = log_probabilities[place].detach()
@@ -304,6 +339,8 @@ class FastGRPOTrainer(GRPOTrainer):
         compute_entropy: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        # TRL's only way to log-probabilities, asked by the loss and, before it, for the reference and the old policy.
+        # The third result is the auxiliary loss of mixture-of-experts models, which _hindrance() rules out.
         if self._served is not None:
             return (*self._served, None)
         if not self._shares or torch.is_grad_enabled():
