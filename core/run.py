@@ -30,11 +30,6 @@ class JobKind(StrEnum):
     EVALUATION = "evaluation"
     """Models answering the same prompts, compared pair by pair, in ``outputs/<id>``."""
 
-    @property
-    def word(self) -> str:
-        """What a person calls it."""
-        return "run" if self is JobKind.TRAIN else self.value
-
 
 class JobState(StrEnum):
     """``queued → starting → warming_up → training → evaluating → completed``, or one of the ends."""
@@ -64,6 +59,8 @@ class JobState(StrEnum):
 
 ENDED = frozenset({JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
 RESUMABLE = frozenset({JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
+ACTIVE = tuple(state for state in JobState if state not in ENDED and state is not JobState.QUEUED)
+"""A worker is at it."""
 
 
 class JobStatus(BaseModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.run import JobKind
 from services.container import Services
 from services.runs.view import RunView
 
@@ -23,13 +22,6 @@ NAV = (
     ("Settings", "/settings", "settings"),
     ("Help", "/help", "book-open"),
 )
-ADDRESSES = {
-    JobKind.TRAIN: "/runs",
-    JobKind.EXPORT: "/exports",
-    JobKind.PROBE: "/probe",
-    JobKind.EVALUATION: "/evaluations",
-}
-"""Below which address the page of each kind of job is."""
 ACTIONS = (("Change the theme", "theme"), ("Show or hide the log", "console"), ("Show the keys", "keys"))
 
 
@@ -135,8 +127,8 @@ def active_job(services: Services) -> ActiveJob | None:
     job = next((job for job in services.catalogue.unfinished() if job.active), None)
     if job is None:
         return None
-    kind = JobKind(job.kind)
-    url = f"{ADDRESSES[kind]}/{job.id}"
+    kind = job.of_kind
+    url = f"{kind.address}/{job.id}"
     return ActiveJob(kind.word.capitalize(), job.name, job.state, job.step, job.max_steps, url)
 
 

@@ -106,8 +106,10 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         models=models,
         endpoint=Endpoint(home.endpoint, models),
         runs=runs,
-        probes=Probes(home, catalogue, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake),
-        evaluations=Evaluations(home, catalogue, models=models, check_dataset=check_dataset, wake=watcher.wake),
+        probes=Probes(
+            home, catalogue, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake
+        ),
+        evaluations=Evaluations(home, catalogue, events, models=models, check_dataset=check_dataset, wake=watcher.wake),
         exports=exports,
         deliveries=Deliveries(settings, exports, events),
         datasets=datasets,

@@ -6,15 +6,29 @@ import logging
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from core.errors import TunesmithError
 from core.run import JobKind, JobState
 from core.run_dir import RunDir
-from core.settings import Settings
+from core.settings import Home, Settings
 from core.training.job.status import Status, Stopped
 
 log = logging.getLogger("tunesmith")
+
+
+class Work(NamedTuple):
+    """What the worker of one kind of job does.
+
+    Attributes:
+        do: Does it; returns the last message.
+        stopped: What is left after an immediate stop; ``{kept}`` says what the last checkpoint kept.
+    """
+
+    do: Callable[[RunDir, Home, Status], str]
+    stopped: str
 
 
 class Worker:
@@ -58,43 +72,13 @@ class Worker:
         return 1 if self.status.value.state == JobState.FAILED else 0
 
     def _job(self) -> str:
-        kind = JobKind(self.run_dir.whole_config()["kind"])
-        if kind == JobKind.TRAIN:
-            return self._train()
-        if kind == JobKind.PROBE:
-            return self._probe()
-        if kind == JobKind.EVALUATION:
-            return self._evaluate()
-        from core.training.exporting.entry import export
-
-        return export(self.run_dir, self.home, self.status)
-
-    def _train(self) -> str:
-        from core.training.rollouts.generate import Interrupted
-        from core.training.train import train
-
-        try:
-            return train(self.run_dir, self.home, self.status)
-        except Interrupted:
-            raise Stopped(f"Stopped at once. {self._kept()} Resume continues from there.") from None
-
-    def _probe(self) -> str:
-        from core.training.probe import probe
+        work = WORK[JobKind(self.run_dir.whole_config()["kind"])]
         from core.training.rollouts.generate import Interrupted
 
         try:
-            return probe(self.run_dir, self.home, self.status)
+            return work.do(self.run_dir, self.home, self.status)
         except Interrupted:
-            raise Stopped("Stopped at once. The answers sampled so far can be read; there is no verdict.") from None
-
-    def _evaluate(self) -> str:
-        from core.training.evaluation.job import evaluate
-        from core.training.rollouts.generate import Interrupted
-
-        try:
-            return evaluate(self.run_dir, self.home, self.status)
-        except Interrupted:
-            raise Stopped("Stopped at once. What was answered can be read; Resume asks the rest.") from None
+            raise Stopped(f"Stopped at once. {work.stopped.format(kept=self._kept())}") from None
 
     def _failed(self, error: BaseException, message: str, field: str | None) -> None:
         traceback.print_exception(error)
@@ -122,6 +106,38 @@ class Worker:
             return "No checkpoint had been saved."
         return f"Everything up to the checkpoint of step {step} is kept."
 
+
+def _train(run_dir: RunDir, home: Home, status: Status) -> str:
+    from core.training.train import train
+
+    return train(run_dir, home, status)
+
+
+def _probe(run_dir: RunDir, home: Home, status: Status) -> str:
+    from core.training.probe import probe
+
+    return probe(run_dir, home, status)
+
+
+def _evaluate(run_dir: RunDir, home: Home, status: Status) -> str:
+    from core.training.evaluation.job import evaluate
+
+    return evaluate(run_dir, home, status)
+
+
+def _export(run_dir: RunDir, home: Home, status: Status) -> str:
+    from core.training.exporting.entry import export
+
+    return export(run_dir, home, status)
+
+
+WORK = {
+    JobKind.TRAIN: Work(_train, "{kept} Resume continues from there."),
+    JobKind.PROBE: Work(_probe, "The answers sampled so far can be read; there is no verdict."),
+    JobKind.EVALUATION: Work(_evaluate, "What was answered can be read; Resume asks the rest."),
+    JobKind.EXPORT: Work(_export, "No half-made file is left; export again."),
+}
+"""Each imports what it needs when it begins: a worker loads the libraries of its own kind only."""
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 

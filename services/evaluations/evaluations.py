@@ -7,19 +7,19 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from core.config import DatasetSection
-from core.errors import Conflict
 from core.evaluation import EvaluationResult, EvaluationSpec, PairedReport, RunEvaluation, reports
 from core.job_rows import is_answer_of
 from core.moment import now
-from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, new_folder, read_model, remove_folder, write_json
+from core.run import JobKind, JobState, check_id, new_id
+from core.run_dir import RunDir, read_model
 from core.settings import Home
 from core.text import json_line
 from services.evaluations.request import FindsModels, Request, Specifier
 from services.evaluations.results import PromptRow, Wanted, as_csv, rows_of
 from services.jobs.database import Catalogue, Job
+from services.jobs.events import Events
 from services.jobs.readings import Readings, damage
-from services.runs.runs import request_resume, request_stop
+from services.jobs.verbs import Jobs
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,18 @@ class Evaluations:
     Args:
         home: Where ``outputs/`` lies.
         catalogue: The list of jobs.
+        events: Told of every change.
         models: Finds what a reference names.
         check_dataset: Raises where a dataset is not there.
         wake: Called after a change that the watcher should act on.
     """
 
     def __init__(
-        self, home: Home, catalogue: Catalogue, *, models: FindsModels,
+        self, home: Home, catalogue: Catalogue, events: Events, *, models: FindsModels,
         check_dataset: Callable[[DatasetSection], None], wake: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._home, self._catalogue, self._wake = home, catalogue, wake
+        self._home, self._catalogue = home, catalogue
+        self._jobs = Jobs(JobKind.EVALUATION, home, catalogue, events, wake)
         self.specifier = Specifier(home, catalogue, models=models, check_dataset=check_dataset)
         self._read = Readings(is_answer_of)
 
@@ -93,35 +95,27 @@ class Evaluations:
         spec, rows = self.specifier.spec(request)
         job_id = new_id()
         spec = spec.model_copy(update={"created_at": now()})
-        with new_folder(self._home.outputs / job_id) as run_dir:
+
+        def fill(run_dir: RunDir) -> None:
             if rows is not None:
                 run_dir.given.write_bytes(b"".join(json_line(row, default=str) for row in rows))
-            run_dir.write_control(Control())
-            write_json(run_dir.config, spec.model_dump(mode="json"))
-            self._catalogue.add(evaluation_job(job_id, spec))
-        self._wake()
+
+        self._jobs.queue(job_id, spec.model_dump(mode="json"), fill)
         return self.get(job_id)
 
     def stop(self, evaluation_id: str) -> EvaluationView:
         """End it; what was answered is kept. Raises Conflict where it has ended already."""
-        job = self._job(evaluation_id)
-        request_stop(self._catalogue, self._files(job), job, at_once=True)
-        self._wake()
+        self._jobs.stop(evaluation_id)
         return self.get(evaluation_id)
 
     def resume(self, evaluation_id: str) -> EvaluationView:
         """Ask what has not been answered; asked twice, once. Raises Conflict where it is stopping or completed."""
-        request_resume(self._catalogue, self._home.outputs, self._job(evaluation_id))
-        self._wake()
+        self._jobs.resume(evaluation_id)
         return self.get(evaluation_id)
 
     def delete(self, evaluation_id: str) -> None:
         """Delete it with its answers. Raises Conflict while it runs or waits."""
-        job = self._job(evaluation_id)
-        if job.job_state not in ENDED:
-            raise Conflict("This evaluation is not over. Stop it first, then delete it.")
-        remove_folder(self._home.outputs / check_id(evaluation_id), "The evaluation")
-        self._catalogue.delete(evaluation_id)
+        self._jobs.delete(evaluation_id)
 
     # --- look at ---
 
@@ -177,10 +171,10 @@ class Evaluations:
         return self._read.of(self._files(job).completions).rows
 
     def _job(self, evaluation_id: str) -> Job:
-        return self._catalogue.job(check_id(evaluation_id), JobKind.EVALUATION)
+        return self._jobs.get(evaluation_id)
 
     def _files(self, job: Job) -> RunDir:
-        return RunDir.known(self._home.outputs, job.id)
+        return self._jobs.files(job.id)
 
     def _view(self, job: Job, made: Sequence[dict[str, Any]] = ()) -> EvaluationView:
         spec = _spec_of(job)
@@ -188,20 +182,11 @@ class Evaluations:
             evaluation_id=job.id, name=job.name, status=job.state, step=job.step, max_steps=job.max_steps,
             message=job.message, notes=list(job.notes), error=job.error, created_at=job.created_at,
             ended_at=job.ended_at, active=job.active, waiting=job.job_state is JobState.QUEUED,
-            resumable=job.job_state in RESUMABLE,
+            resumable=job.facts().resumable,
             models=[{"label": model.label, "model_path": model.model_path} for model in spec.models],
             source=spec.source, session_id=spec.session_id, scored=spec.reward is not None,
             greedy=spec.temperature == 0, reports=list(made),
         )  # fmt: skip
-
-
-def evaluation_job(job_id: str, spec: EvaluationSpec) -> Job:
-    """A queued evaluation's row in the catalogue."""
-    return Job(
-        id=job_id, kind=str(JobKind.EVALUATION), name=spec.name, state=str(JobState.QUEUED),
-        created_at=spec.created_at, model=spec.models[0].model_path, dataset=spec.source,
-        config=spec.model_dump(mode="json"),
-    )  # fmt: skip
 
 
 def _spec_of(job: Job) -> EvaluationSpec:

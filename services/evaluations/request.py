@@ -20,6 +20,7 @@ from core.run_dir import RunDir, whole_lines
 from core.settings import Home
 from services.forms.labels import plain_name
 from services.jobs.database import Catalogue
+from services.jobs.kinds import KINDS
 
 MOST_ANSWERS = 20_000
 PROMPT_FIELDS = ("system_prompt", "chat_template", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
@@ -129,7 +130,7 @@ class Specifier:
         if path.startswith(("/", "./", "../", "~")):
             return PurePath(path).name
         kind, _, rest = path.partition(":")
-        name = {"session": JobKind.TRAIN, "export": JobKind.EXPORT}.get(kind)
+        name = next((name for name, found in KINDS.items() if kind and found.reference == kind), None)
         if name is None:
             return plain_name(path, self._home)
         job_id, _, detail = rest.replace("@", "/").partition("/")

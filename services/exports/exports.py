@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +13,17 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportResult, ExportSpec, Quantization
 from core.fidelity import Verdict
 from core.model import local_folder, typed_path
-from core.run import ENDED, Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, checked_json, new_folder, read_json, remove_folder, step_of, write_json
+from core.run import ENDED, JobKind, JobState, check_id, new_id
+from core.run_dir import RunDir, checked_json, read_json, step_of
 from core.settings import Home
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
-from services.jobs.reader import export_event
 from services.jobs.in_use import being_sent, needing, unfinished
 from services.jobs.readings import damage
 from core.moment import now
-from services.runs.view import queue_ids
-from services.runs.runs import request_stop
 from services.jobs.tail import tail_text
+from services.jobs.in_use import being_sent, unfinished
+from services.jobs.verbs import Jobs
 
 PIECE = 1 << 20
 """Bytes read at a time."""
@@ -111,8 +107,7 @@ class Exports:
     def __init__(self, home: Home, catalogue: Catalogue, events: Events, *, wake: Callable[[], None]) -> None:
         self._home = home
         self._catalogue = catalogue
-        self._events = events
-        self._wake = wake
+        self._jobs = Jobs(JobKind.EXPORT, home, catalogue, events, wake)
 
     def create(
         self,
@@ -158,12 +153,9 @@ class Exports:
         return self._queue(self._of_session(spec) if session_id else self._of_folder(spec))
 
     def _queue(self, spec: ExportSpec) -> ExportView:
-        export_id, created = new_id(), now()
-        with new_folder(self._home.exports / export_id) as run_dir:
-            write_json(run_dir.config, {**spec.model_dump(mode="json"), "created_at": created})
-            run_dir.write_control(Control())
-            self._catalogue.add(export_job(export_id, spec, created))
-        return self._announce(export_id)
+        export_id = new_id()
+        self._jobs.queue(export_id, {**spec.model_dump(mode="json"), "created_at": now()})
+        return self.get(export_id)
 
     def _of_session(self, spec: ExportSpec) -> ExportSpec:
         run = self._catalogue.job(check_id(spec.session_id), JobKind.TRAIN)
@@ -196,13 +188,13 @@ class Exports:
 
     def list(self) -> list[ExportView]:
         """Every export, newest first."""
-        queue = queue_ids(self._catalogue.unfinished())
+        queue = self._catalogue.queue()
         return [self._view(job, queue) for job in self._catalogue.jobs(JobKind.EXPORT, with_config=True)]
 
     def get(self, export_id: str) -> ExportView:
         """One export. Raises NotFound."""
         job = self._job(export_id)
-        view = self._view(job, queue_ids(self._catalogue.unfinished()))
+        view = self._view(job, self._catalogue.queue())
         return replace(view, damage=damage(job, self._files(job)))
 
     def of_session(self, session_id: str) -> Sequence[ExportView]:
@@ -248,12 +240,8 @@ class Exports:
         Raises:
             Conflict: It has ended already.
         """
-        job = self._job(export_id)
-        run_dir = self._files(job)
-        request_stop(self._catalogue, run_dir, job, at_once=True)
-        if run_dir.made:  # Of one that waited to be compared again, nothing has changed.
-            self._catalogue.move(export_id, to=JobState.COMPLETED, only_from=[JobState.STOPPED])
-        return self._announce(export_id)
+        self._jobs.stop(export_id)
+        return self.get(export_id)
 
     def again(self, export_id: str) -> ExportView:
         """Put the same export into the queue once more, as a new one.
@@ -285,13 +273,10 @@ class Exports:
             self._of_session(spec)
         else:
             self._of_folder(spec)
-        fresh = {
-            "error": None, "ended_at": None, "stop_now_at": None, "message": "", "step": 0, "max_steps": 0, "pid": 0,
-            "pid_started": 0.0,
-        }  # fmt: skip
-        if not self._catalogue.move(export_id, to=JobState.QUEUED, only_from=[JobState.COMPLETED], **fresh):
+        if not self._jobs.requeue(export_id, only_from=[JobState.COMPLETED], step=0, max_steps=0):
             raise Conflict("This export is under way already.")
-        return self._announce(export_id)
+        self._jobs.announce(export_id)
+        return self.get(export_id)
 
     def delete(self, export_id: str) -> None:
         """Delete an export with its files.
@@ -299,28 +284,13 @@ class Exports:
         Raises:
             Conflict: It is being made or waits, is being sent somewhere, or an unfinished job needs it.
         """
-        job = self._job(export_id)
-        if job.job_state not in ENDED:
-            raise Conflict("This export is being made. Cancel it first, then delete it.")
-        path = self._home.exports / check_id(export_id)
-        if sent := being_sent(path):
-            raise Conflict(f"This export is being sent as {sent[0]}. Wait for its end or cancel that, then delete it.")
-        if needs := needing(self._catalogue, f"export:{export_id}", path):
-            raise Conflict(f"This export is needed by {needs}. Wait for its end or stop it, then delete the export.")
-        remove_folder(path, "The export")
-        self._catalogue.delete(export_id)
-        self._events.publish("export_progress", {**export_event(job), "status": "deleted"})
-
-    def _announce(self, export_id: str) -> ExportView:
-        self._events.publish("export_progress", export_event(self._job(export_id)))
-        self._wake()
-        return self.get(export_id)
+        self._jobs.delete(export_id, _not_while_sent)
 
     def _job(self, export_id: str) -> Job:
-        return self._catalogue.job(check_id(export_id), JobKind.EXPORT)
+        return self._jobs.get(export_id)
 
     def _files(self, job: Job) -> RunDir:
-        return RunDir.known(self._home.exports, job.id)
+        return self._jobs.files(job.id)
 
     def _view(self, job: Job, queue: Sequence[str]) -> ExportView:
         run_dir = self._files(job)
@@ -363,6 +333,11 @@ class Exports:
         )
 
 
+def _not_while_sent(path: Path) -> None:
+    if sent := being_sent(path):
+        raise Conflict(f"This export is being sent as {sent[0]}. Wait for its end or cancel that, then delete it.")
+
+
 def unverified(file: dict[str, Any]) -> bool:
     """Whether a finished file could not be compared with the trained model on this machine."""
     return (file.get("fidelity") or {}).get("verdict") == Verdict.UNVERIFIED
@@ -375,19 +350,6 @@ def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
         return f"export:{job.id}"
     gguf = next((file["name"] for file in files if file["name"].endswith(".gguf")), None)
     return f"export:{job.id}/{gguf}" if gguf and kind == ExportFormat.GGUF else None
-
-
-def export_job(export_id: str, spec: ExportSpec, created: str) -> Job:
-    """The catalogue's entry of a new export."""
-    return Job(
-        id=export_id,
-        kind=str(JobKind.EXPORT),
-        name=spec.name,
-        state=str(JobState.QUEUED),
-        created_at=created,
-        session_id=spec.session_id,
-        config=spec.model_dump(mode="json"),
-    )
 
 
 def check_choice(spec: ExportSpec) -> None:
@@ -412,24 +374,6 @@ def quantizations_of(config: dict[str, Any]) -> list[str]:
     """What an export's configuration asks for, also one written before it could ask for several."""
     old = config.get("quantization")
     return list(config.get("quantizations") or ([old] if old else []))
-
-
-def remove_unfinished(run_dir: RunDir) -> None:
-    """Give back the disk that an export took which did not end well: its worker may have been killed.
-
-    Finished files stay: then it was a comparison that did not end well.
-    What the worker started may live a moment longer and write on, so it is tried more than once.
-    """
-    for folder in (run_dir.path / "files.partial", *(() if run_dir.made else (run_dir.files,))):
-        for _ in range(20):
-            shutil.rmtree(folder, ignore_errors=True)
-            if not folder.exists():
-                break
-            time.sleep(0.05)
-    for beside in run_dir.path.glob(".*"):  # what it had set aside or was writing beside
-        if not beside.name.startswith(f".{run_dir.control.name}."):  # that one is this server's
-            with suppress(OSError):  # a folder of that name, or one that may not be written
-                beside.unlink(missing_ok=True)
 
 
 class _Passage:

@@ -17,7 +17,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_colum
 
 from core.disk import disk_words
 from core.errors import NotFound, Unavailable
-from core.run import ENDED, RESUMABLE, JobKind, JobState
+from core.run import ACTIVE, ENDED, RESUMABLE, JobKind, JobState
+from services.jobs.facts import JobFacts
+from services.jobs.kinds import KINDS, Kind
 
 VERSION = 1
 """Schema version. A catalogue of another version is refused: rebuilding it takes seconds."""
@@ -76,11 +78,57 @@ class Job(Base):
     @property
     def active(self) -> bool:
         """Whether a worker process is at it."""
-        return self.job_state not in ENDED and self.job_state is not JobState.QUEUED
+        return self.job_state in ACTIVE
 
     @property
-    def resumable(self) -> bool:
-        return self.job_state in RESUMABLE and self.kind in {JobKind.TRAIN, JobKind.EVALUATION}
+    def of_kind(self) -> Kind:
+        """What its kind is like."""
+        return KINDS[JobKind(self.kind)]
+
+    def facts(self, queue: Sequence[str] = ()) -> JobFacts:
+        """What is known of it, without its configuration.
+
+        Args:
+            queue: Ids of the waiting jobs, next first; needed where the place in the queue is asked for.
+        """
+        return JobFacts(
+            id=self.id,
+            kind=JobKind(self.kind),
+            name=self.name,
+            state=self.job_state,
+            step=self.step,
+            max_steps=self.max_steps,
+            message=self.message,
+            notes=list(self.notes),
+            error=self.error,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            model=self.model,
+            dataset=self.dataset,
+            session_id=self.session_id or "",
+            attempt=self.attempt,
+            device=self.device,
+            seconds_per_step=self.seconds_per_step,
+            checkpoint_step=self.checkpoint_step,
+            resumable=self.job_state in RESUMABLE and self.of_kind.resumable,
+            queue_position=queue.index(self.id) + 1 if self.id in queue else None,
+        )
+
+
+def new_job(job_id: str, content: dict[str, Any]) -> Job:
+    """A queued job's row.
+
+    Args:
+        job_id: Its id.
+        content: What its ``config.json`` says.
+
+    Raises:
+        ValueError, KeyError, TypeError: That is no job's.
+    """
+    kind = JobKind(content["kind"])
+    columns = KINDS[kind].columns(content)
+    return Job(id=job_id, kind=str(kind), state=str(JobState.QUEUED), created_at=content["created_at"], **columns)
 
 
 class Draft(Base):
@@ -107,6 +155,7 @@ _NO_DATABASE = (
     "'flask --app flask_app rebuild' makes it again from the runs."
 )
 _ENDED = [str(state) for state in ENDED]
+_ACTIVE = [str(state) for state in ACTIVE]
 NOBODY = {"pid": 0, "pid_started": 0.0, "pid_boot": ""}
 """Of a job that has no worker."""
 
@@ -182,7 +231,9 @@ class Catalogue:
         with self._session() as session:
             job = session.get(Job, job_id)
         if job is None or job.kind != kind:
-            raise NotFound(f"There is no {kind.word} {job_id}. It may have been deleted; the list shows what there is.")
+            raise NotFound(
+                f"There is no {KINDS[kind].word} {job_id}. It may have been deleted; the list shows what there is."
+            )
         return job
 
     def jobs(self, kind: JobKind, *, with_config: bool = False) -> Sequence[Job]:
@@ -211,6 +262,12 @@ class Catalogue:
         with self._session() as session:
             return session.scalars(query).all()
 
+    def queue(self) -> Sequence[str]:
+        """Ids of the waiting jobs, next first."""
+        query = select(Job.id).where(Job.state == JobState.QUEUED).order_by(Job.place)
+        with self._session() as session:
+            return session.scalars(query).all()
+
     def update(self, job_id: str, **values: Any) -> None:
         with self._write() as session:
             session.execute(update(Job).where(Job.id == job_id).values(**values))
@@ -233,9 +290,8 @@ class Catalogue:
 
     def active_count(self) -> int:
         """How many jobs have a worker at them."""
-        still = [*_ENDED, str(JobState.QUEUED)]
         with self._session() as session:
-            return session.scalar(select(func.count()).select_from(Job).where(Job.state.not_in(still))) or 0
+            return session.scalar(select(func.count()).select_from(Job).where(Job.state.in_(_ACTIVE))) or 0
 
     def delete(self, job_id: str) -> None:
         with self._write() as session:

@@ -21,7 +21,7 @@ def needing(catalogue: Catalogue, reference: str, folder: Path) -> str:
     """
     for job in unfinished(catalogue):
         if any(_means(name, value, reference, folder) for name, value in _texts(job.config)):
-            return f"the {JobKind(job.kind).word} '{job.name}'"
+            return f"the {job.of_kind.word} '{job.name}'"
     return ""
 
 

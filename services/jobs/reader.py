@@ -6,12 +6,11 @@ import threading
 from typing import Any
 
 from core.job_rows import is_metric
-from core.run import ENDED, JobKind, JobState, JobStatus
+from core.run import ENDED, JobState, JobStatus
 from core.run_dir import Row, RunDir, read_lines
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
 from services.jobs.tail import Tail
-from services.runs.view import status_event
 
 _TAKEN = ("step", "max_steps", "message", "attempt", "device", "seconds_per_step", "checkpoint_step")
 
@@ -105,7 +104,7 @@ class Follower:
         self._record(changed)
 
     def _log(self) -> None:
-        if self.job.kind == JobKind.TRAIN:
+        if self.job.of_kind.has_log:
             for line in self._tail.new_lines():
                 self._events.publish("log_line", {"session_id": self.job.id, "line": line})
 
@@ -128,14 +127,8 @@ class Follower:
 
     def publish_status(self) -> None:
         """Tell everyone how the job stands."""
-        if self.job.kind == JobKind.TRAIN:
-            self._events.publish("training_status", status_event(self.job))
-        elif self.job.kind == JobKind.EXPORT:
-            self._events.publish("export_progress", export_event(self.job))
-        elif self.job.kind == JobKind.EVALUATION:
-            self._events.publish("evaluation_status", evaluation_event(self.job))
-        else:
-            self._events.publish("probe_status", probe_event(self.job))
+        kind = self.job.of_kind
+        self._events.publish(kind.event, kind.payload(self.job.facts()))
 
     def _record(self, changed: dict[str, Any]) -> None:
         for name, value in changed.items():
@@ -155,36 +148,3 @@ def headline(job: Job, rows: list[dict[str, Any]]) -> dict[str, Any]:
         known = {(row.get("step"), row.get("when")): row for row in [*job.evaluations, *evaluations]}
         changed["evaluations"] = list(known.values())
     return changed
-
-
-def probe_event(job: Job) -> dict[str, Any]:
-    """The payload of ``probe_status``."""
-    return {
-        "probe_id": job.id,
-        "status": job.state,
-        "step": job.step,
-        "max_steps": job.max_steps,
-        "message": job.message,
-        "error": job.error,
-    }
-
-
-def evaluation_event(job: Job) -> dict[str, Any]:
-    """The payload of ``evaluation_status``."""
-    event = probe_event(job)
-    return {"evaluation_id": event.pop("probe_id"), **event, "active": job.active}
-
-
-def export_event(job: Job) -> dict[str, Any]:
-    """The payload of ``export_progress``."""
-    return {
-        "export_id": job.id,
-        "session_id": job.session_id,
-        "name": job.name,
-        "status": job.state,
-        "step": job.step,
-        "max_steps": job.max_steps,
-        "message": job.message,
-        "error": job.error,
-        "active": job.active,
-    }

@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.evaluation import RunEvaluation
-from core.export import ExportResult
-from core.probe import ProbeResult
-from core.run import ENDED, JobKind, JobState, JobStatus
+from core.run import ENDED, JobState, JobStatus
 from core.run_dir import Check, Lines, RunDir, checked_json, read_lines
 from services.jobs.database import Job
 
@@ -70,7 +67,7 @@ def damage(job: Job, run_dir: RunDir, **rows: Sequence[int]) -> list[str]:
     ended = job.job_state in ENDED
     found += [_rows(path, rows.get(path.stem, ()), ended=ended) for path in (run_dir.metrics, run_dir.completions)]
     found.append(_unreadable(run_dir.log))
-    if job.kind == JobKind.TRAIN and job.step and not run_dir.metrics.exists():
+    if job.of_kind.has_charts and job.step and not run_dir.metrics.exists():
         found.append("metrics.jsonl was deleted, so there are no charts.")
     return [words for words in found if words]
 
@@ -79,13 +76,15 @@ def _documents(job: Job, run_dir: RunDir) -> list[tuple[Path, Any, str]]:
     """Each JSON file of a job that is there, or should be: what it is, and what cannot be had without it."""
     found: list[tuple[Path, Any, str]] = [(run_dir.config, dict, "it can neither be resumed nor exported")]
     found.append((run_dir.status, JobStatus, ""))
-    if job.kind == JobKind.TRAIN:
-        found.append((run_dir.evaluation, RunEvaluation, "the comparison with the model before training is not shown"))
-    if job.job_state is JobState.COMPLETED and job.kind in {JobKind.EXPORT, JobKind.PROBE}:
-        kind = ExportResult if job.kind == JobKind.EXPORT else ProbeResult
-        found.append((run_dir.result, kind, "its result is not shown. Make it again"))
-    needed = (run_dir.config, run_dir.result)
-    return [entry for entry in found if entry[0] in needed or entry[0].exists()]
+    demanded = {run_dir.config}
+    for document in job.of_kind.documents:
+        path = getattr(run_dir, document.file)
+        if not document.demanded:
+            found.append((path, document.model, document.lost))
+        elif job.job_state is JobState.COMPLETED:
+            found.append((path, document.model, document.lost))
+            demanded.add(path)
+    return [entry for entry in found if entry[0] in demanded or entry[0].exists()]
 
 
 def _document(path: Path, kind: Any, lost: str) -> str:

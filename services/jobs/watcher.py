@@ -13,16 +13,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.disk import disk_full, disk_words
 from core.moment import now
-from core.run import ENDED, Control, JobKind, JobState, JobStatus
+from core.run import ACTIVE, ENDED, Control, JobState, JobStatus
 from core.run_dir import RunDir, step_of
 from core.settings import Home
-from services.exports.exports import remove_unfinished
 from services.jobs.database import NOBODY, Catalogue, Job
 from services.jobs.events import Events
+from services.jobs.kinds import KINDS
 from services.jobs.launcher import Launcher, Worker
 from services.jobs.reader import Follower
 from services.jobs.tail import tail_text
-from services.runs.runs import ACTIVE
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +99,19 @@ class Watcher:
         for job in self._catalogue.unfinished():
             if job.active:
                 self._alone(job.id, partial(self._follow, job))
-        for job in self._catalogue.jobs(JobKind.EXPORT):
-            if job.job_state in ENDED - {JobState.COMPLETED}:
-                run_dir = RunDir(self._parent(job) / job.id)
-                remove_unfinished(run_dir)
-                if run_dir.made:
-                    self._catalogue.move(job.id, to=JobState.COMPLETED, only_from=[job.job_state], error=None)
+        for name, kind in KINDS.items():
+            if kind.tidy:
+                for job in self._catalogue.jobs(name):
+                    self._tidy_up(job, kind.tidy)
+
+    def _tidy_up(self, job: Job, tidy: Callable[[RunDir], None]) -> None:
+        """Of a job that did not end well, while no server ran."""
+        if job.job_state not in ENDED - {JobState.COMPLETED}:
+            return
+        run_dir = self._run_dir(job)
+        tidy(run_dir)
+        if run_dir.made:  # What an earlier start had made is there, whole.
+            self._catalogue.move(job.id, to=JobState.COMPLETED, only_from=[job.job_state], error=None)
 
     def trouble(self, job_id: str) -> str:
         """What kept the watcher from following a job, since this server started; '' where nothing did."""
@@ -164,7 +170,7 @@ class Watcher:
     # --- one job ---
 
     def _follow(self, job: Job) -> None:
-        run_dir = RunDir(self._parent(job) / job.id)
+        run_dir = self._run_dir(job)
         if not job.pid:
             # The server died between starting a worker and writing its number down.
             found = self._launcher.find(run_dir)
@@ -240,8 +246,9 @@ class Watcher:
                 "step": status.step, "max_steps": status.max_steps, "message": status.message,
                 "notes": list(status.notes), "attempt": status.attempt, "checkpoint_step": status.checkpoint_step,
             }  # fmt: skip
-        if job.kind == JobKind.EXPORT and state is not JobState.COMPLETED:
-            remove_unfinished(follower.run_dir)
+        tidy = job.of_kind.tidy
+        if tidy and state is not JobState.COMPLETED:
+            tidy(follower.run_dir)
             if follower.run_dir.made:  # It was compared again, and is as it was.
                 state = JobState.COMPLETED
                 values |= {"error": None, "message": f"Not verified again. {error or 'It was cancelled.'}"}
@@ -273,7 +280,7 @@ class Watcher:
         if not waiting or time.monotonic() < self._not_before:
             return
         job = waiting[0]
-        run_dir = RunDir(self._parent(job) / job.id)
+        run_dir = self._run_dir(job)
         try:
             if not self._launch(job, run_dir):
                 return
@@ -320,8 +327,8 @@ class Watcher:
         job.state, job.error = str(JobState.FAILED), words
         Follower(job, run_dir, self._catalogue, self._events).publish_status()
 
-    def _parent(self, job: Job) -> Any:
-        return self._home.exports if job.kind == JobKind.EXPORT else self._home.outputs
+    def _run_dir(self, job: Job) -> RunDir:
+        return RunDir(job.of_kind.parent(self._home) / job.id)
 
 
 def crash_words(job: Job, exit_code: int | None, last_lines: str, *, made: bool = False) -> str:
@@ -330,18 +337,8 @@ def crash_words(job: Job, exit_code: int | None, last_lines: str, *, made: bool 
         None: "ended without a word",
         -9: "was killed from outside (signal 9), which the system does when memory runs out",
     }.get(exit_code, f"ended without a word (exit code {exit_code})")
-    if job.kind == JobKind.TRAIN and job.checkpoint_step is not None:
-        kept = f"The checkpoint of step {job.checkpoint_step} is kept: Resume goes on from it."
-    elif job.kind == JobKind.TRAIN:
-        kept = "There was no checkpoint yet: another try begins at the first step."
-    elif job.kind == JobKind.PROBE:
-        kept = "The answers sampled so far can be read; probe again."
-    elif job.kind == JobKind.EVALUATION:
-        kept = "What was answered can be read: Resume asks the rest."
-    elif made:
-        kept = "Its files are kept as they were."
-    else:
-        kept = "No half-made file is left; export again."
+    kind, step = job.of_kind, job.checkpoint_step
+    kept = kind.kept.format(step=step) if made or step is not None else kind.nothing_kept
     said = f" Its last lines:\n{last_lines.strip()[-2000:]}" if last_lines.strip() else ""
     return f"The worker process {how}. {kept}{said}"
 

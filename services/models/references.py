@@ -13,10 +13,11 @@ from core.run import JobKind, JobState, check_id
 from core.run_dir import RunDir, read_json
 from core.settings import Home
 from services.jobs.database import Catalogue, Job
+from services.jobs.kinds import KINDS
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _PATHS = ("/", "./", "../", "~")
-SESSION, EXPORT = "session:", "export:"
+SESSION, EXPORT = (f"{KINDS[kind].reference}:" for kind in (JobKind.TRAIN, JobKind.EXPORT))
 
 
 class References:

@@ -17,12 +17,13 @@ from core.methods import DEFAULT
 from core.moment import now
 from core.probe import ProbeResult
 from core.readiness import require_answers
-from core.run import Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, new_folder, read_model, write_json
+from core.run import JobKind, JobState, new_id
+from core.run_dir import read_model
 from core.settings import Home
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Catalogue
+from services.jobs.events import Events
 from services.jobs.readings import Readings, damage
-from services.runs.runs import request_stop
+from services.jobs.verbs import Jobs
 
 MOST = 256
 """Most answers that one probe samples."""
@@ -67,16 +68,17 @@ class Probes:
     Args:
         home: Where ``outputs/`` lies.
         catalogue: The list of jobs.
+        events: Told of every change.
         check_model, check_dataset: Raise where one is not there.
         wake: Called after a change that the watcher should act on.
     """
 
     def __init__(
-        self, home: Home, catalogue: Catalogue, *, check_model: Callable[[str], Any],
+        self, home: Home, catalogue: Catalogue, events: Events, *, check_model: Callable[[str], Any],
         check_dataset: Callable[[DatasetSection], None], wake: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._home, self._catalogue = home, catalogue
-        self._check_model, self._check_dataset, self._wake = check_model, check_dataset, wake
+        self._jobs = Jobs(JobKind.PROBE, home, catalogue, events, wake)
+        self._check_model, self._check_dataset = check_model, check_dataset
         self._read = Readings(is_group)
 
     def start(self, config: dict[str, Any], *, prompts: int = 8, samples: int | None = None) -> ProbeView:
@@ -100,26 +102,21 @@ class Probes:
             )
         self._check_model(run_config.model.name)
         self._check_dataset(run_config.dataset)
-        job_id, created = new_id(), now()
-        complete = configuration.dump(run_config)
+        job_id = new_id()
         content = {
             "kind": JobKind.PROBE,
             "name": run_config.name,
-            "created_at": created,
-            "config": complete,
+            "created_at": now(),
+            "config": configuration.dump(run_config),
             "given": config,
         }
-        with new_folder(self._home.outputs / job_id) as run_dir:
-            write_json(run_dir.config, {**content, "prompts": prompts, "samples": samples})
-            run_dir.write_control(Control())
-            self._catalogue.add(probe_job(job_id, complete, created))
-        self._wake()
+        self._jobs.queue(job_id, {**content, "prompts": prompts, "samples": samples})
         return self.get(job_id)
 
     def get(self, probe_id: str) -> ProbeView:
         """One probe. Raises NotFound."""
-        job = self._catalogue.job(check_id(probe_id), JobKind.PROBE)
-        files, done = self._files(job), job.job_state is JobState.COMPLETED
+        job = self._jobs.get(probe_id)
+        files, done = self._jobs.files(job.id), job.job_state is JobState.COMPLETED
         result = read_model(files.result, ProbeResult) if done else None
         return ProbeView(
             job.id, job.state, job.step, job.max_steps, job.message, job.error, job.created_at, job.active,
@@ -130,33 +127,20 @@ class Probes:
 
     def config(self, probe_id: str) -> RunConfig:
         """What was probed. Raises NotFound."""
-        return configuration.parse(self._catalogue.job(check_id(probe_id), JobKind.PROBE).config)
+        return configuration.parse(self._jobs.get(probe_id).config)
 
     def answers(self, probe_id: str) -> list[dict[str, Any]]:
         """Every group that was sampled, in order."""
-        return self._read.of(self._files(self._catalogue.job(check_id(probe_id), JobKind.PROBE)).completions).rows
+        return self._read.of(self._jobs.files(self._jobs.get(probe_id).id).completions).rows
 
     def reward(self, probe_id: str) -> dict[str, Any]:
         """The reward section that was probed."""
-        return dict(self._catalogue.job(check_id(probe_id), JobKind.PROBE).config.get("reward") or {})
+        return dict(self._jobs.get(probe_id).config.get("reward") or {})
 
     def stop(self, probe_id: str) -> ProbeView:
         """End it. Raises Conflict where it has ended already."""
-        job = self._catalogue.job(check_id(probe_id), JobKind.PROBE)
-        request_stop(self._catalogue, self._files(job), job, at_once=True)
-        self._wake()
+        self._jobs.stop(probe_id)
         return self.get(probe_id)
-
-    def _files(self, job: Job) -> RunDir:
-        return RunDir.known(self._home.outputs, job.id)
-
-
-def probe_job(job_id: str, config: dict[str, Any], created: str) -> Job:
-    """A queued probe's row in the catalogue."""
-    return Job(
-        id=job_id, kind=str(JobKind.PROBE), name=config["name"], state=str(JobState.QUEUED), created_at=created,
-        model=config["model"]["name"], dataset=config["dataset"]["source"], config=config,
-    )  # fmt: skip
 
 
 def fingerprint(config: dict[str, Any] | RunConfig) -> str:

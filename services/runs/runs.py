@@ -6,36 +6,33 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import time
 from typing import Any, Protocol
 
 import core.rewards
 from core import config as configuration
 from core.config import DatasetSection, RunConfig
 from core.device_checks import device_checks
-from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
+from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.job_rows import is_metric
 from core.methods.method import Note
 from core.model import Device
 from core.moment import now
-from core.run import ENDED, RESUMABLE, Control, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, new_folder, remove_folder, write_json
+from core.run import JobKind, check_id, new_id
+from core.run_dir import RunDir, write_json
 from core.settings import Home
-from services.jobs.database import NOBODY, Catalogue, Job
+from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
-from services.jobs.in_use import needing
 from services.jobs.names import titles
 from services.jobs.readings import Readings, damage
 from services.jobs.tail import tail_text
+from services.jobs.verbs import Jobs
 from services.runs.completions import CompletionIndexes
 from services.runs.series import collapse, thin
 from services.runs.verdict import Verdict
 from services.runs.verdicts import Verdicts
-from services.runs.view import RunView, queue_ids, run_view, status_event
+from services.runs.view import RunView, run_view
 
 Rows = list[dict[str, Any]]
-
-ACTIVE = tuple(state for state in JobState if state not in ENDED and state is not JobState.QUEUED)
 
 
 class Machine(Protocol):
@@ -86,7 +83,7 @@ class Runs:
     ) -> None:
         self._home = home
         self._catalogue = catalogue
-        self._events = events
+        self._jobs = Jobs(JobKind.TRAIN, home, catalogue, events, watcher.wake)
         self._watcher = watcher
         self._machine = machine
         self._models = models
@@ -130,11 +127,17 @@ class Runs:
             raise _taken(session_id)
         confirm(run_config)
         job_id = session_id if session_id is not None else new_id()
+        complete = configuration.dump(run_config)
+        content = {"kind": JobKind.TRAIN, "name": run_config.name, "created_at": now()}
         try:
-            self._lay_out(job_id, run_config, config, rows)
+            self._jobs.queue(
+                job_id,
+                {**content, "config": complete, "given": config},
+                lambda run_dir: rows and shutil.copytree(rows, run_dir.prepared),
+            )
         except FileExistsError:
             raise _taken(job_id) from None
-        return self._announce(job_id)
+        return self.get(job_id)
 
     def _checked(self, config: dict[str, Any]) -> RunConfig:
         run_config = configuration.parse(config)
@@ -145,26 +148,14 @@ class Runs:
         self._models.validate(run_config.model.name)
         return run_config
 
-    def _lay_out(self, job_id: str, config: RunConfig, given: dict[str, Any], rows: Path | None) -> None:
-        """Make the run's directory, which alone is enough to rebuild the catalogue, and put it into the queue."""
-        path = self._home.outputs / job_id
-        created = now()
-        content = {"kind": JobKind.TRAIN, "name": config.name, "created_at": created}
-        with new_folder(path) as run_dir:
-            write_json(run_dir.config, {**content, "config": configuration.dump(config), "given": given})
-            run_dir.write_control(Control())
-            if rows is not None:
-                shutil.copytree(rows, run_dir.prepared)
-            self._catalogue.add(train_job(job_id, config.name, created, configuration.dump(config)))
-
     def stop(self, session_id: str, *, now: bool = False) -> RunView:
         """Ask a run to stop: at the end of its step with a checkpoint, or ``now`` without one.
 
         Raises:
             Conflict: It has ended by itself.
         """
-        request_stop(self._catalogue, self._files(session_id), self._job(session_id), at_once=now)
-        return self._announce(session_id)
+        self._jobs.stop(session_id, at_once=now)
+        return self.get(session_id)
 
     def resume(self, session_id: str) -> RunView:
         """Queue a stopped, failed or crashed run again; it goes on from its last checkpoint.
@@ -174,20 +165,14 @@ class Runs:
         Raises:
             Conflict: It is stopping or completed.
         """
-        request_resume(self._catalogue, self._home.outputs, self._job(session_id))
-        return self._announce(session_id)
-
-    def _announce(self, session_id: str) -> RunView:
-        # Told before the watcher looks: what it tells of the job comes after.
-        self._events.publish("training_status", status_event(self._job(session_id)))
-        self._watcher.wake()
+        self._jobs.resume(session_id)
         return self.get(session_id)
 
     # --- look at ---
 
     def list(self) -> list[RunView]:
         """Every run, newest first, without configurations."""
-        queue = queue_ids(self._catalogue.unfinished())
+        queue = self._catalogue.queue()
         jobs = self._catalogue.jobs(JobKind.TRAIN)
         called = titles(jobs)
         return [run_view(job, queue, called[job.id]) for job in jobs]
@@ -196,7 +181,7 @@ class Runs:
         """One run with its configuration and what is damaged of it. Raises NotFound."""
         job = self._job(session_id)
         title = titles(self._catalogue.namesakes(job))[job.id]
-        view = run_view(job, queue_ids(self._catalogue.unfinished()), title, with_config=True)
+        view = run_view(job, self._catalogue.queue(), title, with_config=True)
         return replace(view, damage=[*self._damage(job)])
 
     def _damage(self, job: Job) -> Sequence[str]:
@@ -207,7 +192,7 @@ class Runs:
         return [*found, f"It cannot be followed: {trouble}"] if trouble else found
 
     def _files(self, session_id: str) -> RunDir:
-        return RunDir.known(self._home.outputs, session_id)
+        return self._jobs.files(session_id)
 
     def titles(self) -> dict[str, str]:
         """What to call each run, by its id; two of one name can be told apart."""
@@ -277,16 +262,8 @@ class Runs:
         Raises:
             Conflict: It runs or waits, or a job does that needs it: an export, an evaluation.
         """
-        job = self._job(session_id)
-        if job.job_state not in ENDED:
-            raise Conflict("This run is not over. Stop it first, then delete it.")
-        path = self._home.outputs / check_id(session_id)
-        if needs := needing(self._catalogue, f"session:{session_id}", path):
-            raise Conflict(f"This run is needed by {needs}. Wait for its end or stop it, then delete the run.")
-        self._indexes.forget(RunDir(path).completions)
-        remove_folder(path, "The run")
-        self._catalogue.delete(session_id)
-        self._events.publish("training_status", {"session_id": session_id, "status": "deleted"})
+        self._jobs.delete(session_id)
+        self._indexes.forget(RunDir(self._home.outputs / session_id).completions)
 
     def rename(self, session_id: str, name: str) -> RunView:
         """Give a run another name, in its directory too, so that a rebuilt catalogue knows it.
@@ -301,84 +278,13 @@ class Runs:
         run_dir = RunDir.open(self._home.outputs, session_id)
         write_json(run_dir.config, {**run_dir.whole_config(), "name": name})
         self._catalogue.update(session_id, name=name)
-        return self._announce(session_id)
+        self._jobs.announce(session_id)
+        return self.get(session_id)
 
     def _job(self, session_id: str) -> Job:
-        return self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+        return self._jobs.get(session_id)
 
 
 def _taken(job_id: str) -> Conflict:
     words = f"There is a session {job_id} already. It was not started again; open it in the list of runs."
     return Conflict(words, field="session_id")
-
-
-def train_job(job_id: str, name: str, created: str, config: dict[str, Any]) -> Job:
-    """The catalogue's entry of a new run."""
-    return Job(
-        id=job_id,
-        kind=str(JobKind.TRAIN),
-        name=name,
-        state=str(JobState.QUEUED),
-        created_at=created,
-        model=config["model"]["name"],
-        dataset=config["dataset"]["source"],
-        config=config,
-    )
-
-
-def request_stop(catalogue: Catalogue, run_dir: RunDir, job: Job, *, at_once: bool) -> None:
-    """Stop a job of any kind: a waiting one is taken out of the queue, a running one is asked.
-
-    Asked twice, it is stopped once. Where the job's folder was deleted, nothing can be asked of its worker: it is
-    ended as after 'stop now'.
-
-    Raises:
-        Conflict: It has ended by itself.
-    """
-    if job.job_state is JobState.STOPPED:
-        return
-    ended = Conflict("It has ended already; there is nothing to stop.")
-    if job.job_state in ENDED:
-        raise ended
-    heard = _ask_to_stop(run_dir, at_once=at_once)
-    if catalogue.move(job.id, to=JobState.STOPPED, only_from=[JobState.QUEUED], ended_at=now(), message=""):
-        return
-    # The watcher may have started it in between and cleared the request: ask once more.
-    heard = _ask_to_stop(run_dir, at_once=at_once) and heard
-    values = {"stop_now_at": job.stop_now_at or time()} if at_once or not heard else {}
-    moved = catalogue.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values)
-    # A quick worker may have heeded the request by now.
-    if not moved and catalogue.job(job.id, JobKind(job.kind)).job_state != JobState.STOPPED:
-        raise ended
-
-
-def _ask_to_stop(run_dir: RunDir, *, at_once: bool) -> bool:
-    """Returns whether there is a folder to say it in."""
-    asked = run_dir.read_control()
-    try:
-        run_dir.write_control(Control(stop=True, now=at_once or (asked.stop and asked.now)))
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def request_resume(catalogue: Catalogue, parent: Path, job: Job) -> None:
-    """Queue a job again that ended early. Asked twice, it is resumed once: one that waits or runs stays as it is.
-
-    Raises:
-        Conflict: It is stopping or completed, or its folder was deleted.
-    """
-    try:
-        RunDir.open(parent, job.id)
-    except NotFound:
-        raise Conflict("Its folder was deleted, so there is nothing to go on from. Start it again.") from None
-    fresh = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", **NOBODY}
-    if catalogue.move(job.id, to=JobState.QUEUED, only_from=tuple(RESUMABLE), **fresh):
-        return
-    if catalogue.job(job.id, JobKind(job.kind)).job_state in {JobState.STOPPING, JobState.COMPLETED}:
-        raise Conflict(f"Only {_an(job)} that was stopped, failed or crashed can be resumed.")
-
-
-def _an(job: Job) -> str:
-    word = JobKind(job.kind).word
-    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"

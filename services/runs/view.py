@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from core.run import JobState
 from services.jobs.database import Job
 
 
@@ -97,45 +96,12 @@ def run_view(job: Job, queue: Sequence[str], title: str, *, with_config: bool = 
         attempt=job.attempt,
         device=job.device,
         seconds_per_step=job.seconds_per_step,
-        eta_seconds=eta(job),
+        eta_seconds=job.facts().eta_seconds,
         checkpoint_step=job.checkpoint_step,
         reward=job.reward,
         evaluations=job.evaluations,
         active=job.active,
-        resumable=job.resumable,
+        resumable=job.facts().resumable,
         queue_position=queue.index(job.id) + 1 if job.id in queue else None,
         config=job.config if with_config else {},
     )
-
-
-def eta(job: Job) -> float | None:
-    """Seconds until the present phase ends, where that can be said."""
-    if not job.active or not job.seconds_per_step or job.max_steps < job.step:
-        return None
-    return (job.max_steps - job.step) * job.seconds_per_step
-
-
-def status_event(job: Job) -> dict[str, Any]:
-    """The payload of ``training_status``."""
-    return {
-        "session_id": job.id,
-        "name": job.name,
-        "status": job.state,
-        "step": job.step,
-        "max_steps": job.max_steps,
-        "message": job.message,
-        "error": job.error,
-        "notes": job.notes,
-        "attempt": job.attempt,
-        "device": job.device,
-        "seconds_per_step": job.seconds_per_step,
-        "eta_seconds": eta(job),
-        "checkpoint_step": job.checkpoint_step,
-        "active": job.active,
-        "resumable": job.resumable,
-    }
-
-
-def queue_ids(unfinished: Sequence[Job]) -> list[str]:
-    """Ids of the waiting jobs, next first."""
-    return [job.id for job in unfinished if job.state == JobState.QUEUED]

@@ -23,7 +23,8 @@ Everything below rests on private parts of TRL's ``grpo_trainer.py``. Look these
 - the order in ``_prepare_inputs``: write and score a whole round, shuffle its rows, cut it into as many pieces as
   there are micro-batches, keep them in ``_buffered_inputs``, serve piece ``_step % steps_per_generation``;
 - the names in the dictionary that goes this way (``PADDED_LEFT``,
-  :class:`core.training.prefix_sharing.accumulation.Window`), and that any further tensor put into it is shuffled and cut like the others;
+  :class:`core.training.prefix_sharing.accumulation.Window`), and that any further tensor put into it is shuffled
+  and cut like the others;
 - ``_compute_loss`` asking for log-probabilities once, through ``_get_per_token_logps_and_entropies``, and reducing
   over rows by sums with denominators that do not depend on log-probabilities;
 - ``_metrics["train"]``, lists that are averaged and emptied at each log.

@@ -156,8 +156,7 @@ def test_a_start_that_finds_the_disk_full_leaves_no_folder(
     client: FlaskClient, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is in the list either, and the answer says what is wrong."""
-    monkeypatch.setattr("services.runs.runs.write_json", full)
-    monkeypatch.setattr("services.probes.probes.write_json", full)
+    monkeypatch.setattr("services.jobs.verbs.write_json", full)
     for path, body in (("/api/training/start", {"session_id": "r2"}), ("/api/probe/start", {})):
         answer = client.post(path, json={"config": tiny(), **body})
         assert answer.status_code == 503

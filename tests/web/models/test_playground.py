@@ -17,8 +17,7 @@ from core.model import Device
 from core.run_dir import RunDir
 from core.settings import Home, Settings
 from services.container import Services
-from services.exports.exports import export_job
-from services.jobs.database import Job
+from services.jobs.database import Job, new_job
 from services.models.chat_pool import MOST_LOADED, ChatPool
 from services.models.chat_process import ChatProcess
 from services.models.memory import LLAMA_PROCESS, PROCESS, memory_needed
@@ -52,7 +51,8 @@ def run(services: Services, home: Home) -> RunDir:
 def exported(services: Services, home: Home, kind: ExportFormat, *files: str, state: str = "completed") -> str:
     """An export of the run, as the worker leaves it."""
     spec = ExportSpec(session_id="r1", format=kind, name="Sums")
-    job = export_job(f"e-{kind.value}-{state}".replace("_", "-"), spec, "2026-01-02")
+    content = {**spec.model_dump(mode="json"), "created_at": "2026-01-02"}
+    job = new_job(f"e-{kind.value}-{state}".replace("_", "-"), content)
     job.state = state
     services.catalogue.add(job)
     folder = RunDir(home.exports / job.id)

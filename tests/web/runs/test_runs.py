@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from core.run import JobKind, JobState
 from services.container import Services
-from services.runs.runs import train_job
+from services.jobs.database import new_job
 from tests.conftest import tiny
 from tests.support.live import PATIENCE, held
 
@@ -249,7 +249,8 @@ def test_a_thousand_runs_are_listed_from_the_catalogue_alone(client: FlaskClient
 def _listed(client: FlaskClient, services: Services, number: int, asked: list[str]) -> int:
     """How many questions to the catalogue the list of so many runs takes; none of them has a folder."""
     for place in range(len(services.runs.list()), number):
-        job = train_job(f"run-{place:04}", f"run {place}", "2026-01-01T00:00:00+00:00", tiny())
+        content = {"kind": "train", "name": f"run {place}", "created_at": "2026-01-01T00:00:00+00:00"}
+        job = new_job(f"run-{place:04}", {**content, "config": tiny()})
         job.state = str(JobState.COMPLETED)
         services.catalogue.add(job)
     asked.clear()

@@ -1,0 +1,80 @@
+"""What is known of every job, whatever it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.run import ENDED, JobKind, JobState
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """A job as it stood when the database was asked. Views of runs, exports, probes and evaluations have one.
+
+    Attributes:
+        id: Its id.
+        kind: What it does.
+        name: What a person calls it.
+        state: Where it is in its life.
+        step, max_steps: Done and planned in the present phase; 0 planned while unknown.
+        message: What it is doing now, in a line.
+        notes: Things said once: settings without effect here, rows left out.
+        error: What went wrong and what to do.
+        created_at, started_at, ended_at: ISO 8601, UTC.
+        model, dataset: As its configuration names them; '' where it names none.
+        session_id: The run that an export was made from.
+        attempt: 1 for the first start, one more for each resume; 0 before it.
+        device: ``cpu`` or the GPU's name; '' before the start.
+        seconds_per_step: Mean of the latest steps; 0 while unknown.
+        checkpoint_step: Step that a resume would start from, or None.
+        resumable: Whether a resume would be accepted.
+        queue_position: 1 for the next to start; None where it does not wait, or where the queue was not asked.
+    """
+
+    id: str
+    kind: JobKind
+    name: str
+    state: JobState
+    step: int
+    max_steps: int
+    message: str
+    notes: list[str]
+    error: str | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    model: str
+    dataset: str
+    session_id: str
+    attempt: int
+    device: str
+    seconds_per_step: float
+    checkpoint_step: int | None
+    resumable: bool
+    queue_position: int | None = None
+
+    @property
+    def status(self) -> str:
+        """The state as programs and pages know it."""
+        return str(self.state)
+
+    @property
+    def over(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is in the queue."""
+        return self.state is JobState.QUEUED
+
+    @property
+    def active(self) -> bool:
+        """Whether a worker is at it."""
+        return not self.over and not self.waiting
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds until the present phase ends, where that can be said."""
+        if not self.active or not self.seconds_per_step or self.max_steps < self.step:
+            return None
+        return (self.max_steps - self.step) * self.seconds_per_step

@@ -1,0 +1,184 @@
+"""What can be done with a job, whatever it does: queue, stop, resume, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import time
+from typing import Any
+
+from core.errors import Conflict, NotFound
+from core.moment import now
+from core.run import ACTIVE, ENDED, RESUMABLE, Control, JobKind, JobState, check_id
+from core.run_dir import RunDir, new_folder, remove_folder, write_json
+from core.settings import Home
+from services.jobs.database import NOBODY, Catalogue, Job, new_job
+from services.jobs.events import Events
+from services.jobs.in_use import needing
+from services.jobs.kinds import KINDS
+
+FRESH = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", **NOBODY}
+"""Of a job that goes into the queue again."""
+
+
+class Jobs:
+    """Verbs on the jobs of one kind. Each that changes a job tells everyone and wakes the watcher.
+
+    Args:
+        kind: Which.
+        home: Where their directories lie.
+        catalogue: The list of jobs.
+        events: Told of every change.
+        wake: Called after a change that the watcher should act on.
+    """
+
+    def __init__(
+        self, kind: JobKind, home: Home, catalogue: Catalogue, events: Events, wake: Callable[[], None]
+    ) -> None:
+        self._name, self._kind = kind, KINDS[kind]
+        self._parent = self._kind.parent(home)
+        self._catalogue = catalogue
+        self._events = events
+        self._wake = wake
+
+    # --- look at ---
+
+    def get(self, job_id: str) -> Job:
+        """One job with its configuration.
+
+        Raises:
+            InvalidInput: The id is malformed.
+            NotFound: There is none of this id and kind.
+        """
+        return self._catalogue.job(check_id(job_id), self._name)
+
+    def files(self, job_id: str) -> RunDir:
+        """Its directory, for reading; of one that was deleted there is nothing in it."""
+        return RunDir.known(self._parent, job_id)
+
+    # --- change ---
+
+    def queue(
+        self, job_id: str, content: dict[str, Any], fill: Callable[[RunDir], object] = lambda run_dir: None
+    ) -> None:
+        """Make a job's directory, which alone is enough to rebuild the catalogue, and put the job into the queue.
+
+        Args:
+            job_id: Its id.
+            content: Its ``config.json``, with ``kind`` and ``created_at``.
+            fill: Writes what the job needs besides.
+
+        Raises:
+            FileExistsError: There is a job of this id.
+        """
+        with new_folder(self._parent / job_id) as run_dir:
+            fill(run_dir)
+            write_json(run_dir.config, content)
+            run_dir.write_control(Control())
+            self._catalogue.add(new_job(job_id, content))
+        self.announce(job_id)
+
+    def stop(self, job_id: str, *, at_once: bool = True) -> None:
+        """Stop a job: a waiting one is taken out of the queue, a running one is asked.
+
+        Asked twice, it is stopped once. Where the job's folder was deleted, nothing can be asked of its worker: it
+        is ended as after 'stop now'.
+
+        Args:
+            job_id: Which.
+            at_once: Whether it must not finish its step and save a checkpoint.
+
+        Raises:
+            Conflict: It has ended by itself.
+        """
+        self._stop(self.get(job_id), at_once=at_once)
+        self.announce(job_id)
+
+    def _stop(self, job: Job, *, at_once: bool) -> None:
+        if job.job_state is JobState.STOPPED:
+            return
+        ended = Conflict("It has ended already; there is nothing to stop.")
+        if job.job_state in ENDED:
+            raise ended
+        # Asked before the state is looked at again: a worker that is started between the two reads the request.
+        heard = self._ask(job.id, at_once=at_once)
+        # Of one that waited to be worked on again, nothing has changed.
+        end = JobState.COMPLETED if self.files(job.id).made else JobState.STOPPED
+        if self._catalogue.move(job.id, to=end, only_from=[JobState.QUEUED], ended_at=now(), message=""):
+            return
+        # It waits no longer. The watcher clears control.json just before it takes a job out of the queue, so it may
+        # have wiped out the request above. From here on nobody clears it any more: asked once more, it stays.
+        heard = self._ask(job.id, at_once=at_once) and heard
+        values = {"stop_now_at": job.stop_now_at or time()} if at_once or not heard else {}
+        moved = self._catalogue.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values)
+        # A quick worker may have heeded the request by now, and the watcher written that down.
+        if not moved and self.get(job.id).job_state != JobState.STOPPED:
+            raise ended
+
+    def _ask(self, job_id: str, *, at_once: bool) -> bool:
+        """Returns whether there is a folder to say it in."""
+        run_dir = self.files(job_id)
+        asked = run_dir.read_control()
+        try:
+            run_dir.write_control(Control(stop=True, now=at_once or (asked.stop and asked.now)))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def resume(self, job_id: str) -> None:
+        """Queue a job again that ended early. Asked twice, it is resumed once: one that waits or runs stays as it is.
+
+        Raises:
+            Conflict: It is stopping or completed, or its folder was deleted.
+        """
+        job = self.get(job_id)
+        try:
+            RunDir.open(self._parent, job.id)
+        except NotFound:
+            raise Conflict("Its folder was deleted, so there is nothing to go on from. Start it again.") from None
+        self._resume(job.id)
+        self.announce(job_id)
+
+    def _resume(self, job_id: str) -> None:
+        # The state is compared where it is changed: of two clicks at once, one moves the job, and the other finds it
+        # waiting.
+        if self.requeue(job_id, only_from=tuple(RESUMABLE)):
+            return
+        if self.get(job_id).job_state in {JobState.STOPPING, JobState.COMPLETED}:
+            raise Conflict(f"Only {self._kind.title()} that was stopped, failed or crashed can be resumed.")
+
+    def requeue(self, job_id: str, *, only_from: Sequence[JobState], **values: Any) -> bool:
+        """Put a job at the queue's end as if nothing had been said of it; False where it is in another state.
+
+        Nobody is told: :meth:`announce` does that.
+        """
+        return self._catalogue.move(job_id, to=JobState.QUEUED, only_from=only_from, **{**FRESH, **values})
+
+    def delete(self, job_id: str, refuse: Callable[[Path], None] = lambda path: None) -> None:
+        """Delete a job with all its files.
+
+        Args:
+            job_id: Which.
+            refuse: Raises where something else speaks against it; called with its directory.
+
+        Raises:
+            Conflict: It runs or waits, or an unfinished job needs what it made.
+        """
+        job = self.get(job_id)
+        if job.job_state not in ENDED:
+            raise Conflict(self._kind.unfinished)
+        path, word = self._parent / job.id, self._kind.word
+        refuse(path)
+        reference = f"{self._kind.reference}:{job.id}"
+        if self._kind.reference and (needs := needing(self._catalogue, reference, path)):
+            raise Conflict(f"This {word} is needed by {needs}. Wait for its end or stop it, then delete the {word}.")
+        # The files first: a row without files can be deleted again, files without a row would be found by a rebuild.
+        remove_folder(path, f"The {word}")
+        self._catalogue.delete(job.id)
+        self._events.publish(self._kind.event, {**self._kind.payload(job.facts()), "status": "deleted"})
+
+    def announce(self, job_id: str) -> None:
+        """Tell everyone how a job stands, and have the watcher look at it."""
+        # Told before the watcher looks: what it tells of the job comes after.
+        self._events.publish(self._kind.event, self._kind.payload(self.get(job_id).facts()))
+        self._wake()
