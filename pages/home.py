@@ -134,15 +134,15 @@ def _first_cards() -> tuple[Card, ...]:
 
 def _next_cards(services: Services, runs: Sequence[RunView]) -> tuple[Card, ...]:
     cards = []
-    running = next((run for run in runs if run.active), None)
+    running = next((run for run in runs if run.job.active), None)
     if running:
         cards.append(
             Card("Watch it learn", f"{running.title} is at work.", f"/runs/{running.session_id}", "Open the run")
         )
-    over = next((run for run in runs if run.status == JobState.COMPLETED), None)
+    over = next((run for run in runs if run.job.state is JobState.COMPLETED), None)
     if over:
         cards += _cards_of(over, services.runs.verdict(over))
-    broken = next((run for run in runs if run.resumable), None)
+    broken = next((run for run in runs if run.job.resumable), None)
     if broken:
         cards.append(_unfinished(broken, services.runs.verdict(broken)))
     cards.append(
@@ -181,7 +181,7 @@ def _cards_of(over: RunView, judged: Verdict) -> list[Card]:
 def _unfinished(run: RunView, judged: Verdict) -> Card:
     """For the latest run that did not get to its end: resumed only where there is something to resume from."""
     url, words = f"/runs/{run.session_id}", f"{run.title}: {judged.headline}"
-    if run.checkpoint_step is None:
+    if run.job.checkpoint_step is None:
         return Card("Fix and start again", words, url, "Open the run")
     if judged.action is Action.RESUME:
         return Card("Go on where it stopped", f"{run.title} can be resumed.", url, "Open the run")

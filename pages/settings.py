@@ -30,7 +30,7 @@ def settings_page(services: Services) -> SettingsPage:
     """What this installation runs on."""
     status, force = services.system.status(), protection()
     device, disk, kept = status["device"], status["disk"], services.settings
-    waiting = sum(run.status == JobState.QUEUED for run in services.runs.list())
+    waiting = sum(run.job.state is JobState.QUEUED for run in services.runs.list())
     versions = tuple(Line(name, version or "not installed") for name, version in status["versions"].items())
     return SettingsPage(
         (

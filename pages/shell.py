@@ -85,7 +85,7 @@ def page_shell(services: Services, path: str, theme: str, viewed: str | None, *,
         polling: Whether a live page fetches itself.
     """
     runs = services.runs.list()
-    at_work = next((run for run in runs if run.active), None)
+    at_work = next((run for run in runs if run.job.active), None)
     job = next((run for run in runs if run.session_id == viewed), at_work)
     nav = tuple(NavItem(title, url, icon, _at(path, url), title == "Settings") for title, url, icon in NAV)
     steps = tuple(

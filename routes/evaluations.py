@@ -69,7 +69,7 @@ def start() -> tuple[Response, int]:
     """Put an evaluation into the queue."""
     body = read_body(EvaluationBody).model_dump()
     view = services().evaluations.start(Request(**{**body, "models": tuple(body["models"])}))
-    return jsonify({"evaluation_id": view.evaluation_id, "status": view.status}), 202
+    return jsonify({"evaluation_id": view.evaluation_id, "status": view.job.status}), 202
 
 
 @bp.get("/api/evaluations/list")
@@ -119,7 +119,7 @@ def whole(evaluation_id: str) -> Response:
 def stop(evaluation_id: str) -> tuple[Response, int]:
     """End it; what was answered is kept."""
     view = services().evaluations.stop(evaluation_id)
-    return jsonify({"evaluation_id": view.evaluation_id, "status": view.status}), 202
+    return jsonify({"evaluation_id": view.evaluation_id, "status": view.job.status}), 202
 
 
 @bp.post("/api/evaluations/<evaluation_id>/resume")
@@ -127,7 +127,7 @@ def stop(evaluation_id: str) -> tuple[Response, int]:
 def resume(evaluation_id: str) -> tuple[Response, int]:
     """Ask what a stop, a failure or a crash left unanswered."""
     view = services().evaluations.resume(evaluation_id)
-    return jsonify({"evaluation_id": view.evaluation_id, "status": view.status}), 202
+    return jsonify({"evaluation_id": view.evaluation_id, "status": view.job.status}), 202
 
 
 @bp.delete("/api/evaluations/<evaluation_id>")

@@ -47,7 +47,7 @@ def create() -> tuple[Response, int]:
     """Put an export into the queue."""
     body = read_body(CreateBody)
     view = services().exports.create(**body.model_dump())
-    return jsonify({"export_id": view.export_id, "status": view.status}), 202
+    return jsonify({"export_id": view.export_id, "status": view.job.status}), 202
 
 
 @bp.get("/api/exports/list")
@@ -92,7 +92,7 @@ def logs(export_id: str) -> Response:
 def cancel(export_id: str) -> tuple[Response, int]:
     """Stop making an export; nothing half made is left."""
     view = services().exports.cancel(export_id)
-    return jsonify({"export_id": view.export_id, "status": view.status}), 202
+    return jsonify({"export_id": view.export_id, "status": view.job.status}), 202
 
 
 @bp.post("/api/exports/<export_id>/verify")
@@ -100,7 +100,7 @@ def cancel(export_id: str) -> tuple[Response, int]:
 def verify(export_id: str) -> tuple[Response, int]:
     """Compare again what was left unverified because llama.cpp crashed; nothing is made anew."""
     view = services().exports.verify(export_id)
-    return jsonify({"export_id": view.export_id, "status": view.status}), 202
+    return jsonify({"export_id": view.export_id, "status": view.job.status}), 202
 
 
 @bp.delete("/api/exports/<export_id>")

@@ -29,7 +29,7 @@ def start() -> tuple[Response, int]:
     """Put a probe into the queue."""
     body = read_body(ProbeBody)
     view = services().probes.start(body.config, prompts=body.prompts, samples=body.samples)
-    return jsonify({"probe_id": view.probe_id, "status": view.status}), 202
+    return jsonify({"probe_id": view.probe_id, "status": view.job.status}), 202
 
 
 @bp.get("/api/probe/<probe_id>")

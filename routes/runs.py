@@ -89,7 +89,7 @@ def start() -> tuple[Response, int]:
     view = found.runs.start(
         given, session_id=body.session_id, confirm=lambda config: found.preflight.admit(config, body.confirm_reward)
     )
-    return jsonify({"session_id": view.session_id, "status": view.status}), 202
+    return jsonify({"session_id": view.session_id, "status": view.job.status}), 202
 
 
 @bp.post("/api/training/check")
@@ -108,7 +108,7 @@ def stop() -> tuple[Response, int]:
     """Ask a run to stop: with a checkpoint at the end of its step, or now without one."""
     body = read_body(StopBody)
     view = services().runs.stop(body.session_id, now=body.now)
-    return jsonify({"session_id": view.session_id, "status": view.status}), 202
+    return jsonify({"session_id": view.session_id, "status": view.job.status}), 202
 
 
 @bp.post("/api/training/resume")
@@ -116,7 +116,7 @@ def stop() -> tuple[Response, int]:
 def resume() -> tuple[Response, int]:
     """Queue a stopped, failed or crashed run again; it goes on from its last checkpoint."""
     view = services().runs.resume(read_body(SessionBody).session_id)
-    return jsonify({"session_id": view.session_id, "status": view.status}), 202
+    return jsonify({"session_id": view.session_id, "status": view.job.status}), 202
 
 
 @bp.get("/api/training/sessions")
@@ -245,7 +245,7 @@ def _act_fix(session_id: str) -> AnyResponse:
     view = found.runs.get(session_id)
     step = found.runs.verdict(view).step
     found.wizard.load(view.config)
-    said = (view.error or "").partition("\n")[0]
+    said = (view.job.error or "").partition("\n")[0]
     say(f"The choices of that run are set. {f'It ended with: {said}' if said else 'Change what is wrong.'}", "watch")
     return to(f"wizard.{step}")
 

@@ -61,7 +61,7 @@ def watch(data: Any = None) -> dict[str, Any]:
         rows = services().runs.replay(session_id, after)
     except TunesmithError as error:
         return {"error": {"code": error.code, "message": error.message}}
-    return {"rows": rows, "next": rows[-1]["row"] if rows else after, "status": view.status}
+    return {"rows": rows, "next": rows[-1]["row"] if rows else after, "status": view.job.status}
 
 
 def _watched(data: Any) -> tuple[str, int]:

@@ -116,7 +116,7 @@ def model_choices(services: Services) -> tuple[Choice, ...]:
         choices += [Choice(f"{item.model_path}@{step_of(one)}", f"{item.title}, step {step_of(one)}") for one in saved]
     titles = services.runs.titles()
     for export in services.exports.list():
-        of = titles.get(export.session_id) or export.name
+        of = titles.get(export.session_id) or export.job.name
         names = [str(file["name"]) for file in export.files]
         files = [name for name in names if name.endswith(".gguf") and export.model_path]
         choices += [Choice(f"export:{export.export_id}/{name}", f"{of}, {name}") for name in files]

@@ -61,7 +61,7 @@ def evaluation_page(services: Services, evaluation_id: str, args: Mapping[str, s
         pages=pages,
         wanted=wanted,
         shows=tuple(Choice(key, SHOW_WORDS[key]) for key in SHOWN if view.scored or key in {"all", "problem"}),
-        can_stop=view.active or view.waiting,
+        can_stop=not view.job.over,
         newer=_address(args, number - 1) if number > 1 else "",
         older=_address(args, number + 1) if number < pages else "",
     )

@@ -43,7 +43,7 @@ def delivery_panel(services: Services, export_id: str) -> DeliveryPanel:
         export = services.exports.get(export_id)
     except TunesmithError:
         return DeliveryPanel(False, (), nowhere, (), False, False, False, "")
-    finished = export.status == JobState.COMPLETED and bool(export.files)
+    finished = export.job.state is JobState.COMPLETED and bool(export.files)
     files = tuple(gguf_files(export.files))
     return DeliveryPanel(
         shown=finished,
@@ -53,5 +53,5 @@ def delivery_panel(services: Services, export_id: str) -> DeliveryPanel:
         adapter=export.format == ExportFormat.ADAPTER_GGUF,
         has_token=services.deliveries.has_token(),
         to_hub=export.format != ExportFormat.BUNDLE,
-        name=suggested_name(export.name),
+        name=suggested_name(export.job.name),
     )

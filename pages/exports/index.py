@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from services.runs.verdict import Verdict
+from services.jobs.facts import JobFacts
 from services.runs.view import RunView
 from core.export import NEED_MATRIX, ExportFormat, Quantization
 from core.run import ENDED, JobState
@@ -59,11 +60,7 @@ class ExportLine:
     export_id: str
     title: str
     detail: str
-    status: str
-    active: bool
-    step: int
-    max_steps: int
-    created_at: str
+    job: JobFacts
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ def split_choice(choice: str) -> tuple[str, str | None]:
 def exportable(services: Services) -> tuple[RunView, ...]:
     """Runs that are over and have an adapter, newest first."""
     trained = {model.session_id for model in services.models.trained()}
-    return tuple(run for run in services.runs.list() if run.session_id in trained and JobState(run.status) in ENDED)
+    return tuple(run for run in services.runs.list() if run.session_id in trained and run.job.over)
 
 
 def export_lines(services: Services, session_id: str | None = None) -> tuple[ExportLine, ...]:
@@ -117,11 +114,7 @@ def export_lines(services: Services, session_id: str | None = None) -> tuple[Exp
             item.export_id,
             title(item, runs.get(item.session_id)),
             _detail(item),
-            item.status,
-            item.active,
-            item.step,
-            item.max_steps,
-            item.created_at,
+            item.job,
         )
         for item in shown
     )
@@ -149,13 +142,13 @@ def exports_page(services: Services, session_id: str) -> ExportsPage:
 def title(item: ExportView, run_title: str | None = None) -> str:
     """'GGUF Q4_K_M of my run'; ``run_title`` is what tells the run apart, where there still is one."""
     numbers = ", ".join(kind.upper() for kind in item.quantizations)
-    return f"{TITLES[ExportFormat(item.format)]}{f' {numbers}' if numbers else ''} of {run_title or item.name}"
+    return f"{TITLES[ExportFormat(item.format)]}{f' {numbers}' if numbers else ''} of {run_title or item.job.name}"
 
 
 def _detail(item: ExportView) -> str:
-    if item.queue_position:
-        return f"number {item.queue_position} in the queue"
-    if item.status != JobState.COMPLETED:
-        return item.error or item.message
+    if item.job.queue_position:
+        return f"number {item.job.queue_position} in the queue"
+    if item.job.state is not JobState.COMPLETED:
+        return item.job.error or item.job.message
     names = ", ".join(file["name"] for file in sorted(item.files, key=lambda file: -file["size"])[:4])
     return f"{names}; unverified on this machine: {', '.join(item.unverified)}" if item.unverified else names

@@ -11,6 +11,7 @@ from core.errors import NotFound
 from core.fidelity import Verdict
 from pages.parts import Line
 from services.container import Services
+from services.jobs.facts import JobFacts
 from services.exports.exports import ExportView, unverified
 from pages.exports.index import title
 
@@ -75,15 +76,8 @@ class ExportDetail:
     session_id: str
     run_name: str
     title: str
-    status: str
-    active: bool
-    step: int
-    max_steps: int
-    message: str
-    error: str
-    notes: tuple[str, ...]
+    job: JobFacts
     damage: tuple[str, ...]
-    created_at: str
     made_from: tuple[Line, ...]
     checks: tuple[CheckLine, ...]
     files: tuple[FileLine, ...]
@@ -116,17 +110,10 @@ def export_page(services: Services, export_id: str) -> ExportPage:
         ExportDetail(
             export_id=item.export_id,
             session_id=item.session_id,
-            run_name=run_title or item.name,
+            run_name=run_title or item.job.name,
             title=title(item, run_title),
-            status=item.status,
-            active=item.active,
-            step=item.step,
-            max_steps=item.max_steps,
-            message=item.message,
-            error=item.error or "",
-            notes=tuple(item.notes),
+            job=item.job,
             damage=tuple(item.damage),
-            created_at=item.created_at,
             made_from=made_from(item),
             checks=tuple(map(check_line, item.fidelity)),
             files=tuple(file_line(file) for file in sorted(item.files, key=lambda file: -file["size"])),

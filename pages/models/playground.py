@@ -163,9 +163,9 @@ def _checkpoints(services: Services) -> Iterator[ModelOption]:
 def _exports(services: Services) -> Iterator[ModelOption]:
     titles = services.runs.titles()
     for item in services.exports.list():
-        if item.status != "completed":
+        if item.job.status != "completed":
             continue
-        name, day = titles.get(item.session_id) or item.name or "Export", item.created_at[:10]
+        name, day = titles.get(item.session_id) or item.job.name or "Export", item.job.created_at[:10]
         if item.format == ExportFormat.GGUF:
             for file in item.files:
                 if file["name"].endswith(".gguf"):

@@ -20,7 +20,7 @@ def actions(run: RunView, found: Verdict, *, has_adapter: bool) -> tuple[RunActi
         has_adapter: Whether it has saved something that can be exported or talked to.
     """
     made = [*_at_work(run, found), *_new_runs(run, found), *_resume(run, found)]
-    if has_adapter and JobState(run.status) in ENDED:
+    if has_adapter and run.job.over:
         made += _with_model(run, found)
     return tuple(sorted(made, key=lambda action: not action.primary))
 
@@ -37,7 +37,7 @@ def _shown(value: object) -> str:
 
 
 def _at_work(run: RunView, found: Verdict) -> Iterator[RunAction]:
-    state = JobState(run.status)
+    state = run.job.state
     if state in ENDED or state is JobState.STOPPING:
         return
     if state is JobState.QUEUED:
@@ -59,13 +59,13 @@ def _new_runs(run: RunView, found: Verdict) -> Iterator[RunAction]:
 
 
 def _resume(run: RunView, found: Verdict) -> Iterator[RunAction]:
-    if not run.resumable:
+    if not run.job.resumable:
         return
     first = found.action is Action.RESUME
-    if run.checkpoint_step is None:
+    if run.job.checkpoint_step is None:
         yield _post(run, "resume", "Try again", "play", live=True, primary=first)
     else:
-        yield _post(run, "resume", f"Resume from step {run.checkpoint_step}", "play", live=True, primary=first)
+        yield _post(run, "resume", f"Resume from step {run.job.checkpoint_step}", "play", live=True, primary=first)
 
 
 def _with_model(run: RunView, found: Verdict) -> Iterator[RunAction]:

@@ -43,7 +43,8 @@ def runs_page(services: Services, args: Mapping[str, str]) -> RunsPage:
     fitting = [
         run
         for run in every
-        if words.lower() in f"{run.name} {run.model} {run.dataset}".lower() and (not state or run.status == state)
+        if words.lower() in f"{run.job.name} {run.job.model} {run.job.dataset}".lower()
+        and (not state or run.job.status == state)
     ]
     pages = max(1, -(-len(fitting) // PER_PAGE))
     page = min(pages, max(1, whole_number(args.get("page")) or 1))

@@ -66,7 +66,7 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
     view = services.runs.get(session_id)
     rows, _ = services.runs.metrics(session_id)
     merged = merge(rows)
-    state, judged = JobState(view.status), services.runs.verdict(view)
+    state, judged = view.job.state, services.runs.verdict(view)
     latest = next((row for row in reversed(merged) if row.get("phase") == "training"), merged[-1] if merged else {})
     return RunBoard(
         view=view,
@@ -75,8 +75,8 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
         verdict=judged,
         doing=_doing(view),
         phase_word=_phase_word(state),
-        speed=f"{num(view.seconds_per_step)} s a step" if view.seconds_per_step else "",
-        left=duration(view.eta_seconds) if view.eta_seconds else "",
+        speed=f"{num(view.job.seconds_per_step)} s a step" if view.job.seconds_per_step else "",
+        left=duration(view.job.eta_seconds) if view.job.eta_seconds else "",
         phases=_phases(view, merged),
         actions=actions(view, judged, has_adapter=has_adapter(services, session_id)),
         has_numbers=bool(merged),
@@ -102,8 +102,8 @@ def _phase_word(state: JobState) -> str:
 
 def _title(view: RunView, state: JobState, judged: Verdict) -> str:
     """'Training 12/40 · my run', so that a tab in the background says how far it is."""
-    if view.active and view.max_steps:
-        return f"{_phase_word(state)} {view.step}/{view.max_steps} · {view.title}"
+    if view.job.active and view.job.max_steps:
+        return f"{_phase_word(state)} {view.job.step}/{view.job.max_steps} · {view.title}"
     how = f": {judged.brief}" if state is JobState.COMPLETED and judged.brief else ""
     return f"{state_word(state)}{how} · {view.title}"
 
@@ -154,16 +154,18 @@ def _sampled(metrics: Path) -> list[Row]:
 
 
 def _doing(view: RunView) -> str:
-    if view.queue_position:
-        return f"Number {view.queue_position} in the queue"
-    attempt = f"attempt {view.attempt}" if view.attempt > 1 else ""
-    return " · ".join(part for part in (view.message, f"on {view.device}" if view.device else "", attempt) if part)
+    if view.job.queue_position:
+        return f"Number {view.job.queue_position} in the queue"
+    attempt = f"attempt {view.job.attempt}" if view.job.attempt > 1 else ""
+    return " · ".join(
+        part for part in (view.job.message, f"on {view.job.device}" if view.job.device else "", attempt) if part
+    )
 
 
 def _phases(view: RunView, rows: Sequence[Row]) -> tuple[PhaseView, ...]:
     config = view.config
     seen = {row.get("phase") for row in rows}
-    state = JobState(view.status)
+    state = view.job.state
     planned = [(phase.key, phase.title) for phase in method_of(config).phases if phase.planned(config)]
     names = [("prepare", "Getting ready"), *planned]
     at = {JobState.QUEUED: "", JobState.STARTING: "prepare", JobState.WARMING_UP: "warm_up"}.get(

@@ -10,7 +10,7 @@ from core.errors import InvalidConfig, TunesmithError
 from core.methods import method_of
 from core.probe import proposal
 from core.readiness import Fix, Problem, Readiness, Severity, State, ordered
-from core.run import ENDED, JobState
+from core.run import JobState
 from pages.exports.index import export_choices, export_lines, exportable, more_choices, number_formats
 from pages.models.chats import chat_view
 from pages.parts import Line
@@ -168,9 +168,9 @@ def step_states(services: Services, review: Review) -> dict[str, tuple[str, str]
     session_id = services.wizard.session_id()
     run = next((run for run in services.runs.list() if run.session_id == session_id), None)
     same = shown_run(services)[1] is None
-    states["train"] = "done" if run and run.status == JobState.COMPLETED and same else "open"
+    states["train"] = "done" if run and run.job.state is JobState.COMPLETED and same else "open"
     made = services.exports.of_session(session_id) if run and session_id else []
-    states["export"] = "done" if any(export.status == JobState.COMPLETED for export in made) else "open"
+    states["export"] = "done" if any(export.job.state is JobState.COMPLETED for export in made) else "open"
     states["test"] = "done" if run and services.wizard.ui("test").get("session_id") == session_id else "open"
     words = {"done": "(done)", "missing": "(something is missing)", "open": "(not done yet)"}
     return {key: (state, words[state]) for key, state in states.items()}
@@ -347,7 +347,7 @@ def shown_run(services: Services) -> tuple[RunView | None, RunView | None]:
     run = next((run for run in services.runs.list() if run.session_id == session_id), None)
     if run is None or services.wizard.starts(services.runs.get(run.session_id).config):
         return run, None
-    return None if JobState(run.status) in ENDED else run, run
+    return None if run.job.over else run, run
 
 
 def gives_way(services: Services, session_id: str) -> bool:
@@ -359,7 +359,7 @@ def gives_way(services: Services, session_id: str) -> bool:
 def _plan(services: Services, config: RunConfig | None) -> str:
     if config is None:
         return ""
-    queued = [run for run in services.runs.list() if JobState(run.status) not in ENDED]
+    queued = [run for run in services.runs.list() if not run.job.over]
     waits = f" It will wait for {len(queued)} run{'' if len(queued) == 1 else 's'} before it." if queued else ""
     return f"Training can be stopped and resumed at any time; closing this page changes nothing.{waits}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.config import DatasetSection
@@ -20,15 +20,14 @@ from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
 from services.jobs.readings import Readings, damage
 from services.jobs.verbs import Jobs
+from services.jobs.view import JobView
 
 
 @dataclass(frozen=True)
-class EvaluationView:
+class EvaluationView(JobView):
     """One evaluation as pages and programs see it.
 
     Attributes:
-        status: A :class:`core.run.JobState`; ``active`` while it is neither waiting nor over.
-        step, max_steps: Answers written so far, of how many.
         models: ``label`` and ``model_path`` of each.
         source: Where the prompts come from.
         scored: Whether a reward scores the answers.
@@ -36,19 +35,6 @@ class EvaluationView:
         damage: What is wrong with its files, a sentence each; in lists left out.
     """
 
-    evaluation_id: str
-    name: str
-    status: str
-    step: int
-    max_steps: int
-    message: str
-    notes: list[str]
-    error: str | None
-    created_at: str
-    ended_at: str | None
-    active: bool
-    waiting: bool
-    resumable: bool
     models: list[dict[str, str]]
     source: str
     session_id: str
@@ -57,9 +43,9 @@ class EvaluationView:
     reports: list[dict[str, Any]] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
 
-    def json(self) -> dict[str, Any]:
-        """JSON data."""
-        return asdict(self)
+    @property
+    def evaluation_id(self) -> str:
+        return self.job.id
 
 
 class Evaluations:
@@ -179,10 +165,7 @@ class Evaluations:
     def _view(self, job: Job, made: Sequence[dict[str, Any]] = ()) -> EvaluationView:
         spec = _spec_of(job)
         return EvaluationView(
-            evaluation_id=job.id, name=job.name, status=job.state, step=job.step, max_steps=job.max_steps,
-            message=job.message, notes=list(job.notes), error=job.error, created_at=job.created_at,
-            ended_at=job.ended_at, active=job.active, waiting=job.job_state is JobState.QUEUED,
-            resumable=job.facts().resumable,
+            job=job.facts(),
             models=[{"label": model.label, "model_path": model.model_path} for model in spec.models],
             source=spec.source, session_id=spec.session_id, scored=spec.reward is not None,
             greedy=spec.temperature == 0, reports=list(made),

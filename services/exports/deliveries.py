@@ -284,7 +284,7 @@ class Deliveries:
 
     def _finished(self, export_id: str) -> Any:
         view = self._exports.get(export_id)
-        if view.status != JobState.COMPLETED or not view.files:
+        if view.job.state is not JobState.COMPLETED or not view.files:
             raise Conflict("This export is not finished, so it cannot be sent yet.")
         return view
 

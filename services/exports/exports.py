@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,21 @@ from core.moment import now
 from services.jobs.tail import tail_text
 from services.jobs.in_use import being_sent, unfinished
 from services.jobs.verbs import Jobs
+from services.jobs.view import JobView
 
 PIECE = 1 << 20
 """Bytes read at a time."""
 
 
 @dataclass(frozen=True)
-class ExportView:
+class ExportView(JobView):
     """One export as pages and programs see it.
 
     Attributes:
-        export_id: Its id.
-        session_id, name: The run it was made from; the name is kept where the run was deleted.
         format, quantizations: What was asked for; ``quantization`` is the same in one text.
         checkpoint: Step of the checkpoint it was asked of; None for the run's last.
         adapter, base: For the merge of an adapter folder that was not trained here.
         importance_matrix: Whether the quantizer was told which weights matter.
-        status: A :class:`core.run.JobState`.
-        step, max_steps: Stage n of m; ``message`` names it.
         files: What was made, as read back from disk; see :class:`core.export.ExportedFile`.
         commands: How to use it, ready to copy, as the export wrote them.
         origin: What it was made from: run, checkpoint, base, hashes; versions of what made it in ``versions``.
@@ -50,13 +47,9 @@ class ExportView:
             compares them again.
         verifying: Whether it is made and being compared again, or waits for that.
         model_path: What chat and test take, where it can be talked to by itself.
-        queue_position: 1 for the next to start; None where it does not wait.
         damage: What is wrong with its files, a sentence each; empty in lists.
     """
 
-    export_id: str
-    session_id: str
-    name: str
     format: str
     quantization: str | None
     quantizations: list[str]
@@ -64,17 +57,6 @@ class ExportView:
     adapter: str
     base: str
     importance_matrix: bool
-    status: str
-    step: int
-    max_steps: int
-    message: str
-    error: str | None
-    notes: list[str]
-    created_at: str
-    started_at: str | None
-    ended_at: str | None
-    active: bool
-    queue_position: int | None
     unverified: list[str]
     verifying: bool
     model_path: str | None
@@ -85,8 +67,14 @@ class ExportView:
     versions: dict[str, str]
     damage: list[str] = field(default_factory=list)
 
-    def json(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def export_id(self) -> str:
+        return self.job.id
+
+    @property
+    def session_id(self) -> str:
+        """The run it was made from; the job's name is that run's, kept where the run was deleted."""
+        return self.job.session_id
 
     def line(self) -> dict[str, Any]:
         """As in a list: without each tensor's name and the versions."""
@@ -232,7 +220,7 @@ class Exports:
         paths = [self.path(export_id, file["name"]) for file in view.files]
         if not paths:
             raise NotFound("This export has no files yet.")
-        return f"{slug(view.name)}-{view.format}.zip", zipped(paths)
+        return f"{slug(view.job.name)}-{view.format}.zip", zipped(paths)
 
     def cancel(self, export_id: str) -> ExportView:
         """Stop making an export; what was half made is removed by its worker.
@@ -301,9 +289,7 @@ class Exports:
         files = result.get("files", []) if done else []
         quantizations = quantizations_of(job.config)
         return ExportView(
-            export_id=job.id,
-            session_id=job.session_id or "",
-            name=job.name,
+            job=job.facts(queue),
             format=job.config.get("format", ""),
             quantization=", ".join(quantizations) or None,
             quantizations=quantizations,
@@ -311,17 +297,6 @@ class Exports:
             adapter=job.config.get("adapter") or "",
             base=job.config.get("base") or "",
             importance_matrix=bool(job.config.get("importance_matrix")),
-            status=job.state,
-            step=job.step,
-            max_steps=job.max_steps,
-            message=job.message,
-            error=job.error,
-            notes=job.notes,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            ended_at=job.ended_at,
-            active=job.active,
-            queue_position=queue.index(job.id) + 1 if job.id in queue else None,
             unverified=[file["name"] for file in files if unverified(file)],
             verifying=verifying,
             model_path=None if verifying else _reference(job, files),

@@ -18,6 +18,7 @@ from services.jobs.facts import JobFacts
 from services.jobs.leftovers import remove_unfinished
 
 _PROGRESS = ("status", "step", "max_steps", "message", "error")
+_TIMES = ("created_at", "started_at", "ended_at")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Kind:
         address: Below which its page is.
         event: The Socket.IO event that is published with every change.
         told: What that event tells besides the id, as :class:`JobFacts` calls it.
+        shown: What the API shows of one besides its id and what only this kind has, as :class:`JobFacts` calls it.
         columns: From ``config.json`` to the columns of :class:`services.jobs.database.Job`, for a job that is queued
             and for one that is found on the disk. Raises ValueError, KeyError or TypeError where it says something
             that no version has written.
@@ -68,6 +70,7 @@ class Kind:
     address: str
     event: str
     told: tuple[str, ...]
+    shown: tuple[str, ...]
     columns: Callable[[dict[str, Any]], dict[str, Any]]
     unfinished: str
     kept: str
@@ -86,6 +89,10 @@ class Kind:
     def payload(self, facts: JobFacts) -> dict[str, Any]:
         """What the event tells of a job."""
         return {self.id_name: facts.id, **{name: getattr(facts, name) for name in self.told}}
+
+    def json(self, facts: JobFacts) -> dict[str, Any]:
+        """What the API shows of the facts."""
+        return {self.id_name: facts.id, **{name: getattr(facts, name) for name in self.shown}}
 
     def title(self) -> str:
         """The word with its article, within a sentence."""
@@ -132,6 +139,10 @@ KINDS: Mapping[JobKind, Kind] = {
             "name", *_PROGRESS, "notes", "attempt", "device", "seconds_per_step", "eta_seconds", "checkpoint_step",
             "active", "resumable",
         ),
+        shown=(
+            "name", *_PROGRESS, "notes", *_TIMES, "model", "dataset", "attempt", "device", "seconds_per_step",
+            "eta_seconds", "checkpoint_step", "active", "resumable", "queue_position",
+        ),
         columns=_train,
         unfinished="This run is not over. Stop it first, then delete it.",
         kept="The checkpoint of step {step} is kept: Resume goes on from it.",
@@ -151,6 +162,7 @@ KINDS: Mapping[JobKind, Kind] = {
         address="/exports",
         event="export_progress",
         told=("session_id", "name", *_PROGRESS, "active"),
+        shown=("session_id", "name", *_PROGRESS, "notes", *_TIMES, "active", "queue_position"),
         columns=_export,
         unfinished="This export is being made. Cancel it first, then delete it.",
         kept="Its files are kept as they were.",
@@ -166,6 +178,7 @@ KINDS: Mapping[JobKind, Kind] = {
         address="/probe",
         event="probe_status",
         told=_PROGRESS,
+        shown=(*_PROGRESS, "notes", "created_at", "active", "waiting"),
         columns=_probe,
         unfinished="This probe is not over. Stop it first, then delete it.",
         kept="The answers sampled so far can be read; probe again.",
@@ -179,6 +192,7 @@ KINDS: Mapping[JobKind, Kind] = {
         address="/evaluations",
         event="evaluation_status",
         told=(*_PROGRESS, "active"),
+        shown=("name", *_PROGRESS, "notes", "created_at", "ended_at", "active", "waiting", "resumable"),
         columns=_evaluation,
         unfinished="This evaluation is not over. Stop it first, then delete it.",
         kept="What was answered can be read: Resume asks the rest.",

@@ -24,42 +24,30 @@ from services.jobs.database import Catalogue
 from services.jobs.events import Events
 from services.jobs.readings import Readings, damage
 from services.jobs.verbs import Jobs
+from services.jobs.view import JobView
 
 MOST = 256
 """Most answers that one probe samples."""
 
 
 @dataclass(frozen=True)
-class ProbeView:
+class ProbeView(JobView):
     """One probe as pages and programs see it.
 
     Attributes:
-        probe_id: Its id.
-        status: A :class:`core.run.JobState`; ``active`` while it is neither waiting nor over.
-        step, max_steps: Questions asked so far, of how many.
         verdict, figures: See :mod:`core.probe`; None until it is completed.
         fingerprint: Of the configuration that was probed; see :func:`fingerprint`.
         damage: What is wrong with its files, a sentence each.
     """
 
-    probe_id: str
-    status: str
-    step: int
-    max_steps: int
-    message: str
-    error: str | None
-    created_at: str
-    active: bool
-    waiting: bool
     verdict: dict[str, Any] | None
     figures: dict[str, Any] | None
     fingerprint: str
-    notes: list[str]
     damage: list[str]
 
-    def json(self) -> dict[str, Any]:
-        """JSON data."""
-        return {**self.__dict__}
+    @property
+    def probe_id(self) -> str:
+        return self.job.id
 
 
 class Probes:
@@ -119,11 +107,12 @@ class Probes:
         files, done = self._jobs.files(job.id), job.job_state is JobState.COMPLETED
         result = read_model(files.result, ProbeResult) if done else None
         return ProbeView(
-            job.id, job.state, job.step, job.max_steps, job.message, job.error, job.created_at, job.active,
-            job.job_state is JobState.QUEUED, result.verdict.json() if result else None,
-            result.figures.json() if result else None, fingerprint(job.config), list(job.notes),
-            damage(job, files, completions=self._read.of(files.completions).bad),
-        )  # fmt: skip
+            job=job.facts(),
+            verdict=result.verdict.json() if result else None,
+            figures=result.figures.json() if result else None,
+            fingerprint=fingerprint(job.config),
+            damage=damage(job, files, completions=self._read.of(files.completions).bad),
+        )
 
     def config(self, probe_id: str) -> RunConfig:
         """What was probed. Raises NotFound."""

@@ -12,7 +12,6 @@ from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.job_rows import is_metric
 from core.rewards import maximum
-from core.run import JobState
 from core.run_dir import RunDir, read_lines, read_model
 from services.runs.verdict import Outcome, Stored, Verdict, merge, verdict
 from services.runs.view import RunView
@@ -33,7 +32,12 @@ class Verdicts:
         """The verdict of one run. Files that are damaged or gone count as empty."""
         run_dir = RunDir(self._outputs / run.session_id)
         files = (run_dir.metrics, run_dir.evaluation, run_dir.config, run_dir.status)
-        stamp = (run.status, run.error, run.checkpoint_step, *map(_stamp, files[: 4 if run.error else 3]))
+        stamp = (
+            run.job.status,
+            run.job.error,
+            run.job.checkpoint_step,
+            *map(_stamp, files[: 4 if run.job.error else 3]),
+        )
         before = self._kept.get(run.session_id)
         if before is None or before[0] != stamp:
             before = self._kept[run.session_id] = (stamp, _judged(run, run_dir))
@@ -49,13 +53,13 @@ def _judged(run: RunView, run_dir: RunDir) -> Verdict:
         config=config,
         best=best_of(config),
         report=report.report if report else None,
-        error=run.error,
-        error_field=status.error_field if status and run.error else "",
-        checkpoint=run.checkpoint_step,
-        step=run.step,
+        error=run.job.error,
+        error_field=status.error_field if status and run.job.error else "",
+        checkpoint=run.job.checkpoint_step,
+        step=run.job.step,
     )
     try:
-        return verdict(merge(rows), JobState(run.status), stored)
+        return verdict(merge(rows), run.job.state, stored)
     except (TypeError, ValueError, ArithmeticError, LookupError):  # values of another kind than a worker writes
         return Verdict(Outcome.NOT_ENOUGH, "problem", "Its files are damaged, so nothing can be said of how it went.")
 

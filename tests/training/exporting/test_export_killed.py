@@ -47,9 +47,9 @@ def follow(services: Services, export_id: str, *states: str, stage: int = 0) -> 
     while True:
         services.watcher.tick()
         view = services.exports.get(export_id)
-        if view.status in states and view.step >= stage:
+        if view.job.status in states and view.job.step >= stage:
             return
-        assert view.active or view.queue_position, (view.status, view.error)
+        assert view.job.active or view.job.queue_position, (view.job.status, view.job.error)
         assert time.monotonic() < end, view
         time.sleep(0.02)
 
@@ -88,10 +88,10 @@ def test_a_killed_export_leaves_nothing(services: Services, models: Home, attemp
     assert found, "it was done before it could be killed"
     export_id, children = found
     view = services.exports.get(export_id)
-    assert view.status == "crashed"
+    assert view.job.status == "crashed"
     assert (view.files, view.model_path) == ([], None)
-    assert view.error is not None
-    assert "No half-made file is left" in view.error
+    assert view.job.error is not None
+    assert "No half-made file is left" in view.job.error
     folder = models.exports / export_id
     psutil.wait_procs(children, timeout=60)
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
@@ -111,7 +111,7 @@ def test_a_cancelled_export_gives_the_disk_back_while_it_converts(services: Serv
 
 def test_what_a_dead_server_could_not_remove_is_removed_at_its_start(services: Services, models: Home) -> None:
     """Of exports that did not end well; finished ones are left as they are."""
-    ended = {view.status: view.export_id for view in services.exports.list()}
+    ended = {view.job.status: view.export_id for view in services.exports.list()}
     left = models.exports / ended["stopped"] / "files.partial" / ".work"
     left.mkdir(parents=True)
     (left / "f16.gguf").write_bytes(bytes(1000))

@@ -226,7 +226,7 @@ def test_the_form_starts_one_and_keeps_what_was_typed(browser: Browser, services
     assert len(services.evaluations.list()) == 1
     view = services.evaluations.list()[0]
     browser.post(f"/evaluations/{view.evaluation_id}/stop")
-    assert services.evaluations.get(view.evaluation_id).status == "stopped"
+    assert services.evaluations.get(view.evaluation_id).job.status == "stopped"
 
 
 def test_a_diff_puts_both_texts_together() -> None:

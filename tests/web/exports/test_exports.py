@@ -51,7 +51,7 @@ def trained(services: Services, once: Path) -> str:
 
 def finish(services: Services, export_id: str, *states: str) -> None:
     end = time.monotonic() + PATIENCE
-    while services.exports.get(export_id).status not in states:
+    while services.exports.get(export_id).job.status not in states:
         assert time.monotonic() < end, services.exports.get(export_id)
         services.watcher.tick()
         time.sleep(0.05)
@@ -154,7 +154,7 @@ def test_a_run_is_not_deleted_under_its_export(client: FlaskClient, services: Se
     assert client.delete(f"/api/training/sessions/{trained}").status_code == 409
     finish(services, export_id, "completed")
     assert client.delete(f"/api/training/sessions/{trained}").status_code == 204
-    assert services.exports.get(export_id).name == "tiny"
+    assert services.exports.get(export_id).job.name == "tiny"
 
 
 def test_several_quantizations_are_one_export(client: FlaskClient, services: Services, trained: str) -> None:

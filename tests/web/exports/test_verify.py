@@ -74,14 +74,14 @@ def test_a_comparison_that_is_cancelled_changes_nothing(client: FlaskClient, ser
     export_id = unverified(client, services)
     assert client.post(f"/api/exports/{export_id}/verify").status_code == 202
     client.post(f"/api/exports/{export_id}/cancel")
-    assert services.exports.get(export_id).status == "completed"
+    assert services.exports.get(export_id).job.status == "completed"
     with held(services.settings.home.root):
         client.post(f"/api/exports/{export_id}/verify")
         finish(services, export_id, "running")
         client.post(f"/api/exports/{export_id}/cancel")
         finish(services, export_id, "completed")
     view = services.exports.get(export_id)
-    assert (view.unverified, view.error, view.message) == (
+    assert (view.unverified, view.job.error, view.job.message) == (
         ["model.gguf"],
         None,
         "Not verified again. It was cancelled.",
@@ -96,8 +96,8 @@ def test_a_comparison_whose_worker_is_killed_changes_nothing(client: FlaskClient
     finish(services, export_id, "completed")
     view = services.exports.get(export_id)
     assert view.unverified == ["model.gguf"]
-    assert "Not verified again. The worker process was killed" in view.message
-    assert "Its files are kept as they were." in view.message
+    assert "Not verified again. The worker process was killed" in view.job.message
+    assert "Its files are kept as they were." in view.job.message
     services.watcher.catch_up()
     assert services.exports.get(export_id).unverified == ["model.gguf"]
 

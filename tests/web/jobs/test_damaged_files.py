@@ -365,7 +365,7 @@ def follow_to_the_end(stage: Round, app: Flask) -> None:
         services.watcher.tick()
     waiting = [job.id for job in services.catalogue.unfinished()]
     assert waiting == [], (stage.number, [(job_id, stage.harms(job_id)) for job_id in waiting])
-    assert services.runs.get("z-waiting").status == JobState.COMPLETED
+    assert services.runs.get("z-waiting").job.status == JobState.COMPLETED
     stage.look(client, [job_id for job_id in stage.jobs if job_id not in active])
     for job_id, count in (("healthy", 8), ("z-waiting", 3)):
         answer = client.get(f"/api/training/sessions/{job_id}/metrics").json

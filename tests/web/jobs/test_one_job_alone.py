@@ -87,7 +87,7 @@ def test_a_job_that_cannot_be_followed_is_logged_once_and_the_others_go_on(
     launcher.living = set()
     for _ in range(5):
         services.watcher.tick()
-    assert [services.runs.get(name).status for name in ("one", "two")] == ["crashed", "completed"]
+    assert [services.runs.get(name).job.status for name in ("one", "two")] == ["crashed", "completed"]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"id": 1}', "[]", '"x"'])
@@ -144,11 +144,11 @@ def test_resume_and_stop_twice_are_each_once(paper: Flask) -> None:
         browser.post(path, form={})
         assert 'class="note problem"' not in browser.get("/runs/run").text
     services.watcher.tick()
-    assert services.runs.get("run").status == "starting"
+    assert services.runs.get("run").job.status == "starting"
     assert client.post("/api/training/resume", json={"session_id": "run"}).status_code == 202
     for _ in range(3):
         services.watcher.tick()
-    assert services.runs.get("run").status == "completed"
+    assert services.runs.get("run").job.status == "completed"
     assert client.post("/api/training/resume", json={"session_id": "run"}).status_code == 409
 
 
@@ -175,11 +175,11 @@ def test_a_job_waits_its_turn_while_the_disk_is_full(paper: Flask, monkeypatch: 
         patch.setattr(services.watcher._launcher, "start", full)
         services.watcher.tick()
     view = services.runs.get("one")
-    assert (view.status, view.queue_position, view.error) == ("queued", 1, None)
-    assert "full" in view.message
+    assert (view.job.status, view.job.queue_position, view.job.error) == ("queued", 1, None)
+    assert "full" in view.job.message
     for _ in range(8):
         services.watcher.tick()
-    assert services.runs.get("two").status == "completed"
+    assert services.runs.get("two").job.status == "completed"
 
 
 def test_a_run_that_cannot_be_deleted_stays_in_the_list(
@@ -292,7 +292,7 @@ def test_an_old_catalogue_learns_of_boots(home: Home, settings: Settings) -> Non
     assert [run.session_id for run in again.runs.list()] == ["old"]
     for _ in range(4):
         again.watcher.tick()
-    assert again.runs.get("old").status == "completed"
+    assert again.runs.get("old").job.status == "completed"
     again.close()
 
 

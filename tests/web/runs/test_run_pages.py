@@ -254,7 +254,7 @@ def test_two_runs_of_one_name_can_be_told_apart(browser: Browser, services: Serv
         page = text(browser, path)
         assert all(title in page for title in titles.values()), path
     assert f"<h1>{titles[RUN]}</h1>" in text(browser, f"/runs/{RUN}")
-    assert (services.runs.get(RUN).name, services.runs.get(RUN).title) == ("tiny", titles[RUN])
+    assert (services.runs.get(RUN).job.name, services.runs.get(RUN).title) == ("tiny", titles[RUN])
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def follow(services: Services, session_id: str, *states: str, seconds: float = P
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         services.watcher.tick()
-        status = services.runs.get(session_id).status
+        status = services.runs.get(session_id).job.status
         if status in states:
             return status
         time.sleep(0.02)
@@ -114,9 +114,9 @@ def test_stop_and_resume_go_on_from_the_checkpoint(client: FlaskClient, services
         session_id = start(client, tiny(max_steps=10))
         follow(services, session_id, "training")
         client.post("/api/training/stop", json={"session_id": session_id})
-        assert services.runs.get(session_id).status == "stopping"
+        assert services.runs.get(session_id).job.status == "stopping"
         follow(services, session_id, "stopped")
-    reached = services.runs.get(session_id).checkpoint_step
+    reached = services.runs.get(session_id).job.checkpoint_step
     client.post("/api/training/resume", json={"session_id": session_id})
     follow(services, session_id, "completed")
     rows, _ = services.runs.metrics(session_id)
@@ -133,7 +133,7 @@ def test_a_worker_that_ignores_stop_now_is_ended(
     follow(services, session_id, "training")
     client.post("/api/training/stop", json={"session_id": session_id, "now": True})
     follow(services, session_id, "stopped")
-    assert services.runs.get(session_id).error is None
+    assert services.runs.get(session_id).job.error is None
 
 
 def test_a_failed_run_says_why(client: FlaskClient, services: Services) -> None:
@@ -141,8 +141,8 @@ def test_a_failed_run_says_why(client: FlaskClient, services: Services) -> None:
     session_id = start(client, tiny("fails"))
     follow(services, session_id, "failed")
     run = services.runs.get(session_id)
-    assert run.error == "It failed, as it was asked to."
-    assert run.resumable
+    assert run.job.error == "It failed, as it was asked to."
+    assert run.job.resumable
 
 
 def test_a_worker_that_dies_before_its_first_word_is_crashed_with_its_log(
@@ -151,7 +151,7 @@ def test_a_worker_that_dies_before_its_first_word_is_crashed_with_its_log(
     """The last lines of its log are in the error."""
     session_id = start(client, tiny("mute"))
     follow(services, session_id, "crashed")
-    assert "cannot load the library" in (services.runs.get(session_id).error or "")
+    assert "cannot load the library" in (services.runs.get(session_id).job.error or "")
 
 
 def test_a_checkpoint_is_known_even_if_the_worker_died_before_it_could_say_so(
@@ -167,8 +167,8 @@ def test_a_checkpoint_is_known_even_if_the_worker_died_before_it_could_say_so(
         psutil.Process(services.catalogue.job(session_id, JobKind.TRAIN).pid).kill()
         follow(services, session_id, "crashed")
     run = services.runs.get(session_id)
-    assert run.checkpoint_step == 10
-    assert "step 10" in (run.error or "")
+    assert run.job.checkpoint_step == 10
+    assert "step 10" in (run.job.error or "")
 
 
 def test_a_running_run_is_not_deleted(client: FlaskClient, services: Services) -> None:
@@ -195,7 +195,7 @@ def test_a_renamed_run_keeps_its_name_when_the_catalogue_is_rebuilt(client: Flas
 
     services.catalogue.delete(session_id)
     assert rebuild(services.settings.home, services.catalogue) == 1
-    assert services.runs.get(session_id).name == "better"
+    assert services.runs.get(session_id).job.name == "better"
 
 
 def test_the_catalogue_is_rebuilt_from_the_directories(client: FlaskClient, services: Services) -> None:
@@ -214,7 +214,7 @@ def test_the_catalogue_is_rebuilt_from_the_directories(client: FlaskClient, serv
     same = ("status", "step", "max_steps", "reward", "checkpoint_step", "attempt", "name", "model", "dataset")
     assert [after[name] for name in same] == [before[name] for name in same]
     assert [found.id for found in job] == [waiting]
-    assert services.runs.get(waiting).status == "queued"
+    assert services.runs.get(waiting).job.status == "queued"
     assert services.runs.replay(done, 4) == services.runs.metrics(done, 4)[0]
 
 
