@@ -15,7 +15,7 @@ from services.exports.deliveries import Deliveries
 from services.exports.exports import Exports
 from services.jobs.database import Catalogue
 from services.jobs.events import Events
-from services.jobs.launcher import Launcher, LocalLauncher
+from services.jobs.launcher import LOCAL, Launcher, LocalLauncher
 from services.jobs.watcher import Watcher
 from services.machine.hub_reach import HubReach
 from services.machine.system import System
@@ -76,7 +76,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     home, events, catalogue = settings.home, Events(), Catalogue(settings.database_url)
     system = System(home, catalogue.active_count)
     models = Models(settings, catalogue, system)
-    watcher = Watcher(home, catalogue, events, launcher or LocalLauncher(settings), models.make_room)
+    watcher = Watcher(home, catalogue, events, {LOCAL: launcher or LocalLauncher(settings)}, models.make_room)
     configs, library = Configs(home), Library(home, catalogue)
 
     limit = int(settings.max_upload_gb * 1024**3)

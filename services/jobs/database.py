@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import JSON, Engine, Text, create_engine, event, func, inspect, select, text, update
+from sqlalchemy import JSON, Engine, Text, create_engine, event, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_column
 
@@ -20,6 +20,8 @@ from core.errors import NotFound, Unavailable
 from core.run import ACTIVE, ENDED, RESUMABLE, JobKind, JobState
 from services.jobs.facts import JobFacts
 from services.jobs.kinds import KINDS, Kind
+from services.jobs.launcher import LOCAL, NO_WORKER, Handle
+from services.jobs.upgrade import upgrade
 
 VERSION = 1
 """Schema version. A catalogue of another version is refused: rebuilding it takes seconds."""
@@ -64,12 +66,23 @@ class Job(Base):
     evaluations: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     offset: Mapped[int] = mapped_column(default=0)
     last_row: Mapped[int] = mapped_column(default=0)
+    launcher: Mapped[str] = mapped_column(default=LOCAL, server_default=LOCAL)
+    """Where it runs, by the launcher's name."""
+    worker: Mapped[str] = mapped_column(Text, default=NO_WORKER, server_default="")
+    """The launcher's handle of its worker; '' while it has none."""
+    stop_now_at: Mapped[float | None] = mapped_column(default=None)
+    """When an immediate stop was asked for, in seconds since the epoch."""
+
+    # Older versions know a worker by these, and their files demand a value of every row. Nothing reads them but
+    # services.jobs.upgrade, which makes handles of what an older version wrote.
     pid: Mapped[int] = mapped_column(default=0)
     pid_started: Mapped[float] = mapped_column(default=0.0)
     pid_boot: Mapped[str] = mapped_column(default="", server_default="")
-    """The boot that the process belongs to (:func:`core.process.boot`); '' in a catalogue that is older than this."""
-    stop_now_at: Mapped[float | None] = mapped_column(default=None)
-    """When an immediate stop was asked for, in seconds since the epoch."""
+
+    @property
+    def handle(self) -> Handle:
+        """Its worker, for its launcher."""
+        return Handle(self.worker)
 
     @property
     def job_state(self) -> JobState:
@@ -156,8 +169,6 @@ _NO_DATABASE = (
 )
 _ENDED = [str(state) for state in ENDED]
 _ACTIVE = [str(state) for state in ACTIVE]
-NOBODY = {"pid": 0, "pid_started": 0.0, "pid_boot": ""}
-"""Of a job that has no worker."""
 
 
 class Catalogue:
@@ -187,9 +198,7 @@ class Catalogue:
     def _open(self) -> Any:
         """Make what is missing. Returns the schema's version."""
         Base.metadata.create_all(self._engine)
-        if "pid_boot" not in {column["name"] for column in inspect(self._engine).get_columns("jobs")}:
-            with self._engine.begin() as connection:
-                connection.execute(text("ALTER TABLE jobs ADD COLUMN pid_boot VARCHAR NOT NULL DEFAULT ''"))
+        upgrade(self._engine)
         found = self.setting("schema_version")
         if found is None:
             self.set_setting("schema_version", VERSION)

@@ -1,7 +1,12 @@
-"""Starts and ends worker processes. One small interface; the implementation here is this machine."""
+"""Starts and ends workers. One small interface; the implementation here is this machine.
+
+Nobody else knows what a worker is: a launcher gives a :data:`Handle` for it, which is kept and shown to the launcher
+again.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,12 +14,13 @@ import sys
 import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NewType, Protocol
 
 import psutil
 
 from core.child import HUB_TOKEN, JUDGE_KEY
 from core.process import Identity, boot, find, identify, of_this_boot
+from core.run import JobStatus
 from core.run_dir import RunDir, read_json
 from core.settings import PROJECT, Settings
 from services.jobs.secrets import needed
@@ -33,34 +39,69 @@ _PASSED_ON = (
 JOB = "TUNESMITH_JOB"
 """Names the job's directory in the environment of its worker and of all that the worker starts."""
 
-Worker = Identity
-"""A worker process."""
+Handle = NewType("Handle", str)
+"""Stands for one worker that a launcher started or found: text that can be stored, and that it alone understands."""
+NO_WORKER = Handle("")
+LOCAL = "local"
+"""The launcher of this machine."""
 
 
 class Launcher(Protocol):
-    """What the watcher needs of a place where workers run."""
+    """What the watcher needs of a place where workers run.
 
-    def start(self, job: RunDir) -> Worker:
+    A handle may be old: of a worker that ended long ago, or, where the database was made by another version or on
+    another machine, one that means nothing. It then stands for a worker that is gone.
+
+    Attributes:
+        slots: How many jobs may run there at a time.
+    """
+
+    slots: int
+
+    def start(self, job: RunDir) -> Handle:
         """Start the worker of a job's directory. Raises OSError where that fails."""
         ...
 
-    def find(self, job: RunDir) -> Worker | None:
+    def find(self, job: RunDir) -> Handle | None:
         """The running worker of a directory, whoever started it."""
         ...
 
-    def alive(self, worker: Worker, job: RunDir) -> bool: ...
+    def alive(self, worker: Handle, job: RunDir) -> bool: ...
 
-    def exit_code(self, worker: Worker) -> int | None:
+    def wrote(self, worker: Handle, status: JobStatus) -> bool:
+        """Whether a status is this worker's word, and not an earlier one's of the same job."""
+        ...
+
+    def exit_code(self, worker: Handle) -> int | None:
         """Its exit code, negative for a signal; None where it is not known."""
         ...
 
-    def end(self, worker: Worker, job: RunDir, *, force: bool) -> None:
+    def end(self, worker: Handle, job: RunDir, *, force: bool) -> None:
         """Ask the worker to stop (SIGTERM), or with ``force`` end it and all it started (SIGKILL)."""
         ...
 
-    def sweep(self, worker: Worker, job: RunDir) -> None:
+    def sweep(self, worker: Handle, job: RunDir) -> None:
         """End what a vanished worker left running, and nobody else's."""
         ...
+
+
+def handle_of(process: Identity) -> Handle:
+    """For a process of this machine."""
+    return Handle(json.dumps({"pid": process.pid, "started": process.started, "boot": process.boot}))
+
+
+def process_of(worker: Handle) -> Identity:
+    """The process of this machine that a handle stands for; number 0, which is nobody's, where it stands for none."""
+    try:
+        known = json.loads(worker)
+        return Identity(int(known["pid"]), float(known["started"]), str(known["boot"]))
+    except (ValueError, KeyError, TypeError):
+        return Identity(0, 0.0)
+
+
+def author(status: JobStatus) -> Handle:
+    """Who wrote a status, where that was on this machine."""
+    return handle_of(Identity(status.pid, status.pid_started, status.boot))
 
 
 def worker_env(
@@ -100,13 +141,16 @@ class LocalLauncher:
         entry: The script that a worker runs; it is called with ``job <directory>``.
     """
 
+    slots = 1
+    """The device, and on most machines the memory, is enough for one."""
+
     def __init__(self, settings: Settings, entry: Path = ENTRY) -> None:
         self._settings = settings
         self._entry = entry
-        self._children: dict[Worker, subprocess.Popen[bytes]] = {}
+        self._children: dict[Handle, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
 
-    def start(self, job: RunDir) -> Worker:
+    def start(self, job: RunDir) -> Handle:
         command = [sys.executable, "-P", str(self._entry), "job", str(job.path)]
         with job.log.open("ab") as log:
             child = subprocess.Popen(
@@ -121,28 +165,34 @@ class LocalLauncher:
                 stderr=log,
                 start_new_session=True,
             )
-        worker = identify(child.pid)
+        worker = handle_of(identify(child.pid))
         with self._lock:
             self._children[worker] = child
         return worker
 
-    def find(self, job: RunDir) -> Worker | None:
+    def find(self, job: RunDir) -> Handle | None:
         for process in psutil.process_iter():
             try:
                 if _works_at(process, job):
-                    return Worker(process.pid, process.create_time(), boot())
+                    return handle_of(Identity(process.pid, process.create_time(), boot()))
             except psutil.Error:
                 continue
         return None
 
-    def alive(self, worker: Worker, job: RunDir) -> bool:
+    def alive(self, worker: Handle, job: RunDir) -> bool:
         return self._process(worker, job) is not None
 
-    def exit_code(self, worker: Worker) -> int | None:
+    def wrote(self, worker: Handle, status: JobStatus) -> bool:
+        # Not by the start time, which the system may report differently after the clock was set. The boot is missing
+        # in what older versions wrote.
+        process = process_of(worker)
+        return status.pid == process.pid and (status.boot or process.boot) in {"", process.boot}
+
+    def exit_code(self, worker: Handle) -> int | None:
         child = self._child(worker)
         return child.poll() if child else None
 
-    def end(self, worker: Worker, job: RunDir, *, force: bool) -> None:
+    def end(self, worker: Handle, job: RunDir, *, force: bool) -> None:
         process = self._process(worker, job)
         if process is None:
             return
@@ -156,32 +206,34 @@ class LocalLauncher:
         except (ProcessLookupError, PermissionError, psutil.Error):
             return
 
-    def sweep(self, worker: Worker, job: RunDir) -> None:
+    def sweep(self, worker: Handle, job: RunDir) -> None:
         # While a group has members its number is given to no new process. But once all of ours had ended,
         # somebody else may have got the number and left a group without a leader, too: each says whose it is.
-        if not of_this_boot(worker) or psutil.pid_exists(worker.pid):
+        leader = process_of(worker)
+        if not of_this_boot(leader) or psutil.pid_exists(leader.pid):
             return
-        if any(_in_group(process, worker.pid) and _belongs_to(process, job) for process in psutil.process_iter()):
+        if any(_in_group(process, leader.pid) and _belongs_to(process, job) for process in psutil.process_iter()):
             try:
-                os.killpg(worker.pid, signal.SIGKILL)
+                os.killpg(leader.pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 return
 
-    def _child(self, worker: Worker) -> subprocess.Popen[bytes] | None:
+    def _child(self, worker: Handle) -> subprocess.Popen[bytes] | None:
         with self._lock:
             return self._children.get(worker)
 
-    def _process(self, worker: Worker, job: RunDir) -> psutil.Process | None:
+    def _process(self, worker: Handle, job: RunDir) -> psutil.Process | None:
         """The worker, where it still is there and is the one that was meant."""
+        known = process_of(worker)
         try:
             if child := self._child(worker):
                 # A worker whose main thread has ended looks like a zombie while its others still hold the memory.
-                return psutil.Process(worker.pid) if child.poll() is None else None
+                return psutil.Process(known.pid) if child.poll() is None else None
             # The clock may be set while a run goes on, which moves start times: then the command line tells. It
             # has to, where nobody wrote down which boot the number belongs to.
-            if worker.boot and (process := find(worker)):
+            if known.boot and (process := find(known)):
                 return process
-            process = psutil.Process(worker.pid) if of_this_boot(worker) else None
+            process = psutil.Process(known.pid) if of_this_boot(known) else None
             return process if process and _works_at(process, job) else None
         except psutil.Error:
             return None

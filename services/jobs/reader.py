@@ -10,12 +10,13 @@ from core.run import ENDED, JobState, JobStatus
 from core.run_dir import Row, RunDir, read_lines
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
+from services.jobs.launcher import Launcher
 from services.jobs.tail import Tail
 
 _TAKEN = ("step", "max_steps", "message", "attempt", "device", "seconds_per_step", "checkpoint_step")
 
 
-class Follower:
+class Reader:
     """One job's reader.
 
     Every metric row is published once while this process lives: the place in the file is kept here and
@@ -27,13 +28,15 @@ class Follower:
         run_dir: Its directory.
         catalogue: Written with every change.
         events: Told of rows, states and log lines.
+        launcher: Knows whether a status is the worker's own.
     """
 
-    def __init__(self, job: Job, run_dir: RunDir, catalogue: Catalogue, events: Events) -> None:
+    def __init__(self, job: Job, run_dir: RunDir, catalogue: Catalogue, events: Events, launcher: Launcher) -> None:
         self.job = job
         self.run_dir = run_dir
         self._catalogue = catalogue
         self._events = events
+        self._launcher = launcher
         self._tail = Tail(run_dir.log)
         self._seen: tuple[int, int] | None = None
         self._latest: JobStatus | None = None
@@ -72,10 +75,7 @@ class Follower:
             self._seen = stamp
         status = self._latest
         # An older start's last word is still there until the new worker speaks.
-        return status if status is not None and self._is_workers(status) else None
-
-    def _is_workers(self, status: JobStatus) -> bool:
-        return status.pid == self.job.pid and (status.boot or self.job.pid_boot) in {"", self.job.pid_boot}
+        return status if status is not None and self._launcher.wrote(self.job.handle, status) else None
 
     def _rows(self) -> None:
         if self._shorter():

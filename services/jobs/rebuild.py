@@ -12,6 +12,7 @@ from core.run import ENDED, ID_PATTERN, JobState, JobStatus
 from core.run_dir import RunDir, read_lines
 from core.settings import Home
 from services.jobs.database import Catalogue, Job, new_job
+from services.jobs.launcher import author
 from services.jobs.reader import headline
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def _apply(job: Job, status: JobStatus) -> None:
     job.message, job.error, job.notes = status.message, status.error, list(status.notes)
     job.device, job.seconds_per_step = status.device, status.seconds_per_step
     job.checkpoint_step = status.checkpoint_step
-    job.pid, job.pid_started, job.pid_boot = status.pid, status.pid_started, status.boot
+    job.worker = author(status)
     job.started_at = job.created_at
     if status.state in ENDED:
         job.ended_at = datetime.fromtimestamp(status.heartbeat, UTC).isoformat(timespec="seconds")

@@ -12,12 +12,13 @@ from core.moment import now
 from core.run import ACTIVE, ENDED, RESUMABLE, Control, JobKind, JobState, check_id
 from core.run_dir import RunDir, new_folder, remove_folder, write_json
 from core.settings import Home
-from services.jobs.database import NOBODY, Catalogue, Job, new_job
+from services.jobs.database import Catalogue, Job, new_job
 from services.jobs.events import Events
 from services.jobs.in_use import needing
 from services.jobs.kinds import KINDS
+from services.jobs.launcher import NO_WORKER
 
-FRESH = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", **NOBODY}
+FRESH = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", "worker": NO_WORKER}
 """Of a job that goes into the queue again."""
 
 

@@ -1,13 +1,19 @@
-"""One loop: start the next job, read what jobs append, record it, publish it."""
+"""One loop: start the next job, read what jobs append, record it, publish it.
+
+Three write about a job at the same time. The worker writes ``status.json`` and its rows, a request writes
+``control.json`` and changes the state in the database, the watcher's thread does the rest. So wherever a step depends
+on what was read before, what may have happened in between is said at that place, and a state is only ever changed
+where it still is what was read (:meth:`services.jobs.database.Catalogue.move`).
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,11 +22,12 @@ from core.moment import now
 from core.run import ACTIVE, ENDED, Control, JobState, JobStatus
 from core.run_dir import RunDir, step_of
 from core.settings import Home
-from services.jobs.database import NOBODY, Catalogue, Job
+from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
 from services.jobs.kinds import KINDS
-from services.jobs.launcher import Launcher, Worker
-from services.jobs.reader import Follower
+from services.jobs.launcher import NO_WORKER, Launcher
+from services.jobs.reader import Reader
+from services.jobs.slots import Slots
 from services.jobs.tail import tail_text
 
 log = logging.getLogger(__name__)
@@ -35,10 +42,22 @@ GRACE = 20.0
 """Seconds that a worker has to end by itself after 'stop now', and again after SIGTERM."""
 
 
+class Clock(Protocol):
+    """The module :mod:`time`, or what a test has in its place."""
+
+    def time(self) -> float:
+        """Seconds since the epoch: what is compared with what was written down."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some moment: how long something takes, also while the clock is set."""
+        ...
+
+
 class Watcher:
     """Follows every running job and keeps the queue moving.
 
-    What it guarantees: one job at a time, in the order of the queue, across restarts of the server.
+    What it guarantees: one job at a time a slot, in the order of the queue, across restarts of the server.
     Each metric row is published once and in order. A job whose worker vanished is ``crashed`` within
     five seconds. Nothing it does can hurt a running worker: it reads files, and it signals a process
     only after a person asked for an immediate stop and twenty seconds have passed. What goes wrong with
@@ -48,8 +67,9 @@ class Watcher:
         home: Where the directories lie.
         catalogue: The list of jobs.
         events: Told of everything.
-        launcher: Where workers run.
+        launchers: Where workers run, by the name that a job's row has.
         make_room: Called before a job starts, to free the device.
+        clock: What time it is.
     """
 
     def __init__(
@@ -57,16 +77,19 @@ class Watcher:
         home: Home,
         catalogue: Catalogue,
         events: Events,
-        launcher: Launcher,
+        launchers: Mapping[str, Launcher],
         make_room: Callable[[], None] = lambda: None,
+        clock: Clock = time,
     ) -> None:
         self._home = home
         self._catalogue = catalogue
         self._events = events
-        self._launcher = launcher
+        self._launchers = launchers
         self._make_room = make_room
-        self._followers: dict[str, Follower] = {}
-        self._leaving: list[tuple[Follower, float]] = []
+        self._clock = clock
+        self._slots = Slots({name: launcher.slots for name, launcher in launchers.items()})
+        self._readers: dict[str, Reader] = {}
+        self._leaving: list[tuple[Reader, float]] = []
         self._asked: dict[str, int] = {}
         self._checked: dict[str, float] = {}
         self._troubles: dict[str, str] = {}
@@ -131,8 +154,8 @@ class Watcher:
 
     def replay(self, session_id: str, after: int) -> list[dict[str, Any]] | None:
         """Rows after a row number that were published already; None where the job is not running."""
-        follower = self._followers.get(session_id)
-        return follower.replay(after) if follower else None
+        reader = self._readers.get(session_id)
+        return reader.replay(after) if reader else None
 
     def _loop(self) -> None:
         said = ""
@@ -147,99 +170,108 @@ class Watcher:
 
     def tick(self) -> bool:
         """One round. Returns whether a job is running."""
-        if self._wake.is_set() or not self._followers:
+        if self._wake.is_set() or not self._readers:
+            # Cleared before the database is read: who changes it afterwards sets it again, for the next round.
+            # The other way round, a change between the two would wait until something else wakes the watcher.
             self._wake.clear()
             self._refresh()
-        for follower in list(self._followers.values()):
-            self._alone(follower.job.id, partial(self._attend, follower))
+        for reader in list(self._readers.values()):
+            self._alone(reader.job.id, partial(self._attend, reader))
         self._see_off()
-        if not self._followers and not self._leaving:
-            self._start_next()
-        return bool(self._followers or self._leaving)
+        self._start_waiting()
+        return bool(self._readers or self._leaving)
 
     def _refresh(self) -> None:
-        """Take over what services changed in the catalogue."""
+        """Take over what requests changed in the database."""
         for job in self._catalogue.unfinished():
-            follower = self._followers.get(job.id)
-            if follower:
-                follower.job.state, follower.job.name = job.state, job.name
-                follower.job.stop_now_at = job.stop_now_at
+            reader = self._readers.get(job.id)
+            if reader:
+                reader.job.state, reader.job.name = job.state, job.name
+                reader.job.stop_now_at = job.stop_now_at
             elif job.active:
                 self._alone(job.id, partial(self._follow, job))
 
     # --- one job ---
 
     def _follow(self, job: Job) -> None:
+        """Follow a job that runs although this server did not start it."""
         run_dir = self._run_dir(job)
-        if not job.pid:
-            # The server died between starting a worker and writing its number down.
-            found = self._launcher.find(run_dir)
+        if not job.worker:
+            # A start is three steps: the state becomes 'starting', the worker is started, its handle is written down.
+            # The last server died after the first or the second. Where there is a worker, it is this job's; where
+            # there is none, the start is made up for, unless a stop was asked for in the meantime.
+            found = self._launcher(job).find(run_dir)
             if found is None and not run_dir.read_control().stop:
                 self._catalogue.move(job.id, to=JobState.QUEUED, only_from=[job.job_state])
                 return
-            _note(job, found or Worker(0, 0.0))
-            self._catalogue.update(job.id, **_identity(job))
-        follower = Follower(job, run_dir, self._catalogue, self._events)
-        self._followers[job.id] = follower
-        self._attend(follower)
+            job.worker = found or NO_WORKER
+            self._catalogue.update(job.id, worker=job.worker)
+        self._attend(self._read_from_now_on(job, run_dir))
 
-    def _attend(self, follower: Follower) -> None:
-        job = follower.job
-        # Alive before status: a worker that wrote its last word and left is not a crash.
-        alive = self._alive(follower)
-        status = self._read(follower, alive=alive)
+    def _read_from_now_on(self, job: Job, run_dir: RunDir) -> Reader:
+        reader = Reader(job, run_dir, self._catalogue, self._events, self._launcher(job))
+        self._slots.hold(job.launcher, job.id)
+        self._readers[job.id] = reader
+        return reader
+
+    def _attend(self, reader: Reader) -> None:
+        job = reader.job
+        # First whether it lives, then what it says. The other way round, a worker that says its last word and leaves
+        # between the two looks would be taken for one that vanished in the middle of its work.
+        alive = self._alive(reader)
+        status = self._read(reader, alive=alive)
         if status is not None and status.state in ENDED:
-            self._finish(follower, status.state, error=status.error, status=status)
+            self._finish(reader, status.state, error=status.error, status=status)
         elif not alive:
-            self._launcher.sweep(_worker(job), follower.run_dir)
-            last = self._read(follower, alive=False)
+            # What it left running may still write: that is ended first, and the files are read once more after it.
+            self._launcher(job).sweep(job.handle, reader.run_dir)
+            last = self._read(reader, alive=False)
             if last is not None and last.state in ENDED:
-                self._finish(follower, last.state, error=last.error, status=last)
+                self._finish(reader, last.state, error=last.error, status=last)
             else:
-                self._vanished(follower)
+                self._vanished(reader)
         elif job.stop_now_at is not None:
-            self._press(follower, time.time() - job.stop_now_at)
+            self._press(reader, self._clock.time() - job.stop_now_at)
 
-    def _read(self, follower: Follower, *, alive: bool) -> JobStatus | None:
+    def _read(self, reader: Reader, *, alive: bool) -> JobStatus | None:
         """What the worker says. Of one that is gone, nothing is waited for: what cannot be read stays unread."""
         try:
-            return follower.poll() if alive else follower.look_again()
+            return reader.poll() if alive else reader.look_again()
         except Exception as error:
             if alive or isinstance(error, SQLAlchemyError):
                 raise
-            log.exception("the files of job %s cannot be read to their end", follower.job.id)
+            log.exception("the files of job %s cannot be read to their end", reader.job.id)
             return None
 
-    def _alive(self, follower: Follower) -> bool:
-        job = follower.job
-        if time.monotonic() - self._checked.get(job.id, -ALIVE_EVERY) < ALIVE_EVERY:
+    def _alive(self, reader: Reader) -> bool:
+        """Asked of the launcher twice a second; in between it lives."""
+        job, moment = reader.job, self._clock.monotonic()
+        if moment - self._checked.get(job.id, -ALIVE_EVERY) < ALIVE_EVERY:
             return True
-        self._checked[job.id] = time.monotonic()
-        return self._launcher.alive(_worker(job), follower.run_dir)
+        self._checked[job.id] = moment
+        return self._launcher(job).alive(job.handle, reader.run_dir)
 
-    def _press(self, follower: Follower, waited: float) -> None:
+    def _press(self, reader: Reader, waited: float) -> None:
         """After 'stop now': wait, then SIGTERM, then SIGKILL."""
         stage = 2 if waited > 2 * GRACE else 1 if waited > GRACE else 0
-        if stage > self._asked.get(follower.job.id, 0):
-            self._asked[follower.job.id] = stage
-            self._launcher.end(_worker(follower.job), follower.run_dir, force=stage == 2)
+        if stage > self._asked.get(reader.job.id, 0):
+            self._asked[reader.job.id] = stage
+            self._launcher(reader.job).end(reader.job.handle, reader.run_dir, force=stage == 2)
 
-    def _vanished(self, follower: Follower) -> None:
-        job = follower.job
-        if saved := follower.run_dir.numbered():  # It may have died before it could say so.
+    def _vanished(self, reader: Reader) -> None:
+        job = reader.job
+        if saved := reader.run_dir.numbered():  # It may have died before it could say so.
             job.checkpoint_step = step_of(saved[-1])
             self._catalogue.update(job.id, checkpoint_step=job.checkpoint_step)
         if job.stop_now_at is not None:
-            self._finish(follower, JobState.STOPPED, error=None)
+            self._finish(reader, JobState.STOPPED, error=None)
             return
-        code, lines = self._launcher.exit_code(_worker(job)), tail_text(follower.run_dir.log, 8)
-        error = crash_words(job, code, lines, made=follower.run_dir.made)
-        self._finish(follower, JobState.CRASHED, error=error)
+        code, lines = self._launcher(job).exit_code(job.handle), tail_text(reader.run_dir.log, 8)
+        error = crash_words(job, code, lines, made=reader.run_dir.made)
+        self._finish(reader, JobState.CRASHED, error=error)
 
-    def _finish(
-        self, follower: Follower, state: JobState, *, error: str | None, status: JobStatus | None = None
-    ) -> None:
-        job = follower.job
+    def _finish(self, reader: Reader, state: JobState, *, error: str | None, status: JobStatus | None = None) -> None:
+        job = reader.job
         values: dict[str, Any] = {"error": error, "ended_at": now(), "message": ""}
         if status:
             values |= {
@@ -248,38 +280,48 @@ class Watcher:
             }  # fmt: skip
         tidy = job.of_kind.tidy
         if tidy and state is not JobState.COMPLETED:
-            tidy(follower.run_dir)
-            if follower.run_dir.made:  # It was compared again, and is as it was.
+            tidy(reader.run_dir)
+            if reader.run_dir.made:  # It was compared again, and is as it was.
                 state = JobState.COMPLETED
                 values |= {"error": None, "message": f"Not verified again. {error or 'It was cancelled.'}"}
+        # From any state with a worker, also from one that a request has put it into since: the end is the end.
         self._catalogue.move(job.id, to=state, only_from=ACTIVE, **values)
         job.state = str(state)
         for name, value in values.items():
             setattr(job, name, value)
-        self._followers.pop(job.id, None)
+        self._readers.pop(job.id, None)
         self._asked.pop(job.id, None)
         self._checked.pop(job.id, None)
-        self._leaving.append((follower, time.monotonic()))
-        follower.publish_status()
+        # Its slot it keeps: it has said its last word, but its process may still be there. From here on a resume is
+        # accepted, and it waits until that process is gone.
+        self._leaving.append((reader, self._clock.monotonic()))
+        reader.publish_status()
 
     def _see_off(self) -> None:
         """Hold the device until the worker's process is gone: it still has the memory."""
         for entry in list(self._leaving):
-            follower, since = entry
-            worker = _worker(follower.job)
-            if not self._launcher.alive(worker, follower.run_dir):
+            reader, since = entry
+            job = reader.job
+            if not self._launcher(job).alive(job.handle, reader.run_dir):
                 self._leaving.remove(entry)
+                self._slots.release(job.id)
                 self._wake.set()
-            elif time.monotonic() - since > GRACE:
-                self._launcher.end(worker, follower.run_dir, force=True)
+            elif self._clock.monotonic() - since > GRACE:
+                self._launcher(job).end(job.handle, reader.run_dir, force=True)
 
     # --- the queue ---
 
-    def _start_next(self) -> None:
-        waiting = [job for job in self._catalogue.unfinished() if job.job_state is JobState.QUEUED]
-        if not waiting or time.monotonic() < self._not_before:
+    def _start_waiting(self) -> None:
+        """Start the first of those that wait for a launcher with a free slot; the next one in the next round."""
+        places = [name for name in self._launchers if self._slots.free(name)]
+        if not places or self._clock.monotonic() < self._not_before:
             return
-        job = waiting[0]
+        waiting = (job for job in self._catalogue.unfinished() if job.job_state is JobState.QUEUED)
+        job = next((job for job in waiting if job.launcher in places), None)
+        if job is not None:
+            self._start(job)
+
+    def _start(self, job: Job) -> None:
         run_dir = self._run_dir(job)
         try:
             if not self._launch(job, run_dir):
@@ -293,27 +335,28 @@ class Watcher:
                 log.exception("job %s could not be started", job.id)
                 self._could_not_start(job, run_dir, error)
             return
-        self._catalogue.update(job.id, **_identity(job))
-        follower = Follower(job, run_dir, self._catalogue, self._events)
-        self._followers[job.id] = follower
-        follower.publish_status()
+        self._catalogue.update(job.id, worker=job.worker)
+        self._read_from_now_on(job, run_dir).publish_status()
 
     def _launch(self, job: Job, run_dir: RunDir) -> bool:
         """Start the worker; False where somebody took the job out of the queue."""
+        # An old request is cleared before the job leaves the queue, and not after. A stop that comes while it waits
+        # takes it out of the queue, and the move below fails. One that comes after the move finds it 'starting' and
+        # writes control.json, which nobody clears any more: the worker reads it when it begins.
         run_dir.write_control(Control())
         began = now()
         if not self._catalogue.move(
-            job.id, to=JobState.STARTING, only_from=[JobState.QUEUED], started_at=began, message="", **NOBODY
+            job.id, to=JobState.STARTING, only_from=[JobState.QUEUED], started_at=began, message="", worker=NO_WORKER
         ):
             return False
         job.state, job.started_at = str(JobState.STARTING), began
         self._make_room()
-        _note(job, self._launcher.start(run_dir))
+        job.worker = self._launcher(job).start(run_dir)
         return True
 
     def _put_off(self, job: Job) -> None:
         """Leave a job at its place in the queue until there is room on the disk again."""
-        self._not_before = time.monotonic() + DISK_FULL_WAIT
+        self._not_before = self._clock.monotonic() + DISK_FULL_WAIT
         values = {"message": "Waiting for room on the disk, which is full", "place": job.place}
         self._catalogue.move(job.id, to=JobState.QUEUED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
 
@@ -325,7 +368,10 @@ class Watcher:
         values = {"error": words, "ended_at": now()}
         self._catalogue.move(job.id, to=JobState.FAILED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
         job.state, job.error = str(JobState.FAILED), words
-        Follower(job, run_dir, self._catalogue, self._events).publish_status()
+        Reader(job, run_dir, self._catalogue, self._events, self._launcher(job)).publish_status()
+
+    def _launcher(self, job: Job) -> Launcher:
+        return self._launchers[job.launcher]
 
     def _run_dir(self, job: Job) -> RunDir:
         return RunDir(job.of_kind.parent(self._home) / job.id)
@@ -341,15 +387,3 @@ def crash_words(job: Job, exit_code: int | None, last_lines: str, *, made: bool 
     kept = kind.kept.format(step=step) if made or step is not None else kind.nothing_kept
     said = f" Its last lines:\n{last_lines.strip()[-2000:]}" if last_lines.strip() else ""
     return f"The worker process {how}. {kept}{said}"
-
-
-def _worker(job: Job) -> Worker:
-    return Worker(job.pid, job.pid_started, job.pid_boot)
-
-
-def _note(job: Job, worker: Worker) -> None:
-    job.pid, job.pid_started, job.pid_boot = worker
-
-
-def _identity(job: Job) -> dict[str, Any]:
-    return {"pid": job.pid, "pid_started": job.pid_started, "pid_boot": job.pid_boot}

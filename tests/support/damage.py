@@ -13,6 +13,7 @@ from typing import Any
 from core.process import Identity
 from core.run import JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir
+from services.jobs.launcher import Handle, handle_of, process_of
 
 Damage = Callable[[Path, random.Random], None]
 
@@ -133,24 +134,29 @@ class PaperLauncher:
     def __init__(self) -> None:
         self.living: set[str] = set()
 
-    def start(self, job: RunDir) -> Identity:
+    slots = 1
+
+    def start(self, job: RunDir) -> Handle:
         with suppress(OSError, ValueError, KeyError):  # then it crashes
             writer = JsonlWriter(job.metrics)
             for step in range(1, 4):
                 writer.append({"attempt": 1, "phase": "training", "step": step, "reward": step / 10})
             writer.close()
             job.write_status(JobStatus(state=JobState.COMPLETED, step=3, max_steps=3, pid=9, pid_started=1.0))
-        return Identity(9, 1.0)
+        return handle_of(Identity(9, 1.0))
 
-    def find(self, job: RunDir) -> Identity | None:
+    def find(self, job: RunDir) -> Handle | None:
         return None
 
-    def alive(self, worker: Identity, job: RunDir) -> bool:
+    def alive(self, worker: Handle, job: RunDir) -> bool:
         return job.path.name in self.living
 
-    def exit_code(self, worker: Identity) -> int | None:
+    def wrote(self, worker: Handle, status: JobStatus) -> bool:
+        return process_of(worker).pid == status.pid
+
+    def exit_code(self, worker: Handle) -> int | None:
         return None
 
-    def end(self, worker: Identity, job: RunDir, *, force: bool) -> None: ...
+    def end(self, worker: Handle, job: RunDir, *, force: bool) -> None: ...
 
-    def sweep(self, worker: Identity, job: RunDir) -> None: ...
+    def sweep(self, worker: Handle, job: RunDir) -> None: ...

@@ -203,14 +203,19 @@ def test_a_stopped_run_can_be_resumed(client: FlaskClient) -> None:
 
 
 def test_the_catalogue_keeps_everything_it_knows(home: Home, app: Flask) -> None:
-    """Opening it changes no row and no value."""
+    """Opening it loses no row and no value: a worker's process is within its handle now, everything else as it was."""
     assert dict(app.test_client().get("/api/training/sessions").get_json())
     with closing(sqlite3.connect(home.root / "catalogue.db")) as now, closing(sqlite3.connect(":memory:")) as then:
         then.executescript((STORED / "catalogue.sql").read_text("utf-8").replace(PLACE, str(home.root)))
         for table in ("jobs", "drafts", "settings"):
-            columns = ", ".join(f'"{row[1]}"' for row in then.execute(f"PRAGMA table_info({table})"))
+            names = [row[1] for row in then.execute(f"PRAGMA table_info({table})") if not row[1].startswith("pid")]
+            columns = ", ".join(f'"{name}"' for name in names)
             query = f"SELECT {columns} FROM {table} ORDER BY 1"
             assert now.execute(query).fetchall() == then.execute(query).fetchall(), table
+        processes = dict(then.execute("SELECT id, pid FROM jobs WHERE pid != 0").fetchall())
+        handles = dict(now.execute("SELECT id, worker FROM jobs WHERE worker != ''").fetchall())
+        assert processes
+        assert {job_id: json.loads(handle)["pid"] for job_id, handle in handles.items()} == processes
 
 
 def test_a_rebuilt_catalogue_lists_the_same(home: Home, settings: Settings) -> None:

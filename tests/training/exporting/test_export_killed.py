@@ -17,6 +17,7 @@ from core.settings import Home, Settings
 from core.training.gguf import file as gguf_file
 from services import container
 from services.container import Services
+from services.jobs.launcher import process_of
 from services.jobs.rebuild import rebuild
 
 pytestmark = [
@@ -64,7 +65,7 @@ def killed(services: Services, models: Home, stage: int, wait: float) -> tuple[s
     follow(services, made.export_id, "running", "completed", stage=stage)
     time.sleep(wait)
     try:
-        worker = psutil.Process(services.catalogue.job(made.export_id, JobKind.EXPORT).pid)
+        worker = psutil.Process(process_of(services.catalogue.job(made.export_id, JobKind.EXPORT).handle).pid)
         worker.suspend()  # It does not end between the look and the kill.
         status = RunDir(models.exports / made.export_id).read_status()
         if status is None or status.state in ENDED:

@@ -17,7 +17,7 @@ from core.process import Identity, boot, find, identify, this_process
 from core.progress import Progress, process_of, stop_process, write_progress
 from core.run_dir import RunDir
 from core.settings import Home, Settings
-from services.jobs.launcher import JOB, LocalLauncher, Worker
+from services.jobs.launcher import JOB, LocalLauncher, handle_of
 from tests.support.live import PATIENCE
 
 LEAVES_ONE_BEHIND = """
@@ -84,8 +84,8 @@ def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: RunDi
     """A number of old that another program's group has by now, in this boot and after a restart."""
     group, stranger = left_behind()
     try:
-        for worker in (Worker(group, 1000.0), Worker(group, 1000.0, boot()), Worker(group, 1000.0, "another boot")):
-            launcher.sweep(worker, job)
+        for boot_id in ("", boot(), "another boot"):
+            launcher.sweep(handle_of(Identity(group, 1000.0, boot_id)), job)
         assert psutil.Process(stranger).status() != psutil.STATUS_ZOMBIE
     finally:
         os.kill(stranger, signal.SIGKILL)
@@ -94,7 +94,7 @@ def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: RunDi
 def test_what_a_vanished_worker_left_is_swept_away(launcher: LocalLauncher, job: RunDir) -> None:
     """The control of the test above: a process that was started for this job."""
     group, child = left_behind(**{JOB: str(job.path)})
-    launcher.sweep(Worker(group, 1000.0, boot()), job)
+    launcher.sweep(handle_of(Identity(group, 1000.0, boot())), job)
     assert gone(child)
 
 
@@ -103,12 +103,13 @@ def test_a_strangers_process_is_neither_alive_nor_ended(
 ) -> None:
     """It has the number of a worker of an earlier boot, or its start is another, or nobody knew the boot."""
     known = identify(sleeper.pid)
-    for worker in (known._replace(boot="another boot"), known._replace(started=1000.0), known._replace(boot="")):
+    for other in (known._replace(boot="another boot"), known._replace(started=1000.0), known._replace(boot="")):
+        worker = handle_of(other)
         assert not launcher.alive(worker, job)
         launcher.end(worker, job, force=True)
     assert sleeper.poll() is None
-    assert launcher.alive(known, job)
-    launcher.end(known, job, force=True)
+    assert launcher.alive(handle_of(known), job)
+    launcher.end(handle_of(known), job, force=True)
     assert gone(sleeper.pid)
 
 

@@ -71,15 +71,15 @@ def test_a_job_that_cannot_be_followed_is_logged_once_and_the_others_go_on(
     """Whatever it is that goes wrong with it."""
     services: Services = paper.extensions["tunesmith"]
     monkeypatch.setattr("services.jobs.watcher.ALIVE_EVERY", 0.0)
-    launcher: Any = services.watcher._launcher
+    launcher: Any = services.watcher._launchers["local"]
     for name in ("one", "two"):
         services.runs.start(tiny(name), session_id=name)
     services.watcher.tick()
     launcher.living = {"one"}
     (home.outputs / "one" / "status.json").unlink()
-    follower = services.watcher._followers["one"]
-    monkeypatch.setattr(follower, "poll", lambda: 1 / 0)
-    monkeypatch.setattr(follower, "look_again", lambda: 1 / 0)
+    reader = services.watcher._readers["one"]
+    monkeypatch.setattr(reader, "poll", lambda: 1 / 0)
+    monkeypatch.setattr(reader, "look_again", lambda: 1 / 0)
     for _ in range(5):
         services.watcher.tick()
     assert [record.message for record in caplog.records].count("job one cannot be followed; the others go on") == 1
@@ -172,7 +172,7 @@ def test_a_job_waits_its_turn_while_the_disk_is_full(paper: Flask, monkeypatch: 
     for name in ("one", "two"):
         services.runs.start(tiny(name), session_id=name)
     with monkeypatch.context() as patch:
-        patch.setattr(services.watcher._launcher, "start", full)
+        patch.setattr(services.watcher._launchers["local"], "start", full)
         services.watcher.tick()
     view = services.runs.get("one")
     assert (view.job.status, view.job.queue_position, view.job.error) == ("queued", 1, None)

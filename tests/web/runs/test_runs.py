@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 from core.run import JobKind, JobState
 from services.container import Services
 from services.jobs.database import new_job
+from services.jobs.launcher import process_of
 from tests.conftest import tiny
 from tests.support.live import PATIENCE, held
 
@@ -164,7 +165,7 @@ def test_a_checkpoint_is_known_even_if_the_worker_died_before_it_could_say_so(
         saved = services.settings.home.outputs / session_id / "checkpoints"
         for step in (9, 10):
             (saved / f"checkpoint-{step}").mkdir(parents=True)
-        psutil.Process(services.catalogue.job(session_id, JobKind.TRAIN).pid).kill()
+        psutil.Process(process_of(services.catalogue.job(session_id, JobKind.TRAIN).handle).pid).kill()
         follow(services, session_id, "crashed")
     run = services.runs.get(session_id)
     assert run.job.checkpoint_step == 10

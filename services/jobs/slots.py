@@ -1,0 +1,43 @@
+"""Which job has which slot: how many jobs may run at a time, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Slots:
+    """The slots of every launcher and who has them. Not for several threads.
+
+    A job keeps its slot until its worker is gone: a worker that has said its last word still has the memory.
+
+    Args:
+        sizes: How many jobs each launcher runs at a time, by the launcher's name.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self._sizes = sizes
+        self._holders: dict[str, dict[int, str]] = {name: {} for name in sizes}
+
+    def free(self, launcher: str) -> bool:
+        """Whether another job may start there; False for a launcher that is not known."""
+        return len(self._holders.get(launcher, ())) < self._sizes.get(launcher, 0)
+
+    def hold(self, launcher: str, job_id: str) -> int:
+        """Give a job the lowest slot that nobody has, or the one that it has already.
+
+        A job that runs already, because another server started it, gets one even where none is free.
+
+        Raises:
+            KeyError: There is no such launcher.
+        """
+        holders = self._holders[launcher]
+        has = next((slot for slot, holder in holders.items() if holder == job_id), None)
+        slot = next(slot for slot in range(len(holders) + 1) if slot not in holders) if has is None else has
+        holders[slot] = job_id
+        return slot
+
+    def release(self, job_id: str) -> None:
+        """Take a job's slot back, where it has one."""
+        for holders in self._holders.values():
+            for slot in [slot for slot, holder in holders.items() if holder == job_id]:
+                del holders[slot]

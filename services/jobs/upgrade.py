@@ -1,0 +1,39 @@
+"""Makes a database that an older version wrote into one of this version, in place."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from core.process import Identity
+from services.jobs.launcher import LOCAL, handle_of
+
+ADDED = {
+    "pid_boot": "VARCHAR NOT NULL DEFAULT ''",
+    "launcher": f"VARCHAR NOT NULL DEFAULT '{LOCAL}'",
+    "worker": "TEXT NOT NULL DEFAULT ''",
+}
+"""Columns of the table of jobs that its first version had not."""
+
+
+def upgrade(engine: Engine) -> None:
+    """Add what is missing and put older values in their new form. Nothing is lost, and it can be done again.
+
+    Values are changed on every start, and not only when the columns are added: an older version may have been used
+    on the same home in between.
+    """
+    known = {column["name"] for column in inspect(engine).get_columns("jobs")}
+    with engine.begin() as connection:
+        for name, kind in ADDED.items():
+            if name not in known:
+                connection.execute(text(f"ALTER TABLE jobs ADD COLUMN {name} {kind}"))
+        _handles(connection)
+
+
+def _handles(connection: Connection) -> None:
+    """Workers were known by their process: its number, start time and boot."""
+    rows = connection.execute(text("SELECT id, pid, pid_started, pid_boot FROM jobs WHERE pid != 0")).all()
+    for job_id, *process in rows:
+        connection.execute(
+            text("UPDATE jobs SET worker = :worker, pid = 0 WHERE id = :id"),
+            {"worker": handle_of(Identity(*process)), "id": job_id},
+        )

@@ -1,0 +1,35 @@
+"""Slots: how many jobs run at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.jobs.slots import Slots
+
+
+def test_a_job_has_the_lowest_free_slot_until_it_gives_it_back() -> None:
+    """Asked for again, it keeps the one it has."""
+    slots = Slots({"local": 1, "cluster": 2})
+    assert [slots.hold("cluster", job) for job in ("a", "b", "a")] == [0, 1, 0]
+    assert (slots.free("cluster"), slots.free("local")) == (False, True)
+    slots.release("a")
+    assert slots.hold("cluster", "c") == 0
+
+
+def test_a_job_that_runs_already_is_counted_though_no_slot_is_free() -> None:
+    """Nothing else is started before both are gone."""
+    slots = Slots({"local": 1})
+    assert [slots.hold("local", job) for job in ("a", "b")] == [0, 1]
+    slots.release("a")
+    assert not slots.free("local")
+    slots.release("b")
+    slots.release("b")
+    assert slots.free("local")
+
+
+def test_an_unknown_launcher_has_no_slots() -> None:
+    """A job for it waits."""
+    slots = Slots({"local": 1})
+    assert not slots.free("elsewhere")
+    with pytest.raises(KeyError):
+        slots.hold("elsewhere", "a")

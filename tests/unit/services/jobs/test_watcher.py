@@ -1,0 +1,236 @@
+"""The watcher, with workers that are numbers and a clock that stands still; real processes are in tests/fault."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.run import Control, JobKind, JobState
+from core.run_dir import RunDir
+from services.jobs.launcher import Handle
+from services.jobs.verbs import Jobs
+from services.jobs.watcher import DISK_FULL_WAIT, GRACE
+from tests.support.jobs import FakeLauncher, Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path / "home")
+
+
+def running(stage: Stage, job_id: str = "one", **said: Any) -> RunDir:
+    """A job whose worker is at it."""
+    run_dir = stage.add(job_id)
+    stage.tick()
+    stage.say(job_id, JobState.TRAINING, **said)
+    stage.tick()
+    return run_dir
+
+
+def verbs(stage: Stage) -> Jobs:
+    return Jobs(JobKind.TRAIN, stage.home, stage.catalogue, stage.events, stage.watcher.wake)
+
+
+# --- the queue ---
+
+
+def test_one_job_at_a_time_in_the_order_of_the_queue(stage: Stage) -> None:
+    """The next begins once the process of the one before is gone, and not with its last word: it has the memory."""
+    for name in ("one", "two"):
+        stage.add(name)
+    stage.tick()
+    assert stage.state("one", "two") == ["starting", "queued"]
+    stage.say("one", JobState.COMPLETED)
+    stage.tick(3)
+    assert stage.state("one", "two") == ["completed", "queued"]
+    stage.leave("one")
+    stage.tick()
+    assert stage.state("one", "two") == ["completed", "starting"]
+
+
+def test_a_worker_that_does_not_leave_after_its_last_word_is_ended(stage: Stage) -> None:
+    """It has twenty seconds; the next job waits for it to be gone all the same."""
+    for name in ("one", "two"):
+        stage.add(name)
+    stage.tick()
+    stage.say("one", JobState.COMPLETED)
+    stage.tick(int(GRACE))
+    assert stage.launcher.signals == []
+    stage.tick(2)
+    assert stage.launcher.signals[0] == ("one", True)
+    assert stage.state("two") == ["queued"]
+
+
+def test_a_launcher_runs_as_many_jobs_as_it_has_slots(tmp_path: Path) -> None:
+    """Each launcher has its own; a job waits for its launcher alone."""
+    stage = Stage(tmp_path / "home", local=FakeLauncher(), cluster=FakeLauncher(slots=2))
+    for name, launcher in (("a", "local"), ("b", "local"), ("c", "cluster"), ("d", "cluster"), ("e", "cluster")):
+        stage.add(name, launcher=launcher)
+    stage.tick(6)
+    assert stage.state("a", "b", "c", "d", "e") == ["starting", "queued", "starting", "starting", "queued"]
+    stage.say("c", JobState.COMPLETED)
+    stage.leave("c")
+    stage.tick(2)
+    assert stage.state("b", "e") == ["queued", "starting"]
+
+
+def test_a_full_disk_keeps_a_job_at_its_place(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again after some seconds, and not before."""
+
+    def full(job: RunDir) -> Handle:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("one", "two"):
+        stage.add(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.launcher, "start", full)
+        stage.tick()
+    stage.tick(seconds=DISK_FULL_WAIT - 1)
+    assert stage.state("one", "two") == ["queued", "queued"]
+    assert "full" in stage.job("one").message
+    stage.tick(seconds=1)
+    assert stage.state("one", "two") == ["starting", "queued"]
+
+
+def test_a_worker_that_cannot_be_started_fails_and_the_next_one_starts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason."""
+
+    def refuse(job: RunDir) -> Handle:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for name in ("one", "two"):
+        stage.add(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.launcher, "start", refuse)
+        stage.tick()
+    stage.tick()
+    assert stage.state("one", "two") == ["failed", "starting"]
+    assert "Permission denied" in (stage.job("one").error or "")
+
+
+# --- one job ---
+
+
+def test_a_worker_that_leaves_with_its_last_word_did_not_vanish(stage: Stage) -> None:
+    """However close both are to each other."""
+    running(stage)
+    stage.say("one", JobState.COMPLETED, message="Done")
+    stage.leave("one")
+    stage.tick()
+    job = stage.job("one")
+    assert (job.state, job.message, job.error) == ("completed", "Done", None)
+
+
+@pytest.mark.parametrize(("checkpoint", "advice"), [(None, "no checkpoint yet"), (4, "checkpoint of step 4 is kept")])
+def test_a_worker_that_vanished_crashed(stage: Stage, checkpoint: int | None, advice: str) -> None:
+    """The page says what is left of it, also of what it had not said itself."""
+    run_dir = running(stage)
+    if checkpoint is not None:
+        (run_dir.checkpoints / f"checkpoint-{checkpoint}").mkdir(parents=True)
+    stage.leave("one")
+    stage.tick()
+    job = stage.job("one")
+    assert (job.state, job.checkpoint_step) == ("crashed", checkpoint)
+    assert advice in (job.error or "")
+    assert stage.told[-1][1]["status"] == "crashed"
+
+
+def test_whether_it_lives_is_asked_twice_a_second(stage: Stage) -> None:
+    """However often the watcher looks at the files."""
+    running(stage)
+    before = stage.launcher.looks
+    stage.tick(100, seconds=0.05)
+    assert stage.launcher.looks - before == pytest.approx(10, abs=1)
+
+
+def test_stop_now_is_pressed_after_a_while(stage: Stage) -> None:
+    """First by a request, then by SIGTERM, then by SIGKILL; one that vanished under it was stopped."""
+    running(stage)
+    verbs(stage).stop("one")
+    stage.catalogue.update("one", stop_now_at=stage.clock.time())
+    stage.watcher.wake()
+    stage.tick(int(GRACE))
+    assert (stage.state("one"), stage.launcher.signals) == (["stopping"], [])
+    stage.tick()
+    assert stage.launcher.signals == [("one", False)]
+    stage.tick(int(GRACE))
+    assert stage.launcher.signals == [("one", False), ("one", True)]
+    stage.leave("one")
+    stage.tick()
+    assert stage.state("one") == ["stopped"]
+
+
+def test_an_earlier_starts_last_word_ends_nothing(stage: Stage) -> None:
+    """It lies there until the new worker speaks."""
+    running(stage)
+    stage.say("one", JobState.STOPPED)
+    stage.leave("one")
+    stage.tick()
+    verbs(stage).resume("one")
+    stage.tick(3)
+    assert stage.state("one") == ["starting"]
+    stage.say("one", JobState.TRAINING)
+    stage.tick()
+    assert stage.state("one") == ["training"]
+
+
+# --- what happens in between ---
+
+
+def test_a_stop_while_the_worker_is_being_started_is_not_lost(stage: Stage) -> None:
+    """The old request is cleared before the job leaves the queue, so this one stays for the worker to read."""
+    run_dir = stage.add("one")
+    run_dir.write_control(Control(stop=True, now=True))  # of an earlier start
+    start = stage.launcher.start
+
+    def start_and_stop(job: RunDir) -> Handle:
+        assert not job.read_control().stop
+        verbs(stage).stop("one", at_once=False)
+        return start(job)
+
+    stage.launcher.start = start_and_stop  # type: ignore[method-assign]
+    stage.tick(2)
+    assert stage.state("one") == ["stopping"]
+    assert run_dir.read_control() == Control(stop=True, now=False)
+
+
+def test_a_stop_while_it_waits_takes_it_out_of_the_queue(stage: Stage) -> None:
+    """Nothing is started."""
+    stage.add("one")
+    verbs(stage).stop("one")
+    stage.tick(2)
+    assert (stage.state("one"), stage.launcher.newest) == (["stopped"], {})
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_server_that_died_while_it_started_a_worker(stage: Stage, found: bool) -> None:
+    """The worker is found; where there is none yet, the job waits again."""
+    run_dir = stage.add("one", state="starting")
+    if found:
+        stage.launcher.start(run_dir)
+    stage.server().catch_up()
+    job = stage.job("one")
+    assert (job.state, job.worker) == (("starting", "1") if found else ("queued", ""))
+    stage.tick()
+    assert stage.state("one") == ["starting"]
+
+
+def test_a_server_that_starts_again_follows_what_runs(stage: Stage) -> None:
+    """The slot is taken, rows are told once, and a worker that vanished meanwhile crashed."""
+    running(stage)
+    stage.add("two")
+    stage.rows("one", 1, 2)
+    stage.tick()
+    stage.rows("one", 3)
+    stage.server().catch_up()
+    stage.tick(2)
+    assert stage.state("one", "two") == ["training", "queued"]
+    assert [payload["row"] for name, payload in stage.told if name == "training_update"] == [1, 2, 3]
+    stage.leave("one")
+    stage.server().catch_up()
+    assert stage.state("one") == ["crashed"]
