@@ -90,7 +90,7 @@ def _fill(pack: _Writer, session: RunDir, config: RunConfig, info: dict[str, Any
         "environment": known[-1],
         "attempts": known,
         "environment_noted": "at the start of the run" if session.environment.exists() else "when this was written",
-        "state": str(status.state) if (status := session.read_status()) else "",
+        "state": status.word if (status := session.read_status()) else "",
     }
     pack.text("config.json", _json(dump(config)))
     pack.text("given.json", _json(asked.get("given") or dump(config)))

@@ -6,8 +6,9 @@ import re
 import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from core.errors import InvalidInput
 
@@ -32,20 +33,17 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """``queued → starting → warming_up → training → evaluating → completed``, or one of the ends."""
+    """A job's life: ``queued → starting → running → completed``, or one of the other ends.
+
+    What it is doing while it runs is its phase, see :class:`Phase`.
+    """
 
     QUEUED = "queued"
     """Waits for the device."""
     STARTING = "starting"
     """The worker process loads libraries, model and data."""
-    WARMING_UP = "warming_up"
-    """SFT on reference answers before GRPO."""
-    TRAINING = "training"
-    """GRPO steps."""
-    EVALUATING = "evaluating"
-    """Scores the held-out rows; between steps the state returns to ``training``."""
     RUNNING = "running"
-    """An export at work."""
+    """At work."""
     STOPPING = "stopping"
     """A stop was asked for; the checkpoint is being saved."""
     COMPLETED = "completed"
@@ -63,11 +61,48 @@ ACTIVE = tuple(state for state in JobState if state not in ENDED and state is no
 """A worker is at it."""
 
 
+class Phase(StrEnum):
+    """What a training does while it runs. Other kinds of jobs have no phases."""
+
+    WARM_UP = "warm_up"
+    """SFT on reference answers before GRPO."""
+    TRAIN = "train"
+    """GRPO steps."""
+    EVALUATE = "evaluate"
+    """Scores the held-out rows; between steps the phase returns to ``train``."""
+
+
+# Programs and older versions know one word for both, in status.json, the API and its events.
+_RUNNING: dict[str, str] = {Phase.WARM_UP: "warming_up", Phase.TRAIN: "training", Phase.EVALUATE: "evaluating"}
+_PHASES = {word: phase for phase, word in _RUNNING.items()}
+
+
+def public_state(state: JobState, phase: str) -> str:
+    """State and phase in the one word that other programs know.
+
+    >>> public_state(JobState.RUNNING, "warm_up"), public_state(JobState.STOPPING, "warm_up")
+    ('warming_up', 'stopping')
+    """
+    word = _RUNNING.get(phase) if state is JobState.RUNNING else None
+    return word or str(state)
+
+
+def life_of(word: str) -> tuple[str, str]:
+    """State and phase of a public word; the other way round than :func:`public_state`.
+
+    >>> life_of("training"), life_of("stopped")
+    (('running', 'train'), ('stopped', ''))
+    """
+    phase = _PHASES.get(word)
+    return (str(JobState.RUNNING), str(phase)) if phase else (word, "")
+
+
 class JobStatus(BaseModel):
     """``status.json``: written by the worker alone, beside and renamed.
 
     Attributes:
-        state: Where the job is.
+        state: Where the job is in its life. In the file, ``training`` and the like stand for state and phase.
+        phase: What it is doing while it runs, a :class:`Phase` for a training; '' for none.
         step: Optimizer steps done in the present phase.
         max_steps: Optimizer steps planned in the present phase; 0 while unknown.
         pid: Process id of the worker.
@@ -88,6 +123,7 @@ class JobStatus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     state: JobState
+    phase: str = ""
     step: int = Field(0, ge=0, le=LARGEST)
     max_steps: int = Field(0, ge=0, le=LARGEST)
     pid: int = Field(0, ge=0, le=LARGEST_PID)
@@ -102,6 +138,23 @@ class JobStatus(BaseModel):
     device: str = ""
     seconds_per_step: float = 0.0
     checkpoint_step: int | None = Field(None, ge=0, le=LARGEST)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("state"), str):
+            return data
+        state, phase = life_of(data["state"])
+        return {**data, "state": state, "phase": data.get("phase") or phase}
+
+    @field_serializer("state")
+    def _public(self, _state: JobState) -> str:
+        return self.word
+
+    @property
+    def word(self) -> str:
+        """State and phase as other programs know them."""
+        return public_state(self.state, self.phase)
 
 
 class Control(BaseModel):

@@ -129,7 +129,7 @@ def active_job(services: Services) -> ActiveJob | None:
         return None
     kind = job.of_kind
     url = f"{kind.address}/{job.id}"
-    return ActiveJob(kind.word.capitalize(), job.name, job.state, job.step, job.max_steps, url)
+    return ActiveJob(kind.word.capitalize(), job.name, job.facts().status, job.step, job.max_steps, url)
 
 
 def _at(path: str, url: str) -> bool:

@@ -9,24 +9,23 @@ from markupsafe import Markup, escape
 
 from core.dataset import UploadInfo
 from core.rewards import part_title
-from core.run import JobState
 from core.statistics import decimals
 from services.jobs.tail import native
 
 LIGHTS = {
-    JobState.QUEUED: ("queued", "Queued"),
-    JobState.STARTING: ("running", "Starting"),
-    JobState.WARMING_UP: ("running", "Warming up"),
-    JobState.TRAINING: ("running", "Training"),
-    JobState.EVALUATING: ("running", "Evaluating"),
-    JobState.RUNNING: ("running", "Running"),
-    JobState.STOPPING: ("queued", "Stopping"),
-    JobState.COMPLETED: ("completed", "Completed"),
-    JobState.STOPPED: ("stopped", "Stopped"),
-    JobState.FAILED: ("failed", "Failed"),
-    JobState.CRASHED: ("failed", "Crashed"),
+    "queued": ("queued", "Queued"),
+    "starting": ("running", "Starting"),
+    "warming_up": ("running", "Warming up"),
+    "training": ("running", "Training"),
+    "evaluating": ("running", "Evaluating"),
+    "running": ("running", "Running"),
+    "stopping": ("queued", "Stopping"),
+    "completed": ("completed", "Completed"),
+    "stopped": ("stopped", "Stopped"),
+    "failed": ("failed", "Failed"),
+    "crashed": ("failed", "Crashed"),
 }
-"""State to colour name and word; the word always stands beside the colour."""
+"""Public state (:func:`core.run.public_state`) to colour name and word; the word always stands beside the colour."""
 
 PHASES = {"warm_up": "Warm-up", "training": "Training", "evaluation": "Held out"}
 
@@ -37,12 +36,12 @@ _SPECIAL = re.compile(
 
 def light(state: str) -> str:
     """The status light's colour name."""
-    return LIGHTS[JobState(state)][0]
+    return LIGHTS[state][0]
 
 
 def state_word(state: str) -> str:
     """The word beside the light."""
-    return LIGHTS[JobState(state)][1]
+    return LIGHTS[state][1]
 
 
 def phase_word(phase: str) -> str:

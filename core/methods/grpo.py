@@ -140,9 +140,9 @@ GRPO = Method(
     # With a KL penalty, and for the distance from the base model in every evaluation.
     may_need=(Need.REFERENCE_MODEL,),
     phases=(
-        Phase("warm_up", "Warm-up", "warming_up", "pre_training.enabled"),
-        Phase("training", "Training", "training"),
-        Phase("evaluation", "Final score", "evaluating", "evaluation.holdout_fraction"),
+        Phase("warm_up", "Warm-up", "pre_training.enabled"),
+        Phase("training", "Training"),
+        Phase("evaluation", "Final score", "evaluation.holdout_fraction"),
     ),
     metrics=(
         # The optimizer.

@@ -45,13 +45,11 @@ class Phase:
     Attributes:
         key: The rows' ``phase`` in ``metrics.jsonl``.
         title: What pages call it.
-        state: The run's status while it is in this phase.
         when: Path of the setting that switches it on; empty for a phase that every run has.
     """
 
     key: str
     title: str
-    state: str
     when: str = ""
 
     def planned(self, config: Mapping[str, Any]) -> bool:

@@ -26,7 +26,6 @@ from core.probe import Component, Figures, judge, shares
 from core.reward import Total
 from core.rewards import CATALOGUE, Scorer, Spent, compose, markers_of, maximum, resolve
 from core.rewards.adversarial import answered, wrong_in_form
-from core.run import JobState
 from core.run_dir import RunDir, write_json
 from core.settings import Home
 from core.training.evaluation.held_out import completion_record
@@ -103,7 +102,7 @@ def _sample(
 ) -> Sampled:
     found, sampling, score = Sampled(), training_sampling(config), compose(config.reward, markers_of(config.dataset))
     torch.manual_seed(config.training.seed)
-    status.begin_phase(JobState.RUNNING, "Sampling answers", step=0, max_steps=len(items))
+    status.begin_phase("", "Sampling answers", step=0, max_steps=len(items))
     for place, item in enumerate(items):
         if status.stop_asked:
             raise Stopped("Stopped. The answers sampled so far can be read; there is no verdict.")

@@ -49,7 +49,7 @@ def runs_page(services: Services, args: Mapping[str, str]) -> RunsPage:
     pages = max(1, -(-len(fitting) // PER_PAGE))
     page = min(pages, max(1, whole_number(args.get("page")) or 1))
     shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
-    states = tuple((str(key), word) for key, (_, word) in LIGHTS.items() if key is not JobState.RUNNING)
+    states = tuple((key, word) for key, (_, word) in LIGHTS.items() if key != JobState.RUNNING)
     return RunsPage(
         shown, verdicts(services, shown), sparks(services, shown), len(every), words, state, states, page, pages
     )

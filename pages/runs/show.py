@@ -15,7 +15,7 @@ from core.methods import method_of
 from core.metric import Metric, Unit
 from core.metrics import METRICS
 from core.rewards import part_title, titles
-from core.run import ENDED, JobState
+from core.run import ENDED, JobState, Phase
 from core.run_dir import RunDir, read_row
 from core.statistics import decimals
 from pages.evaluations.report import of_run
@@ -67,17 +67,18 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
     rows, _ = services.runs.metrics(session_id)
     merged = merge(rows)
     state, judged = view.job.state, services.runs.verdict(view)
+    phase = view.job.phase if state is JobState.RUNNING else ""
     latest = next((row for row in reversed(merged) if row.get("phase") == "training"), merged[-1] if merged else {})
     return RunBoard(
         view=view,
         path=path,
-        title=_title(view, state, judged),
+        title=_title(view, phase, judged),
         verdict=judged,
         doing=_doing(view),
-        phase_word=_phase_word(state),
+        phase_word=_phase_word(phase),
         speed=f"{num(view.job.seconds_per_step)} s a step" if view.job.seconds_per_step else "",
         left=duration(view.job.eta_seconds) if view.job.eta_seconds else "",
-        phases=_phases(view, merged),
+        phases=_phases(view, phase, merged),
         actions=actions(view, judged, has_adapter=has_adapter(services, session_id)),
         has_numbers=bool(merged),
         tiles=_tiles(latest, merged, judged.best) + _judge_tile(rows),
@@ -96,16 +97,17 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
     )
 
 
-def _phase_word(state: JobState) -> str:
-    return {JobState.WARMING_UP: "Warm-up", JobState.EVALUATING: "Scoring"}.get(state, "Training")
+def _phase_word(phase: str) -> str:
+    words: dict[str, str] = {Phase.WARM_UP: "Warm-up", Phase.EVALUATE: "Scoring"}
+    return words.get(phase, "Training")
 
 
-def _title(view: RunView, state: JobState, judged: Verdict) -> str:
+def _title(view: RunView, phase: str, judged: Verdict) -> str:
     """'Training 12/40 · my run', so that a tab in the background says how far it is."""
     if view.job.active and view.job.max_steps:
-        return f"{_phase_word(state)} {view.job.step}/{view.job.max_steps} · {view.title}"
-    how = f": {judged.brief}" if state is JobState.COMPLETED and judged.brief else ""
-    return f"{state_word(state)}{how} · {view.title}"
+        return f"{_phase_word(phase)} {view.job.step}/{view.job.max_steps} · {view.title}"
+    how = f": {judged.brief}" if view.job.state is JobState.COMPLETED and judged.brief else ""
+    return f"{state_word(view.job.status)}{how} · {view.title}"
 
 
 def _part_titles(rows: Sequence[Row], reward: Any) -> dict[str, str]:
@@ -162,16 +164,18 @@ def _doing(view: RunView) -> str:
     )
 
 
-def _phases(view: RunView, rows: Sequence[Row]) -> tuple[PhaseView, ...]:
+def _phases(view: RunView, phase: str, rows: Sequence[Row]) -> tuple[PhaseView, ...]:
     config = view.config
     seen = {row.get("phase") for row in rows}
     state = view.job.state
     planned = [(phase.key, phase.title) for phase in method_of(config).phases if phase.planned(config)]
     names = [("prepare", "Getting ready"), *planned]
-    at = {JobState.QUEUED: "", JobState.STARTING: "prepare", JobState.WARMING_UP: "warm_up"}.get(
+    at = {JobState.QUEUED: "", JobState.STARTING: "prepare"}.get(
         state, "training" if "training" in seen else "warm_up" if "warm_up" in seen else "prepare"
     )
-    if state is JobState.EVALUATING and any(row.get("when") == "end" for row in rows):
+    if phase == Phase.WARM_UP:
+        at = "warm_up"
+    if phase == Phase.EVALUATE and any(row.get("when") == "end" for row in rows):
         at = "evaluation"
     place = [name for name, _ in names].index(at) if at in dict(names) else 0
     return tuple(_phase(title, index, place, state) for index, (_, title) in enumerate(names))

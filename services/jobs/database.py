@@ -44,6 +44,7 @@ class Job(Base):
     kind: Mapped[str] = mapped_column(index=True)
     name: Mapped[str]
     state: Mapped[str] = mapped_column(index=True)
+    phase: Mapped[str] = mapped_column(default="", server_default="")
     created_at: Mapped[str]
     started_at: Mapped[str | None] = mapped_column(default=None)
     ended_at: Mapped[str | None] = mapped_column(default=None)
@@ -109,6 +110,7 @@ class Job(Base):
             kind=JobKind(self.kind),
             name=self.name,
             state=self.job_state,
+            phase=self.phase,
             step=self.step,
             max_steps=self.max_steps,
             message=self.message,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.run import ENDED, JobKind, JobState
+from core.run import ENDED, JobKind, JobState, public_state
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class JobFacts:
         kind: What it does.
         name: What a person calls it.
         state: Where it is in its life.
+        phase: What it is doing while it runs, a :class:`core.run.Phase` for a training; '' for none.
         step, max_steps: Done and planned in the present phase; 0 planned while unknown.
         message: What it is doing now, in a line.
         notes: Things said once: settings without effect here, rows left out.
@@ -35,6 +36,7 @@ class JobFacts:
     kind: JobKind
     name: str
     state: JobState
+    phase: str
     step: int
     max_steps: int
     message: str
@@ -55,8 +57,8 @@ class JobFacts:
 
     @property
     def status(self) -> str:
-        """The state as programs and pages know it."""
-        return str(self.state)
+        """State and phase as programs and pages know them."""
+        return public_state(self.state, self.phase)
 
     @property
     def over(self) -> bool:

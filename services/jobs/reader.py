@@ -13,7 +13,7 @@ from services.jobs.events import Events
 from services.jobs.launcher import Launcher
 from services.jobs.tail import Tail
 
-_TAKEN = ("step", "max_steps", "message", "attempt", "device", "seconds_per_step", "checkpoint_step")
+_TAKEN = ("phase", "step", "max_steps", "message", "attempt", "device", "seconds_per_step", "checkpoint_step")
 
 
 class Reader:

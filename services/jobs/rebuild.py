@@ -76,7 +76,7 @@ def _job(job_id: str, content: dict[str, Any]) -> Job:
 
 
 def _apply(job: Job, status: JobStatus) -> None:
-    job.state = str(status.state)
+    job.state, job.phase = str(status.state), status.phase
     job.step, job.max_steps, job.attempt = status.step, status.max_steps, status.attempt
     job.message, job.error, job.notes = status.message, status.error, list(status.notes)
     job.device, job.seconds_per_step = status.device, status.seconds_per_step

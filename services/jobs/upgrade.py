@@ -5,10 +5,12 @@ from __future__ import annotations
 from sqlalchemy import Connection, Engine, inspect, text
 
 from core.process import Identity
+from core.run import life_of
 from services.jobs.launcher import LOCAL, handle_of
 
 ADDED = {
     "pid_boot": "VARCHAR NOT NULL DEFAULT ''",
+    "phase": "VARCHAR NOT NULL DEFAULT ''",
     "launcher": f"VARCHAR NOT NULL DEFAULT '{LOCAL}'",
     "worker": "TEXT NOT NULL DEFAULT ''",
 }
@@ -27,6 +29,7 @@ def upgrade(engine: Engine) -> None:
             if name not in known:
                 connection.execute(text(f"ALTER TABLE jobs ADD COLUMN {name} {kind}"))
         _handles(connection)
+        _phases(connection)
 
 
 def _handles(connection: Connection) -> None:
@@ -36,4 +39,14 @@ def _handles(connection: Connection) -> None:
         connection.execute(
             text("UPDATE jobs SET worker = :worker, pid = 0 WHERE id = :id"),
             {"worker": handle_of(Identity(*process)), "id": job_id},
+        )
+
+
+def _phases(connection: Connection) -> None:
+    """State and phase were one word."""
+    for word in ("warming_up", "training", "evaluating"):
+        state, phase = life_of(word)
+        connection.execute(
+            text("UPDATE jobs SET state = :state, phase = :phase WHERE state = :word"),
+            {"state": state, "phase": phase, "word": word},
         )

@@ -18,7 +18,7 @@ from services.jobs.in_use import needing
 from services.jobs.kinds import KINDS
 from services.jobs.launcher import NO_WORKER
 
-FRESH = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", "worker": NO_WORKER}
+FRESH = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", "phase": "", "worker": NO_WORKER}
 """Of a job that goes into the queue again."""
 
 

@@ -272,7 +272,7 @@ class Watcher:
 
     def _finish(self, reader: Reader, state: JobState, *, error: str | None, status: JobStatus | None = None) -> None:
         job = reader.job
-        values: dict[str, Any] = {"error": error, "ended_at": now(), "message": ""}
+        values: dict[str, Any] = {"phase": "", "error": error, "ended_at": now(), "message": ""}
         if status:
             values |= {
                 "step": status.step, "max_steps": status.max_steps, "message": status.message,

@@ -159,7 +159,7 @@ class Models:
                 title=called[job.id],
                 base=job.model,
                 created_at=job.created_at,
-                status=job.state,
+                status=job.facts().status,
                 step=job.step,
                 reward=job.reward,
             )

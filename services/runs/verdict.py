@@ -16,7 +16,7 @@ from typing import Any
 
 from core.evaluation import PairedReport
 from core.evaluation import Verdict as Compared
-from core.run import JobState
+from core.run import JobState, Phase
 from core.statistics import decimals
 from services.runs.diagnosis import (
     EARLY,
@@ -147,20 +147,21 @@ def merge(rows: Iterable[Row]) -> list[Row]:
     return sorted(latest.values(), key=lambda row: _number(row, "row") or 0)
 
 
-def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None) -> Verdict:
+def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None, phase: str = "") -> Verdict:
     """How a run stands.
 
     Args:
         rows: Its metric rows, merged.
         state: Its state.
         stored: What else is known of it.
+        phase: What it is doing while it runs, a :class:`core.run.Phase`.
     """
-    return _Case(rows, state, stored or Stored({})).verdict()
+    return _Case(rows, state, stored or Stored({}), phase).verdict()
 
 
 class _Case:
-    def __init__(self, rows: Sequence[Row], state: JobState, stored: Stored) -> None:
-        self.rows, self.state, self.stored = rows, state, stored
+    def __init__(self, rows: Sequence[Row], state: JobState, stored: Stored, phase: str) -> None:
+        self.rows, self.state, self.stored, self.phase = rows, state, stored, phase
         self.training = [row for row in rows if row.get("phase") == "training" and _number(row, "reward") is not None]
         self.held = [row for row in rows if row.get("phase") == "evaluation" and _number(row, "reward") is not None]
         over = state in {JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED}
@@ -245,7 +246,7 @@ class _Case:
                 Outcome.UNDER_WAY, "calm", f"Learning the form of an answer first (warm-up).{moved}",
                 advice=("Rewards start after this phase.",),
             )  # fmt: skip
-        if self.state is JobState.EVALUATING:
+        if self.state is JobState.RUNNING and self.phase == Phase.EVALUATE:
             return self.say(Outcome.UNDER_WAY, "calm", "Scoring questions it will never train on, for comparison.")
         return self.say(
             Outcome.UNDER_WAY, "calm", "Getting ready: loading the model and the data.",

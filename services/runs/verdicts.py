@@ -59,7 +59,7 @@ def _judged(run: RunView, run_dir: RunDir) -> Verdict:
         step=run.job.step,
     )
     try:
-        return verdict(merge(rows), run.job.state, stored)
+        return verdict(merge(rows), run.job.state, stored, run.job.phase)
     except (TypeError, ValueError, ArithmeticError, LookupError):  # values of another kind than a worker writes
         return Verdict(Outcome.NOT_ENOUGH, "problem", "Its files are damaged, so nothing can be said of how it went.")
 

@@ -17,7 +17,7 @@ from core.config import RunConfig
 from core.job_rows import is_metric
 from core.reward import Total
 from core.rewards import Scorer
-from core.run import JobState
+from core.run import JobState, Phase
 from core.run_dir import RunDir, iter_lines
 from core.training.job.device import undisturbed
 from core.training.job.reporter import Reporter
@@ -107,14 +107,16 @@ class Evaluation:
         if not self.items or (when, step) in self.done or self.status.stop_asked:
             return
         before = self.status.value
-        self.status.update(state=JobState.EVALUATING, message=f"Scoring {len(self.items)} held-out rows")
+        words = f"Scoring {len(self.items)} held-out rows"
+        self.status.update(state=JobState.RUNNING, phase=Phase.EVALUATE, message=words)
         with undisturbed():
             scored = self._answers()
             if scored is not None:
                 self._report(when, step, scored)
                 self.done.add((when, step))
-        if self.status.value.state == JobState.EVALUATING:
-            self.status.update(state=before.state, message=before.message)
+        # Not where a stop was asked for meanwhile: that stays shown.
+        if self.status.value.state is JobState.RUNNING:
+            self.status.update(state=before.state, phase=before.phase, message=before.message)
 
     def _answers(self) -> list[Scored] | None:
         """None where a stop was asked for in between."""

@@ -19,7 +19,6 @@ from core.evaluation import EvaluationSpec, reports
 from core.job_rows import is_answer_of
 from core.reward import Item, Total, opened_by
 from core.rewards import Scorer, compose, markers_of, needs, settled
-from core.run import JobState
 from core.run_dir import RunDir, iter_lines, read_json, whole_lines, write_json
 from core.settings import Home
 from core.text import json_line
@@ -52,7 +51,7 @@ def evaluate(run: RunDir, home: Home, status: Status) -> str:
     rows = _rows(run, spec, home, status)
     score = compose(_settled(run, spec.reward, rows), markers_of(spec.dataset)) if spec.reward else None
     done = {(group["model"], group["place"]) for group in iter_lines(run.completions, is_answer_of)}
-    status.begin_phase(JobState.RUNNING, "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
+    status.begin_phase("", "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
     with (
         closing(Reporter(run, status.value.attempt)) as reporter,
         closing(InTransformers(spec, home, run, status)) as transformers,

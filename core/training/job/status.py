@@ -84,13 +84,13 @@ class Status:
         return self._now.is_set()
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the status. A new state is written at once, the rest at most five times a second."""
+        """Change fields of the status. State and phase are written at once, the rest at most five times a second."""
         with self._lock:
             if self._ended.is_set():  # The heartbeat may have heard of a stop while the job came to its end.
                 return
-            state = self.value.state
+            before = self.value.word
             self.value = self.value.model_copy(update=changes)
-            due = self.value.state != state or time.time() - self._written > THROTTLE
+            due = self.value.word != before or time.time() - self._written > THROTTLE
         if due:
             self._try_to_write()
 
@@ -100,10 +100,11 @@ class Status:
             log.info("%s", text)
             self.update(notes=(*self.value.notes, text))
 
-    def begin_phase(self, state: JobState, message: str, *, step: int, max_steps: int) -> None:
-        """Enter a phase that counts its own steps."""
+    def begin_phase(self, phase: str, message: str, *, step: int, max_steps: int) -> None:
+        """Enter a phase that counts its own steps; '' where the job has only one."""
         self._step_times.clear()
-        self.update(state=state, message=message, step=step, max_steps=max_steps, seconds_per_step=0.0)
+        begun = {"step": step, "max_steps": max_steps, "seconds_per_step": 0.0}
+        self.update(state=JobState.RUNNING, phase=phase, message=message, **begun)
 
     def stepped(self, step: int, seconds: float) -> None:
         """One optimizer step of the present phase was done in ``seconds``."""
@@ -117,7 +118,7 @@ class Status:
         self._ended.set()
         self._reserve.unlink(missing_ok=True)
         with self._lock:
-            last = {"state": state, "message": message, "error": error, "error_field": error_field or ""}
+            last = {"state": state, "phase": "", "message": message, "error": error, "error_field": error_field or ""}
             self.value = self.value.model_copy(update=last)
         self._write(last=True)
 
@@ -160,12 +161,4 @@ class Status:
         self._stop.set()
 
 
-_STOPPABLE = frozenset(
-    {
-        JobState.STARTING,
-        JobState.WARMING_UP,
-        JobState.TRAINING,
-        JobState.EVALUATING,
-        JobState.RUNNING,
-    }
-)
+_STOPPABLE = frozenset({JobState.STARTING, JobState.RUNNING})

@@ -15,7 +15,6 @@ from core.methods import METHODS, Method, method, method_of
 from core.methods.grpo import GRPO
 from core.model import Device
 from core.rewards import maximum, needs, settled
-from core.run import JobState
 from services.probes.probes import fingerprint
 from tests.support.second_method import CopySection, install
 
@@ -55,7 +54,6 @@ def test_a_method_names_only_what_exists(one: Method) -> None:
     """Fields, statuses and choices are those of the format; no metric is named twice."""
     assert set(one.shows) <= paths()
     assert {phase.when for phase in one.phases} <= {"", *paths()}
-    assert {phase.state for phase in one.phases} <= set(JobState)
     assert set(one.choices) <= set(one.section.model_fields)
     assert len(set(one.metrics)) == len(one.metrics)
     assert one.sentence.endswith(".")

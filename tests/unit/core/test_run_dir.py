@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.errors import InvalidInput, NotFound
-from core.run import Control, JobState, JobStatus, new_id
+from core.run import Control, JobState, JobStatus, Phase, new_id
 from core.run_dir import JsonlWriter, RunDir, iter_lines, read_json, read_lines, write_json
 
 
@@ -38,10 +39,31 @@ def test_status_and_control_survive_a_round_trip(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path)
     assert run_dir.read_status() is None
     assert run_dir.read_control() == Control()
-    status = JobStatus(state=JobState.TRAINING, step=3, notes=("ä",))
+    status = JobStatus(state=JobState.RUNNING, phase=Phase.TRAIN, step=3, notes=("ä",))
     run_dir.write_status(status)
     run_dir.write_control(Control(stop=True))
     assert (run_dir.read_status(), run_dir.read_control()) == (status, Control(stop=True))
+
+
+@pytest.mark.parametrize("word", ["warming_up", "training", "evaluating", "running", "stopping", "completed"])
+def test_status_json_says_state_and_phase_in_one_word(tmp_path: Path, word: str) -> None:
+    """As it always did: other programs read it, and what older versions wrote is read."""
+    run_dir = RunDir(tmp_path)
+    write_json(run_dir.status, {"state": word, "step": 3})
+    status = run_dir.read_status()
+    assert status is not None
+    assert status.word == word
+    assert (status.state is JobState.RUNNING) == (word in {"warming_up", "training", "evaluating", "running"})
+    run_dir.write_status(status)
+    assert (read_json(run_dir.status) or {})["state"] == word
+    assert run_dir.read_status() == status
+
+
+@pytest.mark.parametrize("state", [None, 3, [], "", "train"])
+def test_a_status_of_no_known_state_is_damaged(tmp_path: Path, state: Any) -> None:
+    """It is not guessed."""
+    write_json(tmp_path / "status.json", {"state": state})
+    assert RunDir(tmp_path).read_status() is None
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

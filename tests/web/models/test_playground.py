@@ -39,7 +39,16 @@ def run(services: Services, home: Home) -> RunDir:
     """A run with two checkpoints and a published adapter."""
     config = {**TINY, "model": {**TINY["model"], "revision": None}}
     services.catalogue.add(
-        Job(id="r1", kind="train", name="Sums", state="training", created_at="2026-01-01", model=MODEL, config=config)
+        Job(
+            id="r1",
+            kind="train",
+            name="Sums",
+            state="running",
+            phase="train",
+            created_at="2026-01-01",
+            model=MODEL,
+            config=config,
+        )  # fmt: skip
     )
     run = RunDir(home.outputs / "r1")
     for folder in (run.adapter, run.checkpoints / "checkpoint-2", run.checkpoints / "checkpoint-10"):

@@ -275,13 +275,13 @@ def test_the_document_is_titled_by_the_outcome(
 
 def test_the_document_is_titled_by_the_progress(browser: Browser, services: Services) -> None:
     """While a worker is at it."""
-    make(services, JobState.TRAINING, [0.1] * 3)
+    make(services, JobState.RUNNING, [0.1] * 3, phase="train")
     assert "<title>Training 3/6 · tiny · Tunesmith</title>" in text(browser, f"/runs/{RUN}")
 
 
 def test_a_run_at_work_offers_a_word_at_its_end(browser: Browser, services: Services) -> None:
     """A run that is over has no end to wait for."""
-    make(services, JobState.TRAINING, [0.1] * 3)
+    make(services, JobState.RUNNING, [0.1] * 3, phase="train")
     assert 'id="notify"' in text(browser, f"/runs/{RUN}")
     make(services, JobState.STOPPED, [0.1] * 3, run_id=OTHER)
     assert 'id="notify"' not in text(browser, f"/runs/{OTHER}")

@@ -57,10 +57,10 @@ def test_half_a_row_waits_for_its_end(stage: Stage, reader: Reader) -> None:
 
 def test_only_what_is_new_is_told(stage: Stage, reader: Reader) -> None:
     """A status that says the same again is no event, nor is another worker's."""
-    stage.say("one", JobState.TRAINING, step=1)
+    stage.say("one", JobState.RUNNING, phase="train", step=1)
     for _ in range(3):
         reader.look_again()
-    stage.say("one", JobState.TRAINING, step=5, pid=99)
+    stage.say("one", JobState.RUNNING, phase="train", step=5, pid=99)
     assert reader.look_again() is None
     assert told(stage, "training_status", "step") == [1]
 
@@ -69,7 +69,7 @@ def test_a_stop_that_was_asked_for_stays_shown(stage: Stage, reader: Reader) -> 
     """Whatever the worker still says, until its last word, which is not the reader's to record."""
     reader.job.state = "stopping"
     stage.catalogue.update("one", state="stopping")
-    stage.say("one", JobState.TRAINING, step=2)
+    stage.say("one", JobState.RUNNING, phase="train", step=2)
     reader.look_again()
     job = stage.job("one")
     assert (job.state, job.step) == ("stopping", 2)

@@ -48,3 +48,12 @@ def test_jobs_can_be_added_to_an_older_database(tmp_path: Path) -> None:
     stage = older(tmp_path, *ADDED)
     stage.add("two")
     assert stage.state("one", "two") == ["queued", "queued"]
+
+
+@pytest.mark.parametrize(
+    ("word", "phase"), [("warming_up", "warm_up"), ("training", "train"), ("evaluating", "evaluate")]
+)
+def test_a_state_that_was_a_phase_becomes_both(tmp_path: Path, word: str, phase: str) -> None:
+    """Programs still see the one word."""
+    job = older(tmp_path, *ADDED, state=word, pid=4711).job("one")
+    assert (job.state, job.phase, job.active, job.facts().status) == ("running", phase, True, word)

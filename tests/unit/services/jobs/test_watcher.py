@@ -25,7 +25,7 @@ def running(stage: Stage, job_id: str = "one", **said: Any) -> RunDir:
     """A job whose worker is at it."""
     run_dir = stage.add(job_id)
     stage.tick()
-    stage.say(job_id, JobState.TRAINING, **said)
+    stage.say(job_id, JobState.RUNNING, **{"phase": "train", **said})
     stage.tick()
     return run_dir
 
@@ -174,9 +174,24 @@ def test_an_earlier_starts_last_word_ends_nothing(stage: Stage) -> None:
     verbs(stage).resume("one")
     stage.tick(3)
     assert stage.state("one") == ["starting"]
-    stage.say("one", JobState.TRAINING)
+    stage.say("one", JobState.RUNNING, phase="train")
     stage.tick()
-    assert stage.state("one") == ["training"]
+    assert stage.state("one") == ["running"]
+
+
+def test_a_phase_is_told_in_the_one_word_that_programs_know(stage: Stage) -> None:
+    """Inside, a job runs and has a phase; a stop is shown whatever the phase, and an end has none."""
+    running(stage)
+    stage.say("one", JobState.RUNNING, phase="evaluate")
+    stage.tick()
+    assert (stage.job("one").state, stage.job("one").phase) == ("running", "evaluate")
+    verbs(stage).stop("one")
+    stage.say("one", JobState.STOPPED)
+    stage.leave("one")
+    stage.tick()
+    told = [payload["status"] for name, payload in stage.told if name == "training_status"]
+    assert told == ["starting", "training", "evaluating", "stopping", "stopped"]
+    assert stage.job("one").phase == ""
 
 
 # --- what happens in between ---
@@ -229,7 +244,7 @@ def test_a_server_that_starts_again_follows_what_runs(stage: Stage) -> None:
     stage.rows("one", 3)
     stage.server().catch_up()
     stage.tick(2)
-    assert stage.state("one", "two") == ["training", "queued"]
+    assert stage.state("one", "two") == ["running", "queued"]
     assert [payload["row"] for name, payload in stage.told if name == "training_update"] == [1, 2, 3]
     stage.leave("one")
     stage.server().catch_up()

@@ -52,14 +52,14 @@ def stored(config: dict[str, Any] | None = None, **more: Any) -> Stored:
 
 def test_a_rising_reward_is_called_learning() -> None:
     """A reward that climbs well above its noise is said to be learning, of how much there is to earn."""
-    found = verdict(steps([0.1, 0.15, 0.1, 0.3, 0.4, 0.5, 0.6, 0.7, 0.7]), JobState.TRAINING, stored())
+    found = verdict(steps([0.1, 0.15, 0.1, 0.3, 0.4, 0.5, 0.6, 0.7, 0.7]), JobState.RUNNING, stored())
     assert found.level == "good"
     assert found.headline == "It is learning. Reward from 0.12 to 0.67 of 1.20."
 
 
 def test_zero_reward_is_explained_with_what_to_do() -> None:
     """Reward flat at zero is a problem, with the warm-up as the first advice."""
-    found = verdict(steps([0.0] * 8), JobState.TRAINING)
+    found = verdict(steps([0.0] * 8), JobState.RUNNING)
     assert (found.level, found.action) == ("problem", Action.STOP)
     assert "warm-up" in found.advice[0]
 
@@ -70,21 +70,21 @@ def test_zero_reward_is_explained_with_what_to_do() -> None:
 )
 def test_an_unhealthy_figure_comes_before_the_trend(more: dict[str, Any], words: str) -> None:
     """Cut-off answers, groups without spread and drift are said even while the reward rises."""
-    found = verdict(steps([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], **more), JobState.TRAINING)
+    found = verdict(steps([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], **more), JobState.RUNNING)
     assert found.level == "problem"
     assert words in found.headline
 
 
 def test_all_solved_is_no_problem() -> None:
     """Groups without spread because everything is right is good news, and no reason to stop."""
-    found = verdict(steps([1.2] * 8, groups_without_spread=1.0, solved=1.0), JobState.TRAINING)
+    found = verdict(steps([1.2] * 8, groups_without_spread=1.0, solved=1.0), JobState.RUNNING)
     assert (found.level, found.action) == ("good", Action.NONE)
 
 
 def test_few_steps_say_nothing_while_more_will_come() -> None:
     """Two steps are too few for a trend; of a run that is over they are all there will be."""
     rows = steps([0.0, 0.0], cut_off=1.0)
-    assert "early" in verdict(rows, JobState.TRAINING).headline
+    assert "early" in verdict(rows, JobState.RUNNING).headline
     assert "cut off" in verdict(rows, JobState.STOPPED).headline
 
 
