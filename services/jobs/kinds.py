@@ -94,8 +94,8 @@ class Kind:
         """What the API shows of the facts."""
         return {self.id_name: facts.id, **{name: getattr(facts, name) for name in self.shown}}
 
-    def title(self) -> str:
-        """The word with its article, within a sentence."""
+    def one(self) -> str:
+        """The word with its article, for use within a sentence."""
         return f"{'an' if self.word[0] in 'aeiou' else 'a'} {self.word}"
 
 

@@ -60,7 +60,7 @@ class Jobs:
     # --- change ---
 
     def queue(
-        self, job_id: str, content: dict[str, Any], fill: Callable[[RunDir], object] = lambda run_dir: None
+        self, job_id: str, content: dict[str, Any], fill: Callable[[RunDir], None] = lambda run_dir: None
     ) -> None:
         """Make a job's directory, which alone is enough to rebuild the catalogue, and put the job into the queue.
 
@@ -146,7 +146,7 @@ class Jobs:
         if self.requeue(job_id, only_from=tuple(RESUMABLE)):
             return
         if self.get(job_id).job_state in {JobState.STOPPING, JobState.COMPLETED}:
-            raise Conflict(f"Only {self._kind.title()} that was stopped, failed or crashed can be resumed.")
+            raise Conflict(f"Only {self._kind.one()} that was stopped, failed or crashed can be resumed.")
 
     def requeue(self, job_id: str, *, only_from: Sequence[JobState], **values: Any) -> bool:
         """Put a job at the queue's end as if nothing had been said of it; False where it is in another state.

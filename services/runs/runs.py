@@ -127,14 +127,20 @@ class Runs:
             raise _taken(session_id)
         confirm(run_config)
         job_id = session_id if session_id is not None else new_id()
-        complete = configuration.dump(run_config)
-        content = {"kind": JobKind.TRAIN, "name": run_config.name, "created_at": now()}
+        content = {
+            "kind": JobKind.TRAIN,
+            "name": run_config.name,
+            "created_at": now(),
+            "config": configuration.dump(run_config),
+            "given": config,
+        }
+
+        def fill(run_dir: RunDir) -> None:
+            if rows is not None:
+                shutil.copytree(rows, run_dir.prepared)
+
         try:
-            self._jobs.queue(
-                job_id,
-                {**content, "config": complete, "given": config},
-                lambda run_dir: rows and shutil.copytree(rows, run_dir.prepared),
-            )
+            self._jobs.queue(job_id, content, fill)
         except FileExistsError:
             raise _taken(job_id) from None
         return self.get(job_id)
