@@ -1,0 +1,111 @@
+"""Queue, stop, resume and delete, whatever the kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import Conflict, NotFound
+from core.run import JobKind, JobState
+from services.jobs.kinds import KINDS
+from services.jobs.verbs import Jobs
+from tests.support.jobs import Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path / "home")
+
+
+def verbs(stage: Stage, kind: JobKind = JobKind.TRAIN) -> Jobs:
+    return Jobs(kind, stage.home, stage.catalogue, stage.events, stage.watcher.wake)
+
+
+def statuses(stage: Stage) -> list[tuple[str, Any]]:
+    return [(name, payload["status"]) for name, payload in stage.told]
+
+
+@pytest.mark.parametrize("kind", JobKind)
+def test_every_change_is_told(stage: Stage, kind: JobKind) -> None:
+    """By the event of its kind."""
+    jobs, event = verbs(stage, kind), KINDS[kind].event
+    stage.add("one", kind)
+    jobs.announce("one")
+    jobs.stop("one")
+    jobs.delete("one")
+    assert statuses(stage) == [(event, "queued"), (event, "stopped"), (event, "deleted")]
+    with pytest.raises(NotFound):
+        jobs.get("one")
+    assert not stage.files("one", kind).path.exists()
+
+
+def test_a_job_that_cannot_be_written_leaves_nothing(stage: Stage) -> None:
+    """Neither a folder nor a row nor a word."""
+
+    def full(_run_dir: Any) -> None:
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="space"):
+        verbs(stage).queue("one", {"kind": "train"}, full)
+    with pytest.raises(KeyError):
+        verbs(stage).queue("one", {"kind": "train"})
+    assert (list(stage.home.outputs.iterdir()), stage.told, stage.catalogue.empty()) == ([], [], True)
+
+
+def test_a_second_job_of_one_id_leaves_the_first_alone(stage: Stage) -> None:
+    """Its folder stays as it is."""
+    run_dir = stage.add("one")
+    with pytest.raises(FileExistsError):
+        verbs(stage).queue("one", {"kind": "train"})
+    assert run_dir.config.is_file()
+
+
+def test_what_waits_or_runs_is_neither_resumed_nor_deleted(stage: Stage) -> None:
+    """A resume leaves it as it is, a deletion says what to do first."""
+    stage.add("one")
+    for state in ("queued", "running"):
+        stage.catalogue.update("one", state=state)
+        verbs(stage).resume("one")
+        assert stage.state("one") == [state]
+        with pytest.raises(Conflict, match="Stop it first"):
+            verbs(stage).delete("one")
+
+
+@pytest.mark.parametrize("state", ["stopping", "completed"])
+def test_what_cannot_go_on_says_so(stage: Stage, state: str) -> None:
+    """A job that is stopping would lose what it is saving."""
+    stage.add("one", state=state)
+    with pytest.raises(Conflict, match="Only a run that was stopped, failed or crashed"):
+        verbs(stage).resume("one")
+
+
+def test_a_job_without_its_folder_cannot_be_resumed(stage: Stage) -> None:
+    """But deleted."""
+    run_dir = stage.add("one", state="crashed")
+    run_dir.config.unlink()
+    run_dir.path.rmdir()
+    with pytest.raises(Conflict, match="Its folder was deleted"):
+        verbs(stage).resume("one")
+    verbs(stage).delete("one")
+    assert stage.catalogue.empty()
+
+
+def test_a_run_that_an_export_waits_for_is_kept(stage: Stage) -> None:
+    """Until that is over."""
+    stage.add("one", state="completed")
+    stage.add("two", "export", config={"session_id": "one"})
+    with pytest.raises(Conflict, match="needed by the export 'two'"):
+        verbs(stage).delete("one")
+    verbs(stage, JobKind.EXPORT).stop("two")
+    verbs(stage).delete("one")
+
+
+def test_an_export_that_waited_to_be_compared_again_is_complete_once_more(stage: Stage) -> None:
+    """A stop takes it out of the queue, and its files are what they were."""
+    run_dir = stage.add("one", "export")
+    run_dir.files.mkdir()
+    run_dir.result.write_text('{"files": [{"name": "model.gguf"}]}')
+    verbs(stage, JobKind.EXPORT).stop("one")
+    assert stage.state("one") == [JobState.COMPLETED]
