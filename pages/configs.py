@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from services.container import Services
 from services.forms.labels import config_title, in_words
 from services.wizard.configs import ConfigEntry
-from services.wizard.wizard import suggest_name
+from services.wizard_draft import suggest_name
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def configs_page(services: Services) -> ConfigsPage:
     lines = [(entry.preset, ConfigLine(entry.name, _holds(services, entry))) for entry in services.configs.list()]
     own, presets = (tuple(line for is_preset, line in lines if is_preset is wanted) for wanted in (False, True))
     draft = services.wizard.draft()
-    return ConfigsPage(own, presets, draft["name"] or suggest_name(draft, services.settings.home))
+    return ConfigsPage(own, presets, draft.name or suggest_name(draft, services.settings.home))
 
 
 def _holds(services: Services, entry: ConfigEntry) -> str:

@@ -18,7 +18,6 @@ from core.errors import Conflict, InvalidInput, TunesmithError
 from core.model import DEMO_MODEL
 from pages.datasets.index import datasets_page
 from pages.datasets.show import SWITCHES, PreparingPage, dataset_page
-from pages.wizard import dataset_choice
 from routes._api import Body, describes, read_body
 from routes._guard import accepts_uploads
 from routes._pages import page, say, to
@@ -294,7 +293,7 @@ def stop_preparing(upload_id: str) -> AnyResponse:
 @bp.post("/datasets/<upload_id>/limits")
 def use_limits(upload_id: str) -> AnyResponse:
     """Put the proposed lengths into the draft."""
-    if dataset_choice.take_limits(services(), services().library.report(upload_id)):
+    if services().drafts.dataset.use_limits(services().library.report(upload_id)):
         say("The new run uses these limits.", "good")
     return to("datasets.show", upload_id=upload_id, _anchor="prepare")
 
@@ -307,10 +306,7 @@ def use(upload_id: str) -> AnyResponse:
 
 
 def _chosen(section: dict[str, Any], kind: str) -> AnyResponse:
-    before = services().wizard.draft().get("dataset") or {}
-    kept = {name: value for name, value in before.items() if name in library.TEMPLATE_FIELDS}
-    services().wizard.put(dataset={**kept, **section})
-    services().wizard.remember("dataset", kind=kind)
+    services().drafts.dataset.use(section, kind)
     return to("wizard.dataset")
 
 

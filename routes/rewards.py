@@ -195,7 +195,7 @@ def create() -> AnyResponse:
     name = request.form.get("name", "").strip()
     try:
         if request.form.get("action") == "draft":
-            kept = services().saved_rewards.save(name, services().wizard.draft().get("reward") or {})
+            kept = services().saved_rewards.save(name, services().wizard.draft().reward.json())
             say(f"Kept as {name}, version {kept['version']}.", "good")
     except TunesmithError as error:
         say(f"It was not kept. {error.message}", "problem")

@@ -29,6 +29,10 @@ from services.runs.preflight import Preflight
 from services.runs.runs import Runs
 from services.wizard.configs import Configs
 from services.wizard.wizard import Wizard
+from services.wizard_actions import Drafts
+from services.wizard_choice import DatasetChoice
+from services.wizard_review import Snapshots
+from services.wizard_rows import DraftRows
 
 
 @dataclass
@@ -57,6 +61,9 @@ class Services:
     preflight: Preflight
     configs: Configs
     wizard: Wizard
+    snapshots: Snapshots
+    draft_rows: DraftRows
+    drafts: Drafts
 
     def close(self) -> None:
         """End threads and chat processes. Workers go on."""
@@ -97,6 +104,17 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     )
     bench = Bench(home, models)
     exports = Exports(home, catalogue, events, wake=watcher.wake)
+    probes = Probes(
+        home, catalogue, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake
+    )
+    preflight = Preflight(home, system, bench, library, HubReach())
+    preparations = Preparations(library)
+
+    wizard = Wizard(catalogue, system.on_gpu, home, library)
+    draft_rows = DraftRows(home, datasets)
+    snapshots = Snapshots(home, wizard, models, datasets, preflight, probes, runs)
+    chosen = DatasetChoice(wizard, draft_rows, library, preparations)
+    drafts = Drafts(wizard, snapshots, draft_rows, chosen, library, configs, runs, probes, preflight)
     return Services(
         settings=settings,
         events=events,
@@ -106,20 +124,21 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         models=models,
         endpoint=Endpoint(home.endpoint, models),
         runs=runs,
-        probes=Probes(
-            home, catalogue, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake
-        ),
+        probes=probes,
         evaluations=Evaluations(home, catalogue, events, models=models, check_dataset=check_dataset, wake=watcher.wake),
         exports=exports,
         deliveries=Deliveries(settings, exports, events),
         datasets=datasets,
         dataset_jobs=DatasetJobs(home, limit),
         library=library,
-        preparations=Preparations(library),
+        preparations=preparations,
         rewards=Rewards(),
         saved_rewards=SavedRewards(home),
         bench=bench,
-        preflight=Preflight(home, system, bench, library, HubReach()),
+        preflight=preflight,
         configs=configs,
-        wizard=Wizard(catalogue, system.on_gpu, home),
+        wizard=wizard,
+        snapshots=snapshots,
+        draft_rows=draft_rows,
+        drafts=drafts,
     )

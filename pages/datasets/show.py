@@ -90,7 +90,7 @@ def dataset_page(services: Services, upload_id: str, args: Mapping[str, str]) ->
         further=shown(section.get("columns", {})),
         mapped=mapped,
         rules={str(rule): title for rule, title in TITLES.items()},
-        model=str((services.wizard.draft().get("model") or {}).get("name") or "none chosen"),
+        model=services.wizard.draft().model.name or "none chosen",
         prepared=prepared,
         preset=reward.get("preset_name") or "math",
         presets=tuple((preset.name, preset.title) for preset in PRESETS.values()),

@@ -10,9 +10,9 @@ from core.errors import InvalidInput, TunesmithError
 from core.model import DEMO_MODEL
 from core.run_dir import RunDir, step_of
 from pages.rewards import pages as reward_pages
-from pages.wizard.dataset_choice import ready_mapping
 from services.container import Services
 from services.evaluations.request import Request
+from services.wizard_dataset import ready_mapping
 from services.words import file_facts
 
 SLOTS = 4
@@ -67,7 +67,7 @@ def new_evaluation_page(services: Services, given: Mapping[str, str], *, problem
     rewards = (
         Choice("training", "The training's own"),
         Choice("none", "None: only collect the answers"),
-        *(Choice(key, title) for key, (title, _) in reward_pages.choices(services).items()),
+        *(Choice(key, title) for key, (title, _) in reward_pages.choices(services, services.wizard.draft()).items()),
     )
     return NewEvaluationPage((*models, *extra), runs, _datasets(services), rewards, tuple(chosen), values, problem)
 
@@ -84,7 +84,7 @@ def read_form(services: Services, form: Mapping[str, str], text: str) -> Request
     models = [form.get(f"model_{slot}", "") for slot in range(1, SLOTS + 1)]
     models = [path for path in [*models, form.get("other", "").strip()] if path]
     kind, reward = form.get("prompts", "session"), form.get("reward", "training")
-    choices = reward_pages.choices(services)
+    choices = reward_pages.choices(services, services.wizard.draft())
     return Request(
         models=tuple(models),
         session_id=form.get("session_id", "") if kind == "session" else "",
@@ -148,7 +148,7 @@ def _dataset_of(services: Services, form: Mapping[str, str]) -> dict[str, Any]:
     if not source:
         raise InvalidInput("Choose a dataset.", field="dataset")
     try:
-        mapping = {} if source.startswith("generated:") else ready_mapping(services, source)
+        mapping = {} if source.startswith("generated:") else ready_mapping(services.library, source)
     except TunesmithError as error:
         raise InvalidInput(error.message, field="dataset") from None
     more = {name: form.get(name, "").strip() for name in ("split", "subset")}

@@ -11,12 +11,12 @@ from core.config import RunConfig
 from core.errors import InvalidInput, TunesmithError
 from core.rewards import Account, adversarial, charged_to, own
 from core.rewards.sandbox import Protection, protection
-from pages.wizard.steps import probe_fix
 from services.container import Services
 from services.forms.fields import whole_number
 from services.forms.labels import plain_name, reward_title
 from services.probes.probes import ProbeView, fingerprint
 from services.rewards.rewards import read_section
+from services.wizard_draft import Draft
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def python_reward(source: str) -> dict[str, Any]:
 
 
 def _tried(services: Services, source: str, examples: str) -> tuple[dict[str, Any], ...]:
-    dataset = draft_dataset(services)
+    dataset = _dataset(services.wizard.draft())
     texts = [text.strip() for text in examples.replace("\r\n", "\n").split("\n---\n")] if examples.strip() else []
     try:
         row = (
@@ -127,16 +127,15 @@ def _tried(services: Services, source: str, examples: str) -> tuple[dict[str, An
     return tuple(results)
 
 
-def draft_dataset(services: Services) -> dict[str, Any]:
+def _dataset(draft: Draft) -> dict[str, Any]:
     """The draft's dataset, empty where none is chosen."""
-    dataset = services.wizard.draft().get("dataset") or {}
-    return {key: value for key, value in dataset.items() if value != ""} if dataset.get("source") else {}
+    return draft.dataset.filled() if draft.dataset.source else {}
 
 
-def choices(services: Services) -> dict[str, tuple[str, dict[str, Any]]]:
+def choices(services: Services, draft: Draft) -> dict[str, tuple[str, dict[str, Any]]]:
     """Rewards that the bench can be asked about: the draft's, ready-made ones, saved ones."""
-    draft = services.wizard.draft().get("reward") or {"type": "preset", "preset_name": "math"}
-    offered = {"draft": (f"The draft's: {reward_title(draft)}", draft)}
+    own_one = draft.reward.json() or {"type": "preset", "preset_name": "math"}
+    offered = {"draft": (f"The draft's: {reward_title(own_one)}", own_one)}
     for preset in core.rewards.PRESETS.values():
         offered[f"preset:{preset.name}"] = (preset.title, {"type": "preset", "preset_name": preset.name})
     for one in services.saved_rewards.list():
@@ -146,16 +145,14 @@ def choices(services: Services) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def bench_page(services: Services, form: Any) -> BenchPage:
     """The bench after what the form asks: nothing, score, sample, attack or distribution."""
-    offered, action = choices(services), form.get("action", "")
+    draft, action = services.wizard.draft(), form.get("action", "")
+    offered = choices(services, draft)
     first = form.get("first", "draft") if form.get("first", "draft") in offered else "draft"
     second = form.get("second", "") if form.get("second", "") in offered else ""
     row = max(0, (whole_number(form.get("row")) or 1) - 1)  # people count from 1
-    completions, model = (
-        form.get("completions", "").replace("\r\n", "\n"),
-        str((services.wizard.draft().get("model") or {}).get("name") or ""),
-    )
+    completions = form.get("completions", "").replace("\r\n", "\n")
     state: dict[str, Any] = {"shown": {}, "scored": (), "report": None, "spread": {}, "problem": "", "decided": ()}
-    dataset, rewards = draft_dataset(services), [offered[key][1] for key in (first, second) if key]
+    dataset, rewards = _dataset(draft), [offered[key][1] for key in (first, second) if key]
     with charged_to(Account()) as account:
         try:
             if not dataset:
@@ -164,7 +161,7 @@ def bench_page(services: Services, form: Any) -> BenchPage:
             state["shown"] = services.bench.rows(dataset, row + 1, fetch=bool(action))[-1]
             state["decided"] = services.bench.decided(rewards, dataset)
             if action == "sample":
-                completions = _written(services, model, dataset, row)
+                completions = _written(services, draft, row)
             if completions.strip() and action in {"score", "sample"}:
                 state["scored"] = _scored(services, rewards, dataset, completions, row)
             if action == "attack":
@@ -181,20 +178,20 @@ def bench_page(services: Services, form: Any) -> BenchPage:
         second,
         row + 1,
         completions=completions,
-        model=plain_name(model, services.settings.home),
+        model=plain_name(draft.model.name, services.settings.home),
         spent=spent,
         **state,
     )
 
 
-def _written(services: Services, model: str, dataset: dict[str, Any], row: int) -> str:
+def _written(services: Services, draft: Draft, row: int) -> str:
     """Three answers of the model, as the page shows several."""
-    settings = services.wizard.config().get("training") or {}
+    training = draft.training
     try:
-        longest, variety = min(int(settings.get("max_new_tokens", 64)), 128), float(settings.get("temperature", 1.0))
+        longest, variety = min(training.whole("max_new_tokens", 64), 128), training.number("temperature", 1.0)
     except (TypeError, ValueError):
         raise InvalidInput("A number in the wizard's third step cannot be read; mend it there first.") from None
-    return "\n---\n".join(services.bench.write(model, dataset, row, 3, longest, variety))
+    return "\n---\n".join(services.bench.write(draft.model.name, _dataset(draft), row, 3, longest, variety))
 
 
 def _scored(
@@ -215,7 +212,7 @@ def _scored(
 def probe_page(services: Services, probe_id: str) -> ProbePage:
     """One probe."""
     view = services.probes.get(probe_id)
-    fix, reward = probe_fix(services, view), services.probes.reward(probe_id)
+    fix, reward = services.snapshots.take().fix_of(view), services.probes.reward(probe_id)
     groups = tuple(services.probes.answers(probe_id))
     return ProbePage(view, figure_lines(view, reward), groups, fix.label if fix else "", reward)
 

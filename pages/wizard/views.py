@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.data.known_datasets import KnownDataset
-from core.dataset import UploadInfo
+from core.dataset import Row, UploadInfo
 from pages.exports.index import ExportLine, FormatChoice, NumberFormat
 from pages.models.playground import ChatView
 from pages.parts import Line
+from pages.rewards.pages import BeforeStart
 from pages.runs.views import RunBoard
 from services.datasets.preparation_jobs import Preparing
 from services.forms.fields import FieldGroup, FormField
 from services.forms.reward_form import PartView
 from services.runs.verdict import Verdict
 from services.runs.view import RunView
-from services.wizard.wizard import StepInfo
+from services.wizard_steps import StepInfo
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Guess:
 class Preview:
     """The first rows, as they are in the file."""
 
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     columns: list[str]
     total: int | None
 
@@ -250,7 +251,7 @@ class ScoredPart:
 class Trial:
     """The reward tried on one row. ``total`` is None until something was scored."""
 
-    row: dict[str, Any] | None
+    row: Row | None
     index: int
     completion: str
     samples: tuple[tuple[str, str], ...]
@@ -309,7 +310,7 @@ class TrainStep:
     asks: bool
     name: str
     suggested_name: str
-    before: Any
+    before: BeforeStart
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ CHOICES: dict[str, Mapping[str, str]] = {
 """What the values of a choice are called, by the field's last name."""
 
 Section = dict[str, Any]
+Values = Mapping[str, object]
+"""A section's fields by name, as they were typed or loaded."""
 Remarks = Mapping[str, tuple[str, str]]
 """Field path to (level, words); level is ``problem``, ``watch`` or ``note-text``."""
 
@@ -128,12 +130,12 @@ def field_title(path: str) -> str:
     return (info.title or name).partition(" (")[0] if info else path.rpartition(".")[2].replace("_", " ")
 
 
-def form_field(section: str, name: str, values: Section, remarks: Remarks) -> FormField:
+def form_field(section: str, name: str, values: Values, remarks: Remarks) -> FormField:
     """The input for one field, showing the draft's value or the default."""
     return model_field(section_model(section), f"{section}.{name}", values, remarks)
 
 
-def model_field(model: type[BaseModel], path: str, values: Section, remarks: Remarks) -> FormField:
+def model_field(model: type[BaseModel], path: str, values: Values, remarks: Remarks) -> FormField:
     """As :func:`form_field`, for any model: the field is the path's last name."""
     name = path.rpartition(".")[2]
     info = model.model_fields[name]
@@ -169,7 +171,7 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def read_section(section: str, form: Mapping[str, str], before: Section) -> Section:
+def read_section(section: str, form: Mapping[str, str], before: Values) -> Section:
     """A section after a form was sent.
 
     Fields that the form does not have keep their value. A check box that is not sent is off, if the
@@ -184,7 +186,7 @@ def read_section(section: str, form: Mapping[str, str], before: Section) -> Sect
     return read_model(section_model(section), section, form, before)
 
 
-def read_model(model: type[BaseModel], prefix: str, form: Mapping[str, str], before: Section) -> Section:
+def read_model(model: type[BaseModel], prefix: str, form: Mapping[str, str], before: Values) -> Section:
     """As :func:`read_section`, for any model and the form's fields below ``prefix``."""
     after = dict(before)
     for name, info in model.model_fields.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from core.config import MARKERS, SECTIONS, RunConfig
@@ -78,7 +79,7 @@ def plain_name(name: str, home: Home) -> str:
     return SHORT.get(name, rest if head == "builtin" else name)
 
 
-def reward_title(reward: dict[str, Any]) -> str:
+def reward_title(reward: Mapping[str, Any]) -> str:
     """A reward section in words."""
     if reward.get("type") == "composite":
         names = {str(part.get("label") or part.get("name")): part for part in reward.get("components") or []}

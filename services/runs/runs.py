@@ -98,6 +98,17 @@ class Runs:
         """What this machine has to say about a configuration; ``problem`` refuses a start."""
         return device_checks(config, self._machine.device())
 
+    def check_start(self, config: dict[str, Any]) -> RunConfig:
+        """What :meth:`start` would run, complete; nothing is started.
+
+        Raises:
+            InvalidConfig: With every problem found.
+            NotFound: Model or dataset is not there.
+        """
+        run_config = self._checked(config)
+        self._check_dataset(run_config.dataset)
+        return run_config
+
     def start(
         self,
         config: dict[str, Any],

@@ -12,6 +12,7 @@ from core.delivery.card import front_matter
 from core.export import ExportFormat
 from core.methods import METHODS
 from services.container import Services
+from services.wizard_groups import groups
 from tests.conftest import Browser, tiny
 from tests.support.second_method import install
 from tests.web.runs.test_runs import follow, start
@@ -60,11 +61,11 @@ def test_a_run_of_a_method_without_a_reward_is_started_and_shown(
 def test_the_draft_shows_and_keeps_what_its_method_uses(copying: None, services: Services, browser: Browser) -> None:
     """Other settings are not on the form, and stay out of the configuration."""
     services.wizard.load({**unrewarded(), "grpo": {"clip_range": 0.3}})
-    shown = [field.path for group in services.wizard.groups({}) for field in group.fields]
+    shown = [field.path for group in groups(services.wizard.draft(), {}) for field in group.fields]
     assert "imitate.packing" in shown
     assert "training.batch_size" in shown
     assert not {"training.num_generations", "grpo.clip_range"} & set(shown)
-    assert services.wizard.review().missing == set()
+    assert services.snapshots.take().review.missing == set()
     kept = services.wizard.config()
     assert (kept["method"], "reward" in kept, "grpo" in kept) == ("imitate", False, False)
     for step in ("configuration", "train"):

@@ -30,7 +30,9 @@ from pages.runs.views import RunPage
 from pages.settings import SettingsPage
 from pages.wizard import views as wizard_views
 from services.forms.fields import form_field, section_model
-from services.wizard.wizard import CONFIGURATION, STEPS, Wizard
+from services.wizard.wizard import Wizard
+from services.wizard_groups import groups
+from services.wizard_steps import CONFIGURATION, STEPS
 from tests.conftest import Browser
 
 CONTEXTS: dict[str, type[Any]] = {
@@ -130,7 +132,7 @@ def test_every_template_is_somebodys(app: Flask) -> None:
 def test_every_field_of_the_configuration_step_is_shown_once(app: Flask) -> None:
     """A new field of the format appears on the page without being listed there."""
     wizard: Wizard = app.extensions["tunesmith"].wizard
-    shown = [field.path for group in wizard.groups({}) for field in group.fields]
+    shown = [field.path for group in groups(wizard.draft(), {}) for field in group.fields]
     known = [f"{section}.{name}" for section in CONFIGURATION for name in section_model(section).model_fields]
     assert sorted(shown) == sorted(path for path in known if method("grpo").uses(path))
 
@@ -158,7 +160,7 @@ def test_a_step_saves_its_own_sections_only(browser: Browser, app: Flask) -> Non
     browser.get("/new/configuration")
     browser.post("/new/configuration", form={"training.max_steps": "soon", "action": "save"})
     draft = wizard.draft()
-    assert (draft["training"]["max_steps"], draft["model"]["name"]) == ("soon", "builtin:smollm2-135m-instruct")
+    assert (draft.training.values["max_steps"], draft.model.name) == ("soon", "builtin:smollm2-135m-instruct")
     assert b"whole number" in browser.get("/new/configuration").data
     assert b"Steps</a>: Must be a whole number" in browser.get("/new/train").data
 
@@ -169,7 +171,7 @@ def test_an_autosave_that_comes_late_changes_nothing(browser: Browser, app: Flas
     browser.get("/new/configuration")
     for sent, steps, kept in (("a 2", "30", 30), ("a 1", "20", 30), ("b 1", "40", 40)):
         browser.post("/new/configuration", form={"training.max_steps": steps, "ui.sent": sent, "action": "save"})
-        assert wizard.draft()["training"]["max_steps"] == kept
+        assert wizard.draft().training.values["max_steps"] == kept
 
 
 def test_what_was_entered_for_another_kind_of_source_is_not_kept(browser: Browser, app: Flask) -> None:
@@ -178,9 +180,9 @@ def test_what_was_entered_for_another_kind_of_source_is_not_kept(browser: Browse
     browser.get("/new/dataset")
     form = {"ui.kind": "generated", "dataset.size": "300", "action": "save"}
     browser.post("/new/dataset", form=form)
-    assert wizard.draft()["dataset"]["size"] == 300
+    assert wizard.draft().dataset.values["size"] == 300
     browser.post("/new/dataset", form={**form, "ui.kind": "hub", "ui.hub": "someone/rows"})
-    assert "size" not in wizard.draft()["dataset"]
+    assert "size" not in wizard.draft().dataset.values
 
 
 def test_two_starts_make_one_run(browser: Browser, app: Flask) -> None:

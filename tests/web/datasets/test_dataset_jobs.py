@@ -279,7 +279,7 @@ def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
     text = browser.get(f"/datasets/{made}").get_data(as_text=True)
     assert 'data-testid="report"' in text
     assert browser.post(f"/datasets/{made}/use").headers["Location"].endswith("/new/dataset")
-    assert app.extensions["tunesmith"].wizard.draft()["dataset"]["extraction"] == "last_number"
-    assert app.extensions["tunesmith"].wizard.draft()["dataset"]["columns"] == {"sum": "answer"}
+    assert app.extensions["tunesmith"].wizard.draft().dataset.values["extraction"] == "last_number"
+    assert app.extensions["tunesmith"].wizard.draft().dataset.values["columns"] == {"sum": "answer"}
     browser.post(f"/datasets/{made}/delete")
     assert "my sums" not in browser.get("/datasets").get_data(as_text=True)

@@ -48,7 +48,7 @@ def run(services: Services, home: Home) -> RunDir:
             created_at="2026-01-01",
             model=MODEL,
             config=config,
-        )  # fmt: skip
+        )
     )
     run = RunDir(home.outputs / "r1")
     for folder in (run.adapter, run.checkpoints / "checkpoint-2", run.checkpoints / "checkpoint-10"):

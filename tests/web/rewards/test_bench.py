@@ -352,7 +352,7 @@ def test_the_draft_keeps_its_probe_and_says_when_it_has_changed(client: FlaskCli
     found.wizard.load(tiny("draft"))
     token = page_token(client, "/new/train")
     assert client.post("/new/train", data={"csrf_token": token, "action": "probe", "name": "draft"}).status_code == 302
-    probe_id = found.wizard.ui("train")["probe_id"]
+    probe_id = found.wizard.draft().page("train")["probe_id"]
     result = {
         "verdict": {
             "outcome": "too_hard",
@@ -367,7 +367,7 @@ def test_the_draft_keeps_its_probe_and_says_when_it_has_changed(client: FlaskCli
     found.catalogue.update(probe_id, state=str(JobState.COMPLETED))
     assert "Too hard. None was right." in client.get("/new/train").text
     assert "has changed since" not in client.get("/new/train").text
-    found.wizard.put(training={**found.wizard.draft()["training"], "temperature": 0.5})
+    found.wizard.put(training={**found.wizard.draft().training.values, "temperature": 0.5})
     assert "has changed since" in client.get("/new/train").text
 
 

@@ -13,7 +13,6 @@ from core.config import dump, parse
 from core.evaluation import Answered, RunEvaluation, paired_report
 from core.run import Control, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, write_json
-from pages.wizard.steps import shown_run
 from services.container import Services
 from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
@@ -121,10 +120,10 @@ def test_what_did_not_learn_is_changed_not_exported(browser: Browser, services: 
     assert list(buttons(browser)) == ["change", "go-export", "go-test", "go-evaluate"]
     answer = browser.post(f"/runs/{RUN}/change")
     assert answer.location == "/new/train"
-    draft = services.wizard.draft()
+    draft = services.wizard.draft().sections
     assert draft["pre_training"]["enabled"] is True
     assert draft["training"]["learning_rate"] == 3e-5
-    assert services.wizard.session_id() is None
+    assert services.wizard.draft().session_id is None
     page = text(browser, "/new/train")
     assert 'data-testid="start"' in page
     assert "A new run with a warm-up." in page
@@ -160,7 +159,7 @@ def test_a_stopped_run_keeps_its_diagnosis_and_offers_the_change_beside_resume(
     assert list(buttons(browser))[:2] == ["change", "resume"]
     assert primary(browser) == ["change"]
     browser.post(f"/runs/{RUN}/change")
-    assert services.wizard.draft()["training"]["max_new_tokens"] == 160
+    assert services.wizard.draft().training.values["max_new_tokens"] == 160
     parse(services.wizard.config())
 
 
@@ -217,15 +216,15 @@ def test_changed_choices_bring_back_the_start_form(
         browser.post("/new/train", form={"action": "start", "confirm_reward": "on"})
     runs = services.runs.list()
     assert len(runs) == 2
-    assert services.wizard.session_id() == runs[0].session_id != RUN
-    assert shown_run(services)[0] is not None
+    assert services.wizard.draft().session_id == runs[0].session_id != RUN
+    assert services.snapshots.take().started.run is not None
 
 
 def test_a_run_at_work_stays_in_view_when_choices_change(browser: Browser, services: Services) -> None:
     """It goes on with the choices that it had, and the page says so."""
     services.wizard.load(tiny())
-    session_id = services.wizard.start(lambda config: services.runs.start(config).session_id)
-    services.wizard.put(training={**services.wizard.draft()["training"], "max_steps": 9})
+    session_id = services.drafts.start(confirmed=True)
+    services.wizard.put(training={**services.wizard.draft().training.values, "max_steps": 9})
     page = text(browser, "/new/train")
     assert f'data-run="{session_id}"' in page
     assert "Your choices have changed since this run started" in page

@@ -12,7 +12,6 @@ from flask import Flask
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from core.settings import Home
-from pages.wizard.dataset import mapped_rows
 from services.datasets import preparation_jobs
 from tests.conftest import Browser
 from tests.support import preparing
@@ -28,7 +27,7 @@ ROWS = "".join(
 
 @pytest.fixture
 def draft(app: Flask) -> Any:
-    return app.extensions["tunesmith"].wizard.draft
+    return lambda: app.extensions["tunesmith"].wizard.draft().sections
 
 
 def upload(app: Flask, rows: str = ROWS) -> str:
@@ -74,8 +73,7 @@ def test_further_columns_are_named_for_the_reward(app: Flask, browser: Browser, 
     found = app.extensions["tunesmith"]
     assert found.wizard.config()["dataset"]["columns"] == {"checks": "test_list", "choices": "choices"}
     assert 'value="checks = test_list, choices"' in browser.get("/new/dataset").get_data(as_text=True)
-    with app.app_context():
-        assert mapped_rows(found, 1)[0]["checks"] == ["f0()"]
+    assert found.draft_rows.mapped(found.wizard.draft().dataset, 1)[0]["checks"] == ["f0()"]
     save(browser, ui__kind="upload", upload=source, **{"dataset.columns": "checks = nothing"})
     assert "no column &#39;nothing&#39;" in browser.get("/new/dataset").get_data(as_text=True)
     save(browser, ui__kind="generated", **named)

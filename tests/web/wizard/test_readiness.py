@@ -255,7 +255,7 @@ def test_the_probes_advice_is_a_button(browser: Browser, client: FlaskClient, se
     wanted = int(re.findall(r"to (\d+) and probe again", label[1])[0])
     sent = browser.post("/new/train", form={"action": "apply-probe"})
     assert _draft(browser)["training"]["max_new_tokens"] == wanted > 90
-    second = services.wizard.ui("train")["probe_id"]
+    second = services.wizard.draft().page("train")["probe_id"]
     assert sent.location.endswith(f"/probe/{second}")
     assert second != first
     assert "apply-probe" not in browser.get(f"/probe/{first}").text

@@ -48,7 +48,7 @@ def fields_of(page: str) -> dict[str, str]:
 
 @pytest.fixture
 def draft(services: Services) -> Any:
-    return services.wizard.draft
+    return lambda: services.wizard.draft().sections
 
 
 def query(answer: Any) -> dict[str, list[str]]:
@@ -133,12 +133,12 @@ def test_a_start_waits_where_another_tab_changed_the_plan(browser: Browser, serv
     page = Tab(browser, "train")
     Tab(browser, "configuration").send(training__max_steps="7")
     page.send("start")
-    assert services.wizard.session_id() is None
+    assert services.wizard.draft().session_id is None
     shown = browser.get("/new/train").text
     assert "changed in another tab" in shown
     assert "7 steps" in shown
     Tab(browser, "train").send("start")
-    assert services.wizard.session_id()
+    assert services.wizard.draft().session_id
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.forms.merge import Merged, merge, read_was
+from services.wizard.merge import Merged, merge, read_was
 
 WAS = {"training": {"max_steps": 12, "max_new_tokens": 40}}
 

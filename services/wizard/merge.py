@@ -6,10 +6,15 @@ changed is refused and told, never undone in silence.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from core.config import SECTIONS
+from services.wizard_draft import Draft
+from services.wizard_steps import STEP
 
 ANCHORS: dict[str, tuple[str, ...]] = {"model": ("name",), "dataset": ("source",), "reward": ("type", "preset_name")}
 """Fields on which others of their section depend: another dataset has other columns."""
@@ -105,3 +110,24 @@ def read_was(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def page_state(draft: Draft, step: str) -> str:
+    """What a page of a step was made from, as JSON for its form to bring back."""
+    memory, dataset = draft.page(step), draft.dataset
+    shown = {
+        "model": {"setup": memory.get("setup", "recommended")},
+        "dataset": {
+            "kind": memory.get("kind") or dataset.kind,
+            "hub": dataset.source if dataset.kind == "hub" else "",
+        },
+    }
+    sections = {name: draft.part(name) for name in STEP[step].sections}
+    state = {"sections": sections, "ui": shown.get(step, {}), "others": others(draft, step)}
+    return json.dumps(state, sort_keys=True, default=str)
+
+
+def others(draft: Draft, step: str) -> str:
+    """A short hash of what the other steps hold: another one means that they were changed."""
+    rest = {name: draft.sections[name] for name in SECTIONS if name not in STEP[step].sections}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,73 @@
+"""What the wizard's pages have in common: the stepper, the summary, and what the page was made from."""
+
+from __future__ import annotations
+
+from core.readiness import Severity
+from core.run import JobState
+from pages.parts import Line
+from pages.wizard.views import Frame, Place, StepLink
+from services.container import Services
+from services.forms.fields import shown
+from services.forms.labels import dataset_title, model_title, reward_title
+from services.wizard.merge import page_state
+from services.wizard_review import Review, Snapshot
+from services.wizard_steps import STEP, STEPS
+
+
+def frame(services: Services, key: str, snapshot: Snapshot) -> Frame:
+    """Stepper, summary and neighbours of a step."""
+    place = [step.key for step in STEPS].index(key)
+    before, after = (
+        Place(STEPS[index].title, f"/new/{STEPS[index].key}") if 0 <= index < len(STEPS) else None
+        for index in (place - 1, place + 1)
+    )
+    states = _states(services, snapshot)
+    links = tuple(
+        StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in STEPS
+    )
+    broad = key == "test" or (key == "train" and snapshot.started.run is not None)
+    was = page_state(snapshot.draft, key)
+    return Frame(STEP[key], links, _summary(services, snapshot), was, before, after, broad=broad)
+
+
+def _states(services: Services, snapshot: Snapshot) -> dict[str, tuple[str, str]]:
+    """By step: ``done``, ``missing`` or ``open``, and the same in words."""
+    review, run, states = snapshot.review, snapshot.own_run, {}
+    for step in STEPS[:4]:
+        states[step.key] = "open" if step.key in review.unseen else "missing" if step.key in review.missing else "done"
+    same = snapshot.started.before is None
+    states["train"] = "done" if run and run.job.state is JobState.COMPLETED and same else "open"
+    made = services.exports.of_session(run.session_id) if run else []
+    states["export"] = "done" if any(export.job.state is JobState.COMPLETED for export in made) else "open"
+    tested = snapshot.draft.page("test").get("session_id")
+    states["test"] = "done" if run and tested == run.session_id else "open"
+    words = {"done": "(done)", "missing": "(something is missing)", "open": "(not done yet)"}
+    return {key: (state, words[state]) for key, state in states.items()}
+
+
+def _summary(services: Services, snapshot: Snapshot) -> tuple[Line, ...]:
+    """The choices so far, in words."""
+    draft = snapshot.draft
+    training, warm_up, chosen = draft.training.values, draft.section("pre_training"), draft.chosen_method
+    method = chosen.variant(draft.section(chosen.section_name).values)
+    steps = training.get("max_steps")
+    length = f"{steps} steps" if steps else f"{shown(training.get('num_epochs', 1))} passes over the data"
+    warm = "warm-up first, " if warm_up.values.get("enabled") else ""
+    return (
+        Line("Model", model_title(draft.model.name) or "not chosen yet"),
+        Line("Dataset", dataset_title(draft.dataset.source, services.settings.home) or "not chosen yet"),
+        Line("Plan", f"{warm}{length} of {method}"),
+        Line(
+            "Answers",
+            f"{training.get('num_generations', 8)} a question, up to {training.get('max_new_tokens', 256)} tokens",
+        ),
+        Line("Reward", reward_title(draft.reward.values) or "not chosen yet"),
+        Line("Ready to start", _in_a_word(snapshot.review)),
+    )
+
+
+def _in_a_word(review: Review) -> str:
+    if review.missing:
+        return f"Not yet: {', '.join(STEP[key].title for key in STEP if key in review.missing)}"
+    warned = len(review.readiness.of(Severity.WARNS))
+    return f"Yes, but {warned} thing{'' if warned == 1 else 's'} to look at" if warned else "Yes"

@@ -1,0 +1,272 @@
+"""What a person does with the draft: the buttons of the wizard's pages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from core.errors import InvalidInput, NotFound, TunesmithError
+from services.datasets.library import Library
+from services.forms.fields import field_title
+from services.probes.probes import Probes
+from services.runs.preflight import Preflight
+from services.runs.runs import Runs
+from services.wizard.configs import Configs
+from services.wizard.merge import Merged, others, read_was
+from services.wizard.wizard import Wizard
+from services.wizard_choice import DatasetChoice
+from services.wizard_review import Snapshot, Snapshots
+from services.wizard_rows import DraftRows
+from services.wizard_samples import sample
+from services.wizard_steps import STEP, STEPS, following
+
+CONFIRM = "To start anyway, tick 'Start with this reward all the same'."
+CHANGED = "It was not started: the choices were changed in another tab. Look at them here, then start."
+Form = Mapping[str, str]
+Said = tuple[str, str]
+"""Words for a person, and their level: '', ``good``, ``watch`` or ``problem``."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a button came to.
+
+    Attributes:
+        page: Which page comes next: a step's key, ``preparation`` or ``probe``.
+        said: What is said at its top.
+        probe_id: Which probe, for the page ``probe``.
+        refused: Fields that another tab has changed as well: they keep its value, and the button did nothing.
+        elsewhere: Fields that another tab has changed, where the same page comes again.
+    """
+
+    page: str
+    said: tuple[Said, ...] = ()
+    probe_id: str = ""
+    refused: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """Verbs on the draft as a whole; those on its dataset are in ``dataset``."""
+
+    wizard: Wizard
+    snapshots: Snapshots
+    rows: DraftRows
+    dataset: DatasetChoice
+    library: Library
+    configs: Configs
+    runs: Runs
+    probes: Probes
+    preflight: Preflight
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+
+    def first_step(self) -> str:
+        """The first step that still wants something or was not looked at."""
+        snapshot = self.snapshots.take()
+        missing, draft = snapshot.review.missing, snapshot.draft
+        wanted = (step.key for step in STEPS[:4] if step.key in missing or not draft.page(step.key).get("visited"))
+        return next(wanted, "train")
+
+    def submit(self, step: str, form: Form) -> Outcome:
+        """Keep what a step's form changed, then do what its button says (``action``).
+
+        Raises:
+            NotFound: There is no such step.
+            TunesmithError: The dataset cannot be prepared.
+        """
+        if step not in STEP:
+            raise NotFound("There is no such step. The steps are listed at /new.")
+        source = self.wizard.draft().dataset.source
+        merged = self.wizard.save(step, form)
+        if step == "dataset":
+            self.dataset.follow_reward(source)
+        told = _told(merged)
+        if merged.refused:
+            return Outcome(step, told, refused=merged.refused)
+        outcome = self._act(step, form)
+        elsewhere = merged.elsewhere if outcome.page == step else ()
+        return replace(outcome, said=(*told, *outcome.said), elsewhere=elsewhere)
+
+    def start(self, *, confirmed: bool = False) -> str:
+        """Start the draft's run once: a second call, from a double click or another tab, gets the same run.
+
+        A run that has ended gives way to another as soon as the draft has changed.
+
+        Args:
+            confirmed: Whether somebody has said that it is to be started although the reward can be fooled.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            TunesmithError: As :meth:`services.runs.runs.Runs.start` and
+                :meth:`services.runs.preflight.Preflight.admit`.
+        """
+        with self._starting:
+            return self._start_once(self.snapshots.take(), confirmed)
+
+    def _start_once(self, snapshot: Snapshot, confirmed: bool) -> str:
+        if snapshot.started.run:
+            return snapshot.started.run.session_id
+        # Last of all that may refuse it, because it may fetch rows and load a model to try the reward.
+        self.preflight.admit(self.runs.check_start(snapshot.config), confirmed, CONFIRM)
+        session_id = self.runs.start(snapshot.config).session_id
+        self.wizard.put(session_id=session_id)
+        return session_id
+
+    # --- buttons ---
+
+    def _act(self, step: str, form: Form) -> Outcome:
+        action = form.get("action", "save")
+        if action in _ACTIONS:
+            return _ACTIONS[action](self, form)
+        verb, _, of = action.partition("-")
+        if verb == "fix":
+            return self._fix(step, of)
+        if verb == "sample":
+            self._fill_in(of)
+        if verb == "again":
+            self.wizard.use_again(of)
+        if action == "next" and step not in self.snapshots.take().review.missing:
+            return Outcome(following(step))
+        return Outcome(step)
+
+    def _fix(self, step: str, path: str) -> Outcome:
+        """Make the change that the readiness list offers for a field."""
+        fix = self.snapshots.take().review.readiness.fix(path)
+        if fix is None:
+            return Outcome(step, (("This is no longer needed: the choices have changed.", "good"),))
+        self.wizard.change(fix.values)
+        return Outcome(step, ((f"Done: {fix.label}.", "good"),))
+
+    def _take_known(self, form: Form) -> Outcome:
+        return self._look() if self.dataset.use_known(form.get("known", "")) else Outcome("dataset")
+
+    def _look(self) -> Outcome:
+        return _tried("dataset", self.dataset.fetch)
+
+    def _use_guess(self) -> Outcome:
+        self.dataset.use_guess()
+        return Outcome("dataset")
+
+    def _use_template(self, form: Form) -> Outcome:
+        self.dataset.use_template(form.get("template", ""))
+        return Outcome("dataset")
+
+    def _save_template(self, form: Form) -> Outcome:
+        name = form.get("template-name", "")
+        return _tried("dataset", lambda: self.dataset.save_template(name), "The template is kept.")
+
+    def _delete_template(self, form: Form) -> Outcome:
+        return _tried("dataset", lambda: self.library.delete_template(form.get("template", "")))
+
+    def _prepare(self) -> Outcome:
+        self.dataset.prepare()
+        return Outcome("preparation")
+
+    def _suggest(self) -> Outcome:
+        self.wizard.put(**dict.fromkeys(STEP["configuration"].sections))
+        words = "Every value of this step suits the model and this machine again."
+        return Outcome("configuration", ((words, "good"),))
+
+    def _fill_in(self, key: str) -> None:
+        """Write a made-up answer into the reward step's try-out."""
+        draft = self.wizard.draft()
+        try:
+            rows = self.rows.mapped(draft.dataset)
+        except TunesmithError:
+            rows = []
+        row = int(draft.page("reward").get("row", 0))
+        text = sample(rows[row % len(rows)], draft.dataset, key) if rows else ""
+        self.wizard.remember("reward", of=draft, completion=text)
+
+    def _move_row(self, by: int) -> Outcome:
+        draft = self.wizard.draft()
+        row = max(0, int(draft.page("reward").get("row", 0)) + by)
+        self.wizard.remember("reward", of=draft, row=row, completion="")
+        return Outcome("reward")
+
+    def _start(self, form: Form) -> Outcome:
+        """Start what the page shows: not where another tab has changed the choices since."""
+        try:
+            with self._starting:
+                snapshot = self.snapshots.take()
+                now = others(snapshot.draft, "train")
+                if read_was(form.get("was", "")).get("others", now) != now:
+                    words = (
+                        "It was not started: the choices were changed in another tab. Look at them here, then start."
+                    )
+                    return Outcome("train", ((words, "watch"),))
+                self._start_once(snapshot, bool(form.get("confirm_reward")))
+        except TunesmithError as error:
+            return Outcome("train", ((f"It was not started. {error.message} Your choices are kept.", "problem"),))
+        return Outcome("train")
+
+    def _again(self) -> Outcome:
+        self.wizard.put(session_id=None)
+        return Outcome("train")
+
+    def _probe(self) -> Outcome:
+        try:
+            view = self.probes.start(self.wizard.config())
+        except TunesmithError as error:
+            return Outcome("train", ((f"The probe was not started. {error.message}", "problem"),))
+        self.wizard.remember("train", probe_id=view.probe_id)
+        return Outcome("probe", probe_id=view.probe_id)
+
+    def _apply_probe(self) -> Outcome:
+        """Set what the probe's advice comes to, and ask again."""
+        snapshot = self.snapshots.take()
+        fix = snapshot.fix_of(snapshot.probe)
+        if fix is None:
+            return Outcome("train", (("The choices have changed since that probe. Probe again.", "watch"),))
+        self.wizard.change(fix.values)
+        return self._probe()
+
+    def _keep(self) -> Outcome:
+        config = self.wizard.config()
+        try:
+            self.configs.save(config["name"], config)
+        except InvalidInput as error:
+            return Outcome("train", ((error.message, "problem"),))
+        return Outcome("train", ((f"Kept as '{config['name']}' among the configurations.", "good"),))
+
+
+_ACTIONS: dict[str, Callable[[Drafts, Form], Outcome]] = {
+    "prepare": lambda drafts, _: drafts._prepare(),
+    "take-known": lambda drafts, form: drafts._take_known(form),
+    "use-template": lambda drafts, form: drafts._use_template(form),
+    "save-template": lambda drafts, form: drafts._save_template(form),
+    "delete-template": lambda drafts, form: drafts._delete_template(form),
+    "use-guess": lambda drafts, _: drafts._use_guess(),
+    "check": lambda drafts, _: drafts._look(),
+    "suggest": lambda drafts, _: drafts._suggest(),
+    "next-row": lambda drafts, _: drafts._move_row(1),
+    "previous-row": lambda drafts, _: drafts._move_row(-1),
+    "start": lambda drafts, form: drafts._start(form),
+    "again": lambda drafts, _: drafts._again(),
+    "probe": lambda drafts, _: drafts._probe(),
+    "apply-probe": lambda drafts, _: drafts._apply_probe(),
+    "keep": lambda drafts, _: drafts._keep(),
+}
+"""By a button's ``action``. Those that name something after a dash (``fix-<field>``) are not here."""
+
+
+def _tried(page: str, act: Callable[[], object], done: str = "") -> Outcome:
+    """The same page with what was done, or with what went wrong."""
+    try:
+        act()
+    except TunesmithError as error:
+        return Outcome(page, ((error.message, "problem"),))
+    return Outcome(page, ((done, "good"),) if done else ())
+
+
+def _told(merged: Merged) -> tuple[Said, ...]:
+    """What another tab changed; the page's script reads the same from the address."""
+    names = ", ".join(f"'{field_title(path)}'" for path in merged.refused or merged.elsewhere)
+    if merged.refused:
+        words = f"Changed in another tab: {names}. Your change here was not saved. Reload to see what is set now."
+        return ((words, "watch"),)
+    return ((f"Changed in another tab, and kept: {names}.", "watch"),) if names else ()

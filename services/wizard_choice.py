@@ -1,0 +1,123 @@
+"""Choosing the draft's dataset and what goes with it: its mapping, a template, limits, the reward of exercises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.data import tasks
+from core.data.known_datasets import CATALOGUE
+from core.errors import TunesmithError
+from services.datasets.library import TEMPLATE_FIELDS, Library
+from services.datasets.preparation_jobs import DRAFT, Preparations
+from services.wizard.wizard import Wizard
+from services.wizard_draft import SUMS_PROMPT
+from services.wizard_review import preparable
+from services.wizard_rows import DraftRows
+
+TASK_REWARD = {"type": "preset", "preset_name": "reasoning_gym"}
+"""What exercises bring as the reward: their own checkers."""
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """Verbs on the draft's dataset."""
+
+    wizard: Wizard
+    rows: DraftRows
+    library: Library
+    preparations: Preparations
+
+    def use(self, section: Mapping[str, Any], kind: str) -> None:
+        """Choose a dataset with its mapping; what the model is told stays.
+
+        Args:
+            section: The dataset section.
+            kind: Which of the dataset step's ways it belongs to.
+        """
+        before = self.wizard.draft().dataset.values
+        self._choose({name: value for name, value in before.items() if name in TEMPLATE_FIELDS}, section, kind)
+
+    def use_known(self, path: str) -> bool:
+        """Choose a well-known dataset with its mapping; the prompt for sums goes. False where none has this path."""
+        known = next((known for known in CATALOGUE if known.path == path), None)
+        if known is None:
+            return False
+        before = self.wizard.draft().dataset.values
+        kept = {name: value for name, value in before.items() if name in TEMPLATE_FIELDS and value != SUMS_PROMPT}
+        self._choose(kept, known.section, "hub")
+        return True
+
+    def _choose(self, kept: Mapping[str, Any], section: Mapping[str, Any], kind: str) -> None:
+        self.wizard.put(dataset={**kept, **section})
+        self.wizard.remember("dataset", kind=kind)
+
+    def fetch(self) -> None:
+        """Fetch the first rows and prompts for the page to show. Raises TunesmithError."""
+        self.rows.fetch(self.wizard.draft())
+
+    def use_guess(self) -> None:
+        """Take the mapping that the rows suggest, where they suggest a whole one."""
+        dataset = self.wizard.draft().dataset
+        try:
+            preview = self.rows.look(dataset)
+        except TunesmithError:
+            return  # the page says what is wrong with them
+        guess = preview.guess if preview else None
+        if guess is None or not (guess.instruction and guess.response):
+            return
+        proposed = {
+            "instruction_field": guess.instruction,
+            "response_field": guess.response,
+            "instruction_template": guess.template,
+            "extraction": guess.extraction,
+            "extraction_pattern": guess.pattern,
+        }
+        columns = {"columns": guess.columns} if guess.columns else {}
+        self.wizard.put(dataset={**dataset.values, **proposed, **columns})
+
+    def follow_reward(self, before: str) -> None:
+        """Exercises bring their checkers as the reward; another dataset in their place takes them away again.
+
+        Args:
+            before: The source so far.
+        """
+        draft = self.wizard.draft()
+        source = draft.dataset.source
+        if source == tasks.SOURCE and draft.reward.preset_name != TASK_REWARD["preset_name"]:
+            self.wizard.put(reward=TASK_REWARD)
+        elif before == tasks.SOURCE and source not in (before, "mix", "") and draft.reward.values == TASK_REWARD:
+            self.wizard.put(reward=None)
+
+    # --- templates: what the model is told ---
+
+    def use_template(self, name: str) -> None:
+        """Put a saved template into the draft; an unknown name changes nothing."""
+        template = self.library.templates().get(name)
+        if template is not None:
+            before = self.wizard.draft().dataset.values
+            kept = {name: value for name, value in before.items() if name not in TEMPLATE_FIELDS}
+            self.wizard.put(dataset=kept | template)
+
+    def save_template(self, name: str) -> None:
+        """Keep what the model is told under a name. Raises InvalidInput where it is none, Conflict for too many."""
+        self.library.save_template(name, self.wizard.draft().dataset.json())
+
+    # --- preparation: what training would make of it ---
+
+    def prepare(self) -> None:
+        """Prepare all of it; a page shows how far that is, then the report. Raises TunesmithError."""
+        self.preparations.start(DRAFT, preparable(self.wizard.config()))
+
+    def use_limits(self, report: Mapping[str, Any] | None) -> bool:
+        """Take the lengths that a report on a dataset proposes; False where it proposes none."""
+        lengths = (report or {}).get("lengths")
+        if not lengths:
+            return False
+        self.wizard.change({f"training.{name}": lengths[name] for name in ("max_sequence_length", "max_new_tokens")})
+        return True
+
+    def use_own_limits(self) -> bool:
+        """The same with the latest report on the draft's own dataset."""
+        return self.use_limits(self.library.draft_report(preparable(self.wizard.config()))[0])

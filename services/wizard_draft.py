@@ -1,0 +1,249 @@
+"""The wizard's draft as it stands at one moment.
+
+A draft holds what was typed, right or wrong: a field may be missing, a number may be a word. So a section keeps its
+values as they are, and what the code reads by name is a property whose type is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict, cast
+
+from core.config import SECTIONS, parse
+from core.errors import InvalidConfig
+from core.methods import Method, method_of
+from core.model import DEMO_MODEL
+from core.settings import Home
+from services.forms.fields import Values
+from services.forms.labels import plain_name
+from services.wizard_steps import STEPS
+
+SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."
+"""System prompt of the arithmetic task: working-out would only cost tokens."""
+
+
+class TaskEntry(TypedDict, total=False):
+    """A chosen exercise. A weight or difficulty that is no number is what was typed."""
+
+    name: str
+    weight: float | str
+    difficulty: int | str | None
+
+
+class MixEntry(TypedDict, total=False):
+    """One source of a mixture; it may have further fields of a dataset."""
+
+    source: str
+    weight: float | str
+    tasks: list[TaskEntry]
+
+
+class PageMemory(TypedDict, total=False):
+    """What the page of a step remembers that is no part of the configuration.
+
+    ``visited`` is set by the first form that is saved; ``sent`` is '<page> <number>' of the newest form, and ``by``
+    the page that each field's value came from (see :mod:`services.wizard.merge`). The others belong to one step each.
+    """
+
+    visited: bool
+    sent: str
+    by: Mapping[str, str]
+    setup: str
+    kind: str
+    row: int
+    completion: str
+    probe_id: str | None
+    session_id: str | None
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section. Empty means that nothing was chosen."""
+
+    values: Values = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """A field as text, '' where it is not set."""
+        return str(self.values.get(name) or "")
+
+    def whole(self, name: str, default: int) -> int:
+        """A field as a whole number. Raises TypeError or ValueError where it is none."""
+        return int(cast("int", self.values.get(name, default)))
+
+    def number(self, name: str, default: float) -> float:
+        """A field as a number. Raises TypeError or ValueError where it is none."""
+        return float(cast("float", self.values.get(name, default)))
+
+    def json(self) -> dict[str, Any]:
+        """A copy for calls that take a section of a configuration."""
+        return dict(self.values)
+
+    def filled(self) -> dict[str, Any]:
+        """The same without the fields that were left empty."""
+        return {name: value for name, value in self.values.items() if value != ""}
+
+
+@dataclass(frozen=True)
+class ModelDraft(Section):
+    """The model and its adapter."""
+
+    @property
+    def name(self) -> str:
+        return self.text("name")
+
+
+@dataclass(frozen=True)
+class DatasetDraft(Section):
+    """The dataset, how its rows are read, and what the model is told."""
+
+    @property
+    def source(self) -> str:
+        return self.text("source")
+
+    @property
+    def kind(self) -> str:
+        """Which of the dataset step's ways its source belongs to."""
+        return kind_of(self.source)
+
+    @property
+    def mix(self) -> tuple[MixEntry, ...]:
+        return tuple(cast("list[MixEntry]", self.values.get("mix") or ()))
+
+    @property
+    def tasks(self) -> tuple[TaskEntry, ...]:
+        return tuple(cast("list[TaskEntry]", self.values.get("tasks") or ()))
+
+    @property
+    def remote(self) -> bool:
+        """Whether its rows, or some of them, come over the network."""
+        return self.kind == "hub" or any(kind_of(str(part.get("source") or "")) == "hub" for part in self.mix)
+
+
+@dataclass(frozen=True)
+class RewardDraft(Section):
+    """A ready-made combination or one's own."""
+
+    @property
+    def type(self) -> str:
+        return str(self.values.get("type", "preset"))
+
+    @property
+    def preset_name(self) -> str:
+        return self.text("preset_name")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Every choice so far, with suggestions where none was made.
+
+    Attributes:
+        name: Of the run; '' takes :func:`suggest_name`.
+        method: Key of the training method; '' for the default.
+        sections: The configuration's sections by name; each of :data:`core.config.SECTIONS` is there.
+        pages: What each step's page remembers, by step.
+        session_id: The run that was started from this draft.
+    """
+
+    name: str
+    method: str
+    sections: Mapping[str, Values]
+    pages: Mapping[str, PageMemory]
+    session_id: str | None = None
+
+    @property
+    def model(self) -> ModelDraft:
+        return ModelDraft(self.sections["model"])
+
+    @property
+    def dataset(self) -> DatasetDraft:
+        return DatasetDraft(self.sections["dataset"])
+
+    @property
+    def training(self) -> Section:
+        return Section(self.sections["training"])
+
+    @property
+    def reward(self) -> RewardDraft:
+        return RewardDraft(self.sections["reward"])
+
+    @property
+    def chosen_method(self) -> Method:
+        """The training method. Raises InvalidInput where there is none of that key."""
+        return method_of({"method": self.method})
+
+    def page(self, step: str) -> PageMemory:
+        """What a step's page remembers; empty before its first form."""
+        return self.pages.get(step, {})
+
+    def value(self, path: str) -> object:
+        """A field by its path; None where it is not set."""
+        section, _, name = path.partition(".")
+        return self.sections[section].get(name)
+
+    def section(self, name: str) -> Section:
+        """A section that has no type of its own."""
+        return Section(self.sections[name])
+
+    def part(self, name: str) -> object:
+        """What a step saves under a name of :attr:`StepInfo.sections`: a section, or the run's name."""
+        return self.name if name == "name" else self.sections[name]
+
+    def remembering(self, step: str, values: Mapping[str, object]) -> Draft:
+        """The same with more for a step's page to remember."""
+        page = cast("PageMemory", {**self.page(step), **values})
+        return replace(self, pages={**self.pages, step: page})
+
+
+def read_draft(saved: Mapping[str, Any], *, on_gpu: bool) -> Draft:
+    """The draft from what the catalogue keeps: sections by name, ``ui_<step>``, ``name`` and ``session_id``.
+
+    A section that was never saved, or was taken back with None, is what :func:`suggest` gives for it.
+    """
+    kept = {name: saved[name] for name in SECTIONS if saved.get(name) is not None}
+    dataset = DatasetDraft(kept.get("dataset", {}))
+    return Draft(
+        name=str(saved.get("name") or ""),
+        method=str(saved.get("method") or ""),
+        sections={name: {} for name in SECTIONS} | suggest(dataset, method_of(saved), on_gpu=on_gpu) | kept,
+        pages={step.key: cast("PageMemory", saved.get(f"ui_{step.key}") or {}) for step in STEPS},
+        session_id=str(saved["session_id"]) if saved.get("session_id") else None,
+    )
+
+
+def config_of(draft: Draft, home: Home) -> dict[str, Any]:
+    """The draft as a configuration to be validated; sections never chosen are left out."""
+    uses = draft.chosen_method.uses
+    sections = {name: dict(values) for name, values in draft.sections.items() if values and uses(name)}
+    named = {"method": draft.method} if draft.method else {}
+    return {"name": draft.name or suggest_name(draft, home)} | named | sections
+
+
+def same_choices(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configurations make the same run; the name does not count. False where one cannot be read."""
+    try:
+        first, second = (parse({**one, "name": "same"}) for one in (config, other))
+    except InvalidConfig:
+        return False
+    return first == second
+
+
+def suggest(dataset: DatasetDraft, chosen: Method, *, on_gpu: bool) -> dict[str, Values]:
+    """The built-in model, and what a method suggests for a dataset and this machine."""
+    return {"model": {"name": DEMO_MODEL}, **chosen.suggest(dataset.source, on_gpu)}
+
+
+def suggest_name(draft: Draft, home: Home) -> str:
+    """A name from the choices so far: 'smollm2-135m-instruct on shop.csv'."""
+    model = (draft.model.name or "model").rstrip("/").split("/")[-1].removeprefix("builtin:")
+    source = draft.dataset.source or "data"
+    data = plain_name(source, home) if source.startswith("upload:") else source.rsplit(":", maxsplit=1)[-1]
+    return f"{model} on {data.rstrip('/').split('/')[-1]}"[:100]
+
+
+def kind_of(source: str) -> str:
+    """Which of the dataset step's ways a source belongs to."""
+    if source in {"generated:reasoning-gym", "mix"}:
+        return "mix" if source == "mix" else "tasks"
+    head = source.partition(":")[0]
+    return head if head in {"upload", "generated"} else "hub" if source else "upload"

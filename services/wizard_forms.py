@@ -1,0 +1,50 @@
+"""What a step's form asks for: the step's sections after the form was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services import wizard_dataset
+from services.datasets.library import Library
+from services.forms.fields import Values, read_section
+from services.forms.reward_form import read_reward
+from services.wizard_steps import STEP
+
+CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
+ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
+"""Settings of the adapter, by how much of it a person wants to set."""
+
+
+def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The step's sections, and the run's name where the step has it.
+
+    Args:
+        library: Knows the mapping that comes with a dataset.
+        form: What was sent; what it does not have stays as it was.
+        before: The same sections as the form's page was made from.
+    """
+    changed: dict[str, Any] = {}
+    for section in STEP[step].sections:
+        was = before.get(section) or {}
+        if section == "name":
+            changed["name"] = form.get("name", str(before.get("name") or "")).strip()[:100]
+        elif section == "reward":
+            changed["reward"] = read_reward(form, was)
+        elif section == "dataset":
+            changed["dataset"] = wizard_dataset.read(library, form, was)
+        elif section == "model":
+            changed["model"] = _read_model(form, was)
+        else:
+            changed[section] = read_section(section, form, was)
+    return changed
+
+
+def _read_model(form: Mapping[str, str], before: Values) -> dict[str, Any]:
+    """The model that was ticked or named; 'Recommended' takes every setting of the adapter back to its default."""
+    form = {**form, "model.name": form.get("choice") or form.get("model.name", "")}
+    if form.get("ui.setup") == "recommended":
+        before = {name: before[name] for name in ("name", "revision") if before.get(name)}
+        own = {f"model.{name}" for name in (*CUSTOM, *ADVANCED)}
+        form = {name: value for name, value in form.items() if name not in own} | {"checks": ""}
+    return read_section("model", form, before)

@@ -1,0 +1,257 @@
+"""The draft as one request sees it: read once, and reviewed once.
+
+A page and a button ask for the same things several times: whether the draft is ready, which run was started from it,
+what its probe found. :class:`Snapshot` works out each of them when it is first asked for, all of one draft.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import core.rewards
+from core.config import DatasetSection, RunConfig, parse
+from core.data.arithmetic import SOURCE as SUMS
+from core.errors import InvalidConfig, TunesmithError
+from core.methods import Need
+from core.model import DEMO_MODEL
+from core.probe import proposal
+from core.readiness import Fix, Problem, Readiness, Severity, ordered
+from core.settings import Home
+from services.datasets.datasets import Datasets
+from services.forms.fields import field_title, shown
+from services.forms.labels import in_words
+from services.models.models import Models
+from services.probes.probes import Probes, ProbeView, fingerprint
+from services.runs.preflight import Preflight
+from services.runs.runs import Runs
+from services.runs.view import RunView
+from services.wizard.wizard import Wizard
+from services.wizard_draft import Draft, config_of, same_choices
+from services.wizard_steps import STEP, StepInfo, step_of
+
+LEVELS = {Severity.BLOCKS: "problem", Severity.WARNS: "watch", Severity.NOTE: "note-text"}
+"""How a severity looks beside a field."""
+NOT_CHOSEN = {
+    "model": Problem(Severity.BLOCKS, "model.name", "Choose a model."),
+    "dataset": Problem(Severity.BLOCKS, "dataset.source", "Choose a dataset."),
+    "reward": Problem(Severity.BLOCKS, "reward", "Choose a reward."),
+}
+"""By step, what is said where its choice was not made."""
+STAND_INS: Mapping[str, Mapping[str, Any]] = {
+    "model": {"name": DEMO_MODEL},
+    "dataset": {"source": SUMS},
+    "reward": {"type": "preset", "preset_name": "math"},
+}
+"""What stands in for a choice not made, so that the rest of the draft can be looked at."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """Whether a draft is ready to start.
+
+    Attributes:
+        config: The whole configuration where every choice was made and can be read, else None.
+        unseen: Steps whose choice was not made and that were not looked at either: nothing is wrong there yet.
+        readiness: Everything that speaks against a start, the worst first.
+    """
+
+    config: RunConfig | None
+    unseen: frozenset[str]
+    readiness: Readiness
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Steps that keep the run from starting, by key."""
+        return frozenset(step_of(problem.field).key for problem in self.readiness.of(Severity.BLOCKS))
+
+    @property
+    def remarks(self) -> dict[str, tuple[str, str]]:
+        """By field path: level and words, for the message beside the field. The worst of several is shown."""
+        found: dict[str, tuple[str, str]] = {}
+        for problem in self.readiness.problems:
+            if step_of(problem.field).key not in self.unseen:
+                found.setdefault(problem.field, (LEVELS[problem.severity], in_words(problem.message)))
+        return found
+
+    def of(self, step: StepInfo) -> list[Problem]:
+        """The problems of a step, notes left out."""
+        return [p for p in self.readiness.problems if p.severity is not Severity.NOTE and step_of(p.field) is step]
+
+
+@dataclass(frozen=True)
+class StartedRun:
+    """The run that was started from the draft.
+
+    Attributes:
+        run: It, where the Train step shows it.
+        before: It, where the choices have changed since its start.
+    """
+
+    run: RunView | None = None
+    before: RunView | None = None
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Takes snapshots of the draft, with what it takes to review them."""
+
+    home: Home
+    wizard: Wizard
+    models: Models
+    datasets: Datasets
+    preflight: Preflight
+    probes: Probes
+    runs: Runs
+
+    def take(self, *, quick: bool = True) -> Snapshot:
+        """The draft as it stands now.
+
+        Args:
+            quick: Whether the review leaves out what may take seconds: a reward that needs a sandbox or rows that
+                have to be made is tried only where it was tried before. The page before a start is not quick.
+        """
+        return self.of(self.wizard.draft(), quick=quick)
+
+    def of(self, draft: Draft, *, quick: bool = True) -> Snapshot:
+        """A snapshot of a draft that was read already."""
+        return Snapshot(draft, self, quick)
+
+
+class Snapshot:
+    """One draft, and what follows from it. Nothing in it changes: a request that changes the draft takes another.
+
+    Args:
+        draft: What was read.
+        sources: Where the rest is looked up.
+        quick: See :meth:`Snapshots.take`.
+    """
+
+    def __init__(self, draft: Draft, sources: Snapshots, quick: bool) -> None:
+        self.draft = draft
+        self._sources = sources
+        self._quick = quick
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The draft as a configuration, right or wrong."""
+        return config_of(self.draft, self._sources.home)
+
+    @cached_property
+    def review(self) -> Review:
+        """What the draft itself tells, and then what only a look at this machine can tell."""
+        unset = _unset(self.draft)
+        unseen = frozenset(step for step in unset if not self.draft.page(step).get("visited"))
+        problems = [NOT_CHOSEN[step] for step in STEP if step in unset]
+        standing: RunConfig | None = None
+        try:
+            standing = parse(_completed(self.config, unset))
+            core.rewards.resolve(standing.reward)
+        except InvalidConfig as error:
+            problems += [Problem(Severity.BLOCKS, path, _sentence(words)) for path, words in error.problems]
+            standing = None
+        config = None if unset else standing
+        problems += self._not_there(unset, problems)
+        if standing:
+            lost = frozenset(p.field.partition(".")[0] for p in problems if p.severity is Severity.BLOCKS)
+            problems += self._sources.preflight.look(standing, quick=self._quick, without=lost).problems
+            problems += self._probed(config)
+        return Review(config, unseen, ordered(problems))
+
+    def _not_there(self, unset: frozenset[str], problems: list[Problem]) -> list[Problem]:
+        """Whether the model and the dataset are where the draft says, unless something else is wrong with them."""
+        found = []
+        for key, field, look in (("model", "name", self._find_model), ("dataset", "source", self._find_dataset)):
+            if key in unset or any(problem.field.startswith(f"{key}.") for problem in problems):
+                continue
+            try:
+                look()
+            except TunesmithError as error:
+                path = error.field if error.field and error.field.startswith(f"{key}.") else f"{key}.{field}"
+                words = error.problems[0][1] if isinstance(error, InvalidConfig) else error.message
+                found.append(Problem(Severity.BLOCKS, path, words))
+        return found
+
+    def _find_model(self) -> None:
+        self._sources.models.validate(self.draft.model.name)
+
+    def _find_dataset(self) -> None:
+        self._sources.datasets.check(DatasetSection.model_validate(self.draft.dataset.json()))
+
+    def _probed(self, config: RunConfig | None) -> list[Problem]:
+        """What the latest probe of exactly these choices found, where it is not that they will do."""
+        probe = self.probe
+        verdict = probe.verdict if probe and config and probe.fingerprint == fingerprint(config) else None
+        if not verdict or verdict["outcome"] == "will_learn":
+            return []
+        words = f"The check before training says: {verdict['title']}. {verdict['reason']} {verdict['advice']}"
+        return [Problem(Severity.WARNS, verdict["field"] or "training.max_steps", words)]
+
+    @cached_property
+    def probe(self) -> ProbeView | None:
+        """The draft's latest probe."""
+        kept = self.draft.page("train").get("probe_id")
+        try:
+            return self._sources.probes.get(str(kept)) if kept else None
+        except TunesmithError:
+            return None
+
+    def fix_of(self, probe: ProbeView | None) -> Fix | None:
+        """What a probe's advice comes to, where it is the draft's, names values, and these are not set yet."""
+        if not probe or not probe.verdict or probe.probe_id != self.draft.page("train").get("probe_id"):
+            return None
+        config = self._sources.probes.config(probe.probe_id)
+        proposed = self._sources.preflight.proposed(config)
+        values = proposal(probe.verdict["outcome"], probe.figures or {}, config, proposed)
+        if not values or {path: self.draft.value(path) for path in values} == values:
+            return None
+        path, value = next(iter(values.items()))
+        words = f"Switch on '{field_title(path)}'" if value is True else f"Set '{field_title(path)}' to {shown(value)}"
+        return Fix(f"{words} and probe again", values)
+
+    @cached_property
+    def runs(self) -> list[RunView]:
+        """Every run, newest first."""
+        return self._sources.runs.list()
+
+    @cached_property
+    def own_run(self) -> RunView | None:
+        """The run that was started from the draft; None also where it was deleted."""
+        return next((run for run in self.runs if run.session_id == self.draft.session_id), None)
+
+    @cached_property
+    def started(self) -> StartedRun:
+        """The same by what the Train step shows of it.
+
+        A run that is over gives way to the form as soon as the choices have changed; one that is at work does not.
+        """
+        run = self.own_run
+        if run is None or same_choices(self.config, self._sources.runs.get(run.session_id).config):
+            return StartedRun(run)
+        return StartedRun(None if run.job.over else run, run)
+
+
+def preparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A draft's configuration as one whose dataset can be prepared, also where no model is chosen yet."""
+    return {"model": STAND_INS["model"], **config}
+
+
+def _unset(draft: Draft) -> frozenset[str]:
+    """Steps whose choice was not made."""
+    chosen: dict[str, object] = {"model": draft.model.values.get("name"), "dataset": draft.dataset.values.get("source")}
+    if Need.REWARD in draft.chosen_method.needs:
+        chosen["reward"] = draft.reward.values
+    return frozenset(step for step, value in chosen.items() if not value)
+
+
+def _completed(config: dict[str, Any], unset: frozenset[str]) -> dict[str, Any]:
+    """The configuration with stand-ins, which the fields that are set already complete."""
+    stand_ins = {step: {**STAND_INS[step], **config.get(step, {})} for step in unset}
+    return config | stand_ins
+
+
+def _sentence(words: str) -> str:
+    name = "_" in words.split(" ", 1)[0]  # a field's own name stays as it is written
+    return (words if name else words[:1].upper() + words[1:]) + ("" if words.endswith((".", "?")) else ".")

@@ -1,0 +1,140 @@
+"""What is in the draft's dataset: its first rows, and the prompts that the model will see."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from core.data.rows import map_rows
+from core.dataset import FieldGuess, Row
+from core.model import local_folder
+from core.settings import Home
+from services.datasets.datasets import Datasets, read_section
+from services.wizard_draft import DatasetDraft, Draft, config_of
+
+SAMPLES = 5
+PROMPTS = 2
+SLOW = ("tasks", "mix")
+"""Their rows take a moment to make, and are the same each time."""
+MAPPING = (
+    "instruction_field",
+    "response_field",
+    "extraction",
+    "extraction_pattern",
+    "instruction_template",
+    "columns",
+)
+PROMPT = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end", "chat_template")
+ROWS = ("source", "subset", "revision", "split", "size", "max_operand", "seed", "tasks", "mix")
+KEPT = 32
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RowsPreview:
+    """The first rows as they are in the file (long cells cut), of how many, and the mapping that they suggest.
+
+    ``total`` is None where it is not known.
+    """
+
+    rows: list[Row]
+    columns: list[str]
+    total: int | None
+    guess: FieldGuess
+
+
+class DraftRows:
+    """Looks into the draft's dataset. A page never waits for the Hub by itself: only a button may :meth:`fetch`.
+
+    Args:
+        home: Where models lie.
+        datasets: Reads the rows.
+    """
+
+    def __init__(self, home: Home, datasets: Datasets) -> None:
+        self._home, self._datasets = home, datasets
+        # What was fetched over the network or took a moment to make, by what was asked.
+        self._rows: dict[str, RowsPreview] = {}
+        self._prompts: dict[str, dict[str, Any]] = {}
+
+    def look(self, dataset: DatasetDraft) -> RowsPreview | None:
+        """The first rows; None where they are on the Hub and were not fetched yet.
+
+        Raises:
+            TunesmithError: They cannot be read.
+        """
+        key = _key(dataset)
+        if dataset.remote or key in self._rows:
+            return self._rows.get(key)
+        seen = self._preview(dataset, SAMPLES)
+        if dataset.kind in SLOW:
+            _keep(self._rows, key, seen)
+        return seen
+
+    def fetch(self, draft: Draft) -> None:
+        """Read the first rows of a Hub dataset, and the prompts, for the page to show.
+
+        Raises:
+            TunesmithError: It cannot be reached or read.
+        """
+        if draft.dataset.remote:
+            _keep(self._rows, _key(draft.dataset), self._preview(draft.dataset, SAMPLES))
+        if draft.model.name:
+            _keep(self._prompts, _prompt_key(draft), self._prompt_preview(draft))
+
+    def mapped(self, dataset: DatasetDraft, count: int = 50) -> list[Row]:
+        """Rows by their mapped names, as far as they can be read without the network; none without a source.
+
+        Raises:
+            TunesmithError: They cannot be read or mapped.
+        """
+        if not dataset.source:
+            return []
+        raw = self._rows.get(_key(dataset)) if dataset.remote else self._preview(dataset, count)
+        return map_rows(raw.rows if raw else [], read_section(_readable(dataset)))[0]
+
+    def prompts(self, draft: Draft) -> dict[str, Any] | None:
+        """The first prompts to the letter; None where the model's chat template would have to be fetched.
+
+        Returns:
+            As :func:`services.datasets.prompts.preview`.
+
+        Raises:
+            TunesmithError: They cannot be made.
+        """
+        answer = self._prompts.get(_prompt_key(draft))
+        if answer is None and not draft.dataset.remote and local_folder(draft.model.name, self._home):
+            answer = self._prompt_preview(draft)
+            if draft.dataset.kind in SLOW:
+                _keep(self._prompts, _prompt_key(draft), answer)
+        return answer
+
+    def _preview(self, dataset: DatasetDraft, count: int) -> RowsPreview:
+        found = self._datasets.preview(_readable(dataset), count)
+        guess = FieldGuess.model_validate(found["fields"])
+        return RowsPreview(found["rows"], found["columns"], found["total"], guess)
+
+    def _prompt_preview(self, draft: Draft) -> dict[str, Any]:
+        return self._datasets.prompt_preview(config_of(draft, self._home), PROMPTS)
+
+
+def _keep(kept: dict[str, T], key: str, value: T) -> None:
+    """Keep the latest few."""
+    while len(kept) >= KEPT:
+        kept.pop(next(iter(kept)))
+    kept[key] = value
+
+
+def _readable(dataset: DatasetDraft) -> dict[str, Any]:
+    """What decides which rows are read; a slip elsewhere must not hide them."""
+    return {name: dataset.values[name] for name in (*ROWS, *MAPPING, *PROMPT) if name in dataset.values}
+
+
+def _key(dataset: DatasetDraft) -> str:
+    names = ("source", "subset", "split", "revision", "size", "seed", "tasks", "mix")
+    return json.dumps([dataset.values.get(name) for name in names], default=str)
+
+
+def _prompt_key(draft: Draft) -> str:
+    return json.dumps([draft.model.values, draft.dataset.values], sort_keys=True, default=str)

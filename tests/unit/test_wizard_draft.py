@@ -1,0 +1,85 @@
+"""The draft in types: suggestions where nothing was chosen, and what was typed where something was."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from core.config import SECTIONS
+from core.model import DEMO_MODEL
+from core.settings import Home
+from services.wizard_draft import DatasetDraft, config_of, kind_of, read_draft, same_choices
+from services.wizard_steps import STEPS, following
+from tests.conftest import tiny
+
+
+def test_an_empty_draft_is_what_is_suggested() -> None:
+    """Every section is there; a dataset is for the person to choose."""
+    draft = read_draft({}, on_gpu=False)
+    assert set(draft.sections) == set(SECTIONS)
+    assert (draft.model.name, draft.dataset.source, draft.session_id) == (DEMO_MODEL, "", None)
+    assert draft.reward.preset_name == "math"
+    assert draft.page("model") == {}
+
+
+def test_a_section_that_was_taken_back_is_suggested_again() -> None:
+    """The reward follows the dataset then; one that was emptied stays empty."""
+    saved: dict[str, Any] = {"dataset": {"source": "generated:arithmetic"}, "reward": None, "model": {}}
+    draft = read_draft(saved, on_gpu=False)
+    assert draft.reward.preset_name == "arithmetic"
+    assert draft.model.name == ""
+
+
+def test_what_was_typed_stays_whatever_it_is(home: Home) -> None:
+    """And is in the configuration as it is; empty sections are not."""
+    draft = read_draft({"training": {"max_steps": "soon", "mine": 1}, "grpo": {}, "name": "a run"}, on_gpu=True)
+    config = config_of(draft, home)
+    assert config["training"] == {"max_steps": "soon", "mine": 1}
+    assert (config["name"], "grpo" in config, "dataset" in config) == ("a run", False, False)
+    assert draft.value("training.max_steps") == "soon"
+    with pytest.raises(ValueError, match="soon"):
+        draft.training.whole("max_steps", 1)
+
+
+def test_a_draft_cannot_be_changed() -> None:
+    """More to remember makes another one."""
+    draft = read_draft({"ui_train": {"probe_id": "a"}}, on_gpu=False)
+    other = draft.remembering("train", {"visited": True})
+    assert (draft.page("train"), other.page("train")) == ({"probe_id": "a"}, {"probe_id": "a", "visited": True})
+    with pytest.raises(FrozenInstanceError):
+        draft.name = "another"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "remote"),
+    [
+        ({}, "upload", False),
+        ({"source": "upload:20250101-000000-ffffff"}, "upload", False),
+        ({"source": "generated:arithmetic"}, "generated", False),
+        ({"source": "generated:reasoning-gym"}, "tasks", False),
+        ({"source": "openai/gsm8k"}, "hub", True),
+        ({"source": "mix", "mix": [{"source": "generated:arithmetic"}, {"source": "openai/gsm8k"}]}, "mix", True),
+        ({"source": "mix", "mix": [{"source": "generated:arithmetic"}]}, "mix", False),
+    ],
+)
+def test_a_source_belongs_to_one_way_of_choosing(section: dict[str, Any], kind: str, remote: bool) -> None:
+    """And a mixture is remote where one of its sources is."""
+    dataset = DatasetDraft(section)
+    assert (dataset.kind, dataset.remote) == (kind, remote)
+    assert kind_of(dataset.source) == kind
+
+
+def test_the_name_makes_no_other_run() -> None:
+    """Defaults that are written out do not either; what cannot be read is never the same."""
+    config = tiny()
+    assert same_choices(config, {**config, "name": "another"})
+    assert same_choices(config, {**config, "grpo": {"clip_range": 0.2}})
+    assert not same_choices(config, tiny(max_steps=7))
+    assert not same_choices({}, {})
+
+
+def test_the_last_step_is_followed_by_itself() -> None:
+    """A program may press 'next' there."""
+    assert [following(step.key) for step in STEPS] == [*(step.key for step in STEPS[1:]), STEPS[-1].key]

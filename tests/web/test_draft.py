@@ -1,0 +1,93 @@
+"""One draft a request: read once, reviewed once, and started once."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from core.errors import Conflict
+from core.readiness import Readiness
+from services.container import Services
+from tests.conftest import Browser, tiny
+
+PAGES = (
+    "/new",
+    "/new/model",
+    "/new/dataset",
+    "/new/dataset/preparation",
+    "/new/configuration",
+    "/new/reward",
+    "/new/train",
+    "/new/export",
+    "/new/test",
+    "/rewards/bench",
+    "/configs",
+)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[Any]:
+    """The answers of a method from now on."""
+    given: list[Any] = []
+    real = getattr(owner, name)
+
+    def ask(*args: Any, **more: Any) -> Any:
+        given.append(real(*args, **more))
+        return given[-1]
+
+    monkeypatch.setattr(owner, name, ask)
+    return given
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_page_reads_the_draft_once_and_reviews_it_once(
+    browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch, started: bool
+) -> None:
+    """So that everything on it is about the same choices, whatever another tab saves meanwhile."""
+    services.wizard.load(tiny())
+    if started:
+        services.drafts.start(confirmed=True)
+    reads = counted(monkeypatch, services.catalogue, "get_draft")
+    reviews: list[Readiness] = counted(monkeypatch, services.preflight, "look")
+    for path in PAGES:
+        reads.clear()
+        reviews.clear()
+        assert browser.get(path).status_code in {200, 302}
+        assert len(reads) == 1, path
+        assert len(reviews) == (1 if path.startswith("/new") else 0), path
+
+
+def test_a_snapshot_stays_as_it_was(services: Services) -> None:
+    """What was read is not changed by what is saved later."""
+    services.wizard.load(tiny())
+    snapshot = services.snapshots.take()
+    services.wizard.change({"training.max_steps": 99, "reward": {"type": "preset", "preset_name": "nothing"}})
+    assert snapshot.draft.value("training.max_steps") == 6
+    assert not snapshot.review.missing
+    assert services.snapshots.take().draft.value("training.max_steps") == 99
+    assert services.snapshots.take().review.missing == {"reward"}
+
+
+def test_starts_at_the_same_time_make_one_run(services: Services) -> None:
+    """Each of them gets its id."""
+    services.wizard.load(tiny())
+    ids: list[str] = []
+    starts = [threading.Thread(target=lambda: ids.append(services.drafts.start(confirmed=True))) for _ in range(4)]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    assert len(ids) == 4
+    assert set(ids) == {run.session_id for run in services.runs.list()} == {services.wizard.draft().session_id}
+
+
+def test_a_reward_that_can_be_fooled_is_started_when_that_is_confirmed(services: Services) -> None:
+    """Not before, and the refusal says what to do."""
+    fooled = {"type": "composite", "components": [{"name": "length", "weight": 1}]}
+    services.wizard.load({**tiny(), "reward": fooled})
+    assert any(problem.confirm for problem in services.snapshots.take(quick=False).review.readiness.problems)
+    with pytest.raises(Conflict, match="tick 'Start with this reward all the same'"):
+        services.drafts.start()
+    assert services.runs.list() == []
+    assert services.drafts.start(confirmed=True) == services.runs.list()[0].session_id
