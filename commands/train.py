@@ -96,7 +96,8 @@ class Here:
         return self._preflight.look(check(config)).json()
 
     def start(self, config: dict[str, Any]) -> str:
-        return self._runs.start(config, confirm=lambda found: self._preflight.admit(found, self._confirmed)).session_id
+        self._preflight.admit(self._runs.check_start(config), self._confirmed)
+        return self._runs.start(config).session_id
 
     def look(self, session_id: str) -> dict[str, Any]:
         return self._runs.get(session_id).json()

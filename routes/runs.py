@@ -86,9 +86,8 @@ def start() -> tuple[Response, int]:
     """Put a run into the queue."""
     body, found = read_body(StartBody), services()
     given = body.config if body.config is not None else found.configs.load(body.config_name or "")
-    view = found.runs.start(
-        given, session_id=body.session_id, confirm=lambda config: found.preflight.admit(config, body.confirm_reward)
-    )
+    found.preflight.admit(found.runs.check_start(given, session_id=body.session_id), body.confirm_reward)
+    view = found.runs.start(given, session_id=body.session_id)
     return jsonify({"session_id": view.session_id, "status": view.job.status}), 202
 
 

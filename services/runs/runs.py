@@ -98,33 +98,16 @@ class Runs:
         """What this machine has to say about a configuration; ``problem`` refuses a start."""
         return device_checks(config, self._machine.device())
 
-    def check_start(self, config: dict[str, Any]) -> RunConfig:
-        """What :meth:`start` would run, complete; nothing is started.
-
-        Raises:
-            InvalidConfig: With every problem found.
-            NotFound: Model or dataset is not there.
-        """
-        run_config = self._checked(config)
-        self._check_dataset(run_config.dataset)
-        return run_config
-
-    def start(
-        self,
-        config: dict[str, Any],
-        *,
-        session_id: str | None = None,
-        rows: Path | None = None,
-        confirm: Callable[[RunConfig], None] = lambda _: None,
-    ) -> RunView:
-        """Put a run into the queue.
+    def check_start(
+        self, config: dict[str, Any], *, session_id: str | None = None, rows: Path | None = None
+    ) -> RunConfig:
+        """Everything that refuses a start but the readiness of the reward (:meth:`Preflight.admit` looks at that).
 
         Args:
-            config: In the configuration format.
-            session_id: An id of the caller's choosing; sent twice, the second is refused.
-            rows: A folder with prepared rows to train on, in place of what the configuration's source would give.
-            confirm: Called with the complete configuration once nothing else speaks against it; what it raises
-                prevents the start.
+            config, session_id, rows: As for :meth:`start`.
+
+        Returns:
+            What would be run, complete.
 
         Raises:
             InvalidConfig: With every problem found.
@@ -136,7 +119,20 @@ class Runs:
             self._check_dataset(run_config.dataset)
         if session_id is not None and (self._home.outputs / check_id(session_id)).exists():
             raise _taken(session_id)
-        confirm(run_config)
+        return run_config
+
+    def start(self, config: dict[str, Any], *, session_id: str | None = None, rows: Path | None = None) -> RunView:
+        """Put a run into the queue.
+
+        Args:
+            config: In the configuration format.
+            session_id: An id of the caller's choosing; sent twice, the second is refused.
+            rows: A folder with prepared rows to train on, in place of what the configuration's source would give.
+
+        Raises:
+            InvalidConfig, NotFound, Conflict: As :meth:`check_start`.
+        """
+        run_config = self.check_start(config, session_id=session_id, rows=rows)
         job_id = session_id if session_id is not None else new_id()
         content = {
             "kind": JobKind.TRAIN,
