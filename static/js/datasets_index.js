@@ -1,20 +1,30 @@
 import { api } from './lib/api.js'
 import { wireDrop } from './lib/upload.js'
 
-wireDrop((info) => { location.href = `/datasets/${info.id}${info.already ? '?already=1' : ''}` })
+wireDrop((info) => {
+  location.href = `/datasets/${info.id}${info.already ? '?already=1' : ''}`
+})
 
 // Downloads under way say how far they are; when the last one ends the page shows what it became.
 const running = () => document.querySelectorAll('[data-job][data-state="working"]')
-const amount = (job) => [
-  job.rows ? `${job.rows.toLocaleString('en')} rows` : '',
-  job.bytes ? `${(job.bytes / 2 ** 20).toFixed(1)} of ${job.total_bytes ? (job.total_bytes / 2 ** 20).toFixed(1) : '?'} MB` : '',
-].filter(Boolean).join(', ')
+const amount = (job) =>
+  [
+    job.rows ? `${job.rows.toLocaleString('en')} rows` : '',
+    job.bytes
+      ? `${(job.bytes / 2 ** 20).toFixed(1)} of ${job.total_bytes ? (job.total_bytes / 2 ** 20).toFixed(1) : '?'} MB`
+      : '',
+  ]
+    .filter(Boolean)
+    .join(', ')
 
 async function follow() {
   if (!running().length) return
   for (const line of running()) {
     const job = await api(`/api/datasets/jobs/${line.dataset.job}`).catch(() => null)
-    if (!job || job.state !== 'working') { location.reload(); return }
+    if (!job || job.state !== 'working') {
+      location.reload()
+      return
+    }
     line.querySelector('[data-said]').textContent = [job.message, amount(job)].filter(Boolean).join(': ')
     const whole = job.total_rows || job.total_bytes
     if (whole) line.querySelector('progress').value = (job.total_rows ? job.rows : job.bytes) / whole

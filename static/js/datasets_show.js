@@ -9,17 +9,27 @@ const problem = document.getElementById('mapping-problem')
 let timer = 0
 
 // 'tests = test_list, choices' as the names that rewards use and the columns they stand for.
-const names = (text) => Object.fromEntries(text.split(',').filter((part) => part.trim()).map((part) => {
-  const [name, of = ''] = part.split(/=(.*)/s).map((word) => word.trim())
-  return [name, of || name]
-}))
+const names = (text) =>
+  Object.fromEntries(
+    text
+      .split(',')
+      .filter((part) => part.trim())
+      .map((part) => {
+        const [name, of = ''] = part.split(/=(.*)/s).map((word) => word.trim())
+        return [name, of || name]
+      }),
+  )
 
 const mapping = () => {
   const data = new FormData(form)
   const read = (name) => data.get(name)?.toString() ?? ''
   return {
-    instruction_field: read('instruction_field'), response_field: read('response_field'),
-    columns: names(read('columns')), instruction_template: read('instruction_template') || null, extraction: read('extraction'), extraction_pattern: read('extraction_pattern'),
+    instruction_field: read('instruction_field'),
+    response_field: read('response_field'),
+    columns: names(read('columns')),
+    instruction_template: read('instruction_template') || null,
+    extraction: read('extraction'),
+    extraction_pattern: read('extraction_pattern'),
   }
 }
 
@@ -32,7 +42,9 @@ async function show() {
     const { rows } = await api(`/api/datasets/${id}/map`, { method: 'POST', json: { mapping: mapping(), samples: 3 } })
     if (mine !== asked) return // An answer to what is typed no more.
     problem.textContent = ''
-    out.replaceChildren(...rows.flatMap((row) => [line('Question', row.instruction), line('Reference', row.response || 'none found')]))
+    out.replaceChildren(
+      ...rows.flatMap((row) => [line('Question', row.instruction), line('Reference', row.response || 'none found')]),
+    )
   } catch (error) {
     if (mine === asked) problem.textContent = error.message
   }
@@ -48,4 +60,7 @@ function line(title, text) {
   return block
 }
 
-form?.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(show, 300) })
+form?.addEventListener('input', () => {
+  clearTimeout(timer)
+  timer = setTimeout(show, 300)
+})

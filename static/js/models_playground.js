@@ -1,7 +1,15 @@
 // Two to four models side by side, streamed. The conversation stays in this browser until it is forgotten.
 
 import { pageData } from './lib/api.js'
-import { Kept, download, newConversation, parseConversation, questionsOf, titleOf, toMarkdown } from './lib/conversation.js'
+import {
+  Kept,
+  download,
+  newConversation,
+  parseConversation,
+  questionsOf,
+  titleOf,
+  toMarkdown,
+} from './lib/conversation.js'
 import { Side, factsOf } from './lib/chat_side.js'
 import { socket } from './lib/socket.js'
 import { toast } from './lib/toast.js'
@@ -23,9 +31,13 @@ class Playground {
     this.changed()
   }
 
-  get system() { return form.elements.system_prompt.value }
+  get system() {
+    return form.elements.system_prompt.value
+  }
 
-  get tokens() { return get('tokens').checked }
+  get tokens() {
+    return get('tokens').checked
+  }
 
   // As numbers; what is left empty is left to the server. What is no number is sent as it is and refused in words.
   get settings() {
@@ -33,9 +45,13 @@ class Playground {
     return Object.fromEntries(given.map(([name, text]) => [name, Number.isFinite(Number(text)) ? Number(text) : text]))
   }
 
-  titleOf(model) { return this.titles[model] ?? model }
+  titleOf(model) {
+    return this.titles[model] ?? model
+  }
 
-  get working() { return this.sides.some((side) => side.id) }
+  get working() {
+    return this.sides.some((side) => side.id)
+  }
 
   adopt(section) {
     const side = new Side(section, this)
@@ -77,7 +93,10 @@ class Playground {
       heading.textContent = title
       section.querySelector('.js-remove').setAttribute('aria-label', `Remove ${title}`)
       section.querySelector('.messages').setAttribute('aria-label', `${title}, answers`)
-      for (const [kind, what] of [['model', ''], ['other', ': Hub id or path']]) {
+      for (const [kind, what] of [
+        ['model', ''],
+        ['other', ': Hub id or path'],
+      ]) {
         const field = section.querySelector(`.js-${kind}`)
         const label = field.previousElementSibling
         field.id = label.htmlFor = `${kind}-${key}`
@@ -92,7 +111,9 @@ class Playground {
     this.changed()
   }
 
-  ask(text) { return Promise.all(this.sides.map((side) => side.ask(text))) }
+  ask(text) {
+    return Promise.all(this.sides.map((side) => side.ask(text)))
+  }
 
   async replay() {
     const questions = questionsOf(this.snapshot())
@@ -124,7 +145,9 @@ class Playground {
     this.conversation = conversation
     this.sides.forEach((side, place) => side.load(conversation.sides[place]))
     form.elements.system_prompt.value = conversation.system_prompt
-    for (const name of NAMES) form.elements[name].value = conversation.settings[name] ?? (name === 'seed' ? '' : form.elements[name].defaultValue)
+    for (const name of NAMES)
+      form.elements[name].value =
+        conversation.settings[name] ?? (name === 'seed' ? '' : form.elements[name].defaultValue)
     this.changed()
   }
 
@@ -147,26 +170,39 @@ class Playground {
       side.again.hidden = working || !side.turns.length
     }
     const { temperature = '–', max_tokens: longest = '–' } = this.settings
-    get('values').textContent = `Variety: ${temperature} · longest answer: ${longest} tokens · ${this.system.trim() ? 'with' : 'without'} a system prompt`
+    get('values').textContent =
+      `Variety: ${temperature} · longest answer: ${longest} tokens · ` +
+      `${this.system.trim() ? 'with' : 'without'} a system prompt`
     if (asked) this.kept.put(this.snapshot())
     this.list()
   }
 
   list() {
-    const options = this.kept.all().map((item) => new Option(titleOf(item), item.id, false, item.id === this.conversation.id))
+    const options = this.kept
+      .all()
+      .map((item) => new Option(titleOf(item), item.id, false, item.id === this.conversation.id))
     const fresh = new Option(options.length ? 'Choose one' : 'None yet', '')
     get('earlier').replaceChildren(fresh, ...options)
   }
 }
 
-function listen(page) {
+function follow(page) {
   const find = (event) => page.sides.find((side) => side.id && side.id === event.id)
-  for (const name of ['waiting', 'loading', 'token', 'done']) socket.on(`chat_${name}`, (event) => find(event)?.[name](event))
+  for (const name of ['waiting', 'loading', 'token', 'done'])
+    socket.on(`chat_${name}`, (event) => find(event)?.[name](event))
   socket.on('chat_error', (event) => find(event)?.fail(event))
   socket.on('disconnect', () => {
-    for (const side of page.sides) side.fail({ message: 'The connection was lost while the answer was being written. Your questions are kept: answer again.' })
+    for (const side of page.sides)
+      side.fail({
+        message: 'The connection was lost while the answer was being written. Your questions are kept: answer again.',
+      })
   })
-  window.addEventListener('pagehide', () => { if (page.working) page.kept.put(page.snapshot()) })
+}
+
+function listen(page) {
+  window.addEventListener('pagehide', () => {
+    if (page.working) page.kept.put(page.snapshot())
+  })
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     const text = get('prompt').value.trim()
@@ -175,25 +211,48 @@ function listen(page) {
     page.ask(text)
   })
   get('prompt').addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(get('send')) }
+    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+      event.preventDefault()
+      form.requestSubmit(get('send'))
+    }
   })
   get('settings').addEventListener('change', () => page.changed())
   const click = (id, act) => get(id).addEventListener('click', act)
   click('cancel', () => page.stop())
   click('add', () => page.add())
-  click('clear', () => { page.stop(); page.begin(); get('prompt').focus() })
+  click('clear', () => {
+    page.stop()
+    page.begin()
+    get('prompt').focus()
+  })
   click('replay', () => page.replay())
   click('json', () => download('conversation.json', 'application/json', JSON.stringify(page.snapshot(), null, 1)))
   click('markdown', () => download('conversation.md', 'text/markdown', toMarkdown(page.snapshot(), factsOf)))
-  click('forget', () => { page.kept.forget(); page.list(); toast('The conversations that this browser kept are gone.') })
-  get('tokens').addEventListener('change', () => { if (!page.working) for (const side of page.sides) side.draw() })
-  get('earlier').addEventListener('change', (event) => page.open(page.kept.all().find((item) => item.id === event.target.value)))
+  click('forget', () => {
+    page.kept.forget()
+    page.list()
+    toast('The conversations that this browser kept are gone.')
+  })
+  get('tokens').addEventListener('change', () => {
+    if (!page.working) for (const side of page.sides) side.draw()
+  })
+  get('earlier').addEventListener('change', (event) =>
+    page.open(page.kept.all().find((item) => item.id === event.target.value)),
+  )
   get('open').addEventListener('change', async (event) => {
     const file = event.target.files[0]
     if (!file || page.working) return
-    try { page.open(parseConversation(await file.text())) } catch (error) { toast(error.message, 10) }
+    try {
+      page.open(parseConversation(await file.text()))
+    } catch (error) {
+      toast(error.message, 10)
+    }
     event.target.value = ''
   })
 }
 
-if (form) listen(new Playground())
+if (form) {
+  const page = new Playground()
+  follow(page)
+  listen(page)
+}

@@ -30,7 +30,11 @@ const series = (line) => ({
   plain: !line.smoothed,
   points: line.held_out,
 })
-const partSeries = (name, index) => ({ label: PART_TITLES[name] ?? name, colour: COLOURS[index % 4], values: (row) => row[PARTS]?.[name] })
+const partSeries = (name, index) => ({
+  label: PART_TITLES[name] ?? name,
+  colour: COLOURS[index % 4],
+  values: (row) => row[PARTS]?.[name],
+})
 
 const latest = new Map()
 let weight = Number(document.getElementById('smoothing').value)
@@ -58,7 +62,10 @@ function frame() {
   if (warmUp && at.has(warmUp + 1)) at.set(warmUp + 0.5, {})
   const xs = [...at.keys()].sort((a, b) => a - b)
   return {
-    xs, rows: xs.map((x) => at.get(x)), warmUp, evaluations,
+    xs,
+    rows: xs.map((x) => at.get(x)),
+    warmUp,
+    evaluations,
     label: (x) => (Number.isInteger(x) ? String(x <= warmUp && warmUp ? x : x - warmUp) : ''),
     word: (x) => (warmUp && x <= warmUp ? `warm-up step ${x}` : `step ${x - warmUp}`),
   }
@@ -71,14 +78,22 @@ function components() {
 }
 
 // A chart without a value is left out: empty axes say nothing. Of what only some runs have a zero is no value either.
-const there = (definition, rows) => (definition.only_with
-  ? [...latest.values()].some((row) => row[definition.only_with])
-  : definition.series.some((one) => rows.some((row) => one.values(row) != null)))
+const there = (definition, rows) =>
+  definition.only_with
+    ? [...latest.values()].some((row) => row[definition.only_with])
+    : definition.series.some((one) => rows.some((row) => one.values(row) != null))
 
 function sections(rows) {
-  return SECTIONS.map(({ title, charts: list }) => [title, list
-    .map((chart) => ({ ...chart, range: chart.whole ? wholeAxis : undefined, series: chart.parts ? components().map(partSeries) : chart.lines.map(series) }))
-    .filter((chart) => there(chart, rows))])
+  return SECTIONS.map(({ title, charts: list }) => [
+    title,
+    list
+      .map((chart) => ({
+        ...chart,
+        range: chart.whole ? wholeAxis : undefined,
+        series: chart.parts ? components().map(partSeries) : chart.lines.map(series),
+      }))
+      .filter((chart) => there(chart, rows)),
+  ])
 }
 
 function card(definition) {
@@ -86,21 +101,30 @@ function card(definition) {
   figure.className = `card chart${definition.wide ? ' wide' : ''}`
   figure.id = `chart-${definition.key}`
   figure.dataset.testid = `chart-${definition.key}`
-  figure.innerHTML = '<header><h3></h3><span class="now"></span><button type="button" class="icon-button"><svg class="icon" aria-hidden="true"><use href="/static/vendor/icons.svg#image"></use></svg></button></header><div class="legend"></div><div class="canvas" tabindex="0" role="img"></div><figcaption class="health"></figcaption>'
+  figure.innerHTML =
+    '<header><h3></h3><span class="now"></span><button type="button" class="icon-button">' +
+    '<svg class="icon" aria-hidden="true"><use href="/static/vendor/icons.svg#image"></use></svg></button></header>' +
+    '<div class="legend"></div><div class="canvas" tabindex="0" role="img"></div>' +
+    '<figcaption class="health"></figcaption>'
   figure.querySelector('h3').textContent = definition.title
   figure.querySelector('.health').textContent = definition.caption
   const canvas = figure.querySelector('.canvas')
-  canvas.setAttribute('aria-label', `${definition.title}. Arrow keys move through the steps; the table below has the same numbers.`)
+  canvas.setAttribute(
+    'aria-label',
+    `${definition.title}. Arrow keys move through the steps; the table below has the same numbers.`,
+  )
   const button = figure.querySelector('button')
   button.setAttribute('aria-label', `Save the chart '${definition.title}' as a picture (PNG)`)
   button.title = 'Save as a picture (PNG)'
   if (definition.series.length > 1) {
-    figure.querySelector('.legend').append(...definition.series.map((entry) => {
-      const mark = document.createElement('span')
-      mark.className = entry.colour.replace('--', '')
-      mark.textContent = entry.label
-      return mark
-    }))
+    figure.querySelector('.legend').append(
+      ...definition.series.map((entry) => {
+        const mark = document.createElement('span')
+        mark.className = entry.colour.replace('--', '')
+        mark.textContent = entry.label
+        return mark
+      }),
+    )
   }
   return figure
 }
@@ -146,7 +170,10 @@ let planned = false
 function drawSoon() {
   if (planned) return
   planned = true
-  requestAnimationFrame(() => { planned = false; draw() })
+  requestAnimationFrame(() => {
+    planned = false
+    draw()
+  })
 }
 
 function take(rows) {
@@ -161,15 +188,24 @@ const first = await api(`/api/training/sessions/${session}/metrics?points=2000`)
 take(first.rows)
 watch(session, first.next, take)
 
-document.getElementById('smoothing').addEventListener('input', (event) => { weight = Number(event.target.value); drawSoon() })
-const restyle = () => { for (const chart of charts) chart.restyle(weight) }
+document.getElementById('smoothing').addEventListener('input', (event) => {
+  weight = Number(event.target.value)
+  drawSoon()
+})
+const restyle = () => {
+  for (const chart of charts) chart.restyle(weight)
+}
 document.addEventListener('theme:changed', restyle)
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', restyle)
 
 document.getElementById('csv').addEventListener('click', () => {
-  const flat = [...latest.values()].map(({ [PARTS]: parts, ...row }) => ({ ...row, ...Object.fromEntries(Object.entries(parts ?? {}).map(([name, value]) => [`reward.${name}`, value])) }))
+  const flat = [...latest.values()].map(({ [PARTS]: parts, ...row }) => ({
+    ...row,
+    ...Object.fromEntries(Object.entries(parts ?? {}).map(([name, value]) => [`reward.${name}`, value])),
+  }))
   const columns = [...new Set(flat.flatMap(Object.keys))].filter((name) => !EXTRA.has(name))
-  const cell = (value) => (value == null ? '' : /[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value))
+  const cell = (value) =>
+    value == null ? '' : /[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value)
   const text = [columns.join(','), ...flat.map((row) => columns.map((name) => cell(row[name])).join(','))].join('\n')
   save(new Blob([text], { type: 'text/csv' }), `${session}.csv`)
   toast('Saved the numbers as CSV.', 3)
@@ -190,7 +226,9 @@ const show = () => {
   wanted = address()
   ask()
 }
-document.addEventListener('change', (event) => { if (event.target.closest('#answers-form') && event.target.id !== 'answers-slider') show() })
+document.addEventListener('change', (event) => {
+  if (event.target.closest('#answers-form') && event.target.id !== 'answers-slider') show()
+})
 document.addEventListener('input', (event) => {
   if (event.target.id !== 'answers-slider') return
   const select = document.getElementById('answers-step')
@@ -200,5 +238,9 @@ document.addEventListener('input', (event) => {
 })
 
 const log = document.getElementById('run-log')
-document.getElementById('log-fold').addEventListener('toggle', () => { log.scrollTop = log.scrollHeight })
-socket.on('training_status', (status) => { if (status.session_id === session && status.status === 'deleted') location.href = '/runs' })
+document.getElementById('log-fold').addEventListener('toggle', () => {
+  log.scrollTop = log.scrollHeight
+})
+socket.on('training_status', (status) => {
+  if (status.session_id === session && status.status === 'deleted') location.href = '/runs'
+})

@@ -7,9 +7,9 @@ const RETRY_MS = 4000
 const form = document.querySelector('form[data-autosave]')
 const saved = document.getElementById('saved')
 
-let edits = 0  // since the last save that arrived
-let away = false  // the last save did not arrive
-let stale = false  // another tab changed what this page cannot show without a reload
+let edits = 0 // since the last save that arrived
+let away = false // the last save did not arrive
+let stale = false // another tab changed what this page cannot show without a reload
 let retry = null
 
 const tell = (...words) => saved?.replaceChildren(...words)
@@ -51,14 +51,17 @@ function follow({ url, page }, entered) {
   const told = new URL(url).searchParams
   if (told.get('refused')) return false
   const theirs = page?.querySelector('form[data-autosave]')
-  return (told.get('elsewhere') ?? '').split(' ').filter(Boolean).every((path) => {
-    const [here, there] = [form.elements[path], theirs?.elements[path]]
-    if (!(here instanceof HTMLElement) || !(there instanceof HTMLElement)) return false
-    if (entry(here) !== entered.get(here)) return false
-    if (here.type === 'checkbox') here.checked = there.checked
-    else here.value = there.value
-    return true
-  })
+  return (told.get('elsewhere') ?? '')
+    .split(' ')
+    .filter(Boolean)
+    .every((path) => {
+      const [here, there] = [form.elements[path], theirs?.elements[path]]
+      if (!(here instanceof HTMLElement) || !(there instanceof HTMLElement)) return false
+      if (entry(here) !== entered.get(here)) return false
+      if (here.type === 'checkbox') here.checked = there.checked
+      else here.value = there.value
+      return true
+    })
 }
 
 function wrong() {
@@ -73,22 +76,32 @@ function mark() {
     const bad = message.classList.contains('problem') && message.textContent.trim() !== ''
     field?.classList.toggle('has-problem', bad)
     const input = field?.querySelector('input, select, textarea')
-    if (input) bad ? input.setAttribute('aria-invalid', 'true') : input.removeAttribute('aria-invalid')
+    if (bad) input?.setAttribute('aria-invalid', 'true')
+    else input?.removeAttribute('aria-invalid')
   }
 }
 
 if (form) {
   const later = throttled(700, () => save())
-  const edited = () => { edits += 1; later() }
+  const edited = () => {
+    edits += 1
+    later()
+  }
   form.addEventListener('change', (event) => {
     if (event.target.type === 'file' || event.target.id === 'try-completion') return
     edited()
   })
-  form.addEventListener('input', (event) => { if (event.target.matches('input:not([type]), textarea')) edited() })
+  form.addEventListener('input', (event) => {
+    if (event.target.matches('input:not([type]), textarea')) edited()
+  })
   // Small actions stay on the page; the ones that lead on are sent as usual.
   let leaving = false
-  window.addEventListener('pageshow', () => { leaving = false })  // Back may bring this very page again.
-  const reload = () => { if (!leaving) location.reload() }
+  window.addEventListener('pageshow', () => {
+    leaving = false
+  }) // Back may bring this very page again.
+  const reload = () => {
+    if (!leaving) location.reload()
+  }
   form.addEventListener('submit', (event) => {
     const action = event.submitter?.value ?? ''
     if (event.defaultPrevented) return
@@ -101,12 +114,17 @@ if (form) {
   })
   // The server may get to an autosave after the form that was sent on leaving: this tells it which is the newer.
   let sent = 0
-  form.addEventListener('formdata', (event) => { sent += 1; event.formData.set('ui.sent', `${performance.timeOrigin} ${sent}`) })
+  form.addEventListener('formdata', (event) => {
+    sent += 1
+    event.formData.set('ui.sent', `${performance.timeOrigin} ${sent}`)
+  })
 
   // What was entered while the server was away is sent when it is back; leaving before that asks first.
   window.addEventListener('online', again)
   if (document.querySelector('.rail')) import('./lib/socket.js').then(({ socket }) => socket.on('connect', again))
-  window.addEventListener('beforeunload', (event) => { if (edits && away && !leaving) event.preventDefault() })
+  window.addEventListener('beforeunload', (event) => {
+    if (edits && away && !leaving) event.preventDefault()
+  })
   // What was entered a moment ago goes out with the page.
   window.addEventListener('pagehide', () => {
     if (!edits || away || stale || leaving) return
@@ -117,12 +135,16 @@ if (form) {
     fetch(location.pathname, { method: 'POST', body: data, keepalive: true, redirect: 'manual' }).catch(() => {})
   })
 
-  wireDrop((info) => save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(() => {
-    if (info.already) location.href = '/new/dataset?already=1'
-    else reload()
-  }))
+  wireDrop((info) =>
+    save({ 'ui.kind': 'upload', upload: `upload:${info.id}`, action: 'take-upload' }).then(() => {
+      if (info.already) location.href = '/new/dataset?already=1'
+      else reload()
+    }),
+  )
   // Typing a name means the name, not the model that was ticked before.
-  document.getElementById('model-name')?.addEventListener('input', () => { form.querySelector('[name="choice"][value=""]').checked = true })
+  document.getElementById('model-name')?.addEventListener('input', () => {
+    form.querySelector('[name="choice"][value=""]').checked = true
+  })
   mark()
   form.querySelector('[aria-invalid="true"]')?.closest('details')?.setAttribute('open', '')
 }

@@ -12,7 +12,8 @@ const style = (name) => {
   probe.remove()
   return colour
 }
-const fade = (colour, share) => colour.replace(/^rgba?\(([^)]+?)\)$/, (_, inside) => `rgba(${inside.split(',').slice(0, 3).join(',')}, ${share})`)
+const fade = (colour, share) =>
+  colour.replace(/^rgba?\(([^)]+?)\)$/, (_, inside) => `rgba(${inside.split(',').slice(0, 3).join(',')}, ${share})`)
 
 // An exponential mean that starts anew with each phase: the end of one says nothing of the next.
 export function smooth(values, weight, phases) {
@@ -27,7 +28,8 @@ export function smooth(values, weight, phases) {
   })
 }
 
-// definition: { title, unit, series: [{ label, values(row), colour: '--c1', points?, plain?, band?(row): [low, high] }], marks, range? }
+// definition: { title, unit, series, marks, range? }, where one of the series is
+//   { label, values(row), colour: '--c1', points?, plain?, band?(row): [low, high] }
 // frame: { xs, rows, warmUp, evaluations, label(x) }
 export class Chart {
   constructor(place, definition, onHover) {
@@ -50,7 +52,11 @@ export class Chart {
     const phases = frame.rows.map((row) => row.phase)
     for (const line of this.definition.series) {
       const values = frame.rows.map((row) => line.values(row) ?? null)
-      if (line.band) columns.push(frame.rows.map((row) => line.band(row)?.[0] ?? null), frame.rows.map((row) => line.band(row)?.[1] ?? null))
+      if (line.band)
+        columns.push(
+          frame.rows.map((row) => line.band(row)?.[0] ?? null),
+          frame.rows.map((row) => line.band(row)?.[1] ?? null),
+        )
       if (!line.points && !line.plain) columns.push(values)
       columns.push(line.points || line.plain ? values : smooth(values, weight, phases))
     }
@@ -75,23 +81,44 @@ export class Chart {
     for (const line of this.definition.series) {
       const colour = style(line.colour)
       if (line.band) {
-        series.push({ stroke: 'transparent', points: { show: false } }, { stroke: 'transparent', points: { show: false } })
+        series.push(
+          { stroke: 'transparent', points: { show: false } },
+          { stroke: 'transparent', points: { show: false } },
+        )
         bands.push({ series: [series.length - 1, series.length - 2], fill: fade(colour, 0.12) })
       }
       if (line.points) {
-        series.push({ stroke: colour, width: 1.5, dash: [4, 4], spanGaps: true, points: { show: true, size: 8, fill: colour } })
+        series.push({
+          stroke: colour,
+          width: 1.5,
+          dash: [4, 4],
+          spanGaps: true,
+          points: { show: true, size: 8, fill: colour },
+        })
         continue
       }
       if (!line.plain) series.push({ stroke: fade(colour, 0.28), width: 1, points: { show: false } })
-      series.push({ stroke: colour, width: 2, points: { show: (plot, index) => plot.data[index].filter((value) => value != null).length < 3, size: 6 } })
+      series.push({
+        stroke: colour,
+        width: 2,
+        points: { show: (plot, index) => plot.data[index].filter((value) => value != null).length < 3, size: 6 },
+      })
     }
-    const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' }
+    const axis = {
+      stroke: text,
+      grid: { stroke: grid, width: 1 },
+      ticks: { show: false },
+      font: '11px system-ui, sans-serif',
+    }
     return {
       ...this.size(),
       legend: { show: false },
       series,
       bands,
-      scales: { x: { time: false }, y: this.definition.range ? { range: this.definition.range } : { range: (_, low, high) => padded(low, high) } },
+      scales: {
+        x: { time: false },
+        y: this.definition.range ? { range: this.definition.range } : { range: (_, low, high) => padded(low, high) },
+      },
       axes: [
         { ...axis, size: 26, values: (_, ticks) => ticks.map((tick) => this.frame.label(tick)) },
         { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => number(tick, 3)) },
@@ -114,13 +141,23 @@ export class Chart {
         ctx.fillStyle = style('--sunken')
         ctx.fillRect(bbox.left, bbox.top, right - bbox.left, bbox.height)
         ctx.fillStyle = style('--muted')
-        Object.assign(ctx, { font: `${11 * devicePixelRatio}px system-ui, sans-serif`, textAlign: 'left', textBaseline: 'alphabetic' })
-        if (right - bbox.left > 60 * devicePixelRatio) ctx.fillText('warm-up', bbox.left + 6 * devicePixelRatio, bbox.top + 22 * devicePixelRatio)
+        Object.assign(ctx, {
+          font: `${11 * devicePixelRatio}px system-ui, sans-serif`,
+          textAlign: 'left',
+          textBaseline: 'alphabetic',
+        })
+        if (right - bbox.left > 60 * devicePixelRatio)
+          ctx.fillText('warm-up', bbox.left + 6 * devicePixelRatio, bbox.top + 22 * devicePixelRatio)
       }
     }
     ctx.strokeStyle = style('--line-strong')
     ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio])
-    const line = (x1, y1, x2, y2) => { ctx.beginPath(); ctx.moveTo(x1, y1); ctx.lineTo(x2, y2); ctx.stroke() }
+    const line = (x1, y1, x2, y2) => {
+      ctx.beginPath()
+      ctx.moveTo(x1, y1)
+      ctx.lineTo(x2, y2)
+      ctx.stroke()
+    }
     for (const x of evaluations) {
       const at = plot.valToPos(x, 'x', true)
       if (at >= bbox.left && at <= bbox.left + bbox.width) line(at, bbox.top, at, bbox.top + bbox.height)
@@ -136,11 +173,14 @@ export class Chart {
   // The values at a place, or the latest ones.
   say(index) {
     this.index = index
-    const parts = this.definition.series.map((line) => {
-      const row = index === null ? this.frame.rows.findLast((entry) => line.values(entry) != null) : this.frame.rows[index]
-      const value = row ? line.values(row) : null
-      return value == null ? null : `${this.definition.series.length > 1 ? `${line.label} ` : ''}${number(value)}`
-    }).filter(Boolean)
+    const parts = this.definition.series
+      .map((line) => {
+        const row =
+          index === null ? this.frame.rows.findLast((entry) => line.values(entry) != null) : this.frame.rows[index]
+        const value = row ? line.values(row) : null
+        return value == null ? null : `${this.definition.series.length > 1 ? `${line.label} ` : ''}${number(value)}`
+      })
+      .filter(Boolean)
     this.now.textContent = parts.join(' · ') + (parts.length && this.definition.unit ? ` ${this.definition.unit}` : '')
     if (index !== null) this.onHover(this.frame.xs[index])
   }
@@ -156,7 +196,8 @@ export class Chart {
     if (!Object.keys(this.frame.rows[index]).length) index += to < from ? -1 : 1
     this.plot.setCursor({ left: this.plot.valToPos(this.frame.xs[index], 'x'), top: 20 })
     this.say(index)
-    document.getElementById('chart-readout').textContent = `${this.definition.title}, ${this.frame.word(this.frame.xs[index])}: ${this.now.textContent || 'no value'}`
+    document.getElementById('chart-readout').textContent =
+      `${this.definition.title}, ${this.frame.word(this.frame.xs[index])}: ${this.now.textContent || 'no value'}`
   }
 
   restyle(weight) {
@@ -177,7 +218,9 @@ export class Chart {
     ctx.font = `600 ${14 * devicePixelRatio}px system-ui, sans-serif`
     ctx.fillText(this.definition.title, 12 * devicePixelRatio, 22 * devicePixelRatio)
     ctx.drawImage(source, 0, top)
-    return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'))
+    return new Promise((resolve) => {
+      canvas.toBlob(resolve, 'image/png')
+    })
   }
 }
 

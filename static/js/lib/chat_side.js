@@ -4,7 +4,11 @@ import { number } from './format.js'
 import { messagesOf } from './conversation.js'
 import { socket } from './socket.js'
 
-const WORDS = { length: 'reached the longest answer', cancelled: 'stopped by you', left: 'unfinished: the page was left' }
+const WORDS = {
+  length: 'reached the longest answer',
+  cancelled: 'stopped by you',
+  left: 'unfinished: the page was left',
+}
 
 const counted = (tokens) => `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`
 
@@ -12,7 +16,8 @@ export function factsOf(turn) {
   if (turn.tokens === undefined) return ''
   const speed = turn.seconds > 0 ? `, ${number(turn.tokens / turn.seconds, 2)} tokens a second` : ''
   const asked = turn.prompt_tokens ? `, after ${turn.prompt_tokens} tokens of prompt` : ''
-  return `${counted(turn.tokens)} in ${number(turn.seconds ?? 0, 2)} s${speed}${asked}${WORDS[turn.finish] ? `; ${WORDS[turn.finish]}` : ''}`
+  const ended = WORDS[turn.finish] ? `; ${WORDS[turn.finish]}` : ''
+  return `${counted(turn.tokens)} in ${number(turn.seconds ?? 0, 2)} s${speed}${asked}${ended}`
 }
 
 export function element(name, className, text) {
@@ -34,13 +39,22 @@ export class Side {
     this.typed = section.querySelector('.js-other')
     this.turns = []
     this.id = null
-    this.select.addEventListener('change', () => { this.showTyped(); this.draw(); page.chosen(this.model) })
-    this.typed.addEventListener('change', () => { this.draw(); page.chosen(this.model) })
+    this.select.addEventListener('change', () => {
+      this.showTyped()
+      this.draw()
+      page.chosen(this.model)
+    })
+    this.typed.addEventListener('change', () => {
+      this.draw()
+      page.chosen(this.model)
+    })
     this.again.addEventListener('click', () => this.regenerate())
     this.showTyped()
   }
 
-  get model() { return this.select.value === 'other' ? this.typed.value.trim() : this.select.value }
+  get model() {
+    return this.select.value === 'other' ? this.typed.value.trim() : this.select.value
+  }
 
   set model(reference) {
     const offered = [...this.select.options].some((option) => option.value === reference)
@@ -49,12 +63,18 @@ export class Side {
     this.showTyped()
   }
 
-  get title() { return this.select.value === 'other' ? this.model : this.select.selectedOptions[0].textContent }
+  get title() {
+    return this.select.value === 'other' ? this.model : this.select.selectedOptions[0].textContent
+  }
 
-  showTyped() { this.typed.hidden = this.select.value !== 'other' }
+  showTyped() {
+    this.typed.hidden = this.select.value !== 'other'
+  }
 
   // The turns, with what is written of the answer so far.
-  get sofar() { return this.id && this.writing.content ? [...this.turns, { ...this.writing, finish: 'left' }] : this.turns }
+  get sofar() {
+    return this.id && this.writing.content ? [...this.turns, { ...this.writing, finish: 'left' }] : this.turns
+  }
 
   // Resolves when the answer is there or has failed.
   ask(text) {
@@ -66,9 +86,24 @@ export class Side {
     this.answer = element('div', 'bubble pending')
     this.messages.append(this.answer)
     this.say('Waiting for the model')
-    this.over = new Promise((resolve) => { this.finish = resolve })
-    if (!this.model) this.fail({ message: 'No model is chosen on this side. Type a Hub id or a path, or choose one from the list.' })
-    else socket.emit('chat', { id: this.id, model_path: this.model, messages: messagesOf(this.turns, this.page.system), ...this.page.settings }, (answer) => { if (answer?.error) this.fail(answer.error) })
+    this.over = new Promise((resolve) => {
+      this.finish = resolve
+    })
+    if (!this.model)
+      this.fail({ message: 'No model is chosen on this side. Type a Hub id or a path, or choose one from the list.' })
+    else
+      socket.emit(
+        'chat',
+        {
+          id: this.id,
+          model_path: this.model,
+          messages: messagesOf(this.turns, this.page.system),
+          ...this.page.settings,
+        },
+        (answer) => {
+          if (answer?.error) this.fail(answer.error)
+        },
+      )
     this.page.changed()
     return this.over
   }
@@ -79,9 +114,17 @@ export class Side {
     this.ask(null)
   }
 
-  waiting(event) { this.say(event.ahead === 1 ? 'Waits for another answer: one is written at a time' : `Waits for ${event.ahead} other answers: one is written at a time`) }
+  waiting(event) {
+    this.say(
+      event.ahead === 1
+        ? 'Waits for another answer: one is written at a time'
+        : `Waits for ${event.ahead} other answers: one is written at a time`,
+    )
+  }
 
-  loading() { this.say('Loading the model') }
+  loading() {
+    this.say('Loading the model')
+  }
 
   token(event) {
     this.writing.content += event.text ?? ''
@@ -95,13 +138,26 @@ export class Side {
 
   done(event) {
     const { tokens, seconds, first, finish, prompt_tokens, seen } = event
-    this.turns.push({ ...this.writing, content: event.text || this.writing.content, tokens, seconds, first, finish, prompt_tokens, seen })
+    this.turns.push({
+      ...this.writing,
+      content: event.text || this.writing.content,
+      tokens,
+      seconds,
+      first,
+      finish,
+      prompt_tokens,
+      seen,
+    })
     this.ended()
   }
 
   fail(event) {
     if (!this.id) return
-    this.turns.push({ role: 'assistant', content: this.writing.content, error: event.message ?? 'The model could not answer. Try again.' })
+    this.turns.push({
+      role: 'assistant',
+      content: this.writing.content,
+      error: event.message ?? 'The model could not answer. Try again.',
+    })
     this.ended()
   }
 
@@ -113,7 +169,9 @@ export class Side {
     this.page.changed()
   }
 
-  cancel() { if (this.id) socket.emit('chat_cancel', { id: this.id }) }
+  cancel() {
+    if (this.id) socket.emit('chat_cancel', { id: this.id })
+  }
 
   clear() {
     this.cancel()
@@ -129,7 +187,9 @@ export class Side {
     this.draw()
   }
 
-  say(text) { this.facts.textContent = text }
+  say(text) {
+    this.facts.textContent = text
+  }
 
   draw() {
     if (this.id) return
@@ -148,8 +208,12 @@ export class Side {
       return turn.content ? [element('div', 'bubble', turn.content), note] : [note]
     }
     const bubble = element('div', 'bubble', turn.content || '(It wrote nothing.)')
-    if (this.page.tokens && turn.pieces?.length) bubble.replaceChildren(...turn.pieces.map((piece) => element('span', 'token', piece)))
-    const by = turn.model && turn.model !== this.model ? [element('p', 'small muted', `Answered by ${this.page.titleOf(turn.model)}`)] : []
+    if (this.page.tokens && turn.pieces?.length)
+      bubble.replaceChildren(...turn.pieces.map((piece) => element('span', 'token', piece)))
+    const by =
+      turn.model && turn.model !== this.model
+        ? [element('p', 'small muted', `Answered by ${this.page.titleOf(turn.model)}`)]
+        : []
     return turn.seen ? [...by, bubble, this.seen(turn)] : [...by, bubble]
   }
 

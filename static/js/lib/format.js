@@ -4,7 +4,9 @@ export function number(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
   const size = Math.abs(value)
   if (size !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential(1)
-  return new Intl.NumberFormat('en', { maximumSignificantDigits: Math.max(digits, size >= 100 ? Math.ceil(Math.log10(size + 1)) : digits) }).format(value)
+  return new Intl.NumberFormat('en', {
+    maximumSignificantDigits: Math.max(digits, size >= 100 ? Math.ceil(Math.log10(size + 1)) : digits),
+  }).format(value)
 }
 
 export const percent = (share) => (Number.isFinite(share) ? `${Math.round(share * 100)} %` : '–')

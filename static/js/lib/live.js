@@ -4,14 +4,31 @@
 import { toast } from './toast.js'
 
 // While a button or a finger is down nothing is swapped: the click would be lost with the part that it began on.
+// Capturing, so that a page's own handler cannot stop the event before it is seen here.
 let down = null
 let lift = () => {}
-document.addEventListener('pointerdown', () => { down ??= new Promise((resolve) => { lift = resolve }) }, true)
-for (const end of ['pointerup', 'pointercancel', 'dragend', 'blur']) {
-  // The blur of the window itself alone: pressing a button takes the focus from something else, too.
-  addEventListener(end, () => setTimeout(() => { lift(); down = null }, 50), end !== 'blur')
+document.addEventListener('pointerdown', press, true)
+
+function press() {
+  down ??= new Promise((resolve) => {
+    lift = resolve
+  })
 }
-const lifted = () => Promise.race([down, new Promise((resolve) => { setTimeout(resolve, 1000) })])
+
+// The click comes after its pointerup, in a task of its own: a swap in between would take its target away.
+function release() {
+  setTimeout(() => {
+    lift()
+    down = null
+  }, 50)
+}
+
+for (const end of ['pointerup', 'pointercancel', 'dragend']) addEventListener(end, release, true)
+// Not capturing: the blur of the window itself alone. Pressing a button takes the focus from something else, too.
+addEventListener('blur', release)
+
+// At most a second: a press that ends outside the window, or in a dialog of the system, may never be seen to end.
+const lifted = () => Promise.race([down, new Promise((resolve) => void setTimeout(resolve, 1000))])
 
 function swap(fresh, sent) {
   for (const part of document.querySelectorAll('[data-live][id]')) {
@@ -20,6 +37,7 @@ function swap(fresh, sent) {
     if (part.outerHTML === next.outerHTML) continue
     const focus = document.activeElement
     const held = part.contains(focus) && focus !== part
+    // What is being typed is newer than what the server sent; the part is swapped by a later fetch.
     if (held && focus.matches('input:not([type="checkbox"], [type="radio"]), textarea, select')) continue
     keepOpen(part, next)
     const here = part.getAttribute('role') === 'status' ? renewed(part, next) : document.importNode(next, true)
@@ -38,14 +56,14 @@ function renewed(part, next) {
 
 // The focus stays where it was, or, where its control is gone, at the part that took its place.
 function follow(part, id) {
-  const twin = id && part.querySelector('#' + CSS.escape(id))
+  const twin = id && part.querySelector(`#${CSS.escape(id)}`)
   if (!twin) part.tabIndex = -1
   ;(twin || part).focus({ preventScroll: true })
 }
 
 function keepOpen(part, next) {
   for (const open of part.querySelectorAll('details[id]')) {
-    const twin = next.querySelector('#' + CSS.escape(open.id))
+    const twin = next.querySelector(`#${CSS.escape(open.id)}`)
     if (twin) twin.open = open.open
   }
 }
@@ -54,6 +72,7 @@ async function take(response, sent = false) {
   const text = await response.text()
   if (!response.headers.get('content-type')?.includes('html')) return null
   const fresh = new DOMParser().parseFromString(text, 'text/html')
+  // The last thing that is waited for: from here to the end of the swap nothing else can run.
   if (down) await lifted()
   swap(fresh, sent)
   return fresh
@@ -66,6 +85,8 @@ let running = null
 let next = null
 
 // Fetch this page once more; calls that arrive meanwhile become one more fetch, of what the last of them asked for.
+// One at a time, for two answers may come in the other order, and the older would undo the newer. Those who call
+// meanwhile cannot join the fetch that runs: the server may have read its state before what they have heard of.
 export async function refresh(url = location.href) {
   if (running) {
     next = url
@@ -84,6 +105,8 @@ export async function refresh(url = location.href) {
     }
   })()
   await running
+  // Only the call that began the fetch gets here. It clears both before it goes on, so that a call made by
+  // a listener of 'live:swapped' or by whoever awaits this one begins anew and is not taken for an old one.
   running = null
   if (next) {
     const wanted = next
@@ -106,21 +129,30 @@ export function throttled(wait, job) {
   }
 }
 
+// Forms are sent one after another: two saves at once could reach the server in the other order.
 let queue = Promise.resolve()
 
 // Send a form as the browser would, follow its redirect, and swap the live parts of what comes back. Resolves with
 // { ok, url, page }, the page as a document, or with null where the server cannot be reached.
 export function sendForm(form, { submitter = null, extra = {}, quiet = false } = {}) {
+  // Read now, not when it is its turn: by then the answer to the form before may have swapped the fields.
   const data = new FormData(form, submitter)
   for (const [name, value] of Object.entries(extra)) data.set(name, value)
   queue = queue.then(async () => {
     try {
-      const response = await fetch(submitter?.getAttribute('formaction') || form.getAttribute('action') || location.pathname, { method: 'POST', body: data, headers: { Accept: 'text/html' } })
+      const response = await fetch(
+        submitter?.getAttribute('formaction') || form.getAttribute('action') || location.pathname,
+        { method: 'POST', body: data, headers: { Accept: 'text/html' } },
+      )
       const page = await take(response, true)
-      if (!response.ok) toast(page?.querySelector('main p')?.textContent ?? 'That could not be saved. Your entries are still on the page.')
+      if (!response.ok)
+        toast(
+          page?.querySelector('main p')?.textContent ?? 'That could not be saved. Your entries are still on the page.',
+        )
       return { ok: response.ok, url: response.url, page }
     } catch {
-      if (!quiet) toast('The server cannot be reached. Your entries are still on the page and are saved as soon as it answers.')
+      if (!quiet)
+        toast('The server cannot be reached. Your entries are still on the page and are saved as soon as it answers.')
       return null
     }
   })

@@ -21,7 +21,11 @@ export function wireNotify() {
     if (event.target.id !== 'notify') return
     localStorage.setItem(KEY, event.target.checked ? 'on' : 'off')
     if (event.target.checked) await Notification.requestPermission()
-    if (event.target.checked && Notification.permission !== 'granted') toast('The browser does not allow notifications here. Allow them in its settings for this site, then tick the box again.')
+    if (event.target.checked && Notification.permission !== 'granted')
+      toast(
+        'The browser does not allow notifications here. ' +
+          'Allow them in its settings for this site, then tick the box again.',
+      )
     show()
   })
   document.addEventListener('live:swapped', show)
@@ -32,6 +36,12 @@ export function wireNotify() {
 export async function tellEnd(status) {
   if (!ENDS[status.status] || !wanted()) return
   const said = await api(`/api/training/sessions/${status.session_id}/verdict`).catch(() => null)
-  const note = new Notification(`${status.name} ${ENDS[status.status]}`, { body: said?.headline ?? '', tag: status.session_id })
-  note.onclick = () => { focus(); location.href = `/runs/${status.session_id}` }
+  const note = new Notification(`${status.name} ${ENDS[status.status]}`, {
+    body: said?.headline ?? '',
+    tag: status.session_id,
+  })
+  note.onclick = () => {
+    focus()
+    location.href = `/runs/${status.session_id}`
+  }
 }

@@ -4,7 +4,8 @@
 import { api } from './api.js'
 
 const PATIENCE = 8
-const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms) })
+const BROKEN = 'The connection broke off. What has arrived is kept: choose the same file again to go on.'
+const wait = (ms) => new Promise((resolve) => void setTimeout(resolve, ms))
 const key = (file) => `upload:${file.name}:${file.size}:${file.lastModified}`
 
 async function begin(file) {
@@ -21,17 +22,19 @@ async function begin(file) {
 async function send(file, job, onProgress) {
   let { offset } = job
   let tries = 0
+  const arrived = () => api(`/api/datasets/jobs/${job.id}`).then((now) => now.offset)
   while (offset < file.size) {
     try {
       const piece = file.slice(offset, offset + job.chunk)
       offset = (await api(`/api/datasets/jobs/${job.id}?offset=${offset}`, { method: 'PATCH', body: piece })).offset
       tries = 0
     } catch (error) {
+      // 409: the server is elsewhere in the file, since the answer to a piece was lost. It says where.
       if (error.status && error.status !== 409) throw error
       tries += 1
-      if (tries > PATIENCE) throw new Error('The connection broke off. What has arrived is kept: choose the same file again to go on.')
+      if (tries > PATIENCE) throw new Error(BROKEN, { cause: error })
       await wait(500 * 2 ** Math.min(tries, 5))
-      offset = await api(`/api/datasets/jobs/${job.id}`).then((now) => now.offset, () => offset)
+      offset = (await arrived().catch(() => null)) ?? offset
     }
     onProgress(0.9 * (offset / file.size))
   }
@@ -44,7 +47,8 @@ async function finish(job, choices, onProgress) {
     now = await api(`/api/datasets/jobs/${job.id}`)
     if (now.total_bytes) onProgress(0.9 + 0.1 * (now.bytes / now.total_bytes))
   }
-  if (now.state === 'done' && now.dataset.already) await api(`/api/datasets/jobs/${job.id}`, { method: 'DELETE' }).catch(() => null)
+  if (now.state === 'done' && now.dataset.already)
+    await api(`/api/datasets/jobs/${job.id}`, { method: 'DELETE' }).catch(() => null)
   if (now.state === 'done') return now.dataset
   if (!now.state) return now
   throw Object.assign(new Error(now.error), { code: now.state })
@@ -86,10 +90,22 @@ export function wireDrop(done) {
     problem.textContent = ''
     bar.hidden = false
     try {
-      done(await upload(file, (share) => { bar.value = share }, choices))
+      done(
+        await upload(
+          file,
+          (share) => {
+            bar.value = share
+          },
+          choices,
+        ),
+      )
     } catch (error) {
       problem.textContent = `${file.name}: ${error.message}`
-      for (const one of QUESTIONS[error.code] ?? []) problem.append(' ', answerButton(one, () => start(file, { ...choices, ...one.choice })))
+      for (const one of QUESTIONS[error.code] ?? [])
+        problem.append(
+          ' ',
+          answerButton(one, () => start(file, { ...choices, ...one.choice })),
+        )
     } finally {
       busy = false
       document.getElementById('file').value = ''
@@ -97,13 +113,17 @@ export function wireDrop(done) {
       bar.value = 0
     }
   }
-  document.addEventListener('change', (event) => { if (event.target.id === 'file') start(event.target.files[0]) })
+  document.addEventListener('change', (event) => {
+    if (event.target.id === 'file') start(event.target.files[0])
+  })
   document.addEventListener('dragover', (event) => {
     if (!area()?.contains(event.target)) return
     event.preventDefault()
     area().classList.add('over')
   })
-  document.addEventListener('dragleave', (event) => { if (area()?.contains(event.target)) area().classList.remove('over') })
+  document.addEventListener('dragleave', (event) => {
+    if (area()?.contains(event.target)) area().classList.remove('over')
+  })
   document.addEventListener('drop', (event) => {
     if (!area()?.contains(event.target)) return
     event.preventDefault()
@@ -111,7 +131,8 @@ export function wireDrop(done) {
     start(event.dataTransfer.files[0])
   })
   // A file that was chosen before this script ran is sent too; one that a reload brought back is not.
-  if (performance.getEntriesByType('navigation')[0]?.type === 'navigate') start(document.getElementById('file')?.files[0])
+  if (performance.getEntriesByType('navigation')[0]?.type === 'navigate')
+    start(document.getElementById('file')?.files[0])
 }
 
 function answerButton({ words, testid }, action) {
