@@ -1,4 +1,4 @@
-"""Run all that CI runs: linters, types, import contracts, container files, then the tests.
+"""Run all that CI runs: linters, types, import contracts, JavaScript's tests, container files, then the tests.
 
 Every check runs, also after one has failed; pytest runs last, so that its closing line closes the
 output. A test that fails has a second try, three tests at the most, and what the first one showed is
@@ -27,8 +27,16 @@ ALL = ([*SIDE_BY_SIDE, "-m", "not timed"], ["-m", "timed"])
 SECOND_TRY = ["--reruns=1", "--max-suite-reruns=3", "--rerun-show-tracebacks"]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
-SCRIPTS = ["static/js", "eslint.config.js", "stylelint.config.js"]
+SCRIPTS = ["static/js", "tests/js", "eslint.config.js", "stylelint.config.js"]
 STYLES = "static/css/*.css"
+NODE_TEST = [
+    "--disable-warning=ExperimentalWarning",
+    "--import=./tests/js/support/setup.js",
+    "--test-reporter=spec",
+    "--test",
+    *(f"tests/js/{file.name}" for file in sorted((PROJECT / "tests" / "js").glob("*.test.js"))),
+]
+"""The fake clock is experimental in Node.js 20; 24 has it without a warning."""
 
 CHECKS: dict[str, list[str]] = {
     "Lint (ruff)": ["ruff", "check", "."],
@@ -39,6 +47,7 @@ CHECKS: dict[str, list[str]] = {
     "JavaScript (eslint)": ["node", f"{LINT}/eslint/bin/eslint.js", *SCRIPTS],
     "Form of JavaScript (prettier)": ["node", f"{LINT}/prettier/bin/prettier.cjs", "--check", *SCRIPTS],
     "CSS (stylelint)": ["node", f"{LINT}/stylelint/bin/stylelint.mjs", f"--config-basedir={TOOLS / 'lint'}", STYLES],
+    "Tests of JavaScript (node --test)": ["node", *NODE_TEST],
     "Dockerfile (hadolint)": ["hadolint", "Dockerfile"],
     "Compose files against their schema": [
         "check-jsonschema",

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { beforeEach, test } from 'node:test'
+import { FakeDocument, el } from './support/dom.js'
+import { Chart, smooth } from '../../static/js/lib/chart.js'
+
+const REWARD = { label: 'mean', values: (row) => row.reward, colour: '--c1' }
+const HELD_OUT = { label: 'held out', values: (row) => row.held, colour: '--c3', points: true }
+const RANGE = { ...REWARD, band: (row) => (row.low == null ? null : [row.low, row.high]) }
+
+let place
+let readout
+
+beforeEach(() => {
+  readout = el('span', { id: 'chart-readout' })
+  place = el('figure', {}, el('span', { class: 'now' }), el('div', { class: 'canvas' }))
+  Object.assign(place.querySelector('.canvas'), { clientWidth: 400, clientHeight: 176 })
+  globalThis.document = new FakeDocument(readout, place)
+  document.createElement = (name) => Object.assign(el(name), { style: {} })
+})
+
+const frameOf = (...rows) => ({
+  xs: rows.map((_, index) => index + 1),
+  rows: rows.map((row) => (Object.keys(row).length ? { phase: 'training', ...row } : row)),
+  warmUp: 0,
+  evaluations: [],
+  label: (x) => `${x}`,
+  word: (x) => `step ${x}`,
+})
+const made = (series, more = {}) => new Chart(place, { id: 'x', title: 'Reward', series, ...more }, () => {})
+
+test('smoothing is an exponential mean that begins anew with each phase and keeps gaps', () => {
+  assert.deepEqual(smooth([1, 3, null, 5], 0.5, ['a', 'a', 'a', 'a']), [1, 2, null, 3.5])
+  assert.deepEqual(smooth([1, 3, 10, 20], 0.5, ['a', 'a', 'b', 'b']), [1, 2, 10, 15])
+  assert.deepEqual(smooth([1, 3], 0, ['a', 'a']), [1, 3])
+})
+
+test('a line has its raw and its smoothed values, a band two more, points only themselves', () => {
+  const frame = frameOf({ reward: 1, low: 0, high: 2 }, { reward: 3 }, { held: 5 })
+  const columns = made([RANGE, HELD_OUT]).columns(frame, 0.5)
+  assert.deepEqual(columns, [
+    [1, 2, 3],
+    [0, null, null],
+    [2, null, null],
+    [1, 3, null],
+    [1, 2, null],
+    [null, null, 5],
+  ])
+})
+
+test('there are as many drawn series as there are columns, and bands join the right two', () => {
+  const chart = made([RANGE, HELD_OUT, { ...REWARD, plain: true }])
+  chart.draw(frameOf({ reward: 1, low: 0, high: 2, held: 3 }), 0.5)
+  const { series, bands } = chart.plot.options
+  assert.equal(series.length, chart.plot.data.length)
+  assert.deepEqual(bands[0].series, [2, 1])
+  assert.equal(bands[0].fill, 'rgba(1, 2, 3, 0.12)')
+})
+
+test('the axis of values begins at 0 where that is near, leaves room above, and survives one value and none', () => {
+  const chart = made([REWARD])
+  chart.draw(frameOf({ reward: 1 }), 0)
+  const { range } = chart.plot.options.scales.y
+  assert.deepEqual(range(null, 0, 100), [0, 108])
+  assert.deepEqual(range(null, 1000, 1100), [992, 1108])
+  assert.deepEqual(range(null, -1, 1), [-1.16, 1.16])
+  assert.deepEqual(range(null, 0.5, 0.5), [0.46, 0.54])
+  assert.deepEqual(range(null, null, null), [0, 1])
+})
+
+test('a range of its own is taken as it is', () => {
+  const range = () => [0, 1]
+  const chart = made([REWARD], { range })
+  chart.draw(frameOf({ reward: 1 }), 0)
+  assert.equal(chart.plot.options.scales.y.range, range)
+})
+
+test('it says the latest value, with its unit; several lines are named', () => {
+  const chart = made([REWARD, HELD_OUT], { unit: 'points' })
+  chart.draw(frameOf({ reward: 1, held: 2 }, { reward: 3 }), 0)
+  assert.equal(place.querySelector('.now').textContent, 'mean 3 · held out 2 points')
+  chart.draw(frameOf({ reward: 4 }), 0)
+  assert.equal(place.querySelector('.now').textContent, 'mean 4 points')
+})
+
+test('arrow keys read out one step after another, past the gap between two phases', () => {
+  const heard = []
+  const chart = new Chart(place, { id: 'x', title: 'Reward', series: [REWARD] }, (x) => heard.push(x))
+  chart.draw(frameOf({ reward: 1 }, {}, { reward: 3 }), 0)
+  const press = (key) => chart.key({ key, preventDefault() {} })
+  press('ArrowLeft')
+  assert.equal(readout.textContent, 'Reward, step 1: 1', 'the empty place is passed over')
+  press('ArrowLeft')
+  press('End')
+  assert.equal(readout.textContent, 'Reward, step 3: 3')
+  press('x')
+  assert.deepEqual(heard, [1, 1, 3])
+})
+
+test('an optional chart without a value is hidden; new values use the plot that is there', () => {
+  const chart = made([REWARD], { optional: true })
+  chart.draw(frameOf({ other: 1 }), 0)
+  assert.equal(place.hidden, true)
+  const { plot } = chart
+  chart.draw(frameOf({ reward: 1 }), 0)
+  assert.equal(place.hidden, false)
+  assert.equal(chart.plot, plot)
+  chart.restyle(0)
+  assert.notEqual(chart.plot, plot)
+  assert.equal(plot.destroyed, true)
+})

@@ -1,0 +1,27 @@
+// Keeps what it is given; draws nothing.
+
+export default class uPlot {
+  constructor(options, data, place) {
+    Object.assign(this, { options, data, place, cursor: {} })
+  }
+
+  setData(data) {
+    this.data = data
+  }
+
+  setSize(size) {
+    this.size = size
+  }
+
+  setCursor(cursor) {
+    this.cursor = cursor
+  }
+
+  valToPos(value) {
+    return value
+  }
+
+  destroy() {
+    this.destroyed = true
+  }
+}

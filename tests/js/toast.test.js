@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FakeDocument, el } from './support/dom.js'
+import { toast } from '../../static/js/lib/toast.js'
+
+test('a word stays for its time, beside the others', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const place = el('div', { id: 'toasts' })
+  globalThis.document = new FakeDocument(place)
+  toast('Copied.', 2)
+  toast('<b>Saved</b>')
+  assert.deepEqual(
+    place.elements.map((note) => note.textContent),
+    ['Copied.', '<b>Saved</b>'],
+  )
+  t.mock.timers.tick(2000)
+  assert.equal(place.textContent, '<b>Saved</b>')
+  t.mock.timers.tick(4000)
+  assert.equal(place.childElementCount, 0)
+})
