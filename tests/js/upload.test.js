@@ -115,7 +115,7 @@ test('after a broken connection it asks how far the server is and goes on there'
   assert.deepEqual(pieces(), ['0-4', '4-8', '4-8', '8-10'])
 })
 
-test('a connection that breaks at every piece gets through, since every piece that arrives begins the count anew', async (t) => {
+test('each piece that arrives begins the count of broken tries anew', async (t) => {
   let calls = 0
   const broken = (method, path) => {
     if (path.endsWith('/uploads')) return null

@@ -1,0 +1,157 @@
+"""The house: nothing grows beyond what a reader can hold, and what belongs together has one name.
+
+Each list below holds what breaks its rule today, with the reason or what it breaks it by. A test fails
+also where an entry is no longer needed: the lists only get shorter.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from core.settings import PROJECT
+
+MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 60
+MOST_CHARACTERS = 120
+
+LONG_FILES = {
+    "core/data/known_datasets.py": "a table of known datasets",
+    "core/data/reading.py": "the readers of all formats, which share the walk through the file",
+    "core/evaluation.py": "what pairs of answers show, and the sentences of it, which could move out",
+    "core/readiness.py": "one list of checks, in the order in which they are shown",
+    "core/rewards/code.py": "how programs are found, run and scored; reading the rows' tests could move out",
+    "core/rewards/sandbox/guest.py": "sent into the sandbox as one file, which can import nothing of ours",
+    "core/run_dir.py": "the names of all files of a job; reading and writing JSON could move out",
+    "services/runs/verdict.py": "one rule a sentence, read from the top",
+    "tests/sandbox/attempts.py": "a table of attempts to get out",
+    "tests/training/test_arguments.py": "one case for each setting",
+    "tests/unit/core/data/test_conversations.py": "one case for each form of a conversation",
+    "tests/web/rewards/test_bench.py": "the bench, the probe and rewards of one's own; a file each would do",
+}
+LONG_FUNCTIONS = {
+    "core/data/ingest.py:ingest": "the stages of reading in, in order",
+    "services/container.py:build": "the wiring, a service after the other",
+    "scripts/bench_time_to_reward.py:side": "one measurement, top to bottom",
+    "tests/browser/sample.py:_series": "the rows of a made-up run",
+}
+ELSEWHERE = {
+    "models/serve.html": "routes/openai_api.py:show",
+    "probe/show.html": "routes/probe.py:page_of",
+}
+"""Templates that a function of another name or file renders."""
+SHARED_SCRIPTS = {
+    "app.js": "base.html",
+    "wizard_step.js": "wizard/configuration.html",
+}
+"""Scripts of more pages than the one that they could be named for, and a template that loads them."""
+
+
+@cache
+def tracked(*suffixes: str) -> tuple[Path, ...]:
+    """Every file with one of these endings that git knows or would take in, by its path in the project."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return tuple(Path(name) for name in sorted(set(names)) if name.endswith(suffixes) and (PROJECT / name).is_file())
+
+
+def lines(file: Path) -> list[str]:
+    return (PROJECT / file).read_text(encoding="utf-8").splitlines()
+
+
+def functions(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function of a Python file, also those inside classes and functions."""
+    for node in ast.walk(ast.parse((PROJECT / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_no_python_file_is_too_long() -> None:
+    """Over 400 lines it is looked at again: split, or named above with the reason why it stays whole."""
+    long = {str(file): len(lines(file)) for file in tracked(".py") if len(lines(file)) > MOST_LINES}
+    assert {name: length for name, length in long.items() if name not in LONG_FILES} == {}
+    assert LONG_FILES.keys() - long.keys() == set(), "no longer too long: take them out of LONG_FILES"
+
+
+def test_no_function_is_too_long() -> None:
+    """Over 60 lines a function is several."""
+    long = {
+        f"{file}:{node.name}": length
+        for file in tracked(".py")
+        for node in functions(file)
+        if (length := (node.end_lineno or node.lineno) - node.lineno + 1) > MOST_LINES_OF_A_FUNCTION
+    }
+    assert {name: length for name, length in long.items() if name not in LONG_FUNCTIONS} == {}
+    assert LONG_FUNCTIONS.keys() - long.keys() == set(), "no longer too long: take them out of LONG_FUNCTIONS"
+
+
+def test_no_line_of_a_page_is_too_long() -> None:
+    """Templates, styles and scripts stop where Python does. (Python's lines are ruff's affair.)"""
+    long = [
+        f"{file}:{number}: {len(line)}"
+        for file in tracked(".html", ".css", ".js")
+        for number, line in enumerate(lines(file), start=1)
+        if len(line) > MOST_CHARACTERS
+    ]
+    assert long == []
+
+
+@cache
+def rendered() -> frozenset[tuple[str, str]]:
+    """Each template that a route names, with the function that does, as ``routes/runs.py:show``."""
+    return frozenset(
+        (node.value, f"{file}:{function.name}")
+        for file in tracked(".py")
+        if file.parts[0] == "routes"
+        for function in functions(file)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".html")
+    )
+
+
+def pages() -> list[str]:
+    """Templates that are a page: in a folder, and no part of others, whose names begin with an underscore."""
+    names = [file.relative_to("templates") for file in tracked(".html") if file.parts[0] == "templates"]
+    return [name.as_posix() for name in names if len(name.parts) == 2 and not name.name.startswith("_")]
+
+
+@pytest.mark.parametrize("template", pages())
+def test_a_template_has_the_name_of_the_function_that_renders_it(template: str) -> None:
+    """``templates/runs/show.html`` is rendered by ``show`` in ``routes/runs.py``; others may render it, too."""
+    noun, verb = Path(template).with_suffix("").parts
+    by = {function for name, function in rendered() if name == template}
+    namesake = f"routes/{noun}.py:{verb}"
+    if template in ELSEWHERE:
+        assert ELSEWHERE[template] in by
+        assert namesake not in by, "it has its namesake now: take it out of ELSEWHERE"
+    else:
+        assert namesake in by
+
+
+def test_every_template_is_used() -> None:
+    """What no route renders and no template extends, includes or imports is gone."""
+    named = {name for name, _ in rendered()}
+    for file in tracked(".html"):
+        named |= set(re.findall(r'"([\w/]+\.html)"', "\n".join(lines(file))))
+    names = {file.relative_to("templates").as_posix() for file in tracked(".html") if file.parts[0] == "templates"}
+    assert names - named == set()
+
+
+def test_a_script_has_the_name_of_its_page() -> None:
+    """``static/js/runs_show.js`` is loaded by ``templates/runs/show.html``; other pages may load it, too."""
+    loads = {
+        file.relative_to("templates").as_posix(): set(re.findall(r"filename='js/([\w]+\.js)'", "\n".join(lines(file))))
+        for file in tracked(".html")
+        if file.parts[0] == "templates"
+    }
+    scripts = {file.name for file in tracked(".js") if file.parent.as_posix() == "static/js"}
+    for script in sorted(scripts):
+        page = SHARED_SCRIPTS.get(script) or script.replace("_", "/", 1).replace(".js", ".html")
+        assert script in loads.get(page, set()), f"{page} does not load {script}"
+    assert SHARED_SCRIPTS.keys() - scripts == set()
