@@ -27,7 +27,7 @@ ALL = ([*SIDE_BY_SIDE, "-m", "not timed"], ["-m", "timed"])
 SECOND_TRY = ["--reruns=1", "--max-suite-reruns=3", "--rerun-show-tracebacks"]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
-SCRIPTS = ["static/js", "tests/js", "eslint.config.js", "stylelint.config.js"]
+SCRIPTS = ["static/js", "tests/js", *(file.name for file in sorted(PROJECT.glob("*.config.js")))]
 STYLES = "static/css/*.css"
 NODE_TEST = [
     "--disable-warning=ExperimentalWarning",

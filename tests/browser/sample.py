@@ -19,6 +19,30 @@ CRASHED = "20260101-110000-cccccc"
 EXPORT = "20260101-120000-dddddd"
 EVALUATION = "20260101-130000-eeeeee"
 
+STEPS = ("model", "dataset", "configuration", "reward", "train", "export", "test")
+PAGES = (
+    "/",
+    "/runs",
+    f"/runs/{FINISHED}",
+    f"/runs/{CRASHED}",
+    "/datasets",
+    "/configs",
+    "/exports",
+    f"/exports/{EXPORT}",
+    "/playground",
+    "/playground/serve",
+    "/evaluations",
+    "/evaluations/new",
+    f"/evaluations/{EVALUATION}",
+    "/rewards",
+    "/rewards/bench",
+    "/rewards/short-is-good",
+    "/settings",
+    "/help",
+    *(f"/new/{step}" for step in STEPS),
+)
+"""Every page, with what :func:`fill` makes."""
+
 CONFIG: dict[str, Any] = {
     "name": "sums",
     "model": {"name": "builtin:smollm2-135m-instruct"},

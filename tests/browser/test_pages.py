@@ -10,32 +10,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import PATIENCE_MS, Complaints, Server
-from tests.browser.sample import CRASHED, EVALUATION, EXPORT, FINISHED, STOPPED
+from tests.browser.sample import CRASHED, FINISHED, PAGES, STOPPED
 
 pytestmark = pytest.mark.browser
 
-STEPS = ("model", "dataset", "configuration", "reward", "train", "export", "test")
-PAGES = (
-    "/",
-    "/runs",
-    f"/runs/{FINISHED}",
-    f"/runs/{CRASHED}",
-    "/datasets",
-    "/configs",
-    "/exports",
-    f"/exports/{EXPORT}",
-    "/playground",
-    "/playground/serve",
-    "/evaluations",
-    "/evaluations/new",
-    f"/evaluations/{EVALUATION}",
-    "/rewards",
-    "/rewards/bench",
-    "/rewards/short-is-good",
-    "/settings",
-    "/help",
-    *(f"/new/{step}" for step in STEPS),
-)
 MOST_BYTES = 300_000
 
 
