@@ -6,12 +6,10 @@ import json
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 from flask import Blueprint
@@ -24,6 +22,9 @@ from core.run import ENDED, JobState
 from services.container import Services
 from services.current import services
 from services.wizard.configs import check
+
+if TYPE_CHECKING:
+    import httpx
 
 bp = Blueprint("train", __name__, cli_group=None)
 
@@ -148,24 +149,26 @@ class There:
         return str(self._call("GET", f"/api/training/sessions/{session_id}/verdict")["headline"])
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 30) -> dict[str, Any]:
-        data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(self._url + path, data, self._headers, method=method)  # noqa: S310 (our own address)
+        import httpx
+
+        # Not json=body: a NaN in somebody's file is the server's to refuse, in words.
+        data = json.dumps(body) if body is not None else None
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310 (as above)
-                answer: dict[str, Any] = json.load(response)
-        except urllib.error.HTTPError as error:
-            raise _refusal(error) from None
-        except OSError as error:
+            answer = httpx.request(method, self._url + path, content=data, headers=self._headers, timeout=timeout)
+        except httpx.TransportError as error:
             raise Unavailable(f"The server at {self._url} does not answer: {error}.") from None
-        return answer
+        if answer.is_error:
+            raise _refusal(answer)
+        found: dict[str, Any] = answer.json()
+        return found
 
 
-def _refusal(error: urllib.error.HTTPError) -> TunesmithError:
+def _refusal(answer: httpx.Response) -> TunesmithError:
     try:
-        message = str(json.load(error)["error"]["message"])
+        message = str(answer.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        message = f"The server answered {error.code}."
-    if error.code == 401:
+        message = f"The server answered {answer.status_code}."
+    if answer.status_code == 401:
         message += " Set TUNESMITH_TOKEN to the server's access token."
     return InvalidInput(message)
 
