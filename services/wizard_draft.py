@@ -200,7 +200,9 @@ def read_draft(saved: Mapping[str, Any], *, on_gpu: bool) -> Draft:
 
     A section that was never saved, or was taken back with None, is what :func:`suggest` gives for it.
     """
-    kept = {name: saved[name] for name in SECTIONS if saved.get(name) is not None}
+    chosen = {name: saved[name] for name in SECTIONS if saved.get(name) is not None}
+    # A file that was loaded may have anything in a section's place.
+    kept: dict[str, Values] = {name: one if isinstance(one, Mapping) else {} for name, one in chosen.items()}
     dataset = DatasetDraft(kept.get("dataset", {}))
     return Draft(
         name=str(saved.get("name") or ""),

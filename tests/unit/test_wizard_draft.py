@@ -43,6 +43,12 @@ def test_what_was_typed_stays_whatever_it_is(home: Home) -> None:
         draft.training.whole("max_steps", 1)
 
 
+def test_what_is_no_section_counts_as_an_empty_one() -> None:
+    """A file that was loaded may have anything in its place; the pages still come."""
+    draft = read_draft({"training": [1], "model": "mine", "reward": 3}, on_gpu=False)
+    assert (draft.training.values, draft.model.name, draft.reward.values) == ({}, "", {})
+
+
 def test_a_draft_cannot_be_changed() -> None:
     """More to remember makes another one."""
     draft = read_draft({"ui_train": {"probe_id": "a"}}, on_gpu=False)
