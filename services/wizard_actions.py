@@ -195,10 +195,7 @@ class Drafts:
                 snapshot = self.snapshots.take()
                 now = others(snapshot.draft, "train")
                 if read_was(form.get("was", "")).get("others", now) != now:
-                    words = (
-                        "It was not started: the choices were changed in another tab. Look at them here, then start."
-                    )
-                    return Outcome("train", ((words, "watch"),))
+                    return Outcome("train", ((CHANGED, "watch"),))
                 self._start_once(snapshot, bool(form.get("confirm_reward")))
         except TunesmithError as error:
             return Outcome("train", ((f"It was not started. {error.message} Your choices are kept.", "problem"),))
