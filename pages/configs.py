@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from services.container import Services
 from services.forms.labels import config_title, in_words
 from services.wizard.configs import ConfigEntry
-from services.wizard_draft import suggest_name
+from services.wizard.draft import suggest_name
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ from services.rewards.saved import SavedRewards
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
 from services.wizard.configs import Configs
+from services.wizard.dataset_choice import DatasetChoice
+from services.wizard.drafts import Drafts
+from services.wizard.rows import DraftRows
+from services.wizard.snapshot import Snapshots
 from services.wizard.wizard import Wizard
-from services.wizard_actions import Drafts
-from services.wizard_choice import DatasetChoice
-from services.wizard_review import Snapshots
-from services.wizard_rows import DraftRows
 
 
 @dataclass

@@ -12,7 +12,7 @@ from core.run_dir import RunDir, step_of
 from pages.rewards import pages as reward_pages
 from services.container import Services
 from services.evaluations.request import Request
-from services.wizard_dataset import ready_mapping
+from services.wizard.dataset_form import ready_mapping
 from services.words import file_facts
 
 SLOTS = 4

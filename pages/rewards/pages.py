@@ -16,7 +16,7 @@ from services.forms.fields import whole_number
 from services.forms.labels import plain_name, reward_title
 from services.probes.probes import ProbeView, fingerprint
 from services.rewards.rewards import read_section
-from services.wizard_draft import Draft
+from services.wizard.draft import Draft
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from services.container import Services
 from services.datasets.preparation_jobs import DRAFT
 from services.forms.fields import FormField, checks, form_field
 from services.forms.labels import dataset_title
-from services.wizard_draft import DatasetDraft, Draft
-from services.wizard_review import preparable
-from services.wizard_rows import MAPPING, PROMPT, RowsPreview
+from services.wizard.draft import DatasetDraft, Draft
+from services.wizard.rows import MAPPING, PROMPT, RowsPreview
+from services.wizard.snapshot import preparable
 
 KINDS = (
     ("upload", "A file of mine", "JSON Lines, JSON, CSV, TSV or Parquet, also packed; or a dataset fetched before."),

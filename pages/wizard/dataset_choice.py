@@ -14,8 +14,8 @@ from core.errors import InvalidInput
 from pages.wizard.views import Choices, MixLine, MixPart, TaskLine
 from services.container import Services
 from services.forms.fields import model_field
-from services.wizard_dataset import PART, on_this_machine
-from services.wizard_draft import DatasetDraft, MixEntry, TaskEntry
+from services.wizard.dataset_form import PART, on_this_machine
+from services.wizard.draft import DatasetDraft, MixEntry, TaskEntry
 from services.words import file_facts
 
 HUB_PART = ("source", "subset", "split", "instruction_field", "response_field", "weight")

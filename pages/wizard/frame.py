@@ -10,8 +10,8 @@ from services.container import Services
 from services.forms.fields import shown
 from services.forms.labels import dataset_title, model_title, reward_title
 from services.wizard.merge import page_state
-from services.wizard_review import Review, Snapshot
-from services.wizard_steps import STEP, STEPS
+from services.wizard.snapshot import Review, Snapshot
+from services.wizard.steps import STEP, STEPS
 
 
 def frame(services: Services, key: str, snapshot: Snapshot) -> Frame:

@@ -14,17 +14,17 @@ from pages.rewards.pages import before_start
 from pages.runs.show import Wanted, board
 from pages.wizard import views as wizard_views
 from pages.wizard.frame import frame
+from pages.wizard.groups import groups
 from pages.wizard.trial import trial
 from services.container import Services
 from services.forms.fields import FormField, checks, field_id, field_title, form_field, shown
 from services.forms.labels import in_words, reward_title
 from services.forms.reward_form import parts
 from services.runs.view import RunView
-from services.wizard_draft import DatasetDraft, Section, suggest_name
-from services.wizard_forms import ADVANCED, CUSTOM
-from services.wizard_groups import groups
-from services.wizard_review import LEVELS, Review
-from services.wizard_steps import STEP, step_of
+from services.wizard.draft import DatasetDraft, Section, suggest_name
+from services.wizard.forms import ADVANCED, CUSTOM
+from services.wizard.snapshot import LEVELS, Review
+from services.wizard.steps import STEP, step_of
 from services.words import num, size
 
 SETUPS = (

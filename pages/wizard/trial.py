@@ -10,8 +10,8 @@ from core.errors import TunesmithError
 from pages.wizard.views import ScoredPart, Trial
 from services.container import Services
 from services.rewards.rewards import read_section
-from services.wizard_draft import Draft
-from services.wizard_samples import MARKERS, SAMPLES
+from services.wizard.draft import Draft
+from services.wizard.samples import MARKERS, SAMPLES
 
 
 def trial(services: Services, draft: Draft) -> Trial:

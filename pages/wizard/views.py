@@ -17,7 +17,7 @@ from services.forms.fields import FieldGroup, FormField
 from services.forms.reward_form import PartView
 from services.runs.verdict import Verdict
 from services.runs.view import RunView
-from services.wizard_steps import StepInfo
+from services.wizard.steps import StepInfo
 
 
 @dataclass(frozen=True)

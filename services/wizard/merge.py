@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.config import SECTIONS
-from services.wizard_draft import Draft
-from services.wizard_steps import STEP
+from services.wizard.draft import Draft
+from services.wizard.steps import STEP
 
 ANCHORS: dict[str, tuple[str, ...]] = {"model": ("name",), "dataset": ("source",), "reward": ("type", "preset_name")}
 """Fields on which others of their section depend: another dataset has other columns."""

@@ -15,10 +15,10 @@ from services.datasets.library import Library
 from services.forms.fields import whole_number
 from services.forms.reward_form import once_more
 from services.jobs.database import Catalogue
+from services.wizard.draft import Draft, config_of, kind_of, read_draft
+from services.wizard.forms import read_form
 from services.wizard.merge import Merged, merge, read_was
-from services.wizard_draft import Draft, config_of, kind_of, read_draft
-from services.wizard_forms import read_form
-from services.wizard_steps import STEP
+from services.wizard.steps import STEP
 
 
 class Wizard:

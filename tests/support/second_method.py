@@ -12,9 +12,9 @@ import core.device_checks
 import core.methods
 import services.forms.fields
 import services.forms.labels
+import services.wizard.draft
 import services.wizard.merge
 import services.wizard.wizard
-import services.wizard_draft
 from core.config import RunConfig, run_config
 from core.methods.grpo import GRPO
 from core.section import Section
@@ -62,6 +62,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
         services.forms.labels,
         services.wizard.wizard,
         services.wizard.merge,
-        services.wizard_draft,
+        services.wizard.draft,
     ):
         monkeypatch.setattr(module, "SECTIONS", names)

@@ -11,8 +11,8 @@ from core.config import parse
 from core.delivery.card import front_matter
 from core.export import ExportFormat
 from core.methods import METHODS
+from pages.wizard.groups import groups
 from services.container import Services
-from services.wizard_groups import groups
 from tests.conftest import Browser, tiny
 from tests.support.second_method import install
 from tests.web.runs.test_runs import follow, start

@@ -29,10 +29,10 @@ from pages.runs.index import RunsPage
 from pages.runs.views import RunPage
 from pages.settings import SettingsPage
 from pages.wizard import views as wizard_views
+from pages.wizard.groups import groups
 from services.forms.fields import form_field, section_model
+from services.wizard.steps import CONFIGURATION, STEPS
 from services.wizard.wizard import Wizard
-from services.wizard_groups import groups
-from services.wizard_steps import CONFIGURATION, STEPS
 from tests.conftest import Browser
 
 CONTEXTS: dict[str, type[Any]] = {

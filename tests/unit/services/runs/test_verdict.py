@@ -12,7 +12,7 @@ from core.evaluation import Answered, PairedReport, paired_report
 from core.run import JobState
 from services.runs.diagnosis import Remedy
 from services.runs.verdict import Action, Outcome, Stored, merge, verdict
-from services.wizard_steps import STEP
+from services.wizard.steps import STEP
 from tests.conftest import tiny
 
 

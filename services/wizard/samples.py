@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.config import DatasetSection
 from core.data.prompts import warm_up_target
 from core.dataset import Row
-from services.wizard_draft import DatasetDraft
+from services.wizard.draft import DatasetDraft
 
 SAMPLES = (("right", "A right answer"), ("wrong", "Right form, wrong answer"), ("bare", "Right, without markers"))
 """Keys of the answers, and what their buttons say."""

@@ -17,7 +17,7 @@ from core.model import DEMO_MODEL
 from core.settings import Home
 from services.forms.fields import Values
 from services.forms.labels import plain_name
-from services.wizard_steps import STEPS
+from services.wizard.steps import STEPS
 
 SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."
 """System prompt of the arithmetic task: working-out would only cost tokens."""

@@ -10,8 +10,8 @@ import pytest
 from core.config import SECTIONS
 from core.model import DEMO_MODEL
 from core.settings import Home
-from services.wizard_draft import DatasetDraft, config_of, kind_of, read_draft, same_choices
-from services.wizard_steps import STEPS, following
+from services.wizard.draft import DatasetDraft, config_of, kind_of, read_draft, same_choices
+from services.wizard.steps import STEPS, following
 from tests.conftest import tiny
 
 

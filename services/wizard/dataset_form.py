@@ -13,7 +13,7 @@ from core.data.known_datasets import CATALOGUE
 from core.errors import TunesmithError
 from services.datasets.library import MAPPED, Library
 from services.forms.fields import read_model, read_names, read_section
-from services.wizard_draft import SUMS_PROMPT, MixEntry, TaskEntry
+from services.wizard.draft import SUMS_PROMPT, MixEntry, TaskEntry
 
 FOREIGN = {
     "upload": ("size", "max_operand", "subset"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services import wizard_dataset
 from services.datasets.library import Library
 from services.forms.fields import Values, read_section
 from services.forms.reward_form import read_reward
-from services.wizard_steps import STEP
+from services.wizard import dataset_form
+from services.wizard.steps import STEP
 
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
@@ -32,7 +32,7 @@ def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapp
         elif section == "reward":
             changed["reward"] = read_reward(form, was)
         elif section == "dataset":
-            changed["dataset"] = wizard_dataset.read(library, form, was)
+            changed["dataset"] = dataset_form.read(library, form, was)
         elif section == "model":
             changed["model"] = _read_model(form, was)
         else:

@@ -13,13 +13,13 @@ from services.probes.probes import Probes
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
 from services.wizard.configs import Configs
+from services.wizard.dataset_choice import DatasetChoice
 from services.wizard.merge import Merged, others, read_was
+from services.wizard.rows import DraftRows
+from services.wizard.samples import sample
+from services.wizard.snapshot import Snapshot, Snapshots
+from services.wizard.steps import STEP, STEPS, following
 from services.wizard.wizard import Wizard
-from services.wizard_choice import DatasetChoice
-from services.wizard_review import Snapshot, Snapshots
-from services.wizard_rows import DraftRows
-from services.wizard_samples import sample
-from services.wizard_steps import STEP, STEPS, following
 
 CONFIRM = "To start anyway, tick 'Start with this reward all the same'."
 CHANGED = "It was not started: the choices were changed in another tab. Look at them here, then start."

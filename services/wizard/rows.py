@@ -11,7 +11,7 @@ from core.dataset import FieldGuess, Row
 from core.model import local_folder
 from core.settings import Home
 from services.datasets.datasets import Datasets, read_section
-from services.wizard_draft import DatasetDraft, Draft, config_of
+from services.wizard.draft import DatasetDraft, Draft, config_of
 
 SAMPLES = 5
 PROMPTS = 2

@@ -28,9 +28,9 @@ from services.probes.probes import Probes, ProbeView, fingerprint
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
 from services.runs.view import RunView
+from services.wizard.draft import Draft, config_of, same_choices
+from services.wizard.steps import STEP, StepInfo, step_of
 from services.wizard.wizard import Wizard
-from services.wizard_draft import Draft, config_of, same_choices
-from services.wizard_steps import STEP, StepInfo, step_of
 
 LEVELS = {Severity.BLOCKS: "problem", Severity.WARNS: "watch", Severity.NOTE: "note-text"}
 """How a severity looks beside a field."""

@@ -11,10 +11,10 @@ from core.data.known_datasets import CATALOGUE
 from core.errors import TunesmithError
 from services.datasets.library import TEMPLATE_FIELDS, Library
 from services.datasets.preparation_jobs import DRAFT, Preparations
+from services.wizard.draft import SUMS_PROMPT
+from services.wizard.rows import DraftRows
+from services.wizard.snapshot import preparable
 from services.wizard.wizard import Wizard
-from services.wizard_draft import SUMS_PROMPT
-from services.wizard_review import preparable
-from services.wizard_rows import DraftRows
 
 TASK_REWARD = {"type": "preset", "preset_name": "reasoning_gym"}
 """What exercises bring as the reward: their own checkers."""

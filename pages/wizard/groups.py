@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.forms.fields import FieldGroup, Remarks, form_field, section_model
-from services.wizard_draft import Draft
+from services.wizard.draft import Draft
 
 OWN = "method"
 """The group of what the draft's method alone has; the method brings its title and its fields."""
