@@ -177,3 +177,22 @@ def test_each_epoch_takes_every_row_once_in_an_order_of_its_own() -> None:
     assert [sorted(order) for order in epochs] == [list(range(7))] * 2
     assert epochs[0] != epochs[1]
     assert rows_of_step(7, 2, 0, 1) == epochs[0][:2]
+
+
+LONG = Example([5, 6, 7, 8, 9, 10, 11, 12], [*[IGNORED] * 5, 10, 11, 12])
+SHORT = Example([5, 6, 7, 8], [*[IGNORED] * 3, 8])
+PROMPT_ALONE = Example([5, 6, 7], [IGNORED] * 3)
+WHOLE = Example([5, 6, 7], [5, 6, 7])
+
+
+@pytest.mark.parametrize("examples", [[LONG], [LONG, SHORT], [SHORT, PROMPT_ALONE], [WHOLE, LONG]])
+def test_logits_of_the_answers_are_enough(examples: list[Example]) -> None:
+    """Loss and every gradient are those of a pass that makes them for all tokens."""
+    batch = Batch.of(examples, pad=PAD, device="cpu")
+    model, whole = tiny(), tiny()
+    loss = cross_entropy(model, batch)
+    loss.backward()
+    expected = whole(input_ids=batch.ids, attention_mask=batch.mask, labels=batch.labels).loss
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    same(gradients(model), gradients(whole))

@@ -96,8 +96,21 @@ def cross_entropy(model: Any, batch: Batch) -> Tensor:
     """Next-token prediction, in nats a token: the loss of supervised fine-tuning and of pre-training."""
     # The model's own, because a patched model (Unsloth) computes it without holding all logits at once.
     # transformers shifts the labels by one and takes the mean over those that are not IGNORED.
-    loss: Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, labels=batch.labels).loss
+    keep = _last_tokens(batch)
+    some = {"logits_to_keep": keep} if keep < batch.ids.shape[1] else {}
+    loss: Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, labels=batch.labels[:, -keep:], **some).loss
     return loss
+
+
+def _last_tokens(batch: Batch) -> int:
+    """How many of the last tokens need logits.
+
+    A logit predicts the next token, so those before the first answer's last prompt token are of no use. With a large
+    vocabulary they are most of a step's memory and some of its time; loss and gradients stay as they are.
+    """
+    longest = batch.ids.shape[1]
+    learnt = (batch.labels != IGNORED).any(0).nonzero()
+    return longest - max(int(learnt[0]) - 1, 0) if len(learnt) else 1
 
 
 def log_probabilities(model: Any, batch: Batch) -> Tensor:
