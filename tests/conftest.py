@@ -18,8 +18,10 @@ from core.settings import Home, Settings
 from flask_app import create_app
 from services.container import Services
 from services.jobs.launcher import LocalLauncher
+from tests.support import compiled
 
 pytest_plugins = ["tests.support.suite"]
+compiled.share()
 
 SUPPORT = Path(__file__).parent / "support"
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from jinja2.bccache import Bucket, BytecodeCache
 
 from core.config import dump, parse
 from core.data.store import IndexWriter
@@ -221,23 +220,6 @@ _LAYOUTS = {
 }  # fmt: skip
 
 
-class Compiled(BytecodeCache):
-    """Compiled templates, shared by the servers of one test."""
-
-    def __init__(self) -> None:
-        self._code: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._code:
-            bucket.bytecode_from_string(self._code[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._code[bucket.key] = bucket.bytecode_to_string()
-
-
-COMPILED = Compiled()
-
-
 class Round:
     """A home folder full of damage beside two healthy runs, and a server on it."""
 
@@ -287,7 +269,6 @@ class Round:
     def start(self) -> Flask:
         """As :func:`commands.serve.serve` does."""
         app = create_app(self.settings, launcher=self.launcher)
-        app.jinja_env.bytecode_cache = COMPILED
         services: Services = app.extensions["tunesmith"]
         if services.catalogue.empty():
             rebuild(self.home, services.catalogue)
