@@ -15,6 +15,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 MAX_DIGITS = 60
@@ -193,6 +194,12 @@ def single_number(text: str, style: Style = PLAIN) -> Fraction | None:
     >>> single_number("50 %"), single_number("50 %", Style(percent="fraction"))
     (Fraction(50, 1), Fraction(1, 2))
     """
+    return _single_number(text[-MAX_TEXT:], style)
+
+
+@lru_cache(maxsize=1024)
+def _single_number(text: str, style: Style) -> Fraction | None:
+    # Kept, because a reference is read again for each answer to it, and the answers to one question are often the same.
     text = clean(text)
     if _UNEQUAL.search(text):
         return None
