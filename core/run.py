@@ -35,7 +35,7 @@ class JobKind(StrEnum):
 class JobState(StrEnum):
     """A job's life: ``queued → starting → running → completed``, or one of the other ends.
 
-    What it is doing while it runs is its phase, see :class:`Phase`.
+    What it is doing while it runs is its phase, see :class:`JobPhase`.
     """
 
     QUEUED = "queued"
@@ -61,7 +61,7 @@ ACTIVE = tuple(state for state in JobState if state not in ENDED and state is no
 """A worker is at it."""
 
 
-class Phase(StrEnum):
+class JobPhase(StrEnum):
     """What a training does while it runs. Other kinds of jobs have no phases."""
 
     WARM_UP = "warm_up"
@@ -73,7 +73,7 @@ class Phase(StrEnum):
 
 
 # Programs and older versions know one word for both, in status.json, the API and its events.
-_RUNNING: dict[str, str] = {Phase.WARM_UP: "warming_up", Phase.TRAIN: "training", Phase.EVALUATE: "evaluating"}
+_RUNNING: dict[str, str] = {JobPhase.WARM_UP: "warming_up", JobPhase.TRAIN: "training", JobPhase.EVALUATE: "evaluating"}
 _PHASES = {word: phase for phase, word in _RUNNING.items()}
 
 
@@ -102,7 +102,7 @@ class JobStatus(BaseModel):
 
     Attributes:
         state: Where the job is in its life. In the file, ``training`` and the like stand for state and phase.
-        phase: What it is doing while it runs, a :class:`Phase` for a training; '' for none.
+        phase: What it is doing while it runs, a :class:`JobPhase` for a training; '' for none.
         step: Optimizer steps done in the present phase.
         max_steps: Optimizer steps planned in the present phase; 0 while unknown.
         pid: Process id of the worker.

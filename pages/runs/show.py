@@ -15,7 +15,7 @@ from core.methods import method_of
 from core.metric import Metric, Unit
 from core.metrics import METRICS
 from core.rewards import part_title, titles
-from core.run import ENDED, JobState, Phase
+from core.run import ENDED, JobPhase, JobState
 from core.run_dir import RunDir, read_row
 from core.statistics import decimals
 from pages.evaluations.report import of_run
@@ -98,7 +98,7 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
 
 
 def _phase_word(phase: str) -> str:
-    words: dict[str, str] = {Phase.WARM_UP: "Warm-up", Phase.EVALUATE: "Scoring"}
+    words: dict[str, str] = {JobPhase.WARM_UP: "Warm-up", JobPhase.EVALUATE: "Scoring"}
     return words.get(phase, "Training")
 
 
@@ -173,9 +173,9 @@ def _phases(view: RunView, phase: str, rows: Sequence[Row]) -> tuple[PhaseView, 
     at = {JobState.QUEUED: "", JobState.STARTING: "prepare"}.get(
         state, "training" if "training" in seen else "warm_up" if "warm_up" in seen else "prepare"
     )
-    if phase == Phase.WARM_UP:
+    if phase == JobPhase.WARM_UP:
         at = "warm_up"
-    if phase == Phase.EVALUATE and any(row.get("when") == "end" for row in rows):
+    if phase == JobPhase.EVALUATE and any(row.get("when") == "end" for row in rows):
         at = "evaluation"
     place = [name for name, _ in names].index(at) if at in dict(names) else 0
     return tuple(_phase(title, index, place, state) for index, (_, title) in enumerate(names))

@@ -16,7 +16,7 @@ class JobFacts:
         kind: What it does.
         name: What a person calls it.
         state: Where it is in its life.
-        phase: What it is doing while it runs, a :class:`core.run.Phase` for a training; '' for none.
+        phase: What it is doing while it runs, a :class:`core.run.JobPhase` for a training; '' for none.
         step, max_steps: Done and planned in the present phase; 0 planned while unknown.
         message: What it is doing now, in a line.
         notes: Things said once: settings without effect here, rows left out.

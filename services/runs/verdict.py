@@ -16,7 +16,7 @@ from typing import Any
 
 from core.evaluation import PairedReport
 from core.evaluation import Verdict as Compared
-from core.run import JobState, Phase
+from core.run import JobPhase, JobState
 from core.statistics import decimals
 from services.runs.diagnosis import (
     EARLY,
@@ -154,7 +154,7 @@ def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None, 
         rows: Its metric rows, merged.
         state: Its state.
         stored: What else is known of it.
-        phase: What it is doing while it runs, a :class:`core.run.Phase`.
+        phase: What it is doing while it runs, a :class:`core.run.JobPhase`.
     """
     return _Case(rows, state, stored or Stored({}), phase).verdict()
 
@@ -246,7 +246,7 @@ class _Case:
                 Outcome.UNDER_WAY, "calm", f"Learning the form of an answer first (warm-up).{moved}",
                 advice=("Rewards start after this phase.",),
             )  # fmt: skip
-        if self.state is JobState.RUNNING and self.phase == Phase.EVALUATE:
+        if self.state is JobState.RUNNING and self.phase == JobPhase.EVALUATE:
             return self.say(Outcome.UNDER_WAY, "calm", "Scoring questions it will never train on, for comparison.")
         return self.say(
             Outcome.UNDER_WAY, "calm", "Getting ready: loading the model and the data.",

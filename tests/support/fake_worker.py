@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
 
 import psutil
 
-from core.run import JobState, JobStatus, Phase
+from core.run import JobPhase, JobState, JobStatus
 from core.run_dir import JsonlWriter, RunDir, step_of, write_json
 
 STEP = 0.05
@@ -60,7 +60,7 @@ class Fake:
         steps, every, name = training["max_steps"], training["save_steps"], self.data["name"]
         first = (self.status.checkpoint_step or 0) + 1
         writer, groups = JsonlWriter(self.run.metrics), JsonlWriter(self.run.completions)
-        self.say(state=JobState.RUNNING, phase=Phase.TRAIN, max_steps=steps, seconds_per_step=STEP)
+        self.say(state=JobState.RUNNING, phase=JobPhase.TRAIN, max_steps=steps, seconds_per_step=STEP)
         for step in range(first, steps + 1):
             time.sleep(STEP)
             if step == steps and self.held(lambda: self.stopped(steps - 1)):

@@ -13,7 +13,7 @@ from core.job_rows import PLACE
 from core.metric import Better, Level, Metric, Section, Unit
 from core.metrics import METRICS, SOURCES, metric, named
 from core.rewards import Spent
-from core.run import JobState, JobStatus, Phase
+from core.run import JobPhase, JobState, JobStatus
 from core.run_dir import JsonlWriter, iter_lines
 from core.settings import PROJECT
 from pages.glossary import GLOSSARY
@@ -152,7 +152,7 @@ def test_nothing_is_declared_that_nothing_writes() -> None:
 def test_everything_that_is_written_is_declared(tmp_path: Path) -> None:
     """By the worker that tests use, and for judges; tests/training/test_worker.py says so of a real run."""
     fake = object.__new__(Fake)
-    fake.status = JobStatus(state=JobState.RUNNING, phase=Phase.TRAIN)
+    fake.status = JobStatus(state=JobState.RUNNING, phase=JobPhase.TRAIN)
     rows, groups = JsonlWriter(tmp_path / "metrics.jsonl"), JsonlWriter(tmp_path / "completions.jsonl")
     fake.row(rows, groups, 1)
     rows.close()

@@ -17,7 +17,7 @@ from core.config import RunConfig
 from core.job_rows import is_metric
 from core.reward import Total
 from core.rewards import Scorer
-from core.run import JobState, Phase
+from core.run import JobPhase, JobState
 from core.run_dir import RunDir, iter_lines
 from core.training.job.device import undisturbed
 from core.training.job.reporter import Reporter
@@ -108,7 +108,7 @@ class Evaluation:
             return
         before = self.status.value
         words = f"Scoring {len(self.items)} held-out rows"
-        self.status.update(state=JobState.RUNNING, phase=Phase.EVALUATE, message=words)
+        self.status.update(state=JobState.RUNNING, phase=JobPhase.EVALUATE, message=words)
         with undisturbed():
             scored = self._answers()
             if scored is not None:

@@ -35,7 +35,7 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from core.metrics import SOURCES
-from core.run import Phase
+from core.run import JobPhase
 from core.run_dir import step_of
 from core.training.job import checkpoint
 from core.training.job.status import Stopped
@@ -194,7 +194,7 @@ class Progress(TrainerCallback):
     ) -> None:
         """The phase begins, or continues after a resume: the state is the checkpoint's already."""
         self._job.status.begin_phase(
-            Phase.TRAIN, self._trainer.title, step=state.global_step, max_steps=state.max_steps
+            JobPhase.TRAIN, self._trainer.title, step=state.global_step, max_steps=state.max_steps
         )
 
     def on_step_begin(

@@ -19,7 +19,7 @@ import torch
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from core.run import Phase
+from core.run import JobPhase
 from core.training.arguments import WarmUpArguments, warm_up_arguments
 from core.training.job import checkpoint
 from core.training.job.status import Stopped
@@ -96,7 +96,7 @@ class WarmUp:
         """
         loop, status = self.loop, self.job.status
         status.begin_phase(
-            Phase.WARM_UP, "Learning from reference answers (warm-up)", step=loop.step, max_steps=self.max_steps
+            JobPhase.WARM_UP, "Learning from reference answers (warm-up)", step=loop.step, max_steps=self.max_steps
         )
         loop.model.train()
         while loop.step < self.max_steps:

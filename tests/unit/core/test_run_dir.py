@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidInput, NotFound
-from core.run import Control, JobState, JobStatus, Phase, new_id
+from core.run import Control, JobPhase, JobState, JobStatus, new_id
 from core.run_dir import JsonlWriter, RunDir, iter_lines, read_json, read_lines, write_json
 
 
@@ -39,7 +39,7 @@ def test_status_and_control_survive_a_round_trip(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path)
     assert run_dir.read_status() is None
     assert run_dir.read_control() == Control()
-    status = JobStatus(state=JobState.RUNNING, phase=Phase.TRAIN, step=3, notes=("ä",))
+    status = JobStatus(state=JobState.RUNNING, phase=JobPhase.TRAIN, step=3, notes=("ä",))
     run_dir.write_status(status)
     run_dir.write_control(Control(stop=True))
     assert (run_dir.read_status(), run_dir.read_control()) == (status, Control(stop=True))
