@@ -14,7 +14,7 @@ from flask import Blueprint
 from commands._home import home, server_or_watch
 from commands.train import EVERY, There, interrupts
 from core.errors import Conflict
-from core.run import ENDED, JobState
+from core.job import ENDED, JobState
 from services.container import Services
 from services.current import services
 

@@ -15,9 +15,9 @@ from commands._home import home
 from commands.train import Here, follow
 from core.config import dump, parse
 from core.errors import InvalidInput
+from core.job_dir import JobDir, read_json
 from core.reproduce import training_rewards
 from core.rerun import Bundle, compare, differences, read_bundle, rows_sha256
-from core.run_dir import RunDir, read_json
 from services.container import Services
 from services.current import services
 
@@ -85,7 +85,7 @@ def rerun(services: Services, file: Path, say: Say, *, live: bool, base: str = "
         code = follow(run, given, say, live=live)
         if code:
             return code
-        return _tell_outcome(bundle, RunDir.open(services.settings.home.outputs, run.session_id), say)
+        return _tell_outcome(bundle, JobDir.open(services.settings.home.outputs, run.session_id), say)
 
 
 def _config(bundle: Bundle, base: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _tell_differences(services: Services, bundle: Bundle, given: dict[str, Any],
         say("  The rows are read from their source again.")
 
 
-def _tell_outcome(bundle: Bundle, session: RunDir, say: Say) -> int:
+def _tell_outcome(bundle: Bundle, session: JobDir, say: Say) -> int:
     info = read_json(session.prepared / "info.json") or {}
     if info.get("sha256") != bundle.about["dataset"]["sha256"]:
         say("The rows were not the same as then: the source has changed.")

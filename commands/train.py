@@ -16,9 +16,9 @@ from flask import Blueprint
 
 from commands._home import home, server_or_watch
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
+from core.job import ENDED, JobState
 from core.metric import Better, Metric, Unit
 from core.metrics import METRICS, metric
-from core.run import ENDED, JobState
 from services.container import Services
 from services.current import services
 from services.wizard.configs import check

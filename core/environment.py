@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
+from core.job_dir import JobDir, read_json, write_json
 from core.model import Device
-from core.run_dir import RunDir, read_json, write_json
 from core.settings import PROJECT
 
 CONVERTER = PROJECT / ".tools" / "convert" / "convert_hf_to_gguf.py"
@@ -53,7 +53,7 @@ def environment(device: Device | None = None) -> dict[str, Any]:
     }
 
 
-def note_environment(run: RunDir, attempt: int, device: Device) -> None:
+def note_environment(run: JobDir, attempt: int, device: Device) -> None:
     """Add this attempt to ``environment.json``: a resumed run may go on under other versions."""
     entry = {"attempt": attempt, "time": time.time(), **environment(device)}
     write_json(
@@ -61,7 +61,7 @@ def note_environment(run: RunDir, attempt: int, device: Device) -> None:
     )
 
 
-def known_attempts(run: RunDir) -> list[dict[str, Any]]:
+def known_attempts(run: JobDir) -> list[dict[str, Any]]:
     """What ``environment.json`` holds of each attempt; empty where it is not there or cannot be read."""
     known = read_json(run.environment) or {}
     found = known.get("attempts")

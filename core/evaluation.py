@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.config import DatasetSection, RewardSection, RolloutEngine
-from core.run import JobKind
+from core.job import JobKind
 from core.statistics import (
     LEVEL,
     ROUNDING,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.run_dir import Row
+from core.job_dir import Row
 
 TEXTS = frozenset({"phase", "when"})
 PLACE = frozenset({"row", "attempt", "time", "step"}) | TEXTS

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from core.run_dir import write_json
+from core.job_dir import write_json
 from core.settings import Home
 
 log = logging.getLogger("tunesmith")

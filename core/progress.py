@@ -1,7 +1,7 @@
 """What a small process of its own says of how far it is, in a ``progress.json`` that is written beside and renamed.
 
 Downloads, readings of large files and deliveries are such processes; each adds what it counts. Runs have their
-``status.json`` instead (:class:`core.run.JobStatus`).
+``status.json`` instead (:class:`core.job.JobStatus`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Generic, Self, TypeVar
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.job import LARGEST_PID
+from core.job_dir import read_model, write_json
 from core.process import Identity, find, this_process
-from core.run import LARGEST_PID
-from core.run_dir import read_model, write_json
 
 PROGRESS = "progress.json"
 EVERY_SECONDS = 0.3

@@ -22,10 +22,10 @@ from core.config import RunConfig, dump, parse
 from core.data.uploads import read_info
 from core.environment import environment, known_attempts
 from core.errors import Conflict, TunesmithError
+from core.job_dir import JobDir, iter_lines, read_json
 from core.job_rows import is_metric
 from core.model import local_folder
 from core.rewards import CATALOGUE
-from core.run_dir import RunDir, iter_lines, read_json
 from core.settings import PROJECT, Home
 from core.text import whole
 
@@ -49,7 +49,7 @@ class Cancelled(Exception):
     """The caller asked to stop; nothing was left behind."""
 
 
-def write_bundle(session: RunDir, target: Path, *, home: Home, stop: Callable[[], bool] = never) -> None:
+def write_bundle(session: JobDir, target: Path, *, home: Home, stop: Callable[[], bool] = never) -> None:
     """Write one zip file with what a run was made from and what it gave.
 
     Args:
@@ -75,7 +75,7 @@ def write_bundle(session: RunDir, target: Path, *, home: Home, stop: Callable[[]
         beside.unlink(missing_ok=True)
 
 
-def _fill(pack: _Writer, session: RunDir, config: RunConfig, info: dict[str, Any], home: Home, name: str) -> None:
+def _fill(pack: _Writer, session: JobDir, config: RunConfig, info: dict[str, Any], home: Home, name: str) -> None:
     asked = session.read_config()
     packed = packs_rows(session, config)
     known = known_attempts(session) or [environment()]
@@ -129,7 +129,7 @@ class _Writer:
         self.sums[name] = digest.hexdigest()
 
 
-def packs_rows(session: RunDir, config: RunConfig) -> bool:
+def packs_rows(session: JobDir, config: RunConfig) -> bool:
     """Whether the rows go into the bundle: where they are small, or can be had from nowhere else."""
     size = sum((session.prepared / name).stat().st_size for name in ROWS if (session.prepared / name).exists())
     sources = [config.dataset.source, *(part.source for part in config.dataset.mix)]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from core.config import parse
 from core.errors import InvalidConfig, NotFound
+from core.job import JobState
 from core.model import DEMO_MODEL, local_folder
-from core.run import JobState
 from pages.parts import PhaseView
 from pages.runs.index import verdicts
 from pages.runs.show import sparks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.job import JobState
 from core.rewards.sandbox import protection
-from core.run import JobState
 from pages.parts import Line
 from services.container import Services
 from services.words import size

@@ -27,8 +27,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.append(str(PROJECT))
 
 from core.config import dump, parse  # noqa: E402
-from core.run import JobState, JobStatus  # noqa: E402
-from core.run_dir import RunDir, iter_lines, write_json  # noqa: E402
+from core.job import JobState, JobStatus  # noqa: E402
+from core.job_dir import JobDir, iter_lines, write_json  # noqa: E402
 
 STARTS = 7
 RUNS, ROWS = 1000, 2000
@@ -174,7 +174,7 @@ def fill(home: Path) -> str:
     complete = dump(parse(config()))
     lines = "".join(json.dumps(metric_row(row)) + "\n" for row in range(1, ROWS + 1))
     for number in range(RUNS):
-        run = RunDir(home / "outputs" / f"20260101-{number:06d}-bench0")
+        run = JobDir(home / "outputs" / f"20260101-{number:06d}-bench0")
         run.path.mkdir(parents=True)
         write_json(run.config, {
             "kind": "train", "name": f"bench {number}", "created_at": "2026-01-01T00:00:00+00:00",

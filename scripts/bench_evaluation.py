@@ -31,7 +31,7 @@ from core.config import DatasetSection  # noqa: E402
 from core.data.conversation import Conversation  # noqa: E402
 from core.evaluation import Asked, EvaluationSpec  # noqa: E402
 from core.export import Quantization  # noqa: E402
-from core.run_dir import RunDir  # noqa: E402
+from core.job_dir import JobDir  # noqa: E402
 from core.settings import Home  # noqa: E402
 from core.training.evaluation.answering import Answerer, InLlama, InTransformers, Question  # noqa: E402
 from core.training.gguf.file import quantize  # noqa: E402
@@ -123,7 +123,7 @@ def with_adapter(folder: Path, engine: str) -> Took:
     """A base model and its adapter, by one of the engines."""
 
     def start() -> Answerer:
-        run = RunDir(folder)
+        run = JobDir(folder)
         status = Status(run)
         made = InTransformers(spec(engine), Home(PROJECT), run, status)
         resolved = {"kind": "transformers", "base": str(MODEL), "adapter": str(folder / "adapter")}

@@ -33,7 +33,7 @@ sys.path.append(str(PROJECT))
 import psutil  # noqa: E402 (the path is set above)
 
 from core.config import dump, parse  # noqa: E402 (as above)
-from core.run_dir import RunDir, write_json  # noqa: E402 (as above)
+from core.job_dir import JobDir, write_json  # noqa: E402 (as above)
 from core.settings import Home  # noqa: E402 (as above)
 
 ROUNDS = int(os.environ.get("ROUNDS", "2"))
@@ -98,12 +98,12 @@ def _held(process: psutil.Process) -> int:
         return 0
 
 
-def prepare(home: Home, log: Path) -> RunDir:
+def prepare(home: Home, log: Path) -> JobDir:
     """A run of one step: its adapter is what is exported."""
     home.make()
     (home.cache / "models").mkdir(exist_ok=True)
     (home.cache / "models" / MODEL).symlink_to(PROJECT / "cache" / "models" / MODEL)
-    run = RunDir(home.outputs / "bench")
+    run = JobDir(home.outputs / "bench")
     run.path.mkdir(parents=True)
     complete = dump(parse(CONFIG))
     write_json(run.config, {"kind": "train", "name": "bench", "created_at": "", "config": complete, "given": CONFIG})
@@ -111,20 +111,20 @@ def prepare(home: Home, log: Path) -> RunDir:
     return run
 
 
-def worker(job: RunDir) -> list[str]:
+def worker(job: JobDir) -> list[str]:
     """A worker's command line."""
     return [sys.executable, "-P", str(PROJECT / "core" / "training" / "__main__.py"), "job", str(job.path)]
 
 
-def export(home: Home, name: str, form: dict[str, Any]) -> tuple[RunDir, Cost]:
+def export(home: Home, name: str, form: dict[str, Any]) -> tuple[JobDir, Cost]:
     """A: the job as the server starts it."""
-    job = RunDir(home.exports / name)
+    job = JobDir(home.exports / name)
     job.path.mkdir(parents=True)
     write_json(job.config, {"kind": "export", "session_id": "bench", "name": "bench", "created_at": "", **form})
     return job, watched([worker(job)], home, job.log)
 
 
-def comparing(job: RunDir) -> float:
+def comparing(job: JobDir) -> float:
     """Seconds of a job that went into comparing with the trained model, by the times of its log's lines."""
     found = re.findall(r"^(\d\d:\d\d:\d\d) INFO (?:stage \d+ of \d+: )?(.*)$", job.log.read_text("utf-8"), re.MULTILINE)
     total = 0.0

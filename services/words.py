@@ -25,7 +25,7 @@ LIGHTS = {
     "failed": ("failed", "Failed"),
     "crashed": ("failed", "Crashed"),
 }
-"""Public state (:func:`core.run.public_state`) to colour name and word; the word always stands beside the colour."""
+"""Public state (:func:`core.job.public_state`) to colour name and word; the word always stands beside the colour."""
 
 PHASES = {"warm_up": "Warm-up", "training": "Training", "evaluation": "Held out"}
 

@@ -24,8 +24,8 @@ from core.data.rows import plain
 from core.data.store import DATA
 from core.dataset import UploadInfo
 from core.errors import InvalidInput
+from core.job_dir import write_json
 from core.moment import now
-from core.run_dir import write_json
 from core.settings import Home
 
 Report = Callable[..., None]

@@ -27,8 +27,8 @@ from core.data.tables import is_conversation
 from core.dataset import BadRow, FieldGuess, UploadInfo
 from core.disk import disk_words
 from core.errors import Conflict, InvalidInput, Unavailable
+from core.job_dir import read_json, write_json
 from core.moment import now
-from core.run_dir import read_json, write_json
 
 OnBad = Literal["stop", "skip"]
 HeadingChoice = Literal["auto", "yes", "no"]

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from core import progress
 from core.dataset import BadRow
+from core.job_dir import read_model
 from core.progress import PROGRESS
-from core.run_dir import read_model
 
 PARTIAL = ".partial"
 State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "heading", "already", "done"]

@@ -12,7 +12,7 @@ from core.config import DatasetSection, SourceFields
 from core.data import arithmetic, hub, mix, tasks, uploads
 from core.data.rows import map_rows
 from core.errors import InvalidInput, NotFound
-from core.run import ID_PATTERN
+from core.job import ID_PATTERN
 from core.settings import Home
 
 UPLOAD = "upload:"

@@ -23,7 +23,7 @@ from typing import IO, Any, Protocol
 from core.data.reading import unique
 from core.data.rows import text_of
 from core.errors import Damaged, InvalidInput
-from core.run_dir import read_row
+from core.job_dir import read_row
 
 STRIDE = 64
 """Rows between two entries of the index."""

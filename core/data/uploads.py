@@ -22,8 +22,8 @@ from core.data.store import search as search_in
 from core.dataset import Damage, UploadInfo
 from core.disk import disk_words
 from core.errors import Damaged, NotFound, TooLarge, Unavailable
-from core.run import ID_PATTERN, new_id
-from core.run_dir import read_model, write_json
+from core.job import ID_PATTERN, new_id
+from core.job_dir import read_model, write_json
 
 _DAMAGED = (
     "The dataset {} is damaged: its info.json is missing or cannot be read. Delete it from the list of datasets, then "

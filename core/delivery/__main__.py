@@ -25,14 +25,14 @@ def work(folder: Path, root: Path) -> int:
     from core.delivery import hub, ollama
     from core.delivery.state import NameTaken, Progress, read_job
     from core.errors import TunesmithError
+    from core.job_dir import JobDir
     from core.progress import Reporter
-    from core.run_dir import RunDir
     from core.settings import Home
 
     job = read_job(folder)
     if job is None:
         return 2
-    export, report = RunDir(folder.parent.parent), Reporter(folder, Progress(state="working"))
+    export, report = JobDir(folder.parent.parent), Reporter(folder, Progress(state="working"))
     try:
         if job.kind == "ollama":
             ollama.deliver(job, export, report)

@@ -15,12 +15,12 @@ from core.environment import environment, known_attempts
 from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
+from core.job_dir import JobDir, iter_lines, read_json, read_model
 from core.job_rows import is_metric
 from core.methods import method
 from core.metrics import metric
 from core.model import BUILTIN_PREFIX
 from core.reproduce import ran_on, versions_line
-from core.run_dir import RunDir, iter_lines, read_json, read_model
 from core.settings import Home
 
 CARD = "README.md"
@@ -44,7 +44,7 @@ VERDICTS = {
 }
 
 
-def model_card(export: RunDir, home: Home, *, repo: str, licence: str = "") -> str:
+def model_card(export: JobDir, home: Home, *, repo: str, licence: str = "") -> str:
     """The text of ``README.md`` for an export.
 
     Args:
@@ -112,15 +112,15 @@ def plain(text: object) -> str:
     return re.sub(r"([|<>\[\]`*_#\\])", r"\\\1", " ".join(str(text).split()))
 
 
-def _session(spec: ExportSpec, home: Home) -> tuple[RunDir | None, RunConfig | None]:
+def _session(spec: ExportSpec, home: Home) -> tuple[JobDir | None, RunConfig | None]:
     try:
-        session = RunDir.open(home.outputs, spec.session_id)
+        session = JobDir.open(home.outputs, spec.session_id)
         return session, parse(session.whole_config()["config"])
     except (TunesmithError, KeyError):
         return None, None
 
 
-def _opening(spec: ExportSpec, base: str, config: RunConfig | None, session: RunDir | None) -> str:
+def _opening(spec: ExportSpec, base: str, config: RunConfig | None, session: JobDir | None) -> str:
     kinds = {
         ExportFormat.ADAPTER: "A LoRA adapter",
         ExportFormat.ADAPTER_GGUF: "A LoRA adapter as GGUF",
@@ -160,7 +160,7 @@ def _fidelity(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *said, "", f"On {prompts} held-out prompts, the same for both.\n"])
 
 
-def _evaluation(session: RunDir | None, config: RunConfig | None) -> str:
+def _evaluation(session: JobDir | None, config: RunConfig | None) -> str:
     if session is None or config is None:
         return ""
     made = read_model(session.evaluation, RunEvaluation)
@@ -207,7 +207,7 @@ def _use(result: dict[str, Any]) -> str:
     return "## How to use it\n\n" + "\n".join(told) if told else ""
 
 
-def _data(config: RunConfig | None, session: RunDir | None, result: dict[str, Any]) -> str:
+def _data(config: RunConfig | None, session: JobDir | None, result: dict[str, Any]) -> str:
     if config is None:
         return ""
     info = (read_json(session.prepared / "info.json") if session else None) or {}
@@ -235,7 +235,7 @@ def _reward(config: RunConfig | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _training(config: RunConfig | None, session: RunDir | None) -> str:
+def _training(config: RunConfig | None, session: JobDir | None) -> str:
     if config is None or session is None:
         return ""
     training, model = config.training, config.model
@@ -256,7 +256,7 @@ def _training(config: RunConfig | None, session: RunDir | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _again(config: RunConfig | None, session: RunDir | None) -> str:
+def _again(config: RunConfig | None, session: JobDir | None) -> str:
     if config is None or session is None:
         return ""
     given = published(config)

@@ -17,8 +17,8 @@ from typing import Any
 from core.delivery.ollama import checked_sha256
 from core.delivery.state import Job, NameTaken, Progress
 from core.errors import Conflict, Forbidden, Unavailable
+from core.job_dir import JobDir
 from core.progress import Reporter
-from core.run_dir import RunDir
 from core.settings import Home
 
 NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,95}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -41,7 +41,7 @@ class _Counted(io.BufferedReader):
         return data
 
 
-def deliver(job: Job, export: RunDir, home: Home, report: Reporter[Progress]) -> None:
+def deliver(job: Job, export: JobDir, home: Home, report: Reporter[Progress]) -> None:
     """Make or fill the repository ``job.name``.
 
     Raises:
@@ -79,7 +79,7 @@ def deliver(job: Job, export: RunDir, home: Home, report: Reporter[Progress]) ->
     report.end("done", message="There", url=url, command=f"hf download {repo}", file="")
 
 
-def _send(api: Any, repo: str, path: Path, export: RunDir, report: Reporter[Progress], opened: ExitStack) -> Any:
+def _send(api: Any, repo: str, path: Path, export: JobDir, report: Reporter[Progress], opened: ExitStack) -> Any:
     """Send one file's content; it is not visible before the commit."""
     from huggingface_hub import CommitOperationAdd
 

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from core.delivery.modelfile_reader import create_fields, modelfile_for
 from core.delivery.state import Job, NameTaken, Progress
 from core.errors import Conflict, InvalidInput, Unavailable
+from core.job_dir import JobDir, read_json
 from core.progress import Reporter
-from core.run_dir import RunDir, read_json
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}(/[a-z0-9][a-z0-9._-]{0,79})?(:[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
 DEFAULT_PORT = 11434
@@ -144,7 +144,7 @@ class Ollama:
         )
 
 
-def deliver(job: Job, export: RunDir, report: Reporter[Progress]) -> None:
+def deliver(job: Job, export: JobDir, report: Reporter[Progress]) -> None:
     """Make ``job.name`` in the Ollama server and have it answer one question.
 
     Raises:
@@ -177,7 +177,7 @@ def deliver(job: Job, export: RunDir, report: Reporter[Progress]) -> None:
     )  # fmt: skip
 
 
-def create_request(job: Job, export: RunDir, digest: str) -> dict[str, Any]:
+def create_request(job: Job, export: JobDir, digest: str) -> dict[str, Any]:
     """The body of the create request: what the export's Modelfile says, with the file under its digest."""
     fields = create_fields(modelfile_for(export.files, job.file))
     if job.base:
@@ -187,7 +187,7 @@ def create_request(job: Job, export: RunDir, digest: str) -> dict[str, Any]:
     return {"model": job.name, **source, **fields, "stream": True}
 
 
-def checked_sha256(export: RunDir, name: str, told: Callable[[int], None]) -> str:
+def checked_sha256(export: JobDir, name: str, told: Callable[[int], None]) -> str:
     """The hash of a finished file, read again; ``told`` is told the bytes so far.
 
     Raises:

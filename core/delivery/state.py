@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core import progress
 from core.errors import Conflict
-from core.run_dir import read_model
+from core.job_dir import read_model
 
 FOLDER = "deliveries"
 JOB, CHAT, LOG = "job.json", "chat.json", "worker.log"

@@ -19,11 +19,11 @@ from core.data.conversation import Conversation, Message
 from core.data.pipeline import prepare_rows
 from core.dataset import Row
 from core.errors import InvalidInput
+from core.job_dir import JobDir, read_json, whole_lines, write_json
 from core.reward import Item as Answer
 from core.reward import opened_by
 from core.rewards import decided, markers_of, settled
 from core.rewards.selfcheck import earns_with_reference
-from core.run_dir import RunDir, read_json, whole_lines, write_json
 from core.settings import Home
 from core.text import json_line
 from core.training.job.checkpoint import whole_folder
@@ -61,7 +61,7 @@ class Prepared:
     holdout: list[Item]
 
 
-def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, run: RunDir, home: Home, status: Status) -> Prepared:
+def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, run: JobDir, home: Home, status: Status) -> Prepared:
     """Read the rows, or what the run's first start froze, and render them.
 
     Raises:
@@ -157,7 +157,7 @@ def check_rendering(items: list[Item], config: RunConfig, tokenizer: PreTrainedT
             return
 
 
-def _freeze(config: RunConfig, run: RunDir, home: Home, status: Status) -> tuple[list[Row], list[Row]]:
+def _freeze(config: RunConfig, run: JobDir, home: Home, status: Status) -> tuple[list[Row], list[Row]]:
     parses = (
         earns_with_reference(config.reward, markers_of(config.dataset)) if config.dataset.drop_unparseable else None
     )
@@ -187,7 +187,7 @@ def _freeze(config: RunConfig, run: RunDir, home: Home, status: Status) -> tuple
     return found.train, found.holdout
 
 
-def _frozen(run: RunDir) -> tuple[list[Row], list[Row]] | None:
+def _frozen(run: JobDir) -> tuple[list[Row], list[Row]] | None:
     if read_json(run.prepared / "info.json") is None:
         return None
     return whole_lines(run.prepared / "train.jsonl"), whole_lines(run.prepared / "holdout.jsonl")

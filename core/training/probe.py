@@ -21,12 +21,12 @@ import torch
 
 from core.config import RunConfig, parse
 from core.data.prompts import warm_up_target
+from core.job_dir import JobDir, write_json
 from core.model import Device
 from core.probe import Component, Figures, judge, shares
 from core.reward import Total
 from core.rewards import CATALOGUE, Scorer, Spent, compose, markers_of, maximum, resolve
 from core.rewards.adversarial import answered, wrong_in_form
-from core.run_dir import RunDir, write_json
 from core.settings import Home
 from core.training.evaluation.held_out import completion_record
 from core.training.job.device import this_device, use_cores
@@ -67,7 +67,7 @@ class Cost:
     trained: int
 
 
-def probe(run: RunDir, home: Home, status: Status) -> str:
+def probe(run: JobDir, home: Home, status: Status) -> str:
     """Do the probe of ``run``.
 
     Raises:

@@ -9,8 +9,8 @@ from core.config import RunConfig, parse
 from core.device_checks import device_checks
 from core.environment import note_environment
 from core.errors import InvalidConfig
+from core.job_dir import JobDir
 from core.model import Device
-from core.run_dir import RunDir
 from core.settings import Home
 from core.training import methods
 from core.training.job import checkpoint
@@ -24,7 +24,7 @@ from core.training.models.load import load_for_training, use_unsloth
 log = logging.getLogger("tunesmith")
 
 
-def train(run: RunDir, home: Home, status: Status) -> str:
+def train(run: JobDir, home: Home, status: Status) -> str:
     """Do what is left of the run in ``run``.
 
     Returns:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import TunesmithError
-from core.run import JobKind, JobState
-from core.run_dir import RunDir
+from core.job import JobKind, JobState
+from core.job_dir import JobDir
 from core.settings import Home, Settings
 from core.training.job.status import Status, Stopped
 
@@ -27,7 +27,7 @@ class Work(NamedTuple):
         stopped: What is left after an immediate stop; ``{kept}`` says what the last checkpoint kept.
     """
 
-    do: Callable[[RunDir, Home, Status], str]
+    do: Callable[[JobDir, Home, Status], str]
     stopped: str
 
 
@@ -52,7 +52,7 @@ class Worker:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.run_dir = RunDir(folder.resolve())
+        self.run_dir = JobDir(folder.resolve())
         self.status = Status(self.run_dir)
         self.home = Settings.from_env().home
 
@@ -107,25 +107,25 @@ class Worker:
         return f"Everything up to the checkpoint of step {step} is kept."
 
 
-def _train(run_dir: RunDir, home: Home, status: Status) -> str:
+def _train(run_dir: JobDir, home: Home, status: Status) -> str:
     from core.training.train import train
 
     return train(run_dir, home, status)
 
 
-def _probe(run_dir: RunDir, home: Home, status: Status) -> str:
+def _probe(run_dir: JobDir, home: Home, status: Status) -> str:
     from core.training.probe import probe
 
     return probe(run_dir, home, status)
 
 
-def _evaluate(run_dir: RunDir, home: Home, status: Status) -> str:
+def _evaluate(run_dir: JobDir, home: Home, status: Status) -> str:
     from core.training.evaluation.job import evaluate
 
     return evaluate(run_dir, home, status)
 
 
-def _export(run_dir: RunDir, home: Home, status: Status) -> str:
+def _export(run_dir: JobDir, home: Home, status: Status) -> str:
     from core.training.exporting.entry import export
 
     return export(run_dir, home, status)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import InvalidInput, TunesmithError
+from core.job_dir import JobDir, step_of
 from core.model import DEMO_MODEL
-from core.run_dir import RunDir, step_of
 from pages.rewards import pages as reward_pages
 from services.container import Services
 from services.evaluations.request import Request
@@ -112,7 +112,7 @@ def model_choices(services: Services) -> tuple[Choice, ...]:
     choices = [Choice(name, titles.get(name, name)) for name in bases]
     for item in trained:
         choices.append(Choice(item.model_path, f"{item.title}, trained ({item.created_at[:10]})"))
-        saved = RunDir(services.settings.home.outputs / item.session_id).numbered()[-CHECKPOINTS:]
+        saved = JobDir(services.settings.home.outputs / item.session_id).numbered()[-CHECKPOINTS:]
         choices += [Choice(f"{item.model_path}@{step_of(one)}", f"{item.title}, step {step_of(one)}") for one in saved]
     titles = services.runs.titles()
     for export in services.exports.list():
@@ -135,7 +135,7 @@ def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
 
 
 def _held_out(services: Services, session_id: str) -> bool:
-    return (RunDir(services.settings.home.outputs / session_id).prepared / "holdout.jsonl").is_file()
+    return (JobDir(services.settings.home.outputs / session_id).prepared / "holdout.jsonl").is_file()
 
 
 def _datasets(services: Services) -> tuple[Choice, ...]:

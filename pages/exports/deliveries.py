@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.errors import TunesmithError
 from core.export import ExportFormat
-from core.run import JobState
+from core.job import JobState
 from services.container import Services
 from services.exports.delivery_view import DeliveryView, OllamaView, gguf_files, suggested_name
 

@@ -7,7 +7,7 @@ from services.runs.verdict import Verdict
 from services.jobs.facts import JobFacts
 from services.runs.view import RunView
 from core.export import NEED_MATRIX, ExportFormat, Quantization
-from core.run import ENDED, JobState
+from core.job import ENDED, JobState
 from services.container import Services
 from services.exports.exports import ExportView, unverified
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from core.config import parse
 from core.data.prompts import system_prompt
 from core.errors import InvalidConfig, InvalidInput, NotFound, TunesmithError
+from core.job import JobState
 from core.model import DEMO_MODEL
-from core.run import JobState
 from pages.models.playground import (
     MOST_SIDES,
     SETTINGS,

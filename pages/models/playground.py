@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.export import ExportFormat
+from core.job_dir import JobDir
 from core.model import DEMO_MODEL
-from core.run_dir import RunDir
 from services.container import Services
 
 MOST_SIDES = 4
@@ -155,7 +155,7 @@ def _trained(services: Services) -> Iterator[ModelOption]:
 
 def _checkpoints(services: Services) -> Iterator[ModelOption]:
     for item in services.models.trained()[:MOST_RUNS]:
-        for path in reversed(RunDir(services.settings.home.outputs / item.session_id).numbered()):
+        for path in reversed(JobDir(services.settings.home.outputs / item.session_id).numbered()):
             step = path.name.rpartition("-")[2]
             yield ModelOption(f"{item.model_path}@{step}", f"{item.title}, step {step} ({item.created_at[:10]})")
 

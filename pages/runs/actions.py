@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.run import ENDED, JobState
+from core.job import ENDED, JobState
 from pages.runs.views import RunAction
 from services.forms.fields import field_title
 from services.runs.diagnosis import Change

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.run import JobState
+from core.job import JobState
 from pages.runs.show import sparks
 from services.container import Services
 from services.forms.fields import whole_number

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from core.config import RewardSection
+from core.job import ENDED, JobPhase, JobState
+from core.job_dir import JobDir, read_row
 from core.job_rows import is_metric
 from core.methods import method_of
 from core.metric import Metric, Unit
 from core.metrics import METRICS
 from core.rewards import part_title, titles
-from core.run import ENDED, JobPhase, JobState
-from core.run_dir import RunDir, read_row
 from core.statistics import decimals
 from pages.evaluations.report import of_run
 from pages.parts import PhaseView
@@ -139,7 +139,7 @@ def spark(rows: Sequence[Row], width: int = 100, height: int = 28) -> str:
 def sparks(services: Services, runs: Sequence[RunView]) -> dict[str, str]:
     """Reward curves of the runs in a list, by id."""
     return {
-        run.session_id: spark(_sampled(RunDir(services.settings.home.outputs / run.session_id).metrics))
+        run.session_id: spark(_sampled(JobDir(services.settings.home.outputs / run.session_id).metrics))
         for run in runs
         if run.reward is not None
     }

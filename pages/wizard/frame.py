@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from core.job import JobState
 from core.readiness import Severity
-from core.run import JobState
 from pages.parts import Line
 from pages.wizard.views import Frame, Place, StepLink
 from services.container import Services

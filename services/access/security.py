@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from core.errors import Conflict, Forbidden, TooManyRequests, Unavailable
-from core.run_dir import read_json, write_json
+from core.job_dir import read_json, write_json
 from core.settings import Settings
 from services.access.sessions import Sessions
 

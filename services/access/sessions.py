@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from core.run_dir import read_json, write_json
+from core.job_dir import read_json, write_json
 
 LIFETIME = 30 * 24 * 3600.0
 """Seconds until a login has to be made again."""

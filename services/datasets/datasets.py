@@ -17,8 +17,8 @@ from core.data.jobs import PARTIAL
 from core.data.rows import plain
 from core.dataset import Damage, UploadInfo
 from core.errors import Conflict, InvalidInput, Unavailable
-from core.run import ID_PATTERN
-from core.run_dir import remove_folder
+from core.job import ID_PATTERN
+from core.job_dir import remove_folder
 from core.settings import Home
 from services.datasets import prompts
 

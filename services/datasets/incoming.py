@@ -19,11 +19,11 @@ from core.data.uploads import read_info, shown_name
 from core.data.work import asked
 from core.dataset import BadRow, UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable
+from core.job import check_id, new_id
+from core.job_dir import new_folder, remove_folder, write_json
 from core.moment import now
 from core.process import identify
 from core.progress import PROGRESS, stop_process, write_progress
-from core.run import check_id, new_id
-from core.run_dir import new_folder, remove_folder, write_json
 from core.settings import Home
 from services.datasets.prompts import READER, reader_environment
 

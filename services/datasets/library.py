@@ -18,8 +18,8 @@ from core.data.report import Report
 from core.data.rows import map_row, plain
 from core.dataset import UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
-from core.run import JobKind
-from core.run_dir import checked_json, read_json
+from core.job import JobKind
+from core.job_dir import checked_json, read_json
 from core.settings import PROJECT, Home
 from services.datasets.preparation_child import FILES, REPORT
 from services.datasets.prompts import ask, ask_script, tokenizer_folder

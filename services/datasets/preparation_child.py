@@ -47,9 +47,9 @@ def prepare(
     """
     from core.config import parse
     from core.data.pipeline import prepare_rows
+    from core.job_dir import write_json
     from core.rewards import decided, markers_of
     from core.rewards.selfcheck import earns_with_reference
-    from core.run_dir import write_json
     from core.settings import Home
 
     def say(words: str) -> None:

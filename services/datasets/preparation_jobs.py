@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import TunesmithError
-from core.run_dir import read_json
+from core.job_dir import read_json
 from services.datasets.library import Library
 
 PATIENCE = 2.0

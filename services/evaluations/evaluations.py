@@ -8,10 +8,10 @@ from typing import Any
 
 from core.config import DatasetSection
 from core.evaluation import EvaluationResult, EvaluationSpec, PairedReport, RunEvaluation, reports
+from core.job import JobKind, JobState, check_id, new_id
+from core.job_dir import JobDir, read_model
 from core.job_rows import is_answer_of
 from core.moment import now
-from core.run import JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, read_model
 from core.settings import Home
 from core.text import json_line
 from services.evaluations.request import FindsModels, Request, Specifier
@@ -82,7 +82,7 @@ class Evaluations:
         job_id = new_id()
         spec = spec.model_copy(update={"created_at": now()})
 
-        def fill(run_dir: RunDir) -> None:
+        def fill(run_dir: JobDir) -> None:
             if rows is not None:
                 run_dir.given.write_bytes(b"".join(json_line(row, default=str) for row in rows))
 
@@ -148,7 +148,7 @@ class Evaluations:
             NotFound: There is no such run.
         """
         job = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
-        return read_model(RunDir.known(self._home.outputs, job.id).evaluation, RunEvaluation)
+        return read_model(JobDir.known(self._home.outputs, job.id).evaluation, RunEvaluation)
 
     # --- files ---
 
@@ -159,7 +159,7 @@ class Evaluations:
     def _job(self, evaluation_id: str) -> Job:
         return self._jobs.get(evaluation_id)
 
-    def _files(self, job: Job) -> RunDir:
+    def _files(self, job: Job) -> JobDir:
         return self._jobs.files(job.id)
 
     def _view(self, job: Job, made: Sequence[dict[str, Any]] = ()) -> EvaluationView:

@@ -14,9 +14,9 @@ from core.config import DatasetSection, RewardSection, RolloutEngine, RunConfig
 from core.data.prompt_file import read_prompts
 from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.evaluation import MOST_MODELS, MOST_PROMPTS, Asked, EvaluationSpec
+from core.job import JobKind, check_id
+from core.job_dir import JobDir, whole_lines
 from core.rewards import maximum, resolve
-from core.run import JobKind, check_id
-from core.run_dir import RunDir, whole_lines
 from core.settings import Home
 from services.forms.labels import plain_name
 from services.jobs.database import Catalogue
@@ -161,7 +161,7 @@ class Specifier:
             raise InvalidInput(
                 "Say what to ask: a run's held-out rows, a dataset, or a file of prompts.", field="session_id"
             )
-        prepared = RunDir.open(self._home.outputs, request.session_id).prepared
+        prepared = JobDir.open(self._home.outputs, request.session_id).prepared
         held_out = prepared / "holdout.jsonl"
         rows = whole_lines(held_out) if held_out.exists() else []
         if not rows:

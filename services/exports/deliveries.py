@@ -17,8 +17,8 @@ from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.export import ExportFormat
 from core.process import identify
 from core.progress import stop_process, write_progress
-from core.run import JobState
-from core.run_dir import RunDir, iter_lines, new_folder, read_json, read_model, remove_folder, write_json
+from core.job import JobState
+from core.job_dir import JobDir, iter_lines, new_folder, read_json, read_model, remove_folder, write_json
 from core.settings import PROJECT, Settings
 from services.exports.delivery_view import DeliveryView, Kind, OllamaView, event, gguf_files
 from services.jobs.events import Events
@@ -154,7 +154,7 @@ class Deliveries:
 
     def _question(self, session_id: str) -> str:
         """What the model was trained for: the first question that was held out."""
-        prepared = RunDir(self._settings.home.outputs / session_id).prepared if session_id else None
+        prepared = JobDir(self._settings.home.outputs / session_id).prepared if session_id else None
         for name in ("holdout.jsonl", "train.jsonl") if prepared else ():
             for row in iter_lines(prepared / name) if prepared else ():
                 return str(row.get("instruction") or PLAIN_QUESTION)
@@ -289,7 +289,7 @@ class Deliveries:
         return view
 
     def _home(self, export_id: str) -> Path:
-        return RunDir.open(self._settings.home.exports, export_id).path / FOLDER
+        return JobDir.open(self._settings.home.exports, export_id).path / FOLDER
 
     def _numbers(self, export_id: str) -> list[int]:
         home = self._home(export_id)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from core.delivery.state import Progress
-from core.run import JobState
+from core.job import JobState
 
 Kind = Literal["ollama", "hub"]
 

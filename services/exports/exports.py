@@ -13,8 +13,8 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportResult, ExportSpec, Quantization
 from core.fidelity import Verdict
 from core.model import local_folder, typed_path
-from core.run import ENDED, JobKind, JobState, check_id, new_id
-from core.run_dir import RunDir, checked_json, read_json, step_of
+from core.job import ENDED, JobKind, JobState, check_id, new_id
+from core.job_dir import JobDir, checked_json, read_json, step_of
 from core.settings import Home
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
@@ -149,7 +149,7 @@ class Exports:
         run = self._catalogue.job(check_id(spec.session_id), JobKind.TRAIN)
         if run.job_state not in ENDED:
             raise Conflict("This run is not over. Stop it or wait for its end, then export what it has learnt.")
-        run_dir = RunDir.open(self._home.outputs, spec.session_id)
+        run_dir = JobDir.open(self._home.outputs, spec.session_id)
         if not run_dir.adapter.is_dir():
             raise Conflict("This run has no trained adapter: it ended before its first checkpoint. Resume it first.")
         steps = [step_of(path) for path in run_dir.numbered()]
@@ -191,7 +191,7 @@ class Exports:
 
     def checkpoints(self, session_id: str) -> Sequence[int]:
         """Steps of the checkpoints that a run has kept. Raises NotFound."""
-        return [step_of(path) for path in RunDir.open(self._home.outputs, session_id).numbered()]
+        return [step_of(path) for path in JobDir.open(self._home.outputs, session_id).numbered()]
 
     def log(self, export_id: str, tail: int = 200, *, useful: bool = False) -> str:
         """The last lines of what the export's worker printed; see :func:`services.jobs.tail.tail_text`."""
@@ -204,7 +204,7 @@ class Exports:
             NotFound: There is none of that name; nothing outside the export's folder is looked at.
         """
         self._job(export_id)
-        files = RunDir.open(self._home.exports, export_id).files
+        files = JobDir.open(self._home.exports, export_id).files
         path = files / file
         if Path(file).name != file or not path.is_file() or path.resolve().parent != files.resolve():
             raise NotFound("There is no such file in this export. Its page lists what there is.")
@@ -277,7 +277,7 @@ class Exports:
     def _job(self, export_id: str) -> Job:
         return self._jobs.get(export_id)
 
-    def _files(self, job: Job) -> RunDir:
+    def _files(self, job: Job) -> JobDir:
         return self._jobs.files(job.id)
 
     def _view(self, job: Job, queue: Sequence[str]) -> ExportView:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_colum
 
 from core.disk import disk_words
 from core.errors import NotFound, Unavailable
-from core.run import ACTIVE, ENDED, RESUMABLE, JobKind, JobState
+from core.job import ACTIVE, ENDED, RESUMABLE, JobKind, JobState
 from services.jobs.facts import JobFacts
 from services.jobs.kinds import KINDS, Kind
 from services.jobs.launcher import LOCAL, NO_WORKER, Handle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.run import ENDED, JobKind, JobState, public_state
+from core.job import ENDED, JobKind, JobState, public_state
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class JobFacts:
         kind: What it does.
         name: What a person calls it.
         state: Where it is in its life.
-        phase: What it is doing while it runs, a :class:`core.run.JobPhase` for a training; '' for none.
+        phase: What it is doing while it runs, a :class:`core.job.JobPhase` for a training; '' for none.
         step, max_steps: Done and planned in the present phase; 0 planned while unknown.
         message: What it is doing now, in a line.
         notes: Things said once: settings without effect here, rows left out.

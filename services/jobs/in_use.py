@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.delivery import state
-from core.run import JobKind
+from core.job import JobKind
 from services.jobs.database import Catalogue, Job
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from core.config import SECTIONS
 from core.evaluation import EvaluationSpec, RunEvaluation
 from core.export import ExportResult, ExportSpec
+from core.job import JobKind
+from core.job_dir import JobDir
 from core.probe import ProbeResult
-from core.run import JobKind
-from core.run_dir import RunDir
 from core.settings import Home
 from services.jobs.facts import JobFacts
 from services.jobs.leftovers import remove_unfinished
@@ -26,7 +26,7 @@ class Document:
     """A JSON file that a job may have in its directory.
 
     Attributes:
-        file: Which, as :class:`core.run_dir.RunDir` calls it.
+        file: Which, as :class:`core.job_dir.JobDir` calls it.
         model: What it must hold.
         lost: What cannot be had without it, to end a sentence.
         demanded: Whether a completed job must have it, and no other is asked for it; else it may be missing.
@@ -80,7 +80,7 @@ class Kind:
     has_log: bool = False
     has_charts: bool = False
     documents: tuple[Document, ...] = ()
-    tidy: Callable[[RunDir], None] | None = None
+    tidy: Callable[[JobDir], None] | None = None
 
     def parent(self, home: Home) -> Path:
         """The folder in which its directories are."""

@@ -19,9 +19,9 @@ from typing import NewType, Protocol
 import psutil
 
 from core.child import HUB_TOKEN, JUDGE_KEY
+from core.job import JobStatus
+from core.job_dir import JobDir, read_json
 from core.process import Identity, boot, find, identify, of_this_boot
-from core.run import JobStatus
-from core.run_dir import RunDir, read_json
 from core.settings import PROJECT, Settings
 from services.jobs.secrets import needed
 
@@ -58,15 +58,15 @@ class Launcher(Protocol):
 
     slots: int
 
-    def start(self, job: RunDir) -> Handle:
+    def start(self, job: JobDir) -> Handle:
         """Start the worker of a job's directory. Raises OSError where that fails."""
         ...
 
-    def find(self, job: RunDir) -> Handle | None:
+    def find(self, job: JobDir) -> Handle | None:
         """The running worker of a directory, whoever started it."""
         ...
 
-    def alive(self, worker: Handle, job: RunDir) -> bool: ...
+    def alive(self, worker: Handle, job: JobDir) -> bool: ...
 
     def wrote(self, worker: Handle, status: JobStatus) -> bool:
         """Whether a status is this worker's word, and not an earlier one's of the same job."""
@@ -76,11 +76,11 @@ class Launcher(Protocol):
         """Its exit code, negative for a signal; None where it is not known."""
         ...
 
-    def end(self, worker: Handle, job: RunDir, *, force: bool) -> None:
+    def end(self, worker: Handle, job: JobDir, *, force: bool) -> None:
         """Ask the worker to stop (SIGTERM), or with ``force`` end it and all it started (SIGKILL)."""
         ...
 
-    def sweep(self, worker: Handle, job: RunDir) -> None:
+    def sweep(self, worker: Handle, job: JobDir) -> None:
         """End what a vanished worker left running, and nobody else's."""
         ...
 
@@ -150,7 +150,7 @@ class LocalLauncher:
         self._children: dict[Handle, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
 
-    def start(self, job: RunDir) -> Handle:
+    def start(self, job: JobDir) -> Handle:
         command = [sys.executable, "-P", str(self._entry), "job", str(job.path)]
         with job.log.open("ab") as log:
             child = subprocess.Popen(
@@ -170,7 +170,7 @@ class LocalLauncher:
             self._children[worker] = child
         return worker
 
-    def find(self, job: RunDir) -> Handle | None:
+    def find(self, job: JobDir) -> Handle | None:
         for process in psutil.process_iter():
             try:
                 if _works_at(process, job):
@@ -179,7 +179,7 @@ class LocalLauncher:
                 continue
         return None
 
-    def alive(self, worker: Handle, job: RunDir) -> bool:
+    def alive(self, worker: Handle, job: JobDir) -> bool:
         return self._process(worker, job) is not None
 
     def wrote(self, worker: Handle, status: JobStatus) -> bool:
@@ -192,7 +192,7 @@ class LocalLauncher:
         child = self._child(worker)
         return child.poll() if child else None
 
-    def end(self, worker: Handle, job: RunDir, *, force: bool) -> None:
+    def end(self, worker: Handle, job: JobDir, *, force: bool) -> None:
         process = self._process(worker, job)
         if process is None:
             return
@@ -206,7 +206,7 @@ class LocalLauncher:
         except (ProcessLookupError, PermissionError, psutil.Error):
             return
 
-    def sweep(self, worker: Handle, job: RunDir) -> None:
+    def sweep(self, worker: Handle, job: JobDir) -> None:
         # While a group has members its number is given to no new process. But once all of ours had ended,
         # somebody else may have got the number and left a group without a leader, too: each says whose it is.
         leader = process_of(worker)
@@ -222,7 +222,7 @@ class LocalLauncher:
         with self._lock:
             return self._children.get(worker)
 
-    def _process(self, worker: Handle, job: RunDir) -> psutil.Process | None:
+    def _process(self, worker: Handle, job: JobDir) -> psutil.Process | None:
         """The worker, where it still is there and is the one that was meant."""
         known = process_of(worker)
         try:
@@ -239,7 +239,7 @@ class LocalLauncher:
             return None
 
 
-def _works_at(process: psutil.Process, job: RunDir) -> bool:
+def _works_at(process: psutil.Process, job: JobDir) -> bool:
     return process.status() != psutil.STATUS_ZOMBIE and process.cmdline()[-2:] == ["job", str(job.path)]
 
 
@@ -250,7 +250,7 @@ def _in_group(process: psutil.Process, group: int) -> bool:
         return False
 
 
-def _belongs_to(process: psutil.Process, job: RunDir) -> bool:
+def _belongs_to(process: psutil.Process, job: JobDir) -> bool:
     try:
         return process.environ().get(JOB) == str(job.path)
     except psutil.Error:

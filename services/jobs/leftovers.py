@@ -6,10 +6,10 @@ import shutil
 import time
 from contextlib import suppress
 
-from core.run_dir import RunDir
+from core.job_dir import JobDir
 
 
-def remove_unfinished(run_dir: RunDir) -> None:
+def remove_unfinished(run_dir: JobDir) -> None:
     """Give back the disk that an export took which did not end well: its worker may have been killed.
 
     Finished files stay: then it was a comparison that did not end well.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from core.job import ENDED, JobState, JobStatus
+from core.job_dir import JobDir, Row, read_lines
 from core.job_rows import is_metric
-from core.run import ENDED, JobState, JobStatus
-from core.run_dir import Row, RunDir, read_lines
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
 from services.jobs.launcher import Launcher
@@ -31,7 +31,7 @@ class Reader:
         launcher: Knows whether a status is the worker's own.
     """
 
-    def __init__(self, job: Job, run_dir: RunDir, catalogue: Catalogue, events: Events, launcher: Launcher) -> None:
+    def __init__(self, job: Job, run_dir: JobDir, catalogue: Catalogue, events: Events, launcher: Launcher) -> None:
         self.job = job
         self.run_dir = run_dir
         self._catalogue = catalogue

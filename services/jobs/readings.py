@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.run import ENDED, JobState, JobStatus
-from core.run_dir import Check, Lines, RunDir, checked_json, read_lines
+from core.job import ENDED, JobState, JobStatus
+from core.job_dir import Check, JobDir, Lines, checked_json, read_lines
 from services.jobs.database import Job
 
 DELETED = "Its folder was deleted, so there is nothing to show but what the list knows. Delete it here, too."
@@ -53,7 +53,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return (found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def damage(job: Job, run_dir: RunDir, **rows: Sequence[int]) -> list[str]:
+def damage(job: Job, run_dir: JobDir, **rows: Sequence[int]) -> list[str]:
     """What is damaged of a job's files, a sentence each; empty where all is well.
 
     Args:
@@ -72,7 +72,7 @@ def damage(job: Job, run_dir: RunDir, **rows: Sequence[int]) -> list[str]:
     return [words for words in found if words]
 
 
-def _documents(job: Job, run_dir: RunDir) -> list[tuple[Path, Any, str]]:
+def _documents(job: Job, run_dir: JobDir) -> list[tuple[Path, Any, str]]:
     """Each JSON file of a job that is there, or should be: what it is, and what cannot be had without it."""
     found: list[tuple[Path, Any, str]] = [(run_dir.config, dict, "it can neither be resumed nor exported")]
     found.append((run_dir.status, JobStatus, ""))

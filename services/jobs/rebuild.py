@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from core.job import ENDED, ID_PATTERN, JobState, JobStatus
+from core.job_dir import JobDir, read_lines
 from core.job_rows import is_metric
-from core.run import ENDED, ID_PATTERN, JobState, JobStatus
-from core.run_dir import RunDir, read_lines
 from core.settings import Home
 from services.jobs.database import Catalogue, Job, new_job
 from services.jobs.launcher import author
@@ -33,14 +33,14 @@ def rebuild(home: Home, catalogue: Catalogue) -> int:
     return added
 
 
-def _directories(home: Home) -> Iterator[RunDir]:
+def _directories(home: Home) -> Iterator[JobDir]:
     for parent in (home.outputs, home.exports):
         for path in parent.iterdir():
             if path.is_dir() and ID_PATTERN.fullmatch(path.name):
-                yield RunDir(path)
+                yield JobDir(path)
 
 
-def _read(run_dir: RunDir) -> Job | None:
+def _read(run_dir: JobDir) -> Job | None:
     try:
         job = _job(run_dir.path.name, run_dir.read_config())
         status = run_dir.read_status()

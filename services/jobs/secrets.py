@@ -8,7 +8,7 @@ from typing import Any
 
 from core.child import HUB_TOKEN, JUDGE_KEY
 from core.errors import TunesmithError
-from core.run_dir import RunDir, read_json
+from core.job_dir import JobDir, read_json
 from core.settings import Home
 
 _HERE = ("builtin:", "upload:", "generated:", "/", "./", "../", "~")
@@ -41,7 +41,7 @@ def _names(config: Mapping[str, Any], home: Home) -> Iterator[str]:
             yield str(_section(part, "params").get("model") or "")
     if config.get("session_id") and not config.get("models"):
         with suppress(TunesmithError):  # the run is gone: its export says so itself
-            run = read_json(RunDir.open(home.outputs, str(config["session_id"])).config)
+            run = read_json(JobDir.open(home.outputs, str(config["session_id"])).config)
             yield str(_section(run or {}, "model").get("name") or "")
 
 

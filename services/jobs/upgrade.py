@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from core.job import life_of
 from core.process import Identity
-from core.run import life_of
 from services.jobs.launcher import LOCAL, handle_of
 
 ADDED = {

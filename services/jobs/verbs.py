@@ -8,9 +8,9 @@ from time import time
 from typing import Any
 
 from core.errors import Conflict, NotFound
+from core.job import ACTIVE, ENDED, RESUMABLE, Control, JobKind, JobState, check_id
+from core.job_dir import JobDir, new_folder, remove_folder, write_json
 from core.moment import now
-from core.run import ACTIVE, ENDED, RESUMABLE, Control, JobKind, JobState, check_id
-from core.run_dir import RunDir, new_folder, remove_folder, write_json
 from core.settings import Home
 from services.jobs.database import Catalogue, Job, new_job
 from services.jobs.events import Events
@@ -53,14 +53,14 @@ class Jobs:
         """
         return self._catalogue.job(check_id(job_id), self._name)
 
-    def files(self, job_id: str) -> RunDir:
+    def files(self, job_id: str) -> JobDir:
         """Its directory, for reading; of one that was deleted there is nothing in it."""
-        return RunDir.known(self._parent, job_id)
+        return JobDir.known(self._parent, job_id)
 
     # --- change ---
 
     def queue(
-        self, job_id: str, content: dict[str, Any], fill: Callable[[RunDir], None] = lambda run_dir: None
+        self, job_id: str, content: dict[str, Any], fill: Callable[[JobDir], None] = lambda run_dir: None
     ) -> None:
         """Make a job's directory, which alone is enough to rebuild the catalogue, and put the job into the queue.
 
@@ -134,7 +134,7 @@ class Jobs:
         """
         job = self.get(job_id)
         try:
-            RunDir.open(self._parent, job.id)
+            JobDir.open(self._parent, job.id)
         except NotFound:
             raise Conflict("Its folder was deleted, so there is nothing to go on from. Start it again.") from None
         self._resume(job.id)

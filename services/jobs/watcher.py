@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.disk import disk_full, disk_words
+from core.job import ACTIVE, ENDED, Control, JobState, JobStatus
+from core.job_dir import JobDir, step_of
 from core.moment import now
-from core.run import ACTIVE, ENDED, Control, JobState, JobStatus
-from core.run_dir import RunDir, step_of
 from core.settings import Home
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
@@ -127,7 +127,7 @@ class Watcher:
                 for job in self._catalogue.jobs(name):
                     self._tidy_up(job, kind.tidy)
 
-    def _tidy_up(self, job: Job, tidy: Callable[[RunDir], None]) -> None:
+    def _tidy_up(self, job: Job, tidy: Callable[[JobDir], None]) -> None:
         """Of a job that did not end well, while no server ran."""
         if job.job_state not in ENDED - {JobState.COMPLETED}:
             return
@@ -208,7 +208,7 @@ class Watcher:
             self._catalogue.update(job.id, worker=job.worker)
         self._attend(self._read_from_now_on(job, run_dir))
 
-    def _read_from_now_on(self, job: Job, run_dir: RunDir) -> Reader:
+    def _read_from_now_on(self, job: Job, run_dir: JobDir) -> Reader:
         reader = Reader(job, run_dir, self._catalogue, self._events, self._launcher(job))
         self._slots.hold(job.launcher, job.id)
         self._readers[job.id] = reader
@@ -338,7 +338,7 @@ class Watcher:
         self._catalogue.update(job.id, worker=job.worker)
         self._read_from_now_on(job, run_dir).publish_status()
 
-    def _launch(self, job: Job, run_dir: RunDir) -> bool:
+    def _launch(self, job: Job, run_dir: JobDir) -> bool:
         """Start the worker; False where somebody took the job out of the queue."""
         # An old request is cleared before the job leaves the queue, and not after. A stop that comes while it waits
         # takes it out of the queue, and the move below fails. One that comes after the move finds it 'starting' and
@@ -360,7 +360,7 @@ class Watcher:
         values = {"message": "Waiting for room on the disk, which is full", "place": job.place}
         self._catalogue.move(job.id, to=JobState.QUEUED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
 
-    def _could_not_start(self, job: Job, run_dir: RunDir, error: Exception) -> None:
+    def _could_not_start(self, job: Job, run_dir: JobDir, error: Exception) -> None:
         why = disk_words(error) or str(getattr(error, "strerror", None) or error)
         if not run_dir.path.is_dir():
             why = "its folder was deleted"
@@ -373,8 +373,8 @@ class Watcher:
     def _launcher(self, job: Job) -> Launcher:
         return self._launchers[job.launcher]
 
-    def _run_dir(self, job: Job) -> RunDir:
-        return RunDir(job.of_kind.parent(self._home) / job.id)
+    def _run_dir(self, job: Job) -> JobDir:
+        return JobDir(job.of_kind.parent(self._home) / job.id)
 
 
 def crash_words(job: Job, exit_code: int | None, last_lines: str, *, made: bool = False) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InvalidInput, NotFound
-from core.run_dir import read_json, write_json
+from core.job_dir import read_json, write_json
 from services.models.models import Models
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")

@@ -8,9 +8,9 @@ from typing import Any
 
 from core.data.conversation import strings_in
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
+from core.job import JobKind, JobState
+from core.job_dir import JobDir
 from core.model import BUILTIN_PREFIX, BaseModelInfo
-from core.run import JobKind, JobState
-from core.run_dir import RunDir
 from core.settings import Home, Settings
 from services.jobs.database import Catalogue
 from services.jobs.names import titles
@@ -164,7 +164,7 @@ class Models:
                 reward=job.reward,
             )
             for job in jobs
-            if job.job_state is not JobState.QUEUED and RunDir(self._home.outputs / job.id).adapter.is_dir()
+            if job.job_state is not JobState.QUEUED and JobDir(self._home.outputs / job.id).adapter.is_dir()
         ]
 
     def validate(self, name: str) -> None:

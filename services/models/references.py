@@ -8,9 +8,9 @@ from typing import Any
 
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
 from core.export import ExportFormat
+from core.job import JobKind, JobState, check_id
+from core.job_dir import JobDir, read_json
 from core.model import local_folder, typed_path
-from core.run import JobKind, JobState, check_id
-from core.run_dir import RunDir, read_json
 from core.settings import Home
 from services.jobs.database import Catalogue, Job
 from services.jobs.kinds import KINDS
@@ -79,13 +79,13 @@ class References:
 
     def _of_session(self, session_id: str, step: str) -> dict[str, Any]:
         job = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
-        run = RunDir.open(self._home.outputs, session_id)
+        run = JobDir.open(self._home.outputs, session_id)
         adapter = _checkpoint(run, step) if step else _latest(run)
         return _on(self._base(job.model), adapter, _revision(job))
 
     def _of_export(self, export_id: str, name: str) -> dict[str, Any]:
         job = self._catalogue.job(check_id(export_id), JobKind.EXPORT)
-        files = RunDir.open(self._home.exports, export_id).files
+        files = JobDir.open(self._home.exports, export_id).files
         if job.job_state is not JobState.COMPLETED or not files.is_dir():
             raise Conflict("This export is not finished, so there is nothing to talk to yet. Its page shows why.")
         if name:
@@ -150,7 +150,7 @@ def _gguf(files: Path, name: str) -> dict[str, Any]:
     return {"kind": "gguf", "path": str(path)}
 
 
-def _latest(run: RunDir) -> str:
+def _latest(run: JobDir) -> str:
     """The published adapter, which every checkpoint renews; the newest checkpoint where that is not there yet."""
     if run.adapter.is_dir():
         return str(run.adapter)
@@ -160,7 +160,7 @@ def _latest(run: RunDir) -> str:
     return str(saved[-1])
 
 
-def _checkpoint(run: RunDir, step: str) -> str:
+def _checkpoint(run: JobDir, step: str) -> str:
     path = next((path for path in run.numbered() if path.name == f"checkpoint-{step}"), None)
     if path is None:
         kept = ", ".join(path.name.rpartition("-")[2] for path in run.numbered()) or "none"

@@ -12,13 +12,13 @@ import core.config as configuration
 import core.rewards
 from core.config import DatasetSection, RunConfig
 from core.errors import InvalidInput
+from core.job import JobKind, JobState, new_id
+from core.job_dir import read_model
 from core.job_rows import is_group
 from core.methods import DEFAULT
 from core.moment import now
 from core.probe import ProbeResult
 from core.readiness import require_answers
-from core.run import JobKind, JobState, new_id
-from core.run_dir import read_model
 from core.settings import Home
 from services.jobs.database import Catalogue
 from services.jobs.events import Events

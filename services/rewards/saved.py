@@ -7,8 +7,8 @@ from typing import Any
 
 import core.rewards
 from core.errors import InvalidInput, NotFound
+from core.job_dir import read_json, write_json
 from core.moment import now
-from core.run_dir import read_json, write_json
 from core.settings import Home
 from services.rewards.rewards import read_section
 

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from core.job_dir import LONGEST_LINE, read_row
 from core.job_rows import is_group
-from core.run_dir import LONGEST_LINE, read_row
 
 
 class Entry(NamedTuple):

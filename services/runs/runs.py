@@ -13,12 +13,12 @@ from core import config as configuration
 from core.config import DatasetSection, RunConfig
 from core.device_checks import device_checks
 from core.errors import Conflict, InvalidConfig, InvalidInput
+from core.job import JobKind, check_id, new_id
+from core.job_dir import JobDir, write_json
 from core.job_rows import is_metric
 from core.methods.method import Note
 from core.model import Device
 from core.moment import now
-from core.run import JobKind, check_id, new_id
-from core.run_dir import RunDir, write_json
 from core.settings import Home
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
@@ -142,7 +142,7 @@ class Runs:
             "given": config,
         }
 
-        def fill(run_dir: RunDir) -> None:
+        def fill(run_dir: JobDir) -> None:
             if rows is not None:
                 shutil.copytree(rows, run_dir.prepared)
 
@@ -204,7 +204,7 @@ class Runs:
         trouble = self._watcher.trouble(job.id)
         return [*found, f"It cannot be followed: {trouble}"] if trouble else found
 
-    def _files(self, session_id: str) -> RunDir:
+    def _files(self, session_id: str) -> JobDir:
         return self._jobs.files(session_id)
 
     def titles(self) -> dict[str, str]:
@@ -276,7 +276,7 @@ class Runs:
             Conflict: It runs or waits, or a job does that needs it: an export, an evaluation.
         """
         self._jobs.delete(session_id)
-        self._indexes.forget(RunDir(self._home.outputs / session_id).completions)
+        self._indexes.forget(JobDir(self._home.outputs / session_id).completions)
 
     def rename(self, session_id: str, name: str) -> RunView:
         """Give a run another name, in its directory too, so that a rebuilt catalogue knows it.
@@ -288,7 +288,7 @@ class Runs:
         if not name or len(name) > 100 or not name.isprintable():
             raise InvalidInput("A name has 1 to 100 printable characters.", field="name")
         self._job(session_id)
-        run_dir = RunDir.open(self._home.outputs, session_id)
+        run_dir = JobDir.open(self._home.outputs, session_id)
         write_json(run_dir.config, {**run_dir.whole_config(), "name": name})
         self._catalogue.update(session_id, name=name)
         self._jobs.announce(session_id)

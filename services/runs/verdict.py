@@ -16,7 +16,7 @@ from typing import Any
 
 from core.evaluation import PairedReport
 from core.evaluation import Verdict as Compared
-from core.run import JobPhase, JobState
+from core.job import JobPhase, JobState
 from core.statistics import decimals
 from services.runs.diagnosis import (
     EARLY,
@@ -154,7 +154,7 @@ def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None, 
         rows: Its metric rows, merged.
         state: Its state.
         stored: What else is known of it.
-        phase: What it is doing while it runs, a :class:`core.run.JobPhase`.
+        phase: What it is doing while it runs, a :class:`core.job.JobPhase`.
     """
     return _Case(rows, state, stored or Stored({}), phase).verdict()
 

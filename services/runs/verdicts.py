@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from core.config import RewardSection
 from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
+from core.job_dir import JobDir, read_lines, read_model
 from core.job_rows import is_metric
 from core.rewards import maximum
-from core.run_dir import RunDir, read_lines, read_model
 from services.runs.verdict import Outcome, Stored, Verdict, merge, verdict
 from services.runs.view import RunView
 
@@ -30,7 +30,7 @@ class Verdicts:
 
     def of(self, run: RunView) -> Verdict:
         """The verdict of one run. Files that are damaged or gone count as empty."""
-        run_dir = RunDir(self._outputs / run.session_id)
+        run_dir = JobDir(self._outputs / run.session_id)
         files = (run_dir.metrics, run_dir.evaluation, run_dir.config, run_dir.status)
         stamp = (
             run.job.status,
@@ -44,7 +44,7 @@ class Verdicts:
         return before[1]
 
 
-def _judged(run: RunView, run_dir: RunDir) -> Verdict:
+def _judged(run: RunView, run_dir: JobDir) -> Verdict:
     rows = read_lines(run_dir.metrics, limit=-1, fits=is_metric).rows
     given = run_dir.read_config().get("config")
     report, status = read_model(run_dir.evaluation, RunEvaluation), run_dir.read_status()

@@ -14,7 +14,7 @@ import core.config
 import core.rewards
 from core.config import RunConfig
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound, TooLarge
-from core.run_dir import write_json
+from core.job_dir import write_json
 from core.settings import PROJECT, Home
 
 PRESETS = PROJECT / "configs" / "presets"

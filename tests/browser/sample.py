@@ -10,8 +10,8 @@ from typing import Any
 from core.config import DatasetSection, RewardSection, dump, parse
 from core.evaluation import Asked, EvaluationSpec, RunEvaluation, reports
 from core.fidelity import FidelityReport, Verdict
-from core.run import Control, JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
+from core.job import Control, JobState, JobStatus
+from core.job_dir import JobDir, JsonlWriter, iter_lines, write_json
 
 FINISHED = "20260101-090000-aaaaaa"
 STOPPED = "20260101-100000-bbbbbb"
@@ -73,7 +73,7 @@ def fill(home: Path) -> None:
 
 
 def _run(home: Path, run_id: str, name: str, state: JobState, steps: int) -> None:
-    run = RunDir(home / "outputs" / run_id)
+    run = JobDir(home / "outputs" / run_id)
     run.path.mkdir(parents=True)
     config = dump(parse({**CONFIG, "name": name}))
     day, clock = run_id.split("-")[:2]
@@ -102,7 +102,7 @@ def _run(home: Path, run_id: str, name: str, state: JobState, steps: int) -> Non
     _series(run, steps)
 
 
-def _series(run: RunDir, steps: int) -> None:
+def _series(run: JobDir, steps: int) -> None:
     chance = random.Random(run.path.name)
     metrics, groups = JsonlWriter(run.metrics), JsonlWriter(run.completions)
     common = {"attempt": 1, "time": 1_767_000_000.0, "epoch": 0.0}
@@ -220,7 +220,7 @@ def _answer(said: str, right: str) -> dict[str, Any]:
 
 
 def _export(home: Path) -> None:
-    run = RunDir(home / "exports" / EXPORT)
+    run = JobDir(home / "exports" / EXPORT)
     run.files.mkdir(parents=True)
     write_json(
         run.config,
@@ -267,7 +267,7 @@ def _export(home: Path) -> None:
 
 def _evaluation(home: Path) -> None:
     """The original and the trained model on the same forty sums; the run's own report is of the same answers."""
-    run = RunDir(home / "outputs" / EVALUATION)
+    run = JobDir(home / "outputs" / EVALUATION)
     run.path.mkdir(parents=True)
     base = {"kind": "transformers", "base": "builtin:smollm2-135m-instruct", "adapter": None}
     models = (
@@ -282,7 +282,7 @@ def _evaluation(home: Path) -> None:
     )  # fmt: skip
     write_json(run.config, spec.model_dump(mode="json"))
     run.write_control(Control())
-    held = RunDir(home / "outputs" / FINISHED).prepared / "holdout.jsonl"
+    held = JobDir(home / "outputs" / FINISHED).prepared / "holdout.jsonl"
     held.parent.mkdir()
     held.write_text('{"instruction": "What is 1 + 1?", "response": "2"}\n')
     chance, writer = random.Random(3), JsonlWriter(run.completions)
@@ -297,4 +297,4 @@ def _evaluation(home: Path) -> None:
     write_json(run.result, {"reports": [report.model_dump(mode="json") for report in made]})
     run.write_status(JobStatus(state=JobState.COMPLETED, step=80, max_steps=80, message=made[0].sentence))
     found = RunEvaluation(step=40, report=made[0])
-    write_json(RunDir(home / "outputs" / FINISHED).evaluation, found.model_dump(mode="json"))
+    write_json(JobDir(home / "outputs" / FINISHED).evaluation, found.model_dump(mode="json"))

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core.run_dir import iter_lines
+from core.job_dir import iter_lines
 from core.settings import PROJECT
 from tests.fault.test_server_killed import worker_pid
 from tests.support.live import REAL_SERVER, Listener, Live, until

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.run_dir import iter_lines
+from core.job_dir import iter_lines
 from core.settings import Home
 from tests.conftest import tiny
 from tests.support.live import PATIENCE, Listener, Live, gone, held, until

@@ -9,7 +9,7 @@ from datetime import datetime
 import psutil
 import pytest
 
-from core.run_dir import iter_lines
+from core.job_dir import iter_lines
 from core.settings import Home
 from tests.conftest import tiny
 from tests.fault.test_server_killed import worker_pid

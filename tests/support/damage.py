@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from core.job import JobState, JobStatus
+from core.job_dir import JobDir, JsonlWriter
 from core.process import Identity
-from core.run import JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir
 from services.jobs.launcher import Handle, handle_of, process_of
 
 Damage = Callable[[Path, random.Random], None]
@@ -136,7 +136,7 @@ class PaperLauncher:
 
     slots = 1
 
-    def start(self, job: RunDir) -> Handle:
+    def start(self, job: JobDir) -> Handle:
         with suppress(OSError, ValueError, KeyError):  # then it crashes
             writer = JsonlWriter(job.metrics)
             for step in range(1, 4):
@@ -145,10 +145,10 @@ class PaperLauncher:
             job.write_status(JobStatus(state=JobState.COMPLETED, step=3, max_steps=3, pid=9, pid_started=1.0))
         return handle_of(Identity(9, 1.0))
 
-    def find(self, job: RunDir) -> Handle | None:
+    def find(self, job: JobDir) -> Handle | None:
         return None
 
-    def alive(self, worker: Handle, job: RunDir) -> bool:
+    def alive(self, worker: Handle, job: JobDir) -> bool:
         return job.path.name in self.living
 
     def wrote(self, worker: Handle, status: JobStatus) -> bool:
@@ -157,6 +157,6 @@ class PaperLauncher:
     def exit_code(self, worker: Handle) -> int | None:
         return None
 
-    def end(self, worker: Handle, job: RunDir, *, force: bool) -> None: ...
+    def end(self, worker: Handle, job: JobDir, *, force: bool) -> None: ...
 
-    def sweep(self, worker: Handle, job: RunDir) -> None: ...
+    def sweep(self, worker: Handle, job: JobDir) -> None: ...

@@ -20,8 +20,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
 
 import psutil
 
-from core.run import JobPhase, JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir, step_of, write_json
+from core.job import JobPhase, JobState, JobStatus
+from core.job_dir import JobDir, JsonlWriter, step_of, write_json
 
 STEP = 0.05
 LONGEST_HOLD = 300.0
@@ -32,7 +32,7 @@ class Fake:
     """One run or export, from its config.json to its last status."""
 
     def __init__(self, path: Path) -> None:
-        self.run = RunDir(path)
+        self.run = JobDir(path)
         self.data = self.run.read_config()
         before = self.run.read_status()
         saved = self.run.numbered()  # As the real one: what lies on the disk, said or not.
@@ -129,7 +129,7 @@ class Fake:
 
 def main() -> None:
     path = Path(sys.argv[2])
-    if RunDir(path).read_config()["name"] == "mute":
+    if JobDir(path).read_config()["name"] == "mute":
         print("cannot load the library", flush=True)
         sys.exit(7)
     fake = Fake(path)

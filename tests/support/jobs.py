@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from core.run import JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir, write_json
+from core.job import JobState, JobStatus
+from core.job_dir import JobDir, JsonlWriter, write_json
 from core.settings import Home
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
@@ -48,18 +48,18 @@ class FakeLauncher:
         self.looks = 0
         self._given = 0
 
-    def start(self, job: RunDir) -> Handle:
+    def start(self, job: JobDir) -> Handle:
         self._given += 1
         worker = Handle(str(self._given))
         self.living.add(worker)
         self.newest[job.path.name] = worker
         return worker
 
-    def find(self, job: RunDir) -> Handle | None:
+    def find(self, job: JobDir) -> Handle | None:
         worker = self.newest.get(job.path.name)
         return worker if worker in self.living else None
 
-    def alive(self, worker: Handle, job: RunDir) -> bool:
+    def alive(self, worker: Handle, job: JobDir) -> bool:
         self.looks += 1
         return worker in self.living
 
@@ -69,10 +69,10 @@ class FakeLauncher:
     def exit_code(self, worker: Handle) -> int | None:
         return None
 
-    def end(self, worker: Handle, job: RunDir, *, force: bool) -> None:
+    def end(self, worker: Handle, job: JobDir, *, force: bool) -> None:
         self.signals.append((job.path.name, force))
 
-    def sweep(self, worker: Handle, job: RunDir) -> None: ...
+    def sweep(self, worker: Handle, job: JobDir) -> None: ...
 
 
 class Stage:
@@ -100,7 +100,7 @@ class Stage:
         self.watcher = Watcher(self.home, self.catalogue, self.events, self.launchers, clock=self.clock)
         return self.watcher
 
-    def add(self, job_id: str, kind: str = "train", state: str = "queued", **columns: Any) -> RunDir:
+    def add(self, job_id: str, kind: str = "train", state: str = "queued", **columns: Any) -> JobDir:
         """A job in the database, and its directory."""
         run_dir = self.files(job_id, kind)
         run_dir.path.mkdir()
@@ -108,8 +108,8 @@ class Stage:
         self.catalogue.add(Job(id=job_id, kind=kind, name=job_id, state=state, created_at="2026-01-01", **columns))
         return run_dir
 
-    def files(self, job_id: str, kind: str = "train") -> RunDir:
-        return RunDir((self.home.exports if kind == "export" else self.home.outputs) / job_id)
+    def files(self, job_id: str, kind: str = "train") -> JobDir:
+        return JobDir((self.home.exports if kind == "export" else self.home.outputs) / job_id)
 
     def say(self, job_id: str, state: JobState, **more: Any) -> None:
         """Write a status in the name of a job's newest worker."""

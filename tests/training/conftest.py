@@ -11,8 +11,8 @@ import pytest
 # As the worker's entry does, before torch is imported: its threads wait without spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from core.run import JobState
-from core.run_dir import RunDir
+from core.job import JobState
+from core.job_dir import JobDir
 from core.settings import Home
 from tests.training.worker_runs import REAL, TINY, make_home, make_run, work
 
@@ -35,7 +35,7 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def trained(models: Home) -> RunDir:
+def trained(models: Home) -> JobDir:
     """A run that has ended, with two checkpoints and an adapter that changes the model; its name is ``exported``."""
     run = make_run(models, "exported", TINY)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -64,7 +64,7 @@ def _kill(child: Any, worked: float) -> None:
 
 def kill_after(patch: pytest.MonkeyPatch, steps: int) -> None:
     """Kill this process and its group up to a second after a step of training, and before three more are done."""
-    from core.run_dir import JsonlWriter
+    from core.job_dir import JsonlWriter
 
     append = JsonlWriter.append
     killer = threading.Timer(random.random(), os.killpg, (os.getpid(), signal.SIGKILL))

@@ -11,10 +11,10 @@ import pytest
 from core.config import parse
 from core.data import uploads
 from core.data.pipeline import prepare_rows
+from core.job import JobState
+from core.job_dir import iter_lines, read_json
 from core.rewards import markers_of
 from core.rewards.selfcheck import earns_with_reference
-from core.run import JobState
-from core.run_dir import iter_lines, read_json
 from core.settings import Home
 from tests.training.worker_runs import TINY, changed, make_run, work
 

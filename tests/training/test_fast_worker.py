@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from core.run import JobState
-from core.run_dir import RunDir, iter_lines
+from core.job import JobState
+from core.job_dir import JobDir, iter_lines
 from core.settings import Home
 from core.training.gguf import file as gguf_file
 from tests.training.worker_runs import KILLING, LLAMA, changed, launch, make_run, rows, work, written
@@ -22,7 +22,7 @@ LONG = changed(
 )  # fmt: skip
 
 
-def notes(run: RunDir) -> str:
+def notes(run: JobDir) -> str:
     status = run.read_status()
     assert status is not None
     return " ".join(status.notes)
@@ -90,6 +90,6 @@ def test_kill_9_twice(models: Home) -> None:
     assert sorted(counted(run)) == [(step, 4) for step in (1, 2, 3, 4) for _ in range(4)]
 
 
-def counted(run: RunDir) -> list[tuple[Any, int]]:
+def counted(run: JobDir) -> list[tuple[Any, int]]:
     """Step and number of completions of every group that was written down."""
     return [(group["step"], len(group["completions"])) for group in iter_lines(run.completions)]

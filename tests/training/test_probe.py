@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core.config import dump, parse
-from core.run import Control, JobKind, JobState
-from core.run_dir import RunDir, iter_lines, read_json, write_json
+from core.job import Control, JobKind, JobState
+from core.job_dir import JobDir, iter_lines, read_json, write_json
 from core.settings import Home
 from core.training.job.checkpoint import WARM_UP
 from services.rewards.rewards import Rewards
@@ -41,7 +41,7 @@ WARM = {"enabled": True, "epochs": 1, "max_samples": 48, "learning_rate": 2e-4, 
 Probe = Callable[..., dict[str, Any]]
 
 
-def probe_dir(models: Home, name: str, config: dict[str, Any], *, prompts: int, samples: int) -> RunDir:
+def probe_dir(models: Home, name: str, config: dict[str, Any], *, prompts: int, samples: int) -> JobDir:
     """A probe's directory as the service leaves it for the worker."""
     run = make_run(models, f"probe-{name}", config)
     content = {"kind": JobKind.PROBE, "name": name, "created_at": "2026-01-01T00:00:00", "config": dump(parse(config))}
@@ -145,7 +145,7 @@ def test_a_probe_is_stopped_while_the_model_writes(models: Home) -> None:
     assert read_json(run.result) is None
 
 
-def finished(run: RunDir, home: Home) -> None:
+def finished(run: JobDir, home: Home) -> None:
     """Run the worker to its end in a process of its own."""
     launch(run, home).wait(timeout=500)
     status = run.read_status()
@@ -181,6 +181,6 @@ def test_training_sees_what_the_bench_sees(models: Home, judge_endpoint: JudgeEn
     assert sum(row["judge_cost"] for row in spent) == pytest.approx(sum(row["judge_tokens"] for row in spent) * 2e-6)
 
 
-def rows_of(run: RunDir) -> list[dict[str, Any]]:
+def rows_of(run: JobDir) -> list[dict[str, Any]]:
     """What the run trained on and held out."""
     return [*iter_lines(run.prepared / "train.jsonl"), *iter_lines(run.prepared / "holdout.jsonl")]

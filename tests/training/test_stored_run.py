@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.run import Control, JobState
-from core.run_dir import RunDir
+from core.job import Control, JobState
+from core.job_dir import JobDir
 from core.settings import Home
 from tests.support.letters import make_base
 from tests.support.stored import unpack
@@ -25,7 +25,7 @@ def test_it_goes_on_from_its_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_pat
     make_base(home.cache / "models")
     statuses = {path.parent: json.loads(path.read_bytes()) for path in home.outputs.glob("*/status.json")}
     ((folder, then),) = ((folder, status) for folder, status in statuses.items() if status["state"] == "stopped")
-    run, last = RunDir(folder), then["step"]
+    run, last = JobDir(folder), then["step"]
     run.write_control(Control())  # As the watcher does before it starts the worker.
     before = rows(run)
     assert work_until(run, monkeypatch, home, lambda found: found[-1]["step"] == last + 2) == JobState.STOPPED

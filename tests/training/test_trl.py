@@ -9,8 +9,8 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from trl import SFTConfig, SFTTrainer
 
-from core.run import JobState
-from core.run_dir import RunDir
+from core.job import JobState
+from core.job_dir import JobDir
 from core.settings import Home
 from core.training import methods
 from core.training.arguments import known_to, trainer_arguments
@@ -53,7 +53,7 @@ def sft(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods, "trainer_of", lambda key: train)
 
 
-def series(run: RunDir) -> list[dict[str, Any]]:
+def series(run: JobDir) -> list[dict[str, Any]]:
     """The training rows without what is a clock's."""
     clocks = {"row", "attempt", "time", "step_time"}
     return [{name: value for name, value in row.items() if name not in clocks} for row in rows(run, "training")]

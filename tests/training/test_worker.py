@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from core.job import Control, JobState
+from core.job_dir import JobDir, iter_lines, read_json, step_of
 from core.job_rows import PLACE
 from core.methods.grpo import GRPO
 from core.metrics import METRICS
 from core.rewards import Spent
-from core.run import Control, JobState
-from core.run_dir import RunDir, iter_lines, read_json, step_of
 from core.settings import Home
 from tests.training.worker_runs import (
     KILLING,
@@ -208,7 +208,7 @@ def test_a_full_disk_while_checkpointing(models: Home, monkeypatch: pytest.Monke
     work(whole, monkeypatch, models)
     first = make_run(models, "full", config)
     work_until(first, monkeypatch, models, lambda found: _reached(found, "training", 2))
-    run = RunDir(small_disk / "full")
+    run = JobDir(small_disk / "full")
     shutil.copytree(first.path, run.path)
     kept = {folder.name for folder in run.checkpoints.iterdir()}
     filler = small_disk / "filler"
@@ -264,9 +264,9 @@ def _reached(found: list[dict[str, Any]], phase: str, step: int) -> bool:
     return any(row["phase"] == phase and row["step"] >= step for row in found)
 
 
-def _cut(whole: RunDir, name: str, step: int) -> RunDir:
+def _cut(whole: JobDir, name: str, step: int) -> JobDir:
     """The run as it was after a step with a checkpoint."""
-    run = RunDir(whole.path.with_name(name))
+    run = JobDir(whole.path.with_name(name))
     shutil.copytree(whole.path, run.path)
     for folder in run.numbered():
         if step_of(folder) > step:
@@ -277,7 +277,7 @@ def _cut(whole: RunDir, name: str, step: int) -> RunDir:
     return run
 
 
-def _series(run: RunDir, phase: str, name: str) -> list[tuple[int, Any]]:
+def _series(run: JobDir, phase: str, name: str) -> list[tuple[int, Any]]:
     return [(row["step"], row.get(name)) for row in rows(run, phase)]
 
 

@@ -18,8 +18,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.config import dump, parse
-from core.run import Control, JobState
-from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
+from core.job import Control, JobState
+from core.job_dir import JobDir, JsonlWriter, iter_lines, write_json
 from core.settings import PROJECT, Home
 from core.training.worker import Worker
 
@@ -104,9 +104,9 @@ def crashing(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     monkeypatch.setenv("LLAMA_CRASHES", how)
 
 
-def make_run(home: Home, name: str, config: dict[str, Any]) -> RunDir:
+def make_run(home: Home, name: str, config: dict[str, Any]) -> JobDir:
     """A job's directory as the launcher leaves it for the worker."""
-    run = RunDir(home.outputs / name)
+    run = JobDir(home.outputs / name)
     run.path.mkdir(parents=True)
     write_json(
         run.config,
@@ -115,7 +115,7 @@ def make_run(home: Home, name: str, config: dict[str, Any]) -> RunDir:
     return run
 
 
-def work(run: RunDir, monkeypatch: pytest.MonkeyPatch, home: Home) -> JobState:
+def work(run: JobDir, monkeypatch: pytest.MonkeyPatch, home: Home) -> JobState:
     """Run the worker here, in this process; the state it ended in."""
     monkeypatch.setenv("TUNESMITH_HOME", str(home.root))
     Worker(run.path).run()
@@ -125,7 +125,7 @@ def work(run: RunDir, monkeypatch: pytest.MonkeyPatch, home: Home) -> JobState:
 
 
 def work_until(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch, home: Home, ready: Callable[[list[dict[str, Any]]], bool]
+    run: JobDir, monkeypatch: pytest.MonkeyPatch, home: Home, ready: Callable[[list[dict[str, Any]]], bool]
 ) -> JobState:
     """As :func:`work`, with a stop asked for by the row that makes those written so far ``ready``."""
     append = JsonlWriter.append
@@ -144,7 +144,7 @@ def work_until(
             run.control.unlink(missing_ok=True)
 
 
-def launch(run: RunDir, home: Home, script: Path = ENTRY, *arguments: str) -> subprocess.Popen[bytes]:
+def launch(run: JobDir, home: Home, script: Path = ENTRY, *arguments: str) -> subprocess.Popen[bytes]:
     """Start the worker as the launcher does: a process and group of its own."""
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -165,7 +165,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
         time.sleep(0.02)
 
 
-def rows(run: RunDir, phase: str | None = None) -> list[dict[str, Any]]:
+def rows(run: JobDir, phase: str | None = None) -> list[dict[str, Any]]:
     """Metric rows; of one phase, the latest of each step."""
     found = list(iter_lines(run.metrics))
     if phase is None:
@@ -173,7 +173,7 @@ def rows(run: RunDir, phase: str | None = None) -> list[dict[str, Any]]:
     return list({(row["step"], row.get("when")): row for row in found if row["phase"] == phase}.values())
 
 
-def written(run: RunDir) -> dict[tuple[int, str], list[str]]:
+def written(run: JobDir) -> dict[tuple[int, str], list[str]]:
     """What was written in training, by step and question; of a repeated step, the latest."""
     groups = [group for group in iter_lines(run.completions) if group["phase"] == "training"]
     return {(g["step"], g["instruction"]): [c["text"] for c in g["completions"]] for g in groups}

@@ -44,8 +44,8 @@ def test_paths_in_documents_exist(document: Path) -> None:
     """A document names no file or folder that is not in the project."""
     files = tracked()
     missing = [span for span in spans(document) if PATH.match(span) and not exists(span, files)]
-    # A run's own files are described in core/run_dir.py and exist only once something runs.
-    run_files = (PROJECT / "core" / "run_dir.py").read_text(encoding="utf-8")
+    # A run's own files are described in core/job_dir.py and exist only once something runs.
+    run_files = (PROJECT / "core" / "job_dir.py").read_text(encoding="utf-8")
     assert [path for path in missing if path.split("/")[0] not in run_files] == []
 
 

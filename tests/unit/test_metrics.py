@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from core.job import JobPhase, JobState, JobStatus
+from core.job_dir import JsonlWriter, iter_lines
 from core.job_rows import PLACE
 from core.metric import Better, Level, Metric, Section, Unit
 from core.metrics import METRICS, SOURCES, metric, named
 from core.rewards import Spent
-from core.run import JobPhase, JobState, JobStatus
-from core.run_dir import JsonlWriter, iter_lines
 from core.settings import PROJECT
 from pages.glossary import GLOSSARY
 from pages.runs.charts import charts

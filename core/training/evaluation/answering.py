@@ -18,8 +18,8 @@ from core.data.chat_template import Shown, show
 from core.data.conversation import Conversation
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.evaluation import Asked, EvaluationSpec
+from core.job_dir import JobDir
 from core.llama import not_the_file
-from core.run_dir import RunDir
 from core.settings import Home, Settings
 from core.training.job.status import Status
 from core.training.rollouts.engine import Base, Engine, choose, without_llama
@@ -83,7 +83,7 @@ class InTransformers:
         status: Hears a stop, and is told where llama.cpp is not used.
     """
 
-    def __init__(self, spec: EvaluationSpec, home: Home, run: RunDir, status: Status) -> None:
+    def __init__(self, spec: EvaluationSpec, home: Home, run: JobDir, status: Status) -> None:
         self._spec, self._home, self._run, self._status = spec, home, run, status
         self._base: tuple[str, str | None] = ("", None)
         self._model: Any = None

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from core.config import RunConfig
+from core.job import JobPhase, JobState
+from core.job_dir import JobDir, iter_lines
 from core.job_rows import is_metric
 from core.reward import Total
 from core.rewards import Scorer
-from core.run import JobPhase, JobState
-from core.run_dir import RunDir, iter_lines
 from core.training.job.device import undisturbed
 from core.training.job.reporter import Reporter
 from core.training.job.status import Status
@@ -69,7 +69,7 @@ class Evaluation:
         engine: Engine,
         score: Scorer,
         best: float,
-        run: RunDir,
+        run: JobDir,
         status: Status,
         reporter: Reporter,
     ) -> None:

@@ -16,10 +16,10 @@ from core.data.sources import load_rows
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.evaluation import EvaluationSpec, reports
+from core.job_dir import JobDir, iter_lines, read_json, whole_lines, write_json
 from core.job_rows import is_answer_of
 from core.reward import Item, Total, opened_by
 from core.rewards import Scorer, compose, markers_of, needs, settled
-from core.run_dir import RunDir, iter_lines, read_json, whole_lines, write_json
 from core.settings import Home
 from core.text import json_line
 from core.training.evaluation.answering import Answerer, Answers, InLlama, InTransformers, Question, Written
@@ -34,7 +34,7 @@ SETTLED = "reward.json"
 STOPPED = "Stopped. What was answered can be read; Resume asks the rest."
 
 
-def evaluate(run: RunDir, home: Home, status: Status) -> str:
+def evaluate(run: JobDir, home: Home, status: Status) -> str:
     """Do what is left of the evaluation in ``run``.
 
     Returns:
@@ -137,7 +137,7 @@ class _Asking:
         return Item(opened + one.text, str(self.rows[place]["instruction"]), self.rows[place])
 
 
-def _rows(run: RunDir, spec: EvaluationSpec, home: Home, status: Status) -> list[Row]:
+def _rows(run: JobDir, spec: EvaluationSpec, home: Home, status: Status) -> list[Row]:
     """The prompts that were given, or the dataset's first ones, frozen at the first start."""
     frozen = run.prepared / "prompts.jsonl"
     if run.given.is_file():
@@ -160,7 +160,7 @@ def _rows(run: RunDir, spec: EvaluationSpec, home: Home, status: Status) -> list
     return rows
 
 
-def _settled(run: RunDir, reward: RewardSection, rows: list[Row]) -> RewardSection:
+def _settled(run: JobDir, reward: RewardSection, rows: list[Row]) -> RewardSection:
     kept = read_json(run.prepared / SETTLED)
     return RewardSection.model_validate(kept) if kept else settled(reward, rows)
 

@@ -6,13 +6,13 @@ import logging
 
 from core.config import RunConfig
 from core.evaluation import RunEvaluation, paired_report, run_pairs
+from core.job_dir import JobDir, iter_lines, write_json
 from core.job_rows import is_group
-from core.run_dir import RunDir, iter_lines, write_json
 
 log = logging.getLogger("tunesmith")
 
 
-def compare_run(run: RunDir, config: RunConfig, best: float, step: int) -> None:
+def compare_run(run: JobDir, config: RunConfig, best: float, step: int) -> None:
     """Write ``evaluation.json``: the held-out answers before the first step against those at the end.
 
     Without held-out rows there is nothing to compare and no file. Done again after a resume, it gives

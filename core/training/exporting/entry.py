@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from core.export import ExportSpec
-from core.run_dir import RunDir
+from core.job_dir import JobDir
 from core.settings import Home
 from core.training.exporting.job import Export
 from core.training.job.status import Status
 
 
-def export(run: RunDir, home: Home, status: Status) -> str:
+def export(run: JobDir, home: Home, status: Status) -> str:
     """Make what ``run``'s configuration asks for; of one that is made, compare what was left unverified.
 
     Returns:

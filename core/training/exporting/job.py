@@ -25,9 +25,9 @@ from core.environment import environment
 from core.errors import TunesmithError, Unavailable
 from core.export import UNREDUCED, ExportedFile, ExportFormat, ExportSpec, Quantization
 from core.fidelity import FidelityReport, Verdict, with_better_choice
+from core.job import JobState
+from core.job_dir import JobDir, iter_lines, write_json
 from core.model import BUILTIN_PREFIX
-from core.run import JobState
-from core.run_dir import RunDir, iter_lines, write_json
 from core.settings import Home
 from core.training.exporting import adapter_file, merge, space
 from core.training.exporting import files as export_files
@@ -57,7 +57,7 @@ class Export:
     passed, and the process that looks after workers removes ``files.partial`` of one that was killed.
     """
 
-    def __init__(self, run: RunDir, spec: ExportSpec, home: Home, status: Status) -> None:
+    def __init__(self, run: JobDir, spec: ExportSpec, home: Home, status: Status) -> None:
         self.run, self.spec, self.home, self.status = run, spec, home, status
         self.origin = merge.origin_of(spec, home)
         self.partial = run.path / "files.partial"

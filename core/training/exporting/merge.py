@@ -22,8 +22,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBa
 from core.config import RunConfig, parse
 from core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from core.export import ExportSpec
+from core.job_dir import JobDir, read_json, step_of
 from core.model import Device, typed_path
-from core.run_dir import RunDir, read_json, step_of
 from core.settings import Home
 from core.training.job import checkpoint
 from core.training.models.load import load_base, load_tokenizer, source_of
@@ -57,7 +57,7 @@ class Origin:
     base: str
     source: str
     revision: str | None
-    session: RunDir | None
+    session: JobDir | None
     config: RunConfig | None
     step: int | None
 
@@ -87,7 +87,7 @@ def origin_of(spec: ExportSpec, home: Home) -> Origin:
 
 
 def _of_session(spec: ExportSpec, home: Home) -> Origin:
-    session = RunDir.open(home.outputs, spec.session_id)
+    session = JobDir.open(home.outputs, spec.session_id)
     config = parse(session.whole_config()["config"])
     adapter = adapter_folder(session) if spec.checkpoint is None else _checkpoint(session, spec.checkpoint)
     status = session.read_status()
@@ -97,7 +97,7 @@ def _of_session(spec: ExportSpec, home: Home) -> Origin:
     return Origin(adapter, base, sixteen_bit(base, revision, home), revision, session, config, step)
 
 
-def _checkpoint(session: RunDir, step: int) -> Path:
+def _checkpoint(session: JobDir, step: int) -> Path:
     for found in session.numbered():
         if step_of(found) == step:
             return found
@@ -123,7 +123,7 @@ def _of_folder(spec: ExportSpec, home: Home) -> Origin:
     return Origin(adapter, base, sixteen_bit(base, revision, home), revision, None, None, None)
 
 
-def adapter_folder(session: RunDir) -> Path:
+def adapter_folder(session: JobDir) -> Path:
     """A run's trained adapter: the published one, else its latest checkpoint's.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 from core.errors import Conflict, Unavailable
 from core.export import ExportedFile, ExportFormat
 from core.fidelity import FidelityReport, Verdict, with_better_choice
-from core.run_dir import read_json, write_json
+from core.job_dir import read_json, write_json
 from core.training.exporting import files as export_files
 from core.training.exporting import merge
 from core.training.exporting.job import CHECKING, Export

@@ -20,9 +20,9 @@ from torch.utils.hooks import RemovableHandle
 
 from core.config import RunConfig
 from core.data import prompts
+from core.job_dir import JobDir, iter_lines
 from core.reward import opened_by
 from core.rewards import markers_of
-from core.run_dir import RunDir, iter_lines
 from core.training.method_rows import ids_of, shown, target_ids
 
 TEXTS = 128
@@ -33,7 +33,7 @@ LONGEST = 512
 log = logging.getLogger("tunesmith")
 
 
-def texts_of(session: RunDir, config: RunConfig, tokenizer: Any) -> list[list[int]]:
+def texts_of(session: JobDir, config: RunConfig, tokenizer: Any) -> list[list[int]]:
     """Token ids of training prompts with their reference answers; held-out rows are left for the check."""
     found = []
     for row in iter_lines(session.prepared / "train.jsonl"):

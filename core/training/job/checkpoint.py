@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Unavailable
-from core.run_dir import RunDir
+from core.job_dir import JobDir
 
 WARM_UP = "warm-up"
 PARTIAL = ".partial"
@@ -77,17 +77,17 @@ def disk_full(error: BaseException, folder: Path) -> bool:
     return shutil.disk_usage(existing).free < ALMOST_NOTHING
 
 
-def latest(run: RunDir) -> Path | None:
+def latest(run: JobDir) -> Path | None:
     """The newest complete GRPO checkpoint, or None."""
     return next(reversed(run.numbered()), None)
 
 
-def latest_warm_up(run: RunDir) -> Path | None:
+def latest_warm_up(run: JobDir) -> Path | None:
     """The newest checkpoint inside the warm-up, or None."""
     return next(reversed(run.numbered(WARM_UP)), None)
 
 
-def prune(run: RunDir, keep: int) -> None:
+def prune(run: JobDir, keep: int) -> None:
     """Delete all but the ``keep`` newest GRPO checkpoints."""
     for old in run.numbered()[:-keep]:
         old.rename(old.with_name(f".{old.name}"))  # Under its name it is whole or not there, also after kill -9.
@@ -95,7 +95,7 @@ def prune(run: RunDir, keep: int) -> None:
         shutil.rmtree(going, ignore_errors=True)
 
 
-def publish_adapter(run: RunDir, checkpoint: Path, tokenizer: Any) -> None:
+def publish_adapter(run: JobDir, checkpoint: Path, tokenizer: Any) -> None:
     """Copy a checkpoint's adapter to ``adapter/``, with the tokenizer, where export and chat look."""
     with whole_folder(run.adapter, "the adapter") as folder:
         for name in ("adapter_config.json", "adapter_model.safetensors"):

@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from core.job_dir import JobDir, JsonlWriter
 from core.metrics import METRICS
-from core.run_dir import JsonlWriter, RunDir
 
 log = logging.getLogger("tunesmith")
 
@@ -22,7 +22,7 @@ class Reporter:
         attempt: Which start of the job this is.
     """
 
-    def __init__(self, run: RunDir, attempt: int) -> None:
+    def __init__(self, run: JobDir, attempt: int) -> None:
         self._metrics = JsonlWriter(run.metrics)
         self._completions = JsonlWriter(run.completions)
         self._attempt = attempt

@@ -10,9 +10,9 @@ from collections import deque
 from types import FrameType
 from typing import Any
 
+from core.job import JobState, JobStatus
+from core.job_dir import JobDir, step_of
 from core.process import this_process
-from core.run import JobState, JobStatus
-from core.run_dir import RunDir, step_of
 
 HEARTBEAT = 1.0
 """Seconds between two refreshes of ``status.json``."""
@@ -38,7 +38,7 @@ class Status:
         run: The job's directory.
     """
 
-    def __init__(self, run: RunDir) -> None:
+    def __init__(self, run: JobDir) -> None:
         self._run = run
         self._lock = threading.Lock()
         self._stop = threading.Event()

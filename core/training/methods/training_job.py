@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from core.config import RunConfig
+from core.job_dir import JobDir
 from core.model import Device
 from core.rewards import Scorer, compose, markers_of, maximum
-from core.run_dir import RunDir
 from core.settings import Home
 from core.training.evaluation.held_out import Evaluation
 from core.training.evaluation.run_report import compare_run
@@ -42,7 +42,7 @@ class TrainingJob:
     """
 
     config: RunConfig
-    run: RunDir
+    run: JobDir
     home: Home
     device: Device
     loaded: Loaded

@@ -34,9 +34,9 @@ import torch
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from core.job import JobPhase
+from core.job_dir import step_of
 from core.metrics import SOURCES
-from core.run import JobPhase
-from core.run_dir import step_of
 from core.training.job import checkpoint
 from core.training.job.status import Stopped
 from core.training.methods.training_job import TrainingJob

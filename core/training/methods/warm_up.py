@@ -19,7 +19,7 @@ import torch
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from core.run import JobPhase
+from core.job import JobPhase
 from core.training.arguments import WarmUpArguments, warm_up_arguments
 from core.training.job import checkpoint
 from core.training.job.status import Stopped

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from core.config import RunConfig
 from core.errors import Unavailable
+from core.job_dir import JobDir
 from core.model import Device
-from core.run_dir import RunDir
 from core.settings import Home
 from core.training.job.status import Status, Stopped
 from core.training.method_rows import Prepared
@@ -80,7 +80,7 @@ class Base:
 
 
 def engine_for(
-    loaded: Loaded, data: Prepared, config: RunConfig, device: Device, home: Home, run: RunDir, status: Status
+    loaded: Loaded, data: Prepared, config: RunConfig, device: Device, home: Home, run: JobDir, status: Status
 ) -> Engine:
     """The engine that the configuration asks for, where this machine and model have proved it. The caller closes it.
 
@@ -107,7 +107,7 @@ def choose(
     prompts: Sequence[Sequence[int]],
     reason: str | None,
     home: Home,
-    run: RunDir,
+    run: JobDir,
     status: Status,
     note: Callable[[str], None],
 ) -> Engine:

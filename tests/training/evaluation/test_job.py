@@ -15,9 +15,9 @@ from core.config import DatasetSection, RewardSection, parse
 from core.data import prompts as asking
 from core.data.prompt_file import read_prompts
 from core.evaluation import Asked, EvaluationSpec, RunEvaluation, Verdict
+from core.job import Control, JobState
+from core.job_dir import JobDir, iter_lines, read_json, write_json
 from core.rewards import maximum
-from core.run import Control, JobState
-from core.run_dir import RunDir, iter_lines, read_json, write_json
 from core.settings import Home
 from core.training.evaluation import answering
 from core.training.evaluation.answering import InLlama
@@ -36,7 +36,7 @@ def _own_signals(own_signals: None) -> None: ...
 
 
 @pytest.fixture(scope="module")
-def trained(models: Home) -> RunDir:
+def trained(models: Home) -> JobDir:
     """A short run whose adapter answers differently from its base; stopped once, without a report, and resumed."""
     run = make_run(models, "to-evaluate", changed(TINY, evaluation__max_prompts=8, training__max_steps=4))
     with pytest.MonkeyPatch.context() as patch:
@@ -46,7 +46,7 @@ def trained(models: Home) -> RunDir:
     return run
 
 
-def asked(home: Home, *adapters: RunDir | None) -> tuple[Asked, ...]:
+def asked(home: Home, *adapters: JobDir | None) -> tuple[Asked, ...]:
     base = str(home.cache / "models" / "tiny")
     return tuple(
         Asked(
@@ -57,8 +57,8 @@ def asked(home: Home, *adapters: RunDir | None) -> tuple[Asked, ...]:
     )  # fmt: skip
 
 
-def make(home: Home, name: str, models: Sequence[Asked], prompts: list[Any] | None = None, **more: Any) -> RunDir:
-    run = RunDir(home.outputs / name)
+def make(home: Home, name: str, models: Sequence[Asked], prompts: list[Any] | None = None, **more: Any) -> JobDir:
+    run = JobDir(home.outputs / name)
     run.path.mkdir()
     reward = RewardSection.model_validate(TINY["reward"])
     dataset = DatasetSection(source="generated:arithmetic", size=12, system_prompt="Add.")
@@ -70,11 +70,11 @@ def make(home: Home, name: str, models: Sequence[Asked], prompts: list[Any] | No
     return run
 
 
-def groups(run: RunDir) -> list[dict[str, Any]]:
+def groups(run: JobDir) -> list[dict[str, Any]]:
     return list(iter_lines(run.completions))
 
 
-def test_a_training_ends_with_its_paired_evaluation(trained: RunDir) -> None:
+def test_a_training_ends_with_its_paired_evaluation(trained: JobDir) -> None:
     """Also after a resume: held-out answers before the first step and at the end are what the metrics have."""
     found = RunEvaluation.model_validate(read_json(trained.evaluation))
     scored = {row["when"]: row for row in rows(trained, "evaluation")}
@@ -87,7 +87,7 @@ def test_a_training_ends_with_its_paired_evaluation(trained: RunDir) -> None:
 
 
 def test_held_out_rows_earn_what_the_training_measured(
-    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+    models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Base and trained, asked again, answer word for word as the run's own evaluation recorded them."""
     config = parse(trained.read_config()["config"])
@@ -110,7 +110,7 @@ def test_held_out_rows_earn_what_the_training_measured(
 
 
 def test_a_stop_keeps_what_was_answered_and_a_resume_asks_the_rest(
-    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+    models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No prompt is answered twice, and the answers are those of an evaluation that was never stopped."""
     whole = make(models, "every-answer", asked(models, None, trained), QUESTIONS)
@@ -195,7 +195,7 @@ def test_a_file_that_is_no_model_ends_the_evaluation_in_words(
     assert sum(group["model"] == 0 for group in groups(run)) == 4
 
 
-def texts(run: RunDir) -> dict[tuple[int, int], str]:
+def texts(run: JobDir) -> dict[tuple[int, int], str]:
     return {(group["model"], group["place"]): group["completions"][0]["text"] for group in groups(run)}
 
 
@@ -216,7 +216,7 @@ def killing(patch: pytest.MonkeyPatch, op: str, *times: int) -> list[str]:
 
 
 def test_llama_cpp_answers_for_bases_and_adapters_as_transformers_does(
-    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+    models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Word for word, also when its process is killed once; with the setting off there is no process."""
     asked_for = killing(monkeypatch, "generate", 1)
@@ -236,7 +236,7 @@ def test_llama_cpp_answers_for_bases_and_adapters_as_transformers_does(
 
 
 def test_where_llama_cpp_is_not_the_same_model_transformers_answers(
-    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+    models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The note says which model and why; the other one is answered by llama.cpp all the same."""
     monkeypatch.setattr(gguf_adapter, "write", _without_values)

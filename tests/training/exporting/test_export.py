@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 from core import llama
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.export import ExportFormat, ExportSpec, Quantization
+from core.job import Control, JobState
+from core.job_dir import JobDir, read_json, write_json
 from core.llama import Outcome
-from core.run import Control, JobState
-from core.run_dir import RunDir, read_json, write_json
 from core.settings import Home
 from core.training.exporting import merge, space
 from core.training.exporting.job import stages
@@ -49,8 +49,8 @@ def tiny(models: Home) -> Path:
     return models.cache / "models" / "tiny"
 
 
-def export(models: Home, monkeypatch: pytest.MonkeyPatch, name: str, **spec: Any) -> RunDir:
-    job = RunDir(models.exports / name)
+def export(models: Home, monkeypatch: pytest.MonkeyPatch, name: str, **spec: Any) -> JobDir:
+    job = JobDir(models.exports / name)
     job.path.mkdir(parents=True)
     source = {} if "adapter" in spec else {"session_id": "exported"}
     write_json(job.config, {"kind": "export", **source, "name": "My run", "created_at": "", **spec})
@@ -63,7 +63,7 @@ def export(models: Home, monkeypatch: pytest.MonkeyPatch, name: str, **spec: Any
     return job
 
 
-def result(job: RunDir) -> dict[str, Any]:
+def result(job: JobDir) -> dict[str, Any]:
     """What it says, after checking that it names exactly what is there."""
     found = read_json(job.result) or {}
     assert {file["name"] for file in found["files"]} == {path.name for path in job.files.iterdir()}
@@ -73,7 +73,7 @@ def result(job: RunDir) -> dict[str, Any]:
     return found
 
 
-def files(job: RunDir) -> dict[str, dict[str, Any]]:
+def files(job: JobDir) -> dict[str, dict[str, Any]]:
     return {file["name"]: file for file in result(job)["files"]}
 
 
@@ -89,7 +89,7 @@ def logits(model: Any) -> torch.Tensor:
     return found
 
 
-def test_the_adapter_names_its_base_and_loads(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adapter_names_its_base_and_loads(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds the trained weights and no path of this machine, and was compared with what was trained."""
     job = export(models, monkeypatch, "adapter", format="adapter")
     made = files(job)
@@ -103,7 +103,7 @@ def test_the_adapter_names_its_base_and_loads(models: Home, trained: RunDir, mon
     assert not torch.allclose(before, after, atol=1e-3)
 
 
-def test_an_earlier_checkpoint_is_merged(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_checkpoint_is_merged(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its logits are those of base plus that checkpoint's adapter, to the rounding of 16 bit, not the last one's."""
     job = export(models, monkeypatch, "merged", format="merged", checkpoint=4)
     found = result(job)
@@ -153,7 +153,7 @@ def test_an_adapter_as_gguf_says_the_same_on_its_base(
 @needs_converter
 @pytest.mark.slow
 def test_several_files_from_one_merge_say_what_they_are(
-    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+    models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Types are read back from each file, each was compared, the recipes fit, and nothing else is left."""
     kinds = ["f32", "bf16", "q2_k"]
@@ -178,16 +178,16 @@ def test_several_files_from_one_merge_say_what_they_are(
     assert len(made) == 2 * len(kinds)
 
 
-def test_a_bundle_is_made(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_is_made(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """One zip file, with the command that runs it again."""
     job = export(models, monkeypatch, "bundle", format="bundle")
     assert list(files(job)) == ["My-run-reproduction.zip"]
 
 
 @needs_converter
-def test_a_cancelled_export_leaves_nothing(models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_export_leaves_nothing(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither files nor half files are left, and the state is stopped."""
-    job = RunDir(models.exports / "cancelled")
+    job = JobDir(models.exports / "cancelled")
     job.path.mkdir(parents=True)
     write_json(job.config, {"kind": "export", "session_id": "exported", "format": "gguf", "quantization": "q8_0"})
     job.write_control(Control(stop=True, now=True))
@@ -231,7 +231,7 @@ def test_an_adapter_that_does_not_fit_is_refused(models: Home, folder: Path, tmp
         merge.load_trained(merge.origin_of(spec, models))
 
 
-def test_what_is_not_there_is_named(models: Home, trained: RunDir, tmp_path: Path) -> None:
+def test_what_is_not_there_is_named(models: Home, trained: JobDir, tmp_path: Path) -> None:
     """A checkpoint that was pruned, and a folder whose weights could run code."""
     with pytest.raises(NotFound, match="step 99"):
         merge.origin_of(ExportSpec(format=ExportFormat.MERGED, session_id="exported", checkpoint=99), models)
@@ -265,7 +265,7 @@ def test_the_number_of_stages_counts_each_file_once() -> None:
 
 @needs_converter
 def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
-    models: Home, trained: RunDir, monkeypatch: pytest.MonkeyPatch
+    models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is unverified while this machine cannot read such files, and what it was found to be once it can."""
     before = (models.cache / "llama.json").read_bytes() if (models.cache / "llama.json").is_file() else None

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.run import ENDED, JobKind
-from core.run_dir import RunDir
+from core.job import ENDED, JobKind
+from core.job_dir import JobDir
 from core.settings import Home, Settings
 from core.training.gguf import file as gguf_file
 from services import container
@@ -32,7 +32,7 @@ KILLS = int(os.environ.get("EXPORT_KILLS", "1"))
 
 
 @pytest.fixture(scope="module")
-def services(models: Home, trained: RunDir) -> Iterator[Services]:
+def services(models: Home, trained: JobDir) -> Iterator[Services]:
     """The real services with the real worker, and a run to export."""
     found = container.build(Settings.from_env({"TUNESMITH_HOME": str(models.root), "PATH": os.environ["PATH"]}))
     rebuild(models, found.catalogue)
@@ -67,7 +67,7 @@ def killed(services: Services, models: Home, stage: int, wait: float) -> tuple[s
     try:
         worker = psutil.Process(process_of(services.catalogue.job(made.export_id, JobKind.EXPORT).handle).pid)
         worker.suspend()  # It does not end between the look and the kill.
-        status = RunDir(models.exports / made.export_id).read_status()
+        status = JobDir(models.exports / made.export_id).read_status()
         if status is None or status.state in ENDED:
             worker.resume()
             return None

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import Conflict, InvalidInput
+from core.job import JobState
+from core.job_dir import JobDir
 from core.model import Device
 from core.reproduce import Cancelled, reward_sources, training_rewards, write_bundle
 from core.rerun import compare, differences, read_bundle
-from core.run import JobState
-from core.run_dir import RunDir
 from core.settings import PROJECT, Home
 from tests.training.worker_runs import TINY, changed, make_run, work
 
@@ -27,7 +27,7 @@ OWN = "def reward(completion, prompt, row):\n    return min(1.0, len(completion)
 
 
 @pytest.fixture(scope="module")
-def bundled(models: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, Path]:
+def bundled(models: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[JobDir, Path]:
     """A finished run and its bundle."""
     with pytest.MonkeyPatch.context() as patch:
         run = make_run(models, "to-reproduce", changed(TINY, **QUICK))
@@ -46,7 +46,7 @@ def elsewhere(models: Home, tmp_path: Path) -> Home:
     return home
 
 
-def test_one_command_gives_the_same_rewards(bundled: tuple[RunDir, Path], elsewhere: Home) -> None:
+def test_one_command_gives_the_same_rewards(bundled: tuple[JobDir, Path], elsewhere: Home) -> None:
     """The real command on a fresh home: every step of the real worker earns what it earned before."""
     run, file = bundled
     done = subprocess.run(
@@ -58,12 +58,12 @@ def test_one_command_gives_the_same_rewards(bundled: tuple[RunDir, Path], elsewh
     assert "every file has its hash" in done.stdout
     assert "versions and hardware are the same here" in done.stdout
     assert "The same reward in all 4 steps" in done.stdout
-    again = RunDir(next(path for path in elsewhere.outputs.iterdir()))
+    again = JobDir(next(path for path in elsewhere.outputs.iterdir()))
     assert training_rewards(again.metrics) == training_rewards(run.metrics)
     assert len(set(training_rewards(run.metrics).values())) > 1
 
 
-def test_what_a_bundle_holds(bundled: tuple[RunDir, Path], tmp_path: Path) -> None:
+def test_what_a_bundle_holds(bundled: tuple[JobDir, Path], tmp_path: Path) -> None:
     """Configuration twice, versions, hashes of rows and base, reward with its source, seed, hardware, metrics."""
     run, file = bundled
     bundle = read_bundle(file, tmp_path)
@@ -103,7 +103,7 @@ def test_own_python_is_a_file_of_its_own(models: Home, tmp_path: Path) -> None:
         assert json.loads(archive.read("rewards/reward.json"))["saved_as"] == "how-long@2"
 
 
-def test_differences_are_named(bundled: tuple[RunDir, Path], elsewhere: Home, tmp_path: Path) -> None:
+def test_differences_are_named(bundled: tuple[JobDir, Path], elsewhere: Home, tmp_path: Path) -> None:
     """Another version, another machine and another base model are each said; the numbers' causes come first."""
     bundle = read_bundle(bundled[1], tmp_path)
     then = bundle.about["environment"]
@@ -123,7 +123,7 @@ def test_differences_are_named(bundled: tuple[RunDir, Path], elsewhere: Home, tm
 
 
 @pytest.mark.parametrize("harm", ["changed", "added", "cut", "outside", "no bundle"])
-def test_a_damaged_bundle_is_refused_in_words(bundled: tuple[RunDir, Path], tmp_path: Path, harm: str) -> None:
+def test_a_damaged_bundle_is_refused_in_words(bundled: tuple[JobDir, Path], tmp_path: Path, harm: str) -> None:
     """And nothing is written outside the folder that it is unpacked to."""
     file = tmp_path / "harmed.zip"
     with zipfile.ZipFile(bundled[1]) as archive, zipfile.ZipFile(file, "w") as other:

@@ -13,9 +13,9 @@ from peft import PeftModel
 
 from core.config import parse
 from core.fidelity import FidelityReport, Verdict
+from core.job import JobState
+from core.job_dir import JobDir, iter_lines
 from core.model import Device
-from core.run import JobState
-from core.run_dir import RunDir, iter_lines
 from core.settings import Home
 from core.training.fidelity.check import Fidelity
 from core.training.fidelity.prompts import only_spaces
@@ -53,7 +53,7 @@ QUESTIONS = 8
 class Trained:
     """A model after a short training, its check, and what an export is made from."""
 
-    def __init__(self, home: Home, run: RunDir, folder: Path) -> None:
+    def __init__(self, home: Home, run: JobDir, folder: Path) -> None:
         self.folder = folder
         self.tokenizer = load_tokenizer(str(run.adapter))
         self.adapter = run.adapter

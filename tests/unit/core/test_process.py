@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.job_dir import JobDir
 from core.process import Identity, boot, find, identify, this_process
 from core.progress import Progress, process_of, stop_process, write_progress
-from core.run_dir import RunDir
 from core.settings import Home, Settings
 from services.jobs.launcher import JOB, LocalLauncher, handle_of
 from tests.support.live import PATIENCE
@@ -33,10 +33,10 @@ def launcher(settings: Settings) -> LocalLauncher:
 
 
 @pytest.fixture
-def job(home: Home) -> RunDir:
+def job(home: Home) -> JobDir:
     path = home.outputs / "run"
     path.mkdir()
-    return RunDir(path)
+    return JobDir(path)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_process_is_found_by_number_start_and_boot() -> None:
     assert find(Identity(0, me.started)) is find(Identity(1, 0.0)) is None
 
 
-def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: RunDir) -> None:
+def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: JobDir) -> None:
     """A number of old that another program's group has by now, in this boot and after a restart."""
     group, stranger = left_behind()
     try:
@@ -91,7 +91,7 @@ def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: RunDi
         os.kill(stranger, signal.SIGKILL)
 
 
-def test_what_a_vanished_worker_left_is_swept_away(launcher: LocalLauncher, job: RunDir) -> None:
+def test_what_a_vanished_worker_left_is_swept_away(launcher: LocalLauncher, job: JobDir) -> None:
     """The control of the test above: a process that was started for this job."""
     group, child = left_behind(**{JOB: str(job.path)})
     launcher.sweep(handle_of(Identity(group, 1000.0, boot())), job)
@@ -99,7 +99,7 @@ def test_what_a_vanished_worker_left_is_swept_away(launcher: LocalLauncher, job:
 
 
 def test_a_strangers_process_is_neither_alive_nor_ended(
-    launcher: LocalLauncher, job: RunDir, sleeper: subprocess.Popen[bytes]
+    launcher: LocalLauncher, job: JobDir, sleeper: subprocess.Popen[bytes]
 ) -> None:
     """It has the number of a worker of an earlier boot, or its start is another, or nobody knew the boot."""
     known = identify(sleeper.pid)

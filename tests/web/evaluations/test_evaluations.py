@@ -11,8 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from core.evaluation import EvaluationSpec
-from core.run import JobKind, JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir, iter_lines, write_json
+from core.job import JobKind, JobState, JobStatus
+from core.job_dir import JobDir, JsonlWriter, iter_lines, write_json
 from pages.evaluations.report import word_diff
 from services.container import Services
 from services.jobs.database import Job
@@ -45,7 +45,7 @@ def begin(client: FlaskClient, *models: str, **body: Any) -> str:
 
 def ran(services: Services, evaluation_id: str, right: dict[int, set[int]], prompts: int = 30) -> None:
     """Write what a worker would have: model ``m`` solves the prompts in ``right[m]``, the others have the form."""
-    run = RunDir(services.settings.home.outputs / evaluation_id)
+    run = JobDir(services.settings.home.outputs / evaluation_id)
     writer = JsonlWriter(run.completions)
     for model, solved in right.items():
         for place in range(prompts):
@@ -74,7 +74,7 @@ def compared(client: FlaskClient, services: Services, trained: str) -> str:
 def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Services, trained: str) -> None:
     """Held-out rows, frozen; reward, markers, system prompt and length of the training; greedy."""
     evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
-    run = RunDir(services.settings.home.outputs / evaluation_id)
+    run = JobDir(services.settings.home.outputs / evaluation_id)
     spec = EvaluationSpec.model_validate(run.read_config())
     assert [model.label for model in spec.models] == ["smollm2-135m-instruct", "sums"]
     assert spec.models[1].resolved["adapter"].endswith(f"{trained}/adapter")
@@ -95,14 +95,14 @@ def test_models_are_called_by_words(services: Services, trained: str) -> None:
 def test_prompts_come_from_a_file_or_a_dataset(client: FlaskClient, services: Services) -> None:
     """Lines and JSON lines as they stand, without a score; a dataset is left to the worker."""
     text = 'Say hello.\n{"question": "2 + 2", "answer": 4}\n'
-    run = RunDir(services.settings.home.outputs / begin(client, BASE, text=text, rollout_engine="transformers"))
+    run = JobDir(services.settings.home.outputs / begin(client, BASE, text=text, rollout_engine="transformers"))
     rows = list(iter_lines(run.given))
     assert [(row["instruction"], row.get("response")) for row in rows] == [("Say hello.", None), ("2 + 2", "4")]
     spec = EvaluationSpec.model_validate(run.read_config())
     assert (spec.reward, spec.rollout_engine) == (None, "transformers")
     dataset = {"source": "generated:arithmetic", "size": 10}
     reward = {"type": "preset", "preset_name": "arithmetic"}
-    run = RunDir(services.settings.home.outputs / begin(client, BASE, dataset=dataset, reward=reward, limit=5))
+    run = JobDir(services.settings.home.outputs / begin(client, BASE, dataset=dataset, reward=reward, limit=5))
     assert not run.given.exists()
     assert EvaluationSpec.model_validate(run.read_config()).dataset.size == 10
 
@@ -206,7 +206,7 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     report = services.evaluations.reports(compared)[0].model_dump(mode="json")
     # Its place is there before the run ends, so that it appears on a page that is being looked at.
     assert '<div id="run-evaluation" data-live hidden></div>' in browser.get(f"/runs/{trained}").text
-    write_json(RunDir(services.settings.home.outputs / trained).evaluation, {"step": 2, "report": report})
+    write_json(JobDir(services.settings.home.outputs / trained).evaluation, {"step": 2, "report": report})
     run = browser.get(f"/runs/{trained}").text
     assert "Is it better than the original?" in run
     assert f"/evaluations/new?session_id={trained}" in run

@@ -18,8 +18,8 @@ from huggingface_hub import ModelCard
 
 from core.config import dump, parse
 from core.delivery.card import model_card
-from core.run import Control, JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir, write_json
+from core.job import Control, JobState, JobStatus
+from core.job_dir import JsonlWriter, JobDir, write_json
 from core.settings import Home, Settings
 from flask_app import create_app
 from services.exports import deliveries
@@ -75,7 +75,7 @@ class Outside:
 
 def lay_out(home: Home) -> None:
     """A finished run and its finished export, as their workers leave them."""
-    session = RunDir(home.outputs / SESSION)
+    session = JobDir(home.outputs / SESSION)
     session.prepared.mkdir(parents=True)
     config = tiny("sums | and more")
     created = {"created_at": "2026-01-01T12:00:00+00:00"}
@@ -90,7 +90,7 @@ def lay_out(home: Home) -> None:
         rows.append({"phase": "evaluation", "step": step, "reward": reward, "samples": 7, "attempt": 1, "time": 0.0})
     rows.close()
     for name, state in ((EXPORT, JobState.COMPLETED), (BROKEN, JobState.FAILED)):
-        run = RunDir(home.exports / name)
+        run = JobDir(home.exports / name)
         run.files.mkdir(parents=True)
         write_json(run.config, {"kind": "export", "session_id": SESSION, "format": "gguf", "quantization": "q4_k_m",
                                 "name": "sums", **created})  # fmt: skip
@@ -336,7 +336,7 @@ def test_the_page_offers_what_there_is(outside: Outside, home: Home, settings: S
 
 
 def card_of(home: Home, **about: Any) -> ModelCard:
-    export = RunDir(home.exports / EXPORT)
+    export = JobDir(home.exports / EXPORT)
     if about:
         write_json(export.config, {**export.read_config(), **about})
     return ModelCard(model_card(export, home, repo="me/sums", licence="Apache-2.0"))
@@ -358,14 +358,14 @@ def test_a_card_says_what_a_model_is_made_of(home: Home) -> None:
 def test_a_card_of_a_local_model_names_no_path_and_no_licence_that_it_does_not_know(home: Home) -> None:
     """Only the folder's last part; the Hub is told 'other'."""
     lay_out(home)
-    session = RunDir(home.outputs / SESSION)
+    session = JobDir(home.outputs / SESSION)
     asked: dict[str, Any] = session.read_config()
     asked["config"]["model"]["name"] = "/home/person/models/own-model"
     asked["config"]["dataset"]["source"] = "/home/person/rows"
     judge = {"name": "judge", "params": {"url": "http://10.0.0.7/v1", "rubric": "Is it right?"}}
     asked["config"]["reward"] = {"type": "composite", "components": [judge]}
     write_json(session.config, asked)
-    export = RunDir(home.exports / EXPORT)
+    export = JobDir(home.exports / EXPORT)
     text = model_card(export, home, repo="me/sums")
     assert "/home/person" not in text
     assert "10.0.0.7" not in text

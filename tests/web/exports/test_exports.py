@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from core.errors import Conflict
 from core.fidelity import FidelityReport, Verdict
-from core.run_dir import write_json
+from core.job_dir import write_json
 from core.settings import Home, Settings
 from flask_app import create_app
 from pages.exports.show import tensor_lines

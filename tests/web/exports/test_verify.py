@@ -8,8 +8,8 @@ from flask.testing import FlaskClient
 from commands.export import close
 from core.errors import Conflict
 from core.fidelity import FidelityReport, Verdict
-from core.run import JobKind, JobState
-from core.run_dir import RunDir, write_json
+from core.job import JobKind, JobState
+from core.job_dir import JobDir, write_json
 from core.settings import Home
 from services.jobs.database import Catalogue
 from services.container import Services
@@ -107,7 +107,7 @@ def test_a_catalogue_made_again_knows_the_files(
 ) -> None:
     """Whatever a later comparison had come to."""
     export_id = unverified(client, services)
-    run_dir = RunDir(home.exports / export_id)
+    run_dir = JobDir(home.exports / export_id)
     status = run_dir.read_status()
     assert status is not None
     run_dir.write_status(status.model_copy(update={"state": JobState.STOPPED}))
@@ -128,6 +128,6 @@ def test_what_would_only_repeat_is_not_the_first_button(client: FlaskClient, ser
         finish(services, export_id, "stopped")
     assert 'class="button primary" data-testid="export-again"' in page(client, export_id)
     report = FidelityReport(subject="Q4_K_M", verdict=Verdict.BROKEN, reason="Its end token is another one.")
-    result = RunDir(services.settings.home.exports / export_id).result
+    result = JobDir(services.settings.home.exports / export_id).result
     write_json(result, {"files": [], "commands": [], "fidelity": [report.model_dump(mode="json")]})
     assert 'class="button" data-testid="export-again"' in page(client, export_id)

@@ -17,9 +17,9 @@ from core.config import dump, parse
 from core.data.store import IndexWriter
 from core.dataset import FieldGuess, UploadInfo
 from core.evaluation import Answered, EvaluationSpec, RunEvaluation, paired_report
+from core.job import JobState
+from core.job_dir import JobDir, JsonlWriter, write_json
 from core.probe import Figures, judge
-from core.run import JobState
-from core.run_dir import JsonlWriter, RunDir, write_json
 from core.settings import Home, Settings
 from core.text import json_line
 from flask_app import create_app
@@ -89,7 +89,7 @@ def lay_out(home: Home, kind: str, job_id: str) -> Path:
     """A job as it would lie on the disk, whole."""
     path = home.root / KINDS[kind].parent / (f"{job_id}.partial" if kind == "arriving" else job_id)
     path.mkdir()
-    run = RunDir(path)
+    run = JobDir(path)
     made = {"created_at": "2026-01-01T00:00:00+00:00", "name": kind}
     if kind in {"dataset", "arriving"}:
         _LAYOUTS[kind](run)
@@ -114,7 +114,7 @@ def _lines(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.close()
 
 
-def _run(run: RunDir) -> None:
+def _run(run: JobDir) -> None:
     steps = range(1, 7)
     common = {"attempt": 1, "time": 5e8, "reward": 0.5, "kl": 0.1}
     held = [{**common, "phase": "evaluation", "step": step, "when": when} for step, when in ((0, "before"), (6, "end"))]
@@ -130,10 +130,10 @@ def _run(run: RunDir) -> None:
     run.adapter.mkdir()
 
 
-def _queued(run: RunDir) -> None: ...
+def _queued(run: JobDir) -> None: ...
 
 
-def _export(run: RunDir) -> None:
+def _export(run: JobDir) -> None:
     write_json(run.config, {
         "kind": "export", "session_id": "healthy", "format": "gguf", "quantizations": ["q4_k_m"], "name": "an export",
         "created_at": "2026-01-01T00:00:00+00:00",
@@ -153,7 +153,7 @@ def _export(run: RunDir) -> None:
     (sent / "worker.log").write_text("sent\n")
 
 
-def _probe(run: RunDir) -> None:
+def _probe(run: JobDir) -> None:
     write_json(run.config, {
         "kind": "probe", "name": "a probe", "created_at": "2026-01-01T00:00:00+00:00", "config": CONFIG, "given": TINY,
         "prompts": 2, "samples": 2,
@@ -162,7 +162,7 @@ def _probe(run: RunDir) -> None:
     _lines(run.completions, [{**GROUP, "phase": "probe", "step": 1}] * 2)
 
 
-def _evaluation(run: RunDir) -> None:
+def _evaluation(run: JobDir) -> None:
     write_json(run.config, SPEC.model_dump(mode="json"))
     _lines(run.given, [{"instruction": "1 + 1", "response": "2"}] * 3)
     places = [(model, place) for model in (0, 1) for place in range(3)]
@@ -174,7 +174,7 @@ def _evaluation(run: RunDir) -> None:
     write_json(run.result, {"reports": [REPORT.model_dump(mode="json")]})
 
 
-def _dataset(run: RunDir) -> None:
+def _dataset(run: JobDir) -> None:
     index, lines = (
         IndexWriter(),
         [json_line({"question": f"{n} + 1", "answer": str(n + 1)}) for n in range(130)],
@@ -205,7 +205,7 @@ def _dataset(run: RunDir) -> None:
     })  # fmt: skip
 
 
-def _arriving(run: RunDir) -> None:
+def _arriving(run: JobDir) -> None:
     write_json(
         run.path / "job.json", {"kind": "fetch", "name": "a/b", "dataset": {"source": "a/b"}, "created_at": "now"}
     )

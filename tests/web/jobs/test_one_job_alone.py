@@ -20,7 +20,7 @@ import flask_app
 from commands.serve import serve
 from core.disk import FULL
 from core.errors import Unavailable
-from core.run_dir import JsonlWriter, RunDir
+from core.job_dir import JobDir, JsonlWriter
 from core.settings import Home, Settings
 from flask_app import create_app
 from services.access.security import hash_token, load_secrets
@@ -194,7 +194,7 @@ def test_a_run_that_cannot_be_deleted_stays_in_the_list(
         onerror(os.unlink, str(path), (type(error), error, None))
 
     with monkeypatch.context() as patch:
-        patch.setattr("core.run_dir.shutil.rmtree", refused)
+        patch.setattr("core.job_dir.shutil.rmtree", refused)
         answer = client.delete("/api/training/sessions/run")
     assert answer.status_code == 503
     assert "operation not permitted" in (answer.json or {})["error"]["message"]
@@ -300,7 +300,7 @@ def test_a_text_with_half_a_character_is_written_and_shown(paper: Flask, home: H
     """Such as a program's error, in a file and on the page; escaped by another program, too."""
     client = paper.test_client()
     start(client, tiny(), session_id="run")
-    run = RunDir(home.outputs / "run")
+    run = JobDir(home.outputs / "run")
     for _ in range(3):
         paper.extensions["tunesmith"].watcher.tick()
     part = {"numeric": {"score": 1.0, "weight": 1.0, "why": "caf\ud800"}}

@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound, Unavailable
 from core.export import ExportFormat, ExportSpec
+from core.job_dir import JobDir
 from core.model import Device
-from core.run_dir import RunDir
 from core.settings import Home, Settings
 from services.container import Services
 from services.jobs.database import Job, new_job
@@ -35,7 +35,7 @@ def base(home: Home) -> str:
 
 
 @pytest.fixture
-def run(services: Services, home: Home) -> RunDir:
+def run(services: Services, home: Home) -> JobDir:
     """A run with two checkpoints and a published adapter."""
     config = {**TINY, "model": {**TINY["model"], "revision": None}}
     services.catalogue.add(
@@ -50,7 +50,7 @@ def run(services: Services, home: Home) -> RunDir:
             config=config,
         )
     )
-    run = RunDir(home.outputs / "r1")
+    run = JobDir(home.outputs / "r1")
     for folder in (run.adapter, run.checkpoints / "checkpoint-2", run.checkpoints / "checkpoint-10"):
         folder.mkdir(parents=True)
     (run.path / "config.json").write_text(json.dumps({"config": config, "given": config}))
@@ -64,7 +64,7 @@ def exported(services: Services, home: Home, kind: ExportFormat, *files: str, st
     job = new_job(f"e-{kind.value}-{state}".replace("_", "-"), content)
     job.state = state
     services.catalogue.add(job)
-    folder = RunDir(home.exports / job.id)
+    folder = JobDir(home.exports / job.id)
     folder.files.mkdir(parents=True)
     folder.config.write_text(json.dumps(spec.model_dump(mode="json")))
     for name in files:
@@ -91,7 +91,7 @@ def test_a_base_model_by_name_hub_id_or_path(services: Services, base: str, tmp_
     assert resolve(str(adapter)) == on("Qwen/Qwen3-0.6B", adapter)
 
 
-def test_a_running_session_is_its_latest_checkpoint(services: Services, run: RunDir, base: str) -> None:
+def test_a_running_session_is_its_latest_checkpoint(services: Services, run: JobDir, base: str) -> None:
     """The published adapter, which every checkpoint renews; a single checkpoint by its step."""
     resolve = services.models.resolve
     assert resolve("session:r1") == on(base, run.adapter)
@@ -106,7 +106,7 @@ def test_a_running_session_is_its_latest_checkpoint(services: Services, run: Run
         resolve("session:r1")
 
 
-def test_exports_of_every_kind(services: Services, home: Home, run: RunDir, base: str) -> None:
+def test_exports_of_every_kind(services: Services, home: Home, run: JobDir, base: str) -> None:
     """A file of a GGUF export, a merged folder, an adapter on the run's base."""
     resolve = services.models.resolve
     gguf = exported(services, home, ExportFormat.GGUF, "a-F16.gguf", "Modelfile")
@@ -137,7 +137,7 @@ def test_exports_of_every_kind(services: Services, home: Home, run: RunDir, base
     ],
 )
 def test_what_names_no_model_is_refused(
-    services: Services, home: Home, run: RunDir, reference: str, error: type[Exception]
+    services: Services, home: Home, run: JobDir, reference: str, error: type[Exception]
 ) -> None:
     """In words, and nothing outside a job's own folder is looked at."""
     exported(services, home, ExportFormat.GGUF, "a.gguf", "Modelfile")
@@ -147,7 +147,7 @@ def test_what_names_no_model_is_refused(
         services.models.resolve(reference)
 
 
-def test_every_model_is_offered(client: FlaskClient, services: Services, home: Home, run: RunDir) -> None:
+def test_every_model_is_offered(client: FlaskClient, services: Services, home: Home, run: JobDir) -> None:
     """Bases, runs, checkpoints and exports, by kind; each one offered resolves."""
     exported(services, home, ExportFormat.GGUF, "a.gguf", "b.gguf")
     exported(services, home, ExportFormat.MERGED, "config.json")

@@ -18,11 +18,11 @@ from flask.testing import FlaskClient
 
 from core.config import parse
 from core.errors import Unavailable
+from core.job import JobState
+from core.job_dir import JobDir, JsonlWriter, write_json
 from core.probe import Figures
 from core.rewards.own import TEMPLATE
 from core.rewards.sandbox import protection
-from core.run import JobState
-from core.run_dir import JsonlWriter, RunDir, write_json
 from services.forms.reward_form import once_more, parts, read_reward
 from services.probes.probes import fingerprint
 from services.rewards.bench import StartCheck
@@ -206,7 +206,7 @@ def test_what_judges_cost_a_run_stands_among_its_figures(app: Flask) -> None:
     session_id = program.post("/api/training/start", json={"config": tiny("judged")}).json["session_id"]  # type: ignore[index]
     assert "tile-judge" not in app.test_client().get(f"/runs/{session_id}").text
     spent = {"judge_requests": 8, "judge_cached": 1, "judge_failed": 1, "judge_tokens": 4000, "judge_cost": 0.25}
-    with closing(JsonlWriter(RunDir(found.settings.home.outputs / session_id).metrics)) as writer:
+    with closing(JsonlWriter(JobDir(found.settings.home.outputs / session_id).metrics)) as writer:
         for step in (1, 1):
             writer.append({"attempt": 1, "time": 0.0, "phase": "training", "step": step, "reward": 0.5, **spent})
     page = app.test_client().get(f"/runs/{session_id}").text

@@ -11,8 +11,8 @@ from flask import Flask
 
 from core.config import dump, parse
 from core.evaluation import Answered, RunEvaluation, paired_report
-from core.run import Control, JobState, JobStatus
-from core.run_dir import JsonlWriter, RunDir, write_json
+from core.job import Control, JobState, JobStatus
+from core.job_dir import JobDir, JsonlWriter, write_json
 from services.container import Services
 from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
@@ -31,9 +31,9 @@ def make(
     held: tuple[Sequence[float], Sequence[float]] | None = None,
     checkpoint: int | None = None,
     **status: Any,
-) -> RunDir:
+) -> JobDir:
     """A run's directory, taken into the catalogue."""
-    run = RunDir(services.settings.home.outputs / run_id)
+    run = JobDir(services.settings.home.outputs / run_id)
     run.path.mkdir(parents=True)
     whole = dump(parse(config or tiny()))
     write_json(

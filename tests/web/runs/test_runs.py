@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event
 
-from core.run import JobKind, JobState
+from core.job import JobKind, JobState
 from services.container import Services
 from services.jobs.database import new_job
 from services.jobs.launcher import process_of

@@ -14,11 +14,11 @@ from flask.testing import FlaskClient
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from commands.train import say_readiness
+from core.job import JobState
+from core.job_dir import write_json
 from core.probe import Figures
 from core.rewards import adversarial
 from core.rewards.own import TEMPLATE
-from core.run import JobState
-from core.run_dir import write_json
 from core.settings import Home
 from services.container import Services
 from services.machine.hub_reach import HubReach

@@ -12,10 +12,10 @@ import pytest
 
 from core.config import RewardSection
 from core.errors import InvalidConfig
+from core.job_dir import JsonlWriter, iter_lines, write_json
 from core.reward import NO_OPINION, Item, Markers, Score
 from core.rewards import CATALOGUE, RewardInfo, compose, own, resolve
 from core.rewards.sandbox import protection
-from core.run_dir import JsonlWriter, iter_lines, write_json
 from core.text import LONGEST_REASON
 from core.training.evaluation.held_out import completion_record, reward_summary
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.config import dump, parse
-from core.run import JobKind
+from core.job import JobKind
 from core.settings import PROJECT
 from services.jobs.database import new_job
 from services.jobs.facts import JobFacts

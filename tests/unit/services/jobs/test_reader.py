@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.run import JobState
+from core.job import JobState
 from services.jobs.reader import Reader
 from tests.support.jobs import Stage
 

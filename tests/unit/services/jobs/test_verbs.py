@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import Conflict, NotFound
-from core.run import JobKind, JobState
+from core.job import JobKind, JobState
 from services.jobs.kinds import KINDS
 from services.jobs.verbs import Jobs
 from tests.support.jobs import Stage

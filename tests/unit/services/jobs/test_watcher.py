@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from core.run import Control, JobKind, JobState
-from core.run_dir import RunDir
+from core.job import Control, JobKind, JobState
+from core.job_dir import JobDir
 from services.jobs.launcher import Handle
 from services.jobs.verbs import Jobs
 from services.jobs.watcher import DISK_FULL_WAIT, GRACE
@@ -21,7 +21,7 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path / "home")
 
 
-def running(stage: Stage, job_id: str = "one", **said: Any) -> RunDir:
+def running(stage: Stage, job_id: str = "one", **said: Any) -> JobDir:
     """A job whose worker is at it."""
     run_dir = stage.add(job_id)
     stage.tick()
@@ -80,7 +80,7 @@ def test_a_launcher_runs_as_many_jobs_as_it_has_slots(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_a_job_at_its_place(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again after some seconds, and not before."""
 
-    def full(job: RunDir) -> Handle:
+    def full(job: JobDir) -> Handle:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     for name in ("one", "two"):
@@ -100,7 +100,7 @@ def test_a_worker_that_cannot_be_started_fails_and_the_next_one_starts(
 ) -> None:
     """With the reason."""
 
-    def refuse(job: RunDir) -> Handle:
+    def refuse(job: JobDir) -> Handle:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     for name in ("one", "two"):
@@ -203,7 +203,7 @@ def test_a_stop_while_the_worker_is_being_started_is_not_lost(stage: Stage) -> N
     run_dir.write_control(Control(stop=True, now=True))  # of an earlier start
     start = stage.launcher.start
 
-    def start_and_stop(job: RunDir) -> Handle:
+    def start_and_stop(job: JobDir) -> Handle:
         assert not job.read_control().stop
         verbs(stage).stop("one", at_once=False)
         return start(job)

@@ -9,7 +9,7 @@ import pytest
 
 from core.config import dump, parse
 from core.evaluation import Answered, PairedReport, paired_report
-from core.run import JobState
+from core.job import JobState
 from services.runs.diagnosis import Remedy
 from services.runs.verdict import Action, Outcome, Stored, merge, verdict
 from services.wizard.steps import STEP

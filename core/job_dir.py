@@ -7,7 +7,7 @@ file                   writer                          what it is
 =====================  ==============================  =====================================
 ``config.json``        web, once                       the validated configuration
 ``control.json``       web                             what is asked of the worker
-``status.json``        worker (write beside, rename)   :class:`core.run.JobStatus`
+``status.json``        worker (write beside, rename)   :class:`core.job.JobStatus`
 ``given.jsonl``        web, once                       the prompts of an evaluation, where a person gave them
 ``metrics.jsonl``      worker, append only             a row a log step
 ``completions.jsonl``  worker, append only             a group of completions a line
@@ -44,7 +44,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.disk import disk_words
 from core.errors import Damaged, NotFound, Unavailable
-from core.run import Control, JobStatus, check_id
+from core.job import Control, JobStatus, check_id
 from core.text import json_line, whole
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ LONGEST_LINE = 1 << 24
 """Bytes. A file without a line break for so long holds no rows, and nobody waits for one."""
 
 
-class RunDir:
+class JobDir:
     """One job's directory, below ``outputs/`` or ``exports/``.
 
     Args:
@@ -93,7 +93,7 @@ class RunDir:
         return bool((read_json(self.result) or {}).get("files")) and self.files.is_dir()
 
     @classmethod
-    def open(cls, parent: Path, job_id: str) -> RunDir:
+    def open(cls, parent: Path, job_id: str) -> JobDir:
         """The existing directory ``parent/job_id``.
 
         Raises:
@@ -106,7 +106,7 @@ class RunDir:
         return cls(path)
 
     @classmethod
-    def known(cls, parent: Path, job_id: str) -> RunDir:
+    def known(cls, parent: Path, job_id: str) -> JobDir:
         """As :meth:`open`, for reading what may be deleted: then there is nothing in it."""
         try:
             return cls.open(parent, job_id)
@@ -150,7 +150,7 @@ class RunDir:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[RunDir]:
+def new_folder(path: Path) -> Iterator[JobDir]:
     """Make a job's directory, and take it away again where what goes into it could not be written.
 
     Raises:
@@ -158,7 +158,7 @@ def new_folder(path: Path) -> Iterator[RunDir]:
     """
     path.mkdir(parents=True)
     try:
-        yield RunDir(path)
+        yield JobDir(path)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidInput, NotFound
-from core.run import Control, JobPhase, JobState, JobStatus, new_id
-from core.run_dir import JsonlWriter, RunDir, iter_lines, read_json, read_lines, write_json
+from core.job import Control, JobPhase, JobState, JobStatus, new_id
+from core.job_dir import JobDir, JsonlWriter, iter_lines, read_json, read_lines, write_json
 
 
 @pytest.mark.parametrize("job_id", ["../..", "..", "", "a/b", "A", ".x", "a" * 65, "a\n", "a\x00", "%2e%2e"])
 def test_an_id_is_never_a_path(tmp_path: Path, job_id: str) -> None:
     """Malformed ids are refused before anything is looked up."""
     with pytest.raises(InvalidInput):
-        RunDir.open(tmp_path, job_id)
+        JobDir.open(tmp_path, job_id)
 
 
 def test_only_real_directories_of_the_parent_are_opened(tmp_path: Path) -> None:
@@ -28,15 +28,15 @@ def test_only_real_directories_of_the_parent_are_opened(tmp_path: Path) -> None:
     (tmp_path / "outputs" / "link").symlink_to(tmp_path / "elsewhere")
     for job_id in ("missing", "link"):
         with pytest.raises(NotFound):
-            RunDir.open(tmp_path / "outputs", job_id)
+            JobDir.open(tmp_path / "outputs", job_id)
     job_id = new_id()
     (tmp_path / "outputs" / job_id).mkdir()
-    assert RunDir.open(tmp_path / "outputs", job_id).path.name == job_id
+    assert JobDir.open(tmp_path / "outputs", job_id).path.name == job_id
 
 
 def test_status_and_control_survive_a_round_trip(tmp_path: Path) -> None:
     """What one side writes the other reads; before the first word there is None and no order."""
-    run_dir = RunDir(tmp_path)
+    run_dir = JobDir(tmp_path)
     assert run_dir.read_status() is None
     assert run_dir.read_control() == Control()
     status = JobStatus(state=JobState.RUNNING, phase=JobPhase.TRAIN, step=3, notes=("ä",))
@@ -48,7 +48,7 @@ def test_status_and_control_survive_a_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["warming_up", "training", "evaluating", "running", "stopping", "completed"])
 def test_status_json_says_state_and_phase_in_one_word(tmp_path: Path, word: str) -> None:
     """As it always did: other programs read it, and what older versions wrote is read."""
-    run_dir = RunDir(tmp_path)
+    run_dir = JobDir(tmp_path)
     write_json(run_dir.status, {"state": word, "step": 3})
     status = run_dir.read_status()
     assert status is not None
@@ -63,7 +63,7 @@ def test_status_json_says_state_and_phase_in_one_word(tmp_path: Path, word: str)
 def test_a_status_of_no_known_state_is_damaged(tmp_path: Path, state: Any) -> None:
     """It is not guessed."""
     write_json(tmp_path / "status.json", {"state": state})
-    assert RunDir(tmp_path).read_status() is None
+    assert JobDir(tmp_path).read_status() is None
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
