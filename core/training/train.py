@@ -45,7 +45,7 @@ def train(run: JobDir, home: Home, status: Status) -> str:
         # It replaces classes inside TRL. A method's module imports these classes by name, so Unsloth comes first:
         # the other way round the run would quietly train with plain TRL.
         import unsloth  # noqa: F401
-    train_by_method = methods.trainer_of(methods.METHOD)
+    train_by_method = methods.trainer_of(config.method)
     status.update(message="Loading the model")
     loaded = load_for_training(config, device, home)
     status.update(message="Preparing the data")

@@ -11,6 +11,7 @@ from trl import SFTConfig, SFTTrainer
 
 from core.job import JobState
 from core.job_dir import JobDir
+from core.methods import METHODS
 from core.settings import Home
 from core.training import methods
 from core.training.arguments import known_to, trainer_arguments
@@ -48,7 +49,13 @@ def train(job: TrainingJob) -> None:
     job.evaluate("end", last)
 
 
-@pytest.fixture(autouse=True)
+@pytest.mark.parametrize("key", [one.key for one in METHODS])
+def test_every_method_that_can_be_chosen_has_a_trainer(key: str) -> None:
+    """A module of its key's name."""
+    assert callable(methods.trainer_of(key))
+
+
+@pytest.fixture
 def sft(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods, "trainer_of", lambda key: train)
 
@@ -59,6 +66,7 @@ def series(run: JobDir) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in clocks} for row in rows(run, "training")]
 
 
+@pytest.mark.usefixtures("sft")
 def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
     models: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +89,7 @@ def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
     assert moments == [("interval", 3), ("end", 6)]
 
 
+@pytest.mark.usefixtures("sft")
 def test_a_checkpoint_holds_one_adapter_and_the_oldest_go(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many are kept as configured, and nothing half-written is left beside them."""
     run = make_run(models, "trl-checkpoints", CONFIG)
@@ -92,6 +101,7 @@ def test_a_checkpoint_holds_one_adapter_and_the_oldest_go(models: Home, monkeypa
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("sft")
 def test_no_engine_is_made_where_nothing_is_written(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without held-out rows such a method asks for no completion."""
 
