@@ -20,6 +20,7 @@ from core.training.methods.loop import (
     cross_entropy,
     forward_backward,
     log_probabilities,
+    mean_loss,
     micro_batches,
     optimizer_step,
     rows_of_step,
@@ -108,6 +109,15 @@ def test_two_micro_batches_are_one_batch() -> None:
     learnt = sum(batch.learnt for batch in batches)
     assert sum(forward_backward(model, [batch], learnt=learnt) for batch in batches) == pytest.approx(loss, rel=1e-5)
     same(gradients(model), wanted)
+
+
+def test_the_mean_loss_is_that_of_training_without_its_traces() -> None:
+    """However the rows are cut; dropout is off and on again, and no gradient is left."""
+    model, examples = tiny(dropout=0.5), rows()
+    loss = mean_loss(model, micro_batches(examples, 4, pad=PAD, device="cpu"))
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert by_hand(model.eval(), examples)[0] == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_batch_in_which_nothing_is_learnt_changes_nothing() -> None:

@@ -15,8 +15,10 @@ from core.methods import METHODS
 from core.settings import Home
 from core.training import methods
 from core.training.arguments import known_to, trainer_arguments
+from core.training.evaluation.held_out import Measure
 from core.training.methods import training_job
 from core.training.methods.examples import reference_examples
+from core.training.methods.loop import mean_loss, micro_batches
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import JobTrainer
 from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
@@ -39,14 +41,29 @@ class Trainer(JobTrainer, SFTTrainer):
 def train(job: TrainingJob) -> None:
     length = job.config.training.max_sequence_length
     examples = reference_examples(job.data.train, job.config, job.loaded.tokenizer, max_length=length)
+    evaluation = job.evaluation(held_out_loss(job))
     last = Trainer(
         job,
+        evaluation,
         model=job.loaded.model,
         args=SFTConfig(**known_to(SFTConfig, trainer_arguments(job.config, job.device, job.run.checkpoints))),
         train_dataset=Dataset.from_list([{"input_ids": one.ids, "labels": one.labels} for one in examples]),
         processing_class=job.loaded.tokenizer,
     ).run()
-    job.evaluate("end", last)
+    evaluation.once("end", last)
+
+
+def held_out_loss(job: TrainingJob) -> Measure:
+    """A method without a reward measures what it trains for."""
+    length, tokenizer = job.config.training.max_sequence_length, job.loaded.tokenizer
+    examples = reference_examples(job.held_out, job.config, tokenizer, max_length=length)
+
+    def measure(when: str, step: int) -> bool:
+        batches = micro_batches(examples, 2, pad=int(tokenizer.pad_token_id), device=job.loaded.model.device)
+        job.reporter.row("evaluation", step, {"when": when, "loss": mean_loss(job.loaded.model, batches)})
+        return True
+
+    return measure
 
 
 @pytest.mark.parametrize("key", [one.key for one in METHODS])
@@ -87,6 +104,7 @@ def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
     assert set(series(whole)[-1]) == named
     moments = [(row["when"], row["step"]) for row in rows(halves, "evaluation")]
     assert moments == [("interval", 3), ("end", 6)]
+    assert all(0 < row["loss"] < 20 and "reward" not in row for row in rows(halves, "evaluation"))
 
 
 @pytest.mark.usefixtures("sft")
@@ -103,12 +121,11 @@ def test_a_checkpoint_holds_one_adapter_and_the_oldest_go(models: Home, monkeypa
 
 @pytest.mark.usefixtures("sft")
 def test_no_engine_is_made_where_nothing_is_written(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without held-out rows such a method asks for no completion."""
+    """A method that asks for no completion neither converts a model nor starts llama.cpp."""
 
     def never(*_: Any) -> None:
         raise AssertionError("an engine was made")
 
     monkeypatch.setattr(training_job, "engine_for", never)
-    config = changed(CONFIG, training__max_steps=1, evaluation__holdout_fraction=0)
-    run = make_run(models, "trl-alone", config)
+    run = make_run(models, "trl-alone", changed(CONFIG, training__max_steps=2))
     assert work(run, monkeypatch, models) == JobState.COMPLETED

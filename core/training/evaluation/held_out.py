@@ -1,13 +1,14 @@
 """Scoring the held-out rows: before the first step, after the warm-up, at intervals, at the end.
 
-Answers are taken greedily (the likeliest token each time), so that two evaluations differ by the
-model and not by luck. Training's random states are given back afterwards.
+:class:`Evaluation` knows when, and a :data:`Measure` how. The one here scores answers by the reward. They are
+taken greedily (the likeliest token each time), so that two evaluations differ by the model and not by luck.
+Training's random states are given back afterwards.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,40 +52,31 @@ class Scored:
     total: Total
 
 
+Measure = Callable[[str, int], bool]
+"""Measures the held-out rows and reports what it found, given when and after which step; false where a stop was
+asked for in between and nothing was reported."""
+
+
 class Evaluation:
-    """Knows when an evaluation is due and does it.
+    """Knows when the held-out rows are to be measured, and sees that no attempt repeats what another has done.
 
     Args:
-        holdout: Held-out rows; with none, nothing is ever due.
+        rows: How many are measured; with none, nothing is ever due.
+        measure: Does it.
         config: The run's configuration.
-        engine: Writes the answers.
-        score: The composed reward.
-        run, status, reporter: Where results go.
+        run, status: Where the run is, and what its earlier attempts have written.
     """
 
-    def __init__(
-        self,
-        holdout: list[Item],
-        config: RunConfig,
-        engine: Engine,
-        score: Scorer,
-        best: float,
-        run: JobDir,
-        status: Status,
-        reporter: Reporter,
-    ) -> None:
-        self.items = self.chosen(holdout, config)
+    def __init__(self, rows: int, measure: Measure, config: RunConfig, run: JobDir, status: Status) -> None:
+        self.rows, self.measure, self.status = rows, measure, status
         self.every = config.evaluation.every_steps
-        self.sampling = Sampling(max_new_tokens=config.training.max_new_tokens, temperature=0)
-        self.engine, self.score, self.best = engine, score, best
-        self.status, self.reporter = status, reporter
         self.done = {
             (row.get("when"), row["step"]) for row in iter_lines(run.metrics, is_metric) if row["phase"] == "evaluation"
         }
 
     @staticmethod
     def chosen(holdout: list[Any], config: RunConfig) -> list[Any]:
-        """The held-out rows that are scored, the same ones each time."""
+        """The held-out rows that are measured, the same ones each time."""
         return holdout[: config.evaluation.max_prompts]
 
     def at_interval(self, step: int, max_steps: int) -> None:
@@ -103,20 +95,59 @@ class Evaluation:
             self.once("interval", step)
 
     def once(self, when: str, step: int) -> None:
-        """Evaluate unless an earlier attempt has, or a stop is waiting."""
-        if not self.items or (when, step) in self.done or self.status.stop_asked:
+        """Evaluate unless an earlier attempt has, or a stop is waiting.
+
+        Args:
+            when: ``before``, ``after_warm_up``, ``interval`` or ``end``, as the row in ``metrics.jsonl`` says it.
+            step: Steps of the method that are done.
+        """
+        if not self.rows or (when, step) in self.done or self.status.stop_asked:
             return
         before = self.status.value
-        words = f"Scoring {len(self.items)} held-out rows"
+        words = f"Scoring {self.rows} held-out rows"
         self.status.update(state=JobState.RUNNING, phase=JobPhase.EVALUATE, message=words)
         with undisturbed():
-            scored = self._answers()
-            if scored is not None:
-                self._report(when, step, scored)
+            if self.measure(when, step):
                 self.done.add((when, step))
         # Not where a stop was asked for meanwhile: that stays shown.
         if self.status.value.state is JobState.RUNNING:
             self.status.update(state=before.state, phase=before.phase, message=before.message)
+
+
+class AnswersByReward:
+    """A :data:`Measure`: the model answers, and the reward scores the answers.
+
+    Args:
+        items: The rows.
+        config: The run's configuration.
+        engine: Writes the answers.
+        score: The composed reward.
+        best: The most that an answer can earn.
+        status, reporter: Where results go.
+    """
+
+    def __init__(
+        self,
+        items: list[Item],
+        config: RunConfig,
+        engine: Engine,
+        score: Scorer,
+        best: float,
+        status: Status,
+        reporter: Reporter,
+    ) -> None:
+        self.items = items
+        self.sampling = Sampling(max_new_tokens=config.training.max_new_tokens, temperature=0)
+        self.engine, self.score, self.best = engine, score, best
+        self.status, self.reporter = status, reporter
+
+    def __call__(self, when: str, step: int) -> bool:
+        """Ask, score, and report a row of numbers and a group of completions for each answer."""
+        scored = self._answers()
+        if scored is None:
+            return False
+        self._report(when, step, scored)
+        return True
 
     def _answers(self) -> list[Scored] | None:
         """None where a stop was asked for in between."""

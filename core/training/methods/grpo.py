@@ -32,7 +32,7 @@ from trl import GRPOConfig
 
 from core.reward import Total
 from core.training.arguments import fast_arguments, grpo_arguments
-from core.training.evaluation.held_out import completion_record, reward_summary
+from core.training.evaluation.held_out import Evaluation, completion_record, reward_summary
 from core.training.job.reporter import Reporter
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import JobTrainer
@@ -54,15 +54,15 @@ def train(job: TrainingJob) -> None:
     """
     # First of all, because it chooses the engine: converting a model takes minutes, and a person who stops the run
     # meanwhile is told that training has not begun.
-    rollouts = Rollouts(job)
+    rollouts, evaluation = Rollouts(job), job.evaluation()
     if job.resume is None:
-        job.evaluate("before", 0)
+        evaluation.once("before", 0)
     job.stop_between_phases()
     if job.config.pre_training.enabled and warm_up(job):
-        job.evaluate("after_warm_up", 0)
+        evaluation.once("after_warm_up", 0)
     job.stop_between_phases()
-    last = train_grpo(job, rollouts)
-    job.evaluate("end", last)
+    last = train_grpo(job, rollouts, evaluation)
+    evaluation.once("end", last)
     job.compare_held_out(last)
 
 
@@ -180,21 +180,21 @@ class Trainer(JobTrainer, FastGRPOTrainer):
     """TRL's trainer, given completions and rewards from outside; see the module's docstring.
 
     Args:
-        job: The run.
+        job, evaluation: The run, and when its held-out rows are measured.
         rollouts: Writes and scores.
         kwargs: Those of :class:`core.training.prefix_sharing.trainer.FastGRPOTrainer` and TRL's.
     """
 
     title = "Training (GRPO)"
 
-    def __init__(self, job: TrainingJob, rollouts: Rollouts, **kwargs: Any) -> None:
+    def __init__(self, job: TrainingJob, evaluation: Evaluation, rollouts: Rollouts, **kwargs: Any) -> None:
         self._rollouts = rollouts
         with warnings.catch_warnings():
             # TRL calls rollout_func experimental. Its version is pinned, and a test of the whole run says so if
             # this seam moves: the function is given a list of prompts and the trainer, and returns prompt_ids,
             # completion_ids and logprobs (or None).
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-            super().__init__(job, reward_funcs=rollouts.reward, rollout_func=rollouts.generate, **kwargs)
+            super().__init__(job, evaluation, reward_funcs=rollouts.reward, rollout_func=rollouts.generate, **kwargs)
 
     def row(self, step: int, logs: Mapping[str, Any]) -> dict[str, Any]:
         """TRL's numbers, and those worked out from the completions of the step."""
@@ -228,7 +228,7 @@ class Trainer(JobTrainer, FastGRPOTrainer):
         return None if done else self._buffered_inputs
 
 
-def train_grpo(job: TrainingJob, rollouts: Rollouts) -> int:
+def train_grpo(job: TrainingJob, rollouts: Rollouts, evaluation: Evaluation) -> int:
     """Every GRPO step that is left; the number of the last one.
 
     The model must hold the adapter that GRPO starts from, also on a resume: with a KL penalty TRL copies it
@@ -239,6 +239,7 @@ def train_grpo(job: TrainingJob, rollouts: Rollouts) -> int:
     """
     trainer = Trainer(
         job,
+        evaluation,
         rollouts,
         **fast_arguments(job.config, job.device),
         model=job.loaded.model,

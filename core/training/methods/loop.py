@@ -25,6 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.training.rollouts.generate import evaluating
+
 IGNORED = -100
 """Label of a token that is not learnt, as torch's cross-entropy and transformers have it."""
 
@@ -159,6 +161,14 @@ def forward_backward(
             part.backward()
             total += part.item()
     return total
+
+
+def mean_loss(model: Any, batches: Sequence[Batch], loss: LossFunction = cross_entropy) -> float:
+    """The mean of a loss over the learnt tokens of some batches, without dropout and without gradients."""
+    learnt = sum(batch.learnt for batch in batches)
+    with evaluating(model), torch.no_grad():
+        means = [(float(loss(model, batch)), batch.learnt) for batch in batches if batch.learnt]
+    return sum(mean * (count / learnt) for mean, count in means)
 
 
 def optimizer_step(optimizer: Any, *, max_grad_norm: float = math.inf, scheduler: Any = None) -> float:

@@ -12,11 +12,11 @@ from core.job_dir import JobDir
 from core.model import Device
 from core.rewards import Scorer, compose, markers_of, maximum
 from core.settings import Home
-from core.training.evaluation.held_out import Evaluation
+from core.training.evaluation.held_out import AnswersByReward, Evaluation, Measure
 from core.training.evaluation.run_report import compare_run
 from core.training.job.reporter import Reporter
 from core.training.job.status import Status, Stopped
-from core.training.method_rows import Prepared
+from core.training.method_rows import Item, Prepared
 from core.training.models.load import Loaded
 from core.training.rollouts.engine import Engine, engine_for
 
@@ -25,8 +25,8 @@ from core.training.rollouts.engine import Engine, engine_for
 class TrainingJob:
     """A run that is ready to be trained: all that a method needs, and nothing of how it trains.
 
-    Engine, reward and evaluation are made when they are first asked for, so a method that writes no
-    completions starts no llama.cpp. Whoever makes a job closes it.
+    Engine and reward are made when they are first asked for, so a method that writes no completions starts
+    no llama.cpp. Whoever makes a job closes it.
 
     Attributes:
         config: The complete configuration; what its reward leaves to the dataset is decided.
@@ -78,25 +78,21 @@ class TrainingJob:
         return maximum(self.config.reward)
 
     @cached_property
-    def _evaluation(self) -> Evaluation:
-        return Evaluation(
-            self.data.holdout, self.config, self.engine, self.score, self.best, self.run, self.status, self.reporter
-        )
+    def held_out(self) -> list[Item]:
+        """The rows that evaluations measure; at most as many as configured."""
+        return Evaluation.chosen(self.data.holdout, self.config)
 
-    def evaluate(self, when: str, step: int) -> None:
-        """Score the held-out rows, unless an earlier attempt has at this point or a stop is waiting.
+    def evaluation(self, measure: Measure | None = None) -> Evaluation:
+        """When the held-out rows are measured, and how.
 
         Args:
-            when: ``before``, ``after_warm_up`` or ``end``, as the row in ``metrics.jsonl`` says it.
-            step: Steps of the method that are done.
+            measure: What a method measures that has no reward, such as the loss on :attr:`held_out`. None has the
+                engine answer them and the reward score the answers.
         """
-        if self.data.holdout:  # Without any, the engine need not be made for it.
-            self._evaluation.once(when, step)
-
-    def evaluate_if_due(self, step: int, max_steps: int) -> None:
-        """The same between two steps, where the configured interval has passed."""
-        if self.data.holdout:
-            self._evaluation.at_interval(step, max_steps)
+        measure = measure or AnswersByReward(
+            self.held_out, self.config, self.engine, self.score, self.best, self.status, self.reporter
+        )
+        return Evaluation(len(self.held_out), measure, self.config, self.run, self.status)
 
     def compare_held_out(self, step: int) -> None:
         """Write the paired report of the held-out answers before the first step and after the last, ``step``."""

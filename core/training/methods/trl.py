@@ -5,7 +5,7 @@ A method puts :class:`JobTrainer` in front of one of TRL's trainers and calls :m
     class Trainer(JobTrainer, SFTTrainer):
         title = "Training (SFT)"
 
-    last = Trainer(job, model=..., args=..., train_dataset=..., processing_class=...).run()
+    last = Trainer(job, evaluation, model=..., args=..., train_dataset=..., processing_class=...).run()
 
 TRL's trainers are subclasses of transformers' ``Trainer``, and neither has a public way to say where a
 checkpoint goes or in which order rows come. So this module overrides methods whose names begin with an
@@ -37,6 +37,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from core.job import JobPhase
 from core.job_dir import step_of
 from core.metrics import SOURCES
+from core.training.evaluation.held_out import Evaluation
 from core.training.job import checkpoint
 from core.training.job.status import Stopped
 from core.training.methods.training_job import TrainingJob
@@ -81,6 +82,7 @@ class JobTrainer(Trainer):
 
     Args:
         job: The run.
+        evaluation: When the held-out rows are measured between steps.
         kwargs: The TRL trainer's own.
 
     Attributes:
@@ -89,8 +91,8 @@ class JobTrainer(Trainer):
 
     title: ClassVar[str] = "Training"
 
-    def __init__(self, job: TrainingJob, **kwargs: Any) -> None:
-        self.job = job
+    def __init__(self, job: TrainingJob, evaluation: Evaluation, **kwargs: Any) -> None:
+        self.job, self.evaluation = job, evaluation
         super().__init__(**kwargs)
         # It is there because of disable_tqdm, and prints every row as a dictionary into the log.
         self.remove_callback(PrinterCallback)
@@ -206,7 +208,7 @@ class Progress(TrainerCallback):
         resume the evaluation that did not happen is made up for. The random states of a checkpoint are restored
         just before (``_load_rng_state``), and the evaluation gives them back as they were.
         """
-        self._job.evaluate_if_due(state.global_step, state.max_steps)
+        self._trainer.evaluation.at_interval(state.global_step, state.max_steps)
         self._started = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
