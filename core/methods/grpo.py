@@ -32,6 +32,12 @@ class GrpoSection(Section):
 # fmt: on
 
 
+def rows_a_step(config: RunConfig) -> int:
+    """A question for each whole group of the step's answers."""
+    training = config.training
+    return training.batch_size * training.gradient_accumulation_steps // training.num_generations
+
+
 def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     """A batch must hold whole groups, and the upper clip range must not lie below the lower one."""
     grpo = config.grpo
@@ -181,6 +187,7 @@ GRPO = Method(
         "time_generation",
         "time_reward",
     ),
+    rows_a_step=rows_a_step,
     cross_checks=cross_checks,
     remarks=remarks,
     suggest=suggest,

@@ -76,6 +76,7 @@ class Method:
         may_need: What only some of its settings need.
         phases: In order.
         metrics: Keys of the numbers in its rows, over all phases.
+        rows_a_step: Different rows that one optimizer step takes; with fewer in all, a run cannot start.
         cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
         remarks: What the settings mean on one device, where a person has to know it.
         suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``.
@@ -98,6 +99,7 @@ class Method:
     may_need: tuple[Need, ...]
     phases: tuple[Phase, ...]
     metrics: tuple[str, ...]
+    rows_a_step: Callable[[RunConfig], int]
     cross_checks: Callable[[RunConfig], list[tuple[str, str]]]
     remarks: Callable[[RunConfig, Device], list[Note]]
     suggest: Callable[[str, bool], dict[str, dict[str, Any]]]

@@ -20,6 +20,7 @@ from core.data.pipeline import prepare_rows
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.job_dir import JobDir, read_json, whole_lines, write_json
+from core.methods import method
 from core.reward import Item as Answer
 from core.reward import opened_by
 from core.rewards import decided, markers_of, settled
@@ -247,8 +248,7 @@ class _Asking:
 
 
 def _check_enough(config: RunConfig, train: list[Item], too_long: int) -> None:
-    training = config.training
-    needed = training.batch_size * training.gradient_accumulation_steps // training.num_generations
+    needed = method(config.method).rows_a_step(config)
     if len(train) >= needed:
         return
     why = f" {too_long} rows are too long for max_sequence_length: raise it." if too_long else ""

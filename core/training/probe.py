@@ -22,6 +22,7 @@ import torch
 from core.config import RunConfig, parse
 from core.data.prompts import warm_up_target
 from core.job_dir import JobDir, write_json
+from core.methods import method
 from core.model import Device
 from core.probe import Component, Figures, judge, shares
 from core.reward import Total
@@ -192,8 +193,8 @@ def _length(text: str, loaded: Loaded) -> int:
 
 def _steps(config: RunConfig, rows: int) -> int:
     training = config.training
-    questions = max(1, training.batch_size * training.gradient_accumulation_steps // training.num_generations)
-    return training.max_steps or max(1, math.ceil(rows / questions * training.num_epochs))
+    per_step = max(1, method(config.method).rows_a_step(config))
+    return training.max_steps or max(1, math.ceil(rows / per_step * training.num_epochs))
 
 
 def answers_a_step(config: RunConfig) -> int:

@@ -68,6 +68,7 @@ def test_what_a_method_suggests_can_be_run(one: Method, on_gpu: bool) -> None:
     config = parse({**SMALL, **suggested, "method": one.key})
     device = replace(CPU, kind="cuda", bf16=True) if on_gpu else CPU
     assert device_checks(config, device) == []
+    assert one.rows_a_step(config) >= 1
 
 
 def test_every_method_has_a_key_of_its_own() -> None:
@@ -83,6 +84,12 @@ def test_gspo_is_a_setting_of_grpo() -> None:
     """What the run is called follows from its settings."""
     assert GRPO.variant({}) == "GRPO"
     assert GRPO.variant({"importance_sampling_level": "sequence"}) == "GSPO"
+
+
+def test_a_step_of_grpo_takes_a_question_for_each_group() -> None:
+    """Eight answers to each of four questions."""
+    training = {"batch_size": 16, "gradient_accumulation_steps": 2, "num_generations": 8}
+    assert GRPO.rows_a_step(parse({**SMALL, "training": training})) == 4
 
 
 def test_phases_follow_from_the_settings() -> None:
