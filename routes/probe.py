@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 from pydantic import Field
 
-from pages.rewards import pages as reward_pages
+from pages.probe import probe_page
 from routes._api import Body, describes, read_body
 from routes._pages import page
 from services.current import services
@@ -56,4 +56,4 @@ def stop(probe_id: str) -> tuple[Response, int]:
 @bp.get("/probe/<probe_id>")
 def page_of(probe_id: str) -> str:
     """A probe's page."""
-    return page("probe/show.html", reward_pages.probe_page(services(), probe_id))
+    return page("probe/show.html", probe_page(services(), probe_id))

@@ -11,7 +11,9 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import TunesmithError
 from core.rewards import Account, charged_to
-from pages.rewards import pages as reward_pages
+from pages.rewards.bench import bench_page
+from pages.rewards.edit import edit_page, python_reward
+from pages.rewards.index import rewards_page
 from routes._api import Body, describes, read_body, read_query
 from routes._pages import page, say, to
 from services.current import services
@@ -180,13 +182,13 @@ def api_suggest() -> Response:
 @bp.get("/rewards")
 def index() -> str:
     """Every reward."""
-    return page("rewards/index.html", reward_pages.rewards_page(services()))
+    return page("rewards/index.html", rewards_page(services()))
 
 
 @bp.route("/rewards/bench", methods=["GET", "POST"])
 def bench() -> str:
     """The test bench."""
-    return page("rewards/bench.html", reward_pages.bench_page(services(), request.form))
+    return page("rewards/bench.html", bench_page(services(), request.form))
 
 
 @bp.post("/rewards/new")
@@ -206,7 +208,7 @@ def create() -> AnyResponse:
 @bp.get("/rewards/<name>")
 def edit(name: str) -> str:
     """The editor of one reward."""
-    return page("rewards/edit.html", reward_pages.edit_page(services(), name, version=read_query(VersionQuery).version))
+    return page("rewards/edit.html", edit_page(services(), name, version=read_query(VersionQuery).version))
 
 
 @bp.post("/rewards/<name>")
@@ -215,11 +217,11 @@ def keep(name: str) -> str:
     source, examples = request.form.get("source", "").replace("\r\n", "\n"), request.form.get("examples", "")
     if request.form.get("action") == "save":
         try:
-            kept = services().saved_rewards.save(name, reward_pages.python_reward(source))
+            kept = services().saved_rewards.save(name, python_reward(source))
             say(f"Saved as version {kept['version']}.", "good")
         except TunesmithError as error:
             say(f"It was not saved. {error.message}", "problem")
-    return page("rewards/edit.html", reward_pages.edit_page(services(), name, source=source, examples=examples))
+    return page("rewards/edit.html", edit_page(services(), name, source=source, examples=examples))
 
 
 @bp.post("/rewards/<name>/use")

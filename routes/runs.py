@@ -14,9 +14,9 @@ from core.config import RunConfig, parse
 from core.errors import Conflict, NotFound
 from core.rewards import resolve
 from pages.runs.actions import changes_in_words
+from pages.runs.answers import Wanted
 from pages.runs.index import runs_page
-from pages.runs.show import Wanted, board
-from pages.runs.views import RunPage
+from pages.runs.show import RunPage, board
 from routes._api import Body, describes, read_body, read_json, read_query
 from routes._pages import back, page, say, to
 from services.current import services

@@ -8,9 +8,15 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from core.errors import NotFound, TunesmithError
-from pages.runs.show import Wanted
-from pages.wizard import dataset as dataset_page
-from pages.wizard import steps
+from pages.runs.answers import Wanted
+from pages.wizard.configuration import configuration_step
+from pages.wizard.dataset import dataset_step
+from pages.wizard.export import export_step
+from pages.wizard.model import model_step
+from pages.wizard.preparation import preparation_step
+from pages.wizard.reward import reward_step
+from pages.wizard.test import chat_step
+from pages.wizard.train import train_step
 from routes._guard import accepts_uploads
 from routes._pages import page, say, to
 from routes.datasets import receive
@@ -39,7 +45,7 @@ def reset() -> Response:
 @bp.get("/new/model")
 def model() -> str:
     """Step 1."""
-    return page("wizard/model.html", steps.model_step(services()))
+    return page("wizard/model.html", model_step(services()))
 
 
 @bp.get("/new/dataset")
@@ -47,13 +53,13 @@ def dataset() -> str:
     """Step 2."""
     if request.args.get("already"):  # the page's script sent a file that is here
         say(ALREADY)
-    return page("wizard/dataset.html", dataset_page.dataset_step(services()))
+    return page("wizard/dataset.html", dataset_step(services()))
 
 
 @bp.get("/new/dataset/preparation")
 def preparation() -> str:
     """What training would make of the chosen dataset, wherever it is from."""
-    return page("wizard/preparation.html", dataset_page.preparation_step(services()))
+    return page("wizard/preparation.html", preparation_step(services()))
 
 
 @bp.post("/new/dataset/preparation")
@@ -88,31 +94,31 @@ def prepared(form: str) -> AnyResponse:
 @bp.get("/new/configuration")
 def configuration() -> str:
     """Step 3."""
-    return page("wizard/configuration.html", steps.configuration_step(services()))
+    return page("wizard/configuration.html", configuration_step(services()))
 
 
 @bp.get("/new/reward")
 def reward() -> str:
     """Step 4."""
-    return page("wizard/reward.html", steps.reward_step(services()))
+    return page("wizard/reward.html", reward_step(services()))
 
 
 @bp.get("/new/train")
 def train() -> str:
     """Step 5."""
-    return page("wizard/train.html", steps.train_step(services(), Wanted.read(request.args), request.path))
+    return page("wizard/train.html", train_step(services(), Wanted.read(request.args), request.path))
 
 
 @bp.get("/new/export")
 def export() -> str:
     """Step 6."""
-    return page("wizard/export.html", steps.export_step(services()))
+    return page("wizard/export.html", export_step(services()))
 
 
 @bp.get("/new/test")
 def test() -> str:
     """Step 7."""
-    return page("wizard/test.html", steps.chat_step(services()))
+    return page("wizard/test.html", chat_step(services()))
 
 
 @bp.get("/new/<step>")

@@ -9,7 +9,7 @@ from typing import Any
 from core.errors import InvalidInput, TunesmithError
 from core.job_dir import JobDir, step_of
 from core.model import DEMO_MODEL
-from pages.rewards import pages as reward_pages
+from pages.rewards.bench import reward_choices
 from services.container import Services
 from services.evaluations.request import Request
 from services.wizard.dataset_form import ready_mapping
@@ -67,7 +67,7 @@ def new_evaluation_page(services: Services, given: Mapping[str, str], *, problem
     rewards = (
         Choice("training", "The training's own"),
         Choice("none", "None: only collect the answers"),
-        *(Choice(key, title) for key, (title, _) in reward_pages.choices(services, services.wizard.draft()).items()),
+        *(Choice(key, title) for key, (title, _) in reward_choices(services, services.wizard.draft()).items()),
     )
     return NewEvaluationPage((*models, *extra), runs, _datasets(services), rewards, tuple(chosen), values, problem)
 
@@ -84,7 +84,7 @@ def read_form(services: Services, form: Mapping[str, str], text: str) -> Request
     models = [form.get(f"model_{slot}", "") for slot in range(1, SLOTS + 1)]
     models = [path for path in [*models, form.get("other", "").strip()] if path]
     kind, reward = form.get("prompts", "session"), form.get("reward", "training")
-    choices = reward_pages.choices(services, services.wizard.draft())
+    choices = reward_choices(services, services.wizard.draft())
     return Request(
         models=tuple(models),
         session_id=form.get("session_id", "") if kind == "session" else "",

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from core.job import ENDED, JobState
-from pages.runs.views import RunAction
 from services.forms.fields import field_title
 from services.runs.diagnosis import Change
 from services.runs.verdict import Action, Outcome, Verdict
 from services.runs.view import RunView
 from services.words import num
+
+
+@dataclass(frozen=True)
+class RunAction:
+    """A button of a run's page.
+
+    Attributes:
+        key: Also its test id.
+        url: Where it leads, or where its form is sent to.
+        post: Whether it is a form.
+        live: Whether the form is sent by script and the page stays.
+        primary: Whether it is what to do first.
+        style: Further classes.
+        confirm: What is asked before it is done.
+        hint: What it would change.
+    """
+
+    key: str
+    title: str
+    url: str
+    icon: str = ""
+    post: bool = False
+    live: bool = False
+    primary: bool = False
+    style: str = ""
+    confirm: str = ""
+    hint: str = ""
 
 
 def actions(run: RunView, found: Verdict, *, has_adapter: bool) -> tuple[RunAction, ...]:

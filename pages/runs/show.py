@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,12 @@ from core.metric import Metric, Unit
 from core.metrics import METRICS
 from core.rewards import part_title, titles
 from core.statistics import decimals
-from pages.evaluations.report import of_run
+from pages.evaluations.report import ReportView, of_run
 from pages.parts import PhaseView
-from pages.runs.actions import actions
+from pages.runs.actions import RunAction, actions
+from pages.runs.answers import AnswersView, Wanted, _answers
 from pages.runs.charts import charts
-from pages.runs.views import AnswersView, AnswerView, Column, GroupView, Piece, RunBoard, Tile
 from services.container import Services
-from services.forms.fields import whole_number
 from services.runs.diagnosis import Row
 from services.runs.verdict import Verdict, merge
 from services.runs.view import RunView
@@ -32,29 +30,63 @@ from services.words import duration, num, state_word
 
 TABLE_ROWS = 60
 """Rows of the table for those without charts: the latest of each phase, evenly thinned."""
-GROUPS = 4
-"""Questions shown of a step at once."""
 TILES = tuple(one for one in METRICS if one.tile)
-COLUMNS = tuple(Column(one.key, one.title) for one in (*TILES, *(one for one in METRICS if one.column)))
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which answers the page shows; ``step`` None for the latest."""
+class Tile:
+    """One figure of the latest step."""
 
-    phase: str = "training"
-    step: int | None = None
-    special: bool = False
+    key: str
+    title: str
+    value: str
+    unit: str
+    hint: str
 
-    @classmethod
-    def read(cls, args: Mapping[str, str]) -> Wanted:
-        """From a query string; what makes no sense is left out."""
-        phase = args.get("phase", "training")
-        return cls(
-            phase if phase in {"training", "evaluation"} else "training",
-            whole_number(args.get("step")),
-            args.get("special") == "1",
-        )
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of metrics."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class RunBoard:
+    """Everything of a run's page that is drawn on the server."""
+
+    view: RunView
+    path: str
+    title: str
+    """Of the document: how far it is, or how it ended."""
+    verdict: Verdict
+    doing: str
+    phase_word: str
+    speed: str
+    left: str
+    phases: tuple[PhaseView, ...]
+    actions: tuple[RunAction, ...]
+    has_numbers: bool
+    tiles: tuple[Tile, ...]
+    columns: tuple[Column, ...]
+    table: tuple[dict[str, Any], ...]
+    answers: AnswersView
+    reports: tuple[ReportView, ...]
+    log: str
+    config_line: str
+    config_text: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """A run's own page."""
+
+    run: RunBoard
+
+
+COLUMNS = tuple(Column(one.key, one.title) for one in (*TILES, *(one for one in METRICS if one.column)))
 
 
 def board(services: Services, session_id: str, wanted: Wanted, path: str) -> RunBoard:
@@ -241,51 +273,6 @@ def _table(rows: Sequence[Row]) -> tuple[dict[str, Any], ...]:
         for index, row in enumerate(rows)
         if not (len(rows) - 1 - index) % stride or row.get("phase") == "evaluation"
     )
-
-
-def _answers(services: Services, session_id: str, wanted: Wanted) -> AnswersView:
-    steps = tuple(services.runs.completions(session_id, limit=0, phase=wanted.phase)["steps"])
-    phase = wanted.phase
-    if not steps and phase == "training":
-        phase = "evaluation"
-        steps = tuple(services.runs.completions(session_id, limit=0, phase=phase)["steps"])
-    if not steps:
-        # The other kind may be there: the form must offer the way back.
-        other = services.runs.completions(session_id, limit=0)["steps"]
-        return AnswersView(phase, tuple(other), other[-1] if other else 0, 0, wanted.special, (), 0)
-    step = wanted.step if wanted.step is not None and wanted.step in steps else steps[-1]
-    page = services.runs.completions(session_id, step=step, limit=GROUPS, phase=phase)
-    groups = tuple(_group(group) for group in page["groups"])
-    return AnswersView(phase, steps, step, steps.index(step), wanted.special, groups, page["total"])
-
-
-def _group(group: Mapping[str, Any]) -> GroupView:
-    reference = str(group.get("reference") or "")
-    answers = tuple(
-        AnswerView(
-            _pieces(item["text"], reference),
-            item.get("tokens", 0),
-            bool(item.get("cut_off")),
-            item["total"],
-            item.get("advantage"),
-            item.get("components") or {},
-        )
-        for item in group["completions"]
-    )
-    return GroupView(str(group["instruction"]), reference, str(group["prompt"]), answers)
-
-
-def _pieces(text: str, reference: str) -> tuple[Piece, ...]:
-    """The answer cut up so that the reference, or what stands after its ####, is set apart where it occurs."""
-    wanted = reference.rpartition("####")[2].strip()
-    if not wanted or len(wanted) > 200:
-        return (Piece(text, False),)
-    pattern = re.compile(rf"(?<![\w.]){re.escape(wanted)}(?![\w])")
-    pieces, last = [], 0
-    for match in pattern.finditer(text):
-        pieces += [Piece(text[last : match.start()], False), Piece(match.group(), True)]
-        last = match.end()
-    return tuple(piece for piece in [*pieces, Piece(text[last:], False)] if piece.text)
 
 
 def _config_line(config: Mapping[str, Any]) -> str:

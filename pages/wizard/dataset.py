@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.data.conversation import answer_in
-from core.dataset import FieldGuess
+from core.dataset import FieldGuess, Row, UploadInfo
 from core.errors import TunesmithError
-from pages.wizard import views as wizard_views
-from pages.wizard.dataset_choice import choices
-from pages.wizard.frame import frame
+from pages.wizard.dataset_choice import Choices, choices
+from pages.wizard.frame import Frame, frame
 from services.container import Services
-from services.datasets.preparation_jobs import DRAFT
 from services.forms.fields import FormField, checks, form_field
-from services.forms.labels import dataset_title
 from services.wizard.draft import DatasetDraft, Draft
 from services.wizard.rows import MAPPING, PROMPT, RowsPreview
-from services.wizard.snapshot import preparable
 
 KINDS = (
     ("upload", "A file of mine", "JSON Lines, JSON, CSV, TSV or Parquet, also packed; or a dataset fetched before."),
@@ -38,7 +34,69 @@ COLUMNS = (*MAPPING, "max_samples")
 PREPARATION = ("deduplicate", "drop_unparseable", "drop_personal", "drop_overlap")
 
 
-def dataset_step(services: Services) -> wizard_views.DatasetStep:
+@dataclass(frozen=True)
+class Guess:
+    """The detected mapping; ``ask`` what a person is to choose or check; ``differs`` where the draft has another."""
+
+    level: str
+    percent: str
+    why: str
+    ask: str
+    instruction: str
+    response: str
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The first rows, as they are in the file."""
+
+    rows: list[Row]
+    columns: list[str]
+    total: int | None
+
+
+@dataclass(frozen=True)
+class PromptView:
+    """One prompt to the letter, and a sentence on it.
+
+    A control token inside a message is cut between two parts: it is text, and is not marked.
+    """
+
+    parts: tuple[str, ...]
+    words: str
+    answer_starts: bool = False
+
+
+@dataclass(frozen=True)
+class DatasetStep:
+    """Step 2."""
+
+    frame: Frame
+    kinds: tuple[tuple[str, str, str], ...]
+    kind: str
+    uploads: tuple[UploadInfo, ...]
+    source: FormField
+    source_hub: FormField
+    generated: tuple[FormField, ...]
+    made: tuple[FormField, ...]
+    choices: Choices
+    preparation: tuple[FormField, ...]
+    preparation_values: str
+    checks: str
+    hub: tuple[FormField, ...]
+    mapping: tuple[FormField, ...]
+    guess: Guess | None
+    prompt_fields: tuple[FormField, ...]
+    prompt_values: str
+    preview: Preview | None
+    preview_problem: str
+    preview_hint: str
+    prompts: tuple[PromptView, ...]
+    prompts_problem: str
+
+
+def dataset_step(services: Services) -> DatasetStep:
     """Step 2."""
     snapshot = services.snapshots.take()
     draft, remarks = snapshot.draft, snapshot.review.remarks
@@ -52,7 +110,7 @@ def dataset_step(services: Services) -> wizard_views.DatasetStep:
     }
     base = form_field("dataset", "source", dataset.values, remarks)
     mixed = form_field("dataset", "mix", {}, remarks)
-    return wizard_views.DatasetStep(
+    return DatasetStep(
         frame=frame(services, "dataset", snapshot),
         kinds=KINDS,
         kind=kind,
@@ -70,32 +128,13 @@ def dataset_step(services: Services) -> wizard_views.DatasetStep:
         guess=_guess(preview.guess, dataset) if preview and source != "mix" else None,
         prompt_fields=_pick(fields, PROMPT),
         prompt_values=_prompt_line(dataset, str(fields["solution_start"].value), str(fields["solution_end"].value)),
-        preview=wizard_views.Preview(preview.rows, preview.columns, preview.total) if preview else None,
+        preview=Preview(preview.rows, preview.columns, preview.total) if preview else None,
         preview_problem=problem,
         preview_hint="'Look at this dataset' fetches the first rows over the network."
         if dataset.remote
         else "Choose a dataset to see its first rows.",
         prompts=prompts,
         prompts_problem=prompts_problem,
-    )
-
-
-def preparation_step(services: Services) -> wizard_views.PreparationStep:
-    """The page behind step 2: counts, removed rows and lengths."""
-    snapshot = services.snapshots.take()
-    dataset = snapshot.draft.dataset
-    preparing = services.preparations.look(DRAFT)  # First: once it has ended, its report is there.
-    report, outdated = services.library.draft_report(preparable(snapshot.config))
-    fix = snapshot.review.readiness.fix("reward")
-    return wizard_views.PreparationStep(
-        frame=frame(services, "dataset", snapshot),
-        title=dataset_title(dataset.source, services.settings.home),
-        values=" · ".join(form_field("dataset", name, dataset.values, {}).shown for name in PREPARATION),
-        remote=dataset.remote,
-        report=report,
-        outdated=outdated,
-        preparing=preparing,
-        fix=fix.label if fix else "",
     )
 
 
@@ -112,7 +151,7 @@ def _prompt_line(dataset: DatasetDraft, start: str, end: str) -> str:
     return f"{whose} system prompt · solution between {start} and {end}"
 
 
-def _prompts(services: Services, draft: Draft) -> tuple[tuple[wizard_views.PromptView, ...], str]:
+def _prompts(services: Services, draft: Draft) -> tuple[tuple[PromptView, ...], str]:
     if not draft.model.name:
         return (), ""
     try:
@@ -127,22 +166,20 @@ def _prompts(services: Services, draft: Draft) -> tuple[tuple[wizard_views.Promp
     return tuple(_prompt(one) for one in answer["prompts"]), " ".join(answer["notes"])
 
 
-def _prompt(one: dict[str, Any]) -> wizard_views.PromptView:
+def _prompt(one: dict[str, Any]) -> PromptView:
     if one["text"] is None:
         text = "\n\n".join(f"{message['role']}: {answer_in(message)}" for message in one["messages"])
-        return wizard_views.PromptView((text,), "The messages, before the model's chat template:")
+        return PromptView((text,), "The messages, before the model's chat template:")
     tokens = f"{one['tokens']} tokens. " if one["tokens"] is not None else ""
-    return wizard_views.PromptView(
-        tuple(one["parts"]), f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True
-    )
+    return PromptView(tuple(one["parts"]), f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True)
 
 
-def _guess(guess: FieldGuess, dataset: DatasetDraft) -> wizard_views.Guess:
+def _guess(guess: FieldGuess, dataset: DatasetDraft) -> Guess:
     ask, answer = guess.instruction or "", guess.response or ""
     proposed = (ask, answer, guess.template, guess.extraction)
     names = (("instruction_field", "question"), ("response_field", "answer"), ("instruction_template", None))
     present = (*(dataset.values.get(name, usual) for name, usual in names), dataset.values.get("extraction", "none"))
-    return wizard_views.Guess(
+    return Guess(
         "good" if guess.confidence >= 0.7 else "watch",
         f"{guess.confidence:.0%}",
         guess.why,

@@ -4,22 +4,66 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from core.config import MixSource
 from core.data import tasks
 from core.data.arithmetic import SOURCE as SUMS
-from core.data.known_datasets import CATALOGUE
+from core.data.known_datasets import CATALOGUE, KnownDataset
 from core.errors import InvalidInput
-from pages.wizard.views import Choices, MixLine, MixPart, TaskLine
 from services.container import Services
-from services.forms.fields import model_field
+from services.forms.fields import FormField, model_field
 from services.wizard.dataset_form import PART, on_this_machine
 from services.wizard.draft import DatasetDraft, MixEntry, TaskEntry
 from services.words import file_facts
 
 HUB_PART = ("source", "subset", "split", "instruction_field", "response_field", "weight")
 TASK_PART = ("tasks", "size", "weight")
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """An exercise with what was chosen of it."""
+
+    name: str
+    title: str
+    chosen: bool
+    weight: str
+    difficulty: str
+    levels: int
+
+
+@dataclass(frozen=True)
+class MixLine:
+    """A dataset that can be mixed in; an empty weight leaves it out."""
+
+    source: str
+    title: str
+    facts: str
+    weight: str
+
+
+@dataclass(frozen=True)
+class MixPart:
+    """A source of a mixture with fields of its own; ``was`` is the part so far, as JSON; no values: one to add."""
+
+    path: str
+    title: str
+    values: str
+    was: str
+    fields: tuple[FormField, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the page offers beside the plain fields."""
+
+    tasks: tuple[tuple[str, tuple[TaskLine, ...]], ...]
+    tasks_problem: str
+    mix: tuple[MixLine, ...]
+    parts: tuple[MixPart, ...]
+    known: tuple[tuple[str, tuple[KnownDataset, ...]], ...]
+    templates: tuple[str, ...]
 
 
 def choices(services: Services, dataset: DatasetDraft, kind: str) -> Choices:

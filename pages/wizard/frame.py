@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from core.job import JobState
 from core.readiness import Severity
 from pages.parts import Line
-from pages.wizard.views import Frame, Place, StepLink
 from services.container import Services
 from services.forms.fields import shown
 from services.forms.labels import dataset_title, model_title, reward_title
 from services.wizard.merge import page_state
 from services.wizard.snapshot import Review, Snapshot
-from services.wizard.steps import STEP, STEPS
+from services.wizard.steps import STEP, STEPS, StepInfo
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where Back or Continue leads."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class StepLink:
+    """A step in the stepper; ``state`` is ``done``, ``missing`` or ``open``."""
+
+    key: str
+    title: str
+    url: str
+    state: str
+    word: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the seven steps share. ``broad`` pages take the whole width and show no summary.
+
+    ``was`` is what the page was made from; its form brings it back, so that another tab's changes are not undone.
+    """
+
+    step: StepInfo
+    steps: tuple[StepLink, ...]
+    summary: tuple[Line, ...]
+    was: str
+    previous: Place | None
+    following: Place | None
+    broad: bool = False
 
 
 def frame(services: Services, key: str, snapshot: Snapshot) -> Frame:

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import core.rewards
 from core.dataset import Row
 from core.errors import TunesmithError
-from pages.wizard.views import ScoredPart, Trial
 from services.container import Services
 from services.rewards.rewards import read_section
 from services.wizard.draft import Draft
 from services.wizard.samples import MARKERS, SAMPLES
+
+
+@dataclass(frozen=True)
+class ScoredPart:
+    """What one part of the reward gave."""
+
+    title: str
+    score: float
+    weight: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The reward tried on one row. ``total`` is None until something was scored."""
+
+    row: Row | None
+    index: int
+    completion: str
+    samples: tuple[tuple[str, str], ...]
+    hint: str
+    problem: str = ""
+    total: float | None = None
+    best: float = 0.0
+    parts: tuple[ScoredPart, ...] = ()
 
 
 def trial(services: Services, draft: Draft) -> Trial:

@@ -24,12 +24,22 @@ from pages.help import HelpPage
 from pages.home import HomePage
 from pages.models.playground import PlaygroundPage
 from pages.models.serve import ServePage
-from pages.rewards import pages as reward_pages
+from pages.probe import ProbePage
+from pages.rewards.bench import BenchPage
+from pages.rewards.edit import RewardEditPage
+from pages.rewards.index import RewardsPage
 from pages.runs.index import RunsPage
-from pages.runs.views import RunPage
+from pages.runs.show import RunPage
 from pages.settings import SettingsPage
-from pages.wizard import views as wizard_views
+from pages.wizard.configuration import ConfigurationStep
+from pages.wizard.dataset import DatasetStep
+from pages.wizard.export import ExportStep
 from pages.wizard.groups import groups
+from pages.wizard.model import ModelStep
+from pages.wizard.preparation import PreparationStep
+from pages.wizard.reward import RewardStep
+from pages.wizard.test import ChatStep
+from pages.wizard.train import TrainStep
 from services.forms.fields import form_field, section_model
 from services.wizard.steps import CONFIGURATION, STEPS
 from services.wizard.wizard import Wizard
@@ -38,14 +48,14 @@ from tests.conftest import Browser
 CONTEXTS: dict[str, type[Any]] = {
     "home/index.html": HomePage,
     "home/help.html": HelpPage,
-    "wizard/model.html": wizard_views.ModelStep,
-    "wizard/dataset.html": wizard_views.DatasetStep,
-    "wizard/preparation.html": wizard_views.PreparationStep,
-    "wizard/configuration.html": wizard_views.ConfigurationStep,
-    "wizard/reward.html": wizard_views.RewardStep,
-    "wizard/train.html": wizard_views.TrainStep,
-    "wizard/export.html": wizard_views.ExportStep,
-    "wizard/test.html": wizard_views.TestStep,
+    "wizard/model.html": ModelStep,
+    "wizard/dataset.html": DatasetStep,
+    "wizard/preparation.html": PreparationStep,
+    "wizard/configuration.html": ConfigurationStep,
+    "wizard/reward.html": RewardStep,
+    "wizard/train.html": TrainStep,
+    "wizard/export.html": ExportStep,
+    "wizard/test.html": ChatStep,
     "runs/index.html": RunsPage,
     "runs/show.html": RunPage,
     "datasets/index.html": DatasetsPage,
@@ -60,10 +70,10 @@ CONTEXTS: dict[str, type[Any]] = {
     "models/playground.html": PlaygroundPage,
     "models/serve.html": ServePage,
     "system/settings.html": SettingsPage,
-    "rewards/index.html": reward_pages.RewardsPage,
-    "rewards/edit.html": reward_pages.RewardEditPage,
-    "rewards/bench.html": reward_pages.BenchPage,
-    "probe/show.html": reward_pages.ProbePage,
+    "rewards/index.html": RewardsPage,
+    "rewards/edit.html": RewardEditPage,
+    "rewards/bench.html": BenchPage,
+    "probe/show.html": ProbePage,
 }
 LOOSE = {
     "auth/login.html": {"next", "error"},

@@ -1,0 +1,116 @@
+"""The test bench: rewards tried on a person's own rows, attacked and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import core.rewards
+from core.errors import InvalidInput, TunesmithError
+from core.rewards import Account, adversarial, charged_to
+from services.container import Services
+from services.forms.fields import whole_number
+from services.forms.labels import plain_name, reward_title
+from services.rewards.rewards import read_section
+from services.wizard.draft import Draft
+
+
+@dataclass(frozen=True)
+class BenchPage:
+    """Completions under one or two rewards, the adversarial table, the distribution, what a judge cost."""
+
+    choices: tuple[tuple[str, str], ...]
+    first: str
+    second: str
+    row: int
+    shown: dict[str, Any]
+    completions: str
+    scored: tuple[dict[str, Any], ...]
+    report: adversarial.Report | None
+    spread: dict[str, Any]
+    problem: str
+    model: str
+    spent: str
+    decided: tuple[str, ...] = ()
+
+
+def _dataset(draft: Draft) -> dict[str, Any]:
+    """The draft's dataset, empty where none is chosen."""
+    return draft.dataset.filled() if draft.dataset.source else {}
+
+
+def reward_choices(services: Services, draft: Draft) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Rewards that the bench can be asked about: the draft's, ready-made ones, saved ones."""
+    own_one = draft.reward.json() or {"type": "preset", "preset_name": "math"}
+    offered = {"draft": (f"The draft's: {reward_title(own_one)}", own_one)}
+    for preset in core.rewards.PRESETS.values():
+        offered[f"preset:{preset.name}"] = (preset.title, {"type": "preset", "preset_name": preset.name})
+    for one in services.saved_rewards.list():
+        offered[f"saved:{one['name']}"] = (f"{one['name']} (saved)", services.saved_rewards.use(one["name"]))
+    return offered
+
+
+def bench_page(services: Services, form: Any) -> BenchPage:
+    """The bench after what the form asks: nothing, score, sample, attack or distribution."""
+    draft, action = services.wizard.draft(), form.get("action", "")
+    offered = reward_choices(services, draft)
+    first = form.get("first", "draft") if form.get("first", "draft") in offered else "draft"
+    second = form.get("second", "") if form.get("second", "") in offered else ""
+    row = max(0, (whole_number(form.get("row")) or 1) - 1)  # people count from 1
+    completions = form.get("completions", "").replace("\r\n", "\n")
+    state: dict[str, Any] = {"shown": {}, "scored": (), "report": None, "spread": {}, "problem": "", "decided": ()}
+    dataset, rewards = _dataset(draft), [offered[key][1] for key in (first, second) if key]
+    with charged_to(Account()) as account:
+        try:
+            if not dataset:
+                raise TunesmithError("Choose a dataset in the wizard's second step; its rows are used here.")
+            # Only a button may wait for the Hub.
+            state["shown"] = services.bench.rows(dataset, row + 1, fetch=bool(action))[-1]
+            state["decided"] = services.bench.decided(rewards, dataset)
+            if action == "sample":
+                completions = _written(services, draft, row)
+            if completions.strip() and action in {"score", "sample"}:
+                state["scored"] = _scored(services, rewards, dataset, completions, row)
+            if action == "attack":
+                state["report"] = services.bench.attack(rewards[0], dataset)
+            if action == "distribution":
+                state["spread"] = services.bench.distribution(rewards[0], dataset, 100)
+        except TunesmithError as error:
+            state["problem"] = error.message
+    names = tuple((key, title) for key, (title, _) in offered.items())
+    spent = account.spent.words()
+    return BenchPage(
+        names,
+        first,
+        second,
+        row + 1,
+        completions=completions,
+        model=plain_name(draft.model.name, services.settings.home),
+        spent=spent,
+        **state,
+    )
+
+
+def _written(services: Services, draft: Draft, row: int) -> str:
+    """Three answers of the model, as the page shows several."""
+    training = draft.training
+    try:
+        longest, variety = min(training.whole("max_new_tokens", 64), 128), training.number("temperature", 1.0)
+    except (TypeError, ValueError):
+        raise InvalidInput("A number in the wizard's third step cannot be read; mend it there first.") from None
+    return "\n---\n".join(services.bench.write(draft.model.name, _dataset(draft), row, 3, longest, variety))
+
+
+def _scored(
+    services: Services, rewards: list[dict[str, Any]], dataset: dict[str, Any], completions: str, row: int
+) -> tuple[dict[str, Any], ...]:
+    texts = [text.strip("\n") for text in completions.split("\n---\n")]
+    answer = services.bench.score(rewards, dataset, texts, row)
+    titles = [core.rewards.titles(read_section(reward)) for reward in rewards]
+    return tuple(
+        {"text": text, "columns": [
+            {"total": totals[place].total, "parts": [(names[key], part) for key, part in totals[place].components.items()]}
+            for names, totals in zip(titles, answer["rewards"], strict=True)
+        ]}
+        for place, text in enumerate(texts)
+    )  # fmt: skip

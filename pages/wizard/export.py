@@ -1,0 +1,55 @@
+"""Step 6: taking the trained model away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pages.exports.index import (
+    ExportLine,
+    FormatChoice,
+    NumberFormat,
+    export_choices,
+    export_lines,
+    exportable,
+    more_choices,
+    number_formats,
+)
+from pages.wizard.frame import Frame, frame
+from services.container import Services
+from services.runs.verdict import Verdict
+from services.runs.view import RunView
+
+
+@dataclass(frozen=True)
+class ExportStep:
+    """Step 6."""
+
+    frame: Frame
+    run: RunView | None
+    run_choices: tuple[RunView, ...]
+    verdicts: dict[str, Verdict]
+    session_id: str
+    formats: tuple[FormatChoice, ...]
+    more: tuple[FormatChoice, ...]
+    numbers: tuple[NumberFormat, ...]
+    checkpoints: tuple[int, ...]
+    exports: tuple[ExportLine, ...]
+
+
+def export_step(services: Services) -> ExportStep:
+    """Step 6."""
+    snapshot = services.snapshots.take()
+    session_id = snapshot.draft.session_id or ""
+    run = next((run for run in exportable(services) if run.session_id == session_id), None)
+    return ExportStep(
+        frame(services, "export", snapshot),
+        run,
+        (run,) if run else (),
+        {session_id: services.runs.verdict(run)} if run else {},
+        session_id,
+        export_choices(),
+        more_choices(),
+        number_formats(),
+        tuple(services.exports.checkpoints(session_id)) if run and session_id else (),
+        export_lines(services, session_id) if run else (),
+    )

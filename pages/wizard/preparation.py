@@ -1,0 +1,47 @@
+"""What preparing the draft's dataset does to it, as a part of step 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pages.wizard.dataset import PREPARATION
+from pages.wizard.frame import Frame, frame
+from services.container import Services
+from services.datasets.preparation_jobs import DRAFT, Preparing
+from services.forms.fields import form_field
+from services.forms.labels import dataset_title
+from services.wizard.snapshot import preparable
+
+
+@dataclass(frozen=True)
+class PreparationStep:
+    """What training would make of the dataset chosen in step 2, whatever its source."""
+
+    frame: Frame
+    title: str
+    values: str
+    remote: bool
+    report: dict[str, Any] | None
+    outdated: bool
+    preparing: Preparing | None
+    fix: str
+
+
+def preparation_step(services: Services) -> PreparationStep:
+    """The page behind step 2: counts, removed rows and lengths."""
+    snapshot = services.snapshots.take()
+    dataset = snapshot.draft.dataset
+    preparing = services.preparations.look(DRAFT)  # First: once it has ended, its report is there.
+    report, outdated = services.library.draft_report(preparable(snapshot.config))
+    fix = snapshot.review.readiness.fix("reward")
+    return PreparationStep(
+        frame=frame(services, "dataset", snapshot),
+        title=dataset_title(dataset.source, services.settings.home),
+        values=" · ".join(form_field("dataset", name, dataset.values, {}).shown for name in PREPARATION),
+        remote=dataset.remote,
+        report=report,
+        outdated=outdated,
+        preparing=preparing,
+        fix=fix.label if fix else "",
+    )
