@@ -46,7 +46,7 @@ COMMANDS = (train, export, reproduce, rebuild)
 
 
 def create_app(settings: Settings | None = None, *, launcher: Launcher | None = None) -> Flask:
-    """The application with its services. No job is followed until ``services.jobs.watcher.start()``.
+    """The application with its services. No job is followed until its watcher is started.
 
     Args:
         settings: Defaults to the environment and ``.env``.
