@@ -185,6 +185,7 @@ class Catalogue:
 
     def __init__(self, url: str) -> None:
         self._writing = threading.RLock()
+        self._writes = 0
         try:
             self._engine = _engine(url)
             found = self._open()
@@ -217,8 +218,18 @@ class Catalogue:
     @contextmanager
     def _write(self) -> Iterator[Session]:
         """One writer at a time, so that SQLite never answers 'database is locked' within the process."""
-        with self._writing, Session(self._engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        with self._writing:
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                yield session
+            self._writes += 1
+
+    @property
+    def writes(self) -> int:
+        """How often something was written. While it stays the same, so does every answer: nobody else writes.
+
+        What is kept by this number is kept by the one from before the database was asked.
+        """
+        return self._writes
 
     # --- jobs ---
 

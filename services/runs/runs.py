@@ -91,6 +91,8 @@ class Runs:
         self._indexes = CompletionIndexes()
         self._verdicts = Verdicts(home.outputs)
         self._metrics = Readings(is_metric)
+        self._listed: tuple[int, list[RunView]] = (-1, [])
+        """The list as it was read last, and the catalogue's number of writes by then."""
 
     # --- start and end ---
 
@@ -184,11 +186,16 @@ class Runs:
     # --- look at ---
 
     def list(self) -> list[RunView]:
-        """Every run, newest first, without configurations."""
-        queue = self._catalogue.queue()
-        jobs = self._catalogue.jobs(JobKind.TRAIN)
-        called = titles(jobs)
-        return [run_view(job, queue, called[job.id]) for job in jobs]
+        """Every run, newest first, without configurations; the database is asked once after each change."""
+        writes = self._catalogue.writes
+        kept, views = self._listed
+        if kept != writes:
+            queue = self._catalogue.queue()
+            jobs = self._catalogue.jobs(JobKind.TRAIN)
+            called = titles(jobs)
+            views = [run_view(job, queue, called[job.id]) for job in jobs]
+            self._listed = (writes, views)
+        return [*views]
 
     def get(self, session_id: str) -> RunView:
         """One run with its configuration and what is damaged of it. Raises NotFound."""

@@ -14,7 +14,7 @@ from core.job import JobKind, JobState
 from services.container import Services
 from services.jobs.database import new_job
 from services.jobs.launcher import process_of
-from tests.conftest import tiny
+from tests.conftest import Browser, tiny
 from tests.support.live import PATIENCE, held
 
 
@@ -258,3 +258,29 @@ def _listed(client: FlaskClient, services: Services, number: int, asked: list[st
     response = client.get("/api/training/sessions")
     assert len((response.json or {})["sessions"]) == number
     return len(asked)
+
+
+def test_the_list_is_read_once_after_each_change(browser: Browser, services: Services) -> None:
+    """The frame of a page and the page itself share it, and so do later ones until something is written."""
+    session_id = start(browser.client, tiny("one"))
+    asked: list[str] = []
+
+    def note(*given: Any) -> None:
+        asked.append(given[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert "one" in browser.get("/runs").text
+        assert sum("FROM jobs" in text and "jobs.kind = ?" in text for text in asked) == 1
+        asked.clear()
+        browser.get("/")
+        assert not any("jobs.kind = ?" in text for text in asked)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    services.runs.list().clear()  # A caller's own.
+    services.runs.rename(session_id, "two")
+    assert [(run.job.name, run.job.queue_position) for run in services.runs.list()] == [("two", 1)]
+    services.runs.stop(session_id)
+    assert [run.job.status for run in services.runs.list()] == ["stopped"]
+    services.runs.delete(session_id)
+    assert services.runs.list() == []
