@@ -111,7 +111,7 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
         speed=f"{num(view.job.seconds_per_step)} s a step" if view.job.seconds_per_step else "",
         left=duration(view.job.eta_seconds) if view.job.eta_seconds else "",
         phases=_phases(view, phase, merged),
-        actions=actions(view, judged, has_adapter=has_adapter(services, session_id)),
+        actions=actions(view, judged, has_adapter=services.models.has_adapter(view.job)),
         has_numbers=bool(merged),
         tiles=_tiles(latest, merged, judged.best) + _judge_tile(rows),
         columns=COLUMNS,
@@ -147,11 +147,6 @@ def _part_titles(rows: Sequence[Row], reward: Any) -> dict[str, str]:
     if reward:
         keys |= set(titles(RewardSection.model_validate(reward)))
     return {key: part_title(key, reward) for key in sorted(keys)}
-
-
-def has_adapter(services: Services, session_id: str) -> bool:
-    """Whether the run has something that can be exported or talked to."""
-    return any(model.session_id == session_id for model in services.models.trained())
 
 
 def spark(rows: Sequence[Row], width: int = 100, height: int = 28) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 
 from core.data.conversation import strings_in
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
-from core.job import JobKind, JobState
+from core.job import JobKind
 from core.job_dir import JobDir
 from core.model import BUILTIN_PREFIX, BaseModelInfo
 from core.settings import Home, Settings
 from services.jobs.database import Catalogue
+from services.jobs.facts import JobFacts
 from services.jobs.names import titles
 from services.machine.system import System
 from services.models.chat_pool import ChatPool
@@ -164,8 +165,12 @@ class Models:
                 reward=job.reward,
             )
             for job in jobs
-            if job.job_state is not JobState.QUEUED and JobDir(self._home.outputs / job.id).adapter.is_dir()
+            if self.has_adapter(job.facts())
         ]
+
+    def has_adapter(self, run: JobFacts) -> bool:
+        """Whether a run has saved something that can be exported or talked to."""
+        return not run.waiting and JobDir(self._home.outputs / run.id).adapter.is_dir()
 
     def validate(self, name: str) -> None:
         """Accept a base model's name; see :meth:`services.models.references.References.validate`."""
