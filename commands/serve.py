@@ -37,9 +37,9 @@ def serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
     except TunesmithError:
         raise
     except Exception as error:
-        if not (words := disk_words(error)):
+        if not (message := disk_words(error)):
             raise
-        raise Unavailable(words) from None
+        raise Unavailable(message) from None
 
 
 def _serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:

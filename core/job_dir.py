@@ -188,7 +188,7 @@ def remove_folder(path: Path, what: str) -> None:
     except OSError as error:
         reasons.append(error)
     if path.exists() or path.is_symlink():
-        why = next((words for error in reasons if (words := disk_words(error))), "")
+        why = next((message for error in reasons if (message := disk_words(error))), "")
         raise Unavailable(f"{what} could not be deleted, at least not whole, and stays in the list. {why}".strip())
 
 

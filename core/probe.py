@@ -151,7 +151,7 @@ def judge(found: Figures) -> Verdict:
     """The first of these that applies: it does not fit, answers are cut off, the reward cannot tell, too easy,
     warm up first, too hard; else it will learn.
     """
-    for rule in (_fits, _impossible, _tells, _easy, _room, _form, _hard):
+    for rule in (_fits, _impossible, _tells, _easy, _truncated, _form, _hard):
         verdict = rule(found)
         if verdict is not None:
             return verdict
@@ -225,7 +225,7 @@ def _impossible(found: Figures) -> Verdict | None:
     return _short(f"{_share(found.reference_cut_off)} of the reference answers themselves do not fit within the limit.")
 
 
-def _room(found: Figures) -> Verdict | None:
+def _truncated(found: Figures) -> Verdict | None:
     if found.cut_off <= TRUNCATED or found.unparsed >= 0.5:
         return None
     return _short(f"{_share(found.cut_off)} of the answers reached the length limit before they ended.")

@@ -328,7 +328,7 @@ def _prompts(found: _Found) -> None:
     rows, training = found.facts.rows, found.config.training
     if not rows or not rows.measured or rows.long_prompts <= FEW * rows.measured:
         return
-    room = training.max_sequence_length - training.max_new_tokens
+    longest = training.max_sequence_length - training.max_new_tokens
     every = rows.long_prompts == rows.measured
     fix = None
     if rows.proposed and rows.proposed[0] > training.max_sequence_length:
@@ -339,7 +339,7 @@ def _prompts(found: _Found) -> None:
         Severity.BLOCKS if every and rows.whole else Severity.WARNS,
         "training.max_sequence_length",
         f"{'All' if every else f'{rows.long_prompts:,}'} of {_rows(rows, rows.measured, 'questions')} are longer than "
-        f"the {room} tokens that the longest answer leaves them. They are left out.",
+        f"the {longest} tokens that the longest answer leaves them. They are left out.",
         fix,
     )
 

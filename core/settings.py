@@ -64,8 +64,8 @@ class Home:
             for folder in (self.configs, self.uploads, self.outputs, self.exports, self.cache, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            words = f"The folder {self.root} cannot be used: {error.strerror or error}. Check TUNESMITH_HOME."
-            raise Unavailable(words) from None
+            message = f"The folder {self.root} cannot be used: {error.strerror or error}. Check TUNESMITH_HOME."
+            raise Unavailable(message) from None
 
 
 @dataclass(frozen=True)

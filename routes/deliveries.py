@@ -107,9 +107,9 @@ def chat(export_id: str, number: int) -> Response:
 
 @bp.delete("/api/exports/<export_id>/deliveries/<int:number>")
 @describes(status=204)
-def forget(export_id: str, number: int) -> tuple[str, int]:
+def discard(export_id: str, number: int) -> tuple[str, int]:
     """Take a delivery out of the list; what was sent stays where it is."""
-    services().deliveries.forget(export_id, number)
+    services().deliveries.discard(export_id, number)
     return "", 204
 
 
@@ -143,13 +143,13 @@ def begin(export_id: str) -> AnyResponse:
 
 @bp.post("/exports/<export_id>/deliveries/<int:number>/<action>")
 def act(export_id: str, number: int, action: str) -> AnyResponse:
-    """Cancel, send again, talk or forget."""
+    """Cancel, send again, talk or discard."""
     found, form = services().deliveries, request.form
     acts: dict[str, Callable[[], object]] = {
         "cancel": lambda: found.cancel(export_id, number),
         "resume": lambda: found.resume(export_id, number, replace=form.get("replace") == "on" or None),
         "chat": lambda: found.chat(export_id, number, form.get("message", "")),
-        "forget": lambda: found.forget(export_id, number),
+        "forget": lambda: found.discard(export_id, number),
     }
     if action not in acts:
         raise NotFound("There is no such action on a delivery.")

@@ -82,9 +82,9 @@ def unexpected(error: Exception) -> Response:
     """A defect, or trouble with the disk: the trace goes to the log, never to the browser."""
     if getattr(error, "errno", None) == errno.ENAMETOOLONG or "embedded null byte" in str(error):
         return answer(404, *_WORDS[404])  # a name that no file can have
-    if words := disk_words(error):
+    if message := disk_words(error):
         log.warning("the disk refused at %s %s: %s", request.method, request.path, error)
-        return answer(503, "unavailable", f"{_NOT_SAVED} {words}")
+        return answer(503, "unavailable", f"{_NOT_SAVED} {message}")
     log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
     return answer(500, "error", _BROKEN)
 
@@ -105,7 +105,7 @@ def answer(
         if field:
             error["field"] = field
         if problems:
-            error["problems"] = [{"field": path, "message": words} for path, words in problems]
+            error["problems"] = [{"field": path, "message": message} for path, message in problems]
         response = jsonify({"error": error})
     else:
         response = make_response(

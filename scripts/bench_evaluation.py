@@ -1,9 +1,9 @@
 """Seconds that an evaluation takes to answer: one way and the other in turn, on the same prompts.
 
 ``python scripts/bench_evaluation.py [CASE …]``: ``adapter`` (the built-in model with an adapter, by transformers and
-by llama.cpp after its proof) and ``f16``, ``q8_0`` (a GGUF, asked one prompt after the other in the playground's
+by llama.cpp after a comparison) and ``f16``, ``q8_0`` (a GGUF, asked one prompt after the other in the playground's
 process, and all together). 32 prompts, greedy, up to 64 tokens; the two ways run A B A B. "Ready" is loading and
-the proof; the base model's GGUF is made beforehand. Nothing is asserted. ``ROUNDS``, ``PROMPTS`` and ``TOKENS`` in
+the comparison; the base model's GGUF is made beforehand. Nothing is asserted. ``ROUNDS``, ``PROMPTS`` and ``TOKENS`` in
 the environment make it shorter.
 """
 

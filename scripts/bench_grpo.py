@@ -306,12 +306,12 @@ def side(kind: str, name: str, folder: Path) -> None:
 
 
 def fast_engine(model: Any, tokenizer: Any, folder: Path, rows: list[dict[str, str]]) -> Any:
-    """llama.cpp beside the trainer, proved as a run does it."""
+    """llama.cpp beside the trainer, checked as a run does it."""
     from core.settings import Home
     from core.training.rollouts.llama_cpp import LlamaEngine, base_gguf
 
     engine = LlamaEngine(model, tokenizer, base_gguf(MODEL, Home(PROJECT)), folder / "rollout", sys.exit)
-    engine.prove([tokenizer.encode(row["prompt"]) for row in rows[:3]])
+    engine.check_equivalence([tokenizer.encode(row["prompt"]) for row in rows[:3]])
     # As in a run: the trainer compares every answer that it runs anyway.
     engine.checks = False
     return engine

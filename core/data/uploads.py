@@ -29,7 +29,7 @@ _DAMAGED = (
     "The dataset {} is damaged: its info.json is missing or cannot be read. Delete it from the list of datasets, then "
     "upload or fetch it again."
 )
-FORGOTTEN = 7 * 24 * 3600.0
+ABANDONED_AFTER = 7 * 24 * 3600.0
 """Seconds after which nobody comes back for an upload or download that was left half done."""
 _PIECE = 1 << 20
 
@@ -203,5 +203,5 @@ def sweep(uploads: Path) -> None:
     """Remove what was left half done a week ago."""
     for path in uploads.glob(f"*{PARTIAL}"):
         with suppress(OSError):
-            if time.time() - path.lstat().st_mtime > FORGOTTEN:
+            if time.time() - path.lstat().st_mtime > ABANDONED_AFTER:
                 shutil.rmtree(path, ignore_errors=True)

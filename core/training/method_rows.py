@@ -205,7 +205,7 @@ class _Asking:
     def __init__(self, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self._config, self._tokenizer = config, tokenizer
         self._markers = markers_of(config.dataset)
-        self._room = config.training.max_sequence_length - config.training.max_new_tokens
+        self._longest = config.training.max_sequence_length - config.training.max_new_tokens
         self.too_long = 0
         self.changes: Counter[str] = Counter()
         self.refused: list[InvalidInput] = []
@@ -219,7 +219,7 @@ class _Asking:
             except InvalidInput as error:
                 self.refused.append(error)
                 continue
-            if len(item.prompt_ids) <= self._room:
+            if len(item.prompt_ids) <= self._longest:
                 items.append(item)
             else:
                 self.too_long += 1
@@ -232,7 +232,7 @@ class _Asking:
         training = self._config.training
         if self.too_long:
             status.note(
-                f"{self.too_long} rows were left out: their question has more than {self._room} tokens, and with "
+                f"{self.too_long} rows were left out: their question has more than {self._longest} tokens, and with "
                 f"an answer of up to {training.max_new_tokens} they pass max_sequence_length "
                 f"({training.max_sequence_length})."
             )

@@ -113,10 +113,10 @@ class DatasetJobs:
                     f"The file has {file.tell()} bytes here; the next piece begins there, not at {offset}.",
                     field="offset",
                 )
-            room = job.size - offset
-            while piece := stream.read(min(PIECE, room + 1)):
-                room -= len(piece)
-                if room < 0:
+            left = job.size - offset
+            while piece := stream.read(min(PIECE, left + 1)):
+                left -= len(piece)
+                if left < 0:
                     raise TooLarge(f"More arrived than the {job.size} bytes that were said.", field="size")
                 file.write(piece)
         return self.get(job_id)

@@ -172,7 +172,7 @@ class Library:
             config: A configuration; dataset and evaluation decide, the model's tokenizer counts.
             draft: Keep report and prepared rows as the new run's, whatever the source; else those of an upload are
                 kept beside it, and no others.
-            progress: File that says in ``words`` what is being done.
+            progress: File that says in ``message`` what is being done.
             started: Given the process that does it.
             timeout: Seconds; None for as long as it takes.
 

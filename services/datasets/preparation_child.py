@@ -52,9 +52,9 @@ def prepare(
     from core.rewards.selfcheck import earns_with_reference
     from core.settings import Home
 
-    def say(words: str) -> None:
+    def say(message: str) -> None:
         if progress:
-            write_json(Path(progress), {"words": words})
+            write_json(Path(progress), {"message": message})
 
     complete = parse(config)
     say("Reading the rows; what is on the Hub is fetched first")

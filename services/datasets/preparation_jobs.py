@@ -29,13 +29,13 @@ class Preparing:
 
     Attributes:
         under_way: Whether it goes on.
-        words: What is being done now.
+        message: What is being done now.
         seconds: Since it began.
         error: Why it ended without a report; empty otherwise.
     """
 
     under_way: bool
-    words: str
+    message: str
     seconds: int
     error: str
 
@@ -83,8 +83,8 @@ class Preparations:
         ended = work.ended.is_set()
         if ended and not work.error:
             return None
-        words = str((read_json(work.progress) or {}).get("words") or "Starting")
-        return Preparing(not ended, words, int(time.monotonic() - work.began), work.error)
+        message = str((read_json(work.progress) or {}).get("message") or "Starting")
+        return Preparing(not ended, message, int(time.monotonic() - work.began), work.error)
 
     def stop(self, key: str) -> None:
         """End it. The report before stays; nothing half made is left."""

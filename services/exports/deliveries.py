@@ -243,7 +243,7 @@ class Deliveries:
         write_json(folder / JOB, job.model_dump(mode="json"))
         return self._start(export_id, folder, job)
 
-    def forget(self, export_id: str, number: int) -> None:
+    def discard(self, export_id: str, number: int) -> None:
         """Take a delivery out of the list; what was sent stays where it is."""
         folder = self._folder(export_id, number)
         if self.get(export_id, number).active:

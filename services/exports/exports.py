@@ -155,8 +155,8 @@ class Exports:
         steps = [step_of(path) for path in run_dir.numbered()]
         if spec.checkpoint is not None and spec.checkpoint not in steps:
             kept = ", ".join(map(str, steps)) or "none"
-            words = f"There is no checkpoint of step {spec.checkpoint}. This run has kept: {kept}."
-            raise NotFound(words, field="checkpoint")
+            message = f"There is no checkpoint of step {spec.checkpoint}. This run has kept: {kept}."
+            raise NotFound(message, field="checkpoint")
         return spec.model_copy(update={"name": run.name})
 
     def _of_folder(self, spec: ExportSpec) -> ExportSpec:
@@ -337,12 +337,12 @@ def check_choice(spec: ExportSpec) -> None:
     if not spec.session_id and (spec.format is ExportFormat.BUNDLE or spec.checkpoint is not None):
         raise InvalidInput("That is made from a run, and no run is named.", field="session_id")
     if spec.importance_matrix and (not spec.session_id or all(kind in UNREDUCED for kind in kinds)):
-        words = "An importance matrix is measured on a run's own prompts, for a GGUF in less than 16 bit."
-        raise InvalidInput(words, field="importance_matrix")
+        message = "An importance matrix is measured on a run's own prompts, for a GGUF in less than 16 bit."
+        raise InvalidInput(message, field="importance_matrix")
     needing = [kind.label for kind in kinds if kind in NEED_MATRIX]
     if needing and not spec.importance_matrix:
-        words = f"{', '.join(needing)} can be made only with an importance matrix. Ask for one, or take another."
-        raise InvalidInput(words, field="importance_matrix")
+        message = f"{', '.join(needing)} can be made only with an importance matrix. Ask for one, or take another."
+        raise InvalidInput(message, field="importance_matrix")
 
 
 def quantizations_of(config: dict[str, Any]) -> list[str]:

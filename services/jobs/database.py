@@ -190,8 +190,8 @@ class Catalogue:
             self._engine = _engine(url)
             found = self._open()
         except (SQLAlchemyError, ImportError) as error:
-            words = disk_words(error) or _NO_DATABASE.format(str(error).split("\n")[0])
-            raise Unavailable(words) from None
+            message = disk_words(error) or _NO_DATABASE.format(str(error).split("\n")[0])
+            raise Unavailable(message) from None
         if found != VERSION:
             raise Unavailable(
                 f"The catalogue was made by another version of Tunesmith (schema {found}, this one uses {VERSION}). "

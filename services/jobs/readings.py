@@ -63,13 +63,13 @@ def damage(job: Job, run_dir: JobDir, **rows: Sequence[int]) -> list[str]:
     """
     if not run_dir.path.is_dir():
         return [DELETED]
-    found = [words for path, kind, lost in _documents(job, run_dir) if (words := _document(path, kind, lost))]
+    found = [message for path, kind, lost in _documents(job, run_dir) if (message := _document(path, kind, lost))]
     ended = job.job_state in ENDED
     found += [_rows(path, rows.get(path.stem, ()), ended=ended) for path in (run_dir.metrics, run_dir.completions)]
     found.append(_unreadable(run_dir.log))
     if job.of_kind.has_charts and job.step and not run_dir.metrics.exists():
         found.append("metrics.jsonl was deleted, so there are no charts.")
-    return [words for words in found if words]
+    return [message for message in found if message]
 
 
 def _documents(job: Job, run_dir: JobDir) -> list[tuple[Path, Any, str]]:

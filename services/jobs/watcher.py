@@ -145,10 +145,10 @@ class Watcher:
         try:
             attend()
         except Exception as error:
-            words = disk_words(error) or f"{type(error).__name__}: {error}"
-            if self._troubles.get(job_id) != words:
+            message = disk_words(error) or f"{type(error).__name__}: {error}"
+            if self._troubles.get(job_id) != message:
                 log.exception("job %s cannot be followed; the others go on", job_id)
-            self._troubles[job_id] = words
+            self._troubles[job_id] = message
         else:
             self._troubles.pop(job_id, None)
 
@@ -364,10 +364,10 @@ class Watcher:
         why = disk_words(error) or str(getattr(error, "strerror", None) or error)
         if not run_dir.path.is_dir():
             why = "its folder was deleted"
-        words = f"The worker process could not be started: {why.rstrip('.')}. Nothing was lost; try again."
-        values = {"error": words, "ended_at": now()}
+        message = f"The worker process could not be started: {why.rstrip('.')}. Nothing was lost; try again."
+        values = {"error": message, "ended_at": now()}
         self._catalogue.move(job.id, to=JobState.FAILED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
-        job.state, job.error = str(JobState.FAILED), words
+        job.state, job.error = str(JobState.FAILED), message
         Reader(job, run_dir, self._catalogue, self._events, self._launcher(job)).publish_status()
 
     def _launcher(self, job: Job) -> Launcher:

@@ -134,8 +134,8 @@ class ChatProcess:
             log.warning("llama.cpp ended with %s in a chat; it is tried once more", llama.died(died))
             died = self._try(request, heard)
         if died is not None:
-            words = GONE if self._crash is None else CRASHED.format(how=llama.died(died), remedy=llama.REMEDY)
-            heard({"id": request["id"], "event": "error", "message": words})
+            message = GONE if self._crash is None else CRASHED.format(how=llama.died(died), remedy=llama.REMEDY)
+            heard({"id": request["id"], "event": "error", "message": message})
 
     def _try(self, request: dict[str, Any], heard: Heard) -> int | None:
         """Ask the process; after a crash of llama.cpp without its extra buffers, which stay off where that helps.

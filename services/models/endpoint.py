@@ -71,8 +71,8 @@ class Endpoint:
         self._models.resolve(model_path)
         name = name.strip() or default_name(model_path)
         if not _NAME.fullmatch(name):
-            words = "The name may have letters, digits and . _ : / @ -, and at most 100 of them. Nothing was changed."
-            raise InvalidInput(words, field="name")
+            message = "The name may have letters, digits and . _ : / @ -, and at most 100 of them. Nothing was changed."
+            raise InvalidInput(message, field="name")
         return self._keep(Served(True, model_path, name, since))
 
     def switch_off(self) -> Served:

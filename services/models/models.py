@@ -240,9 +240,9 @@ class Models:
 
 def failure(event: dict[str, Any]) -> TunesmithError:
     """The exception for an ``error`` event."""
-    words = str(event.get("message") or "The model could not answer.")
+    message = str(event.get("message") or "The model could not answer.")
     kinds: dict[str, type[TunesmithError]] = {"invalid_input": InvalidInput, "not_found": NotFound}
-    return kinds.get(str(event.get("code")), Unavailable)(words)
+    return kinds.get(str(event.get("code")), Unavailable)(message)
 
 
 def check_chat(chat: Chat) -> None:

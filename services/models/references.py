@@ -113,8 +113,10 @@ class References:
                 raise NotFound(f"There is no file {path}. Check the path.", field="model_path")
             with path.open("rb") as file:
                 if file.read(4) != b"GGUF":
-                    words = f"{path.name} is called a GGUF and is none: it begins otherwise. Copy or download it again."
-                    raise InvalidInput(words, field="model_path")
+                    message = (
+                        f"{path.name} is called a GGUF and is none: it begins otherwise. Copy or download it again."
+                    )
+                    raise InvalidInput(message, field="model_path")
             return {"kind": "gguf", "path": str(path)}
         if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
             return self._of_adapter(path)
@@ -123,8 +125,10 @@ class References:
     def _of_adapter(self, folder: Path) -> dict[str, Any]:
         base = (read_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
         if not isinstance(base, str) or not base:
-            words = "This adapter does not say which base model it belongs to. Choose a merged model or a run instead."
-            raise InvalidInput(words, field="model_path")
+            message = (
+                "This adapter does not say which base model it belongs to. Choose a merged model or a run instead."
+            )
+            raise InvalidInput(message, field="model_path")
         self.validate(base)
         return _on(self._base(base), str(folder))
 
@@ -164,8 +168,8 @@ def _checkpoint(run: JobDir, step: str) -> str:
     path = next((path for path in run.numbered() if path.name == f"checkpoint-{step}"), None)
     if path is None:
         kept = ", ".join(path.name.rpartition("-")[2] for path in run.numbered()) or "none"
-        words = f"This run has no checkpoint of step {step}. Kept are the steps: {kept}."
-        raise NotFound(words, field="model_path")
+        message = f"This run has no checkpoint of step {step}. Kept are the steps: {kept}."
+        raise NotFound(message, field="model_path")
     return str(path)
 
 

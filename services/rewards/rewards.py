@@ -75,8 +75,8 @@ def read_markers(given: Mapping[str, str]) -> Markers:
     if unknown:
         raise InvalidInput(f"There is no marker {unknown[0]!r:.60}. Known: {', '.join(names)}.", field="markers")
     dataset = DatasetSection.model_validate({"source": "none", **given})
-    for path, words in core.config.marker_checks(dataset):
-        raise InvalidInput(f"The marker {path.rpartition('.')[2]} {words}.", field=f"markers.{path.rpartition('.')[2]}")
+    for path, why in core.config.marker_checks(dataset):
+        raise InvalidInput(f"The marker {path.rpartition('.')[2]} {why}.", field=f"markers.{path.rpartition('.')[2]}")
     return core.rewards.markers_of(dataset)
 
 

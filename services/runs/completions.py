@@ -102,6 +102,6 @@ class CompletionIndexes:
                 self._indexes.popitem(last=False)
         return index
 
-    def forget(self, path: Path) -> None:
+    def discard(self, path: Path) -> None:
         with self._lock:
             self._indexes.pop(path, None)

@@ -144,7 +144,7 @@ def slower(seen: Seen) -> Remedy:
     return Remedy("a lower learning rate", (seen.change("training.learning_rate", rate),))
 
 
-def _cut_off(seen: Seen) -> Finding | None:
+def _truncated(seen: Seen) -> Finding | None:
     share = seen.mean("cut_off") or 0
     if share <= metric("cut_off").above(Level.BAD):
         return None
@@ -190,7 +190,7 @@ def _warm_up(seen: Seen) -> Remedy:
     return Remedy("a longer warm-up", (seen.change(*longer),))
 
 
-def _no_spread(seen: Seen) -> Finding | None:
+def _zero_variance(seen: Seen) -> Finding | None:
     if (seen.mean("groups_without_spread") or 0) < metric("groups_without_spread").above(Level.BAD):
         return None
     if (seen.mean("solved") or 0) > FULL:
@@ -224,7 +224,7 @@ def _livelier(seen: Seen) -> Remedy:
     return Remedy("another reward", step="reward")
 
 
-def _drift(seen: Seen) -> Finding | None:
+def _sampler_mismatch(seen: Seen) -> Finding | None:
     kl = seen.mean("kl") or 0
     if kl <= metric("kl").above(Level.BAD):
         return None
@@ -240,4 +240,4 @@ def _steps(count: int) -> str:
     return f"{count} step{'' if count == 1 else 's'}"
 
 
-_RULES: tuple[Callable[[Seen], Finding | None], ...] = (_cut_off, _nothing_earned, _no_spread, _drift)
+_RULES: tuple[Callable[[Seen], Finding | None], ...] = (_truncated, _nothing_earned, _zero_variance, _sampler_mismatch)

@@ -194,12 +194,12 @@ class Preflight:
         if measured is None:
             return {}
         prompts, references = measured
-        room = training.max_sequence_length - training.max_new_tokens
+        longest = training.max_sequence_length - training.max_new_tokens
         return {
             "measured": len(mapped),
             "long_references": sum(tokens > training.max_new_tokens for tokens in references),
             "longest_reference": max(references),
-            "long_prompts": sum(tokens > room for tokens in prompts),
+            "long_prompts": sum(tokens > longest for tokens in prompts),
             "proposed": lengths.propose(prompts, references),
         }
 

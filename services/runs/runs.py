@@ -283,7 +283,7 @@ class Runs:
             Conflict: It runs or waits, or a job does that needs it: an export, an evaluation.
         """
         self._jobs.delete(session_id)
-        self._indexes.forget(JobDir(self._home.outputs / session_id).completions)
+        self._indexes.discard(JobDir(self._home.outputs / session_id).completions)
 
     def rename(self, session_id: str, name: str) -> RunView:
         """Give a run another name, in its directory too, so that a rebuilt catalogue knows it.
@@ -306,5 +306,5 @@ class Runs:
 
 
 def _taken(job_id: str) -> Conflict:
-    words = f"There is a session {job_id} already. It was not started again; open it in the list of runs."
-    return Conflict(words, field="session_id")
+    message = f"There is a session {job_id} already. It was not started again; open it in the list of runs."
+    return Conflict(message, field="session_id")

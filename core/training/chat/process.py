@@ -143,8 +143,8 @@ class Server:
         ids = held.tokens(prompt)
         limit = min(request.max_tokens, held.context - len(ids) - 1)
         if limit < 1:
-            words = f"The conversation has {len(ids)} tokens; this model takes {held.context}. Start a new one."
-            raise InvalidInput(words, field="messages")
+            message = f"The conversation has {len(ids)} tokens; this model takes {held.context}. Start a new one."
+            raise InvalidInput(message, field="messages")
         written = Writing(self, request, limit).write(held, ids)
         seen = segments(prompt.parts, held.special)
         self.emit("done", **written, prompt=prompt.text, prompt_tokens=len(ids), seen=seen)

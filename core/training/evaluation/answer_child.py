@@ -54,7 +54,7 @@ class Writing:
     def open(self, llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
         """Begin. States of a recurrent model cannot be cut back to a shared prompt: it answers one after the other."""
         alone = llama_cpp.llama_model_is_recurrent(llama.model) or llama_cpp.llama_model_is_hybrid(llama.model)
-        slots = 1 if alone else min(len(request["prompts"]), llama_child.room(llama, request)["slots"])
+        slots = 1 if alone else min(len(request["prompts"]), llama_child.slots(llama, request)["slots"])
         self._generation = Generation(llama, {**request, "slots": slots})
         return {}
 
@@ -81,10 +81,10 @@ def _text(vocab: Any, tokens: list[int]) -> str:
     return data.decode(errors="replace")
 
 
-def _piece(vocab: Any, token: int, room: int = 64) -> bytes:
+def _piece(vocab: Any, token: int, size: int = 64) -> bytes:
     """A token's bytes; none for one that has a meaning for the model only."""
-    buffer = ctypes.create_string_buffer(room)
-    length = llama_cpp.llama_token_to_piece(vocab, token, buffer, room, 0, False)
+    buffer = ctypes.create_string_buffer(size)
+    length = llama_cpp.llama_token_to_piece(vocab, token, buffer, size, 0, False)
     return buffer.raw[:length] if length >= 0 else _piece(vocab, token, -length)
 
 

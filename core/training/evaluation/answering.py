@@ -1,7 +1,7 @@
 """Who answers in an evaluation: a base model with or without an adapter, or a GGUF.
 
 A base model and its adapters are loaded in transformers. On a CPU llama.cpp writes for them, as it does
-in training, after the same proof; where that fails, transformers writes and the job's notes say why. A
+in training, after the same equivalence check; where that fails, transformers writes and the job's notes say why. A
 GGUF is read by a llama.cpp process of its own, which decodes many prompts together.
 """
 
@@ -94,7 +94,7 @@ class InTransformers:
 
         Args:
             asked: The model.
-            questions: Of which a few prove that llama.cpp has the same probabilities.
+            questions: A few of them are what llama.cpp is compared with transformers on.
 
         Raises:
             Cancelled: A stop was asked for while the base model was converted.
@@ -143,7 +143,7 @@ class InTransformers:
         gc.collect()
 
     def _chosen(self, loaded: Any, asked: Asked, questions: Sequence[Question]) -> Engine:
-        """llama.cpp where it proves to be the same model."""
+        """llama.cpp where it passes the equivalence check."""
         from core.training.job.device import this_device
         from core.training.method_rows import ids_of, shown
 
@@ -176,8 +176,8 @@ class InTransformers:
 
         asked = [shown(talk, engine.tokenizer) for _, talk in batch]
         prompts, ids = [one.text for one in asked], [ids_of(one, engine.tokenizer) for one in asked]
-        room = getattr(self._model.config, "max_position_embeddings", None)
-        problems = [_problem(len(one), self._spec.max_new_tokens, room) for one in ids]
+        context = getattr(self._model.config, "max_position_embeddings", None)
+        problems = [_problem(len(one), self._spec.max_new_tokens, context) for one in ids]
         found = [Written(prompt, problem=problem) for prompt, problem in zip(prompts, problems, strict=True)]
         fitting = [at for at, problem in enumerate(problems) if not problem]
         if fitting:
@@ -320,14 +320,14 @@ def _sampling(spec: EvaluationSpec) -> Sampling:
     return Sampling(spec.max_new_tokens, temperature=spec.temperature, top_p=spec.top_p)
 
 
-def _problem(tokens: int, longest: int, room: int | None) -> str:
+def _problem(tokens: int, longest: int, context: int | None) -> str:
     """Why a prompt of so many tokens cannot be answered with up to ``longest``; '' where it can."""
     if not tokens:
         return "The prompt is empty."
-    if not room or tokens + longest <= room:
+    if not context or tokens + longest <= context:
         return ""
     return (
-        f"The prompt has {tokens} tokens; with an answer of up to {longest} it passes the {room} that this model "
+        f"The prompt has {tokens} tokens; with an answer of up to {longest} it passes the {context} that this model "
         "can hold."
     )
 

@@ -104,8 +104,8 @@ class Evaluation:
         if not self.rows or (when, step) in self.done or self.status.stop_asked:
             return
         before = self.status.value
-        words = f"Scoring {self.rows} held-out rows"
-        self.status.update(state=JobState.RUNNING, phase=JobPhase.EVALUATE, message=words)
+        message = f"Scoring {self.rows} held-out rows"
+        self.status.update(state=JobState.RUNNING, phase=JobPhase.EVALUATE, message=message)
         with undisturbed():
             if self.measure(when, step):
                 self.done.add((when, step))

@@ -1,9 +1,9 @@
 """Ollama's Modelfile: FROM, TEMPLATE, stop tokens, sampling, the system prompt of the training, the licence.
 
-A template is written only if it is proved right for this very model: the conversations that it would
+A template is written only if it is found right for this very model: the conversations that it would
 produce, with a system prompt and without, of one turn and of several, are compared, character by
 character, with what the model's own chat template makes. Known families give a template that reads
-well; for any other one is derived from what the chat template writes, and proved the same way. Where
+well; for any other one is derived from what the chat template writes, and checked the same way. Where
 neither holds there is no TEMPLATE (Ollama then reads the one in the GGUF) and a comment says so.
 
 What Ollama does by itself, and the template therefore leaves out: it puts the beginning-of-sequence
@@ -149,7 +149,7 @@ def _asked(turns: int, *, system: bool = False, thought: str = "") -> Conversati
 
 
 PROBES = tuple(_asked(turns, system=system) for system in (False, True) for turns in (1, 2, 3))
-"""What a template is proved on: without and with a system prompt, of one, two and three questions."""
+"""What a template is checked on: without and with a system prompt, of one, two and three questions."""
 
 
 def recognise(render: Render, first_token: str) -> Family | None:
@@ -164,7 +164,7 @@ def recognise(render: Render, first_token: str) -> Family | None:
         return None
     if first_token and truths[1].count(first_token) == 1:  # more often, it is part of every turn and not put in front
         truths = [truth.removeprefix(first_token) if truth is not None else None for truth in truths]
-    thinks = _forgets_thoughts(render)
+    thinks = _drops_thoughts(render)
     for family in (*FAMILIES, *_derived(truths)):
         whole = _with_head(family, truths)
         if whole and _proved(whole, truths):
@@ -238,7 +238,7 @@ def _common_end(one: str, other: str) -> str:
     return one[len(one) - length :]
 
 
-def _forgets_thoughts(render: Render) -> bool:
+def _drops_thoughts(render: Render) -> bool:
     """Whether the chat template leaves the thoughts of earlier answers out, as Qwen3's does."""
     with_thought = _rendered(render, _asked(2, thought=THOUGHT))
     return with_thought is not None and with_thought == _rendered(render, _asked(2))

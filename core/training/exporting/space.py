@@ -18,14 +18,14 @@ LIBRARIES = 1536 * 1024 * 1024
 """Bytes of memory that the libraries and one answer's activations take."""
 
 
-class Room(NamedTuple):
+class Space(NamedTuple):
     """Bytes at an export's peak."""
 
     disk: int
     memory: int
 
 
-def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Room:
+def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Space:
     """What an export takes at its peak.
 
     Args:
@@ -36,26 +36,26 @@ def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Room:
     check = 3 * min(BYTES, 2 * POSITIONS * vocabulary)
     memory = 4 * parameters + LIBRARIES
     if spec.format == ExportFormat.BUNDLE:
-        return Room(SPARE, 0)
+        return Space(SPARE, 0)
     if spec.format == ExportFormat.ADAPTER:
-        return Room(check + SPARE, memory)
+        return Space(check + SPARE, memory)
     if spec.format == ExportFormat.ADAPTER_GGUF:
-        return Room(4 * parameters + check + SPARE, memory)
+        return Space(4 * parameters + check + SPARE, memory)
     if spec.format == ExportFormat.MERGED:
         # The check loads the written model while nothing else is loaded.
-        return Room(2 * parameters + check + SPARE, memory)
+        return Space(2 * parameters + check + SPARE, memory)
     files = sum(BITS[kind] * parameters // 8 for kind in spec.quantizations)
     source = 0 if all(kind in UNREDUCED for kind in spec.quantizations) else 2 * parameters
     # The merged model in 32 bit is gone before the first smaller file is made.
     unreduced = sum(BITS[kind] * parameters // 8 for kind in spec.quantizations if kind in UNREDUCED)
-    return Room(max(4 * parameters + unreduced + source, files + source) + check + SPARE, memory)
+    return Space(max(4 * parameters + unreduced + source, files + source) + check + SPARE, memory)
 
 
-def check(room: Room, folder: Path, *, memory: int | None = None) -> None:
+def check(space: Space, folder: Path, *, memory: int | None = None) -> None:
     """Refuse where there is not enough.
 
     Args:
-        room: From :func:`needed`.
+        space: From :func:`needed`.
         folder: Where it is written.
         memory: Free bytes; asked of the machine by default.
 
@@ -63,15 +63,15 @@ def check(room: Room, folder: Path, *, memory: int | None = None) -> None:
         Unavailable: With the figures.
     """
     disk = shutil.disk_usage(folder).free
-    if disk < room.disk:
+    if disk < space.disk:
         raise Unavailable(
-            f"This export needs about {_gb(room.disk)} of free disk and there are {_gb(disk)}. "
+            f"This export needs about {_gb(space.disk)} of free disk and there are {_gb(disk)}. "
             "Free some space, then try again. Nothing was written."
         )
     free = free_memory() if memory is None else memory
-    if free < room.memory:
+    if free < space.memory:
         raise Unavailable(
-            f"This export needs about {_gb(room.memory)} of free memory (the model in 32 bit) and there are "
+            f"This export needs about {_gb(space.memory)} of free memory (the model in 32 bit) and there are "
             f"{_gb(free)}. Close what uses memory, or use a machine with more. Nothing was written."
         )
 

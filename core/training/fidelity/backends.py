@@ -48,7 +48,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Side:
+class Backend:
     """One model, ready to be asked.
 
     Attributes:
@@ -57,7 +57,7 @@ class Side:
         ends: Tokens that end an answer.
         end: The one that its file names as the end of a sequence; None where that is not part of an export.
         answer: Writes greedy answers to token ids.
-        measure: Writes log-probabilities along given answers to a file, as :mod:`closeness` reads them.
+        measure: Writes log-probabilities along given answers to a file, as :mod:`core.training.fidelity.kl` reads them.
     """
 
     texts: list[str]
@@ -68,7 +68,7 @@ class Side:
     measure: Callable[[Pairs, Path], None]
 
 
-def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) -> Side:
+def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) -> Backend:
     """A model in memory.
 
     Raises:
@@ -93,11 +93,13 @@ def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) 
 
     asked = _asked_with(task, lambda one: shown(one, tokenizer))
     texts, ids = [one.text for one in asked], [ids_of(one, tokenizer) for one in asked]
-    return Side(texts, ids, frozenset(end_ids(model, tokenizer)), tokenizer.eos_token_id, answer, measure)
+    return Backend(texts, ids, frozenset(end_ids(model, tokenizer)), tokenizer.eos_token_id, answer, measure)
 
 
 @contextmanager
-def in_llama(file: Path, adapter: Path | None, task: Task, trained: Side, *, extra_buffers: bool) -> Iterator[Side]:
+def in_llama(
+    file: Path, adapter: Path | None, task: Task, trained: Backend, *, extra_buffers: bool
+) -> Iterator[Backend]:
     """A GGUF in a process of its own, which ends with the block.
 
     Args:
@@ -120,12 +122,12 @@ def in_llama(file: Path, adapter: Path | None, task: Task, trained: Side, *, ext
         yield _adapted(child, task, trained) if adapter else _whole(child, task)
 
 
-def _adapted(child: Child, task: Task, trained: Side) -> Side:
+def _adapted(child: Child, task: Task, trained: Backend) -> Backend:
     ends = trained.ends | frozenset(child.ask({"op": "inspect"})["ends"])
     return _asked(child, task, trained.texts, trained.ids, ends, None)
 
 
-def _whole(child: Child, task: Task) -> Side:
+def _whole(child: Child, task: Task) -> Backend:
     facts = child.ask({"op": "inspect"})
     if not facts["template"]:
         raise Unusable("It has no chat template, so programs guess how to ask it.")
@@ -137,7 +139,7 @@ def _whole(child: Child, task: Task) -> Side:
 
 def _asked(
     child: Child, task: Task, texts: list[str], ids: list[list[int]], ends: frozenset[int], end: int | None
-) -> Side:
+) -> Backend:
     def answer(asked: list[list[int]]) -> list[list[int]]:
         cells = _cells(max(map(len, asked)) + task.sampling.max_new_tokens)
         request = {
@@ -149,18 +151,18 @@ def _asked(
             "seed": 0,
             "cells": cells,
         }
-        completions: list[list[int]] = child.ask({**request, **_room(child, cells)})["completions"]
+        completions: list[list[int]] = child.ask({**request, **_slots(child, cells)})["completions"]
         return completions
 
     def measure(pairs: Pairs, out: Path) -> None:
         cells = _cells(max(len(prompt) + len(answer) for prompt, answer in pairs))
-        child.ask({"op": "measure", "pairs": list(pairs), "cells": cells, "out": str(out), **_room(child, cells)})
+        child.ask({"op": "measure", "pairs": list(pairs), "cells": cells, "out": str(out), **_slots(child, cells)})
 
-    return Side(texts, ids, ends, end, answer, measure)
+    return Backend(texts, ids, ends, end, answer, measure)
 
 
-def _room(child: Child, cells: int) -> dict[str, Any]:
-    return child.ask({"op": "room", "cells": cells})
+def _slots(child: Child, cells: int) -> dict[str, Any]:
+    return child.ask({"op": "slots", "cells": cells})
 
 
 def _cells(tokens: int) -> int:

@@ -31,7 +31,7 @@ from core.rewards import Scorer, compose, markers_of, settled
 from core.settings import Settings
 from core.statistics import bootstrap_mean
 from core.training.fidelity import kl
-from core.training.fidelity.backends import Pairs, Side, Task, Unusable, in_llama, in_transformers
+from core.training.fidelity.backends import Backend, Pairs, Task, Unusable, in_llama, in_transformers
 from core.training.fidelity.prompts import GENERAL, PROBES, first_difference, only_spaces
 from core.training.gguf import file as gguf_file
 from core.training.llama.selftest import ensure
@@ -99,7 +99,7 @@ class Fidelity:
         self.score: Scorer | None = None
         if config and rows:
             self.score = compose(settled(config.reward, rows), markers_of(config.dataset))
-        self.side: Side | None = None
+        self.backend: Backend | None = None
         self.answers: list[list[int]] = []
         self.rewards: list[float] = []
         self.pairs: Pairs = []
@@ -110,15 +110,15 @@ class Fidelity:
     def trained(self, model: Any) -> None:
         """Ask the trained model, a ``PeftModel`` in float32 before it is merged; with its adapter and without."""
         self.say(f"Asking the trained model {len(self.questions)} questions")
-        side = in_transformers(model, self.tokenizer, self.task)
-        self.answers = side.answer([question.ids for question in self.questions])
+        backend = in_transformers(model, self.tokenizer, self.task)
+        self.answers = backend.answer([question.ids for question in self.questions])
         self.rewards = self._rewarded(self.answers)
-        self.pairs = self._references(words=model.config.get_text_config().vocab_size)
-        side.measure(self.pairs, self.work / "trained.npy")
+        self.pairs = self._references(vocabulary_size=model.config.get_text_config().vocab_size)
+        backend.measure(self.pairs, self.work / "trained.npy")
         with model.disable_adapter():
-            side.measure(self.pairs, self.work / "base.npy")
+            backend.measure(self.pairs, self.work / "base.npy")
         # Without what would keep the model in memory.
-        self.side = Side(side.texts, side.ids, side.ends, side.end, _gone, _gone)
+        self.backend = Backend(backend.texts, backend.ids, backend.ends, backend.end, _gone, _gone)
 
     def adapted(self, model: Any, subject: str = "adapter") -> FidelityReport:
         """A model in memory with the trained tokenizer, such as the base with the exported adapter read back."""
@@ -149,8 +149,8 @@ class Fidelity:
 
         def compared() -> FidelityReport:
             extra = fallback.extra_buffers
-            with in_llama(file, adapter, self.task, self._trained_side, extra_buffers=extra) as side:
-                return self._compared(subject, side)
+            with in_llama(file, adapter, self.task, self._trained_backend, extra_buffers=extra) as backend:
+                return self._compared(subject, backend)
 
         def guarded() -> FidelityReport:
             try:
@@ -193,20 +193,20 @@ class Fidelity:
                 reason += " Other files of these number formats work here, so it is this file."
         return FidelityReport(subject=subject, verdict=verdict, reason=reason, prompts=len(self.questions))
 
-    def _compared(self, subject: str, side: Side) -> FidelityReport:
-        report = FidelityReport(subject=subject, prompts=len(self.questions), **self._prompts(side))
+    def _compared(self, subject: str, backend: Backend) -> FidelityReport:
+        report = FidelityReport(subject=subject, prompts=len(self.questions), **self._prompts(backend))
         if judged(report).verdict == Verdict.BROKEN:
             return judged(report)
-        wrong_end = self._wrong_end(side)
+        wrong_end = self._wrong_end(backend)
         if wrong_end:
             return report.model_copy(update={"verdict": Verdict.BROKEN, "reason": wrong_end})
-        report = report.model_copy(update={**self._closeness(side), **self._answers(side)})
+        report = report.model_copy(update={**self._divergences(backend), **self._answers(backend)})
         return with_better_choice(judged(report), self.reports)
 
-    def _closeness(self, side: Side) -> dict[str, Any]:
+    def _divergences(self, backend: Backend) -> dict[str, Any]:
         out = self.work / "exported.npy"
         try:
-            side.measure(self.pairs, out)
+            backend.measure(self.pairs, out)
             lengths = [len(answer) for _, answer in self.pairs]
             found = asdict(kl.compare(self.work / "trained.npy", self.work / "base.npy", out, lengths))
         finally:
@@ -214,13 +214,13 @@ class Fidelity:
         names = {"kept": "change_kept", "kept_low": "change_kept_low", "kept_high": "change_kept_high"}
         return {names.get(name, name): value for name, value in found.items()}
 
-    def _answers(self, side: Side) -> dict[str, Any]:
+    def _answers(self, backend: Backend) -> dict[str, Any]:
         count = len(self.questions)
-        answers = side.answer(side.ids[:count])
+        answers = backend.answer(backend.ids[:count])
         found: dict[str, Any] = {
             "exact_match": sum(a == b for a, b in zip(answers, self.answers, strict=True)) / count,
-            "stops": _share_ended(answers, side.ends),
-            "stops_trained": _share_ended(self.answers, self._trained_side.ends),
+            "stops": _share_ended(answers, backend.ends),
+            "stops_trained": _share_ended(self.answers, self._trained_backend.ends),
         }
         rewards = self._rewarded(answers)
         if rewards:
@@ -235,9 +235,9 @@ class Fidelity:
             }
         return found
 
-    def _prompts(self, side: Side) -> dict[str, Any]:
+    def _prompts(self, backend: Backend) -> dict[str, Any]:
         """Whether questions and further conversations have the same tokens, and the first difference."""
-        differing = [place for place, one in enumerate(self.asked) if side.ids[place] != one.ids]
+        differing = [place for place, one in enumerate(self.asked) if backend.ids[place] != one.ids]
         if not differing:
             return {"same_prompt_ids": 1.0}
         first, count = differing[0], len(self.questions)
@@ -245,29 +245,29 @@ class Fidelity:
         further = len(differing) - asked
         here = self.asked[first]
         spaces = all(
-            side.texts[place] == self.asked[place].text
-            and only_spaces(self.asked[place].ids, side.ids[place], self.tokenizer)
+            backend.texts[place] == self.asked[place].text
+            and only_spaces(self.asked[place].ids, backend.ids[place], self.tokenizer)
             for place in differing
         )
         # A template may differ in conversations alone that the run does not have; there are few of them.
         return {
             "same_prompt_ids": 1 - max(asked / count, further / max(1, len(self.asked) - count)),
             "first_difference": first_difference(
-                here.text, side.texts[first], here.ids, side.ids[first], self.tokenizer
+                here.text, backend.texts[first], here.ids, backend.ids[first], self.tokenizer
             ),
             "only_spaces_differ": spaces,
         }
 
-    def _wrong_end(self, side: Side) -> str:
+    def _wrong_end(self, backend: Backend) -> str:
         """In words, where answers end differently; empty where they do not."""
-        ends = self._trained_side.ends
-        if side.end is not None and side.end not in ends:
+        ends = self._trained_backend.ends
+        if backend.end is not None and backend.end not in ends:
             return (
-                f"Its end token is {self._token(side.end)}, and the trained model ends an answer with "
+                f"Its end token is {self._token(backend.end)}, and the trained model ends an answer with "
                 f"{self._token(self.tokenizer.eos_token_id)}: programs would not stop where the answer ends."
             )
         used = {ids[-1] for ids in self.answers if ids and ids[-1] in ends}
-        missing = sorted(used - side.ends)
+        missing = sorted(used - backend.ends)
         if missing:
             return (
                 f"The trained model ends an answer with {self._token(missing[0])}, and the export does not know that "
@@ -276,10 +276,10 @@ class Fidelity:
         return ""
 
     @property
-    def _trained_side(self) -> Side:
-        if self.side is None:
+    def _trained_backend(self) -> Backend:
+        if self.backend is None:
             raise RuntimeError("the trained model was not asked yet")
-        return self.side
+        return self.backend
 
     # What is asked
 
@@ -304,14 +304,14 @@ class Fidelity:
             return False
         return True
 
-    def _references(self, words: int) -> Pairs:
+    def _references(self, vocabulary_size: int) -> Pairs:
         """Prompts with the answers along which probabilities are compared, all cut to one length that fits."""
         answers = [
             self._reference(question) or answer for question, answer in zip(self.questions, self.answers, strict=True)
         ]
-        room = min(POSITIONS, BYTES // (2 * words))
+        limit = min(POSITIONS, BYTES // (2 * vocabulary_size))
         longest = max(len(answer) for answer in answers)
-        while longest > 1 and sum(min(len(answer), longest) for answer in answers) > room:
+        while longest > 1 and sum(min(len(answer), longest) for answer in answers) > limit:
             longest -= 1
         return [(one.ids, answer[:longest]) for one, answer in zip(self.questions, answers, strict=True)]
 

@@ -3,7 +3,7 @@
 - ``{"op": "inspect"}`` → chat template, special tokens, end tokens, as the file and llama.cpp have them
 - ``{"op": "tokenize", "texts": [[part, …], …]}`` → ``{"ids": [[…]]}``, as llama.cpp's own chat programs tokenize a
   prompt; see :class:`core.data.chat_template.Shown` for its parts
-- ``{"op": "room", "cells"}`` → ``{"slots"}``: sequences whose cache takes at most ``CACHE`` bytes
+- ``{"op": "slots", "cells"}`` → ``{"slots"}``: sequences whose cache takes at most ``CACHE`` bytes
 - ``{"op": "measure", "pairs": [[prompt, answer]], "cells", "slots", "out"}``: float16 log-probabilities of
   the whole vocabulary before every answer token, ``(positions, words)``, to ``out`` as .npy
 """
@@ -44,8 +44,8 @@ def inspect(llama: Llama, _: dict[str, Any]) -> dict[str, Any]:
         "bos_token": _text(vocab, bos),
         "eos_token": _text(vocab, eos),
         "eos": eos,
-        "control": [text for token in range(llama.words) if (text := _control(vocab, token))],
-        "ends": [token for token in range(llama.words) if llama_cpp.llama_vocab_is_eog(vocab, token)],
+        "control": [text for token in range(llama.vocabulary_size) if (text := _control(vocab, token))],
+        "ends": [token for token in range(llama.vocabulary_size) if llama_cpp.llama_vocab_is_eog(vocab, token)],
     }
 
 
@@ -62,7 +62,7 @@ def tokenize(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
     return {"ids": found}
 
 
-def room(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
+def slots(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
     """How many sequences of this length are decoded together."""
     return {"slots": max(1, min(SLOTS, CACHE // (cell_bytes(llama) * int(request["cells"]))))}
 
@@ -78,7 +78,7 @@ def measure(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
     """Log-probabilities along given answers, a few sequences at a time."""
     pairs, slots = request["pairs"], int(request["slots"])
     rows = sum(len(answer) for _, answer in pairs)
-    out = np.lib.format.open_memmap(request["out"], mode="w+", dtype=np.float16, shape=(rows, llama.words))
+    out = np.lib.format.open_memmap(request["out"], mode="w+", dtype=np.float16, shape=(rows, llama.vocabulary_size))
     done = 0
     for start in range(0, len(pairs), slots):
         entries = []
@@ -126,4 +126,4 @@ def ids(vocab: Any, text: str, *, add: bool = True) -> list[int]:
 
 
 if __name__ == "__main__":
-    llama_cpp_child.begin({"inspect": inspect, "tokenize": tokenize, "room": room, "measure": measure})
+    llama_cpp_child.begin({"inspect": inspect, "tokenize": tokenize, "slots": slots, "measure": measure})

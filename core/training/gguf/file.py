@@ -118,7 +118,7 @@ def quantize(
 
 
 def run_child(
-    command: Sequence[str], failure: str, stop: Callable[[], bool], words: Mapping[int, str] | None = None
+    command: Sequence[str], failure: str, stop: Callable[[], bool], messages: Mapping[int, str] | None = None
 ) -> str:
     """Run a program to its end, or end it when a stop is asked for.
 
@@ -126,7 +126,7 @@ def run_child(
         command: The program and its arguments.
         failure: What failed, in words.
         stop: Asked twice a second.
-        words: What exit codes mean, for those that have a meaning.
+        messages: What exit codes mean, for those that have a meaning.
 
     Returns:
         Its standard output. Its standard error goes to the log.
@@ -157,8 +157,8 @@ def run_child(
                 process.communicate()
                 raise Cancelled from None
     sys.stderr.write(errors)
-    if process.returncode in (words or {}):
-        raise Unavailable((words or {})[process.returncode])
+    if process.returncode in (messages or {}):
+        raise Unavailable((messages or {})[process.returncode])
     if process.returncode < 0:
         advice = f" {llama.ELSEWHERE} {llama.REMEDY}" if process.returncode == -signal.SIGILL else ""
         raise Crashed(f"{failure}: its process ended with {llama.died(process.returncode)}.{advice}")

@@ -252,5 +252,5 @@ def train_grpo(job: TrainingJob, rollouts: Rollouts, evaluation: Evaluation) -> 
         job.status.note(note)
     if trainer.checks_sampler:
         # The trainer compares every token of a round, which is more than the engine's own check of one answer.
-        trainer.on_drift, job.engine.checks = rollouts.discard, False
+        trainer.on_sampler_mismatch, job.engine.checks = rollouts.discard, False
     return trainer.run()

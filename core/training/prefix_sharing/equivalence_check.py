@@ -1,4 +1,4 @@
-"""What the shared-prefix pass is proved for, and the trial on each model before its first step."""
+"""What the shared-prefix pass supports, and the equivalence check on each model before its first step."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from trl import GRPOTrainer
 
 from core.training.prefix_sharing import prefix_trie
 
-TRIAL = 1e-2
-"""Largest relative difference of any gradient in the trial before the first step. A mistake shows as a
+MAX_DIFFERENCE = 1e-2
+"""Largest relative difference of any gradient in the check before the first step. A mistake shows as a
 tenth or more; rounding of float32 reaches 1e-3 in 30 layers of a trained model (in float64: 4e-6)."""
 
 
-def adapter_hindrance(model: Any) -> str | None:
-    """Why the adapter's own arithmetic is not proved, as part of a sentence; None where it is."""
+def unsupported_adapter(model: Any) -> str | None:
+    """Why the adapter's own arithmetic is not supported, as part of a sentence; None where it is."""
     configs = getattr(model, "peft_config", {})
     if not configs:
         return "the model has no adapter"
@@ -33,15 +33,15 @@ def adapter_hindrance(model: Any) -> str | None:
     return None
 
 
-def prove(trainer: Any, model: Any) -> float:
+def check_equivalence(trainer: Any, model: Any) -> float:
     """Run three short rows both ways, gradients included.
 
     Returns:
         The largest relative difference of log-probabilities and adapter gradients.
     """
     generator = torch.Generator().manual_seed(0)
-    words = model.config.get_text_config().vocab_size
-    ids = torch.randint(words, (3, 12), generator=generator)
+    vocabulary_size = model.config.get_text_config().vocab_size
+    ids = torch.randint(vocabulary_size, (3, 12), generator=generator)
     ids[1, :9] = ids[0, :9]
     mask = torch.ones_like(ids)
     mask[2, :2] = 0

@@ -3,8 +3,8 @@
 The completions of a group begin with the same prompt, often go on with the same words, and are
 sometimes the same to the end. A transformer's state at a token depends on the tokens before it
 alone, so a token with the same past has the same state and the same gradient path, and need be
-computed once. :func:`plan` lays the rows of a batch out as a tree of unique tokens;
-:func:`log_probabilities` runs the model over that tree: linear layers, norms and embeddings see
+computed once. :func:`plan` lays the rows of a batch out as a trie of unique tokens;
+:func:`log_probabilities` runs the model over that trie: linear layers, norms and embeddings see
 each unique token once, attention follows each row's path from the root.
 
 What comes out equals the ordinary padded forward pass to rounding, gradients included; the page
@@ -52,7 +52,7 @@ class Segments(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tree:
+class Trie:
     """Rows of a batch laid out as unique tokens.
 
     Attributes:
@@ -104,8 +104,8 @@ class _Trie:
         return nodes
 
 
-def plan(input_ids: Tensor, attention_mask: Tensor, completion_length: int) -> Tree:
-    """Lay rows out as a tree.
+def plan(input_ids: Tensor, attention_mask: Tensor, completion_length: int) -> Trie:
+    """Lay rows out as a trie.
 
     Args:
         input_ids: ``(B, P + C)`` prompts padded on the left, completions on the right.
@@ -125,7 +125,7 @@ def plan(input_ids: Tensor, attention_mask: Tensor, completion_length: int) -> T
         root = roots[prompts[row]]
         paths[row] = trie.insert(completions[row], root[-1], root)
     device = input_ids.device
-    return Tree(
+    return Trie(
         tokens=torch.tensor(trie.tokens, device=device),
         depths=torch.tensor(trie.depths, device=device),
         segments=_segments(trie.stretches, len(trie.tokens), device),
@@ -221,7 +221,7 @@ def tree_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     *,
-    tree: Tree,
+    trie: Trie,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention along each path, as transformers calls it.
@@ -231,12 +231,12 @@ def tree_attention(
         query: ``(1, heads, N, d)``; key and value ``(1, key heads, N, d)``, for N unique tokens.
         attention_mask: Unused; each segment brings its own.
         scaling: Factor on the scores; one over the square root of d where not given.
-        tree: The layout.
+        trie: The layout.
 
     Returns:
         ``(1, N, heads, d)`` and None.
     """
-    outputs = [_attend(query[0], key[0], value[0], segment, scaling) for segment in tree.segments]
+    outputs = [_attend(query[0], key[0], value[0], segment, scaling) for segment in trie.segments]
     return torch.cat(outputs)[None], None
 
 
@@ -258,7 +258,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, segment: Segments, scalin
 
 
 # transformers' registry of attention backends. A layer looks its function up by config._attn_implementation in every
-# forward pass and hands on the keyword arguments that the model was called with: so `tree` gets from
+# forward pass and hands on the keyword arguments that the model was called with: so `trie` gets from
 # log_probabilities() to tree_attention() without any model knowing of it.
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, tree_attention)
 
@@ -327,7 +327,7 @@ def parts(model: Any) -> Parts:
 
 
 def supported(model: Any) -> str | None:
-    """Why this model cannot be run as a tree, as part of a sentence; None where it can."""
+    """Why this model cannot be run as a trie, as part of a sentence; None where it can."""
     inner = model.base_model.model if hasattr(model, "peft_config") else model
     config = inner.config.get_text_config()
     head = inner.get_output_embeddings()
@@ -366,12 +366,12 @@ def _attention_of(backbone: Any) -> Iterator[None]:
         backbone.config._attn_implementation = usual
 
 
-def log_probabilities(model: Any, tree: Tree, temperature: float) -> tuple[Tensor, Tensor]:
+def log_probabilities(model: Any, trie: Trie, temperature: float) -> tuple[Tensor, Tensor]:
     """Log-probability of each completion token, and the entropy of the distribution it was drawn from.
 
     Args:
         model: A model for which :func:`supported` is None, with or without an adapter.
-        tree: The rows, from :func:`plan`.
+        trie: The rows, from :func:`plan`.
         temperature: Divides the logits.
 
     Returns:
@@ -380,11 +380,11 @@ def log_probabilities(model: Any, tree: Tree, temperature: float) -> tuple[Tenso
     backbone, head = parts(model)
     with _attention_of(backbone), fused(backbone):
         hidden = backbone(
-            input_ids=tree.tokens[None], position_ids=tree.depths[None], use_cache=False, tree=tree
+            input_ids=trie.tokens[None], position_ids=trie.depths[None], use_cache=False, trie=trie
         ).last_hidden_state[0]
     chosen, entropy = _Head.apply(
-        hidden.index_select(0, tree.parents), head.weight, tree.child_parent, tree.child_token, temperature
+        hidden.index_select(0, trie.parents), head.weight, trie.child_parent, trie.child_token, temperature
     )
     zero = chosen.new_zeros(1)
-    spread = torch.cat([entropy[tree.child_parent], zero])
-    return torch.cat([chosen, zero])[tree.cells], spread[tree.cells]
+    spread = torch.cat([entropy[trie.child_parent], zero])
+    return torch.cat([chosen, zero])[trie.cells], spread[trie.cells]

@@ -2,7 +2,7 @@
 
 Two things are left out of a step, nothing is approximated:
 
-- **Tokens that were already computed.** The forward and backward pass runs over a tree of unique
+- **Tokens that were already computed.** The forward and backward pass runs over a trie of unique
   tokens (:mod:`core.training.prefix_sharing.prefix_trie`), a window of gradient accumulation at a time, so that
   a group's rows meet again however TRL shuffled and split them.
 - **Groups that teach nothing.** Where all raw rewards of a group are equal, its advantages are zero
@@ -16,7 +16,7 @@ its exact gradient while the others hold any constant.
 A third thing is more work, and off unless asked for: **dynamic sampling** asks further questions in place
 of groups without spread, at most :data:`REDRAWS` times a step. It changes which questions are trained on.
 
-What is not proved equal runs as stock TRL does, and :attr:`FastGRPOTrainer.fast_notes` says why.
+What no equivalence check covers runs as stock TRL does, and :attr:`FastGRPOTrainer.fast_notes` says why.
 
 Everything below rests on private parts of TRL's ``grpo_trainer.py``. Look these up again before raising its version:
 
@@ -48,7 +48,7 @@ from trl import GRPOTrainer
 
 from core.training.prefix_sharing import prefix_trie
 from core.training.prefix_sharing.accumulation import Row, Window, constant_groups
-from core.training.prefix_sharing.equivalence_check import TRIAL, adapter_hindrance, prove
+from core.training.prefix_sharing.equivalence_check import MAX_DIFFERENCE, check_equivalence, unsupported_adapter
 
 log = logging.getLogger("tunesmith")
 
@@ -57,7 +57,7 @@ MEMORY_SHARE = 0.25
 """Of the machine's memory, for one chunk's activations. Of all of it rather than of what is free
 just now, because the cut into chunks must be the same when a run is resumed."""
 
-DRIFT = 1e-2
+MAX_SAMPLER_KL = 1e-2
 """Mean KL divergence, sampler to trainer, above which a round of answers is not trained on but written
 again. A healthy one is a thousand times smaller; an adapter that did not arrive is far above."""
 REDRAWS = 3
@@ -66,7 +66,7 @@ PADDED_LEFT = ("prompt_ids", "prompt_mask")
 """Of what TRL hands on, what is padded on the left; completions and what goes with them are on the right."""
 
 
-class Drifted(Exception):
+class SamplerMismatch(Exception):
     """The sampler's probabilities were not the trainer's: this round is not to be trained on."""
 
     def __init__(self, kl: float) -> None:
@@ -78,14 +78,14 @@ class FastGRPOTrainer(GRPOTrainer):
     """TRL's trainer with shared tokens computed once and groups without spread left out.
 
     Args:
-        share_prefixes: Whether to compute shared tokens once, where that is proved equal.
+        share_prefixes: Whether to compute shared tokens once, where the equivalence check passes.
         skip_constant_groups: Whether to leave out groups whose raw rewards are all equal.
         dynamic_sampling: Whether to draw other questions in their place.
         kwargs: TRL's own.
 
     Attributes:
         fast_notes: What runs the usual way and why, in sentences for the run's notes.
-        on_drift: Called with the KL divergence when a round was written with other probabilities than the
+        on_sampler_mismatch: Called with the KL divergence when a round was written with other probabilities than the
             trainer's; it sees to it that the next round is not, and this one is discarded. Without it the
             divergence is only written down.
     """
@@ -100,26 +100,26 @@ class FastGRPOTrainer(GRPOTrainer):
     ) -> None:
         super().__init__(**kwargs)
         self.fast_notes: list[str] = []
-        self.on_drift: Callable[[float], None] | None = None
+        self.on_sampler_mismatch: Callable[[float], None] | None = None
         self._served: tuple[Tensor, Tensor] | None = None
         """What TRL's loss is given instead of a forward pass of its own."""
         self._window: Window | None = None
         self._in_step = 0
         self._constant: Tensor | None = None
         self._redraws = REDRAWS if dynamic_sampling and self.scale_rewards != "batch" else 0
-        hindrance = self._hindrance()
-        self._skips = skip_constant_groups and hindrance is None
-        self._shares = share_prefixes and hindrance is None and self._can_share()
-        if hindrance and (share_prefixes or skip_constant_groups):
-            self.fast_notes.append(f"Training runs without the faster path, because {hindrance}.")
+        unsupported = self._unsupported()
+        self._skips = skip_constant_groups and unsupported is None
+        self._shares = share_prefixes and unsupported is None and self._can_share()
+        if unsupported and (share_prefixes or skip_constant_groups):
+            self.fast_notes.append(f"Training runs without the faster path, because {unsupported}.")
         if dynamic_sampling and not self._redraws:
             self.fast_notes.append(
                 "No question is asked again (dynamic sampling), because rewards are scaled by the whole batch's spread."
             )
 
-    # What the fast path is proved for
+    # What the fast path supports
 
-    def _hindrance(self) -> str | None:
+    def _unsupported(self) -> str | None:
         # Each is a branch of TRL's loss, or of what surrounds it, that the tests do not compare. A branch that a new
         # version adds must be added here as well: an unknown attribute would fail loudly, an unknown branch silently.
         reasons = {
@@ -136,19 +136,19 @@ class FastGRPOTrainer(GRPOTrainer):
         return next((reason for reason, applies in reasons.items() if applies), None)
 
     def _can_share(self) -> bool:
-        reason = prefix_trie.supported(self.model) or adapter_hindrance(self.model) or self._unproved()
+        reason = prefix_trie.supported(self.model) or unsupported_adapter(self.model) or self._failed_check()
         if reason:
             self.fast_notes.append(f"Shared tokens are computed for each answer anew, because {reason}.")
         return reason is None
 
-    def _unproved(self) -> str | None:
+    def _failed_check(self) -> str | None:
         if self.args.gradient_checkpointing:
             return "gradient checkpointing computes layers again at another time"
         if next(self.model.parameters()).dtype != torch.float32:
             return "the number format is not float32"
-        difference = prove(self, self.model)
+        difference = check_equivalence(self, self.model)
         log.info("shared-prefix pass against the padded one: largest relative difference %.1e", difference)
-        return None if difference < TRIAL else f"a trial on this model differed by {difference:.1e}"
+        return None if difference < MAX_DIFFERENCE else f"a trial on this model differed by {difference:.1e}"
 
     # Groups that teach nothing
 
@@ -227,10 +227,10 @@ class FastGRPOTrainer(GRPOTrainer):
         """TRL's, once more where the round had to be written again."""
         try:
             loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        except Drifted as drift:
-            if self.on_drift is None:
+        except SamplerMismatch as mismatch:
+            if self.on_sampler_mismatch is None:
                 raise
-            self.on_drift(drift.kl)
+            self.on_sampler_mismatch(mismatch.kl)
             # Back to where the step began. A chunk before the one that showed the mismatch may have left gradients, and
             # without a buffer TRL's _prepare_inputs writes a new round whatever its count of batches says. The count
             # itself has not moved: TRL adds to it after a training_step that returned.
@@ -256,8 +256,8 @@ class FastGRPOTrainer(GRPOTrainer):
         kl = float((gap.exp() - 1 - gap).mean())
         # Only while nothing of the optimizer step is accepted. Where a step takes several rounds, a later one could not
         # be written again without throwing away the gradients of the first.
-        if kl > DRIFT and self.on_drift is not None and self._in_step == 0:
-            raise Drifted(kl)
+        if kl > MAX_SAMPLER_KL and self.on_sampler_mismatch is not None and self._in_step == 0:
+            raise SamplerMismatch(kl)
         self._metrics["train"]["sampler_kl"].append(kl)
 
     # The window of gradient accumulation
@@ -341,7 +341,7 @@ class FastGRPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         # TRL's only way to log-probabilities, asked by the loss and, before it, for the reference and the old policy.
-        # The third result is the auxiliary loss of mixture-of-experts models, which _hindrance() rules out.
+        # The third result is the auxiliary loss of mixture-of-experts models, which _unsupported() rules out.
         if self._served is not None:
             return (*self._served, None)
         if not self._shares or torch.is_grad_enabled():

@@ -82,7 +82,8 @@ class Base:
 def engine_for(
     loaded: Loaded, data: Prepared, config: RunConfig, device: Device, home: Home, run: JobDir, status: Status
 ) -> Engine:
-    """The engine that the configuration asks for, where this machine and model have proved it. The caller closes it.
+    """The engine that the configuration asks for, where it passes the equivalence check on this
+    machine and model. The caller closes it.
 
     Raises:
         Stopped: A stop was asked for while the base model was converted.
@@ -111,12 +112,12 @@ def choose(
     status: Status,
     note: Callable[[str], None],
 ) -> Engine:
-    """llama.cpp where it proves to be the same model, else transformers.
+    """llama.cpp where it passes the equivalence check, else transformers.
 
     Args:
         loaded: The model, with or without an adapter. To be closed by the caller, as the engine is.
         base: What is converted, once.
-        prompts: A few true ones, in tokens, to prove it with.
+        prompts: A few true ones, in tokens, for the equivalence check.
         reason: Why llama.cpp is not even tried; None where it is.
         home, run: Where the converted model is kept, and where files for the child lie.
         status: Shows what is done, and hears a stop.
@@ -140,7 +141,7 @@ def choose(
     engine = LlamaEngine(loaded.model, loaded.tokenizer, file, run.rollout, note, lambda: status.now_asked)
     try:
         status.update(message="Comparing the faster engine with transformers")
-        engine.prove(prompts)
+        engine.check_equivalence(prompts)
     except BaseException:
         engine.close()
         raise

@@ -32,15 +32,15 @@ from core.settings import Home
 from core.training.gguf import adapter as gguf_adapter
 from core.training.gguf import file as gguf_file
 from core.training.gguf.vocabulary import Vocabulary
-from core.training.prefix_sharing.trainer import DRIFT
+from core.training.prefix_sharing.trainer import MAX_SAMPLER_KL
 from core.training.rollouts.generate import Completions, Interrupted, Sampling, TransformersEngine, evaluating
 from core.training.rollouts.llama_process import Child, ChildDied, Fallback
 from core.training.rollouts.sampling import Rules
 
-PROOF_KL = 1e-4
+MAX_CHECK_KL = 1e-4
 """Mean KL divergence above which the start-up comparison fails. With f16 weights it is about 1e-5."""
 MOST_FALLBACKS = 3
-"""Rounds that drifted before llama.cpp is not used any more."""
+"""Rounds with a sampler mismatch before llama.cpp is not used any more."""
 SLOTS = 32
 """Completions decoded together at most. More gain little and cost cache."""
 CACHE_SHARE = 0.05
@@ -51,7 +51,7 @@ _T = TypeVar("_T")
 
 
 class LlamaEngine(TransformersEngine):
-    """Generates with llama.cpp, and with transformers where that is not proved or has failed.
+    """Generates with llama.cpp, and with transformers where the equivalence check or llama.cpp itself has failed.
 
     Args:
         model: A ``PeftModel``; its adapter is read before each round.
@@ -88,7 +88,7 @@ class LlamaEngine(TransformersEngine):
         self._rounds = 0
         self._shape = (0, 0)
         self.checks = True
-        self._drifts = 0
+        self._mismatches = 0
         self._once_by_transformers = False
 
     # What TransformersEngine does, faster
@@ -106,7 +106,7 @@ class LlamaEngine(TransformersEngine):
             return super().generate(prompt_ids, sampling)
         if self.checks and sampling.temperature:
             kl = self._divergence(prompt_ids, answer, sampling.temperature)
-            if kl > DRIFT:
+            if kl > MAX_SAMPLER_KL:
                 self.fall_back(kl)
                 self._once_by_transformers = False
                 return super().generate(prompt_ids, sampling)
@@ -115,12 +115,12 @@ class LlamaEngine(TransformersEngine):
     def fall_back(self, kl: float) -> None:
         """The last round was not the trained model's: transformers writes the next one, and from the third time all."""
         self._once_by_transformers = True
-        self._drifts += 1
+        self._mismatches += 1
         self._note(
             f"A round of answers was written again by transformers: llama.cpp's probabilities had moved away from "
-            f"the trained model's (KL divergence {kl:.1e}, at most {DRIFT:.0e})."
+            f"the trained model's (KL divergence {kl:.1e}, at most {MAX_SAMPLER_KL:.0e})."
         )
-        if self._drifts == MOST_FALLBACKS:
+        if self._mismatches == MOST_FALLBACKS:
             self._give_up(f"{MOST_FALLBACKS} rounds were written with other probabilities than the trained model's")
 
     def close(self) -> None:
@@ -135,9 +135,9 @@ class LlamaEngine(TransformersEngine):
         """Whether the next round will be written by llama.cpp."""
         return not self._off
 
-    # Proof
+    # Equivalence check
 
-    def prove(self, prompts: Sequence[Sequence[int]]) -> float:
+    def check_equivalence(self, prompts: Sequence[Sequence[int]]) -> float:
         """Compare with transformers, adapter at random values; hands over to transformers on a difference.
 
         Args:
@@ -161,11 +161,12 @@ class LlamaEngine(TransformersEngine):
                 if found is None:
                     return float("inf")
                 best = min(best, _mean_kl(wanted, found))
-                if best <= PROOF_KL:
+                if best <= MAX_CHECK_KL:
                     log.info("llama.cpp against transformers: mean KL divergence %.1e", best)
                     return best
         self._give_up(
-            f"its probabilities differ from transformers' on this model (mean KL {best:.1e}, at most {PROOF_KL:.0e})"
+            f"its probabilities differ from transformers' on this model (mean KL {best:.1e}, "
+            f"at most {MAX_CHECK_KL:.0e})"
         )
         return best
 
@@ -198,7 +199,7 @@ class LlamaEngine(TransformersEngine):
 
     def _by_llama(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> dict[str, Any] | None:
         """The child's answer; None once it has crashed twice."""
-        slots, cells = self._room(prompt_ids, sampling)
+        slots, cells = self._slots_and_cells(prompt_ids, sampling)
         rules = Rules(sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p, sampling.repetition_penalty)
         request = {
             "op": "generate",
@@ -242,7 +243,7 @@ class LlamaEngine(TransformersEngine):
         self._child.ask({"op": "adapter", "path": str(path) if adapted else None})
         return self._child
 
-    def _room(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> tuple[int, int]:
+    def _slots_and_cells(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> tuple[int, int]:
         """Slots and cells for each; never less than the round before, so that the cache is seldom made anew."""
         longest = max(len(ids) for ids in prompt_ids) + sampling.max_new_tokens
         cells = max(-(-longest // 256) * 256, self._shape[1])

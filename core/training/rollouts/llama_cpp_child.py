@@ -83,7 +83,7 @@ class Llama:
         if not model:
             raise RuntimeError(f"llama.cpp could not load {path}")
         self.model, self.threads = model, threads
-        self.words = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+        self.vocabulary_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         self.context: Any = None
         self.memory: Any = None
         self.shape = (0, 0)
@@ -150,8 +150,8 @@ class Llama:
             raise RuntimeError(f"llama.cpp could not decode (code {code})")
         wanted_rows = sum(entry[3] for entry in entries)
         if not wanted_rows:
-            return np.empty((0, self.words), np.float32)
-        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.context), (wanted_rows, self.words))
+            return np.empty((0, self.vocabulary_size), np.float32)
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.context), (wanted_rows, self.vocabulary_size))
 
     def prefill(self, prompts: list[tuple[list[int], int]], everything: bool = False, begin: int = 0) -> list[Any]:
         """Read prompts into their slots, from position ``begin``; the logits after each one's last token.
@@ -213,11 +213,11 @@ class Generation:
         }
 
     def step(self) -> None:
-        """One token more for every completion that is being written; waiting ones begin where there is room."""
+        """One token more for every completion that is being written; waiting ones begin where there is a free slot."""
         # A slot is kept for each completion: any two may draw different words next.
-        room = self.slots - sum(len(branch.members) for branch in self.active)
-        if self.waiting and room:
-            self._admit(room)
+        free = self.slots - sum(len(branch.members) for branch in self.active)
+        if self.waiting and free:
+            self._admit(free)
         if self.active:
             self._close_gaps()
             entries = [(branch.members[0].tokens[-1], branch.at, branch.slot, True) for branch in self.active]
@@ -226,10 +226,10 @@ class Generation:
                 branch.at += 1
             self.active = self._draw(self.active, logits)
 
-    def _admit(self, room: int) -> None:
+    def _admit(self, free: int) -> None:
         """Let waiting completions begin: a branch for each prompt, its cache copied from one that has read it."""
         begun: dict[tuple[int, ...], Branch] = {}
-        for _ in range(min(room, len(self.waiting))):
+        for _ in range(min(free, len(self.waiting))):
             row = self.waiting.popleft()
             prompt = self.prompts[row]
             if prompt not in begun:
@@ -343,7 +343,7 @@ def serve(more: Mapping[str, Answer]) -> None:
 
     first = json.loads(sys.stdin.readline())
     llama = Llama(first["model"], first["threads"], gpu=first["gpu"], extra_buffers=first["extra_buffers"])
-    reply({"words": llama.words})
+    reply({"vocabulary_size": llama.vocabulary_size})
     for line in sys.stdin:
         request = json.loads(line)
         match request["op"]:

@@ -34,11 +34,11 @@ class ChildDied(Exception):
 
     Args:
         code: Its exit code, negative for a signal; None where llama.cpp cannot be used here at all.
-        words: Why not, in that case.
+        message: Why not, in that case.
     """
 
-    def __init__(self, code: int | None, words: str = "") -> None:
-        super().__init__(words if code is None else llama.died(code))
+    def __init__(self, code: int | None, message: str = "") -> None:
+        super().__init__(message if code is None else llama.died(code))
         self.code = code
 
 

@@ -249,10 +249,10 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> N
     assert 600e6 < needs[0].memory == needs[1].memory
     assert 800e6 < needs[0].disk < needs[1].disk
     with pytest.raises(Unavailable, match=r"free disk and there are \d"):
-        space.check(space.Room(1 << 62, 0), tmp_path)
+        space.check(space.Space(1 << 62, 0), tmp_path)
     with pytest.raises(Unavailable, match=r"2\.0 GB of free memory .* 1\.0 GB"):
-        space.check(space.Room(0, 2_000_000_000), tmp_path, memory=1_000_000_000)
-    space.check(space.Room(0, 0), tmp_path)
+        space.check(space.Space(0, 2_000_000_000), tmp_path, memory=1_000_000_000)
+    space.check(space.Space(0, 0), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -217,7 +217,7 @@ def test_a_round_by_another_model_is_written_again(tmp_path: Path) -> None:
     class Watched(FastGRPOTrainer):
         def __init__(self, **kwargs: Any) -> None:
             super().__init__(**kwargs)
-            self.on_drift = told.append
+            self.on_sampler_mismatch = told.append
 
     class Claimed(Written):
         def rollout(self, prompts: list[str], trainer: Any) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_the_same_probabilities_as_transformers(engine: LlamaEngine, notes: list
     questions = prompts(engine, "the capital of France", "3 + 4")
     before = {name: p.clone() for name, p in engine.model.named_parameters() if p.requires_grad}
     state = torch.get_rng_state()
-    assert engine.prove(questions) < llama_cpp.PROOF_KL
+    assert engine.check_equivalence(questions) < llama_cpp.MAX_CHECK_KL
     assert engine.by_llama
     assert notes == []
     assert torch.equal(torch.get_rng_state(), state)
@@ -79,7 +79,7 @@ def test_a_wrong_mapping_is_found_and_not_used(
     """Where the adapter arrives changed, transformers writes, and the person is told why."""
     monkeypatch.setitem(gguf_adapter.NAMES, "gate_proj", "ffn_up")
     monkeypatch.setitem(gguf_adapter.NAMES, "up_proj", "ffn_gate")
-    engine.prove(prompts(engine, "the capital of France"))
+    engine.check_equivalence(prompts(engine, "the capital of France"))
     assert not engine.by_llama
     assert "transformers" in notes[0]
     assert "mean KL" in notes[0]
@@ -91,7 +91,7 @@ def test_rows_that_were_not_reordered_are_found(
 ) -> None:
     """The smallest mistake that the mapping can have: q and k in the order of transformers."""
     monkeypatch.setattr(gguf_adapter, "_permuted", lambda rows, heads: rows)
-    assert engine.prove(prompts(engine, "the capital of France")) > 10 * llama_cpp.PROOF_KL
+    assert engine.check_equivalence(prompts(engine, "the capital of France")) > 10 * llama_cpp.MAX_CHECK_KL
     assert not engine.by_llama
     assert len(notes) == 1
 
@@ -196,7 +196,7 @@ def test_after_two_crashes_transformers_goes_on(
     assert "ended twice" in notes[0]
 
 
-def test_a_round_that_has_drifted_is_written_again(
+def test_a_round_with_a_sampler_mismatch_is_written_again(
     engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An adapter that never reached llama.cpp shows in the check, before anything is rewarded."""
