@@ -33,7 +33,7 @@ MOST_MODELS = 6
 MOST_PROMPTS = 5000
 
 
-class Verdict(StrEnum):
+class PairedVerdict(StrEnum):
     """What may be said of the second model against the first."""
 
     BETTER = "better"
@@ -130,7 +130,7 @@ class PairedReport(_Frozen):
 
     first: str
     second: str
-    verdict: Verdict
+    verdict: PairedVerdict
     sentence: str
     pairs: int
     level: float
@@ -351,16 +351,16 @@ def _plain(value: float) -> float:
     return round(float(value), 9) + 0.0
 
 
-def _verdict(score: Compared, p_value: float, level: float) -> Verdict:
+def _verdict(score: Compared, p_value: float, level: float) -> PairedVerdict:
     if p_value > 1 - level + ROUNDING:
-        return Verdict.NOT_ENOUGH
+        return PairedVerdict.NOT_ENOUGH
     if score.low > ROUNDING:
-        return Verdict.BETTER
-    return Verdict.WORSE if score.high < -ROUNDING else Verdict.NOT_ENOUGH
+        return PairedVerdict.BETTER
+    return PairedVerdict.WORSE if score.high < -ROUNDING else PairedVerdict.NOT_ENOUGH
 
 
 def _sentence(
-    verdict: Verdict,
+    verdict: PairedVerdict,
     score: Compared,
     differences: Sequence[float],
     names: tuple[str, str],
@@ -373,7 +373,7 @@ def _sentence(
         f"on {prompts} it earned {decimals(score.second)} on average, {first} {decimals(score.first)}: a difference of "
         f"{_moved(score.difference)} ({level * 100:.3g} % interval {_moved(score.low)} to {_moved(score.high)})."
     )
-    if verdict is not Verdict.NOT_ENOUGH:
+    if verdict is not PairedVerdict.NOT_ENOUGH:
         return f"{headed(second)} is {verdict} than {first}: {earned}"
     changed = sum(abs(difference) > ROUNDING for difference in differences)
     return f"There is not enough evidence that {second} differs from {first}: {earned} {_why(changed, level, smallest)}"

@@ -36,7 +36,7 @@ BITS = {
 """Bits a weight by name, of a large model: only their order is used."""
 
 
-class Verdict(StrEnum):
+class FidelityVerdict(StrEnum):
     """What a comparison came to."""
 
     FAITHFUL = "faithful"
@@ -83,7 +83,7 @@ class FidelityReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     subject: str
-    verdict: Verdict = Verdict.NOT_CHECKED
+    verdict: FidelityVerdict = FidelityVerdict.NOT_CHECKED
     reason: str = ""
     prompts: int = 0
     positions: int = 0
@@ -113,12 +113,12 @@ def judged(report: FidelityReport) -> FidelityReport:
     """The report with verdict and reason, from what was measured."""
     broken = _broken(report)
     if broken:
-        return report.model_copy(update={"verdict": Verdict.BROKEN, "reason": broken})
+        return report.model_copy(update={"verdict": FidelityVerdict.BROKEN, "reason": broken})
     losses = _losses(report)
     if losses:
         reason = f"It is the trained model, and it answers differently: {', '.join(losses)}."
-        return report.model_copy(update={"verdict": Verdict.LOSES_QUALITY, "reason": reason})
-    return report.model_copy(update={"verdict": Verdict.FAITHFUL, "reason": _praise(report)})
+        return report.model_copy(update={"verdict": FidelityVerdict.LOSES_QUALITY, "reason": reason})
+    return report.model_copy(update={"verdict": FidelityVerdict.FAITHFUL, "reason": _praise(report)})
 
 
 def _broken(report: FidelityReport) -> str:
@@ -200,7 +200,7 @@ def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport])
         report: Of a GGUF or a merged model.
         others: Reports of the same model's other quantizations, as far as they were made.
     """
-    if report.verdict != Verdict.LOSES_QUALITY or report.subject not in {*BITS, "merged"}:
+    if report.verdict != FidelityVerdict.LOSES_QUALITY or report.subject not in {*BITS, "merged"}:
         return report
     lost = judged(report).reason
     if report.subject == "merged":
@@ -208,11 +208,11 @@ def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport])
         return report.model_copy(update={"better_choice": "F32", "reason": reason})
     size = BITS[report.subject]
     larger = sorted((one for one in others if BITS.get(one.subject, 0) > size), key=lambda one: BITS[one.subject])
-    kept = next((one.subject for one in larger if one.verdict == Verdict.FAITHFUL), "")
+    kept = next((one.subject for one in larger if one.verdict == FidelityVerdict.FAITHFUL), "")
     if kept:
         words = f"{kept} of the same model does not lose it."
     else:
-        tried = {one.subject for one in larger if one.verdict != Verdict.UNVERIFIED}
+        tried = {one.subject for one in larger if one.verdict != FidelityVerdict.UNVERIFIED}
         kept = next((name for name in LADDER if BITS[name] > size and name not in tried), "")
         words = f"{kept} may lose less; it was not measured." if kept else ""
     return report.model_copy(update={"better_choice": kept, "reason": f"{lost} {words}".strip()})

@@ -49,8 +49,8 @@ def _is_answer(answer: Any) -> bool:
     return (
         isinstance(answer, dict)
         and isinstance(answer.get("text"), str)
-        and all(_number(answer.get(name, 0)) for name in ("tokens", "cut_off"))
-        and all(answer.get(name) is None or _number(answer[name]) for name in ("total", "advantage"))
+        and all(_is_number(answer.get(name, 0)) for name in ("tokens", "cut_off"))
+        and all(answer.get(name) is None or _is_number(answer[name]) for name in ("total", "advantage"))
         and _are_parts(answer.get("components") or {})
     )
 
@@ -58,8 +58,8 @@ def _is_answer(answer: Any) -> bool:
 def _are_parts(parts: Any) -> bool:
     return isinstance(parts, dict) and all(
         isinstance(part, dict)
-        and (part.get("score") is None or _number(part["score"]))
-        and _number(part.get("weight", 1))
+        and (part.get("score") is None or _is_number(part["score"]))
+        and _is_number(part.get("weight", 1))
         and isinstance(part.get("why", ""), str)
         for part in parts.values()
     )
@@ -68,12 +68,12 @@ def _are_parts(parts: Any) -> bool:
 def _measure(name: str, value: Any) -> bool:
     if name in TEXTS:
         return isinstance(value, str)
-    return all(map(_number, value.values())) if isinstance(value, dict) else _number(value)
+    return all(map(_is_number, value.values())) if isinstance(value, dict) else _is_number(value)
 
 
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and 0 <= value < 2**53
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and -LARGEST < value < LARGEST

@@ -118,7 +118,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ProbeVerdict:
     """What the figures mean.
 
     Attributes:
@@ -144,10 +144,10 @@ class ProbeResult:
     """``result.json`` of a probe."""
 
     figures: Figures
-    verdict: Verdict
+    verdict: ProbeVerdict
 
 
-def judge(found: Figures) -> Verdict:
+def judge(found: Figures) -> ProbeVerdict:
     """The first of these that applies: it does not fit, answers are cut off, the reward cannot tell, too easy,
     warm up first, too hard; else it will learn.
     """
@@ -207,7 +207,7 @@ def _smaller(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _fits(found: Figures) -> Verdict | None:
+def _fits(found: Figures) -> ProbeVerdict | None:
     if not found.memory_free or found.memory_needed <= found.memory_free:
         return None
     return _verdict(
@@ -219,19 +219,21 @@ def _fits(found: Figures) -> Verdict | None:
     )
 
 
-def _impossible(found: Figures) -> Verdict | None:
+def _impossible(found: Figures) -> ProbeVerdict | None:
     if found.reference_cut_off <= TRUNCATED:
         return None
-    return _short(f"{_share(found.reference_cut_off)} of the reference answers themselves do not fit within the limit.")
+    return _truncated_verdict(
+        f"{_share(found.reference_cut_off)} of the reference answers themselves do not fit within the limit."
+    )
 
 
-def _truncated(found: Figures) -> Verdict | None:
+def _truncated(found: Figures) -> ProbeVerdict | None:
     if found.cut_off <= TRUNCATED or found.unparsed >= 0.5:
         return None
-    return _short(f"{_share(found.cut_off)} of the answers reached the length limit before they ended.")
+    return _truncated_verdict(f"{_share(found.cut_off)} of the answers reached the length limit before they ended.")
 
 
-def _short(why: str) -> Verdict:
+def _truncated_verdict(why: str) -> ProbeVerdict:
     return _verdict(
         Outcome.CUT_OFF,
         why,
@@ -240,7 +242,7 @@ def _short(why: str) -> Verdict:
     )
 
 
-def _tells(found: Figures) -> Verdict | None:
+def _tells(found: Figures) -> ProbeVerdict | None:
     if found.cancel:
         parts = ", ".join(name for name, part in found.components.items() if part.spread > 1e-6)
         return _verdict(
@@ -253,7 +255,7 @@ def _tells(found: Figures) -> Verdict | None:
     return None
 
 
-def _no_difference(found: Figures) -> Verdict:
+def _no_difference(found: Figures) -> ProbeVerdict:
     return _verdict(
         Outcome.REWARD_CANNOT_TELL,
         f"Every answer earned {found.reward:.3g}; the reference earns {found.reference:.3g} and a wrong answer in the same "
@@ -262,7 +264,7 @@ def _no_difference(found: Figures) -> Verdict:
     )  # fmt: skip
 
 
-def _easy(found: Figures) -> Verdict | None:
+def _easy(found: Figures) -> ProbeVerdict | None:
     if found.always < MOST:
         return None
     return _verdict(
@@ -272,7 +274,7 @@ def _easy(found: Figures) -> Verdict | None:
     )  # fmt: skip
 
 
-def _form(found: Figures) -> Verdict | None:
+def _form(found: Figures) -> ProbeVerdict | None:
     if found.unparsed <= 0.5 or found.solved >= 0.05:
         return None
     reason = (
@@ -290,7 +292,7 @@ def _form(found: Figures) -> Verdict | None:
     )  # fmt: skip
 
 
-def _hard(found: Figures) -> Verdict | None:
+def _hard(found: Figures) -> ProbeVerdict | None:
     if found.with_spread >= SPREAD_NEEDED and found.solved > 0:
         return None
     if found.always > found.never:
@@ -309,8 +311,8 @@ def _hard(found: Figures) -> Verdict | None:
     )  # fmt: skip
 
 
-def _verdict(outcome: Outcome, reason: str, field_path: str, advice: str) -> Verdict:
-    return Verdict(outcome, WORDS[outcome], reason, field_path, advice)
+def _verdict(outcome: Outcome, reason: str, field_path: str, advice: str) -> ProbeVerdict:
+    return ProbeVerdict(outcome, WORDS[outcome], reason, field_path, advice)
 
 
 def _share(value: float) -> str:

@@ -190,7 +190,7 @@ def _model(bundle: Bundle, config: RunConfig, home: Home) -> list[Difference]:
             Difference("Base model", config.model.name, "not yet on this machine; it is fetched when training starts")
         ]
     return [
-        Difference(f"Base model, {name}", _short(facts["sha256"]), _short(now))
+        Difference(f"Base model, {name}", _short_digest(facts["sha256"]), _short_digest(now))
         for name, facts in then.items()
         if (now := sha256_of(folder / name) if (folder / name).is_file() else None) != facts["sha256"]
     ]
@@ -199,7 +199,7 @@ def _model(bundle: Bundle, config: RunConfig, home: Home) -> list[Difference]:
 def _rewards(bundle: Bundle) -> list[Difference]:
     files = reward_sources(part["name"] for part in bundle.about["reward"]["parts"])
     return [
-        Difference(f"Source of the rewards, {name}", _short(facts["sha256"]), _short(now))
+        Difference(f"Source of the rewards, {name}", _short_digest(facts["sha256"]), _short_digest(now))
         for name, facts in bundle.about["reward"]["source"].items()
         if (now := sha256_of(files[name]) if name in files else None) != facts["sha256"]
     ]
@@ -250,5 +250,5 @@ def rows_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _short(digest: str | None) -> str:
+def _short_digest(digest: str | None) -> str:
     return digest[:12] if digest else "not there"

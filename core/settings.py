@@ -118,7 +118,7 @@ class Settings:
         return cls(
             home=home,
             host=env.get("HOST") or "127.0.0.1",
-            port=int(_number("PORT", env.get("PORT") or 5000, low=0, high=65535)),
+            port=int(_setting_between("PORT", env.get("PORT") or 5000, low=0, high=65535)),
             database_url=env.get("DATABASE_URL") or f"sqlite:///{home.root / 'catalogue.db'}",
             secret_key=env.get("FLASK_SECRET_KEY", ""),
             token=env.get("TUNESMITH_TOKEN", ""),
@@ -126,12 +126,12 @@ class Settings:
             hf_token=env.get("HF_TOKEN", ""),
             hf_endpoint=env.get("HF_ENDPOINT", ""),
             ollama_host=env.get("OLLAMA_HOST", ""),
-            max_upload_gb=_number("MAX_UPLOAD_GB", env.get("MAX_UPLOAD_GB") or 10, low=0.001, high=1e6),
+            max_upload_gb=_setting_between("MAX_UPLOAD_GB", env.get("MAX_UPLOAD_GB") or 10, low=0.001, high=1e6),
             log_level=env.get("LOG_LEVEL") or "INFO",
         )
 
 
-def _number(name: str, given: str | float, *, low: float, high: float) -> float:
+def _setting_between(name: str, given: str | float, *, low: float, high: float) -> float:
     try:
         value = float(given)
     except ValueError:

@@ -13,7 +13,7 @@ from pages.parts import PhaseView
 from pages.runs.index import verdicts
 from pages.runs.show import sparks
 from services.container import Services
-from services.runs.verdict import Action, Outcome, Verdict
+from services.runs.verdict import Action, Outcome, RunVerdict
 from services.runs.view import RunView
 from services.words import size
 
@@ -47,7 +47,7 @@ class HomePage:
     demo: Demo | None
     device: str
     runs: tuple[RunView, ...]
-    verdicts: dict[str, Verdict]
+    verdicts: dict[str, RunVerdict]
     sparks: dict[str, str]
     cards: tuple[Card, ...]
 
@@ -156,7 +156,7 @@ def _next_cards(services: Services, runs: Sequence[RunView]) -> tuple[Card, ...]
     return tuple(cards[:4])
 
 
-def _cards_of(over: RunView, judged: Verdict) -> list[Card]:
+def _cards_of(over: RunView, judged: RunVerdict) -> list[Card]:
     """For the latest run that finished: taken away only where it learned."""
     talk = Card(
         "Ask it something",
@@ -178,7 +178,7 @@ def _cards_of(over: RunView, judged: Verdict) -> list[Card]:
     ]
 
 
-def _unfinished(run: RunView, judged: Verdict) -> Card:
+def _unfinished(run: RunView, judged: RunVerdict) -> Card:
     """For the latest run that did not get to its end: resumed only where there is something to resume from."""
     url, words = f"/runs/{run.session_id}", f"{run.title}: {judged.headline}"
     if run.job.checkpoint_step is None:

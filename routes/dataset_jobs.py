@@ -15,7 +15,7 @@ from core.errors import NotFound
 from routes._api import Body, describes, read_body, read_query
 from routes._guard import accepts_uploads
 from services.current import services
-from services.datasets.datasets import read_section
+from services.datasets.datasets import read_dataset_section
 
 bp = Blueprint("dataset_jobs", __name__)
 Answer = tuple[Response, int]
@@ -147,7 +147,7 @@ def api_job(job_id: str) -> Response:
 def api_fetch() -> Answer:
     """Download a dataset of the Hub, as a job."""
     body = read_body(FetchBody)
-    return jsonify(services().dataset_jobs.fetch(read_section(body.dataset), body.rows).json()), 202
+    return jsonify(services().dataset_jobs.fetch(read_dataset_section(body.dataset), body.rows).json()), 202
 
 
 @bp.post("/api/datasets/jobs/<job_id>/resume")

@@ -23,7 +23,7 @@ from routes._guard import accepts_uploads
 from routes._pages import page, say, to
 from services.current import services
 from services.datasets import library
-from services.datasets.datasets import GENERATED, read_section
+from services.datasets.datasets import GENERATED, read_dataset_section
 from services.forms.fields import read_names, shown, whole_number
 
 bp = Blueprint("datasets", __name__)
@@ -196,7 +196,7 @@ def fetch() -> AnyResponse:
         rows = whole_number(given)
         if given and not rows:
             raise InvalidInput("The number of rows must be a whole number above 0, or empty for all.")
-        job = services().dataset_jobs.fetch(read_section(section), rows)
+        job = services().dataset_jobs.fetch(read_dataset_section(section), rows)
         say(f"{job.name} is being fetched.")
     except TunesmithError as error:
         say(error.message, "problem")

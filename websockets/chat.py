@@ -83,14 +83,14 @@ def _chat(sid: str, data: Any) -> tuple[str, Chat]:
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise InvalidInput("messages is a list of {role, content}.", field="messages")
     name = str(data.get("id") or secrets.token_hex(6))[:64]
-    numbers = {key: _number(data, key) for key in SAMPLING if data.get(key) is not None}
+    numbers = {key: _sampling_number(data, key) for key in SAMPLING if data.get(key) is not None}
     stop = data.get("stop") or []
     if not isinstance(stop, list) or not all(isinstance(text, str) for text in stop):
         raise InvalidInput("stop is a list of texts.", field="stop")
     return name, Chat(data["model_path"], tuple(messages), id=_own(sid, name), stop=tuple(stop), **numbers)  # type: ignore[arg-type]
 
 
-def _number(data: dict[str, Any], key: str) -> float:
+def _sampling_number(data: dict[str, Any], key: str) -> float:
     value = data[key]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidInput(f"{key} must be a number.", field=key)

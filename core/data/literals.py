@@ -67,11 +67,11 @@ def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
     if match := _STRING.match(text, at):
         return ast.literal_eval(match[0]), match.end()
     if match := _NUMBER.match(text, at):
-        return _number(match[0]), match.end()
+        return _int_or_float(match[0]), match.end()
     return _word(text, at, depth)
 
 
-def _number(text: str) -> float:
+def _int_or_float(text: str) -> float:
     return int(text) if text.lstrip("+-").isdigit() else float(text)
 
 

@@ -153,7 +153,7 @@ def _fidelity(result: dict[str, Any]) -> str:
         verdict = VERDICTS.get(str(one.get("verdict")), str(one.get("verdict")))
         lines.append(
             f"| {plain(one.get('subject', ''))} | **{plain(verdict)}** | {_share(one.get('top1_agreement'))} "
-            f"| {_number(one.get('mean_kl'), '.2g')} | {lost} |"
+            f"| {_formatted(one.get('mean_kl'), '.2g')} | {lost} |"
         )
     said = [f"- {plain(one.get('subject', ''))}: {plain(one['reason'])}" for one in reports if one.get("reason")]
     prompts = max((int(one.get("prompts") or 0) for one in reports), default=0)
@@ -310,5 +310,5 @@ def _share(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.1%}"
 
 
-def _number(value: float | None, form: str) -> str:
+def _formatted(value: float | None, form: str) -> str:
     return "not measured" if value is None else format(value, form)

@@ -90,16 +90,16 @@ def read_form(services: Services, form: Mapping[str, str], text: str) -> Request
         session_id=form.get("session_id", "") if kind == "session" else "",
         dataset=_dataset_of(services, form) if kind == "dataset" else None,
         text=(text or form.get("typed", "")) if kind == "typed" else None,
-        limit=int(_number(form, "limit", 1, 5000)),
+        limit=int(_form_number(form, "limit", 1, 5000)),
         reward=choices[reward][1] if reward in choices else None,
         scored=reward != "none",
         system_prompt=form.get("system_prompt", "").strip() or None,
-        max_new_tokens=int(_number(form, "max_new_tokens", 1, 8192))
+        max_new_tokens=int(_form_number(form, "max_new_tokens", 1, 8192))
         if form.get("max_new_tokens", "").strip()
         else None,
-        temperature=_number(form, "temperature", 0, 5),
-        top_p=_number(form, "top_p", 0.01, 1),
-        seed=int(_number(form, "seed", 0, 2**31 - 1)),
+        temperature=_form_number(form, "temperature", 0, 5),
+        top_p=_form_number(form, "top_p", 0.01, 1),
+        seed=int(_form_number(form, "seed", 0, 2**31 - 1)),
         name=form.get("name", ""),
     )
 
@@ -155,7 +155,7 @@ def _dataset_of(services: Services, form: Mapping[str, str]) -> dict[str, Any]:
     return {"source": source, **mapping, **{name: value for name, value in more.items() if value}}
 
 
-def _number(form: Mapping[str, str], name: str, low: float, high: float) -> float:
+def _form_number(form: Mapping[str, str], name: str, low: float, high: float) -> float:
     text = form.get(name, "").strip() or FORM[name]
     try:
         value = float(text)

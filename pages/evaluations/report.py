@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from core.evaluation import Compared, Example, PairedReport, Verdict, headed
+from core.evaluation import Compared, Example, PairedReport, PairedVerdict, headed
 from core.metric import Unit
 from core.metrics import metric
 from core.rewards import part_title
@@ -19,8 +19,8 @@ MOST_WORDS = 1500
 """Words of each text that are compared; the comparison takes time with the square of them."""
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
 """Words, what parts them, and what is neither: put together they are the text again."""
-LEVELS = {Verdict.BETTER: "good", Verdict.WORSE: "problem", Verdict.NOT_ENOUGH: "watch"}
-TITLES = {Verdict.BETTER: "Better", Verdict.WORSE: "Worse", Verdict.NOT_ENOUGH: "Not enough evidence"}
+LEVELS = {PairedVerdict.BETTER: "good", PairedVerdict.WORSE: "problem", PairedVerdict.NOT_ENOUGH: "watch"}
+TITLES = {PairedVerdict.BETTER: "Better", PairedVerdict.WORSE: "Worse", PairedVerdict.NOT_ENOUGH: "Not enough evidence"}
 
 
 @dataclass(frozen=True)

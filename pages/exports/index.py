@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from services.runs.verdict import Verdict
+from services.runs.verdict import RunVerdict
 from services.jobs.facts import JobFacts
 from services.runs.view import RunView
 from core.export import NEED_MATRIX, ExportFormat, Quantization
@@ -68,7 +68,7 @@ class ExportsPage:
     """The list of exports, and the form that makes one."""
 
     run_choices: tuple[RunView, ...]
-    verdicts: dict[str, Verdict]
+    verdicts: dict[str, RunVerdict]
     """Of the newest of these runs."""
     session_id: str
     formats: tuple[FormatChoice, ...]

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 from core.errors import NotFound
-from core.fidelity import Verdict
+from core.fidelity import FidelityVerdict
 from pages.parts import Line
 from services.container import Services
 from services.jobs.facts import JobFacts
@@ -22,11 +22,11 @@ KINDS = {
     ".jinja": "How a conversation is written",
 }
 VERDICTS = {
-    Verdict.FAITHFUL: ("good", "Faithful"),
-    Verdict.LOSES_QUALITY: ("watch", "Loses quality"),
-    Verdict.BROKEN: ("problem", "Broken"),
-    Verdict.UNVERIFIED: ("watch", "Unverified on this machine"),
-    Verdict.NOT_CHECKED: ("", "Not checked"),
+    FidelityVerdict.FAITHFUL: ("good", "Faithful"),
+    FidelityVerdict.LOSES_QUALITY: ("watch", "Loses quality"),
+    FidelityVerdict.BROKEN: ("problem", "Broken"),
+    FidelityVerdict.UNVERIFIED: ("watch", "Unverified on this machine"),
+    FidelityVerdict.NOT_CHECKED: ("", "Not checked"),
 }
 
 
@@ -126,7 +126,7 @@ def export_page(services: Services, export_id: str) -> ExportPage:
             else "",
             unverified=tuple(item.unverified),
             verifying=item.verifying,
-            repeats=any(report["verdict"] == Verdict.BROKEN for report in item.fidelity),
+            repeats=any(report["verdict"] == FidelityVerdict.BROKEN for report in item.fidelity),
         )
     )
 
@@ -150,7 +150,7 @@ def made_from(item: ExportView) -> tuple[Line, ...]:
 
 def check_line(report: dict[str, Any]) -> CheckLine:
     """A comparison with the trained model, in words and figures."""
-    level, word = VERDICTS[Verdict(report["verdict"])]
+    level, word = VERDICTS[FidelityVerdict(report["verdict"])]
     figures = [
         Line("Prompts compared", str(report.get("prompts", 0))),
         Line("Same tokens in", _of_prompts(report.get("same_prompt_ids"))),

@@ -153,11 +153,11 @@ def _request(model: str, form: Mapping[str, str]) -> Chat:
         *(({"role": "system", "content": system},) if system.strip() else ()),
         {"role": "user", "content": form["prompt"]},
     )
-    given = {setting.name: _number(setting, form[setting.name]) for setting in SETTINGS if form.get(setting.name)}
+    given = {setting.name: _number_of(setting, form[setting.name]) for setting in SETTINGS if form.get(setting.name)}
     return Chat(model, messages, **given)  # type: ignore[arg-type]
 
 
-def _number(setting: Setting, text: str) -> float:
+def _number_of(setting: Setting, text: str) -> float:
     try:
         return int(text) if setting.whole else float(text)
     except ValueError:

@@ -11,7 +11,7 @@ from core.rewards import Account, adversarial, charged_to
 from services.container import Services
 from services.forms.fields import whole_number
 from services.forms.labels import plain_name, reward_title
-from services.rewards.rewards import read_section
+from services.rewards.rewards import read_reward_section
 from services.wizard.draft import Draft
 
 
@@ -106,7 +106,7 @@ def _scored(
 ) -> tuple[dict[str, Any], ...]:
     texts = [text.strip("\n") for text in completions.split("\n---\n")]
     answer = services.bench.score(rewards, dataset, texts, row)
-    titles = [core.rewards.titles(read_section(reward)) for reward in rewards]
+    titles = [core.rewards.titles(read_reward_section(reward)) for reward in rewards]
     return tuple(
         {"text": text, "columns": [
             {"total": totals[place].total, "parts": [(names[key], part) for key, part in totals[place].components.items()]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.job import ENDED, JobState
 from services.forms.fields import field_title
 from services.runs.diagnosis import Change
-from services.runs.verdict import Action, Outcome, Verdict
+from services.runs.verdict import Action, Outcome, RunVerdict
 from services.runs.view import RunView
 from services.words import num
 
@@ -40,7 +40,7 @@ class RunAction:
     hint: str = ""
 
 
-def actions(run: RunView, found: Verdict, *, has_adapter: bool) -> tuple[RunAction, ...]:
+def actions(run: RunView, found: RunVerdict, *, has_adapter: bool) -> tuple[RunAction, ...]:
     """The buttons for a run in its present state.
 
     Args:
@@ -63,7 +63,7 @@ def _shown(value: object) -> str:
     return num(value) if isinstance(value, int | float) else str(value)
 
 
-def _at_work(run: RunView, found: Verdict) -> Iterator[RunAction]:
+def _at_work(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
     state = run.job.state
     if state in ENDED or state is JobState.STOPPING:
         return
@@ -76,7 +76,7 @@ def _at_work(run: RunView, found: Verdict) -> Iterator[RunAction]:
     yield _post(run, "stop-now", "Stop now, without saving", "", live=True, style="danger quiet", confirm=sure)
 
 
-def _new_runs(run: RunView, found: Verdict) -> Iterator[RunAction]:
+def _new_runs(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
     if found.action is Action.FIX:
         yield _post(run, "fix", "Fix and start again", "pencil", primary=True)
     if found.remedy and found.outcome is not Outcome.NEVER_BEGAN:
@@ -85,7 +85,7 @@ def _new_runs(run: RunView, found: Verdict) -> Iterator[RunAction]:
         yield _post(run, "change", f"New run with {found.remedy.words}", "circle-plus", primary=first, hint=hint)
 
 
-def _resume(run: RunView, found: Verdict) -> Iterator[RunAction]:
+def _resume(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
     if not run.job.resumable:
         return
     first = found.action is Action.RESUME
@@ -95,7 +95,7 @@ def _resume(run: RunView, found: Verdict) -> Iterator[RunAction]:
         yield _post(run, "resume", f"Resume from step {run.job.checkpoint_step}", "play", live=True, primary=first)
 
 
-def _with_model(run: RunView, found: Verdict) -> Iterator[RunAction]:
+def _with_model(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
     for key, title, icon, place, action in (
         ("go-export", "Export", "package", "/exports", Action.EXPORT),
         ("go-test", "Talk to it", "message-square", "/playground", Action.NONE),

@@ -9,7 +9,7 @@ from core.job import JobState
 from pages.runs.show import sparks
 from services.container import Services
 from services.forms.fields import whole_number
-from services.runs.verdict import Verdict
+from services.runs.verdict import RunVerdict
 from services.runs.view import RunView
 from services.words import LIGHTS
 
@@ -21,7 +21,7 @@ class RunsPage:
     """The list of runs."""
 
     runs: tuple[RunView, ...]
-    verdicts: dict[str, Verdict]
+    verdicts: dict[str, RunVerdict]
     sparks: dict[str, str]
     total: int
     q: str
@@ -31,7 +31,7 @@ class RunsPage:
     pages: int
 
 
-def verdicts(services: Services, runs: Sequence[RunView]) -> dict[str, Verdict]:
+def verdicts(services: Services, runs: Sequence[RunView]) -> dict[str, RunVerdict]:
     """How each run of a list stands, by its id."""
     return {run.session_id: services.runs.verdict(run) for run in runs}
 

@@ -24,7 +24,7 @@ from pages.runs.answers import AnswersView, Wanted, _answers
 from pages.runs.charts import charts
 from services.container import Services
 from services.runs.diagnosis import Row
-from services.runs.verdict import Verdict, merge
+from services.runs.verdict import RunVerdict, merge
 from services.runs.view import RunView
 from services.words import duration, num, state_word
 
@@ -60,7 +60,7 @@ class RunBoard:
     path: str
     title: str
     """Of the document: how far it is, or how it ended."""
-    verdict: Verdict
+    verdict: RunVerdict
     doing: str
     phase_word: str
     speed: str
@@ -134,7 +134,7 @@ def _phase_word(phase: str) -> str:
     return words.get(phase, "Training")
 
 
-def _title(view: RunView, phase: str, judged: Verdict) -> str:
+def _title(view: RunView, phase: str, judged: RunVerdict) -> str:
     """'Training 12/40 · my run', so that a tab in the background says how far it is."""
     if view.job.active and view.job.max_steps:
         return f"{_phase_word(phase)} {view.job.step}/{view.job.max_steps} · {view.title}"

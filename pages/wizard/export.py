@@ -16,7 +16,7 @@ from pages.exports.index import (
 )
 from pages.wizard.frame import Frame, frame
 from services.container import Services
-from services.runs.verdict import Verdict
+from services.runs.verdict import RunVerdict
 from services.runs.view import RunView
 
 
@@ -27,7 +27,7 @@ class ExportStep:
     frame: Frame
     run: RunView | None
     run_choices: tuple[RunView, ...]
-    verdicts: dict[str, Verdict]
+    verdicts: dict[str, RunVerdict]
     session_id: str
     formats: tuple[FormatChoice, ...]
     more: tuple[FormatChoice, ...]

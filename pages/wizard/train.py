@@ -14,7 +14,7 @@ from services.container import Services
 from services.forms.fields import field_id, field_title
 from services.forms.labels import in_words
 from services.probes.probes import ProbeView, fingerprint
-from services.runs.verdict import Verdict
+from services.runs.verdict import RunVerdict
 from services.runs.view import RunView
 from services.wizard.draft import suggest_name
 from services.wizard.snapshot import LEVELS, Review
@@ -45,7 +45,7 @@ class TrainStep:
     changed: bool
     """Whether the choices differ from those of the run that is shown."""
     before_run: RunView | None
-    before_verdict: Verdict | None
+    before_verdict: RunVerdict | None
     level: str
     verdict: str
     issues: tuple[Issue, ...]

@@ -8,7 +8,7 @@ import core.rewards
 from core.dataset import Row
 from core.errors import TunesmithError
 from services.container import Services
-from services.rewards.rewards import read_section
+from services.rewards.rewards import read_reward_section
 from services.wizard.draft import Draft
 from services.wizard.samples import MARKERS, SAMPLES
 
@@ -61,7 +61,7 @@ def _scored(services: Services, draft: Draft, before: Trial, rows: list[Row]) ->
         total = services.rewards.test(reward, "", before.completion, before.row or {}, markers, rows)
     except TunesmithError as error:
         return replace(before, problem=error.message)
-    titles = core.rewards.titles(read_section(reward))
+    titles = core.rewards.titles(read_reward_section(reward))
     parts = tuple(
         ScoredPart(titles[name], part.score, part.weight, part.why) for name, part in total.components.items()
     )

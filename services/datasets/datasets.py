@@ -102,7 +102,7 @@ class Datasets:
         Raises:
             InvalidInput, NotFound, Unavailable: As :func:`core.data.sources.load_rows`.
         """
-        section = read_section(dataset)
+        section = read_dataset_section(dataset)
         samples = min(max(samples, 1), MAX_SAMPLES)
         total: int | None
         if section.source.startswith(sources.UPLOAD):
@@ -232,7 +232,7 @@ def _slow(source: str) -> bool:
     return source == tasks.SOURCE or not source.startswith((sources.UPLOAD, sources.GENERATED))
 
 
-def read_section(dataset: dict[str, Any]) -> DatasetSection:
+def read_dataset_section(dataset: dict[str, Any]) -> DatasetSection:
     """A dataset section from JSON data; a bare upload id stands for ``upload:<id>``.
 
     Raises:

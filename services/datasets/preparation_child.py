@@ -65,7 +65,7 @@ def prepare(
     report = {
         "read": found.read,
         "left_out": found.left_out,
-        "removed": {reason: {"count": one.count, "rows": _short(one.rows)} for reason, one in found.removed.items()},
+        "removed": {reason: {"count": one.count, "rows": _samples(one.rows)} for reason, one in found.removed.items()},
         "train": len(found.train),
         "holdout": len(found.holdout),
         "test": len(found.test),
@@ -124,7 +124,7 @@ def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str,
     }
 
 
-def _short(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+def _samples(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     return [{name: str(row[name])[:500] for name in ("instruction", "response")} for row in rows]
 
 

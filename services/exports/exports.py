@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import Conflict, InvalidInput, NotFound
 from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportResult, ExportSpec, Quantization
-from core.fidelity import Verdict
+from core.fidelity import FidelityVerdict
 from core.model import local_folder, typed_path
 from core.job import ENDED, JobKind, JobState, check_id, new_id
 from core.job_dir import JobDir, checked_json, read_json, step_of
@@ -315,7 +315,7 @@ def _not_while_sent(path: Path) -> None:
 
 def unverified(file: dict[str, Any]) -> bool:
     """Whether a finished file could not be compared with the trained model on this machine."""
-    return (file.get("fidelity") or {}).get("verdict") == Verdict.UNVERIFIED
+    return (file.get("fidelity") or {}).get("verdict") == FidelityVerdict.UNVERIFIED
 
 
 def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:

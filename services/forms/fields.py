@@ -171,7 +171,7 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def read_section(section: str, form: Mapping[str, str], before: Values) -> Section:
+def read_form_section(section: str, form: Mapping[str, str], before: Values) -> Section:
     """A section after a form was sent.
 
     Fields that the form does not have keep their value. A check box that is not sent is off, if the
@@ -187,7 +187,7 @@ def read_section(section: str, form: Mapping[str, str], before: Values) -> Secti
 
 
 def read_model(model: type[BaseModel], prefix: str, form: Mapping[str, str], before: Values) -> Section:
-    """As :func:`read_section`, for any model and the form's fields below ``prefix``."""
+    """As :func:`read_form_section`, for any model and the form's fields below ``prefix``."""
     after = dict(before)
     for name, info in model.model_fields.items():
         path = f"{prefix}.{name}"
@@ -218,7 +218,7 @@ def _read(text: str, kind: str, info: FieldInfo, before: Any) -> Any:
     if not text.strip() and _optional(info):
         return None
     if kind == "number":
-        return _number(text.strip(), before)
+        return _typed_number(text.strip(), before)
     if kind == "long" or kind == "choice":
         return text
     text = text.strip()
@@ -245,7 +245,7 @@ def whole_number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 12 else None
 
 
-def _number(text: str, before: Any) -> Any:
+def _typed_number(text: str, before: Any) -> Any:
     for kind in (int, float):
         try:
             value = kind(text)

@@ -186,10 +186,10 @@ def parse_gpu(line: str) -> Gpu:
     """One line of nvidia-smi's CSV. Raises ValueError where it is not as asked for."""
     name, total, used, load, compute = (part.strip() for part in line.rsplit(",", 4))
     mib = 1024 * 1024
-    return Gpu(name, int(total) * mib, int(used) * mib, _number(load), _number(compute))
+    return Gpu(name, int(total) * mib, int(used) * mib, _gpu_number(load), _gpu_number(compute))
 
 
-def _number(text: str) -> float:
+def _gpu_number(text: str) -> float:
     """Some GPUs answer '[N/A]' for load."""
     return 0.0 if text.startswith("[") else float(text)
 

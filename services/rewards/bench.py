@@ -19,10 +19,9 @@ from core.reward import Item, opened_by
 from core.rewards import adversarial, markers_of
 from core.rewards.suggest import suggest
 from core.settings import Home
-from services.datasets.datasets import at_hand, peek
-from services.datasets.datasets import read_section as read_dataset
+from services.datasets.datasets import at_hand, peek, read_dataset_section
 from services.models.models import Chat, Models
-from services.rewards.rewards import read_section
+from services.rewards.rewards import read_reward_section
 
 BINS = 10
 FETCHED = 200
@@ -77,7 +76,7 @@ class Bench:
             InvalidInput: No row fits the mapping.
             TunesmithError: They cannot be read.
         """
-        section = read_dataset(dataset)
+        section = read_dataset_section(dataset)
         raw = peek(self._home, section, count)[0] if at_hand(section) else self._remote(section, fetch)[:count]
         found = map_rows(raw, section)[0]
         if not found:
@@ -94,12 +93,12 @@ class Bench:
         ``decided`` says what the rewards leave to the dataset and its rows decide.
         """
         for reward in rewards:
-            require_answers(read_dataset(dataset), core.rewards.needs(read_section(reward)))
+            require_answers(read_dataset_section(dataset), core.rewards.needs(read_reward_section(reward)))
         rows = self.rows(dataset, max(row + 1, FETCHED))
         chosen = rows[min(row, len(rows) - 1)]
         items = [Item(text, str(chosen["instruction"]), chosen) for text in completions]
-        markers = markers_of(read_dataset(dataset))
-        sections = [read_section(reward) for reward in rewards]
+        markers = markers_of(read_dataset_section(dataset))
+        sections = [read_reward_section(reward) for reward in rewards]
         scorers = [core.rewards.compose(core.rewards.settled(section, rows), markers) for section in sections]
         decided = [words for section in sections for words in core.rewards.decided(section, rows)]
         scored = [score.many(items) for score in scorers]
@@ -107,7 +106,7 @@ class Bench:
 
     def decided(self, rewards: Sequence[dict[str, Any]], dataset: dict[str, Any]) -> tuple[str, ...]:
         """What these rewards leave to the dataset and its rows decide, as far as rows are on this machine."""
-        sections = [read_section(reward) for reward in rewards]
+        sections = [read_reward_section(reward) for reward in rewards]
         if not any(core.rewards.CATALOGUE[part.name].decide for one in sections for part in core.rewards.resolve(one)):
             return ()
         rows = self.rows(dataset, FETCHED, fetch=False)
@@ -117,7 +116,7 @@ class Bench:
         self, model: str, dataset: dict[str, Any], row: int, count: int, max_tokens: int, temperature: float
     ) -> list[str]:
         """Completions that a model really writes to one row, with what its chat template has opened already."""
-        section = read_dataset(dataset)
+        section = read_dataset_section(dataset)
         rows = self.rows(dataset, row + 1)
         asked = conversation(rows[min(row, len(rows) - 1)], section)
         chat = Chat(model, asked.messages, temperature=temperature, max_tokens=max_tokens, tools=asked.tools)
@@ -127,7 +126,7 @@ class Bench:
 
     def distribution(self, reward: dict[str, Any], dataset: dict[str, Any], count: int) -> dict[str, Any]:
         """Totals of the references in the asked-for form and of another row's reference, over ``count`` rows, in ten bins."""
-        section, data = read_section(reward), read_dataset(dataset)
+        section, data = read_reward_section(reward), read_dataset_section(dataset)
         require_answers(data, core.rewards.needs(section))
         rows = self.rows(dataset, count)
         score = core.rewards.compose(core.rewards.settled(section, rows), markers_of(data))
@@ -149,7 +148,7 @@ class Bench:
 
         Where a judge or a reward model has to be asked, on two rows and with a tenth of the numbers.
         """
-        section, data = read_section(reward), read_dataset(dataset)
+        section, data = read_reward_section(reward), read_dataset_section(dataset)
         require_answers(data, core.rewards.needs(section))
         slow = _slow(section)
         rows = self.rows(dataset, 4 * adversarial.ROWS, fetch=fetch)
@@ -160,7 +159,7 @@ class Bench:
 
     def suggestion(self, dataset: dict[str, Any]) -> dict[str, Any]:
         """``{"reward", "reason"}`` for a dataset."""
-        reward, reason = suggest(self.rows(dataset, 50), markers_of(read_dataset(dataset)))
+        reward, reason = suggest(self.rows(dataset, 50), markers_of(read_dataset_section(dataset)))
         return {"reward": reward, "reason": reason}
 
     def check(self, config: RunConfig, *, fetch: bool = False) -> StartCheck:

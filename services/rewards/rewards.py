@@ -46,7 +46,7 @@ class Rewards:
             InvalidConfig: The reward is not one.
             InvalidInput: The row lacks what the reward needs.
         """
-        section = read_section(reward)
+        section = read_reward_section(reward)
         score = core.rewards.compose(core.rewards.settled(section, rows or [row]), read_markers(markers or {}))
         missing = [name for name in core.rewards.needs(section) if row.get(name) is None]
         if missing:
@@ -57,7 +57,7 @@ class Rewards:
         return score(completion, prompt or str(row.get("instruction", "")), row)
 
 
-def read_section(reward: dict[str, Any]) -> RewardSection:
+def read_reward_section(reward: dict[str, Any]) -> RewardSection:
     """A reward section from JSON data. Raises InvalidConfig with the path of every field at fault."""
     return core.config.parse(
         {"name": "test", "model": {"name": "none"}, "dataset": {"source": "none"}, "reward": reward}

@@ -10,7 +10,7 @@ from core.errors import InvalidInput, NotFound
 from core.job_dir import read_json, write_json
 from core.moment import now
 from core.settings import Home
-from services.rewards.rewards import read_section
+from services.rewards.rewards import read_reward_section
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 KEPT = 100
@@ -37,7 +37,7 @@ class SavedRewards:
             InvalidConfig: It is not a reward.
             InvalidInput: The name is not one.
         """
-        core.rewards.resolve(read_section(reward))
+        core.rewards.resolve(read_reward_section(reward))
         path = self._path(name)
         self._folder.mkdir(parents=True, exist_ok=True)
         versions = (read_json(path) or {}).get("versions", [])
@@ -81,7 +81,7 @@ class SavedRewards:
 
     def _summary(self, name: str) -> dict[str, Any]:
         found = self.get(name)
-        section = read_section(found["reward"])
+        section = read_reward_section(found["reward"])
         parts = section.preset_name or ", ".join(
             core.rewards.part_title(part.key, section) for part in section.components
         )

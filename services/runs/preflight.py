@@ -225,7 +225,7 @@ class Preflight:
                     break
             found: dict[str, Any] = {"judged": judged, "unreadable": len(failed)}
             if failed:
-                found["example"] = _short(str(failed[0]["response"]))
+                found["example"] = _excerpt(str(failed[0]["response"]))
                 found["suggestion"] = self._suggestion(config)
             return found
 
@@ -319,6 +319,6 @@ def _held_out(config: RunConfig, mapped: list[Row], total: int | None, whole: bo
     return min(evaluation.max_rows, round(total * evaluation.holdout_fraction))
 
 
-def _short(text: str) -> str:
+def _excerpt(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:59]}…"

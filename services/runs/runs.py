@@ -28,7 +28,7 @@ from services.jobs.tail import tail_text
 from services.jobs.verbs import Jobs
 from services.runs.completions import CompletionIndexes
 from services.runs.series import collapse, thin
-from services.runs.verdict import Verdict
+from services.runs.verdict import RunVerdict
 from services.runs.verdicts import Verdicts
 from services.runs.view import RunView, run_view
 
@@ -218,7 +218,7 @@ class Runs:
         """What to call each run, by its id; two of one name can be told apart."""
         return titles(self._catalogue.jobs(JobKind.TRAIN))
 
-    def verdict(self, run: RunView) -> Verdict:
+    def verdict(self, run: RunView) -> RunVerdict:
         """How a run stands, in the one sentence that is shown everywhere."""
         return self._verdicts.of(run)
 

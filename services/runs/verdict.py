@@ -14,8 +14,7 @@ from math import isfinite, sqrt
 from statistics import fmean, pvariance
 from typing import Any
 
-from core.evaluation import PairedReport
-from core.evaluation import Verdict as Compared
+from core.evaluation import PairedReport, PairedVerdict
 from core.job import JobPhase, JobState
 from core.statistics import decimals
 from services.runs.diagnosis import (
@@ -79,7 +78,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunVerdict:
     """How a run stands and what to do about it.
 
     Attributes:
@@ -144,10 +143,10 @@ def merge(rows: Iterable[Row]) -> list[Row]:
     latest: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         latest[row.get("phase"), row.get("step"), row.get("when")] = row
-    return sorted(latest.values(), key=lambda row: _number(row, "row") or 0)
+    return sorted(latest.values(), key=lambda row: _measured(row, "row") or 0)
 
 
-def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None, phase: str = "") -> Verdict:
+def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None, phase: str = "") -> RunVerdict:
     """How a run stands.
 
     Args:
@@ -162,14 +161,14 @@ def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None, 
 class _Case:
     def __init__(self, rows: Sequence[Row], state: JobState, stored: Stored, phase: str) -> None:
         self.rows, self.state, self.stored, self.phase = rows, state, stored, phase
-        self.training = [row for row in rows if row.get("phase") == "training" and _number(row, "reward") is not None]
-        self.held = [row for row in rows if row.get("phase") == "evaluation" and _number(row, "reward") is not None]
+        self.training = [row for row in rows if row.get("phase") == "training" and _measured(row, "reward") is not None]
+        self.held = [row for row in rows if row.get("phase") == "evaluation" and _measured(row, "reward") is not None]
         over = state in {JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED}
         self.seen = Seen(self.training, stored.config, stored.best, over)
         self.found = diagnose(self.seen) if self.training else None
         self.trend = _trend([row["reward"] for row in self.training]) if self.training else "flat"
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> RunVerdict:
         if self.state in {JobState.FAILED, JobState.CRASHED}:
             return self._broken()
         if self.state is JobState.COMPLETED and (self.training or self.stored.report):
@@ -178,12 +177,12 @@ class _Case:
             return self._not_yet()
         return self._stopped() if self.state is JobState.STOPPED else self._under_way()
 
-    def say(self, outcome: Outcome, level: str, headline: str, **more: Any) -> Verdict:
-        return Verdict(outcome, level, headline, best=self.stored.best, **more)
+    def say(self, outcome: Outcome, level: str, headline: str, **more: Any) -> RunVerdict:
+        return RunVerdict(outcome, level, headline, best=self.stored.best, **more)
 
     # --- at work ---
 
-    def _under_way(self) -> Verdict:
+    def _under_way(self) -> RunVerdict:
         path = self._path()
         if self.found:
             return self._with(self.found, Outcome.UNDER_WAY, self.found.sentence, Action.STOP, evidence=(path,))
@@ -213,13 +212,13 @@ class _Case:
 
     def _with(
         self, found: Finding, outcome: Outcome, headline: str, action: Action, evidence: tuple[str, ...] = ()
-    ) -> Verdict:
+    ) -> RunVerdict:
         if found.level == "good" and action is Action.STOP:
             action = Action.NONE
         more = {"evidence": evidence, "advice": found.advice, "remedy": found.remedy}
         return self.say(outcome, found.level, headline, action=action, **more)
 
-    def _not_yet(self) -> Verdict:
+    def _not_yet(self) -> RunVerdict:
         if self.state is JobState.QUEUED:
             return self.say(
                 Outcome.WAITING, "calm", "Waiting for the job before it to end.", advice=("It starts by itself.",)
@@ -238,7 +237,7 @@ class _Case:
                 action=Action.FIX, advice=("The log says why.",),
             )  # fmt: skip
         losses = [
-            row["loss"] for row in self.rows if row.get("phase") == "warm_up" and _number(row, "loss") is not None
+            row["loss"] for row in self.rows if row.get("phase") == "warm_up" and _measured(row, "loss") is not None
         ]
         if losses:
             moved = f" Its loss went from {losses[0]:.2f} to {losses[-1]:.2f}." if len(losses) > 1 else ""
@@ -255,7 +254,7 @@ class _Case:
 
     # --- over ---
 
-    def _broken(self) -> Verdict:
+    def _broken(self) -> RunVerdict:
         failed = self.state is JobState.FAILED
         said = (self.stored.error or "The log has the details.",)
         step = _step_about(self.stored)
@@ -265,7 +264,7 @@ class _Case:
                 Outcome.NEVER_BEGAN, "problem", f"{how} before the first step.", action=Action.FIX,
                 evidence=said, advice=("Fix what the message says, then start it again.",), step=step,
             )  # fmt: skip
-        steps = [number for row in self.rows if row.get("phase") == "training" and (number := _number(row, "step"))]
+        steps = [number for row in self.rows if row.get("phase") == "training" and (number := _measured(row, "step"))]
         if not self.rows and self.stored.step:
             steps = [self.stored.step]
         kept = f"Everything up to step {max(steps)} is kept." if steps else "No training step was finished."
@@ -277,7 +276,7 @@ class _Case:
             evidence=said + seen, advice=(*advice, self._going_on()), remedy=remedy, step=step,
         )  # fmt: skip
 
-    def _stopped(self) -> Verdict:
+    def _stopped(self) -> RunVerdict:
         at = f"Stopped after step {self.training[-1].get('step', '?')}"
         if not self.found:
             return self.say(
@@ -304,11 +303,11 @@ class _Case:
 
     # --- finished ---
 
-    def _finished(self) -> Verdict:
+    def _finished(self) -> RunVerdict:
         compared = self.stored.report.verdict if self.stored.report else None
-        if compared is Compared.WORSE or (compared is None and self.trend == "falling" and self._change() <= 0):
+        if compared is PairedVerdict.WORSE or (compared is None and self.trend == "falling" and self._change() <= 0):
             return self._failed_to_learn(f"It got worse: {self._score(then=True)}", slower(self.seen))
-        if compared is Compared.BETTER or (compared is None and self.trend == "rising" and self._change() > 0):
+        if compared is PairedVerdict.BETTER or (compared is None and self.trend == "rising" and self._change() > 0):
             return self.say(
                 Outcome.LEARNED, "good", f"It learned this: {self._score(then=True)}", action=Action.EXPORT,
                 evidence=self._evidence(), advice=("Export it, or ask it something.",),
@@ -333,7 +332,7 @@ class _Case:
             ),
         )  # fmt: skip
 
-    def _failed_to_learn(self, headline: str, remedy: Remedy) -> Verdict:
+    def _failed_to_learn(self, headline: str, remedy: Remedy) -> RunVerdict:
         """``remedy`` is for a run of which no rule says why."""
         _, advice, known = self._also()
         remedy = known or remedy
@@ -377,7 +376,7 @@ class _Case:
         if report := self.stored.report:
             return f"{report.both + report.only_second} of {report.pairs} right"
         row = self.held[-1] if self.held else {}
-        solved, asked = _number(row, "solved"), _number(row, "samples")
+        solved, asked = _measured(row, "solved"), _measured(row, "samples")
         return f"{round(solved * asked)} of {round(asked)} right" if solved is not None and asked else ""
 
     def _evidence(self) -> tuple[str, ...]:
@@ -403,7 +402,7 @@ class _Case:
         return f"Reward from {decimals(first)} to {self._earned(last)}."
 
 
-def _number(row: Row, name: str) -> float | None:
+def _measured(row: Row, name: str) -> float | None:
     value = row.get(name)
     return value if isinstance(value, int | float) and isfinite(value) else None
 

@@ -13,7 +13,7 @@ from core.evaluation import RunEvaluation
 from core.job_dir import JobDir, read_lines, read_model
 from core.job_rows import is_metric
 from core.rewards import maximum
-from services.runs.verdict import Outcome, Stored, Verdict, merge, verdict
+from services.runs.verdict import Outcome, RunVerdict, Stored, merge, verdict
 from services.runs.view import RunView
 
 
@@ -26,9 +26,9 @@ class Verdicts:
 
     def __init__(self, outputs: Path) -> None:
         self._outputs = outputs
-        self._kept: dict[str, tuple[Any, Verdict]] = {}
+        self._kept: dict[str, tuple[Any, RunVerdict]] = {}
 
-    def of(self, run: RunView) -> Verdict:
+    def of(self, run: RunView) -> RunVerdict:
         """The verdict of one run. Files that are damaged or gone count as empty."""
         run_dir = JobDir(self._outputs / run.session_id)
         files = (run_dir.metrics, run_dir.evaluation, run_dir.config, run_dir.status)
@@ -44,7 +44,7 @@ class Verdicts:
         return before[1]
 
 
-def _judged(run: RunView, run_dir: JobDir) -> Verdict:
+def _judged(run: RunView, run_dir: JobDir) -> RunVerdict:
     rows = read_lines(run_dir.metrics, limit=-1, fits=is_metric).rows
     given = run_dir.read_config().get("config")
     report, status = read_model(run_dir.evaluation, RunEvaluation), run_dir.read_status()
@@ -61,7 +61,9 @@ def _judged(run: RunView, run_dir: JobDir) -> Verdict:
     try:
         return verdict(merge(rows), run.job.state, stored, run.job.phase)
     except (TypeError, ValueError, ArithmeticError, LookupError):  # values of another kind than a worker writes
-        return Verdict(Outcome.NOT_ENOUGH, "problem", "Its files are damaged, so nothing can be said of how it went.")
+        return RunVerdict(
+            Outcome.NOT_ENOUGH, "problem", "Its files are damaged, so nothing can be said of how it went."
+        )
 
 
 def best_of(config: dict[str, Any]) -> float | None:

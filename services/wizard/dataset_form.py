@@ -12,7 +12,7 @@ from core.data.arithmetic import SOURCE as SUMS
 from core.data.known_datasets import CATALOGUE
 from core.errors import TunesmithError
 from services.datasets.library import MAPPED, Library
-from services.forms.fields import read_model, read_names, read_section
+from services.forms.fields import read_form_section, read_model, read_names
 from services.wizard.draft import SUMS_PROMPT, MixEntry, TaskEntry
 
 FOREIGN = {
@@ -61,7 +61,7 @@ def read(library: Library, form: Mapping[str, str], before: Mapping[str, Any]) -
     form, section = {**form, "dataset.source": named}, dict(before)
     if named and named != before.get("source"):
         form, section = _mapped(library, form, section, named)
-    section = read_section("dataset", form, section)
+    section = read_form_section("dataset", form, section)
     changed = {"tasks": _tasks(form) if kind == "tasks" else [], "mix": _mix(library, form) if kind == "mix" else []}
     if kind == "tasks" and "tasks-shown" not in form:
         changed["tasks"] = list(section.get("tasks") or ())

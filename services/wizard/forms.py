@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.datasets.library import Library
-from services.forms.fields import Values, read_section
+from services.forms.fields import Values, read_form_section
 from services.forms.reward_form import read_reward
 from services.wizard import dataset_form
 from services.wizard.steps import STEP
@@ -36,7 +36,7 @@ def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapp
         elif section == "model":
             changed["model"] = _read_model(form, was)
         else:
-            changed[section] = read_section(section, form, was)
+            changed[section] = read_form_section(section, form, was)
     return changed
 
 
@@ -47,4 +47,4 @@ def _read_model(form: Mapping[str, str], before: Values) -> dict[str, Any]:
         before = {name: before[name] for name in ("name", "revision") if before.get(name)}
         own = {f"model.{name}" for name in (*CUSTOM, *ADVANCED)}
         form = {name: value for name, value in form.items() if name not in own} | {"checks": ""}
-    return read_section("model", form, before)
+    return read_form_section("model", form, before)

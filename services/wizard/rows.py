@@ -10,7 +10,7 @@ from core.data.rows import map_rows
 from core.dataset import FieldGuess, Row
 from core.model import local_folder
 from core.settings import Home
-from services.datasets.datasets import Datasets, read_section
+from services.datasets.datasets import Datasets, read_dataset_section
 from services.wizard.draft import DatasetDraft, Draft, config_of
 
 SAMPLES = 5
@@ -92,7 +92,7 @@ class DraftRows:
         if not dataset.source:
             return []
         raw = self._rows.get(_key(dataset)) if dataset.remote else self._preview(dataset, count)
-        return map_rows(raw.rows if raw else [], read_section(_readable(dataset)))[0]
+        return map_rows(raw.rows if raw else [], read_dataset_section(_readable(dataset)))[0]
 
     def prompts(self, draft: Draft) -> dict[str, Any] | None:
         """The first prompts to the letter; None where the model's chat template would have to be fetched.

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.config import DatasetSection, RewardSection, dump, parse
 from core.evaluation import Asked, EvaluationSpec, RunEvaluation, reports
-from core.fidelity import FidelityReport, Verdict
+from core.fidelity import FidelityReport, FidelityVerdict
 from core.job import Control, JobState, JobStatus
 from core.job_dir import JobDir, JsonlWriter, iter_lines, write_json
 
@@ -237,7 +237,7 @@ def _export(home: Path) -> None:
     (run.files / "model.gguf").write_bytes(b"GGUF" + bytes(512))
     (run.files / "Modelfile").write_text('FROM ./model.gguf\nPARAMETER stop "<|im_end|>"\n')
     report = FidelityReport(
-        subject="Q4_K_M", verdict=Verdict.LOSES_QUALITY, reason="Its likeliest word differs in 8 %.",
+        subject="Q4_K_M", verdict=FidelityVerdict.LOSES_QUALITY, reason="Its likeliest word differs in 8 %.",
         prompts=64, same_prompt_ids=1.0, top1_agreement=0.92, mean_kl=0.021, exact_match=0.5, stops=1.0,
         stops_trained=1.0, reward_trained=0.8, reward_exported=0.7, reward_drop=0.1, reward_drop_low=0.02,
         reward_drop_high=0.18, better_choice="Q8_0",

@@ -24,7 +24,7 @@ from core.data import prompts
 from core.environment import environment
 from core.errors import TunesmithError, Unavailable
 from core.export import UNREDUCED, ExportedFile, ExportFormat, ExportSpec, Quantization
-from core.fidelity import FidelityReport, Verdict, with_better_choice
+from core.fidelity import FidelityReport, FidelityVerdict, with_better_choice
 from core.job import JobState
 from core.job_dir import JobDir, iter_lines, write_json
 from core.model import BUILTIN_PREFIX
@@ -89,7 +89,7 @@ class Export:
 
     def closing(self) -> str:
         """The sentence that says what it came to."""
-        left = [report.subject for report in self.reports if report.verdict == Verdict.UNVERIFIED]
+        left = [report.subject for report in self.reports if report.verdict == FidelityVerdict.UNVERIFIED]
         return f"Finished. Unverified on this machine: {', '.join(left)}." if left else "Finished"
 
     def _make(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
@@ -293,7 +293,7 @@ class Export:
             Unavailable: It is broken, and there is nothing else to keep.
         """
         self.reports.append(report)
-        if report.verdict != Verdict.BROKEN:
+        if report.verdict != FidelityVerdict.BROKEN:
             return True
         if alone:
             raise Unavailable(f"The export does not behave like the trained model, so it was not kept. {report.reason}")

@@ -83,7 +83,7 @@ def free_memory() -> int:
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        most, now = _number(limit), _number(used)
+        most, now = _read_int(limit), _read_int(used)
         if most is not None and now is not None:
             return min(free, most - now + _cached())
     return free
@@ -98,7 +98,7 @@ def _cached() -> int:
     return sum(int(line.split()[1]) for line in lines if line.split()[0] in {"inactive_file", "active_file"})
 
 
-def _number(path: str) -> int | None:
+def _read_int(path: str) -> int | None:
     try:
         text = Path(path).read_text("utf-8").strip()
     except OSError:

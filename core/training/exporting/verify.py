@@ -14,7 +14,7 @@ from typing import Any
 
 from core.errors import Conflict, Unavailable
 from core.export import ExportedFile, ExportFormat
-from core.fidelity import FidelityReport, Verdict, with_better_choice
+from core.fidelity import FidelityReport, FidelityVerdict, with_better_choice
 from core.job_dir import read_json, write_json
 from core.training.exporting import files as export_files
 from core.training.exporting import merge
@@ -40,7 +40,7 @@ class Verification(Export):
         """
         result = read_json(self.run.result) or {}
         reports = [FidelityReport.model_validate(report) for report in result["fidelity"]]
-        due = [report.subject for report in reports if report.verdict == Verdict.UNVERIFIED]
+        due = [report.subject for report in reports if report.verdict == FidelityVerdict.UNVERIFIED]
         if not due:
             return "Finished"
         if self.origin.facts()["adapter_sha256"] != result["origin"]["adapter_sha256"]:
@@ -82,7 +82,7 @@ class Verification(Export):
 
     def _conclude(self, result: dict[str, Any], found: dict[str, FidelityReport]) -> None:
         """Take out what is broken, and write down what was found."""
-        broken = [file for file in result["files"] if self._verdict_of(file, found) == Verdict.BROKEN]
+        broken = [file for file in result["files"] if self._verdict_of(file, found) == FidelityVerdict.BROKEN]
         if not broken:
             files = [self._judged(file, found) for file in result["files"]]
             self._rewrite(result, files, result["commands"])
@@ -110,7 +110,7 @@ class Verification(Export):
                 recipe = "Modelfile" if place == 0 else f"Modelfile-{Path(name).stem.rpartition('-')[2]}"
                 (self.partial / recipe).write_text(text, "utf-8")
 
-    def _verdict_of(self, file: dict[str, Any], found: dict[str, FidelityReport]) -> Verdict | None:
+    def _verdict_of(self, file: dict[str, Any], found: dict[str, FidelityReport]) -> FidelityVerdict | None:
         report = found.get((file.get("fidelity") or {}).get("subject", ""))
         return report.verdict if report else None
 

@@ -24,7 +24,7 @@ from core.data import prompts
 from core.data.conversation import Conversation
 from core.dataset import Row
 from core.errors import InvalidInput
-from core.fidelity import FidelityReport, Verdict, judged, with_better_choice
+from core.fidelity import FidelityReport, FidelityVerdict, judged, with_better_choice
 from core.llama import not_the_file
 from core.reward import Item, opened_by
 from core.rewards import Scorer, compose, markers_of, settled
@@ -170,7 +170,7 @@ class Fidelity:
             report = compared()
         except Unusable as error:
             report = FidelityReport(
-                subject=subject, verdict=Verdict.BROKEN, reason=str(error), prompts=len(self.questions)
+                subject=subject, verdict=FidelityVerdict.BROKEN, reason=str(error), prompts=len(self.questions)
             )
         report = report.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
         self.reports.append(report)
@@ -183,11 +183,11 @@ class Fidelity:
         elsewhere = not_the_file(outcome, error.code, gguf_file.tensor_types(file))
         if elsewhere:
             verdict, reason = (
-                Verdict.UNVERIFIED,
+                FidelityVerdict.UNVERIFIED,
                 f"Nothing was found out about the file. {elsewhere} 'Verify again' compares it.",
             )
         else:
-            verdict = Verdict.BROKEN
+            verdict = FidelityVerdict.BROKEN
             reason = f"llama.cpp could not load it or answer with it: its process ended with {error}."
             if error.code is not None and error.code < 0:
                 reason += " Other files of these number formats work here, so it is this file."
@@ -195,11 +195,11 @@ class Fidelity:
 
     def _compared(self, subject: str, backend: Backend) -> FidelityReport:
         report = FidelityReport(subject=subject, prompts=len(self.questions), **self._prompts(backend))
-        if judged(report).verdict == Verdict.BROKEN:
+        if judged(report).verdict == FidelityVerdict.BROKEN:
             return judged(report)
         wrong_end = self._wrong_end(backend)
         if wrong_end:
-            return report.model_copy(update={"verdict": Verdict.BROKEN, "reason": wrong_end})
+            return report.model_copy(update={"verdict": FidelityVerdict.BROKEN, "reason": wrong_end})
         report = report.model_copy(update={**self._divergences(backend), **self._answers(backend)})
         return with_better_choice(judged(report), self.reports)
 

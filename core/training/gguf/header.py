@@ -64,9 +64,9 @@ class _Reader:
         version = self._version()
         if version not in VERSIONS:
             raise ValueError(f"no GGUF of a known version: {version}")
-        tensors, values = self._number("<Q"), self._number("<Q")
+        tensors, values = self._unpack("<Q"), self._unpack("<Q")
         for _ in range(values):
-            key, kind = self._text(), self._number("<I")
+            key, kind = self._text(), self._unpack("<I")
             value = self._value(kind)
             if value is not None:
                 found.fields[key] = value
@@ -80,15 +80,15 @@ class _Reader:
         if self.data[:4] != b"GGUF":
             return 0
         self.at = 4
-        return int(self._number("<I"))
+        return int(self._unpack("<I"))
 
-    def _number(self, form: str) -> int:
+    def _unpack(self, form: str) -> int:
         value: int = struct.unpack_from(form, self.data, self.at)[0]
         self.at += struct.calcsize(form)
         return value
 
     def _text(self) -> str:
-        length = self._number("<Q")
+        length = self._unpack("<Q")
         start = self.at
         self._skip(length)
         return self.data[start : self.at].decode()
@@ -103,10 +103,10 @@ class _Reader:
         if kind == TEXT:
             return self._text()
         if kind in SCALARS:
-            return self._number(SCALARS[kind])
+            return self._unpack(SCALARS[kind])
         if kind != LIST:
             raise ValueError(f"a value of unknown type {kind}")
-        self._pass_over(self._number("<I"), self._number("<Q"))
+        self._pass_over(self._unpack("<I"), self._unpack("<Q"))
         return None
 
     def _pass_over(self, kind: int, count: int) -> None:
@@ -128,8 +128,8 @@ class _Reader:
     def _tensor(self, found: Header) -> int:
         """Note the next tensor; where it ends, from the first one's beginning."""
         name = self._text()
-        weights = math.prod(self._number("<Q") for _ in range(self._number("<I")))
-        kind, start = GGMLQuantizationType(self._number("<I")), self._number("<Q")
+        weights = math.prod(self._unpack("<Q") for _ in range(self._unpack("<I")))
+        kind, start = GGMLQuantizationType(self._unpack("<I")), self._unpack("<Q")
         block, size = GGML_QUANT_SIZES[kind]
         if name in found.tensors:
             raise ValueError(f"two tensors are called {name}")

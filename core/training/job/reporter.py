@@ -36,7 +36,7 @@ class Reporter:
         """One row of ``metrics.jsonl``."""
         row = {"attempt": self._attempt, "time": time.time(), "phase": phase, "step": step, **finite(values)}
         self._metrics.append(row)
-        log.info("%s step %d: %s", phase, step, _short(row))
+        log.info("%s step %d: %s", phase, step, _log_line(row))
 
     def group(self, phase: str, step: int, values: Mapping[str, Any]) -> None:
         """One row of ``completions.jsonl``: a prompt and everything written to it."""
@@ -58,5 +58,5 @@ def _infinite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _short(row: Mapping[str, Any]) -> str:
+def _log_line(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{one.key} {row[one.key]:.4g}" for one in METRICS if one.logged and one.key in row)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Row(NamedTuple):
+class WindowRow(NamedTuple):
     """One completion of the window: which micro-batch, which row in it."""
 
     batch: int
@@ -44,25 +44,25 @@ class Window:
         known = [(zeros if logps is None else logps).clone() for zeros, logps in zip(empty, old, strict=True)]
         return cls(batches, known, empty)
 
-    def micro_batches(self) -> Iterator[list[Row]]:
+    def micro_batches(self) -> Iterator[list[WindowRow]]:
         """The rows that are not left out, as TRL cut them."""
         for batch, inputs in enumerate(self.batches):
-            rows = [Row(batch, row) for row in _kept(inputs).nonzero().flatten().tolist()]
+            rows = [WindowRow(batch, row) for row in _kept(inputs).nonzero().flatten().tolist()]
             if rows:
                 yield rows
 
-    def groups(self, limit: int) -> Iterator[list[Row]]:
+    def groups(self, limit: int) -> Iterator[list[WindowRow]]:
         """The rows that are not left out, in chunks of whole groups while they fit.
 
         Args:
             limit: Tokens that one chunk may have; the largest micro-batch fits in any case.
         """
         # By their tokens: TRL has shuffled the rows, and nothing in a micro-batch says which group a row came from.
-        groups: dict[tuple[int, ...], list[Row]] = defaultdict(list)
+        groups: dict[tuple[int, ...], list[WindowRow]] = defaultdict(list)
         for row in (row for rows in self.micro_batches() for row in rows):
             groups[self._prompt(row)].append(row)
         limit = max([limit, *(_tokens(batch) for batch in self.batches)])
-        chunk: list[Row] = []
+        chunk: list[WindowRow] = []
         tokens = 0
         for prompt, rows in groups.items():
             tokens += len(prompt)
@@ -76,7 +76,7 @@ class Window:
         if chunk:
             yield chunk
 
-    def stacked(self, chunk: list[Row]) -> tuple[Tensor, Tensor, int]:
+    def stacked(self, chunk: list[WindowRow]) -> tuple[Tensor, Tensor, int]:
         """Token ids and mask, ``(rows, P + C)`` each, and C."""
 
         def column(name: str) -> Tensor:
@@ -97,7 +97,7 @@ class Window:
         for entropies, keep in zip(self.entropies, kept, strict=True):
             entropies[~keep] = mean
 
-    def _prompt(self, row: Row) -> tuple[int, ...]:
+    def _prompt(self, row: WindowRow) -> tuple[int, ...]:
         batch = self.batches[row.batch]
         return tuple(batch["prompt_ids"][row.row][batch["prompt_mask"][row.row].bool()].tolist())
 

@@ -47,7 +47,7 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from core.training.prefix_sharing import prefix_trie
-from core.training.prefix_sharing.accumulation import Row, Window, constant_groups
+from core.training.prefix_sharing.accumulation import Window, WindowRow, constant_groups
 from core.training.prefix_sharing.equivalence_check import MAX_DIFFERENCE, check_equivalence, unsupported_adapter
 
 log = logging.getLogger("tunesmith")
@@ -240,7 +240,7 @@ class FastGRPOTrainer(GRPOTrainer):
             loss = super().training_step(model, inputs, num_items_in_batch)
         return loss
 
-    def _compare_sampler(self, window: Window, chunk: list[Row], log_probabilities: Tensor) -> None:
+    def _compare_sampler(self, window: Window, chunk: list[WindowRow], log_probabilities: Tensor) -> None:
         """How far the sampler's distribution was from the trainer's, over the chunk's tokens."""
         gaps = []
         for place, (batch, row) in enumerate(chunk):
@@ -296,7 +296,7 @@ class FastGRPOTrainer(GRPOTrainer):
                 parameter.grad = torch.zeros_like(parameter)
         return window
 
-    def _run_chunk(self, model: Any, window: Window, chunk: list[Row]) -> None:
+    def _run_chunk(self, model: Any, window: Window, chunk: list[WindowRow]) -> None:
         ids, mask, length = window.stacked(chunk)
         log_probabilities, entropies = self._score(model, ids, mask, length)
         self._compare_sampler(window, chunk, log_probabilities.detach())

@@ -14,7 +14,7 @@ import torch
 from core.config import DatasetSection, RewardSection, parse
 from core.data import prompts as asking
 from core.data.prompt_file import read_prompts
-from core.evaluation import Asked, EvaluationSpec, RunEvaluation, Verdict
+from core.evaluation import Asked, EvaluationSpec, PairedVerdict, RunEvaluation
 from core.job import Control, JobState
 from core.job_dir import JobDir, iter_lines, read_json, write_json
 from core.rewards import maximum
@@ -83,7 +83,7 @@ def test_a_training_ends_with_its_paired_evaluation(trained: JobDir) -> None:
     assert found.report.score.first == pytest.approx(scored["before"]["reward"])
     assert found.report.score.second == pytest.approx(scored["end"]["reward"])
     assert found.report.components["length"].second == pytest.approx(scored["end"]["reward_components"]["length"])
-    assert found.report.verdict in set(Verdict)
+    assert found.report.verdict in set(PairedVerdict)
 
 
 def test_held_out_rows_earn_what_the_training_measured(

@@ -12,7 +12,7 @@ import pytest
 from peft import PeftModel
 
 from core.config import parse
-from core.fidelity import FidelityReport, Verdict
+from core.fidelity import FidelityReport, FidelityVerdict
 from core.job import JobState
 from core.job_dir import JobDir, iter_lines
 from core.model import Device
@@ -97,7 +97,7 @@ def f16(trained: Trained) -> Path:
 
 
 def faithful(report: FidelityReport) -> None:
-    assert report.verdict == Verdict.FAITHFUL, report.reason
+    assert report.verdict == FidelityVerdict.FAITHFUL, report.reason
     assert report.same_prompt_ids == 1
     # In one answer of the eight, rounding may decide between two words that are all but equally likely.
     assert (report.exact_match or 0) >= 1 - 1 / QUESTIONS
@@ -126,7 +126,7 @@ def test_the_adapter_as_gguf_is_faithful(trained: Trained) -> None:
 def test_a_missing_adapter_is_broken(trained: Trained) -> None:
     """The base alone is recognised as the base."""
     report = trained.check.gguf(trained.base, "Q8_0")
-    assert report.verdict == Verdict.BROKEN
+    assert report.verdict == FidelityVerdict.BROKEN
     assert report.reason.startswith("The trained adapter is not in it: 0 %")
     assert (report.base_kl or 0) < (report.mean_kl or 0) / 100
 
@@ -173,7 +173,7 @@ def test_a_sabotaged_header_is_broken(
 ) -> None:
     """Each for its own reason, with the first token that differs, before anything is asked."""
     report = trained.check.gguf(sabotaged(f16, tmp_path / "sabotaged.gguf", field, change), "F16")
-    assert report.verdict == Verdict.BROKEN
+    assert report.verdict == FidelityVerdict.BROKEN
     assert report.reason.startswith(reason)
     assert token in report.reason
     assert report.exact_match is None
@@ -186,7 +186,7 @@ def test_a_merged_folder_with_another_end_token_is_broken(trained: Trained, tmp_
     config = folder / "tokenizer_config.json"
     config.write_text(config.read_text().replace('"eos_token": "<|im_end|>"', '"eos_token": "<|endoftext|>"'))
     report = trained.check.merged(folder)
-    assert report.verdict == Verdict.BROKEN
+    assert report.verdict == FidelityVerdict.BROKEN
     assert "<|endoftext|>" in report.reason
 
 
@@ -203,7 +203,7 @@ def test_a_file_that_ends_llama_cpp_is_broken(trained: Trained, f16: Path, tmp_p
     torn = tmp_path / "torn.gguf"
     torn.write_bytes(f16.read_bytes()[:5_000_000])
     report = trained.check.gguf(torn, "F16")
-    assert report.verdict == Verdict.BROKEN
+    assert report.verdict == FidelityVerdict.BROKEN
     assert "could not load it" in report.reason
 
 

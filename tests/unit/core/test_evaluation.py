@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.evaluation import Answered, EvaluationSpec, PairedReport, Verdict, paired_report, run_pairs
+from core.evaluation import Answered, EvaluationSpec, PairedReport, PairedVerdict, paired_report, run_pairs
 from pages.evaluations.report import report_view
 from services.evaluations.results import Cell, PromptRow, as_csv
 
@@ -30,7 +30,7 @@ def report(before: Sequence[float | None], after: Sequence[float | None], **more
 def test_a_clear_gain_is_better_in_every_figure() -> None:
     """Twelve of twenty become right and none gets worse."""
     found = report([0.2] * 20, [1.2] * 12 + [0.2] * 8)
-    assert found.verdict is Verdict.BETTER
+    assert found.verdict is PairedVerdict.BETTER
     assert (found.only_first, found.only_second, found.both, found.neither) == (0, 12, 0, 8)
     assert found.mcnemar == pytest.approx(2 / 2**12)
     assert found.solved.difference == found.components["numeric"].difference == pytest.approx(0.6)
@@ -44,7 +44,7 @@ def test_a_clear_gain_is_better_in_every_figure() -> None:
 def test_a_clear_loss_is_worse() -> None:
     """The same the other way round, with the examples that worsened most first."""
     found = report([1.2] * 12 + [0.2] * 8, [0.2] * 10 + [0.0] * 10)
-    assert found.verdict is Verdict.WORSE
+    assert found.verdict is PairedVerdict.WORSE
     assert [one.after_score for one in found.worsened[:2]] == [0.0, 0.0]
     assert found.worsened[0].before_score == 1.2
 
@@ -53,21 +53,21 @@ def test_a_gain_that_chance_could_make_is_not_claimed() -> None:
     """Five of twenty become right: an interval alone would claim it, five coins all heads do not."""
     found = report([0.2] * 20, [1.2] * 5 + [0.2] * 15)
     assert found.score.low > 0
-    assert found.verdict is Verdict.NOT_ENOUGH
+    assert found.verdict is PairedVerdict.NOT_ENOUGH
     assert "at least 6" in found.sentence
 
 
 def test_nothing_changed_is_said_so() -> None:
     """Without a difference no effect can be named either."""
     found = report([1.2, 0.2] * 10, [1.2, 0.2] * 10)
-    assert (found.verdict, found.smallest_effect, found.p_value) == (Verdict.NOT_ENOUGH, None, 1.0)
+    assert (found.verdict, found.smallest_effect, found.p_value) == (PairedVerdict.NOT_ENOUGH, None, 1.0)
     assert "earned the same with both" in found.sentence
 
 
 def test_not_enough_evidence_names_what_would_have_been_seen() -> None:
     """Noise of both signs on forty prompts."""
     found = report([0.2, 1.2] * 20, [1.2, 0.2] * 10 + [0.2, 1.2] * 10)
-    assert found.verdict is Verdict.NOT_ENOUGH
+    assert found.verdict is PairedVerdict.NOT_ENOUGH
     assert found.smallest_effect is not None
     assert f"a difference of {found.smallest_effect:.2f}" in found.sentence
 
@@ -84,9 +84,9 @@ def test_sentence_and_table_show_the_same_figures() -> None:
 def test_several_models_share_the_chance_of_a_false_claim() -> None:
     """What is claimed of one model may be too little where five are tried."""
     before, after = [0.2] * 30, [1.2] * 6 + [0.2] * 24
-    assert report(before, after).verdict is Verdict.BETTER
+    assert report(before, after).verdict is PairedVerdict.BETTER
     several = report(before, after, comparisons=5)
-    assert several.verdict is Verdict.NOT_ENOUGH
+    assert several.verdict is PairedVerdict.NOT_ENOUGH
     assert several.level == pytest.approx(0.99)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.fidelity import FidelityReport, Verdict, judged, with_better_choice
+from core.fidelity import FidelityReport, FidelityVerdict, judged, with_better_choice
 
 GOOD: dict[str, Any] = {
     "subject": "Q4_K_M", "prompts": 64, "positions": 900, "same_prompt_ids": 1.0, "top1_agreement": 0.99,
@@ -24,7 +24,7 @@ def verdict(**changes: Any) -> FidelityReport:
 def test_what_is_close_is_faithful() -> None:
     """Small distances, and a reward that is not measurably lower."""
     report = verdict()
-    assert report.verdict == Verdict.FAITHFUL
+    assert report.verdict == FidelityVerdict.FAITHFUL
     assert "90 % of 64 answers" in report.reason
 
 
@@ -46,7 +46,7 @@ def test_what_is_close_is_faithful() -> None:
 def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
     """Each figure that passes its bound is named; any one of them is a loss."""
     report = verdict(**changes)
-    assert report.verdict == Verdict.LOSES_QUALITY
+    assert report.verdict == FidelityVerdict.LOSES_QUALITY
     assert words in report.reason
 
 
@@ -69,7 +69,7 @@ def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
 def test_what_is_broken_says_what_is_wrong(changes: dict[str, Any], words: str) -> None:
     """Not the trained model, or not asked as it was: never mistaken for rounding."""
     report = verdict(**changes)
-    assert report.verdict == Verdict.BROKEN
+    assert report.verdict == FidelityVerdict.BROKEN
     assert words in report.reason
 
 
@@ -82,7 +82,7 @@ def test_what_is_broken_says_what_is_wrong(changes: dict[str, Any], words: str) 
 )
 def test_a_heavy_quantization_of_a_slight_training_is_not_taken_for_a_missing_adapter(measured: dict[str, Any]) -> None:
     """Rounding then moves the model further than training did, and partly against it, as was measured with Q2_K."""
-    assert verdict(**measured, change_kept_low=measured["change_kept"]).verdict == Verdict.LOSES_QUALITY
+    assert verdict(**measured, change_kept_low=measured["change_kept"]).verdict == FidelityVerdict.LOSES_QUALITY
 
 
 def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from core.errors import Conflict
-from core.fidelity import FidelityReport, Verdict
+from core.fidelity import FidelityReport, FidelityVerdict
 from core.job_dir import write_json
 from core.settings import Home, Settings
 from flask_app import create_app
@@ -229,7 +229,7 @@ def test_a_broken_export_says_why_and_offers_nothing(client: FlaskClient, servic
         finish(services, export_id, "running")
         client.post(f"/api/exports/{export_id}/cancel")
         finish(services, export_id, "stopped")
-    report = FidelityReport(subject="Q4_K_M", verdict=Verdict.BROKEN, reason="Its end token is another one.")
+    report = FidelityReport(subject="Q4_K_M", verdict=FidelityVerdict.BROKEN, reason="Its end token is another one.")
     folder = services.settings.home.exports / export_id
     write_json(folder / "result.json", {"files": [], "commands": [], "fidelity": [report.model_dump(mode="json")]})
     view = services.exports.get(export_id)

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from commands.export import close
 from core.errors import Conflict
-from core.fidelity import FidelityReport, Verdict
+from core.fidelity import FidelityReport, FidelityVerdict
 from core.job import JobKind, JobState
 from core.job_dir import JobDir, write_json
 from core.settings import Home
@@ -127,7 +127,7 @@ def test_what_would_only_repeat_is_not_the_first_button(client: FlaskClient, ser
         client.post(f"/api/exports/{export_id}/cancel")
         finish(services, export_id, "stopped")
     assert 'class="button primary" data-testid="export-again"' in page(client, export_id)
-    report = FidelityReport(subject="Q4_K_M", verdict=Verdict.BROKEN, reason="Its end token is another one.")
+    report = FidelityReport(subject="Q4_K_M", verdict=FidelityVerdict.BROKEN, reason="Its end token is another one.")
     result = JobDir(services.settings.home.exports / export_id).result
     write_json(result, {"files": [], "commands": [], "fidelity": [report.model_dump(mode="json")]})
     assert 'class="button" data-testid="export-again"' in page(client, export_id)
