@@ -17,6 +17,7 @@ from flask import Blueprint
 from commands._home import home, server_or_watch
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
 from core.job import ENDED, JobState
+from core.job_rows import MetricRow
 from core.metric import Better, Metric, Unit
 from core.metrics import METRICS, metric
 from services.container import Services
@@ -74,7 +75,7 @@ class Run(Protocol):
 
     def look(self, session_id: str) -> dict[str, Any]: ...
 
-    def rows(self, session_id: str, after: int) -> tuple[list[dict[str, Any]], int]: ...
+    def rows(self, session_id: str, after: int) -> tuple[list[MetricRow], int]: ...
 
     def stop(self, session_id: str, *, now: bool) -> None: ...
 
@@ -103,7 +104,7 @@ class Here:
     def look(self, session_id: str) -> dict[str, Any]:
         return self._runs.get(session_id).json()
 
-    def rows(self, session_id: str, after: int) -> tuple[list[dict[str, Any]], int]:
+    def rows(self, session_id: str, after: int) -> tuple[list[MetricRow], int]:
         return self._runs.metrics(session_id, after)
 
     def stop(self, session_id: str, *, now: bool) -> None:
@@ -138,7 +139,7 @@ class There:
     def look(self, session_id: str) -> dict[str, Any]:
         return self._call("GET", f"/api/training/sessions/{session_id}")
 
-    def rows(self, session_id: str, after: int) -> tuple[list[dict[str, Any]], int]:
+    def rows(self, session_id: str, after: int) -> tuple[list[MetricRow], int]:
         answer = self._call("GET", f"/api/training/sessions/{session_id}/metrics?after={after}")
         return answer["rows"], answer["next"]
 
@@ -241,10 +242,10 @@ class Screen:
         self._say = say
         self._live = live
         self._shown = ""
-        self._training: list[dict[str, Any]] = []
+        self._training: list[MetricRow] = []
         self._began = time.monotonic()
 
-    def show(self, view: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def show(self, view: dict[str, Any], rows: Sequence[MetricRow]) -> None:
         self._training += [row for row in rows if row.get("phase") == "training"]
         line = self._line(view)
         if self._live:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.config import DatasetSection, RewardSection, RolloutEngine
 from core.job import JobKind
+from core.job_rows import AnswerRow, GroupRow
 from core.statistics import (
     LEVEL,
     ROUNDING,
@@ -61,7 +62,7 @@ class Answered:
     solved: bool | None
 
     @classmethod
-    def read(cls, group: Mapping[str, Any], best: float | None) -> Answered:
+    def read(cls, group: GroupRow, best: float | None) -> Answered:
         """From a line of ``completions.jsonl`` with one completion.
 
         Args:
@@ -211,7 +212,7 @@ class EvaluationSpec(_Frozen):
     rollout_engine: RolloutEngine = "auto"
 
 
-def reports(spec: EvaluationSpec, groups: Iterable[Mapping[str, Any]]) -> list[PairedReport]:
+def reports(spec: EvaluationSpec, groups: Iterable[AnswerRow]) -> list[PairedReport]:
     """Each model of an evaluation against the first, on the prompts that both have answered so far.
 
     Args:
@@ -289,7 +290,7 @@ def paired_report(
     )
 
 
-def run_pairs(groups: Iterable[Mapping[str, Any]], best: float) -> list[tuple[Answered, Answered]]:
+def run_pairs(groups: Iterable[GroupRow], best: float) -> list[tuple[Answered, Answered]]:
     """A run's held-out answers before its first step, each beside that of its last evaluation.
 
     Args:

@@ -35,10 +35,10 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeGuard, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -48,8 +48,15 @@ from core.job import Control, JobStatus, check_id
 from core.text import json_line, whole
 
 T = TypeVar("T")
-Row = dict[str, Any]
-Check = Callable[[Row], bool]
+JsonRow = dict[str, Any]
+Check = Callable[[JsonRow], TypeGuard[T]]
+"""Whether an object is a row of a kind of file: see :mod:`core.job_rows`."""
+
+
+def is_any(_row: JsonRow) -> TypeGuard[JsonRow]:
+    """For files whose rows may be any objects."""
+    return True
+
 
 LONGEST_LINE = 1 << 24
 """Bytes. A file without a line break for so long holds no rows, and nobody waits for one."""
@@ -219,7 +226,7 @@ def read_model(path: Path, kind: type[T]) -> T | None:
         return None
 
 
-def _fits(data: Row, kind: Any) -> bool:
+def _fits(data: JsonRow, kind: Any) -> bool:
     try:
         _adapter(kind).validate_python(data)
     except ValidationError:
@@ -290,7 +297,7 @@ def _whole_escape(found: re.Match[str]) -> str:
 # --- rows ---
 
 
-class Lines(NamedTuple):
+class Lines(NamedTuple, Generic[T]):
     """What :func:`read_lines` found.
 
     Attributes:
@@ -299,12 +306,12 @@ class Lines(NamedTuple):
         bad: Which lines could not, counted from 1 at the first that was read.
     """
 
-    rows: list[Row]
+    rows: list[T]
     offset: int
     bad: list[int]
 
 
-def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, fits: Check = lambda _: True) -> Lines:
+def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, *, fits: Check[T]) -> Lines[T]:
     """Complete JSON lines from a byte offset on; what is no JSON object is left out.
 
     Args:
@@ -331,7 +338,7 @@ def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, fits: Che
     return Lines(rows, offset + end, bad)
 
 
-def read_row(line: bytes, fits: Check = lambda _: True) -> Row | None:
+def read_row(line: bytes, fits: Check[T]) -> T | None:
     """One line of a ``.jsonl`` file, or None where it is no row."""
     try:
         row = _decoded(line)
@@ -340,8 +347,13 @@ def read_row(line: bytes, fits: Check = lambda _: True) -> Row | None:
     return row if isinstance(row, dict) and fits(row) else None
 
 
-def iter_lines(path: Path, fits: Check = lambda _: True) -> Iterator[Row]:
-    """Every complete JSON line of a file that can be read, as it goes."""
+def iter_lines(path: Path) -> Iterator[JsonRow]:
+    """Every complete line of a file that can be read, whatever object it is."""
+    return iter_rows(path, is_any)
+
+
+def iter_rows(path: Path, fits: Check[T]) -> Iterator[T]:
+    """Every complete line of a file that is a row of its kind, as it goes."""
     offset = 0
     while True:
         rows, after, _ = read_lines(path, offset, fits=fits)
@@ -351,7 +363,7 @@ def iter_lines(path: Path, fits: Check = lambda _: True) -> Iterator[Row]:
         offset = after
 
 
-def whole_lines(path: Path) -> list[Row]:
+def whole_lines(path: Path) -> list[JsonRow]:
     """Every row of a file that is of use only as a whole.
 
     Raises:
@@ -364,7 +376,7 @@ def whole_lines(path: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():
-            row = read_row(line)
+            row = read_row(line, is_any)
             if row is None:
                 raise Damaged(f"{path.name} is damaged at row {number}.")
             rows.append(row)
@@ -391,7 +403,7 @@ class JsonlWriter:
                 file.truncate(whole)
         return data[:whole].count(b"\n")
 
-    def append(self, row: dict[str, Any]) -> dict[str, Any]:
+    def append(self, row: Mapping[str, Any]) -> JsonRow:
         """Append one row and return it with its number."""
         numbered = {"row": self.count + 1, **row}
         self._file.write(json_line(numbered, allow_nan=False))

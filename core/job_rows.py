@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from core.job_dir import Row
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, NotRequired, TypedDict, TypeGuard
 
 TEXTS = frozenset({"phase", "when"})
 PLACE = frozenset({"row", "attempt", "time", "step"}) | TEXTS
@@ -13,7 +13,88 @@ LARGEST = 1e100
 """No measure is larger. Squares and sums of what is allowed are numbers, too."""
 
 
-def is_metric(row: Row) -> bool:
+class MetricRow(TypedDict):
+    """A row of ``metrics.jsonl``: where it belongs, and what was measured.
+
+    Only those metrics stand here that the code asks for by name, for every method alike. A method's others are read
+    by their key with :func:`measure`.
+    """
+
+    row: int
+    step: int
+    phase: str
+    attempt: NotRequired[int]
+    time: NotRequired[float]
+    when: NotRequired[str]
+    loss: NotRequired[float]
+    reward: NotRequired[float]
+    reward_components: NotRequired[dict[str, float]]
+    samples: NotRequired[int]
+
+
+class PartRow(TypedDict):
+    """What one part of the reward gave a completion; ``opinion`` only where it is False."""
+
+    score: float | None
+    weight: NotRequired[float]
+    why: NotRequired[str]
+    opinion: NotRequired[bool]
+
+
+class CompletionRow(TypedDict):
+    """One completion of a group.
+
+    ``total`` is its reward and ``components`` are the parts of it by name; both are left out where nothing was scored.
+    ``problem`` says why an evaluation has no answer.
+    """
+
+    text: str
+    tokens: NotRequired[int]
+    cut_off: NotRequired[bool]
+    total: NotRequired[float | None]
+    advantage: NotRequired[float | None]
+    components: NotRequired[dict[str, PartRow] | None]
+    problem: NotRequired[str]
+
+
+class GroupContent(TypedDict):
+    """A prompt and what was written to it, before it has a place in a file.
+
+    ``when`` says of a held-out group which evaluation it belongs to.
+    """
+
+    instruction: str
+    prompt: str
+    completions: list[CompletionRow]
+    reference: NotRequired[str | None]
+    when: NotRequired[str]
+
+
+class GroupRow(GroupContent):
+    """A line of ``completions.jsonl``."""
+
+    row: NotRequired[int]
+    attempt: NotRequired[int]
+    time: NotRequired[float]
+    phase: NotRequired[str]
+    step: NotRequired[int]
+
+
+class AnswerContent(GroupContent):
+    """The answer of one model of an evaluation to one prompt: a group of one."""
+
+    model: int
+    place: int
+
+
+class AnswerRow(GroupRow):
+    """A line of an evaluation's ``completions.jsonl``; ``model`` and ``place`` count from 0."""
+
+    model: int
+    place: int
+
+
+def is_metric(row: Mapping[str, Any]) -> TypeGuard[MetricRow]:
     """Whether an object is a row of metrics: numbered, of a phase and a step, its values numbers.
 
     >>> is_metric({"row": 1, "phase": "training", "step": 1, "reward": 0.5})
@@ -25,7 +106,7 @@ def is_metric(row: Row) -> bool:
     return placed and all(map(_measure, row, row.values()))
 
 
-def is_group(row: Row) -> bool:
+def is_group(row: Mapping[str, Any]) -> TypeGuard[GroupRow]:
     """Whether an object is a group of completions: of a step, each with its text and its score.
 
     >>> is_group({"phase": "training", "step": 1, "instruction": "1 + 1", "prompt": "", "completions": []})
@@ -39,10 +120,20 @@ def is_group(row: Row) -> bool:
     return placed and asked and isinstance(answers, list) and all(map(_is_answer, answers))
 
 
-def is_answer_of(row: Row) -> bool:
+def is_answer_of(row: Mapping[str, Any]) -> TypeGuard[AnswerRow]:
     """Whether an object is an answer of an evaluation: a group of one, of a model and a place."""
     placed = _whole(row.get("model")) and _whole(row.get("place"))
     return placed and is_group({"prompt": "", **row}) and len(row["completions"]) == 1
+
+
+def measure(row: Mapping[str, object], key: str) -> float | None:
+    """What a row has under the key of a metric; None where that is nothing, or no finite number.
+
+    >>> measure({"row": 1, "phase": "training", "step": 1, "kl": 0.25}, "kl"), measure({}, "kl")
+    (0.25, None)
+    """
+    value = row.get(key)
+    return value if isinstance(value, int | float) and isfinite(value) else None
 
 
 def _is_answer(answer: Any) -> bool:

@@ -22,7 +22,7 @@ from core.config import RunConfig, dump, parse
 from core.data.uploads import read_info
 from core.environment import environment, known_attempts
 from core.errors import Conflict, TunesmithError
-from core.job_dir import JobDir, iter_lines, read_json
+from core.job_dir import JobDir, iter_rows, read_json
 from core.job_rows import is_metric
 from core.model import local_folder
 from core.rewards import CATALOGUE
@@ -253,7 +253,7 @@ def training_rewards(path: Path) -> dict[int, float]:
     """Mean reward by step from ``metrics.jsonl``; of a step that was repeated, the latest."""
     return {
         int(row["step"]): float(row["reward"])
-        for row in iter_lines(path, is_metric)
+        for row in iter_rows(path, is_metric)
         if row.get("phase") == "training" and "reward" in row
     }
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from core.job_rows import PartRow
+
 
 class Score(NamedTuple):
     """What one completion earned from one reward.
@@ -94,10 +96,12 @@ class Part:
     why: str
     opinion: bool = True
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> PartRow:
         """JSON data; ``opinion`` only where it is False."""
-        said = {"score": self.score, "weight": self.weight, "why": self.why}
-        return said if self.opinion else said | {"opinion": False}
+        said: PartRow = {"score": self.score, "weight": self.weight, "why": self.why}
+        if not self.opinion:
+            said["opinion"] = False
+        return said
 
 
 @dataclass(frozen=True)

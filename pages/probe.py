@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import core.rewards
+from core.job_rows import GroupRow
 from services.container import Services
 from services.probes.probes import ProbeView
 
@@ -16,7 +17,7 @@ class ProbePage:
 
     probe: ProbeView
     lines: tuple[tuple[str, str], ...]
-    groups: tuple[dict[str, Any], ...]
+    groups: tuple[GroupRow, ...]
     fix: str
     reward: dict[str, Any]
 

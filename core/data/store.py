@@ -23,7 +23,7 @@ from typing import IO, Any, Protocol
 from core.data.reading import unique
 from core.data.rows import text_of
 from core.errors import Damaged, InvalidInput
-from core.job_dir import read_row
+from core.job_dir import is_any, read_row
 
 STRIDE = 64
 """Rows between two entries of the index."""
@@ -135,7 +135,7 @@ _REPLACE = "Delete the dataset, then upload or fetch it again."
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
     """Raises Damaged: what lies on the disk is not what was checked when it came."""
-    row = read_row(line)
+    row = read_row(line, is_any)
     if row is None:
         raise Damaged(f"{DATA} of this dataset is damaged at row {number + 1:,}. {_REPLACE}")
     return row

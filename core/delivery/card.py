@@ -15,7 +15,7 @@ from core.environment import environment, known_attempts
 from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
-from core.job_dir import JobDir, iter_lines, read_json, read_model
+from core.job_dir import JobDir, iter_rows, read_json, read_model
 from core.job_rows import is_metric
 from core.methods import method
 from core.metrics import metric
@@ -167,7 +167,7 @@ def _evaluation(session: JobDir | None, config: RunConfig | None) -> str:
     if made:
         return _paired(made)
     found = [
-        row for row in iter_lines(session.metrics, is_metric) if row.get("phase") == "evaluation" and "reward" in row
+        row for row in iter_rows(session.metrics, is_metric) if row.get("phase") == "evaluation" and "reward" in row
     ]
     if len(found) < 2:
         return ""

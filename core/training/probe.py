@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import psutil
 import torch
@@ -22,6 +21,7 @@ import torch
 from core.config import RunConfig, parse
 from core.data.prompts import warm_up_target
 from core.job_dir import JobDir, write_json
+from core.job_rows import GroupContent
 from core.methods import method
 from core.model import Device
 from core.probe import Component, Figures, judge, shares
@@ -126,7 +126,7 @@ def _sample(
     return found
 
 
-def _group(item: Item, texts: list[str], ids: list[list[int]], cut: list[bool], totals: list[Total]) -> dict[str, Any]:
+def _group(item: Item, texts: list[str], ids: list[list[int]], cut: list[bool], totals: list[Total]) -> GroupContent:
     records = [completion_record(*one, None) for one in zip(texts, ids, cut, totals, strict=True)]
     return {
         "instruction": item.row["instruction"], "prompt": item.prompt, "reference": item.row.get("response"), "completions": records,

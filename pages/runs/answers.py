@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from core.job_rows import GroupRow, PartRow
 from services.container import Services
 from services.forms.fields import whole_number
 
@@ -29,9 +29,9 @@ class AnswerView:
     pieces: tuple[Piece, ...]
     tokens: int
     cut_off: bool
-    total: float
+    total: float | None
     advantage: float | None
-    components: dict[str, dict[str, Any]]
+    components: dict[str, PartRow]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _answers(services: Services, session_id: str, wanted: Wanted) -> AnswersView
     return AnswersView(phase, steps, step, steps.index(step), wanted.special, groups, page["total"])
 
 
-def _group(group: Mapping[str, Any]) -> GroupView:
+def _group(group: GroupRow) -> GroupView:
     reference = str(group.get("reference") or "")
     answers = tuple(
         AnswerView(

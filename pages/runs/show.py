@@ -11,7 +11,7 @@ from typing import Any
 from core.config import RewardSection
 from core.job import ENDED, JobPhase, JobState
 from core.job_dir import JobDir, read_row
-from core.job_rows import is_metric
+from core.job_rows import MetricRow, is_metric, measure
 from core.methods import method_of
 from core.metric import Metric, Unit
 from core.metrics import METRICS
@@ -23,7 +23,6 @@ from pages.runs.actions import RunAction, actions
 from pages.runs.answers import AnswersView, Wanted, _answers
 from pages.runs.charts import charts
 from services.container import Services
-from services.runs.diagnosis import Row
 from services.runs.verdict import RunVerdict, merge
 from services.runs.view import RunView
 from services.words import duration, num, state_word
@@ -70,7 +69,7 @@ class RunBoard:
     has_numbers: bool
     tiles: tuple[Tile, ...]
     columns: tuple[Column, ...]
-    table: tuple[dict[str, Any], ...]
+    table: tuple[MetricRow, ...]
     answers: AnswersView
     reports: tuple[ReportView, ...]
     log: str
@@ -100,7 +99,7 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
     merged = merge(rows)
     state, judged = view.job.state, services.runs.verdict(view)
     phase = view.job.phase if state is JobState.RUNNING else ""
-    latest = next((row for row in reversed(merged) if row.get("phase") == "training"), merged[-1] if merged else {})
+    latest = next((row for row in reversed(merged) if row.get("phase") == "training"), merged[-1] if merged else None)
     return RunBoard(
         view=view,
         path=path,
@@ -113,7 +112,7 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
         phases=_phases(view, phase, merged),
         actions=actions(view, judged, has_adapter=services.models.has_adapter(view.job)),
         has_numbers=bool(merged),
-        tiles=_tiles(latest, merged, judged.best) + _judge_tile(rows),
+        tiles=_tiles(latest or {}, merged, judged.best) + _judge_tile(rows),
         columns=COLUMNS,
         table=_table(merged),
         answers=_answers(services, session_id, wanted),
@@ -142,14 +141,14 @@ def _title(view: RunView, phase: str, judged: RunVerdict) -> str:
     return f"{state_word(view.job.status)}{how} · {view.title}"
 
 
-def _part_titles(rows: Sequence[Row], reward: Any) -> dict[str, str]:
+def _part_titles(rows: Sequence[MetricRow], reward: Any) -> dict[str, str]:
     keys = {key for row in rows for key in row.get("reward_components") or {}}
     if reward:
         keys |= set(titles(RewardSection.model_validate(reward)))
     return {key: part_title(key, reward) for key in sorted(keys)}
 
 
-def spark(rows: Sequence[Row], width: int = 100, height: int = 28) -> str:
+def spark(rows: Sequence[MetricRow], width: int = 100, height: int = 28) -> str:
     """The reward as points of an SVG polyline, at most 60; '' for fewer than two."""
     rewards = [row["reward"] for row in merge(rows) if row.get("phase") == "training" and "reward" in row]
     rewards = rewards[:: max(1, len(rewards) // 60)]
@@ -172,7 +171,7 @@ def sparks(services: Services, runs: Sequence[RunView]) -> dict[str, str]:
     }
 
 
-def _sampled(metrics: Path) -> list[Row]:
+def _sampled(metrics: Path) -> list[MetricRow]:
     """About 120 rows, evenly spread: a list of long runs must not parse every row of each."""
     try:
         lines = metrics.read_bytes().splitlines()
@@ -191,7 +190,7 @@ def _doing(view: RunView) -> str:
     )
 
 
-def _phases(view: RunView, phase: str, rows: Sequence[Row]) -> tuple[PhaseView, ...]:
+def _phases(view: RunView, phase: str, rows: Sequence[MetricRow]) -> tuple[PhaseView, ...]:
     config = view.config
     seen = {row.get("phase") for row in rows}
     state = view.job.state
@@ -220,12 +219,12 @@ def _phase(title: str, index: int, place: int, state: JobState) -> PhaseView:
     )
 
 
-def _tiles(latest: Row, rows: Sequence[Row], best: float | None) -> tuple[Tile, ...]:
+def _tiles(latest: Mapping[str, object], rows: Sequence[MetricRow], best: float | None) -> tuple[Tile, ...]:
     most = f"of {decimals(best)}" if best is not None else ""
     tiles = [
         _tile(one, value, most if one.key == "reward" else one.unit.suffix)
         for one in TILES
-        if (value := latest.get(one.key)) is not None
+        if (value := measure(latest, one.key)) is not None
     ]
     held = [row["reward"] for row in rows if row.get("phase") == "evaluation" and "reward" in row]
     if held:
@@ -248,10 +247,11 @@ def _tile(one: Metric, value: float, unit: str) -> Tile:
     return Tile(one.key, one.title, shown, unit, found.words if found else one.better.words)
 
 
-def _judge_tile(rows: Sequence[Row]) -> tuple[Tile, ...]:
+def _judge_tile(rows: Sequence[MetricRow]) -> tuple[Tile, ...]:
     """What judges were asked in the whole run, repeated steps too: they were paid for."""
     spent = {
-        name: sum(row.get(f"judge_{name}", 0) for row in rows) for name in ("requests", "tokens", "cost", "failed")
+        name: sum(measure(row, f"judge_{name}") or 0 for row in rows)
+        for name in ("requests", "tokens", "cost", "failed")
     }
     if not any(spent.values()):
         return ()
@@ -261,7 +261,7 @@ def _judge_tile(rows: Sequence[Row]) -> tuple[Tile, ...]:
     return (Tile("judge", "Asked of the judge", f"{spent['requests']:,}", "answers", hint),)
 
 
-def _table(rows: Sequence[Row]) -> tuple[dict[str, Any], ...]:
+def _table(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
     stride = max(1, -(-len(rows) // TABLE_ROWS))
     return tuple(
         row

@@ -10,7 +10,7 @@ from core.config import DatasetSection
 from core.evaluation import EvaluationResult, EvaluationSpec, PairedReport, RunEvaluation, reports
 from core.job import JobKind, JobState, check_id, new_id
 from core.job_dir import JobDir, read_model
-from core.job_rows import is_answer_of
+from core.job_rows import AnswerRow, is_answer_of
 from core.moment import now
 from core.settings import Home
 from core.text import json_line
@@ -152,7 +152,7 @@ class Evaluations:
 
     # --- files ---
 
-    def _groups(self, job: Job) -> Sequence[dict[str, Any]]:
+    def _groups(self, job: Job) -> Sequence[AnswerRow]:
         """Every answer."""
         return self._read.of(self._files(job).completions).rows
 

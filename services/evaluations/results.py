@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from core.evaluation import Answered, EvaluationSpec
+from core.job_rows import AnswerRow, PartRow
 from core.statistics import ROUNDING
 
 SHOWN = ("all", "right", "wrong", "improved", "worsened", "changed", "problem")
@@ -36,7 +37,7 @@ class Cell:
     solved: bool | None
     change: str
     problem: str
-    parts: dict[str, Any]
+    parts: dict[str, PartRow]
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,19 @@ class Wanted:
         }.get(self.show, cell.change == self.show)
 
 
-def rows_of(spec: EvaluationSpec, groups: Sequence[Mapping[str, Any]]) -> list[PromptRow]:
+def rows_of(spec: EvaluationSpec, groups: Sequence[AnswerRow]) -> list[PromptRow]:
     """Every prompt that was asked so far, in order.
 
     Args:
         groups: Lines of the evaluation's ``completions.jsonl``.
     """
-    found: dict[int, dict[int, Mapping[str, Any]]] = {}
+    found: dict[int, dict[int, AnswerRow]] = {}
     for group in groups:
         found.setdefault(group["place"], {})[group["model"]] = group
     return [_row(place, found[place], spec) for place in sorted(found)]
 
 
-def _row(place: int, answers: Mapping[int, Mapping[str, Any]], spec: EvaluationSpec) -> PromptRow:
+def _row(place: int, answers: Mapping[int, AnswerRow], spec: EvaluationSpec) -> PromptRow:
     any_group = next(iter(answers.values()))
     first = answers[0]["completions"][0].get("total") if 0 in answers else None
     cells = tuple(
@@ -106,7 +107,7 @@ def _row(place: int, answers: Mapping[int, Mapping[str, Any]], spec: EvaluationS
     return PromptRow(place, str(any_group["instruction"]), str(any_group.get("reference") or ""), cells)
 
 
-def _cell(group: Mapping[str, Any], spec: EvaluationSpec, first: float | None) -> Cell:
+def _cell(group: AnswerRow, spec: EvaluationSpec, first: float | None) -> Cell:
     answer, read = group["completions"][0], Answered.read(group, spec.best)
     return Cell(
         text=read.text, tokens=int(answer.get("tokens", 0)), cut_off=bool(answer.get("cut_off")), total=read.total,

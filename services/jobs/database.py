@@ -18,6 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_colum
 from core.disk import disk_words
 from core.errors import NotFound, Unavailable
 from core.job import ACTIVE, ENDED, RESUMABLE, JobKind, JobState
+from core.job_rows import MetricRow
 from services.jobs.facts import JobFacts
 from services.jobs.kinds import KINDS, Kind
 from services.jobs.launcher import LOCAL, NO_WORKER, Handle
@@ -64,7 +65,7 @@ class Job(Base):
     seconds_per_step: Mapped[float] = mapped_column(default=0.0)
     checkpoint_step: Mapped[int | None] = mapped_column(default=None)
     reward: Mapped[float | None] = mapped_column(default=None)
-    evaluations: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    evaluations: Mapped[list[MetricRow]] = mapped_column(JSON, default=list)
     offset: Mapped[int] = mapped_column(default=0)
     last_row: Mapped[int] = mapped_column(default=0)
     launcher: Mapped[str] = mapped_column(default=LOCAL, server_default=LOCAL)

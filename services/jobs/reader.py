@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from core.job import ENDED, JobState, JobStatus
-from core.job_dir import JobDir, Row, read_lines
-from core.job_rows import is_metric
+from core.job_dir import JobDir, read_lines
+from core.job_rows import MetricRow, is_metric
 from services.jobs.database import Catalogue, Job
 from services.jobs.events import Events
 from services.jobs.launcher import Launcher
@@ -57,7 +58,7 @@ class Reader:
         self._seen = None
         return self.poll()
 
-    def replay(self, after: int) -> list[dict[str, Any]]:
+    def replay(self, after: int) -> list[MetricRow]:
         """Rows after a row number, up to the last one published: what follows comes as events."""
         with self._lock:
             last = self.job.last_row
@@ -94,7 +95,7 @@ class Reader:
         except OSError:
             return False
 
-    def _publish_rows(self, rows: list[Row], offset: int) -> None:
+    def _publish_rows(self, rows: Sequence[MetricRow], offset: int) -> None:
         with self._lock:
             for row in rows:
                 self._events.publish("training_update", {"session_id": self.job.id, **row})
@@ -137,7 +138,7 @@ class Reader:
             self._catalogue.update(self.job.id, **changed)
 
 
-def headline(job: Job, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def headline(job: Job, rows: Sequence[MetricRow]) -> dict[str, Any]:
     """What lists show of new rows: the latest mean reward, and the evaluations."""
     changed: dict[str, Any] = {}
     rewards = [row["reward"] for row in rows if row.get("phase") == "training" and "reward" in row]

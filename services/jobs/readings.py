@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from core.job import ENDED, JobState, JobStatus
 from core.job_dir import Check, JobDir, Lines, checked_json, read_lines
@@ -16,7 +16,10 @@ DELETED = "Its folder was deleted, so there is nothing to show but what the list
 _SHOWN = "what could be read is shown"
 
 
-class Readings:
+T = TypeVar("T")
+
+
+class Readings(Generic[T]):
     """The ``.jsonl`` files looked at last, as they were read.
 
     Args:
@@ -25,12 +28,12 @@ class Readings:
 
     KEEP = 8
 
-    def __init__(self, fits: Check) -> None:
+    def __init__(self, fits: Check[T]) -> None:
         self._fits = fits
-        self._read: OrderedDict[Path, tuple[tuple[int, ...], Lines]] = OrderedDict()
+        self._read: OrderedDict[Path, tuple[tuple[int, ...], Lines[T]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, path: Path) -> Lines:
+    def of(self, path: Path) -> Lines[T]:
         """All of a file; it is read again once it has changed."""
         stamp = _stamp(path)
         with self._lock:

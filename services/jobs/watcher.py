@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.disk import disk_full, disk_words
 from core.job import ACTIVE, ENDED, Control, JobState, JobStatus
 from core.job_dir import JobDir, step_of
+from core.job_rows import MetricRow
 from core.moment import now
 from core.settings import Home
 from services.jobs.database import Catalogue, Job
@@ -152,7 +153,7 @@ class Watcher:
         else:
             self._troubles.pop(job_id, None)
 
-    def replay(self, session_id: str, after: int) -> list[dict[str, Any]] | None:
+    def replay(self, session_id: str, after: int) -> list[MetricRow] | None:
         """Rows after a row number that were published already; None where the job is not running."""
         reader = self._readers.get(session_id)
         return reader.replay(after) if reader else None

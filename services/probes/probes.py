@@ -14,7 +14,7 @@ from core.config import DatasetSection, RunConfig
 from core.errors import InvalidInput
 from core.job import JobKind, JobState, new_id
 from core.job_dir import read_model
-from core.job_rows import is_group
+from core.job_rows import GroupRow, is_group
 from core.methods import DEFAULT
 from core.moment import now
 from core.probe import ProbeResult
@@ -118,7 +118,7 @@ class Probes:
         """What was probed. Raises NotFound."""
         return configuration.parse(self._jobs.get(probe_id).config)
 
-    def answers(self, probe_id: str) -> list[dict[str, Any]]:
+    def answers(self, probe_id: str) -> list[GroupRow]:
         """Every group that was sampled, in order."""
         return self._read.of(self._jobs.files(self._jobs.get(probe_id).id).completions).rows
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from core.job_dir import LONGEST_LINE, read_row
-from core.job_rows import is_group
+from core.job_rows import GroupRow, is_group
 
 
 class Entry(NamedTuple):
@@ -19,6 +19,14 @@ class Entry(NamedTuple):
     phase: str
     step: int
     attempt: int
+
+
+class CompletionsPage(TypedDict):
+    """Some of a run's groups, how many there are in all, and every step that has some."""
+
+    groups: list[GroupRow]
+    total: int
+    steps: list[int]
 
 
 class CompletionIndex:
@@ -50,7 +58,7 @@ class CompletionIndex:
             self._read_on()
             return list(self._bad)
 
-    def group(self, entry: Entry) -> dict[str, Any] | None:
+    def group(self, entry: Entry) -> GroupRow | None:
         """The group at an entry; None where the file was changed since."""
         try:
             with self._path.open("rb") as file:

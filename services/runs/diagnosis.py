@@ -10,10 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.config import EvaluationSection, PreTrainingSection, TrainingSection
+from core.job_rows import MetricRow, measure
 from core.metric import Level
 from core.metrics import metric
-
-Row = dict[str, Any]
 
 EARLY = 5
 """Fewer steps than this say nothing about a trend."""
@@ -74,13 +73,13 @@ class Seen:
         over: Whether no more rows will come.
     """
 
-    training: Sequence[Row]
+    training: Sequence[MetricRow]
     config: Mapping[str, Any]
     best: float | None = None
     over: bool = False
 
     @property
-    def lately(self) -> Sequence[Row]:
+    def lately(self) -> Sequence[MetricRow]:
         return self.training[-WINDOW:]
 
     def enough(self) -> bool:
@@ -89,7 +88,7 @@ class Seen:
 
     def mean(self, name: str) -> float | None:
         """Of the latest steps that have the figure."""
-        values = [row[name] for row in self.lately if isinstance(row.get(name), int | float)]
+        values = [value for row in self.lately if (value := measure(row, name)) is not None]
         return fmean(values) if values else None
 
     def setting(self, path: str) -> Any:

@@ -15,7 +15,7 @@ from core.device_checks import device_checks
 from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.job import JobKind, check_id, new_id
 from core.job_dir import JobDir, write_json
-from core.job_rows import is_metric
+from core.job_rows import MetricRow, is_metric
 from core.methods.method import Note
 from core.model import Device
 from core.moment import now
@@ -26,13 +26,13 @@ from services.jobs.names import titles
 from services.jobs.readings import Readings, damage
 from services.jobs.tail import tail_text
 from services.jobs.verbs import Jobs
-from services.runs.completions import CompletionIndexes
+from services.runs.completions import CompletionIndexes, CompletionsPage
 from services.runs.series import collapse, thin
 from services.runs.verdict import RunVerdict
 from services.runs.verdicts import Verdicts
 from services.runs.view import RunView, run_view
 
-Rows = list[dict[str, Any]]
+Rows = list[MetricRow]
 
 
 class Machine(Protocol):
@@ -254,12 +254,8 @@ class Runs:
         limit: int = 20,
         offset: int = 0,
         phase: str | None = None,
-    ) -> dict[str, Any]:
-        """Groups of completions: of one step in order, or of all steps, newest first.
-
-        Returns:
-            ``groups``, ``total`` (before ``limit``), and ``steps``: every step that has groups.
-        """
+    ) -> CompletionsPage:
+        """Groups of completions: of one step in order, or of all steps, newest first. ``total`` is before ``limit``."""
         self._job(session_id)
         index = self._indexes.of(self._files(session_id).completions)
         entries = [entry for entry in index.entries() if phase is None or entry.phase == phase]

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from math import isfinite, sqrt
+from math import sqrt
 from statistics import fmean, pvariance
 from typing import Any
 
 from core.evaluation import PairedReport, PairedVerdict
 from core.job import JobPhase, JobState
+from core.job_rows import MetricRow, measure
 from core.statistics import decimals
 from services.runs.diagnosis import (
     EARLY,
     WINDOW,
     Finding,
     Remedy,
-    Row,
     Seen,
     diagnose,
     more_questions,
@@ -135,18 +135,18 @@ class Stored:
     step: int = 0
 
 
-def merge(rows: Iterable[Row]) -> list[Row]:
+def merge(rows: Iterable[MetricRow]) -> list[MetricRow]:
     """Rows with a later one of the same phase, step and moment in place of the earlier, in order of step.
 
     A resumed run repeats the steps after its last checkpoint.
     """
-    latest: dict[tuple[Any, ...], Row] = {}
+    latest: dict[tuple[Any, ...], MetricRow] = {}
     for row in rows:
         latest[row.get("phase"), row.get("step"), row.get("when")] = row
-    return sorted(latest.values(), key=lambda row: _measured(row, "row") or 0)
+    return sorted(latest.values(), key=lambda row: measure(row, "row") or 0)
 
 
-def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None, phase: str = "") -> RunVerdict:
+def verdict(rows: Sequence[MetricRow], state: JobState, stored: Stored | None = None, phase: str = "") -> RunVerdict:
     """How a run stands.
 
     Args:
@@ -159,10 +159,10 @@ def verdict(rows: Sequence[Row], state: JobState, stored: Stored | None = None, 
 
 
 class _Case:
-    def __init__(self, rows: Sequence[Row], state: JobState, stored: Stored, phase: str) -> None:
+    def __init__(self, rows: Sequence[MetricRow], state: JobState, stored: Stored, phase: str) -> None:
         self.rows, self.state, self.stored, self.phase = rows, state, stored, phase
-        self.training = [row for row in rows if row.get("phase") == "training" and _measured(row, "reward") is not None]
-        self.held = [row for row in rows if row.get("phase") == "evaluation" and _measured(row, "reward") is not None]
+        self.training = [row for row in rows if row.get("phase") == "training" and measure(row, "reward") is not None]
+        self.held = [row for row in rows if row.get("phase") == "evaluation" and measure(row, "reward") is not None]
         over = state in {JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED}
         self.seen = Seen(self.training, stored.config, stored.best, over)
         self.found = diagnose(self.seen) if self.training else None
@@ -237,7 +237,7 @@ class _Case:
                 action=Action.FIX, advice=("The log says why.",),
             )  # fmt: skip
         losses = [
-            row["loss"] for row in self.rows if row.get("phase") == "warm_up" and _measured(row, "loss") is not None
+            row["loss"] for row in self.rows if row.get("phase") == "warm_up" and measure(row, "loss") is not None
         ]
         if losses:
             moved = f" Its loss went from {losses[0]:.2f} to {losses[-1]:.2f}." if len(losses) > 1 else ""
@@ -264,7 +264,7 @@ class _Case:
                 Outcome.NEVER_BEGAN, "problem", f"{how} before the first step.", action=Action.FIX,
                 evidence=said, advice=("Fix what the message says, then start it again.",), step=step,
             )  # fmt: skip
-        steps = [number for row in self.rows if row.get("phase") == "training" and (number := _measured(row, "step"))]
+        steps = [number for row in self.rows if row.get("phase") == "training" and (number := measure(row, "step"))]
         if not self.rows and self.stored.step:
             steps = [self.stored.step]
         kept = f"Everything up to step {max(steps)} is kept." if steps else "No training step was finished."
@@ -375,8 +375,8 @@ class _Case:
         """How many held-out answers earned all there is, at the end."""
         if report := self.stored.report:
             return f"{report.both + report.only_second} of {report.pairs} right"
-        row = self.held[-1] if self.held else {}
-        solved, asked = _measured(row, "solved"), _measured(row, "samples")
+        row: Mapping[str, object] = self.held[-1] if self.held else {}
+        solved, asked = measure(row, "solved"), measure(row, "samples")
         return f"{round(solved * asked)} of {round(asked)} right" if solved is not None and asked else ""
 
     def _evidence(self) -> tuple[str, ...]:
@@ -402,12 +402,7 @@ class _Case:
         return f"Reward from {decimals(first)} to {self._earned(last)}."
 
 
-def _measured(row: Row, name: str) -> float | None:
-    value = row.get(name)
-    return value if isinstance(value, int | float) and isfinite(value) else None
-
-
-def _ends(training: Sequence[Row]) -> tuple[float, float]:
+def _ends(training: Sequence[MetricRow]) -> tuple[float, float]:
     """Mean reward of the first and of the latest steps."""
     rewards = [row["reward"] for row in training]
     size = max(1, min(WINDOW, len(rewards) // 3))

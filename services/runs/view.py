@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.job_rows import MetricRow
 from services.jobs.database import Job
 from services.jobs.view import JobView
 
@@ -24,7 +25,7 @@ class RunView(JobView):
 
     title: str
     reward: float | None
-    evaluations: list[dict[str, Any]]
+    evaluations: list[MetricRow]
     config: dict[str, Any]
     damage: list[str] = field(default_factory=list)
 

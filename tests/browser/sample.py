@@ -11,7 +11,8 @@ from core.config import DatasetSection, RewardSection, dump, parse
 from core.evaluation import Asked, EvaluationSpec, RunEvaluation, reports
 from core.fidelity import FidelityReport, FidelityVerdict
 from core.job import Control, JobState, JobStatus
-from core.job_dir import JobDir, JsonlWriter, iter_lines, write_json
+from core.job_dir import JobDir, JsonlWriter, iter_rows, write_json
+from core.job_rows import is_answer_of
 
 FINISHED = "20260101-090000-aaaaaa"
 STOPPED = "20260101-100000-bbbbbb"
@@ -293,7 +294,7 @@ def _evaluation(home: Path) -> None:
             said = right if chance.random() < level else str(int(right) + 1)
             writer.append({**group, "completions": [_answer(said, right)]})
     writer.close()
-    made = reports(spec, iter_lines(run.completions))
+    made = reports(spec, iter_rows(run.completions, is_answer_of))
     write_json(run.result, {"reports": [report.model_dump(mode="json") for report in made]})
     run.write_status(JobStatus(state=JobState.COMPLETED, step=80, max_steps=80, message=made[0].sentence))
     found = RunEvaluation(step=40, report=made[0])

@@ -11,7 +11,7 @@ import pytest
 
 from core.job import JobPhase, JobState, JobStatus
 from core.job_dir import JsonlWriter, iter_lines
-from core.job_rows import PLACE
+from core.job_rows import PLACE, MetricRow
 from core.metric import Better, Level, Metric, Section, Unit
 from core.metrics import METRICS, SOURCES, metric, named
 from core.rewards import Spent
@@ -30,6 +30,11 @@ def test_keys_are_declared_once() -> None:
     assert len(KEYS) == len(METRICS)
     assert not KEYS & PLACE
     assert len(SOURCES) == sum(len(one.sources) for one in METRICS)
+
+
+def test_a_rows_type_names_no_metric_that_is_not_declared() -> None:
+    """What the code asks a row for by name is a place or a declared metric; mypy finds any other name."""
+    assert PLACE <= set(MetricRow.__annotations__) <= PLACE | KEYS
 
 
 def test_metrics_are_found_by_key() -> None:

@@ -16,8 +16,8 @@ import torch
 
 from core.config import RunConfig
 from core.job import JobPhase, JobState
-from core.job_dir import JobDir, iter_lines
-from core.job_rows import is_metric
+from core.job_dir import JobDir, iter_rows
+from core.job_rows import CompletionRow, is_metric
 from core.reward import Total
 from core.rewards import Scorer
 from core.training.job.device import undisturbed
@@ -71,7 +71,7 @@ class Evaluation:
         self.rows, self.measure, self.status = rows, measure, status
         self.every = config.evaluation.every_steps
         self.done = {
-            (row.get("when"), row["step"]) for row in iter_lines(run.metrics, is_metric) if row["phase"] == "evaluation"
+            (row.get("when"), row["step"]) for row in iter_rows(run.metrics, is_metric) if row["phase"] == "evaluation"
         }
 
     @staticmethod
@@ -268,7 +268,7 @@ def reward_summary(totals: Sequence[Total], best: float) -> dict[str, Any]:
 
 def completion_record(
     text: str, ids: Sequence[int], cut_off: bool, total: Total, advantage: float | None
-) -> dict[str, Any]:
+) -> CompletionRow:
     """One completion as ``completions.jsonl`` holds it. Greedy held-out answers have no advantage."""
     return {
         "text": text,

@@ -7,7 +7,6 @@ a crash loses at most the batch at hand, and a resume asks only what has not bee
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
 
 from core.config import RewardSection
 from core.data import prompts
@@ -16,8 +15,8 @@ from core.data.sources import load_rows
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.evaluation import EvaluationSpec, reports
-from core.job_dir import JobDir, iter_lines, read_json, whole_lines, write_json
-from core.job_rows import is_answer_of
+from core.job_dir import JobDir, iter_rows, read_json, whole_lines, write_json
+from core.job_rows import AnswerContent, CompletionRow, is_answer_of
 from core.reward import Item, Total, opened_by
 from core.rewards import Scorer, compose, markers_of, needs, settled
 from core.settings import Home
@@ -50,7 +49,7 @@ def evaluate(run: JobDir, home: Home, status: Status) -> str:
     status.update(device=device.name if device.kind == "cuda" else "cpu", message="Reading the prompts")
     rows = _rows(run, spec, home, status)
     score = compose(_settled(run, spec.reward, rows), markers_of(spec.dataset)) if spec.reward else None
-    done = {(group["model"], group["place"]) for group in iter_lines(run.completions, is_answer_of)}
+    done = {(group["model"], group["place"]) for group in iter_rows(run.completions, is_answer_of)}
     status.begin_phase("", "Loading the model", step=len(done), max_steps=len(rows) * len(spec.models))
     with (
         closing(Reporter(run, status.value.attempt)) as reporter,
@@ -60,7 +59,7 @@ def evaluate(run: JobDir, home: Home, status: Status) -> str:
             left = [place for place in range(len(rows)) if (index, place) not in done]
             if left:
                 _Asking(spec, index, rows, score, status, reporter).run(left, transformers)
-    found = reports(spec, iter_lines(run.completions, is_answer_of))
+    found = reports(spec, iter_rows(run.completions, is_answer_of))
     write_json(run.result, {"reports": [report.model_dump(mode="json") for report in found]})
     return found[0].sentence if len(found) == 1 else "Finished"
 
@@ -114,7 +113,7 @@ class _Asking:
     def _report(self, answers: Answers) -> None:
         for (place, one), total in zip(answers, self._totals(answers), strict=True):
             row = self.rows[place]
-            values = {
+            values: AnswerContent = {
                 "model": self.index,
                 "place": place,
                 "instruction": str(row["instruction"]),
@@ -175,11 +174,11 @@ def _check_needs(rows: list[Row], spec: EvaluationSpec) -> None:
             )
 
 
-def _record(one: Written, total: Total | None) -> dict[str, Any]:
-    record: dict[str, Any] = {"text": one.text, "tokens": one.tokens, "cut_off": one.cut_off}
+def _record(one: Written, total: Total | None) -> CompletionRow:
+    record: CompletionRow = {"text": one.text, "tokens": one.tokens, "cut_off": one.cut_off}
     if one.problem:
         record["problem"] = one.problem
     if total is not None and total.opinion:
-        components = {name: part.json() for name, part in total.components.items()}
-        record |= {"total": total.total, "components": components}
+        record["total"] = total.total
+        record["components"] = {name: part.json() for name, part in total.components.items()}
     return record

@@ -6,7 +6,7 @@ import logging
 
 from core.config import RunConfig
 from core.evaluation import RunEvaluation, paired_report, run_pairs
-from core.job_dir import JobDir, iter_lines, write_json
+from core.job_dir import JobDir, iter_rows, write_json
 from core.job_rows import is_group
 
 log = logging.getLogger("tunesmith")
@@ -22,7 +22,7 @@ def compare_run(run: JobDir, config: RunConfig, best: float, step: int) -> None:
         best: The most that an answer can earn.
         step: The last training step.
     """
-    pairs = run_pairs(iter_lines(run.completions, is_group), best)
+    pairs = run_pairs(iter_rows(run.completions, is_group), best)
     report = paired_report(pairs, first="the original model", second="the trained model", seed=config.training.seed)
     if report is None:
         return

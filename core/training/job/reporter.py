@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.job_dir import JobDir, JsonlWriter
+from core.job_rows import GroupContent
 from core.metrics import METRICS
 
 log = logging.getLogger("tunesmith")
@@ -38,7 +39,7 @@ class Reporter:
         self._metrics.append(row)
         log.info("%s step %d: %s", phase, step, _log_line(row))
 
-    def group(self, phase: str, step: int, values: Mapping[str, Any]) -> None:
+    def group(self, phase: str, step: int, values: GroupContent) -> None:
         """One row of ``completions.jsonl``: a prompt and everything written to it."""
         self._completions.append(
             {"attempt": self._attempt, "time": time.time(), "phase": phase, "step": step, **finite(values)}

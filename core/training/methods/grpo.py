@@ -30,6 +30,7 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig
 
+from core.job_rows import GroupContent
 from core.reward import Total
 from core.training.arguments import fast_arguments, grpo_arguments
 from core.training.evaluation.held_out import Evaluation, completion_record, reward_summary
@@ -137,7 +138,7 @@ class Rollouts:
     def _groups(self) -> list[range]:
         return [range(start, start + self.group_size) for start in range(0, len(self.batch.ids), self.group_size)]
 
-    def _group_record(self, places: Sequence[int]) -> dict[str, Any]:
+    def _group_record(self, places: Sequence[int]) -> GroupContent:
         item = self.items[self.batch.indices[places[0]]]
         batch = self.batch
         return {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from core.evaluation import Answered, EvaluationSpec, PairedReport, PairedVerdict, paired_report, run_pairs
+from core.job_rows import GroupRow
 from pages.evaluations.report import report_view
 from services.evaluations.results import Cell, PromptRow, as_csv
 
@@ -102,15 +103,15 @@ def test_a_report_survives_its_file() -> None:
     assert PairedReport.model_validate_json(found.model_dump_json()) == found
 
 
-def group(when: str, prompt: str, total: float, attempt: int = 1) -> dict[str, Any]:
+def group(when: str, prompt: str, total: float, attempt: int = 1) -> GroupRow:
     answer = {"text": f"{when} {total}", "total": total, "components": {"numeric": {"score": float(total >= 1)}}}
     values = {"phase": "evaluation", "when": when, "attempt": attempt, "prompt": prompt, "instruction": prompt}
-    return {**values, "reference": "1", "completions": [answer]}
+    return cast("GroupRow", {**values, "reference": "1", "completions": [answer]})
 
 
 def test_a_runs_pairs_are_its_first_and_last_answers() -> None:
     """Between them lie others; a resumed attempt's answers replace what it repeats; equal questions stay apart."""
-    groups = [
+    groups: list[GroupRow] = [
         group("before", "a", 0.0), group("before", "a", 0.2), group("before", "b", 0.0),
         {"phase": "training", "prompt": "a", "instruction": "a", "completions": []},
         group("interval", "a", 0.5), group("end", "a", 0.7), group("end", "a", 1.0, 2), group("end", "a", 1.2, 2),

@@ -111,7 +111,7 @@ def test_no_opinion_leaves_an_answer_out_of_its_group(normalise: bool) -> None:
     assert found["no_opinion"] == 1
     assert found["reward_components"]["python"] == 0.5
     record = completion_record("pass", [1], False, totals[2], 0.0)
-    assert record["components"]["python"]["opinion"] is False
+    assert (record["components"] or {})["python"]["opinion"] is False
     silent = compose(python(source), MARKERS).many([Item(text, "", {}) for text in ("pass", "pass", "1.0")])
     assert [total.opinion for total in silent] == [False, False, True]
     assert reward_summary(silent, 1.0) == {

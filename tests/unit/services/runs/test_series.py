@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from core.job_rows import MetricRow
 from services.jobs.tail import Tail, native, tail_text
 from services.runs.series import collapse, thin
 
 
-def rows(count: int, **more: Any) -> list[dict[str, Any]]:
-    return [{"row": i, "phase": "training", "step": i, "reward": 0.5, **more} for i in range(1, count + 1)]
+def rows(count: int, **more: Any) -> list[MetricRow]:
+    found = [{"row": i, "phase": "training", "step": i, "reward": 0.5, **more} for i in range(1, count + 1)]
+    return cast("list[MetricRow]", found)
 
 
 def test_a_later_row_takes_the_place_of_the_earlier_one_of_its_step() -> None:
     """A resume repeats steps: the line runs forward once."""
     first = rows(5)
-    again = [{**row, "row": row["row"] + 5, "reward": 0.9} for row in rows(6)[3:]]
+    again: list[MetricRow] = [{**row, "row": row["row"] + 5, "reward": 0.9} for row in rows(6)[3:]]
     merged = collapse(first + again)
     assert [row["step"] for row in merged] == [1, 2, 3, 4, 5, 6]
     assert [row["reward"] for row in merged] == [0.5, 0.5, 0.5, 0.9, 0.9, 0.9]
@@ -26,7 +28,9 @@ def test_a_later_row_takes_the_place_of_the_earlier_one_of_its_step() -> None:
 
 def test_evaluations_before_and_after_the_warm_up_are_two() -> None:
     """Both are at step 0."""
-    found = [{"phase": "evaluation", "step": 0, "when": when} for when in ("before", "after_warm_up")]
+    found: list[MetricRow] = [
+        {"row": 1, "phase": "evaluation", "step": 0, "when": when} for when in ("before", "after_warm_up")
+    ]
     assert collapse(found) == found
 
 

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from core.config import dump, parse
 from core.evaluation import Answered, PairedReport, paired_report
 from core.job import JobState
+from core.job_rows import MetricRow
 from services.runs.diagnosis import Remedy
 from services.runs.verdict import Action, Outcome, Stored, merge, verdict
 from services.wizard.steps import STEP
 from tests.conftest import tiny
 
 
-def steps(rewards: list[float], **more: Any) -> list[dict[str, Any]]:
-    return [{"row": n, "phase": "training", "step": n, "reward": reward, **more} for n, reward in enumerate(rewards, 1)]
+def row_of(**values: Any) -> MetricRow:
+    return cast("MetricRow", values)
 
 
-def held(reward: float, when: str, **more: Any) -> dict[str, Any]:
-    return {
-        "row": 0 if when == "before" else 99,
-        "phase": "evaluation",
-        "step": 0,
-        "when": when,
-        "reward": reward,
-        **more,
-    }
+def steps(rewards: list[float], **more: Any) -> list[MetricRow]:
+    return [row_of(row=n, phase="training", step=n, reward=reward, **more) for n, reward in enumerate(rewards, 1)]
+
+
+def held(reward: float, when: str, **more: Any) -> MetricRow:
+    return row_of(row=0 if when == "before" else 99, phase="evaluation", step=0, when=when, reward=reward, **more)
 
 
 def compared(before: list[float], after: list[float], best: float = 1.2) -> PairedReport:
@@ -271,7 +269,7 @@ def test_a_run_that_never_began_is_to_be_mended(error: str | None, field: str, s
     ],
 )
 def test_every_remedy_is_a_configuration_that_can_start(
-    rows: list[dict[str, Any]], config: dict[str, Any], words: str
+    rows: list[MetricRow], config: dict[str, Any], words: str
 ) -> None:
     """The changes make a valid configuration that differs, or a step of the wizard is named instead."""
     found = verdict(rows, JobState.COMPLETED, stored(config))
@@ -288,7 +286,7 @@ def test_every_remedy_is_a_configuration_that_can_start(
 
 def test_no_verdict_fails_on_odd_rows() -> None:
     """Figures that are missing, of another kind or not numbers are passed over in every state."""
-    odd: list[dict[str, Any]] = [
+    odd: list[Any] = [
         {"phase": "training", "step": 1}, {"phase": "training", "step": 2, "reward": None}, {"step": 3}, {},
         {"phase": "evaluation", "reward": "much"}, {"phase": "warm_up", "loss": None},
         *steps([0.1, 0.2], cut_off="x", solved=None, kl=[]),
