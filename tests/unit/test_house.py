@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from core.methods import METHODS
 from core.settings import PROJECT
 
 MOST_LINES = 400
@@ -46,6 +47,41 @@ ELSEWHERE = {
     "probe/show.html": "routes/probe.py:page_of",
 }
 """Templates that a function of another name or file renders."""
+WITHOUT_A_TEMPLATE = {
+    "pages/glossary.py": "the words of the field, for every page's popovers",
+    "pages/parts.py": "what several pages show",
+    "pages/shell.py": "what is around every page",
+    "pages/exports/deliveries.py": "a part of exports/show.html, under templates/deliveries/",
+    "pages/models/chats.py": "a part of models/playground.html",
+    "pages/runs/actions.py": "the buttons of runs/show.html",
+    "pages/runs/answers.py": "a part of runs/show.html",
+    "pages/runs/charts.py": "a part of runs/show.html",
+    "pages/wizard/dataset_choice.py": "a part of wizard/dataset.html",
+    "pages/wizard/frame.py": "what is around every step",
+    "pages/wizard/groups.py": "a part of wizard/configuration.html",
+    "pages/wizard/trial.py": "a part of wizard/reward.html",
+}
+"""Modules of pages/ that are no page of their own."""
+BUILT_ELSEWHERE = {
+    "auth/login.html": "routes/auth.py: nothing but a form",
+    "configs/index.html": "pages/configs.py",
+    "datasets/preparing.html": "pages/datasets/show.py",
+    "errors/answer.html": "routes/errors.py: must work where nothing else does",
+    "home/help.html": "pages/help.py",
+    "home/index.html": "pages/home.py",
+    "probe/show.html": "pages/probe.py",
+    "system/settings.html": "pages/settings.py",
+}
+"""Pages whose module is not pages/<noun>/<verb>.py, and where it is."""
+HELPERS_OF_METHODS = {
+    "core/methods/method.py": "the type",
+    "core/training/methods/examples.py": "rows with a reference answer as examples to learn from",
+    "core/training/methods/loop.py": "the plain loop",
+    "core/training/methods/training_job.py": "what every method is given",
+    "core/training/methods/trl.py": "what every trainer of TRL needs",
+    "core/training/methods/warm_up.py": "supervised steps before another method's",
+}
+"""Files beside the methods that are none."""
 SHARED_SCRIPTS = {
     "app.js": "base.html",
     "wizard_step.js": "wizard/configuration.html",
@@ -155,3 +191,37 @@ def test_a_script_has_the_name_of_its_page() -> None:
         page = SHARED_SCRIPTS.get(script) or script.replace("_", "/", 1).replace(".js", ".html")
         assert script in loads.get(page, set()), f"{page} does not load {script}"
     assert SHARED_SCRIPTS.keys() - scripts == set()
+
+
+def modules_of(folder: str) -> set[str]:
+    """Python files below a folder, by their path in the project, without ``__init__.py``."""
+    return {file.as_posix() for file in tracked(".py") if file.is_relative_to(folder) and file.stem != "__init__"}
+
+
+def test_a_page_has_the_name_of_its_template() -> None:
+    """``pages/runs/show.py`` builds what ``templates/runs/show.html``, or the part ``_show.html``, is given."""
+    templates = {file.relative_to("templates").as_posix() for file in tracked(".html") if file.parts[0] == "templates"}
+    modules = modules_of("pages")
+    named = set()
+    for module in modules:
+        noun, verb = Path(module).relative_to("pages").parent, Path(module).stem
+        if {(noun / f"{verb}.html").as_posix(), (noun / f"_{verb}.html").as_posix()} & templates:
+            named.add(module)
+    others = {place.partition(":")[0] for place in BUILT_ELSEWHERE.values()}
+    assert modules - named - others == WITHOUT_A_TEMPLATE.keys()
+
+
+def test_a_template_has_the_name_of_its_page() -> None:
+    """The other way round: who reads a template knows which file its values come from."""
+    modules = modules_of("pages")
+    without = {page for page in pages() if f"pages/{page.removesuffix('.html')}.py" not in modules}
+    assert without == BUILT_ELSEWHERE.keys()
+    assert all((PROJECT / place.partition(":")[0]).is_file() for place in BUILT_ELSEWHERE.values())
+
+
+def test_a_method_has_both_halves() -> None:
+    """``core/methods/<key>.py`` says what a method is, ``core/training/methods/<key>.py`` does it; no third file."""
+    halves = [modules_of(folder) - HELPERS_OF_METHODS.keys() for folder in ("core/methods", "core/training/methods")]
+    declared, trained = ({Path(module).stem for module in half} for half in halves)
+    assert declared == trained == {one.key for one in METHODS}
+    assert all((PROJECT / name).is_file() for name in HELPERS_OF_METHODS), "gone: take it out of HELPERS_OF_METHODS"
