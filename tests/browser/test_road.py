@@ -28,8 +28,8 @@ import json, sys
 sys.path.append(sys.argv[2])
 from llama_cpp import Llama
 from core.settings import Settings
-from core.training.llama_params import defaults
-from core.training.llama_selftest import ensure
+from core.training.llama.params import defaults
+from core.training.llama.selftest import ensure
 with defaults(extra_buffers=ensure(Settings.from_env().home).extra_buffers):
     model = Llama(sys.argv[1], n_ctx=256, verbose=False, n_threads=2)
 answer = model.create_chat_completion([{"role": "user", "content": "What is 2+3?"}], max_tokens=16, temperature=0)

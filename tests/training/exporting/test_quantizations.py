@@ -121,7 +121,7 @@ def tried(*files: Path, texts: list[list[int]]) -> list[dict[str, Any]]:
 
 def quantized(source: Path, wanted: list[tuple[Path, Quantization, Path | None]]) -> subprocess.CompletedProcess[str]:
     """Many files by the worker's own function; one process, because loading llama.cpp takes longer than the work."""
-    lines = [f"import sys; sys.path.append({str(PROJECT)!r}); from core.training.llama_child import quantize"]
+    lines = [f"import sys; sys.path.append({str(PROJECT)!r}); from core.training.gguf.quantize_child import quantize"]
     for target, kind, matrix in wanted:
         call = f"quantize({str(source)!r}, {str(target)!r}, {kind.label!r}, {str(matrix or '')!r})"
         lines += ["try:", f"    {call}", "except SystemExit as error:", "    failed = error", "    print(error)"]

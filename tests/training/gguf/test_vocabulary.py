@@ -153,7 +153,7 @@ import json, runpy, sys
 sys.path.insert(0, {tools!r}); sys.path.append({project!r})
 from conversion.base import TextModel
 from gguf import GGUFWriter
-from core.training import convert_child
+from core.training.gguf import convert_child
 own = TextModel.get_vocab_base_pre, GGUFWriter.write_header_to_file
 for folder, told, name in json.loads({jobs!r}):
     TextModel.get_vocab_base_pre, GGUFWriter.write_header_to_file = own
