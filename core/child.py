@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 (a variable's name)
 JUDGE_KEY = "TUNESMITH_JUDGE_KEY"
 SECRETS = frozenset({HUB_TOKEN, JUDGE_KEY})
 """Variables that only the process which sends them somewhere may have."""
+
+
+RUNNER = Path(__file__).with_name("run_child.py")
+
+
+def script_command(script: Path, *arguments: str) -> list[str]:
+    """The command that runs a script in a process of its own, with the project's modules to import."""
+    return [sys.executable, "-P", str(RUNNER), str(script), *arguments]
 
 
 def child_environment(**more: str) -> dict[str, str]:

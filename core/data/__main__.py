@@ -1,8 +1,8 @@
-"""Reads strangers' data in a process of its own: ``python -P core/data/__main__.py`` with one JSON request on stdin.
+"""Reads strangers' data in a process of its own, which reads one JSON request on stdin.
 
-The Hub's libraries would load torch into the web process, and a hostile chat template could fill its
-memory or never end. Here both can be ended and leave nothing behind. The answer is one JSON object on
-stdout: ``{"result": …}`` or ``{"error": {"kind", "message", "field"}}``.
+It is started by :func:`core.child.script_command`. The Hub's libraries would load torch into the web process, and a
+hostile chat template could fill its memory or never end. Here both can be ended and leave nothing behind. The answer is
+one JSON object on stdout: ``{"result": …}`` or ``{"error": {"kind", "message", "field"}}``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ CPU_SECONDS = 5
 
 def main() -> None:
     """Answer the one request."""
-    # Behind site-packages: the project's folder websockets/ would shadow the package of that name.
-    sys.path.append(str(Path(__file__).resolve().parents[2]))
     from core.errors import TunesmithError
 
     request = json.load(sys.stdin)

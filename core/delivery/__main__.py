@@ -1,4 +1,4 @@
-"""Entry of a delivery's process: ``python -P core/delivery/__main__.py`` with one JSON request on stdin.
+"""Entry of a delivery's process: started by :func:`core.child.script_command`, with one JSON request on stdin.
 
 ``{"folder": "…/exports/<id>/deliveries/<n>", "root": "<home>"}``. It outlives the server and can be ended
 at any moment: what has arrived at the other side is known there by its hash.
@@ -14,8 +14,6 @@ from pathlib import Path
 
 def main() -> int:
     """Do one delivery."""
-    # Behind site-packages: the project's folder websockets/ would shadow the package of that name.
-    sys.path.append(str(Path(__file__).resolve().parents[2]))
     request = json.load(sys.stdin)
     return work(Path(request["folder"]), Path(request["root"]))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from core.child import script_command
 from core.config import DatasetSection
 from core.data import sources
 from core.data.ingest import AlreadyHere, BadRows, HeadingChoice, HeadingUnsure, OnBad, ingest
@@ -245,7 +245,7 @@ class DatasetJobs:
         (folder / PROGRESS).unlink(missing_ok=True)
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", str(READER)], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                script_command(READER), stdin=subprocess.PIPE, stdout=log, stderr=log,
                 env=reader_environment(self._home), start_new_session=True, cwd="/",
             )  # fmt: skip
         # Written before the process is told its task: from then on it is the one that writes.

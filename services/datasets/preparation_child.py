@@ -23,7 +23,6 @@ FILES = {"jsonl": "prepared.jsonl", "parquet": "prepared.parquet"}
 
 def main() -> None:
     """Answer the one request."""
-    sys.path.append(str(Path(__file__).resolve().parents[2]))
     from core.errors import TunesmithError
 
     request = json.load(sys.stdin)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import core.errors
+from core.child import script_command
 from core.config import DatasetSection, ModelSection
 from core.data import prompts, rows
 from core.data.chat_template import WORDS, read_control_tokens, tokens_of
@@ -66,7 +66,7 @@ def ask_script(
 ) -> Any:
     """As :func:`ask`, of another script that answers one request; ``started`` is given its process."""
     process = subprocess.Popen(
-        [sys.executable, "-P", str(script)],
+        script_command(script),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=reader_environment(home),
     )  # fmt: skip
     started(process)

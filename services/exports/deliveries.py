@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from core.child import script_command
 from core.delivery import hub, ollama, state
 from core.delivery.state import CHAT, FOLDER, JOB, LOG, Job, Progress
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
@@ -163,7 +164,7 @@ class Deliveries:
     def _start(self, export_id: str, folder: Path, job: Job) -> DeliveryView:
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", str(ENTRY)], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                script_command(ENTRY), stdin=subprocess.PIPE, stdout=log, stderr=log,
                 env=self._environment(job), start_new_session=True, cwd="/",
             )  # fmt: skip
         # Written before the process is told its task: from then on it is the one that writes.

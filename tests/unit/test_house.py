@@ -247,3 +247,14 @@ def test_an_import_inside_a_string_finds_its_module() -> None:
         if not exists(module, name)
     ]
     assert lost == []
+
+
+def test_no_module_counts_the_folders_above_it() -> None:
+    """It would look in the wrong place once it is moved: :data:`core.settings.PROJECT` and core/run_child.py know."""
+    counting = {
+        file.as_posix()
+        for file in tracked(".py")
+        if file.parts[0] in {"core", "services", "pages", "routes", "websockets", "commands"}
+        if re.search(r"\.parents\[|\.parent\.parent\b.*__file__|__file__.*\.parent\.parent\b", "\n".join(lines(file)))
+    }
+    assert counting == {"core/settings.py", "core/run_child.py", "core/training/__main__.py"}

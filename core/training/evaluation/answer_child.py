@@ -10,23 +10,17 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-ROOT = str(Path(__file__).resolve().parents[3])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)
+import llama_cpp
 
-import llama_cpp  # noqa: E402
-
-from core.training.fidelity import llama_child  # noqa: E402
-from core.training.rollouts import llama_cpp_child  # noqa: E402
-from core.training.rollouts.llama_cpp_child import Generation, Llama  # noqa: E402
+from core.training.fidelity import llama_child
+from core.training.rollouts import llama_cpp_child
+from core.training.rollouts.llama_cpp_child import Generation, Llama
 
 LEAST = 4096
-"""Tokens that a conversation may have even where its cache then passes ``fidelity_child.CACHE``."""
+"""Tokens that a conversation may have even where its cache then passes ``llama_child.CACHE``."""
 
 
 def inspect(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:

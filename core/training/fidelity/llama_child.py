@@ -10,21 +10,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = str(Path(__file__).resolve().parents[3])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)
+import llama_cpp
+import numpy as np
 
-import llama_cpp  # noqa: E402
-import numpy as np  # noqa: E402
-
-from core.data.chat_template import continued  # noqa: E402
-from core.training.rollouts import llama_cpp_child  # noqa: E402
-from core.training.rollouts.llama_cpp_child import BATCH, Llama  # noqa: E402
+from core.data.chat_template import continued
+from core.training.rollouts import llama_cpp_child
+from core.training.rollouts.llama_cpp_child import BATCH, Llama
 
 CACHE = 1 << 30
 """Bytes of key-value cache."""

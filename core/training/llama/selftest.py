@@ -22,7 +22,7 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
 
 from core import llama
-from core.child import child_environment
+from core.child import child_environment, script_command
 from core.llama import SPIN, Outcome
 from core.settings import Home, Settings
 
@@ -155,7 +155,7 @@ def _place(files: Sequence[Path], name: str) -> int:
 def _try(files: Sequence[Path], extra: bool, say: Callable[[str], None], child: Path) -> Tried:
     """One process, until it has tried all or has died."""
     threads = len(os.sched_getaffinity(0))
-    command = [sys.executable, "-P", str(child), str(int(extra)), str(threads), *map(str, files)]
+    command = script_command(child, str(int(extra)), str(threads), *map(str, files))
     environment = {k: v for k, v in child_environment(GOMP_SPINCOUNT=SPIN).items() if k != "OMP_WAIT_POLICY"}
     tried = Tried([])
     with tempfile.TemporaryFile() as errors:

@@ -13,15 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = str(Path(__file__).resolve().parents[3])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)
+import llama_cpp
+import numpy as np
 
-import llama_cpp  # noqa: E402
-import numpy as np  # noqa: E402
-
-from core.training.gguf.quantize_child import quantize  # noqa: E402
-from core.training.llama.params import ERROR, model_params  # noqa: E402
+from core.training.gguf.quantize_child import quantize
+from core.training.llama.params import ERROR, model_params
 
 MANY = 70
 """Tokens at once: more than any kernel takes in one piece, and not a multiple of any."""

@@ -22,18 +22,13 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-ROOT = str(Path(__file__).resolve().parents[3])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)
+import llama_cpp
+import numpy as np
 
-import llama_cpp  # noqa: E402
-import numpy as np  # noqa: E402
-
-from core.training.llama.params import ERROR, model_params  # noqa: E402
-from core.training.rollouts.sampling import Rules, draw, uniforms  # noqa: E402
+from core.training.llama.params import ERROR, model_params
+from core.training.rollouts.sampling import Rules, draw, uniforms
 
 BATCH = 512
 """Tokens in one call of llama.cpp."""

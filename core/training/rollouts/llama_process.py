@@ -11,13 +11,12 @@ import json
 import logging
 import select
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 from core import llama
-from core.child import child_environment
+from core.child import child_environment, script_command
 from core.llama import SPIN
 from core.settings import Home, Settings
 from core.training.llama.selftest import ensure
@@ -125,7 +124,7 @@ class Child:
         extra = outcome.extra_buffers if extra_buffers is None else extra_buffers
         self._interrupted = interrupted
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(script)],
+            script_command(script),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd="/",
