@@ -7,7 +7,7 @@ from flask import Blueprint
 
 from commands._home import home
 from services.current import services
-from services.jobs.rebuild import rebuild as rebuild_catalogue
+from services.jobs.rebuild import rebuild as rebuild_database
 
 bp = Blueprint("rebuild", __name__, cli_group=None)
 
@@ -17,5 +17,5 @@ def rebuild() -> None:
     """Make the catalogue again from the directories in outputs/ and exports/."""
     with home() as lock:
         lock.take(None)
-        found = rebuild_catalogue(services().settings.home, services().catalogue)
+        found = rebuild_database(services().settings.home, services().database)
         click.echo(f"{found} {'job' if found == 1 else 'jobs'} found on disk and added to the catalogue.")

@@ -61,8 +61,8 @@ def _serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
 
 
 def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Settings) -> None:
-    if services.catalogue.empty():
-        rebuild(settings.home, services.catalogue)
+    if services.database.empty():
+        rebuild(settings.home, services.database)
     services.watcher.start()
     say_address(settings, app.extensions["tunesmith_new_token"])
     try:
@@ -70,7 +70,7 @@ def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Setti
     except KeyboardInterrupt:
         pass
     finally:
-        running = services.catalogue.active_count()
+        running = services.database.active_count()
         services.close()
         print("Stopped." + (" The run goes on by itself; start Tunesmith again to watch it." if running else ""))
 

@@ -124,7 +124,7 @@ def page_shell(services: Services, path: str, theme: str, viewed: str | None, *,
 
 def active_job(services: Services) -> ActiveJob | None:
     """The job that a worker is at, if any: there is one at a time."""
-    job = next((job for job in services.catalogue.unfinished() if job.active), None)
+    job = next((job for job in services.database.unfinished() if job.active), None)
     if job is None:
         return None
     kind = job.of_kind

@@ -13,7 +13,7 @@ from services.datasets.preparation_jobs import Preparations
 from services.evaluations.evaluations import Evaluations
 from services.exports.deliveries import Deliveries
 from services.exports.exports import Exports
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 from services.jobs.events import Events
 from services.jobs.launcher import LOCAL, Launcher, LocalLauncher
 from services.jobs.watcher import Watcher
@@ -41,7 +41,7 @@ class Services:
 
     settings: Settings
     events: Events
-    catalogue: Catalogue
+    database: Database
     watcher: Watcher
     system: System
     models: Models
@@ -69,7 +69,7 @@ class Services:
         """End threads and chat processes. Workers go on."""
         self.watcher.close()
         self.models.close()
-        self.catalogue.close()
+        self.database.close()
 
 
 def build(settings: Settings, launcher: Launcher | None = None) -> Services:
@@ -80,14 +80,14 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         launcher: Where workers run; this machine by default.
     """
     settings.home.make()
-    home, events, catalogue = settings.home, Events(), Catalogue(settings.database_url)
-    system = System(home, catalogue.active_count)
-    models = Models(settings, catalogue, system)
-    watcher = Watcher(home, catalogue, events, {LOCAL: launcher or LocalLauncher(settings)}, models.make_room)
-    configs, library = Configs(home), Library(home, catalogue)
+    home, events, database = settings.home, Events(), Database(settings.database_url)
+    system = System(home, database.active_count)
+    models = Models(settings, database, system)
+    watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, models.make_room)
+    configs, library = Configs(home), Library(home, database)
 
     limit = int(settings.max_upload_gb * 1024**3)
-    datasets = Datasets(home, limit, used_by(catalogue))
+    datasets = Datasets(home, limit, used_by(database))
 
     def check_dataset(dataset: DatasetSection) -> None:
         if dataset.source.startswith("upload:"):
@@ -95,7 +95,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
 
     runs = Runs(
         home,
-        catalogue,
+        database,
         events,
         watcher=watcher,
         machine=system,
@@ -103,14 +103,12 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         check_dataset=check_dataset,
     )
     bench = Bench(home, models)
-    exports = Exports(home, catalogue, events, wake=watcher.wake)
-    probes = Probes(
-        home, catalogue, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake
-    )
+    exports = Exports(home, database, events, wake=watcher.wake)
+    probes = Probes(home, database, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake)
     preflight = Preflight(home, system, bench, library, HubReach())
     preparations = Preparations(library)
 
-    wizard = Wizard(catalogue, system.on_gpu, home, library)
+    wizard = Wizard(database, system.on_gpu, home, library)
     draft_rows = DraftRows(home, datasets)
     snapshots = Snapshots(home, wizard, models, datasets, preflight, probes, runs)
     chosen = DatasetChoice(wizard, draft_rows, library, preparations)
@@ -118,14 +116,14 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     return Services(
         settings=settings,
         events=events,
-        catalogue=catalogue,
+        database=database,
         watcher=watcher,
         system=system,
         models=models,
         endpoint=Endpoint(home.endpoint, models),
         runs=runs,
         probes=probes,
-        evaluations=Evaluations(home, catalogue, events, models=models, check_dataset=check_dataset, wake=watcher.wake),
+        evaluations=Evaluations(home, database, events, models=models, check_dataset=check_dataset, wake=watcher.wake),
         exports=exports,
         deliveries=Deliveries(settings, exports, events),
         datasets=datasets,

@@ -23,7 +23,7 @@ from core.job_dir import checked_json, read_json
 from core.settings import PROJECT, Home
 from services.datasets.preparation_child import FILES, REPORT
 from services.datasets.prompts import ask, ask_script, tokenizer_folder
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 from services.jobs.in_use import unfinished
 
 MAPPED = ("instruction_field", "response_field", "instruction_template", "extraction", "extraction_pattern", "columns")
@@ -66,12 +66,12 @@ class Library:
 
     Args:
         home: The data folders.
-        catalogue: Knows the runs; keeps the saved templates.
+        database: Knows the runs; keeps the saved templates.
     """
 
-    def __init__(self, home: Home, catalogue: Catalogue) -> None:
+    def __init__(self, home: Home, database: Database) -> None:
         self._home = home
-        self._catalogue = catalogue
+        self._database = database
         self._tasks: list[dict[str, Any]] = []
 
     # --- one dataset ---
@@ -139,7 +139,7 @@ class Library:
     def uses(self, upload_id: str) -> list[Use]:
         """Every run that names the dataset, newest first."""
         found = []
-        for job in self._catalogue.jobs_with_config(JobKind.TRAIN):
+        for job in self._database.jobs_with_config(JobKind.TRAIN):
             if f"upload:{upload_id}" in sources_of(job.config):
                 info = read_json(self._home.outputs / job.id / "prepared" / "info.json") or {}
                 found.append(Use(job.id, job.name, job.active, str(info.get("sha256", ""))))
@@ -148,7 +148,7 @@ class Library:
     def use_counts(self) -> dict[str, int]:
         """How many runs name each dataset, by its id."""
         counts: dict[str, int] = {}
-        for job in self._catalogue.jobs_with_config(JobKind.TRAIN):
+        for job in self._database.jobs_with_config(JobKind.TRAIN):
             for source in set(sources_of(job.config)):
                 if source.startswith(sources.UPLOAD):
                     upload_id = source.removeprefix(sources.UPLOAD)
@@ -234,7 +234,7 @@ class Library:
 
     def templates(self) -> dict[str, dict[str, Any]]:
         """System prompts with markers and chat template, by the names a person gave them."""
-        return dict(self._catalogue.setting(TEMPLATES) or {})
+        return dict(self._database.setting(TEMPLATES) or {})
 
     def save_template(self, name: str, section: dict[str, Any]) -> None:
         """Keep the dataset section's prompt, markers and chat template under a name.
@@ -249,14 +249,14 @@ class Library:
         if name not in kept and len(kept) >= MOST_TEMPLATES:
             raise Conflict(f"There are {MOST_TEMPLATES} templates already. Delete some first.")
         kept[name] = {field: section[field] for field in TEMPLATE_FIELDS if section.get(field) is not None}
-        self._catalogue.set_setting(TEMPLATES, kept)
+        self._database.set_setting(TEMPLATES, kept)
 
     def delete_template(self, name: str) -> None:
         """Raises NotFound where there is none of this name."""
         kept = self.templates()
         if kept.pop(name, None) is None:
             raise NotFound(f"There is no template {name!r}.")
-        self._catalogue.set_setting(TEMPLATES, kept)
+        self._database.set_setting(TEMPLATES, kept)
 
     def cache(self) -> list[CacheEntry]:
         """What lies in the Hub's cache, largest first."""
@@ -283,7 +283,7 @@ class Library:
             Conflict: A run that is not finished may need them.
             NotFound: There is nothing of this name.
         """
-        if self._catalogue.unfinished():
+        if self._database.unfinished():
             raise Conflict(
                 "A run is under way or waiting, and may need what was downloaded. Clear the cache when it has ended."
             )
@@ -332,11 +332,11 @@ def sources_of(config: dict[str, Any]) -> list[str]:
     return [str(dataset.get("source"))] + [str(part.get("source")) for part in dataset.get("mix") or ()]
 
 
-def used_by(catalogue: Catalogue) -> Callable[[str], list[str]]:
+def used_by(database: Database) -> Callable[[str], list[str]]:
     """A function from a source to the names of the unfinished jobs that need it: runs, probes, evaluations."""
 
     def users(source: str) -> list[str]:
-        return [job.name for job in unfinished(catalogue) if source in sources_of(job.config)]
+        return [job.name for job in unfinished(database) if source in sources_of(job.config)]
 
     return users
 

@@ -16,7 +16,7 @@ from core.settings import Home
 from core.text import json_line
 from services.evaluations.request import FindsModels, Request, Specifier
 from services.evaluations.results import PromptRow, Wanted, as_csv, rows_of
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.readings import Readings, damage
 from services.jobs.verbs import Jobs
@@ -53,7 +53,7 @@ class Evaluations:
 
     Args:
         home: Where ``outputs/`` lies.
-        catalogue: The list of jobs.
+        database: The list of jobs.
         events: Told of every change.
         models: Finds what a reference names.
         check_dataset: Raises where a dataset is not there.
@@ -61,12 +61,12 @@ class Evaluations:
     """
 
     def __init__(
-        self, home: Home, catalogue: Catalogue, events: Events, *, models: FindsModels,
+        self, home: Home, database: Database, events: Events, *, models: FindsModels,
         check_dataset: Callable[[DatasetSection], None], wake: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._home, self._catalogue = home, catalogue
-        self._jobs = Jobs(JobKind.EVALUATION, home, catalogue, events, wake)
-        self.specifier = Specifier(home, catalogue, models=models, check_dataset=check_dataset)
+        self._home, self._database = home, database
+        self._jobs = Jobs(JobKind.EVALUATION, home, database, events, wake)
+        self.specifier = Specifier(home, database, models=models, check_dataset=check_dataset)
         self._read = Readings(is_answer_of)
 
     # --- begin and end ---
@@ -107,7 +107,7 @@ class Evaluations:
 
     def list(self) -> Sequence[EvaluationView]:
         """Every evaluation, newest first."""
-        return [self._view(job) for job in self._catalogue.jobs(JobKind.EVALUATION, with_config=True)]
+        return [self._view(job) for job in self._database.jobs(JobKind.EVALUATION, with_config=True)]
 
     def get(self, evaluation_id: str) -> EvaluationView:
         """One evaluation with its reports. Raises NotFound."""
@@ -147,7 +147,7 @@ class Evaluations:
         Raises:
             NotFound: There is no such run.
         """
-        job = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+        job = self._database.job(check_id(session_id), JobKind.TRAIN)
         return read_model(JobDir.known(self._home.outputs, job.id).evaluation, RunEvaluation)
 
     # --- files ---

@@ -19,7 +19,7 @@ from core.job_dir import JobDir, whole_lines
 from core.rewards import maximum, resolve
 from core.settings import Home
 from services.forms.labels import plain_name
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 from services.jobs.kinds import KINDS
 
 MOST_ANSWERS = 20_000
@@ -73,15 +73,15 @@ class Specifier:
 
     Args:
         home: Where ``outputs/`` lies.
-        catalogue: The list of jobs.
+        database: The list of jobs.
         models: Finds what a reference names.
         check_dataset: Raises where a dataset is not there.
     """
 
     def __init__(
-        self, home: Home, catalogue: Catalogue, *, models: FindsModels, check_dataset: Callable[[DatasetSection], None]
+        self, home: Home, database: Database, *, models: FindsModels, check_dataset: Callable[[DatasetSection], None]
     ) -> None:
-        self._home, self._catalogue, self._models = home, catalogue, models
+        self._home, self._database, self._models = home, database, models
         self._check_dataset = check_dataset
 
     def spec(self, request: Request) -> tuple[EvaluationSpec, Sequence[dict[str, Any]] | None]:
@@ -134,7 +134,7 @@ class Specifier:
         if name is None:
             return plain_name(path, self._home)
         job_id, _, detail = rest.replace("@", "/").partition("/")
-        job = self._catalogue.job(check_id(job_id), name)
+        job = self._database.job(check_id(job_id), name)
         return f"{job.name} ({f'step {detail}' if name is JobKind.TRAIN else detail})" if detail else job.name
 
     def _run(self, request: Request) -> RunConfig | None:
@@ -145,7 +145,7 @@ class Specifier:
         session_id = request.session_id or next(iter(named), "")
         if not session_id:
             return None
-        return configuration.parse(self._catalogue.job(check_id(session_id), JobKind.TRAIN).config)
+        return configuration.parse(self._database.job(check_id(session_id), JobKind.TRAIN).config)
 
     def _prompts(self, request: Request, run: RunConfig | None) -> tuple[Sequence[dict[str, Any]] | None, str]:
         """Rows, or None where the worker is to read a dataset; and where they come from, in words."""

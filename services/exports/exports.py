@@ -16,7 +16,7 @@ from core.model import local_folder, typed_path
 from core.job import ENDED, JobKind, JobState, check_id, new_id
 from core.job_dir import JobDir, checked_json, read_json, step_of
 from core.settings import Home
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.in_use import being_sent, needing, unfinished
 from services.jobs.readings import damage
@@ -87,15 +87,15 @@ class Exports:
 
     Args:
         home: Where ``exports/`` and ``outputs/`` lie.
-        catalogue: The list of jobs.
+        database: The list of jobs.
         events: Told of every change.
         wake: Called after a change that the watcher should act on.
     """
 
-    def __init__(self, home: Home, catalogue: Catalogue, events: Events, *, wake: Callable[[], None]) -> None:
+    def __init__(self, home: Home, database: Database, events: Events, *, wake: Callable[[], None]) -> None:
         self._home = home
-        self._catalogue = catalogue
-        self._jobs = Jobs(JobKind.EXPORT, home, catalogue, events, wake)
+        self._database = database
+        self._jobs = Jobs(JobKind.EXPORT, home, database, events, wake)
 
     def create(
         self,
@@ -146,7 +146,7 @@ class Exports:
         return self.get(export_id)
 
     def _of_session(self, spec: ExportSpec) -> ExportSpec:
-        run = self._catalogue.job(check_id(spec.session_id), JobKind.TRAIN)
+        run = self._database.job(check_id(spec.session_id), JobKind.TRAIN)
         if run.job_state not in ENDED:
             raise Conflict("This run is not over. Stop it or wait for its end, then export what it has learnt.")
         run_dir = JobDir.open(self._home.outputs, spec.session_id)
@@ -176,13 +176,13 @@ class Exports:
 
     def list(self) -> list[ExportView]:
         """Every export, newest first."""
-        queue = self._catalogue.queue()
-        return [self._view(job, queue) for job in self._catalogue.jobs(JobKind.EXPORT, with_config=True)]
+        queue = self._database.queue()
+        return [self._view(job, queue) for job in self._database.jobs(JobKind.EXPORT, with_config=True)]
 
     def get(self, export_id: str) -> ExportView:
         """One export. Raises NotFound."""
         job = self._job(export_id)
-        view = self._view(job, self._catalogue.queue())
+        view = self._view(job, self._database.queue())
         return replace(view, damage=damage(job, self._files(job)))
 
     def of_session(self, session_id: str) -> Sequence[ExportView]:
@@ -241,7 +241,7 @@ class Exports:
         job = self._job(export_id)
         if job.job_state not in ENDED or job.job_state is JobState.COMPLETED:
             raise Conflict("This export did not end early, so there is nothing to make again.")
-        if twin := next((one for one in unfinished(self._catalogue) if one.config == job.config), None):
+        if twin := next((one for one in unfinished(self._database) if one.config == job.config), None):
             return self.get(twin.id)  # A second click: it is being made.
         spec = ExportSpec.model_validate(job.config)
         return self._queue(self._of_session(spec) if spec.session_id else self._of_folder(spec))

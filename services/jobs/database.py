@@ -1,4 +1,4 @@
-"""The catalogue: which jobs exist, how far each has been read, the wizard's draft.
+"""The database: which jobs exist, how far each has been read, the wizard's draft.
 
 Only the web process writes it. Nothing of a run is lost with it: :mod:`services.jobs.rebuild` makes it
 again from the directories.
@@ -25,7 +25,7 @@ from services.jobs.launcher import LOCAL, NO_WORKER, Handle
 from services.jobs.upgrade import upgrade
 
 VERSION = 1
-"""Schema version. A catalogue of another version is refused: rebuilding it takes seconds."""
+"""Schema version. A database of another version is refused: rebuilding it takes seconds."""
 
 
 class Base(DeclarativeBase):
@@ -174,7 +174,7 @@ _ENDED = [str(state) for state in ENDED]
 _ACTIVE = [str(state) for state in ACTIVE]
 
 
-class Catalogue:
+class Database:
     """Access to the database; every method is one short transaction. Safe from any thread.
 
     Args:

@@ -8,27 +8,27 @@ from typing import Any
 
 from core.delivery import state
 from core.job import JobKind
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Database, Job
 
 
-def needing(catalogue: Catalogue, reference: str, folder: Path) -> str:
+def needing(database: Database, reference: str, folder: Path) -> str:
     """The first unfinished job that needs a run or an export, in words; empty where there is none.
 
     Args:
-        catalogue: The list of jobs.
+        database: The list of jobs.
         reference: ``session:<id>`` or ``export:<id>``.
         folder: Where its files lie; a job may name them by their path.
     """
-    for job in unfinished(catalogue):
+    for job in unfinished(database):
         if any(_means(name, value, reference, folder) for name, value in _texts(job.config)):
             return f"the {job.of_kind.word} '{job.name}'"
     return ""
 
 
-def unfinished(catalogue: Catalogue) -> Iterator[Job]:
+def unfinished(database: Database) -> Iterator[Job]:
     """Queued and active jobs of every kind, with their configurations."""
-    for job in catalogue.unfinished():
-        yield catalogue.job(job.id, JobKind(job.kind))
+    for job in database.unfinished():
+        yield database.job(job.id, JobKind(job.kind))
 
 
 def being_sent(export: Path) -> Sequence[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from core.job import ENDED, JobState, JobStatus
 from core.job_dir import JobDir, read_lines
 from core.job_rows import MetricRow, is_metric
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.launcher import Launcher
 from services.jobs.tail import Tail
@@ -21,21 +21,21 @@ class Reader:
     """One job's reader.
 
     Every metric row is published once while this process lives: the place in the file is kept here and
-    written to the catalogue after the rows are out. A server that starts again reads what it may have
+    written to the database after the rows are out. A server that starts again reads what it may have
     published twice before anyone can be connected (:meth:`services.jobs.watcher.Watcher.catch_up`).
 
     Args:
-        job: From the catalogue; its fields are kept up to date.
+        job: From the database; its fields are kept up to date.
         run_dir: Its directory.
-        catalogue: Written with every change.
+        database: Written with every change.
         events: Told of rows, states and log lines.
         launcher: Knows whether a status is the worker's own.
     """
 
-    def __init__(self, job: Job, run_dir: JobDir, catalogue: Catalogue, events: Events, launcher: Launcher) -> None:
+    def __init__(self, job: Job, run_dir: JobDir, database: Database, events: Events, launcher: Launcher) -> None:
         self.job = job
         self.run_dir = run_dir
-        self._catalogue = catalogue
+        self._database = database
         self._events = events
         self._launcher = launcher
         self._tail = Tail(run_dir.log)
@@ -118,7 +118,7 @@ class Reader:
         # A stop that was asked for stays shown until the worker has ended.
         wanted = state if state is JobState.STOPPING else status.state
         if wanted is not state:
-            if not self._catalogue.move(self.job.id, to=wanted, only_from=[state], **changed):
+            if not self._database.move(self.job.id, to=wanted, only_from=[state], **changed):
                 return
             self.job.state = str(wanted)
         elif not changed:
@@ -135,7 +135,7 @@ class Reader:
         for name, value in changed.items():
             setattr(self.job, name, value)
         if changed:
-            self._catalogue.update(self.job.id, **changed)
+            self._database.update(self.job.id, **changed)
 
 
 def headline(job: Job, rows: Sequence[MetricRow]) -> dict[str, Any]:

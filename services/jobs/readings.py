@@ -60,7 +60,7 @@ def damage(job: Job, run_dir: JobDir, **rows: Sequence[int]) -> list[str]:
     """What is damaged of a job's files, a sentence each; empty where all is well.
 
     Args:
-        job: From the catalogue.
+        job: From the database.
         run_dir: Its directory.
         rows: For ``metrics`` and ``completions``, the lines that could not be read.
     """

@@ -1,4 +1,4 @@
-"""Makes the catalogue again from the directories: nothing of a run is lost with it."""
+"""Makes the database again from the directories: nothing of a run is lost with it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from core.job import ENDED, ID_PATTERN, JobState, JobStatus
 from core.job_dir import JobDir, read_lines
 from core.job_rows import is_metric
 from core.settings import Home
-from services.jobs.database import Catalogue, Job, new_job
+from services.jobs.database import Database, Job, new_job
 from services.jobs.launcher import author
 from services.jobs.reader import headline
 
 log = logging.getLogger(__name__)
 
 
-def rebuild(home: Home, catalogue: Catalogue) -> int:
-    """Add every job found on disk that the catalogue does not know. Returns how many.
+def rebuild(home: Home, database: Database) -> int:
+    """Add every job found on disk that the database does not know. Returns how many.
 
     Jobs that were under way are taken as they say; the watcher finds out whether they still live.
     """
     added = 0
     for run_dir in sorted(_directories(home), key=lambda found: found.path.name):
-        if not catalogue.exists(run_dir.path.name):
+        if not database.exists(run_dir.path.name):
             job = _read(run_dir)
             if job is not None:
-                catalogue.add(job)
+                database.add(job)
                 added += 1
     return added
 

@@ -12,7 +12,7 @@ from core.job import ACTIVE, ENDED, RESUMABLE, Control, JobKind, JobState, check
 from core.job_dir import JobDir, new_folder, remove_folder, write_json
 from core.moment import now
 from core.settings import Home
-from services.jobs.database import Catalogue, Job, new_job
+from services.jobs.database import Database, Job, new_job
 from services.jobs.events import Events
 from services.jobs.in_use import needing
 from services.jobs.kinds import KINDS
@@ -28,17 +28,15 @@ class Jobs:
     Args:
         kind: Which.
         home: Where their directories lie.
-        catalogue: The list of jobs.
+        database: The list of jobs.
         events: Told of every change.
         wake: Called after a change that the watcher should act on.
     """
 
-    def __init__(
-        self, kind: JobKind, home: Home, catalogue: Catalogue, events: Events, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, kind: JobKind, home: Home, database: Database, events: Events, wake: Callable[[], None]) -> None:
         self._name, self._kind = kind, KINDS[kind]
         self._parent = self._kind.parent(home)
-        self._catalogue = catalogue
+        self._database = database
         self._events = events
         self._wake = wake
 
@@ -51,7 +49,7 @@ class Jobs:
             InvalidInput: The id is malformed.
             NotFound: There is none of this id and kind.
         """
-        return self._catalogue.job(check_id(job_id), self._name)
+        return self._database.job(check_id(job_id), self._name)
 
     def files(self, job_id: str) -> JobDir:
         """Its directory, for reading; of one that was deleted there is nothing in it."""
@@ -62,7 +60,7 @@ class Jobs:
     def queue(
         self, job_id: str, content: dict[str, Any], fill: Callable[[JobDir], None] = lambda run_dir: None
     ) -> None:
-        """Make a job's directory, which alone is enough to rebuild the catalogue, and put the job into the queue.
+        """Make a job's directory, which alone is enough to rebuild the database, and put the job into the queue.
 
         Args:
             job_id: Its id.
@@ -76,7 +74,7 @@ class Jobs:
             fill(run_dir)
             write_json(run_dir.config, content)
             run_dir.write_control(Control())
-            self._catalogue.add(new_job(job_id, content))
+            self._database.add(new_job(job_id, content))
         self.announce(job_id)
 
     def stop(self, job_id: str, *, at_once: bool = True) -> None:
@@ -105,13 +103,13 @@ class Jobs:
         heard = self._ask(job.id, at_once=at_once)
         # Of one that waited to be worked on again, nothing has changed.
         end = JobState.COMPLETED if self.files(job.id).made else JobState.STOPPED
-        if self._catalogue.move(job.id, to=end, only_from=[JobState.QUEUED], ended_at=now(), message=""):
+        if self._database.move(job.id, to=end, only_from=[JobState.QUEUED], ended_at=now(), message=""):
             return
         # It waits no longer. The watcher clears control.json just before it takes a job out of the queue, so it may
         # have wiped out the request above. From here on nobody clears it any more: asked once more, it stays.
         heard = self._ask(job.id, at_once=at_once) and heard
         values = {"stop_now_at": job.stop_now_at or time()} if at_once or not heard else {}
-        moved = self._catalogue.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values)
+        moved = self._database.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values)
         # A quick worker may have heeded the request by now, and the watcher written that down.
         if not moved and self.get(job.id).job_state != JobState.STOPPED:
             raise ended
@@ -153,7 +151,7 @@ class Jobs:
 
         Nobody is told: :meth:`announce` does that.
         """
-        return self._catalogue.move(job_id, to=JobState.QUEUED, only_from=only_from, **{**FRESH, **values})
+        return self._database.move(job_id, to=JobState.QUEUED, only_from=only_from, **{**FRESH, **values})
 
     def delete(self, job_id: str, refuse: Callable[[Path], None] = lambda path: None) -> None:
         """Delete a job with all its files.
@@ -171,11 +169,11 @@ class Jobs:
         path, word = self._parent / job.id, self._kind.word
         refuse(path)
         reference = f"{self._kind.reference}:{job.id}"
-        if self._kind.reference and (needs := needing(self._catalogue, reference, path)):
+        if self._kind.reference and (needs := needing(self._database, reference, path)):
             raise Conflict(f"This {word} is needed by {needs}. Wait for its end or stop it, then delete the {word}.")
         # The files first: a row without files can be deleted again, files without a row would be found by a rebuild.
         remove_folder(path, f"The {word}")
-        self._catalogue.delete(job.id)
+        self._database.delete(job.id)
         self._events.publish(self._kind.event, {**self._kind.payload(job.facts()), "status": "deleted"})
 
     def announce(self, job_id: str) -> None:

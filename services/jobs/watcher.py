@@ -3,7 +3,7 @@
 Three write about a job at the same time. The worker writes ``status.json`` and its rows, a request writes
 ``control.json`` and changes the state in the database, the watcher's thread does the rest. So wherever a step depends
 on what was read before, what may have happened in between is said at that place, and a state is only ever changed
-where it still is what was read (:meth:`services.jobs.database.Catalogue.move`).
+where it still is what was read (:meth:`services.jobs.database.Database.move`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.job_dir import JobDir, step_of
 from core.job_rows import MetricRow
 from core.moment import now
 from core.settings import Home
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.kinds import KINDS
 from services.jobs.launcher import NO_WORKER, Launcher
@@ -66,7 +66,7 @@ class Watcher:
 
     Args:
         home: Where the directories lie.
-        catalogue: The list of jobs.
+        database: The list of jobs.
         events: Told of everything.
         launchers: Where workers run, by the name that a job's row has.
         make_room: Called before a job starts, to free the device.
@@ -76,14 +76,14 @@ class Watcher:
     def __init__(
         self,
         home: Home,
-        catalogue: Catalogue,
+        database: Database,
         events: Events,
         launchers: Mapping[str, Launcher],
         make_room: Callable[[], None] = lambda: None,
         clock: Clock = time,
     ) -> None:
         self._home = home
-        self._catalogue = catalogue
+        self._database = database
         self._events = events
         self._launchers = launchers
         self._make_room = make_room
@@ -120,12 +120,12 @@ class Watcher:
 
     def catch_up(self) -> None:
         """Read on where the last server stopped, before anyone is connected to hear a row twice."""
-        for job in self._catalogue.unfinished():
+        for job in self._database.unfinished():
             if job.active:
                 self._alone(job.id, partial(self._follow, job))
         for name, kind in KINDS.items():
             if kind.tidy:
-                for job in self._catalogue.jobs(name):
+                for job in self._database.jobs(name):
                     self._tidy_up(job, kind.tidy)
 
     def _tidy_up(self, job: Job, tidy: Callable[[JobDir], None]) -> None:
@@ -135,7 +135,7 @@ class Watcher:
         run_dir = self._run_dir(job)
         tidy(run_dir)
         if run_dir.made:  # What an earlier start had made is there, whole.
-            self._catalogue.move(job.id, to=JobState.COMPLETED, only_from=[job.job_state], error=None)
+            self._database.move(job.id, to=JobState.COMPLETED, only_from=[job.job_state], error=None)
 
     def trouble(self, job_id: str) -> str:
         """What kept the watcher from following a job, since this server started; '' where nothing did."""
@@ -184,7 +184,7 @@ class Watcher:
 
     def _refresh(self) -> None:
         """Take over what requests changed in the database."""
-        for job in self._catalogue.unfinished():
+        for job in self._database.unfinished():
             reader = self._readers.get(job.id)
             if reader:
                 reader.job.state, reader.job.name = job.state, job.name
@@ -203,14 +203,14 @@ class Watcher:
             # there is none, the start is made up for, unless a stop was asked for in the meantime.
             found = self._launcher(job).find(run_dir)
             if found is None and not run_dir.read_control().stop:
-                self._catalogue.move(job.id, to=JobState.QUEUED, only_from=[job.job_state])
+                self._database.move(job.id, to=JobState.QUEUED, only_from=[job.job_state])
                 return
             job.worker = found or NO_WORKER
-            self._catalogue.update(job.id, worker=job.worker)
+            self._database.update(job.id, worker=job.worker)
         self._attend(self._read_from_now_on(job, run_dir))
 
     def _read_from_now_on(self, job: Job, run_dir: JobDir) -> Reader:
-        reader = Reader(job, run_dir, self._catalogue, self._events, self._launcher(job))
+        reader = Reader(job, run_dir, self._database, self._events, self._launcher(job))
         self._slots.hold(job.launcher, job.id)
         self._readers[job.id] = reader
         return reader
@@ -263,7 +263,7 @@ class Watcher:
         job = reader.job
         if saved := reader.run_dir.numbered():  # It may have died before it could say so.
             job.checkpoint_step = step_of(saved[-1])
-            self._catalogue.update(job.id, checkpoint_step=job.checkpoint_step)
+            self._database.update(job.id, checkpoint_step=job.checkpoint_step)
         if job.stop_now_at is not None:
             self._finish(reader, JobState.STOPPED, error=None)
             return
@@ -286,7 +286,7 @@ class Watcher:
                 state = JobState.COMPLETED
                 values |= {"error": None, "message": f"Not verified again. {error or 'It was cancelled.'}"}
         # From any state with a worker, also from one that a request has put it into since: the end is the end.
-        self._catalogue.move(job.id, to=state, only_from=ACTIVE, **values)
+        self._database.move(job.id, to=state, only_from=ACTIVE, **values)
         job.state = str(state)
         for name, value in values.items():
             setattr(job, name, value)
@@ -317,7 +317,7 @@ class Watcher:
         places = [name for name in self._launchers if self._slots.free(name)]
         if not places or self._clock.monotonic() < self._not_before:
             return
-        waiting = (job for job in self._catalogue.unfinished() if job.job_state is JobState.QUEUED)
+        waiting = (job for job in self._database.unfinished() if job.job_state is JobState.QUEUED)
         job = next((job for job in waiting if job.launcher in places), None)
         if job is not None:
             self._start(job)
@@ -336,7 +336,7 @@ class Watcher:
                 log.exception("job %s could not be started", job.id)
                 self._could_not_start(job, run_dir, error)
             return
-        self._catalogue.update(job.id, worker=job.worker)
+        self._database.update(job.id, worker=job.worker)
         self._read_from_now_on(job, run_dir).publish_status()
 
     def _launch(self, job: Job, run_dir: JobDir) -> bool:
@@ -346,7 +346,7 @@ class Watcher:
         # writes control.json, which nobody clears any more: the worker reads it when it begins.
         run_dir.write_control(Control())
         began = now()
-        if not self._catalogue.move(
+        if not self._database.move(
             job.id, to=JobState.STARTING, only_from=[JobState.QUEUED], started_at=began, message="", worker=NO_WORKER
         ):
             return False
@@ -359,7 +359,7 @@ class Watcher:
         """Leave a job at its place in the queue until there is room on the disk again."""
         self._not_before = self._clock.monotonic() + DISK_FULL_WAIT
         values = {"message": "Waiting for room on the disk, which is full", "place": job.place}
-        self._catalogue.move(job.id, to=JobState.QUEUED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
+        self._database.move(job.id, to=JobState.QUEUED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
 
     def _could_not_start(self, job: Job, run_dir: JobDir, error: Exception) -> None:
         why = disk_words(error) or str(getattr(error, "strerror", None) or error)
@@ -367,9 +367,9 @@ class Watcher:
             why = "its folder was deleted"
         message = f"The worker process could not be started: {why.rstrip('.')}. Nothing was lost; try again."
         values = {"error": message, "ended_at": now()}
-        self._catalogue.move(job.id, to=JobState.FAILED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
+        self._database.move(job.id, to=JobState.FAILED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
         job.state, job.error = str(JobState.FAILED), message
-        Reader(job, run_dir, self._catalogue, self._events, self._launcher(job)).publish_status()
+        Reader(job, run_dir, self._database, self._events, self._launcher(job)).publish_status()
 
     def _launcher(self, job: Job) -> Launcher:
         return self._launchers[job.launcher]

@@ -12,7 +12,7 @@ from core.job import JobKind
 from core.job_dir import JobDir
 from core.model import BUILTIN_PREFIX, BaseModelInfo
 from core.settings import Home, Settings
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 from services.jobs.facts import JobFacts
 from services.jobs.names import titles
 from services.machine.system import System
@@ -118,15 +118,15 @@ class Models:
 
     Args:
         settings: For the home folder and the chat processes.
-        catalogue: For trained models.
+        database: For trained models.
         system: For what fits.
     """
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, system: System) -> None:
+    def __init__(self, settings: Settings, database: Database, system: System) -> None:
         self._home: Home = settings.home
-        self._catalogue = catalogue
+        self._database = database
         self._system = system
-        self._references = References(settings.home, catalogue)
+        self._references = References(settings.home, database)
         self.pool = ChatPool(settings, system.device)
 
     def families(self) -> list[BaseModelView]:
@@ -150,7 +150,7 @@ class Models:
 
     def trained(self) -> list[TrainedModel]:
         """Runs with an adapter, newest first."""
-        jobs = self._catalogue.jobs(JobKind.TRAIN)
+        jobs = self._database.jobs(JobKind.TRAIN)
         called = titles(jobs)
         return [
             TrainedModel(

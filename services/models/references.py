@@ -12,7 +12,7 @@ from core.job import JobKind, JobState, check_id
 from core.job_dir import JobDir, read_json
 from core.model import local_folder, typed_path
 from core.settings import Home
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Database, Job
 from services.jobs.kinds import KINDS
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
@@ -34,12 +34,12 @@ class References:
 
     Args:
         home: Where runs, exports and built-in models lie.
-        catalogue: Which of them there are.
+        database: Which of them there are.
     """
 
-    def __init__(self, home: Home, catalogue: Catalogue) -> None:
+    def __init__(self, home: Home, database: Database) -> None:
         self._home = home
-        self._catalogue = catalogue
+        self._database = database
 
     def validate(self, name: str) -> None:
         """Accept the built-in model, an existing folder or a plausible Hub id.
@@ -78,13 +78,13 @@ class References:
         return _on(self._base(model_path))
 
     def _of_session(self, session_id: str, step: str) -> dict[str, Any]:
-        job = self._catalogue.job(check_id(session_id), JobKind.TRAIN)
+        job = self._database.job(check_id(session_id), JobKind.TRAIN)
         run = JobDir.open(self._home.outputs, session_id)
         adapter = _checkpoint(run, step) if step else _latest(run)
         return _on(self._base(job.model), adapter, _revision(job))
 
     def _of_export(self, export_id: str, name: str) -> dict[str, Any]:
-        job = self._catalogue.job(check_id(export_id), JobKind.EXPORT)
+        job = self._database.job(check_id(export_id), JobKind.EXPORT)
         files = JobDir.open(self._home.exports, export_id).files
         if job.job_state is not JobState.COMPLETED or not files.is_dir():
             raise Conflict("This export is not finished, so there is nothing to talk to yet. Its page shows why.")
@@ -101,7 +101,7 @@ class References:
         if job.config.get("base"):
             return _on(self._base(job.config["base"]), str(files), job.config.get("revision"))
         run = next(
-            (run for run in self._catalogue.jobs(JobKind.TRAIN, with_config=True) if run.id == job.session_id), None
+            (run for run in self._database.jobs(JobKind.TRAIN, with_config=True) if run.id == job.session_id), None
         )
         if run is None:
             return self._of_adapter(files)

@@ -20,7 +20,7 @@ from core.moment import now
 from core.probe import ProbeResult
 from core.readiness import require_answers
 from core.settings import Home
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 from services.jobs.events import Events
 from services.jobs.readings import Readings, damage
 from services.jobs.verbs import Jobs
@@ -55,17 +55,17 @@ class Probes:
 
     Args:
         home: Where ``outputs/`` lies.
-        catalogue: The list of jobs.
+        database: The list of jobs.
         events: Told of every change.
         check_model, check_dataset: Raise where one is not there.
         wake: Called after a change that the watcher should act on.
     """
 
     def __init__(
-        self, home: Home, catalogue: Catalogue, events: Events, *, check_model: Callable[[str], Any],
+        self, home: Home, database: Database, events: Events, *, check_model: Callable[[str], Any],
         check_dataset: Callable[[DatasetSection], None], wake: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._jobs = Jobs(JobKind.PROBE, home, catalogue, events, wake)
+        self._jobs = Jobs(JobKind.PROBE, home, database, events, wake)
         self._check_model, self._check_dataset = check_model, check_dataset
         self._read = Readings(is_group)
 

@@ -20,7 +20,7 @@ from core.methods.method import Note
 from core.model import Device
 from core.moment import now
 from core.settings import Home
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.names import titles
 from services.jobs.readings import Readings, damage
@@ -62,7 +62,7 @@ class Runs:
 
     Args:
         home: Where ``outputs/`` lies.
-        catalogue: The list of jobs.
+        database: The list of jobs.
         events: Told of every change.
         watcher: Woken after a change; knows which rows were published.
         machine: For checks against the device.
@@ -73,7 +73,7 @@ class Runs:
     def __init__(
         self,
         home: Home,
-        catalogue: Catalogue,
+        database: Database,
         events: Events,
         *,
         watcher: Follows,
@@ -82,8 +82,8 @@ class Runs:
         check_dataset: Callable[[DatasetSection], None],
     ) -> None:
         self._home = home
-        self._catalogue = catalogue
-        self._jobs = Jobs(JobKind.TRAIN, home, catalogue, events, watcher.wake)
+        self._database = database
+        self._jobs = Jobs(JobKind.TRAIN, home, database, events, watcher.wake)
         self._watcher = watcher
         self._machine = machine
         self._models = models
@@ -92,7 +92,7 @@ class Runs:
         self._verdicts = Verdicts(home.outputs)
         self._metrics = Readings(is_metric)
         self._listed: tuple[int, list[RunView]] = (-1, [])
-        """The list as it was read last, and the catalogue's number of writes by then."""
+        """The list as it was read last, and the database's number of writes by then."""
 
     # --- start and end ---
 
@@ -187,11 +187,11 @@ class Runs:
 
     def list(self) -> list[RunView]:
         """Every run, newest first, without configurations; the database is asked once after each change."""
-        writes = self._catalogue.writes
+        writes = self._database.writes
         kept, views = self._listed
         if kept != writes:
-            queue = self._catalogue.queue()
-            jobs = self._catalogue.jobs(JobKind.TRAIN)
+            queue = self._database.queue()
+            jobs = self._database.jobs(JobKind.TRAIN)
             called = titles(jobs)
             views = [run_view(job, queue, called[job.id]) for job in jobs]
             self._listed = (writes, views)
@@ -200,8 +200,8 @@ class Runs:
     def get(self, session_id: str) -> RunView:
         """One run with its configuration and what is damaged of it. Raises NotFound."""
         job = self._job(session_id)
-        title = titles(self._catalogue.namesakes(job))[job.id]
-        view = run_view(job, self._catalogue.queue(), title, with_config=True)
+        title = titles(self._database.namesakes(job))[job.id]
+        view = run_view(job, self._database.queue(), title, with_config=True)
         return replace(view, damage=[*self._damage(job)])
 
     def _damage(self, job: Job) -> Sequence[str]:
@@ -216,7 +216,7 @@ class Runs:
 
     def titles(self) -> dict[str, str]:
         """What to call each run, by its id; two of one name can be told apart."""
-        return titles(self._catalogue.jobs(JobKind.TRAIN))
+        return titles(self._database.jobs(JobKind.TRAIN))
 
     def verdict(self, run: RunView) -> RunVerdict:
         """How a run stands, in the one sentence that is shown everywhere."""
@@ -282,7 +282,7 @@ class Runs:
         self._indexes.discard(JobDir(self._home.outputs / session_id).completions)
 
     def rename(self, session_id: str, name: str) -> RunView:
-        """Give a run another name, in its directory too, so that a rebuilt catalogue knows it.
+        """Give a run another name, in its directory too, so that a rebuilt database knows it.
 
         Raises:
             InvalidInput: The name is empty, over 100 characters, or has some that cannot be seen.
@@ -293,7 +293,7 @@ class Runs:
         self._job(session_id)
         run_dir = JobDir.open(self._home.outputs, session_id)
         write_json(run_dir.config, {**run_dir.whole_config(), "name": name})
-        self._catalogue.update(session_id, name=name)
+        self._database.update(session_id, name=name)
         self._jobs.announce(session_id)
         return self.get(session_id)
 

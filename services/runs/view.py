@@ -38,7 +38,7 @@ def run_view(job: Job, queue: Sequence[str], title: str, *, with_config: bool = 
     """Build the view.
 
     Args:
-        job: From the catalogue.
+        job: From the database.
         queue: Ids of the waiting jobs, next first.
         title: What tells it apart from other runs.
         with_config: Whether ``job`` was read with its configuration.

@@ -196,7 +196,7 @@ class Draft:
 
 
 def read_draft(saved: Mapping[str, Any], *, on_gpu: bool) -> Draft:
-    """The draft from what the catalogue keeps: sections by name, ``ui_<step>``, ``name`` and ``session_id``.
+    """The draft from what the database keeps: sections by name, ``ui_<step>``, ``name`` and ``session_id``.
 
     A section that was never saved, or was taken back with None, is what :func:`suggest` gives for it.
     """

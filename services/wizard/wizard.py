@@ -14,7 +14,7 @@ from core.settings import Home
 from services.datasets.library import Library
 from services.forms.fields import whole_number
 from services.forms.reward_form import once_more
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 from services.wizard.draft import Draft, config_of, kind_of, read_draft
 from services.wizard.forms import read_form
 from services.wizard.merge import Merged, merge, read_was
@@ -25,20 +25,20 @@ class Wizard:
     """The kept draft.
 
     Args:
-        catalogue: Keeps it.
+        database: Keeps it.
         on_gpu: Whether runs here use a GPU; asked when defaults are wanted.
         home: Where uploads lie, for their names.
         library: Knows the mapping that comes with a dataset.
     """
 
-    def __init__(self, catalogue: Catalogue, on_gpu: Callable[[], bool], home: Home, library: Library) -> None:
-        self._catalogue, self._on_gpu = catalogue, on_gpu
+    def __init__(self, database: Database, on_gpu: Callable[[], bool], home: Home, library: Library) -> None:
+        self._database, self._on_gpu = database, on_gpu
         self._home, self._library = home, library
         self._saving = threading.Lock()
 
     def draft(self) -> Draft:
         """The draft as it stands now. A request reads it once and passes it on."""
-        return read_draft(self._catalogue.get_draft(), on_gpu=self._on_gpu())
+        return read_draft(self._database.get_draft(), on_gpu=self._on_gpu())
 
     def config(self) -> dict[str, Any]:
         """The draft as a configuration to be validated; sections never chosen are left out."""
@@ -70,7 +70,7 @@ class Wizard:
         by |= dict.fromkeys(merged.mine, page)
         # A choice that was refused must not look as if it had been made.
         shown = {"sent": form.get("ui.sent", "")} if merged.refused else _ui(form, state)
-        self._catalogue.save_draft(merged.sections | {f"ui_{step}": {**memory, **shown, "by": by, "visited": True}})
+        self._database.save_draft(merged.sections | {f"ui_{step}": {**memory, **shown, "by": by, "visited": True}})
         return merged
 
     def remember(self, step: str, *, of: Draft | None = None, **values: Any) -> Draft:
@@ -83,12 +83,12 @@ class Wizard:
             The draft with it.
         """
         draft = (of or self.draft()).remembering(step, values)
-        self._catalogue.save_draft({f"ui_{step}": draft.page(step)})
+        self._database.save_draft({f"ui_{step}": draft.page(step)})
         return draft
 
     def put(self, **sections: Any) -> None:
         """Replace whole sections of the draft; None takes a section back to what is suggested."""
-        self._catalogue.save_draft(sections)
+        self._database.save_draft(sections)
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Set single fields of the draft, by path; a path without a dot replaces a whole section."""
@@ -105,7 +105,7 @@ class Wizard:
         sections = {section: config.get(section) or {} for section in SECTIONS}
         sections |= {"name": config.get("name", ""), "method": config.get("method")}
         given = set(config.get("model") or {}) - {"name"}
-        self._catalogue.clear_draft()
+        self._database.clear_draft()
         self.put(
             **sections,
             ui_model={"setup": "advanced" if given else "recommended", "visited": True},
@@ -120,7 +120,7 @@ class Wizard:
 
     def reset(self) -> None:
         """Clear every choice."""
-        self._catalogue.clear_draft()
+        self._database.clear_draft()
 
 
 def _as_it_was(state: Mapping[str, Any], name: str, now: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from core.job import JobState, JobStatus
 from core.job_dir import JobDir, JsonlWriter, write_json
 from core.settings import Home
-from services.jobs.database import Catalogue, Job
+from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.launcher import LOCAL, Handle
 from services.jobs.watcher import Watcher
@@ -92,12 +92,12 @@ class Stage:
         self.events = Events()
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.events.listen(lambda name, payload: self.told.append((name, payload)))
-        self.catalogue = Catalogue(f"sqlite:///{root / 'catalogue.db'}")
+        self.database = Database(f"sqlite:///{root / 'catalogue.db'}")
         self.watcher = self.server()
 
     def server(self) -> Watcher:
         """A watcher that knows what is written down and nothing else, as after a start of the server."""
-        self.watcher = Watcher(self.home, self.catalogue, self.events, self.launchers, clock=self.clock)
+        self.watcher = Watcher(self.home, self.database, self.events, self.launchers, clock=self.clock)
         return self.watcher
 
     def add(self, job_id: str, kind: str = "train", state: str = "queued", **columns: Any) -> JobDir:
@@ -105,7 +105,7 @@ class Stage:
         run_dir = self.files(job_id, kind)
         run_dir.path.mkdir()
         write_json(run_dir.config, {"kind": kind})
-        self.catalogue.add(Job(id=job_id, kind=kind, name=job_id, state=state, created_at="2026-01-01", **columns))
+        self.database.add(Job(id=job_id, kind=kind, name=job_id, state=state, created_at="2026-01-01", **columns))
         return run_dir
 
     def files(self, job_id: str, kind: str = "train") -> JobDir:
@@ -135,7 +135,7 @@ class Stage:
             self.watcher.tick()
 
     def job(self, job_id: str) -> Job:
-        with self.catalogue._session() as session:
+        with self.database._session() as session:
             found = session.get(Job, job_id)
         assert found is not None
         return found

@@ -1,7 +1,7 @@
 """Files that an earlier version left behind load, show what they showed, and save back as they were.
 
 They are in ``tests/fixtures/stored``, made by ``tests/support/store_files.py``: configurations, a finished and a
-stopped run, a probe, an evaluation, two exports, an uploaded table, a saved reward, the draft, and the catalogue that
+stopped run, a probe, an evaluation, two exports, an uploaded table, a saved reward, the draft, and the database that
 knows all of it. A key that is new in an answer is no difference; one that is gone or says something else is.
 """
 
@@ -202,7 +202,7 @@ def test_a_stopped_run_can_be_resumed(client: FlaskClient) -> None:
     assert not lost(ANSWERS[metrics], client.get(metrics).get_json())
 
 
-def test_the_catalogue_keeps_everything_it_knows(home: Home, app: Flask) -> None:
+def test_the_database_keeps_everything_it_knows(home: Home, app: Flask) -> None:
     """Opening it loses no row and no value: a worker's process is within its handle now, everything else as it was."""
     assert dict(app.test_client().get("/api/training/sessions").get_json())
     with closing(sqlite3.connect(home.root / "catalogue.db")) as now, closing(sqlite3.connect(":memory:")) as then:
@@ -218,7 +218,7 @@ def test_the_catalogue_keeps_everything_it_knows(home: Home, app: Flask) -> None
         assert {job_id: json.loads(handle)["pid"] for job_id, handle in handles.items()} == processes
 
 
-def test_a_rebuilt_catalogue_lists_the_same(home: Home, settings: Settings) -> None:
+def test_a_rebuilt_database_lists_the_same(home: Home, settings: Settings) -> None:
     """All but when a job began and ended, and how fast it was last: no folder says that."""
     (home.root / "catalogue.db").unlink()
     app = create_app(settings)

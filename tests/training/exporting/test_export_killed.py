@@ -35,7 +35,7 @@ KILLS = int(os.environ.get("EXPORT_KILLS", "1"))
 def services(models: Home, trained: JobDir) -> Iterator[Services]:
     """The real services with the real worker, and a run to export."""
     found = container.build(Settings.from_env({"TUNESMITH_HOME": str(models.root), "PATH": os.environ["PATH"]}))
-    rebuild(models, found.catalogue)
+    rebuild(models, found.database)
     yield found
     while found.watcher.tick():  # until the last worker is gone and its exit code was read
         time.sleep(0.05)
@@ -65,7 +65,7 @@ def killed(services: Services, models: Home, stage: int, wait: float) -> tuple[s
     follow(services, made.export_id, "running", "completed", stage=stage)
     time.sleep(wait)
     try:
-        worker = psutil.Process(process_of(services.catalogue.job(made.export_id, JobKind.EXPORT).handle).pid)
+        worker = psutil.Process(process_of(services.database.job(made.export_id, JobKind.EXPORT).handle).pid)
         worker.suspend()  # It does not end between the look and the kill.
         status = JobDir(models.exports / made.export_id).read_status()
         if status is None or status.state in ENDED:

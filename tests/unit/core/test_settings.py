@@ -10,7 +10,7 @@ import pytest
 from core.errors import Unavailable
 from core.settings import Home, Settings
 from flask_app import create_app
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_database_that_cannot_be_used_is_said(tmp_path: Path, kind: str) -> No
     """Not an address, not to be opened, or no database at all."""
     (tmp_path / "x.db").write_bytes(b"no database" * 100)
     with pytest.raises(Unavailable, match="DATABASE_URL"):
-        Catalogue(f"sqlite:///{tmp_path / 'x.db'}" if kind == "damaged" else kind)
+        Database(f"sqlite:///{tmp_path / 'x.db'}" if kind == "damaged" else kind)
 
 
 def test_commands_say_it_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

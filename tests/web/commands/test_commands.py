@@ -138,7 +138,7 @@ def test_merge_follows_the_export_of_an_adapter_folder(settings: Settings, home:
 
 
 def test_rebuild_finds_the_runs_on_disk(settings: Settings, home: Home, tmp_path: Path) -> None:
-    """After the catalogue was lost."""
+    """After the database was lost."""
     assert "6 of 6" in here(settings, "train", config_file(tmp_path))[1]
     for file in home.root.glob("catalogue.db*"):
         file.unlink()

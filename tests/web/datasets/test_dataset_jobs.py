@@ -249,7 +249,7 @@ def test_templates_are_kept_by_name(services: Services) -> None:
 
 
 def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
-    """List, catalogue, one dataset's page with paging, search, mapping and preparation, as a browser uses them."""
+    """List, database, one dataset's page with paging, search, mapping and preparation, as a browser uses them."""
     browser = Browser(app)
     made = uploaded(app.test_client())["id"]
     text = browser.get("/datasets").get_data(as_text=True)

@@ -60,7 +60,7 @@ def ran(services: Services, evaluation_id: str, right: dict[int, set[int]], prom
     writer.close()
     steps = prompts * len(right)
     run.write_status(JobStatus(state=JobState.COMPLETED, step=steps, max_steps=steps))
-    services.catalogue.update(evaluation_id, state="completed", step=steps, max_steps=steps)
+    services.database.update(evaluation_id, state="completed", step=steps, max_steps=steps)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_what_was_answered_can_be_read_before_the_end(client: FlaskClient, servi
     evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
     ran(services, evaluation_id, {0: set()})
     ran(services, evaluation_id, {1: {0, 1, 2, 3, 4, 5, 6}}, prompts=12)
-    services.catalogue.update(evaluation_id, state="stopped")
+    services.database.update(evaluation_id, state="stopped")
     view = client.get(f"/api/evaluations/{evaluation_id}").json or {}
     assert (view["resumable"], view["reports"][0]["pairs"]) == (True, 12)
     assert (client.get(f"/api/evaluations/{evaluation_id}/results").json or {})["total"] == 30
@@ -183,11 +183,11 @@ def test_what_was_answered_can_be_read_before_the_end(client: FlaskClient, servi
     assert client.get(f"/api/evaluations/{evaluation_id}").status_code == 404
 
 
-def test_a_lost_catalogue_loses_no_evaluation(services: Services, compared: str) -> None:
+def test_a_lost_database_loses_no_evaluation(services: Services, compared: str) -> None:
     """Made again from its directory; a crash says what is kept."""
-    services.catalogue.delete(compared)
-    rebuild(services.settings.home, services.catalogue)
-    job = services.catalogue.job(compared, JobKind.EVALUATION)
+    services.database.delete(compared)
+    rebuild(services.settings.home, services.database)
+    job = services.database.job(compared, JobKind.EVALUATION)
     assert (job.state, job.step, job.name) == ("completed", 60, "smollm2-135m-instruct and sums")
     assert services.evaluations.get(compared).reports[0]["verdict"] == "better"
     assert "Resume asks the rest" in crash_words(job, -9, "")
@@ -262,9 +262,9 @@ def test_the_top_bar_shows_the_job_at_work(browser: Browser, client: FlaskClient
         job = Job(
             id=f"one-{kind}", kind=str(kind), name=f"my {kind}", state="running", created_at="", step=3, max_steps=9
         )
-        services.catalogue.add(job)
+        services.database.add(job)
         text = browser.get("/shell").get_data(as_text=True)
         assert f'href="/{page}/one-{kind}"' in text
         assert f"{str(kind).capitalize()}: my {kind}" in text
-        services.catalogue.delete(job.id)
+        services.database.delete(job.id)
     assert 'class="job"' not in browser.get("/shell").get_data(as_text=True)

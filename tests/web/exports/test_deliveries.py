@@ -120,7 +120,7 @@ def outside(home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
         told = replace(settings, ollama_host=ollama.address, hf_token=TOKEN, hf_endpoint=hub.endpoint)
         app = create_app(told)
         services = app.extensions["tunesmith"]
-        rebuild(home, services.catalogue)
+        rebuild(home, services.database)
         yield Outside(app, ollama, hub, home)
         services.close()
 

@@ -45,7 +45,7 @@ def trained(services: Services, once: Path) -> str:
     """A finished run."""
     home = services.settings.home
     shutil.copytree(once, home.outputs / once.name)
-    assert rebuild(home, services.catalogue) == 1
+    assert rebuild(home, services.database) == 1
     return once.name
 
 
@@ -173,7 +173,7 @@ def test_an_export_of_an_older_version_is_still_shown(client: FlaskClient, servi
     """Its file names one quantization."""
     export_id = create(client, trained)
     finish(services, export_id, "completed")
-    services.catalogue.update(export_id, config={"session_id": trained, "format": "gguf", "quantization": "q8_0"})
+    services.database.update(export_id, config={"session_id": trained, "format": "gguf", "quantization": "q8_0"})
     assert services.exports.get(export_id).quantizations == ["q8_0"]
     assert client.get(f"/exports/{export_id}").status_code == 200
 

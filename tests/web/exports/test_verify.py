@@ -11,7 +11,7 @@ from core.fidelity import FidelityReport, FidelityVerdict
 from core.job import JobKind, JobState
 from core.job_dir import JobDir, write_json
 from core.settings import Home
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 from services.container import Services
 from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
@@ -102,7 +102,7 @@ def test_a_comparison_whose_worker_is_killed_changes_nothing(client: FlaskClient
     assert services.exports.get(export_id).unverified == ["model.gguf"]
 
 
-def test_a_catalogue_made_again_knows_the_files(
+def test_a_database_made_again_knows_the_files(
     client: FlaskClient, services: Services, home: Home, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whatever a later comparison had come to."""
@@ -111,7 +111,7 @@ def test_a_catalogue_made_again_knows_the_files(
     status = run_dir.read_status()
     assert status is not None
     run_dir.write_status(status.model_copy(update={"state": JobState.STOPPED}))
-    other = Catalogue(f"sqlite:///{tmp_path_factory.mktemp('other') / 'catalogue.db'}")
+    other = Database(f"sqlite:///{tmp_path_factory.mktemp('other') / 'catalogue.db'}")
     rebuild(home, other)
     assert {job.id: job.state for job in other.jobs(JobKind.EXPORT)}[export_id] == "completed"
     other.close()

@@ -24,7 +24,7 @@ from core.settings import Home, Settings
 from core.text import json_line
 from flask_app import create_app
 from services.container import Services
-from services.jobs.database import Catalogue
+from services.jobs.database import Database
 from services.jobs.rebuild import rebuild
 from tests.conftest import TINY
 from tests.support.damage import DAMAGES, OFTEN, PaperLauncher
@@ -237,11 +237,11 @@ class Round:
         folders = {job_id: lay_out(home, kind, job_id) for job_id, kind in self.jobs.items()}
         lay_out(home, "queued", "z-waiting")
         self.known = bool(number % 2)
-        if self.known:  # The catalogue is older than the damage, else it is made from what is left.
+        if self.known:  # The database is older than the damage, else it is made from what is left.
             (home.root / "catalogue.db").unlink(missing_ok=True)
-            catalogue = Catalogue(settings.database_url)
-            rebuild(home, catalogue)
-            catalogue.close()
+            database = Database(settings.database_url)
+            rebuild(home, database)
+            database.close()
         for job_id, folder in folders.items():
             self.harm(job_id, folder)
         if not self.known:
@@ -270,8 +270,8 @@ class Round:
         """As :func:`commands.serve.serve` does."""
         app = create_app(self.settings, launcher=self.launcher)
         services: Services = app.extensions["tunesmith"]
-        if services.catalogue.empty():
-            rebuild(self.home, services.catalogue)
+        if services.database.empty():
+            rebuild(self.home, services.database)
         self.launcher.living = {job_id for job_id, kind in self.jobs.items() if kind == "active"}
         services.watcher.catch_up()
         services.watcher.tick()
@@ -317,7 +317,7 @@ def test_ten_thousand_damaged_files_are_each_one_jobs_trouble(home: Home, settin
 
     A file that was harmed in one way, at a place of its own, is a case; a file of many rows may be harmed in up to
     three ways, and a job may have several harmed files, as after a power cut. Whatever befell it, each job is looked
-    at. In every second home folder the catalogue knew the jobs before, in the others it is made from what is left.
+    at. In every second home folder the database knew the jobs before, in the others it is made from what is left.
     """
     cases, number, kinds = 0, 0, Counter[str]()
     while cases < CASES:
@@ -344,7 +344,7 @@ def follow_to_the_end(stage: Round, app: Flask) -> None:
     stage.launcher.living = set()
     for _ in range(2 * EACH + 10):
         services.watcher.tick()
-    waiting = [job.id for job in services.catalogue.unfinished()]
+    waiting = [job.id for job in services.database.unfinished()]
     assert waiting == [], (stage.number, [(job_id, stage.harms(job_id)) for job_id in waiting])
     assert services.runs.get("z-waiting").job.status == JobState.COMPLETED
     stage.look(client, [job_id for job_id in stage.jobs if job_id not in active])

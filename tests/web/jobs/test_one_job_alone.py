@@ -280,7 +280,7 @@ def test_only_a_setting_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: p
         flask_app.main()
 
 
-def test_an_old_catalogue_learns_of_boots(home: Home, settings: Settings) -> None:
+def test_an_old_database_learns_of_boots(home: Home, settings: Settings) -> None:
     """One from before a boot was written down keeps its jobs."""
     app = create_app(settings, launcher=PaperLauncher())
     services: Services = app.extensions["tunesmith"]

@@ -38,7 +38,7 @@ def base(home: Home) -> str:
 def run(services: Services, home: Home) -> JobDir:
     """A run with two checkpoints and a published adapter."""
     config = {**TINY, "model": {**TINY["model"], "revision": None}}
-    services.catalogue.add(
+    services.database.add(
         Job(
             id="r1",
             kind="train",
@@ -63,7 +63,7 @@ def exported(services: Services, home: Home, kind: ExportFormat, *files: str, st
     content = {**spec.model_dump(mode="json"), "created_at": "2026-01-02"}
     job = new_job(f"e-{kind.value}-{state}".replace("_", "-"), content)
     job.state = state
-    services.catalogue.add(job)
+    services.database.add(job)
     folder = JobDir(home.exports / job.id)
     folder.files.mkdir(parents=True)
     folder.config.write_text(json.dumps(spec.model_dump(mode="json")))

@@ -364,7 +364,7 @@ def test_the_draft_keeps_its_probe_and_says_when_it_has_changed(client: FlaskCli
         "figures": asdict(Figures(8, 8, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2)) | {"cancel": False},
     }
     write_json(found.settings.home.outputs / probe_id / "result.json", result)
-    found.catalogue.update(probe_id, state=str(JobState.COMPLETED))
+    found.database.update(probe_id, state=str(JobState.COMPLETED))
     assert "Too hard. None was right." in client.get("/new/train").text
     assert "has changed since" not in client.get("/new/train").text
     found.wizard.put(training={**found.wizard.draft().training.values, "temperature": 0.5})

@@ -32,7 +32,7 @@ def make(
     checkpoint: int | None = None,
     **status: Any,
 ) -> JobDir:
-    """A run's directory, taken into the catalogue."""
+    """A run's directory, taken into the database."""
     run = JobDir(services.settings.home.outputs / run_id)
     run.path.mkdir(parents=True)
     whole = dump(parse(config or tiny()))
@@ -55,7 +55,7 @@ def make(
         report = paired_report(zip(*answers, strict=True), first="the original model", second="the trained model")
         assert report
         write_json(run.evaluation, RunEvaluation(step=6, report=report).model_dump(mode="json"))
-    rebuild(services.settings.home, services.catalogue)
+    rebuild(services.settings.home, services.database)
     return run
 
 

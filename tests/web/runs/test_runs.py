@@ -165,7 +165,7 @@ def test_a_checkpoint_is_known_even_if_the_worker_died_before_it_could_say_so(
         saved = services.settings.home.outputs / session_id / "checkpoints"
         for step in (9, 10):
             (saved / f"checkpoint-{step}").mkdir(parents=True)
-        psutil.Process(process_of(services.catalogue.job(session_id, JobKind.TRAIN).handle).pid).kill()
+        psutil.Process(process_of(services.database.job(session_id, JobKind.TRAIN).handle).pid).kill()
         follow(services, session_id, "crashed")
     run = services.runs.get(session_id)
     assert run.job.checkpoint_step == 10
@@ -185,7 +185,7 @@ def test_a_running_run_is_not_deleted(client: FlaskClient, services: Services) -
     assert not (services.settings.home.outputs / session_id).exists()
 
 
-def test_a_renamed_run_keeps_its_name_when_the_catalogue_is_rebuilt(client: FlaskClient, services: Services) -> None:
+def test_a_renamed_run_keeps_its_name_when_the_database_is_rebuilt(client: FlaskClient, services: Services) -> None:
     """The name is in the run's directory too."""
     session_id = start(client, tiny())
     renamed = client.patch(f"/api/training/sessions/{session_id}", json={"name": "better"})
@@ -194,12 +194,12 @@ def test_a_renamed_run_keeps_its_name_when_the_catalogue_is_rebuilt(client: Flas
         assert client.patch(f"/api/training/sessions/{session_id}", json={"name": wrong}).status_code == 400
     from services.jobs.rebuild import rebuild
 
-    services.catalogue.delete(session_id)
-    assert rebuild(services.settings.home, services.catalogue) == 1
+    services.database.delete(session_id)
+    assert rebuild(services.settings.home, services.database) == 1
     assert services.runs.get(session_id).job.name == "better"
 
 
-def test_the_catalogue_is_rebuilt_from_the_directories(client: FlaskClient, services: Services) -> None:
+def test_the_database_is_rebuilt_from_the_directories(client: FlaskClient, services: Services) -> None:
     """States, steps, rewards and the place in the files are as they were."""
     from services.jobs.rebuild import rebuild
 
@@ -207,10 +207,10 @@ def test_the_catalogue_is_rebuilt_from_the_directories(client: FlaskClient, serv
     follow(services, done, "completed")
     waiting = start(client, tiny("waiting"))  # After the last look: nothing starts it.
     before = services.runs.get(done).json()
-    job = services.catalogue.unfinished()
+    job = services.database.unfinished()
     for session_id in (done, waiting):
-        services.catalogue.delete(session_id)
-    assert rebuild(services.settings.home, services.catalogue) == 2
+        services.database.delete(session_id)
+    assert rebuild(services.settings.home, services.database) == 2
     after = services.runs.get(done).json()
     same = ("status", "step", "max_steps", "reward", "checkpoint_step", "attempt", "name", "model", "dataset")
     assert [after[name] for name in same] == [before[name] for name in same]
@@ -232,8 +232,8 @@ def test_an_id_that_is_none_finds_nothing(client: FlaskClient, bad: str) -> None
     assert client.post("/api/training/start", json={"config": tiny(), "session_id": bad}).status_code == 400
 
 
-def test_a_thousand_runs_are_listed_from_the_catalogue_alone(client: FlaskClient, services: Services) -> None:
-    """No file of a run is read for the list, and the catalogue is asked no more often than for ten."""
+def test_a_thousand_runs_are_listed_from_the_database_alone(client: FlaskClient, services: Services) -> None:
+    """No file of a run is read for the list, and the database is asked no more often than for ten."""
     asked: list[str] = []
 
     def note(*given: Any) -> None:
@@ -248,12 +248,12 @@ def test_a_thousand_runs_are_listed_from_the_catalogue_alone(client: FlaskClient
 
 
 def _listed(client: FlaskClient, services: Services, number: int, asked: list[str]) -> int:
-    """How many questions to the catalogue the list of so many runs takes; none of them has a folder."""
+    """How many questions to the database the list of so many runs takes; none of them has a folder."""
     for place in range(len(services.runs.list()), number):
         content = {"kind": "train", "name": f"run {place}", "created_at": "2026-01-01T00:00:00+00:00"}
         job = new_job(f"run-{place:04}", {**content, "config": tiny()})
         job.state = str(JobState.COMPLETED)
-        services.catalogue.add(job)
+        services.database.add(job)
     asked.clear()
     response = client.get("/api/training/sessions")
     assert len((response.json or {})["sessions"]) == number

@@ -48,7 +48,7 @@ def test_a_page_reads_the_draft_once_and_reviews_it_once(
     services.wizard.load(tiny())
     if started:
         services.drafts.start(confirmed=True)
-    reads = counted(monkeypatch, services.catalogue, "get_draft")
+    reads = counted(monkeypatch, services.database, "get_draft")
     reviews: list[Readiness] = counted(monkeypatch, services.preflight, "look")
     for path in PAGES:
         reads.clear()

@@ -236,7 +236,7 @@ def probed(services: Services, outcome: str, field: str, **figures: Any) -> str:
     verdict = {"outcome": outcome, "title": "A verdict", "reason": "A reason.", "field": field, "advice": "Advice."}
     whole = asdict(Figures(8, 8, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2)) | {"cancel": False, **figures}
     write_json(services.settings.home.outputs / view.probe_id / "result.json", {"verdict": verdict, "figures": whole})
-    services.catalogue.update(view.probe_id, state=str(JobState.COMPLETED))
+    services.database.update(view.probe_id, state=str(JobState.COMPLETED))
     return view.probe_id
 
 

@@ -23,7 +23,7 @@ def reader(stage: Stage) -> Reader:
     run_dir = stage.add("one", state="starting")
     job = stage.job("one")
     job.worker = stage.launcher.start(run_dir)
-    return Reader(job, run_dir, stage.catalogue, stage.events, stage.launcher)
+    return Reader(job, run_dir, stage.database, stage.events, stage.launcher)
 
 
 def told(stage: Stage, event: str, what: str) -> list[Any]:
@@ -68,7 +68,7 @@ def test_only_what_is_new_is_told(stage: Stage, reader: Reader) -> None:
 def test_a_stop_that_was_asked_for_stays_shown(stage: Stage, reader: Reader) -> None:
     """Whatever the worker still says, until its last word, which is not the reader's to record."""
     reader.job.state = "stopping"
-    stage.catalogue.update("one", state="stopping")
+    stage.database.update("one", state="stopping")
     stage.say("one", JobState.RUNNING, phase="train", step=2)
     reader.look_again()
     job = stage.job("one")

@@ -18,7 +18,7 @@ def older(tmp_path: Path, *without: str, **columns: Any) -> Stage:
     """A home whose database has one job as an older version left it, opened by this one."""
     stage = Stage(tmp_path / "home")
     stage.add("one")
-    stage.catalogue.close()
+    stage.database.close()
     with sqlite3.connect(stage.home.root / "catalogue.db") as database:
         for name, value in columns.items():
             database.execute(f"UPDATE jobs SET {name} = ?", (value,))

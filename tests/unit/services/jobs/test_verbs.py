@@ -20,7 +20,7 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def verbs(stage: Stage, kind: JobKind = JobKind.TRAIN) -> Jobs:
-    return Jobs(kind, stage.home, stage.catalogue, stage.events, stage.watcher.wake)
+    return Jobs(kind, stage.home, stage.database, stage.events, stage.watcher.wake)
 
 
 def statuses(stage: Stage) -> list[tuple[str, Any]]:
@@ -51,7 +51,7 @@ def test_a_job_that_cannot_be_written_leaves_nothing(stage: Stage) -> None:
         verbs(stage).queue("one", {"kind": "train"}, full)
     with pytest.raises(KeyError):
         verbs(stage).queue("one", {"kind": "train"})
-    assert (list(stage.home.outputs.iterdir()), stage.told, stage.catalogue.empty()) == ([], [], True)
+    assert (list(stage.home.outputs.iterdir()), stage.told, stage.database.empty()) == ([], [], True)
 
 
 def test_a_second_job_of_one_id_leaves_the_first_alone(stage: Stage) -> None:
@@ -66,7 +66,7 @@ def test_what_waits_or_runs_is_neither_resumed_nor_deleted(stage: Stage) -> None
     """A resume leaves it as it is, a deletion says what to do first."""
     stage.add("one")
     for state in ("queued", "running"):
-        stage.catalogue.update("one", state=state)
+        stage.database.update("one", state=state)
         verbs(stage).resume("one")
         assert stage.state("one") == [state]
         with pytest.raises(Conflict, match="Stop it first"):
@@ -89,7 +89,7 @@ def test_a_job_without_its_folder_cannot_be_resumed(stage: Stage) -> None:
     with pytest.raises(Conflict, match="Its folder was deleted"):
         verbs(stage).resume("one")
     verbs(stage).delete("one")
-    assert stage.catalogue.empty()
+    assert stage.database.empty()
 
 
 def test_a_run_that_an_export_waits_for_is_kept(stage: Stage) -> None:

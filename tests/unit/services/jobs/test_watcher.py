@@ -31,7 +31,7 @@ def running(stage: Stage, job_id: str = "one", **said: Any) -> JobDir:
 
 
 def verbs(stage: Stage) -> Jobs:
-    return Jobs(JobKind.TRAIN, stage.home, stage.catalogue, stage.events, stage.watcher.wake)
+    return Jobs(JobKind.TRAIN, stage.home, stage.database, stage.events, stage.watcher.wake)
 
 
 # --- the queue ---
@@ -152,7 +152,7 @@ def test_stop_now_is_pressed_after_a_while(stage: Stage) -> None:
     """First by a request, then by SIGTERM, then by SIGKILL; one that vanished under it was stopped."""
     running(stage)
     verbs(stage).stop("one")
-    stage.catalogue.update("one", stop_now_at=stage.clock.time())
+    stage.database.update("one", stop_now_at=stage.clock.time())
     stage.watcher.wake()
     stage.tick(int(GRACE))
     assert (stage.state("one"), stage.launcher.signals) == (["stopping"], [])
