@@ -30,7 +30,7 @@ GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "train.jsonl"
 
 
 @pytest.mark.parametrize(
-    "name", ["extract", "lengths", "mix", "near", "prepare", "reading", "rows", "tasks", "uploads"]
+    "name", ["extract", "lengths", "mix", "near", "cleaning", "reading", "rows", "tasks", "uploads"]
 )
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     """They are part of the explanation."""
