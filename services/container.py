@@ -83,7 +83,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     home, events, database = settings.home, Events(), Database(settings.database_url)
     system = System(home, database.active_count)
     models = Models(settings, database, system)
-    watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, models.make_room)
+    watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, models.free_device)
     configs, library = Configs(home), Library(home, database)
 
     limit = int(settings.max_upload_gb * 1024**3)

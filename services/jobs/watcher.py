@@ -69,7 +69,7 @@ class Watcher:
         database: The list of jobs.
         events: Told of everything.
         launchers: Where workers run, by the name that a job's row has.
-        make_room: Called before a job starts, to free the device.
+        free_device: Called before a job starts, to free the device.
         clock: What time it is.
     """
 
@@ -79,14 +79,14 @@ class Watcher:
         database: Database,
         events: Events,
         launchers: Mapping[str, Launcher],
-        make_room: Callable[[], None] = lambda: None,
+        free_device: Callable[[], None] = lambda: None,
         clock: Clock = time,
     ) -> None:
         self._home = home
         self._database = database
         self._events = events
         self._launchers = launchers
-        self._make_room = make_room
+        self._free_device = free_device
         self._clock = clock
         self._slots = Slots({name: launcher.slots for name, launcher in launchers.items()})
         self._readers: dict[str, Reader] = {}
@@ -351,7 +351,7 @@ class Watcher:
         ):
             return False
         job.state, job.started_at = str(JobState.STARTING), began
-        self._make_room()
+        self._free_device()
         job.worker = self._launcher(job).start(run_dir)
         return True
 

@@ -156,14 +156,14 @@ class ChatPool:
                 self._at = found
                 return found
         need = memory_needed(model, self._device(), self._settings.home) or PROCESS
-        self._make_room(model, need)
+        self._free_device(model, need)
         process = ChatProcess(self._settings, self._entry)
         with self._changed:
             self._loaded[key] = self._at = process
             self._sizes[key] = need
         return process
 
-    def _make_room(self, model: dict[str, Any], need: int) -> None:
+    def _free_device(self, model: dict[str, Any], need: int) -> None:
         with self._changed:
             for key in [key for key, process in self._loaded.items() if not process.alive]:
                 self._loaded.pop(key).close()

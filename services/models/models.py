@@ -217,7 +217,7 @@ class Models:
         facts = {name: last.get(name) for name in ("finish", "prompt", "prompt_tokens")}
         return {"response": last["text"], "tokens": last["tokens"], "seconds": last["seconds"], **facts}
 
-    def make_room(self) -> None:
+    def free_device(self) -> None:
         """Give back the memory of models that are loaded but not answering."""
         self.pool.release()
 
