@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NewType, Protocol
 
@@ -44,6 +46,9 @@ Handle = NewType("Handle", str)
 NO_WORKER = Handle("")
 LOCAL = "local"
 """The launcher of this machine."""
+
+_LOOKS, _UNTIL_NEXT_LOOK = 20, 0.05
+"""How often, and after how many seconds, a process is looked at that does not say yet whose it is."""
 
 
 class Launcher(Protocol):
@@ -212,11 +217,15 @@ class LocalLauncher:
         leader = process_of(worker)
         if not of_this_boot(leader) or psutil.pid_exists(leader.pid):
             return
-        if any(_in_group(process, leader.pid) and _belongs_to(process, job) for process in psutil.process_iter()):
-            try:
-                os.killpg(leader.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
+        for _ in range(_LOOKS):
+            owners = [_job_of(process) for process in psutil.process_iter() if _in_group(process, leader.pid)]
+            if str(job.path) in owners:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(leader.pid, signal.SIGKILL)
                 return
+            if None not in owners:
+                return
+            time.sleep(_UNTIL_NEXT_LOOK)
 
     def _child(self, worker: Handle) -> subprocess.Popen[bytes] | None:
         with self._lock:
@@ -250,8 +259,15 @@ def _in_group(process: psutil.Process, group: int) -> bool:
         return False
 
 
-def _belongs_to(process: psutil.Process, job: JobDir) -> bool:
+def _job_of(process: psutil.Process) -> str | None:
+    """The directory of the job that a process was started for, '' for none; None where that cannot be seen yet.
+
+    The system shows no environment in the first moments of a process, while it still loads its program.
+    """
     try:
-        return process.environ().get(JOB) == str(job.path)
+        environ = process.environ()
+        if not environ and process.status() != psutil.STATUS_ZOMBIE:
+            return None
+        return environ.get(JOB, "")
     except psutil.Error:
-        return False
+        return ""

@@ -95,7 +95,27 @@ def test_what_a_vanished_worker_left_is_swept_away(launcher: LocalLauncher, job:
     """The control of the test above: a process that was started for this job."""
     group, child = left_behind(**{JOB: str(job.path)})
     launcher.sweep(handle_of(Identity(group, 1000.0, boot())), job)
+    assert gone(child), (group, psutil.Process(child).as_dict(["status", "ppid", "cmdline", "environ"]))
+
+
+def test_a_process_that_has_just_been_started_is_asked_again(
+    launcher: LocalLauncher, job: JobDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system shows its environment only once its program is loaded."""
+    group, child = left_behind(**{JOB: str(job.path)})
+    environ = psutil.Process.environ
+    first = {child}
+
+    def slow(process: psutil.Process) -> dict[str, str]:
+        if process.pid in first:
+            first.remove(process.pid)
+            return {}
+        return environ(process)
+
+    monkeypatch.setattr(psutil.Process, "environ", slow)
+    launcher.sweep(handle_of(Identity(group, 1000.0, boot())), job)
     assert gone(child)
+    assert not first
 
 
 def test_a_strangers_process_is_neither_alive_nor_ended(
