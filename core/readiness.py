@@ -15,7 +15,7 @@ from typing import Any
 from core.config import DatasetSection, EvaluationSection, RunConfig, SourceFields
 from core.device_checks import device_checks
 from core.errors import InvalidInput
-from core.methods import Need, method
+from core.methods import Method, Need, method
 from core.model import Device
 from core.statistics import fewest_changes, smallest_share
 
@@ -28,6 +28,8 @@ FEW = 0.05
 """Share of rows that may be cut off or left out unsaid: every dataset has some long ones."""
 SHOWN_SHARE = 0.5
 """Held-out rows are enough where a change in half of them could be shown."""
+FEW_LOSSES = 10
+"""Held-out rows whose mean loss is said to be that of a few: each has many tokens, so fewer are enough."""
 
 CHOOSE_ANSWERS = (
     "Choose the column that holds the right answer: the reward compares with it. "
@@ -129,7 +131,10 @@ class RowFacts:
         measured: Of them, rows whose tokens were counted; 0 where the tokenizer is not here.
         long_references: Rows whose reference in the asked-for form has more tokens than the longest answer.
         longest_reference: Tokens of the longest one.
-        long_prompts: Rows whose question does not fit beside the longest answer.
+        long_prompts: Rows whose question does not fit beside the longest answer or, where rows bring their answers,
+            leaves no room for any.
+        long_examples: Rows whose question and reference together have more tokens than the longest text.
+        longest_example: Tokens of the longest one.
         proposed: (max_sequence_length, max_new_tokens) that leave nearly all rows whole.
         judged: Rows whose reference was given to the reward as an answer.
         unreadable: Of these, how many earned less than all there is for being right.
@@ -146,6 +151,8 @@ class RowFacts:
     long_references: int = 0
     longest_reference: int = 0
     long_prompts: int = 0
+    long_examples: int = 0
+    longest_example: int = 0
     proposed: tuple[int, int] | None = None
     judged: int = 0
     unreadable: int = 0
@@ -204,6 +211,10 @@ class _Found:
     problems: list[Problem] = field(default_factory=list)
 
     @property
+    def method(self) -> Method:
+        return method(self.config.method)
+
+    @property
     def blocked(self) -> bool:
         """Whether a cause was found whose consequences need no mention."""
         return any(problem.severity is Severity.BLOCKS for problem in self.problems)
@@ -217,9 +228,8 @@ class _Found:
 def check(config: RunConfig, device: Device, facts: Facts) -> Readiness:
     """Everything that is known to speak against starting a valid configuration."""
     found = _Found(config, facts)
-    needs = method(config.method).needs
     for rule, need in _RULES:
-        if need is None or need in needs:
+        if need is None or need in found.method.needs:
             rule(found)
     said = {problem.field for problem in found.problems}
     for remark in device_checks(config, device):
@@ -255,7 +265,10 @@ def _answer_column(found: _Found) -> None:
     for path in _without_answers(found.config.dataset):
         if found.facts.compares:
             found.add(Severity.BLOCKS, path, CHOOSE_ANSWERS)
-        elif found.config.pre_training.enabled:
+        elif "response" in found.method.columns:
+            words = f"Choose the column that holds the right answer: {found.method.term} learns from it."
+            found.add(Severity.BLOCKS, path, words)
+        elif found.config.pre_training.enabled and found.method.uses("pre_training"):
             found.add(
                 Severity.WARNS, path,
                 "There is no answer column, so the warm-up would teach empty answers. Choose the column, or switch the "
@@ -344,10 +357,32 @@ def _prompts(found: _Found) -> None:
     )
 
 
+def _examples(found: _Found) -> None:
+    rows, longest = found.facts.rows, found.config.training.max_sequence_length
+    if not found.method.learns_answers or not rows or not rows.measured or rows.long_examples <= FEW * rows.measured:
+        return
+    every = rows.long_prompts == rows.measured
+    fix = None
+    if rows.proposed and rows.proposed[0] > longest:
+        fix = Fix(f"Set to {rows.proposed[0]:,}", {"training.max_sequence_length": rows.proposed[0]})
+    found.add(
+        Severity.BLOCKS if every and rows.whole else Severity.WARNS,
+        "training.max_sequence_length",
+        f"{rows.long_examples:,} of {_rows(rows, rows.measured, 'rows')} have more than {longest} tokens, question and "
+        f"answer together; the longest has {rows.longest_example:,}. "
+        + (
+            "Not one of the questions leaves room for an answer."
+            if every
+            else "The end of such an answer is cut off, so the model would not learn how answers end."
+        ),
+        fix,
+    )
+
+
 def _learning_rates(found: _Found) -> None:
     warm_up = found.config.pre_training
     _learning_rate(found, "training.learning_rate", found.config.training.learning_rate)
-    if warm_up.enabled:
+    if warm_up.enabled and found.method.uses("pre_training"):
         _learning_rate(found, "pre_training.learning_rate", warm_up.learning_rate)
 
 
@@ -384,14 +419,16 @@ def _held_out(found: _Found) -> None:
         return  # the device checks say that nothing is held out
     held = rows.held_out if rows and rows.held_out is not None else evaluation.max_rows
     pairs = min(held, evaluation.max_prompts, evaluation.max_rows)
-    needed = rows_needed()
+    compared = Need.REWARD in found.method.needs
+    needed = rows_needed() if compared else FEW_LOSSES
     if pairs >= needed:
         return
     total = rows.rows if rows else None
-    least = fewest_changes()
     can = (
-        "can show no difference at all"
-        if pairs < least
+        "say little about other questions: their loss is a mean of a few"
+        if not compared
+        else "can show no difference at all"
+        if pairs < fewest_changes()
         else f"can show a difference only where {smallest_share(pairs):.0%} of them change"
     )
     fix = _more_held_out(evaluation, held, needed, total)
@@ -480,6 +517,7 @@ _RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
     (_loopholes, Need.REWARD),
     (_references, Need.ROLLOUTS),
     (_prompts, Need.ROLLOUTS),
+    (_examples, None),
     (_learning_rates, None),
     (_downloads, None),
     (_memory, None),

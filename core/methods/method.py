@@ -117,11 +117,16 @@ class Method:
         section, _, name = path.partition(".")
         if section == self.section_name:
             return True
-        if section == "reward":
+        if section == "reward" or path == "dataset.drop_unparseable":
             return Need.REWARD in self.needs
         if not name:
             return any(shown.startswith(f"{section}.") for shown in self.shows)
         return path in self.shows or f"{section}.*" in self.shows
+
+    @property
+    def learns_answers(self) -> bool:
+        """Whether the rows' own answers are what it learns from, and none is written while it trains."""
+        return "response" in self.columns and Need.ROLLOUTS not in self.needs
 
     def json(self) -> dict[str, Any]:
         """What programs are told of it."""

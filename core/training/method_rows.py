@@ -20,7 +20,7 @@ from core.data.pipeline import prepare_rows
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.job_dir import JobDir, read_json, whole_lines, write_json
-from core.methods import method
+from core.methods import Need, method
 from core.reward import Item as Answer
 from core.reward import opened_by
 from core.rewards import decided, markers_of, settled
@@ -205,7 +205,9 @@ class _Asking:
     def __init__(self, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self._config, self._tokenizer = config, tokenizer
         self._markers = markers_of(config.dataset)
-        self._longest = config.training.max_sequence_length - config.training.max_new_tokens
+        training = config.training
+        self._writes = Need.ROLLOUTS in method(config.method).needs
+        self._longest = training.max_sequence_length - (training.max_new_tokens if self._writes else 1)
         self.too_long = 0
         self.changes: Counter[str] = Counter()
         self.refused: list[InvalidInput] = []
@@ -231,10 +233,14 @@ class _Asking:
         """Say what was done."""
         training = self._config.training
         if self.too_long:
+            why = (
+                f"and with an answer of up to {training.max_new_tokens} they pass"
+                if self._writes
+                else "which leaves no room for an answer within"
+            )
             status.note(
-                f"{self.too_long} rows were left out: their question has more than {self._longest} tokens, and with "
-                f"an answer of up to {training.max_new_tokens} they pass max_sequence_length "
-                f"({training.max_sequence_length})."
+                f"{self.too_long} rows were left out: their question has more than {self._longest} tokens, {why} "
+                f"max_sequence_length ({training.max_sequence_length})."
             )
         if self.refused:
             status.note(f"{len(self.refused)} rows were left out. {self.refused[0].message}")

@@ -194,12 +194,16 @@ class Preflight:
         if measured is None:
             return {}
         prompts, references = measured
-        longest = training.max_sequence_length - training.max_new_tokens
+        writes = Need.ROLLOUTS in method(config.method).needs
+        longest = training.max_sequence_length - (training.max_new_tokens if writes else 1)
+        whole = [prompt + reference for prompt, reference in zip(prompts, references, strict=True)]
         return {
             "measured": len(mapped),
             "long_references": sum(tokens > training.max_new_tokens for tokens in references),
             "longest_reference": max(references),
             "long_prompts": sum(tokens > longest for tokens in prompts),
+            "long_examples": sum(tokens > training.max_sequence_length for tokens in whole),
+            "longest_example": max(whole),
             "proposed": lengths.propose(prompts, references),
         }
 

@@ -1,4 +1,4 @@
-"""A second method as the program has it that knows one: without a reward and without answers of its own."""
+"""A second method as the program has it that knows one: it learns the rows' answers, without a reward."""
 
 from __future__ import annotations
 
@@ -33,7 +33,15 @@ COPY = replace(
     section=CopySection,
     section_name="imitate",
     section_title="Copying",
-    shows=("model.*", "dataset.*", "training.batch_size", "training.max_steps", "evaluation.*"),
+    shows=(
+        "model.*",
+        "dataset.*",
+        "training.batch_size",
+        "training.max_steps",
+        "training.max_sequence_length",
+        "evaluation.*",
+    ),
+    columns=("instruction", "response"),
     needs=(),
     cross_checks=lambda config: [],
     remarks=lambda config, device: [],

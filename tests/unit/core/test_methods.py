@@ -160,6 +160,8 @@ def test_common_fields_that_a_method_does_not_use_are_said(copying: None) -> Non
         "reward.type",
         "reward.preset_name",
     }
+    kept = parse({**UNREWARDED, "method": "imitate", "dataset": {**SMALL["dataset"], "drop_unparseable": True}})
+    assert {note.field for note in device_checks(kept, CPU)} == {"dataset.drop_unparseable"}
 
 
 def test_a_section_that_no_method_has_is_not_found() -> None:

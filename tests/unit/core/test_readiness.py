@@ -23,6 +23,7 @@ from core.readiness import (
 )
 from core.statistics import smallest_share
 from tests.conftest import TINY
+from tests.support.second_method import install
 
 CPU = Device("cpu", "a processor", 16_000_000_000, 8_000_000_000, bf16=False)
 GOOD = Facts(
@@ -276,6 +277,77 @@ def test_too_few_rows_to_hold_any_out_is_said_without_a_button() -> None:
 def test_the_rows_that_are_needed_follow_from_the_statistics() -> None:
     """Half of them changing would be shown in four of five cases; with one row fewer it would not."""
     assert smallest_share(rows_needed()) <= 0.5 < smallest_share(rows_needed() - 1)
+
+
+COPYING: dict[str, Any] = {**{name: value for name, value in TINY.items() if name != "reward"}, "method": "imitate"}
+
+
+def copied(facts: Facts = GOOD, **changes: Any) -> Readiness:
+    """The list for the method that learns the rows' answers."""
+    merged = {section: {**COPYING.get(section, {}), **values} for section, values in changes.items()}
+    return check(parse({**COPYING, **merged}), CPU, replace(facts, compares=False))
+
+
+@pytest.mark.parametrize(
+    ("facts", "changes", "severity", "field", "words"),
+    [
+        (
+            GOOD,
+            {"dataset": {"source": "somebody/questions", "response_field": ""}},
+            Severity.BLOCKS,
+            "dataset.response_field",
+            "Choose the column that holds the right answer: Copying learns from it.",
+        ),
+        (
+            with_rows(long_examples=90, longest_example=700),
+            {},
+            Severity.WARNS,
+            "training.max_sequence_length",
+            "90 of the 400 rows have more than 128 tokens, question and answer together; the longest has 700. The end",
+        ),
+        (
+            with_rows(long_examples=400, longest_example=700, long_prompts=400),
+            {},
+            Severity.BLOCKS,
+            "training.max_sequence_length",
+            "Not one of the questions leaves room for an answer.",
+        ),
+        (
+            with_rows(held_out=4, rows=100),
+            {},
+            Severity.WARNS,
+            "evaluation.holdout_fraction",
+            "4 held-out questions say little about other questions: their loss is a mean of a few. At least 10",
+        ),
+    ],
+)
+def test_what_is_wrong_with_rows_that_are_learned(
+    monkeypatch: pytest.MonkeyPatch,
+    facts: Facts,
+    changes: dict[str, Any],
+    severity: Severity,
+    field: str,
+    words: str,
+) -> None:
+    install(monkeypatch)
+    entry = only(copied(facts, **changes))
+    assert (entry.severity, entry.field) == (severity, field)
+    assert words in entry.message
+
+
+def test_what_is_said_of_written_answers_is_not_said_of_rows_that_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is the warm-up, which the method does not have."""
+    install(monkeypatch)
+    facts = with_rows(long_references=400, unreadable=400, missing=("tests",), held_out=12)
+    warm_up = {"enabled": True, "learning_rate": 1.0}
+    assert copied(replace(facts, loopholes=("Yes.",)), pre_training=warm_up).of(Severity.WARNS) == ()
+
+
+def test_a_longer_limit_is_offered_where_rows_would_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    entry = only(copied(with_rows(long_examples=90, longest_example=700)))
+    assert entry.fix
+    assert entry.fix.values == {"training.max_sequence_length": 256}
 
 
 def test_json_is_whole() -> None:
