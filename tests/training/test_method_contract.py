@@ -1,0 +1,110 @@
+"""What every training method keeps, whatever it does: three small runs for each that is listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import Trainer
+
+from core.config import RunConfig, parse
+from core.job import JobState
+from core.job_dir import JobDir
+from core.job_rows import PLACE
+from core.methods import METHODS, Method, Need
+from core.model import Device
+from core.rewards import Spent
+from core.settings import Home
+from core.training.arguments import trainer_arguments
+from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
+
+pytestmark = [
+    pytest.mark.training,
+    pytest.mark.usefixtures("own_signals"),
+    pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key),
+]
+
+CLOCKS = {"row", "attempt", "time", "step_time", "time_generation", "time_reward", "tokens_per_second"}
+SOMETIMES = {"grpo": {"no_opinion", "sampler_kl", *Spent(requests=1).row()}}
+"""Metrics that depend on settings which the runs below do not have, by method."""
+CPU = Device("cpu", "cpu", 1 << 34, 1 << 33, False)
+
+
+def settings(method: Method, **values: Any) -> dict[str, Any]:
+    """The small run as this method: without what it does not use."""
+    wanted = changed(TINY, **values)
+    if Need.REWARD not in method.needs:
+        del wanted["reward"]
+    used = {name: value for name, value in wanted["training"].items() if method.uses(f"training.{name}")}
+    return {**wanted, "method": method.key, "training": used}
+
+
+def series(run: JobDir) -> list[dict[str, Any]]:
+    """Its rows of training without what is a clock's."""
+    return [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows(run, "training")]
+
+
+def test_a_run_keeps_what_was_promised(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reaches its end and writes its phases and metrics, no others; stopped and resumed it is the same run."""
+    config = settings(method, training__save_steps=3)
+    whole, halves = (make_run(models, f"contract-{method.key}-{name}", config) for name in ("whole", "halves"))
+    assert work(whole, monkeypatch, models) == JobState.COMPLETED
+    planned = {phase.key for phase in method.phases if phase.planned(parse(config).model_dump())}
+    assert {row["phase"] for row in rows(whole)} == planned
+    assert {name for row in rows(whole) for name in row} - PLACE == set(method.metrics) - SOMETIMES.get(
+        method.key, set()
+    )
+    assert [row["step"] for row in rows(whole, "training")] == [1, 2, 3, 4, 5, 6]
+    moments = [(row["when"], row["step"]) for row in rows(whole, "evaluation")]
+    assert moments == [("before", 0), ("interval", 3), ("end", 6)]
+
+    def fourth(found: list[dict[str, Any]]) -> bool:
+        return any(row["phase"] == "training" and row["step"] >= 4 for row in found)
+
+    assert work_until(halves, monkeypatch, models, fourth) == JobState.STOPPED
+    status = halves.read_status()
+    assert status is not None
+    assert status.checkpoint_step == 4
+    assert (halves.adapter / "adapter_model.safetensors").is_file()
+    assert work(halves, monkeypatch, models) == JobState.COMPLETED
+    assert series(halves) == series(whole)
+    for name, numbers in load_file(whole.adapter / "adapter_model.safetensors").items():
+        assert torch.equal(numbers, load_file(halves.adapter / "adapter_model.safetensors")[name])
+
+
+def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the section ``training`` that the method shows are its trainer's."""
+    others = {
+        "training__num_epochs": 2, "training__max_steps": None, "training__batch_size": 8,
+        "training__gradient_accumulation_steps": 1, "training__learning_rate": 1e-5, "training__warmup_steps": 3,
+        "training__weight_decay": 0.5, "training__adam_beta1": 0.5, "training__adam_beta2": 0.25,
+        "training__max_grad_norm": 5.0, "training__lr_scheduler_type": "cosine", "training__optim": "adafactor",
+        "training__gradient_checkpointing": True, "training__save_steps": 7, "training__keep_checkpoints": 9,
+        "training__seed": 11, "evaluation__holdout_fraction": 0,
+    }  # fmt: skip
+    config = settings(method, **others)
+    run = make_run(models, f"contract-{method.key}-arrives", config)
+    seen: list[Any] = []
+
+    def stay(trainer: Any, **_: Any) -> None:
+        seen.append(trainer.args)
+        trainer.state.max_steps = trainer.state.global_step
+
+    monkeypatch.setattr(Trainer, "train", stay)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    wanted = arguments(parse(config), run.checkpoints)
+    untold = arguments(parse(settings(method)), run.checkpoints)
+    assert {name: getattr(seen[0], name) for name in wanted} == wanted
+    assert len([name for name in wanted if wanted[name] != untold[name]]) == len(others) - 1
+
+
+def arguments(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Those of a trainer that it keeps as they are given."""
+    return {
+        name: value
+        for name, value in trainer_arguments(config, CPU, folder).items()
+        if name not in {"report_to", "push_to_hub", "trust_remote_code"}
+    }
