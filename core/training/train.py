@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 
-from core.config import RunConfig, parse
+from core.config import RunConfig, dump, parse
 from core.device_checks import device_checks
 from core.environment import note_environment
 from core.errors import InvalidConfig
@@ -40,7 +40,7 @@ def train(run: JobDir, home: Home, status: Status) -> str:
     status.update(device=device.name if device.kind == "cuda" else "cpu")
     note_environment(run, status.value.attempt, device)
     # The remarks are about what a person set, and the complete configuration sets every field.
-    _check(parse(run.read_config().get("given") or config.model_dump()), device, status)
+    _check(parse(run.read_config().get("given") or dump(config)), device, status)
     if use_unsloth(device):
         # It replaces classes inside TRL. A method's module imports these classes by name, so Unsloth comes first:
         # the other way round the run would quietly train with plain TRL.

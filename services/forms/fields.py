@@ -55,8 +55,8 @@ CHOICES: dict[str, Mapping[str, str]] = {
         "llama_cpp": "llama.cpp",
     },
     "type": {"preset": "A ready-made combination", "composite": "My own combination"},
-} | {field: titles for one in METHODS for field, titles in one.choices.items()}
-"""What the values of a choice are called, by the field's last name."""
+} | {f"{one.section_name}.{field}": titles for one in METHODS for field, titles in one.choices.items()}
+"""What the values of a choice are called, by the field's last name; of a method's own field by its path."""
 
 Section = dict[str, Any]
 Values = Mapping[str, object]
@@ -140,6 +140,7 @@ def model_field(model: type[BaseModel], path: str, values: Values, remarks: Rema
     name = path.rpartition(".")[2]
     info = model.model_fields[name]
     kind, choices = _kind(path, info)
+    titles = CHOICES.get(path) or CHOICES.get(name, {})
     current = values.get(name, info.get_default(call_default_factory=True))
     within = (remark for at, remark in remarks.items() if at.startswith(f"{path}."))
     level, message = remarks.get(path) or next(within, ("", ""))
@@ -149,7 +150,7 @@ def model_field(model: type[BaseModel], path: str, values: Values, remarks: Rema
         description=info.description or "",
         kind=kind,
         value=bool(current) if kind == "check" else shown(current),
-        choices=tuple((choice, CHOICES.get(name, {}).get(choice, choice)) for choice in choices),
+        choices=tuple((choice, titles.get(choice, choice)) for choice in choices),
         placeholder="not set" if _optional(info) else "",
         suggestions=("all-linear", ", ".join(LORA_TARGETS[:4])) if name == "target_modules" else (),
         level=level,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.config import RunConfig, parse
+from core.config import RunConfig, dump, parse
 from core.model import Device
 from core.readiness import (
     Download,
@@ -261,7 +261,7 @@ def test_a_fix_mends_what_it_is_offered_for(facts: Facts, changes: dict[str, Any
     entry = only(found(facts, **changes))
     assert entry.fix
     assert entry.fix.values == values
-    data: dict[str, Any] = config(**changes).model_dump(mode="json")
+    data = dump(config(**changes))
     for path, value in values.items():
         section, _, name = path.partition(".")
         data[section] = {**data[section], name: value} if name else value

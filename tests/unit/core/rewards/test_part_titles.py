@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.methods import METHODS
 from core.rewards import CATALOGUE, part_title
 from services.forms.fields import form_field, section_model
 from services.forms.labels import reward_title
@@ -32,7 +33,7 @@ def test_a_part_is_called_the_same_with_its_section_and_without() -> None:
 
 def test_every_value_of_a_choice_has_a_name() -> None:
     """No select of the wizard shows a bare identifier such as adamw_torch."""
-    for section in ("model", "dataset", "training", "grpo"):
+    for section in ("model", "dataset", "training", *(one.section_name for one in METHODS)):
         for name in section_model(section).model_fields:
             field = form_field(section, name, {}, {})
             for value, title in field.choices:
