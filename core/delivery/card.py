@@ -16,8 +16,8 @@ from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
 from core.job_dir import JobDir, iter_rows, read_json, read_model
-from core.job_rows import is_metric
-from core.methods import method
+from core.job_rows import is_metric, measure
+from core.methods import Need, method
 from core.metrics import metric
 from core.model import BUILTIN_PREFIX
 from core.reproduce import ran_on, versions_line
@@ -166,16 +166,20 @@ def _evaluation(session: JobDir | None, config: RunConfig | None) -> str:
     made = read_model(session.evaluation, RunEvaluation)
     if made:
         return _paired(made)
+    key = "reward" if Need.REWARD in method(config.method).needs else "loss"
     found = [
-        row for row in iter_rows(session.metrics, is_metric) if row.get("phase") == "evaluation" and "reward" in row
+        (row, value)
+        for row in iter_rows(session.metrics, is_metric)
+        if row.get("phase") == "evaluation" and (value := measure(row, key)) is not None
     ]
     if len(found) < 2:
         return ""
-    first, last = found[0], found[-1]
+    (_, first), (row, last) = found[0], found[-1]
+    better = " (lower is better)" if key == "loss" else ""
     return (
         "## Evaluation\n\n"
-        f"Mean reward on {last.get('samples', '?')} held-out prompts: {first['reward']:.3f} before training, "
-        f"{last['reward']:.3f} at step {last['step']}. No interval was computed, so a small difference may be chance.\n"
+        f"Mean {key}{better} on {row.get('samples', '?')} held-out prompts: {first:.3f} before training, "
+        f"{last:.3f} at step {row['step']}. No interval was computed, so a small difference may be chance.\n"
     )
 
 

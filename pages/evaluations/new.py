@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import InvalidInput, TunesmithError
 from core.job_dir import JobDir, step_of
+from core.methods import Need, method_of
 from core.model import DEMO_MODEL
 from pages.rewards.bench import reward_choices
 from services.container import Services
@@ -59,11 +60,13 @@ def new_evaluation_page(services: Services, given: Mapping[str, str], *, problem
         chosen = _first_choice(services, given.get("session_id", ""), given.get("model", ""))
     known = {choice.value for choice in models}
     extra = tuple(Choice(value, value) for value in chosen if value and value not in known)
-    runs = tuple(
-        Choice(run.session_id, run.title) for run in services.runs.list() if _held_out(services, run.session_id)
-    )
+    listed = services.runs.list()
+    runs = tuple(Choice(run.session_id, run.title) for run in listed if _held_out(services, run.session_id))
     if values["prompts"] == "session" and not runs:
         values["prompts"] = "typed"
+    known_run = values["session_id"] in {run.session_id for run in listed}
+    if "reward" not in given and known_run and not _has_reward(services, values["session_id"]):
+        values["reward"] = "none"
     rewards = (
         Choice("training", "The training's own"),
         Choice("none", "None: only collect the answers"),
@@ -132,6 +135,10 @@ def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
     first = (run.model_path if model else run.base) if run else DEMO_MODEL
     second = model or (run.model_path if run else "")
     return [first, second if second != first else "", *[""] * (SLOTS - 2)]
+
+
+def _has_reward(services: Services, session_id: str) -> bool:
+    return Need.REWARD in method_of(services.runs.get(session_id).config).needs
 
 
 def _held_out(services: Services, session_id: str) -> bool:

@@ -16,6 +16,7 @@ from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.evaluation import MOST_MODELS, MOST_PROMPTS, Asked, EvaluationSpec
 from core.job import JobKind, check_id
 from core.job_dir import JobDir, whole_lines
+from core.methods import Need, method
 from core.rewards import maximum, resolve
 from core.settings import Home
 from services.forms.labels import plain_name
@@ -186,7 +187,13 @@ class Specifier:
         if not request.scored:
             return None
         if request.reward is None:
-            return run.reward if run and request.text is None else None
+            if run is None or request.text is not None:
+                return None
+            if Need.REWARD not in method(run.method).needs:
+                raise InvalidInput(
+                    "The training had no reward of its own. Choose what scores the answers, or none.", field="reward"
+                )
+            return run.reward
         try:
             reward = RewardSection.model_validate(dict(request.reward))
         except ValueError as error:

@@ -26,6 +26,7 @@ from core.dataset import Row
 from core.errors import InvalidInput
 from core.fidelity import FidelityReport, FidelityVerdict, judged, with_better_choice
 from core.llama import not_the_file
+from core.methods import Need, method
 from core.reward import Item, opened_by
 from core.rewards import Scorer, compose, markers_of, settled
 from core.settings import Settings
@@ -68,7 +69,7 @@ class Fidelity:
 
     Args:
         config: The run's; None for a merge of a folder that no run made: then general questions are asked
-            and nothing is rewarded.
+            and nothing is rewarded; nor is anything of a method without a reward.
         rows: Held-out rows, of which the first 64 are asked; with none, general questions are.
         tokenizer: The trained model's.
         work: A folder for what is kept in between; removed by the caller.
@@ -97,7 +98,7 @@ class Fidelity:
         conversations = [one.conversation for one in self.asked]
         self.task = Task(conversations, Sampling(max_new_tokens=limit, temperature=0), stop)
         self.score: Scorer | None = None
-        if config and rows:
+        if config and rows and Need.REWARD in method(config.method).needs:
             self.score = compose(settled(config.reward, rows), markers_of(config.dataset))
         self.backend: Backend | None = None
         self.answers: list[list[int]] = []

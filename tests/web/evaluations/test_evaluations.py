@@ -19,6 +19,7 @@ from services.jobs.database import Job
 from services.jobs.rebuild import rebuild
 from services.jobs.watcher import crash_words
 from tests.conftest import Browser, tiny
+from tests.support.second_method import install
 from tests.web.exports.test_exports import create, finish
 from tests.web.runs.test_runs import follow, start
 
@@ -35,6 +36,22 @@ def trained(client: FlaskClient, services: Services) -> str:
     rows = [{"instruction": f"{a} + 1", "response": str(a + 1)} for a in range(40)]
     (prepared / "holdout.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return session_id
+
+
+def test_a_run_without_a_reward_asks_what_scores_its_answers(
+    client: FlaskClient, browser: Browser, trained: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is scored by a reward that it never had; the form begins with 'none'."""
+    install(monkeypatch)
+    copied = {name: section for name, section in tiny("copies").items() if name not in {"reward", "training"}}
+    services.database.update(trained, config={**copied, "method": "imitate"})
+    asked: dict[str, Any] = {"models": [BASE], "session_id": trained, "limit": 30}
+    assert '<option value="none" selected>' in browser.get(f"/evaluations/new?session_id={trained}").text
+    refused = client.post("/api/evaluations/start", json=asked)
+    assert refused.status_code == 400
+    assert (refused.json or {})["error"]["field"] == "reward"
+    begin(client, BASE, session_id=trained, limit=30, scored=False)
+    begin(client, BASE, session_id=trained, limit=30, reward={"type": "preset", "preset_name": "math"})
 
 
 def begin(client: FlaskClient, *models: str, **body: Any) -> str:
