@@ -17,11 +17,12 @@ from flask import Blueprint
 from commands._home import home, server_or_watch
 from core.errors import Conflict, InvalidInput, TunesmithError, Unavailable
 from core.job import ENDED, JobState
-from core.job_rows import MetricRow
+from core.job_rows import MetricRow, measure
 from core.metric import Better, Metric, Unit
-from core.metrics import METRICS, metric
+from core.metrics import METRICS
 from services.container import Services
 from services.current import services
+from services.runs.series import headline
 from services.wizard.configs import check
 
 if TYPE_CHECKING:
@@ -263,28 +264,34 @@ class Screen:
             return f"{words}: {view['message']}".rstrip(": ")
         filled = round(WIDTH * min(done, of) / of)
         parts = [f"{words:<11} [{'#' * filled}{'.' * (WIDTH - filled)}] {done}/{of}"]
-        if view["reward"] is not None:
-            parts.append(f"reward {view['reward']:.3f}")
+        lead, values = self._course()
+        if lead and values:
+            parts.append(f"{lead.term} {values[-1]:.3f}")
         if view["eta_seconds"]:
             parts.append(f"about {_duration(view['eta_seconds'])} left")
         return "  ".join(parts)
+
+    def _course(self) -> tuple[Metric | None, list[float]]:
+        """The metric that sums up the training, and its values so far."""
+        lead = headline(self._training)
+        return lead, [value for row in self._training if lead and (value := measure(row, lead.key)) is not None]
 
     def close(self, view: dict[str, Any]) -> None:
         """The closing table."""
         if self._live:
             self._say("")
-        rewards = [row["reward"] for row in self._training if "reward" in row]
-        tenth = max(1, len(rewards) // 10)
+        lead, values = self._course()
+        tenth = max(1, len(values) // 10)
         rows = [
             ("Session", view["session_id"]),
             ("Ended", view["status"]),
             ("Steps", f"{view['step']} of {view['max_steps']}"),
             ("Time", _duration(time.monotonic() - self._began)),
         ]
-        if rewards:
-            first, last = sum(rewards[:tenth]) / tenth, sum(rewards[-tenth:]) / tenth
-            rows.append((f"{metric('reward').title} in training, first to last", f"{first:.3f} to {last:.3f}"))
-        rows += _held_out([row for row in view["evaluations"] if "reward" in row])
+        if lead and values:
+            first, last = sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth
+            rows.append((f"{lead.title} in training, first to last", f"{first:.3f} to {last:.3f}"))
+        rows += _held_out(view["evaluations"])
         width = max(len(name) for name, _ in rows)
         for name, value in rows:
             self._say(f"  {name:<{width}}  {value}")
@@ -296,7 +303,7 @@ class Screen:
 
 def _held_out(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """What of the model got better or worse on held-out rows, from the first evaluation to the last."""
-    measured = [one for one in METRICS if one.line.held_out and one.better is Better.HIGHER]
+    measured = [one for one in METRICS if one.line.held_out and one.better is not Better.NEITHER]
     return [
         (f"{one.title} on held-out rows", f"{_written(one, rows[0][one.key])} to {_written(one, rows[-1][one.key])}")
         for one in measured

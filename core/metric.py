@@ -139,7 +139,8 @@ class Metric:
         tile: Whether its latest value has a tile; tiles are in the order of declaration.
         column: Whether it is a column of the table; what has a tile always is.
         logged: Whether the log's line of a step has it.
-        headline: The phase whose course it sums up, '' for none: lists draw this curve, and peaks of it are kept.
+        headlines: The phases whose course it sums up where no metric before it does: lists draw this curve, and peaks
+            of it are kept.
         sources: Its names in the logs of TRL's trainers, of which a step has at most one.
     """
 
@@ -158,7 +159,7 @@ class Metric:
     tile: bool = False
     column: bool = False
     logged: bool = False
-    headline: str = ""
+    headlines: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
     @property

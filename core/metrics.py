@@ -22,7 +22,7 @@ METRICS: tuple[Metric, ...] = (
             "Higher is better{best}. "
             "The band is the spread within a question; points are questions it never trains on.", wide=True,
         ),
-        line=Line("mean", held_out=True, around="reward_std"), tile=True, logged=True, headline="training",
+        line=Line("mean", held_out=True, around="reward_std"), tile=True, logged=True, headlines=("training",),
     ),
     Metric(
         "reward_std", "reward standard deviation", "How much the answers differed",
@@ -146,14 +146,11 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "loss", "loss", "What the optimizer lowers",
-        "In GRPO it is near 0 by construction and says nothing about progress: "
-        "watch the reward instead. In the warm-up it is an ordinary loss, and lower is better.",
-        chart=Chart(
-            Section.LOSS,
-            "In the warm-up lower is better. "
-            "In training it is near 0 by construction and says nothing about progress: watch the reward.",
-        ),
-        column=True, logged=True, headline="warm_up", sources=("loss",),
+        "How surprised the model is by the tokens that it should write, on average (cross-entropy, in nats). "
+        "In GRPO it is near 0 by construction and says nothing about progress: watch the reward instead.",
+        better=Better.LOWER, line=Line("training", held_out=True), tile=True,
+        chart=Chart(Section.LEARNING, "Lower is better. Points are rows it never trains on.", wide=True),
+        column=True, logged=True, headlines=("warm_up", "training"), sources=("loss",),
     ),
     Metric(
         "step_time", "step time", "Time for one step",

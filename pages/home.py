@@ -11,7 +11,7 @@ from core.job import JobState
 from core.model import DEMO_MODEL, local_folder
 from pages.parts import PhaseView
 from pages.runs.index import verdicts
-from pages.runs.show import sparks
+from pages.runs.show import Spark, sparks
 from services.container import Services
 from services.runs.verdict import Action, Outcome, RunVerdict
 from services.runs.view import RunView
@@ -48,7 +48,7 @@ class HomePage:
     device: str
     runs: tuple[RunView, ...]
     verdicts: dict[str, RunVerdict]
-    sparks: dict[str, str]
+    sparks: dict[str, Spark]
     cards: tuple[Card, ...]
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from core.methods.method import Method, Need, Note, Phase
+from core.metric import Better, Chart, Line
+from core.metric import Section as Metrics
 from core.section import Section
 
 if TYPE_CHECKING:
@@ -202,5 +204,17 @@ GRPO = Method(
             "batch": "By the spread of the batch",
             "none": "Not at all",
         },
+    },
+    reads={
+        "loss": {
+            "better": Better.NEITHER,
+            "tile": False,
+            "line": Line(),
+            "chart": Chart(
+                Metrics.LOSS,
+                "In the warm-up lower is better. "
+                "In training it is near 0 by construction and says nothing about progress: watch the reward.",
+            ),
+        }
     },
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from core.metric import Metric
+from core.metrics import METRICS
 from core.section import Section
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Method:
         facts: Settings that a reader of the model card wants to know, as (name, value).
         tags: For the model card.
         choices: What the values of a choice are called on the form, by the field's name.
+        reads: What it reads differently of a metric: fields of :class:`core.metric.Metric` by the metric's key.
     """
 
     key: str
@@ -107,6 +110,7 @@ class Method:
     facts: Callable[[RunConfig], Sequence[tuple[str, Any]]]
     tags: tuple[str, ...]
     choices: Mapping[str, Mapping[str, str]]
+    reads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def uses(self, path: str) -> bool:
         """Whether a setting has an effect with this method.
@@ -122,6 +126,13 @@ class Method:
         if not name:
             return any(shown.startswith(f"{section}.") for shown in self.shows)
         return path in self.shows or f"{section}.*" in self.shows
+
+    @property
+    def described(self) -> tuple[Metric, ...]:
+        """Its metrics as it reads them, the one that sums up its training first, the others as declared."""
+        found = [replace(one, **self.reads.get(one.key, {})) for one in METRICS if one.key in self.metrics]
+        headline = next((one for one in found if "training" in one.headlines), None)
+        return tuple(sorted(found, key=lambda one: one is not headline))
 
     @property
     def learns_answers(self) -> bool:

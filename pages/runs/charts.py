@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from core.metric import Metric, Section
-from core.metrics import METRICS
 
 COLOURS = ("--c1", "--c2", "--c3", "--c4")
 HELD_OUT_COLOUR = "--c3"
@@ -60,7 +59,7 @@ class SectionView:
     charts: tuple[ChartView, ...]
 
 
-def charts(best: float | None, metrics: Sequence[Metric] = METRICS) -> tuple[SectionView, ...]:
+def charts(best: float | None, metrics: Sequence[Metric]) -> tuple[SectionView, ...]:
     """The charts of these metrics.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.job import JobState
-from pages.runs.show import sparks
+from pages.runs.show import Spark, sparks
 from services.container import Services
 from services.forms.fields import whole_number
 from services.runs.verdict import RunVerdict
@@ -22,7 +22,7 @@ class RunsPage:
 
     runs: tuple[RunView, ...]
     verdicts: dict[str, RunVerdict]
-    sparks: dict[str, str]
+    sparks: dict[str, Spark]
     total: int
     q: str
     state: str

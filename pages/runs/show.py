@@ -12,9 +12,8 @@ from core.config import RewardSection
 from core.job import ENDED, JobPhase, JobState
 from core.job_dir import JobDir, read_row
 from core.job_rows import MetricRow, is_metric, measure
-from core.methods import method_of
+from core.methods import Need, method_of
 from core.metric import Metric, Unit
-from core.metrics import METRICS
 from core.rewards import part_title, titles
 from core.statistics import decimals
 from pages.evaluations.report import ReportView, of_run
@@ -23,13 +22,13 @@ from pages.runs.actions import RunAction, actions
 from pages.runs.answers import AnswersView, Wanted, _answers
 from pages.runs.charts import charts
 from services.container import Services
+from services.runs.series import headline
 from services.runs.verdict import RunVerdict, merge
 from services.runs.view import RunView
 from services.words import duration, num, state_word
 
 TABLE_ROWS = 60
 """Rows of the table for those without charts: the latest of each phase, evenly thinned."""
-TILES = tuple(one for one in METRICS if one.tile)
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,8 @@ class RunBoard:
     tiles: tuple[Tile, ...]
     columns: tuple[Column, ...]
     table: tuple[MetricRow, ...]
-    answers: AnswersView
+    answers: AnswersView | None
+    """None for a method that writes none."""
     reports: tuple[ReportView, ...]
     log: str
     config_line: str
@@ -85,7 +85,10 @@ class RunPage:
     run: RunBoard
 
 
-COLUMNS = tuple(Column(one.key, one.title) for one in (*TILES, *(one for one in METRICS if one.column)))
+def columns_of(metrics: Sequence[Metric]) -> tuple[Column, ...]:
+    """What has a tile comes first."""
+    listed = [*(one for one in metrics if one.tile), *(one for one in metrics if one.column and not one.tile)]
+    return tuple(Column(one.key, one.title) for one in listed)
 
 
 def board(services: Services, session_id: str, wanted: Wanted, path: str) -> RunBoard:
@@ -95,6 +98,7 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
         NotFound: There is no such run.
     """
     view = services.runs.get(session_id)
+    method = method_of(view.config)
     rows, _ = services.runs.metrics(session_id)
     merged = merge(rows)
     state, judged = view.job.state, services.runs.verdict(view)
@@ -112,17 +116,17 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
         phases=_phases(view, phase, merged),
         actions=actions(view, judged, has_adapter=services.models.has_adapter(view.job)),
         has_numbers=bool(merged),
-        tiles=_tiles(latest or {}, merged, judged.best) + _judge_tile(rows),
-        columns=COLUMNS,
+        tiles=_tiles(method.described, latest or {}, merged, judged.best) + _judge_tile(rows),
+        columns=columns_of(method.described),
         table=_table(merged),
-        answers=_answers(services, session_id, wanted),
+        answers=_answers(services, session_id, wanted) if Need.ROLLOUTS in method.needs else None,
         reports=of_run(services, session_id) if state is JobState.COMPLETED else (),
         log=services.runs.log(session_id, tail=200, useful=True),
         config_line=_config_line(view.config),
         config_text=json.dumps(view.config, indent=2, ensure_ascii=False),
         data={
             "session_id": session_id,
-            "charts": charts(judged.best),
+            "charts": charts(judged.best, method.described),
             "parts": _part_titles(merged, view.config.get("reward")),
         },
     )
@@ -148,26 +152,45 @@ def _part_titles(rows: Sequence[MetricRow], reward: Any) -> dict[str, str]:
     return {key: part_title(key, reward) for key in sorted(keys)}
 
 
-def spark(rows: Sequence[MetricRow], width: int = 100, height: int = 28) -> str:
-    """The reward as points of an SVG polyline, at most 60; '' for fewer than two."""
-    rewards = [row["reward"] for row in merge(rows) if row.get("phase") == "training" and "reward" in row]
-    rewards = rewards[:: max(1, len(rewards) // 60)]
-    if len(rewards) < 2:
-        return ""
-    low, high = min(rewards), max(rewards)
+@dataclass(frozen=True)
+class Spark:
+    """How a run went, small.
+
+    Attributes:
+        points: Of an SVG polyline, at most 60; '' for fewer than two.
+        words: The latest value with its name, such as 'loss 0.12'; '' where there is none.
+    """
+
+    points: str = ""
+    words: str = ""
+
+
+def spark(rows: Sequence[MetricRow], width: int = 100, height: int = 28) -> Spark:
+    """The course of what sums up the training."""
+    lead = headline(rows)
+    if lead is None:
+        return Spark()
+    trained = [row for row in merge(rows) if row.get("phase") == "training"]
+    values = [value for row in trained if (value := measure(row, lead.key)) is not None]
+    if not values:
+        return Spark()
+    words = f"{lead.term} {num(values[-1])}"
+    values = values[:: max(1, len(values) // 60)]
+    if len(values) < 2:
+        return Spark(words=words)
+    low, high = min(values), max(values)
     span = (high - low) or 1.0
-    return " ".join(
-        f"{index * width / (len(rewards) - 1):.1f},{height - 2 - (value - low) / span * (height - 4):.1f}"
-        for index, value in enumerate(rewards)
+    points = (
+        f"{index * width / (len(values) - 1):.1f},{height - 2 - (value - low) / span * (height - 4):.1f}"
+        for index, value in enumerate(values)
     )
+    return Spark(" ".join(points), words)
 
 
-def sparks(services: Services, runs: Sequence[RunView]) -> dict[str, str]:
-    """Reward curves of the runs in a list, by id."""
+def sparks(services: Services, runs: Sequence[RunView]) -> dict[str, Spark]:
+    """The courses of the runs in a list, by id."""
     return {
-        run.session_id: spark(_sampled(JobDir(services.settings.home.outputs / run.session_id).metrics))
-        for run in runs
-        if run.reward is not None
+        run.session_id: spark(_sampled(JobDir(services.settings.home.outputs / run.session_id).metrics)) for run in runs
     }
 
 
@@ -177,7 +200,7 @@ def _sampled(metrics: Path) -> list[MetricRow]:
         lines = metrics.read_bytes().splitlines()
     except OSError:
         return []
-    sampled = lines[:: max(1, len(lines) // 120)]
+    sampled = lines[:: -max(1, len(lines) // 120)][::-1]  # the last one is among them
     return [row for line in sampled if (row := read_row(line, is_metric)) is not None]
 
 
@@ -219,25 +242,23 @@ def _phase(title: str, index: int, place: int, state: JobState) -> PhaseView:
     )
 
 
-def _tiles(latest: Mapping[str, object], rows: Sequence[MetricRow], best: float | None) -> tuple[Tile, ...]:
+def _tiles(
+    metrics: Sequence[Metric], latest: Mapping[str, object], rows: Sequence[MetricRow], best: float | None
+) -> tuple[Tile, ...]:
+    """Those of the latest step; the held-out value of the metric that sums up the training comes second."""
     most = f"of {decimals(best)}" if best is not None else ""
     tiles = [
         _tile(one, value, most if one.key == "reward" else one.unit.suffix)
-        for one in TILES
-        if (value := measure(latest, one.key)) is not None
+        for one in metrics
+        if one.tile and (value := measure(latest, one.key)) is not None
     ]
-    held = [row["reward"] for row in rows if row.get("phase") == "evaluation" and "reward" in row]
+    lead = metrics[0]
+    scored = [row for row in rows if row.get("phase") == "evaluation"]
+    held = [value for row in scored if (value := measure(row, lead.key)) is not None]
     if held:
-        tiles.insert(
-            1,
-            Tile(
-                "heldout",
-                "Held-out reward",
-                num(held[-1]),
-                most,
-                f"it was {num(held[0])} before training" if len(held) > 1 else "before training",
-            ),
-        )
+        hint = f"it was {num(held[0])} before training" if len(held) > 1 else "before training"
+        unit = most if lead.key == "reward" else lead.unit.suffix
+        tiles.insert(1, Tile("heldout", f"Held-out {lead.term}", num(held[-1]), unit, hint))
     return tuple(tiles)
 
 
@@ -272,5 +293,8 @@ def _table(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
 
 def _config_line(config: Mapping[str, Any]) -> str:
     training = config.get("training") or {}
-    group, rate, limit = (training.get(name) for name in ("num_generations", "learning_rate", "max_new_tokens"))
-    return f"{group} answers a question, learning rate {rate}, answers of up to {limit} tokens"
+    rate = f"learning rate {training.get('learning_rate')}"
+    if Need.ROLLOUTS not in method_of(config).needs:
+        return f"{rate}, texts of up to {training.get('max_sequence_length')} tokens"
+    group, limit = training.get("num_generations"), training.get("max_new_tokens")
+    return f"{group} answers a question, {rate}, answers of up to {limit} tokens"

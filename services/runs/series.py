@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from core.job_rows import MetricRow, measure
+from core.metric import Metric
 from core.metrics import METRICS
 
-_HEADLINES = {one.headline: one.key for one in METRICS if one.headline}
-"""The metric that sums up a phase, by the phase."""
+_PHASES = tuple(dict.fromkeys(phase for one in METRICS for phase in one.headlines))
+
+
+def headline(rows: Sequence[MetricRow], phase: str = "training") -> Metric | None:
+    """The metric that sums up the course of a phase: the first that rows of it have."""
+    found = [row for row in rows if row.get("phase") == phase]
+    candidates = (one for one in METRICS if phase in one.headlines)
+    return next((one for one in candidates if any(one.key in row for row in found)), None)
 
 
 def collapse(rows: Sequence[MetricRow]) -> list[MetricRow]:
@@ -34,32 +41,37 @@ def thin(rows: Sequence[MetricRow], points: int) -> list[MetricRow]:
     if len(rows) <= points:
         return list(rows)
     keep: set[int] = {index for index, row in enumerate(rows) if row.get("phase") == "evaluation"}
-    for phase, headline in _HEADLINES.items():
-        indices = [index for index, row in enumerate(rows) if row.get("phase") == phase]
-        share = max(4, points * len(indices) // len(rows))
-        keep |= _stretches(rows, indices, max(1, share // 4), headline)
-        keep |= _edges(rows, indices, headline, most=max(2, share // 4))
+    for phase in _PHASES:
+        lead = headline(rows, phase)
+        values = {
+            index: measure(row, lead.key) if lead else None
+            for index, row in enumerate(rows)
+            if row.get("phase") == phase
+        }
+        share = max(4, points * len(values) // len(rows))
+        keep |= _stretches(values, max(1, share // 4))
+        keep |= _edges(values, most=max(2, share // 4))
     return [rows[index] for index in sorted(keep)]
 
 
-def _stretches(rows: Sequence[MetricRow], indices: list[int], count: int, headline: str) -> set[int]:
+def _stretches(values: Mapping[int, float | None], count: int) -> set[int]:
     keep: set[int] = set()
+    indices = list(values)
     size = -(-len(indices) // count) if indices else 1
-    value: Callable[[int], float] = lambda index: measure(rows[index], headline) or 0.0  # noqa: E731 (a name for two uses)
     for start in range(0, len(indices), size):
         stretch = indices[start : start + size]
         keep |= {stretch[0], stretch[-1]}
-        measured = [index for index in stretch if measure(rows[index], headline) is not None]
+        measured = {index: value for index in stretch if (value := values[index]) is not None}
         if measured:
-            keep |= {min(measured, key=value), max(measured, key=value)}
+            keep |= {min(measured, key=measured.__getitem__), max(measured, key=measured.__getitem__)}
     return keep
 
 
-def _edges(rows: Sequence[MetricRow], indices: list[int], headline: str, *, most: int) -> set[int]:
+def _edges(values: Mapping[int, float | None], *, most: int) -> set[int]:
     """Rows on both sides of where the headline value appears or disappears."""
     edges: set[int] = set()
-    for before, after in pairwise(indices):
-        if (rows[before].get(headline) is None) != (rows[after].get(headline) is None):
+    for before, after in pairwise(values):
+        if (values[before] is None) != (values[after] is None):
             edges |= {before, after}
         if len(edges) >= most:
             break

@@ -12,13 +12,15 @@ import pytest
 from core.job import JobPhase, JobState, JobStatus
 from core.job_dir import JsonlWriter, iter_lines
 from core.job_rows import PLACE, MetricRow
+from core.methods import METHODS, Method
+from core.methods.grpo import GRPO
 from core.metric import Better, Level, Metric, Section, Unit
 from core.metrics import METRICS, SOURCES, metric, named
 from core.rewards import Spent
 from core.settings import PROJECT
 from pages.glossary import GLOSSARY
 from pages.runs.charts import charts
-from pages.runs.show import COLUMNS, TILES
+from pages.runs.show import columns_of
 from tests.support.fake_worker import Fake
 
 KEYS = {one.key for one in METRICS}
@@ -95,35 +97,51 @@ def test_directions_are_words() -> None:
 
 def test_every_chart_has_its_lines() -> None:
     """A key for each chart, at most four lines, and a label for each of several."""
-    sections = charts(1.2)
+    sections = charts(1.2, GRPO.described)
     assert [section.title for section in sections] == [section.value for section in Section]
     found = [chart for section in sections for chart in section.charts]
     assert [chart.key for chart in found if chart.parts] == ["reward_components"]
-    assert len({chart.key for chart in found}) == len(found) == sum(one.chart is not None for one in METRICS)
+    assert len({chart.key for chart in found}) == len(found) == sum(one.chart is not None for one in GRPO.described)
     for chart in found:
         assert chart.parts or 1 <= len(chart.lines) <= 4
         assert len(chart.lines) <= 1 or all(line.label for line in chart.lines)
     reward, length = found[0], next(chart for chart in found if chart.key == "completion_length_mean")
     assert "Higher is better, 1.2 is the most." in reward.caption
-    assert "Higher is better. " in charts(None)[0].charts[0].caption
+    assert "Higher is better. " in charts(None, GRPO.described)[0].charts[0].caption
     assert [(line.key, line.held_out) for line in reward.lines] == [("reward", False), ("reward", True)]
     assert [line.label for line in length.lines] == ["mean", "shortest", "longest"]
     assert length.unit == "tokens"
 
 
 def test_a_method_has_charts_of_its_own_metrics() -> None:
-    """Charts are made of the metrics that are given, and only sections with one are there."""
+    """Only sections with one are there; GRPO keeps the loss apart, for which it is no measure of progress."""
     [section] = charts(None, named(["loss"]))
-    assert (section.title, [chart.key for chart in section.charts]) == ("Loss", ["loss"])
+    assert (section.title, [chart.key for chart in section.charts]) == ("Is it learning?", ["loss"])
+    assert [line.held_out for line in section.charts[0].lines] == [False, True]
+    apart = charts(None, GRPO.described)[-1]
+    assert (apart.title, [chart.key for chart in apart.charts]) == ("Loss", ["loss"])
+    assert [line.held_out for line in apart.charts[0].lines] == [False]
 
 
-def test_tiles_and_columns_are_those_declared() -> None:
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+def test_a_method_reads_the_metrics_that_it_writes(method: Method) -> None:
+    """The one that sums up its training comes first, and what it reads differently is its own."""
+    assert {one.key for one in method.described} == set(method.metrics)
+    assert "training" in method.described[0].headlines
+    assert method.described[0].tile
+    assert set(method.reads) <= set(method.metrics)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+def test_tiles_and_columns_are_those_declared(method: Method) -> None:
     """What has a tile has a column, under the same title, and is explained in the glossary."""
-    assert [column.key for column in COLUMNS][: len(TILES)] == [one.key for one in TILES]
-    assert {column.key: column.title for column in COLUMNS} == {
-        one.key: one.title for one in METRICS if one.tile or one.column
+    tiles = [one.key for one in method.described if one.tile]
+    columns = columns_of(method.described)
+    assert [column.key for column in columns][: len(tiles)] == tiles
+    assert {column.key: column.title for column in columns} == {
+        one.key: one.title for one in method.described if one.tile or one.column
     }
-    assert {one.key for one in TILES} <= set(GLOSSARY)
+    assert set(tiles) <= set(GLOSSARY)
 
 
 def test_the_glossary_explains_metrics() -> None:
