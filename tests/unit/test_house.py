@@ -30,7 +30,6 @@ LONG_FILES = {
     "core/rewards/code.py": "how programs are found, run and scored; reading the rows' tests could move out",
     "core/rewards/sandbox/guest.py": "sent into the sandbox as one file, which can import nothing of ours",
     "core/job_dir.py": "the names of all files of a job; reading and writing JSON could move out",
-    "services/runs/verdict.py": "one rule a sentence, read from the top",
     "tests/sandbox/attempts.py": "a table of attempts to get out",
     "tests/training/test_arguments.py": "one case for each setting",
     "tests/unit/core/data/test_conversations.py": "one case for each form of a conversation",

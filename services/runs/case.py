@@ -1,0 +1,270 @@
+"""What every verdict of a run has in common, whatever the run is judged by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from math import sqrt
+from statistics import fmean, pvariance
+from typing import Any
+
+from core.evaluation import PairedReport
+from core.job import JobState
+from core.job_rows import MetricRow, measure
+from services.runs.diagnosis import Finding, Remedy, Seen
+
+FEW = 30
+"""Held-out rows below which more of them are what a new run should have."""
+
+
+class Outcome(StrEnum):
+    """What a verdict says, for programs."""
+
+    WAITING = "waiting"
+    UNDER_WAY = "under_way"
+    LEARNED = "learned"
+    NOT_LEARNED = "not_learned"
+    NOT_ENOUGH = "not_enough_evidence"
+    STOPPED = "stopped"
+    BROKEN = "broken"
+    """It failed or vanished after its first step."""
+    NEVER_BEGAN = "never_began"
+    """It failed or vanished before its first step."""
+
+
+BRIEF = {
+    Outcome.LEARNED: "learned this",
+    Outcome.NOT_LEARNED: "did not learn this",
+    Outcome.NOT_ENOUGH: "not enough evidence",
+    Outcome.STOPPED: "stopped early",
+    Outcome.BROKEN: "ended with an error",
+}
+"""The verdict where there is no place for a sentence: in a list of choices."""
+
+
+class Action(StrEnum):
+    """What to do first."""
+
+    NONE = "none"
+    STOP = "stop"
+    RESUME = "resume"
+    EXPORT = "export"
+    EVALUATE = "evaluate"
+    CHANGE = "change"
+    """A new run with the remedy."""
+    FIX = "fix"
+    """The same choices again, to be mended."""
+
+
+@dataclass(frozen=True)
+class RunVerdict:
+    """How a run stands and what to do about it.
+
+    Attributes:
+        outcome: For programs.
+        level: ``good``, ``calm``, ``watch`` or ``problem``.
+        headline: The one sentence.
+        action: What to do first.
+        evidence: What it rests on.
+        advice: What to do, in order.
+        remedy: What a new run should have; None where nothing needs to change.
+        step: Step of the wizard at which to mend a run that failed.
+        best: The most that an answer can earn, where that is known.
+    """
+
+    outcome: Outcome
+    level: str
+    headline: str
+    action: Action = Action.NONE
+    evidence: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    remedy: Remedy | None = None
+    step: str = "train"
+    best: float | None = None
+
+    @property
+    def brief(self) -> str:
+        """The same in a word or two; empty where a run is not over."""
+        return BRIEF.get(self.outcome, "")
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is known of a run beside its rows.
+
+    Attributes:
+        config: As it was stored; what is missing has its default.
+        best: The most that an answer can earn.
+        report: Its held-out answers before and after, compared.
+        error: What the worker or the watcher said, where it failed or vanished.
+        error_field: The setting that the error is about, or ''.
+        checkpoint: Step from which a resume would go on.
+        step: Steps done by the worker's own word, also where the rows are gone.
+    """
+
+    config: Mapping[str, Any]
+    best: float | None = None
+    report: PairedReport | None = None
+    error: str | None = None
+    error_field: str = ""
+    checkpoint: int | None = None
+    step: int = 0
+
+
+class Case(ABC):
+    """A run to be judged: what is said of every run, with the places where its figures speak.
+
+    Args:
+        rows: Its metric rows, merged.
+        state, stored, phase: As for :func:`services.runs.verdict.verdict`.
+        training: Those of its rows that training is judged by, in order of step.
+    """
+
+    def __init__(
+        self, rows: Sequence[MetricRow], state: JobState, stored: Stored, phase: str, training: Sequence[MetricRow]
+    ) -> None:
+        self.rows, self.state, self.stored, self.phase, self.training = rows, state, stored, phase, training
+        over = state in {JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED}
+        self.seen = Seen(training, stored.config, stored.best, over)
+        self.found = self._diagnosis() if training else None
+
+    @abstractmethod
+    def _diagnosis(self) -> Finding | None:
+        """What is wrong with a run that has training rows."""
+
+    @abstractmethod
+    def _path(self) -> str:
+        """How far training came, as a sentence."""
+
+    @abstractmethod
+    def _preparing(self) -> RunVerdict | None:
+        """What is done before the first step; None where there is nothing to say of it."""
+
+    @abstractmethod
+    def _under_way(self) -> RunVerdict:
+        """Of a run that trains."""
+
+    @abstractmethod
+    def _finished(self) -> RunVerdict:
+        """Of a run that completed."""
+
+    def verdict(self) -> RunVerdict:
+        if self.state in {JobState.FAILED, JobState.CRASHED}:
+            return self._broken()
+        if self.state is JobState.COMPLETED and (self.training or self.stored.report):
+            return self._finished()
+        if not self.training:
+            return self._not_yet()
+        return self._stopped() if self.state is JobState.STOPPED else self._under_way()
+
+    def say(self, outcome: Outcome, level: str, headline: str, **more: Any) -> RunVerdict:
+        return RunVerdict(outcome, level, headline, best=self.stored.best, **more)
+
+    def _with(
+        self, found: Finding, outcome: Outcome, headline: str, action: Action, evidence: tuple[str, ...] = ()
+    ) -> RunVerdict:
+        if found.level == "good" and action is Action.STOP:
+            action = Action.NONE
+        more = {"evidence": evidence, "advice": found.advice, "remedy": found.remedy}
+        return self.say(outcome, found.level, headline, action=action, **more)
+
+    def _not_yet(self) -> RunVerdict:
+        if self.state is JobState.QUEUED:
+            return self.say(
+                Outcome.WAITING, "calm", "Waiting for the job before it to end.", advice=("It starts by itself.",)
+            )
+        if self.state is JobState.STOPPED:
+            return self.say(
+                Outcome.STOPPED, "calm", "Stopped before the first training step.",
+                action=Action.RESUME, advice=(self._going_on(),),
+            )  # fmt: skip
+        if self.state is JobState.COMPLETED and self.stored.step:
+            lost = "Its numbers are damaged or gone, so nothing can be said of how it went."
+            return self.say(Outcome.NOT_ENOUGH, "watch", lost, action=Action.EVALUATE)
+        if self.state is JobState.COMPLETED:
+            return self.say(
+                Outcome.NOT_LEARNED, "watch", "It finished without a training step, so it learned nothing.",
+                action=Action.FIX, advice=("The log says why.",),
+            )  # fmt: skip
+        if preparing := self._preparing():
+            return preparing
+        return self.say(
+            Outcome.UNDER_WAY, "calm", "Getting ready: loading the model and the data.",
+            advice=("The first numbers appear in about a minute.",),
+        )  # fmt: skip
+
+    def _broken(self) -> RunVerdict:
+        failed = self.state is JobState.FAILED
+        said = (self.stored.error or "The log has the details.",)
+        step = _step_about(self.stored)
+        if not self.stored.step and not any(row.get("phase") in {"training", "warm_up"} for row in self.rows):
+            how = "It failed" if failed else "The process vanished (killed, out of memory, or a power cut)"
+            return self.say(
+                Outcome.NEVER_BEGAN, "problem", f"{how} before the first step.", action=Action.FIX,
+                evidence=said, advice=("Fix what the message says, then start it again.",), step=step,
+            )  # fmt: skip
+        steps = [number for row in self.rows if row.get("phase") == "training" and (number := measure(row, "step"))]
+        if not self.rows and self.stored.step:
+            steps = [self.stored.step]
+        kept = f"Everything up to step {max(steps)} is kept." if steps else "No training step was finished."
+        what = "It stopped with an error." if failed else "The process vanished: killed, out of memory, or a power cut."
+        mend = bool(self.stored.error_field) or self.stored.checkpoint is None
+        seen, advice, remedy = self._also()
+        return self.say(
+            Outcome.BROKEN, "problem", f"{what} {kept}", action=Action.FIX if mend else Action.RESUME,
+            evidence=said + seen, advice=(*advice, self._going_on()), remedy=remedy, step=step,
+        )  # fmt: skip
+
+    def _stopped(self) -> RunVerdict:
+        at = f"Stopped after step {self.training[-1].get('step', '?')}"
+        if not self.found:
+            return self.say(
+                Outcome.STOPPED, "calm", f"{at}. {self._path()}", action=Action.RESUME, advice=(self._going_on(),)
+            )
+        headline = f"{at}: {self.found.sentence[:1].lower()}{self.found.sentence[1:]}"
+        if self.found.level == "good":
+            return self._with(self.found, Outcome.STOPPED, headline, Action.EXPORT, evidence=(self._path(),))
+        return self.say(
+            Outcome.STOPPED, self.found.level, headline, action=Action.CHANGE, evidence=(self._path(),),
+            advice=(*self.found.advice, self._going_on()), remedy=self.found.remedy,
+        )  # fmt: skip
+
+    def _also(self) -> tuple[tuple[str, ...], tuple[str, ...], Remedy | None]:
+        """What the rows say of a run that ended for another reason: evidence, advice, remedy."""
+        if not self.found or self.found.level == "good":
+            return (), (), None
+        return (self.found.sentence,), self.found.advice, self.found.remedy
+
+    def _going_on(self) -> str:
+        if self.stored.checkpoint is None:
+            return "There is no checkpoint yet: starting again begins at the first step."
+        return f"Resume goes on from step {self.stored.checkpoint}."
+
+
+def trend(values: Sequence[float]) -> str:
+    """``rising`` or ``falling`` where the last third differs from the first by twice its standard error."""
+    size = max(2, len(values) // 3)
+    first, last = values[:size], values[-size:]
+    noise = sqrt((pvariance(first) + pvariance(last)) / size)
+    change = fmean(last) - fmean(first)
+    if abs(change) <= max(2 * noise, 0.01):
+        return "flat"
+    return "rising" if change > 0 else "falling"
+
+
+_ABOUT = (("memory", "configuration"), ("model", "model"), ("dataset", "dataset"), ("reward", "reward"))
+_STEPS = {"model": "model", "dataset": "dataset", "reward": "reward"}
+
+
+def _step_about(stored: Stored) -> str:
+    """The wizard's step that an error is about: by its field, or by the words of one that names none."""
+    section = stored.error_field.partition(".")[0]
+    if section:
+        return _STEPS.get(section, "configuration")
+    words = (stored.error or "").partition("\n")[0].lower()
+    return next((step for word, step in _ABOUT if word in words), "train")
