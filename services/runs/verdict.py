@@ -2,7 +2,8 @@
 
 A run that is over is judged by its held-out questions where it has them (:mod:`core.evaluation`), else by its
 training rows. 'It did not learn this' is said where next to nothing was earned, where it got worse, or where a rule
-of :mod:`services.runs.diagnosis` says why it could not; what lies between is not enough evidence.
+of :mod:`services.runs.diagnosis` says why it could not; what lies between is not enough evidence. A run without a
+reward is judged by its losses (:mod:`services.runs.loss_verdict`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import Any
 from core.evaluation import PairedVerdict
 from core.job import JobPhase, JobState
 from core.job_rows import MetricRow, measure
+from core.methods import Need, method_of
 from core.statistics import decimals
 from services.runs.case import FEW, Action, Case, Outcome, RunVerdict, Stored, trend
 from services.runs.diagnosis import EARLY, WINDOW, Finding, Remedy, diagnose, more_questions, otherwise, slower
+from services.runs.loss_verdict import ByLoss
 
 __all__ = ["Action", "Outcome", "RunVerdict", "Stored", "merge", "verdict"]
 
@@ -44,7 +47,9 @@ def verdict(rows: Sequence[MetricRow], state: JobState, stored: Stored | None = 
         stored: What else is known of it.
         phase: What it is doing while it runs, a :class:`core.job.JobPhase`.
     """
-    return _ByReward(rows, state, stored or Stored({}), phase).verdict()
+    stored = stored or Stored({})
+    judge = _ByReward if Need.REWARD in method_of(stored.config).needs else ByLoss
+    return judge(rows, state, stored, phase).verdict()
 
 
 class _ByReward(Case):

@@ -16,6 +16,7 @@ from core.job_dir import JobDir, JsonlWriter, write_json
 from services.container import Services
 from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
+from tests.support.second_method import install
 
 RUN = "20260101-090000-aaaaaa"
 OTHER = "20260101-090000-bbbbbb"
@@ -293,5 +294,66 @@ def test_damaged_files_of_one_run_are_its_trouble_alone(browser: Browser, servic
     config = run.read_config()
     write_json(run.config, {**config, "config": {**config["config"], "reward": {"type": "gone"}, "training": []}})
     run.metrics.write_text('{"row": 1, "phase": "training", "step": 1, "reward": 0.5, "cut_off": 0.9}\n' * 3)
+    for path in ("/runs", "/"):
+        assert services.runs.verdict(services.runs.get(RUN)).headline in text(browser, path)
+
+
+def make_unrewarded(services: Services, rows: Sequence[dict[str, Any]]) -> JobDir:
+    """A completed run of a method that has no reward."""
+    config = {**tiny("copied"), "method": "imitate", "imitate": {}}
+    del config["reward"]
+    run = make(services, JobState.COMPLETED, config=config)
+    run.write_status(JobStatus(state=JobState.COMPLETED, step=9, max_steps=9))
+    writer = JsonlWriter(run.metrics)
+    for row in rows:
+        writer.append(row)
+    writer.close()
+    run.adapter.mkdir()
+    rebuild(services.settings.home, services.database)
+    return run
+
+
+def losses(end: float) -> list[dict[str, Any]]:
+    """Rows of nine steps, with a held-out loss before and after them."""
+    held = {"phase": "evaluation", "samples": 32}
+    return [
+        {**held, "when": "before", "step": 0, "loss": 2.31},
+        *({"phase": "training", "step": step, "loss": 2.4 - step / 10} for step in range(1, 10)),
+        {**held, "when": "end", "step": 9, "loss": end},
+    ]
+
+
+def test_a_run_without_a_reward_has_one_sentence_everywhere(
+    monkeypatch: pytest.MonkeyPatch, browser: Browser, services: Services
+) -> None:
+    """It is told by its losses, on pages and to programs, and the first button is what the sentence asks for."""
+    install(monkeypatch)
+    make_unrewarded(services, losses(2.29))
+    said = "Not enough evidence that it learned: the loss on 32 held-out rows hardly changed, from 2.31 to 2.29."
+    for path in (f"/runs/{RUN}", "/runs", "/", f"/exports?session_id={RUN}"):
+        assert said in text(browser, path), path
+    answer = browser.get(f"/api/training/sessions/{RUN}/verdict").json
+    assert (answer["headline"], answer["outcome"], answer["best"]) == (said, "not_enough_evidence", None)
+    assert "not enough evidence" in text(browser, "/playground")
+    assert primary(browser) == ["change"]
+    assert "New run with more steps" in text(browser, f"/runs/{RUN}")
+    assert browser.post(f"/runs/{RUN}/change").location.endswith("/new/train")
+    assert services.wizard.config()["training"]["max_steps"] == answer["remedy"]["changes"][0]["value"]
+
+
+@pytest.mark.parametrize("damage", ["method", "training", "evaluation", "metrics", "report"])
+def test_damage_of_a_run_without_a_reward_is_its_trouble_alone(
+    monkeypatch: pytest.MonkeyPatch, browser: Browser, services: Services, damage: str
+) -> None:
+    """Odd values where others are expected: lists still come, and say something of it."""
+    install(monkeypatch)
+    run = make_unrewarded(services, losses(1.0))
+    config = run.read_config()
+    if damage == "metrics":
+        run.metrics.write_text('{"row": 1, "phase": "evaluation", "step": 1, "loss": []}\n{"row": 2}\n{')
+    elif damage == "report":
+        run.evaluation.write_text('{"step": "x", "report": []}')
+    else:
+        write_json(run.config, {**config, "config": {**config["config"], damage: [1]}})
     for path in ("/runs", "/"):
         assert services.runs.verdict(services.runs.get(RUN)).headline in text(browser, path)

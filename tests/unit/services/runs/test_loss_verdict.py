@@ -1,0 +1,309 @@
+"""What is said of a run whose method has no reward, from its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+import core.methods
+from core.config import dump, parse
+from core.job import JobPhase, JobState
+from core.job_rows import MetricRow
+from core.methods.grpo import GRPO
+from services.runs.diagnosis import Remedy, changed
+from services.runs.verdict import Action, Outcome, RunVerdict, Stored, merge, verdict
+from tests.conftest import tiny
+from tests.support.second_method import COPY, install
+
+FALLING = [2.4, 2.2, 2.0, 1.6, 1.4, 1.2, 1.1, 1.0, 0.9]
+FLAT = [2.3, 2.4, 2.3, 2.4, 2.3, 2.4, 2.3, 2.4, 2.3]
+WIDE = replace(
+    COPY, shows=("model.*", "dataset.*", "evaluation.*", *(
+        f"training.{name}" for name in ("batch_size", "max_steps", "num_epochs", "learning_rate")
+    )),
+)  # fmt: skip
+"""The stand-in with the settings that remedies change."""
+
+
+@pytest.fixture(autouse=True)
+def copying(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method without a reward is in the list."""
+    install(monkeypatch)
+    monkeypatch.setattr(core.methods, "METHODS", (GRPO, WIDE))
+
+
+def row_of(**values: Any) -> MetricRow:
+    return cast("MetricRow", values)
+
+
+def steps(losses: Sequence[float | None], **more: Any) -> list[MetricRow]:
+    """A row for each step; one without a loss is of a step whose loss was not finite."""
+    known = [{} if loss is None else {"loss": loss} for loss in losses]
+    return [row_of(row=n, phase="training", step=n, **one, **more) for n, one in enumerate(known, 1)]
+
+
+def held(*points: tuple[int, float], samples: int = 32) -> list[MetricRow]:
+    """Held-out losses by step: the first before training, the last at its end."""
+    whens = ["before", *["interval"] * (len(points) - 2), "end"]
+    return [
+        row_of(row=100 + step, phase="evaluation", step=step, when=when, loss=loss, samples=samples)
+        for when, (step, loss) in zip(whens, points, strict=False)
+    ]
+
+
+def config_of(evaluation: dict[str, Any] | None = None, **training: Any) -> dict[str, Any]:
+    given = {**tiny(), "method": "imitate", "imitate": {}, "evaluation": evaluation or {}}
+    given["training"] = {"max_steps": 9, "learning_rate": 2e-4, **training}
+    del given["reward"]
+    given.pop("grpo", None)
+    return given
+
+
+def judged(rows: list[MetricRow], state: JobState = JobState.COMPLETED, **more: Any) -> RunVerdict:
+    config = more.pop("config", None) or config_of()
+    return verdict(rows, state, Stored(dump(parse(config)), **more))
+
+
+# --- at work ---
+
+
+@pytest.mark.parametrize(
+    ("rows", "level", "headline"),
+    [
+        (held((0, 2.3)), "calm", "Getting ready: loading the model and the data."),
+        (steps([2.0, 1.9]), "calm", "Too early to say: 2 of the first 5 steps are done."),
+        (steps(FALLING), "good", "The loss is falling. Training loss from 2.20 to 1.00."),
+        (steps(FLAT), "calm", "No clear movement yet. Training loss from 2.33 to 2.33."),
+        (steps(FALLING[::-1]), "watch", "The training loss is rising. Training loss from 1.00 to 2.20."),
+        (
+            [*steps(FALLING), *held((0, 2.31), (5, 1.12))], "good",
+            "It is learning: the loss on 32 held-out rows fell from 2.31 to 1.12.",
+        ),
+        (
+            [*steps(FLAT), *held((0, 1.0), (9, 1.5))], "watch",
+            "It is getting worse: the loss on 32 held-out rows rose from 1.00 to 1.50.",
+        ),
+        (
+            [*steps(FALLING), *held((0, 2.0), (3, 1.2), (7, 1.6))], "watch",
+            ("It is overfitting: the loss on 32 held-out rows was lowest at step 3 (1.20) and has risen to 1.60 since, "
+            "while the training loss has not."),
+        ),
+        (
+            steps([2.0, 1.9, 1.8, None, None]), "problem",
+            "The loss is no longer a finite number, so the model has stopped learning.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_run_at_work_is_told_by_its_losses(rows: list[MetricRow], level: str, headline: str) -> None:
+    """Held-out rows come first, then the training rows."""
+    found = judged(rows, JobState.RUNNING)
+    assert (found.outcome, found.level, found.headline) == (Outcome.UNDER_WAY, level, headline)
+
+
+def test_the_first_evaluation_is_called_what_it_is() -> None:
+    """Nothing is scored in such a run."""
+    found = verdict([], JobState.RUNNING, Stored(config_of()), JobPhase.EVALUATE)
+    assert found.headline == "Measuring the loss on rows it will never train on, for comparison."
+
+
+def test_gradients_explode_only_where_the_loss_suffers() -> None:
+    """A large gradient is clipped; with a rising loss it is what to mend."""
+    norms = [1.0] * 6 + [500.0] * 3
+    rising = [{**row, "grad_norm": norm} for row, norm in zip(steps(FALLING[::-1]), norms, strict=True)]
+    found = judged(cast("list[MetricRow]", rising), JobState.RUNNING)
+    assert found.headline == "The loss is rising and the gradients explode (norm 500, before that 1)."
+    assert (found.action, found.remedy and found.remedy.words) == (Action.STOP, "a lower learning rate")
+    falling = [{**row, "grad_norm": norm} for row, norm in zip(steps(FALLING), norms, strict=True)]
+    assert judged(cast("list[MetricRow]", falling), JobState.RUNNING).level == "good"
+
+
+# --- over ---
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome", "level", "headline", "remedy"),
+    [
+        (
+            [*steps(FALLING), *held((0, 2.31), (5, 1.5), (9, 1.12))], Outcome.LEARNED, "good",
+            ("It learned this: the loss on 32 held-out rows fell from 2.31 to 1.12 "
+            "(each token of their answers became 3.3 times as likely, on average)."), "",
+        ),
+        (
+            [*steps(FALLING), *held((0, 2.31), (5, 1.02), (9, 1.4))], Outcome.LEARNED, "watch",
+            ("It learned this, then overfitted: the loss on 32 held-out rows fell from 2.31 to 1.40; "
+            "it was lowest at step 5 (1.02)."), "fewer steps",
+        ),
+        (
+            [*steps(FALLING), *held((0, 1.2), (5, 1.0), (9, 1.5))], Outcome.NOT_LEARNED, "problem",
+            "It got worse: the loss on 32 held-out rows rose from 1.20 to 1.50; it was lowest at step 5 (1.00).",
+            "fewer steps",
+        ),
+        (
+            [*steps(FALLING), *held((0, 1.2), (5, 1.0), (9, 1.22))], Outcome.NOT_LEARNED, "problem",
+            ("It did not keep what it learned: the loss on 32 held-out rows hardly changed, from 1.20 to 1.22; "
+            "it was lowest at step 5 (1.00)."), "fewer steps",
+        ),
+        (
+            [*steps(FLAT), *held((0, 1.2), (9, 1.5))], Outcome.NOT_LEARNED, "problem",
+            "It got worse: the loss on 32 held-out rows rose from 1.20 to 1.50.", "a lower learning rate",
+        ),
+        (
+            [*steps(FLAT), *held((0, 2.3), (9, 2.26))], Outcome.NOT_LEARNED, "problem",
+            "It did not learn this: the loss on 32 held-out rows hardly changed, from 2.30 to 2.26.", "more steps",
+        ),
+        (
+            [*steps(FALLING), *held((0, 2.3), (9, 2.26))], Outcome.NOT_ENOUGH, "watch",
+            "Not enough evidence that it learned: the loss on 32 held-out rows hardly changed, from 2.30 to 2.26.",
+            "more steps",
+        ),
+        (
+            [*steps(FLAT), *held((0, 2.3), (9, 2.15), samples=10)], Outcome.NOT_ENOUGH, "watch",
+            ("Not enough evidence that it learned: the loss on 10 held-out rows did not clearly change, "
+             "from 2.30 to 2.15."),
+            "more held-out rows",
+        ),
+        (
+            [*steps(FALLING), *held((0, 2.3), (9, 1.0), samples=3)], Outcome.NOT_ENOUGH, "watch",
+            "Not enough evidence that it learned: only 3 held-out rows were measured.", "more held-out rows",
+        ),
+        (
+            [*steps(FLAT), *held((0, 0.04), (9, 0.04))], Outcome.NOT_ENOUGH, "watch",
+            "There was little left to learn: the loss on 32 held-out rows hardly changed, from 0.04 to 0.04.",
+            "harder rows",
+        ),
+        (
+            steps(FALLING), Outcome.NOT_ENOUGH, "watch",
+            ("Not enough evidence that it learned: the training loss fell from 2.20 to 1.00, "
+            "and the held-out loss was not measured before and after."), "held-out rows",
+        ),
+        (
+            steps(FALLING[::-1]), Outcome.NOT_LEARNED, "problem",
+            ("It got worse: the training loss rose from 1.00 to 2.20, "
+             "and the held-out loss was not measured before and after."),
+            "a lower learning rate",
+        ),
+        (
+            [*steps([2.0, 1.9, None, None]), *held((0, 2.3), (2, 1.9))], Outcome.NOT_LEARNED, "problem",
+            "The loss is no longer a finite number, so the model has stopped learning.", "a lower learning rate",
+        ),
+    ],
+)  # fmt: skip
+def test_a_finished_run_is_judged_by_its_held_out_loss(
+    rows: list[MetricRow], outcome: Outcome, level: str, headline: str, remedy: str
+) -> None:
+    """Training rows alone show harm and no success; each remedy is a configuration that can start."""
+    config = config_of()
+    found = judged(rows, config=config)
+    assert (found.outcome, found.level, found.headline) == (outcome, level, headline)
+    assert (found.remedy.words if found.remedy else "") == remedy
+    assert found.action is (Action.CHANGE if remedy else Action.EXPORT)
+    for change in found.remedy.changes if found.remedy else ():
+        assert change.value != change.was
+        parse(changed(dump(parse(config)), (change,)))
+        assert WIDE.uses(change.path)
+
+
+@pytest.mark.parametrize(
+    ("config", "rows", "words", "changes"),
+    [
+        (config_of(), held((0, 2.3), (9, 2.3)), "more steps", {"training.max_steps": 27}),
+        (config_of(max_steps=None), held((0, 2.3), (9, 2.3)), "more epochs", {"training.num_epochs": 3}),
+        (config_of(max_steps=None, num_epochs=20), held((0, 2.3), (9, 2.3)), "other rows", {}),
+        (
+            config_of(learning_rate=1e-6), held((0, 2.3), (9, 2.3)),
+            "a higher learning rate", {"training.learning_rate": 1e-4},
+        ),
+        (config_of(), held((0, 1.0), (9, 2.0)), "a lower learning rate", {"training.learning_rate": 7e-5}),
+        (config_of({"holdout_fraction": 0}), [], "held-out rows", {"evaluation.holdout_fraction": 0.1}),
+        (config_of({"max_prompts": 5}), held((0, 2.0), (9, 1.0), samples=5), "more held-out rows",
+         {"evaluation.max_prompts": 20}),
+        (config_of({"holdout_fraction": 0.5}), held((0, 2.0), (9, 1.0), samples=5), "more held-out rows", {}),
+    ],
+)  # fmt: skip
+def test_the_remedy_is_what_has_not_been_tried(
+    config: dict[str, Any], rows: list[MetricRow], words: str, changes: dict[str, Any]
+) -> None:
+    """Steps or epochs, whichever counts; a rate far below the usual ones first; rows that are there first."""
+    remedy = judged([*steps(FLAT), *rows], config=config).remedy
+    assert remedy is not None
+    assert (remedy.words, {change.path: change.value for change in remedy.changes}) == (words, changes)
+    assert remedy.changes or remedy.step == "dataset"
+
+
+def test_no_remedy_changes_what_the_method_does_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a learning rate of its own, other rows are what is left."""
+    monkeypatch.setattr(core.methods, "METHODS", (GRPO, COPY))
+    found = judged([*steps(FLAT), *held((0, 1.0), (9, 2.0))])
+    assert found.remedy == Remedy("other rows", step="dataset")
+
+
+def test_what_a_verdict_rests_on_is_said() -> None:
+    """Few rows, or none, are named; the training loss stands beside it."""
+    few = judged([*steps(FALLING), *held((0, 2.3), (9, 1.1), samples=12)])
+    assert few.outcome is Outcome.LEARNED
+    assert few.evidence == (
+        "Only 12 held-out rows were measured, so small changes of their loss do not show.",
+        "Training loss from 2.20 to 1.00.",
+    )  # fmt: skip
+    none = judged(steps(FALLING))
+    assert none.evidence[0] == (
+        "The held-out loss was not measured before and after, so how it does on new rows is not known."
+    )
+
+
+def test_a_run_whose_last_measurement_is_missing_is_not_judged_by_an_earlier_one() -> None:
+    """The model at the end is another than the one that was measured."""
+    found = judged([*steps(FALLING), *held((0, 2.3), (5, 1.1))])
+    assert found.outcome is Outcome.NOT_ENOUGH
+    assert found.evidence[0].startswith("The held-out loss was not measured before and after")
+
+
+@pytest.mark.parametrize(
+    ("state", "rows", "headline", "action"),
+    [
+        (JobState.QUEUED, [], "Waiting for the job before it to end.", Action.NONE),
+        (JobState.STOPPED, [], "Stopped before the first training step.", Action.RESUME),
+        (JobState.STOPPED, steps(FALLING), "Stopped after step 9. Training loss from 2.20 to 1.00.", Action.RESUME),
+        (
+            JobState.STOPPED, [*steps(FALLING), *held((0, 2.0), (3, 1.2), (7, 1.6))],
+            ("Stopped after step 9: it is overfitting: the loss on 32 held-out rows was lowest at step 3 (1.20) "
+            "and has risen to 1.60 since, while the training loss has not."), Action.CHANGE,
+        ),
+        (JobState.FAILED, held((0, 2.0)), "It failed before the first step.", Action.FIX),
+        (
+            JobState.CRASHED, steps(FALLING),
+            "The process vanished: killed, out of memory, or a power cut. Everything up to step 9 is kept.",
+            Action.RESUME,
+        ),
+        (JobState.COMPLETED, [], "It finished without a training step, so it learned nothing.", Action.FIX),
+    ],
+)  # fmt: skip
+def test_what_is_true_of_every_run_is_said_of_these(
+    state: JobState, rows: list[MetricRow], headline: str, action: Action
+) -> None:
+    """In the same words."""
+    found = judged(rows, state, checkpoint=6)
+    assert (found.headline, found.action) == (headline, action)
+
+
+def test_the_rules_of_the_reward_do_not_speak() -> None:
+    """Figures that mean trouble where answers are compared mean nothing here."""
+    found = judged(steps(FALLING, reward=0.0, groups_without_spread=1.0, cut_off=1.0, kl=9.0), JobState.RUNNING)
+    assert found.headline == "The loss is falling. Training loss from 2.20 to 1.00."
+
+
+def test_no_verdict_fails_on_odd_rows() -> None:
+    """Figures that are missing, of another kind or not numbers are passed over in every state."""
+    odd: list[Any] = [
+        {"phase": "training", "step": 1}, {"phase": "training", "step": 2, "loss": None}, {"step": 3}, {},
+        {"phase": "training", "loss": 1.0}, {"phase": "evaluation", "loss": "much"},
+        {"phase": "evaluation", "loss": 1.0}, {"phase": "evaluation", "step": 1, "loss": 1e99, "samples": "x"},
+        {"phase": "evaluation", "step": 2, "loss": 0.1}, *steps([0.1, -1.0], grad_norm="x"),
+        *held((0, 1e90), (9, 1.0)),
+    ]  # fmt: skip
+    for state in JobState:
+        for rows in ([], odd, odd[:3], odd[:8], odd[-2:]):
+            assert verdict(merge(rows), state, Stored(config_of())).headline
