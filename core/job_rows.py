@@ -9,6 +9,8 @@ from typing import Any, NotRequired, TypedDict, TypeGuard
 TEXTS = frozenset({"phase", "when"})
 PLACE = frozenset({"row", "attempt", "time", "step"}) | TEXTS
 """What says which row of metrics it is; all else in it is declared in :mod:`core.metrics`."""
+_NUMBERS = (int, float)
+"""A tuple, because that is asked of every point of a chart and takes a third of the time that ``int | float`` does."""
 LARGEST = 1e100
 """No measure is larger. Squares and sums of what is allowed are numbers, too."""
 
@@ -133,7 +135,7 @@ def measure(row: Mapping[str, object], key: str) -> float | None:
     (0.25, None)
     """
     value = row.get(key)
-    return value if isinstance(value, int | float) and isfinite(value) else None
+    return value if isinstance(value, _NUMBERS) and isfinite(value) else None
 
 
 def _is_answer(answer: Any) -> bool:

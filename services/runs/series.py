@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -15,9 +16,8 @@ _PHASES = tuple(dict.fromkeys(phase for one in METRICS for phase in one.headline
 
 def headline(rows: Sequence[MetricRow], phase: str = "training") -> Metric | None:
     """The metric that sums up the course of a phase: the first that rows of it have."""
-    found = [row for row in rows if row.get("phase") == phase]
     candidates = (one for one in METRICS if phase in one.headlines)
-    return next((one for one in candidates if any(one.key in row for row in found)), None)
+    return next((one for one in candidates if any(one.key in row and row.get("phase") == phase for row in rows)), None)
 
 
 def collapse(rows: Sequence[MetricRow]) -> list[MetricRow]:
@@ -40,14 +40,13 @@ def thin(rows: Sequence[MetricRow], points: int) -> list[MetricRow]:
     """
     if len(rows) <= points:
         return list(rows)
-    keep: set[int] = {index for index, row in enumerate(rows) if row.get("phase") == "evaluation"}
+    of_phase: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        of_phase[row.get("phase", "")].append(index)
+    keep = set(of_phase["evaluation"])
     for phase in _PHASES:
-        lead = headline(rows, phase)
-        values = {
-            index: measure(row, lead.key) if lead else None
-            for index, row in enumerate(rows)
-            if row.get("phase") == phase
-        }
+        lead = headline([rows[index] for index in of_phase[phase]], phase)
+        values = {index: measure(rows[index], lead.key) if lead else None for index in of_phase[phase]}
         share = max(4, points * len(values) // len(rows))
         keep |= _stretches(values, max(1, share // 4))
         keep |= _edges(values, most=max(2, share // 4))
