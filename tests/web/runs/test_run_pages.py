@@ -341,6 +341,30 @@ def test_a_run_without_a_reward_has_one_sentence_everywhere(
     assert services.wizard.config()["training"]["max_steps"] == answer["remedy"]["changes"][0]["value"]
 
 
+def test_a_run_without_a_reward_is_shown_by_its_loss(
+    services: Services, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its page, the list and the home page; nothing is said of rewards or of answers that it never writes."""
+    install(monkeypatch)
+    copied = {name: section for name, section in tiny("copies").items() if name not in {"reward", "training"}}
+    run = make(services, JobState.COMPLETED, config={**copied, "method": "imitate"})
+    writer = JsonlWriter(run.metrics)
+    for step in range(1, 7):
+        writer.append({"phase": "training", "step": step, "loss": 1.5 / step, "grad_norm": 1.0, "step_time": 2.0})
+    for step, loss in ((0, 1.5), (6, 0.3)):
+        writer.append({"phase": "evaluation", "step": step, "when": "end", "loss": loss, "samples": 12})
+    writer.close()
+    run.write_status(JobStatus(state=JobState.COMPLETED, step=6, max_steps=6))
+    rebuild(services.settings.home, services.database)
+    page = text(browser, f"/runs/{RUN}").partition("<main")[2].partition("page-data")[0]
+    for words in ("Held-out loss", "it was 1.50 before training", "Gradient norm"):
+        assert words in page
+    for words in ("What it writes", "Solve rate", "reward"):
+        assert words not in page.partition('id="log-fold"')[0]
+    for path in ("/runs", "/"):
+        assert "loss 0.25" in text(browser, path)
+
+
 @pytest.mark.parametrize("damage", ["method", "training", "evaluation", "metrics", "report"])
 def test_damage_of_a_run_without_a_reward_is_its_trouble_alone(
     monkeypatch: pytest.MonkeyPatch, browser: Browser, services: Services, damage: str
