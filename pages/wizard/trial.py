@@ -40,8 +40,7 @@ class Trial:
 
 def trial(services: Services, draft: Draft) -> Trial:
     """The trial as the draft remembers it, scored anew."""
-    memory = draft.page("reward")
-    index, completion = int(memory.get("row", 0)), str(memory.get("completion") or "")
+    index, completion = draft.row, str(draft.page("reward").get("completion") or "")
     hint = "Choose a dataset first; then its rows can be tried here."
     try:
         rows = services.draft_rows.mapped(draft.dataset)

@@ -15,7 +15,7 @@ from core.errors import InvalidConfig
 from core.methods import Method, method_of
 from core.model import DEMO_MODEL
 from core.settings import Home
-from services.forms.fields import Values
+from services.forms.fields import Values, whole_number
 from services.forms.labels import plain_name
 from services.wizard.steps import STEPS
 
@@ -108,11 +108,16 @@ class DatasetDraft(Section):
 
     @property
     def mix(self) -> tuple[MixEntry, ...]:
-        return tuple(cast("list[MixEntry]", self.values.get("mix") or ()))
+        return tuple(cast("list[MixEntry]", self._objects("mix")))
 
     @property
     def tasks(self) -> tuple[TaskEntry, ...]:
-        return tuple(cast("list[TaskEntry]", self.values.get("tasks") or ()))
+        return tuple(cast("list[TaskEntry]", self._objects("tasks")))
+
+    def _objects(self, name: str) -> list[object]:
+        """The objects of a list; what a file has in their place is said to be wrong beside the field."""
+        listed = self.values.get(name)
+        return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list | tuple) else []
 
     @property
     def remote(self) -> bool:
@@ -175,6 +180,11 @@ class Draft:
     def page(self, step: str) -> PageMemory:
         """What a step's page remembers; empty before its first form."""
         return self.pages.get(step, {})
+
+    @property
+    def row(self) -> int:
+        """The row that the reward step tries; the first where the form sent no number."""
+        return whole_number(str(self.page("reward").get("row", 0))) or 0
 
     def value(self, path: str) -> object:
         """A field by its path; None where it is not set."""

@@ -178,14 +178,12 @@ class Drafts:
             rows = self.rows.mapped(draft.dataset)
         except TunesmithError:
             rows = []
-        row = int(draft.page("reward").get("row", 0))
-        text = sample(rows[row % len(rows)], draft.dataset, key) if rows else ""
+        text = sample(rows[draft.row % len(rows)], draft.dataset, key) if rows else ""
         self.wizard.remember("reward", of=draft, completion=text)
 
     def _move_row(self, by: int) -> Outcome:
         draft = self.wizard.draft()
-        row = max(0, int(draft.page("reward").get("row", 0)) + by)
-        self.wizard.remember("reward", of=draft, row=row, completion="")
+        self.wizard.remember("reward", of=draft, row=max(0, draft.row + by), completion="")
         return Outcome("reward")
 
     def _start(self, form: Form) -> Outcome:

@@ -15,7 +15,7 @@ from services.datasets.library import Library
 from services.forms.fields import whole_number
 from services.forms.reward_form import once_more
 from services.jobs.database import Database
-from services.wizard.draft import Draft, config_of, kind_of, read_draft
+from services.wizard.draft import DatasetDraft, Draft, config_of, read_draft
 from services.wizard.forms import read_form
 from services.wizard.merge import Merged, merge, read_was
 from services.wizard.steps import STEP
@@ -101,15 +101,15 @@ class Wizard:
 
     def load(self, config: Mapping[str, Any]) -> None:
         """Make a saved configuration the draft, as it was given."""
-        source = str((config.get("dataset") or {}).get("source", ""))
-        sections = {section: config.get(section) or {} for section in SECTIONS}
-        sections |= {"name": config.get("name", ""), "method": config.get("method")}
-        given = set(config.get("model") or {}) - {"name"}
+        given = {name: one for name in SECTIONS if isinstance(one := config.get(name), Mapping)}
+        sections = {name: given.get(name, {}) for name in SECTIONS}
         self._database.clear_draft()
         self.put(
             **sections,
-            ui_model={"setup": "advanced" if given else "recommended", "visited": True},
-            ui_dataset={"kind": kind_of(source), "visited": True},
+            name=config.get("name", ""),
+            method=config.get("method"),
+            ui_model={"setup": "advanced" if set(sections["model"]) - {"name"} else "recommended", "visited": True},
+            ui_dataset={"kind": DatasetDraft(sections["dataset"]).kind, "visited": True},
             ui_configuration={"visited": True},
             ui_reward={"visited": True},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -91,3 +92,27 @@ def test_a_reward_that_can_be_fooled_is_started_when_that_is_confirmed(services:
         services.drafts.start()
     assert services.runs.list() == []
     assert services.drafts.start(confirmed=True) == services.runs.list()[0].session_id
+
+
+def test_a_row_that_is_no_number_is_the_first(browser: Browser, services: Services) -> None:
+    """On the page and for its buttons."""
+    services.wizard.load(tiny())
+    browser.get("/new/reward")
+    browser.post("/new/reward", form={"ui.row": "abc", "action": "save"})
+    assert "Row 1<" in browser.get("/new/reward").text
+    browser.post("/new/reward", form={"ui.row": "abc", "action": "next-row"})
+    assert services.wizard.draft().row == 1
+    assert "Row 2<" in browser.get("/new/reward").text
+
+
+@pytest.mark.parametrize("odd", [["a"], 5, "x", {"source": ["a"]}, {"source": "mix", "mix": ["a"], "tasks": 5}])
+@pytest.mark.parametrize("section", ["model", "dataset", "training", "reward"])
+def test_a_configuration_with_anything_in_a_section_can_be_looked_at(
+    browser: Browser, services: Services, section: str, odd: Any
+) -> None:
+    """What is no section counts as an empty one."""
+    services.settings.home.configs.joinpath("odd.json").write_text(json.dumps({**tiny(), section: odd}))
+    browser.get("/configs")
+    assert browser.post("/configs/use", form={"name": "odd"}).status_code == 302
+    for step in ("model", "dataset", "configuration", "reward", "train"):
+        assert browser.get(f"/new/{step}").status_code == 200
