@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.container import Services
 from services.runs.view import RunView
+from services.wizard.steps import steps_of
 
 THEMES = {"": "light", "light": "dark", "dark": "system"}
 """Theme to the one that the button leads to; '' follows the system."""
@@ -22,6 +23,15 @@ NAV = (
     ("Settings", "/settings", "settings"),
     ("Help", "/help", "book-open"),
 )
+STEP_LINKS = {
+    "model": "Choose a model",
+    "dataset": "Choose a dataset",
+    "configuration": "Set the configuration",
+    "reward": "Set the reward",
+    "train": "Train",
+    "export": "Export the draft's run",
+    "test": "Test the draft's run",
+}
 ACTIONS = (("Change the theme", "theme"), ("Show or hide the log", "console"), ("Show the keys", "keys"))
 
 
@@ -89,16 +99,8 @@ def page_shell(services: Services, path: str, theme: str, viewed: str | None, *,
     job = next((run for run in runs if run.session_id == viewed), at_work)
     nav = tuple(NavItem(title, url, icon, _at(path, url), title == "Settings") for title, url, icon in NAV)
     steps = tuple(
-        {"title": title, "kind": "Step", "url": f"/new/{key}"}
-        for key, title in (
-            ("model", "Choose a model"),
-            ("dataset", "Choose a dataset"),
-            ("configuration", "Set the configuration"),
-            ("reward", "Set the reward"),
-            ("train", "Train"),
-            ("export", "Export the draft's run"),
-            ("test", "Test the draft's run"),
-        )
+        {"title": STEP_LINKS[step.key], "kind": "Step", "url": f"/new/{step.key}"}
+        for step in steps_of(services.wizard.method())
     )
     recent = tuple({"title": run.title, "kind": "Run", "url": f"/runs/{run.session_id}"} for run in runs[:20])
     palette = (

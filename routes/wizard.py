@@ -1,4 +1,4 @@
-"""The seven steps: each a page of its own, each saving its own part of the draft."""
+"""The steps of the wizard: each a page of its own, each saving its own part of the draft."""
 
 from __future__ import annotations
 
@@ -98,9 +98,13 @@ def configuration() -> str:
 
 
 @bp.get("/new/reward")
-def reward() -> str:
-    """Step 4."""
-    return page("wizard/reward.html", reward_step(services()))
+def reward() -> str | Response:
+    """Step 4, where the method has it."""
+    shown = reward_step(services())
+    if shown is None:
+        say("The chosen training method needs no reward.")
+        return to("wizard.train")
+    return page("wizard/reward.html", shown)
 
 
 @bp.get("/new/train")

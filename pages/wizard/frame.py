@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.job import JobState
+from core.methods import Need
 from core.readiness import Severity
 from pages.parts import Line
 from services.container import Services
@@ -12,7 +13,7 @@ from services.forms.fields import shown
 from services.forms.labels import dataset_title, model_title, reward_title
 from services.wizard.merge import page_state
 from services.wizard.snapshot import Review, Snapshot
-from services.wizard.steps import STEP, STEPS, StepInfo
+from services.wizard.steps import STEP, StepInfo, choices_of, steps_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class StepLink:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the seven steps share. ``broad`` pages take the whole width and show no summary.
+    """What the steps share. ``broad`` pages take the whole width and show no summary.
 
     ``was`` is what the page was made from; its form brings it back, so that another tab's changes are not undone.
     """
@@ -53,14 +54,15 @@ class Frame:
 
 def frame(services: Services, key: str, snapshot: Snapshot) -> Frame:
     """Stepper, summary and neighbours of a step."""
-    place = [step.key for step in STEPS].index(key)
+    steps = steps_of(snapshot.draft.chosen_method)
+    place = steps.index(STEP[key])
     before, after = (
-        Place(STEPS[index].title, f"/new/{STEPS[index].key}") if 0 <= index < len(STEPS) else None
+        Place(steps[index].title, f"/new/{steps[index].key}") if 0 <= index < len(steps) else None
         for index in (place - 1, place + 1)
     )
     states = _states(services, snapshot)
     links = tuple(
-        StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in STEPS
+        StepLink(step.key, step.title, f"/new/{step.key}", *states[step.key], step.key == key) for step in steps
     )
     broad = key == "test" or (key == "train" and snapshot.started.run is not None)
     was = page_state(snapshot.draft, key)
@@ -70,7 +72,7 @@ def frame(services: Services, key: str, snapshot: Snapshot) -> Frame:
 def _states(services: Services, snapshot: Snapshot) -> dict[str, tuple[str, str]]:
     """By step: ``done``, ``missing`` or ``open``, and the same in words."""
     review, run, states = snapshot.review, snapshot.own_run, {}
-    for step in STEPS[:4]:
+    for step in choices_of(snapshot.draft.chosen_method):
         states[step.key] = "open" if step.key in review.unseen else "missing" if step.key in review.missing else "done"
     same = snapshot.started.before is None
     states["train"] = "done" if run and run.job.state is JobState.COMPLETED and same else "open"
@@ -89,18 +91,18 @@ def _summary(services: Services, snapshot: Snapshot) -> tuple[Line, ...]:
     method = chosen.variant(draft.section(chosen.section_name).values)
     steps = training.get("max_steps")
     length = f"{steps} steps" if steps else f"{shown(training.get('num_epochs', 1))} passes over the data"
-    warm = "warm-up first, " if warm_up.values.get("enabled") else ""
-    return (
+    warm = "warm-up first, " if chosen.uses("pre_training") and warm_up.values.get("enabled") else ""
+    lines = [
         Line("Model", model_title(draft.model.name) or "not chosen yet"),
         Line("Dataset", dataset_title(draft.dataset.source, services.settings.home) or "not chosen yet"),
         Line("Plan", f"{warm}{length} of {method}"),
-        Line(
-            "Answers",
-            f"{training.get('num_generations', 8)} a question, up to {training.get('max_new_tokens', 256)} tokens",
-        ),
-        Line("Reward", reward_title(draft.reward.values) or "not chosen yet"),
-        Line("Ready to start", _in_a_word(snapshot.review)),
-    )
+    ]
+    if Need.ROLLOUTS in chosen.needs:
+        answers = f"{training.get('num_generations', 8)} a question, up to {training.get('max_new_tokens', 256)} tokens"
+        lines.append(Line("Answers", answers))
+    if Need.REWARD in chosen.needs:
+        lines.append(Line("Reward", reward_title(draft.reward.values) or "not chosen yet"))
+    return (*lines, Line("Ready to start", _in_a_word(snapshot.review)))
 
 
 def _in_a_word(review: Review) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import TunesmithError
+from core.methods import Need
 from pages.wizard.frame import Frame, frame
 from pages.wizard.trial import Trial, trial
 from services.container import Services
@@ -43,11 +44,13 @@ class RewardStep:
     trial: Trial
 
 
-def reward_step(services: Services) -> RewardStep:
-    """Step 4."""
+def reward_step(services: Services) -> RewardStep | None:
+    """Step 4; None where the draft's method needs no reward."""
     from core.rewards import CATALOGUE, PRESETS
 
     snapshot = services.snapshots.take()
+    if Need.REWARD not in snapshot.draft.chosen_method.needs:
+        return None
     draft, review = snapshot.draft, snapshot.review
     reward, section = draft.reward, draft.reward.values
     return RewardStep(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.config import RunConfig
+from core.methods import method
 from core.readiness import Readiness, Severity, State
 from pages.probe import figure_lines
 from pages.runs.answers import Wanted
@@ -17,7 +18,7 @@ from services.probes.probes import ProbeView, fingerprint
 from services.runs.verdict import RunVerdict
 from services.runs.view import RunView
 from services.wizard.draft import suggest_name
-from services.wizard.snapshot import LEVELS, Review
+from services.wizard.snapshot import LEVELS, Review, can_be_probed
 from services.wizard.steps import step_of
 
 
@@ -63,7 +64,7 @@ class BeforeStart:
         probe: The draft's latest probe.
         lines: Its figures.
         changed: Whether the draft is no longer what was probed.
-        possible: Whether the draft is complete enough to be probed.
+        possible: Whether the draft is complete enough to be probed, and its method is one that can be.
         fix: What the button that follows the advice says; empty where there is none.
     """
 
@@ -77,7 +78,8 @@ class BeforeStart:
 def before_start(probe: ProbeView | None, config: RunConfig | None, fix: str) -> BeforeStart:
     """For the draft's configuration, None where it is not complete."""
     changed = bool(probe and config and probe.fingerprint != fingerprint(config))
-    return BeforeStart(probe, figure_lines(probe) if probe else (), changed, config is not None, fix)
+    possible = config is not None and can_be_probed(method(config.method))
+    return BeforeStart(probe, figure_lines(probe) if probe else (), changed, possible, fix)
 
 
 def link(path: str) -> str:

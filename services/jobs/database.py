@@ -333,6 +333,12 @@ class Database:
         with self._session() as session:
             return {draft.section: draft.data for draft in session.scalars(select(Draft))}
 
+    def draft_part(self, section: str) -> Any:
+        """One section of it alone; None where it was never saved."""
+        with self._session() as session:
+            found = session.get(Draft, section)
+            return found.data if found else None
+
     def save_draft(self, sections: dict[str, Any]) -> None:
         """Save the sections given and leave the others as they are."""
         with self._write() as session:

@@ -17,8 +17,8 @@ from services.wizard.dataset_choice import DatasetChoice
 from services.wizard.merge import Merged, others, read_was
 from services.wizard.rows import DraftRows
 from services.wizard.samples import sample
-from services.wizard.snapshot import Snapshot, Snapshots
-from services.wizard.steps import STEP, STEPS, following
+from services.wizard.snapshot import Snapshot, Snapshots, can_be_probed
+from services.wizard.steps import STEP, choices_of, following
 from services.wizard.wizard import Wizard
 
 CONFIRM = "To start anyway, tick 'Start with this reward all the same'."
@@ -66,8 +66,8 @@ class Drafts:
         """The first step that still wants something or was not looked at."""
         snapshot = self.snapshots.take()
         missing, draft = snapshot.review.missing, snapshot.draft
-        wanted = (step.key for step in STEPS[:4] if step.key in missing or not draft.page(step.key).get("visited"))
-        return next(wanted, "train")
+        steps = (step.key for step in choices_of(draft.chosen_method))
+        return next((key for key in steps if key in missing or not draft.page(key).get("visited")), "train")
 
     def submit(self, step: str, form: Form) -> Outcome:
         """Keep what a step's form changed, then do what its button says (``action``).
@@ -129,9 +129,10 @@ class Drafts:
             self._fill_in(of)
         if verb == "again":
             self.wizard.use_again(of)
-        if action == "next" and step not in self.snapshots.take().review.missing:
-            return Outcome(following(step))
-        return Outcome(step)
+        if action != "next":
+            return Outcome(step)
+        snapshot = self.snapshots.take()
+        return Outcome(step if step in snapshot.review.missing else following(step, snapshot.draft.chosen_method))
 
     def _fix(self, step: str, path: str) -> Outcome:
         """Make the change that the readiness list offers for a field."""
@@ -204,6 +205,8 @@ class Drafts:
         return Outcome("train")
 
     def _probe(self) -> Outcome:
+        if not can_be_probed(self.wizard.method()):
+            return Outcome("train", (("The chosen training method needs no probe.", "watch"),))
         try:
             view = self.probes.start(self.wizard.config())
         except TunesmithError as error:

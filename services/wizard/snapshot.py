@@ -15,7 +15,7 @@ import core.rewards
 from core.config import DatasetSection, RunConfig, parse
 from core.data.arithmetic import SOURCE as SUMS
 from core.errors import InvalidConfig, TunesmithError
-from core.methods import Need
+from core.methods import Method, Need
 from core.model import DEMO_MODEL
 from core.probe import proposal
 from core.readiness import Fix, Problem, Readiness, Severity, ordered
@@ -231,6 +231,11 @@ class Snapshot:
         if run is None or same_choices(self.config, self._sources.runs.get(run.session_id).config):
             return StartedRun(run)
         return StartedRun(None if run.job.over else run, run)
+
+
+def can_be_probed(chosen: Method) -> bool:
+    """Whether a probe makes sense with a method: it has the model write answers, and scores them."""
+    return {Need.REWARD, Need.ROLLOUTS} <= set(chosen.needs)
 
 
 def preparable(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.config import SECTIONS
+from core.methods import Method, method_of
 from core.settings import Home
 from services.datasets.library import Library
 from services.forms.fields import whole_number
@@ -39,6 +40,10 @@ class Wizard:
     def draft(self) -> Draft:
         """The draft as it stands now. A request reads it once and passes it on."""
         return read_draft(self._database.get_draft(), on_gpu=self._on_gpu())
+
+    def method(self) -> Method:
+        """The draft's training method alone, for pages that show nothing else of the draft."""
+        return method_of({"method": self._database.draft_part("method")})
 
     def config(self) -> dict[str, Any]:
         """The draft as a configuration to be validated; sections never chosen are left out."""

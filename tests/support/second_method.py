@@ -18,6 +18,7 @@ import services.wizard.wizard
 from core.config import RunConfig, run_config
 from core.methods.grpo import GRPO
 from core.section import Section
+from services.wizard import steps
 
 
 class CopySection(Section):
@@ -59,6 +60,10 @@ COPY = replace(
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put it into every list, as if it had been there when the program started."""
     both = (GRPO, COPY)
+    step = steps.STEP["configuration"]
+    whole_step = replace(step, sections=(*step.sections, COPY.section_name))
+    monkeypatch.setitem(steps.STEP, step.key, whole_step)
+    monkeypatch.setattr(steps, "STEPS", tuple(steps.STEP.values()))
     whole = run_config.with_sections(RunConfig, both)
     names = run_config.sections_of(whole)
     monkeypatch.setattr(core.methods, "METHODS", both)

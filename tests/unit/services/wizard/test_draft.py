@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
 
 from core.config import SECTIONS
+from core.methods.grpo import GRPO
 from core.model import DEMO_MODEL
 from core.settings import Home
 from services.wizard.draft import DatasetDraft, config_of, kind_of, read_draft, same_choices
-from services.wizard.steps import STEPS, following
+from services.wizard.steps import STEPS, choices_of, following, steps_of
 from tests.conftest import tiny
 
 
@@ -88,4 +89,13 @@ def test_the_name_makes_no_other_run() -> None:
 
 def test_the_last_step_is_followed_by_itself() -> None:
     """A program may press 'next' there."""
-    assert [following(step.key) for step in STEPS] == [*(step.key for step in STEPS[1:]), STEPS[-1].key]
+    assert [following(step.key, GRPO) for step in STEPS] == [*(step.key for step in STEPS[1:]), STEPS[-1].key]
+
+
+def test_a_method_without_a_reward_has_no_step_for_it() -> None:
+    """A page of that step that is still open leads on all the same."""
+    without = replace(GRPO, needs=())
+    assert [step.key for step in steps_of(GRPO)] == [step.key for step in STEPS]
+    assert [step.key for step in steps_of(without)] == [step.key for step in STEPS if step.key != "reward"]
+    assert [step.key for step in choices_of(without)] == ["model", "dataset", "configuration"]
+    assert following("configuration", without) == following("reward", without) == "train"
