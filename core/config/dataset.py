@@ -33,7 +33,7 @@ class SourceFields(Section):
     revision: str | None = Field(None, title="Revision", description="A branch, tag or commit of the Hub dataset; empty for the newest.")
     split: str = Field("train", min_length=1, title="Split", description="Which part of the dataset to learn from.")
     instruction_field: str = Field("question", min_length=1, title="Question column (instruction)", description="The column that the model is asked.")
-    response_field: str = Field("answer", title="Answer column (reference)", description="The column with the right answer. Rewards compare against it.")
+    response_field: str = Field("answer", title="Answer column (reference)", description="The column with the right answer: what rewards compare with, or what the model learns to say.")
     instruction_template: str | None = Field(None, max_length=20_000, title="Text of the question", description="Where a question takes several columns: text with {column} for each, such as {context} and then {question}. Empty: the question column alone.")
     extraction: Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"] = Field("none", title="Take the answer out by rule (extraction)", description="How the reference is found in the answer column. GSM8K's stands after the marker ####.")
     extraction_pattern: str = Field("", max_length=2000, title="Marker, expression or path", description="What the rule looks for: the marker, the regular expression, or a path such as answers.text[0].")

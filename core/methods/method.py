@@ -40,6 +40,10 @@ class Need(StrEnum):
     """A model that estimates what an unfinished answer will earn."""
 
 
+FOR_REWARDS = frozenset({"dataset.columns", "dataset.drop_unparseable"})
+"""Settings of the common sections that a reward alone reads."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """A part of a run that has rows of its own.
@@ -121,7 +125,7 @@ class Method:
         section, _, name = path.partition(".")
         if section == self.section_name:
             return True
-        if section == "reward" or path == "dataset.drop_unparseable":
+        if section == "reward" or path in FOR_REWARDS:
             return Need.REWARD in self.needs
         if not name:
             return any(shown.startswith(f"{section}.") for shown in self.shows)

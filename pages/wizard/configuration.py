@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.methods import Method, Need
 from core.readiness import Severity
 from pages.wizard.frame import Frame, frame
 from pages.wizard.groups import groups
@@ -37,14 +38,19 @@ def configuration_step(services: Services) -> ConfigurationStep:
         " ".join(field.path for group in shown_groups for field in group.fields if field.kind == "check"),
         problems,
         shown_groups,
-        _per_step(draft.training),
+        _per_step(draft.training, draft.chosen_method),
     )
 
 
-def _per_step(training: Section) -> str:
+def _per_step(training: Section, chosen: Method) -> str:
+    """What one step takes, in a sentence."""
+    rollouts = Need.ROLLOUTS in chosen.needs
     try:
         answers = training.whole("batch_size", 1) * training.whole("gradient_accumulation_steps", 8)
-        group = training.whole("num_generations", 8)
+        group = training.whole("num_generations", 8) if rollouts else 1
     except (TypeError, ValueError):
-        return "as many answers as the numbers above say, once they can be read"
-    return f"{answers} answers to {num(answers / group)} question{'' if answers == group else 's'}"
+        verb, noun = ("makes", "answers") if rollouts else ("takes", "rows")
+        return f"A step {verb} as many {noun} as the numbers above say, once they can be read."
+    if not rollouts:
+        return f"A step takes {answers} row{'' if answers == 1 else 's'}."
+    return f"A step makes {answers} answers to {num(answers / group)} question{'' if answers == group else 's'}."

@@ -11,7 +11,7 @@ from core.errors import TunesmithError
 from pages.wizard.dataset_choice import Choices, choices
 from pages.wizard.frame import Frame, frame
 from services.container import Services
-from services.forms.fields import FormField, checks, form_field
+from services.forms.fields import FormField, form_field
 from services.wizard.draft import DatasetDraft, Draft
 from services.wizard.rows import MAPPING, PROMPT, RowsPreview
 
@@ -108,6 +108,8 @@ def dataset_step(services: Services) -> DatasetStep:
         name: form_field("dataset", name, dataset.values, remarks)
         for name in (*GENERATED, *TASKS, *HUB, *COLUMNS, *PROMPT, *PREPARATION)
     }
+    uses = draft.chosen_method.uses
+    preparation = tuple(field for field in _pick(fields, PREPARATION) if uses(field.path))
     base = form_field("dataset", "source", dataset.values, remarks)
     mixed = form_field("dataset", "mix", {}, remarks)
     return DatasetStep(
@@ -120,13 +122,14 @@ def dataset_step(services: Services) -> DatasetStep:
         generated=_pick(fields, GENERATED),
         made=_pick(fields, TASKS),
         choices=choices(services, dataset, kind),
-        preparation=_pick(fields, PREPARATION),
-        preparation_values=" · ".join(field.shown for field in _pick(fields, PREPARATION)),
-        checks=checks("dataset"),
+        preparation=preparation,
+        preparation_values=" · ".join(field.shown for field in preparation),
+        # Only of boxes that are shown: one that is named here and not sent is switched off.
+        checks=" ".join(field.path for field in preparation if field.kind == "check"),
         hub=_pick(fields, HUB),
-        mapping=_mapping(fields, preview, dataset),
+        mapping=tuple(field for field in _mapping(fields, preview, dataset) if uses(field.path)),
         guess=_guess(preview.guess, dataset) if preview and source != "mix" else None,
-        prompt_fields=_pick(fields, PROMPT),
+        prompt_fields=tuple(field for field in _pick(fields, PROMPT) if uses(field.path)),
         prompt_values=_prompt_line(dataset, str(fields["solution_start"].value), str(fields["solution_end"].value)),
         preview=Preview(preview.rows, preview.columns, preview.total) if preview else None,
         preview_problem=problem,
@@ -204,7 +207,7 @@ def _hub_field(dataset: DatasetDraft) -> FormField:
 def _mapping(fields: dict[str, FormField], preview: RowsPreview | None, dataset: DatasetDraft) -> tuple[FormField, ...]:
     """The mapping's inputs; the one for further columns names those that are left."""
     chosen = dataset.values
-    taken = {chosen.get("instruction_field", "question"), chosen.get("response_field", "answer")}
+    taken = {str(chosen.get("instruction_field", "question")), str(chosen.get("response_field", "answer"))}
     left = ", ".join(str(name) for name in (preview.columns if preview else ()) if name not in taken)
     columns = fields["columns"]
     if left and dataset.source != "mix":  # whose sources have mappings of their own

@@ -40,7 +40,8 @@ class StepLink:
 class Frame:
     """What the steps share. ``broad`` pages take the whole width and show no summary.
 
-    ``was`` is what the page was made from; its form brings it back, so that another tab's changes are not undone.
+    ``needs`` is what the draft's method needs, for words that hold for some methods only. ``was`` is what the page was
+    made from; its form brings it back, so that another tab's changes are not undone.
     """
 
     step: StepInfo
@@ -49,12 +50,14 @@ class Frame:
     was: str
     previous: Place | None
     following: Place | None
+    needs: tuple[Need, ...]
     broad: bool = False
 
 
 def frame(services: Services, key: str, snapshot: Snapshot) -> Frame:
     """Stepper, summary and neighbours of a step."""
-    steps = steps_of(snapshot.draft.chosen_method)
+    chosen = snapshot.draft.chosen_method
+    steps = steps_of(chosen)
     place = steps.index(STEP[key])
     before, after = (
         Place(steps[index].title, f"/new/{steps[index].key}") if 0 <= index < len(steps) else None
@@ -66,7 +69,7 @@ def frame(services: Services, key: str, snapshot: Snapshot) -> Frame:
     )
     broad = key == "test" or (key == "train" and snapshot.started.run is not None)
     was = page_state(snapshot.draft, key)
-    return Frame(STEP[key], links, _summary(services, snapshot), was, before, after, broad=broad)
+    return Frame(STEP[key], links, _summary(services, snapshot), was, before, after, chosen.needs, broad=broad)
 
 
 def _states(services: Services, snapshot: Snapshot) -> dict[str, tuple[str, str]]:

@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from core.methods import Method, Need
 from services.forms.fields import FieldGroup, Remarks, form_field, section_model
 from services.wizard.draft import Draft
 
 OWN = "method"
 """The group of what the draft's method alone has; the method brings its title and its fields."""
-GROUPS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
-    (
+
+
+class Group(NamedTuple):
+    """Fields that belong together.
+
+    ``paths`` may have ``section.*`` for every field that no other group of the method names. ``rollouts`` is whether
+    the group is for methods whose model writes answers while it trains (True), for the others (False) or for all.
+    """
+
+    id: str
+    title: str
+    text: str
+    opened: bool
+    paths: tuple[str, ...]
+    rollouts: bool | None = None
+
+
+LENGTH = (
+    "training.max_steps",
+    "training.num_epochs",
+    "training.num_generations",
+    "training.batch_size",
+    "training.gradient_accumulation_steps",
+)
+GROUPS = (
+    Group(
         "batch",
         "How long and how much at once",
         "One step answers some questions several times, compares, and changes the model once.",
         True,
-        (
-            "training.max_steps",
-            "training.num_epochs",
-            "training.num_generations",
-            "training.batch_size",
-            "training.gradient_accumulation_steps",
-        ),
+        LENGTH,
+        rollouts=True,
     ),
-    (
+    Group(
+        "batch",
+        "How long and how much at once",
+        "One step takes some rows, learns from their answers, and changes the model once.",
+        True,
+        (*LENGTH, "training.max_sequence_length"),
+        rollouts=False,
+    ),
+    Group(
         "generation",
         "The answers",
         "What the model may write while it practises.",
@@ -35,15 +65,16 @@ GROUPS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
             "training.min_p",
             "training.repetition_penalty",
         ),
+        rollouts=True,
     ),
-    (
+    Group(
         "warm-up",
         "Warm-up before it starts",
         "A small model often needs to be shown the form of an answer before it can be rewarded for it.",
         True,
         ("pre_training.*",),
     ),
-    (
+    Group(
         "learning",
         "Learning rate and optimizer",
         "",
@@ -59,32 +90,36 @@ GROUPS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
             "training.adam_beta2",
         ),
     ),
-    (OWN, "", "", False, ()),
-    (
+    Group(OWN, "", "", False, ()),
+    Group(
         "evaluation",
         "Held-out questions (evaluation)",
         "Rows that are set aside and only ever scored.",
         False,
         ("evaluation.*",),
     ),
-    ("checkpoints", "Checkpoints, memory and seed", "", False, ("training.*",)),
+    Group("checkpoints", "Checkpoints, memory and seed", "", False, ("training.*",)),
 )
-"""Group id, title, text, open at first, fields. ``section.*`` takes every field not named elsewhere."""
 
 
 def groups(draft: Draft, remarks: Remarks) -> tuple[FieldGroup, ...]:
-    """Every group with the draft's values and what is wrong with them."""
-    chosen = draft.chosen_method
-    taken = {path for *_, paths in GROUPS for path in paths}
-    made = []
-    for key, title, text, opened, paths in GROUPS:
-        if key == OWN:
-            title, paths = chosen.section_title, (f"{chosen.section_name}.*",)  # noqa: PLW2901  # its own row
-        names = [name for path in paths for name in _expand(path, taken) if chosen.uses(".".join(name))]
+    """The groups of the draft's method that have a field, with the draft's values and what is wrong with them."""
+    chosen, made = draft.chosen_method, []
+    own = groups_of(chosen)
+    taken = {path for group in own for path in group.paths}
+    for group in own:
+        names = [name for path in group.paths for name in _expand(path, taken) if chosen.uses(".".join(name))]
         fields = tuple(form_field(section, name, draft.sections[section], remarks) for section, name in names)
-        opened_now = opened or any(item.level == "problem" for item in fields)
-        made += [FieldGroup(key, title, text, opened_now, fields)] if fields else []
+        opened = group.opened or any(item.level == "problem" for item in fields)
+        made += [FieldGroup(group.id, group.title, group.text, opened, fields)] if fields else []
     return tuple(made)
+
+
+def groups_of(chosen: Method) -> tuple[Group, ...]:
+    """The groups that are for a method, one of them of what it alone has."""
+    own = Group(OWN, chosen.section_title, "", False, (f"{chosen.section_name}.*",))
+    rollouts = Need.ROLLOUTS in chosen.needs
+    return tuple(own if group.id == OWN else group for group in GROUPS if group.rollouts in (None, rollouts))
 
 
 def _expand(path: str, taken: set[str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pages.wizard.frame import Frame, frame
 from services.container import Services
-from services.forms.fields import FormField, checks, form_field
+from services.forms.fields import FormField, form_field
 from services.wizard.forms import ADVANCED, CUSTOM
 from services.words import size
 
@@ -50,7 +50,7 @@ class ModelStep:
     chosen: str
     other: bool
     name: FormField
-    revision: FormField
+    revision: FormField | None
     setup: str
     setups: tuple[tuple[str, str, str], ...]
     custom: tuple[FormField, ...]
@@ -60,16 +60,21 @@ class ModelStep:
 def model_step(services: Services) -> ModelStep:
     """Step 1."""
     snapshot = services.snapshots.take()
-    review, model = snapshot.review, snapshot.draft.model
+    review, model, uses = snapshot.review, snapshot.draft.model, snapshot.draft.chosen_method.uses
     items = services.models.families()
     listed = {item.info.name for item in items}
     name = model.name
     other = bool(name) and name not in listed
     device = services.system.device()
-    fields = {key: form_field("model", key, model.values, review.remarks) for key in ("revision", *CUSTOM, *ADVANCED)}
+    fields = {
+        key: form_field("model", key, model.values, review.remarks)
+        for key in ("revision", *CUSTOM, *ADVANCED)
+        if uses(f"model.{key}")
+    }
     return ModelStep(
         frame=frame(services, "model", snapshot),
-        checks=checks("model"),
+        # Only of boxes that are shown: one that is named here and not sent is switched off.
+        checks=" ".join(field.path for field in fields.values() if field.kind == "check"),
         device=f"{device.name}, {size(device.memory)} of memory, {'a GPU' if device.kind == 'cuda' else 'no GPU'}",
         families=tuple(
             Family(family, tuple(_choice(item) for item in items if item.info.family == family))
@@ -78,11 +83,11 @@ def model_step(services: Services) -> ModelStep:
         chosen="" if other else name,
         other=other,
         name=_shown_only_if(other, form_field("model", "name", model.values, review.remarks)),
-        revision=fields["revision"],
+        revision=fields.get("revision"),
         setup=snapshot.draft.page("model").get("setup", "recommended"),
         setups=SETUPS,
-        custom=tuple(fields[key] for key in CUSTOM),
-        advanced=tuple(fields[key] for key in ADVANCED),
+        custom=tuple(fields[key] for key in CUSTOM if key in fields),
+        advanced=tuple(fields[key] for key in ADVANCED if key in fields),
     )
 
 

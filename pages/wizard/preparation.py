@@ -31,14 +31,16 @@ class PreparationStep:
 def preparation_step(services: Services) -> PreparationStep:
     """The page behind step 2: counts, removed rows and lengths."""
     snapshot = services.snapshots.take()
-    dataset = snapshot.draft.dataset
+    dataset, uses = snapshot.draft.dataset, snapshot.draft.chosen_method.uses
     preparing = services.preparations.look(DRAFT)  # First: once it has ended, its report is there.
     report, outdated = services.library.draft_report(preparable(snapshot.config))
     fix = snapshot.review.readiness.fix("reward")
     return PreparationStep(
         frame=frame(services, "dataset", snapshot),
         title=dataset_title(dataset.source, services.settings.home),
-        values=" · ".join(form_field("dataset", name, dataset.values, {}).shown for name in PREPARATION),
+        values=" · ".join(
+            form_field("dataset", name, dataset.values, {}).shown for name in PREPARATION if uses(f"dataset.{name}")
+        ),
         remote=dataset.remote,
         report=report,
         outdated=outdated,

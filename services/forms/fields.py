@@ -206,14 +206,6 @@ def read_model(model: type[BaseModel], prefix: str, form: Mapping[str, str], bef
     return after
 
 
-def checks(section: str) -> str:
-    """The section's check boxes, for the form's hidden field ``checks``."""
-    fields = section_model(section).model_fields
-    return " ".join(
-        f"{section}.{name}" for name, info in fields.items() if _kind(f"{section}.{name}", info)[0] == "check"
-    )
-
-
 def _read(text: str, kind: str, info: FieldInfo, before: Any) -> Any:
     text = text.replace("\r\n", "\n")
     if not text.strip() and _optional(info):

@@ -115,7 +115,9 @@ class DatasetChoice:
         lengths = (report or {}).get("lengths")
         if not lengths:
             return False
-        self.wizard.change({f"training.{name}": lengths[name] for name in ("max_sequence_length", "max_new_tokens")})
+        uses = self.wizard.method().uses
+        paths = (f"training.{name}" for name in ("max_sequence_length", "max_new_tokens"))
+        self.wizard.change({path: lengths[path.partition(".")[2]] for path in paths if uses(path)})
         return True
 
     def use_own_limits(self) -> bool:

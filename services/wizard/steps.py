@@ -34,7 +34,7 @@ STEPS = (
     StepInfo(
         "dataset",
         "Dataset",
-        "Choose the questions it will practise on, each with the right answer to compare against.",
+        "Choose the questions it will learn from, each with its right answer.",
         ("dataset",),
     ),
     StepInfo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import Field
@@ -57,11 +58,11 @@ COPY = replace(
 )
 
 
-def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put it into every list, as if it had been there when the program started."""
-    both = (GRPO, COPY)
+def install(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Put it into every list, as if it had been there when the program started; with changes to it."""
+    both = (GRPO, replace(COPY, **changes))
     step = steps.STEP["configuration"]
-    whole_step = replace(step, sections=(*step.sections, COPY.section_name))
+    whole_step = replace(step, sections=tuple(dict.fromkeys((*step.sections, COPY.section_name))))
     monkeypatch.setitem(steps.STEP, step.key, whole_step)
     monkeypatch.setattr(steps, "STEPS", tuple(steps.STEP.values()))
     whole = run_config.with_sections(RunConfig, both)

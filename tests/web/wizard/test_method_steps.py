@@ -7,11 +7,26 @@ from typing import Any
 
 import pytest
 
+import core.config
 from services.container import Services
 from tests.conftest import Browser, tiny
 from tests.support.second_method import install
+from tests.web.wizard.test_tabs import Tab
 
 STEPS = ("model", "dataset", "dataset/preparation", "configuration", "train", "export", "test")
+
+
+SHOWN = (
+    "model.name",
+    "model.lora_rank",
+    "dataset.source",
+    "dataset.response_field",
+    "dataset.drop_personal",
+    "training.batch_size",
+    "training.max_sequence_length",
+    "training.temperature",
+    "evaluation.max_rows",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +83,57 @@ def test_a_draft_that_was_not_looked_through_is_led_past_the_reward(browser: Bro
         assert browser.get("/new").location == f"/new/{step}"
         services.wizard.remember(step, visited=True)
     assert browser.get("/new").location == "/new/train"
+
+
+def fields_on(browser: Browser, step: str) -> set[str]:
+    names = re.findall(r'<(?:input|select|textarea)[^>]*name="([a-z_]+\.[a-z0-9_]+)"', browser.get(f"/new/{step}").text)
+    return {name for name in names if name.partition(".")[0] in core.config.SECTIONS}
+
+
+def test_only_fields_that_the_method_uses_are_shown(
+    copied: None, browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A box that is not shown is not switched off; no group is empty or speaks of answers that are not written."""
+    services.wizard.change({"dataset.drop_overlap": True, "model.use_rslora": True})
+    install(monkeypatch, shows=SHOWN)
+    assert fields_on(browser, "model") == {"model.name", "model.lora_rank"}
+    on_dataset = fields_on(browser, "dataset")
+    assert {"dataset.response_field", "dataset.drop_personal"} <= on_dataset
+    assert not {"dataset.drop_overlap", "dataset.system_prompt", "dataset.columns"} & on_dataset
+    assert fields_on(browser, "configuration") == {
+        "training.batch_size",
+        "training.max_sequence_length",
+        "training.temperature",
+        "evaluation.max_rows",
+        "imitate.packing",
+    }
+    page = browser.get("/new/configuration").text
+    assert [
+        words
+        for words in ("some questions several times", "The answers<", "Warm-up before", "A step makes")
+        if words in page
+    ] == []
+    assert "A step takes 4 rows." in page
+    for step in ("model", "dataset"):
+        browser.post(f"/new/{step}", form={**Tab(browser, step).fields, "ui.setup": "advanced", "action": "save"})
+    sections = services.wizard.draft().sections
+    assert (sections["dataset"]["drop_overlap"], sections["model"]["use_rslora"]) == (True, True)
+
+
+def test_proposed_limits_are_taken_as_far_as_the_method_has_them(
+    copied: None, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others stay for another method."""
+    install(monkeypatch, shows=SHOWN)
+    report = {"lengths": {"max_sequence_length": 99, "max_new_tokens": 9}}
+    assert services.drafts.dataset.use_limits(report)
+    training = services.wizard.draft().training.values
+    assert (training["max_sequence_length"], training["max_new_tokens"]) == (99, 8)
+
+
+def test_no_page_speaks_of_a_reward(copied: None, browser: Browser) -> None:
+    """Where a page explains itself."""
+    for step in ("dataset/preparation", "configuration", "train"):
+        main = browser.get(f"/new/{step}").text.partition("<main")[2].partition("</main>")[0]
+        assert "reward" not in main.lower(), step
+    assert "let a reward find" not in browser.get("/new/dataset").text
