@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import core.methods
+from core.methods import Method
 from pages.wizard.frame import Frame, frame
 from services.container import Services
 from services.forms.fields import FormField, form_field
@@ -44,6 +46,9 @@ class ModelStep:
     """Step 1."""
 
     frame: Frame
+    methods: tuple[Method, ...]
+    """To choose from; empty where there is one alone."""
+    method: str
     checks: str
     device: str
     families: tuple[Family, ...]
@@ -73,6 +78,8 @@ def model_step(services: Services) -> ModelStep:
     }
     return ModelStep(
         frame=frame(services, "model", snapshot),
+        methods=core.methods.METHODS if len(core.methods.METHODS) > 1 else (),
+        method=snapshot.draft.chosen_method.key,
         # Only of boxes that are shown: one that is named here and not sent is switched off.
         checks=" ".join(field.path for field in fields.values() if field.kind == "check"),
         device=f"{device.name}, {size(device.memory)} of memory, {'a GPU' if device.kind == 'cuda' else 'no GPU'}",

@@ -6,7 +6,7 @@ values as they are, and what the code reads by name is a property whose type is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, cast
 
@@ -15,12 +15,17 @@ from core.errors import InvalidConfig
 from core.methods import Method, method_of
 from core.model import DEMO_MODEL
 from core.settings import Home
-from services.forms.fields import Values, whole_number
+from services.forms.fields import Values, section_model, whole_number
 from services.forms.labels import plain_name
-from services.wizard.steps import STEPS
+from services.wizard.steps import STEP, STEPS
 
 SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."
 """System prompt of the arithmetic task: working-out would only cost tokens."""
+
+
+SINGLE = ("name", "method")
+"""Parts of a draft that are one value each."""
+_ABSENT = object()
 
 
 class TaskEntry(TypedDict, total=False):
@@ -196,8 +201,8 @@ class Draft:
         return Section(self.sections[name])
 
     def part(self, name: str) -> object:
-        """What a step saves under a name of :attr:`StepInfo.sections`: a section, or the run's name."""
-        return self.name if name == "name" else self.sections[name]
+        """What a step saves under a name of :attr:`StepInfo.sections`: a section, the run's name or the method."""
+        return {"name": self.name, "method": self.method}[name] if name in SINGLE else self.sections[name]
 
     def remembering(self, step: str, values: Mapping[str, object]) -> Draft:
         """The same with more for a step's page to remember."""
@@ -226,9 +231,15 @@ def read_draft(saved: Mapping[str, Any], *, on_gpu: bool) -> Draft:
 def config_of(draft: Draft, home: Home) -> dict[str, Any]:
     """The draft as a configuration to be validated; sections never chosen are left out."""
     uses = draft.chosen_method.uses
-    sections = {name: dict(values) for name, values in draft.sections.items() if values and uses(name)}
+    sections = {name: _used(name, values, uses) for name, values in draft.sections.items() if values and uses(name)}
     named = {"method": draft.method} if draft.method else {}
     return {"name": draft.name or suggest_name(draft, home)} | named | sections
+
+
+def _used(section: str, values: Values, uses: Callable[[str], bool]) -> dict[str, Any]:
+    """A section without the fields that the draft keeps for another method; what is no field stays, and is refused."""
+    fields = section_model(section).model_fields
+    return {name: value for name, value in values.items() if name not in fields or uses(f"{section}.{name}")}
 
 
 def same_choices(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -243,6 +254,48 @@ def same_choices(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def suggest(dataset: DatasetDraft, chosen: Method, *, on_gpu: bool) -> dict[str, Values]:
     """The built-in model, and what a method suggests for a dataset and this machine."""
     return {"model": {"name": DEMO_MODEL}, **chosen.suggest(dataset.source, on_gpu)}
+
+
+def switched(draft: Draft, to: Method, *, on_gpu: bool) -> dict[str, Any]:
+    """What changes of a draft beside its method when that is changed: suggestions become those of the new one.
+
+    What a person or a file set stays, and the configuration step's page remembers it as theirs, also where the new
+    method suggests the same or does not use it: so the way back loses nothing.
+
+    Returns:
+        Parts of the draft to be saved: sections, None for one that is as suggested, and that page's memory.
+    """
+    before, after = (suggest(draft.dataset, one, on_gpu=on_gpu) for one in (draft.chosen_method, to))
+    memory = draft.page("configuration")
+    by = dict(memory.get("by") or {})
+    sections: dict[str, Any] = {}
+    for name in STEP["configuration"].sections:
+        if draft.chosen_method.uses(name) and to.uses(name):
+            old, new = before.get(name, {}), after.get(name, {})
+            by |= dict.fromkeys(_set_by_hand(name, draft, old, by), "")
+            sections[name] = _resuggested(name, draft.sections[name], new, to, by)
+            if draft.sections[name] == old and not any(path.startswith(f"{name}.") for path in by):
+                sections[name] = None
+    return {**sections, "ui_configuration": {**memory, "by": by}}
+
+
+def _set_by_hand(section: str, draft: Draft, suggested: Values, by: Mapping[str, str]) -> list[str]:
+    """Paths of a section whose value is not the one that the draft's method suggests, and that are not known yet."""
+    values, uses = draft.sections[section], draft.chosen_method.uses
+    return [
+        path
+        for name in {**suggested, **values}
+        if (path := f"{section}.{name}") not in by
+        and uses(path)
+        and values.get(name, _ABSENT) != suggested.get(name, _ABSENT)
+    ]
+
+
+def _resuggested(section: str, values: Values, suggested: Values, to: Method, by: Mapping[str, str]) -> dict[str, Any]:
+    """A section with what is nobody's choice as a method suggests it; what the method does not use stays."""
+    names = [name for name in {**suggested, **values} if f"{section}.{name}" not in by and to.uses(f"{section}.{name}")]
+    kept = {name: value for name, value in values.items() if name not in names}
+    return kept | {name: suggested[name] for name in names if name in suggested}
 
 
 def suggest_name(draft: Draft, home: Home) -> str:

@@ -169,6 +169,7 @@ class Drafts:
 
     def _suggest(self) -> Outcome:
         self.wizard.put(**dict.fromkeys(STEP["configuration"].sections))
+        self.wizard.remember("configuration", by={})
         words = "Every value of this step suits the model and this machine again."
         return Outcome("configuration", ((words, "good"),))
 

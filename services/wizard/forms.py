@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.methods import DEFAULT
 from services.datasets.library import Library
 from services.forms.fields import Values, read_form_section
 from services.forms.reward_form import read_reward
@@ -17,7 +18,7 @@ ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
 
 
 def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The step's sections, and the run's name where the step has it.
+    """The step's sections, and the method or the run's name where the step has it.
 
     Args:
         library: Knows the mapping that comes with a dataset.
@@ -29,6 +30,8 @@ def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapp
         was = before.get(section) or {}
         if section == "name":
             changed["name"] = form.get("name", str(before.get("name") or "")).strip()[:100]
+        elif section == "method":
+            changed["method"] = _read_method(form, str(before.get("method") or ""))
         elif section == "reward":
             changed["reward"] = read_reward(form, was)
         elif section == "dataset":
@@ -38,6 +41,12 @@ def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapp
         else:
             changed[section] = read_form_section(section, form, was)
     return changed
+
+
+def _read_method(form: Mapping[str, str], before: str) -> str:
+    """The method that was ticked; the default one stays unnamed where none was named before, as a field does."""
+    key = form.get("method", before)
+    return key if before or key != DEFAULT else ""
 
 
 def _read_model(form: Mapping[str, str], before: Values) -> dict[str, Any]:

@@ -129,5 +129,5 @@ def page_state(draft: Draft, step: str) -> str:
 
 def others(draft: Draft, step: str) -> str:
     """A short hash of what the other steps hold: another one means that they were changed."""
-    rest = {name: draft.sections[name] for name in SECTIONS if name not in STEP[step].sections}
+    rest = {name: draft.part(name) for name in ("method", *SECTIONS) if name not in STEP[step].sections}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -29,7 +29,7 @@ STEPS = (
         "model",
         "Model",
         "Choose the model that will learn. Training adds a small adapter to it; the model itself stays as it is.",
-        ("model",),
+        ("method", "model"),
     ),
     StepInfo(
         "dataset",

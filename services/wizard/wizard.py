@@ -16,7 +16,7 @@ from services.datasets.library import Library
 from services.forms.fields import whole_number
 from services.forms.reward_form import once_more
 from services.jobs.database import Database
-from services.wizard.draft import DatasetDraft, Draft, config_of, read_draft
+from services.wizard.draft import SINGLE, DatasetDraft, Draft, config_of, read_draft, switched
 from services.wizard.forms import read_form
 from services.wizard.merge import Merged, merge, read_was
 from services.wizard.steps import STEP
@@ -75,7 +75,10 @@ class Wizard:
         by |= dict.fromkeys(merged.mine, page)
         # A choice that was refused must not look as if it had been made.
         shown = {"sent": form.get("ui.sent", "")} if merged.refused else _ui(form, state)
-        self._database.save_draft(merged.sections | {f"ui_{step}": {**memory, **shown, "by": by, "visited": True}})
+        saved = {**merged.sections, f"ui_{step}": {**memory, **shown, "by": by, "visited": True}}
+        if (to := method_of({"method": merged.sections.get("method", draft.method)})) is not draft.chosen_method:
+            saved |= switched(draft, to, on_gpu=self._on_gpu())
+        self._database.save_draft(saved)
         return merged
 
     def remember(self, step: str, *, of: Draft | None = None, **values: Any) -> Draft:
@@ -107,7 +110,8 @@ class Wizard:
     def load(self, config: Mapping[str, Any]) -> None:
         """Make a saved configuration the draft, as it was given."""
         given = {name: one for name in SECTIONS if isinstance(one := config.get(name), Mapping)}
-        sections = {name: given.get(name, {}) for name in SECTIONS}
+        # What its method does without is left to what another one suggests, should that be chosen.
+        sections = given | {name: {} for name in SECTIONS if name not in given and method_of(config).uses(name)}
         self._database.clear_draft()
         self.put(
             **sections,
@@ -134,7 +138,7 @@ def _as_it_was(state: Mapping[str, Any], name: str, now: Any) -> Any:
     if not isinstance(sections, dict) or name not in sections:
         return now
     was = sections[name]
-    return was if isinstance(was, str if name == "name" else dict) or was is None else now
+    return was if isinstance(was, str if name in SINGLE else dict) or was is None else now
 
 
 def _ui(form: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, Any]:
