@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, cast
 
-from core.config import SECTIONS, parse
+from core.config import SECTIONS, RunConfig, parse
 from core.errors import InvalidConfig
 from core.methods import Method, method_of
 from core.model import DEMO_MODEL
@@ -243,12 +243,22 @@ def _used(section: str, values: Values, uses: Callable[[str], bool]) -> dict[str
 
 
 def same_choices(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two configurations make the same run; the name does not count. False where one cannot be read."""
+    """Whether two configurations make the same run: neither the name nor what their method does not use counts.
+
+    False where one cannot be read.
+    """
     try:
-        first, second = (parse({**one, "name": "same"}) for one in (config, other))
+        first, second = (parse(one) for one in (config, other))
     except InvalidConfig:
         return False
-    return first == second
+    return _effective(first) == _effective(second)
+
+
+def _effective(config: RunConfig) -> dict[str, Any]:
+    """What of a configuration its run depends on."""
+    uses, sections = method_of({"method": config.method}).uses, config.model_dump(include=set(SECTIONS))
+    used = {name: _used(name, values, uses) for name, values in sections.items() if uses(name)}
+    return {"method": config.method, **used}
 
 
 def suggest(dataset: DatasetDraft, chosen: Method, *, on_gpu: bool) -> dict[str, Values]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
 import pytest
 
 import core.config
+from core.readiness import Severity
 from services.container import Services
+from services.wizard.draft import same_choices
 from tests.conftest import Browser, tiny
 from tests.support.second_method import install
 from tests.web.wizard.test_tabs import Tab
@@ -137,3 +140,44 @@ def test_no_page_speaks_of_a_reward(copied: None, browser: Browser) -> None:
         main = browser.get(f"/new/{step}").text.partition("<main")[2].partition("</main>")[0]
         assert "reward" not in main.lower(), step
     assert "let a reward find" not in browser.get("/new/dataset").text
+
+
+def test_a_method_that_learns_from_answers_wants_their_column(
+    browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The problem is said at the field; a method that does without them says nothing."""
+    data = (io.BytesIO(b"question\nWhat is 1 + 1?\nWhat is 2 + 2?\nWhat is 3 + 3?\n"), "questions.csv")
+    browser.get("/new/dataset")
+    browser.client.post(
+        "/new/dataset",
+        base_url=browser.base,
+        headers={"Origin": browser.base},
+        data={"csrf_token": browser.csrf, "ui.kind": "upload", "action": "upload", "file": data},
+    )
+    install(monkeypatch, columns=("instruction",))
+    services.wizard.put(method="imitate")
+    services.wizard.change({"dataset.response_field": ""})
+    assert "dataset" not in services.snapshots.take().review.missing
+    install(monkeypatch, columns=("instruction", "response"))
+    problems = services.snapshots.take().review.readiness.of(Severity.BLOCKS)
+    assert [problem.field for problem in problems if problem.field.startswith("dataset.")] == ["dataset.response_field"]
+    page = browser.get("/new/dataset").text
+    message = page.partition('id="msg-dataset-response-field"')[2].partition("</")[0]
+    assert "Choose the column that holds the right answer" in message
+    assert (
+        browser.post("/new/dataset", form={**Tab(browser, "dataset").fields, "action": "next"}).location
+        == "/new/dataset"
+    )
+
+
+def test_another_run_like_one_of_the_method(copied: dict[str, Any], browser: Browser, services: Services) -> None:
+    """Its method and its values are in the draft, and make the same run."""
+    session_id = services.runs.start({**copied, "imitate": {"packing": True}}).session_id
+    services.wizard.reset()
+    browser.get("/runs")
+    assert browser.post(f"/runs/{session_id}/again", form={}).location == "/new/train"
+    config = services.wizard.config()
+    assert (config["method"], config["imitate"]) == ("imitate", {"packing": True})
+    assert config["training"]["max_steps"] == 6
+    assert "num_generations" not in config["training"]
+    assert same_choices(config, services.runs.get(session_id).config)
