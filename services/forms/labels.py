@@ -13,6 +13,7 @@ from core.methods import method
 from core.rewards import PRESETS, part_title
 from core.settings import Home
 from services.forms.fields import field_title, section_model
+from services.forms.reward_form import components
 from services.models.families import BASE_MODELS
 
 MADE = {
@@ -82,7 +83,7 @@ def plain_name(name: str, home: Home) -> str:
 def reward_title(reward: Mapping[str, Any]) -> str:
     """A reward section in words."""
     if reward.get("type") == "composite":
-        names = {str(part.get("label") or part.get("name")): part for part in reward.get("components") or []}
+        names = {str(part.get("label") or part.get("name")): part for part in components(reward)}
         parts = [f"{part_title(name, reward)} × {part.get('weight', 1)}" for name, part in names.items()]
         return ", ".join(parts) or "own combination, empty"
     name = str(reward.get("preset_name") or "")

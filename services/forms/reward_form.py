@@ -70,7 +70,7 @@ class PartView:
 
 def parts(section: Part) -> tuple[PartView, ...]:
     """Every reward, those in use with what is set; then the parts that have a label."""
-    used = [part for part in section.get("components") or [] if part.get("name") in CATALOGUE]
+    used = [part for part in components(section) if str(part.get("name")) in CATALOGUE]
     slots = {_key(part): _slot(part, place) for place, part in enumerate(used)}
     titles = {key: part.get("label") or CATALOGUE[part["name"]].title for key, part in zip(slots, used, strict=False)}
     # A part with a gate cannot be one.
@@ -81,6 +81,12 @@ def parts(section: Part) -> tuple[PartView, ...]:
         *views,
         *(_view(CATALOGUE[part["name"]], part, slots[_key(part)], slots, free) for part in used if part.get("label")),
     )
+
+
+def components(section: Part) -> list[Part]:
+    """The parts of a section; what a file has in their place is said to be wrong above the form."""
+    listed = section.get("components")
+    return [part for part in listed if isinstance(part, Mapping)] if isinstance(listed, list | tuple) else []
 
 
 def _key(part: Part) -> str:
@@ -95,7 +101,9 @@ def _view(
     info: RewardInfo, part: Part | None, slot: str, slots: Mapping[str, str], free: Mapping[str, str]
 ) -> PartView:
     given = part or {}
-    params = tuple(_param(param, (given.get("params") or {}).get(param.name, param.default)) for param in info.params)
+    values = given.get("params")
+    values = values if isinstance(values, Mapping) else {}
+    params = tuple(_param(param, values.get(param.name, param.default)) for param in info.params)
     label = str(given.get("label") or "")
     return PartView(
         slot=slot, name=info.name, title=f"{info.title}: {label}" if label else info.title,
@@ -132,8 +140,8 @@ def read_reward(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str,
     if kind != "composite":
         return {"type": "preset", "preset_name": form.get("reward.preset_name") or before.get("preset_name") or "math"}
     slots = [path.removeprefix("use.") for path in form if path.startswith("use.")]
-    components = before.get("components") or []
-    kept = {_key(part): part for part in components} | {_slot(part, n): part for n, part in enumerate(components)}
+    old = components(before)
+    kept = {_key(part): part for part in old} | {_slot(part, n): part for n, part in enumerate(old)}
     section = {name: before[name] for name in ("clip_low", "clip_high", "saved_as") if before.get(name) is not None}
     for name in ("clip_low", "clip_high"):
         if (path := f"reward.{name}") in form:
@@ -175,10 +183,10 @@ def _component(slot: str, form: Mapping[str, str], before: Part) -> dict[str, An
 
 def once_more(section: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The section with one more part of a reward, under a label of its own."""
-    components = list(section.get("components") or [])
-    known = {_key(part) for part in components}
+    old = components(section)
+    known = {_key(part) for part in old}
     number = next(n for n in range(2, len(known) + 3) if f"{name} {n}" not in known)
-    return {**section, "components": [*components, {"name": name, "label": f"{name} {number}", "weight": 1}]}
+    return {**section, "components": [*old, {"name": name, "label": f"{name} {number}", "weight": 1}]}
 
 
 def _value(text: str) -> Any:

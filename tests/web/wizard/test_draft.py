@@ -105,7 +105,19 @@ def test_a_row_that_is_no_number_is_the_first(browser: Browser, services: Servic
     assert "Row 2<" in browser.get("/new/reward").text
 
 
-@pytest.mark.parametrize("odd", [["a"], 5, "x", {"source": ["a"]}, {"source": "mix", "mix": ["a"], "tasks": 5}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ["a"],
+        5,
+        "x",
+        {"source": ["a"]},
+        {"source": "mix", "mix": ["a"], "tasks": 5},
+        {"source": "generated:arithmetic", "instruction_field": ["a"]},
+        {"type": "composite", "components": ["a", {"name": "length", "params": ["a"]}]},
+        {"type": "composite", "components": 5},
+    ],
+)
 @pytest.mark.parametrize("section", ["model", "dataset", "training", "reward"])
 def test_a_configuration_with_anything_in_a_section_can_be_looked_at(
     browser: Browser, services: Services, section: str, odd: Any
