@@ -89,6 +89,7 @@ def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str,
 
     from core.data import chat_template, lengths, prompts
     from core.errors import InvalidInput
+    from core.methods import method
 
     if not rows or not (folder / "tokenizer.json").is_file():
         return {"lengths": None}
@@ -112,12 +113,16 @@ def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str,
     asked = [sum(counted(one.parts)) if len(one.parts) > 1 else 0 for one in shown]
     asked = [many or single for many, single in zip(asked, counted(one.parts[0] for one in shown), strict=True)]
     told = counted(answers)
-    limits = (config.training.max_sequence_length, config.training.max_new_tokens)
+    learns = method(config.method).learns_answers
+    limits = (config.training.max_sequence_length, 1 if learns else config.training.max_new_tokens)
     measured, proposed = lengths.measure(asked, told, limits=limits), lengths.measure(asked, told)
+    whole = [ask + tell for ask, tell in zip(asked, told, strict=True)]
+    examples = {"cut_examples": sum(one > limits[0] for one in whole) / len(whole), "longest_example": max(whole)}
     changes = Counter(change for one in shown for change in one.changes)
     return {
         "lengths": measured.json()
-        | {"cut_if_proposed": [proposed.cut_prompts, proposed.cut_references], "limits": limits},
+        | {"cut_if_proposed": [proposed.cut_prompts, proposed.cut_references], "limits": limits}
+        | (examples if learns else {}),
         "changes": {chat_template.WORDS[change]: count for change, count in changes.items()},
         "refused": len(rows) - len(shown),
     }

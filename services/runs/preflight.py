@@ -170,6 +170,8 @@ class Preflight:
                 "long_references": round(found["cut_references"] * found["rows"]),
                 "longest_reference": found["reference"]["most"],
                 "long_prompts": round(found["cut_prompts"] * found["rows"]),
+                "long_examples": round(found.get("cut_examples", 0) * found["rows"]),
+                "longest_example": found.get("longest_example", 0),
                 "proposed": (found["max_sequence_length"], found["max_new_tokens"]),
             }
         return RowFacts(**facts, judged=used, unreadable=report["unparseable"]) if used else None

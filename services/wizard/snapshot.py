@@ -14,11 +14,11 @@ from typing import Any
 import core.rewards
 from core.config import DatasetSection, RunConfig, parse
 from core.data.arithmetic import SOURCE as SUMS
-from core.errors import InvalidConfig, InvalidInput, TunesmithError
-from core.methods import Method, Need, method
+from core.errors import InvalidConfig, TunesmithError
+from core.methods import Method, Need
 from core.model import DEMO_MODEL
 from core.probe import proposal
-from core.readiness import Fix, Problem, Readiness, Severity, ordered, require_answers
+from core.readiness import Fix, Problem, Readiness, Severity, ordered
 from core.settings import Home
 from services.datasets.datasets import Datasets
 from services.forms.fields import field_title, shown
@@ -40,7 +40,6 @@ NOT_CHOSEN = {
     "reward": Problem(Severity.BLOCKS, "reward", "Choose a reward."),
 }
 """By step, what is said where its choice was not made."""
-NO_ANSWERS = "Choose the column that holds the right answer: the model learns from it."
 STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "model": {"name": DEMO_MODEL},
     "dataset": {"source": SUMS},
@@ -158,7 +157,6 @@ class Snapshot:
         if standing:
             lost = frozenset(p.field.partition(".")[0] for p in problems if p.severity is Severity.BLOCKS)
             problems += self._sources.preflight.look(standing, quick=self._quick, without=lost).problems
-            problems += _answerless(standing, {problem.field for problem in problems})
             problems += self._probed(config)
         return Review(config, unseen, ordered(problems))
 
@@ -251,16 +249,6 @@ def _unset(draft: Draft) -> frozenset[str]:
     if Need.REWARD in draft.chosen_method.needs:
         chosen["reward"] = draft.reward.values
     return frozenset(step for step, value in chosen.items() if not value)
-
-
-def _answerless(config: RunConfig, said: set[str]) -> list[Problem]:
-    """Where a method learns from the rows' answers, and a mapping names no column for them."""
-    try:
-        require_answers(config.dataset, method(config.method).columns)
-    except InvalidInput as error:
-        if error.field and error.field not in said:
-            return [Problem(Severity.BLOCKS, error.field, NO_ANSWERS)]
-    return []
 
 
 def _completed(config: dict[str, Any], unset: frozenset[str]) -> dict[str, Any]:
