@@ -200,6 +200,12 @@ METRICS: tuple[Metric, ...] = (
         chart=Chart(Section.SPEED, "By the price that you gave, in each step.", only_with="judge_cost"),
         line=Line(smoothed=False),
     ),
+    Metric(
+        "token_accuracy", "token accuracy", "Next tokens that were right",
+        "How often the token that the model finds likeliest is the one in the example.",
+        unit=Unit.SHARE, better=Better.HIGHER, chart=Chart(Section.LEARNING, "Higher is better.", whole=True),
+        tile=True, sources=("mean_token_accuracy",),
+    ),
     Metric("tokens", "completion tokens", "Tokens written in a step", unit=Unit.TOKENS),
     Metric(
         "tokens_per_second", "throughput", "Writing speed",

@@ -8,10 +8,11 @@ from typing import Any
 from core.errors import InvalidInput
 from core.methods.grpo import GRPO
 from core.methods.method import Method, Need
+from core.methods.sft import SFT
 
 __all__ = ["DEFAULT", "METHODS", "Method", "Need", "method", "method_of"]
 
-METHODS: tuple[Method, ...] = (GRPO,)
+METHODS: tuple[Method, ...] = (GRPO, SFT)
 DEFAULT = GRPO.key
 """Of a configuration that names none, as those of the first version."""
 

@@ -29,6 +29,8 @@ from core.training.arguments import (
     warm_up_arguments,
 )
 from core.training.evaluation.held_out import Evaluation
+from core.training.methods import trainer_of
+from core.training.methods.sft import sft_arguments
 from core.training.models import load
 from core.training.rollouts.engine import without_llama
 from core.training.rollouts.generate import training_sampling
@@ -53,6 +55,10 @@ Observe = Callable[[RunConfig], Any]
 
 def grpo(name: str, device: Device = CPU) -> Observe:
     return lambda config: grpo_arguments(config, device, Path("/tmp/run"))[name]
+
+
+def sft(name: str) -> Observe:
+    return lambda config: sft_arguments(config, CPU, Path("/tmp/run"))[name]
 
 
 def lora(name: str) -> Observe:
@@ -211,13 +217,15 @@ GATED = {"reward": gated()}
 DOUBLE = {"name": "numeric", "weight": 2.0}
 
 
-ONE_VALUE = {"method", "model.adapter"}
+SFT = {"method": "sft"}
+ONE_VALUE = {"model.adapter"}
 """Fields that can have one value only."""
 Entry = tuple[dict[str, Any], Any, Observe | str]
 """Values set beforehand, the field's new value, and where the change must be seen."""
 
 FIELDS: dict[str, Entry] = {
     "name": ({}, "other", lambda config: config.name),  # the run's name; the trainer has no use for it
+    "method": ({}, "sft", lambda config: trainer_of(config.method)),
     "model.name": ({}, "other/model", "loading"),
     "model.revision": ({}, "v2", "loading"),
     "model.lora_rank": ({}, 4, lora("r")),
@@ -315,6 +323,8 @@ FIELDS: dict[str, Entry] = {
     "grpo.skip_constant_groups": ({}, False, lambda config: fast_arguments(config, CPU)),
     "grpo.dynamic_sampling": ({}, True, lambda config: fast_arguments(config, CPU)),
     "grpo.mask_truncated_completions": ({}, True, grpo("mask_truncated_completions")),
+    "sft.loss_type": (SFT, "dft", sft("loss_type")),
+    "sft.neftune_noise_alpha": (SFT, 5.0, sft("neftune_noise_alpha")),
     "reward.type": ({}, {"type": "preset", "preset_name": "arithmetic"}, paid),
     "reward.preset_name": (
         {"reward": {"type": "preset", "preset_name": "arithmetic"}}, {"type": "preset", "preset_name": "math"}, paid

@@ -1,69 +1,27 @@
-"""What every TRL trainer gets, held with one that is not GRPO's: SFT, written here in a few lines."""
+"""What every TRL trainer gets, held with the one that is not GRPO's: SFT."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from datasets import Dataset
 from safetensors.torch import load_file
-from trl import SFTConfig, SFTTrainer
 
 from core.job import JobState
 from core.job_dir import JobDir
 from core.methods import METHODS
 from core.settings import Home
 from core.training import methods
-from core.training.arguments import known_to, trainer_arguments
-from core.training.evaluation.held_out import Measure
 from core.training.methods import training_job
-from core.training.methods.examples import reference_examples
-from core.training.methods.loop import mean_loss, micro_batches
-from core.training.methods.training_job import TrainingJob
-from core.training.methods.trl import JobTrainer
-from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
+from tests.training.worker_runs import SFT, changed, make_run, rows, work, work_until
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
 # Two steps an epoch of eight rows; dropout, so that the random states matter.
 CONFIG = changed(
-    TINY, dataset__size=9, model__lora_dropout=0.1, training__gradient_accumulation_steps=1, training__save_steps=2,
+    SFT, dataset__size=9, model__lora_dropout=0.1, training__gradient_accumulation_steps=1, training__save_steps=2,
     training__lr_scheduler_type="cosine", training__keep_checkpoints=2,
 )  # fmt: skip
-
-
-class Trainer(JobTrainer, SFTTrainer):
-    """All that SFT adds: what the status says."""
-
-    title = "Training (SFT)"
-
-
-def train(job: TrainingJob) -> None:
-    length = job.config.training.max_sequence_length
-    examples = reference_examples(job.data.train, job.config, job.loaded.tokenizer, max_length=length)
-    evaluation = job.evaluation(held_out_loss(job))
-    last = Trainer(
-        job,
-        evaluation,
-        model=job.loaded.model,
-        args=SFTConfig(**known_to(SFTConfig, trainer_arguments(job.config, job.device, job.run.checkpoints))),
-        train_dataset=Dataset.from_list([{"input_ids": one.ids, "labels": one.labels} for one in examples]),
-        processing_class=job.loaded.tokenizer,
-    ).run()
-    evaluation.once("end", last)
-
-
-def held_out_loss(job: TrainingJob) -> Measure:
-    """A method without a reward measures what it trains for."""
-    length, tokenizer = job.config.training.max_sequence_length, job.loaded.tokenizer
-    examples = reference_examples(job.held_out, job.config, tokenizer, max_length=length)
-
-    def measure(when: str, step: int) -> bool:
-        batches = micro_batches(examples, 2, pad=int(tokenizer.pad_token_id), device=job.loaded.model.device)
-        job.reporter.row("evaluation", step, {"when": when, "loss": mean_loss(job.loaded.model, batches)})
-        return True
-
-    return measure
 
 
 @pytest.mark.parametrize("key", [one.key for one in METHODS])
@@ -72,18 +30,12 @@ def test_every_method_that_can_be_chosen_has_a_trainer(key: str) -> None:
     assert callable(methods.trainer_of(key))
 
 
-@pytest.fixture
-def sft(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods, "trainer_of", lambda key: train)
-
-
 def series(run: JobDir) -> list[dict[str, Any]]:
     """The training rows without what is a clock's."""
     clocks = {"row", "attempt", "time", "step_time"}
     return [{name: value for name, value in row.items() if name not in clocks} for row in rows(run, "training")]
 
 
-@pytest.mark.usefixtures("sft")
 def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
     models: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,14 +52,13 @@ def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
     assert series(halves) == series(whole)
     adapters = [load_file(run.adapter / "adapter_model.safetensors") for run in (whole, halves)]
     assert all(bool((adapters[0][name] == adapters[1][name]).all()) for name in adapters[0])
-    named = {"phase", "step", "loss", "epoch", "grad_norm", "learning_rate", "entropy"}
+    named = {"phase", "step", "loss", "epoch", "grad_norm", "learning_rate", "entropy", "token_accuracy"}
     assert set(series(whole)[-1]) == named
     moments = [(row["when"], row["step"]) for row in rows(halves, "evaluation")]
-    assert moments == [("interval", 3), ("end", 6)]
+    assert moments == [("before", 0), ("interval", 3), ("end", 6)]
     assert all(0 < row["loss"] < 20 and "reward" not in row for row in rows(halves, "evaluation"))
 
 
-@pytest.mark.usefixtures("sft")
 def test_a_checkpoint_holds_one_adapter_and_the_oldest_go(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many are kept as configured, and nothing half-written is left beside them."""
     run = make_run(models, "trl-checkpoints", CONFIG)
@@ -119,7 +70,6 @@ def test_a_checkpoint_holds_one_adapter_and_the_oldest_go(models: Home, monkeypa
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("sft")
 def test_no_engine_is_made_where_nothing_is_written(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that asks for no completion neither converts a model nor starts llama.cpp."""
 

@@ -64,6 +64,18 @@ LLAMA = changed(TINY, training__rollout_engine="auto")
 """The same as it runs by itself: with answers by llama.cpp."""
 
 
+SFT: dict[str, Any] = {
+    **{name: section for name, section in TINY.items() if name != "reward"},
+    "method": "sft",
+    "training": {
+        name: value
+        for name, value in TINY["training"].items()
+        if name not in {"num_generations", "max_new_tokens", "rollout_engine"}
+    },
+}
+"""The same by supervised fine-tuning: without a reward and answers of its own."""
+
+
 def make_home(root: Path) -> Home:
     """A home with the random model and, where it is installed, the built-in one; converted models are the project's."""
     home = Home(root)

@@ -1,0 +1,133 @@
+"""SFT: the model learns to give the answers that the rows have, word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from core.methods.method import Method, Note, Phase
+from core.section import Section
+
+if TYPE_CHECKING:
+    from core.config import RunConfig
+    from core.model import Device
+
+
+# fmt: off
+class SftSection(Section):
+    """What SFT alone has."""
+
+    loss_type: Literal["nll", "dft"] = Field("nll", title="Loss", description="Cross-entropy counts every token of an answer alike. Dynamic fine-tuning counts a token by how likely the model finds it, so that odd examples pull less.")
+    neftune_noise_alpha: float | None = Field(None, gt=0, le=100, title="Noise on the input (NEFTune alpha)", description="Noise on the input embeddings while training, which can make free-form answers better; 5 is usual. Empty: none.")
+# fmt: on
+
+
+def rows_a_step(config: RunConfig) -> int:
+    """A row for each place of the step."""
+    return config.training.batch_size * config.training.gradient_accumulation_steps
+
+
+def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
+    """None: its settings go with each other."""
+    return []
+
+
+def remarks(config: RunConfig, device: Device) -> list[Note]:
+    """None: its settings mean the same on every device."""
+    return []
+
+
+def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
+    """Sections that suit a dataset's source and this machine: on a CPU a step should take seconds."""
+    if on_gpu:
+        training: dict[str, Any] = {
+            "batch_size": 8,
+            "gradient_accumulation_steps": 2,
+            "max_sequence_length": 2048,
+            "optim": "adamw_8bit",
+            "gradient_checkpointing": True,
+        }
+        return {"training": training, "sft": {}, "evaluation": {}}
+    training = {
+        "max_steps": 40,
+        "batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 2e-4,
+        "max_sequence_length": 256 if source == "generated:arithmetic" else 512,
+        "save_steps": 10,
+    }
+    return {"training": training, "sft": {}, "evaluation": {}}
+
+
+def variant(section: Mapping[str, Any]) -> str:
+    """One name, whatever its settings."""
+    return "SFT"
+
+
+def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
+    """For the model card."""
+    section = config.own(SftSection)
+    noise = () if section.neftune_noise_alpha is None else (("NEFTune alpha", section.neftune_noise_alpha),)
+    return (("Loss", SFT.choices["loss_type"][section.loss_type]), *noise)
+
+
+SFT = Method(
+    key="sft",
+    title="Learning from examples",
+    term="SFT",
+    sentence=("The model learns to give the answers that your examples give, word by word (supervised fine-tuning)."),
+    section=SftSection,
+    section_name="sft",
+    section_title="Learning from examples (SFT)",
+    shows=(
+        "model.*",
+        "dataset.*",
+        "evaluation.*",
+        *(
+            f"training.{name}"
+            for name in (
+                "num_epochs",
+                "max_steps",
+                "batch_size",
+                "gradient_accumulation_steps",
+                "learning_rate",
+                "warmup_steps",
+                "weight_decay",
+                "adam_beta1",
+                "adam_beta2",
+                "max_grad_norm",
+                "lr_scheduler_type",
+                "optim",
+                "max_sequence_length",
+                "gradient_checkpointing",
+                "save_steps",
+                "keep_checkpoints",
+                "seed",
+            )
+        ),
+    ),
+    columns=("instruction", "response"),
+    needs=(),
+    may_need=(),
+    phases=(Phase("training", "Training"), Phase("evaluation", "Held-out loss", "evaluation.holdout_fraction")),
+    metrics=(
+        "loss",
+        "token_accuracy",
+        "entropy",
+        "epoch",
+        "grad_norm",
+        "learning_rate",
+        "step_time",
+        "samples",
+    ),
+    rows_a_step=rows_a_step,
+    cross_checks=cross_checks,
+    remarks=remarks,
+    suggest=suggest,
+    variant=variant,
+    facts=facts,
+    tags=("sft",),
+    choices={"loss_type": {"nll": "Cross-entropy", "dft": "Dynamic fine-tuning (DFT)"}},
+)
