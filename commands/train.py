@@ -244,10 +244,14 @@ class Screen:
         self._live = live
         self._shown = ""
         self._training: list[MetricRow] = []
+        self._latest = ""
         self._began = time.monotonic()
 
     def show(self, view: dict[str, Any], rows: Sequence[MetricRow]) -> None:
         self._training += [row for row in rows if row.get("phase") == "training"]
+        lead, values = _course(rows)
+        if lead and values:
+            self._latest = f"{lead.term} {values[-1]:.3f}"
         line = self._line(view)
         if self._live:
             self._say("\r" + line.ljust(len(self._shown)), nl=False)
@@ -264,23 +268,17 @@ class Screen:
             return f"{words}: {view['message']}".rstrip(": ")
         filled = round(WIDTH * min(done, of) / of)
         parts = [f"{words:<11} [{'#' * filled}{'.' * (WIDTH - filled)}] {done}/{of}"]
-        lead, values = self._course()
-        if lead and values:
-            parts.append(f"{lead.term} {values[-1]:.3f}")
+        if self._latest:
+            parts.append(self._latest)
         if view["eta_seconds"]:
             parts.append(f"about {_duration(view['eta_seconds'])} left")
         return "  ".join(parts)
-
-    def _course(self) -> tuple[Metric | None, list[float]]:
-        """The metric that sums up the training, and its values so far."""
-        lead = headline(self._training)
-        return lead, [value for row in self._training if lead and (value := measure(row, lead.key)) is not None]
 
     def close(self, view: dict[str, Any]) -> None:
         """The closing table."""
         if self._live:
             self._say("")
-        lead, values = self._course()
+        lead, values = _course(self._training)
         tenth = max(1, len(values) // 10)
         rows = [
             ("Session", view["session_id"]),
@@ -299,6 +297,13 @@ class Screen:
             self._say(f"  Note: {note}")
         if view["error"]:
             self._say(f"  {view['error']}")
+
+
+def _course(rows: Sequence[MetricRow]) -> tuple[Metric | None, list[float]]:
+    """The metric that sums up the training, and its values."""
+    lead = headline(rows)
+    trained = [row for row in rows if row.get("phase") == "training"]
+    return lead, [value for row in trained if lead and (value := measure(row, lead.key)) is not None]
 
 
 def _held_out(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -17,7 +17,8 @@ from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
 from core.job_dir import JobDir, iter_rows, read_json, read_model
 from core.job_rows import is_metric, measure
-from core.methods import Need, method
+from core.methods import method
+from core.metric import Better
 from core.metrics import metric
 from core.model import BUILTIN_PREFIX
 from core.reproduce import ran_on, versions_line
@@ -166,19 +167,19 @@ def _evaluation(session: JobDir | None, config: RunConfig | None) -> str:
     made = read_model(session.evaluation, RunEvaluation)
     if made:
         return _paired(made)
-    key = "reward" if Need.REWARD in method(config.method).needs else "loss"
+    lead = method(config.method).described[0]
     found = [
         (row, value)
         for row in iter_rows(session.metrics, is_metric)
-        if row.get("phase") == "evaluation" and (value := measure(row, key)) is not None
+        if row.get("phase") == "evaluation" and (value := measure(row, lead.key)) is not None
     ]
     if len(found) < 2:
         return ""
     (_, first), (row, last) = found[0], found[-1]
-    better = " (lower is better)" if key == "loss" else ""
+    better = f" ({lead.better.words})" if lead.better is Better.LOWER else ""
     return (
         "## Evaluation\n\n"
-        f"Mean {key}{better} on {row.get('samples', '?')} held-out prompts: {first:.3f} before training, "
+        f"Mean {lead.term}{better} on {row.get('samples', '?')} held-out prompts: {first:.3f} before training, "
         f"{last:.3f} at step {row['step']}. No interval was computed, so a small difference may be chance.\n"
     )
 

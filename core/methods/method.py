@@ -64,7 +64,7 @@ class Phase:
         return not self.when or bool((config.get(section) or {}).get(name))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """A way to train. Its trainer is ``core/training/methods/<key>.py``.
 
@@ -103,17 +103,17 @@ class Method:
     shows: tuple[str, ...]
     columns: tuple[str, ...]
     needs: tuple[Need, ...]
-    may_need: tuple[Need, ...]
+    may_need: tuple[Need, ...] = ()
     phases: tuple[Phase, ...]
     metrics: tuple[str, ...]
     rows_a_step: Callable[[RunConfig], int]
-    cross_checks: Callable[[RunConfig], list[tuple[str, str]]]
-    remarks: Callable[[RunConfig, Device], list[Note]]
+    cross_checks: Callable[[RunConfig], list[tuple[str, str]]] = lambda config: []
+    remarks: Callable[[RunConfig, Device], list[Note]] = lambda config, device: []
     suggest: Callable[[str, bool], dict[str, dict[str, Any]]]
     variant: Callable[[Mapping[str, Any]], str]
     facts: Callable[[RunConfig], Sequence[tuple[str, Any]]]
     tags: tuple[str, ...]
-    choices: Mapping[str, Mapping[str, str]]
+    choices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     reads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def uses(self, path: str) -> bool:

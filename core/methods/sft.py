@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from core.methods.method import Method, Note, Phase
+from core.methods.method import Method, Phase
 from core.section import Section
 
 if TYPE_CHECKING:
     from core.config import RunConfig
-    from core.model import Device
 
 
 # fmt: off
@@ -27,16 +26,6 @@ class SftSection(Section):
 def rows_a_step(config: RunConfig) -> int:
     """A row for each place of the step."""
     return config.training.batch_size * config.training.gradient_accumulation_steps
-
-
-def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
-    """None: its settings go with each other."""
-    return []
-
-
-def remarks(config: RunConfig, device: Device) -> list[Note]:
-    """None: its settings mean the same on every device."""
-    return []
 
 
 def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
@@ -77,7 +66,7 @@ SFT = Method(
     key="sft",
     title="Learning from examples",
     term="SFT",
-    sentence=("The model learns to give the answers that your examples give, word by word (supervised fine-tuning)."),
+    sentence="The model learns to give the answers that your examples give, word by word (supervised fine-tuning).",
     section=SftSection,
     section_name="sft",
     section_title="Learning from examples (SFT)",
@@ -110,7 +99,6 @@ SFT = Method(
     ),
     columns=("instruction", "response"),
     needs=(),
-    may_need=(),
     phases=(Phase("training", "Training"), Phase("evaluation", "Held-out loss", "evaluation.holdout_fraction")),
     metrics=(
         "loss",
@@ -123,8 +111,6 @@ SFT = Method(
         "samples",
     ),
     rows_a_step=rows_a_step,
-    cross_checks=cross_checks,
-    remarks=remarks,
     suggest=suggest,
     variant=variant,
     facts=facts,

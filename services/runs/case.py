@@ -13,7 +13,7 @@ from typing import Any
 from core.evaluation import PairedReport
 from core.job import JobState
 from core.job_rows import MetricRow, measure
-from services.runs.diagnosis import Finding, Remedy, Seen
+from services.runs.diagnosis import EARLY, Finding, Remedy, Seen
 
 FEW = 30
 """Held-out rows below which more of them are what a new run should have."""
@@ -164,6 +164,15 @@ class Case(ABC):
 
     def say(self, outcome: Outcome, level: str, headline: str, **more: Any) -> RunVerdict:
         return RunVerdict(outcome, level, headline, best=self.stored.best, **more)
+
+    def _too_early(self) -> RunVerdict | None:
+        """What is said of the first few steps; None after them."""
+        if (done := len(self.training)) >= EARLY:
+            return None
+        return self.say(
+            Outcome.UNDER_WAY, "calm", f"Too early to say: {done} of the first {EARLY} steps are done.",
+            advice=("Give it a few steps.",),
+        )  # fmt: skip
 
     def _with(
         self, found: Finding, outcome: Outcome, headline: str, action: Action, evidence: tuple[str, ...] = ()

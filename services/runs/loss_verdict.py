@@ -18,6 +18,7 @@ from core.job_rows import MetricRow, measure
 from core.methods import method_of
 from core.metric import Level
 from core.metrics import metric
+from core.readiness import FEW_LOSSES
 from core.statistics import decimals
 from services.runs.case import FEW, Action, Case, Outcome, RunVerdict, Stored, trend
 from services.runs.diagnosis import EARLY, LEAST, WINDOW, Change, Finding, Remedy, slower
@@ -27,8 +28,6 @@ SPREAD = 0.3
 of single rows spread by 15 % of the loss. Rows differ more or less than that; nothing here knows by how much."""
 SMALLEST = 0.02
 """Share of the loss below which a change is not spoken of, however many rows there are."""
-TOO_FEW = 8
-"""Held-out rows below which their loss shows nothing: one odd row moves it by more than a training does."""
 KNOWN = 0.05
 """Nats a token below which little is left to learn: each token of the answers has a probability of about 95 %."""
 GROWN = 10
@@ -117,7 +116,7 @@ class ByLoss(Case):
 
     def _overfitting(self) -> Finding | None:
         """The held-out loss has left a minimum behind, while the training loss did not rise."""
-        if len(self.held) < 2 or self.rows_held < TOO_FEW:
+        if len(self.held) < 2 or self.rows_held < FEW_LOSSES:
             return None
         low, last = self._lowest(), self.held[-1]
         if not self._differs(low.loss, last.loss) or low.step <= self.held[0].step:
@@ -146,12 +145,8 @@ class ByLoss(Case):
         if self.found:
             found = (self.found, Outcome.UNDER_WAY, self.found.sentence, Action.STOP)
             return self._with(*found, evidence=(self._path(),))
-        done = len(self.training)
-        if done < EARLY:
-            return self.say(
-                Outcome.UNDER_WAY, "calm", f"Too early to say: {done} of the first {EARLY} steps are done.",
-                advice=("Give it a few steps.",),
-            )  # fmt: skip
+        if early := self._too_early():
+            return early
         first, last = (self.held[0].loss, self.held[-1].loss) if self._measured() else (0.0, 0.0)
         if self._differs(first, last):
             said = f"{self._from_to(self.held[0], self.held[-1])}."
@@ -185,7 +180,7 @@ class ByLoss(Case):
     def _finished(self) -> RunVerdict:
         if self.lost or not self._compared():
             return self._by_training()
-        if self.rows_held < TOO_FEW:
+        if self.rows_held < FEW_LOSSES:
             few = "one held-out row was" if self.rows_held == 1 else f"{self.rows_held} held-out rows were"
             return self._unclear(f"only {few} measured.", self._more_held_out())
         first, last, low = self.held[0], self.held[-1], self._lowest()
@@ -308,7 +303,7 @@ class ByLoss(Case):
 
     def _differs(self, first: float, last: float) -> bool:
         least = max(0.01, least_change(self.rows_held) * max(first, last))
-        return self.rows_held >= TOO_FEW and abs(first - last) > least
+        return self.rows_held >= FEW_LOSSES and abs(first - last) > least
 
     def _where(self) -> str:
         return f"{self.rows_held} held-out rows"
@@ -346,7 +341,7 @@ class ByLoss(Case):
             said.append("The held-out loss was not measured before and after, so how it does on new rows is not known.")
         elif self.rows_held >= FEW:
             said.append("The held-out loss is a mean over rows that the model never trained on.")
-        elif self.rows_held >= TOO_FEW:
+        elif self.rows_held >= FEW_LOSSES:
             said.append(
                 f"Only {self.rows_held} held-out rows were measured, so small changes of their loss do not show."
             )

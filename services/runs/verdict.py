@@ -18,7 +18,7 @@ from core.job_rows import MetricRow, measure
 from core.methods import Need, method_of
 from core.statistics import decimals
 from services.runs.case import FEW, Action, Case, Outcome, RunVerdict, Stored, trend
-from services.runs.diagnosis import EARLY, WINDOW, Finding, Remedy, diagnose, more_questions, otherwise, slower
+from services.runs.diagnosis import WINDOW, Finding, Remedy, diagnose, more_questions, otherwise, slower
 from services.runs.loss_verdict import ByLoss
 
 __all__ = ["Action", "Outcome", "RunVerdict", "Stored", "merge", "verdict"]
@@ -70,12 +70,8 @@ class _ByReward(Case):
         path = self._path()
         if self.found:
             return self._with(self.found, Outcome.UNDER_WAY, self.found.sentence, Action.STOP, evidence=(path,))
-        done = len(self.training)
-        if done < EARLY:
-            return self.say(
-                Outcome.UNDER_WAY, "calm", f"Too early to say: {done} of the first {EARLY} steps are done.",
-                advice=("Give it a few steps.",),
-            )  # fmt: skip
+        if early := self._too_early():
+            return early
         if self.trend == "rising":
             return self.say(
                 Outcome.UNDER_WAY, "good", f"It is learning. {path}",

@@ -317,7 +317,7 @@ def copied(facts: Facts = GOOD, **changes: Any) -> Readiness:
             {},
             Severity.WARNS,
             "evaluation.holdout_fraction",
-            "4 held-out questions say little about other questions: their loss is a mean of a few. At least 10",
+            "4 held-out questions say little about other questions: their loss is a mean of a few. At least 8",
         ),
     ],
 )
