@@ -16,7 +16,7 @@ RolloutEngine = Literal["auto", "transformers", "llama_cpp"]
 class TrainingSection(Section):
     num_epochs: float = Field(1, gt=0, le=1000, title="Passes over the data (epochs)", description="How often each question is used. Ignored where a number of steps is set.")
     max_steps: int | None = Field(None, ge=1, title="Steps", description="Stop after this many steps. Empty: as many as the epochs need.")
-    batch_size: int = Field(1, ge=1, le=4096, title="Answers at once (batch size)", description="Completions or reference answers in one forward pass on each device. Where there is a group size, answers at once times accumulation must be a multiple of it.")
+    batch_size: int = Field(1, ge=1, le=4096, title="Answers at once (batch size)", description="Answers in one forward pass on each device. Where they come in groups, this times the batches per step must be a multiple of the group size.")
     gradient_accumulation_steps: int = Field(8, ge=1, le=4096, title="Batches per step (gradient accumulation)", description="How many batches are gathered before the model changes. Costs time, not memory.")
     num_generations: int = Field(8, ge=2, le=1024, title="Answers per question (group size)", description="The answers to one question are compared with each other; 4 to 16 is usual.")
     learning_rate: float = Field(2e-4, gt=0, le=1, title="Learning rate", description="How far each step goes. With an adapter 1e-5 to 2e-4; smaller is safer.")
