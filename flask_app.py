@@ -14,6 +14,7 @@ from core.errors import InvalidInput, TunesmithError
 from core.settings import PROJECT, Settings
 from routes import (
     _guard,
+    _transfer,
     auth,
     configs,
     dataset_jobs,
@@ -61,6 +62,7 @@ def create_app(settings: Settings | None = None, *, launcher: Launcher | None = 
     gate = security.Gate(settings, kept)
     app.extensions["tunesmith_new_token"] = kept.new_token
     _guard.install(app, gate, port=settings.port, max_upload=int(settings.max_upload_gb * 1024**3))
+    _transfer.install(app)
     for module in (*NOUNS, *COMMANDS):
         app.register_blueprint(module.bp)
     _attach_sockets(app)

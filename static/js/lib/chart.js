@@ -1,7 +1,7 @@
 // Line charts on uPlot that share one x-axis and one crosshair, with phases shaded, a faint raw line
 // under a smoothed one, gaps left as gaps, and arrow keys for those without a mouse.
 
-import uPlot from '/static/vendor/uPlot.esm.js'
+import uPlot from '../../vendor/uPlot.esm.js'
 import { number } from './format.js'
 
 const style = (name) => {

@@ -1,7 +1,7 @@
 // One connection a page. Rows come once, in order: watch() asks for what is missing after the row it
 // has, again after each reconnect.
 
-import { io } from '/static/vendor/socket.io.esm.min.js'
+import { io } from '../../vendor/socket.io.esm.min.js'
 
 export const socket = io({ transports: ['websocket', 'polling'] })
 
