@@ -23,6 +23,7 @@ from routes import (
     errors,
     evaluations,
     exports,
+    help,  # noqa: A004 (the blueprint of the help pages)
     home,
     methods,
     metrics,
@@ -38,9 +39,10 @@ from routes import (
 from services import container
 from services.access import security
 from services.jobs.launcher import Launcher
+from services.machine.report import RECENT
 
 NOUNS = (
-    home, wizard, probe, runs, metrics, methods, datasets, dataset_jobs, rewards, configs, models, openai_api,
+    home, help, wizard, probe, runs, metrics, methods, datasets, dataset_jobs, rewards, configs, models, openai_api,
     exports, evaluations, deliveries, system, auth, openapi, errors,
 )  # fmt: skip
 COMMANDS = (train, export, reproduce, rebuild)
@@ -114,6 +116,7 @@ def main() -> int:
         settings = settings_from_env()
         settings.home.make()
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger().addHandler(RECENT)
         return serve(settings, create_app)
     except TunesmithError as error:
         print(error.message, file=sys.stderr)

@@ -1,15 +1,15 @@
-"""Home, help, the theme, and the frame around every page."""
+"""Home, the theme, the command palette, and the frame around every page."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, jsonify, render_template, request
 from werkzeug.wrappers import Response
 
 from pages.glossary import GLOSSARY
-from pages.help import HelpPage
 from pages.home import DEMO, home_page
+from pages.palette import palette as palette_entries
 from pages.shell import THEMES, Shell, page_shell
 from routes._guard import logged_in
 from routes._pages import back, page, say, to
@@ -34,7 +34,7 @@ def _filters(state: Any) -> None:
 
 @bp.app_context_processor
 def frame() -> dict[str, Shell]:
-    """The frame of whoever may see it; before a login only the name."""
+    """The frame; before a login only the name."""
     theme = request.cookies.get(COOKIE, "")
     theme = theme if theme in THEMES else ""
     if request.endpoint in {"auth.login", "auth.enter"} or not logged_in():
@@ -49,21 +49,21 @@ def index() -> str:
     return page("home/index.html", home_page(services()))
 
 
-@bp.get("/help")
-def help() -> str:  # noqa: A001 (the page's own name)
-    """The words of the field, and what to do when nothing is learnt."""
-    return page("home/help.html", HelpPage())
-
-
 @bp.get("/shell")
 def shell() -> str:
-    """The frame alone: what a still page fetches to keep its top bar live."""
+    """The frame alone: pages without live content fetch it to keep their top bar up to date."""
     return render_template("base.html")
+
+
+@bp.get("/palette")
+def palette() -> Response:
+    """The entries of the command palette, which a page asks for when it is first opened."""
+    return jsonify(palette_entries(services()))
 
 
 @bp.post("/theme")
 def theme() -> Response:
-    """Keep the theme in a cookie, so that the first paint already has it."""
+    """Keep the theme in a cookie, so that the first paint already uses it."""
     chosen = request.form.get("theme", "")
     response = back("/")
     if chosen in THEMES:

@@ -1,11 +1,11 @@
-// What every page shares: theme, palette, keys, console drawer, the machine's readings.
+// Shared by every page: theme, palette, shortcuts, log drawer, the machine's readings.
 
 import { number } from './lib/format.js'
-import { pageData } from './lib/api.js'
 import { held, hold } from './lib/busy.js'
 import { polled, refresh, sendForm, throttled } from './lib/live.js'
 import { addLine } from './lib/log.js'
 import { tellEnd, wireNotify } from './lib/notify.js'
+import { makePalette } from './lib/palette.js'
 import { toast } from './lib/toast.js'
 
 document.documentElement.classList.add('js')
@@ -31,113 +31,34 @@ themeForm?.addEventListener('submit', async (event) => {
   toast(button.title, 2)
 })
 
-// Palette: every page and action, found by typing.
-function paletteDialog() {
-  const dialog = document.createElement('dialog')
-  dialog.className = 'palette'
-  dialog.setAttribute('aria-label', 'Find a page or an action')
-  dialog.innerHTML =
-    '<input role="combobox" aria-expanded="true" aria-controls="palette-list" aria-label="Find a page or an action" ' +
-    'placeholder="Where to, or what to do" autocomplete="off">' +
-    '<ul id="palette-list" role="listbox" aria-label="Pages and actions"></ul>' +
-    '<p class="nothing muted" role="status"></p>'
-  document.body.append(dialog)
-  return dialog
-}
-
-function buildPalette(entries) {
-  const dialog = paletteDialog()
-  const [input, list, nothing] = dialog.children
-  let chosen = 0
-  const draw = () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean)
-    const found = entries.filter((entry) =>
-      words.every((word) => `${entry.title} ${entry.kind}`.toLowerCase().includes(word)),
-    )
-    chosen = Math.max(0, Math.min(chosen, found.length - 1))
-    list.replaceChildren(
-      ...found.map((entry, index) => {
-        const item = paletteItem(entry, index, index === chosen)
-        item.onclick = () => go(entry)
-        return item
-      }),
-    )
-    nothing.textContent = found.length ? '' : `No page or action fits '${input.value.trim()}'.`
-    input.setAttribute('aria-activedescendant', found.length ? `palette-${chosen}` : '')
-    list.children[chosen]?.scrollIntoView({ block: 'nearest' })
-    return found
-  }
-  const go = (entry) => {
-    dialog.close()
-    if (entry.action) actions[entry.action]?.()
-    else location.href = entry.url
-  }
-  input.oninput = () => {
-    chosen = 0
-    draw()
-  }
-  input.onkeydown = (event) => {
-    if (event.key === 'ArrowDown') chosen += 1
-    else if (event.key === 'ArrowUp') chosen -= 1
-    else if (event.key === 'Enter') {
-      event.preventDefault()
-      const found = draw()
-      if (found[chosen]) go(found[chosen])
-      return
-    } else return
-    event.preventDefault()
-    draw()
-  }
-  return {
-    open: () => {
-      input.value = ''
-      chosen = 0
-      draw()
-      dialog.showModal()
-      input.focus()
-    },
-  }
-}
-
-function paletteItem(entry, index, chosen) {
-  const item = document.createElement('li')
-  item.id = `palette-${index}`
-  item.setAttribute('role', 'option')
-  item.setAttribute('aria-selected', String(chosen))
-  const kind = document.createElement('small')
-  kind.className = 'muted'
-  kind.textContent = entry.kind
-  item.append(entry.title, kind)
-  return item
-}
-
-// Keys of a single letter can be switched off: speech input and slips of the hand press them, too.
+// Shortcuts of a single letter can be switched off, here or in Settings: speech input and slips of the hand press them.
 const LETTERS = 'tunesmith.letters'
-const letters = () => localStorage.getItem(LETTERS) !== 'off'
-const KEYS = [
-  ['Ctrl + K', 'Find a page or an action'],
-  ['Esc', 'Close what is open'],
-  ['L', 'Show or hide the log'],
-  ['T', 'Change the theme'],
-  ['?', 'This list'],
-]
+const offInSettings = () => document.body.dataset.shortcuts === 'off'
+const letters = () => !offInSettings() && localStorage.getItem(LETTERS) !== 'off'
 const showKey = () => {
   const hint = document.getElementById('console-key')
   if (hint) hint.hidden = !letters()
 }
 showKey()
 
-function showKeys() {
+// The list is the help page's, so that the two cannot differ.
+async function showKeys() {
+  const text = await fetch('/help/shortcuts')
+    .then((response) => response.text())
+    .catch(() => '')
+  const list = new DOMParser().parseFromString(text, 'text/html').getElementById('shortcuts')
+  if (!list) return toast('The list could not be loaded. Check that the server is running, then try again.')
   const dialog = document.createElement('dialog')
   dialog.setAttribute('aria-labelledby', 'keys-title')
-  const rows = KEYS.map(([key, text]) => `<dt><kbd>${key}</kbd></dt><dd>${text}</dd>`).join('')
   dialog.innerHTML = `<div class="sheet stack tight">
-    <h2 id="keys-title">Keys</h2><dl>${rows}</dl>
-    <p><label><input type="checkbox" id="letters"> Keys of a single letter (L, T, ?)</label></p>
+    <h2 id="keys-title">Keyboard shortcuts</h2>
+    <p><label><input type="checkbox" id="letters"> Single-letter shortcuts (L, T, ?)</label></p>
     <p><button class="button" autofocus>Close</button></p>
   </div>`
+  dialog.querySelector('h2').after(document.importNode(list, true))
   const box = dialog.querySelector('#letters')
   box.checked = letters()
+  box.disabled = offInSettings()
   box.onchange = () => {
     localStorage.setItem(LETTERS, box.checked ? 'on' : 'off')
     showKey()
@@ -150,28 +71,28 @@ function showKeys() {
 
 function toggleConsole() {
   const drawer = document.getElementById('console')
-  if (!drawer) return toast('There is no job whose log could be shown.')
+  if (!drawer) return toast('There is no log to show: no job is running.')
   drawer.open = !drawer.open
 }
 
 const actions = { theme: () => themeForm?.requestSubmit(), console: toggleConsole, keys: showKeys }
-const entries = pageData('palette-data') ?? []
-const palette = entries.length ? buildPalette(entries) : null
-document.getElementById('open-palette')?.addEventListener('click', () => palette?.open())
+const openPalette = document.getElementById('open-palette') ? makePalette(actions) : null
+document.getElementById('open-palette')?.addEventListener('click', openPalette)
 
 const letterKeys = { '?': showKeys, l: toggleConsole, t: actions.theme }
 
 document.addEventListener('keydown', (event) => {
   const meta = event.ctrlKey || event.metaKey
   const key = event.key.toLowerCase()
-  if (meta && key === 'k' && palette) {
+  if (meta && key === 'k' && openPalette) {
     event.preventDefault()
-    palette.open()
+    openPalette()
     return
   }
   if (document.querySelector('dialog[open], [popover]:popover-open')) return
-  if (event.key === 'Escape' && drawer?.open) {
-    closeLog()
+  if (event.key === 'Escape') {
+    const open = [menu, drawer].find((part) => part?.open)
+    if (open) close(open)
     return
   }
   if (typing(event.target) || meta || event.altKey || !letters()) return
@@ -185,13 +106,17 @@ const toEnd = () => {
   if (log) log.scrollTop = log.scrollHeight
 }
 drawer?.addEventListener('toggle', toEnd)
-function closeLog() {
-  const inside = drawer.contains(document.activeElement)
-  drawer.open = false
-  if (inside) drawer.querySelector('summary').focus()
+function close(details) {
+  const inside = details.contains(document.activeElement)
+  details.open = false
+  if (inside) details.querySelector('summary').focus()
 }
+const menu = document.querySelector('.menu')
+document.addEventListener('click', (event) => {
+  if (menu?.open && !menu.contains(event.target)) menu.open = false
+})
 
-// Copy buttons and confirmations, wherever they are.
+// Copy buttons and confirmations, on every page.
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy]')
   if (!button) return
@@ -200,7 +125,7 @@ document.addEventListener('click', async (event) => {
     await navigator.clipboard.writeText(text)
     toast('Copied.', 2)
   } catch {
-    toast('The browser did not allow copying. Select the text instead.')
+    toast('Your browser blocked copying. Select the text and copy it yourself.')
   }
 })
 document.addEventListener('submit', (event) => {
@@ -231,20 +156,30 @@ document.addEventListener(
   true,
 )
 
+// What's new is marked until its page was opened with this version. A first visit has nothing to catch up on.
+const SEEN = 'tunesmith.seen'
+const read = document.getElementById('version-seen')?.dataset.version
+const links = [...document.querySelectorAll('[data-version].version')]
+if (read || !localStorage.getItem(SEEN)) localStorage.setItem(SEEN, read ?? links[0]?.dataset.version ?? '')
+for (const link of links) {
+  const mark = link.querySelector('.tag')
+  mark.hidden = localStorage.getItem(SEEN) === link.dataset.version
+}
+
 wireNotify()
 setInterval(() => {
   if (polled()) refresh()
 }, 2000)
 
 const gauges = {
-  cpu: (update) => `${Math.round(update.cpu)} %`,
+  cpu: (update) => `${Math.round(update.cpu)}%`,
   memory: (update) => percentOrBytes(update.memory),
-  gpu: (update) => (update.gpu_utilization == null ? null : `${Math.round(update.gpu_utilization)} %`),
+  gpu: (update) => (update.gpu_utilization == null ? null : `${Math.round(update.gpu_utilization)}%`),
 }
 const percentOrBytes = (value) =>
   typeof value === 'object' && value
     ? `${number(value.used / 1e9, 2)} / ${number(value.total / 1e9, 2)} GB`
-    : `${Math.round(value)} %`
+    : `${Math.round(value)}%`
 
 if (document.querySelector('.rail')) {
   const { socket } = await import('./lib/socket.js')
@@ -254,7 +189,7 @@ if (document.querySelector('.rail')) {
       if (text) spot.textContent = text
     }
   })
-  // A page whose content moves fetches itself; every other page only its top bar, from a small page.
+  // A page with live content fetches itself; every other page only its top bar, from a small page.
   const moving = () => (document.querySelector('[data-refresh]') ? location.href : '/shell')
   const soon = throttled(1200, () => refresh(moving()))
   socket.on('training_status', soon)
@@ -272,6 +207,6 @@ if (document.querySelector('.rail')) {
       addLine(place, entry.line ?? entry.text ?? '')
   })
   socket.on('training_status', tellEnd)
-  // Also the first time: what happened between the page and its connection was told to nobody.
+  // Also the first time: nobody was told what happened between the page's request and its connection.
   socket.on('connect', soon)
 }

@@ -40,6 +40,13 @@ PAGES = (
     "/rewards/short-is-good",
     "/settings",
     "/help",
+    "/help?q=reward",
+    "/help/first-10-minutes",
+    "/help/reference/datasets",
+    "/help/glossary",
+    "/help/shortcuts",
+    "/help/whats-new",
+    "/help/report",
     *(f"/new/{step}" for step in STEPS),
 )
 """Every page, with what :func:`fill` makes."""

@@ -144,7 +144,7 @@ def test_keys_open_the_palette_and_the_list(page: Page, filled: Server) -> None:
     """Ctrl+K finds pages by typing; ? lists the keys; neither fires while typing."""
     settle(page, f"{filled.url}/runs")
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
     page.locator("#q").focus()
     page.keyboard.press("?")
@@ -168,6 +168,7 @@ def test_keys_of_one_letter_can_be_switched_off(page: Page, filled: Server) -> N
         page.keyboard.press(key)
         assert page.evaluate("async (held) => await held.taken", waiting) is False
     page.keyboard.press("?")
+    expect(page.get_by_role("dialog").locator("#shortcuts")).to_contain_text("Show or hide the log")
     page.locator("#letters").uncheck()
     page.keyboard.press("Escape")
     page.keyboard.press("l")
@@ -175,7 +176,7 @@ def test_keys_of_one_letter_can_be_switched_off(page: Page, filled: Server) -> N
     expect(page.locator("#console-key")).to_be_hidden()
     page.keyboard.press("Control+k")
     page.keyboard.type("nothing of this name")
-    expect(page.locator(".palette .nothing")).to_have_text("No page or action fits 'nothing of this name'.")
+    expect(page.locator(".palette .nothing")).to_have_text("No page or action matches “nothing of this name”.")
 
 
 def test_a_second_press_is_swallowed_until_the_answer_is_there(page: Page, filled: Server) -> None:
@@ -197,7 +198,7 @@ def test_a_second_press_is_swallowed_until_the_answer_is_there(page: Page, fille
 
 
 def test_remarks_of_native_libraries_are_hidden_until_asked_for(page: Page, filled: Server) -> None:
-    """The useful lines are there at once; 'Show everything' shows the rest, without a word to the server."""
+    """The useful lines are there at once; 'Show all lines' shows the rest, without a word to the server."""
     settle(page, f"{filled.url}/runs/{STOPPED}")
     page.locator("#log-fold > summary").click()
     log = page.get_by_test_id("log")

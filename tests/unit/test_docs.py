@@ -52,8 +52,24 @@ def test_paths_in_documents_exist(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     """A relative link or picture points to a file that is there."""
-    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\((?!https?:|#|mailto:|/)([^)#\s]+)", document.read_text(encoding="utf-8"))
     assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def test_links_into_the_app_lead_to_a_page(tmp_path: Path) -> None:
+    """A guide of the help links only to pages that the server has."""
+    from core.settings import Home, Settings
+    from flask_app import create_app
+
+    Home(tmp_path).make()
+    client = create_app(Settings.from_env({"TUNESMITH_HOME": str(tmp_path)})).test_client()
+    named = {
+        target: document.name
+        for document in DOCUMENTS
+        for target in re.findall(r"\]\((/[^)\s]*)", document.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 10
+    assert {target: name for target, name in named.items() if client.get(target).status_code not in {200, 302}} == {}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))

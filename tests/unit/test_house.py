@@ -47,7 +47,9 @@ ELSEWHERE = {
 }
 """Templates that a function of another name or file renders."""
 WITHOUT_A_TEMPLATE = {
+    "pages/documents.py": "Markdown as HTML, for the help",
     "pages/glossary.py": "the words of the field, for every page's popovers",
+    "pages/palette.py": "the command palette, which is JSON",
     "pages/parts.py": "what several pages show",
     "pages/shell.py": "what is around every page",
     "pages/exports/deliveries.py": "a part of exports/show.html, under templates/deliveries/",
@@ -66,7 +68,12 @@ BUILT_ELSEWHERE = {
     "configs/index.html": "pages/configs.py",
     "datasets/preparing.html": "pages/datasets/show.py",
     "errors/answer.html": "routes/errors.py: must work where nothing else does",
-    "home/help.html": "pages/help.py",
+    "help/glossary.html": "pages/help.py",
+    "help/index.html": "pages/help.py",
+    "help/report.html": "pages/help.py",
+    "help/show.html": "pages/help.py",
+    "help/shortcuts.html": "pages/help.py",
+    "help/whats_new.html": "pages/help.py",
     "home/index.html": "pages/home.py",
     "probe/show.html": "pages/probe.py",
     "system/settings.html": "pages/settings.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def test_every_page_is_valid_html(app: Flask, home: Home, tmp_path: Path) -> Non
     for path in sample.PAGES:
         answer = browser.get(path)
         assert answer.status_code == 200, path
-        (folder / f"{path.strip('/').replace('/', '-') or 'home'}.html").write_text(answer.text, encoding="utf-8")
+        (folder / f"{re.sub(r'[^a-z0-9]+', '-', path.strip('/')) or 'home'}.html").write_text(
+            answer.text, encoding="utf-8"
+        )
     command = [str(node), str(VALIDATE), "--config", str(PROJECT / "html-validate.config.js"), str(folder)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr

@@ -19,7 +19,7 @@ def test_programs_get_every_metric(client: FlaskClient) -> None:
 
 
 def test_the_help_page_explains_metrics(client: FlaskClient) -> None:
-    """By their plain names, with the field's word beside."""
-    page = client.get("/help").get_data(as_text=True)
+    """The usual term first, then the plain explanation."""
+    page = client.get("/help/glossary").get_data(as_text=True).partition('<dl class="glossary">')[2]
     for one in METRICS:
-        assert (f"{one.plain} ({one.term})" in page) == bool(one.text)
+        assert (f'<dt id="word-{one.key}">{one.title}</dt>\n    <dd>{one.plain}. ' in page) == bool(one.text)

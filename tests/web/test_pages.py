@@ -20,7 +20,7 @@ from pages.evaluations.new import NewEvaluationPage
 from pages.evaluations.show import EvaluationPage
 from pages.exports.index import ExportsPage
 from pages.exports.show import ExportPage
-from pages.help import HelpPage
+from pages.help import HelpGlossary, HelpIndex, HelpShortcuts, HelpTopic, ProblemReport, WhatsNew
 from pages.home import HomePage
 from pages.models.playground import PlaygroundPage
 from pages.models.serve import ServePage
@@ -47,7 +47,12 @@ from tests.conftest import Browser
 
 CONTEXTS: dict[str, type[Any]] = {
     "home/index.html": HomePage,
-    "home/help.html": HelpPage,
+    "help/index.html": HelpIndex,
+    "help/show.html": HelpTopic,
+    "help/glossary.html": HelpGlossary,
+    "help/shortcuts.html": HelpShortcuts,
+    "help/whats_new.html": WhatsNew,
+    "help/report.html": ProblemReport,
     "wizard/model.html": ModelStep,
     "wizard/dataset.html": DatasetStep,
     "wizard/preparation.html": PreparationStep,

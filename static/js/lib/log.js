@@ -1,4 +1,4 @@
-// A log on the page: a line each, those of native libraries marked, so that 'Show everything' shows them.
+// A log on the page: a line each, those of native libraries marked, so that 'Show all lines' shows them.
 // Which those are says the server (services/jobs/tail.py), in the page's own data.
 
 const native = new RegExp(document.body.dataset.native)

@@ -1,0 +1,9 @@
+"""The version of this program, from the one place that states it: ``pyproject.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+
+from core.settings import PROJECT
+
+VERSION = str(tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
