@@ -28,7 +28,17 @@ def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: 
     page.goto(f"{server.url}/rewards")
     page.get_by_test_id("reward-name").fill("brevity")
     page.get_by_test_id("new-python").click()
-    page.get_by_test_id("source").fill(SOURCE)
+    expect(page.get_by_test_id("editor")).to_be_visible()
+    page.get_by_text("Python code", exact=True).click()
+    for key in ("Control+A", "Delete"):
+        page.keyboard.press(key)
+    page.keyboard.insert_text(f"{SOURCE}\n")
+    page.keyboard.press("Tab")
+    assert page.locator("#source").input_value() == f"{SOURCE}\n    "
+    # Tab indents; after Escape it leads on.
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    expect(page.locator("#samples > summary")).to_be_focused()
     page.get_by_test_id("try-source").click()
     expect(page.get_by_test_id("tried")).to_contain_text("the shorter the better")
     page.get_by_test_id("save-source").click()
