@@ -60,6 +60,10 @@ class Markers:
         own = (self.reasoning_start, self.reasoning_end)
         return (own, *(pair for pair in THOUGHTS if pair != own)) if self.reasoning_end else THOUGHTS
 
+    def opened(self, text: str) -> bool:
+        """Whether a text opens a solution; False where the configuration has no solution markers."""
+        return bool(self.solution_start) and self.solution_start in text
+
 
 THOUGHTS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
 """Markers in which models were taught to think."""

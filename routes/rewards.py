@@ -170,9 +170,9 @@ def _counted(answer: dict[str, Any], account: Account) -> Response:
 
 
 @bp.post("/api/rewards/suggest")
-@describes(body=SuggestBody, answer={"reward": dict, "reason": str})
+@describes(body=SuggestBody, answer={"reward": dict, "dataset": dict, "reason": str})
 def api_suggest() -> Response:
-    """Which reward suits a dataset, and why."""
+    """The reward, system prompt, and markers that suit a dataset, with the reason."""
     return jsonify(services().bench.suggestion(read_body(SuggestBody).dataset))
 
 

@@ -71,15 +71,16 @@ MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
 def marker_checks(dataset: DatasetSection) -> list[tuple[str, str]]:
     """Markers that could not be found again in an answer: empty, the same, or one inside another.
 
-    The markers of the working-out may be empty, for answers without it or templates that open it themselves.
+    The markers of the working-out may be empty, for answers without it or templates that open it themselves; so may
+    both solution markers, for free text.
     """
     given: dict[str, str] = {name: getattr(dataset, name) for name in MARKERS}
     problems = []
     for place, (name, text) in enumerate(given.items()):
         if text and not text.strip():
             problems.append((f"dataset.{name}", "must not be white space alone"))
-        elif not text and name.startswith("solution"):
-            problems.append((f"dataset.{name}", "must not be empty: the answer is looked for between the two solution markers"))
+        elif not text and name.startswith("solution") and dataset.solution_start + dataset.solution_end:
+            problems.append((f"dataset.{name}", "must not be empty while the other solution marker is set: the answer is looked for between the two"))
         for earlier in MARKERS[:place]:
             if overlap := _overlap(given[earlier], text):
                 problems.append((f"dataset.{name}", f"{overlap} {earlier} ({given[earlier]!r:.60}), so the two could not be told apart in an answer"))

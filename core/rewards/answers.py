@@ -53,6 +53,8 @@ def between_markers(text: str, markers: Markers) -> list[str]:
     >>> between_markers("<S>72</S> and <S>7", Markers("<R>", "</R>", "<S>", "</S>"))
     ['72']
     """
+    if not markers.solution_start:
+        return []
     blocks = []
     for piece in text.split(markers.solution_start)[1:]:
         inside, closed, _ = piece.partition(markers.solution_end)
@@ -102,6 +104,6 @@ def final_answers(text: str, where: Where, markers: Markers) -> list[str]:
     }
     if where in places:
         return places[where]()
-    if markers.solution_start in text:
+    if markers.opened(text):
         return places["markers"]()
     return places["boxed"]() or places["hashes"]()

@@ -74,7 +74,7 @@ def choice(
             f"The reference answer is not one of the choices ({_TITLES[way].partition(':')[0].lower()}), so nothing can be compared with it.",
         )
     stated = final_answers(completion, "auto", markers)
-    texts = stated or ([] if markers.solution_start in completion else [completion])
+    texts = stated or ([] if markers.opened(completion) else [completion])
     chosen = {
         None if _contradicts(text.strip(), choices) else _chosen(text.strip(), choices, way) or _read_choice(text)
         for text in texts

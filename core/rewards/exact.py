@@ -56,7 +56,7 @@ def exact(
     wanted = normal(reference)
     if not wanted:
         return Score(0.0, "The reference answer is empty, so nothing can be compared with it.")
-    whole = where == "whole" or (where == "auto" and markers.solution_start not in completion)
+    whole = where == "whole" or (where == "auto" and not markers.opened(completion))
     answers = {normal(answer): answer for answer in ([completion] if whole else between_markers(completion, markers))}
     if not answers:
         return Score(

@@ -46,6 +46,8 @@ def format_markers(
     >>> format_markers("<think>In <s></s>?</think><w>I write <s>4</s>.</w><s>4</s>", "", {}, markers=m)
     Score(value=1.0, why='Every marker is there, once and in order.')
     """
+    if not markers.solution_start:
+        return Score(0.0, "No solution markers are set, so there is no format to check.")
     wanted = [m for m in (markers.reasoning_start, markers.reasoning_end) if m and require == "all"]
     reasoning = len(wanted)
     wanted += [markers.solution_start, markers.solution_end]
@@ -85,7 +87,7 @@ def _outside(completion: str, markers: Markers, *, whole: bool) -> tuple[str, in
     end = completion.find(markers.reasoning_end) if markers.reasoning_end else -1
     after = end + len(markers.reasoning_end)
     # Where no solution follows the working-out, one before it is told as 'not in order'.
-    return completion, after if end >= 0 and markers.solution_start in completion[after:] else 0
+    return completion, after if end >= 0 and markers.opened(completion[after:]) else 0
 
 
 def length(

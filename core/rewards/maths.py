@@ -92,7 +92,7 @@ def math(
 
 def _answers(text: str, markers: Markers, last_number: bool, style: Style) -> list[str]:
     found = final_answers(text, "auto", markers)
-    if not found and last_number and markers.solution_start not in text:
+    if not found and last_number and not markers.opened(text):
         value = last_number_of(text, style)
         found = [] if value is None else [_written(value, style)]
     return found

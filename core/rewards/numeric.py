@@ -73,7 +73,7 @@ def numeric(
         return Score(0.0, "The reference answer is not a number, so nothing can be compared with it.")
     answers = final_answers(completion, where, markers)
     values: set[Fraction | None]
-    if not answers and where == "anywhere" and markers.solution_start not in completion:
+    if not answers and where == "anywhere" and not markers.opened(completion):
         values = {last_number(completion, style)}
     else:
         values = {single_number(answer, style) for answer in answers}

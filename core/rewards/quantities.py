@@ -52,7 +52,7 @@ def science(
     if wanted is None:
         return Score(0.0, "The reference answer is not a quantity, so nothing can be compared with it.")
     stated = final_answers(completion, "auto", markers)
-    if not stated and markers.solution_start not in completion:
+    if not stated and not markers.opened(completion):
         stated = [completion] if len(completion) < 60 else []
     if len({text.strip() for text in stated}) > 1:
         return Score(0.0, f"{len(stated)} different answers were given.")

@@ -26,10 +26,8 @@ def _working(completion: str, markers: Markers) -> str:
     for start, end in ((markers.reasoning_start, markers.reasoning_end), *markers.thoughts):
         if start and start in completion:
             return completion.partition(start)[2].partition(end)[0] if end else completion.partition(start)[2]
-    return (
-        completion.partition(markers.solution_start)[0].rpartition("####")[0]
-        or completion.partition(markers.solution_start)[0]
-    )
+    before = completion.partition(markers.solution_start)[0] if markers.solution_start else completion
+    return before.rpartition("####")[0] or before
 
 
 def equations(text: str) -> list[tuple[str, Fraction | None, Fraction]]:
@@ -166,13 +164,7 @@ def reasoning_gym(items: Sequence[Item], *, markers: Markers, partial: bool = Fa
     asked: list[Item] = []
     for item in items:
         answers = between_markers(item.completion, markers)
-        answer = (
-            answers[-1].strip()
-            if answers
-            else ""
-            if markers.solution_start in item.completion
-            else item.completion.strip()
-        )
+        answer = answers[-1].strip() if answers else "" if markers.opened(item.completion) else item.completion.strip()
         asked.append(Item(answer[:10_000], "", _entry(item.row)))
     known = [item for item in asked if item.row]
     limits = Limits(cpu=30, wall=8, memory=4 << 30)

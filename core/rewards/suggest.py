@@ -1,79 +1,181 @@
-"""Which ready-made reward suits a dataset, and why."""
+"""Which reward, system prompt and markers suit a dataset, and why."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.reward import Markers
-from core.rewards.answers import after_hashes, boxed
+from core.rewards.answers import after_hashes, boxed, final_answers
 from core.rewards.numeric import read_reference
 from core.rewards.signals import read_signal
 
 _TESTS = ("test_list", "tests", "test", "unit_tests", "input_output")
 _CONTEXT = ("context", "document", "article")
+PROMPT = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
+"""Fields of the dataset section that a suggestion may set."""
+MOST_LABELS = 12
+MOST_NUMBERS = 5
+"""Numbers that still look like labels: 0 and 1, or one to five stars."""
+
+_NO_WORKING: dict[str, Any] = {"reasoning_start": "", "reasoning_end": ""}
+_BETWEEN = "between {solution_start} and {solution_end}"
+WORKING: dict[str, Any] = {}
+"""The configuration's defaults: working-out first, then the solution."""
+SUMS = {"system_prompt": f"Give the result {_BETWEEN}.", **_NO_WORKING}
 
 
-def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers) -> tuple[dict[str, Any], str]:
-    """A reward section and the reason in one sentence.
+class Suggestion(NamedTuple):
+    """What suits a dataset.
+
+    Attributes:
+        reward: A reward section.
+        prompt: Those of :data:`PROMPT` that differ from the configuration's defaults.
+        reason: One sentence.
+    """
+
+    reward: dict[str, Any]
+    prompt: dict[str, Any]
+    reason: str
+
+
+def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers) -> Suggestion:
+    """Reward, system prompt and markers together, so that what is asked for is what is scored.
 
     Args:
         rows: Some mapped rows, at least one.
+        markers: Of the configuration, in which references may already stand.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
-    >>> suggest([{"instruction": "2+2?", "response": "so 2+2 = 4\\n#### 4"}] * 3, m)[0]["preset_name"]
+    >>> found = suggest([{"instruction": "2+2?", "response": "so 2+2 = 4\\n#### 4"}] * 3, m)
+    >>> found.reward["preset_name"], found.prompt
+    ('math', {})
+    >>> suggest([{"instruction": "2+2?", "response": "4", "full_response": "so 2+2 = 4\\n#### 4"}] * 3, m).reward["preset_name"]
     'math'
-    >>> suggest([{"instruction": "2+2?", "response": "4", "full_response": "so 2+2 = 4\\n#### 4"}] * 3, m)[0]["preset_name"]
-    'math'
-    >>> suggest([{"instruction": "Capital?", "response": "Paris"}, {"instruction": "?", "response": "Rome"}], m)[0]["preset_name"]
-    'short_answer'
+    >>> found = suggest([{"instruction": "?", "response": "spam"}, {"instruction": "?", "response": "ham"}] * 9, m)
+    >>> found.reward["preset_name"], found.prompt["system_prompt"]
+    ('short_answer', 'Answer with one of these labels: ham, spam. Put only the label between {solution_start} and {solution_end}.')
     """
     columns = {name for row in rows for name, value in row.items() if value not in (None, "", [])}
     answers = [str(row.get("response", "")).strip() for row in rows]
     # A rule may have taken the answer out of its working-out; what there is to learn from is the whole of it.
     whole = [str(row.get("full_response") or row.get("response") or "").strip() for row in rows]
-    special = _by_columns(columns, answers)
-    if special:
-        return special
-    if _share(read_reference(text, "auto", markers) is not None for text in answers) >= 0.95:
-        bare = _share(len(text) < 12 for text in whole) > 0.9
-        name = "arithmetic" if bare and _share("####" in text for text in whole) == 0 else "math"
-        return _preset(name), "Every reference comes down to one number, so the number can be compared exactly."
-    if _share(bool(boxed(text)) or "\\" in text or bool(after_hashes(text)) for text in whole) > 0.5:
-        return _preset("algebra"), "The references are mathematical expressions, so they can be compared by algebra."
-    if _share(read_signal(text) is not None for text in answers) > 0.9:
-        return _own(
-            ("signal", 1.0, {}), ("format", 0.2, {"require": "solution"})
-        ), "The references are buy, sell or hold."
-    words = sorted(len(text.split()) for text in answers)[len(answers) // 2]
-    if words <= 4:
-        return _preset("short_answer"), "The references are a few words each, so the same words can be asked for."
-    if columns & set(_CONTEXT) and words > 25:
-        return _preset(
-            "summary"
-        ), "The rows have a text and a longer reference about it. It checks likeness, not truth."
-    if words <= 25:
-        return _preset("question_answering"), "The references are short sentences, so shared words can be counted."
     return (
-        _own(("semantic", 1.0, {}), ("repetition", 0.2, {}), ("soft_limit", 0.2, {})),
-        "The references are long and free in form. Likeness in meaning is the best that can be checked here; it is not truth.",
+        _by_columns(columns, answers)
+        or _by_labels(answers, whole, markers)
+        or _by_values(answers, whole, markers)
+        or _by_length(columns, answers)
     )
 
 
-def _by_columns(columns: set[str], answers: Sequence[str]) -> tuple[dict[str, Any], str] | None:
+def _by_columns(columns: set[str], answers: Sequence[str]) -> Suggestion | None:
     if "reasoning_gym" in columns:
-        return _preset(
-            "reasoning_gym"
-        ), "The rows come from reasoning-gym, which brings an exact checker for each task."
+        return Suggestion(
+            _preset("reasoning_gym"),
+            _only("Give your answer"),
+            "The rows come from reasoning-gym, which has an exact checker for each task.",
+        )
     if columns & set(_TESTS) or {"inputs", "outputs"} <= columns:
-        return _preset("code"), "The rows bring tests, so a program can be run against them in the sandbox."
+        return Suggestion(
+            _preset("code"),
+            _only("Solve the task in Python. Put only the program"),
+            "The rows include tests, so programs can be run against them in the sandbox.",
+        )
     if (
         columns & {"choices", "options"}
         or _share(bool(re.fullmatch(r"\(?[A-E]\)?\.?", text)) for text in answers) > 0.9
     ):
-        return _preset("multiple_choice"), "The references are choices, so the chosen letter can be compared."
+        return Suggestion(
+            _preset("multiple_choice"),
+            _only("Choose the right option. Put only its letter"),
+            "The answers are options, so the chosen letter can be compared.",
+        )
     return None
+
+
+def _by_labels(answers: Sequence[str], whole: Sequence[str], markers: Markers) -> Suggestion | None:
+    """For answers that are a few labels, each several times: the prompt names them."""
+    counts = Counter(answers)
+    numbers = any(_is_number(text, markers) for text in counts)
+    few = 2 <= len(counts) <= (MOST_NUMBERS if numbers else MOST_LABELS) and min(counts.values()) >= 2
+    plain = list(answers) == list(whole) and all(
+        0 < len(text) <= 40 and not re.search(r"[\n{}]", text) for text in counts
+    )
+    if not few or not plain or len(answers) < (32 if numbers else 4 * len(counts)):
+        return None
+    if _share(read_signal(text) is not None for text in answers) > 0.9:
+        return None
+    labels = ", ".join(sorted(counts))
+    return Suggestion(
+        _preset("short_answer"),
+        _only(f"Answer with one of these labels: {labels}. Put only the label"),
+        f"The answers are {len(counts)} different labels, so the label can be compared exactly.",
+    )
+
+
+def _by_values(answers: Sequence[str], whole: Sequence[str], markers: Markers) -> Suggestion | None:
+    if _share(_is_number(text, markers) for text in answers) >= 0.95:
+        bare = _share(len(text) < 12 for text in whole) > 0.9
+        reason = "Every answer is a number, so numbers can be compared exactly."
+        if bare and _share("####" in text for text in whole) == 0:
+            return Suggestion(_preset("arithmetic"), SUMS, reason)
+        return Suggestion(_preset("math"), WORKING, reason)
+    if _share(bool(boxed(text)) or "\\" in text or bool(after_hashes(text)) for text in whole) > 0.5:
+        reason = "The answers are mathematical expressions, so they can be compared by value."
+        return Suggestion(_preset("algebra"), WORKING, reason)
+    if _share(read_signal(text) is not None for text in answers) > 0.9:
+        return Suggestion(
+            _own(("signal", 1.0, {}), ("format", 0.2, {"require": "solution"})),
+            _only("Answer with buy, sell, or hold. Put only that word"),
+            "The answers are buy, sell, or hold.",
+        )
+    return None
+
+
+def _by_length(columns: set[str], answers: Sequence[str]) -> Suggestion:
+    words = sorted(len(text.split()) for text in answers)[len(answers) // 2]
+    if words <= 4:
+        return Suggestion(
+            _preset("short_answer"),
+            _only("Answer in a few words. Put only the answer"),
+            "The answers are a few words each, so they can be compared word for word.",
+        )
+    if columns & set(_CONTEXT) and words > 25:
+        return Suggestion(
+            _preset("summary"),
+            _free("Summarize the text."),
+            "The rows have a text and a longer answer about it. Similarity is scored, not correctness.",
+        )
+    if words <= 25:
+        return Suggestion(
+            _preset("question_answering"),
+            _only("Answer briefly. Put only the answer"),
+            "The answers are short sentences, so shared words can be counted.",
+        )
+    return Suggestion(
+        _own(("semantic", 1.0, {}), ("repetition", 0.2, {}), ("soft_limit", 0.2, {})),
+        _free(""),
+        "The answers are long free text, so no prompt or markers are needed. "
+        "Similar meaning is the best that can be scored; it does not show that an answer is correct.",
+    )
+
+
+def _is_number(text: str, markers: Markers) -> bool:
+    """Whether an answer is a number, perhaps with its unit or its working-out; not prose with a number in it."""
+    stated = final_answers(text, "auto", markers)
+    return (bool(stated) or len(text.split()) <= 6) and read_reference(text, "auto", markers) is not None
+
+
+def _only(told: str) -> dict[str, Any]:
+    """A prompt that asks for the solution alone, in its markers."""
+    return {"system_prompt": f"{told} {_BETWEEN}.", **_NO_WORKING}
+
+
+def _free(told: str) -> dict[str, Any]:
+    """A prompt, or none, for answers without markers."""
+    return {"system_prompt": told, **_NO_WORKING, "solution_start": "", "solution_end": ""}
 
 
 def _preset(name: str) -> dict[str, Any]:

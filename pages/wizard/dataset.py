@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.config import DEFAULT_SYSTEM_PROMPT
 from core.data.conversation import answer_in
 from core.dataset import FieldGuess, Row, UploadInfo
 from core.errors import TunesmithError
@@ -89,6 +90,7 @@ class DatasetStep:
     guess: Guess | None
     prompt_fields: tuple[FormField, ...]
     prompt_values: str
+    suggestion: str
     preview: Preview | None
     preview_problem: str
     preview_hint: str
@@ -129,7 +131,12 @@ def dataset_step(services: Services) -> DatasetStep:
         hub=_pick(fields, HUB),
         mapping=tuple(field for field in _mapping(fields, preview, dataset) if uses(field.path)),
         guess=_guess(preview.guess, dataset) if preview and source != "mix" else None,
-        prompt_fields=tuple(field for field in _pick(fields, PROMPT) if uses(field.path)),
+        prompt_fields=tuple(
+            _in_full(field, dataset) if field.path == "dataset.system_prompt" else field
+            for field in _pick(fields, PROMPT)
+            if uses(field.path)
+        ),
+        suggestion=draft.suggested.get("reason", ""),
         prompt_values=_prompt_line(dataset, str(fields["solution_start"].value), str(fields["solution_end"].value)),
         preview=Preview(preview.rows, preview.columns, preview.total) if preview else None,
         preview_problem=problem,
@@ -150,8 +157,22 @@ def _look(services: Services, dataset: DatasetDraft) -> tuple[RowsPreview | None
 
 
 def _prompt_line(dataset: DatasetDraft, start: str, end: str) -> str:
-    whose = "your own" if dataset.values.get("system_prompt") is not None else "the usual"
-    return f"{whose} system prompt · solution between {start} and {end}"
+    told = dataset.values.get("system_prompt")
+    prompt = str(DEFAULT_SYSTEM_PROMPT if told is None else told).strip()
+    first = f"{prompt.splitlines()[0][:80]}" if prompt else "No system prompt"
+    return f"{first} · {f'answer between {start} and {end}' if start else 'no answer tags'}"
+
+
+def _in_full(field: FormField, dataset: DatasetDraft) -> FormField:
+    """The system prompt as the model gets it: the default where the draft has none, empty where none is wanted."""
+    told = dataset.values.get("system_prompt")
+    return replace(
+        field,
+        value=DEFAULT_SYSTEM_PROMPT if told is None else str(told),
+        placeholder="No system prompt",
+        description="Sent before each question. {solution_start} and the other placeholders stand for the tags below. "
+        "Empty for no system prompt.",
+    )
 
 
 def _prompts(services: Services, draft: Draft) -> tuple[tuple[PromptView, ...], str]:

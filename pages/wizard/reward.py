@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.errors import TunesmithError
 from core.methods import Need
 from pages.wizard.frame import Frame, frame
 from pages.wizard.trial import Trial, trial
@@ -12,9 +11,10 @@ from services.container import Services
 from services.forms.fields import shown
 from services.forms.labels import in_words, reward_title
 from services.forms.reward_form import PartView, parts
-from services.wizard.draft import DatasetDraft
+from services.wizard.draft import Draft
 from services.wizard.snapshot import LEVELS
 from services.wizard.steps import STEP
+from services.wizard.suggestions import suggested
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,15 @@ class PresetView:
     title: str
     description: str
     verifies: bool
+
+
+@dataclass(frozen=True)
+class SuggestedReward:
+    """The reward that suits the dataset, and why; ``chosen`` where the draft has it."""
+
+    title: str
+    reason: str
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class RewardStep:
     normalise: bool
     clip_low: str
     clip_high: str
-    suggestion: str
+    suggestion: SuggestedReward | None
     trial: Trial
 
 
@@ -68,17 +77,14 @@ def reward_step(services: Services) -> RewardStep | None:
         normalise=bool(section.get("normalise")),
         clip_low=shown(section.get("clip_low")),
         clip_high=shown(section.get("clip_high")),
-        suggestion=_suggestion(services, draft.dataset),
+        suggestion=_suggestion(services, draft),
         trial=trial(services, draft),
     )
 
 
-def _suggestion(services: Services, dataset: DatasetDraft) -> str:
-    """Which reward suits the rows, in words; empty where they cannot be read here."""
-    if not dataset.source.startswith(("upload:", "generated:")):
-        return ""
-    try:
-        found = services.bench.suggestion(dataset.filled())
-    except TunesmithError:
-        return ""
-    return f"Suggested for this dataset: {reward_title(found['reward'])}. {found['reason']}"
+def _suggestion(services: Services, draft: Draft) -> SuggestedReward | None:
+    """The reward that suits the rows; None where they cannot be read here."""
+    found = suggested(draft, services.draft_rows)
+    if found is None:
+        return None
+    return SuggestedReward(reward_title(found.reward), found.reason, found.reward == draft.reward.values)

@@ -158,9 +158,9 @@ class Bench:
         )  # fmt: skip
 
     def suggestion(self, dataset: dict[str, Any]) -> dict[str, Any]:
-        """``{"reward", "reason"}`` for a dataset."""
-        reward, reason = suggest(self.rows(dataset, 50), markers_of(read_dataset_section(dataset)))
-        return {"reward": reward, "reason": reason}
+        """``{"reward", "dataset", "reason"}`` for a dataset; ``dataset`` has the fields of the prompt that should change."""
+        found = suggest(self.rows(dataset, FETCHED), markers_of(read_dataset_section(dataset)))
+        return {"reward": found.reward, "dataset": found.prompt, "reason": found.reason}
 
     def check(self, config: RunConfig, *, fetch: bool = False) -> StartCheck:
         """What the adversarial check says before a start, as far as the rows are here.

@@ -1,4 +1,4 @@
-"""Choosing the draft's dataset and what goes with it: its mapping, a template, limits, the reward of exercises."""
+"""Choosing the draft's dataset and what goes with it: its mapping, a template, limits, what suits its rows."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.data import tasks
 from core.data.known_datasets import CATALOGUE
 from core.errors import TunesmithError
 from services.datasets.library import TEMPLATE_FIELDS, Library
 from services.datasets.preparation_jobs import DRAFT, Preparations
-from services.wizard.draft import SUMS_PROMPT
 from services.wizard.rows import DraftRows
 from services.wizard.snapshot import preparable
+from services.wizard.suggestions import follow_dataset
 from services.wizard.wizard import Wizard
-
-TASK_REWARD = {"type": "preset", "preset_name": "reasoning_gym"}
-"""What exercises bring as the reward: their own checkers."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +36,23 @@ class DatasetChoice:
         self._choose({name: value for name, value in before.items() if name in TEMPLATE_FIELDS}, section, kind)
 
     def use_known(self, path: str) -> bool:
-        """Choose a well-known dataset with its mapping; the prompt for sums goes. False where none has this path."""
+        """Choose a well-known dataset with its mapping. False where none has this path."""
         known = next((known for known in CATALOGUE if known.path == path), None)
         if known is None:
             return False
         before = self.wizard.draft().dataset.values
-        kept = {name: value for name, value in before.items() if name in TEMPLATE_FIELDS and value != SUMS_PROMPT}
+        kept = {name: value for name, value in before.items() if name in TEMPLATE_FIELDS}
         self._choose(kept, known.section, "hub")
         return True
 
     def _choose(self, kept: Mapping[str, Any], section: Mapping[str, Any], kind: str) -> None:
         self.wizard.put(dataset={**kept, **section})
         self.wizard.remember("dataset", kind=kind)
+        self.suggest()
+
+    def suggest(self) -> None:
+        """Suggest a reward, a system prompt and markers for the rows, where nobody has chosen others."""
+        follow_dataset(self.wizard, self.rows)
 
     def fetch(self) -> None:
         """Fetch the first rows and prompts for the page to show. Raises TunesmithError."""
@@ -76,19 +77,6 @@ class DatasetChoice:
         }
         columns = {"columns": guess.columns} if guess.columns else {}
         self.wizard.put(dataset={**dataset.values, **proposed, **columns})
-
-    def follow_reward(self, before: str) -> None:
-        """Exercises bring their checkers as the reward; another dataset in their place takes them away again.
-
-        Args:
-            before: The source so far.
-        """
-        draft = self.wizard.draft()
-        source = draft.dataset.source
-        if source == tasks.SOURCE and draft.reward.preset_name != TASK_REWARD["preset_name"]:
-            self.wizard.put(reward=TASK_REWARD)
-        elif before == tasks.SOURCE and source not in (before, "mix", "") and draft.reward.values == TASK_REWARD:
-            self.wizard.put(reward=None)
 
     # --- templates: what the model is told ---
 

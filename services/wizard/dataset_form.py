@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from core.config import MixSource
+from core.config import DEFAULT_SYSTEM_PROMPT, MixSource
 from core.data import tasks
 from core.data.arithmetic import SOURCE as SUMS
 from core.data.known_datasets import CATALOGUE
 from core.errors import TunesmithError
 from services.datasets.library import MAPPED, Library
 from services.forms.fields import read_form_section, read_model, read_names
-from services.wizard.draft import SUMS_PROMPT, MixEntry, TaskEntry
+from services.wizard.draft import MixEntry, TaskEntry
 
 FOREIGN = {
     "upload": ("size", "max_operand", "subset"),
@@ -61,7 +61,10 @@ def read(library: Library, form: Mapping[str, str], before: Mapping[str, Any]) -
     form, section = {**form, "dataset.source": named}, dict(before)
     if named and named != before.get("source"):
         form, section = _mapped(library, form, section, named)
+    told = form.pop("dataset.system_prompt", None)
     section = read_form_section("dataset", form, section)
+    if told is not None:
+        section = _told(told, section)
     changed = {"tasks": _tasks(form) if kind == "tasks" else [], "mix": _mix(library, form) if kind == "mix" else []}
     if kind == "tasks" and "tasks-shown" not in form:
         changed["tasks"] = list(section.get("tasks") or ())
@@ -72,15 +75,18 @@ def read(library: Library, form: Mapping[str, str], before: Mapping[str, Any]) -
     return {name: value for name, value in section.items() if (name not in changed or value) and name not in foreign}
 
 
+def _told(text: str, section: dict[str, Any]) -> dict[str, Any]:
+    """The section with the system prompt as its page shows it: the default in full, and an empty field for none."""
+    text = text.replace("\r\n", "\n")
+    if text == DEFAULT_SYSTEM_PROMPT and section.get("system_prompt") is None:
+        return section
+    return section | {"system_prompt": text if text.strip() else ""}
+
+
 def _mapped(
     library: Library, form: dict[str, str], section: dict[str, Any], source: str
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """Form and section with the columns that come with a new source, and the short prompt for sums."""
-    told = form.get("dataset.system_prompt", "").replace("\r\n", "\n")
-    if source.startswith("generated:"):
-        form["dataset.system_prompt"] = told or SUMS_PROMPT
-    elif told == SUMS_PROMPT:
-        form["dataset.system_prompt"] = ""
+    """Form and section with the columns that come with a new source."""
     try:
         mapping = ready_mapping(library, source)
     except TunesmithError:

@@ -19,10 +19,6 @@ from services.forms.fields import Values, section_model, whole_number
 from services.forms.labels import plain_name
 from services.wizard.steps import STEP, STEPS
 
-SUMS_PROMPT = "Give the result between {solution_start} and {solution_end}."
-"""System prompt of the arithmetic task: working-out would only cost tokens."""
-
-
 SINGLE = ("name", "method")
 """Parts of a draft that are one value each."""
 _ABSENT = object()
@@ -44,6 +40,15 @@ class MixEntry(TypedDict, total=False):
     tasks: list[TaskEntry]
 
 
+class Suggested(TypedDict, total=False):
+    """What suits the dataset, as :class:`core.rewards.suggest.Suggestion`; ``of`` says for which rows."""
+
+    of: str
+    reward: Mapping[str, Any]
+    prompt: Mapping[str, Any]
+    reason: str
+
+
 class PageMemory(TypedDict, total=False):
     """What the page of a step remembers that is no part of the configuration.
 
@@ -54,6 +59,7 @@ class PageMemory(TypedDict, total=False):
     visited: bool
     sent: str
     by: Mapping[str, str]
+    suggested: Suggested
     setup: str
     kind: str
     row: int
@@ -190,6 +196,11 @@ class Draft:
     def row(self) -> int:
         """The row that the reward step tries; the first where the form sent no number."""
         return whole_number(str(self.page("reward").get("row", 0))) or 0
+
+    @property
+    def suggested(self) -> Suggested:
+        """The latest suggestion for the dataset; empty before the first."""
+        return self.page("dataset").get("suggested") or {}
 
     def value(self, path: str) -> object:
         """A field by its path; None where it is not set."""

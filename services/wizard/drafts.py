@@ -19,6 +19,7 @@ from services.wizard.rows import DraftRows
 from services.wizard.samples import sample
 from services.wizard.snapshot import Snapshot, Snapshots, can_be_probed
 from services.wizard.steps import STEP, choices_of, following
+from services.wizard.suggestions import use_suggested_reward
 from services.wizard.wizard import Wizard
 
 CONFIRM = "To start anyway, tick 'Start with this reward all the same'."
@@ -78,14 +79,15 @@ class Drafts:
         """
         if step not in STEP:
             raise NotFound("There is no such step. The steps are listed at /new.")
-        source = self.wizard.draft().dataset.source
         merged = self.wizard.save(step, form)
         if step == "dataset":
-            self.dataset.follow_reward(source)
+            self.dataset.suggest()
         told = _told(merged)
         if merged.refused:
             return Outcome(step, told, refused=merged.refused)
         outcome = self._act(step, form)
+        if step == "dataset":
+            self.dataset.suggest()  # the button may have fetched rows or changed the columns
         elsewhere = merged.elsewhere if outcome.page == step else ()
         return replace(outcome, said=(*told, *outcome.said), elsewhere=elsewhere)
 
@@ -173,6 +175,10 @@ class Drafts:
         words = "Every value of this step suits the model and this machine again."
         return Outcome("configuration", ((words, "good"),))
 
+    def _use_suggestion(self) -> Outcome:
+        use_suggested_reward(self.wizard, self.rows)
+        return Outcome("reward")
+
     def _fill_in(self, key: str) -> None:
         """Write a made-up answer into the reward step's try-out."""
         draft = self.wizard.draft()
@@ -242,6 +248,7 @@ _ACTIONS: dict[str, Callable[[Drafts, Form], Outcome]] = {
     "use-guess": lambda drafts, _: drafts._use_guess(),
     "check": lambda drafts, _: drafts._look(),
     "suggest": lambda drafts, _: drafts._suggest(),
+    "use-suggestion": lambda drafts, _: drafts._use_suggestion(),
     "next-row": lambda drafts, _: drafts._move_row(1),
     "previous-row": lambda drafts, _: drafts._move_row(-1),
     "start": lambda drafts, form: drafts._start(form),

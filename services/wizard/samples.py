@@ -27,6 +27,6 @@ def sample(row: Row, chosen: DatasetDraft, key: str) -> str:
     if key == "bare":
         return f"The answer is {answer}."
     if key == "wrong":
-        head, mark, _ = right.rpartition(dataset.solution_start)
-        return f"{head}{mark}{'7' if answer != '7' else '8'}{dataset.solution_end}"
+        wrong = f"{dataset.solution_start}{'7' if answer != '7' else '8'}{dataset.solution_end}"
+        return f"{right.rpartition(dataset.solution_start)[0]}{wrong}" if dataset.solution_start else wrong
     return right

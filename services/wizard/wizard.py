@@ -98,6 +98,11 @@ class Wizard:
         """Replace whole sections of the draft; None takes a section back to what is suggested."""
         self._database.save_draft(sections)
 
+    def update(self, change: Callable[[Draft], Mapping[str, Any]]) -> None:
+        """Replace the parts of the draft that ``change`` makes of it; no form is saved in between."""
+        with self._saving:
+            self._database.save_draft(dict(change(self.draft())))
+
     def change(self, values: Mapping[str, Any]) -> None:
         """Set single fields of the draft, by path; a path without a dot replaces a whole section."""
         draft = self.draft()

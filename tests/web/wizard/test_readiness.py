@@ -109,6 +109,7 @@ def test_references_that_do_not_fit_are_known_before_anything_runs(browser: Brow
 
 def test_a_reward_that_reads_no_reference_is_first_and_offers_another(browser: Browser, client: FlaskClient) -> None:
     choose(browser, upload=upload(client, WORDS))
+    browser.post("/new/reward", form={"reward.preset_name": "math", "action": "save"})
     page = browser.get("/new/train").text
     assert "cannot read any of the 200 right answers, such as &#39;person a&#39;" in page
     browser.post("/new/train", form={"action": "fix-reward"})
@@ -126,6 +127,7 @@ def test_references_in_whole_sentences_get_a_reward_that_reads_them(browser: Bro
         for n in range(60)
     )
     choose(browser, upload=upload(client, rows))
+    browser.post("/new/reward", form={"reward.type": "preset", "reward.preset_name": "math", "action": "save"})
     assert "Use the suggested reward" in browser.get("/new/train").text
     browser.post("/new/train", form={"action": "fix-reward"})
     assert _draft(browser)["reward"]["type"] == "composite"

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 import core.rewards
-from core.config import DatasetSection, RewardComponent, RewardSection
+from core.config import MARKERS as MARKER_NAMES
+from core.config import DatasetSection, RewardComponent, RewardSection, marker_checks
+from core.data.prompts import warm_up_target
 from core.errors import InvalidConfig
 from core.reward import Markers, Score
 from core.rewards.catalogue import CATALOGUE, RewardInfo
@@ -315,3 +317,35 @@ def test_the_math_reward_tells_right_from_wrong_on_all_of_gsm8k(name: str, rows:
     if not path.is_file():
         pytest.skip(f"{path} is not here; the 40 rows of the fixture were checked")
     assert check_gsm8k(path) == rows
+
+
+BARE = DatasetSection(source="x", **dict.fromkeys(MARKER_NAMES, ""))
+IN_SANDBOX = {"code", "syntax", "style", "algorithm", "python", "reasoning_gym", "judge", "reward_model"}
+
+
+@pytest.mark.parametrize("name", sorted(set(CATALOGUE) - IN_SANDBOX))
+def test_without_markers_the_whole_answer_counts(name: str) -> None:
+    """Free text has none: the target is the reference itself, and every reward takes it."""
+    target = warm_up_target({"response": "Paris is the capital."}, BARE)
+    assert target == "Paris is the capital."
+    row = {"instruction": "?", "response": target, "choices": ["A", "B"], "context": target, "schema": {}}
+    scorer = core.rewards.compose(_only(name), core.rewards.markers_of(BARE))
+    why = scorer(target, "?", row).components[name].why
+    assert "failed" not in why
+    if name in {"exact", "token_f1", "rouge_l"}:
+        assert scorer(target, "?", row).total == 1
+    if name == "format":
+        assert why == "No solution markers are set, so there is no format to check."
+
+
+def _only(name: str) -> RewardSection:
+    params = {"pattern": {"expression": "a"}}.get(name, {})
+    return RewardSection(type="composite", components=(RewardComponent(name=name, params=params),))
+
+
+def test_solution_markers_are_set_together_or_not_at_all() -> None:
+    """One alone could not be found again."""
+    assert marker_checks(BARE) == []
+    (problem,) = marker_checks(BARE.model_copy(update={"solution_start": "<A>"}))
+    assert problem[0] == "dataset.solution_end"
+    assert "while the other solution marker is set" in problem[1]
