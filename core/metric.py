@@ -1,4 +1,4 @@
-"""What is declared of a metric: its names, its unit, which values are healthy, and where it is shown.
+"""What a metric declares: its names, its unit, which values are healthy, and where it is shown.
 
 The metrics themselves are in :mod:`core.metrics`.
 """
@@ -15,7 +15,7 @@ class Better(StrEnum):
     HIGHER = "higher"
     LOWER = "lower"
     NEITHER = "neither"
-    """It has a healthy range at most."""
+    """Neither; it may have a healthy range."""
 
     @property
     def words(self) -> str:
@@ -24,7 +24,7 @@ class Better(StrEnum):
 
 
 class Level(StrEnum):
-    """How a value is to be taken."""
+    """How healthy a value is."""
 
     GOOD = "good"
     WATCH = "watch"
@@ -32,11 +32,11 @@ class Level(StrEnum):
 
 
 class Unit(StrEnum):
-    """What a metric is counted in."""
+    """The unit of a metric."""
 
     NUMBER = "number"
     SHARE = "share"
-    """From 0 to 1; shown in percent."""
+    """From 0 to 1; shown as a percentage."""
     COUNT = "count"
     NATS = "nats"
     TOKENS = "tokens"
@@ -45,27 +45,27 @@ class Unit(StrEnum):
 
     @property
     def suffix(self) -> str:
-        """What stands behind a number on a page; empty where the title says it."""
+        """Follows a number on a page; empty where the title names the unit."""
         return self.value if self in {Unit.TOKENS, Unit.SECONDS, Unit.TOKENS_PER_SECOND} else ""
 
 
 class Section(StrEnum):
     """The groups of charts on a run's page, in order."""
 
-    LEARNING = "Is it learning?"
-    HEALTH = "Is it healthy?"
-    WRITING = "What does it write?"
-    SPEED = "How fast is it?"
+    LEARNING = "Learning"
+    HEALTH = "Health"
+    WRITING = "Answers"
+    SPEED = "Speed"
     LOSS = "Loss"
 
 
 @dataclass(frozen=True)
 class Range:
-    """Values that are to be taken the same way.
+    """Values that mean the same.
 
     Attributes:
-        level: How they are to be taken.
-        words: What is said of such a value.
+        level: How healthy they are.
+        words: What such a value means.
         above: Only values larger than this; None for no such bound.
         below: Only values smaller than this; None for no such bound.
         marked: Whether the chart has a line at its bound.
@@ -76,6 +76,13 @@ class Range:
     above: float | None = None
     below: float | None = None
     marked: bool = False
+
+    @property
+    def bound(self) -> str:
+        """Where the range begins, such as 'above 0.1'; '' for one without bounds."""
+        if self.above is not None:
+            return f"above {self.above:g}"
+        return f"below {self.below:g}" if self.below is not None else ""
 
     def __contains__(self, value: float) -> bool:
         return (self.above is None or value > self.above) and (self.below is None or value < self.below)
@@ -130,8 +137,8 @@ class Metric:
         text: Two or three sentences for the glossary; a metric without them is not in it.
         unit: What it is counted in.
         better: Which way it should move.
-        healthy: Which values are fine, in words; the numbers in it are bounds of ``ranges``.
-        ranges: How values are to be taken; the first range that holds a value counts.
+        healthy: Which values are healthy, in words; the numbers in it are bounds of ``ranges``.
+        ranges: How healthy values are; the first range that contains a value counts.
         chart: Its own chart, if it has one.
         beside: Key of another metric in whose chart it is drawn as well.
         line: How it is drawn.

@@ -1,7 +1,7 @@
-"""Every figure that a run writes to ``metrics.jsonl``, declared once.
+"""Every metric that a run writes to ``metrics.jsonl``, declared once.
 
-Tiles, tables, charts, the glossary, health, verdicts, the log and ``GET /api/metrics`` read these entries, so a new
-metric costs one of them. Keys are part of the public file format: one may be added, none is renamed.
+Tiles, tables, charts, the glossary, health checks, verdicts, the log and ``GET /api/metrics`` read these entries, so
+adding a metric means adding one entry. Keys are part of the public file format: new ones may be added, none is renamed.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ from core.metric import Better, Chart, Level, Line, Metric, Range, Section, Unit
 
 METRICS: tuple[Metric, ...] = (
     Metric(
-        "reward", "reward", "How good the answers were",
-        "Each answer is scored by the rewards you chose; "
-        "this is the weighted sum, averaged over the answers of a step. "
+        "reward", "reward", "Average score of the answers",
+        "The reward you chose scores each answer. "
+        "This is the weighted sum of its components, averaged over the answers in a step. "
         "It is the number to watch: if it rises, the model is learning what you asked for.",
-        better=Better.HIGHER, healthy="rising over tens of steps; a single step says little",
+        better=Better.HIGHER, healthy="should rise over tens of steps; a single step says little",
         chart=Chart(
             Section.LEARNING,
             "Higher is better{best}. "
-            "The band is the spread within a question; points are questions it never trains on.", wide=True,
+            "The band shows the spread between answers to the same question; "
+            "points are held-out questions, which it never trains on.", wide=True,
         ),
         line=Line("mean", held_out=True, around="reward_std"), tile=True, logged=True, headlines=("training",),
     ),
     Metric(
-        "reward_std", "reward standard deviation", "How much the answers differed",
-        "Answers to one question are compared with each other. "
-        "Where all earn the same there is nothing to compare, and nothing is learnt.",
-        healthy="above 0; it shrinks as the model becomes sure",
+        "reward_std", "reward standard deviation", "Spread of the scores",
+        "Answers to the same question are compared with each other. "
+        "If they all score the same, there is nothing to compare and the model learns nothing.",
+        healthy="above 0; shrinks as the model becomes more certain",
     ),
     Metric(
-        "reward_components", "reward components", "Parts of the reward", better=Better.HIGHER, parts=True,
-        chart=Chart(Section.LEARNING, "Before weights; which part carries the reward?"),
+        "reward_components", "reward components", "Score of each component", better=Better.HIGHER, parts=True,
+        chart=Chart(Section.LEARNING, "Before weights are applied. Shows which component drives the reward."),
     ),
     Metric(
-        "solved", "solve rate", "Fully right answers",
-        "The share of answers that earned the highest possible total.",
+        "solved", "solve rate", "Fully correct answers",
+        "The share of answers that earned the highest possible score.",
         unit=Unit.SHARE, better=Better.HIGHER, chart=Chart(Section.LEARNING, "Higher is better.", whole=True),
         line=Line("training", held_out=True), tile=True, logged=True,
     ),
     Metric(
         "completion_length_mean", "completion length", "Length of the answers",
-        "Counted in tokens, about three quarters of a word each. Shortest, mean and longest of the step.",
+        "Counted in tokens; a token is about three quarters of a word. Shortest, mean and longest in each step.",
         unit=Unit.TOKENS, healthy="well below the limit you set",
-        chart=Chart(Section.WRITING, "Should stay well below the limit."),
+        chart=Chart(Section.WRITING, "Should stay well below the maximum answer length."),
         line=Line("mean", between=("completion_length_min", "completion_length_max")), tile=True,
     ),
     Metric(
@@ -56,166 +57,171 @@ METRICS: tuple[Metric, ...] = (
         unit=Unit.TOKENS, beside="completion_length_mean", line=Line("longest", smoothed=False),
     ),
     Metric(
-        "cut_off", "truncated completions", "Answers cut off",
+        "cut_off", "truncated completions", "Answers cut off at the length limit",
         "The share of answers that reached the length limit before they were finished. "
-        "A cut-off answer rarely contains its solution.",
-        unit=Unit.SHARE, better=Better.LOWER, healthy="above 0.5 the limit is too short",
+        "An answer that is cut off rarely contains its solution.",
+        unit=Unit.SHARE, better=Better.LOWER, healthy="above 0.5, the length limit is too short",
         ranges=(
-            Range(Level.BAD, "the limit is too short", above=0.5, marked=True),
-            Range(Level.WATCH, "some answers lose their end", above=0.2),
-            Range(Level.GOOD, "fine"),
+            Range(Level.BAD, "the length limit is too short", above=0.5, marked=True),
+            Range(Level.WATCH, "some answers are cut off", above=0.2),
+            Range(Level.GOOD, "healthy"),
         ),
-        chart=Chart(Section.WRITING, "Lower is better. Above 0.5 the limit is too short.", whole=True), tile=True,
+        chart=Chart(Section.WRITING, "Lower is better. Above 0.5, the length limit is too short.", whole=True),
+        tile=True,
     ),
     Metric(
-        "groups_without_spread", "zero-variance groups", "Questions with nothing to compare",
-        "The share of questions where every answer earned the same. They teach nothing in this step.",
-        unit=Unit.SHARE, better=Better.LOWER, healthy="near 1 nothing is being learnt",
+        "groups_without_spread", "zero-variance groups", "Questions with identical scores",
+        "The share of questions whose answers all scored the same. The model learns nothing from them in this step.",
+        unit=Unit.SHARE, better=Better.LOWER, healthy="near 1, nothing is being learned",
         ranges=(
-            Range(Level.BAD, "nothing is being learnt", above=0.9, marked=True),
-            Range(Level.WATCH, "little to compare", above=0.6),
-            Range(Level.GOOD, "fine"),
+            Range(Level.BAD, "nothing is being learned", above=0.9, marked=True),
+            Range(Level.WATCH, "few questions drive learning", above=0.6),
+            Range(Level.GOOD, "healthy"),
         ),
-        chart=Chart(Section.HEALTH, "Near 1 nothing is being learnt.", whole=True), tile=True,
+        chart=Chart(Section.HEALTH, "Lower is better. Near 1, nothing is being learned.", whole=True), tile=True,
     ),
     Metric(
-        "kl", "KL divergence", "How far it moved from the original model",
-        "Compares the model's word choices with those of the model it started from. "
-        "Some movement is the point; a lot of it means it may be forgetting how to write.",
-        unit=Unit.NATS, healthy="below 0.01 calm, above 0.1 watch, above 1 stop and look",
+        "kl", "KL divergence", "Drift from the original model",
+        "Compares the model's word choices with those of the original model. "
+        "Some drift is expected; a lot of it can mean that the model is losing its general abilities.",
+        unit=Unit.NATS, healthy="below 0.01: very little; above 0.1: watch; above 1: stop and check the answers",
         ranges=(
-            Range(Level.BAD, "stop and look", above=1, marked=True),
-            Range(Level.WATCH, "watch it", above=0.1, marked=True),
-            Range(Level.GOOD, "calm", below=0.01),
-            Range(Level.GOOD, "fine"),
+            Range(Level.BAD, "stop and check the answers", above=1, marked=True),
+            Range(Level.WATCH, "watch", above=0.1, marked=True),
+            Range(Level.GOOD, "very little drift", below=0.01),
+            Range(Level.GOOD, "healthy"),
         ),
         chart=Chart(
             Section.HEALTH,
-            "Below 0.01 calm, above 0.1 watch, above 1 stop and look. Measured in training only with a KL penalty.",
+            "Above 0.1: watch. Above 1: stop and check the answers. Measured during training only with a KL penalty.",
         ),
         line=Line("training", held_out=True), tile=True, logged=True, sources=("kl",),
     ),
     Metric(
-        "entropy", "entropy", "How undecided it is",
-        "How open the choice of the next word is, on average. It falls as the model becomes sure of itself.",
-        unit=Unit.NATS, healthy="near 0 it says one thing only",
+        "entropy", "entropy", "Uncertainty about the next word",
+        "How many words the model considers at each position, on average. It falls as the model becomes more certain.",
+        unit=Unit.NATS, healthy="near 0, the model always gives the same answer",
         ranges=(
-            Range(Level.WATCH, "it says nearly one thing only", below=0.05),
-            Range(Level.GOOD, "fine"),
+            Range(Level.WATCH, "its answers hardly vary", below=0.05),
+            Range(Level.GOOD, "healthy"),
         ),
-        chart=Chart(Section.HEALTH, "Falls as it becomes sure; near 0 it says one thing only."),
+        chart=Chart(Section.HEALTH, "Falls as the model becomes more certain. Near 0, its answers no longer vary."),
         tile=True, logged=True, sources=("entropy",),
     ),
     Metric(
-        "grad_norm", "gradient norm", "Size of the correction",
-        "How strongly this step wanted to change the model, before clipping.",
+        "grad_norm", "gradient norm", "Update size",
+        "How strongly a step would change the model, before gradient clipping.",
         healthy="between 0.01 and 100",
         ranges=(
             Range(Level.WATCH, "unusually large", above=100, marked=True),
             Range(Level.WATCH, "unusually small", below=0.01),
-            Range(Level.GOOD, "fine"),
+            Range(Level.GOOD, "healthy"),
         ),
-        chart=Chart(Section.HEALTH, "Between 0.01 and 100 is fine."),
+        chart=Chart(Section.HEALTH, "Healthy between 0.01 and 100."),
         tile=True, logged=True, sources=("grad_norm",),
     ),
     Metric(
-        "clip_ratio", "clip ratio", "Corrections held back",
+        "clip_ratio", "clip ratio", "Clipped updates",
         "The share of tokens whose probability would have changed by more than the clip range allows. "
-        "With one use of each answer it is 0 by construction.",
+        "Always 0 if each batch is used for one iteration.",
         unit=Unit.SHARE, healthy="below 0.2",
         ranges=(
-            Range(Level.WATCH, "many corrections are held back", above=0.2),
-            Range(Level.GOOD, "fine"),
+            Range(Level.WATCH, "many updates are clipped", above=0.2),
+            Range(Level.GOOD, "healthy"),
         ),
-        chart=Chart(Section.HEALTH, "With one use of each answer 0 by construction."), line=Line("all"),
+        chart=Chart(Section.HEALTH, "Always 0 if each batch is used for one iteration."), line=Line("all"),
         column=True, sources=("clip_ratio/region_mean", "cispo_clip_ratio"),
     ),
     Metric(
-        "clip_ratio_low", "clip ratio, lower bound", "Corrections held back as a token would have become too unlikely",
+        "clip_ratio_low", "clip ratio, lower bound", "Updates clipped because a token would become too unlikely",
         unit=Unit.SHARE, beside="clip_ratio", line=Line("low"), sources=("clip_ratio/low_mean",),
     ),
     Metric(
-        "clip_ratio_high", "clip ratio, upper bound", "Corrections held back as a token would have become too likely",
+        "clip_ratio_high", "clip ratio, upper bound", "Updates clipped because a token would become too likely",
         unit=Unit.SHARE, beside="clip_ratio", line=Line("high"), sources=("clip_ratio/high_mean",),
     ),
     Metric(
-        "learning_rate", "learning rate", "How far each step goes",
-        "Multiplies every correction. Too high and the reward collapses; too low and nothing happens.",
-        chart=Chart(Section.HEALTH, "As the schedule has it."), line=Line(smoothed=False),
+        "learning_rate", "learning rate", "How much each step changes the model",
+        "Scales every update. Too high, and training collapses; too low, and nothing changes.",
+        chart=Chart(Section.HEALTH, "Follows the learning-rate schedule."), line=Line(smoothed=False),
         column=True, sources=("learning_rate",),
     ),
     Metric(
-        "loss", "loss", "What the optimizer lowers",
-        "How surprised the model is by the tokens that it should write, on average (cross-entropy, in nats). "
-        "In GRPO it is near 0 by construction and says nothing about progress: watch the reward instead.",
+        "loss", "loss", "What training minimizes",
+        "How unlikely the model finds the tokens it should write, on average (cross-entropy, in nats). "
+        "In GRPO it stays near 0 by design and says nothing about progress; watch the reward instead.",
         better=Better.LOWER, line=Line("training", held_out=True), tile=True,
-        chart=Chart(Section.LEARNING, "Lower is better. Points are rows it never trains on.", wide=True),
+        chart=Chart(
+            Section.LEARNING, "Lower is better. Points are held-out rows, which it never trains on.", wide=True
+        ),
         column=True, logged=True, headlines=("warm_up", "training"), sources=("loss",),
     ),
     Metric(
-        "step_time", "step time", "Time for one step",
-        "Writing the answers, scoring them and learning from them.",
-        unit=Unit.SECONDS, better=Better.LOWER, chart=Chart(Section.SPEED, "Lower is better."), line=Line("whole"),
+        "step_time", "step time", "Time per step",
+        "Generating the answers, scoring them and updating the model.",
+        unit=Unit.SECONDS, better=Better.LOWER, chart=Chart(Section.SPEED, "Lower is better."), line=Line("total"),
         tile=True, logged=True, sources=("step_time",),
     ),
     Metric(
-        "time_generation", "generation time", "Time for writing the answers of a step",
-        unit=Unit.SECONDS, better=Better.LOWER, beside="step_time", line=Line("writing"),
+        "time_generation", "generation time", "Time to generate the answers of a step",
+        unit=Unit.SECONDS, better=Better.LOWER, beside="step_time", line=Line("generation"),
     ),
     Metric(
-        "time_reward", "scoring time", "Time for scoring a step (rewards)",
+        "time_reward", "scoring time", "Time to score the answers of a step",
         unit=Unit.SECONDS, better=Better.LOWER,
-        chart=Chart(Section.SPEED, "Lower is better. A fraction of the time for writing is fine."),
+        chart=Chart(Section.SPEED, "Lower is better. Usually a fraction of the generation time."),
         beside="step_time", line=Line("scoring"),
     ),
     Metric(
-        "no_opinion", "completions without an opinion", "Answers on which a reward said nothing (None)",
+        "no_opinion", "unscored components", "Answers that a reward component did not score",
         unit=Unit.COUNT,
-        chart=Chart(Section.SPEED, "In each step. They gain and lose nothing by it.", only_with="no_opinion"),
+        chart=Chart(
+            Section.SPEED, "Per step. They leave the reward of an answer unchanged.", only_with="no_opinion"
+        ),
         line=Line(smoothed=False),
     ),
     Metric(
-        "judge_requests", "judge requests", "Answers that another model judged",
+        "judge_requests", "judge requests", "Answers scored by the judge",
         unit=Unit.COUNT,
         chart=Chart(
-            Section.SPEED, "In each step. Those without a score earned nothing.", only_with="judge_requests"
+            Section.SPEED, "Per step. Answers without a score earn nothing.", only_with="judge_requests"
         ),
         line=Line("answers", smoothed=False),
     ),
     Metric(
-        "judge_cached", "cached judge scores", "Answers whose score was remembered",
-        unit=Unit.COUNT, beside="judge_requests", line=Line("remembered", smoothed=False),
+        "judge_cached", "cached judge scores", "Scores reused from the cache",
+        unit=Unit.COUNT, beside="judge_requests", line=Line("cached", smoothed=False),
     ),
     Metric(
-        "judge_failed", "failed judge requests", "Answers that got no score from the judge",
-        unit=Unit.COUNT, better=Better.LOWER, beside="judge_requests", line=Line("without a score", smoothed=False),
+        "judge_failed", "failed judge requests", "Answers the judge could not score",
+        unit=Unit.COUNT, better=Better.LOWER, beside="judge_requests", line=Line("not scored", smoothed=False),
     ),
     Metric(
-        "judge_tokens", "judge tokens", "Tokens that the judge read and wrote",
+        "judge_tokens", "judge tokens", "Tokens the judge read and wrote",
         unit=Unit.TOKENS, line=Line(smoothed=False),
-        chart=Chart(Section.SPEED, "What is paid for, in each step.", only_with="judge_requests"),
+        chart=Chart(Section.SPEED, "Billed tokens per step.", only_with="judge_requests"),
     ),
     Metric(
-        "judge_cost", "judge cost", "What the judge cost",
-        chart=Chart(Section.SPEED, "By the price that you gave, in each step.", only_with="judge_cost"),
+        "judge_cost", "judge cost", "Cost of the judge",
+        chart=Chart(Section.SPEED, "Per step, at the price you entered.", only_with="judge_cost"),
         line=Line(smoothed=False),
     ),
     Metric(
-        "token_accuracy", "token accuracy", "Next tokens that were right",
-        "How often the token that the model finds likeliest is the one in the example.",
+        "token_accuracy", "token accuracy", "Correctly predicted tokens",
+        "How often the token the model finds most likely is the one in the example.",
         unit=Unit.SHARE, better=Better.HIGHER, chart=Chart(Section.LEARNING, "Higher is better.", whole=True),
         tile=True, sources=("mean_token_accuracy",),
     ),
-    Metric("tokens", "completion tokens", "Tokens written in a step", unit=Unit.TOKENS),
+    Metric("tokens", "completion tokens", "Tokens generated per step", unit=Unit.TOKENS),
     Metric(
-        "tokens_per_second", "throughput", "Writing speed",
-        "How many tokens the model writes in a second while making answers.",
+        "tokens_per_second", "throughput", "Generation speed",
+        "How many tokens the model generates per second.",
         unit=Unit.TOKENS_PER_SECOND, better=Better.HIGHER, chart=Chart(Section.SPEED, "Higher is better."), tile=True,
     ),
-    Metric("epoch", "epoch", "Passes over the data so far", sources=("epoch",)),
-    Metric("samples", "samples", "Held-out questions that were scored", unit=Unit.COUNT),
+    Metric("epoch", "epoch", "Passes over the training data", sources=("epoch",)),
+    Metric("samples", "samples", "Held-out rows that were scored", unit=Unit.COUNT),
     Metric(
-        "sampler_kl", "sampler mismatch", "How far the engine that writes the answers is from the trained model",
+        "sampler_kl", "sampler mismatch", "Difference between the generation engine and the trained model",
         unit=Unit.NATS, better=Better.LOWER, sources=("sampler_kl",),
     ),
 )

@@ -170,8 +170,8 @@ class Case(ABC):
         if (done := len(self.training)) >= EARLY:
             return None
         return self.say(
-            Outcome.UNDER_WAY, "calm", f"Too early to say: {done} of the first {EARLY} steps are done.",
-            advice=("Give it a few steps.",),
+            Outcome.UNDER_WAY, "calm", f"Too early to tell: {done} of the first {EARLY} steps done.",
+            advice=("Wait for a few more steps.",),
         )  # fmt: skip
 
     def _with(
@@ -185,7 +185,7 @@ class Case(ABC):
     def _not_yet(self) -> RunVerdict:
         if self.state is JobState.QUEUED:
             return self.say(
-                Outcome.WAITING, "calm", "Waiting for the job before it to end.", advice=("It starts by itself.",)
+                Outcome.WAITING, "calm", "Waiting for another job to finish.", advice=("It starts automatically.",)
             )
         if self.state is JobState.STOPPED:
             return self.say(
@@ -193,39 +193,37 @@ class Case(ABC):
                 action=Action.RESUME, advice=(self._going_on(),),
             )  # fmt: skip
         if self.state is JobState.COMPLETED and self.stored.step:
-            lost = "Its numbers are damaged or gone, so nothing can be said of how it went."
+            lost = "Its metrics are damaged or missing, so the result is unknown."
             return self.say(Outcome.NOT_ENOUGH, "watch", lost, action=Action.EVALUATE)
         if self.state is JobState.COMPLETED:
             return self.say(
                 Outcome.NOT_LEARNED, "watch", "It finished without a training step, so it learned nothing.",
-                action=Action.FIX, advice=("The log says why.",),
+                action=Action.FIX, advice=("Check the log for the reason.",),
             )  # fmt: skip
         if preparing := self._preparing():
             return preparing
         return self.say(
-            Outcome.UNDER_WAY, "calm", "Getting ready: loading the model and the data.",
-            advice=("The first numbers appear in about a minute.",),
+            Outcome.UNDER_WAY, "calm", "Preparing: loading the model and the data.",
+            advice=("The first metrics appear in about a minute.",),
         )  # fmt: skip
 
     def _broken(self) -> RunVerdict:
         failed = self.state is JobState.FAILED
-        said = (self.stored.error or "The log has the details.",)
+        said = (self.stored.error or "See the log for details.",)
         step = _step_about(self.stored)
         if not self.stored.step and not any(row.get("phase") in {"training", "warm_up"} for row in self.rows):
-            how = "It failed" if failed else "The process vanished (killed, out of memory, or a power cut)"
             return self.say(
-                Outcome.NEVER_BEGAN, "problem", f"{how} before the first step.", action=Action.FIX,
-                evidence=said, advice=("Fix what the message says, then start it again.",), step=step,
+                Outcome.NEVER_BEGAN, "problem", f"{_ended(failed, 'before the first step')}.", action=Action.FIX,
+                evidence=said, advice=("Fix the problem described above, then start again.",), step=step,
             )  # fmt: skip
         steps = [number for row in self.rows if row.get("phase") == "training" and (number := measure(row, "step"))]
         if not self.rows and self.stored.step:
             steps = [self.stored.step]
-        kept = f"Everything up to step {max(steps)} is kept." if steps else "No training step was finished."
-        what = "It stopped with an error." if failed else "The process vanished: killed, out of memory, or a power cut."
+        when = f"after step {max(steps)}" if steps else "before the first training step"
         mend = bool(self.stored.error_field) or self.stored.checkpoint is None
         seen, advice, remedy = self._also()
         return self.say(
-            Outcome.BROKEN, "problem", f"{what} {kept}", action=Action.FIX if mend else Action.RESUME,
+            Outcome.BROKEN, "problem", f"{_ended(failed, when)}.", action=Action.FIX if mend else Action.RESUME,
             evidence=said + seen, advice=(*advice, self._going_on()), remedy=remedy, step=step,
         )  # fmt: skip
 
@@ -251,8 +249,13 @@ class Case(ABC):
 
     def _going_on(self) -> str:
         if self.stored.checkpoint is None:
-            return "There is no checkpoint yet: starting again begins at the first step."
-        return f"Resume goes on from step {self.stored.checkpoint}."
+            return "No checkpoint was saved, so trying again starts from the first step."
+        return f"Resume continues from step {self.stored.checkpoint}."
+
+
+def _ended(failed: bool, when: str) -> str:
+    """'It failed after step 6', with the usual causes where the worker could not report one."""
+    return f"It failed {when}" if failed else f"It crashed {when} (killed, out of memory or a power failure)"
 
 
 def trend(values: Sequence[float]) -> str:

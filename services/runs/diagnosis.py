@@ -1,4 +1,4 @@
-"""What is wrong with a training, from its metric rows, and the settings that would mend it. Pure functions."""
+"""What is wrong with a training run, from its metric rows, and the settings that would fix it. Pure functions."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Remedy:
-    """What another run should have, in words that end 'New run with …'.
+    """What a new run should change, in words that complete 'New run with …'.
 
-    ``changes`` are empty where only a person can choose the value; then ``step`` of the wizard is where.
+    ``changes`` is empty where only a person can choose the value, on the wizard's ``step``.
     """
 
     words: str
@@ -149,8 +149,11 @@ def _truncated(seen: Seen) -> Finding | None:
         return None
     return Finding(
         "problem",
-        f"{share:.0%} of the answers are cut off before they end, so their solutions are never seen.",
-        ("Start a new run with a higher 'Longest answer'.", "Or ask for shorter answers in the system prompt."),
+        f"{share:.0%} of the answers are cut off at the length limit, so the reward never sees their solutions.",
+        (
+            "Start a new run with a higher limit for the length of an answer.",
+            "Or ask for shorter answers in the system prompt.",
+        ),
         _longer(seen, share),
     )
 
@@ -162,7 +165,7 @@ def _longer(seen: Seen, share: float) -> Remedy:
     changes = [seen.change("training.max_new_tokens", wanted)]
     if whole < 2 * wanted:
         changes.append(seen.change("training.max_sequence_length", min(whole + wanted - limit, 1_048_576)))
-    return Remedy("a longer answer", tuple(changes))
+    return Remedy("longer answers", tuple(changes))
 
 
 def _nothing_earned(seen: Seen) -> Finding | None:
@@ -171,11 +174,11 @@ def _nothing_earned(seen: Seen) -> Finding | None:
         return None
     return Finding(
         "problem",
-        f"{'No' if highest <= 0 else 'Hardly any'} answer has earned anything in the last "
+        f"{'No' if highest <= 0 else 'Hardly any'} answer scored anything in the last "
         f"{_steps(len(seen.lately))}, so there is nothing to learn from.",
         (
-            "Switch the warm-up on, or make it longer: it shows the form of an answer first.",
-            "Try easier questions, or a reward that gives something for partial success.",
+            "Turn on the warm-up, or make it longer: it teaches the answer format first.",
+            "Try easier questions, or a reward that gives partial credit.",
         ),
         _warm_up(seen),
     )
@@ -195,16 +198,16 @@ def _zero_variance(seen: Seen) -> Finding | None:
     if (seen.mean("solved") or 0) > FULL:
         return Finding(
             "good",
-            "Nearly every answer is fully right; there is little left to learn here.",
+            "Nearly every answer is fully right, so there is little left to learn.",
             ("Export it, or train on harder questions.",),
             Remedy("harder questions", step="dataset"),
         )
     return Finding(
         "problem",
-        "All answers to a question earn the same, so there is nothing to compare and nothing is learned.",
+        "Answers to the same question nearly always score the same, so nothing is being learned.",
         (
             "Raise the temperature or the number of answers per question.",
-            "Use a reward that tells good from better.",
+            "Use a reward that tells good answers from better ones.",
         ),
         _livelier(seen),
     )
@@ -219,8 +222,8 @@ def _livelier(seen: Seen) -> Remedy:
             seen.change("training.num_generations", group * 2),
             seen.change("training.gradient_accumulation_steps", batches * 2),
         )
-        return Remedy("more answers to each question", changes)
-    return Remedy("another reward", step="reward")
+        return Remedy("more answers per question", changes)
+    return Remedy("a different reward", step="reward")
 
 
 def _sampler_mismatch(seen: Seen) -> Finding | None:
@@ -229,7 +232,7 @@ def _sampler_mismatch(seen: Seen) -> Finding | None:
         return None
     return Finding(
         "problem",
-        f"It has moved very far from the original model (KL divergence {kl:.1f}).",
+        f"The model has drifted very far from the original (KL divergence {kl:.1f}).",
         ("Read the latest answers. If they are poor, start again with a lower learning rate or a higher KL penalty.",),
         slower(seen),
     )

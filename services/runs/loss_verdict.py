@@ -62,11 +62,11 @@ def in_words(first: float, last: float) -> str:
     """What a fall of the loss means for the answers; '' for one beyond all measure.
 
     >>> in_words(2.31, 1.12)
-    'each token of their answers became 3.3 times as likely, on average'
+    'on average, each token of the answers became 3.3 times as likely'
     """
     if first - last > 20:
         return ""
-    return f"each token of their answers became {decimals(exp(first - last), 1)} times as likely, on average"
+    return f"on average, each token of the answers became {decimals(exp(first - last), 1)} times as likely"
 
 
 class ByLoss(Case):
@@ -95,7 +95,7 @@ class ByLoss(Case):
 
     def _diagnosis(self) -> Finding | None:
         if self.lost:
-            return self._diverged(f"The {self.lost} is no longer a finite number, so the model has stopped learning.")
+            return self._diverged(f"The {self.lost} is no longer a finite number, so the model stopped learning.")
         return self._exploding() or self._overfitting()
 
     def _diverged(self, sentence: str) -> Finding:
@@ -111,7 +111,7 @@ class ByLoss(Case):
         lately, usual = fmean(norms[-size:]), median(norms[:-size])
         if lately <= max(GROWN * usual, metric("grad_norm").above(Level.WATCH)):
             return None
-        said = f"The loss is rising and the gradients explode (norm {lately:.3g}, before that {usual:.3g})."
+        said = f"The loss is rising and the gradients are exploding (norm {lately:.3g}, previously {usual:.3g})."
         return self._diverged(said)
 
     def _overfitting(self) -> Finding | None:
@@ -137,7 +137,7 @@ class ByLoss(Case):
 
     def _preparing(self) -> RunVerdict | None:
         if self.state is JobState.RUNNING and self.phase == JobPhase.EVALUATE:
-            words = "Measuring the loss on rows it will never train on, for comparison."
+            words = "Measuring the loss on held-out rows for comparison."
             return self.say(Outcome.UNDER_WAY, "calm", words)
         return None
 
@@ -153,26 +153,26 @@ class ByLoss(Case):
             if last < first:
                 return self.say(
                     Outcome.UNDER_WAY, "good", f"It is learning: the loss on {self._where()} {said}",
-                    evidence=(self._path(),), advice=("Nothing to do.",),
+                    evidence=(self._path(),), advice=("No action needed.",),
                 )  # fmt: skip
             return self._rising(f"It is getting worse: the loss on {self._where()} {said}", (self._path(),))
         if self.trend == "rising":
             return self._rising(f"The training loss is rising. {self._path()}")
         if self.trend == "falling":
-            advice = ("Nothing to do.",)
+            advice = ("No action needed.",)
             if not self.held:
-                advice = ("How it does on rows it never trained on is not measured.",)
+                advice = ("No rows are held out, so its performance on new rows is unknown.",)
             return self.say(Outcome.UNDER_WAY, "good", f"The loss is falling. {self._path()}", advice=advice)
         return self.say(
-            Outcome.UNDER_WAY, "calm", f"No clear movement yet. {self._path()}",
-            advice=("Give it more steps: the loss of one step depends on its rows.",),
+            Outcome.UNDER_WAY, "calm", f"No clear trend yet. {self._path()}",
+            advice=("Wait for more steps: the loss of a single step depends on its rows.",),
         )  # fmt: skip
 
     def _rising(self, headline: str, evidence: tuple[str, ...] = ()) -> RunVerdict:
         remedy = self._slower()
         return self.say(
             Outcome.UNDER_WAY, "watch", headline, evidence=evidence, remedy=remedy,
-            advice=(f"If it goes on, stop and start a new run with {remedy.words}.",),
+            advice=(f"If this continues, stop the run and start a new one with {remedy.words}.",),
         )  # fmt: skip
 
     # --- finished ---
@@ -219,7 +219,7 @@ class ByLoss(Case):
         if not self.found:
             return self.say(
                 Outcome.LEARNED, "good", headline, action=Action.EXPORT, evidence=self._evidence(),
-                advice=("Export it, or ask it something.",),
+                advice=("Export it or chat with it.",),
             )  # fmt: skip
         if self.found.level == "watch":
             headline = f"It learned this, then overfitted: {said}{meant}."
@@ -247,7 +247,7 @@ class ByLoss(Case):
         advice = self.found.advice if self.found else (f"Start a new run with {remedy.words}.",)
         return self.say(
             outcome, level, headline, action=Action.CHANGE, remedy=remedy,
-            evidence=self._evidence(headline), advice=(*advice, "Ask it something before using it."),
+            evidence=self._evidence(headline), advice=(*advice, "Chat with it before you use it."),
         )  # fmt: skip
 
     # --- remedies: only settings that the method uses, else what a person can choose ---
@@ -338,13 +338,13 @@ class ByLoss(Case):
     def _evidence(self, headline: str = "") -> tuple[str, ...]:
         said = [self.found.sentence] if self.found and self.found.sentence != headline else []
         if not self._compared():
-            said.append("The held-out loss was not measured before and after, so how it does on new rows is not known.")
+            said.append(
+                "The held-out loss was not measured before and after, so its performance on new rows is unknown."
+            )
         elif self.rows_held >= FEW:
             said.append("The held-out loss is a mean over rows that the model never trained on.")
         elif self.rows_held >= FEW_LOSSES:
-            said.append(
-                f"Only {self.rows_held} held-out rows were measured, so small changes of their loss do not show."
-            )
+            said.append(f"Only {self.rows_held} held-out rows were measured, so small changes in the loss do not show.")
         return (*said, self._path())
 
 

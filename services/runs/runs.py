@@ -209,7 +209,7 @@ class Runs:
         completions = self._indexes.of(files.completions).bad()
         found = damage(job, files, metrics=self._metrics.of(files.metrics).bad, completions=completions)
         trouble = self._watcher.trouble(job.id)
-        return [*found, f"It cannot be followed: {trouble}"] if trouble else found
+        return [*found, f"Live updates are not available: {trouble}"] if trouble else found
 
     def _files(self, session_id: str) -> JobDir:
         return self._jobs.files(session_id)
@@ -289,7 +289,7 @@ class Runs:
         """
         name = name.strip()
         if not name or len(name) > 100 or not name.isprintable():
-            raise InvalidInput("A name has 1 to 100 printable characters.", field="name")
+            raise InvalidInput("Enter a name of 1 to 100 printable characters.", field="name")
         self._job(session_id)
         run_dir = JobDir.open(self._home.outputs, session_id)
         write_json(run_dir.config, {**run_dir.whole_config(), "name": name})
@@ -302,5 +302,5 @@ class Runs:
 
 
 def _taken(job_id: str) -> Conflict:
-    message = f"There is a session {job_id} already. It was not started again; open it in the list of runs."
+    message = f"A run with the ID {job_id} already exists, so it was not started again. Open it from the list of runs."
     return Conflict(message, field="session_id")

@@ -1,9 +1,9 @@
-"""How a run stands, in one sentence that is the same wherever it is shown. Pure functions of what is stored.
+"""How a run stands, in one sentence that is the same wherever it is shown. Pure functions of the stored files.
 
-A run that is over is judged by its held-out questions where it has them (:mod:`core.evaluation`), else by its
-training rows. 'It did not learn this' is said where next to nothing was earned, where it got worse, or where a rule
-of :mod:`services.runs.diagnosis` says why it could not; what lies between is not enough evidence. A run without a
-reward is judged by its losses (:mod:`services.runs.loss_verdict`).
+A finished run is judged by its held-out questions if it has any (:mod:`core.evaluation`), otherwise by its training
+rows. The verdict is 'It did not learn this' if it earned next to nothing, got worse, or a rule of
+:mod:`services.runs.diagnosis` explains why it could not learn; anything in between is 'not enough evidence'. A run
+without a reward is judged by its losses (:mod:`services.runs.loss_verdict`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from core.evaluation import PairedVerdict
+from core.evaluation import PairedReport, PairedVerdict
 from core.job import JobPhase, JobState
 from core.job_rows import MetricRow, measure
 from core.methods import Need, method_of
@@ -75,19 +75,19 @@ class _ByReward(Case):
         if self.trend == "rising":
             return self.say(
                 Outcome.UNDER_WAY, "good", f"It is learning. {path}",
-                advice=("Nothing to do. Read some answers now and then.",),
+                advice=("No action needed. Read a few answers now and then.",),
             )  # fmt: skip
         if self.trend == "falling":
             return self.say(
                 Outcome.UNDER_WAY, "watch", f"The reward is falling. {path}", remedy=slower(self.seen),
                 advice=(
-                    "Read the latest answers: is it exploiting the reward or losing the form?",
-                    "If it goes on, stop and lower the learning rate.",
+                    "Read the latest answers: is the model exploiting the reward or losing the answer format?",
+                    "If this continues, stop the run and lower the learning rate.",
                 ),
             )  # fmt: skip
         return self.say(
-            Outcome.UNDER_WAY, "calm", f"No clear movement yet. {path}",
-            advice=("Small models may need tens of steps. If it stays like this, see whether any answer is right.",),
+            Outcome.UNDER_WAY, "calm", f"No clear trend yet. {path}",
+            advice=("Small models can take dozens of steps. If nothing changes, check whether any answer is right.",),
         )  # fmt: skip
 
     def _preparing(self) -> RunVerdict | None:
@@ -95,13 +95,13 @@ class _ByReward(Case):
             row["loss"] for row in self.rows if row.get("phase") == "warm_up" and measure(row, "loss") is not None
         ]
         if losses:
-            moved = f" Its loss went from {losses[0]:.2f} to {losses[-1]:.2f}." if len(losses) > 1 else ""
+            moved = f" Loss from {losses[0]:.2f} to {losses[-1]:.2f}." if len(losses) > 1 else ""
             return self.say(
-                Outcome.UNDER_WAY, "calm", f"Learning the form of an answer first (warm-up).{moved}",
-                advice=("Rewards start after this phase.",),
+                Outcome.UNDER_WAY, "calm", f"Warm-up: learning the answer format.{moved}",
+                advice=("Training by reward starts after the warm-up.",),
             )  # fmt: skip
         if self.state is JobState.RUNNING and self.phase == JobPhase.EVALUATE:
-            return self.say(Outcome.UNDER_WAY, "calm", "Scoring questions it will never train on, for comparison.")
+            return self.say(Outcome.UNDER_WAY, "calm", "Scoring held-out questions for comparison.")
         return None
 
     # --- finished ---
@@ -113,13 +113,13 @@ class _ByReward(Case):
         if compared is PairedVerdict.BETTER or (compared is None and self.trend == "rising" and self._change() > 0):
             return self.say(
                 Outcome.LEARNED, "good", f"It learned this: {self._score(then=True)}", action=Action.EXPORT,
-                evidence=self._evidence(), advice=("Export it, or ask it something.",),
+                evidence=self._evidence(), advice=("Export it or chat with it.",),
             )  # fmt: skip
         if self.found and self.found.level == "good":
             return self.say(
                 Outcome.NOT_ENOUGH, "watch", f"There was little left to learn: {self._score(then=True)}",
                 action=Action.CHANGE, evidence=self._evidence(), remedy=self.found.remedy,
-                advice=("Train on harder questions; or export it, since it is good at these.",),
+                advice=("Train on harder questions, or export it: it already does well on these.",),
             )  # fmt: skip
         if self.found or (self.trend != "rising" and self._low()):
             return self._failed_to_learn(f"It did not learn this: {self._score()}", otherwise(self.seen))
@@ -130,7 +130,7 @@ class _ByReward(Case):
             Outcome.NOT_ENOUGH, "watch", f"Not enough evidence that it learned: {self._score(then=True)}",
             action=Action.EVALUATE, evidence=self._evidence(), remedy=remedy,
             advice=(
-                "Evaluate it on more questions; read its answers before using it.",
+                "Evaluate it on more questions, and read its answers before you use it.",
                 f"Or start a new run with {remedy.words}.",
             ),
         )  # fmt: skip
@@ -142,7 +142,7 @@ class _ByReward(Case):
         advice = advice or (f"Start a new run with {remedy.words}.",)
         return self.say(
             Outcome.NOT_LEARNED, "problem", headline, action=Action.CHANGE, remedy=remedy,
-            evidence=self._evidence(), advice=(*advice, "Read its answers before using it."),
+            evidence=self._evidence(), advice=(*advice, "Read its answers before you use it."),
         )  # fmt: skip
 
     def _change(self) -> float:
@@ -171,7 +171,7 @@ class _ByReward(Case):
         if not then:
             return f"{self._earned(self._last())}{right}."
         unseen = len(self.held) > 1 or self.stored.report is not None
-        where = "on questions it never trained on" if unseen else "in training"
+        where = "on held-out questions" if unseen else "in training"
         return f"from {decimals(self._first())} to {self._earned(self._last())} {where}{right}."
 
     def _right(self) -> str:
@@ -185,12 +185,11 @@ class _ByReward(Case):
     def _evidence(self) -> tuple[str, ...]:
         said = [self.found.sentence] if self.found else []
         if self.stored.report:
-            sentence = self.stored.report.sentence
-            said.append(sentence[:1].upper() + sentence[1:])
+            said += _changes(self.stored.report)
         elif not self.held:
-            said.append("No question was held out, so how it does on new ones is not known.")
+            said.append("No questions were held out, so its performance on new questions is unknown.")
         path = self._path() if self.training else ""
-        return (*said, *([f"In training: {path[:1].lower()}{path[1:]}"] if path else []))
+        return (*said, *([f"During training: {path[:1].lower()}{path[1:]}"] if path else []))
 
     # --- words ---
 
@@ -203,6 +202,16 @@ class _ByReward(Case):
         if len(self.training) < 2:
             return f"Reward {self._earned(last)}."
         return f"Reward from {decimals(first)} to {self._earned(last)}."
+
+
+def _changes(report: PairedReport) -> list[str]:
+    """What the held-out questions show, in counts; the report itself has the statistics."""
+    asked = f"On {report.pairs} held-out question{'' if report.pairs == 1 else 's'}"
+    changed = f"newly right {report.only_second}, newly wrong {report.only_first}"
+    said = [f"{asked}: {changed}, right both times {report.both}, wrong both times {report.neither}."]
+    if report.verdict is PairedVerdict.NOT_ENOUGH:
+        said.append("Not enough evidence: too few questions, or too small a change, to rule out chance.")
+    return said
 
 
 def _ends(training: Sequence[MetricRow]) -> tuple[float, float]:

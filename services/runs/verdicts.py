@@ -61,9 +61,7 @@ def _judged(run: RunView, run_dir: JobDir) -> RunVerdict:
     try:
         return verdict(merge(rows), run.job.state, stored, run.job.phase)
     except (TypeError, ValueError, ArithmeticError, LookupError):  # values of another kind than a worker writes
-        return RunVerdict(
-            Outcome.NOT_ENOUGH, "problem", "Its files are damaged, so nothing can be said of how it went."
-        )
+        return RunVerdict(Outcome.NOT_ENOUGH, "problem", "Its files are damaged, so the result is unknown.")
 
 
 def best_of(config: dict[str, Any]) -> float | None:

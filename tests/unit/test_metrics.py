@@ -81,7 +81,8 @@ def test_a_value_is_taken_by_its_range() -> None:
     """The bounds themselves are still fine."""
     kl, norm = metric("kl"), metric("grad_norm")
     found = [kl.range_of(value) for value in (0.005, 0.1, 0.2, 2)]
-    assert [one.words for one in found if one] == ["calm", "fine", "watch it", "stop and look"]
+    words = ["very little drift", "healthy", "watch", "stop and check the answers"]
+    assert [one.words for one in found if one] == words
     assert norm.healthy_range == (0.01, 100.0)
     assert kl.marks == (0.1, 1.0)
     assert metric("cut_off").above(Level.BAD) == 0.5
@@ -116,7 +117,7 @@ def test_every_chart_has_its_lines() -> None:
 def test_a_method_has_charts_of_its_own_metrics() -> None:
     """Only sections with one are there; GRPO keeps the loss apart, for which it is no measure of progress."""
     [section] = charts(None, named(["loss"]))
-    assert (section.title, [chart.key for chart in section.charts]) == ("Is it learning?", ["loss"])
+    assert (section.title, [chart.key for chart in section.charts]) == ("Learning", ["loss"])
     assert [line.held_out for line in section.charts[0].lines] == [False, True]
     apart = charts(None, GRPO.described)[-1]
     assert (apart.title, [chart.key for chart in apart.charts]) == ("Loss", ["loss"])

@@ -193,7 +193,7 @@ def test_resume_is_offered_where_there_is_something_to_resume(browser: Browser, 
     make(services, JobState.CRASHED, [0.2, 0.3, 0.4], run_id=OTHER)
     page = text(browser, f"/runs/{OTHER}")
     assert "Try again" in page
-    assert "There is no checkpoint yet" in page
+    assert "No checkpoint was saved" in page
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.COMPLETED, JobState.STOPPED])

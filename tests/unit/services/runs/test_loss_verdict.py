@@ -73,10 +73,10 @@ def judged(rows: list[MetricRow], state: JobState = JobState.COMPLETED, **more: 
 @pytest.mark.parametrize(
     ("rows", "level", "headline"),
     [
-        (held((0, 2.3)), "calm", "Getting ready: loading the model and the data."),
-        (steps([2.0, 1.9]), "calm", "Too early to say: 2 of the first 5 steps are done."),
+        (held((0, 2.3)), "calm", "Preparing: loading the model and the data."),
+        (steps([2.0, 1.9]), "calm", "Too early to tell: 2 of the first 5 steps done."),
         (steps(FALLING), "good", "The loss is falling. Training loss from 2.20 to 1.00."),
-        (steps(FLAT), "calm", "No clear movement yet. Training loss from 2.33 to 2.33."),
+        (steps(FLAT), "calm", "No clear trend yet. Training loss from 2.33 to 2.33."),
         (steps(FALLING[::-1]), "watch", "The training loss is rising. Training loss from 1.00 to 2.20."),
         (
             [*steps(FALLING), *held((0, 2.31), (5, 1.12))], "good",
@@ -93,7 +93,7 @@ def judged(rows: list[MetricRow], state: JobState = JobState.COMPLETED, **more: 
         ),
         (
             steps([2.0, 1.9, 1.8, None, None]), "problem",
-            "The loss is no longer a finite number, so the model has stopped learning.",
+            "The loss is no longer a finite number, so the model stopped learning.",
         ),
     ],
 )  # fmt: skip
@@ -106,7 +106,7 @@ def test_a_run_at_work_is_told_by_its_losses(rows: list[MetricRow], level: str, 
 def test_the_first_evaluation_is_called_what_it_is() -> None:
     """Nothing is scored in such a run."""
     found = verdict([], JobState.RUNNING, Stored(config_of()), JobPhase.EVALUATE)
-    assert found.headline == "Measuring the loss on rows it will never train on, for comparison."
+    assert found.headline == "Measuring the loss on held-out rows for comparison."
 
 
 def test_gradients_explode_only_where_the_loss_suffers() -> None:
@@ -114,7 +114,7 @@ def test_gradients_explode_only_where_the_loss_suffers() -> None:
     norms = [1.0] * 6 + [500.0] * 3
     rising = [{**row, "grad_norm": norm} for row, norm in zip(steps(FALLING[::-1]), norms, strict=True)]
     found = judged(cast("list[MetricRow]", rising), JobState.RUNNING)
-    assert found.headline == "The loss is rising and the gradients explode (norm 500, before that 1)."
+    assert found.headline == "The loss is rising and the gradients are exploding (norm 500, previously 1)."
     assert (found.action, found.remedy and found.remedy.words) == (Action.STOP, "a lower learning rate")
     falling = [{**row, "grad_norm": norm} for row, norm in zip(steps(FALLING), norms, strict=True)]
     assert judged(cast("list[MetricRow]", falling), JobState.RUNNING).level == "good"
@@ -129,7 +129,7 @@ def test_gradients_explode_only_where_the_loss_suffers() -> None:
         (
             [*steps(FALLING), *held((0, 2.31), (5, 1.5), (9, 1.12))], Outcome.LEARNED, "good",
             ("It learned this: the loss on 32 held-out rows fell from 2.31 to 1.12 "
-            "(each token of their answers became 3.3 times as likely, on average)."), "",
+            "(on average, each token of the answers became 3.3 times as likely)."), "",
         ),
         (
             [*steps(FALLING), *held((0, 2.31), (5, 1.02), (9, 1.4))], Outcome.LEARNED, "watch",
@@ -187,7 +187,7 @@ def test_gradients_explode_only_where_the_loss_suffers() -> None:
         ),
         (
             [*steps([2.0, 1.9, None, None]), *held((0, 2.3), (2, 1.9))], Outcome.NOT_LEARNED, "problem",
-            "The loss is no longer a finite number, so the model has stopped learning.", "a lower learning rate",
+            "The loss is no longer a finite number, so the model stopped learning.", "a lower learning rate",
         ),
     ],
 )  # fmt: skip
@@ -245,12 +245,12 @@ def test_what_a_verdict_rests_on_is_said() -> None:
     few = judged([*steps(FALLING), *held((0, 2.3), (9, 1.1), samples=12)])
     assert few.outcome is Outcome.LEARNED
     assert few.evidence == (
-        "Only 12 held-out rows were measured, so small changes of their loss do not show.",
+        "Only 12 held-out rows were measured, so small changes in the loss do not show.",
         "Training loss from 2.20 to 1.00.",
     )  # fmt: skip
     none = judged(steps(FALLING))
     assert none.evidence[0] == (
-        "The held-out loss was not measured before and after, so how it does on new rows is not known."
+        "The held-out loss was not measured before and after, so its performance on new rows is unknown."
     )
 
 
@@ -264,7 +264,7 @@ def test_a_run_whose_last_measurement_is_missing_is_not_judged_by_an_earlier_one
 @pytest.mark.parametrize(
     ("state", "rows", "headline", "action"),
     [
-        (JobState.QUEUED, [], "Waiting for the job before it to end.", Action.NONE),
+        (JobState.QUEUED, [], "Waiting for another job to finish.", Action.NONE),
         (JobState.STOPPED, [], "Stopped before the first training step.", Action.RESUME),
         (JobState.STOPPED, steps(FALLING), "Stopped after step 9. Training loss from 2.20 to 1.00.", Action.RESUME),
         (
@@ -275,7 +275,7 @@ def test_a_run_whose_last_measurement_is_missing_is_not_judged_by_an_earlier_one
         (JobState.FAILED, held((0, 2.0)), "It failed before the first step.", Action.FIX),
         (
             JobState.CRASHED, steps(FALLING),
-            "The process vanished: killed, out of memory, or a power cut. Everything up to step 9 is kept.",
+            "It crashed after step 9 (killed, out of memory or a power failure).",
             Action.RESUME,
         ),
         (JobState.COMPLETED, [], "It finished without a training step, so it learned nothing.", Action.FIX),

@@ -64,7 +64,7 @@ def test_zero_reward_is_explained_with_what_to_do() -> None:
 
 @pytest.mark.parametrize(
     ("more", "words"),
-    [({"cut_off": 0.8}, "cut off"), ({"groups_without_spread": 1.0}, "nothing to compare"), ({"kl": 2.0}, "very far")],
+    [({"cut_off": 0.8}, "cut off"), ({"groups_without_spread": 1.0}, "being learned"), ({"kl": 2.0}, "very far")],
 )
 def test_an_unhealthy_figure_comes_before_the_trend(more: dict[str, Any], words: str) -> None:
     """Cut-off answers, groups without spread and drift are said even while the reward rises."""
@@ -105,9 +105,7 @@ def test_a_finished_run_that_learned_offers_the_export() -> None:
     """Only where the held-out answers show it."""
     report = compared([0.0] * 12, [1.2] * 9 + [0.0] * 3)
     found = verdict(steps([0.1, 0.2, 0.4, 0.6, 0.8, 0.9]), JobState.COMPLETED, stored(report=report))
-    assert found.headline == (
-        "It learned this: from 0.00 to 0.90 of 1.20 on questions it never trained on, 9 of 12 right."
-    )
+    assert found.headline == ("It learned this: from 0.00 to 0.90 of 1.20 on held-out questions, 9 of 12 right.")
     assert (found.outcome, found.action, found.remedy) == (Outcome.LEARNED, Action.EXPORT, None)
 
 
@@ -165,10 +163,10 @@ def test_a_run_of_before_the_reports_is_judged_by_its_rows() -> None:
         held(0.55, "end", solved=0.4, samples=5),
     ]
     found = verdict(rows, JobState.COMPLETED)
-    assert found.headline == "It learned this: from 0.10 to 0.55 on questions it never trained on, 2 of 5 right."
+    assert found.headline == "It learned this: from 0.10 to 0.55 on held-out questions, 2 of 5 right."
     alone = verdict(steps([0.2, 0.3, 0.5, 0.6]), JobState.COMPLETED, stored())
     assert alone.headline == "It learned this: from 0.20 to 0.60 of 1.20 in training."
-    assert "No question was held out" in alone.evidence[0]
+    assert "No questions were held out" in alone.evidence[0]
 
 
 def test_a_run_without_a_step_is_no_success() -> None:
@@ -181,7 +179,7 @@ def test_rows_that_are_gone_are_not_taken_for_steps_that_were_not_made() -> None
     """The report still counts, and the worker's own count of steps; nothing is claimed without either."""
     by_report = verdict([], JobState.COMPLETED, stored(report=compared([0.0] * 12, [1.2] * 12), step=6))
     assert by_report.outcome is Outcome.LEARNED
-    assert "gone" in verdict([], JobState.COMPLETED, stored(step=6)).headline
+    assert "missing" in verdict([], JobState.COMPLETED, stored(step=6)).headline
     broken = verdict([], JobState.FAILED, stored(step=6, checkpoint=4))
     assert (broken.outcome, broken.action) == (Outcome.BROKEN, Action.RESUME)
     assert "step 6" in broken.headline
@@ -196,11 +194,11 @@ def test_a_stopped_run_keeps_its_diagnosis() -> None:
     found = verdict(rows, JobState.STOPPED, stored(tiny(max_new_tokens=40), checkpoint=6))
     assert found.headline.startswith("Stopped after step 6: 88% of the answers are cut off")
     assert (found.outcome, found.action, found.advice[-1]) == (
-        Outcome.STOPPED, Action.CHANGE, "Resume goes on from step 6.",
+        Outcome.STOPPED, Action.CHANGE, "Resume continues from step 6.",
     )  # fmt: skip
     assert found.remedy is not None
     assert (found.remedy.words, [(c.path, c.value, c.was) for c in found.remedy.changes]) == (
-        "a longer answer",
+        "longer answers",
         [("training.max_new_tokens", 160, 40), ("training.max_sequence_length", 248, 128)],
     )
     fine = verdict(steps([0.2, 0.3, 0.4]), JobState.STOPPED, stored(checkpoint=3))
@@ -212,11 +210,11 @@ def test_a_crash_says_what_was_kept_and_where_resume_begins() -> None:
     found = verdict(steps([0.1, 0.2]), JobState.CRASHED, stored(checkpoint=2))
     assert "step 2" in found.headline
     assert (found.outcome, found.action, found.advice[-1]) == (
-        Outcome.BROKEN, Action.RESUME, "Resume goes on from step 2.",
+        Outcome.BROKEN, Action.RESUME, "Resume continues from step 2.",
     )  # fmt: skip
     without = verdict(steps([0.1, 0.2]), JobState.CRASHED, stored())
     assert without.action is Action.FIX
-    assert "no checkpoint" in without.advice[-1]
+    assert "No checkpoint was saved" in without.advice[-1]
 
 
 def test_a_broken_run_keeps_its_diagnosis() -> None:
@@ -256,13 +254,13 @@ def test_a_run_that_never_began_is_to_be_mended(error: str | None, field: str, s
 @pytest.mark.parametrize(
     ("rows", "config", "words"),
     [
-        (steps([0.1] * 6, cut_off=0.6), tiny(), "a longer answer"),
+        (steps([0.1] * 6, cut_off=0.6), tiny(), "longer answers"),
         (steps([0.0] * 6), tiny(), "a warm-up"),
         (steps([0.0] * 6), {**tiny(), "pre_training": {"enabled": True}}, "a longer warm-up"),
         (steps([0.0] * 6), {**tiny(), "pre_training": {"enabled": True, "max_samples": None}}, "a longer warm-up"),
         (steps([0.5] * 6, groups_without_spread=1.0), tiny(temperature=0.7), "a higher temperature"),
-        (steps([0.5] * 6, groups_without_spread=1.0), tiny(), "more answers to each question"),
-        (steps([0.5] * 6, groups_without_spread=1.0), tiny(num_generations=16, batch_size=16), "another reward"),
+        (steps([0.5] * 6, groups_without_spread=1.0), tiny(), "more answers per question"),
+        (steps([0.5] * 6, groups_without_spread=1.0), tiny(num_generations=16, batch_size=16), "a different reward"),
         (steps([0.5] * 6, kl=3.0), tiny(), "a lower learning rate"),
         (steps([0.1] * 6, solved=0.1), tiny(), "more steps"),
         (steps([0.1] * 6, solved=0.1), tiny(max_steps=300), "easier questions"),
