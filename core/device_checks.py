@@ -25,33 +25,33 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
 
     if device.kind != "cuda":
         if model.load_in_4bit:
-            problem("model.load_in_4bit", "Loading in 4 bit needs an NVIDIA GPU, and this machine has none. Switch it off.")
+            problem("model.load_in_4bit", "4-bit quantization needs an NVIDIA GPU, and this machine has none. Turn it off.")
         if training.optim in GPU_OPTIMIZERS:
-            note("training.optim", f"{training.optim} needs an NVIDIA GPU. On this CPU adamw_torch runs in its place: the same arithmetic, more memory.")
+            note("training.optim", "This optimizer needs an NVIDIA GPU. On this CPU, plain AdamW is used instead: the same results, more memory.")
         if model.dtype == "float16":
-            problem("model.dtype", "float16 cannot be trained on a CPU. Choose auto or float32.")
+            problem("model.dtype", "Training in float16 is not possible on a CPU. Choose Automatic or float32.")
     else:
         for name in ("rollout_engine", "share_prefixes"):
             if name in training.model_fields_set:
-                note(f"training.{name}", "Has an effect on a CPU only; on a GPU other ways are faster.")
+                note(f"training.{name}", "Only has an effect on a CPU. On a GPU, other optimizations are faster.")
     if model.dtype == "bfloat16" and not device.bf16:
-        note("model.dtype", "This device has no native bfloat16: it runs, about half as fast as float32.")
+        note("model.dtype", "This device does not support bfloat16 natively. It works, at about half the speed of float32.")
     if training.lr_scheduler_type == "constant" and training.warmup_steps and "warmup_steps" in training.model_fields_set:
-        note("training.warmup_steps", "Has no effect with the schedule 'constant'; choose 'constant_with_warmup' to use it.")
+        note("training.warmup_steps", "Has no effect with a constant learning rate. Choose 'Constant with warm-up' to use it.")
     if training.optim in {"sgd", "adafactor"} and (training.adam_beta1, training.adam_beta2) != (0.9, 0.999):
-        note("training.adam_beta1", f"Adam's betas have no effect with the optimizer {training.optim}.")
+        note("training.adam_beta1", "Has no effect with this optimizer.")
     if training.max_steps is not None and "num_epochs" in training.model_fields_set:
-        note("training.num_epochs", f"Ignored: the run ends after max_steps ({training.max_steps}).")
+        note("training.num_epochs", f"Ignored because the number of steps is set: the run ends after {training.max_steps}.")
     notes.extend(chosen.remarks(config, device))
     if config.evaluation.holdout_fraction == 0:
-        note("evaluation.holdout_fraction", "No rows are held out, so nothing will say whether the model got better on questions it has not seen.")
+        note("evaluation.holdout_fraction", "No rows are held out, so you cannot tell whether the model improves on questions it has not seen.")
     source = config.dataset.source
     if not source.startswith("generated:"):
         for name in ("size", "max_operand"):
             if name in config.dataset.model_fields_set:
-                note(f"dataset.{name}", "Only has an effect with a generated task.")
+                note(f"dataset.{name}", "Only has an effect with generated exercises.")
     if source.startswith(("generated:", "upload:")) and config.dataset.subset:
-        note("dataset.subset", "Only has an effect with a dataset of the Hub.")
+        note("dataset.subset", "Only has an effect with a Hugging Face dataset.")
     if not config.pre_training.enabled:
         given = config.pre_training.model_fields_set - {"enabled"}
         if given:
@@ -59,7 +59,7 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
     said = {remark.field for remark in notes}
     for path in _given(config):
         if not chosen.uses(path) and path not in said:
-            note(path, f"Has no effect with the method {chosen.term}.")
+            note(path, f"Has no effect with {chosen.term}.")
     return notes
 
 

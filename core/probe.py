@@ -35,13 +35,13 @@ class Outcome(StrEnum):
 
 
 WORDS = {
-    Outcome.WILL_LEARN: "Will learn",
+    Outcome.WILL_LEARN: "Ready to learn",
     Outcome.WARM_UP_FIRST: "Warm up first",
     Outcome.TOO_HARD: "Too hard",
     Outcome.TOO_EASY: "Too easy",
-    Outcome.REWARD_CANNOT_TELL: "The reward cannot tell",
+    Outcome.REWARD_CANNOT_TELL: "The reward cannot tell right from wrong",
     Outcome.CUT_OFF: "Answers are cut off",
-    Outcome.DOES_NOT_FIT: "Does not fit",
+    Outcome.DOES_NOT_FIT: "Not enough memory",
 }
 
 
@@ -157,9 +157,9 @@ def judge(found: Figures) -> ProbeVerdict:
             return verdict
     return _verdict(
         Outcome.WILL_LEARN,
-        f"{_share(found.with_spread)} of the questions got answers of different worth, and {_share(found.solved)} of all "
-        "answers were right: there is something to prefer.",
-        "", "Start. If the held-out reward does not rise within the first hundred steps, probe again.",
+        f"{_share(found.with_spread)} of the questions got answers with different scores, and {_share(found.solved)} of all "
+        "answers were correct, so the model has something to learn from.",
+        "", "You can start. If the held-out reward does not rise within the first hundred steps, check again.",
     )  # fmt: skip
 
 
@@ -212,10 +212,10 @@ def _fits(found: Figures) -> ProbeVerdict | None:
         return None
     return _verdict(
         Outcome.DOES_NOT_FIT,
-        f"The run would need about {found.memory_needed / 1e9:.1f} GB, and {found.memory_free / 1e9:.1f} GB are free.",
+        f"The run would need about {found.memory_needed / 1e9:.1f} GB of memory, and {found.memory_free / 1e9:.1f} GB is free.",
         "training.batch_size",
-        "Lower the batch size and raise gradient accumulation by as much, shorten the longest answer, switch on "
-        "gradient checkpointing, or take a smaller model.",
+        "Halve the batch size and double gradient accumulation, lower the maximum answer length, turn on gradient "
+        "checkpointing, or choose a smaller model.",
     )
 
 
@@ -223,14 +223,14 @@ def _impossible(found: Figures) -> ProbeVerdict | None:
     if found.reference_cut_off <= TRUNCATED:
         return None
     return _truncated_verdict(
-        f"{_share(found.reference_cut_off)} of the reference answers themselves do not fit within the limit."
+        f"{_share(found.reference_cut_off)} of the reference answers are longer than the maximum answer length."
     )
 
 
 def _truncated(found: Figures) -> ProbeVerdict | None:
     if found.cut_off <= TRUNCATED or found.unparsed >= 0.5:
         return None
-    return _truncated_verdict(f"{_share(found.cut_off)} of the answers reached the length limit before they ended.")
+    return _truncated_verdict(f"{_share(found.cut_off)} of the answers were cut off before they finished.")
 
 
 def _truncated_verdict(why: str) -> ProbeVerdict:
@@ -238,7 +238,7 @@ def _truncated_verdict(why: str) -> ProbeVerdict:
         Outcome.CUT_OFF,
         why,
         "training.max_new_tokens",
-        "Raise the longest answer until fewer than one in ten is cut off.",
+        "Raise the maximum answer length until fewer than 1 in 10 answers is cut off.",
     )
 
 
@@ -247,8 +247,8 @@ def _tells(found: Figures) -> ProbeVerdict | None:
         parts = ", ".join(name for name, part in found.components.items() if part.spread > 1e-6)
         return _verdict(
             Outcome.REWARD_CANNOT_TELL,
-            f"The parts {parts} differ between answers, and their weighted sum is always {found.reward:.3g}: they cancel.",
-            "reward.components", "Change the weights, or put a gate on one part.",
+            f"The components {parts} differ between answers, but their weighted sum is always {found.reward:.3g}: they cancel out.",
+            "reward.components", "Change the weights, or put a gate on one component.",
         )  # fmt: skip
     if found.reward_spread < 1e-6 and found.reference <= found.wrong + 1e-6:
         return _no_difference(found)
@@ -258,9 +258,9 @@ def _tells(found: Figures) -> ProbeVerdict | None:
 def _no_difference(found: Figures) -> ProbeVerdict:
     return _verdict(
         Outcome.REWARD_CANNOT_TELL,
-        f"Every answer earned {found.reward:.3g}; the reference earns {found.reference:.3g} and a wrong answer in the same "
-        f"form {found.wrong:.3g}: right and wrong are worth the same.",
-        "reward.components", "Add a part that checks the answer against the reference.",
+        f"Every answer scored {found.reward:.3g}. The reference answer scores {found.reference:.3g} and a wrong answer in the "
+        f"correct format {found.wrong:.3g}, so right and wrong answers look the same.",
+        "reward.components", "Add a component that compares the answer with the reference.",
     )  # fmt: skip
 
 
@@ -269,8 +269,8 @@ def _easy(found: Figures) -> ProbeVerdict | None:
         return None
     return _verdict(
         Outcome.TOO_EASY,
-        f"{_share(found.always)} of the questions were answered right every time: there is nothing left to learn.",
-        "dataset.source", "Take harder rows, or a reward that also asks for something the model does not do yet.",
+        f"{_share(found.always)} of the questions were answered correctly every time, so there is little left to learn.",
+        "dataset.source", "Use harder questions, or a reward that also asks for something the model cannot do yet.",
     )  # fmt: skip
 
 
@@ -278,17 +278,17 @@ def _form(found: Figures) -> ProbeVerdict | None:
     if found.unparsed <= 0.5 or found.solved >= 0.05:
         return None
     reason = (
-        f"In {_share(found.unparsed)} of the answers no answer was found in the asked-for form, and "
-        f"{_share(found.solved)} were right: the model is hardly ever paid, so it cannot find out what for."
+        f"{_share(found.unparsed)} of the answers did not use the required format, and {_share(found.solved)} were correct. "
+        "The model is hardly ever rewarded, so it cannot learn what earns a reward."
     )
     if found.warmed_up:
         return _verdict(
-            Outcome.WARM_UP_FIRST, f"Even after the warm-up: {reason[0].lower()}{reason[1:]}", "pre_training.epochs",
-            "Warm up on more rows, for more passes, or with a higher learning rate.",
+            Outcome.WARM_UP_FIRST, f"Even after the warm-up: {reason}", "pre_training.epochs",
+            "Warm up on more rows, for more epochs, or with a higher learning rate.",
         )  # fmt: skip
     return _verdict(
         Outcome.WARM_UP_FIRST, reason, "pre_training.enabled",
-        "Switch the warm-up on: a few dozen reference answers show the model the form before it is paid for it.",
+        "Turn on the warm-up: a few dozen reference answers teach the model the format first.",
     )  # fmt: skip
 
 
@@ -298,16 +298,16 @@ def _hard(found: Figures) -> ProbeVerdict | None:
     if found.always > found.never:
         return _verdict(
             Outcome.TOO_EASY,
-            f"Only {_share(found.with_spread)} of the questions got answers of different worth; {_share(found.always)} were "
-            "answered right every time.",
-            "dataset.source", "Take harder rows, or more answers to each question.",
+            f"Only {_share(found.with_spread)} of the questions got answers with different scores; {_share(found.always)} were "
+            "answered correctly every time.",
+            "dataset.source", "Use harder questions, or more answers per question.",
         )  # fmt: skip
     return _verdict(
         Outcome.TOO_HARD,
-        f"{_share(found.never)} of the questions were never answered right, and only {_share(found.with_spread)} got "
-        "answers of different worth.",
+        f"{_share(found.never)} of the questions were never answered correctly, and only {_share(found.with_spread)} got "
+        "answers with different scores.",
         "dataset.source" if not found.warmed_up else "model.name",
-        "Take easier rows or a larger model, sample more answers to each question, or warm up on reference answers.",
+        "Use easier questions, a larger model or more answers per question, or warm up on reference answers.",
     )  # fmt: skip
 
 
@@ -316,7 +316,7 @@ def _verdict(outcome: Outcome, reason: str, field_path: str, advice: str) -> Pro
 
 
 def _share(value: float) -> str:
-    return f"{value:.0%}".replace("%", " %")
+    return f"{value:.0%}"
 
 
 def shares(right: Sequence[Sequence[bool]]) -> tuple[float, float, float]:

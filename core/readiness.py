@@ -1,4 +1,4 @@
-"""Whether a run is ready to start: one ordered list of what stands in its way, the worst first.
+"""Whether a run is ready to start: one ordered list of problems, the worst first.
 
 Pure: a configuration, the device and the facts that were gathered go in, a :class:`Readiness` comes out. Pages,
 the API and the terminal all show this one list (:mod:`services.runs.preflight` gathers the facts).
@@ -12,18 +12,19 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from core.config import DatasetSection, EvaluationSection, RunConfig, SourceFields
+from core.config import DatasetSection, EvaluationSection, RunConfig, SourceFields, TrainingSection
 from core.device_checks import device_checks
 from core.errors import InvalidInput
 from core.methods import Method, Need, method
 from core.model import Device
+from core.section import usual_range
 from core.statistics import fewest_changes, smallest_share
 
-LEARNING_RATES = (1e-5, 2e-4)
-"""What the field's hint names for an adapter."""
+LEARNING_RATES = usual_range(TrainingSection.model_fields["learning_rate"]) or (1e-5, 2e-4)
+"""The usual range for an adapter."""
 USUAL_LEARNING_RATE = 1e-4
 FAR = 10
-"""A learning rate this many times outside the hint is said."""
+"""A learning rate this many times outside the usual range warns; one nearer to it is a note."""
 FEW = 0.05
 """Share of rows that may be cut off or left out unsaid: every dataset has some long ones."""
 SHOWN_SHARE = 0.5
@@ -32,8 +33,7 @@ FEW_LOSSES = 8
 """Held-out rows below which their mean loss shows nothing: one odd row moves it by more than a training does."""
 
 CHOOSE_ANSWERS = (
-    "Choose the column that holds the right answer: the reward compares with it. "
-    "Or choose a reward that needs no right answer."
+    "Choose the answer column: the reward compares with it. Or choose a reward that needs no correct answers."
 )
 
 
@@ -266,14 +266,14 @@ def _answer_column(found: _Found) -> None:
         if found.facts.compares:
             found.add(Severity.BLOCKS, path, CHOOSE_ANSWERS)
         elif "response" in found.method.columns:
-            words = f"Choose the column that holds the right answer: {found.method.term} learns from it."
+            words = f"Choose the answer column: {found.method.term} learns from it."
             found.add(Severity.BLOCKS, path, words)
         elif found.config.pre_training.enabled and found.method.uses("pre_training"):
             found.add(
                 Severity.WARNS, path,
-                "There is no answer column, so the warm-up would teach empty answers. Choose the column, or switch the "
+                "There is no answer column, so the warm-up would teach empty answers. Choose the column, or turn the "
                 "warm-up off.",
-                Fix("Switch the warm-up off", {"pre_training.enabled": False}),
+                Fix("Turn off warm-up", {"pre_training.enabled": False}),
             )  # fmt: skip
 
 
@@ -288,7 +288,7 @@ def _columns(found: _Found) -> None:
         names = ", ".join(f"'{name}'" for name in rows.missing)
         found.add(
             Severity.BLOCKS, "dataset.columns",
-            f"The reward needs {names}, and no row has it. Name the column that holds it, or choose another reward.",
+            f"The reward needs the column {names}, and no row has it. Map that column, or choose another reward.",
         )  # fmt: skip
 
 
@@ -302,8 +302,8 @@ def _readable(found: _Found) -> None:
     found.add(
         Severity.BLOCKS if rows.unreadable == rows.judged else Severity.WARNS,
         "reward",
-        f"The reward cannot read {which} of {_rows(rows, rows.judged, 'right answers')}{shown}. Such a row teaches "
-        "nothing: even a perfect answer does not earn what being right is worth.",
+        f"The reward cannot read {which} of {_rows(rows, rows.judged, 'correct answers')}{shown}. The model cannot "
+        "learn from these rows: even a perfect answer would not get full points.",
         fix,
     )
 
@@ -314,7 +314,7 @@ def _rows(rows: RowFacts, count: int, noun: str) -> str:
 
 def _loopholes(found: _Found) -> None:
     for words in () if found.blocked else found.facts.loopholes:
-        found.add(Severity.WARNS, "reward", f"The reward can be fooled. {words}", confirm=True)
+        found.add(Severity.WARNS, "reward", f"This reward has loopholes. {words}", confirm=True)
 
 
 def _references(found: _Found) -> None:
@@ -323,9 +323,8 @@ def _references(found: _Found) -> None:
         return
     found.add(
         Severity.WARNS, "training.max_new_tokens",
-        f"{rows.long_references:,} of {_rows(rows, rows.measured, 'right answers')} do not fit into {limit} tokens; "
-        f"the longest needs {rows.longest_reference:,}. Answers as long as these are cut off before their end and earn "
-        "nothing.",
+        f"{rows.long_references:,} of {_rows(rows, rows.measured, 'correct answers')} are longer than {limit} tokens; "
+        f"the longest has {rows.longest_reference:,}. Answers this long are cut off and score nothing.",
         _limits(rows),
     )  # fmt: skip
 
@@ -352,7 +351,7 @@ def _prompts(found: _Found) -> None:
         Severity.BLOCKS if every and rows.whole else Severity.WARNS,
         "training.max_sequence_length",
         f"{'All' if every else f'{rows.long_prompts:,}'} of {_rows(rows, rows.measured, 'questions')} are longer than "
-        f"the {longest} tokens that the longest answer leaves them. They are left out.",
+        f"the {longest} tokens left after the maximum answer length. They are skipped.",
         fix,
     )
 
@@ -368,12 +367,12 @@ def _examples(found: _Found) -> None:
     found.add(
         Severity.BLOCKS if every and rows.whole else Severity.WARNS,
         "training.max_sequence_length",
-        f"{rows.long_examples:,} of {_rows(rows, rows.measured, 'rows')} have more than {longest} tokens, question and "
-        f"answer together; the longest has {rows.longest_example:,}. "
+        f"{rows.long_examples:,} of {_rows(rows, rows.measured, 'rows')} are longer than {longest} tokens, question "
+        f"and answer together; the longest has {rows.longest_example:,}. "
         + (
-            "Not one of the questions leaves room for an answer."
+            "No question leaves room for an answer."
             if every
-            else "The end of such an answer is cut off, so the model would not learn how answers end."
+            else "The end of these answers is cut off, so the model would not learn how answers end."
         ),
         fix,
     )
@@ -393,13 +392,13 @@ def _learning_rate(found: _Found, path: str, rate: float) -> None:
         found.add(
             Severity.WARNS, path,
             f"{rate:g} is {_times(rate / high)} the highest usual value, {_plain(high)}. The model would very likely "
-            "fall apart within a few steps and answer with noise.",
+            "break within a few steps and produce noise.",
             fix,
         )  # fmt: skip
     elif rate < low / FAR:
         found.add(
             Severity.WARNS, path,
-            f"{_plain(rate)} is far below the lowest usual value, {_plain(low)}: hardly anything would be learned.",
+            f"{_plain(rate)} is far below the lowest usual value, {_plain(low)}. The model would hardly learn.",
             fix,
         )  # fmt: skip
 
@@ -425,18 +424,18 @@ def _held_out(found: _Found) -> None:
         return
     total = rows.rows if rows else None
     can = (
-        "say little about other questions: their loss is a mean of a few"
+        "are too few to tell whether the model improved"
         if not compared
-        else "can show no difference at all"
+        else "are too few to show any difference"
         if pairs < fewest_changes()
-        else f"can show a difference only where {smallest_share(pairs):.0%} of them change"
+        else f"only show a difference if {smallest_share(pairs):.0%} of the answers change from wrong to right"
     )
     fix = _more_held_out(evaluation, held, needed, total)
     found.add(
         Severity.WARNS,
         next(iter(fix.values)) if fix else "evaluation.holdout_fraction",
-        f"{pairs} held-out question{'' if pairs == 1 else 's'} {can}. At least {needed} are needed"
-        + ("." if fix else f", and this dataset has {total:,} rows in all. Add rows." if total else "."),
+        f"{pairs} held-out question{'' if pairs == 1 else 's'} {can}. Hold out at least {needed}"
+        + ("." if fix else f"; this dataset has only {total:,} rows. Add more rows." if total else "."),
         fix,
     )
 
@@ -466,11 +465,11 @@ def _memory(found: _Found) -> None:
     if not found.facts.memory:
         return
     needed, there = (f"{count / 1e9:.1f} GB" for count in found.facts.memory)
-    fix = Fix("Load in 4 bit", {"model.load_in_4bit": True}) if found.facts.fits_in_4bit else None
+    fix = Fix("Use 4-bit quantization", {"model.load_in_4bit": True}) if found.facts.fits_in_4bit else None
     found.add(
         Severity.WARNS, "model.name",
-        f"Training takes about {needed} of memory, and this machine has {there}. The estimate is right to about a "
-        "third. Choose a smaller model.",
+        f"Training needs about {needed} of memory (give or take a third), and this machine has {there}. "
+        "Choose a smaller model.",
         fix,
     )  # fmt: skip
 
@@ -483,28 +482,60 @@ def _downloads(found: _Found) -> None:
         if one.reachable is False:
             found.add(
                 Severity.WARNS, path,
-                f"Not on this machine; it has to be downloaded{size}, and Hugging Face cannot be reached right now. "
-                "Check the name and the connection: the run would fail when it starts.",
+                f"Not on this machine. It must be downloaded{size}, but Hugging Face cannot be reached right now, so "
+                "the run would fail. Check the name and your connection.",
             )  # fmt: skip
         else:
-            found.add(Severity.NOTE, path, f"Not on this machine; it will be downloaded{size}.")
+            found.add(Severity.NOTE, path, f"Not on this machine yet. It will be downloaded{size}.")
 
 
 def _unchecked(found: _Found) -> None:
     facts = found.facts
     if facts.unchecked:
-        then = "" if facts.asked else " The start does it first."
+        then = "" if facts.asked else " It is checked when you start the run."
         found.add(
             Severity.WARNS if facts.asked else Severity.NOTE, "reward",
-            f"Whether the reward can be fooled was not checked, because {facts.unchecked}.{then}", confirm=facts.asked,
+            f"The reward was not checked for loopholes, because {facts.unchecked}.{then}", confirm=facts.asked,
         )  # fmt: skip
+
+
+def _unusual(found: _Found) -> None:
+    """Numbers outside the range that suits most runs, where nothing else was said of them."""
+    said = {problem.field for problem in found.problems}
+    for section in ("model", "training", found.method.section_name, "pre_training", "evaluation"):
+        values = getattr(found.config, section)
+        if section == "pre_training" and not values.enabled:
+            continue
+        for name, info in type(values).model_fields.items():
+            path, value, usual = f"{section}.{name}", getattr(values, name), usual_range(info)
+            if usual and value is not None and path not in said and found.method.uses(path):
+                side = "Below" if value < usual[0] else "Above" if value > usual[1] else ""
+                if side:
+                    found.add(Severity.NOTE, path, f"{side} the usual range of {range_words(usual)}.")
+
+
+def range_words(usual: tuple[float, float]) -> str:
+    """A range as pages write it.
+
+    >>> range_words((1e-5, 2e-4)), range_words((0.7, 1.2)), range_words((64, 8192))
+    ('1e-5 to 2e-4', '0.7 to 1.2', '64 to 8,192')
+    """
+    return " to ".join(number(one) for one in usual)
+
+
+def number(value: float) -> str:
+    """A number in short: 1e-5 rather than 0.00001, and thousands apart."""
+    if value and abs(value) < 0.001:
+        digits, _, power = f"{value:e}".partition("e")
+        return f"{float(digits):g}e{int(power)}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def _nothing_held_out(found: _Found) -> None:
     if found.config.evaluation.holdout_fraction == 0 and not found.config.evaluation.split:
         found.add(
             Severity.WARNS, "evaluation.holdout_fraction",
-            "No rows are held out, so nothing will show whether the model got better on questions it has not seen.",
+            "No rows are held out, so you cannot tell whether the model improves on questions it has not seen.",
             Fix("Hold out 10%", {"evaluation.holdout_fraction": 0.1}),
         )  # fmt: skip
 
@@ -524,5 +555,6 @@ _RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
     (_held_out, None),
     (_nothing_held_out, None),
     (_unchecked, Need.REWARD),
+    (_unusual, None),
 )
 """In order of harm; a rule with a need is for methods that have it."""

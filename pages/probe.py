@@ -9,6 +9,7 @@ import core.rewards
 from core.job_rows import GroupRow
 from services.container import Services
 from services.probes.probes import ProbeView
+from services.words import duration
 
 
 @dataclass(frozen=True)
@@ -37,33 +38,33 @@ def figure_lines(view: ProbeView, reward: Any = None) -> tuple[tuple[str, str], 
         return ()
 
     def share(name: str) -> str:
-        return f"{figures[name]:.0%}".replace("%", " %")
+        return f"{figures[name]:.0%}"
 
     parts = [
-        (f"Part {core.rewards.part_title(name, reward)}", f"mean {part['mean']:.2f}, spread {part['spread']:.2f}")
+        (core.rewards.part_title(name, reward), f"mean {part['mean']:.2f}, standard deviation {part['spread']:.2f}")
         for name, part in figures["components"].items()
     ]
     judged = (
         [
             (
-                "Asked of a judge",
-                f"{figures['judge_requests']} answers, {figures['judge_tokens']:,} tokens, cost {figures['judge_cost']:.4g}; the configured run about {figures['run_judge_cost']:.4g}, both by the price you gave",
+                "Judge",
+                f"{figures['judge_requests']} answers, {figures['judge_tokens']:,} tokens, cost {figures['judge_cost']:.4g}; the whole run about {figures['run_judge_cost']:.4g}, at the price you set",
             )
         ]
         if figures.get("judge_requests")
         else []
     )
     return (
-        ("Questions never, sometimes, always answered right", f"{share('never')}, {share('sometimes')}, {share('always')}"),
-        ("Groups whose answers differ in worth (only those teach)", share("with_spread")),
-        ("Reward, mean and spread", f"{figures['reward']:.2f}, {figures['reward_spread']:.2f}; the reference earns {figures['reference']:.2f}, a wrong answer in its form {figures['wrong']:.2f}"),
+        ("Questions answered correctly never, sometimes, always", f"{share('never')}, {share('sometimes')}, {share('always')}"),
+        ("Questions with mixed scores (only these drive learning)", share("with_spread")),
+        ("Reward", f"mean {figures['reward']:.2f}, standard deviation {figures['reward_spread']:.2f}; a correct answer scores {figures['reference']:.2f}, a wrong one in the correct format {figures['wrong']:.2f}"),
         *parts,
-        ("Parts cancel in the sum", "yes" if figures.get("cancel") else "no"),
-        ("Cut off at the length limit", share("cut_off")),
-        ("No answer found in the text", share("unparsed")),
-        ("Entropy", f"{figures['entropy']:.2f} nats a token"),
-        ("Speed", f"{figures['tokens_per_second']:.0f} tokens a second while sampling"),
-        ("The configured run", f"{figures['steps']} steps of {figures['seconds_per_step']:.1f} s: {figures['hours']:.1f} hours"),
-        ("Memory", f"{figures['memory_needed'] / 1e9:.1f} GB needed at most, {figures['memory_free'] / 1e9:.1f} GB to be had"),
+        ("Components cancel out", "yes" if figures.get("cancel") else "no"),
+        ("Answers cut off", share("cut_off")),
+        ("Answers without the required format", share("unparsed")),
+        ("Entropy", f"{figures['entropy']:.2f} nats per token"),
+        ("Generation speed", f"{figures['tokens_per_second']:.0f} tokens per second"),
+        ("Training time", f"{figures['steps']} steps × {figures['seconds_per_step']:.{0 if figures['seconds_per_step'] >= 10 else 1}f} s, about {duration(figures['hours'] * 3600)}"),
+        ("Memory", f"{figures['memory_needed'] / 1e9:.1f} GB needed, {figures['memory_free'] / 1e9:.1f} GB available"),
         *judged,
     )  # fmt: skip

@@ -2,8 +2,8 @@
 
 The format is the product's public face. A field keeps its name and meaning for good; new ones are
 optional and have a default, so that a file written by an older version still loads. Titles and
-descriptions here are what the configuration page shows: plain words first, the field's term in
-brackets.
+descriptions here are what the settings step shows: the usual term is the title, its plain explanation
+the description. :func:`core.section.usual` gives the range that suits most runs.
 """
 
 from core.config.dataset import (

@@ -21,48 +21,48 @@ class GeneratedTask(Section):
     """One kind of exercise of reasoning-gym."""
 
     name: str = Field(min_length=1, max_length=100, title="Task", description="Name of the exercise, such as chain_sum.")
-    weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Its share among the tasks; 2 and 1 mean two thirds and one third.")
-    difficulty: int | None = Field(None, ge=0, le=5, title="Difficulty", description="0 is easiest, 5 hardest. Empty for the task's own mixture.")
+    weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Relative share. Weights of 2 and 1 mean two thirds and one third.")
+    difficulty: int | None = Field(None, ge=0, le=5, title="Difficulty", description="0 is easiest, 5 is hardest. Leave empty for the task's own mix.")
 
 
 class SourceFields(Section):
     """Where rows come from and which of their columns is what."""
 
-    source: str = Field(min_length=1, max_length=500, title="Dataset", description="upload:<id>, generated:arithmetic, generated:reasoning-gym, mix, or a dataset of the Hub such as openai/gsm8k.")
-    subset: str | None = Field(None, title="Subset (configuration)", description="The Hub dataset's subset, where it has several; GSM8K's is 'main'.")
-    revision: str | None = Field(None, title="Revision", description="A branch, tag or commit of the Hub dataset; empty for the newest.")
-    split: str = Field("train", min_length=1, title="Split", description="Which part of the dataset to learn from.")
-    instruction_field: str = Field("question", min_length=1, title="Question column (instruction)", description="The column that the model is asked.")
-    response_field: str = Field("answer", title="Answer column (reference)", description="The column with the right answer: what rewards compare with, or what the model learns to say.")
-    instruction_template: str | None = Field(None, max_length=20_000, title="Text of the question", description="Where a question takes several columns: text with {column} for each, such as {context} and then {question}. Empty: the question column alone.")
-    extraction: Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"] = Field("none", title="Take the answer out by rule (extraction)", description="How the reference is found in the answer column. GSM8K's stands after the marker ####.")
-    extraction_pattern: str = Field("", max_length=2000, title="Marker, expression or path", description="What the rule looks for: the marker, the regular expression, or a path such as answers.text[0].")
-    columns: dict[str, str] = Field(default_factory=dict, title="Further columns for rewards", description="A reward's name for a column, and the column, with commas between: tests = test_list, choices. Every other column keeps its own name.")
-    max_samples: int | None = Field(None, ge=1, title="Rows to use", description="Empty for all rows.")
-    size: int = Field(512, ge=8, le=1_000_000, title="Rows to make", description="For generated tasks only: how many rows are made.")
-    max_operand: int = Field(50, ge=1, le=1_000_000, title="Largest number", description="For the arithmetic task only: numbers are drawn from 1 up to this.")
-    tasks: tuple[GeneratedTask, ...] = Field((), max_length=110, title="Tasks", description="For generated:reasoning-gym: which exercises, how hard, and in which proportion.")
+    source: str = Field(min_length=1, max_length=500, title="Dataset", description="upload:<id>, generated:arithmetic, generated:reasoning-gym, mix, or a Hugging Face dataset such as openai/gsm8k.")
+    subset: str | None = Field(None, title="Subset (configuration)", description="For Hugging Face datasets with several subsets. GSM8K's is 'main'.")
+    revision: str | None = Field(None, title="Revision", description="A branch, tag or commit of the Hugging Face dataset. Leave empty for the latest.")
+    split: str = Field("train", min_length=1, title="Split", description="The part of the dataset to train on.")
+    instruction_field: str = Field("question", min_length=1, title="Question column", description="Column with the questions.")
+    response_field: str = Field("answer", title="Answer column", description="Column with the correct answers: what rewards compare with, or what the model learns to say.")
+    instruction_template: str | None = Field(None, max_length=20_000, title="Question template", description="To build a question from several columns, write {column} for each, such as {context} followed by {question}. Leave empty to use the question column.")
+    extraction: Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"] = Field("none", title="Extract the answer", description="How to find the reference answer in the answer column. In GSM8K it follows the marker ####.")
+    extraction_pattern: str = Field("", max_length=2000, title="Marker, expression or path", description="What to look for: the marker, a regular expression, or a path such as answers.text[0].")
+    columns: dict[str, str] = Field(default_factory=dict, title="Extra columns for rewards", description="The name a reward expects = your column, separated by commas: tests = test_list, choices. Other columns keep their names.")
+    max_samples: int | None = Field(None, ge=1, title="Maximum rows", description="Leave empty to use all rows.")
+    size: int = Field(512, ge=8, le=1_000_000, title="Rows to generate", description="For generated exercises only.")
+    max_operand: int = Field(50, ge=1, le=1_000_000, title="Largest number", description="For arithmetic only: problems use numbers from 1 up to this.")
+    tasks: tuple[GeneratedTask, ...] = Field((), max_length=110, title="Tasks", description="For generated exercises: which ones, how hard, and in what proportion.")
 
 
 class MixSource(SourceFields):
     """One of several sources, with its own mapping."""
 
-    weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Its share among the sources; 2 and 1 mean two thirds and one third.")
+    weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Relative share. Weights of 2 and 1 mean two thirds and one third.")
 
 
 class DatasetSection(SourceFields):
-    mix: tuple[MixSource, ...] = Field((), max_length=20, title="Sources to mix", description="For the source 'mix': datasets with their weights and mappings.")
-    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed of the rows", description="Generated and mixed rows are the same for the same seed.")
-    deduplicate: Literal["off", "exact", "near"] = Field("off", title="Leave out repeated rows (deduplication)", description="'exact' leaves out rows with the same question and answer; 'near' also those whose questions share four fifths of their words in order.")
-    drop_unparseable: bool = Field(False, title="Leave out rows that the reward cannot check", description="Rows whose reference is not what the reward compares with, such as a number.")
-    drop_personal: bool = Field(False, title="Leave out secrets and e-mail addresses", description="Rows that hold an e-mail address, or what looks like a password or an access key.")
-    drop_overlap: bool = Field(False, title="Leave out what the held-out rows ask", description="Rows to train on whose question is nearly that of a held-out row.")
-    system_prompt: str | None = Field(None, max_length=20_000, title="System prompt", description="What the model is told before each question. Empty for the default with markers; {solution_start} and its like are filled in.")
-    chat_template: str | None = Field(None, max_length=100_000, title="Chat template", description="Jinja text that turns system prompt and question into what the model reads. Empty for the model's own, which suits it best.")
-    reasoning_start: str = Field("<start_working_out>", title="Working-out begins", description="Marker before the model's working-out.")
-    reasoning_end: str = Field("<end_working_out>", title="Working-out ends", description="Marker after the model's working-out.")
-    solution_start: str = Field("<SOLUTION>", title="Solution begins", description="Marker before the model's answer.")
-    solution_end: str = Field("</SOLUTION>", title="Solution ends", description="Marker after the model's answer.")
+    mix: tuple[MixSource, ...] = Field((), max_length=20, title="Datasets to mix", description="Datasets with their weights and column mappings.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, title="Data seed", description="The same seed gives the same generated and mixed rows.")
+    deduplicate: Literal["off", "exact", "near"] = Field("off", title="Remove duplicates", description="Drop rows with the same question and answer, or also rows whose questions have four fifths of their words in common, in the same order.")
+    drop_unparseable: bool = Field(False, title="Drop rows the reward cannot check", description="Rows whose reference answer the reward cannot read, such as text where it expects a number.")
+    drop_personal: bool = Field(False, title="Drop secrets and email addresses", description="Rows that contain an email address, or something that looks like a password or an access key.")
+    drop_overlap: bool = Field(False, title="Drop overlap with held-out rows", description="Training rows whose question is nearly the same as a held-out question.")
+    system_prompt: str | None = Field(None, max_length=20_000, title="System prompt", description="Instructions the model gets before each question. Leave empty for the default. Tags such as {solution_start} are filled in.")
+    chat_template: str | None = Field(None, max_length=100_000, title="Chat template", description="Jinja template that turns the system prompt and question into what the model reads. Leave empty to use the model's own, which suits it best.")
+    reasoning_start: str = Field("<start_working_out>", title="Reasoning start tag", description="Comes before the model's reasoning.")
+    reasoning_end: str = Field("<end_working_out>", title="Reasoning end tag", description="Comes after the model's reasoning.")
+    solution_start: str = Field("<SOLUTION>", title="Answer start tag", description="Comes before the model's final answer.")
+    solution_end: str = Field("</SOLUTION>", title="Answer end tag", description="Comes after the model's final answer.")
 
 
 MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.section import Section
+from core.section import Section, usual
 
 
 class EvaluationSection(Section):
-    holdout_fraction: float = Field(0.1, ge=0, le=0.5, title="Share held out", description="Rows never trained on, to see whether the model learnt the task or the rows. 0 switches evaluation off.")
-    max_rows: int = Field(200, ge=1, le=10_000, title="At most", description="Upper limit of rows that are scored. Which rows are held out follows from their content, so that adding rows to the dataset never moves one across.")
-    split: str | None = Field(None, title="The dataset's own split", description="A split of the Hub dataset to score on, such as test, instead of a share of the rows.")
-    test_fraction: float = Field(0.0, ge=0, le=0.5, title="Share kept for a test", description="Rows that this run neither trains on nor scores, for a test afterwards.")
-    every_steps: int | None = Field(None, ge=1, title="Score every … steps", description="Empty: before the first step, half-way and at the end.")
-    max_prompts: int = Field(32, ge=1, le=10_000, title="Rows per evaluation", description="How many held-out rows are scored each time; more is slower and steadier.")
+    holdout_fraction: float = Field(0.1, ge=0, le=0.5, title="Held-out share", description="Rows that are never trained on. They show whether the model learned the task or memorized the rows. 0 turns evaluation off.", json_schema_extra=usual(0.05, 0.5))
+    max_rows: int = Field(200, ge=1, le=10_000, title="Maximum held-out rows", description="An upper limit. A row's content decides whether it is held out, so adding rows never moves one from one side to the other.")
+    split: str | None = Field(None, title="Evaluation split", description="A split of the Hugging Face dataset to evaluate on, such as test, instead of a share of the rows.")
+    test_fraction: float = Field(0.0, ge=0, le=0.5, title="Test share", description="Rows this run neither trains on nor evaluates, kept for a final test.")
+    every_steps: int | None = Field(None, ge=1, title="Evaluation interval", description="Evaluate every this many steps. Leave empty for before the first step, halfway and at the end.")
+    max_prompts: int = Field(32, ge=1, le=10_000, title="Questions per evaluation", description="Held-out rows scored each time. More is slower and gives steadier results.", json_schema_extra=usual(15, 500))

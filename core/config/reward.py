@@ -11,13 +11,13 @@ from core.section import Section
 
 class RewardComponent(Section):
     name: str = Field(min_length=1, max_length=100, description="Name of a reward, as GET /api/rewards/list gives it.")
-    label: str | None = Field(None, min_length=1, max_length=60, title="Label", description="What to call this part, where the same reward is used twice. Empty for its name.")
-    weight: float = Field(1.0, ge=-100, le=100, description="Its share of the sum. Negative makes it a penalty.")
+    label: str | None = Field(None, min_length=1, max_length=60, title="Label", description="A name for this part, if the same reward is used twice. Leave empty to use the reward's name.")
+    weight: float = Field(1.0, ge=-100, le=100, description="Its share of the total. A negative weight makes it a penalty.")
     params: dict[str, Any] = Field(default_factory=dict, description="Its own settings.")
-    requires: str | None = Field(None, title="Counts only if (gate)", description="The label of another part that must be passed first: the form before correctness counts. Empty for none.")
-    requires_at_least: float = Field(1.0, ge=0, le=1, title="Gate's score", description="What that other part must reach.")
-    clip_low: float = Field(0.0, ge=0, le=1, title="Lowest score", description="Scores below this count as this.")
-    clip_high: float = Field(1.0, ge=0, le=1, title="Highest score", description="Scores above this count as this.")
+    requires: str | None = Field(None, title="Counts only if (gate)", description="Another part that must pass first, such as the format before correctness counts. Leave empty for none.")
+    requires_at_least: float = Field(1.0, ge=0, le=1, title="Gate threshold", description="The score the other part must reach.")
+    clip_low: float = Field(0.0, ge=0, le=1, title="Minimum score", description="Lower scores are raised to this.")
+    clip_high: float = Field(1.0, ge=0, le=1, title="Maximum score", description="Higher scores are lowered to this.")
 
     @property
     def key(self) -> str:
@@ -26,13 +26,13 @@ class RewardComponent(Section):
 
 
 class RewardSection(Section):
-    type: Literal["preset", "composite"] = Field("preset", title="Kind", description="A ready-made combination, or your own.")
+    type: Literal["preset", "composite"] = Field("preset", title="Type", description="A ready-made combination, or your own.")
     preset_name: str | None = Field(None, title="Preset", description="Which ready-made combination.")
     components: tuple[RewardComponent, ...] = Field((), title="Parts", description="Rewards and their weights.")
-    normalise: bool = Field(False, title="Divide by the sum of weights (normalisation)", description="The best answer then earns 1, whatever the weights.")
-    clip_low: float | None = Field(None, ge=-1000, le=1000, title="Lowest total (clipping)", description="Totals below this count as this. Empty is off.")
-    clip_high: float | None = Field(None, ge=-1000, le=1000, title="Highest total (clipping)", description="Totals above this count as this. Empty is off.")
-    saved_as: str | None = Field(None, max_length=100, title="Saved as", description="Name and version of the saved reward that this is a copy of, such as strict-math@3. The parts here are what counts.")
+    normalise: bool = Field(False, title="Normalize", description="Divide by the sum of weights, so that the best answer always scores 1.")
+    clip_low: float | None = Field(None, ge=-1000, le=1000, title="Minimum total", description="Lower totals are raised to this. Leave empty to turn it off.")
+    clip_high: float | None = Field(None, ge=-1000, le=1000, title="Maximum total", description="Higher totals are lowered to this. Leave empty to turn it off.")
+    saved_as: str | None = Field(None, max_length=100, title="Saved as", description="Name and version of the saved reward this was copied from, such as strict-math@3. Only the parts listed here have an effect.")
 
     @model_validator(mode="after")
     def _complete(self) -> RewardSection:

@@ -34,7 +34,7 @@ class RunConfig(Section):
         InvalidConfig: By :func:`parse`, with the path of every field at fault.
     """
 
-    name: str = Field(min_length=1, max_length=100, title="Name", description="What to call this configuration.")
+    name: str = Field(min_length=1, max_length=100, title="Name", description="What to call this run.")
     method: str = Field(DEFAULT, title="Method", description="How the model is trained, as GET /api/methods lists it.")
     model: ModelSection
     dataset: DatasetSection
@@ -115,7 +115,7 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
         problems.append(
             (
                 "training.max_new_tokens",
-                f"the longest answer ({training.max_new_tokens}) leaves no room for the question within "
+                f"answers of {training.max_new_tokens} tokens leave no room for the question within "
                 f"max_sequence_length ({training.max_sequence_length}). Lower it, or raise max_sequence_length to "
                 f"at least {training.max_new_tokens + 64}",
             )
@@ -136,7 +136,7 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     return problems
 
 
-NO_FULL_FINE_TUNING = "training the whole model is not possible yet; leave it at 'lora', which trains an adapter"
+NO_FULL_FINE_TUNING = "training every weight is not possible yet; use 'lora', which trains an adapter"
 
 
 def _other_methods(config: RunConfig) -> list[tuple[str, str]]:
@@ -201,9 +201,9 @@ _WHOLE, _NUMBER, _BOOL = "must be a whole number", "must be a number", "must be 
 _PLAIN = {
     "int_type": _WHOLE, "int_parsing": _WHOLE, "int_from_float": _WHOLE, "float_type": _NUMBER,
     "float_parsing": _NUMBER, "finite_number": "must be a finite number", "bool_type": _BOOL, "bool_parsing": _BOOL,
-    "string_type": "must be text", "greater_than_equal": "must be at least {ge}", "greater_than": "must be more than {gt}",
+    "string_type": "must be text", "greater_than_equal": "must be at least {ge}", "greater_than": "must be greater than {gt}",
     "less_than_equal": "must be at most {le}", "less_than": "must be less than {lt}",
-    "literal_error": "must be {expected}", "string_too_short": "must be {min_length} or more characters long",
+    "literal_error": "must be {expected}", "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters", "model_type": "must be an object",
     "dict_type": "must be an object", "tuple_type": "must be a list",
 }  # fmt: skip
@@ -214,6 +214,8 @@ def explain(item: Any) -> tuple[str, str]:
     """Path and plain words for one of the errors that pydantic found."""
     path = ".".join(str(part) for part in item["loc"] if not re.fullmatch(r"literal\[.*\]|tuple\[.*\]", str(part)))
     kind = item["type"]
+    if kind == "string_too_short" and item["ctx"]["min_length"] == 1:
+        return path, "must not be empty"
     if kind == "extra_forbidden":
         return path, f"there is no field of this name{_suggest(path)}"
     if kind == "missing":

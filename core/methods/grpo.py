@@ -10,7 +10,7 @@ from pydantic import Field
 from core.methods.method import Method, Need, Note, Phase
 from core.metric import Better, Chart, Line
 from core.metric import Section as Metrics
-from core.section import Section
+from core.section import Section, usual
 
 if TYPE_CHECKING:
     from core.config import RunConfig
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 class GrpoSection(Section):
     """What GRPO alone has."""
 
-    kl_penalty: float = Field(0.0, ge=0, le=10, title="Pull to the original (KL penalty, beta)", description="Holds the model near where it started. 0 is fastest; 0.01 to 0.1 keeps it from drifting.")
-    clip_range: float = Field(0.2, gt=0, le=10, title="Clip range (epsilon)", description="How far one step may change the probability of an answer.")
-    clip_range_high: float | None = Field(None, gt=0, le=10, title="Upper clip range (epsilon high)", description="A larger upper limit lets rare good answers grow faster. Empty: the same as below.")
-    importance_sampling_level: Literal["token", "sequence"] = Field("token", title="Method (importance sampling level)", description="'token' is GRPO; 'sequence' is GSPO, which weighs whole answers and is steadier for long ones.")
-    loss_type: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo"] = Field("dapo", title="Loss", description="How tokens of long and short answers are weighed. DAPO treats every token alike.")
-    num_iterations: int = Field(1, ge=1, le=64, title="Uses of each answer (iterations)", description="How many times each batch of answers is trained on.")
-    scale_rewards: Literal["group", "batch", "none"] = Field("group", title="Reward scaling", description="Divide a group's advantages by the spread of its own rewards, of the batch's, or not at all.")
-    skip_constant_groups: bool = Field(True, title="Skip groups without spread", description="Where all answers to a question earned the same there is nothing to learn from it. No time is spent on such a group.")
-    dynamic_sampling: bool = Field(False, title="Ask again where there is no spread (dynamic sampling)", description="Groups without spread are replaced by answers to other questions, at most three times a step. More writing, and every step teaches something.")
-    mask_truncated_completions: bool = Field(False, title="Leave out cut-off answers", description="Answers that reached the length limit are not trained on.")
+    kl_penalty: float = Field(0.0, ge=0, le=10, title="KL penalty (beta)", description="Keeps the model close to the original. 0 is fastest; 0.01 to 0.1 prevents drift.", json_schema_extra=usual(0, 0.1))
+    clip_range: float = Field(0.2, gt=0, le=10, title="Clip range (epsilon)", description="How much one step may change the probability of an answer.", json_schema_extra=usual(0.1, 0.3))
+    clip_range_high: float | None = Field(None, gt=0, le=10, title="Upper clip range (epsilon high)", description="A higher upper limit lets rare good answers grow faster. Leave empty to use the clip range.", json_schema_extra=usual(0.2, 0.4))
+    importance_sampling_level: Literal["token", "sequence"] = Field("token", title="Importance sampling", description="Per token is GRPO. Per answer is GSPO, which is steadier for long answers.")
+    loss_type: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo"] = Field("dapo", title="Loss", description="How tokens of long and short answers are weighted. DAPO treats every token equally.")
+    num_iterations: int = Field(1, ge=1, le=64, title="Iterations per batch", description="How many updates each batch of answers is used for.", json_schema_extra=usual(1, 4))
+    scale_rewards: Literal["group", "batch", "none"] = Field("group", title="Reward scaling", description="Whether score differences are divided by their standard deviation, within each question or across the batch.")
+    skip_constant_groups: bool = Field(True, title="Skip questions with identical scores", description="If all answers to a question score the same, there is nothing to learn from it. Skipping it saves time.")
+    dynamic_sampling: bool = Field(False, title="Resample when all scores are equal (dynamic sampling)", description="Replaces questions with identical scores by other questions, up to three times per step. Generates more, and every step has something to learn from.")
+    mask_truncated_completions: bool = Field(False, title="Ignore cut-off answers", description="Answers that reached the maximum length are not trained on.")
 # fmt: on
 
 
@@ -59,8 +59,9 @@ def whole_groups(config: RunConfig) -> list[tuple[str, str]]:
     nearest = max(1, round(per_step / group)) * group
     batch = training.batch_size if nearest % training.batch_size == 0 else 1
     message = (
-        f"batch_size × gradient_accumulation_steps is {per_step}, which is not a multiple of the group "
-        f"size {group}. Make it {nearest}, for example batch_size {batch} with "
+        f"batch_size × gradient_accumulation_steps is {per_step}, which is not a multiple of "
+        f"num_generations ({group}). "
+        f"Make it {nearest}, for example batch_size {batch} and "
         f"gradient_accumulation_steps {nearest // batch}"
     )
     return [("training.num_generations", message)]
@@ -70,11 +71,11 @@ def remarks(config: RunConfig, device: Device) -> list[Note]:
     """Settings of GRPO that have no effect on this device or with these other settings."""
     grpo, notes = config.grpo, []
     if device.kind == "cuda" and "skip_constant_groups" in grpo.model_fields_set:
-        message = "Has an effect on a CPU only; on a GPU other ways are faster."
+        message = "Only has an effect on a CPU. On a GPU, other optimizations are faster."
         notes.append(Note("grpo.skip_constant_groups", "note", message))
     if grpo.num_iterations == 1:
         # Each batch of completions is used for one optimizer step, so new and old policy are the same.
-        message = "With one use of each answer (num_iterations 1) nothing is ever clipped; it has an effect from 2 on."
+        message = "Has no effect while num_iterations is 1. Clipping starts with the second iteration."
         notes += [
             Note(f"grpo.{name}", "note", message)
             for name in ("clip_range", "clip_range_high")
@@ -136,12 +137,12 @@ GRPO = Method(
     title="Learning by comparing answers",
     term="GRPO",
     sentence=(
-        "The model answers a question several times, and answers that beat the group's average become likelier "
+        "The model answers each question several times and learns from the answers that score above average "
         "(group relative policy optimization)."
     ),
     section=GrpoSection,
     section_name="grpo",
-    section_title="Method (GRPO or GSPO)",
+    section_title="GRPO and GSPO",
     shows=("model.*", "dataset.*", "training.*", "pre_training.*", "evaluation.*"),
     columns=("instruction",),
     needs=(Need.REWARD, Need.ROLLOUTS),
@@ -197,12 +198,12 @@ GRPO = Method(
     facts=facts,
     tags=("grpo", "reinforcement-learning"),
     choices={
-        "importance_sampling_level": {"token": "Each token (GRPO)", "sequence": "The whole answer (GSPO)"},
+        "importance_sampling_level": {"token": "Per token (GRPO)", "sequence": "Per answer (GSPO)"},
         "loss_type": {"dapo": "DAPO", "grpo": "GRPO", "bnpo": "BNPO", "dr_grpo": "Dr. GRPO", "cispo": "CISPO"},
         "scale_rewards": {
-            "group": "By the spread of the group",
-            "batch": "By the spread of the batch",
-            "none": "Not at all",
+            "group": "Per question",
+            "batch": "Per batch",
+            "none": "None",
         },
     },
     reads={

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from core.methods.method import Method, Phase
-from core.section import Section
+from core.section import Section, usual
 
 if TYPE_CHECKING:
     from core.config import RunConfig
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class SftSection(Section):
     """What SFT alone has."""
 
-    loss_type: Literal["nll", "dft"] = Field("nll", title="Loss", description="Cross-entropy counts every token of an answer alike. Dynamic fine-tuning counts a token by how likely the model finds it, so that odd examples pull less.")
-    neftune_noise_alpha: float | None = Field(None, gt=0, le=100, title="Noise on the input (NEFTune alpha)", description="Noise on the input embeddings while training, which can make free-form answers better; 5 is usual. Empty: none.")
+    loss_type: Literal["nll", "dft"] = Field("nll", title="Loss", description="Cross-entropy weights every token of an answer equally. Dynamic fine-tuning weights each token by how likely the model finds it, so that odd examples have less influence.")
+    neftune_noise_alpha: float | None = Field(None, gt=0, le=100, title="NEFTune noise (alpha)", description="Adds noise to the input embeddings during training, which can improve free-form answers. 5 is usual. Leave empty to turn it off.", json_schema_extra=usual(5, 15))
 # fmt: on
 
 
@@ -66,10 +66,10 @@ SFT = Method(
     key="sft",
     title="Learning from examples",
     term="SFT",
-    sentence="The model learns to give the answers that your examples give, word by word (supervised fine-tuning).",
+    sentence="The model learns to answer the way your examples do (supervised fine-tuning).",
     section=SftSection,
     section_name="sft",
-    section_title="Learning from examples (SFT)",
+    section_title="SFT",
     shows=(
         "model.*",
         "dataset.*",

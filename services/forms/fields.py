@@ -24,37 +24,33 @@ LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.ins
 """Fields that want several lines."""
 
 CHOICES: dict[str, Mapping[str, str]] = {
-    "adapter": {"lora": "A small adapter (LoRA)", "none": "None, the whole model learns"},
+    "adapter": {"lora": "LoRA adapter", "none": "None (train every weight)"},
     "dtype": {
-        "auto": "As the device does best",
-        "float32": "32 bits (float32)",
-        "bfloat16": "16 bits (bfloat16)",
-        "float16": "16 bits (float16)",
+        "auto": "Automatic",
+        "float32": "float32 (32-bit)",
+        "bfloat16": "bfloat16 (16-bit)",
+        "float16": "float16 (16-bit)",
     },
     "extraction": {str(rule): title for rule, title in extract.TITLES.items()},
-    "deduplicate": {"off": "No", "exact": "The same question and answer", "near": "Also nearly the same questions"},
+    "deduplicate": {"off": "Off", "exact": "Exact duplicates", "near": "Exact and near duplicates"},
     "lr_scheduler_type": {
-        "constant": "Stays the same (constant)",
-        "constant_with_warmup": "Rises, then stays (constant with warm-up)",
-        "linear": "Falls in a line (linear)",
-        "cosine": "Falls in a curve (cosine)",
-        "polynomial": "Falls by a power (polynomial)",
+        "constant": "Constant",
+        "constant_with_warmup": "Constant with warm-up",
+        "linear": "Linear decay",
+        "cosine": "Cosine decay",
+        "polynomial": "Polynomial decay",
     },
     "optim": {
         "adamw_torch": "AdamW",
-        "adamw_torch_fused": "AdamW, fused",
-        "paged_adamw_32bit": "AdamW, paged, 32 bits",
-        "paged_adamw_8bit": "AdamW, paged, 8 bits",
-        "adamw_8bit": "AdamW, 8 bits",
+        "adamw_torch_fused": "AdamW (fused)",
+        "paged_adamw_32bit": "Paged AdamW (32-bit)",
+        "paged_adamw_8bit": "Paged AdamW (8-bit)",
+        "adamw_8bit": "AdamW (8-bit)",
         "sgd": "SGD",
         "adafactor": "Adafactor",
     },
-    "rollout_engine": {
-        "auto": "The fastest that is proved equal",
-        "transformers": "transformers",
-        "llama_cpp": "llama.cpp",
-    },
-    "type": {"preset": "A ready-made combination", "composite": "My own combination"},
+    "rollout_engine": {"auto": "Automatic", "transformers": "Transformers", "llama_cpp": "llama.cpp"},
+    "type": {"preset": "Ready-made", "composite": "Custom"},
 } | {f"{one.section_name}.{field}": titles for one in METHODS for field, titles in one.choices.items()}
 """What the values of a choice are called, by the field's last name; of a method's own field by its path."""
 
@@ -151,7 +147,7 @@ def model_field(model: type[BaseModel], path: str, values: Values, remarks: Rema
         kind=kind,
         value=bool(current) if kind == "check" else shown(current),
         choices=tuple((choice, titles.get(choice, choice)) for choice in choices),
-        placeholder="not set" if _optional(info) else "",
+        placeholder="Optional" if _optional(info) else "",
         suggestions=("all-linear", ", ".join(LORA_TARGETS[:4])) if name == "target_modules" else (),
         level=level,
         message=message,

@@ -17,14 +17,14 @@ from services.forms.reward_form import components
 from services.models.families import BASE_MODELS
 
 MADE = {
-    "generated:arithmetic": "Small sums, made here",
-    "generated:reasoning-gym": "Exercises, made here",
-    "mix": "Several, mixed by weight",
+    "generated:arithmetic": "Arithmetic (generated)",
+    "generated:reasoning-gym": "Exercises (generated)",
+    "mix": "Mixed datasets",
 }
 SHORT = {
-    "generated:arithmetic": "small sums",
+    "generated:arithmetic": "arithmetic",
     "generated:reasoning-gym": "exercises",
-    "mix": "a mixture",
+    "mix": "mixed datasets",
 }
 _PATHS = {f"{section}.{name}" for section in SECTIONS for name in section_model(section).model_fields}
 _NAMES = {
@@ -40,9 +40,9 @@ def in_words(text: str) -> str:
     """A message for a person: fields by their titles, where programs get paths and names.
 
     >>> in_words("training.batch_size: must be at least 1 (it is 0)")
-    'Answers at once: must be at least 1 (it is 0)'
+    'Batch size: must be at least 1 (it is 0)'
     >>> in_words("batch_size × gradient_accumulation_steps is 8")
-    "'Answers at once' × 'Batches per step' is 8"
+    "'Batch size' × 'Gradient accumulation' is 8"
     """
 
     def title(match: re.Match[str]) -> str:
@@ -68,7 +68,7 @@ def dataset_title(source: str, home: Home) -> str:
     except TunesmithError:
         info = None
     if info is None:
-        return "a file that is gone"
+        return "a deleted file"
     return f"{uploads.names(home.uploads).get(info.id, info.name)}, {info.rows:,} rows"
 
 
@@ -76,7 +76,7 @@ def plain_name(name: str, home: Home) -> str:
     """A model's or dataset's name without what only programs need; an upload by its file's name."""
     head, _, rest = name.partition(":")
     if head == "upload":
-        return dataset_title(name, home).rpartition(", ")[0] or "a file that is gone"
+        return dataset_title(name, home).rpartition(", ")[0] or "a deleted file"
     return SHORT.get(name, rest if head == "builtin" else name)
 
 
@@ -85,7 +85,7 @@ def reward_title(reward: Mapping[str, Any]) -> str:
     if reward.get("type") == "composite":
         names = {str(part.get("label") or part.get("name")): part for part in components(reward)}
         parts = [f"{part_title(name, reward)} × {part.get('weight', 1)}" for name, part in names.items()]
-        return ", ".join(parts) or "own combination, empty"
+        return ", ".join(parts) or "Custom reward without components"
     name = str(reward.get("preset_name") or "")
     return PRESETS[name].title if name in PRESETS else name.replace("_", " ")
 

@@ -181,8 +181,8 @@ KINDS: Mapping[JobKind, Kind] = {
         shown=(*_PROGRESS, "notes", "created_at", "active", "waiting"),
         columns=_probe,
         unfinished="This probe is not over. Stop it first, then delete it.",
-        kept="The answers sampled so far can be read; probe again.",
-        nothing_kept="The answers sampled so far can be read; probe again.",
+        kept="The answers sampled so far can be read; then check again.",
+        nothing_kept="The answers sampled so far can be read; then check again.",
         documents=(Document("result", ProbeResult, "its result is not shown. Make it again", demanded=True),),
     ),
     JobKind.EVALUATION: Kind(

@@ -6,6 +6,7 @@ what its probe found. :class:`Snapshot` works out each of them when it is first 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,11 @@ NOT_CHOSEN = {
     "reward": Problem(Severity.BLOCKS, "reward", "Choose a reward."),
 }
 """By step, what is said where its choice was not made."""
+_LIMIT = re.compile(
+    r"must be (?:(a (?:whole |finite )?number)|((?:at least|at most|greater than|less than) [-\d.]+)) \(it is .*\)",
+    re.DOTALL,
+)
+"""What is said of a number that is none or out of range; the field beside it shows what it is."""
 STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "model": {"name": DEMO_MODEL},
     "dataset": {"source": SUMS},
@@ -186,7 +192,7 @@ class Snapshot:
         verdict = probe.verdict if probe and config and probe.fingerprint == fingerprint(config) else None
         if not verdict or verdict["outcome"] == "will_learn":
             return []
-        words = f"The check before training says: {verdict['title']}. {verdict['reason']} {verdict['advice']}"
+        words = f"The check before training found: {verdict['title']}. {verdict['reason']} {verdict['advice']}"
         return [Problem(Severity.WARNS, verdict["field"] or "training.max_steps", words)]
 
     @cached_property
@@ -208,8 +214,9 @@ class Snapshot:
         if not values or {path: self.draft.value(path) for path in values} == values:
             return None
         path, value = next(iter(values.items()))
-        words = f"Switch on '{field_title(path)}'" if value is True else f"Set '{field_title(path)}' to {shown(value)}"
-        return Fix(f"{words} and probe again", values)
+        title = field_title(path)
+        words = f"Turn on {title.lower()}" if value is True else f"Set {title.lower()} to {shown(value)}"
+        return Fix(f"{words} and check again", values)
 
     @cached_property
     def runs(self) -> list[RunView]:
@@ -258,5 +265,9 @@ def _completed(config: dict[str, Any], unset: frozenset[str]) -> dict[str, Any]:
 
 
 def _sentence(words: str) -> str:
+    if found := _LIMIT.fullmatch(words):
+        return f"Enter {found[1] or f'a value {found[2]}'}."
+    if words == "must not be empty":
+        return "This field is required."
     name = "_" in words.split(" ", 1)[0]  # a field's own name stays as it is written
     return (words if name else words[:1].upper() + words[1:]) + ("" if words.endswith((".", "?")) else ".")

@@ -177,7 +177,7 @@ def test_a_step_saves_its_own_sections_only(browser: Browser, app: Flask) -> Non
     draft = wizard.draft()
     assert (draft.training.values["max_steps"], draft.model.name) == ("soon", "builtin:smollm2-135m-instruct")
     assert b"whole number" in browser.get("/new/configuration").data
-    assert b"Steps</a>: Must be a whole number" in browser.get("/new/train").data
+    assert b"Steps</a>: Enter a whole number." in browser.get("/new/train").data
 
 
 def test_an_autosave_that_comes_late_changes_nothing(browser: Browser, app: Flask) -> None:

@@ -15,6 +15,7 @@ from core.methods import METHODS, Method, method, method_of
 from core.methods.grpo import GRPO
 from core.model import Device
 from core.rewards import maximum, needs, settled
+from core.section import usual_range
 from services.probes.probes import fingerprint
 from tests.support.second_method import CopySection, install
 
@@ -144,7 +145,7 @@ def test_a_section_of_another_method_is_refused(copying: None) -> None:
     config = parse({**UNREWARDED, "method": "imitate", "imitate": {"packing": True}, "grpo": {"clip_range": 0.3}})
     assert config.own(CopySection).packing
     notes = {note.field: note.message for note in device_checks(config, CPU)}
-    assert notes == {"grpo.clip_range": "Has no effect with the method Copying."}
+    assert notes == {"grpo.clip_range": "Has no effect with Copying."}
     assert {"imitate", "grpo"} <= set(dump(config))
     assert "pre_training" not in dump(config)
 
@@ -169,3 +170,16 @@ def test_a_section_that_no_method_has_is_not_found() -> None:
     """Asking a configuration for it is a mistake in the program."""
     with pytest.raises(LookupError):
         parse(SMALL).own(CopySection)
+
+
+@pytest.mark.parametrize("one", METHODS, ids=lambda one: one.key)
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_suggested_values_are_usual(one: Method, on_gpu: bool) -> None:
+    """A method does not suggest what the form then remarks on."""
+    config = parse({**UNREWARDED, **one.suggest("generated:arithmetic", on_gpu), "method": one.key})
+    for section in SECTIONS:
+        values = getattr(config, section)
+        for name, info in type(values).model_fields.items():
+            value, usual = getattr(values, name), usual_range(info)
+            if usual and value is not None and one.uses(f"{section}.{name}"):
+                assert usual[0] <= value <= usual[1], f"{section}.{name}"

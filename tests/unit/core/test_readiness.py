@@ -65,7 +65,7 @@ def test_nothing_known_against_it_is_ready() -> None:
             {"dataset": {"source": "somebody/questions", "response_field": ""}},
             Severity.BLOCKS,
             "dataset.response_field",
-            "Choose the column that holds the right answer",
+            "Choose the answer column",
         ),
         (
             replace(GOOD, rows=None, unusable=("dataset.instruction_field", "No row can be used.")),
@@ -74,28 +74,28 @@ def test_nothing_known_against_it_is_ready() -> None:
             "dataset.instruction_field",
             "No row can be used",
         ),
-        (with_rows(missing=("tests",)), {}, Severity.BLOCKS, "dataset.columns", "The reward needs 'tests'"),
+        (with_rows(missing=("tests",)), {}, Severity.BLOCKS, "dataset.columns", "The reward needs the column 'tests'"),
         (
             with_rows(unreadable=400, example="about five"),
             {},
             Severity.BLOCKS,
             "reward",
-            "cannot read any of the 400 right answers, such as 'about five'",
+            "cannot read any of the 400 correct answers, such as 'about five'",
         ),
-        (with_rows(unreadable=3), {}, Severity.WARNS, "reward", "cannot read 3 of the 400 right answers"),
+        (with_rows(unreadable=3), {}, Severity.WARNS, "reward", "cannot read 3 of the 400 correct answers"),
         (
             with_rows(long_references=100, longest_reference=90, whole=False),
             {},
             Severity.WARNS,
             "training.max_new_tokens",
-            "100 of the first 400 right answers do not fit into 8 tokens; the longest needs 90",
+            "100 of the first 400 correct answers are longer than 8 tokens; the longest has 90",
         ),
         (
             with_rows(long_prompts=400),
             {},
             Severity.BLOCKS,
             "training.max_sequence_length",
-            "All of the 400 questions are longer than the 120 tokens",
+            "All of the 400 questions are longer than the 120 tokens left",
         ),
         (
             GOOD,
@@ -123,7 +123,7 @@ def test_nothing_known_against_it_is_ready() -> None:
             {},
             Severity.WARNS,
             "model.name",
-            "it has to be downloaded (about 1.2 GB), and Hugging Face cannot be reached right now",
+            "It must be downloaded (about 1.2 GB), but Hugging Face cannot be reached right now",
         ),
         (
             replace(GOOD, dataset=Download(reachable=False)),
@@ -137,21 +137,21 @@ def test_nothing_known_against_it_is_ready() -> None:
             {},
             Severity.WARNS,
             "model.name",
-            "takes about 30.0 GB of memory, and this machine has 16.0 GB",
+            "needs about 30.0 GB of memory (give or take a third), and this machine has 16.0 GB",
         ),
         (
             with_rows(held_out=4, rows=40),
             {},
             Severity.WARNS,
             "evaluation.holdout_fraction",
-            "4 held-out questions can show no difference at all. At least 15 are needed.",
+            "4 held-out questions are too few to show any difference. Hold out at least 15.",
         ),
         (
             GOOD,
             {"evaluation": {"max_prompts": 10}},
             Severity.WARNS,
             "evaluation.max_prompts",
-            "10 held-out questions can show a difference only where 67% of them change",
+            "10 held-out questions only show a difference if 67% of the answers change",
         ),
         (
             GOOD,
@@ -165,7 +165,7 @@ def test_nothing_known_against_it_is_ready() -> None:
             {},
             Severity.WARNS,
             "reward",
-            "was not checked, because a judge scores the answers.",
+            "was not checked for loopholes, because a judge scores the answers.",
         ),
     ],
 )
@@ -271,7 +271,7 @@ def test_a_fix_mends_what_it_is_offered_for(facts: Facts, changes: dict[str, Any
 def test_too_few_rows_to_hold_any_out_is_said_without_a_button() -> None:
     entry = only(found(with_rows(held_out=2, rows=20)))
     assert entry.fix is None
-    assert "20 rows in all. Add rows." in entry.message
+    assert "only 20 rows. Add more rows." in entry.message
 
 
 def test_the_rows_that_are_needed_follow_from_the_statistics() -> None:
@@ -296,28 +296,28 @@ def copied(facts: Facts = GOOD, **changes: Any) -> Readiness:
             {"dataset": {"source": "somebody/questions", "response_field": ""}},
             Severity.BLOCKS,
             "dataset.response_field",
-            "Choose the column that holds the right answer: Copying learns from it.",
+            "Choose the answer column: Copying learns from it.",
         ),
         (
             with_rows(long_examples=90, longest_example=700),
             {},
             Severity.WARNS,
             "training.max_sequence_length",
-            "90 of the 400 rows have more than 128 tokens, question and answer together; the longest has 700. The end",
+            "90 of the 400 rows are longer than 128 tokens, question and answer together; the longest has 700. The end",
         ),
         (
             with_rows(long_examples=400, longest_example=700, long_prompts=400),
             {},
             Severity.BLOCKS,
             "training.max_sequence_length",
-            "Not one of the questions leaves room for an answer.",
+            "No question leaves room for an answer.",
         ),
         (
             with_rows(held_out=4, rows=100),
             {},
             Severity.WARNS,
             "evaluation.holdout_fraction",
-            "4 held-out questions say little about other questions: their loss is a mean of a few. At least 8",
+            "4 held-out questions are too few to tell whether the model improved. Hold out at least 8",
         ),
     ],
 )
@@ -358,3 +358,24 @@ def test_json_is_whole() -> None:
             {"severity": "warns", "field": "model.name", "message": "Too large.", "fix": None, "confirm": False}
         ],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"training": {"temperature": 1.9}}, "training.temperature", "Above the usual range of 0.7 to 1.2."),
+        ({"grpo": {"kl_penalty": 2}}, "grpo.kl_penalty", "Above the usual range of 0 to 0.1."),
+        ({"training": {"learning_rate": 5e-4}}, "training.learning_rate", "Above the usual range of 1e-5 to 2e-4."),
+    ],
+)
+def test_an_unusual_number_is_a_note(changes: dict[str, Any], field: str, words: str) -> None:
+    """It may be meant, so the run stays ready."""
+    readiness = found(**changes)
+    assert readiness.state is State.READY
+    assert [(problem.field, problem.message) for problem in readiness.problems] == [(field, words)]
+
+
+def test_an_unusual_number_without_effect_is_not_mentioned() -> None:
+    """The warm-up is off."""
+    messages = [problem.message for problem in found(pre_training={"epochs": 50}).problems]
+    assert not any("usual" in words for words in messages)

@@ -77,7 +77,7 @@ def test_a_reward_that_can_be_fooled_wants_a_flag(settings: Settings, home: Home
     file = config_file(tmp_path, json.dumps({**tiny("fooled"), "reward": parts}))
     code, text = here(settings, "train", file)
     assert code == 1, text
-    assert "can be fooled" in text
+    assert "has loopholes" in text
     assert "--confirm-reward" in text
     assert list(home.outputs.iterdir()) == []
     assert "6 of 6" in here(settings, "train", "--confirm-reward", file)[1]

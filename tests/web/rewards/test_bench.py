@@ -136,7 +136,7 @@ def test_a_start_tries_the_reward_on_rows_of_the_hub(client: FlaskClient, monkey
     bad = {**TINY, "dataset": HUB, "reward": LENGTH}
     refused = client.post("/api/training/start", json={"config": bad})
     assert refused.status_code == 409
-    assert "can be fooled" in refused.json["error"]["message"]  # type: ignore[index]
+    assert "has loopholes" in refused.json["error"]["message"]  # type: ignore[index]
     assert client.post("/api/training/start", json={"config": {**TINY, "dataset": HUB}}).status_code == 202
     assert len(asked) == 1
 
@@ -334,7 +334,7 @@ def test_a_probe_is_a_job_that_can_be_read_and_stopped(client: FlaskClient, app:
     assert client.get(f"/api/probe/{probe_id}").json["status"] == "queued"  # type: ignore[index]
     assert client.get("/api/training/sessions").json == {"sessions": []}
     assert client.get("/api/training/sessions/" + probe_id).status_code == 404
-    assert "Will it learn?" in app.test_client().get(f"/probe/{probe_id}").text
+    assert "Check before training" in app.test_client().get(f"/probe/{probe_id}").text
     assert client.post(f"/api/probe/{probe_id}/stop").status_code == 202
     assert client.get("/api/probe/../config").status_code == 404
 

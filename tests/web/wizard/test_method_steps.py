@@ -73,7 +73,7 @@ def test_the_address_of_the_reward_leads_to_the_next_step(copied: None, browser:
 
 def test_no_probe_is_offered_or_started(copied: None, browser: Browser, services: Services) -> None:
     """It tries a reward on answers of the model."""
-    assert "Will it learn?" not in browser.get("/new/train").text
+    assert "Check before training" not in browser.get("/new/train").text
     assert browser.post("/new/train", form={"action": "probe"}).location == "/new/train"
     assert "needs no probe" in browser.get("/new/train").text
     assert services.database.unfinished() == []
@@ -163,7 +163,7 @@ def test_a_method_that_learns_from_answers_wants_their_column(
     assert [problem.field for problem in problems if problem.field.startswith("dataset.")] == ["dataset.response_field"]
     page = browser.get("/new/dataset").text
     message = page.partition('id="msg-dataset-response-field"')[2].partition("</")[0]
-    assert "Choose the column that holds the right answer" in message
+    assert "Choose the answer column" in message
     assert (
         browser.post("/new/dataset", form={**Tab(browser, "dataset").fields, "action": "next"}).location
         == "/new/dataset"

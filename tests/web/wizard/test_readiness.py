@@ -62,10 +62,10 @@ def test_a_file_without_an_answer_column_stops_on_the_dataset_step(browser: Brow
         browser, **{"dataset.instruction_field": "text", "dataset.response_field": ""}, upload=_chosen(browser)
     )
     assert sent.location.endswith("/new/dataset")
-    assert "Choose the column that holds the right answer" in browser.get("/new/dataset").text
+    assert "Choose the answer column" in browser.get("/new/dataset").text
     train = browser.get("/new/train").text
     assert "Everything is set" not in train
-    assert train.index("Not ready") < train.index("Choose the column that holds")
+    assert train.index("Not ready") < train.index("Choose the answer column")
     assert "/new/dataset#field-dataset-response-field" in train
     refused = client.post("/api/training/start", json={"config": _draft(browser), "confirm_reward": True})
     assert refused.status_code == 422
@@ -97,9 +97,9 @@ def test_references_that_do_not_fit_are_known_before_anything_runs(browser: Brow
     choose(browser, upload=upload(client, LONG))
     browser.post("/new/configuration", form={"training.max_new_tokens": "40", "action": "save"})
     page = browser.get("/new/train").text
-    assert "200 of the 200 right answers do not fit into 40 tokens" in page
+    assert "200 of the 200 correct answers are longer than 40 tokens" in page
     assert "Everything is set" not in page
-    assert "200 of the 200 right answers" in browser.get("/new/configuration").text
+    assert "200 of the 200 correct answers" in browser.get("/new/configuration").text
     browser.post("/new/train", form={"action": "fix-training.max_new_tokens"})
     assert _draft(browser)["training"]["max_new_tokens"] > 90
     assert "do not fit" not in browser.get("/new/train").text
@@ -111,7 +111,7 @@ def test_a_reward_that_reads_no_reference_is_first_and_offers_another(browser: B
     choose(browser, upload=upload(client, WORDS))
     browser.post("/new/reward", form={"reward.preset_name": "math", "action": "save"})
     page = browser.get("/new/train").text
-    assert "cannot read any of the 200 right answers, such as &#39;person a&#39;" in page
+    assert "cannot read any of the 200 correct answers, such as &#39;person a&#39;" in page
     browser.post("/new/train", form={"action": "fix-reward"})
     assert _draft(browser)["reward"]["preset_name"] == "short_answer"
     assert "cannot read" not in browser.get("/new/train").text
@@ -173,7 +173,7 @@ def test_a_model_of_the_hub_is_asked_for_in_time(browser: Browser, monkeypatch: 
     browser.get("/new/model")
     browser.post("/new/model", form={"choice": "Qwen/Qwen3-0.6B", "ui.setup": "recommended", "action": "save"})
     monkeypatch.setattr(HubReach, "look", lambda _self: None)
-    assert "it will be downloaded (about 1.2 GB)." in browser.get("/new/model").text
+    assert "It will be downloaded (about 1.2 GB)." in browser.get("/new/model").text
     monkeypatch.setattr(HubReach, "look", lambda _self: False)
     assert "Hugging Face cannot be reached right now" in browser.get("/new/model").text
     choose(browser, **{"ui.kind": "generated"})
@@ -208,7 +208,7 @@ def test_the_terminal_prints_it(app: Flask) -> None:
     answer = app.test_client().post("/api/training/check", json=config).json
     say_readiness(answer, lines.append)  # type: ignore[arg-type]
     assert lines[0] == "Not ready:"
-    assert lines[1].startswith("  blocks  model.load_in_4bit: Loading in 4 bit needs an NVIDIA GPU")
+    assert lines[1].startswith("  blocks  model.load_in_4bit: 4-bit quantization needs an NVIDIA GPU")
 
 
 def test_only_the_page_before_the_start_may_take_seconds(
@@ -250,11 +250,11 @@ def test_the_probes_advice_is_a_button(browser: Browser, client: FlaskClient, se
     first = probed(services, "cut_off", "training.max_new_tokens", reference_cut_off=1.0)
     train = browser.get("/new/train").text
     assert "Everything is set" not in train
-    assert "The check before training says: A verdict." in train
+    assert "The check before training found: A verdict." in train
     label = re.search(r'data-testid="apply-probe">([^<]+)<', browser.get(f"/probe/{first}").text)
     assert label
     assert label[1] in train
-    wanted = int(re.findall(r"to (\d+) and probe again", label[1])[0])
+    wanted = int(re.findall(r"to (\d+) and check again", label[1])[0])
     sent = browser.post("/new/train", form={"action": "apply-probe"})
     assert _draft(browser)["training"]["max_new_tokens"] == wanted > 90
     second = services.wizard.draft().page("train")["probe_id"]
@@ -267,7 +267,7 @@ def test_what_a_person_reads_names_no_field_and_no_flag(browser: Browser, servic
     """The list of configurations and a refused start."""
     services.configs.save("mine", TINY)
     page = browser.get("/configs").text
-    assert "SmolLM2 135M Instruct · Small sums, made here · reward: Arithmetic" in page
+    assert "SmolLM2 135M Instruct · Arithmetic (generated) · reward: Arithmetic" in page
     assert "builtin:" not in page
     choose(browser, **{"ui.kind": "generated"})
     browser.post("/new/reward", form={"reward.type": "composite", "use.length": "on", "action": "save"})

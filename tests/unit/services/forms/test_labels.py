@@ -52,11 +52,11 @@ def test_what_is_no_field_stays(text: str) -> None:
 
 def test_ids_become_names(home: Home) -> None:
     assert model_title("builtin:smollm2-135m-instruct") == "SmolLM2 135M Instruct"
-    assert dataset_title("generated:arithmetic", home) == "Small sums, made here"
-    assert dataset_title("upload:20260101-000000-aaaaaa", home) == "a file that is gone"
-    assert plain_name("upload:20260101-000000-aaaaaa", home) == "a file that is gone"
+    assert dataset_title("generated:arithmetic", home) == "Arithmetic (generated)"
+    assert dataset_title("upload:20260101-000000-aaaaaa", home) == "a deleted file"
+    assert plain_name("upload:20260101-000000-aaaaaa", home) == "a deleted file"
     assert plain_name("builtin:smollm2-135m-instruct", home) == "smollm2-135m-instruct"
     parts = {"type": "composite", "components": [{"name": "numeric", "weight": 2}, {"name": "format", "label": "form"}]}
     assert reward_title(parts) == "Right number × 2, form × 1"
     line = config_title(parse(TINY), home)
-    assert line == "SmolLM2 135M Instruct · Small sums, made here · reward: Arithmetic"
+    assert line == "SmolLM2 135M Instruct · Arithmetic (generated) · reward: Arithmetic"
