@@ -72,8 +72,8 @@ def _at_work(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
         return
     wanted = found.action is Action.STOP
     yield _post(run, "stop", "Stop and keep the state", "square", live=True, primary=wanted)
-    sure = "Stop at once? Steps after the last checkpoint are lost."
-    yield _post(run, "stop-now", "Stop now, without saving", "", live=True, style="danger quiet", confirm=sure)
+    sure = "Steps after the last checkpoint are lost."
+    yield _post(run, "stop-now", "Stop without saving", "", live=True, style="danger quiet", confirm=sure)
 
 
 def _new_runs(run: RunView, found: RunVerdict) -> Iterator[RunAction]:

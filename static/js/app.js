@@ -2,6 +2,7 @@
 
 import { number } from './lib/format.js'
 import { held, hold } from './lib/busy.js'
+import { wireConfirm } from './lib/dialog.js'
 import { polled, refresh, sendForm, throttled } from './lib/live.js'
 import { addLine } from './lib/log.js'
 import { tellEnd, wireNotify } from './lib/notify.js'
@@ -116,7 +117,8 @@ document.addEventListener('click', (event) => {
   if (menu?.open && !menu.contains(event.target)) menu.open = false
 })
 
-// Copy buttons and confirmations, on every page.
+// Confirmations and copy buttons, wherever they are.
+wireConfirm()
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy]')
   if (!button) return
@@ -131,11 +133,6 @@ document.addEventListener('click', async (event) => {
 document.addEventListener('submit', (event) => {
   const form = event.target
   if (held(form)) {
-    event.preventDefault()
-    return
-  }
-  const question = event.submitter?.dataset.confirm
-  if (question && !window.confirm(question)) {
     event.preventDefault()
     return
   }
