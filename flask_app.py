@@ -33,7 +33,9 @@ from routes import (
     probe,
     rewards,
     runs,
+    storage,
     system,
+    trash,
     wizard,
 )  # fmt: skip
 from services import container
@@ -43,7 +45,7 @@ from services.machine.report import RECENT
 
 NOUNS = (
     home, help, wizard, probe, runs, metrics, methods, datasets, dataset_jobs, rewards, configs, models, openai_api,
-    exports, evaluations, deliveries, system, auth, openapi, errors,
+    exports, evaluations, deliveries, system, storage, trash, auth, openapi, errors,
 )  # fmt: skip
 COMMANDS = (train, export, reproduce, rebuild)
 

@@ -63,6 +63,7 @@ def _serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
 def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Settings) -> None:
     if services.database.empty():
         rebuild(settings.home, services.database)
+    services.trash.start()
     services.watcher.start()
     say_address(settings, app.extensions["tunesmith_new_token"])
     try:

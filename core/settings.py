@@ -58,6 +58,16 @@ class Home:
         """JSON: whether a model is served to other programs, and which; see ``services/models/endpoint.py``."""
         return self.root / "endpoint.json"
 
+    @property
+    def preferences(self) -> Path:
+        """JSON, mode 0600: what was set in the app; see ``services/machine/preferences.py``."""
+        return self.root / "settings.json"
+
+    @property
+    def trash(self) -> Path:
+        """What was deleted and can be restored; see ``services/machine/bin.py``."""
+        return self.root / "trash"
+
     def make(self) -> None:
         """Create every folder that is missing. Raises Unavailable where that is not possible."""
         try:

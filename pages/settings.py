@@ -1,87 +1,153 @@
-"""The page of the machine, the folders and the versions."""
+"""The Settings page: what can be set in the app, and what this installation runs on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.job import JobState
 from core.rewards.sandbox import protection
+from core.version import VERSION
 from pages.parts import Line
 from services.container import Services
+from services.machine.preferences import Preferences
+from services.machine.webhook import Sent
+from services.models.families import BASE_MODELS
 from services.words import size
+
+THEMES = (("system", "Same as the system"), ("light", "Light"), ("dark", "Dark"))
+DAYS = (7, 14, 30, 90, 365)
+FOLDERS = (
+    ("Runs and checkpoints", "outputs"),
+    ("Exports", "exports"),
+    ("Datasets", "uploads"),
+    ("Presets and rewards", "configs"),
+    ("Cache (safe to delete)", "cache"),
+    ("Logs", "logs"),
+    ("Trash", "trash"),
+)
+PACKAGES = {"python": "Python", "torch": "PyTorch", "trl": "TRL", "peft": "PEFT", "flask": "Flask"}
+"""Packages by the names that they go by; the others are called as they are."""
 
 
 @dataclass(frozen=True)
 class SettingsSection:
-    """Facts that belong together."""
+    """Facts that belong together; ``note`` says how they are changed."""
 
     title: str
     lines: tuple[Line, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """The Hugging Face token, never itself.
+
+    Attributes:
+        source: ``environment``, ``settings`` or '' where there is none.
+        stored: Whether one was entered in Settings, be it used or not.
+        user: The account that it belongs to, where that is known.
+    """
+
+    source: str
+    stored: bool
+    user: str
 
 
 @dataclass(frozen=True)
 class SettingsPage:
-    """The machine, the folders, the versions."""
+    """Everything that can be set, and facts."""
 
+    chosen: Preferences
+    themes: tuple[tuple[str, str], ...]
+    models: tuple[tuple[str, str], ...]
+    days: tuple[tuple[int, str], ...]
+    token: TokenView
+    sent: Sent | None
+    problem: str
     sections: tuple[SettingsSection, ...]
+    version: str
+    sandbox: Line
 
 
 def settings_page(services: Services) -> SettingsPage:
-    """What this installation runs on."""
-    status, force = services.system.status(), protection()
-    device, disk, kept = status["device"], status["disk"], services.settings
-    waiting = sum(run.job.state is JobState.QUEUED for run in services.runs.list())
-    versions = tuple(Line(name, version or "not installed") for name, version in status["versions"].items())
+    """The settings as they are now."""
+    chosen, force = services.preferences.get(), protection()
     return SettingsPage(
-        (
-            SettingsSection(
-                "This machine",
-                (
-                    Line(
-                        "Trains on",
-                        f"{device['name']} ({'GPU' if device['kind'] == 'cuda' else 'processor; no NVIDIA GPU found'})",
-                    ),
-                    Line("Memory", f"{size(device['free_bytes'])} free of {size(device['memory_bytes'])}"),
-                    Line("Processor cores", str(status["cores"])),
-                    Line("llama.cpp", status["llama"]["words"]),
-                    Line("Disk", f"{size(disk['free_bytes'])} free of {size(disk['total_bytes'])}"),
-                    Line("Jobs", f"{status['active_jobs']} running, {waiting} waiting"),
-                    Line("Rewards and programs", f"{force.state}. {force.words}" if force.level else force.words),
-                ),
-            ),
-            SettingsSection(
-                "Where your data lies",
-                tuple(
-                    Line(title, str(path))
-                    for title, path in (
-                        ("Runs", kept.home.outputs),
-                        ("Exports", kept.home.exports),
-                        ("Uploads", kept.home.uploads),
-                        ("Configurations", kept.home.configs),
-                        ("Downloads (can be made again)", kept.home.cache),
-                        ("Logs", kept.home.logs),
-                    )
-                ),
-            ),
-            SettingsSection(
-                "How it is reached",
-                (
-                    Line("Address", f"http://{kept.host}:{kept.port}"),
-                    Line(
-                        "Who can reach it",
-                        "programs on this machine only"
-                        if kept.loopback
-                        else "anyone on the network who has the access token",
-                    ),
-                    Line("Largest upload", f"{kept.max_upload_gb:g} GB (MAX_UPLOAD_GB)"),
-                    Line(
-                        "Hub token",
-                        "given (HF_TOKEN)"
-                        if kept.hf_token
-                        else "none; needed for models with a licence to accept, and to send exports there (HF_TOKEN)",
-                    ),
-                ),
-            ),
-            SettingsSection("Versions", versions),
-        )
+        chosen.model_copy(update={"hf_token": ""}),
+        THEMES,
+        _models(chosen),
+        _days(chosen),
+        token_view(services),
+        services.webhook.last(),
+        services.preferences.problem,
+        (_machine(services), _folders(services), _network(services), _versions(services)),
+        VERSION,
+        Line(force.state if force.level else "Not available", force.words),
     )
+
+
+def token_view(services: Services) -> TokenView:
+    """Where the token comes from that jobs are given."""
+    kept = services.preferences.get()
+    source = "environment" if services.settings.hf_token else "settings" if kept.hf_token else ""
+    return TokenView(source, bool(kept.hf_token), kept.hf_user)
+
+
+def _models(chosen: Preferences) -> tuple[tuple[str, str], ...]:
+    known = tuple((info.name, info.title) for info in BASE_MODELS)
+    other = chosen.base_model
+    return known if other in dict(known) else (*known, (other, other))
+
+
+def _days(chosen: Preferences) -> tuple[tuple[int, str], ...]:
+    days = sorted({*DAYS, *((chosen.trash_days,) if chosen.trash_days else ())})
+    return (*((count, f"{count} day{'' if count == 1 else 's'}") for count in days), (0, "Never"))
+
+
+def _machine(services: Services) -> SettingsSection:
+    status = services.system.status()
+    device, disk = status["device"], status["disk"]
+    kind = "GPU" if device["kind"] == "cuda" else "CPU; no NVIDIA GPU found"
+    waiting = len(services.database.queue())
+    return SettingsSection(
+        "This computer",
+        (
+            Line("Trains on", f"{device['name']} ({kind})"),
+            Line("Memory", f"{size(device['free_bytes'])} free of {size(device['memory_bytes'])}"),
+            Line("CPU cores", str(status["cores"])),
+            Line("llama.cpp", status["llama"]["words"]),
+            Line("Disk", f"{size(disk['free_bytes'])} free of {size(disk['total_bytes'])}"),
+            Line("Jobs", f"{status['active_jobs']} running, {waiting} waiting"),
+        ),
+    )
+
+
+def _folders(services: Services) -> SettingsSection:
+    root = services.settings.home.root
+    return SettingsSection(
+        "Folders",
+        tuple(Line(title, str(root / name)) for title, name in FOLDERS),
+        "To move everything, stop the server, move these folders, and start it with TUNESMITH_HOME set to the new "
+        "place. To move one of them to another disk, stop the server, move that folder, and put a symbolic link in "
+        "its place.",
+    )
+
+
+def _network(services: Services) -> SettingsSection:
+    kept = services.settings
+    reach = "Programs on this computer only" if kept.loopback else "Anyone on the network who has the access token"
+    return SettingsSection(
+        "Network",
+        (
+            Line("Address", f"http://{kept.host}:{kept.port}"),
+            Line("Who can connect", reach),
+            Line("Largest upload", f"{kept.max_upload_gb:g} GB"),
+        ),
+        "These are read when the server starts: set HOST, PORT and MAX_UPLOAD_GB in the environment or in the file "
+        ".env, then restart the server.",
+    )
+
+
+def _versions(services: Services) -> SettingsSection:
+    found = services.system.status()["versions"]
+    lines = tuple(Line(PACKAGES.get(name, name), version or "Not installed") for name, version in found.items())
+    return SettingsSection("Versions", lines)

@@ -9,6 +9,7 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from services.forms.labels import in_words
+from services.machine.bin import Entry
 
 
 def page(template: str, context: Any) -> str:
@@ -29,6 +30,11 @@ def say(text: str, level: str = "") -> None:
     Fields are called by their titles.
     """
     flash(in_words(text), level)
+
+
+def say_deleted(text: str, entry: Entry | None) -> None:
+    """A word at the top of the next page with an Undo button; without one where there is nothing to restore."""
+    flash(in_words(text), f"undo {entry.id}" if entry else "")
 
 
 def to(endpoint: str, **values: Any) -> Response:

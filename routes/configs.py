@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from core.errors import InvalidInput, NotFound, TunesmithError
 from pages.configs import configs_page
 from routes._api import Body, describes, read_body, read_query
-from routes._pages import page, say, to
+from routes._pages import page, say, say_deleted, to
 from services.current import services
 from services.wizard import configs as saved
 
@@ -144,7 +144,8 @@ def act(action: str) -> AnyResponse:
     if action not in _ACTS:
         raise NotFound("There is no such action on configurations.")
     try:
-        say(_ACTS[action](), "good")
+        if said := _ACTS[action]():
+            say(said, "good")
     except TunesmithError as error:
         say(f"Nothing was changed. {error.message}", "problem")
     return to("configs.index")
@@ -166,8 +167,8 @@ def _act_rename() -> str:
 
 
 def _act_delete() -> str:
-    services().configs.delete(request.form.get("name", ""))
-    return "The configuration was deleted."
+    say_deleted("Preset deleted.", services().configs.delete(request.form.get("name", "")))
+    return ""
 
 
 _ACTS: dict[str, Callable[[], str]] = {

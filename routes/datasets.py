@@ -20,7 +20,7 @@ from pages.datasets.index import datasets_page
 from pages.datasets.show import SWITCHES, PreparingPage, dataset_page
 from routes._api import Body, describes, read_body
 from routes._guard import accepts_uploads
-from routes._pages import page, say, to
+from routes._pages import page, say, say_deleted, to
 from services.current import services
 from services.datasets import library
 from services.datasets.datasets import GENERATED, read_dataset_section
@@ -314,9 +314,8 @@ def _chosen(section: dict[str, Any], kind: str) -> AnyResponse:
 def remove(upload_id: str) -> AnyResponse:
     """Delete the dataset, unless a run needs it."""
     try:
-        services().datasets.delete(upload_id)
+        say_deleted("Dataset deleted.", services().datasets.delete(upload_id))
     except Conflict as error:
         say(error.message, "problem")
         return to("datasets.show", upload_id=upload_id)
-    say("The dataset was deleted.")
     return to("datasets.index")

@@ -16,7 +16,7 @@ from pages.evaluations.new import new_evaluation_page, read_form
 from pages.evaluations.show import evaluation_page
 from routes._api import Body, describes, read_body, read_query
 from routes._guard import SMALL, accepts_uploads
-from routes._pages import page, say, to
+from routes._pages import page, say, say_deleted, to
 from services.current import services
 from services.evaluations.request import Request
 from services.evaluations.results import SHOWN, Wanted
@@ -195,7 +195,7 @@ def show(evaluation_id: str) -> str:
 def act(evaluation_id: str, action: str) -> AnyResponse:
     """Stop, resume or delete."""
     evaluations = services().evaluations
-    acts = {"stop": evaluations.stop, "resume": evaluations.resume, "delete": evaluations.delete}
+    acts = {"stop": evaluations.stop, "resume": evaluations.resume, "delete": _delete}
     if action not in acts:
         raise NotFound("There is no such action on an evaluation.")
     try:
@@ -204,3 +204,7 @@ def act(evaluation_id: str, action: str) -> AnyResponse:
         say(error.message, "problem")
         return to("evaluations.show", evaluation_id=evaluation_id)
     return to("evaluations.index") if action == "delete" else to("evaluations.show", evaluation_id=evaluation_id)
+
+
+def _delete(evaluation_id: str) -> None:
+    say_deleted("Evaluation deleted.", services().evaluations.delete(evaluation_id))

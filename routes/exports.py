@@ -14,7 +14,7 @@ from core.export import ExportFormat, Quantization
 from pages.exports.index import exports_page, split_choice
 from pages.exports.show import export_page
 from routes._api import Body, describes, read_body, read_query
-from routes._pages import back, page, say, to
+from routes._pages import back, page, say, say_deleted, to
 from services.current import services
 from services.exports.exports import ExportView
 from services.forms.fields import whole_number
@@ -160,7 +160,7 @@ def act(export_id: str, action: str) -> AnyResponse:
     """Cancel, delete, make again what ended early, or verify again."""
     exports = services().exports
     acts: dict[str, Callable[[str], ExportView | None]] = {
-        "cancel": exports.cancel, "delete": exports.delete, "again": exports.again, "verify": exports.verify,
+        "cancel": exports.cancel, "delete": _delete, "again": exports.again, "verify": exports.verify,
     }  # fmt: skip
     if action not in acts:
         raise NotFound("There is no such action on an export.")
@@ -170,3 +170,7 @@ def act(export_id: str, action: str) -> AnyResponse:
         say(error.message, "problem")
         return to("exports.show", export_id=export_id)
     return to("exports.show", export_id=view.export_id) if view else to("exports.index")
+
+
+def _delete(export_id: str) -> None:
+    say_deleted("Export deleted.", services().exports.delete(export_id))

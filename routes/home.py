@@ -20,8 +20,6 @@ from services.jobs.tail import NATIVE
 from services.words import FILTERS
 
 bp = Blueprint("home", __name__)
-COOKIE = "tunesmith_theme"
-YEAR = 365 * 24 * 3600
 
 
 @bp.record_once
@@ -35,8 +33,7 @@ def _filters(state: Any) -> None:
 @bp.app_context_processor
 def frame() -> dict[str, Shell]:
     """The frame; before a login only the name."""
-    theme = request.cookies.get(COOKIE, "")
-    theme = theme if theme in THEMES else ""
+    theme = services().preferences.get().theme.replace("system", "")
     if request.endpoint in {"auth.login", "auth.enter"} or not logged_in():
         return {"shell": Shell(theme=theme)}
     viewed = (request.view_args or {}).get("session_id")
@@ -63,14 +60,10 @@ def palette() -> Response:
 
 @bp.post("/theme")
 def theme() -> Response:
-    """Keep the theme in a cookie, so that the first paint already uses it."""
+    """Change the theme, as the Settings page does."""
     chosen = request.form.get("theme", "")
-    response = back("/")
-    if chosen in THEMES:
-        response.set_cookie(COOKIE, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure)
-    else:
-        response.delete_cookie(COOKIE)
-    return response
+    services().preferences.change({"theme": chosen if chosen in THEMES and chosen else "system"})
+    return back("/")
 
 
 @bp.post("/demo")

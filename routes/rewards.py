@@ -15,7 +15,7 @@ from pages.rewards.bench import bench_page
 from pages.rewards.edit import edit_page, python_reward
 from pages.rewards.index import rewards_page
 from routes._api import Body, describes, read_body, read_query
-from routes._pages import page, say, to
+from routes._pages import page, say, say_deleted, to
 from services.current import services
 from services.rewards.bench import FETCHED
 from services.rewards.rewards import total_json
@@ -235,6 +235,6 @@ def use(name: str) -> AnyResponse:
 @bp.post("/rewards/<name>/delete")
 def remove(name: str) -> AnyResponse:
     """Delete a saved reward."""
-    services().saved_rewards.delete(name)
-    say(f"{name} is deleted. Configurations that used it keep their copy.")
+    entry = services().saved_rewards.delete(name)
+    say_deleted(f"Reward '{name}' deleted. Presets that used it keep their copy.", entry)
     return to("rewards.index")

@@ -18,7 +18,7 @@ from pages.runs.answers import Wanted
 from pages.runs.index import runs_page
 from pages.runs.show import RunPage, board
 from routes._api import Body, describes, read_body, read_json, read_query
-from routes._pages import back, page, say, to
+from routes._pages import back, page, say, say_deleted, to
 from services.current import services
 from services.runs.diagnosis import changed
 
@@ -250,8 +250,7 @@ def _act_fix(session_id: str) -> AnyResponse:
 
 
 def _act_delete(session_id: str) -> AnyResponse:
-    services().runs.delete(session_id)
-    say("The run was deleted.")
+    say_deleted("Run deleted.", services().runs.delete(session_id))
     return to("runs.index")
 
 

@@ -18,7 +18,9 @@ from services.jobs.events import Events
 from services.jobs.launcher import LOCAL, Launcher, LocalLauncher
 from services.jobs.watcher import Watcher
 from services.machine.hub_reach import HubReach
+from services.machine.preferences import PreferenceStore
 from services.machine.system import System
+from services.machine.webhook import Webhook
 from services.models.endpoint import Endpoint
 from services.models.models import Models
 from services.probes.probes import Probes
@@ -27,6 +29,9 @@ from services.rewards.rewards import Rewards
 from services.rewards.saved import SavedRewards
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
+from services.storage.cleanup import Cleanup
+from services.storage.trash import Trash
+from services.storage.usage import Storage
 from services.wizard.configs import Configs
 from services.wizard.dataset_choice import DatasetChoice
 from services.wizard.drafts import Drafts
@@ -40,6 +45,11 @@ class Services:
     """What handlers call. Nothing here knows of a request."""
 
     settings: Settings
+    preferences: PreferenceStore
+    trash: Trash
+    webhook: Webhook
+    storage: Storage
+    cleanup: Cleanup
     events: Events
     database: Database
     watcher: Watcher
@@ -67,6 +77,8 @@ class Services:
 
     def close(self) -> None:
         """End threads and chat processes. Workers go on."""
+        self.trash.close()
+        self.webhook.close()
         self.watcher.close()
         self.models.close()
         self.database.close()
@@ -81,6 +93,9 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     """
     settings.home.make()
     home, events, database = settings.home, Events(), Database(settings.database_url)
+    preferences = PreferenceStore(home)
+    webhook = Webhook(preferences, settings.port, database.set_setting, database.setting)
+    events.listen(webhook.heard)
     system = System(home, database.active_count)
     models = Models(settings, database, system)
     watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, models.free_device)
@@ -107,14 +122,20 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     probes = Probes(home, database, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake)
     preflight = Preflight(home, system, bench, library, HubReach())
     preparations = Preparations(library)
+    dataset_jobs, storage = DatasetJobs(home, limit), Storage(home, database)
 
-    wizard = Wizard(database, system.on_gpu, home, library)
+    wizard = Wizard(database, system.on_gpu, home, library, lambda: preferences.get().base_model)
     draft_rows = DraftRows(home, datasets)
     snapshots = Snapshots(home, wizard, models, datasets, preflight, probes, runs)
     chosen = DatasetChoice(wizard, draft_rows, library, preparations)
     drafts = Drafts(wizard, snapshots, draft_rows, chosen, library, configs, runs, probes, preflight)
     return Services(
         settings=settings,
+        preferences=preferences,
+        webhook=webhook,
+        storage=storage,
+        cleanup=Cleanup(home, database, lambda: _fetching(dataset_jobs), storage.measure),
+        trash=Trash(home, database, events, lambda: preferences.get().trash_days),
         events=events,
         database=database,
         watcher=watcher,
@@ -127,7 +148,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         exports=exports,
         deliveries=Deliveries(settings, exports, events),
         datasets=datasets,
-        dataset_jobs=DatasetJobs(home, limit),
+        dataset_jobs=dataset_jobs,
         library=library,
         preparations=preparations,
         rewards=Rewards(),
@@ -140,3 +161,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         draft_rows=draft_rows,
         drafts=drafts,
     )
+
+
+def _fetching(jobs: DatasetJobs) -> bool:
+    return any(job.state == "working" for job in jobs.all())

@@ -13,14 +13,13 @@ from core.data import arithmetic, sources, tasks, uploads
 from core.data import rows as rows_of
 from core.data.detect import SAMPLE, guess_fields
 from core.data.ingest import HeadingChoice, OnBad
-from core.data.jobs import PARTIAL
 from core.data.rows import plain
 from core.dataset import Damage, UploadInfo
-from core.errors import Conflict, InvalidInput, Unavailable
+from core.errors import Conflict, InvalidInput
 from core.job import ID_PATTERN
-from core.job_dir import remove_folder
 from core.settings import Home
 from services.datasets import prompts
+from services.machine.bin import Bin, Entry
 
 MAX_CELL = 20_000
 """Characters of a cell that a preview shows."""
@@ -61,6 +60,7 @@ class Datasets:
         self._home = home
         self._limit = limit
         self._used_by = used_by
+        self._bin = Bin(home)
         self._made: dict[tuple[str, int], Peeked] = {}
         uploads.sweep(home.uploads)
 
@@ -163,25 +163,20 @@ class Datasets:
         else:
             sources.check_hub_id(source)
 
-    def delete(self, upload_id: str) -> None:
-        """Remove an upload.
+    def delete(self, upload_id: str) -> Entry:
+        """Move an upload to the trash.
 
         Raises:
             NotFound: There is none.
             Conflict: An unfinished job uses it.
+            Unavailable: Its files cannot be moved.
         """
         folder = sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home, damaged=True)
         users = self._used_by(f"{sources.UPLOAD}{upload_id}")
         if users:
             raise Conflict(f"The dataset is in use by {', '.join(users[:5])}. Stop that first, or wait for its end.")
-        # Whoever looks at it meets it whole or not at all; what cannot be deleted is back in the list.
-        gone = folder.with_name(f"{folder.name}{PARTIAL}")
-        folder.rename(gone)
-        try:
-            remove_folder(gone, "The dataset")
-        except Unavailable:
-            gone.rename(folder)
-            raise
+        info = uploads.read_info(folder)
+        return self._bin.put(folder, kind="dataset", name=info.name if info else upload_id)
 
     def used_by(self, upload_id: str) -> Sequence[str]:
         """Names of the unfinished jobs that use an upload."""

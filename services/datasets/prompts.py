@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import core.errors
-from core.child import script_command
+from core.child import HUB_TOKEN, script_command
 from core.config import DatasetSection, ModelSection
 from core.data import prompts, rows
 from core.data.chat_template import WORDS, read_control_tokens, tokens_of
@@ -21,6 +21,7 @@ from core.model import local_folder
 from core.reward import opened_by
 from core.rewards import markers_of
 from core.settings import PROJECT, Home
+from services.machine.preferences import stored_token
 
 READER = PROJECT / "core" / "data" / "__main__.py"
 FILES = ("tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "tokenizer.json")
@@ -90,6 +91,8 @@ def ask_script(
 def reader_environment(home: Home) -> dict[str, str]:
     """What a reader process gets of the environment: the Hub's settings, and none of this server's secrets."""
     env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if not env.get(HUB_TOKEN) and (token := stored_token(home)):
+        env[HUB_TOKEN] = token
     return env | {
         "HF_HOME": str(home.cache / "hub"),
         "USE_TORCH": "0",

@@ -21,6 +21,7 @@ from services.jobs.events import Events
 from services.jobs.readings import Readings, damage
 from services.jobs.verbs import Jobs
 from services.jobs.view import JobView
+from services.machine.bin import Entry
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ class Evaluations:
         self._jobs.resume(evaluation_id)
         return self.get(evaluation_id)
 
-    def delete(self, evaluation_id: str) -> None:
-        """Delete it with its answers. Raises Conflict while it runs or waits."""
-        self._jobs.delete(evaluation_id)
+    def delete(self, evaluation_id: str) -> Entry | None:
+        """Move it with its answers to the trash. Raises Conflict while it runs or waits."""
+        return self._jobs.delete(evaluation_id)
 
     # --- look at ---
 

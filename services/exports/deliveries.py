@@ -23,6 +23,7 @@ from core.job_dir import JobDir, iter_lines, new_folder, read_json, read_model, 
 from core.settings import PROJECT, Settings
 from services.exports.delivery_view import DeliveryView, Kind, OllamaView, event, gguf_files
 from services.jobs.events import Events
+from services.machine.preferences import hub_token
 from services.models.families import BASE_MODELS
 from services.datasets.prompts import reader_environment
 from core.moment import now
@@ -80,7 +81,7 @@ class Deliveries:
 
     def has_token(self) -> bool:
         """Whether there is a token for the Hub."""
-        return bool(self._settings.hf_token)
+        return bool(hub_token(self._settings))
 
     # --- send ---
 
@@ -181,7 +182,7 @@ class Deliveries:
         if job.kind == "ollama":
             return {name: value for name, value in env.items() if not name.startswith("HF_")}
         # Through the Hub's plain file interface: it tells how many bytes of each file have gone.
-        env |= {"HF_TOKEN": self._settings.hf_token, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        env |= {"HF_TOKEN": hub_token(self._settings), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         return env | ({"HF_ENDPOINT": self._settings.hf_endpoint} if self._settings.hf_endpoint else {})
 
     # --- look at ---

@@ -22,9 +22,9 @@ from services.jobs.in_use import being_sent, needing, unfinished
 from services.jobs.readings import damage
 from core.moment import now
 from services.jobs.tail import tail_text
-from services.jobs.in_use import being_sent, unfinished
 from services.jobs.verbs import Jobs
 from services.jobs.view import JobView
+from services.machine.bin import Entry
 
 PIECE = 1 << 20
 """Bytes read at a time."""
@@ -266,13 +266,13 @@ class Exports:
         self._jobs.announce(export_id)
         return self.get(export_id)
 
-    def delete(self, export_id: str) -> None:
-        """Delete an export with its files.
+    def delete(self, export_id: str) -> Entry | None:
+        """Move an export with its files to the trash.
 
         Raises:
             Conflict: It is being made or waits, is being sent somewhere, or an unfinished job needs it.
         """
-        self._jobs.delete(export_id, _not_while_sent)
+        return self._jobs.delete(export_id, _not_while_sent)
 
     def _job(self, export_id: str) -> Job:
         return self._jobs.get(export_id)

@@ -26,6 +26,7 @@ from core.job_dir import JobDir, read_json
 from core.process import Identity, boot, find, identify, of_this_boot
 from core.settings import PROJECT, Settings
 from services.jobs.secrets import needed
+from services.machine.preferences import hub_token
 
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
 
@@ -127,8 +128,8 @@ def worker_env(
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if settings.hf_token and HUB_TOKEN in secrets:
-        env[HUB_TOKEN] = settings.hf_token
+    if HUB_TOKEN in secrets and (token := hub_token(settings)):
+        env[HUB_TOKEN] = token
     if JUDGE_KEY in environ and JUDGE_KEY in secrets:
         env[JUDGE_KEY] = environ[JUDGE_KEY]
     if settings.hf_endpoint:

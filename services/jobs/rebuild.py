@@ -26,7 +26,7 @@ def rebuild(home: Home, database: Database) -> int:
     added = 0
     for run_dir in sorted(_directories(home), key=lambda found: found.path.name):
         if not database.exists(run_dir.path.name):
-            job = _read(run_dir)
+            job = read_job(run_dir)
             if job is not None:
                 database.add(job)
                 added += 1
@@ -40,7 +40,19 @@ def _directories(home: Home) -> Iterator[JobDir]:
                 yield JobDir(path)
 
 
-def _read(run_dir: JobDir) -> Job | None:
+def row_of(job: Job) -> dict[str, Any]:
+    """A job's row as JSON data, for :func:`job_from_row`."""
+    return {column.name: getattr(job, column.name) for column in Job.__table__.columns}
+
+
+def job_from_row(row: dict[str, Any] | None) -> Job | None:
+    """A job as it was; columns that another version had are left out. None where there is not enough to know it by."""
+    known = {name: value for name, value in (row or {}).items() if name in Job.__table__.columns}
+    return Job(**known) if {"id", "kind", "name", "state", "created_at"} <= known.keys() else None
+
+
+def read_job(run_dir: JobDir) -> Job | None:
+    """A job as its files say, which is all but the word of a worker that crashed; None where they cannot be read."""
     try:
         job = _job(run_dir.path.name, run_dir.read_config())
         status = run_dir.read_status()

@@ -22,9 +22,20 @@ def needed(config: Mapping[str, Any], home: Home) -> frozenset[str]:
         config: Its ``config.json``, of whatever kind of job.
         home: For the run that an export is made from.
     """
-    hub = any(name not in _OF_OTHERS and not name.startswith(_HERE) for name in _names(config, home))
-    judge = any(part.get("name") == "judge" for part in _parts(config))
+    hub = bool(of_hub(config, home))
+    judge = any(part.get("name") == "judge" for part in _parts(_flat(config)))
     return frozenset({HUB_TOKEN} if hub else ()) | frozenset({JUDGE_KEY} if judge else ())
+
+
+def of_hub(config: Mapping[str, Any], home: Home) -> frozenset[str]:
+    """The models and datasets of Hugging Face that a job of this configuration may load. Arguments as above."""
+    names = _names(_flat(config), home)
+    return frozenset(name for name in names if name not in _OF_OTHERS and not name.startswith(_HERE))
+
+
+def _flat(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ``config.json`` of a run or a probe has the sections below ``config``; those of other jobs have none."""
+    return {**config, **_section(config, "config")}
 
 
 def _names(config: Mapping[str, Any], home: Home) -> Iterator[str]:
@@ -42,7 +53,7 @@ def _names(config: Mapping[str, Any], home: Home) -> Iterator[str]:
     if config.get("session_id") and not config.get("models"):
         with suppress(TunesmithError):  # the run is gone: its export says so itself
             run = read_json(JobDir.open(home.outputs, str(config["session_id"])).config)
-            yield str(_section(run or {}, "model").get("name") or "")
+            yield str(_section(_flat(run or {}), "model").get("name") or "")
 
 
 def _parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import time
@@ -9,7 +10,7 @@ from typing import Any
 
 from core.errors import Conflict, NotFound
 from core.job import ACTIVE, ENDED, RESUMABLE, Control, JobKind, JobState, check_id
-from core.job_dir import JobDir, new_folder, remove_folder, write_json
+from core.job_dir import JobDir, new_folder, write_json
 from core.moment import now
 from core.settings import Home
 from services.jobs.database import Database, Job, new_job
@@ -17,6 +18,8 @@ from services.jobs.events import Events
 from services.jobs.in_use import needing
 from services.jobs.kinds import KINDS
 from services.jobs.launcher import NO_WORKER
+from services.jobs.rebuild import row_of
+from services.machine.bin import Bin, Entry
 
 FRESH = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", "phase": "", "worker": NO_WORKER}
 """Of a job that goes into the queue again."""
@@ -36,6 +39,7 @@ class Jobs:
     def __init__(self, kind: JobKind, home: Home, database: Database, events: Events, wake: Callable[[], None]) -> None:
         self._name, self._kind = kind, KINDS[kind]
         self._parent = self._kind.parent(home)
+        self._bin = Bin(home)
         self._database = database
         self._events = events
         self._wake = wake
@@ -153,15 +157,19 @@ class Jobs:
         """
         return self._database.move(job_id, to=JobState.QUEUED, only_from=only_from, **{**FRESH, **values})
 
-    def delete(self, job_id: str, refuse: Callable[[Path], None] = lambda path: None) -> None:
-        """Delete a job with all its files.
+    def delete(self, job_id: str, refuse: Callable[[Path], None] = lambda path: None) -> Entry | None:
+        """Move a job with all its files to the trash.
 
         Args:
             job_id: Which.
             refuse: Raises where something else speaks against it; called with its directory.
 
+        Returns:
+            What it is restored by; None where it had no files any more.
+
         Raises:
             Conflict: It runs or waits, or an unfinished job needs what it made.
+            Unavailable: Its files cannot be moved.
         """
         job = self.get(job_id)
         if job.job_state not in ENDED:
@@ -172,9 +180,16 @@ class Jobs:
         if self._kind.reference and (needs := needing(self._database, reference, path)):
             raise Conflict(f"This {word} is needed by {needs}. Wait for its end or stop it, then delete the {word}.")
         # The files first: a row without files can be deleted again, files without a row would be found by a rebuild.
-        remove_folder(path, f"The {word}")
-        self._database.delete(job.id)
+        entry = self._bin.put(path, kind=word, name=job.name, row=row_of(job)) if os.path.lexists(path) else None
+        try:
+            self._database.delete(job.id)
+        except BaseException:
+            if entry:
+                self._bin.take_out(entry)
+                self._bin.drop(entry)
+            raise
         self._events.publish(self._kind.event, {**self._kind.payload(job.facts()), "status": "deleted"})
+        return entry
 
     def announce(self, job_id: str) -> None:
         """Tell everyone how a job stands, and have the watcher look at it."""

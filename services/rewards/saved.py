@@ -10,6 +10,7 @@ from core.errors import InvalidInput, NotFound
 from core.job_dir import read_json, write_json
 from core.moment import now
 from core.settings import Home
+from services.machine.bin import Bin, Entry
 from services.rewards.rewards import read_reward_section
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -26,6 +27,7 @@ class SavedRewards:
 
     def __init__(self, home: Home) -> None:
         self._folder = home.configs / "rewards"
+        self._bin = Bin(home)
 
     def save(self, name: str, reward: dict[str, Any]) -> dict[str, Any]:
         """A new version; the same reward again makes none.
@@ -74,10 +76,10 @@ class SavedRewards:
             reward["saved_as"] = f"{name}@{found['version']}"
         return reward
 
-    def delete(self, name: str) -> None:
-        """Remove it with all its versions. Configurations that used it keep their copy. Raises NotFound."""
+    def delete(self, name: str) -> Entry:
+        """Move it with all its versions to the trash. Presets that used it keep their copy. Raises NotFound."""
         self.get(name)
-        self._path(name).unlink()
+        return self._bin.put(self._path(name), kind="reward", name=name)
 
     def _summary(self, name: str) -> dict[str, Any]:
         found = self.get(name)

@@ -26,6 +26,7 @@ from services.jobs.names import titles
 from services.jobs.readings import Readings, damage
 from services.jobs.tail import tail_text
 from services.jobs.verbs import Jobs
+from services.machine.bin import Entry
 from services.runs.completions import CompletionIndexes, CompletionsPage
 from services.runs.series import collapse, thin
 from services.runs.verdict import RunVerdict
@@ -272,14 +273,15 @@ class Runs:
 
     # --- change ---
 
-    def delete(self, session_id: str) -> None:
-        """Delete a run with all its files.
+    def delete(self, session_id: str) -> Entry | None:
+        """Move a run with all its files to the trash.
 
         Raises:
             Conflict: It runs or waits, or a job does that needs it: an export, an evaluation.
         """
-        self._jobs.delete(session_id)
+        entry = self._jobs.delete(session_id)
         self._indexes.discard(JobDir(self._home.outputs / session_id).completions)
+        return entry
 
     def rename(self, session_id: str, name: str) -> RunView:
         """Give a run another name, in its directory too, so that a rebuilt database knows it.

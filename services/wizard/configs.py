@@ -16,6 +16,7 @@ from core.config import RunConfig
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound, TooLarge
 from core.job_dir import write_json
 from core.settings import PROJECT, Home
+from services.machine.bin import Bin, Entry
 
 PRESETS = PROJECT / "configs" / "presets"
 MAX_BYTES = 1 << 20
@@ -59,6 +60,7 @@ class Configs:
 
     def __init__(self, home: Home) -> None:
         self._folder = home.configs
+        self._bin = Bin(home)
 
     def save(self, name: str, config: object) -> ConfigEntry:
         """Validate a configuration and keep it exactly as given, in place of one of the same name.
@@ -117,9 +119,9 @@ class Configs:
         old.rename(new)
         return _entry(new, preset=False)
 
-    def delete(self, name: str) -> None:
-        """Remove a configuration. Raises NotFound, or Conflict for a preset."""
-        self._own(name, must_exist=True).unlink(missing_ok=True)
+    def delete(self, name: str) -> Entry:
+        """Move a preset to the trash. Raises NotFound, or Conflict for one that comes with Tunesmith."""
+        return self._bin.put(self._own(name, must_exist=True), kind="preset", name=name)
 
     def upload(self, data: bytes, filename: str) -> ConfigEntry:
         """Keep a configuration file, by the name that stands in it.

@@ -221,19 +221,21 @@ class Draft:
         return replace(self, pages={**self.pages, step: page})
 
 
-def read_draft(saved: Mapping[str, Any], *, on_gpu: bool) -> Draft:
+def read_draft(saved: Mapping[str, Any], *, on_gpu: bool, base_model: str = DEMO_MODEL) -> Draft:
     """The draft from what the database keeps: sections by name, ``ui_<step>``, ``name`` and ``session_id``.
 
-    A section that was never saved, or was taken back with None, is what :func:`suggest` gives for it.
+    A section that was never saved, or was taken back with None, is what :func:`suggest` gives for it; the model is
+    ``base_model``.
     """
     chosen = {name: saved[name] for name in SECTIONS if saved.get(name) is not None}
     # A file that was loaded may have anything in a section's place.
     kept: dict[str, Values] = {name: one if isinstance(one, Mapping) else {} for name, one in chosen.items()}
     dataset = DatasetDraft(kept.get("dataset", {}))
+    suggested = {**suggest(dataset, method_of(saved), on_gpu=on_gpu), "model": {"name": base_model}}
     return Draft(
         name=str(saved.get("name") or ""),
         method=str(saved.get("method") or ""),
-        sections={name: {} for name in SECTIONS} | suggest(dataset, method_of(saved), on_gpu=on_gpu) | kept,
+        sections={name: {} for name in SECTIONS} | suggested | kept,
         pages={step.key: cast("PageMemory", saved.get(f"ui_{step.key}") or {}) for step in STEPS},
         session_id=str(saved["session_id"]) if saved.get("session_id") else None,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.config import SECTIONS
 from core.methods import Method, method_of
+from core.model import DEMO_MODEL
 from core.settings import Home
 from services.datasets.library import Library
 from services.forms.fields import whole_number
@@ -30,16 +31,24 @@ class Wizard:
         on_gpu: Whether runs here use a GPU; asked when defaults are wanted.
         home: Where uploads lie, for their names.
         library: Knows the mapping that comes with a dataset.
+        base_model: The model that a new draft has.
     """
 
-    def __init__(self, database: Database, on_gpu: Callable[[], bool], home: Home, library: Library) -> None:
-        self._database, self._on_gpu = database, on_gpu
+    def __init__(
+        self,
+        database: Database,
+        on_gpu: Callable[[], bool],
+        home: Home,
+        library: Library,
+        base_model: Callable[[], str] = lambda: DEMO_MODEL,
+    ) -> None:
+        self._database, self._on_gpu, self._base_model = database, on_gpu, base_model
         self._home, self._library = home, library
         self._saving = threading.Lock()
 
     def draft(self) -> Draft:
         """The draft as it stands now. A request reads it once and passes it on."""
-        return read_draft(self._database.get_draft(), on_gpu=self._on_gpu())
+        return read_draft(self._database.get_draft(), on_gpu=self._on_gpu(), base_model=self._base_model())
 
     def method(self) -> Method:
         """The draft's training method alone, for pages that show nothing else of the draft."""

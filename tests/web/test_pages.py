@@ -31,6 +31,8 @@ from pages.rewards.index import RewardsPage
 from pages.runs.index import RunsPage
 from pages.runs.show import RunPage
 from pages.settings import SettingsPage
+from pages.storage.index import StoragePage
+from pages.trash.index import TrashPage
 from pages.wizard.configuration import ConfigurationStep
 from pages.wizard.dataset import DatasetStep
 from pages.wizard.export import ExportStep
@@ -75,6 +77,8 @@ CONTEXTS: dict[str, type[Any]] = {
     "models/playground.html": PlaygroundPage,
     "models/serve.html": ServePage,
     "system/settings.html": SettingsPage,
+    "storage/index.html": StoragePage,
+    "trash/index.html": TrashPage,
     "rewards/index.html": RewardsPage,
     "rewards/edit.html": RewardEditPage,
     "rewards/bench.html": BenchPage,

@@ -6,7 +6,8 @@ import { toast } from './toast.js'
 const KEY = 'tunesmith.notify'
 const ENDS = { completed: 'has finished', stopped: 'was stopped', failed: 'has failed', crashed: 'has crashed' }
 
-const possible = () => isSecureContext && 'Notification' in window
+// Notifications can be switched off for all pages in Settings.
+const possible = () => isSecureContext && 'Notification' in window && document.body.dataset.notify !== 'off'
 const wanted = () => possible() && Notification.permission === 'granted' && localStorage.getItem(KEY) === 'on'
 
 // The choice stands on the page of a run at work; a page that is drawn anew draws its state anew.

@@ -303,6 +303,8 @@ HUB: dict[str, Any] = {"model": {"name": "org/model"}, "dataset": {"source": "ge
         ({"models": [{"resolved": {"base": "org/model"}}]}, {"HF_TOKEN"}),
         ({"session_id": "of-the-hub"}, {"HF_TOKEN"}),
         ({"session_id": "gone"}, set()),
+        ({"kind": "train", "name": "x", "config": HUB}, {"HF_TOKEN"}),
+        ({"kind": "probe", "config": LOCAL}, set()),
         ({"model": "damaged", "reward": [1], "models": ["x"]}, set()),
     ],
 )
@@ -312,7 +314,7 @@ def test_a_worker_gets_the_secrets_that_its_job_needs(
     """The Hub's token where something of the Hub may be loaded, the judge's key where a judge is asked."""
     run = settings.home.outputs / "of-the-hub"
     run.mkdir(parents=True)
-    (run / "config.json").write_text(json.dumps(HUB))
+    (run / "config.json").write_text(json.dumps({"kind": "train", "config": HUB}))
     secrets = needed(config, settings.home)
     env = worker_env(replace(settings, hf_token="hf_x"), secrets, {"TUNESMITH_JUDGE_KEY": "k", "PATH": "/bin"})
     assert set(secrets) == given

@@ -189,12 +189,11 @@ def test_a_run_that_cannot_be_deleted_stays_in_the_list(
     start(client, tiny(), session_id="run")
     client.post("/api/training/stop", json={"session_id": "run"})
 
-    def refused(path: Path, onerror: Any) -> None:
-        error = PermissionError(errno.EPERM, "Operation not permitted", str(path))
-        onerror(os.unlink, str(path), (type(error), error, None))
+    def refused(path: Path, *_args: Any, **_more: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr("core.job_dir.shutil.rmtree", refused)
+        patch.setattr("services.machine.bin._move", refused)
         answer = client.delete("/api/training/sessions/run")
     assert answer.status_code == 503
     assert "operation not permitted" in (answer.json or {})["error"]["message"]

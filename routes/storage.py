@@ -1,0 +1,102 @@
+"""What is on the disk, and cleaning up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
+
+from core.errors import TunesmithError
+from pages.storage.index import storage_page
+from routes._api import Body, describes, read_query
+from routes._pages import page, say, to
+from services.current import services
+from services.words import size
+
+bp = Blueprint("storage", __name__)
+PATIENCE = 30.0
+"""Seconds that a program waits for the first measurement at most."""
+
+
+class NameQuery(Body):
+    """Which download."""
+
+    name: str = Field(min_length=1, max_length=300, description="As Hugging Face calls it, such as Qwen/Qwen3-0.6B.")
+
+
+@bp.get("/api/storage")
+@describes(
+    answer={
+        "at": str, "measuring": bool, "total": int, "parts": dict, "largest": list, "downloads": list,
+        "old_checkpoints": int, "caches": int,
+    }
+)  # fmt: skip
+def api_usage() -> Response:
+    """Bytes by kind, the largest things, downloads; measured in the background, ``at`` says when (null: not yet)."""
+    storage = services().storage
+    usage, _ = storage.look()
+    usage = usage or storage.wait(PATIENCE)
+    if usage is None:
+        return jsonify({"at": None, "measuring": storage.measuring})
+    parts = {part.key: part.size for part in usage.parts}
+    return jsonify({**asdict(usage), "parts": parts, "total": usage.total, "measuring": storage.measuring})
+
+
+@bp.post("/api/storage/measure")
+@describes(answer={"measuring": bool}, status=202)
+def api_measure() -> tuple[Response, int]:
+    """Measure again."""
+    services().storage.measure()
+    return jsonify({"measuring": True}), 202
+
+
+@bp.delete("/api/storage/checkpoints")
+@describes(answer={"freed": int})
+def api_checkpoints() -> Response:
+    """Delete all but the newest checkpoint of each run that has ended; ``freed`` in bytes."""
+    return jsonify({"freed": services().cleanup.checkpoints()})
+
+
+@bp.delete("/api/storage/downloads")
+@describes(query=NameQuery, answer={"freed": int})
+def api_download() -> Response:
+    """Delete a downloaded model or dataset; 409 while an unfinished job needs it."""
+    return jsonify({"freed": services().cleanup.download(read_query(NameQuery).name)})
+
+
+@bp.delete("/api/storage/caches")
+@describes(answer={"freed": int})
+def api_caches() -> Response:
+    """Delete what is made again when it is needed; 409 while a job is running or waiting."""
+    return jsonify({"freed": services().cleanup.caches()})
+
+
+# --- pages ---
+
+
+@bp.get("/settings/storage")
+def index() -> str:
+    """What takes room on the disk."""
+    return page("storage/index.html", storage_page(services()))
+
+
+@bp.post("/settings/storage/<action>")
+def act(action: str) -> AnyResponse:
+    """Measure again, or clean up."""
+    cleanup = services().cleanup
+    acts: dict[str, Callable[[], int]] = {
+        "checkpoints": cleanup.checkpoints,
+        "caches": cleanup.caches,
+        "download": lambda: cleanup.download(request.form.get("name", "")),
+    }
+    try:
+        if action in acts:
+            say(f"{size(acts[action]())} freed.", "good")
+        else:
+            services().storage.measure()
+    except TunesmithError as error:
+        say(error.message, "problem")
+    return to("storage.index")

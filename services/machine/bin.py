@@ -1,0 +1,233 @@
+"""What was deleted and can be restored: ``trash/<id>/`` in the home folder.
+
+``entry.json`` says what it was, ``content`` is the file or folder itself, moved by one rename. The order of steps is
+what makes a crash harmless: the entry is written before the content moves, and is removed before the content is
+deleted for good. So content without an entry is rubbish, and an entry without content stands for something that is
+still, or again, where it belongs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.disk import disk_full, disk_words
+from core.errors import Conflict, NotFound, TunesmithError, Unavailable
+from core.job import ID_PATTERN, check_id, new_id
+from core.job_dir import read_model, remove_folder, write_json
+from core.moment import now
+from core.settings import Home
+
+ENTRY, CONTENT = "entry.json", "content"
+BESIDE = ".trash-"
+"""Begins the name of content that lies on another disk than the trash and therefore stayed in its folder."""
+FOLDERS = {
+    "run": "outputs",
+    "probe": "outputs",
+    "evaluation": "outputs",
+    "export": "exports",
+    "dataset": "uploads",
+    "preset": "configs",
+    "reward": "configs/rewards",
+}
+"""Kind to the folder that such things are in. An entry holds a name alone, so that it cannot lead elsewhere."""
+_NAMED_BY_HAND = frozenset({"preset", "reward"})
+
+
+class Entry(BaseModel):
+    """One deleted thing.
+
+    Attributes:
+        id: Of the entry.
+        kind: A key of :data:`FOLDERS`; ``unknown`` where the entry cannot be read.
+        file: The name of its file or folder.
+        name: What a person calls it.
+        deleted_at: ISO 8601, UTC.
+        size: Bytes.
+        row: A job's row in the catalogue.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    kind: str
+    file: str = Field(min_length=1, max_length=255, pattern=r"^[^/\\\x00]+$")
+    name: str
+    deleted_at: str
+    size: int = 0
+    row: dict[str, Any] | None = None
+
+
+class Bin:
+    """Moves things into the trash and out of it. It knows files, and no catalogue.
+
+    Args:
+        home: Whose trash.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def put(self, path: Path, *, kind: str, name: str, row: dict[str, Any] | None = None) -> Entry:
+        """Move a file or folder into the trash.
+
+        Args:
+            path: Where it is: directly in its kind's folder.
+            kind: A key of :data:`FOLDERS`.
+            name: What a person calls it.
+            row: What else is needed to restore it.
+
+        Raises:
+            Unavailable: It could not be moved, and is where it was.
+        """
+        entry = Entry(id=new_id(), kind=kind, file=path.name, name=name, deleted_at=now(), size=size_of(path), row=row)
+        folder = self._folder(entry.id)
+        try:
+            folder.mkdir(parents=True)
+            write_json(folder / ENTRY, entry.model_dump(), private=True)
+            _move(path, folder / CONTENT, beside=path.with_name(f"{BESIDE}{entry.id}"))
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Unavailable(f"The {kind} could not be deleted and is still there. {_why(error)}".strip()) from None
+        return entry
+
+    def list(self) -> list[Entry]:
+        """Everything in the trash, what was deleted last first."""
+        found = [self._read(folder) for folder in self._folders() if (folder / ENTRY).exists()]
+        return sorted(found, key=lambda entry: (entry.deleted_at, entry.id), reverse=True)
+
+    def get(self, entry_id: str) -> Entry:
+        """One entry. Raises InvalidInput or NotFound."""
+        folder = self._folder(check_id(entry_id))
+        if not (folder / ENTRY).is_file():
+            raise NotFound("This is no longer in the trash. It was restored, or deleted for good.")
+        return self._read(folder)
+
+    def place(self, entry: Entry) -> Path:
+        """Where it was, and where it goes back to.
+
+        Raises:
+            Conflict: That is not known.
+        """
+        if entry.kind not in FOLDERS or entry.file in {".", ".."}:
+            raise Conflict("What this was can no longer be read, so it cannot be restored. Its files are in the trash.")
+        return self._home.root / FOLDERS[entry.kind] / entry.file
+
+    def content(self, entry: Entry) -> Path | None:
+        """Where it is now; None where it is not in the trash."""
+        places = [self._folder(entry.id) / CONTENT]
+        if entry.kind in FOLDERS:
+            places.append(self._home.root / FOLDERS[entry.kind] / f"{BESIDE}{entry.id}")
+        return next((path for path in places if _exists(path)), None)
+
+    def take_out(self, entry: Entry) -> Path:
+        """Move the content back to its place, or beside it where a file of that name was made since.
+
+        The entry stays until :meth:`drop`.
+
+        Raises:
+            Conflict: Something else has its place.
+            Unavailable: It could not be moved, and is still in the trash.
+        """
+        content, place = self.content(entry), self.place(entry)
+        if content is None:
+            raise NotFound("Its files are no longer in the trash.")
+        if _exists(place):
+            if entry.kind not in _NAMED_BY_HAND:
+                raise Conflict(f"There is another {entry.kind} in its place. Delete that one first, then restore this.")
+            place = _free_name(place)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            content.rename(place)
+        except OSError as error:
+            raise Unavailable(f"It could not be restored and is still in the trash. {_why(error)}".strip()) from None
+        return place
+
+    def drop(self, entry: Entry) -> None:
+        """Forget an entry, whose content is back in its place."""
+        shutil.rmtree(self._folder(entry.id), ignore_errors=True)
+
+    def purge(self, entry: Entry) -> None:
+        """Delete something for good.
+
+        Raises:
+            Unavailable: Something of it stays; it can no longer be restored, and is removed at the next start.
+        """
+        folder, content = self._folder(entry.id), self.content(entry)
+        (folder / ENTRY).unlink(missing_ok=True)
+        for path in (content, folder):
+            if path is not None:
+                remove_folder(path, f"The {entry.kind}")
+
+    def sweep(self) -> None:
+        """Remove what an interrupted deletion left: content whose entry is gone."""
+        for folder in self._folders():
+            if not (folder / ENTRY).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+        for parent in {self._home.root / name for name in FOLDERS.values()}:
+            for path in parent.glob(f"{BESIDE}*"):
+                if not (self._folder(path.name.removeprefix(BESIDE)) / ENTRY).exists():
+                    with suppress(TunesmithError):
+                        remove_folder(path, "It")
+
+    def _folders(self) -> Iterator[Path]:
+        if self._home.trash.is_dir():
+            yield from (path for path in self._home.trash.iterdir() if ID_PATTERN.fullmatch(path.name))
+
+    def _folder(self, entry_id: str) -> Path:
+        return self._home.trash / entry_id
+
+    def _read(self, folder: Path) -> Entry:
+        entry = read_model(folder / ENTRY, Entry)
+        if entry is not None and entry.id == folder.name:
+            return entry
+        return Entry(id=folder.name, kind="unknown", file=folder.name, name=folder.name, deleted_at="")
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file or of all files in a folder; links count for nothing, and neither does what cannot be read."""
+    total, waiting = 0, [path]
+    while waiting:
+        one = waiting.pop()
+        try:
+            if one.is_symlink():
+                continue
+            if one.is_dir():
+                waiting.extend(one.iterdir())
+            else:
+                total += one.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+def _move(path: Path, target: Path, *, beside: Path) -> None:
+    try:
+        path.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        path.rename(beside)
+
+
+def _free_name(place: Path) -> Path:
+    """The name with the first number that is free: 'strict-2.json'."""
+    numbers = (place.with_name(f"{place.stem}-{number}{place.suffix}") for number in range(2, 10_000))
+    return next(path for path in numbers if not _exists(path))
+
+
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)
+
+
+def _why(error: OSError) -> str:
+    if disk_full(error):
+        return "The disk is full: empty the trash or the caches on the Storage page, then try again."
+    return disk_words(error)

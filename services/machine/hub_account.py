@@ -1,0 +1,79 @@
+"""The Hugging Face token that is entered in Settings: asked whose it is before it is kept."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from typing import Any
+
+from core.errors import InvalidInput
+from core.settings import Settings
+from services.machine.hub_reach import HUB
+from services.machine.preferences import PreferenceStore
+
+TIMEOUT = 6.0
+MOST = 1 << 20
+"""Bytes that are read of an answer."""
+REFUSED = (
+    "Hugging Face doesn't accept this token, so it was not saved. Copy it again from your access tokens on "
+    "Hugging Face, or create a new one."
+)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A token goes to the address that it is meant for and to no other."""
+
+    def redirect_request(self, *_args: Any, **_more: Any) -> None:
+        return None
+
+
+def save_token(store: PreferenceStore, settings: Settings, token: str) -> str:
+    """Keep a token after asking Hugging Face whose it is; where that cannot be reached, it is kept unchecked.
+
+    Returns:
+        What happened, as a sentence.
+
+    Raises:
+        InvalidInput: It is no token, or is not accepted; the one before is kept.
+    """
+    token = token.strip()
+    if not token:
+        raise InvalidInput("Paste a token. It begins with hf_.", field="hf_token")
+    # Whatever is no token at all is refused before it is sent anywhere.
+    store.check({"hf_token": token})
+    user = whose(token, settings.hf_endpoint or HUB)
+    store.change({"hf_token": token, "hf_user": user or ""})
+    if user:
+        return f"Token saved. You're signed in to Hugging Face as {user}."
+    return "Token saved. Hugging Face couldn't be reached to check it; it will be used when it can."
+
+
+def remove_token(store: PreferenceStore) -> None:
+    """Forget the token. One in the environment stays."""
+    store.change({"hf_token": "", "hf_user": ""})
+
+
+def whose(token: str, endpoint: str) -> str | None:
+    """The account's name; None where the Hub cannot be asked.
+
+    Raises:
+        InvalidInput: The token is not accepted.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        return None
+    request = urllib.request.Request(  # noqa: S310 - the operator's own endpoint
+        f"{endpoint.rstrip('/')}/api/whoami-v2", headers={"Authorization": f"Bearer {token}"}
+    )
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
+            name = json.loads(answer.read(MOST)).get("name")
+    except urllib.error.HTTPError as error:
+        if error.code in {401, 403}:
+            raise InvalidInput(REFUSED, field="hf_token") from None
+        return None
+    except (OSError, ValueError, AttributeError, http.client.HTTPException):
+        return None
+    return name if isinstance(name, str) and name.isprintable() else None

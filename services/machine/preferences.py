@@ -1,0 +1,156 @@
+"""Settings that are changed in the app: ``settings.json`` in the home folder, readable by its owner alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from core.config import explain
+from core.errors import InvalidInput
+from core.job_dir import read_model, write_json
+from core.model import DEMO_MODEL
+from core.settings import Home, Settings
+
+MOST_DAYS = 3650
+DAMAGED = (
+    "The file settings.json could not be read, so the default settings are in use. It was kept as {}. "
+    "Enter your settings again, or repair that file, rename it back and restart the server."
+)
+
+TITLES = {
+    "hf_token": "Hugging Face token",
+    "theme": "Theme",
+    "base_model": "Default base model",
+    "notifications": "Notifications",
+    "shortcuts": "Keyboard shortcuts",
+    "trash_days": "Empty the trash after",
+    "webhook_url": "Webhook URL",
+}
+"""What a person calls each setting."""
+
+
+class Preferences(BaseModel):
+    """What a person sets in the app. Every field has a default, so that a missing file is a new installation.
+
+    Attributes:
+        hf_token: Hugging Face access token; ``HF_TOKEN`` in the environment comes first.
+        hf_user: The account that the token belongs to, as Hugging Face answered; '' where it could not be asked.
+        theme: Colors of every page.
+        base_model: The model that a new run starts with.
+        notifications: Whether pages may show a notification when a run ends.
+        shortcuts: Whether single-letter keys do something.
+        trash_days: Days after which deleted things are gone for good; 0 keeps them until the trash is emptied.
+        webhook_url: Where the end of a run is posted to; '' for nowhere.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    hf_token: str = Field("", max_length=500, repr=False)
+    hf_user: str = Field("", max_length=200)
+    theme: Literal["system", "light", "dark"] = "system"
+    base_model: str = Field(DEMO_MODEL, min_length=1, max_length=500)
+    notifications: bool = True
+    shortcuts: bool = True
+    trash_days: int = Field(30, ge=0, le=MOST_DAYS)
+    webhook_url: str = Field("", max_length=2000)
+
+    @field_validator("hf_token")
+    @classmethod
+    def _one_word(cls, token: str) -> str:
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
+            raise ValueError("a token has letters, digits and underscores only, such as hf_…")
+        return token
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _web_address(cls, url: str) -> str:
+        if not url:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable() or " " in url:
+            raise ValueError("enter a complete address that begins with https:// or http://")
+        if parts.username or parts.password:
+            raise ValueError("leave the user name and password out of the address; put a secret into its path instead")
+        parts.port  # noqa: B018 - raises ValueError where it is no number
+        return url
+
+
+class PreferenceStore:
+    """Reads and changes the settings. A change holds at once, for pages and for jobs that start from then on.
+
+    Args:
+        home: Where the file lies.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._lock, self._changing = threading.Lock(), threading.Lock()
+        self.problem = ""
+        """Why defaults are in use instead of what the file holds; '' where nothing is wrong."""
+
+    def get(self) -> Preferences:
+        """The settings as they are now. A file that cannot be read is set aside, and the defaults hold."""
+        found = read_preferences(self._home)
+        if found is not None:
+            return found
+        with self._lock:
+            found = read_preferences(self._home)
+            if found is None:
+                self._set_aside()
+                found = Preferences()
+        return found
+
+    def _set_aside(self) -> None:
+        file = self._home.preferences
+        beside = file.with_name(f"{file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        try:
+            file.rename(beside)
+            self.problem = DAMAGED.format(beside.name)
+        except OSError:
+            self.problem = "The file settings.json cannot be read, so the default settings are in use."
+
+    def check(self, changes: dict[str, Any]) -> Preferences:
+        """What the settings would be with some changes.
+
+        Raises:
+            InvalidInput: A value cannot be used.
+        """
+        try:
+            return Preferences.model_validate({**self.get().model_dump(), **changes})
+        except ValidationError as error:
+            # Without what was entered, which may be a secret.
+            path, words = explain({**error.errors()[0], "input": ...})
+            raise InvalidInput(f"{TITLES.get(path, path)}: {words.rstrip('.')}.", field=path) from None
+
+    def change(self, changes: dict[str, Any]) -> Preferences:
+        """Set some of them and keep the others.
+
+        Raises:
+            InvalidInput: A value cannot be used; nothing is changed.
+        """
+        with self._changing:
+            after = self.check(changes)
+            write_json(self._home.preferences, after.model_dump(), private=True)
+            self.problem = ""
+        return after
+
+
+def read_preferences(home: Home) -> Preferences | None:
+    """What the file holds, the defaults where there is none; None where it cannot be read."""
+    if not home.preferences.exists() and not home.preferences.is_symlink():
+        return Preferences()
+    return read_model(home.preferences, Preferences)
+
+
+def hub_token(settings: Settings) -> str:
+    """The Hugging Face token that holds: the environment's, else the one entered in Settings; '' for none."""
+    return settings.hf_token or stored_token(settings.home)
+
+
+def stored_token(home: Home) -> str:
+    """The token that was entered in Settings, whatever the environment says."""
+    return (read_preferences(home) or Preferences()).hf_token

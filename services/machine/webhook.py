@@ -1,0 +1,184 @@
+"""Tells another program when a run ends: one POST of JSON to the address in Settings.
+
+It never disturbs a job: the event is put into a queue, and a thread of its own sends it. The address is a person's
+own choice, and still the request is kept narrow: http or https, no redirects, no cookies or secrets of ours, a few
+seconds, a few bytes of the answer, and never to this server itself or to link-local addresses, where clouds answer
+questions about the machine.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import logging
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import BaseModel
+
+from core.errors import InvalidInput, Unavailable
+from core.moment import now
+from services.machine.preferences import PreferenceStore
+
+log = logging.getLogger(__name__)
+
+EVENT = "training_status"
+ENDS = frozenset({"completed", "stopped", "failed", "crashed"})
+TIMEOUT = 5.0
+"""Seconds for the connection, and again for each read."""
+IN_ALL = 10.0
+"""Seconds after which a slow answer is given up."""
+MOST = 4096
+"""Bytes that are read of an answer."""
+WAITING = 100
+"""Ends that wait to be told; more than that are dropped."""
+KEY = "webhook_result"
+
+
+class Sent(BaseModel):
+    """How the last request went. ``at`` is ISO 8601, UTC."""
+
+    at: str
+    ok: bool
+    message: str
+
+
+class Webhook:
+    """Listens to the events of runs and posts their ends.
+
+    Args:
+        preferences: Where the address is.
+        own_port: This server's.
+        remember: Keeps how the last request went, over restarts.
+        recall: Gives it back.
+    """
+
+    def __init__(
+        self,
+        preferences: PreferenceStore,
+        own_port: int,
+        remember: Callable[[str, Any], None],
+        recall: Callable[[str], Any],
+    ) -> None:
+        self._preferences, self._own_port = preferences, own_port
+        self._remember, self._recall = remember, recall
+        self._told: dict[str, str] = {}
+        self._waiting: queue.Queue[tuple[str, dict[str, Any]] | None] = queue.Queue(WAITING)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def heard(self, event: str, payload: dict[str, Any]) -> None:
+        """Take an event of the server; one end of a run is told once, however often it is announced."""
+        session_id, status = str(payload.get("session_id")), str(payload.get("status"))
+        if event != EVENT:
+            return
+        before = self._told.pop(session_id, "")
+        self._told[session_id] = status
+        if len(self._told) > 10 * WAITING:
+            del self._told[next(iter(self._told))]
+        if status not in ENDS or before == status:
+            return
+        if url := self._preferences.get().webhook_url:
+            self._later(url, body_of(payload))
+
+    def _later(self, url: str, body: dict[str, Any]) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="webhook", daemon=True)
+                self._thread.start()
+        try:
+            self._waiting.put_nowait((url, body))
+        except queue.Full:
+            log.warning("the webhook is too slow: the end of %s was not sent", body["session_id"])
+
+    def _loop(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            try:
+                self.send(*item)
+            except Exception:
+                log.exception("the webhook could not be sent")
+
+    def close(self) -> None:
+        """End the thread after what it is sending now."""
+        if self._thread:
+            with self._lock:
+                while not self._waiting.empty():
+                    self._waiting.get_nowait()
+            self._waiting.put(None)
+
+    def test(self) -> Sent:
+        """Send an example to the saved address, now. Raises InvalidInput where none is saved."""
+        url = self._preferences.get().webhook_url
+        if not url:
+            raise InvalidInput("Enter an address and save it first.", field="webhook_url")
+        example = {"session_id": "test", "name": "Test from Tunesmith", "status": "completed", "test": True}
+        return self.send(url, body_of(example))
+
+    def send(self, url: str, body: dict[str, Any]) -> Sent:
+        """Post once and keep how it went. Raises nothing that a network can cause."""
+        try:
+            status = _post(urlsplit(url), json.dumps(body).encode(), self._own_port)
+            sent = Sent(at=now(), ok=200 <= status < 300, message=_words(status))
+        except (InvalidInput, Unavailable) as error:
+            sent = Sent(at=now(), ok=False, message=error.message)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or "no answer"
+            sent = Sent(at=now(), ok=False, message=f"Not delivered: {reason[:200].rstrip('.')}.")
+        self._remember(KEY, sent.model_dump())
+        return sent
+
+    def last(self) -> Sent | None:
+        """How the last request went; None before the first."""
+        found = self._recall(KEY)
+        return Sent.model_validate(found) if found else None
+
+
+def body_of(payload: dict[str, Any]) -> dict[str, Any]:
+    """What is posted: who, how it ended, how far it got."""
+    names = ("session_id", "name", "status", "step", "max_steps", "message", "error", "test")
+    return {"event": "run_ended", "sent_at": now(), **{name: payload[name] for name in names if name in payload}}
+
+
+def _post(url: SplitResult, body: bytes, own_port: int) -> int:
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connection = kind(url.hostname or "", url.port, timeout=TIMEOUT)
+    until = time.monotonic() + IN_ALL
+    try:
+        connection.connect()
+        # The address that was reached, and not the name: a name may lead elsewhere with every look.
+        _check_peer(connection.sock, own_port)
+        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        headers = {"Content-Type": "application/json", "User-Agent": "Tunesmith", "Connection": "close"}
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        read = 0
+        while read < MOST and time.monotonic() < until and (piece := answer.read1(MOST - read)):
+            read += len(piece)
+        return answer.status
+    finally:
+        connection.close()
+
+
+def _check_peer(sock: socket.socket, own_port: int) -> None:
+    host, port = sock.getpeername()[:2]
+    address = ipaddress.ip_address(str(host).partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    here = address.is_loopback or str(address) == str(sock.getsockname()[0])
+    if here and port == own_port:
+        raise InvalidInput("Not delivered: this is Tunesmith's own address.")
+    if address.is_link_local or address.is_multicast or address.is_unspecified:
+        raise InvalidInput(f"Not delivered: {address} is a link-local or multicast address, which is not allowed.")
+
+
+def _words(status: int) -> str:
+    if 200 <= status < 300:
+        return f"Delivered (HTTP {status})."
+    if 300 <= status < 400:
+        return f"Not delivered: the address redirects (HTTP {status}). Enter the address that it leads to."
+    return f"Not delivered: the address answered HTTP {status}."

@@ -1,0 +1,92 @@
+"""Gives disk space back. Nothing that a running or waiting job needs is removed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import Conflict, NotFound
+from core.job_dir import remove_folder
+from core.settings import Home
+from services.jobs.database import Database
+from services.machine.bin import size_of
+from services.storage.usage import cache_folders, download_folders, downloads, old_checkpoints
+
+GOING = ".checkpoint-going-"
+"""Begins the name of a checkpoint that is being deleted: under its own name it is whole or not there."""
+
+
+class Cleanup:
+    """Verbs that free disk space; each returns how many bytes.
+
+    Args:
+        home: Where.
+        database: Knows which jobs are unfinished.
+        fetching: Whether a dataset is being downloaded right now.
+        changed: Told after each, to measure again.
+    """
+
+    def __init__(
+        self, home: Home, database: Database, fetching: Callable[[], bool], changed: Callable[[], None]
+    ) -> None:
+        self._home, self._database = home, database
+        self._fetching, self._changed = fetching, changed
+
+    def checkpoints(self) -> int:
+        """Delete all but the newest checkpoint of every run that has ended."""
+        freed = 0
+        for _, path in list(old_checkpoints(self._home, self._database)):
+            size, going = size_of(path), path.with_name(f"{GOING}{path.name}")
+            path.rename(going)
+            remove_folder(going, "The checkpoint")
+            freed += size
+        for parent in self._home.outputs.glob("*/checkpoints"):
+            for left in parent.glob(f"{GOING}*"):  # by a deletion that was interrupted
+                shutil.rmtree(left, ignore_errors=True)
+        self._changed()
+        return freed
+
+    def download(self, name: str) -> int:
+        """Delete a model or dataset downloaded from Hugging Face; it is downloaded again when it is needed.
+
+        Raises:
+            NotFound: It is not on this machine.
+            Conflict: An unfinished job needs it, or a dataset is being downloaded.
+        """
+        folders = [folder for folder, _, found in download_folders(self._home) if found == name]
+        if not folders:
+            raise NotFound(f"{name} is not among the downloads.")
+        job = next((one.needed_by for one in downloads(self._home, self._database) if one.name == name), "")
+        if job:
+            raise Conflict(f"{name} is needed by {job}. Wait until it ends or stop it, then try again.")
+        if self._fetching():
+            raise Conflict("A dataset is being downloaded. Wait until that ends, then try again.")
+        return self._remove(folders, name)
+
+    def caches(self) -> int:
+        """Delete what is made again when it is needed.
+
+        Raises:
+            Conflict: A job is running or waiting, or a dataset is being downloaded.
+        """
+        job = next(iter(self._database.unfinished()), None)
+        if job is not None:
+            raise Conflict(
+                f"The {job.of_kind.word} '{job.name}' is running or waiting and may need the caches. "
+                "Empty them when it has ended."
+            )
+        if self._fetching():
+            raise Conflict("A dataset is being downloaded. Empty the caches when that has ended.")
+        return self._remove(cache_folders(self._home), "The cache")
+
+    def _remove(self, folders: list[Path], what: str) -> int:
+        freed = 0
+        try:
+            for folder in folders:
+                size = size_of(folder)
+                remove_folder(folder, what)
+                freed += size
+        finally:
+            self._changed()
+        return freed

@@ -1,0 +1,152 @@
+"""The trash: what was deleted, restored with its row in the catalogue, or deleted for good."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from core.errors import Conflict, TunesmithError
+from core.job import JobKind
+from core.job_dir import JobDir
+from core.settings import Home
+from services.jobs.database import Database, Job
+from services.jobs.events import Events
+from services.jobs.kinds import KINDS
+from services.jobs.rebuild import job_from_row, read_job
+from services.machine.bin import Bin, Entry
+
+log = logging.getLogger(__name__)
+EVERY = 3600.0
+"""Seconds between two looks for what has been in the trash for too long."""
+_OF_JOBS = {kind.word: name for name, kind in KINDS.items()}
+
+
+class Trash:
+    """Verbs on deleted things.
+
+    Args:
+        home: Whose trash.
+        database: The catalogue of jobs.
+        events: Told of restored jobs.
+        keep_days: Days that a thing stays; 0 for as long as nobody empties the trash.
+    """
+
+    def __init__(self, home: Home, database: Database, events: Events, keep_days: Callable[[], int]) -> None:
+        self._bin, self._database, self._events = Bin(home), database, events
+        self._keep_days = keep_days
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+
+    def list(self) -> list[Entry]:
+        """Everything in it, what was deleted last first."""
+        return self._bin.list()
+
+    def gone_on(self, entry: Entry) -> datetime | None:
+        """When an entry is deleted for good; None for never."""
+        days = self._keep_days()
+        deleted = _moment(entry)
+        return deleted + timedelta(days=days) if days and deleted else None
+
+    def restore(self, entry_id: str) -> Entry:
+        """Put a thing back, with its row in the catalogue.
+
+        Raises:
+            NotFound: It is no longer in the trash.
+            Conflict: Something else has its place, or what it was cannot be read.
+            Unavailable: It cannot be moved; it stays in the trash.
+        """
+        with self._lock:
+            entry = self._bin.get(entry_id)
+            kind = _OF_JOBS.get(entry.kind)
+            if kind and self._database.exists(entry.file):
+                raise Conflict(f"There is another {entry.kind} with this id. Delete that one first.")
+            place = self._bin.take_out(entry)
+            job = self._adopt(entry, JobDir(place)) if kind else None
+            self._bin.drop(entry)
+        if job and kind:
+            self._events.publish(KINDS[kind].event, KINDS[kind].payload(job.facts()))
+        return entry
+
+    def _adopt(self, entry: Entry, run_dir: JobDir) -> Job | None:
+        """Add a job's row as it was when it was deleted, else as its files say."""
+        job = job_from_row(entry.row) or read_job(run_dir)
+        return self._database.add(job) if job else None
+
+    def purge(self, entry_id: str) -> None:
+        """Delete one thing for good. Raises NotFound, or Unavailable where something of it stays."""
+        with self._lock:
+            self._bin.purge(self._bin.get(entry_id))
+
+    def empty(self) -> int:
+        """Delete everything in it for good. Returns how many bytes that freed.
+
+        Raises:
+            Unavailable: Something could not be deleted; the rest is gone.
+        """
+        freed, failed = 0, None
+        for entry in self.list():
+            try:
+                self.purge(entry.id)
+                freed += entry.size
+            except TunesmithError as error:
+                failed = error
+        if failed:
+            raise failed
+        return freed
+
+    # --- by itself ---
+
+    def start(self) -> None:
+        """Finish what an ended server began, then delete for good what has been here too long, now and every hour."""
+        self._bin.sweep()
+        self.recover()
+        threading.Thread(target=self._loop, name="trash", daemon=True).start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ending.set()
+
+    def _loop(self) -> None:
+        while True:
+            try:
+                self.expire()
+            except Exception:
+                log.exception("the trash could not be looked through")
+            if self._ending.wait(EVERY):
+                return
+
+    def recover(self) -> None:
+        """Finish deletions and restores that ended between two of their steps; nothing is lost either way."""
+        for entry in self.list():
+            kind = _OF_JOBS.get(entry.kind)
+            if self._bin.content(entry) is not None:
+                if kind and not self._bin.place(entry).exists():
+                    self._database.delete(entry.file)
+            elif entry.kind != "unknown":
+                self._finish(entry, kind)
+
+    def _finish(self, entry: Entry, kind: JobKind | None) -> None:
+        place = self._bin.place(entry)
+        if kind and place.is_dir() and not self._database.exists(entry.file):
+            self._adopt(entry, JobDir(place))
+        self._bin.drop(entry)
+
+    def expire(self, now: datetime | None = None) -> None:
+        """Delete for good what has been here for longer than the setting says."""
+        now = now or datetime.now(UTC)
+        for entry in self.list():
+            limit = self.gone_on(entry)
+            if limit and limit <= now:
+                with suppress(TunesmithError):
+                    self.purge(entry.id)
+
+
+def _moment(entry: Entry) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(entry.deleted_at)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
