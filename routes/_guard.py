@@ -125,7 +125,7 @@ def check_key() -> None:
     """
     gate = _gate()
     if gate.key == "none":
-        raise Unauthorized("There is no access token yet. Make one in the browser: playground, 'Serve this model'.")
+        raise Unauthorized("There is no access token yet. Create one under Playground, 'OpenAI-compatible API'.")
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Send the access token as API key: 'Authorization: Bearer <token>'.")

@@ -28,16 +28,16 @@ class TestBody(Body):
     )
     prompt: str = Field(min_length=1, max_length=100_000)
     system_prompt: str | None = Field(
-        None, max_length=100_000, description="Left out: what the model was told in its training. '' for none."
+        None, max_length=100_000, description="Default: the system prompt of its training. '' for none."
     )
-    temperature: float = Field(0.7, ge=0, le=5, description="0 takes the likeliest token every time.")
+    temperature: float = Field(0.7, ge=0, le=5, description="0 always picks the most likely token.")
     max_tokens: int = Field(256, ge=1, le=8192)
     top_p: float = Field(1.0, ge=0, le=1)
     top_k: int = Field(0, ge=0, le=1000, description="0 is off.")
     min_p: float = Field(0.0, ge=0, le=1, description="0 is off.")
     repetition_penalty: float = Field(1.0, ge=0.1, le=5, description="1 is off.")
-    seed: int | None = Field(None, ge=0, lt=2**32, description="For the same answer again.")
-    stop: tuple[str, ...] = Field((), max_length=4, description="Texts that end the answer.")
+    seed: int | None = Field(None, ge=0, lt=2**32, description="For repeatable answers.")
+    stop: tuple[str, ...] = Field((), max_length=4, description="Stop sequences.")
 
     def chat(self, services: Services) -> Chat:
         told = training_prompt(services, self.model_path) if self.system_prompt is None else self.system_prompt

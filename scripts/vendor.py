@@ -16,8 +16,12 @@ FILES = {
     "socket.io-client/dist/socket.io.esm.min.js": "socket.io.esm.min.js",
     "uplot/dist/uPlot.iife.min.js": "uPlot.esm.js",
     "uplot/dist/uPlot.min.css": "uPlot.min.css",
+    "markdown-it/dist/browser/markdown-it.umd.min.js": "markdown-it.esm.js",
+    "dompurify/dist/purify.min.js": "purify.esm.js",
     "socket.io-client/LICENSE": "socket.io-client.LICENSE",
     "uplot/LICENSE": "uplot.LICENSE",
+    "markdown-it/LICENSE": "markdown-it.LICENSE",
+    "dompurify/LICENSE": "dompurify.LICENSE",
     "lucide-static/LICENSE": "lucide.LICENSE",
     "@codemirror/view/LICENSE": "codemirror.LICENSE",
     "@lezer/common/LICENSE": "lezer.LICENSE",
@@ -42,6 +46,13 @@ EDITOR = {
 }
 """CodeMirror's modules by package: the file to take, and its name in static/vendor/codemirror."""
 IMPORT = re.compile(r"""^((?:import|export)\b[^'";]*\bfrom )(['"])([^'"]+)\2""", re.MULTILINE)
+EXPORTS = {
+    # Each ships its module unminified or larger; the same code as a script leaves one global name.
+    "uPlot.esm.js": "uPlot",
+    "markdown-it.esm.js": "globalThis.markdownit",
+    "purify.esm.js": "globalThis.DOMPurify",
+}
+"""Scripts that become modules, with what each exports."""
 SYMBOL = (
     '<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
     'stroke-linecap="round" stroke-linejoin="round">{shapes}</symbol>'
@@ -53,9 +64,8 @@ def main(modules: Path) -> None:
     VENDOR.mkdir(parents=True, exist_ok=True)
     for source, name in FILES.items():
         text = (modules / source).read_text(encoding="utf-8")
-        if name == "uPlot.esm.js":
-            # uPlot ships its module unminified, at three times the size of the same code as a script.
-            text += "\nexport default uPlot;\n"
+        if name in EXPORTS:
+            text += f"\nexport default {EXPORTS[name]};\n"
         # The source map is not copied, and a browser's tools would ask the server for it in vain.
         (VENDOR / name).write_text(re.sub(r"//# sourceMappingURL=.*", "", text), encoding="utf-8")
     (VENDOR / "codemirror").mkdir(exist_ok=True)

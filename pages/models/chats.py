@@ -19,6 +19,7 @@ from pages.models.playground import (
     Setting,
     model_groups,
     other_of,
+    title_of,
 )
 from services.container import Services
 from services.models.models import RANGES, Chat
@@ -50,13 +51,16 @@ def chat_view(
     started = _sides(services, models, run.base if run else DEMO_MODEL, run.model_path if run else "")
     chosen = _sent(form) or started
     groups = model_groups(services)
-    sides = tuple(ChatSide(str(place + 1), model, other_of(groups, model)) for place, model in enumerate(chosen))
+    sides = tuple(
+        ChatSide(str(place + 1), model, title_of(groups, model), other_of(groups, model))
+        for place, model in enumerate(chosen)
+    )
     prompts = _system_prompts(services, groups)
     return ChatView(
         sides=tuple(_answered(services, side, form) for side in sides) if form.get("prompt") else sides,
         groups=groups,
         trained=run is not None,
-        hint="" if trained else "Nothing is trained yet; the built-in model is there to talk to.",
+        hint="" if trained else "You have no trained models yet, so start with the built-in model.",
         prompt=form.get("prompt", ""),
         settings=tuple(replace(setting, value=form.get(setting.name, setting.value)) for setting in SETTINGS),
         system_prompt=form.get("system_prompt", next((prompts[name] for name in chosen[::-1] if name in prompts), "")),
@@ -142,7 +146,7 @@ def _answered(services: Services, side: ChatSide, form: Mapping[str, str]) -> Ch
     return replace(
         side,
         turns=(turn, {"role": "assistant", "content": answer["response"]}),
-        facts=f"{answer['tokens']} tokens in {num(answer['seconds'])} s, {num(speed)} tokens a second",
+        facts=f"{answer['tokens']} tokens in {num(answer['seconds'])} s, {num(speed)} tokens per second",
         seen=str(answer["prompt"] or ""),
     )
 
@@ -162,5 +166,5 @@ def _number_of(setting: Setting, text: str) -> float:
         return int(text) if setting.whole else float(text)
     except ValueError:
         low, high = next((low, high) for name, low, high in RANGES if name == setting.name)
-        words = f"{setting.title} is a {'whole ' if setting.whole else ''}number between {low} and {high}."
+        words = f"{setting.title}: enter a {'whole ' if setting.whole else ''}number from {low:g} to {high:g}."
         raise InvalidInput(words, field=setting.name) from None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.export import ExportFormat
 from core.job_dir import JobDir
 from core.model import DEMO_MODEL
 from services.container import Services
+from services.words import when
 
 MOST_SIDES = 4
 MOST_RUNS = 10
@@ -40,11 +41,13 @@ class ChatSide:
     Attributes:
         key: 1 to 4.
         model: Its reference.
+        called: Its title in the list, in full; empty where it is typed.
         other: The same where it is none of those offered, else empty.
     """
 
     key: str
     model: str
+    called: str = ""
     other: str = ""
     turns: tuple[dict[str, str], ...] = ()
     facts: str = ""
@@ -94,13 +97,13 @@ class ChatView:
     @property
     def blank(self) -> ChatSide:
         """What one more side starts with."""
-        return ChatSide(self.sides[0].key, self.sides[0].model, self.sides[0].other)
+        return replace(self.sides[0], turns=(), facts="", seen="", problem="")
 
     @property
     def settings_line(self) -> str:
         told = "with a system prompt" if self.system_prompt.strip() else "without a system prompt"
         set_to = {setting.name: setting.value for setting in self.settings}
-        return f"Variety: {set_to['temperature']} · longest answer: {set_to['max_tokens']} tokens · {told}"
+        return f"Temperature {set_to['temperature']} · up to {set_to['max_tokens']} tokens · {told}"
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,13 @@ class PlaygroundPage:
 
 
 SETTINGS = (
-    Setting("temperature", "Variety (temperature)", "0 always takes the likeliest word.", "0"),
-    Setting("max_tokens", "Longest answer (max tokens)", "About three quarters of a word each.", "128", whole=True),
-    Setting("top_p", "Only the likely words (top-p)", "1 switches it off.", "1"),
-    Setting("top_k", "Only so many words (top-k)", "0 switches it off.", "0", whole=True),
-    Setting("min_p", "Nothing much less likely (min-p)", "0 switches it off; 0.05 is usual.", "0"),
-    Setting("repetition_penalty", "Against repeating (repetition penalty)", "1 switches it off.", "1"),
-    Setting("seed", "Same answer again (seed)", "A whole number; empty draws anew each time.", "", whole=True),
+    Setting("temperature", "Temperature", "0 always picks the most likely token. Higher values are more varied.", "0"),
+    Setting("max_tokens", "Maximum length", "In tokens, about three quarters of a word each.", "128", whole=True),
+    Setting("top_p", "Top-p", "Samples from the most likely tokens up to this total probability. 1 is off.", "1"),
+    Setting("top_k", "Top-k", "Samples from this many of the most likely tokens. 0 is off.", "0", whole=True),
+    Setting("min_p", "Min-p", "Drops tokens below this share of the top probability. 0 is off; 0.05 is typical.", "0"),
+    Setting("repetition_penalty", "Repetition penalty", "Above 1, repeating is less likely. 1 is off.", "1"),
+    Setting("seed", "Seed", "A whole number for repeatable answers. Default: random.", "", whole=True),
 )
 
 
@@ -130,6 +133,11 @@ def model_groups(services: Services) -> tuple[ModelGroup, ...]:
         ModelGroup("Exports", tuple(_exports(services))),
     )
     return tuple(group for group in groups if group.options)
+
+
+def title_of(groups: tuple[ModelGroup, ...], model: str) -> str:
+    """A model's title in the list, or its reference."""
+    return next((option.title for group in groups for option in group.options if option.value == model), model)
 
 
 def other_of(groups: tuple[ModelGroup, ...], model: str) -> str:
@@ -147,17 +155,19 @@ def _bases(services: Services) -> Iterator[ModelOption]:
 def _trained(services: Services) -> Iterator[ModelOption]:
     briefs = {run.session_id: services.runs.verdict(run).brief for run in services.runs.list()[:MOST_RUNS]}
     for item in services.models.trained():
-        running = item.status not in {"completed", "stopped", "failed", "crashed"}
-        what = f"running, as of its latest checkpoint (now step {item.step})" if running else "trained"
-        how = briefs.get(item.session_id)
-        yield ModelOption(item.model_path, f"{item.title}, {what} ({f'{how}, ' if how else ''}{item.created_at[:10]})")
+        ended = item.status in {"completed", "stopped", "failed", "crashed"}
+        step = f"step {item.step}" if ended else f"still training, latest checkpoint (now at step {item.step})"
+        yield ModelOption(
+            item.model_path, joined(item.title, step, briefs.get(item.session_id), made(item.title, item.created_at))
+        )
 
 
 def _checkpoints(services: Services) -> Iterator[ModelOption]:
     for item in services.models.trained()[:MOST_RUNS]:
         for path in reversed(JobDir(services.settings.home.outputs / item.session_id).numbered()):
-            step = path.name.rpartition("-")[2]
-            yield ModelOption(f"{item.model_path}@{step}", f"{item.title}, step {step} ({item.created_at[:10]})")
+            step = f"step {path.name.rpartition('-')[2]}"
+            reference = f"{item.model_path}@{path.name.rpartition('-')[2]}"
+            yield ModelOption(reference, joined(item.title, step, made(item.title, item.created_at)))
 
 
 def _exports(services: Services) -> Iterator[ModelOption]:
@@ -165,12 +175,29 @@ def _exports(services: Services) -> Iterator[ModelOption]:
     for item in services.exports.list():
         if item.job.status != "completed":
             continue
-        name, day = titles.get(item.session_id) or item.job.name or "Export", item.job.created_at[:10]
+        name = titles.get(item.session_id) or item.job.name or "Export"
+        day = f"exported {plain_when(item.job.created_at)}"
         if item.format == ExportFormat.GGUF:
             for file in item.files:
                 if file["name"].endswith(".gguf"):
                     kind = file.get("file_type") or file["name"]
-                    yield ModelOption(f"export:{item.export_id}/{file['name']}", f"{name}, GGUF {kind} ({day})")
+                    yield ModelOption(f"export:{item.export_id}/{file['name']}", joined(name, f"GGUF {kind}", day))
         elif item.format in {ExportFormat.MERGED, ExportFormat.ADAPTER}:
-            what = "merged" if item.format == ExportFormat.MERGED else "adapter on its base"
-            yield ModelOption(f"export:{item.export_id}", f"{name}, {what} ({day})")
+            what = "merged model" if item.format == ExportFormat.MERGED else "adapter on its base model"
+            yield ModelOption(f"export:{item.export_id}", joined(name, what, day))
+
+
+def joined(*parts: str | None) -> str:
+    """'Sums · step 40 · 1 Jan 2026'; parts that say nothing are left out."""
+    return " · ".join(part for part in parts if part)
+
+
+def made(title: str, moment: str) -> str:
+    """When a run was made, unless its title says so already, as it does where two runs have one name."""
+    said = plain_when(moment)
+    return "" if said and said in title else said
+
+
+def plain_when(moment: str) -> str:
+    """A moment as pages write it, without markup, for lists."""
+    return when(moment).striptags()

@@ -13,10 +13,7 @@ from core.job_dir import read_json, write_json
 from services.models.models import Models
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
-OFF = (
-    "The endpoint for other programs is switched off. Switch it on at the playground, under "
-    "'Serve this model to other programs'."
-)
+OFF = "The OpenAI-compatible API is off. Turn it on in the Playground, under 'OpenAI-compatible API'."
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Endpoint:
         self._models.resolve(model_path)
         name = name.strip() or default_name(model_path)
         if not _NAME.fullmatch(name):
-            message = "The name may have letters, digits and . _ : / @ -, and at most 100 of them. Nothing was changed."
+            message = "Use up to 100 letters, digits and . _ : / @ - for the name. Nothing was changed."
             raise InvalidInput(message, field="name")
         return self._keep(Served(True, model_path, name, since))
 

@@ -87,7 +87,7 @@ class Chat:
     Attributes:
         model_path: A reference; see :class:`services.models.references.References`.
         messages: ``role`` and ``content`` each; see :class:`core.data.conversation.Conversation`.
-        temperature: 0 takes the likeliest token every time.
+        temperature: 0 always picks the most likely token.
         max_tokens: Longest answer.
         top_p: 1 is off.
         top_k: 0 is off.
@@ -240,7 +240,7 @@ class Models:
 
 def failure(event: dict[str, Any]) -> TunesmithError:
     """The exception for an ``error`` event."""
-    message = str(event.get("message") or "The model could not answer.")
+    message = str(event.get("message") or "The model failed to answer. Try again.")
     kinds: dict[str, type[TunesmithError]] = {"invalid_input": InvalidInput, "not_found": NotFound}
     return kinds.get(str(event.get("code")), Unavailable)(message)
 
@@ -254,13 +254,13 @@ def check_chat(chat: Chat) -> None:
         text = isinstance(content, str) or (content is None and isinstance(calls, list))
         if message.get("role") not in {"system", "user", "assistant", "tool"} or not text:
             raise InvalidInput(
-                "A message has a role (system, user, assistant, tool) and a text as content.", field="messages"
+                "Each message needs a role (system, user, assistant or tool) and text content.", field="messages"
             )
     if sum(len(text) for text in strings_in([chat.messages, chat.tools])) > 200_000:
-        raise InvalidInput("That is too long: at most 200,000 characters.", field="messages")
+        raise InvalidInput("The conversation is too long. The limit is 200,000 characters.", field="messages")
     for name, low, high in RANGES:
         value = getattr(chat, name)
         if value is not None and not low <= value <= high:
             raise InvalidInput(f"{name} must be between {low} and {high}.", field=name)
     if len(chat.stop) > 4 or not all(chat.stop) or any(len(text) > 200 for text in chat.stop):
-        raise InvalidInput("Give at most four texts to stop at, none empty or longer than 200 letters.", field="stop")
+        raise InvalidInput("Use up to 4 stop sequences of 1 to 200 characters each.", field="stop")

@@ -87,7 +87,7 @@ class References:
         job = self._database.job(check_id(export_id), JobKind.EXPORT)
         files = JobDir.open(self._home.exports, export_id).files
         if job.job_state is not JobState.COMPLETED or not files.is_dir():
-            raise Conflict("This export is not finished, so there is nothing to talk to yet. Its page shows why.")
+            raise Conflict("This export is not finished, so you cannot chat with it yet. Check the export's page.")
         if name:
             return _gguf(files, name)
         if job.config.get("format") == ExportFormat.MERGED:
@@ -110,12 +110,10 @@ class References:
     def _of_path(self, path: Path) -> dict[str, Any] | None:
         if path.suffix == ".gguf":
             if not path.is_file():
-                raise NotFound(f"There is no file {path}. Check the path.", field="model_path")
+                raise NotFound(f"{path} does not exist. Check the path.", field="model_path")
             with path.open("rb") as file:
                 if file.read(4) != b"GGUF":
-                    message = (
-                        f"{path.name} is called a GGUF and is none: it begins otherwise. Copy or download it again."
-                    )
+                    message = f"{path.name} is not a valid GGUF file. Copy or download it again."
                     raise InvalidInput(message, field="model_path")
             return {"kind": "gguf", "path": str(path)}
         if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
@@ -125,9 +123,7 @@ class References:
     def _of_adapter(self, folder: Path) -> dict[str, Any]:
         base = (read_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
         if not isinstance(base, str) or not base:
-            message = (
-                "This adapter does not say which base model it belongs to. Choose a merged model or a run instead."
-            )
+            message = "This adapter does not name its base model. Choose a merged model or a run instead."
             raise InvalidInput(message, field="model_path")
         self.validate(base)
         return _on(self._base(base), str(folder))
@@ -137,7 +133,7 @@ class References:
         return str(folder) if folder else name
 
 
-_NOTHING_TO_LOAD = "This export is no model by itself. Choose a GGUF file, a merged model or an adapter."
+_NOTHING_TO_LOAD = "This export is not a model on its own. Choose a GGUF file, a merged model or an adapter."
 
 
 def _on(base: str, adapter: str | None = None, revision: str | None = None) -> dict[str, Any]:
@@ -168,7 +164,7 @@ def _checkpoint(run: JobDir, step: str) -> str:
     path = next((path for path in run.numbered() if path.name == f"checkpoint-{step}"), None)
     if path is None:
         kept = ", ".join(path.name.rpartition("-")[2] for path in run.numbered()) or "none"
-        message = f"This run has no checkpoint of step {step}. Kept are the steps: {kept}."
+        message = f"This run has no checkpoint at step {step}. Saved steps: {kept}."
         raise NotFound(message, field="model_path")
     return str(path)
 

@@ -1,6 +1,7 @@
-// Two to four models side by side, streamed. The conversation stays in this browser until it is forgotten.
+// Two to four models side by side, streamed. The conversation stays in this browser until it is deleted.
 
 import { pageData } from './lib/api.js'
+import { Blind } from './lib/blind.js'
 import {
   Kept,
   download,
@@ -10,7 +11,9 @@ import {
   titleOf,
   toMarkdown,
 } from './lib/conversation.js'
-import { Side, factsOf } from './lib/chat_side.js'
+import { Side } from './lib/chat_side.js'
+import { factsOf } from './lib/chat_turns.js'
+import { markdown } from './lib/markdown.js'
 import { socket } from './lib/socket.js'
 import { toast } from './lib/toast.js'
 
@@ -26,7 +29,9 @@ class Playground {
     this.titles = data.titles ?? {}
     this.kept = new Kept(data.keep ?? 'playground')
     this.conversation = newConversation()
+    this.markdown = markdown
     this.sides = [...form.querySelectorAll('[data-side]')].map((section) => this.adopt(section))
+    this.blind = new Blind(this, get)
     if (!data.asked && data.keep === 'playground') this.open(this.kept.all()[0])
     this.changed()
   }
@@ -37,6 +42,10 @@ class Playground {
 
   get tokens() {
     return get('tokens').checked
+  }
+
+  get plain() {
+    return get('plain').checked
   }
 
   // As numbers; what is left empty is left to the server. What is no number is sent as it is and refused in words.
@@ -95,7 +104,7 @@ class Playground {
       section.querySelector('.messages').setAttribute('aria-label', `${title}, answers`)
       for (const [kind, what] of [
         ['model', ''],
-        ['other', ': Hub id or path'],
+        ['other', ': Hugging Face model or path'],
       ]) {
         const field = section.querySelector(`.js-${kind}`)
         const label = field.previousElementSibling
@@ -112,7 +121,16 @@ class Playground {
   }
 
   ask(text) {
+    this.blind.open()
     return Promise.all(this.sides.map((side) => side.ask(text)))
+  }
+
+  // An earlier question, counted from the last, is replaced; the conversation as it was stays among the earlier ones.
+  resend(questions, text) {
+    if (this.working) return
+    this.conversation = newConversation()
+    for (const side of this.sides) side.rewind(questions)
+    this.ask(text)
   }
 
   async replay() {
@@ -135,7 +153,7 @@ class Playground {
   begin() {
     this.conversation = newConversation()
     for (const side of this.sides) side.clear()
-    this.changed()
+    this.blind.reveal()
   }
 
   open(conversation) {
@@ -148,7 +166,7 @@ class Playground {
     for (const name of NAMES)
       form.elements[name].value =
         conversation.settings[name] ?? (name === 'seed' ? '' : form.elements[name].defaultValue)
-    this.changed()
+    this.blind.reveal()
   }
 
   snapshot() {
@@ -157,21 +175,21 @@ class Playground {
   }
 
   changed() {
-    if (!this.sides) return
+    if (!this.blind) return
     const { working } = this
     get('send').disabled = working
-    get('send').lastElementChild.textContent = { 1: 'Ask', 2: 'Ask both' }[this.sides.length] ?? 'Ask all'
     get('cancel').hidden = !working
-    get('add').hidden = this.sides.length >= MOST_SIDES
+    get('add').hidden = this.sides.length >= MOST_SIDES || this.blind.hidden
     const asked = this.sides.some((side) => side.turns.length)
     for (const id of ['replay', 'json', 'markdown']) get(id).disabled = !asked || working
     for (const side of this.sides) {
-      side.section.querySelector('.js-remove').hidden = this.sides.length < 2
+      side.section.querySelector('.js-remove').hidden = this.sides.length < 2 || this.blind.hidden
       side.again.hidden = working || !side.turns.length
     }
+    this.blind.draw()
     const { temperature = '–', max_tokens: longest = '–' } = this.settings
     get('values').textContent =
-      `Variety: ${temperature} · longest answer: ${longest} tokens · ` +
+      `Temperature ${temperature} · up to ${longest} tokens · ` +
       `${this.system.trim() ? 'with' : 'without'} a system prompt`
     if (asked) this.kept.put(this.snapshot())
     this.list()
@@ -181,7 +199,7 @@ class Playground {
     const options = this.kept
       .all()
       .map((item) => new Option(titleOf(item), item.id, false, item.id === this.conversation.id))
-    const fresh = new Option(options.length ? 'Choose one' : 'None yet', '')
+    const fresh = new Option(options.length ? 'Choose a conversation' : 'None yet', '')
     get('earlier').replaceChildren(fresh, ...options)
   }
 }
@@ -194,7 +212,9 @@ function follow(page) {
   socket.on('disconnect', () => {
     for (const side of page.sides)
       side.fail({
-        message: 'The connection was lost while the answer was being written. Your questions are kept: answer again.',
+        message:
+          'The connection was lost before the answer was complete. Your messages are kept. ' +
+          'Choose Regenerate to try again.',
       })
   })
 }
@@ -231,11 +251,12 @@ function listen(page) {
   click('forget', () => {
     page.kept.forget()
     page.list()
-    toast('The conversations that this browser kept are gone.')
+    toast('Conversations deleted from this browser.')
   })
-  get('tokens').addEventListener('change', () => {
-    if (!page.working) for (const side of page.sides) side.draw()
-  })
+  for (const id of ['tokens', 'plain'])
+    get(id).addEventListener('change', () => {
+      for (const side of page.sides) side.draw()
+    })
   get('earlier').addEventListener('change', (event) =>
     page.open(page.kept.all().find((item) => item.id === event.target.value)),
   )

@@ -41,7 +41,7 @@ def ask(page: Page, text: str, sides: int = 2) -> None:
     page.get_by_test_id("chat-send").click()
     for side in range(1, sides + 1):
         expect(page.get_by_test_id(f"side-{side}").locator(".bubble.you").last).to_have_text(text)
-        expect(page.get_by_test_id(f"facts-{side}")).to_contain_text("tokens a second")
+        expect(page.get_by_test_id(f"facts-{side}")).to_contain_text("tokens per second")
 
 
 def answers(page: Page, side: int) -> list[str]:
@@ -123,6 +123,71 @@ def test_an_answer_can_be_stopped_and_asked_for_again(page: Page, live: Live) ->
     expect(page.get_by_test_id("side-1").locator(".bubble:not(.you)")).to_have_text(["again please"])
 
 
+MARKDOWN = """# Result
+
+**Bold** <SOLUTION>42</SOLUTION> <img src=x onerror=alert(1)> ![picture](https://example.org/x.png)
+[bad](javascript:alert(1)) [here](/settings) [data](data:text/html,x)
+
+```python
+print(1)
+```
+"""
+
+
+def test_an_answer_is_shown_as_markdown_and_can_do_nothing_else(
+    page: Page, live: Live, complaints: Complaints, tmp_path: Path
+) -> None:
+    """HTML stays text, nothing is loaded, links lead elsewhere only; an earlier message is edited and sent again."""
+    opened(page, live)
+    turns = [{"role": "user", "content": "Say it"}, {"role": "assistant", "content": MARKDOWN, "model": MODEL}]
+    sides = [{"model": MODEL, "turns": [*turns, {"role": "user", "content": "More"}]}, {"model": MODEL, "turns": turns}]
+    file = tmp_path / "conversation.json"
+    file.write_text(json.dumps({"format": "tunesmith-conversation", "version": 1, "sides": sides}))
+    page.locator("#chat-keep > summary").click()
+    page.get_by_test_id("chat-open").set_input_files(file)
+    bubble = page.get_by_test_id("side-1").locator(".bubble:not(.you)").first
+    expect(bubble.locator("strong")).to_have_text("Bold")
+    expect(bubble.locator(".heading")).to_have_text("Result")
+    expect(bubble).to_contain_text("<SOLUTION>42</SOLUTION> <img src=x onerror=alert(1)>")
+    expect(bubble.locator("img, h1, h2, script")).to_have_count(0)
+    links = bubble.locator("a").evaluate_all("all => all.map(one => [one.textContent, one.href, one.rel])")
+    assert links == [["picture", "https://example.org/x.png", "noopener noreferrer nofollow"]]
+    expect(bubble.get_by_role("button", name="Copy code")).to_have_attribute("data-copy", "print(1)\n")
+    page.get_by_test_id("chat-plain").check()
+    expect(bubble).to_have_text(MARKDOWN)
+
+    page.get_by_test_id("side-1").get_by_role("button", name="Edit this message").first.click()
+    page.get_by_label("Edit your message").fill("say something else")
+    page.keyboard.press("Enter")
+    for side in (1, 2):
+        expect(page.get_by_test_id(f"side-{side}").locator(".bubble")).to_have_text(["say something else"] * 2)
+    assert complaints.found == []
+
+
+def test_a_blind_comparison_names_the_models_after_the_vote(page: Page, live: Live) -> None:
+    """Nothing tells the models apart before it; the tally is there after a reload."""
+    opened(page, live)
+    page.locator("#model-2").select_option("other")
+    page.locator("#other-2").fill("Qwen/Qwen3-0.6B")
+    page.locator("#chat-compare > summary").click()
+    page.get_by_test_id("chat-blind").check()
+    page.get_by_test_id("chat-prompt").fill("which one")
+    page.get_by_test_id("chat-send").click()
+    expect(page.get_by_role("button", name="Model B is better")).to_be_visible()
+    for side in (1, 2):
+        for hidden in ("called", "facts"):
+            expect(page.get_by_test_id(f"{hidden}-{side}")).to_be_hidden()
+    page.get_by_role("button", name="Model B is better").click()
+    winner = page.get_by_test_id("called-2")
+    expect(winner).to_be_visible()
+    name = winner.inner_text()
+    opened(page, live)
+    page.locator("#chat-compare > summary").click()
+    expect(page.get_by_test_id("chat-tally").locator("tbody tr").first).to_have_text(
+        f"{name}100100%", use_inner_text=False
+    )
+
+
 def test_what_was_written_is_there_after_a_reload(page: Page, live: Live) -> None:
     """The question with the beginning of its answer, which is said to be a beginning."""
     opened(page, live)
@@ -132,7 +197,7 @@ def test_what_was_written_is_there_after_a_reload(page: Page, live: Live) -> Non
     expect(page.get_by_test_id("side-1").locator(".bubble:not(.you)")).to_have_text("one")
     opened(page, live)
     expect(page.get_by_test_id("side-1").locator(".bubble")).to_have_text(["one hold", "one"])
-    expect(page.get_by_test_id("facts-1")).to_contain_text("unfinished: the page was left")
+    expect(page.get_by_test_id("facts-1")).to_contain_text("incomplete, because the page was closed")
     ask(page, "once more", 1)
 
 

@@ -34,7 +34,7 @@ test('the questions are those of the side that has most', () => {
 test('a title is the first question and the time', () => {
   const conversation = { ...talk([you('x'.repeat(80))]), created: '2026-01-02T03:04:05.000Z' }
   assert.equal(titleOf(conversation), `${'x'.repeat(60)} (2026-01-02 03:04)`)
-  assert.match(titleOf({ ...conversation, sides: [] }), /^Nothing asked yet/)
+  assert.match(titleOf({ ...conversation, sides: [] }), /^Empty conversation/)
 })
 
 test('what was saved can be opened; it becomes a new conversation', () => {
@@ -47,14 +47,14 @@ test('what was saved can be opened; it becomes a new conversation', () => {
 test('a file that is no conversation is refused in words', () => {
   const wrong = (change) => JSON.stringify({ ...talk([you('a')]), ...change })
   const bad = {
-    'it is no JSON': '{',
-    'it is no conversation': wrong({ format: 'other' }),
+    'it is not valid JSON': '{',
+    'it is not a conversation': wrong({ format: 'other' }),
     'it was saved by a newer version': wrong({ version: 2 }),
-    'its turns cannot be read': wrong({ sides: [{ model: 'm', turns: [{ role: 'user', content: 1 }] }] }),
+    'its messages cannot be read': wrong({ sides: [{ model: 'm', turns: [{ role: 'user', content: 1 }] }] }),
   }
   for (const [words, text] of Object.entries(bad))
     assert.throws(() => parseConversation(text), { message: new RegExp(`^This file could not be opened: ${words}\\.`) })
-  assert.throws(() => parseConversation('null'), /no conversation/)
+  assert.throws(() => parseConversation('null'), /not a conversation/)
   assert.throws(() => parseConversation(wrong({ sides: [] })), /cannot be read/)
   assert.throws(() => parseConversation(wrong({ sides: Array(5).fill({ model: 'm', turns: [] }) })), /cannot be read/)
 })
@@ -69,7 +69,7 @@ test('Markdown has the settings, the system prompt, and every turn quoted', () =
   assert.match(text, /^# two\nlines\n/)
   assert.match(text, /- temperature: 0\n\n/)
   assert.doesNotMatch(text, /seed|top_p/)
-  assert.match(text, /\*\*Question\*\*\n\n> two\n> lines\n/)
+  assert.match(text, /\*\*You\*\*\n\n> two\n> lines\n/)
   assert.match(text, /> 1\n\n\*3 tokens\*/)
   assert.match(text, /> out of memory\n/)
 })

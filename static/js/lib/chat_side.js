@@ -1,34 +1,13 @@
 // One model of a conversation: its list, its turns, and the answer that is being written.
 
-import { number } from './format.js'
+import { factsOf, speedOf, tokensOf, turnNodes } from './chat_turns.js'
 import { messagesOf } from './conversation.js'
+import { element } from './dom.js'
+import { paced } from './paced.js'
 import { socket } from './socket.js'
 
-const WORDS = {
-  length: 'reached the longest answer',
-  cancelled: 'stopped by you',
-  left: 'unfinished: the page was left',
-}
-
-const counted = (tokens) => `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`
-
-export function factsOf(turn) {
-  if (turn.tokens === undefined) return ''
-  const speed = turn.seconds > 0 ? `, ${number(turn.tokens / turn.seconds, 2)} tokens a second` : ''
-  const asked = turn.prompt_tokens ? `, after ${turn.prompt_tokens} tokens of prompt` : ''
-  const ended = WORDS[turn.finish] ? `; ${WORDS[turn.finish]}` : ''
-  return `${counted(turn.tokens)} in ${number(turn.seconds ?? 0, 2)} s${speed}${asked}${ended}`
-}
-
-export function element(name, className, text) {
-  const node = document.createElement(name)
-  if (className) node.className = className
-  if (text !== undefined) node.textContent = text
-  return node
-}
-
 export class Side {
-  // `page` knows the settings, whether tokens are shown, and is told of every change.
+  // `page` knows the settings and how answers are shown, and is told of every change.
   constructor(section, page) {
     this.section = section
     this.page = page
@@ -37,19 +16,21 @@ export class Side {
     this.again = section.querySelector('.js-again')
     this.select = section.querySelector('.js-model')
     this.typed = section.querySelector('.js-other')
+    this.called = section.querySelector('.js-called')
     this.turns = []
     this.id = null
     this.select.addEventListener('change', () => {
-      this.showTyped()
+      this.showChosen()
       this.draw()
       page.chosen(this.model)
     })
     this.typed.addEventListener('change', () => {
+      this.showChosen()
       this.draw()
       page.chosen(this.model)
     })
     this.again.addEventListener('click', () => this.regenerate())
-    this.showTyped()
+    this.showChosen()
   }
 
   get model() {
@@ -60,15 +41,17 @@ export class Side {
     const offered = [...this.select.options].some((option) => option.value === reference)
     this.select.value = offered ? reference : 'other'
     if (!offered) this.typed.value = reference
-    this.showTyped()
+    this.showChosen()
   }
 
   get title() {
-    return this.select.value === 'other' ? this.model : this.select.selectedOptions[0].textContent
+    return this.select.value === 'other' ? this.model : this.select.selectedOptions[0].textContent.trim()
   }
 
-  showTyped() {
+  // A list cuts long names off; the heading has room for all of it.
+  showChosen() {
     this.typed.hidden = this.select.value !== 'other'
+    this.called.textContent = this.title
   }
 
   // The turns, with what is written of the answer so far.
@@ -85,12 +68,18 @@ export class Side {
     this.writing = { role: 'assistant', content: '', pieces: [], model: this.model }
     this.answer = element('div', 'bubble pending')
     this.messages.append(this.answer)
-    this.say('Waiting for the model')
+    // A screen reader reads the answer once it is whole, not every redrawing of it.
+    this.messages.setAttribute('aria-busy', 'true')
+    const bubble = this.answer
+    this.paint = paced((written) => this.show(bubble, written))
+    this.say('Waiting for the model…')
     this.over = new Promise((resolve) => {
       this.finish = resolve
     })
     if (!this.model)
-      this.fail({ message: 'No model is chosen on this side. Type a Hub id or a path, or choose one from the list.' })
+      this.fail({
+        message: 'No model is selected. Choose one from the list, or enter a Hugging Face model name or a path.',
+      })
     else
       socket.emit(
         'chat',
@@ -117,13 +106,13 @@ export class Side {
   waiting(event) {
     this.say(
       event.ahead === 1
-        ? 'Waits for another answer: one is written at a time'
-        : `Waits for ${event.ahead} other answers: one is written at a time`,
+        ? 'Waiting for 1 other answer. Answers are written one at a time.'
+        : `Waiting for ${event.ahead} other answers. Answers are written one at a time.`,
     )
   }
 
   loading() {
-    this.say('Loading the model')
+    this.say('Loading the model…')
   }
 
   token(event) {
@@ -131,9 +120,8 @@ export class Side {
     this.writing.pieces.push(event.text ?? '')
     this.writing.tokens = event.tokens ?? this.writing.pieces.length
     this.writing.seconds = event.seconds
-    this.answer.textContent = this.writing.content
-    const speed = event.seconds > 0 ? `, ${number(event.tokens / event.seconds, 2)} tokens a second` : ''
-    this.say(`Writing: ${counted(this.writing.tokens)}${speed}`)
+    this.paint(this.writing.content)
+    this.say(`Writing: ${tokensOf(this.writing)}${speedOf(this.writing)}`)
   }
 
   done(event) {
@@ -165,6 +153,7 @@ export class Side {
     this.id = null
     this.answer = null
     this.draw()
+    this.messages.setAttribute('aria-busy', 'false')
     this.finish()
     this.page.changed()
   }
@@ -191,38 +180,32 @@ export class Side {
     this.facts.textContent = text
   }
 
+  // The text of a bubble: as Markdown, or as it is.
+  show(bubble, text) {
+    const { plain } = this.page
+    bubble.setAttribute('data-form', plain ? 'plain' : 'markdown')
+    if (plain) bubble.textContent = text
+    else bubble.replaceChildren(this.page.markdown(text))
+  }
+
   draw() {
     if (this.id) return
-    this.messages.replaceChildren(...this.turns.flatMap((turn) => this.nodes(turn)))
+    const nodes = this.turns.flatMap((turn, place) => turnNodes(this, turn, place))
+    this.messages.replaceChildren(...nodes)
     const last = this.turns.at(-1)
     this.say(last?.role === 'assistant' ? factsOf(last) : '')
     this.again.hidden = !this.turns.length || Boolean(this.id)
   }
 
-  nodes(turn) {
-    if (turn.role === 'user') return [element('div', 'bubble you', turn.content)]
-    if (turn.error) {
-      const note = element('div', 'note problem')
-      note.setAttribute('role', 'alert')
-      note.append(element('span'), element('div', '', turn.error))
-      return turn.content ? [element('div', 'bubble', turn.content), note] : [note]
-    }
-    const bubble = element('div', 'bubble', turn.content || '(It wrote nothing.)')
-    if (this.page.tokens && turn.pieces?.length)
-      bubble.replaceChildren(...turn.pieces.map((piece) => element('span', 'token', piece)))
-    const by =
-      turn.model && turn.model !== this.model
-        ? [element('p', 'small muted', `Answered by ${this.page.titleOf(turn.model)}`)]
-        : []
-    return turn.seen ? [...by, bubble, this.seen(turn)] : [...by, bubble]
+  // How many questions there are from a turn on, itself included: that counts alike on sides that joined later.
+  questionsFrom(place) {
+    return this.turns.slice(place).filter((turn) => turn.role === 'user').length
   }
 
-  seen(turn) {
-    const details = element('details', 'seen')
-    const text = element('pre', 'code small')
-    text.tabIndex = 0
-    text.append(...turn.seen.map(([part, special]) => (special ? element('span', 'special', part) : part)))
-    details.append(element('summary', '', `The prompt as the model saw it (${turn.prompt_tokens} tokens)`), text)
-    return details
+  // Back to before one of the last questions; all of them where it has no more.
+  rewind(questions) {
+    const asked = this.turns.flatMap((turn, place) => (turn.role === 'user' ? [place] : []))
+    this.turns = this.turns.slice(0, asked.at(-questions) ?? 0)
+    this.draw()
   }
 }

@@ -31,22 +31,20 @@ export function questionsOf(conversation) {
 }
 
 export const titleOf = (conversation) =>
-  `${questionsOf(conversation)[0]?.slice(0, 60) ?? 'Nothing asked yet'} ` +
+  `${questionsOf(conversation)[0]?.slice(0, 60) ?? 'Empty conversation'} ` +
   `(${conversation.created.slice(0, 16).replace('T', ' ')})`
 
 // A file that was saved here before; throws an Error in words where it is none.
 export function parseConversation(text) {
   const wrong = (what) =>
-    new Error(
-      `This file could not be opened: ${what} Choose a conversation that was saved here as JSON. Nothing was changed.`,
-    )
+    new Error(`This file could not be opened: ${what} Choose a conversation exported as JSON. Nothing was changed.`)
   let data
   try {
     data = JSON.parse(text)
   } catch {
-    throw wrong('it is no JSON.')
+    throw wrong('it is not valid JSON.')
   }
-  if (data?.format !== FORMAT || !Array.isArray(data.sides)) throw wrong('it is no conversation.')
+  if (data?.format !== FORMAT || !Array.isArray(data.sides)) throw wrong('it is not a conversation.')
   const isTurn = (turn) => ['user', 'assistant'].includes(turn?.role) && typeof turn.content === 'string'
   if (data.version > 1) throw wrong('it was saved by a newer version.')
   if (
@@ -56,7 +54,7 @@ export function parseConversation(text) {
       (side) => typeof side?.model === 'string' && Array.isArray(side.turns) && side.turns.every(isTurn),
     )
   )
-    throw wrong('its turns cannot be read.')
+    throw wrong('its messages cannot be read.')
   return {
     ...newConversation(),
     system_prompt: String(data.system_prompt ?? ''),
@@ -80,7 +78,7 @@ export function toMarkdown(conversation, facts) {
     lines.push(`## ${side.title ?? side.model}`, '', `Model: \`${side.model}\``, '')
     for (const turn of side.turns) {
       lines.push(
-        turn.role === 'user' ? '**Question**' : '**Answer**',
+        turn.role === 'user' ? '**You**' : '**Model**',
         '',
         quoted([turn.content, turn.error].filter(Boolean).join('\n\n')),
         '',

@@ -33,4 +33,4 @@ def test_a_file_that_is_no_gguf_is_said_to_be_none(client: FlaskClient, tmp_path
     body = {"model_path": str(tmp_path / "page.gguf"), "prompt": "hello"}
     answer = client.post("/api/models/test", json=body)
     assert answer.status_code == 400
-    assert "page.gguf is called a GGUF and is none" in (answer.json or {})["error"]["message"]
+    assert "page.gguf is not a valid GGUF file" in (answer.json or {})["error"]["message"]

@@ -177,7 +177,7 @@ def test_it_is_off_until_it_is_switched_on(client_of_app: FlaskClient, gate: Gat
     """Off with a right key too; without any key nothing is told."""
     assert client_of_app.get("/v1/models").status_code == 401
     answer = client_of_app.get("/v1/models", headers=bearer(gate.new_token()))
-    assert (answer.status_code, "switched off" in answer.get_json()["error"]["message"]) == (404, True)
+    assert (answer.status_code, "is off. Turn it on" in answer.get_json()["error"]["message"]) == (404, True)
 
 
 def test_the_choice_survives_a_restart(client_of_app: FlaskClient, settings: Settings, gate: Gate) -> None:

@@ -98,7 +98,7 @@ def test_a_running_session_is_its_latest_checkpoint(services: Services, run: Job
     assert resolve("session:r1@2") == on(base, run.checkpoints / "checkpoint-2")
     run.adapter.rmdir()
     assert resolve("session:r1") == on(base, run.checkpoints / "checkpoint-10")
-    with pytest.raises(NotFound, match="Kept are the steps: 2, 10"):
+    with pytest.raises(NotFound, match="Saved steps: 2, 10"):
         resolve("session:r1@3")
     for step in (2, 10):
         (run.checkpoints / f"checkpoint-{step}").rmdir()
@@ -177,11 +177,11 @@ def test_one_turn_without_scripts(browser: Browser, services: Services) -> None:
     form = {"model_1": MODEL, "model_2": "other", "other_2": "Qwen/Qwen3-0.6B", "prompt": "say it back", "top_k": "5"}
     page = browser.post("/playground", form={**form, "temperature": "0.5"}).get_data(as_text=True)
     assert page.count('<div class="bubble ">say it back</div>') == 2
-    assert page.count("3 tokens in 0.10 s, 30 tokens a second") == 2
+    assert page.count("3 tokens in 0.10 s, 30 tokens per second") == 2
     assert '<span class="special">&lt;|user|&gt;</span>' in page
     assert 'value="Qwen/Qwen3-0.6B"' in page
     wrong = browser.post("/playground", form={**form, "top_k": "many"}).get_data(as_text=True)
-    assert "is a whole number between 0 and 1000" in wrong
+    assert "Top-k: enter a whole number from 0 to 1000." in wrong
 
 
 # --- the processes ---

@@ -1,0 +1,106 @@
+// How the turns of a conversation are drawn, and what is said of an answer.
+
+import { button, element } from './dom.js'
+import { number } from './format.js'
+
+const ENDED = {
+  length: 'cut off at the maximum length',
+  cancelled: 'stopped by you',
+  left: 'incomplete, because the page was closed',
+}
+
+export const tokensOf = ({ tokens }) => `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`
+
+export const speedOf = ({ tokens, seconds }) =>
+  seconds > 0 ? `, ${number(tokens / seconds, 2)} tokens per second` : ''
+
+export function factsOf(turn) {
+  const ended = ENDED[turn.finish] ?? ''
+  if (turn.tokens === undefined) return ended && `${ended[0].toUpperCase()}${ended.slice(1)}`
+  const asked = turn.prompt_tokens ? `, prompt ${tokensOf({ tokens: turn.prompt_tokens })}` : ''
+  return `${tokensOf(turn)} in ${number(turn.seconds ?? 0, 2)} s${speedOf(turn)}${asked}${ended && `; ${ended}`}`
+}
+
+// `side` knows how answers are shown; `place` is the turn's among its turns.
+export function turnNodes(side, turn, place) {
+  if (turn.role === 'user') return [question(side, turn, place)]
+  if (turn.error) return failure(side, turn)
+  const by =
+    turn.model && turn.model !== side.model
+      ? [element('p', 'small muted', `Answered by ${side.page.titleOf(turn.model)}`)]
+      : []
+  const bubble = turn.content ? answer(side, turn) : element('div', 'bubble muted', 'The answer is empty.')
+  return [...by, bubble, ...(turn.content ? [tools(turn)] : []), ...(turn.seen ? [promptOf(turn)] : [])]
+}
+
+function answer(side, turn) {
+  if (!side.page.tokens || !turn.pieces?.length) {
+    const bubble = element('div', 'bubble')
+    side.show(bubble, turn.content)
+    return bubble
+  }
+  const bubble = element('div', 'bubble')
+  bubble.append(...turn.pieces.map((piece) => element('span', 'token', piece)))
+  return bubble
+}
+
+function failure(side, turn) {
+  const note = element('div', 'note problem')
+  note.setAttribute('role', 'alert')
+  note.append(element('span'), element('div', '', turn.error))
+  return turn.content ? [answer(side, turn), note] : [note]
+}
+
+function tools(turn) {
+  const row = element('div', 'buttons turn-tools')
+  const copy = button('button small quiet', 'Copy')
+  copy.dataset.copy = turn.content
+  copy.setAttribute('aria-label', 'Copy answer')
+  row.append(copy)
+  return row
+}
+
+function question(side, turn, place) {
+  const box = element('div', 'asked')
+  const edit = button('button small quiet js-edit', 'Edit', () => {
+    if (!side.page.working) box.replaceChildren(...editor(side, turn, place))
+    box.querySelector('textarea')?.focus()
+  })
+  edit.setAttribute('aria-label', 'Edit this message')
+  box.append(element('div', 'bubble you', turn.content), edit)
+  return box
+}
+
+// No form of its own: it stands inside the page's.
+function editor(side, turn, place) {
+  const text = element('textarea')
+  text.value = turn.content
+  text.rows = 3
+  text.setAttribute('aria-label', 'Edit your message')
+  const send = () => {
+    if (text.value.trim()) side.page.resend(side.questionsFrom(place), text.value.trim())
+  }
+  text.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') side.draw()
+    else if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+      event.preventDefault()
+      send()
+    }
+  })
+  const row = element('div', 'buttons')
+  row.append(
+    button('button small primary', 'Send', send),
+    button('button small', 'Cancel', () => side.draw()),
+  )
+  const hint = element('p', 'hint small muted', 'Replaces this message and everything after it, for every model.')
+  return [text, hint, row]
+}
+
+function promptOf(turn) {
+  const details = element('details', 'seen')
+  const text = element('pre', 'code small')
+  text.tabIndex = 0
+  text.append(...turn.seen.map(([part, special]) => (special ? element('span', 'special', part) : part)))
+  details.append(element('summary', '', `Full prompt (${tokensOf({ tokens: turn.prompt_tokens })})`), text)
+  return details
+}
