@@ -1,4 +1,4 @@
-"""Datasets: upload, list, look into, prepare, delete."""
+"""Datasets: upload, list, preview, prepare, delete."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable
 from functools import cached_property
+from io import BytesIO
 from typing import IO, Any, BinaryIO, cast
 
 from flask import Blueprint, Request, Response, jsonify, request
@@ -101,11 +102,11 @@ def api_list() -> Response:
 @accepts_uploads
 @describes(answer=UploadInfo, status=201)
 def api_upload() -> tuple[Response, int]:
-    """Upload a file as multipart field 'file'. 201 with the dataset.
+    """Upload a file as the multipart field 'file', or rows as text in 'pasted'. 201 with the dataset.
 
-    Further fields: 'bad_rows' (stop, skip), 'heading' (auto, yes, no: whether a table's first line holds the names of
-    its columns) and 'again' (1 to store what is here already). Without 'again', the same content is answered with 200,
-    the dataset that holds it and 'already': true.
+    Other fields: 'pasted-name', 'bad_rows' (stop, skip), 'heading' (auto, yes, no: whether a table's first line has the
+    column names) and 'again' (1 to store content that exists already). Without 'again', content that exists already is
+    answered with 200, the existing dataset and 'already': true.
     """
     info, already = receive()
     known = {"already": True} if already else {}
@@ -138,22 +139,26 @@ def api_delete(upload_id: str) -> tuple[str, int]:
 
 
 def receive() -> tuple[UploadInfo, bool]:
-    """The request's file, checked and kept, or the dataset that holds it already; and which of the two.
+    """The request's file or pasted rows, checked and kept, or the dataset that has them already; and which of the two.
 
     Raises:
-        InvalidInput: No file was sent, or it cannot be used.
+        InvalidInput: Neither was sent, or it cannot be used.
     """
     file, form = request.files.get("file"), request.form
-    if file is None:
-        raise InvalidInput("Send the file as the multipart field 'file'.", field="file")
+    pasted = form.get("pasted", "").strip()
+    if file is not None and (file.filename or not pasted):
+        stream, name = cast("BinaryIO", file.stream), file.filename or ""
+    elif pasted:
+        stream, name = BytesIO(pasted.encode()), form.get("pasted-name", "").strip() or "Pasted rows"
+    else:
+        raise InvalidInput("Send the file as the multipart field 'file', or rows as text in 'pasted'.", field="file")
     on_bad: OnBad = "skip" if form.get("bad_rows") == "skip" else "stop"
     heading: HeadingChoice = "yes" if form.get("heading") == "yes" else "no" if form.get("heading") == "no" else "auto"
-    stream, once = cast("BinaryIO", file.stream), form.get("again") not in {"1", "true", "on"}
     try:
-        info = services().datasets.save_upload(stream, file.filename or "", on_bad, heading=heading, once=once)
+        once = form.get("again") not in {"1", "true", "on"}
+        return services().datasets.save_upload(stream, name, on_bad, heading=heading, once=once), False
     except AlreadyHere as error:
         return error.info, True
-    return info, False
 
 
 # --- pages ---

@@ -25,7 +25,7 @@ from services.datasets.preparation_jobs import DRAFT
 
 bp = Blueprint("wizard", __name__)
 Form = MultiDict[str, str]
-ALREADY = "You already have this file. It was not stored again; the dataset that holds it is chosen."
+ALREADY = "You already have this file. It was not stored again; the existing dataset is selected."
 
 
 @bp.get("/new")
@@ -53,7 +53,7 @@ def dataset() -> str:
     """Step 2."""
     if request.args.get("already"):  # the page's script sent a file that is here
         say(ALREADY)
-    return page("wizard/dataset.html", dataset_step(services()))
+    return page("wizard/dataset.html", dataset_step(services(), request.args))
 
 
 @bp.get("/new/dataset/preparation")
@@ -149,8 +149,8 @@ def save(step: str) -> Response:
 
 
 def _receive(form: Form) -> None:
-    """The file that was sent becomes the choice."""
-    if "file" in request.files and request.files["file"].filename:
+    """The file that was sent, or the rows that were pasted, become the choice."""
+    if ("file" in request.files and request.files["file"].filename) or form.get("pasted", "").strip():
         try:
             info, already = receive()
             form["upload"] = f"upload:{info.id}"

@@ -1,7 +1,7 @@
-"""Well-known datasets of the Hub, as data: what each is good for and how its columns are mapped.
+"""Popular datasets on Hugging Face, as data: what each is good for and how its columns are mapped.
 
-Sizes and licences are those on the datasets' own cards; a card can change, so the licence is to be
-read there before a model is published.
+Sizes and licenses are those on the datasets' own cards. A card can change, so check the license there
+before you publish a model.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ class KnownDataset(BaseModel):
     """One entry.
 
     Attributes:
-        path: ``owner/name`` on the Hub.
+        path: ``owner/name`` on Hugging Face.
         rows: Rows of the split that ``mapping`` names.
         fields: Its columns.
         mapping: Fields of the configuration's dataset section, ready to use.
         good_for: One line: what it teaches.
-        reward: The ready-made reward that fits, by its name.
-        reward_why: One line: why, and what to watch.
+        reward: Name of the preset reward that fits; empty where there is no single right answer to check.
+        reward_why: One line: why, and what to watch out for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,20 +40,26 @@ class KnownDataset(BaseModel):
     reward_why: str
 
     @property
+    def watch(self) -> str:
+        """What is particular about scoring it; empty where many datasets share the same sentence."""
+        return "" if self.reward_why in _COMMON else self.reward_why
+
+    @property
     def section(self) -> dict[str, Any]:
         """The dataset section of a configuration."""
         return {"source": self.path, **self.mapping}
 
     def matches(self, text: str, category: str = "") -> bool:
-        """Whether every word of a search is in it."""
+        """Whether it contains every word of a search."""
         where = f"{self.path} {self.title} {self.category} {self.good_for} {self.licence}".casefold()
         return (not category or category == self.category) and all(word in where for word in text.casefold().split())
 
 
 _NUMBER = "The answer is a number and is compared exactly."
-_CHOICE = "The answer is one letter of the choices."
-_OPEN = "There is no one right answer: only form and length can be checked, so use it for the warm-up rather than for the reward."
-_TEX = "Answers are numbers and formulas and are compared by value."
+_CHOICE = "The answer is the letter of one of the choices."
+_OPEN = "There is no single right answer to check: use it for learning from examples or for the warm-up."
+_TEX = "Answers are numbers and expressions, compared by value."
+_COMMON = frozenset({_NUMBER, _CHOICE, _OPEN, _TEX})
 
 
 def _alpaca(response: str = "output") -> dict[str, Any]:
@@ -79,7 +85,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "extraction": "after_marker",
             "extraction_pattern": "####",
         },
-        good_for="Word problems of primary school, solved in a few steps; the usual first choice.",
+        good_for="Grade-school word problems solved in a few steps. The usual first choice.",
         reward="math",
         reward_why=_NUMBER,
     ),
@@ -91,9 +97,9 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         licence="MIT",
         fields=("question", "answer"),
         mapping={"instruction_field": "question", "response_field": "answer", "extraction": "last_number"},
-        good_for="Many word problems of primary school with written-out solutions.",
+        good_for="Many grade-school word problems with written-out solutions.",
         reward="math",
-        reward_why="The reference is the last number of the written solution, which is not always the answer; look at some rows.",
+        reward_why="The answer is taken to be the last number of the written solution, which is not always right. Look at some rows.",
     ),
     KnownDataset(
         path="nvidia/OpenMathReasoning",
@@ -118,13 +124,13 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "response_field": "expected_answer",
             "deduplicate": "exact",
         },
-        good_for="Competition problems for models that already calculate well. Very large: fetch a part of it.",
+        good_for="Competition problems for models that are already good at math. Very large: import only part of it.",
         reward="math",
         reward_why=_TEX,
     ),
     KnownDataset(
         path="unsloth/OpenMathReasoning-mini",
-        title="OpenMath Reasoning, small",
+        title="OpenMath Reasoning mini",
         category="math",
         rows=19252,
         licence="CC-BY-4.0",
@@ -139,7 +145,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "inference_mode",
         ),
         mapping={"split": "cot", "instruction_field": "problem", "response_field": "expected_answer"},
-        good_for="A part of OpenMath Reasoning that is quick to load.",
+        good_for="A small part of OpenMath Reasoning that loads quickly.",
         reward="math",
         reward_why=_TEX,
     ),
@@ -156,7 +162,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "response_field": "solution",
             "extraction": "boxed",
         },
-        good_for="School competition problems in seven fields and five levels, with full solutions.",
+        good_for="High-school competition problems in seven subjects and five levels, with full solutions.",
         reward="math",
         reward_why=_TEX,
     ),
@@ -168,7 +174,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         licence="MIT",
         fields=("question", "final_answer", "difficulty", "topic", "r1_solution_1", "r1_solution_2", "r1_solution_3"),
         mapping={"instruction_field": "question", "response_field": "final_answer"},
-        good_for="Hard problems with answers that can be checked, cleaned of test problems. 2 GB to download.",
+        good_for="Hard problems with checkable answers and no overlap with common test sets. 2 GB download.",
         reward="math",
         reward_why=_TEX,
     ),
@@ -202,7 +208,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "messages",
         ),
         mapping={"subset": "default", "instruction_field": "problem", "response_field": "answer"},
-        good_for="Problems with long worked solutions of a large model.",
+        good_for="Problems with long worked solutions written by a large model.",
         reward="math",
         reward_why=_TEX,
     ),
@@ -214,7 +220,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         licence="Apache-2.0",
         fields=("source", "problem", "solution", "messages"),
         mapping={"instruction_field": "problem", "response_field": "solution", "extraction": "boxed"},
-        good_for="A very broad collection, from school to olympiad.",
+        good_for="A very broad collection, from school to olympiad level.",
         reward="math",
         reward_why=_TEX,
     ),
@@ -231,7 +237,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "extraction": "after_marker",
             "extraction_pattern": "The answer is:",
         },
-        good_for="GSM8K and MATH problems asked in many other words.",
+        good_for="GSM8K and MATH problems, reworded in many ways.",
         reward="math",
         reward_why=_TEX,
     ),
@@ -240,11 +246,11 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         title="Code Alpaca 20K",
         category="code",
         rows=20022,
-        licence="CC-BY-4.0 on its Hub card; the authors' repository allows non-commercial use only",
+        licence="CC-BY-4.0 on its dataset card; the authors' repository allows non-commercial use only",
         fields=("output", "instruction", "input"),
         mapping=_alpaca(),
         good_for="Small programming requests in several languages with one solution each.",
-        reward="short_answer",
+        reward="",
         reward_why=_OPEN,
     ),
     KnownDataset(
@@ -262,7 +268,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         },
         good_for="Short Python exercises, each with three tests.",
         reward="code",
-        reward_why="Programs are run against the three tests of each row, in the sandbox.",
+        reward_why="Programs run against each row's three tests, in the sandbox.",
     ),
     KnownDataset(
         path="openai/openai_humaneval",
@@ -277,9 +283,9 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "response_field": "canonical_solution",
             "columns": {"tests": "test"},
         },
-        good_for="Functions to complete in Python. A test set: measure with it rather than train on it.",
+        good_for="Python functions to complete. A test set: use it to measure, not to train.",
         reward="code",
-        reward_why="Programs are run against the checks of each row, in the sandbox.",
+        reward_why="Programs run against each row's checks, in the sandbox.",
     ),
     KnownDataset(
         path="tatsu-lab/alpaca",
@@ -289,8 +295,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         licence="CC-BY-NC-4.0",
         fields=("instruction", "input", "output", "text"),
         mapping=_alpaca(),
-        good_for="Everyday requests with short answers; teaches a base model to follow instructions.",
-        reward="short_answer",
+        good_for="Everyday requests with short answers. Teaches a base model to follow instructions.",
+        reward="",
         reward_why=_OPEN,
     ),
     KnownDataset(
@@ -305,8 +311,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "response_field": "response",
             "instruction_template": "{context}\n\n{instruction}",
         },
-        good_for="Requests and answers written by people: summaries, questions, ideas.",
-        reward="short_answer",
+        good_for="Requests and answers written by people: summaries, questions, and ideas.",
+        reward="",
         reward_why=_OPEN,
     ),
     KnownDataset(
@@ -317,8 +323,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         licence="CC-BY-NC-4.0",
         fields=("prompt", "prompt_id", "messages", "category"),
         mapping={"instruction_field": "messages", "response_field": "messages"},
-        good_for="Conversations written by people, in high quality.",
-        reward="short_answer",
+        good_for="High-quality conversations written by people.",
+        reward="",
         reward_why=_OPEN,
     ),
     KnownDataset(
@@ -329,8 +335,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         licence="MIT",
         fields=("conversations",),
         mapping={"instruction_field": "conversations", "response_field": "conversations"},
-        good_for="Many requests answered with explanations by a large model.",
-        reward="short_answer",
+        good_for="Many requests, answered with explanations by a large model.",
+        reward="",
         reward_why=_OPEN,
     ),
     KnownDataset(
@@ -341,8 +347,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         licence="MIT",
         fields=("prompt", "prompt_id", "chosen", "rejected", "messages", "score_chosen", "score_rejected"),
         mapping={"split": "train_prefs", "instruction_field": "prompt", "response_field": "chosen"},
-        good_for="Two answers to each request, the better one marked.",
-        reward="short_answer",
+        good_for="Two answers to each request, with the better one marked.",
+        reward="",
         reward_why=_OPEN,
     ),
     KnownDataset(
@@ -359,9 +365,9 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "extraction": "json_path",
             "extraction_pattern": "text[0]",
         },
-        good_for="Find the answer in a paragraph. Questions without an answer in it are left out.",
+        good_for="Find the answer in a paragraph. Questions the paragraph does not answer are left out.",
         reward="question_answering",
-        reward_why="The answer is a phrase of the paragraph; shared words count in part.",
+        reward_why="The answer is a phrase from the paragraph; overlapping words earn part of the score.",
     ),
     KnownDataset(
         path="google/boolq",
@@ -375,9 +381,9 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "response_field": "answer",
             "instruction_template": "{passage}\n\n{question}? Answer true or false.",
         },
-        good_for="True or false, from a paragraph.",
+        good_for="True-or-false questions about a paragraph.",
         reward="short_answer",
-        reward_why="The answer is 'true' or 'false'; half of all guesses are right, so look at the held-out rows.",
+        reward_why="The answer is 'true' or 'false', so guessing is right half the time. Compare scores on held-out rows.",
     ),
     KnownDataset(
         path="allenai/ai2_arc",
@@ -392,7 +398,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "response_field": "answerKey",
             "instruction_template": "{question}\n{choices}",
         },
-        good_for="Science questions of school with four choices.",
+        good_for="School science questions with four choices.",
         reward="short_answer",
         reward_why=_CHOICE,
     ),
@@ -408,7 +414,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "response_field": "answerKey",
             "instruction_template": "{question}\n{choices}",
         },
-        good_for="Everyday knowledge, five choices.",
+        good_for="Everyday knowledge, with five choices.",
         reward="short_answer",
         reward_why=_CHOICE,
     ),
@@ -425,7 +431,7 @@ CATALOGUE: tuple[KnownDataset, ...] = (
             "response_field": "correct",
             "instruction_template": "{question}\n{options}",
         },
-        good_for="Algebra in words with five choices and a written reason.",
+        good_for="Algebra word problems with five choices and a written rationale.",
         reward="short_answer",
         reward_why=_CHOICE,
     ),
@@ -437,8 +443,8 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         licence="MIT",
         fields=("source", "output", "instruction"),
         mapping={"instruction_field": "instruction", "response_field": "output"},
-        good_for="Mathematics solved in words and in programs; for the warm-up.",
-        reward="short_answer",
+        good_for="Math solved both in words and with programs.",
+        reward="",
         reward_why=_OPEN,
     ),
 )
@@ -446,5 +452,5 @@ BY_PATH = {known.path: known for known in CATALOGUE}
 
 
 def find(text: str = "", category: str = "") -> list[KnownDataset]:
-    """The entries that a search finds, in the catalogue's order."""
+    """The entries that match a search, in catalogue order."""
     return [known for known in CATALOGUE if known.matches(text, category)]

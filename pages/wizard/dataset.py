@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from core.config import DEFAULT_SYSTEM_PROMPT
 from core.data.conversation import answer_in
 from core.dataset import FieldGuess, Row, UploadInfo
 from core.errors import TunesmithError
+from pages.datasets.catalogue import Catalogue, catalogue
 from pages.wizard.dataset_choice import Choices, choices
 from pages.wizard.frame import Frame, frame
 from services.container import Services
@@ -17,30 +19,31 @@ from services.wizard.draft import DatasetDraft, Draft
 from services.wizard.rows import MAPPING, PROMPT, RowsPreview
 
 KINDS = (
-    ("upload", "A file of mine", "JSON Lines, JSON, CSV, TSV or Parquet, also packed; or a dataset fetched before."),
-    ("generated", "Made on the spot", "Small sums, as many as you like. Needs no network."),
-    ("tasks", "Exercises made on the spot", "A hundred kinds from reasoning-gym, with exact checkers. No network."),
-    ("hub", "The Hugging Face Hub", "A well-known dataset, or any by its name, for example openai/gsm8k."),
+    ("upload", "Your dataset", "Upload a file, paste rows, or choose a dataset you already have."),
+    ("hub", "Hugging Face", "A popular dataset, or any other by name, such as openai/gsm8k."),
+    ("generated", "Arithmetic (generated)", "Small addition problems with exact answers. Works offline."),
     (
-        "mix",
-        "Several mixed",
-        "Datasets of this machine, of the Hub and exercises, by weight: 2 and 1 mean two thirds and one third.",
+        "tasks",
+        "Generated exercises (reasoning-gym)",
+        "About a hundred kinds, each with an exact checker. Works offline.",
     ),
+    ("mix", "Mix datasets", "Combine several by weight: weights 2 and 1 mean two thirds and one third."),
 )
+SURE = 0.7
+"""Confidence from which a detected mapping is not marked for checking."""
 GENERATED = ("max_operand",)
 HUB = ("subset", "split", "revision")
 TASKS = ("size", "seed")
 COLUMNS = (*MAPPING, "max_samples")
-"""The fields below 'Which column is what'."""
+"""The fields below 'Map columns'."""
 PREPARATION = ("deduplicate", "drop_unparseable", "drop_personal", "drop_overlap")
 
 
 @dataclass(frozen=True)
 class Guess:
-    """The detected mapping; ``ask`` what a person is to choose or check; ``differs`` where the draft has another."""
+    """The detected mapping; ``ask`` is what to choose or check; ``differs`` where the setup has another mapping."""
 
-    level: str
-    percent: str
+    sure: bool
     why: str
     ask: str
     instruction: str
@@ -82,6 +85,7 @@ class DatasetStep:
     generated: tuple[FormField, ...]
     made: tuple[FormField, ...]
     choices: Choices
+    known: Catalogue
     preparation: tuple[FormField, ...]
     preparation_values: str
     checks: str
@@ -98,12 +102,13 @@ class DatasetStep:
     prompts_problem: str
 
 
-def dataset_step(services: Services) -> DatasetStep:
-    """Step 2."""
+def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
+    """Step 2. ``args`` are the filters of the catalog, and ``kind`` where the link that set them was on."""
     snapshot = services.snapshots.take()
     draft, remarks = snapshot.draft, snapshot.review.remarks
     dataset, source = draft.dataset, draft.dataset.source
-    kind = draft.page("dataset").get("kind") or dataset.kind
+    asked = args.get("kind", "")
+    kind = asked if asked in {key for key, _, _ in KINDS} else draft.page("dataset").get("kind") or dataset.kind
     preview, problem = _look(services, dataset)
     prompts, prompts_problem = _prompts(services, draft) if preview else ((), "")
     fields = {
@@ -124,6 +129,7 @@ def dataset_step(services: Services) -> DatasetStep:
         generated=_pick(fields, GENERATED),
         made=_pick(fields, TASKS),
         choices=choices(services, dataset, kind),
+        known=catalogue(args, "wizard.dataset", kind="hub"),
         preparation=preparation,
         preparation_values=" · ".join(field.shown for field in preparation),
         # Only of boxes that are shown: one that is named here and not sent is switched off.
@@ -140,7 +146,7 @@ def dataset_step(services: Services) -> DatasetStep:
         prompt_values=_prompt_line(dataset, str(fields["solution_start"].value), str(fields["solution_end"].value)),
         preview=Preview(preview.rows, preview.columns, preview.total) if preview else None,
         preview_problem=problem,
-        preview_hint="'Look at this dataset' fetches the first rows over the network."
+        preview_hint="'Preview rows' downloads the first rows from Hugging Face."
         if dataset.remote
         else "Choose a dataset to see its first rows.",
         prompts=prompts,
@@ -185,7 +191,7 @@ def _prompts(services: Services, draft: Draft) -> tuple[tuple[PromptView, ...], 
     if answer is None:
         return (
             (),
-            "The model is on the Hub. 'Look at this dataset' fetches its chat template to show this here.",
+            "The model is on Hugging Face. 'Preview rows' downloads its chat template and shows the exact prompt.",
         )
     return tuple(_prompt(one) for one in answer["prompts"]), " ".join(answer["notes"])
 
@@ -193,7 +199,7 @@ def _prompts(services: Services, draft: Draft) -> tuple[tuple[PromptView, ...], 
 def _prompt(one: dict[str, Any]) -> PromptView:
     if one["text"] is None:
         text = "\n\n".join(f"{message['role']}: {answer_in(message)}" for message in one["messages"])
-        return PromptView((text,), "The messages, before the model's chat template:")
+        return PromptView((text,), "The messages, before the chat template is applied:")
     tokens = f"{one['tokens']} tokens. " if one["tokens"] is not None else ""
     return PromptView(tuple(one["parts"]), f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True)
 
@@ -204,8 +210,7 @@ def _guess(guess: FieldGuess, dataset: DatasetDraft) -> Guess:
     names = (("instruction_field", "question"), ("response_field", "answer"), ("instruction_template", None))
     present = (*(dataset.values.get(name, usual) for name, usual in names), dataset.values.get("extraction", "none"))
     return Guess(
-        "good" if guess.confidence >= 0.7 else "watch",
-        f"{guess.confidence:.0%}",
+        guess.confidence >= SURE,
         guess.why,
         guess.ask,
         ask,
@@ -219,20 +224,20 @@ def _hub_field(dataset: DatasetDraft) -> FormField:
     return replace(
         field,
         path="ui.hub",
-        title="Name on the Hub",
+        title="Dataset name",
         placeholder="openai/gsm8k",
-        description="Owner and name, as in the address of its page.",
+        description="Owner and name, as in the dataset's address on Hugging Face.",
     )
 
 
 def _mapping(fields: dict[str, FormField], preview: RowsPreview | None, dataset: DatasetDraft) -> tuple[FormField, ...]:
-    """The mapping's inputs; the one for further columns names those that are left."""
+    """The mapping's inputs; the one for extra columns lists those that are left."""
     chosen = dataset.values
     taken = {str(chosen.get("instruction_field", "question")), str(chosen.get("response_field", "answer"))}
     left = ", ".join(str(name) for name in (preview.columns if preview else ()) if name not in taken)
     columns = fields["columns"]
     if left and dataset.source != "mix":  # whose sources have mappings of their own
-        columns = replace(columns, description=f"{columns.description} Still there: {left[:500]}.")
+        columns = replace(columns, description=f"{columns.description} Available: {left[:500]}.")
     return tuple(columns if name == "columns" else fields[name] for name in COLUMNS)
 
 

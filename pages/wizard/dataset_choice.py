@@ -1,4 +1,4 @@
-"""What step 2 offers beside the plain fields: exercises, mixtures, well-known datasets, templates."""
+"""What step 2 offers beside the plain fields: exercises, mixtures, templates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from core.config import MixSource
 from core.data import tasks
 from core.data.arithmetic import SOURCE as SUMS
-from core.data.known_datasets import CATALOGUE, KnownDataset
 from core.errors import InvalidInput
 from services.container import Services
 from services.forms.fields import FormField, model_field
@@ -62,26 +61,23 @@ class Choices:
     tasks_problem: str
     mix: tuple[MixLine, ...]
     parts: tuple[MixPart, ...]
-    known: tuple[tuple[str, tuple[KnownDataset, ...]], ...]
     templates: tuple[str, ...]
 
 
 def choices(services: Services, dataset: DatasetDraft, kind: str) -> Choices:
-    """The exercises are asked for where they are shown: the first time takes some seconds."""
+    """The exercises are listed only where they are shown: the first time takes a few seconds."""
     lines, problem = _task_lines(services, dataset) if kind == "tasks" else ((), "")
     weights = {part.get("source"): _shown(part.get("weight", 1.0)) for part in dataset.mix}
     mix = [
         MixLine(f"upload:{info.id}", info.name, file_facts(info), weights.get(f"upload:{info.id}", ""))
         for info in services.datasets.list()
     ]
-    mix.append(MixLine(SUMS, "Sums made on the spot", "", weights.get(SUMS, "")))
-    categories = dict.fromkeys(known.category for known in CATALOGUE)
+    mix.append(MixLine(SUMS, "Arithmetic (generated)", "", weights.get(SUMS, "")))
     return Choices(
         tasks=lines,
         tasks_problem=problem,
         mix=tuple(mix),
         parts=_part_views(dataset),
-        known=tuple((one, tuple(known for known in CATALOGUE if known.category == one)) for one in categories),
         templates=tuple(sorted(services.library.templates())),
     )
 
@@ -114,7 +110,7 @@ def _part_views(dataset: DatasetDraft) -> tuple[MixPart, ...]:
 
 def _part_view(path: str, part: MixEntry) -> MixPart:
     made = part.get("source") == tasks.SOURCE
-    title = "Exercises made on the spot" if made else "A dataset of the Hub"
+    title = "Generated exercises" if made else "Hugging Face dataset"
     values = _task_names(part.get("tasks") or ()) if made else str(part.get("source") or "")
     fields = {name: model_field(MixSource, f"{path}.{name}", part, {}) for name in (TASK_PART if made else HUB_PART)}
     if made:
@@ -122,16 +118,16 @@ def _part_view(path: str, part: MixEntry) -> MixPart:
             fields["tasks"],
             value=values,
             placeholder="chain_sum = 2, spell_backward",
-            description="Names with commas between, '= 2' for a difficulty from 0 to 5. Empty takes no part.",
+            description="Names separated by commas; '= 2' sets a difficulty from 0 to 5. Leave empty to skip.",
         )
     else:
         fields["source"] = replace(
             fields["source"],
-            title="Name on the Hub",
+            title="Dataset name",
             placeholder="openai/gsm8k",
-            description="Owner and name. Empty takes no part. A well-known one brings its own columns.",
+            description="Owner and name. Leave empty to skip. Popular datasets bring their own column mapping.",
         )
-    title = title if values else f"Add {title[0].lower()}{title[1:]}"
+    title = title if values else "Add generated exercises" if made else "Add a Hugging Face dataset"
     return MixPart(path, title, values, json.dumps(part), tuple(fields.values()))
 
 

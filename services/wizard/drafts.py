@@ -127,6 +127,8 @@ class Drafts:
         verb, _, of = action.partition("-")
         if verb == "fix":
             return self._fix(step, of)
+        if verb == "known":
+            return self._take_known(of)
         if verb == "sample":
             self._fill_in(of)
         if verb == "again":
@@ -144,8 +146,8 @@ class Drafts:
         self.wizard.change(fix.values)
         return Outcome(step, ((f"Done: {fix.label}.", "good"),))
 
-    def _take_known(self, form: Form) -> Outcome:
-        return self._look() if self.dataset.use_known(form.get("known", "")) else Outcome("dataset")
+    def _take_known(self, path: str) -> Outcome:
+        return self._look() if self.dataset.use_known(path) else Outcome("dataset")
 
     def _look(self) -> Outcome:
         return _tried("dataset", self.dataset.fetch)
@@ -241,7 +243,6 @@ class Drafts:
 
 _ACTIONS: dict[str, Callable[[Drafts, Form], Outcome]] = {
     "prepare": lambda drafts, _: drafts._prepare(),
-    "take-known": lambda drafts, form: drafts._take_known(form),
     "use-template": lambda drafts, form: drafts._use_template(form),
     "save-template": lambda drafts, form: drafts._save_template(form),
     "delete-template": lambda drafts, form: drafts._delete_template(form),

@@ -1,11 +1,15 @@
 import { api } from './lib/api.js'
+import { wireChips } from './lib/chips.js'
+import { refresh } from './lib/live.js'
 import { wireDrop } from './lib/upload.js'
+
+wireChips()
 
 wireDrop((info) => {
   location.href = `/datasets/${info.id}${info.already ? '?already=1' : ''}`
 })
 
-// Downloads under way say how far they are; when the last one ends the page shows what it became.
+// Imports in progress report how far they are; when one ends, the page shows what it became.
 const running = () => document.querySelectorAll('[data-job][data-state="working"]')
 const amount = (job) =>
   [
@@ -22,8 +26,8 @@ async function follow() {
   for (const line of running()) {
     const job = await api(`/api/datasets/jobs/${line.dataset.job}`).catch(() => null)
     if (!job || job.state !== 'working') {
-      location.reload()
-      return
+      await refresh() // not a reload: an upload or an error on this page stays
+      break
     }
     line.querySelector('[data-said]').textContent = [job.message, amount(job)].filter(Boolean).join(': ')
     const whole = job.total_rows || job.total_bytes

@@ -95,7 +95,7 @@ def test_exercises_are_chosen_in_the_wizard(page: Page, server: Server) -> None:
     page.get_by_test_id("show-tasks").click()
     page.get_by_text("Arithmetic", exact=True).click()
     page.get_by_label("Chain sum", exact=True).check()
-    page.get_by_role("button", name="Take what is ticked").click()
+    page.get_by_role("button", name="Use selected exercises").click()
     expect(page.get_by_test_id("preview")).to_contain_text("512 rows")
     assert serious(page) == []
 
@@ -132,8 +132,8 @@ def test_sums_and_exercises_are_mixed_and_prepared(page: Page, server: Server, c
     """Weights and names typed, the rows shown, and then their counts and lengths; also on a phone."""
     page.goto(f"{server.url}/new/dataset")
     page.get_by_test_id("kind-mix").check()
-    page.get_by_label("Weight of Sums made on the spot").fill("1")
-    page.get_by_text("Add exercises made on the spot").click()
+    page.get_by_label("Weight of Arithmetic (generated)").fill("1")
+    page.get_by_text("Add generated exercises").click()
     page.get_by_label("Tasks", exact=True).fill("chain_sum = 1, spell_backward")
     page.get_by_test_id("take-mix").click()
     expect(page.get_by_test_id("preview")).to_contain_text("1,024 rows")

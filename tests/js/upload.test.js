@@ -224,16 +224,60 @@ test('what a person has to decide keeps the upload; what cannot be read ends it'
   assert.equal(localStorage.getItem(KEY), null)
 })
 
+// The elements of templates/datasets/_upload.html, as a page has them.
+function page(...more) {
+  const [problem, row] = [el('div', { id: 'upload-problem' }), el('div', { id: 'upload-row' })]
+  const ids = ['upload-name', 'upload-progress', 'upload-share', 'upload-cancel', 'pasted', 'pasted-name', 'paste-send']
+  const parts = Object.fromEntries(ids.map((id) => [id, el('div', { id })]))
+  globalThis.document = new FakeDocument(problem, row, el('input', { id: 'file' }), ...Object.values(parts), ...more)
+  return { problem, row, parts }
+}
+
+test('a canceled upload stops, and the server is told to delete what has arrived', async (t) => {
+  const stop = new AbortController()
+  const broken = (method, path, state) => {
+    if (method === 'PATCH' && state.offset) stop.abort()
+    return stop.signal.aborted && method !== 'DELETE' ? new DOMException('Aborted', 'AbortError') : null
+  }
+  const { calls, pieces } = server({ broken })
+  await assert.rejects(
+    over(
+      t,
+      upload(file, () => {}, {}, stop.signal),
+    ),
+    { name: 'AbortError' },
+  )
+  assert.equal(pieces().length, 2, 'an abort is not tried again')
+  assert.deepEqual([calls.at(-1).method, calls.at(-1).path], ['DELETE', '/api/datasets/jobs/j'])
+  assert.equal(localStorage.getItem(KEY), null)
+})
+
+test('pasted rows go the way of a file, under the name that was typed', async () => {
+  const found = []
+  const { problem, parts } = page()
+  const { calls } = server({ job: { offset: 8 } })
+  wireDrop((info) => found.push(info))
+  const press = async () => {
+    const event = happen('click', parts['paste-send'])
+    for (let turn = 0; turn < 50; turn += 1) await settled()
+    return event
+  }
+  assert.equal((await press()).defaultPrevented, true)
+  assert.match(problem.textContent, /Paste some rows/)
+  assert.deepEqual(calls, [])
+  parts.pasted.value = 'a,b\n1,2\n'
+  parts['pasted-name'].value = ' mine '
+  await press()
+  assert.equal(calls[0].body, '{"name":"mine","size":8}')
+  assert.deepEqual(found, [{ id: 'd' }])
+  assert.equal(problem.textContent, '')
+})
+
 test('a dropped file is sent, its question is a button, and the answer goes with the next try', async (t) => {
   const found = []
   const area = Object.assign(el('form', { id: 'drop' }), { classList: new Set() })
   area.classList.remove = area.classList.delete
-  const [problem, bar, input] = [
-    el('div', { id: 'upload-problem' }),
-    el('progress', { id: 'upload-progress' }),
-    el('input', { id: 'file' }),
-  ]
-  globalThis.document = new FakeDocument(area, problem, bar, input)
+  const { problem, row } = page(area)
   const { calls } = server({ ends: [{ state: 'heading', error: 'Is the first line a row?' }, DONE] })
   wireDrop((info) => found.push(info))
   assert.equal(happen('dragover', el('p')).defaultPrevented, false)
@@ -248,5 +292,5 @@ test('a dropped file is sent, its question is a button, and the answer goes with
   for (let turn = 0; turn < 50; turn += 1) await settled()
   assert.deepEqual(found, [{ id: 'd' }])
   assert.equal(calls.findLast(({ path }) => path.endsWith('/finish')).body, '{"heading":"no"}')
-  assert.equal(bar.hidden, true)
+  assert.equal(row.hidden, true)
 })

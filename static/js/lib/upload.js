@@ -1,36 +1,38 @@
-// A file in pieces, with progress and by drag and drop; it goes on where a broken connection left it,
-// also after the page was closed. Without a script the same form is sent whole, as it is.
+// Uploads a file in pieces, with progress, cancel and drag and drop. An interrupted upload resumes where it stopped,
+// also after the page was closed. Without a script the same form is sent whole.
 
 import { api } from './api.js'
 
 const PATIENCE = 8
-const BROKEN = 'The connection broke off. What has arrived is kept: choose the same file again to go on.'
+const BROKEN = 'The connection was lost. What has been uploaded is kept: choose the same file again to resume.'
 const wait = (ms) => new Promise((resolve) => void setTimeout(resolve, ms))
 const key = (file) => `upload:${file.name}:${file.size}:${file.lastModified}`
 
-async function begin(file) {
+async function begin(file, signal) {
   const before = localStorage.getItem(key(file))
   if (before) {
-    const job = await api(`/api/datasets/jobs/${before}`).catch(() => null)
+    const job = await api(`/api/datasets/jobs/${before}`, { signal }).catch(() => null)
     if (job && job.state !== 'done' && job.size === file.size) return job
   }
-  const job = await api('/api/datasets/uploads', { method: 'POST', json: { name: file.name, size: file.size } })
+  const json = { name: file.name, size: file.size }
+  const job = await api('/api/datasets/uploads', { method: 'POST', json, signal })
   localStorage.setItem(key(file), job.id)
   return job
 }
 
-async function send(file, job, onProgress) {
+async function send(file, job, onProgress, signal) {
   let { offset } = job
   let tries = 0
-  const arrived = () => api(`/api/datasets/jobs/${job.id}`).then((now) => now.offset)
+  const path = `/api/datasets/jobs/${job.id}`
+  const arrived = () => api(path, { signal }).then((now) => now.offset)
   while (offset < file.size) {
     try {
-      const piece = file.slice(offset, offset + job.chunk)
-      offset = (await api(`/api/datasets/jobs/${job.id}?offset=${offset}`, { method: 'PATCH', body: piece })).offset
+      const body = file.slice(offset, offset + job.chunk)
+      offset = (await api(`${path}?offset=${offset}`, { method: 'PATCH', body, signal })).offset
       tries = 0
     } catch (error) {
-      // 409: the server is elsewhere in the file, since the answer to a piece was lost. It says where.
-      if (error.status && error.status !== 409) throw error
+      // 409: the answer to a piece was lost, and the server is further into the file. It says where.
+      if (signal?.aborted || (error.status && error.status !== 409)) throw error
       tries += 1
       if (tries > PATIENCE) throw new Error(BROKEN, { cause: error })
       await wait(500 * 2 ** Math.min(tries, 5))
@@ -40,82 +42,105 @@ async function send(file, job, onProgress) {
   }
 }
 
-async function finish(job, choices, onProgress) {
-  let now = await api(`/api/datasets/jobs/${job.id}/finish`, { method: 'POST', json: choices })
+async function finish(job, choices, onProgress, signal) {
+  let now = await api(`/api/datasets/jobs/${job.id}/finish`, { method: 'POST', json: choices, signal })
   while (now.state === 'working') {
     await wait(500)
-    now = await api(`/api/datasets/jobs/${job.id}`)
+    now = await api(`/api/datasets/jobs/${job.id}`, { signal })
     if (now.total_bytes) onProgress(0.9 + 0.1 * (now.bytes / now.total_bytes))
   }
-  if (now.state === 'done' && now.dataset.already)
-    await api(`/api/datasets/jobs/${job.id}`, { method: 'DELETE' }).catch(() => null)
+  if (now.state === 'done' && now.dataset.already) await discard(job)
   if (now.state === 'done') return now.dataset
   if (!now.state) return now
   throw Object.assign(new Error(now.error), { code: now.state })
 }
 
+const discard = (job) => api(`/api/datasets/jobs/${job.id}`, { method: 'DELETE' }).catch(() => null)
+
 // The server asks about these; each answer is a choice for another try, and what was decided before stays.
 const QUESTIONS = {
-  bad_rows: [{ words: 'Skip the bad rows', choice: { bad_rows: 'skip' }, testid: 'skip-bad' }],
+  bad_rows: [{ words: 'Skip unusable rows', choice: { bad_rows: 'skip' }, testid: 'skip-bad' }],
   heading: [
-    { words: 'The first line holds the column names', choice: { heading: 'yes' }, testid: 'heading-yes' },
-    { words: 'The first line is a row', choice: { heading: 'no' }, testid: 'heading-no' },
+    { words: 'First line is column names', choice: { heading: 'yes' }, testid: 'heading-yes' },
+    { words: 'First line is data', choice: { heading: 'no' }, testid: 'heading-no' },
   ],
 }
 
 // Resolves with the dataset's info, `already` set where it was here before; rejects with the server's words.
-// `code` names a question of QUESTIONS where a person can decide: call again with the choice.
-export async function upload(file, onProgress, choices = {}) {
-  const job = await begin(file)
-  await send(file, job, onProgress)
+// `code` names a question of QUESTIONS where a person can decide: call again with the choice. An aborted `signal`
+// deletes what has been uploaded.
+export async function upload(file, onProgress, choices = {}, signal = undefined) {
+  const job = await begin(file, signal)
+  const forget = () => localStorage.removeItem(key(file))
   try {
-    const info = await finish(job, choices, onProgress)
-    localStorage.removeItem(key(file))
+    await send(file, job, onProgress, signal)
+    const info = await finish(job, choices, onProgress, signal).catch((error) => {
+      if (!(error.code in QUESTIONS)) forget()
+      throw error
+    })
+    forget()
     return info
   } catch (error) {
-    if (!(error.code in QUESTIONS)) localStorage.removeItem(key(file))
+    if (signal?.aborted) {
+      await discard(job)
+      forget()
+    }
     throw error
   }
 }
 
-// Wires the drop area of a page: a chosen or dropped file is sent at once, then `done` is called.
+// Wires the upload area of a page (templates/datasets/_upload.html): a chosen or dropped file or pasted rows are sent
+// at once, then `done` is called. An error stays until the next file.
 export function wireDrop(done) {
-  const area = () => document.getElementById('drop')
-  let busy = false
+  const at = (id) => document.getElementById(id)
+  let sending = null
+  const show = (share) => {
+    at('upload-progress').value = share
+    at('upload-share').textContent = `${Math.round(share * 100)}%`
+  }
   const start = async (file, choices = {}) => {
-    if (!file || busy) return
-    busy = true
-    const bar = document.getElementById('upload-progress')
-    const problem = document.getElementById('upload-problem')
-    problem.textContent = ''
-    bar.hidden = false
+    if (!file || sending) return
+    sending = new AbortController()
+    const { signal } = sending
+    const problem = at('upload-problem')
+    problem.replaceChildren()
+    at('upload-name').textContent = file.name
+    show(0)
+    at('upload-row').hidden = false
     try {
-      done(
-        await upload(
-          file,
-          (share) => {
-            bar.value = share
-          },
-          choices,
-        ),
-      )
+      done(await upload(file, show, choices, signal))
     } catch (error) {
-      problem.textContent = `${file.name}: ${error.message}`
-      for (const one of QUESTIONS[error.code] ?? [])
+      problem.textContent = signal.aborted ? `Upload canceled: ${file.name}` : `${file.name}: ${error.message}`
+      const questions = signal.aborted ? [] : (QUESTIONS[error.code] ?? [])
+      for (const one of questions)
         problem.append(
           ' ',
           answerButton(one, () => start(file, { ...choices, ...one.choice })),
         )
     } finally {
-      busy = false
-      document.getElementById('file').value = ''
-      bar.hidden = true
-      bar.value = 0
+      sending = null
+      at('file').value = ''
+      at('upload-row').hidden = true
     }
   }
   document.addEventListener('change', (event) => {
     if (event.target.id === 'file') start(event.target.files[0])
   })
+  document.addEventListener('click', (event) => {
+    if (event.target.closest('#upload-cancel')) sending?.abort()
+    if (!event.target.closest('#paste-send')) return
+    event.preventDefault() // a form's own submit would send the text whole
+    const text = at('pasted').value
+    if (text.trim()) start(new File([text], at('pasted-name').value.trim() || 'Pasted rows'))
+    else at('upload-problem').textContent = 'Paste some rows first.'
+  })
+  wireDrag(start)
+  // A file that was chosen before this script ran is sent too; one that a reload brought back is not.
+  if (performance.getEntriesByType('navigation')[0]?.type === 'navigate') start(at('file')?.files[0])
+}
+
+function wireDrag(start) {
+  const area = () => document.getElementById('drop')
   document.addEventListener('dragover', (event) => {
     if (!area()?.contains(event.target)) return
     event.preventDefault()
@@ -126,13 +151,12 @@ export function wireDrop(done) {
   })
   document.addEventListener('drop', (event) => {
     if (!area()?.contains(event.target)) return
-    event.preventDefault()
+    const file = event.dataTransfer.files[0]
     area().classList.remove('over')
-    start(event.dataTransfer.files[0])
+    if (!file) return // text dropped into the box for pasting
+    event.preventDefault()
+    start(file)
   })
-  // A file that was chosen before this script ran is sent too; one that a reload brought back is not.
-  if (performance.getEntriesByType('navigation')[0]?.type === 'navigate')
-    start(document.getElementById('file')?.files[0])
 }
 
 function answerButton({ words, testid }, action) {

@@ -235,9 +235,42 @@ def test_known_datasets_are_searched_and_filtered(client: FlaskClient) -> None:
     """Every word of the search, and the category."""
     alpaca = client.get("/api/datasets/known?search=code alpaca").get_json()["datasets"]
     assert "allows non-commercial use only" in alpaca[0]["licence"]
-    found = client.get("/api/datasets/known?search=primary school&category=math").get_json()
+    found = client.get("/api/datasets/known?search=word problems grade-school&category=math").get_json()
     assert {one["path"] for one in found["datasets"]} == {"openai/gsm8k", "microsoft/orca-math-word-problems-200k"}
     assert set(found["categories"]) == {"math", "code", "general", "question answering", "reasoning"}
+
+
+def test_the_catalog_filters_by_the_address_on_both_pages(browser: Browser) -> None:
+    """Chips are links that keep each other's state; an unknown value filters nothing; each page has its own button."""
+    text = browser.get("/datasets?task=math&license=permissive&size=nonsense").get_data(as_text=True)
+    assert "GSM8K" in text
+    assert "OpenMath Reasoning" not in text  # CC BY
+    assert "8 of 24 datasets" in text
+    assert 'href="/datasets?task=math&amp;license=permissive&amp;size=small#known"' in text
+    assert 'href="/datasets?license=permissive#known"' in text  # the chip that is on leads to the page without it
+    text = browser.get("/datasets?reward=none").get_data(as_text=True)
+    assert text.count('<span class="tag watch">No answer to check') == text.count('data-testid="known-row"') == 7
+    assert "No dataset matches" in browser.get("/datasets?q=zzz").get_data(as_text=True)
+    text = browser.get("/new/dataset?kind=hub&reward=code").get_data(as_text=True)
+    assert 'value="hub" checked' in text
+    assert text.count('data-testid="known-row"') == text.count('data-testid="use-known"') == 2
+    assert 'href="/new/dataset?kind=hub&amp;reward=code&amp;size=small#known"' in text
+
+
+def test_pasted_rows_become_a_dataset(app: Flask, browser: Browser) -> None:
+    """Without a script too, on both pages; the name is the person's; what cannot be read is said."""
+    form = {"pasted": "question,answer\nIs 2 even?,yes\nIs 3 even?,no\n", "pasted-name": " parity ", "action": "upload"}
+    browser.get("/datasets")
+    page = browser.get(browser.post("/datasets", form=form).headers["Location"]).get_data(as_text=True)
+    assert "<h1>parity</h1>" in page
+    lines = '{"question": "Is 4 even?", "answer": "yes"}\n' * 2
+    browser.get("/new/dataset")
+    browser.post("/new/dataset", form={"ui.kind": "upload", "pasted": lines, "action": "upload"})
+    source = app.extensions["tunesmith"].wizard.draft().dataset.source
+    info = app.extensions["tunesmith"].library.info(source.removeprefix("upload:"))
+    assert (info.name, info.rows, info.format) == ("Pasted rows", 2, "jsonl")
+    browser.post("/datasets", form={"pasted": '{"question": oops}', "action": "upload"})
+    assert "this is not JSON" in browser.get("/datasets").get_data(as_text=True)
 
 
 def test_templates_are_kept_by_name(services: Services) -> None:
@@ -253,9 +286,10 @@ def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
     browser = Browser(app)
     made = uploaded(app.test_client())["id"]
     text = browser.get("/datasets").get_data(as_text=True)
-    for words in ("rows.jsonl", "300 rows", "Fetch one from the Hub", "Alpaca 52K", "0 runs"):
+    for words in ("rows.jsonl", "300 rows", "Import from Hugging Face", "GSM8K", "Show all 24", "Not used yet"):
         assert words in text
-    assert "Alpaca 52K" not in browser.get("/datasets?q=primary school").get_data(as_text=True)
+    assert "Alpaca 52K" in browser.get("/datasets?all=1").get_data(as_text=True)
+    assert "Alpaca 52K" not in browser.get("/datasets?q=grade-school").get_data(as_text=True)
     text = browser.get(f"/datasets/{made}?page=15").get_data(as_text=True)
     assert "Page 15 of 15" in text
     assert "What is 299 + 1?" in text

@@ -274,7 +274,7 @@ def test_a_reward_that_compares_is_not_tried_without_an_answer_column(client: Fl
         refused = client.post(address, json=body)
         assert refused.status_code in {400, 422}, (address, refused.get_json())
         assert refused.get_json()["error"]["field"] == "dataset.response_field"
-        assert "Choose the column that holds the right answer" in refused.get_json()["error"]["message"]
+        assert "Choose the answer column" in refused.get_json()["error"]["message"]
 
 
 def test_random_bytes_never_break_the_server(app: Flask, client: FlaskClient, home: Home) -> None:

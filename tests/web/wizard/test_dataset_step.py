@@ -67,7 +67,7 @@ def test_further_columns_are_named_for_the_reward(app: Flask, browser: Browser, 
     )
     source = upload(app, rows)
     save(browser, ui__kind="upload", upload=source)
-    assert "Still there: test_list, choices." in browser.get("/new/dataset").get_data(as_text=True)
+    assert "Available: test_list, choices." in browser.get("/new/dataset").get_data(as_text=True)
     named = {"dataset.columns": "checks = test_list, choices"}
     save(browser, ui__kind="upload", upload=source, **named)
     found = app.extensions["tunesmith"]
@@ -154,7 +154,9 @@ def test_a_mixture_takes_datasets_of_the_hub(browser: Browser, draft: Any, monke
         sums = {"mix.generated:arithmetic": "1"}
         save(browser, action="take-mix", ui__kind="mix", **sums, **hub)
         assert draft()["dataset"]["mix"][1] == {name: own[name] for name in own if name != "split"} | {"weight": 2}
-        assert "fetches the first rows over the network" in browser.get("/new/dataset").get_data(as_text=True)
+        assert "'Preview rows' downloads the first rows".replace("'", "&#39;") in browser.get("/new/dataset").get_data(
+            as_text=True
+        )
         save(browser, action="check", ui__kind="mix", **sums, **hub)
         assert "even?" in browser.get("/new/dataset").get_data(as_text=True)
     known = part(0, own, source="openai/gsm8k", subset="", instruction_field="ask", response_field="say", weight="1")
@@ -206,7 +208,7 @@ def test_every_source_is_prepared_from_the_step(
 def test_a_well_known_dataset_brings_its_mapping(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where the Hub cannot be reached just now."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
-    save(browser, action="take-known", ui__kind="hub", known="rajpurkar/squad_v2")
+    save(browser, action="known-rajpurkar/squad_v2", ui__kind="hub")
     section = draft()["dataset"]
     assert (section["source"], section["extraction_pattern"]) == ("rajpurkar/squad_v2", "text[0]")
     assert "cannot be reached" in browser.get("/new/dataset").get_data(as_text=True)

@@ -1,0 +1,12 @@
+// The dataset step's catalog of popular datasets: its filters work without a reload, so that nothing entered is lost.
+
+import { wireChips } from './lib/chips.js'
+
+wireChips()
+
+// Text for a dataset of its own is no part of the setup: it is neither saved while it is typed nor sent with it.
+for (const field of document.querySelectorAll('#paste [name]:not(button)')) {
+  field.removeAttribute('name')
+  field.addEventListener('input', (event) => event.stopPropagation())
+  field.addEventListener('change', (event) => event.stopPropagation())
+}
