@@ -1,4 +1,4 @@
-"""What a disk that is full, broken or not writable means to a person, in one place."""
+"""Messages about a disk that is full, failing or not writable, in one place."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-FULL = "The disk is full. Free some space and try again; what was saved before is kept."
+FULL = "The disk is full. Everything saved so far is kept. Free some space and try again."
 READ_ONLY = (
-    "The disk cannot be written: it is mounted read-only. Make it writable, or set TUNESMITH_HOME to another folder."
+    "The disk is mounted read-only, so nothing can be saved. Make it writable, or set TUNESMITH_HOME to another folder."
 )
 FAILING = (
-    "The disk cannot be read or written (input/output error): it is full or failing. Free some space, look at the "
-    "system's log, and try again."
+    "The disk could not be read or written (input/output error). It may be full or failing. Free some space, check the "
+    "system log, and try again."
 )
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: FULL,
     sqlite3.SQLITE_IOERR: FAILING,
-    sqlite3.SQLITE_READONLY: "The catalogue's database cannot be written. Check that its file and the folder it lies "
-    "in belong to this user, and that the disk is not read-only.",
-    sqlite3.SQLITE_PERM: "The catalogue's database may not be opened by this user. Check the permissions of its file.",
+    sqlite3.SQLITE_READONLY: "The catalog database cannot be written. Check that its file and folder belong to this "
+    "user, and that the disk is not read-only.",
+    sqlite3.SQLITE_PERM: "This user may not open the catalog database. Check the permissions of its file.",
 }
 
 
 def disk_words(error: BaseException) -> str:
-    """What happened and what to do, where the disk is the cause of an error; '' where it is not.
+    """What happened and what to do if the disk caused an error; '' otherwise.
 
     >>> disk_words(OSError(errno.ENOSPC, "No space left on device"))[:17]
     'The disk is full.'
     >>> disk_words(PermissionError(errno.EACCES, "Permission denied", "/data/outputs"))
-    '/data/outputs cannot be written: permission denied. Check who owns it and whether it is protected, then try again.'
+    '/data/outputs cannot be written: permission denied. Check its owner and permissions, then try again.'
     >>> disk_words(ValueError("no number"))
     ''
     """
@@ -38,12 +38,12 @@ def disk_words(error: BaseException) -> str:
 
 
 def disk_full(error: BaseException) -> bool:
-    """Whether there was no room left: nobody's fault, and everybody's trouble."""
+    """Whether the disk is full, which affects every job."""
     return disk_words(error) == FULL
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what it was made from (a database's own error among that), each once."""
+    """The error and its causes, the original error of a database among them, each once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -64,9 +64,9 @@ def _words(error: BaseException) -> str:
         return READ_ONLY
     if error.errno == errno.EIO:
         return FAILING
-    # Without a file it is not about one: a signal or an address that is not allowed.
+    # Without a file name it is about something else, such as a signal or an address.
     if error.errno in {errno.EACCES, errno.EPERM} and error.filename is not None:
         why = (error.strerror or "not allowed").lower()
         where = Path(str(error.filename2 or error.filename))
-        return f"{where} cannot be written: {why}. Check who owns it and whether it is protected, then try again."
+        return f"{where} cannot be written: {why}. Check its owner and permissions, then try again."
     return ""

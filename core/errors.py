@@ -1,7 +1,7 @@
-"""Every failure that a person can cause, as one exception tree.
+"""All errors that are shown to people, as one exception tree.
 
-Each class is also the standard library's exception for that kind of failure, so that code which
-knows nothing of this project can catch it. A message says what happened and what to do next.
+Each class is also the matching exception of the standard library, so that code that knows nothing of
+this project can catch it. A message says what happened and what to do next.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class TunesmithError(Exception):
 
 
 class InvalidInput(TunesmithError, ValueError):
-    """What was sent cannot be used as it is (400)."""
+    """The input cannot be used (400)."""
 
     code = "invalid_input"
     status = 400
 
 
 class InvalidConfig(InvalidInput):
-    """A configuration was refused (422). ``problems`` holds every problem found, not the first."""
+    """A configuration is not valid (422). ``problems`` holds every problem found, not only the first."""
 
     code = "invalid_config"
     status = 422
@@ -45,21 +45,21 @@ class InvalidConfig(InvalidInput):
 
 
 class NotFound(TunesmithError, LookupError):
-    """The thing that was named does not exist (404)."""
+    """What was asked for does not exist (404)."""
 
     code = "not_found"
     status = 404
 
 
 class Conflict(TunesmithError, RuntimeError):
-    """It cannot be done in the present state, for example deleting a running session (409)."""
+    """Not possible in the current state, such as deleting a running job (409)."""
 
     code = "conflict"
     status = 409
 
 
 class Damaged(Conflict):
-    """A file on the disk is not what was written there: cut, overwritten, deleted by hand (409)."""
+    """A file was truncated, overwritten or deleted outside of this program (409)."""
 
 
 class Forbidden(TunesmithError, PermissionError):
@@ -70,21 +70,21 @@ class Forbidden(TunesmithError, PermissionError):
 
 
 class Unauthorized(TunesmithError, PermissionError):
-    """A login or token is needed (401)."""
+    """A login or token is required (401)."""
 
     code = "unauthorized"
     status = 401
 
 
 class TooLarge(InvalidInput):
-    """More bytes than are accepted (413)."""
+    """The request or file is too large (413)."""
 
     code = "too_large"
     status = 413
 
 
 class TooManyRequests(TunesmithError):
-    """A rate limit was reached (429). ``retry_after`` is how many seconds to wait, where that is known."""
+    """A rate limit was reached (429). ``retry_after`` is the number of seconds to wait, if known."""
 
     code = "too_many_requests"
     status = 429

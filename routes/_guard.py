@@ -1,4 +1,4 @@
-"""What every request passes before its handler runs, sockets included, and what every answer carries."""
+"""Checks that every request passes before its handler runs, sockets included, and headers of every response."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _View = TypeVar("_View", bound=Callable[..., object])
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_ENDPOINTS = frozenset({"static", "auth.login", "auth.enter", "system.healthz"})
 SMALL = 8 * 1024 * 1024
-"""Most bytes of a request that brings no file."""
+"""Largest request without a file, in bytes."""
 MOST_SOCKETS = 100
-"""Connected pages and programs at once; a web socket holds four threads."""
+"""Most pages and programs connected at once; a WebSocket holds four threads."""
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{0,253})(:[0-9]{0,5})?")
 
 POLICY = (
@@ -43,7 +43,7 @@ class CookieSessions(SecureCookieSessionInterface):
 
 
 def accepts_uploads(view: _View) -> _View:
-    """Mark a handler that takes files up to MAX_UPLOAD_GB; all others take small requests only."""
+    """Mark a handler that accepts files up to MAX_UPLOAD_GB; all others accept only small requests."""
     view.accepts_uploads = True  # type: ignore[attr-defined]
     return view
 
@@ -65,7 +65,7 @@ def install(app: Flask, gate: Gate, *, port: int, max_upload: int) -> None:
 
 
 def guard() -> AnyResponse | None:
-    """Host, origin, size, login, CSRF, in this order; the first that fails answers. Below /v1 only the token counts."""
+    """Check host, origin, size, login and CSRF, in this order. Below /v1 only the token counts."""
     check_source()
     view = current_app.view_functions.get(request.endpoint or "")
     if not getattr(view, "accepts_uploads", False):
@@ -75,7 +75,7 @@ def guard() -> AnyResponse | None:
         return None
     if not (request.endpoint in OPEN_ENDPOINTS or logged_in()):
         if wants_json():
-            raise Unauthorized("Log in first, or send the access token as 'Authorization: Bearer <token>'.")
+            raise Unauthorized("Log in, or send the access token in the header 'Authorization: Bearer <token>'.")
         return redirect(url_for("auth.login", next=request.full_path.rstrip("?")))
     if request.method not in SAFE:
         check_csrf()
@@ -83,7 +83,7 @@ def guard() -> AnyResponse | None:
 
 
 def check_source() -> None:
-    """Refuse other names for this server and other sites' pages.
+    """Refuse requests with an unknown host name, and requests from other websites.
 
     Raises:
         Forbidden: By host, origin or what the browser says about the sender.
@@ -96,11 +96,13 @@ def check_source() -> None:
     if site in {"cross-site", "same-site"} and not (
         following_a_link and not request.path.startswith(("/api/", "/v1/"))
     ):
-        raise Forbidden("This request came from a page of another site and was refused.")
+        raise Forbidden(
+            "This request came from another website and was blocked. Open Tunesmith directly and try again."
+        )
 
 
 def logged_in() -> bool:
-    """Whether the sender may use this server: no login needed here, a session, or the token itself."""
+    """Whether the client may use this server: no login is needed, or it has a session or the token."""
     if "logged_in" not in g:
         g.logged_in = False  # for the error page, where looking at the token raises
         g.logged_in = _logged_in(_gate())
@@ -118,25 +120,26 @@ def _logged_in(gate: Gate) -> bool:
 
 
 def check_key() -> None:
-    """Ask a program for the access token, on this machine too: a cookie or an address is no key.
+    """Require the access token, on this machine too: neither a cookie nor an address is enough.
 
     Raises:
-        Unauthorized: It is missing, wrong, or none was made yet.
+        Unauthorized: It is missing or wrong, or none exists yet.
     """
     gate = _gate()
     if gate.key == "none":
-        raise Unauthorized("There is no access token yet. Create one under Playground, 'OpenAI-compatible API'.")
+        raise Unauthorized("There is no access token yet. Create one in the playground, under 'OpenAI-compatible API'.")
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorized("Send the access token as API key: 'Authorization: Bearer <token>'.")
+        raise Unauthorized("Send the access token as the API key, in the header 'Authorization: Bearer <token>'.")
     if not gate.check_token(token.strip(), request.remote_addr or ""):
         raise Unauthorized(
-            "That is not the access token of this server. Make a new one at the playground if it is lost."
+            "The access token is not valid for this server. If you lost it, create a new one in the playground, under "
+            "'OpenAI-compatible API'."
         )
 
 
 def check_csrf() -> None:
-    """Ask browsers for the token of their session; programs have no session to be abused.
+    """Require the CSRF token of the session from browsers; programs have no session that could be abused.
 
     Raises:
         Forbidden: It is missing or wrong.
@@ -145,23 +148,23 @@ def check_csrf() -> None:
         return
     sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token") or ""
     if not same(sent, str(session.get("csrf", ""))) or not sent:
-        raise Forbidden("This page is too old to send from. Reload it and try again; what you entered is kept.")
+        raise Forbidden("This page has expired, so nothing was changed. Reload it and try again.")
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two secrets are equal, in a time that does not tell where they differ; any text may be sent."""
+    """Compare two secrets in constant time; any text may be sent."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
 
 def csrf_token() -> str:
-    """The token that forms and scripts of this session send along."""
+    """The CSRF token that forms and scripts of this session send."""
     if "csrf" not in session:
         session["csrf"] = secrets.token_urlsafe(24)
     return str(session["csrf"])
 
 
 def seal(response: Response) -> Response:
-    """Headers that keep other sites' frames, scripts and caches out."""
+    """Add headers that keep out other sites' frames and scripts, and caches."""
     response.headers.setdefault("Content-Security-Policy", POLICY)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["X-Frame-Options"] = "DENY"
@@ -175,10 +178,9 @@ def seal(response: Response) -> Response:
 
 
 class Doorman:
-    """What comes before Flask: a Host header that can be one, and Socket.IO's own requests under the same rules.
+    """Checks before Flask: a valid Host header, and the same rules for Socket.IO's own requests.
 
-    Flask builds addresses from the Host header, also those on its error pages, so that a senseless one must
-    not reach it.
+    Flask builds addresses from the Host header, on error pages too, so a malformed one must not reach it.
 
     Args:
         app: Whose rules.
@@ -192,7 +194,7 @@ class Doorman:
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         host = str(environ.get("HTTP_HOST", ""))
         if not _HOST.fullmatch(host) or (host.startswith("[") and not host_name(host)):
-            return _plain(400, "The request's Host header cannot be read.")(environ, start)
+            return _plain(400, "The Host header of this request is not valid.")(environ, start)
         if not str(environ.get("PATH_INFO", "")).startswith("/socket.io"):
             return self._inner(environ, start)
         with self._app.request_context(environ):
@@ -205,9 +207,11 @@ class Doorman:
         try:
             check_source()
             if not logged_in():
-                raise Unauthorized("Log in first, or send the access token as 'Authorization: Bearer <token>'.")
+                raise Unauthorized("Log in, or send the access token in the header 'Authorization: Bearer <token>'.")
             if "sid" not in request.args and len(self._sockets()) >= MOST_SOCKETS:
-                raise Unavailable("Too many pages are connected. Close some; this one connects by itself then.")
+                raise Unavailable(
+                    "Too many pages are connected. Close some of them; this page then connects automatically."
+                )
         except TunesmithError as error:
             return seal(answer(error.status, error.code, error.message))
         return None

@@ -1,4 +1,4 @@
-"""Rendering a page: its template by the handler's name, its variables by its context."""
+"""Render pages, redirect, and leave messages for the next page."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def page(template: str, context: Any) -> str:
 
 
 def back(default: str) -> Response:
-    """To the page that the form names, if it is one of this server's."""
+    """Redirect to the page named by the form, if it is on this server."""
     target = request.form.get("back", "")
     inside = target.startswith("/") and not target.startswith(("//", "/\\")) and "\\" not in target
     return redirect(target if inside else default)
 
 
 def say(text: str, level: str = "") -> None:
-    """A word at the top of the next page; ``level`` is '', ``good``, ``watch`` or ``problem``.
+    """Show a message at the top of the next page; ``level`` is '', ``good``, ``watch`` or ``problem``.
 
-    Fields are called by their titles.
+    Field paths are replaced by the fields' titles.
     """
     flash(in_words(text), level)
 

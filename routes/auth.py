@@ -20,7 +20,7 @@ def _gate() -> Gate:
 
 @bp.get("/login")
 def login() -> Response | str:
-    """The login page; straight on where no login is needed."""
+    """The login page; redirects if no login is needed."""
     if not _gate().login_required:
         return redirect("/")
     return render_template("auth/login.html", next=_inside(request.args.get("next", "/")), error=None)
@@ -28,7 +28,7 @@ def login() -> Response | str:
 
 @bp.post("/login")
 def enter() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
-    """Log in: the token against the kept hash, slowed down after wrong tries."""
+    """Log in: compare the token with the stored hash; slows down after failed attempts."""
     onward = _inside(request.form.get("next", "/"))
     try:
         right = _gate().check_token(request.form.get("token", "").strip(), request.remote_addr or "")
@@ -36,7 +36,7 @@ def enter() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
         page = render_template("auth/login.html", next=onward, error=refusal.message)
         return page, refusal.status, {"Retry-After": str(refusal.retry_after)}
     if not right:
-        error = "That is not the token. It was printed when the server first started."
+        error = "This access token is not correct. It was printed in the terminal when the server first started."
         return render_template("auth/login.html", next=onward, error=error), 401
     session.clear()
     session["login"] = _gate().login_mark()
@@ -46,7 +46,7 @@ def enter() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
 
 @bp.post("/logout")
 def logout() -> Response:
-    """End this login, for every copy of its cookie."""
+    """Log out; every copy of the cookie becomes invalid."""
     _gate().sessions.end(str(session.get("id", "")))
     session.clear()
     return redirect(url_for("auth.login"))

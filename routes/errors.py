@@ -6,7 +6,7 @@ import errno
 import logging
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, make_response, render_template, request
+from flask import Blueprint, Response, g, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, RequestTimeout
 
 from core.disk import disk_words
@@ -18,47 +18,56 @@ bp = Blueprint("errors", __name__)
 log = logging.getLogger(__name__)
 
 _WORDS = {
-    400: ("invalid_input", "The request could not be read. Send a complete request with valid JSON."),
-    401: ("unauthorized", "Log in first, or send the access token as 'Authorization: Bearer <token>'."),
-    403: ("forbidden", "This server does not allow that request. Start again from the home page."),
-    404: ("not_found", "There is nothing at this address. Check it, or start from the home page."),
+    400: (
+        "invalid_input",
+        "The request is incomplete or not valid. Go back and try again. Programs must send valid JSON.",
+    ),
+    401: ("unauthorized", "Log in, or send the access token in the header 'Authorization: Bearer <token>'."),
+    403: ("forbidden", "This request is not allowed. Start again from the home page."),
+    404: ("not_found", "There is nothing at this address. The link may be wrong, or what it led to was deleted."),
     405: (
         "method_not_allowed",
-        "This address does not take that kind of request. /api/openapi.json lists what each takes.",
+        "This address does not support this kind of request. /api/openapi.json lists the supported methods.",
     ),
-    408: ("timeout", "The request did not arrive in time. Check the connection and send it again."),
-    409: ("conflict", "That cannot be done at the moment. Reload the page to see how things stand."),
-    413: ("too_large", "That is more than this server accepts in one request. Send less, or raise MAX_UPLOAD_GB."),
-    415: ("invalid_input", "Send JSON with the header Content-Type: application/json."),
-    416: ("invalid_input", "The file has no such range of bytes. Ask for a range within its size."),
-    429: ("too_many_requests", "Too many requests came in a short time. Wait a minute, then try again."),
-    503: ("unavailable", "That is not available at the moment. Try again in a minute."),
+    408: ("timeout", "The request took too long to arrive. Check your connection and try again."),
+    409: ("conflict", "This is not possible right now. Reload the page to see the current state."),
+    413: (
+        "too_large",
+        "This is larger than the server accepts. Send less, or raise the upload limit (MAX_UPLOAD_GB) and restart.",
+    ),
+    415: (
+        "invalid_input",
+        "The server cannot read this format. Send JSON with the header Content-Type: application/json.",
+    ),
+    416: ("invalid_input", "The file does not have the requested range of bytes. Request a range within its size."),
+    429: ("too_many_requests", "Too many requests in a short time. Wait a minute, then try again."),
+    503: ("unavailable", "This is temporarily unavailable. Try again in a minute."),
 }
 _TITLES = {
-    400: "This request cannot be read",
-    401: "Log in first",
+    400: "Invalid request",
+    401: "Log in to continue",
     403: "Not allowed",
-    404: "Not found",
-    405: "Not possible at this address",
-    408: "The request took too long",
+    404: "Page not found",
+    405: "Not supported",
+    408: "Request timed out",
     409: "Not possible right now",
     413: "Too large",
-    415: "Send JSON",
-    416: "No such part of the file",
-    422: "Something is not right yet",
+    415: "Unsupported format",
+    416: "Range not available",
+    422: "Some settings need your attention",
     429: "Too many requests",
     500: "Something went wrong",
-    503: "Not available right now",
+    503: "Temporarily unavailable",
 }
-"""What an error page is headed by; every one of these statuses has a test of its text."""
-_OTHER = "That did not work"
-_NOT_SAVED = "What you sent was not saved."
-_BROKEN = "Something went wrong on the server. Nothing was deleted; the server's log has the details. Try again."
+"""Headings of error pages; a test covers the text of every status."""
+_OTHER = "Something went wrong"
+_NOT_SAVED = "Your changes were not saved."
+_BROKEN = "The server had an unexpected error. Nothing was deleted. Try again; if it happens again, report the problem."
 
 
 @bp.app_errorhandler(TunesmithError)
 def expected(error: TunesmithError) -> Response:
-    """A failure with words of its own."""
+    """A failure that has its own message."""
     problems = error.problems if isinstance(error, InvalidConfig) else None
     response = answer(error.status, error.code, error.message, field=error.field, problems=problems)
     if isinstance(error, TooManyRequests) and error.retry_after:
@@ -68,7 +77,7 @@ def expected(error: TunesmithError) -> Response:
 
 @bp.app_errorhandler(HTTPException)
 def refused(error: HTTPException) -> Response:
-    """What Flask and Werkzeug refuse by themselves."""
+    """Errors raised by Flask and Werkzeug themselves."""
     status = RequestTimeout.code if isinstance(error.__context__, TimeoutError) else error.code or 500
     code, message = _WORDS.get(status, ("error", error.description or _BROKEN))
     response = answer(status, code, message)
@@ -79,11 +88,11 @@ def refused(error: HTTPException) -> Response:
 
 @bp.app_errorhandler(Exception)
 def unexpected(error: Exception) -> Response:
-    """A defect, or trouble with the disk: the trace goes to the log, never to the browser."""
+    """A bug, or a problem with the disk: the traceback goes to the log, never to the browser."""
     if getattr(error, "errno", None) == errno.ENAMETOOLONG or "embedded null byte" in str(error):
         return answer(404, *_WORDS[404])  # a name that no file can have
     if message := disk_words(error):
-        log.warning("the disk refused at %s %s: %s", request.method, request.path, error)
+        log.warning("disk error at %s %s: %s", request.method, request.path, error)
         return answer(503, "unavailable", f"{_NOT_SAVED} {message}")
     log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
     return answer(500, "error", _BROKEN)
@@ -97,7 +106,7 @@ def answer(
     field: str | None = None,
     problems: list[tuple[str, str]] | None = None,
 ) -> Response:
-    """The one error shape, or the error page where a person asked for a page; below /v1, OpenAI's shape."""
+    """The error as JSON in the one shape, as a page for people, or in OpenAI's shape below /v1."""
     if request.path.startswith("/v1/"):
         response = jsonify(problem(status, code, message, field))
     elif wants_json():
@@ -108,17 +117,23 @@ def answer(
             error["problems"] = [{"field": path, "message": message} for path, message in problems]
         response = jsonify({"error": error})
     else:
-        response = make_response(
-            render_template(
-                "errors/answer.html", code=status, title=_TITLES.get(status, _OTHER), message=in_words(message)
-            )
-        )
+        response = make_response(_page(status, message))
     response.status_code = status
     return response
 
 
+def _page(status: int, message: str) -> str:
+    values = {"code": status, "title": _TITLES.get(status, _OTHER), "message": in_words(message)}
+    try:
+        return render_template("errors/answer.html", **values)
+    except Exception as error:
+        log.error("the error page could not be shown with its frame", exc_info=error)
+        g.without_frame = True
+        return render_template("errors/answer.html", **values)
+
+
 def wants_json() -> bool:
-    """Whether the sender is a program or a page's script."""
+    """Whether the client is a program or a page's script."""
     return (
         request.path.startswith(("/api/", "/v1/", "/socket.io"))
         or request.is_json

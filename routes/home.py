@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, jsonify, render_template, request
+from flask import Blueprint, g, jsonify, render_template, request
 from werkzeug.wrappers import Response
 
 from pages.glossary import GLOSSARY
@@ -32,9 +32,9 @@ def _filters(state: Any) -> None:
 
 @bp.app_context_processor
 def frame() -> dict[str, Shell]:
-    """The frame; before a login only the name."""
+    """The frame; only the name before a login, and where the rest of it is what broke."""
     theme = services().preferences.get().theme.replace("system", "")
-    if request.endpoint in {"auth.login", "auth.enter"} or not logged_in():
+    if request.endpoint in {"auth.login", "auth.enter"} or g.get("without_frame") or not logged_in():
         return {"shell": Shell(theme=theme)}
     viewed = (request.view_args or {}).get("session_id")
     return {"shell": page_shell(services(), request.path, theme, viewed, polling="X-Tunesmith-Live" in request.headers)}

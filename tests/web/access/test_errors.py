@@ -12,19 +12,20 @@ from flask import Flask, abort
 
 from core import errors
 from routes.errors import _TITLES
+from services.container import Services
 from tests.conftest import Browser
 
 OWN: list[tuple[int, Callable[[], Exception], str, str]] = [
-    (400, lambda: errors.InvalidInput("A name is needed."), "This request cannot be read", "invalid_input"),
-    (401, lambda: errors.Unauthorized("Send the token."), "Log in first", "unauthorized"),
+    (400, lambda: errors.InvalidInput("A name is needed."), "Invalid request", "invalid_input"),
+    (401, lambda: errors.Unauthorized("Send the token."), "Log in to continue", "unauthorized"),
     (403, lambda: errors.Forbidden("Another site's page."), "Not allowed", "forbidden"),
-    (404, lambda: errors.NotFound("There is no run x."), "Not found", "not_found"),
+    (404, lambda: errors.NotFound("There is no run x."), "Page not found", "not_found"),
     (409, lambda: errors.Conflict("It is running."), "Not possible right now", "conflict"),
     (413, lambda: errors.TooLarge("More than 5 GB."), "Too large", "too_large"),
-    (422, lambda: errors.InvalidConfig([("a.b", "is odd")]), "Something is not right yet", "invalid_config"),
+    (422, lambda: errors.InvalidConfig([("a.b", "is odd")]), "Some settings need your attention", "invalid_config"),
     (429, lambda: errors.TooManyRequests("Wait a minute."), "Too many requests", "too_many_requests"),
-    (503, lambda: errors.Unavailable("The Hub is away."), "Not available right now", "unavailable"),
-    (503, lambda: OSError(errno.ENOSPC, "full"), "Not available right now", "unavailable"),
+    (503, lambda: errors.Unavailable("The Hub is away."), "Temporarily unavailable", "unavailable"),
+    (503, lambda: OSError(errno.ENOSPC, "full"), "Temporarily unavailable", "unavailable"),
     (500, lambda: RuntimeError("secret"), "Something went wrong", "error"),
 ]
 """Status, what is raised, heading, and code of the JSON."""
@@ -60,11 +61,12 @@ def test_a_failure_says_what_happened_and_what_to_do(
 
     failing(app, raised)
     error = make()
-    words = error.message if isinstance(error, errors.TunesmithError) else "Free" if status == 503 else "log"
+    ours = {503: "Free", 500: "Nothing was deleted"}
+    words = error.message if isinstance(error, errors.TunesmithError) else ours[status]
     found, title, shown, text = read(browser, "/fails")
     assert (found, title, shown) == (status, f"{heading} · Tunesmith", heading)
     assert words in text
-    assert f"Code {status}" in text
+    assert f"Error {status}" in text
     assert "Macro" not in text
     assert "secret" not in text
     response = browser.get("/api/fails")
@@ -80,7 +82,7 @@ def test_what_the_framework_refuses_has_words_of_ours(app: Flask, browser: Brows
     failing(app, lambda: abort(status))
     found, title, heading, text = read(browser, "/fails")
     assert (found, title, heading) == (status, f"{_TITLES[status]} · Tunesmith", _TITLES[status])
-    assert f"Code {status}" in text
+    assert f"Error {status}" in text
     error = browser.get("/api/fails").json["error"]
     assert error["message"] in text
     assert error["message"].endswith(".")
@@ -91,8 +93,8 @@ def test_a_status_without_words_of_its_own_still_has_a_page(app: Flask, browser:
     """What nobody thought of is said in the framework's words."""
     failing(app, lambda: abort(418))
     status, title, heading, text = read(browser, "/fails")
-    assert (status, title, heading) == (418, "That did not work · Tunesmith", "That did not work")
-    assert "Code 418" in text
+    assert (status, title, heading) == (418, "Something went wrong · Tunesmith", "Something went wrong")
+    assert "Error 418" in text
 
 
 @pytest.mark.parametrize(
@@ -114,4 +116,19 @@ def test_real_addresses_answer_with_the_right_page(
     text = response.get_data(as_text=True)
     assert response.status_code == status
     assert f"<h1>{_TITLES[status]}</h1>" in text
-    assert f"Code {status}" in text
+    assert f"Error {status}" in text
+
+
+def test_an_error_page_is_there_when_the_frame_cannot_be_built(
+    browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What broke the page may break the frame around the error page too: then only the message is shown."""
+
+    def broken() -> list[Any]:
+        raise RuntimeError("no database")
+
+    monkeypatch.setattr(services.runs, "list", broken)
+    status, title, _, text = read(browser, "/runs")
+    assert (status, title) == (500, "Something went wrong · Tunesmith")
+    assert "Nothing was deleted" in text
+    assert "no database" not in text
