@@ -1,4 +1,4 @@
-"""The home page: the demo for a first visit, the latest runs and what to do next afterwards."""
+"""The home page: the demo on the first visit, then the latest runs and next steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RECENT = 6
 
 @dataclass(frozen=True)
 class Card:
-    """A suggestion of what to do next."""
+    """A suggested next step."""
 
     title: str
     text: str
@@ -32,7 +32,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Demo:
-    """The shipped demo. ``ready`` is whether its model is on this machine."""
+    """The built-in demo. ``ready`` is whether its model is on this machine."""
 
     ready: bool
     words: str
@@ -41,7 +41,7 @@ class Demo:
 
 @dataclass(frozen=True)
 class HomePage:
-    """Home: the demo for a first visit, the latest runs afterwards."""
+    """The demo on the first visit, then the latest runs."""
 
     first_time: bool
     demo: Demo | None
@@ -53,7 +53,7 @@ class HomePage:
 
 
 DEMO = "demo-arithmetic"
-"""Name of the shipped configuration that the home page starts."""
+"""Name of the built-in preset that the home page starts."""
 
 
 def home_page(services: Services) -> HomePage:
@@ -68,12 +68,12 @@ def home_page(services: Services) -> HomePage:
         verdicts=verdicts(services, recent),
         sparks=sparks(services, recent),
         cards=_first_cards() if not runs else _next_cards(services, runs),
-        device=f"{device.name}, {size(device.memory)} of memory{'' if device.kind == 'cuda' else ', no GPU'}",
+        device=f"{device.name}, {size(device.memory)} memory{'' if device.kind == 'cuda' else ', no GPU'}",
     )
 
 
 def demo(services: Services) -> Demo | None:
-    """The shipped demo in words, or None where its file is not there."""
+    """The demo, or None if its preset is missing."""
     try:
         config = parse(services.configs.load(DEMO))
         local_folder(DEMO_MODEL, services.settings.home)
@@ -87,24 +87,24 @@ def demo(services: Services) -> Demo | None:
     if not ready:
         return Demo(
             False,
-            "The built-in model is not on this machine yet. Run the set-up again (make setup): it fetches it.",
+            "The built-in model is not installed yet. Run make setup in the Tunesmith folder to download it.",
             (),
         )
     phases = (
         PhaseView(
             "1. Warm-up",
-            f"It copies {config.pre_training.max_samples} worked examples, to learn the form of an answer.",
+            f"Learns the answer format from {config.pre_training.max_samples} examples.",
         ),
         PhaseView(
             f"2. {config.training.max_steps} training steps",
-            f"{config.training.num_generations} tries at every sum; right ones earn more.",
+            f"Answers each problem {config.training.num_generations} times; correct answers score higher.",
         ),
-        PhaseView("3. A fair test", "Sums it never saw, before and after."),
+        PhaseView("3. Evaluation", "Problems it has never seen, before and after."),
     )
     return Demo(
         True,
-        "It takes 5 to 15 minutes on two processor cores, needs no network and no GPU, and can be stopped at any "
-        "time. You can watch the score rise from the first minutes on.",
+        "Takes 5 to 15 minutes on two CPU cores. Needs no network and no GPU. You can watch the score from the first "
+        "minute and stop at any time.",
         phases,
     )
 
@@ -112,21 +112,21 @@ def demo(services: Services) -> Demo | None:
 def _first_cards() -> tuple[Card, ...]:
     return (
         Card(
-            "Your questions",
-            "A file of questions and right answers, a public dataset, or sums made on the spot.",
+            "Your data",
+            "A file with questions and answers, a public dataset, or generated arithmetic problems.",
             "/new/dataset",
             "Choose a dataset",
         ),
         Card(
-            "Your idea of good",
-            "Rewards say what an answer is worth. Try them by hand before anything is trained.",
-            "/new/reward",
-            "Look at rewards",
+            "Your definition of good",
+            "A reward scores each answer. Test it before you train.",
+            "/rewards",
+            "Explore rewards",
         ),
         Card(
-            "Yours to keep",
-            "Take the result away as one file for Ollama or llama.cpp. Everything stays on this machine.",
-            "/help",
+            "Your model",
+            "Download it as a single file for Ollama, LM Studio or llama.cpp.",
+            "/help/how-it-works",
             "How it works",
         ),
     )
@@ -137,7 +137,7 @@ def _next_cards(services: Services, runs: Sequence[RunView]) -> tuple[Card, ...]
     running = next((run for run in runs if run.job.active), None)
     if running:
         cards.append(
-            Card("Watch it learn", f"{running.title} is at work.", f"/runs/{running.session_id}", "Open the run")
+            Card("Watch it learn", f"{running.title} is training.", f"/runs/{running.session_id}", "Open the run")
         )
     over = next((run for run in runs if run.job.state is JobState.COMPLETED), None)
     if over:
@@ -147,20 +147,20 @@ def _next_cards(services: Services, runs: Sequence[RunView]) -> tuple[Card, ...]
         cards.append(_unfinished(broken, services.runs.verdict(broken)))
     cards.append(
         Card(
-            "Train on your own questions",
-            "Seven steps; nothing is lost if you leave in between.",
+            "Train on your own data",
+            "Your setup is saved as you go, so you can leave and come back.",
             "/new",
-            "Go on with the steps",
+            "Set up a run",
         )
     )
     return tuple(cards[:4])
 
 
 def _cards_of(over: RunView, judged: RunVerdict) -> list[Card]:
-    """For the latest run that finished: taken away only where it learned."""
+    """For the latest finished run; an export is suggested only if it learned."""
     talk = Card(
-        "Ask it something",
-        f"Compare {over.title} with the model it came from.",
+        "Chat with the model",
+        f"Compare {over.title} with its base model.",
         f"/playground?session_id={over.session_id}",
         "Open the playground",
     )
@@ -170,19 +170,19 @@ def _cards_of(over: RunView, judged: RunVerdict) -> list[Card]:
     return [
         talk,
         Card(
-            "Take it away",
-            "Make one file for Ollama, llama.cpp or LM Studio.",
+            "Export",
+            "Download it as a single file for Ollama, LM Studio or llama.cpp.",
             f"/exports?session_id={over.session_id}",
-            "Make an export",
+            "Export the model",
         ),
     ]
 
 
 def _unfinished(run: RunView, judged: RunVerdict) -> Card:
-    """For the latest run that did not get to its end: resumed only where there is something to resume from."""
+    """For the latest run that ended early; Resume is suggested only if there is a checkpoint."""
     url, words = f"/runs/{run.session_id}", f"{run.title}: {judged.headline}"
     if run.job.checkpoint_step is None:
         return Card("Fix and start again", words, url, "Open the run")
     if judged.action is Action.RESUME:
-        return Card("Go on where it stopped", f"{run.title} can be resumed.", url, "Open the run")
+        return Card("Resume a run", f"{run.title} can be resumed.", url, "Open the run")
     return Card("See what to change", words, url, "Open the run")

@@ -68,7 +68,7 @@ def theme() -> Response:
 
 @bp.post("/demo")
 def demo() -> Response:
-    """Start the shipped demo."""
+    """Start the demo."""
     run = services().runs.start(services().configs.load(DEMO))
-    say("The demo has started. The first numbers appear in about a minute.", "good")
+    say("The demo has started. The first results appear in about a minute.", "good")
     return to("runs.show", session_id=run.session_id)

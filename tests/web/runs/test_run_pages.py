@@ -135,7 +135,7 @@ def test_what_learned_is_exported_first(browser: Browser, services: Services) ->
     make(services, JobState.COMPLETED, [0.1, 0.2, 0.4, 0.6, 0.8, 0.9], held=([0.0] * 12, [1.2] * 12), checkpoint=6)
     assert primary(browser) == ["go-export"]
     assert "change" not in buttons(browser)
-    assert "Take it away" in text(browser, "/")
+    assert "Export the model" in text(browser, "/")
     assert 'class="note watch"' not in text(browser, f"/exports?session_id={RUN}").partition("form-export")[2]
 
 
