@@ -17,7 +17,7 @@ from core.device_checks import device_checks
 from core.errors import InvalidInput
 from core.methods import Method, Need, method
 from core.model import Device
-from core.section import usual_range
+from core.section import range_words, usual_range
 from core.statistics import fewest_changes, smallest_share
 
 LEARNING_RATES = usual_range(TrainingSection.model_fields["learning_rate"]) or (1e-5, 2e-4)
@@ -512,23 +512,6 @@ def _unusual(found: _Found) -> None:
                 side = "Below" if value < usual[0] else "Above" if value > usual[1] else ""
                 if side:
                     found.add(Severity.NOTE, path, f"{side} the usual range of {range_words(usual)}.")
-
-
-def range_words(usual: tuple[float, float]) -> str:
-    """A range as pages write it.
-
-    >>> range_words((1e-5, 2e-4)), range_words((0.7, 1.2)), range_words((64, 8192))
-    ('1e-5 to 2e-4', '0.7 to 1.2', '64 to 8,192')
-    """
-    return " to ".join(number(one) for one in usual)
-
-
-def number(value: float) -> str:
-    """A number in short: 1e-5 rather than 0.00001, and thousands apart."""
-    if value and abs(value) < 0.001:
-        digits, _, power = f"{value:e}".partition("e")
-        return f"{float(digits):g}e{int(power)}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def _nothing_held_out(found: _Found) -> None:

@@ -8,7 +8,6 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from core.errors import NotFound, TunesmithError
-from pages.runs.answers import Wanted
 from pages.wizard.configuration import configuration_step
 from pages.wizard.dataset import dataset_step
 from pages.wizard.export import export_step
@@ -38,7 +37,7 @@ def begin() -> Response:
 def reset() -> Response:
     """Clear the draft."""
     services().wizard.reset()
-    say("All choices are cleared. Runs and files are as they were.")
+    say("Your setup was cleared. Runs and files are unchanged.")
     return to("wizard.model")
 
 
@@ -80,7 +79,7 @@ def stop_preparing() -> Response:
 def use_limits() -> Response:
     """Put the proposed lengths into the draft."""
     if services().drafts.dataset.use_own_limits():
-        say("The new run uses these limits.", "good")
+        say("Your setup now uses these lengths.", "good")
     return to("wizard.preparation")
 
 
@@ -102,7 +101,7 @@ def reward() -> str | Response:
     """Step 4, where the method has it."""
     shown = reward_step(services())
     if shown is None:
-        say("The chosen training method needs no reward.")
+        say("This training method needs no reward.")
         return to("wizard.train")
     return page("wizard/reward.html", shown)
 
@@ -110,25 +109,25 @@ def reward() -> str | Response:
 @bp.get("/new/train")
 def train() -> str:
     """Step 5."""
-    return page("wizard/train.html", train_step(services(), Wanted.read(request.args), request.path))
+    return page("wizard/train.html", train_step(services()))
 
 
 @bp.get("/new/export")
 def export() -> str:
-    """Step 6."""
+    """Export the draft's run."""
     return page("wizard/export.html", export_step(services()))
 
 
 @bp.get("/new/test")
 def test() -> str:
-    """Step 7."""
+    """Try the draft's run."""
     return page("wizard/test.html", chat_step(services()))
 
 
 @bp.get("/new/<step>")
 def unknown(step: str) -> str:
     """An address that no step has."""
-    raise NotFound(f"There is no step {step!r}. The steps are listed at /new.")
+    raise NotFound(f"There is no step {step!r}. Start at /new.")
 
 
 @bp.post("/new/<step>")
@@ -142,7 +141,9 @@ def save(step: str) -> Response:
     for words, level in outcome.said:
         say(words, level)
     if outcome.page == "probe":
-        return to("probe.page_of", probe_id=outcome.probe_id)
+        return to("probe.page_of", probe_id=outcome.job_id)
+    if outcome.page == "run":
+        return to("runs.show", session_id=outcome.job_id)
     # The page's script reads from the address what another tab changed.
     told = {"refused": outcome.refused, "elsewhere": outcome.elsewhere}
     return to(f"wizard.{outcome.page}", **{name: " ".join(paths) for name, paths in told.items() if paths})
@@ -157,4 +158,4 @@ def _receive(form: Form) -> None:
             if already:
                 say(ALREADY)
         except TunesmithError as error:
-            say(f"{error.message} What you had chosen before is kept.", "problem")
+            say(f"{error.message} Your previous choice is kept.", "problem")

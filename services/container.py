@@ -29,6 +29,7 @@ from services.rewards.rewards import Rewards
 from services.rewards.saved import SavedRewards
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
+from services.runs.speeds import Speeds
 from services.storage.cleanup import Cleanup
 from services.storage.trash import Trash
 from services.storage.usage import Storage
@@ -126,7 +127,8 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
 
     wizard = Wizard(database, system.on_gpu, home, library, lambda: preferences.get().base_model)
     draft_rows = DraftRows(home, datasets)
-    snapshots = Snapshots(home, wizard, models, datasets, preflight, probes, runs)
+    speeds = Speeds(database, system.device, preflight.parameters)
+    snapshots = Snapshots(home, wizard, models, datasets, preflight, probes, runs, speeds)
     chosen = DatasetChoice(wizard, draft_rows, library, preparations)
     drafts = Drafts(wizard, snapshots, draft_rows, chosen, library, configs, runs, probes, preflight)
     return Services(

@@ -10,6 +10,7 @@ from pydantic import Field
 from core.methods.method import Method, Need, Note, Phase
 from core.metric import Better, Chart, Line
 from core.metric import Section as Metrics
+from core.plan import Plan, Situation, plans_of
 from core.section import Section, usual
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
     reward = {"type": "preset", "preset_name": "arithmetic" if arithmetic else "math"}
     if on_gpu:
         training: dict[str, Any] = {
+            "max_steps": 250,
             "batch_size": 8,
             "gradient_accumulation_steps": 4,
             "max_new_tokens": 512,
@@ -116,6 +118,37 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
     warm_up = {"enabled": True, "max_samples": 64, "learning_rate": 2e-4}
     evaluation = {"max_prompts": 16}
     return {"training": training, "grpo": {}, "pre_training": warm_up, "evaluation": evaluation, "reward": reward}
+
+
+def plans(situation: Situation) -> tuple[Plan, ...]:
+    """Fewer answers and steps for a try, more of both for a thorough run.
+
+    A comparison needs several answers per question, so a try has four and the others eight; on a GPU, where answers
+    are cheap, a thorough run has sixteen. Passes over a small dataset are limited: it would be memorized.
+    """
+    usual = suggest(situation.source, situation.on_gpu)["training"]
+    arithmetic = situation.source == "generated:arithmetic"
+    lengths = (usual["max_sequence_length"], usual["max_new_tokens"])
+    sequence, answer = lengths if arithmetic else situation.room(*lengths)
+    questions = usual["batch_size"] * usual["gradient_accumulation_steps"] // 8
+    most = (20, 250, 1000) if situation.on_gpu else (10, 40, 150)
+
+    def values(steps: int, group: int, accumulated: int) -> dict[str, Any]:
+        return {
+            "training.max_steps": steps,
+            "training.num_generations": group,
+            "training.gradient_accumulation_steps": accumulated,
+            "training.max_new_tokens": answer,
+            "training.max_sequence_length": sequence,
+        }
+
+    accumulated = usual["gradient_accumulation_steps"]
+    many = (16, 2 * accumulated) if situation.on_gpu else (8, accumulated)
+    return plans_of(
+        values(situation.steps(2 * questions, 1, most[0]), 4, accumulated),
+        values(situation.steps(questions, 3, most[1]), 8, accumulated),
+        values(situation.steps(questions, 6, most[2]), *many),
+    )
 
 
 def variant(section: Mapping[str, Any]) -> str:
@@ -194,6 +227,7 @@ GRPO = Method(
     cross_checks=cross_checks,
     remarks=remarks,
     suggest=suggest,
+    plans=plans,
     variant=variant,
     facts=facts,
     tags=("grpo", "reinforcement-learning"),

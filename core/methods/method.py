@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.metric import Metric
 from core.metrics import METRICS
+from core.plan import Plan, Situation
 from core.section import Section
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Method:
         cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
         remarks: What the settings mean on one device, where a person has to know it.
         suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``.
+        plans: Ready settings on top of these, the shortest first. Without facts about the data, the balanced one
+            changes nothing.
         variant: What the field calls the method with these settings of its own, given as JSON data.
         facts: Settings that a reader of the model card wants to know, as (name, value).
         tags: For the model card.
@@ -110,6 +113,7 @@ class Method:
     cross_checks: Callable[[RunConfig], list[tuple[str, str]]] = lambda config: []
     remarks: Callable[[RunConfig, Device], list[Note]] = lambda config, device: []
     suggest: Callable[[str, bool], dict[str, dict[str, Any]]]
+    plans: Callable[[Situation], tuple[Plan, ...]] = lambda situation: ()
     variant: Callable[[Mapping[str, Any]], str]
     facts: Callable[[RunConfig], Sequence[tuple[str, Any]]]
     tags: tuple[str, ...]

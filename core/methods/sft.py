@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from core.methods.method import Method, Phase
+from core.plan import Plan, Situation, plans_of
 from core.section import Section, usual
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
     """Sections that suit a dataset's source and this machine: on a CPU a step should take seconds."""
     if on_gpu:
         training: dict[str, Any] = {
+            "max_steps": 300,
             "batch_size": 8,
             "gradient_accumulation_steps": 2,
             "max_sequence_length": 2048,
@@ -48,6 +50,22 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
         "save_steps": 10,
     }
     return {"training": training, "sft": {}, "evaluation": {}}
+
+
+def plans(situation: Situation) -> tuple[Plan, ...]:
+    """One pass over the rows at most for a try, three for a first result, five for a thorough run."""
+    usual = suggest(situation.source, situation.on_gpu)["training"]
+    rows = usual["batch_size"] * usual["gradient_accumulation_steps"]
+    longest = usual["max_sequence_length"]
+    if situation.lengths and situation.source != "generated:arithmetic":
+        longest = max(longest, situation.lengths[0])
+    most = (30, 300, 1500) if situation.on_gpu else (10, 40, 200)
+    return plans_of(
+        *(
+            {"training.max_steps": situation.steps(rows, passes, limit), "training.max_sequence_length": longest}
+            for passes, limit in zip((1, 3, 5), most, strict=True)
+        )
+    )
 
 
 def variant(section: Mapping[str, Any]) -> str:
@@ -112,6 +130,7 @@ SFT = Method(
     ),
     rows_a_step=rows_a_step,
     suggest=suggest,
+    plans=plans,
     variant=variant,
     facts=facts,
     tags=("sft",),

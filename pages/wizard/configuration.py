@@ -1,45 +1,115 @@
-"""Step 3: how long and how strongly it learns."""
+"""Step 3: ready settings, and every field."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from core.methods import Method, Need
+from core.plan import Plan
 from core.readiness import Severity
 from pages.wizard.frame import Frame, frame
 from pages.wizard.groups import groups
 from services.container import Services
-from services.forms.fields import FieldGroup
-from services.wizard.draft import Section
+from services.forms.fields import FieldGroup, section_model
+from services.wizard.draft import Draft, Section, plans, suggest
+from services.wizard.snapshot import Snapshot, can_be_probed
 from services.wizard.steps import STEP
 from services.words import num
 
 
 @dataclass(frozen=True)
+class PlanCard:
+    """A ready setting: its main values and the time it takes here, '' where that is not known."""
+
+    key: str
+    title: str
+    text: str
+    facts: tuple[str, ...]
+    time: str
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class ConfigurationStep:
-    """Step 3."""
+    """Step 3.
+
+    Attributes:
+        plans: The ready settings; none where the method has none.
+        custom: Whether the fields are those of no ready setting.
+        basis: Where the times are known from, or why they are not.
+        checkable: Whether a check before training can measure them now.
+        per_step: What one step takes, in a sentence.
+    """
 
     frame: Frame
     checks: str
     problems: int
+    plans: tuple[PlanCard, ...]
+    custom: bool
+    basis: str
+    checkable: bool
     groups: tuple[FieldGroup, ...]
+    count: int
     per_step: str
 
 
 def configuration_step(services: Services) -> ConfigurationStep:
     """Step 3."""
     snapshot = services.snapshots.take()
-    draft, review = snapshot.draft, snapshot.review
+    draft, review, chosen = snapshot.draft, snapshot.review, snapshot.draft.chosen_method
+    memory, on_gpu = draft.page("configuration"), services.system.on_gpu()
     problems = sum(problem.severity is Severity.BLOCKS for problem in review.of(STEP["configuration"]))
-    shown_groups = groups(draft, review.remarks)
+    shown_groups = groups(draft, review.remarks, suggest(draft.dataset, chosen, memory, on_gpu=on_gpu))
+    offered = plans(draft.dataset, chosen, memory, on_gpu=on_gpu)
+    cards = tuple(_card(snapshot, plan, chosen) for plan in offered)
+    known = next((time for plan in offered if (time := snapshot.estimate(plan.values))), None)
+    complete = not {"model", "dataset", "reward"} & review.missing
     return ConfigurationStep(
-        frame(services, "configuration", snapshot),
+        frame=frame(services, "configuration", snapshot),
         # Only of boxes that are shown: one that is named here and not sent is switched off.
-        " ".join(field.path for group in shown_groups for field in group.fields if field.kind == "check"),
-        problems,
-        shown_groups,
-        _per_step(draft.training, draft.chosen_method),
+        checks=" ".join(field.path for group in shown_groups for field in group.fields if field.kind == "check"),
+        problems=problems,
+        plans=cards,
+        custom=not any(card.chosen for card in cards),
+        basis=known.basis if known else _unknown(draft, chosen),
+        checkable=known is None and complete and can_be_probed(chosen),
+        groups=shown_groups,
+        count=sum(len(group.fields) for group in shown_groups),
+        per_step=_per_step(draft.training, chosen),
     )
+
+
+def _card(snapshot: Snapshot, plan: Plan, chosen: Method) -> PlanCard:
+    time = snapshot.estimate(plan.values)
+    matches = all(_value(snapshot.draft, path) == value for path, value in plan.values.items())
+    return PlanCard(plan.key, plan.title, plan.text, _facts(plan.values, chosen), time.words if time else "", matches)
+
+
+def _value(draft: Draft, path: str) -> object:
+    """What a field of the draft has, its default where it is not set."""
+    section, _, name = path.partition(".")
+    values = draft.sections[section]
+    return values[name] if name in values else section_model(section).model_fields[name].default
+
+
+def _facts(values: Mapping[str, Any], chosen: Method) -> tuple[str, ...]:
+    steps = f"{values['training.max_steps']} steps"
+    if Need.ROLLOUTS not in chosen.needs:
+        return (steps,)
+    group, longest = values["training.num_generations"], values["training.max_new_tokens"]
+    return (steps, f"{group} answers per question", f"up to {longest} tokens")
+
+
+def _unknown(draft: Draft, chosen: Method) -> str:
+    if not (draft.model.name and draft.dataset.source):
+        return "Choose a model and a dataset to see how long training takes."
+    if can_be_probed(chosen):
+        return (
+            "No training time has been measured for this model on this machine yet. Check before training measures it."
+        )
+    return "No training time has been measured for this model on this machine yet. Your first run measures it."
 
 
 def _per_step(training: Section, chosen: Method) -> str:
@@ -49,8 +119,7 @@ def _per_step(training: Section, chosen: Method) -> str:
         answers = training.whole("batch_size", 1) * training.whole("gradient_accumulation_steps", 8)
         group = training.whole("num_generations", 8) if rollouts else 1
     except (TypeError, ValueError):
-        verb, noun = ("makes", "answers") if rollouts else ("takes", "rows")
-        return f"A step {verb} as many {noun} as the numbers above say, once they can be read."
+        return ""
     if not rollouts:
-        return f"A step takes {answers} row{'' if answers == 1 else 's'}."
-    return f"A step makes {answers} answers to {num(answers / group)} question{'' if answers == group else 's'}."
+        return f"Each step: {answers} row{'' if answers == 1 else 's'}."
+    return f"Each step: {answers} answers to {num(answers / group)} question{'' if answers == group else 's'}."

@@ -1,4 +1,4 @@
-"""Step 6: taking the trained model away."""
+"""Exporting the run that was started from the draft."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from services.runs.view import RunView
 
 @dataclass(frozen=True)
 class ExportStep:
-    """Step 6."""
+    """What the page shows."""
 
     frame: Frame
     run: RunView | None
@@ -37,7 +37,7 @@ class ExportStep:
 
 
 def export_step(services: Services) -> ExportStep:
-    """Step 6."""
+    """For the draft's run."""
     snapshot = services.snapshots.take()
     session_id = snapshot.draft.session_id or ""
     run = next((run for run in exportable(services) if run.session_id == session_id), None)

@@ -1,11 +1,12 @@
-"""The configuration step's fields, in groups."""
+"""The settings step's fields, in groups."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from core.methods import Method, Need
-from services.forms.fields import FieldGroup, Remarks, form_field, section_model
+from services.forms.fields import FieldGroup, Remarks, Values, form_field, section_model
 from services.wizard.draft import Draft
 
 OWN = "method"
@@ -22,7 +23,6 @@ class Group(NamedTuple):
     id: str
     title: str
     text: str
-    opened: bool
     paths: tuple[str, ...]
     rollouts: bool | None = None
 
@@ -37,25 +37,22 @@ LENGTH = (
 GROUPS = (
     Group(
         "batch",
-        "How long and how much at once",
-        "One step answers some questions several times, compares, and changes the model once.",
-        True,
+        "Length and batch size",
+        "In each step, the model answers some questions several times and is updated once.",
         LENGTH,
         rollouts=True,
     ),
     Group(
         "batch",
-        "How long and how much at once",
-        "One step takes some rows, learns from their answers, and changes the model once.",
-        True,
+        "Length and batch size",
+        "In each step, the model learns from some rows and is updated once.",
         (*LENGTH, "training.max_sequence_length"),
         rollouts=False,
     ),
     Group(
         "generation",
-        "The answers",
-        "What the model may write while it practises.",
-        True,
+        "Answer generation",
+        "How the model generates answers during training.",
         (
             "training.max_new_tokens",
             "training.max_sequence_length",
@@ -69,16 +66,14 @@ GROUPS = (
     ),
     Group(
         "warm-up",
-        "Warm-up before it starts",
-        "A small model often needs to be shown the form of an answer before it can be rewarded for it.",
-        True,
+        "Warm-up",
+        "Small models often need to see the answer format before they can be rewarded for it.",
         ("pre_training.*",),
     ),
     Group(
         "learning",
         "Learning rate and optimizer",
         "",
-        False,
         (
             "training.learning_rate",
             "training.lr_scheduler_type",
@@ -90,34 +85,40 @@ GROUPS = (
             "training.adam_beta2",
         ),
     ),
-    Group(OWN, "", "", False, ()),
+    Group(OWN, "", "", ()),
     Group(
         "evaluation",
-        "Held-out questions (evaluation)",
-        "Rows that are set aside and only ever scored.",
-        False,
+        "Evaluation",
+        "Held-out rows are never trained on, only scored.",
         ("evaluation.*",),
     ),
-    Group("checkpoints", "Checkpoints, memory and seed", "", False, ("training.*",)),
+    Group("checkpoints", "Checkpoints, memory and seed", "", ("training.*",)),
 )
 
 
-def groups(draft: Draft, remarks: Remarks) -> tuple[FieldGroup, ...]:
-    """The groups of the draft's method that have a field, with the draft's values and what is wrong with them."""
+def groups(draft: Draft, remarks: Remarks, suggested: Mapping[str, Values]) -> tuple[FieldGroup, ...]:
+    """The groups of the draft's method that have a field, with the draft's values and what is wrong with them.
+
+    Args:
+        suggested: Sections with what the method suggests, which the fields name as their defaults.
+    """
     chosen, made = draft.chosen_method, []
     own = groups_of(chosen)
     taken = {path for group in own for path in group.paths}
     for group in own:
         names = [name for path in group.paths for name in _expand(path, taken) if chosen.uses(".".join(name))]
-        fields = tuple(form_field(section, name, draft.sections[section], remarks) for section, name in names)
-        opened = group.opened or any(item.level == "problem" for item in fields)
+        fields = tuple(
+            form_field(section, name, draft.sections[section], remarks, suggested.get(section, {}))
+            for section, name in names
+        )
+        opened = any(item.level in {"problem", "watch"} for item in fields)
         made += [FieldGroup(group.id, group.title, group.text, opened, fields)] if fields else []
     return tuple(made)
 
 
 def groups_of(chosen: Method) -> tuple[Group, ...]:
     """The groups that are for a method, one of them of what it alone has."""
-    own = Group(OWN, chosen.section_title, "", False, (f"{chosen.section_name}.*",))
+    own = Group(OWN, chosen.section_title, "", (f"{chosen.section_name}.*",))
     rollouts = Need.ROLLOUTS in chosen.needs
     return tuple(own if group.id == OWN else group for group in GROUPS if group.rollouts in (None, rollouts))
 

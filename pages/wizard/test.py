@@ -1,4 +1,4 @@
-"""Step 7: the original and the trained model side by side."""
+"""The base model and the trained one side by side, for the run that was started from the draft."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from services.container import Services
 
 @dataclass(frozen=True)
 class ChatStep:
-    """Step 7."""
+    """What the page shows."""
 
     frame: Frame
     chat: ChatView
 
 
 def chat_step(services: Services) -> ChatStep:
-    """Step 7. To open it is all that the step asks for, so the draft remembers for which run it was opened."""
-    draft = services.wizard.draft()
-    draft = services.wizard.remember("test", of=draft, session_id=draft.session_id)
-    session_id = draft.session_id or ""
+    """For the draft's run."""
+    snapshot = services.snapshots.take()
+    session_id = snapshot.draft.session_id or ""
     chat = chat_view(services, session_id=session_id, form={}, keep=f"test:{session_id}")
-    return ChatStep(frame(services, "test", services.snapshots.of(draft)), chat)
+    return ChatStep(frame(services, "test", snapshot), chat)

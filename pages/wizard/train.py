@@ -1,4 +1,4 @@
-"""Step 5: the check before the start, and the run."""
+"""Step 5: the check before the start, and the run that was started."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from core.config import RunConfig
 from core.methods import method
 from core.readiness import Readiness, Severity, State
 from pages.probe import figure_lines
-from pages.runs.answers import Wanted
-from pages.runs.show import RunBoard, board
 from pages.wizard.frame import Frame, frame
 from services.container import Services
 from services.forms.fields import field_id, field_title
 from services.forms.labels import in_words
 from services.probes.probes import ProbeView, fingerprint
-from services.runs.verdict import RunVerdict
 from services.runs.view import RunView
 from services.wizard.draft import suggest_name
-from services.wizard.snapshot import LEVELS, Review, can_be_probed
+from services.wizard.snapshot import LEVELS, Review, Snapshot, can_be_probed
 from services.wizard.steps import step_of
 
 
 @dataclass(frozen=True)
 class Issue:
-    """An entry of the readiness list: where to mend it and, where ``fix`` names one, the button that does.
+    """An entry of the readiness list: where to fix it and, where ``fix`` names one, the button that does.
 
     ``level`` is ``problem``, ``watch``, ``note-text``, or '' where nothing is wrong yet.
     """
@@ -39,16 +36,25 @@ class Issue:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """Step 5: the readiness list and the summary before the start, the run after it."""
+    """Step 5: the readiness list before the start; after it, the run in a line.
+
+    Attributes:
+        run: The run that was started from this setup.
+        headline: What came of it, or of ``before_run``.
+        changed: Whether the setup differs from that of the run that is shown.
+        before_run: The run before, where the setup has changed since.
+        level, verdict: The readiness list in a sentence.
+        advice: What else is worth knowing before the start.
+    """
 
     frame: Frame
-    run: RunBoard | None
+    run: RunView | None
+    headline: str
     changed: bool
-    """Whether the choices differ from those of the run that is shown."""
     before_run: RunView | None
-    before_verdict: RunVerdict | None
     level: str
     verdict: str
+    advice: str
     issues: tuple[Issue, ...]
     asks: bool
     name: str
@@ -58,13 +64,13 @@ class TrainStep:
 
 @dataclass(frozen=True)
 class BeforeStart:
-    """On the last page before a start: what the probe said.
+    """On the last page before a start: what the check before training found.
 
     Attributes:
-        probe: The draft's latest probe.
+        probe: The draft's latest check.
         lines: Its figures.
-        changed: Whether the draft is no longer what was probed.
-        possible: Whether the draft is complete enough to be probed, and its method is one that can be.
+        changed: Whether the draft is no longer what was checked.
+        possible: Whether the draft is complete enough to be checked, and its method is one that can be.
         fix: What the button that follows the advice says; empty where there is none.
     """
 
@@ -108,28 +114,29 @@ def verdict_line(readiness: Readiness) -> str:
     """The list in a sentence."""
     state = readiness.state
     if state is State.READY:
-        return "Everything is set."
+        return "Ready to start."
     count = len(readiness.of(Severity.BLOCKS if state is State.NOT_READY else Severity.WARNS))
     if state is State.NOT_READY:
-        return f"Not ready: {'one thing keeps' if count == 1 else f'{count} things keep'} the run from starting."
-    return f"Ready, but {'one thing needs' if count == 1 else f'{count} things need'} a look."
+        return f"Not ready: {count} problem{'' if count == 1 else 's'} to fix first."
+    return f"Ready, but check {count} warning{'' if count == 1 else 's'} first."
 
 
-def train_step(services: Services, wanted: Wanted, path: str) -> TrainStep:
+def train_step(services: Services) -> TrainStep:
     """Step 5."""
     snapshot = services.snapshots.take(quick=False)
     draft, review, started = snapshot.draft, snapshot.review, snapshot.started
-    fix = snapshot.fix_of(snapshot.probe)
+    fix, run = snapshot.fix_of(snapshot.probe), started.run or started.before
     return TrainStep(
         frame=frame(services, "train", snapshot),
-        run=board(services, started.run.session_id, wanted, path) if started.run else None,
+        run=started.run,
+        headline=services.runs.verdict(run).headline if run else "",
         changed=started.run is not None and started.before is not None,
         before_run=started.before,
-        before_verdict=services.runs.verdict(started.before) if started.before else None,
         level={State.READY: "good", State.READY_BUT: "watch"}.get(
             review.readiness.state, "problem" if review.missing - review.unseen else ""
         ),
-        verdict=f"{verdict_line(review.readiness)} {_plan(snapshot.runs, review.config)}".strip(),
+        verdict=verdict_line(review.readiness),
+        advice=_advice(snapshot),
         issues=issues(review),
         asks=any(problem.confirm for problem in review.readiness.problems),
         name=draft.name,
@@ -138,9 +145,13 @@ def train_step(services: Services, wanted: Wanted, path: str) -> TrainStep:
     )
 
 
-def _plan(runs: list[RunView], config: RunConfig | None) -> str:
-    if config is None:
+def _advice(snapshot: Snapshot) -> str:
+    """How long it takes, and what it waits for."""
+    if snapshot.review.config is None:
         return ""
-    queued = [run for run in runs if not run.job.over]
-    waits = f" It will wait for {len(queued)} run{'' if len(queued) == 1 else 's'} before it." if queued else ""
-    return f"Training can be stopped and resumed at any time; closing this page changes nothing.{waits}"
+    time = snapshot.time
+    words = [f"Training takes {time.words}. {time.basis}"] if time else []
+    if waiting := sum(not run.job.over for run in snapshot.runs):
+        words.append(f"It will wait for {waiting} other run{'' if waiting == 1 else 's'} to finish.")
+    words.append("You can stop and resume at any time, and close this page while it runs.")
+    return " ".join(words)

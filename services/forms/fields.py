@@ -8,7 +8,7 @@ that was typed is lost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin
@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from core.config import LORA_TARGETS, SECTIONS, RunConfig
 from core.data import extract
 from core.methods import METHODS
+from core.section import range_words, short_number, usual_range
 
 LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.instruction_template"})
 """Fields that want several lines."""
@@ -66,7 +67,8 @@ class FormField:
     """One input with its label, its words and what is wrong with it.
 
     ``kind`` is ``text``, ``number``, ``check``, ``choice`` or ``long``; ``value`` is what the input
-    shows (a bool for ``check``); ``shown`` what a folded group says.
+    shows (a bool for ``check``); ``shown`` what a folded group says; ``facts`` the default and the
+    usual range.
     """
 
     path: str
@@ -79,6 +81,7 @@ class FormField:
     suggestions: tuple[str, ...] = ()
     level: str = ""
     message: str = ""
+    facts: str = ""
 
     @property
     def id(self) -> str:
@@ -86,11 +89,12 @@ class FormField:
 
     @property
     def shown(self) -> str:
+        """The value in words; '' where the field is not set."""
         short = self.title.split(" (")[0]
         if self.kind == "check":
             return f"{short}: {'on' if self.value else 'off'}"
         value = dict(self.choices).get(str(self.value), self.value)
-        return f"{short}: {value or self.placeholder or 'empty'}"
+        return f"{short}: {value}" if value else ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class FieldGroup:
 
     @property
     def values(self) -> str:
-        return " · ".join(item.shown for item in self.fields)
+        return " · ".join(item.shown for item in self.fields if item.shown)
 
 
 def field_id(path: str) -> str:
@@ -126,9 +130,29 @@ def field_title(path: str) -> str:
     return (info.title or name).partition(" (")[0] if info else path.rpartition(".")[2].replace("_", " ")
 
 
-def form_field(section: str, name: str, values: Values, remarks: Remarks) -> FormField:
-    """The input for one field, showing the draft's value or the default."""
-    return model_field(section_model(section), f"{section}.{name}", values, remarks)
+def form_field(section: str, name: str, values: Values, remarks: Remarks, suggested: Values | None = None) -> FormField:
+    """The input for one field, showing the draft's value or the default.
+
+    Args:
+        suggested: What is suggested for the section's fields; with it the field names its default and usual range.
+    """
+    field = model_field(section_model(section), f"{section}.{name}", values, remarks)
+    return field if suggested is None else replace(field, facts=_facts(field, name, section_model(section), suggested))
+
+
+def _facts(field: FormField, name: str, model: type[BaseModel], suggested: Values) -> str:
+    info = model.model_fields[name]
+    default = suggested.get(name, info.get_default(call_default_factory=True))
+    if field.kind == "check":
+        words = "on" if default else "off"
+    else:
+        number = isinstance(default, int | float)
+        words = (
+            short_number(cast("float", default)) if number else dict(field.choices).get(str(default), shown(default))
+        )
+    usual = usual_range(info)
+    facts = [f"Default: {words}" if words else "", f"Suggested: {range_words(usual)}" if usual else ""]
+    return " · ".join(filter(None, facts))
 
 
 def model_field(model: type[BaseModel], path: str, values: Values, remarks: Remarks) -> FormField:

@@ -272,6 +272,12 @@ class Database:
         with self._session() as session:
             return session.scalars(select(Job).where(Job.kind == kind).order_by(Job.created_at.desc())).all()
 
+    def timed(self, device: str, most: int) -> Sequence[Job]:
+        """The latest runs on a device of which it is known how long a step took, with their configurations."""
+        query = select(Job).where(Job.kind == JobKind.TRAIN, Job.device == device, Job.seconds_per_step > 0)
+        with self._session() as session:
+            return session.scalars(query.order_by(Job.created_at.desc()).limit(most)).all()
+
     def namesakes(self, job: Job) -> Sequence[Job]:
         """All jobs of a job's kind and name, itself included."""
         query = select(Job).where(Job.kind == job.kind, Job.name == job.name)

@@ -79,10 +79,16 @@ class Preflight:
         found = check(config, self._system.device(), self._facts(config, quick, fetch, without))
         return Readiness(tuple(p for p in found.problems if p.field.partition(".")[0] not in without))
 
-    def proposed(self, config: RunConfig) -> tuple[int, int] | None:
-        """(max_sequence_length, max_new_tokens) that fit the rows' references; None where they cannot be counted."""
-        rows, _ = self._rows(config, frozenset({"reward"}))
-        return rows.proposed if rows else None
+    def known(
+        self, config: RunConfig, without: frozenset[str] = frozenset()
+    ) -> tuple[int | None, tuple[int, int] | None]:
+        """How many rows there are, and (max_sequence_length, max_new_tokens) that fit their references, where known.
+
+        Args:
+            without: Of the model and the dataset, what only stands in for a choice not made yet.
+        """
+        rows, _ = (None, None) if "dataset" in without else self._rows(config, without | {"reward"})
+        return (rows.rows, rows.proposed) if rows else (None, None)
 
     def admit(self, config: RunConfig, confirmed: bool, how: str = FOR_PROGRAMS) -> None:
         """Let a start through.
@@ -249,7 +255,7 @@ class Preflight:
         return reward, preset.title if preset else "the suggested reward"
 
     def _memory(self, config: RunConfig) -> tuple[tuple[int, int] | None, bool]:
-        parameters = self._parameters(config)
+        parameters = self.parameters(config)
         if parameters is None:
             return None, False
         device, model = self._system.device(), config.model
@@ -261,8 +267,8 @@ class Preflight:
             return None, False
         return (needed, device.memory), in_4bit <= device.memory and device.kind == "cuda" and not model.load_in_4bit
 
-    def _parameters(self, config: RunConfig) -> float | None:
-        """In billions; None where it is not known before the download."""
+    def parameters(self, config: RunConfig) -> float | None:
+        """Of a configuration's model, in billions; None where it is not known before the download."""
         known = next((info.parameters for info in BASE_MODELS if info.name == config.model.name), None)
         if known is not None:
             return known
@@ -282,7 +288,7 @@ class Preflight:
                 return None
         except TunesmithError:
             return None
-        parameters = self._parameters(config)
+        parameters = self.parameters(config)
         # The Hub has two bytes a weight of nearly every model.
         return Download(f"about {size(parameters * 2e9)}" if parameters else "", self._reach.look())
 

@@ -6,7 +6,7 @@ values as they are, and what the code reads by name is a property whose type is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, cast
 
@@ -14,6 +14,7 @@ from core.config import SECTIONS, RunConfig, parse
 from core.errors import InvalidConfig
 from core.methods import Method, method_of
 from core.model import DEMO_MODEL
+from core.plan import BALANCED, Plan, Situation
 from core.settings import Home
 from services.forms.fields import Values, section_model, whole_number
 from services.forms.labels import plain_name
@@ -53,7 +54,8 @@ class PageMemory(TypedDict, total=False):
     """What the page of a step remembers that is no part of the configuration.
 
     ``visited`` is set by the first form that is saved; ``sent`` is '<page> <number>' of the newest form, and ``by``
-    the page that each field's value came from (see :mod:`services.wizard.merge`). The others belong to one step each.
+    the page that each field's value came from (see :mod:`services.wizard.merge`). The others belong to one step each:
+    to the configuration step the ready setting that was chosen, and what its values go by.
     """
 
     visited: bool
@@ -65,7 +67,9 @@ class PageMemory(TypedDict, total=False):
     row: int
     completion: str
     probe_id: str | None
-    session_id: str | None
+    plan: str
+    rows: int | None
+    lengths: Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -231,7 +235,8 @@ def read_draft(saved: Mapping[str, Any], *, on_gpu: bool, base_model: str = DEMO
     # A file that was loaded may have anything in a section's place.
     kept: dict[str, Values] = {name: one if isinstance(one, Mapping) else {} for name, one in chosen.items()}
     dataset = DatasetDraft(kept.get("dataset", {}))
-    suggested = {**suggest(dataset, method_of(saved), on_gpu=on_gpu), "model": {"name": base_model}}
+    memory = cast("PageMemory", saved.get("ui_configuration") or {})
+    suggested = {**suggest(dataset, method_of(saved), memory, on_gpu=on_gpu), "model": {"name": base_model}}
     return Draft(
         name=str(saved.get("name") or ""),
         method=str(saved.get("method") or ""),
@@ -274,9 +279,26 @@ def _effective(config: RunConfig) -> dict[str, Any]:
     return {"method": config.method, **used}
 
 
-def suggest(dataset: DatasetDraft, chosen: Method, *, on_gpu: bool) -> dict[str, Values]:
-    """The built-in model, and what a method suggests for a dataset and this machine."""
-    return {"model": {"name": DEMO_MODEL}, **chosen.suggest(dataset.source, on_gpu)}
+def suggest(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu: bool) -> dict[str, Values]:
+    """The built-in model, and what a method suggests for a dataset and this machine, by the plan that was chosen.
+
+    Args:
+        memory: The configuration step's.
+    """
+    sections: dict[str, Any] = {"model": {"name": DEMO_MODEL}, **chosen.suggest(dataset.source, on_gpu)}
+    wanted = memory.get("plan", BALANCED)
+    plan = next((one for one in plans(dataset, chosen, memory, on_gpu=on_gpu) if one.key == wanted), None)
+    for path, value in plan.values.items() if plan else ():
+        section, _, name = path.partition(".")
+        sections[section] = {**sections.get(section, {}), name: value}
+    return sections
+
+
+def plans(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu: bool) -> tuple[Plan, ...]:
+    """A method's ready settings for a dataset as far as it is known."""
+    lengths = memory.get("lengths")
+    pair = (lengths[0], lengths[1]) if lengths else None
+    return chosen.plans(Situation(dataset.source, on_gpu, memory.get("rows"), pair))
 
 
 def switched(draft: Draft, to: Method, *, on_gpu: bool) -> dict[str, Any]:
@@ -288,18 +310,52 @@ def switched(draft: Draft, to: Method, *, on_gpu: bool) -> dict[str, Any]:
     Returns:
         Parts of the draft to be saved: sections, None for one that is as suggested, and that page's memory.
     """
-    before, after = (suggest(draft.dataset, one, on_gpu=on_gpu) for one in (draft.chosen_method, to))
+    return _resuggest(draft, draft.dataset.source, to, {}, on_gpu=on_gpu)
+
+
+def followed(
+    draft: Draft, source: str, rows: int | None, lengths: tuple[int, int] | None, *, on_gpu: bool
+) -> dict[str, Any]:
+    """The same where the data has changed; ``source`` is the dataset's so far."""
+    known = {"rows": rows, "lengths": list(lengths) if lengths else None}
     memory = draft.page("configuration")
-    by = dict(memory.get("by") or {})
+    if source == draft.dataset.source and all(memory.get(name) == value for name, value in known.items()):
+        return {}
+    return _resuggest(draft, source, draft.chosen_method, known, on_gpu=on_gpu)
+
+
+def planned(draft: Draft, key: str, *, on_gpu: bool) -> dict[str, Any]:
+    """The same where a plan is chosen: its values are set also where a person had set others."""
+    memory = {**draft.page("configuration"), "plan": key}
+    offered = plans(draft.dataset, draft.chosen_method, cast("PageMemory", memory), on_gpu=on_gpu)
+    paths = frozenset(path for plan in offered if plan.key == key for path in plan.values)
+    return _resuggest(draft, draft.dataset.source, draft.chosen_method, {"plan": key}, paths, on_gpu=on_gpu)
+
+
+def _resuggest(
+    draft: Draft,
+    source: str,
+    to: Method,
+    known: Mapping[str, Any],
+    forced: frozenset[str] = frozenset(),
+    *,
+    on_gpu: bool,
+) -> dict[str, Any]:
+    memory = draft.page("configuration")
+    then = cast("PageMemory", {**memory, **known})
+    before = suggest(DatasetDraft({"source": source}), draft.chosen_method, memory, on_gpu=on_gpu)
+    after = suggest(draft.dataset, to, then, on_gpu=on_gpu)
+    by = {path: page for path, page in (memory.get("by") or {}).items() if path not in forced}
     sections: dict[str, Any] = {}
     for name in STEP["configuration"].sections:
         if draft.chosen_method.uses(name) and to.uses(name):
             old, new = before.get(name, {}), after.get(name, {})
-            by |= dict.fromkeys(_set_by_hand(name, draft, old, by), "")
+            by |= {path: "" for path in _set_by_hand(name, draft, old, by) if path not in forced}
             sections[name] = _resuggested(name, draft.sections[name], new, to, by)
-            if draft.sections[name] == old and not any(path.startswith(f"{name}.") for path in by):
+            unchanged = draft.sections[name] == old or sections[name] == new
+            if unchanged and not any(path.startswith(f"{name}.") for path in by):
                 sections[name] = None
-    return {**sections, "ui_configuration": {**memory, "by": by}}
+    return {**sections, "ui_configuration": {**then, "by": by}}
 
 
 def _set_by_hand(section: str, draft: Draft, suggested: Values, by: Mapping[str, str]) -> list[str]:

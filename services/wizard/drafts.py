@@ -14,6 +14,7 @@ from services.runs.preflight import Preflight
 from services.runs.runs import Runs
 from services.wizard.configs import Configs
 from services.wizard.dataset_choice import DatasetChoice
+from services.wizard.draft import Draft
 from services.wizard.merge import Merged, others, read_was
 from services.wizard.rows import DraftRows
 from services.wizard.samples import sample
@@ -22,8 +23,11 @@ from services.wizard.steps import STEP, choices_of, following
 from services.wizard.suggestions import use_suggested_reward
 from services.wizard.wizard import Wizard
 
-CONFIRM = "To start anyway, tick 'Start with this reward all the same'."
-CHANGED = "It was not started: the choices were changed in another tab. Look at them here, then start."
+CONFIRM = "To start anyway, select 'Start anyway'."
+CHANGED = "The run was not started: your setup was changed in another tab. Review it here, then start."
+DATA_STEPS = ("model", "dataset")
+"""Steps that decide how many rows there are, and how many tokens they have."""
+ANSWER = "training.max_new_tokens"
 Form = Mapping[str, str]
 Said = tuple[str, str]
 """Words for a person, and their level: '', ``good``, ``watch`` or ``problem``."""
@@ -34,16 +38,16 @@ class Outcome:
     """What a button came to.
 
     Attributes:
-        page: Which page comes next: a step's key, ``preparation`` or ``probe``.
+        page: Which page comes next: a step's key, ``preparation``, ``probe`` or ``run``.
         said: What is said at its top.
-        probe_id: Which probe, for the page ``probe``.
+        job_id: Which one, for the pages ``probe`` and ``run``.
         refused: Fields that another tab has changed as well: they keep its value, and the button did nothing.
         elsewhere: Fields that another tab has changed, where the same page comes again.
     """
 
     page: str
     said: tuple[Said, ...] = ()
-    probe_id: str = ""
+    job_id: str = ""
     refused: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
 
@@ -79,6 +83,7 @@ class Drafts:
         """
         if step not in STEP:
             raise NotFound("There is no such step. The steps are listed at /new.")
+        before = self.wizard.draft()
         merged = self.wizard.save(step, form)
         if step == "dataset":
             self.dataset.suggest()
@@ -88,6 +93,8 @@ class Drafts:
         outcome = self._act(step, form)
         if step == "dataset":
             self.dataset.suggest()  # the button may have fetched rows or changed the columns
+        if step in DATA_STEPS:
+            told = (*told, *self._follow_data(before))
         elsewhere = merged.elsewhere if outcome.page == step else ()
         return replace(outcome, said=(*told, *outcome.said), elsewhere=elsewhere)
 
@@ -118,6 +125,18 @@ class Drafts:
         self.wizard.put(session_id=session_id)
         return session_id
 
+    def _follow_data(self, before: Draft) -> tuple[Said, ...]:
+        """Let the suggested settings follow the rows; says where that changed the length of answers."""
+        snapshot = self.snapshots.take()
+        if snapshot.data is None:
+            return ()
+        self.wizard.follow(before.dataset.source, *snapshot.data)
+        after = self.wizard.draft()
+        now, chosen = after.value(ANSWER), bool(before.dataset.source)
+        if not chosen or now == before.value(ANSWER) or before.method != after.method:
+            return ()
+        return ((f"The {field_title(ANSWER).lower()} is now {now} tokens, to suit this dataset.", ""),)
+
     # --- buttons ---
 
     def _act(self, step: str, form: Form) -> Outcome:
@@ -131,6 +150,8 @@ class Drafts:
             return self._take_known(of)
         if verb == "sample":
             self._fill_in(of)
+        if verb == "plan":
+            self.wizard.plan(of)
         if verb == "again":
             self.wizard.use_again(of)
         if action != "next":
@@ -142,7 +163,7 @@ class Drafts:
         """Make the change that the readiness list offers for a field."""
         fix = self.snapshots.take().review.readiness.fix(path)
         if fix is None:
-            return Outcome(step, (("This is no longer needed: the choices have changed.", "good"),))
+            return Outcome(step, (("This is no longer needed because your setup has changed.", "good"),))
         self.wizard.change(fix.values)
         return Outcome(step, ((f"Done: {fix.label}.", "good"),))
 
@@ -162,7 +183,7 @@ class Drafts:
 
     def _save_template(self, form: Form) -> Outcome:
         name = form.get("template-name", "")
-        return _tried("dataset", lambda: self.dataset.save_template(name), "The template is kept.")
+        return _tried("dataset", lambda: self.dataset.save_template(name), "Template saved.")
 
     def _delete_template(self, form: Form) -> Outcome:
         return _tried("dataset", lambda: self.library.delete_template(form.get("template", "")))
@@ -174,7 +195,7 @@ class Drafts:
     def _suggest(self) -> Outcome:
         self.wizard.put(**dict.fromkeys(STEP["configuration"].sections))
         self.wizard.remember("configuration", by={})
-        words = "Every value of this step suits the model and this machine again."
+        words = "All settings of this step are back to their suggested values."
         return Outcome("configuration", ((words, "good"),))
 
     def _use_suggestion(self) -> Outcome:
@@ -204,10 +225,10 @@ class Drafts:
                 now = others(snapshot.draft, "train")
                 if read_was(form.get("was", "")).get("others", now) != now:
                     return Outcome("train", ((CHANGED, "watch"),))
-                self._start_once(snapshot, bool(form.get("confirm_reward")))
+                session_id = self._start_once(snapshot, bool(form.get("confirm_reward")))
         except TunesmithError as error:
-            return Outcome("train", ((f"It was not started. {error.message} Your choices are kept.", "problem"),))
-        return Outcome("train")
+            return Outcome("train", ((f"The run was not started. {error.message} Your setup is kept.", "problem"),))
+        return Outcome("run", job_id=session_id)
 
     def _again(self) -> Outcome:
         self.wizard.put(session_id=None)
@@ -215,20 +236,20 @@ class Drafts:
 
     def _probe(self) -> Outcome:
         if not can_be_probed(self.wizard.method()):
-            return Outcome("train", (("The chosen training method needs no probe.", "watch"),))
+            return Outcome("train", (("This training method cannot be checked before training.", "watch"),))
         try:
             view = self.probes.start(self.wizard.config())
         except TunesmithError as error:
-            return Outcome("train", ((f"The probe was not started. {error.message}", "problem"),))
+            return Outcome("train", ((f"The check was not started. {error.message}", "problem"),))
         self.wizard.remember("train", probe_id=view.probe_id)
-        return Outcome("probe", probe_id=view.probe_id)
+        return Outcome("probe", job_id=view.probe_id)
 
     def _apply_probe(self) -> Outcome:
         """Set what the probe's advice comes to, and ask again."""
         snapshot = self.snapshots.take()
         fix = snapshot.fix_of(snapshot.probe)
         if fix is None:
-            return Outcome("train", (("The choices have changed since that probe. Probe again.", "watch"),))
+            return Outcome("train", (("Your setup has changed since that check. Check again.", "watch"),))
         self.wizard.change(fix.values)
         return self._probe()
 
@@ -238,7 +259,7 @@ class Drafts:
             self.configs.save(config["name"], config)
         except InvalidInput as error:
             return Outcome("train", ((error.message, "problem"),))
-        return Outcome("train", ((f"Kept as '{config['name']}' among the configurations.", "good"),))
+        return Outcome("train", ((f"Saved as preset '{config['name']}'.", "good"),))
 
 
 _ACTIONS: dict[str, Callable[[Drafts, Form], Outcome]] = {

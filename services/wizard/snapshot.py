@@ -28,6 +28,7 @@ from services.models.models import Models
 from services.probes.probes import Probes, ProbeView, fingerprint
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
+from services.runs.speeds import Estimate, Speeds
 from services.runs.view import RunView
 from services.wizard.draft import Draft, config_of, same_choices
 from services.wizard.steps import STEP, StepInfo, step_of
@@ -111,6 +112,7 @@ class Snapshots:
     preflight: Preflight
     probes: Probes
     runs: Runs
+    speeds: Speeds
 
     def take(self, *, quick: bool = True) -> Snapshot:
         """The draft as it stands now.
@@ -148,16 +150,9 @@ class Snapshot:
     @cached_property
     def review(self) -> Review:
         """What the draft itself tells, and then what only a look at this machine can tell."""
-        unset = _unset(self.draft)
+        unset, (standing, wrong) = self._unset, self._parsed
         unseen = frozenset(step for step in unset if not self.draft.page(step).get("visited"))
-        problems = [NOT_CHOSEN[step] for step in STEP if step in unset]
-        standing: RunConfig | None = None
-        try:
-            standing = parse(_completed(self.config, unset))
-            core.rewards.resolve(standing.reward)
-        except InvalidConfig as error:
-            problems += [Problem(Severity.BLOCKS, path, _sentence(words)) for path, words in error.problems]
-            standing = None
+        problems = [NOT_CHOSEN[step] for step in STEP if step in unset] + wrong
         config = None if unset else standing
         problems += self._not_there(unset, problems)
         if standing:
@@ -165,6 +160,55 @@ class Snapshot:
             problems += self._sources.preflight.look(standing, quick=self._quick, without=lost).problems
             problems += self._probed(config)
         return Review(config, unseen, ordered(problems))
+
+    @cached_property
+    def _unset(self) -> frozenset[str]:
+        """Steps whose choice was not made."""
+        draft = self.draft
+        chosen: dict[str, object] = {
+            "model": draft.model.values.get("name"),
+            "dataset": draft.dataset.values.get("source"),
+        }
+        if Need.REWARD in draft.chosen_method.needs:
+            chosen["reward"] = draft.reward.values
+        return frozenset(step for step, value in chosen.items() if not value)
+
+    @cached_property
+    def _parsed(self) -> tuple[RunConfig | None, list[Problem]]:
+        """The configuration with stand-ins for what was not chosen, or what is wrong with it."""
+        try:
+            standing = parse(_completed(self.config, self._unset))
+            core.rewards.resolve(standing.reward)
+        except InvalidConfig as error:
+            return None, [Problem(Severity.BLOCKS, path, _sentence(words)) for path, words in error.problems]
+        return standing, []
+
+    @property
+    def data(self) -> tuple[int | None, tuple[int, int] | None] | None:
+        """Rows of the dataset and the lengths that fit them; None where the configuration cannot be read."""
+        standing, _ = self._parsed
+        return self._sources.preflight.known(standing, self._unset) if standing else None
+
+    @cached_property
+    def time(self) -> Estimate | None:
+        """How long the run would take here."""
+        return self.estimate({})
+
+    def estimate(self, values: Mapping[str, Any]) -> Estimate | None:
+        """How long it would take with these fields, by path; None where that is not known or a choice is missing."""
+        if {"model", "dataset"} & self._unset:
+            return None
+        config = _completed(self.config, self._unset)
+        for path, value in values.items():
+            section, _, name = path.partition(".")
+            config = {**config, section: {**config.get(section, {}), name: value}}
+        try:
+            wanted = parse(config)
+        except InvalidConfig:
+            return None
+        rows, probe = self.draft.page("configuration").get("rows"), self.probe
+        checked = (self._sources.probes.config(probe.probe_id), probe.figures) if probe and probe.figures else None
+        return self._sources.speeds.estimate(wanted, rows, checked)
 
     def _not_there(self, unset: frozenset[str], problems: list[Problem]) -> list[Problem]:
         """Whether the model and the dataset are where the draft says, unless something else is wrong with them."""
@@ -209,7 +253,7 @@ class Snapshot:
         if not probe or not probe.verdict or probe.probe_id != self.draft.page("train").get("probe_id"):
             return None
         config = self._sources.probes.config(probe.probe_id)
-        proposed = self._sources.preflight.proposed(config)
+        _, proposed = self._sources.preflight.known(config)
         values = proposal(probe.verdict["outcome"], probe.figures or {}, config, proposed)
         if not values or {path: self.draft.value(path) for path in values} == values:
             return None
@@ -248,14 +292,6 @@ def can_be_probed(chosen: Method) -> bool:
 def preparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """A draft's configuration as one whose dataset can be prepared, also where no model is chosen yet."""
     return {"model": STAND_INS["model"], **config}
-
-
-def _unset(draft: Draft) -> frozenset[str]:
-    """Steps whose choice was not made."""
-    chosen: dict[str, object] = {"model": draft.model.values.get("name"), "dataset": draft.dataset.values.get("source")}
-    if Need.REWARD in draft.chosen_method.needs:
-        chosen["reward"] = draft.reward.values
-    return frozenset(step for step, value in chosen.items() if not value)
 
 
 def _completed(config: dict[str, Any], unset: frozenset[str]) -> dict[str, Any]:

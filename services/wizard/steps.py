@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import dropwhile, takewhile
+from itertools import dropwhile
 
 from core.methods import METHODS, Method, Need
 
@@ -14,13 +14,15 @@ CONFIGURATION = ("training", *(one.section_name for one in METHODS), "pre_traini
 class StepInfo:
     """A step. ``sections`` are the parts of the draft that it alone saves.
 
-    ``need`` is what a method must need to ask for the step; None where every method does.
+    ``title`` is its name in the stepper, ``heading`` that of its page. ``need`` is what a method must need to ask for
+    the step; None where every method does.
     """
 
     key: str
     title: str
+    heading: str
     intro: str
-    sections: tuple[str, ...]
+    sections: tuple[str, ...] = ()
     need: Need | None = None
 
 
@@ -28,38 +30,41 @@ STEPS = (
     StepInfo(
         "model",
         "Model",
-        "Choose the model that will learn. Training adds a small adapter to it; the model itself stays as it is.",
+        "Model",
+        "Choose a base model. Training adds a small adapter; the original stays unchanged.",
         ("method", "model"),
     ),
     StepInfo(
         "dataset",
         "Dataset",
-        "Choose the questions it will learn from, each with its right answer.",
+        "Dataset",
+        "Choose the questions to train on, with their correct answers.",
         ("dataset",),
     ),
     StepInfo(
         "configuration",
-        "Configuration",
-        "How long and how strongly it learns. The values shown suit your model and this machine; most can stay.",
+        "Settings",
+        "Training settings",
+        "Pick how long to train. The suggested values suit your model, your data and this machine.",
         CONFIGURATION,
     ),
     StepInfo(
         "reward",
         "Reward",
-        "Say what a good answer is. The model learns whatever earns the most, so try the reward before training.",
+        "Reward",
+        "How answers are scored. The model learns exactly what you reward.",
         ("reward",),
         Need.REWARD,
     ),
-    StepInfo("train", "Train", "Check the choices, start, and watch it learn.", ("name",)),
-    StepInfo(
-        "export",
-        "Export",
-        "Take the trained model away: as an adapter, as a whole model, or as one file for Ollama and llama.cpp.",
-        (),
-    ),
-    StepInfo("test", "Test", "Ask the original and the trained model the same question, side by side.", ()),
+    StepInfo("train", "Start", "Start training", "Check your setup, then start the run.", ("name",)),
 )
-STEP: dict[str, StepInfo] = {step.key: step for step in STEPS}
+"""The set-up, in order."""
+AFTERWARDS = (
+    StepInfo("export", "Export", "Export", "Download the trained model as an adapter, a merged model, or a GGUF file."),
+    StepInfo("test", "Test", "Test", "Ask the base model and the trained model the same question, side by side."),
+)
+"""Pages about the run that was started from the draft; no part of its set-up."""
+STEP: dict[str, StepInfo] = {step.key: step for step in (*STEPS, *AFTERWARDS)}
 
 
 def steps_of(chosen: Method) -> tuple[StepInfo, ...]:
@@ -69,7 +74,7 @@ def steps_of(chosen: Method) -> tuple[StepInfo, ...]:
 
 def choices_of(chosen: Method) -> tuple[StepInfo, ...]:
     """Those on which something is chosen before the start."""
-    return tuple(takewhile(lambda step: step.key != "train", steps_of(chosen)))
+    return tuple(step for step in steps_of(chosen) if step.key != "train")
 
 
 def following(step: str, chosen: Method) -> str:

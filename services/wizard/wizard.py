@@ -17,7 +17,7 @@ from services.datasets.library import Library
 from services.forms.fields import whole_number
 from services.forms.reward_form import once_more
 from services.jobs.database import Database
-from services.wizard.draft import SINGLE, DatasetDraft, Draft, config_of, read_draft, switched
+from services.wizard.draft import SINGLE, DatasetDraft, Draft, config_of, followed, planned, read_draft, switched
 from services.wizard.forms import read_form
 from services.wizard.merge import Merged, merge, read_was
 from services.wizard.steps import STEP
@@ -136,6 +136,17 @@ class Wizard:
             ui_configuration={"visited": True},
             ui_reward={"visited": True},
         )
+
+    def follow(self, source: str, rows: int | None, lengths: tuple[int, int] | None) -> None:
+        """Let what is suggested follow the data; what a person set stays. ``source`` is the dataset's so far."""
+        with self._saving:
+            if changes := followed(self.draft(), source, rows, lengths, on_gpu=self._on_gpu()):
+                self._database.save_draft(changes)
+
+    def plan(self, key: str) -> None:
+        """Choose a ready setting."""
+        with self._saving:
+            self._database.save_draft(planned(self.draft(), key, on_gpu=self._on_gpu()))
 
     def use_again(self, reward: str) -> None:
         """Put one more part of a reward into the draft's combination, under a label of its own."""

@@ -1,6 +1,7 @@
 // Saves the step as it is filled in, and shows what the server says of it, without a reload.
 
 import { sendForm, throttled } from './lib/live.js'
+import { wireFilter } from './lib/settings_filter.js'
 import { wireDrop } from './lib/upload.js'
 
 const RETRY_MS = 4000
@@ -66,7 +67,7 @@ function follow({ url, page }, entered) {
 
 function wrong() {
   const count = form.querySelectorAll('.message.problem:not(:empty), #reward-problems .note.problem').length
-  return count && `Kept as you typed it. ${count === 1 ? 'One field needs' : `${count} fields need`} a correction.`
+  return count && `${count === 1 ? 'One field needs' : `${count} fields need`} a correction. What you typed is kept.`
 }
 
 // A field whose message is a problem says so to assistive technology and by its border.
@@ -81,7 +82,17 @@ function mark() {
   }
 }
 
+wireFilter(document.getElementById('settings-filter'), document.getElementById('settings-found'))
+
 if (form) {
+  // Continue by keyboard from any field; Start is not pressed that way.
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return
+    const next = form.querySelector('button[value="next"]')
+    if (!next || document.querySelector('dialog[open]')) return
+    event.preventDefault()
+    form.requestSubmit(next)
+  })
   const later = throttled(700, () => save())
   const edited = () => {
     edits += 1

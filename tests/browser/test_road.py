@@ -61,7 +61,7 @@ def upload_dataset(page: Page) -> None:
     expect(page.get_by_test_id("preview").locator("tbody tr").first).to_be_visible()
     expect(page.get_by_test_id("prompts")).to_contain_text("<|im_start|>")
     page.get_by_test_id("continue").click()
-    expect(page.locator("h1")).to_have_text("Configuration")
+    expect(page.locator("h1")).to_have_text("Training settings")
 
 
 def configure(page: Page) -> None:
@@ -84,7 +84,7 @@ def choose_reward(page: Page) -> None:
     page.get_by_test_id("try-button").click()
     expect(page.get_by_test_id("try-total")).to_be_visible()
     page.get_by_test_id("continue").click()
-    expect(page.locator("h1")).to_have_text("Train")
+    expect(page.locator("h1")).to_have_text("Start training")
 
 
 def points(page: Page) -> int:

@@ -40,7 +40,7 @@ def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, serve
     page.locator("#training-num-generations").blur()
     expect(page.locator("#msg-training-num-generations")).to_contain_text("multiple of the group")
     page.get_by_test_id("continue").click()
-    expect(page.locator("h1")).to_have_text("Configuration")
+    expect(page.locator("h1")).to_have_text("Training settings")
 
 
 def test_two_tabs_do_not_overwrite_each_other(context: BrowserContext, server: Server) -> None:
@@ -116,7 +116,7 @@ def test_what_was_entered_while_the_server_was_away_is_sent(page: Page, server: 
 
     page.once("dialog", stay)
     page.get_by_test_id("step-model").click(no_wait_after=True)
-    expect(page.locator("h1")).to_have_text("Configuration")
+    expect(page.locator("h1")).to_have_text("Training settings")
     assert asked == ["beforeunload"]
     page.unroute("**/new/configuration")
     saved(page)
@@ -128,7 +128,7 @@ def test_saved_is_not_said_while_a_field_is_wrong(page: Page, server: Server) ->
     page.goto(f"{server.url}/new/configuration")
     page.locator("#training-max-steps").fill("soon")
     page.locator("#training-max-steps").blur()
-    expect(page.locator("#saved")).to_have_text("Kept as you typed it. One field needs a correction.")
+    expect(page.locator("#saved")).to_have_text("One field needs a correction. What you typed is kept.")
     page.locator("#training-max-steps").fill("9")
     page.locator("#training-max-steps").blur()
     saved(page)
@@ -143,7 +143,7 @@ def test_an_upload_is_mapped_and_shown(page: Page, server: Server, complaints: C
     expect(page.locator("#guess")).to_contain_text("sure")
     expect(page.get_by_test_id("prompts").locator(".special").first).to_be_visible()
     page.get_by_test_id("continue").click()
-    expect(page.locator("h1")).to_have_text("Configuration")
+    expect(page.locator("h1")).to_have_text("Training settings")
     assert complaints.found == []
 
 
@@ -183,10 +183,10 @@ def test_the_wizard_works_without_scripts(chromium: Browser, server: Server) -> 
     page.get_by_test_id("continue").click()
     page.get_by_test_id("continue").click()
     page.get_by_test_id("continue").click()
-    expect(page.locator("h1")).to_have_text("Train")
+    expect(page.locator("h1")).to_have_text("Start training")
     # The suggested lengths cut these references off, and 40 rows leave too few to compare on: said, and mended.
     expect(page.get_by_text("Ready, but 2 things need a look")).to_be_visible()
     page.get_by_test_id("fix-training-max_new_tokens").click()
     page.get_by_test_id("fix-evaluation-holdout_fraction").click()
-    expect(page.get_by_text("Everything is set")).to_be_visible()
+    expect(page.get_by_text("Ready to start.")).to_be_visible()
     page.context.close()

@@ -51,6 +51,7 @@ COPY = replace(
     cross_checks=lambda config: [],
     remarks=lambda config, device: [],
     suggest=lambda source, on_gpu: {"training": {"max_steps": 40}},
+    plans=lambda situation: (),
     variant=lambda section: "Copying",
     facts=lambda config: [],
     tags=("imitate",),
@@ -64,7 +65,7 @@ def install(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     step = steps.STEP["configuration"]
     whole_step = replace(step, sections=tuple(dict.fromkeys((*step.sections, COPY.section_name))))
     monkeypatch.setitem(steps.STEP, step.key, whole_step)
-    monkeypatch.setattr(steps, "STEPS", tuple(steps.STEP.values()))
+    monkeypatch.setattr(steps, "STEPS", tuple(steps.STEP[one.key] for one in steps.STEPS))
     whole = run_config.with_sections(RunConfig, both)
     names = run_config.sections_of(whole)
     monkeypatch.setattr(core.methods, "METHODS", both)

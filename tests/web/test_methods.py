@@ -61,7 +61,7 @@ def test_a_run_of_a_method_without_a_reward_is_started_and_shown(
 def test_the_draft_shows_and_keeps_what_its_method_uses(copying: None, services: Services, browser: Browser) -> None:
     """Other settings are not on the form, and stay out of the configuration."""
     services.wizard.load({**unrewarded(), "grpo": {"clip_range": 0.3}})
-    shown = [field.path for group in groups(services.wizard.draft(), {}) for field in group.fields]
+    shown = [field.path for group in groups(services.wizard.draft(), {}, {}) for field in group.fields]
     assert "imitate.packing" in shown
     assert "training.batch_size" in shown
     assert not {"training.num_generations", "grpo.clip_range"} & set(shown)

@@ -151,7 +151,7 @@ def test_every_template_is_somebodys(app: Flask) -> None:
 def test_every_field_of_the_configuration_step_is_shown_once(app: Flask) -> None:
     """A new field of the format appears on the page without being listed there."""
     wizard: Wizard = app.extensions["tunesmith"].wizard
-    shown = [field.path for group in groups(wizard.draft(), {}) for field in group.fields]
+    shown = [field.path for group in groups(wizard.draft(), {}, {}) for field in group.fields]
     known = [f"{section}.{name}" for section in CONFIGURATION for name in section_model(section).model_fields]
     assert sorted(shown) == sorted(path for path in known if method("grpo").uses(path))
 

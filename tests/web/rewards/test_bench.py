@@ -150,12 +150,12 @@ def test_a_reward_that_could_not_be_tried_says_why_and_asks(
     app.extensions["tunesmith"].wizard.load(config)
     browser = app.test_client()
     page = browser.get("/new/train").text
-    assert "was not checked" in page
+    assert "was not checked for loopholes" in page
     assert not asked
     assert 'id="confirm-reward"' not in page
     refused = client.post("/api/training/start", json={"config": config})
     assert refused.status_code == 409
-    assert "was not checked, because the Hub cannot be reached" in refused.json["error"]["message"]  # type: ignore[index]
+    assert "was not checked for loopholes, because the Hub cannot be reached" in refused.json["error"]["message"]  # type: ignore[index]
     assert 'id="confirm-reward"' in browser.get("/new/train").text
     assert client.post("/api/training/start", json={"config": config, "confirm_reward": True}).status_code == 202
 
@@ -176,7 +176,8 @@ def test_the_page_before_the_start_loads_no_reward_model(app: Flask) -> None:
     config = {**TINY, "reward": {"type": "composite", "components": parts}}
     app.extensions["tunesmith"].wizard.load(config)
     assert (
-        "a reward model has to be loaded for it. The start does it first." in app.test_client().get("/new/train").text
+        "a reward model has to be loaded for it. It is checked when you start the run."
+        in app.test_client().get("/new/train").text
     )
     assert app.extensions["tunesmith"].bench.check(parse(config), fetch=True).unchecked == ""
 

@@ -53,7 +53,7 @@ def test_a_choice_is_kept_and_followed_at_once(browser: Browser, services: Servi
     assert services.wizard.config()["method"] == "imitate"
     page = browser.get("/new/model").text
     assert 'data-testid="step-reward"' not in page
-    assert "40 steps of Copying" in page
+    assert "Copying, 40 steps" in page
     assert Tab(browser, "model").send("next").location == "/new/dataset"
     assert services.wizard.config()["method"] == "imitate"
 

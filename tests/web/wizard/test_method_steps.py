@@ -16,7 +16,7 @@ from tests.conftest import Browser, tiny
 from tests.support.second_method import install
 from tests.web.wizard.test_tabs import Tab
 
-STEPS = ("model", "dataset", "dataset/preparation", "configuration", "train", "export", "test")
+STEPS = ("model", "dataset", "dataset/preparation", "configuration", "train")
 
 
 SHOWN = (
@@ -54,7 +54,7 @@ def test_no_step_summary_or_link_is_about_a_reward(copied: None, browser: Browse
     """Back and Continue lead past it, too."""
     for step in STEPS:
         page = browser.get(f"/new/{step}").text
-        assert steps_on(page) == ["model", "dataset", "configuration", "train", "export", "test"]
+        assert steps_on(page) == ["model", "dataset", "configuration", "train"]
         assert "<dt>Reward</dt>" not in page
         assert "<dt>Answers</dt>" not in page
         assert "Set the reward" not in page
@@ -66,7 +66,7 @@ def test_no_step_summary_or_link_is_about_a_reward(copied: None, browser: Browse
 def test_the_address_of_the_reward_leads_to_the_next_step(copied: None, browser: Browser) -> None:
     """And says why; a page of it that is still open keeps what it sends for another method."""
     assert browser.get("/new/reward").location == "/new/train"
-    assert "The chosen training method needs no reward." in browser.get("/new/train").text
+    assert "This training method needs no reward." in browser.get("/new/train").text
     sent = browser.post("/new/reward", form={"reward.preset_name": "short_answer", "action": "next"})
     assert sent.location == "/new/train"
 
@@ -75,7 +75,7 @@ def test_no_probe_is_offered_or_started(copied: None, browser: Browser, services
     """It tries a reward on answers of the model."""
     assert "Check before training" not in browser.get("/new/train").text
     assert browser.post("/new/train", form={"action": "probe"}).location == "/new/train"
-    assert "needs no probe" in browser.get("/new/train").text
+    assert "cannot be checked before training" in browser.get("/new/train").text
     assert services.database.unfinished() == []
 
 
@@ -113,10 +113,10 @@ def test_only_fields_that_the_method_uses_are_shown(
     page = browser.get("/new/configuration").text
     assert [
         words
-        for words in ("some questions several times", "The answers<", "Warm-up before", "A step makes")
+        for words in ("some questions several times", "Answer generation<", "Warm-up<", "Each step: 4 answers")
         if words in page
     ] == []
-    assert "A step takes 4 rows." in page
+    assert "Each step: 4 rows." in page
     for step in ("model", "dataset"):
         browser.post(f"/new/{step}", form={**Tab(browser, step).fields, "ui.setup": "advanced", "action": "save"})
     sections = services.wizard.draft().sections

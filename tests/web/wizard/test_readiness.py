@@ -64,7 +64,7 @@ def test_a_file_without_an_answer_column_stops_on_the_dataset_step(browser: Brow
     assert sent.location.endswith("/new/dataset")
     assert "Choose the answer column" in browser.get("/new/dataset").text
     train = browser.get("/new/train").text
-    assert "Everything is set" not in train
+    assert "Ready to start" not in train
     assert train.index("Not ready") < train.index("Choose the answer column")
     assert "/new/dataset#field-dataset-response-field" in train
     refused = client.post("/api/training/start", json={"config": _draft(browser), "confirm_reward": True})
@@ -98,7 +98,7 @@ def test_references_that_do_not_fit_are_known_before_anything_runs(browser: Brow
     browser.post("/new/configuration", form={"training.max_new_tokens": "40", "action": "save"})
     page = browser.get("/new/train").text
     assert "200 of the 200 correct answers are longer than 40 tokens" in page
-    assert "Everything is set" not in page
+    assert "Ready to start" not in page
     assert "200 of the 200 correct answers" in browser.get("/new/configuration").text
     browser.post("/new/train", form={"action": "fix-training.max_new_tokens"})
     assert _draft(browser)["training"]["max_new_tokens"] > 90
@@ -137,20 +137,20 @@ def test_references_in_whole_sentences_get_a_reward_that_reads_them(browser: Bro
 def test_a_learning_rate_of_nearly_one_does_not_pass_in_silence(browser: Browser) -> None:
     """On its own step, on Train and in the summary; the start is still possible."""
     choose(browser, **{"ui.kind": "generated"})
-    assert "Everything is set" in browser.get("/new/train").text
+    assert "Ready to start" in browser.get("/new/train").text
     browser.post("/new/configuration", form={"training.learning_rate": "0.9", "action": "save"})
     page = browser.get("/new/train").text
-    assert "Ready, but one thing needs a look" in page
+    assert "Ready, but check 1 warning first" in page
     assert "4,500 times the highest usual value" in page
     assert "4,500 times the highest usual value" in browser.get("/new/configuration").text
-    assert "Yes, but 1 thing to look at" in browser.get("/new/model").text
+    assert "Ready, with 1 warning" in browser.get("/new/model").text
 
 
 def test_a_first_visit_finds_nothing_wrong(browser: Browser) -> None:
     """The built-in model is chosen, the form and the summary say the same, and what was not opened is no error."""
     model = browser.get("/new/model").text
     assert 'value="builtin:smollm2-135m-instruct" checked' in model
-    assert "not chosen yet" not in model.partition("<dt>Dataset</dt>")[0]
+    assert "Not chosen yet" not in model.partition("<dt>Dataset</dt>")[0]
     page = browser.get("/new/train").text
     assert "Not set up yet." in page
     assert 'class="note problem"' not in page
@@ -158,8 +158,9 @@ def test_a_first_visit_finds_nothing_wrong(browser: Browser) -> None:
     assert browser.get("/new").location.endswith("/new/model")
     choose(browser, **{"ui.kind": "generated"})
     page = browser.get("/new/train").text
-    assert "Everything is set" in page
-    assert page.count("(done)") >= 4
+    assert "Ready to start" in page
+    assert page.count("(Suggested values)") == 3
+    assert page.count("(Done)") == 1
 
 
 def test_a_dataset_that_was_left_out_is_said_where_continue_was_pressed(browser: Browser) -> None:
@@ -178,7 +179,7 @@ def test_a_model_of_the_hub_is_asked_for_in_time(browser: Browser, monkeypatch: 
     assert "Hugging Face cannot be reached right now" in browser.get("/new/model").text
     choose(browser, **{"ui.kind": "generated"})
     page = browser.get("/new/train").text
-    assert "Everything is set" not in page
+    assert "Ready to start" not in page
     assert "Hugging Face cannot be reached right now" in page
 
 
@@ -249,7 +250,7 @@ def test_the_probes_advice_is_a_button(browser: Browser, client: FlaskClient, se
     browser.post("/new/configuration", form={"training.max_new_tokens": "40", "action": "save"})
     first = probed(services, "cut_off", "training.max_new_tokens", reference_cut_off=1.0)
     train = browser.get("/new/train").text
-    assert "Everything is set" not in train
+    assert "Ready to start" not in train
     assert "The check before training found: A verdict." in train
     label = re.search(r'data-testid="apply-probe">([^<]+)<', browser.get(f"/probe/{first}").text)
     assert label
@@ -273,7 +274,7 @@ def test_what_a_person_reads_names_no_field_and_no_flag(browser: Browser, servic
     browser.post("/new/reward", form={"reward.type": "composite", "use.length": "on", "action": "save"})
     browser.post("/new/train", form={"action": "start"})
     page = browser.get("/new/train").text
-    assert "tick &#39;Start with this reward all the same&#39;" in page
+    assert "select &#39;Start anyway&#39;" in page
     assert "confirm_reward:" not in page
     assert "--confirm-reward" not in page
     browser.post("/new/configuration", form={"training.batch_size": "3", "training.max_steps": "0", "action": "save"})

@@ -1,0 +1,75 @@
+"""Ready settings: the same method as a quick try, balanced, or thorough. Each method brings its own values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+BALANCED = "balanced"
+"""Key of the plan that a method's suggestions follow until a person chooses another one."""
+WORDS = (
+    ("quick", "Quick try", "A short run that shows whether your setup works."),
+    (BALANCED, "Balanced", "Enough training for a first useful result."),
+    ("thorough", "Thorough", "Trains longest, for the best result."),
+)
+FEWEST_STEPS = 10
+"""A run with fewer steps shows nothing."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a plan goes by.
+
+    Attributes:
+        source: The dataset's source; '' for none.
+        on_gpu: Whether the run would use a GPU.
+        rows: How many rows the dataset has, if known.
+        lengths: (max_sequence_length, max_new_tokens) that fit the dataset's answers, where tokens were counted.
+    """
+
+    source: str
+    on_gpu: bool
+    rows: int | None = None
+    lengths: tuple[int, int] | None = None
+
+    def steps(self, per_step: int, passes: float, most: int) -> int:
+        """Steps for so many passes over the rows, at most ``most``; ``most`` where the rows are not known.
+
+        >>> Situation("x", False, rows=100).steps(2, passes=1, most=40)
+        40
+        >>> Situation("x", False, rows=30).steps(2, passes=1, most=40)
+        15
+        """
+        if self.rows is None:
+            return most
+        return max(FEWEST_STEPS, min(most, math.ceil(self.rows * passes / per_step)))
+
+    def room(self, sequence: int, answer: int) -> tuple[int, int]:
+        """The usual lengths, or longer ones where the dataset's answers need them.
+
+        >>> Situation("x", False, lengths=(512, 288)).room(512, 128)
+        (512, 288)
+        >>> Situation("x", False, lengths=(192, 32)).room(512, 128)
+        (512, 128)
+        """
+        if self.lengths is None:
+            return sequence, answer
+        longest = max(answer, self.lengths[1])
+        return max(sequence, self.lengths[0] - self.lengths[1] + longest), longest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One ready setting; ``values`` are by field path."""
+
+    key: str
+    title: str
+    text: str
+    values: Mapping[str, Any]
+
+
+def plans_of(quick: Mapping[str, Any], balanced: Mapping[str, Any], thorough: Mapping[str, Any]) -> tuple[Plan, ...]:
+    """The three plans, with what all methods call them."""
+    return tuple(Plan(*words, values) for words, values in zip(WORDS, (quick, balanced, thorough), strict=True))

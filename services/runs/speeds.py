@@ -1,0 +1,101 @@
+"""How long a run would take here, from runs and checks on this machine; nothing is said where none was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.config import RunConfig, parse
+from core.errors import InvalidConfig
+from core.model import Device
+from core.pace import Pace, run_seconds, step_seconds, work
+from services.forms.labels import model_title
+from services.jobs.database import Database
+from services.words import duration
+
+RECENT = 20
+"""Runs that are looked at, newest first."""
+FARTHEST = 50
+"""A step this many times larger or smaller than any that was measured is not reckoned from it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a run takes, and where that is known from."""
+
+    seconds: float
+    basis: str
+
+    @property
+    def words(self) -> str:
+        return f"about {duration(self.seconds)}"
+
+
+class Speeds:
+    """Estimates from what was measured on this machine.
+
+    Args:
+        database: Has the runs.
+        device: What a run would use.
+        parameters: A configuration's model in billions of parameters; None where not known.
+    """
+
+    def __init__(
+        self, database: Database, device: Callable[[], Device], parameters: Callable[[RunConfig], float | None]
+    ) -> None:
+        self._database, self._device, self._parameters = database, device, parameters
+
+    def estimate(
+        self, config: RunConfig, rows: int | None, checked: tuple[RunConfig, dict[str, Any]] | None = None
+    ) -> Estimate | None:
+        """How long a run takes here; None where nothing comparable was measured.
+
+        Args:
+            config: Of the run.
+            rows: Of the dataset, if known.
+            checked: Configuration and figures of the latest check before training.
+        """
+        parameters = self._parameters(config)
+        if parameters is None:
+            return None
+        if checked and _alike(checked[0], config) and checked[1].get("seconds_per_step"):
+            pace = Pace(checked[0], parameters, checked[1]["seconds_per_step"])
+            return self._from(pace, config, parameters, rows, "Measured by the check before training.")
+        paces = self._paces(config)
+        same = [pace for pace in paces if _alike(pace.config, config)]
+        wanted = work(config, parameters)
+        near = min(same or paces, key=lambda pace: _ratio(work(pace.config, pace.parameters), wanted), default=None)
+        if near is None or _ratio(work(near.config, near.parameters), wanted) > FARTHEST:
+            return None
+        words = (
+            "Based on earlier runs of this model on this machine."
+            if same
+            else f"Scaled from a run of {model_title(near.config.model.name)} on this machine."
+        )
+        return self._from(near, config, parameters, rows, words)
+
+    def _from(self, pace: Pace, config: RunConfig, parameters: float, rows: int | None, words: str) -> Estimate | None:
+        seconds = run_seconds(config, step_seconds(pace, config, parameters), rows)
+        return None if seconds is None else Estimate(seconds, words)
+
+    def _paces(self, config: RunConfig) -> list[Pace]:
+        """Of this machine's recent runs with the same method."""
+        device, paces = self._device(), []
+        for job in self._database.timed("cpu" if device.kind == "cpu" else device.name, RECENT):
+            try:
+                ran = parse(job.config)
+            except InvalidConfig:
+                continue
+            parameters = self._parameters(ran)
+            if ran.method == config.method and parameters:
+                paces.append(Pace(ran, parameters, job.seconds_per_step))
+        return paces
+
+
+def _alike(one: RunConfig, other: RunConfig) -> bool:
+    return (one.method, one.model.name) == (other.method, other.model.name)
+
+
+def _ratio(one: float, other: float) -> float:
+    return max(one, other) / min(one, other)
