@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from core.methods import Need
 from pages.wizard.frame import Frame, frame
 from pages.wizard.trial import Trial, trial
 from services.container import Services
-from services.forms.fields import shown
+from services.forms.fields import shown as as_text
 from services.forms.labels import in_words, reward_title
-from services.forms.reward_form import PartView, parts
+from services.forms.reward_form import PartView, components, parts, shown_components
 from services.wizard.draft import Draft
 from services.wizard.snapshot import LEVELS
 from services.wizard.steps import STEP
@@ -25,6 +26,16 @@ class PresetView:
     title: str
     description: str
     verifies: bool
+
+
+@dataclass(frozen=True)
+class ComponentChoice:
+    """A reward that can be added as a component."""
+
+    name: str
+    title: str
+    description: str
+    badge: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class RewardStep:
     preset_name: str
     presets: tuple[PresetView, ...]
     parts: tuple[PartView, ...]
+    kept: str
+    families: dict[str, list[ComponentChoice]]
     normalise: bool
     clip_low: str
     clip_high: str
@@ -62,6 +75,7 @@ def reward_step(services: Services) -> RewardStep | None:
         return None
     draft, review = snapshot.draft, snapshot.review
     reward, section = draft.reward, draft.reward.values
+    shown = shown_components(section, draft.page("reward").get("components"))
     return RewardStep(
         frame=frame(services, "reward", snapshot),
         problems=tuple((LEVELS[problem.severity], in_words(problem.message)) for problem in review.of(STEP["reward"])),
@@ -73,13 +87,26 @@ def reward_step(services: Services) -> RewardStep | None:
             )
             for item in PRESETS.values()
         ),
-        parts=parts(section),
+        parts=parts(shown),
+        kept=json.dumps(components(shown)),
+        families=_families(),
         normalise=bool(section.get("normalise")),
-        clip_low=shown(section.get("clip_low")),
-        clip_high=shown(section.get("clip_high")),
+        clip_low=as_text(section.get("clip_low")),
+        clip_high=as_text(section.get("clip_high")),
         suggestion=_suggestion(services, draft),
         trial=trial(services, draft),
     )
+
+
+def _families() -> dict[str, list[ComponentChoice]]:
+    """Every reward, by family."""
+    from core.rewards import CATALOGUE
+
+    found: dict[str, list[ComponentChoice]] = {}
+    for info in CATALOGUE.values():
+        choice = ComponentChoice(info.name, info.title, info.description, info.badge)
+        found.setdefault(info.family, []).append(choice)
+    return found
 
 
 def _suggestion(services: Services, draft: Draft) -> SuggestedReward | None:

@@ -1,18 +1,19 @@
-"""One's own combination of rewards as a form: what the page shows of each part, and the form read back.
+"""A custom reward as a form: what the page shows of each component, and the form read back.
 
-A part has a *slot*, a name for its fields that stays the same while the page is open: the reward's name, or
-name and place where the part has a label. So a label can be changed and saved again and again without the
-page being loaded anew.
+A component has a *slot*, a name for its fields that stays the same while the page is open: the reward's name, or
+name and place where the component has a label. So a label can be changed and saved again and again without
+reloading the page.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.config import RewardComponent
-from core.rewards import CATALOGUE, Param, RewardInfo
+from core.rewards import CATALOGUE, PRESETS, Param, RewardInfo
 from services.forms.fields import shown
 
 Part = Mapping[str, Any]
@@ -32,18 +33,25 @@ class ParamView:
     choices: tuple[tuple[str, str], ...]
     long: bool = False
 
+    @property
+    def shown(self) -> str:
+        """The value in words."""
+        return dict(self.choices).get(self.value, self.value) or "not set"
+
 
 @dataclass(frozen=True)
 class PartView:
-    """A reward that can be a part of one's own combination.
+    """A component of a custom reward, with its fields.
 
     Attributes:
         slot: Names its fields.
         name: The reward.
-        label: What the person calls it; empty for the reward's own name.
-        gate: Slot of the part that must be passed first; ``at_least`` what that must reach.
+        label: What the person calls it; empty for the reward's own title.
+        gate: Slot of the component that must pass first; ``at_least`` what that must reach.
         gates: Slots that can be a gate, with their titles.
         changed: Whether label, gate or limits are set, so that their fold is open.
+        settings: The settings' values in one line, while their fold is closed.
+        open: Whether the settings are shown at once: one of them is long or has to be filled in.
     """
 
     slot: str
@@ -52,10 +60,10 @@ class PartView:
     description: str
     verifies: bool
     badge: str
-    used: bool
     weight: str
     params: tuple[ParamView, ...]
-    family: str
+    settings: str
+    open: bool
     label: str = ""
     gate: str = ""
     gates: tuple[tuple[str, str], ...] = ()
@@ -69,18 +77,18 @@ class PartView:
 
 
 def parts(section: Part) -> tuple[PartView, ...]:
-    """Every reward, those in use with what is set; then the parts that have a label."""
+    """The components in use, in order, with what is set."""
     used = [part for part in components(section) if str(part.get("name")) in CATALOGUE]
     slots = {_key(part): _slot(part, place) for place, part in enumerate(used)}
     titles = {key: part.get("label") or CATALOGUE[part["name"]].title for key, part in zip(slots, used, strict=False)}
-    # A part with a gate cannot be one.
+    # A component with a gate cannot be one.
     free = {slots[key]: titles[key] for key, part in zip(slots, used, strict=False) if not part.get("requires")}
-    plain = {part["name"]: part for part in used if not part.get("label")}
-    views = [_view(info, plain.get(name), name, slots, free) for name, info in CATALOGUE.items()]
-    return (
-        *views,
-        *(_view(CATALOGUE[part["name"]], part, slots[_key(part)], slots, free) for part in used if part.get("label")),
-    )
+    return tuple(_view(CATALOGUE[part["name"]], part, slots[_key(part)], slots, free) for part in used)
+
+
+def shown_components(section: Part, remembered: object) -> Part:
+    """The section whose components the page keeps: its own, or those it had before a preset was chosen."""
+    return section if section.get("type") == "composite" else {"components": _read_components(remembered)}
 
 
 def components(section: Part) -> list[Part]:
@@ -97,23 +105,20 @@ def _slot(part: Part, place: int) -> str:
     return f"{part['name']}-{place}" if part.get("label") else str(part["name"])
 
 
-def _view(
-    info: RewardInfo, part: Part | None, slot: str, slots: Mapping[str, str], free: Mapping[str, str]
-) -> PartView:
-    given = part or {}
-    values = given.get("params")
+def _view(info: RewardInfo, part: Part, slot: str, slots: Mapping[str, str], free: Mapping[str, str]) -> PartView:
+    values = part.get("params")
     values = values if isinstance(values, Mapping) else {}
     params = tuple(_param(param, values.get(param.name, param.default)) for param in info.params)
-    label = str(given.get("label") or "")
+    label = str(part.get("label") or "")
     return PartView(
-        slot=slot, name=info.name, title=f"{info.title}: {label}" if label else info.title,
-        description=info.description, verifies=info.verifies, badge=info.badge, used=part is not None,
-        weight=shown(given.get("weight", 1)), params=params, label=label,
-        family="Parts with a label" if label else info.family,
-        gate=slots.get(str(given.get("requires") or ""), ""),
+        slot=slot, name=info.name, title=label or info.title, description=info.description, verifies=info.verifies,
+        badge=info.badge, weight=shown(part.get("weight", 1)), params=params, label=label,
+        settings=" · ".join(f"{param.title}: {param.shown}" for param in params if not param.long),
+        open=any(param.long for param in params) or any(param.required for param in info.params),
+        gate=slots.get(str(part.get("requires") or ""), ""),
         gates=tuple((key, title) for key, title in free.items() if key != slot),
-        at_least=shown(given.get("requires_at_least", 1)), clip_low=shown(given.get("clip_low", 0)),
-        clip_high=shown(given.get("clip_high", 1)),
+        at_least=shown(part.get("requires_at_least", 1)), clip_low=shown(part.get("clip_low", 0)),
+        clip_high=shown(part.get("clip_high", 1)),
     )  # fmt: skip
 
 
@@ -130,16 +135,24 @@ def _param(param: Param, value: Any) -> ParamView:
 
 
 def read_reward(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The reward section of a form: a preset, or the parts that are ticked.
+    """The reward section of a form: a preset, or the components whose fields it has.
 
-    A part's fields are ``use.<slot>``, ``part.<slot>`` (its reward), ``label.<slot>``, ``weight.<slot>``,
+    A component's fields are ``use.<slot>``, ``part.<slot>`` (its reward), ``label.<slot>``, ``weight.<slot>``,
     ``gate.<slot>``, ``at-least.<slot>``, ``clip-low.<slot>``, ``clip-high.<slot>`` and ``param.<slot>.<setting>``.
-    What the form does not have stays as it was.
+    What the form does not have stays as it was. Its buttons are ``add-component``, which adds the reward that
+    ``component`` names, and ``remove-<slot>``.
+
+    Custom components that were given up for a preset come back with ``ui.components``; where there were none, the
+    preset's own are what one begins with.
     """
-    kind = form.get("reward.type", before.get("type", "preset"))
+    kind, action = form.get("reward.type", before.get("type", "preset")), form.get("action", "")
     if kind != "composite":
         return {"type": "preset", "preset_name": form.get("reward.preset_name") or before.get("preset_name") or "math"}
-    slots = [path.removeprefix("use.") for path in form if path.startswith("use.")]
+    used = (path.removeprefix("use.") for path in form if path.startswith("use."))
+    slots = [slot for slot in used if action != f"remove-{slot}"]
+    if before.get("type") != "composite" and not slots:
+        listed = _read_components(form.get("ui.components")) or _of_preset(str(before.get("preset_name") or ""))
+        return _with_added({"type": "composite", "components": listed}, form)
     old = components(before)
     kept = {_key(part): part for part in old} | {_slot(part, n): part for n, part in enumerate(old)}
     section = {name: before[name] for name in ("clip_low", "clip_high", "saved_as") if before.get(name) is not None}
@@ -154,9 +167,43 @@ def read_reward(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str,
         gate = form.get(f"gate.{slot}")
         if gate in found:
             part["requires"] = _key(found[gate])
-        elif gate:  # its part is not ticked any more
+        elif gate:  # its component was removed
             part.pop("requires")
-    return {"type": "composite", **section, "components": list(found.values())}
+    return _with_added({"type": "composite", **section, "components": list(found.values())}, form)
+
+
+def remembering(form: Mapping[str, str], before: Mapping[str, Any]) -> Mapping[str, str]:
+    """The form with its components in ``ui.components`` as they are now, not as its page was made."""
+    if not any(path.startswith("use.") for path in form):
+        return form
+    custom = read_reward({**form, "reward.type": "composite"}, before)
+    return {**form, "ui.components": json.dumps(custom["components"])}
+
+
+def _read_components(text: object) -> list[Part]:
+    """Components that a page brought back as JSON; those that are none are left out."""
+    try:
+        found = json.loads(str(text or "[]"))
+    except (ValueError, RecursionError):
+        return []
+    return [part for part in components({"components": found}) if str(part.get("name")) in CATALOGUE]
+
+
+def _of_preset(name: str) -> list[dict[str, Any]]:
+    chosen = PRESETS.get(name)
+    return [part.model_dump(mode="json", exclude_defaults=True) for part in chosen.components] if chosen else []
+
+
+def _with_added(section: dict[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
+    """The section with the component that the form's button adds; a second one of a reward gets a label."""
+    name = form.get("component", "")
+    if form.get("action") != "add-component" or name not in CATALOGUE:
+        return section
+    known = {_key(part) for part in section["components"]}
+    title, numbers = CATALOGUE[name].title, range(2, len(known) + 3)
+    label = next(f"{title} {n}" for n in numbers if f"{title} {n}" not in known) if name in known else ""
+    added = {"name": name, **({"label": label[:60]} if label else {}), "weight": 1}
+    return {**section, "components": [*section["components"], added]}
 
 
 def _component(slot: str, form: Mapping[str, str], before: Part) -> dict[str, Any]:
@@ -179,14 +226,6 @@ def _component(slot: str, form: Mapping[str, str], before: Part) -> dict[str, An
             if part[field] in ("", _DEFAULTS[field]):
                 part.pop(field)
     return part | ({"params": params} if params else {})
-
-
-def once_more(section: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The section with one more part of a reward, under a label of its own."""
-    old = components(section)
-    known = {_key(part) for part in old}
-    number = next(n for n in range(2, len(known) + 3) if f"{name} {n}" not in known)
-    return {**section, "components": [*old, {"name": name, "label": f"{name} {number}", "weight": 1}]}
 
 
 def _value(text: str) -> Any:

@@ -66,6 +66,7 @@ class PageMemory(TypedDict, total=False):
     kind: str
     row: int
     completion: str
+    components: str
     probe_id: str | None
     plan: str
     rows: int | None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from core.errors import InvalidInput, NotFound, TunesmithError
 from services.datasets.library import Library
 from services.forms.fields import field_title
+from services.forms.reward_form import remembering
 from services.probes.probes import Probes
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
@@ -84,6 +85,8 @@ class Drafts:
         if step not in STEP:
             raise NotFound("There is no such step. The steps are listed at /new.")
         before = self.wizard.draft()
+        if step == "reward":
+            form = remembering(form, self.wizard.draft().reward.values)
         merged = self.wizard.save(step, form)
         if step == "dataset":
             self.dataset.suggest()
@@ -152,8 +155,6 @@ class Drafts:
             self._fill_in(of)
         if verb == "plan":
             self.wizard.plan(of)
-        if verb == "again":
-            self.wizard.use_again(of)
         if action != "next":
             return Outcome(step)
         snapshot = self.snapshots.take()

@@ -15,7 +15,6 @@ from core.model import DEMO_MODEL
 from core.settings import Home
 from services.datasets.library import Library
 from services.forms.fields import whole_number
-from services.forms.reward_form import once_more
 from services.jobs.database import Database
 from services.wizard.draft import SINGLE, DatasetDraft, Draft, config_of, followed, planned, read_draft, switched
 from services.wizard.forms import read_form
@@ -147,10 +146,6 @@ class Wizard:
         """Choose a ready setting."""
         with self._saving:
             self._database.save_draft(planned(self.draft(), key, on_gpu=self._on_gpu()))
-
-    def use_again(self, reward: str) -> None:
-        """Put one more part of a reward into the draft's combination, under a label of its own."""
-        self.put(reward=once_more(self.draft().reward.values, reward))
 
     def reset(self) -> None:
         """Clear every choice."""

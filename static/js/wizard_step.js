@@ -116,7 +116,7 @@ if (form) {
   form.addEventListener('submit', (event) => {
     const action = event.submitter?.value ?? ''
     if (event.defaultPrevented) return
-    leaving = !/^(save|try|next-row|previous-row|sample-.*|check|use-guess)$/.test(action)
+    leaving = !/^(save|try|next-row|previous-row|sample-.*|check|use-guess|add-component|remove-.*)$/.test(action)
     if (leaving) return
     event.preventDefault()
     save({ action }, event.submitter).then(() => {

@@ -21,9 +21,10 @@ from core.errors import Unavailable
 from core.job import JobState
 from core.job_dir import JobDir, JsonlWriter, write_json
 from core.probe import Figures
+from core.rewards.catalogue import CATALOGUE
 from core.rewards.own import TEMPLATE
 from core.rewards.sandbox import protection
-from services.forms.reward_form import once_more, parts, read_reward
+from services.forms.reward_form import parts, read_reward, shown_components
 from services.probes.probes import fingerprint
 from services.rewards.bench import StartCheck
 from tests.conftest import TINY, tiny
@@ -428,7 +429,7 @@ def as_form(section: dict[str, Any]) -> dict[str, str]:
             f"clip-high.{slot}": part.clip_high,
         }
         form |= {f"param.{slot}.{param.name}": param.value for param in part.params}
-        form |= {f"use.{slot}": "on"} if part.used else {}
+        form |= {f"use.{slot}": "on"}
     return form | ({"reward.normalise": "on"} if section.get("normalise") else {})
 
 
@@ -454,10 +455,12 @@ def test_a_combination_goes_through_its_form_unchanged() -> None:
 
 
 def test_a_part_is_used_twice_labelled_and_gated_by_the_form_alone() -> None:
-    """One more of the same, a new label that gates follow, a gate that goes when its part is unticked."""
-    section = once_more({"type": "composite", "components": [{"name": "length"}, {"name": "numeric"}]}, "length")
+    """One more of the same, a new label that gates follow, a gate that goes when its part is removed."""
+    section: dict[str, Any] = {"type": "composite", "components": [{"name": "length"}, {"name": "numeric"}]}
+    section = read_reward(as_form(section) | {"action": "add-component", "component": "length"}, section)
+    title = CATALOGUE["length"].title
     form = as_form(section)
-    second = next(part.slot for part in parts(section) if part.label == "length 2")
+    second = next(part.slot for part in parts(section) if part.label == f"{title} 2")
     form |= {
         f"label.{second}": "short",
         "gate.numeric": second,
@@ -470,26 +473,54 @@ def test_a_part_is_used_twice_labelled_and_gated_by_the_form_alone() -> None:
     # The page was not loaded anew: the same fields come again, with the label changed once more.
     section = read_reward({**form, f"label.{second}": "brief"}, section)
     assert {"name": "numeric", "weight": 1, "requires": "brief", "requires_at_least": 0.5} in parts_of(section)
-    del form[f"use.{second}"]
-    assert "requires" not in next(
-        part for part in read_reward(form, section)["components"] if part["name"] == "numeric"
-    )
+    section = read_reward({**form, "action": f"remove-{second}"}, section)
+    assert [part["name"] for part in section["components"]] == ["length", "numeric"]
+    assert "requires" not in section["components"][1]
 
 
-def test_the_reward_page_adds_a_part_by_its_button(app: Flask) -> None:
-    """'Use it once more' gives a second part with a label, and the page shows its fields."""
+def test_components_are_added_and_removed_by_buttons(app: Flask) -> None:
+    """The page shows the chosen ones alone; a second one of a reward gets a label. No script is needed."""
     app.extensions["tunesmith"].wizard.put(
         dataset=SUMS, reward={"type": "composite", "components": [{"name": "length"}]}
     )
     browser = app.test_client()
-    form = {
-        "csrf_token": page_token(browser, "/new/reward"),
-        "reward.type": "composite",
-        "use.length": "on",
-        "action": "again-length",
+    shown = browser.get("/new/reward").text
+    assert 'data-testid="part-length"' in shown
+    assert 'data-testid="part-numeric"' not in shown
+    assert '<option value="numeric"' in shown
+    form = {"csrf_token": page_token(browser, "/new/reward"), "reward.type": "composite", "use.length": "on"}
+    browser.post("/new/reward", data={**form, "action": "add-component", "component": "length"})
+    shown = browser.get("/new/reward").text
+    assert f'name="label.length-1" value="{CATALOGUE["length"].title} 2"' in shown
+    form |= {"use.length-1": "on", "part.length-1": "length", "label.length-1": "twice", "was": state(shown)}
+    browser.post("/new/reward", data={**form, "action": "remove-length"})
+    assert app.extensions["tunesmith"].wizard.draft().reward.values["components"] == [
+        {"name": "length", "label": "twice", "weight": 1}
+    ]
+
+
+def state(page: str) -> str:
+    found = re.search(r'id="draft-was" data-live="sent" value="([^"]*)"', page)
+    assert found
+    return html.unescape(found[1])
+
+
+def test_a_custom_reward_begins_with_the_preset_and_comes_back() -> None:
+    """Choosing 'Custom reward' starts from the built-in one; what was set there survives a look at a built-in one."""
+    custom = read_reward({"reward.type": "composite"}, MATH)
+    assert custom == {
+        "type": "composite",
+        "components": [
+            {"name": "numeric"},
+            {"name": "format", "weight": 0.2, "params": {"require": "solution"}},
+        ],
     }
-    assert browser.post("/new/reward", data=form).status_code == 302
-    assert 'name="label.length-1" value="length 2"' in browser.get("/new/reward").text
+    kept = json.dumps([{"name": "length", "weight": 2}, {"name": "gone"}, 3])
+    assert shown_components(MATH, kept) == {"components": [{"name": "length", "weight": 2}]}
+    back = read_reward({"reward.type": "composite", "ui.components": kept}, MATH)
+    assert back["components"] == [{"name": "length", "weight": 2}]
+    for broken in ("", "{", "[" * 100_000, "7"):
+        assert shown_components(MATH, broken) == {"components": []}
 
 
 def test_the_protection_is_a_word_and_the_rest_is_folded(client: FlaskClient) -> None:
