@@ -11,7 +11,7 @@ from core.fidelity import FidelityReport
 
 
 class ExportFormat(StrEnum):
-    """What a trained model can be taken away as."""
+    """What a trained model can be exported as."""
 
     ADAPTER = "adapter"
     """The adapter alone, in PEFT's format."""
@@ -26,7 +26,7 @@ class ExportFormat(StrEnum):
 
 
 class Quantization(StrEnum):
-    """Number format of a GGUF's tensors, largest first. Each was made and read back by a test."""
+    """Quantization of a GGUF, largest first. A test makes each and reads it back."""
 
     F32 = "f32"
     F16 = "f16"
@@ -66,7 +66,7 @@ class Quantization(StrEnum):
 
 
 UNREDUCED = frozenset({Quantization.F32, Quantization.F16, Quantization.BF16})
-"""Written by the converter itself; no quantizer and no importance matrix has a part in them."""
+"""Written by the converter itself, without quantizer and importance matrix."""
 NEED_MATRIX = frozenset(
     {
         Quantization.IQ3_XS,

@@ -23,7 +23,7 @@ bp = Blueprint("exports", __name__)
 
 
 class CreateBody(Body):
-    """What to make, of which run or of which adapter folder."""
+    """What to export, from a run or an adapter folder."""
 
     session_id: str = ""
     format: str = Field(description=f"One of {', '.join(ExportFormat)}.")
@@ -32,7 +32,7 @@ class CreateBody(Body):
     importance_matrix: bool = Field(False, description="Measure on the run's prompts which weights matter most.")
     checkpoint: int | None = Field(None, description="Step of the checkpoint to take; the last by default.")
     adapter: str = Field("", description="An adapter folder on this machine, in place of session_id.")
-    base: str = Field("", description="The model it belongs to; by default the one that its own file names.")
+    base: str = Field("", description="Its base model; by default the one named in its adapter_config.json.")
 
 
 class LogsQuery(Body):
@@ -132,7 +132,7 @@ def make() -> AnyResponse:
     try:
         view = services().exports.create(**_asked(request.form))
     except TunesmithError as error:
-        say(f"Nothing was made. {error.message}", "problem")
+        say(f"The export was not started. {error.message}", "problem")
         return back("/exports")
     return to("exports.show", export_id=view.export_id)
 
@@ -142,7 +142,7 @@ def _asked(form: Any) -> dict[str, Any]:
     given = form.get("checkpoint", "").strip()
     step = whole_number(given)
     if given and step is None:
-        raise InvalidInput("A checkpoint is named by its step, a whole number.", field="checkpoint")
+        raise InvalidInput("Enter a checkpoint as its step, a whole number.", field="checkpoint")
     return {
         "session_id": form.get("session_id", ""),
         "format": kind,

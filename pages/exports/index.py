@@ -3,54 +3,73 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from services.runs.verdict import RunVerdict
-from services.jobs.facts import JobFacts
-from services.runs.view import RunView
+
 from core.export import NEED_MATRIX, ExportFormat, Quantization
-from core.job import ENDED, JobState
+from core.fidelity import FidelityVerdict
+from core.job import JobState
 from services.container import Services
-from services.exports.exports import ExportView, unverified
+from services.exports.expected import Checked, Expected, expected, quality
+from services.exports.exports import ExportView
+from services.jobs.facts import JobFacts
+from services.runs.verdict import Outcome, RunVerdict
+from services.runs.view import RunView
+from services.words import size
 
 JUDGED = 25
 """Newest runs of a list of choices whose outcome is said there."""
 RECOMMENDED = (
-    ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "About 5 bits a weight, more in small models. For laptops."),
-    ("gguf/q8_0", "GGUF, large (Q8_0)", "8 bits a weight. Twice the size, and closer."),
-    ("gguf/f16", "GGUF, unreduced (F16)", "16 bits a weight. The trained model as it is."),
-    ("merged", "Whole model", "Original and adapter in one, as safetensors, for Python programs."),
+    ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "For laptops: Ollama, llama.cpp, LM Studio."),
+    ("gguf/q8_0", "GGUF, large (Q8_0)", "The same programs, closer to the trained model."),
+    ("merged", "Merged model", "Base model and adapter in one, as safetensors. For Python."),
 )
 MORE = (
-    ("gguf", "GGUF in the number formats ticked below", "Several files from one merge, each compared with the model."),
-    ("adapter", "Adapter only", "A few megabytes, in PEFT's format; needs the original model beside it."),
-    ("adapter_gguf", "Adapter only, as GGUF", "For llama.cpp's --lora and Ollama's ADAPTER."),
-    ("bundle", "Everything to run the training again", "Configuration, data, versions and results in one zip file."),
+    ("gguf/f16", "GGUF, full precision (F16)", "The trained model without quantization."),
+    ("gguf", "GGUF, several quantizations", "One file for each one selected in the table below."),
+    ("adapter", "Adapter", "In PEFT's format, to be used with the base model in Python."),
+    ("adapter_gguf", "Adapter as GGUF", "For llama.cpp's --lora option and Ollama's ADAPTER."),
+    ("bundle", "Reproduction bundle", "Settings, data, versions and results in one zip file, to run the training again."),
 )
 TITLES = {
     ExportFormat.ADAPTER: "Adapter",
     ExportFormat.ADAPTER_GGUF: "Adapter as GGUF",
-    ExportFormat.MERGED: "Whole model",
+    ExportFormat.MERGED: "Merged model",
     ExportFormat.GGUF: "GGUF",
     ExportFormat.BUNDLE: "Reproduction bundle",
 }
 
 
 @dataclass(frozen=True)
+class CheckedTag:
+    """What earlier checks on this machine found of a format; ``level`` is a tag's."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
 class FormatChoice:
-    """One way to take a model away."""
+    """One way to export a model; ``size`` and ``quality`` are empty where they cannot be told."""
 
     value: str
     title: str
     text: str
     chosen: bool
+    size: str = ""
+    quality: str = ""
+    checked: CheckedTag | None = None
 
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """One number format of a GGUF; ``matrix``: only with an importance matrix."""
+    """One quantization of a GGUF; ``matrix``: only with an importance matrix."""
 
     value: str
     title: str
     matrix: bool
+    size: str = ""
+    bits: str = ""
+    quality: str = ""
+    checked: CheckedTag | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,7 @@ class ExportLine:
 
 @dataclass(frozen=True)
 class ExportsPage:
-    """The list of exports, and the form that makes one."""
+    """The list of exports, and the form that makes one. ``space`` says how much disk is free and needed."""
 
     run_choices: tuple[RunView, ...]
     verdicts: dict[str, RunVerdict]
@@ -76,21 +95,68 @@ class ExportsPage:
     numbers: tuple[NumberFormat, ...]
     checkpoints: tuple[int, ...]
     exports: tuple[ExportLine, ...]
+    space: str
 
 
-def export_choices(chosen: str = "gguf/q4_k_m") -> tuple[FormatChoice, ...]:
-    """The few ways to take a model away that suit most people."""
-    return tuple(FormatChoice(value, title, text, value == chosen) for value, title, text in RECOMMENDED)
+def export_choices(known: Expected | None = None, chosen: str = "gguf/q4_k_m") -> tuple[FormatChoice, ...]:
+    """The few formats that suit most people; with what is expected of them where something is known."""
+    return tuple(_format(known, *choice, chosen=choice[0] == chosen) for choice in RECOMMENDED)
 
 
-def more_choices() -> tuple[FormatChoice, ...]:
-    """The other ways."""
-    return tuple(FormatChoice(value, title, text, False) for value, title, text in MORE)
+def more_choices(known: Expected | None = None) -> tuple[FormatChoice, ...]:
+    """The other formats."""
+    return tuple(_format(known, *choice, chosen=False) for choice in MORE)
 
 
-def number_formats() -> tuple[NumberFormat, ...]:
-    """Every number format that a GGUF can have here, largest first."""
-    return tuple(NumberFormat(kind.value, kind.label, kind in NEED_MATRIX) for kind in Quantization)
+def _format(known: Expected | None, value: str, title: str, text: str, *, chosen: bool) -> FormatChoice:
+    kind, quantization = split_choice(value)
+    if quantization:
+        of = Quantization(quantization)
+        count, good, subject = known.gguf(of) if known else None, quality(of), of.label
+    else:
+        count, subject = known.whole(ExportFormat(kind)) if known else None, kind
+        good = "Same as the trained model" if kind in {"merged", "adapter"} else ""
+    checked = _tag(known.checked.get(subject)) if known else None
+    return FormatChoice(value, title, text, chosen, _about(count), good, checked)
+
+
+def number_formats(known: Expected | None = None) -> tuple[NumberFormat, ...]:
+    """Every quantization that a GGUF can have here, largest first."""
+    return tuple(
+        NumberFormat(
+            kind.value,
+            kind.label,
+            kind in NEED_MATRIX,
+            size(count) if known and (count := known.gguf(kind)) else "",
+            f"{known.bits(kind):.1f}" if known else "",
+            quality(kind),
+            _tag(known.checked.get(kind.label)) if known else None,
+        )
+        for kind in Quantization
+    )
+
+
+def _about(count: int | None) -> str:
+    return f"about {size(count)}" if count else ""
+
+
+def _tag(checked: Checked | None) -> CheckedTag | None:
+    if checked is None:
+        return None
+    faithful = checked.verdict is FidelityVerdict.FAITHFUL
+    where = "for this run" if checked.this_run else "for another run of this base model"
+    return CheckedTag("good" if faithful else "watch", f"{'Faithful' if faithful else 'Loses quality'} {where}")
+
+
+def expected_of(services: Services, run: RunView | None) -> Expected | None:
+    """What is known of a run's exports beforehand; nothing without a run."""
+    if run is None:
+        return None
+    base = run.job.model
+    siblings = {one.session_id for one in services.runs.list() if one.job.model == base}
+    return expected(
+        services.settings.home, services.exports.list(), session_id=run.session_id, base=base, siblings=siblings
+    )
 
 
 def split_choice(choice: str) -> tuple[str, str | None]:
@@ -100,7 +166,7 @@ def split_choice(choice: str) -> tuple[str, str | None]:
 
 
 def exportable(services: Services) -> tuple[RunView, ...]:
-    """Runs that are over and have an adapter, newest first."""
+    """Runs that have ended and have an adapter, newest first."""
     trained = {model.session_id for model in services.models.trained()}
     return tuple(run for run in services.runs.list() if run.session_id in trained and run.job.over)
 
@@ -121,22 +187,39 @@ def export_lines(services: Services, session_id: str | None = None) -> tuple[Exp
 
 
 def exports_page(services: Services, session_id: str) -> ExportsPage:
-    """The list of exports, and the forms."""
+    """The list of exports, and the forms.
+
+    Args:
+        session_id: The run to export. Without one that can be, the newest that learned, else the newest.
+    """
     runs = exportable(services)
+    asked = next((run for run in runs if run.session_id == session_id), None)
+    judged = (*runs[:JUDGED], *([asked] if asked else []))
+    verdicts = {one.session_id: services.runs.verdict(one) for one in judged}
+    learned = (run for run in runs[:JUDGED] if verdicts[run.session_id].outcome is Outcome.LEARNED)
+    run = asked or next(learned, runs[0] if runs else None)
+    known = expected_of(services, run)
     return ExportsPage(
         runs,
-        {
-            run.session_id: services.runs.verdict(run)
-            for place, run in enumerate(runs)
-            if place < JUDGED or run.session_id == session_id
-        },
-        session_id,
-        export_choices(),
-        more_choices(),
-        number_formats(),
-        tuple(services.exports.checkpoints(session_id)) if session_id else (),
+        verdicts,
+        run.session_id if run else "",
+        export_choices(known),
+        more_choices(known),
+        number_formats(known),
+        tuple(services.exports.checkpoints(run.session_id)) if run else (),
         export_lines(services),
+        _space(known),
     )
+
+
+def _space(known: Expected | None) -> str:
+    if known is None:
+        return ""
+    free = f"{size(known.free)} of disk space available."
+    if not known.needed:
+        return free
+    enough = "" if known.needed < known.free else " Free up some space first."
+    return f"{free} Creating a GGUF temporarily needs up to {size(known.needed)}.{enough}"
 
 
 def title(item: ExportView, run_title: str | None = None) -> str:
@@ -147,8 +230,8 @@ def title(item: ExportView, run_title: str | None = None) -> str:
 
 def _detail(item: ExportView) -> str:
     if item.job.queue_position:
-        return f"number {item.job.queue_position} in the queue"
+        return f"Number {item.job.queue_position} in the queue"
     if item.job.state is not JobState.COMPLETED:
         return item.job.error or item.job.message
     names = ", ".join(file["name"] for file in sorted(item.files, key=lambda file: -file["size"])[:4])
-    return f"{names}; unverified on this machine: {', '.join(item.unverified)}" if item.unverified else names
+    return f"{names}. Not verified on this machine: {', '.join(item.unverified)}" if item.unverified else names

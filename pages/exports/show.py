@@ -18,14 +18,14 @@ from pages.exports.index import title
 KINDS = {
     ".gguf": "Model for llama.cpp, Ollama and LM Studio",
     ".safetensors": "Weights",
-    ".zip": "Everything to run it again",
-    ".jinja": "How a conversation is written",
+    ".zip": "Reproduction bundle",
+    ".jinja": "Chat template",
 }
 VERDICTS = {
     FidelityVerdict.FAITHFUL: ("good", "Faithful"),
     FidelityVerdict.LOSES_QUALITY: ("watch", "Loses quality"),
     FidelityVerdict.BROKEN: ("problem", "Broken"),
-    FidelityVerdict.UNVERIFIED: ("watch", "Unverified on this machine"),
+    FidelityVerdict.UNVERIFIED: ("watch", "Not verified on this machine"),
     FidelityVerdict.NOT_CHECKED: ("", "Not checked"),
 }
 
@@ -137,13 +137,13 @@ def made_from(item: ExportView) -> tuple[Line, ...]:
     step = origin.get("checkpoint")
     lines = [
         Line(
-            "Original model", " ".join(str(origin[name]) for name in ("base", "base_revision") if origin.get(name))
+            "Base model", " ".join(str(origin[name]) for name in ("base", "base_revision") if origin.get(name))
         ),
         Line("Adapter", item.adapter),
-        Line("Checkpoint", f"of step {step}" if step is not None else ""),
-        Line("Adapter's sha256", origin.get("adapter_sha256") or ""),
-        Line("Data's sha256", origin.get("dataset_hash") or ""),
-        Line("Importance matrix", "measured on this run's own prompts" if item.importance_matrix else ""),
+        Line("Checkpoint", f"Step {step}" if step is not None else ""),
+        Line("Adapter SHA-256", origin.get("adapter_sha256") or ""),
+        Line("Data SHA-256", origin.get("dataset_hash") or ""),
+        Line("Importance matrix", "Measured on this run's prompts" if item.importance_matrix else ""),
     ]
     return tuple(line for line in lines if line.value)
 
@@ -153,14 +153,14 @@ def check_line(report: dict[str, Any]) -> CheckLine:
     level, word = VERDICTS[FidelityVerdict(report["verdict"])]
     figures = [
         Line("Prompts compared", str(report.get("prompts", 0))),
-        Line("Same tokens in", _of_prompts(report.get("same_prompt_ids"))),
-        Line("Same likeliest token", _share(report.get("top1_agreement"))),
+        Line("Same prompt tokens", _of_prompts(report.get("same_prompt_ids"))),
+        Line("Same top token", _share(report.get("top1_agreement"))),
         Line("KL divergence", _kl(report.get("mean_kl"))),
-        Line("Same answer", _share(report.get("exact_match"))),
-        Line("Stops by itself", _share(report.get("stops"))),
+        Line("Same answers", _share(report.get("exact_match"))),
+        Line("Ends on its own", _share(report.get("stops"))),
         Line("Reward", _pair(report)),
-        Line("Reward lost", _drop(report)),
-        Line("Would not lose", str(report.get("better_choice") or "")),
+        Line("Reward loss", _drop(report)),
+        Line("Better choice", str(report.get("better_choice") or "")),
     ]
     return CheckLine(
         subject=report["subject"],
@@ -176,11 +176,11 @@ def _share(value: float | None) -> str:
 
 
 def _of_prompts(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%} of the prompts"
+    return "" if value is None else f"in {value:.1%} of prompts"
 
 
 def _kl(value: float | None) -> str:
-    return "" if value is None else f"{value:.2g} nats a token (how far its probabilities are off; 0 is not at all)"
+    return "" if value is None else f"{value:.2g} nats per token (difference in probabilities; 0 means none)"
 
 
 def _pair(report: dict[str, Any]) -> str:
@@ -190,7 +190,7 @@ def _pair(report: dict[str, Any]) -> str:
 
 def _drop(report: dict[str, Any]) -> str:
     drop, low, high = (report.get(f"reward_drop{end}") for end in ("", "_low", "_high"))
-    return "" if drop is None or low is None or high is None else f"{drop:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    return "" if drop is None or low is None or high is None else f"{drop:.3f} (95% interval {low:.3f} to {high:.3f})"
 
 
 def file_line(file: dict[str, Any]) -> FileLine:
@@ -213,9 +213,9 @@ def file_line(file: dict[str, Any]) -> FileLine:
 def _kind(file: dict[str, Any]) -> str:
     name, suffix = file["name"], Path(file["name"]).suffix
     if name.startswith("Modelfile"):
-        return "Recipe for Ollama"
+        return "Settings for Ollama"
     if file.get("file_type") == "LoRA adapter" or name == "adapter_model.safetensors":
-        return "Adapter's weights"
+        return "Adapter weights"
     return KINDS.get(
         suffix, "Tokenizer" if name.startswith(("tokenizer", "vocab", "merges", "special")) else "Settings"
     )

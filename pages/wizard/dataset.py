@@ -176,8 +176,8 @@ def _in_full(field: FormField, dataset: DatasetDraft) -> FormField:
         field,
         value=DEFAULT_SYSTEM_PROMPT if told is None else str(told),
         placeholder="No system prompt",
-        description="Sent before each question. {solution_start} and the other placeholders stand for the markers below. "
-        "Empty for no system prompt.",
+        description="Sent before each question. {solution_start} and the other placeholders stand for the markers "
+        "below. Empty for no system prompt.",
     )
 
 

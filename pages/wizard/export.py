@@ -8,6 +8,7 @@ from pages.exports.index import (
     ExportLine,
     FormatChoice,
     NumberFormat,
+    expected_of,
     export_choices,
     export_lines,
     exportable,
@@ -41,15 +42,16 @@ def export_step(services: Services) -> ExportStep:
     snapshot = services.snapshots.take()
     session_id = snapshot.draft.session_id or ""
     run = next((run for run in exportable(services) if run.session_id == session_id), None)
+    known = expected_of(services, run)
     return ExportStep(
         frame(services, "export", snapshot),
         run,
         (run,) if run else (),
         {session_id: services.runs.verdict(run)} if run else {},
         session_id,
-        export_choices(),
-        more_choices(),
-        number_formats(),
+        export_choices(known),
+        more_choices(known),
+        number_formats(known),
         tuple(services.exports.checkpoints(session_id)) if run and session_id else (),
         export_lines(services, session_id) if run else (),
     )

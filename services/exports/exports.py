@@ -1,4 +1,4 @@
-"""Exports of trained models: make, look at, take away."""
+"""Exports of trained models: create, look at, download."""
 
 from __future__ import annotations
 
@@ -148,14 +148,14 @@ class Exports:
     def _of_session(self, spec: ExportSpec) -> ExportSpec:
         run = self._database.job(check_id(spec.session_id), JobKind.TRAIN)
         if run.job_state not in ENDED:
-            raise Conflict("This run is not over. Stop it or wait for its end, then export what it has learnt.")
+            raise Conflict("This run is still in progress. Wait until it ends or stop it, then export.")
         run_dir = JobDir.open(self._home.outputs, spec.session_id)
         if not run_dir.adapter.is_dir():
-            raise Conflict("This run has no trained adapter: it ended before its first checkpoint. Resume it first.")
+            raise Conflict("This run has no adapter, because it ended before its first checkpoint. Resume it first.")
         steps = [step_of(path) for path in run_dir.numbered()]
         if spec.checkpoint is not None and spec.checkpoint not in steps:
             kept = ", ".join(map(str, steps)) or "none"
-            message = f"There is no checkpoint of step {spec.checkpoint}. This run has kept: {kept}."
+            message = f"There is no checkpoint at step {spec.checkpoint}. Saved steps: {kept}."
             raise NotFound(message, field="checkpoint")
         return spec.model_copy(update={"name": run.name})
 
@@ -164,13 +164,13 @@ class Exports:
         settings = read_json(folder / "adapter_config.json") if folder.is_dir() else None
         if settings is None or not (folder / "adapter_model.safetensors").is_file():
             raise NotFound(
-                f"There is no adapter in {folder}: the folder must hold adapter_config.json and "
+                f"There is no adapter in {folder}. The folder needs adapter_config.json and "
                 "adapter_model.safetensors. Check the path.",
                 field="adapter",
             )
         base = spec.base or str(settings.get("base_model_name_or_path") or "")
         if not base:
-            raise InvalidInput("The adapter's own file names no base model. Name it yourself.", field="base")
+            raise InvalidInput("The adapter does not name its base model. Enter it.", field="base")
         local_folder(base, self._home)
         return spec.model_copy(update={"adapter": str(folder), "base": base, "name": folder.name})
 
@@ -207,7 +207,7 @@ class Exports:
         files = JobDir.open(self._home.exports, export_id).files
         path = files / file
         if Path(file).name != file or not path.is_file() or path.resolve().parent != files.resolve():
-            raise NotFound("There is no such file in this export. Its page lists what there is.")
+            raise NotFound("This export has no such file. Its page lists all files.")
         return path.resolve()
 
     def bundle(self, export_id: str) -> tuple[str, Iterator[bytes]]:
@@ -240,7 +240,7 @@ class Exports:
         """
         job = self._job(export_id)
         if job.job_state not in ENDED or job.job_state is JobState.COMPLETED:
-            raise Conflict("This export did not end early, so there is nothing to make again.")
+            raise Conflict("This export did not fail and was not stopped, so it cannot be restarted.")
         if twin := next((one for one in unfinished(self._database) if one.config == job.config), None):
             return self.get(twin.id)  # A second click: it is being made.
         spec = ExportSpec.model_validate(job.config)
@@ -255,14 +255,14 @@ class Exports:
         """
         job = self._job(export_id)
         if not self.get(export_id).unverified:
-            raise Conflict("This export has no file that was left unverified, so there is nothing to verify again.")
+            raise Conflict("All files of this export are verified already.")
         spec = ExportSpec.model_validate(job.config)
         if spec.session_id:
             self._of_session(spec)
         else:
             self._of_folder(spec)
         if not self._jobs.requeue(export_id, only_from=[JobState.COMPLETED], step=0, max_steps=0):
-            raise Conflict("This export is under way already.")
+            raise Conflict("This export is in progress already.")
         self._jobs.announce(export_id)
         return self.get(export_id)
 
@@ -310,7 +310,7 @@ class Exports:
 
 def _not_while_sent(path: Path) -> None:
     if sent := being_sent(path):
-        raise Conflict(f"This export is being sent as {sent[0]}. Wait for its end or cancel that, then delete it.")
+        raise Conflict(f"This export is being sent as {sent[0]}. Wait until that ends or cancel it, then delete the export.")
 
 
 def unverified(file: dict[str, Any]) -> bool:
@@ -331,17 +331,17 @@ def check_choice(spec: ExportSpec) -> None:
     """Raises InvalidInput where what was asked for does not go together."""
     kinds = spec.quantizations
     if (spec.format is ExportFormat.GGUF) != bool(kinds):
-        raise InvalidInput("A GGUF needs a quantization; the other formats take none.", field="quantization")
+        raise InvalidInput("Select a quantization for GGUF, and none for the other formats.", field="quantization")
     if bool(spec.session_id) == bool(spec.adapter):
-        raise InvalidInput("Name a run, or an adapter folder of another one.", field="session_id")
+        raise InvalidInput("Choose either a run or an adapter folder.", field="session_id")
     if not spec.session_id and (spec.format is ExportFormat.BUNDLE or spec.checkpoint is not None):
-        raise InvalidInput("That is made from a run, and no run is named.", field="session_id")
+        raise InvalidInput("This format needs a run. Choose one.", field="session_id")
     if spec.importance_matrix and (not spec.session_id or all(kind in UNREDUCED for kind in kinds)):
-        message = "An importance matrix is measured on a run's own prompts, for a GGUF in less than 16 bit."
+        message = "An importance matrix needs a run and a GGUF with fewer than 16 bits."
         raise InvalidInput(message, field="importance_matrix")
     needing = [kind.label for kind in kinds if kind in NEED_MATRIX]
     if needing and not spec.importance_matrix:
-        message = f"{', '.join(needing)} can be made only with an importance matrix. Ask for one, or take another."
+        message = f"{', '.join(needing)} needs an importance matrix. Turn it on, or choose another quantization."
         raise InvalidInput(message, field="importance_matrix")
 
 

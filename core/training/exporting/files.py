@@ -110,10 +110,10 @@ def lora_commands(adapter: str, base: str, stem: str, name: str) -> list[Command
     """For a GGUF adapter; ``base`` is the file that a person makes or has of the base model ``name``."""
     made = f"python convert_hf_to_gguf.py <folder of {name}> --outfile {base} --outtype f16"
     return [
-        {"title": "First, once: the base model as a GGUF, by llama.cpp's converter", "text": made},
+        {"title": "Once: convert the base model to GGUF with llama.cpp", "text": made},
         {"title": "llama.cpp", "text": f"llama-cli -m {base} --lora {adapter} --jinja -cnv"},
         {
-            "title": "Ollama, with the base beside it",
+            "title": "Ollama, with the base model in the same folder",
             "text": f"ollama create {stem.lower()} -f Modelfile\nollama run {stem.lower()}",
         },
     ]
@@ -121,4 +121,4 @@ def lora_commands(adapter: str, base: str, stem: str, name: str) -> list[Command
 
 def bundle_commands(file: str) -> list[Command]:
     """For a reproduction bundle."""
-    return [{"title": "Run it again, on a machine with Tunesmith", "text": f"flask --app flask_app reproduce {file}"}]
+    return [{"title": "Reproduce the run with Tunesmith", "text": f"flask --app flask_app reproduce {file}"}]

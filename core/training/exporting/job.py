@@ -46,7 +46,7 @@ BUILTIN_ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M
 PROBES = 3
 """Prompts on which the merged logits are compared with those of base and adapter."""
 CHECKING = "Checking against the trained model"
-UNCONVERTED = "The whole model and the adapter can be taken away without a conversion: export one of those."
+UNCONVERTED = "Export the merged model or the adapter instead; they need no conversion."
 log = logging.getLogger("tunesmith")
 
 
@@ -78,7 +78,7 @@ class Export:
             self.partial.rename(self.run.files)
             self._write_result(files, commands)
         except (gguf_file.Cancelled, reproduce.Cancelled):
-            raise Stopped("Cancelled. Nothing of it was kept.") from None
+            raise Stopped("Canceled. No files were kept.") from None
         except TunesmithError:
             # A refused export says why on its page.
             self._write_result([], [])
@@ -90,7 +90,7 @@ class Export:
     def closing(self) -> str:
         """The sentence that says what it came to."""
         left = [report.subject for report in self.reports if report.verdict == FidelityVerdict.UNVERIFIED]
-        return f"Finished. Unverified on this machine: {', '.join(left)}." if left else "Finished"
+        return f"Finished. Not verified on this machine: {', '.join(left)}." if left else "Finished"
 
     def _make(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
         if self.spec.format == ExportFormat.BUNDLE:
@@ -117,7 +117,7 @@ class Export:
 
     def _bundle(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
         assert self.origin.session is not None  # noqa: S101 (the service asks for one)
-        self._next("Collecting what a second run needs")
+        self._next("Collecting settings, data and results")
         target = self.partial / f"{self.stem}-reproduction.zip"
         reproduce.write_bundle(self.origin.session, target, home=self.home, stop=self._stop)
         self._next("Reading the files back")
@@ -145,7 +145,7 @@ class Export:
         self._next("Writing the adapter as a GGUF")
         adapter_file.write(made, raw, layers)
         del model
-        self._next("Checking it on the base in llama.cpp")
+        self._next("Checking the adapter in llama.cpp")
         self._judge(fidelity.gguf(raw, "adapter as GGUF", adapter=made))
         known = published(self.origin.base).rpartition("/")[2].removeprefix(BUILTIN_PREFIX)
         base = f"{export_files.slug(known)}-F16.gguf"
@@ -156,7 +156,7 @@ class Export:
     def _base_gguf(self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity) -> tuple[Path, Any]:
         """The base as a GGUF in 16 bit, and the adapter's layers, held before they are taken off it."""
         folder, raw = self.work / "base", self.work / "base.gguf"
-        self._next("Writing the base as a GGUF to try the adapter on")
+        self._next("Converting the base model to GGUF for the check")
         layers = adapter_file.hold(model)
         merge.write(model.unload(), tokenizer, folder, merge.stored_dtype(self.origin))
         self._to_gguf(folder, raw, Quantization.F16, tokenizer, fidelity)
@@ -199,7 +199,7 @@ class Export:
     def _measure(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
         assert self.origin.session is not None  # noqa: S101 (the service asks for one)
         assert self.origin.config is not None  # noqa: S101
-        self._next("Measuring which weights matter for this run's prompts")
+        self._next("Measuring the importance matrix")
         texts = importance.texts_of(self.origin.session, self.origin.config, tokenizer)
         self.status.note(f"The importance matrix was measured on {len(texts)} training prompts with their answers.")
         return importance.measure(model, texts, self._stop)
@@ -248,7 +248,7 @@ class Export:
             else:
                 file.rename(made)
         if not kept:
-            raise Unavailable(f"No file was kept: none behaves like the trained model. {self.reports[-1].reason}")
+            raise Unavailable(f"No file was kept: none matches the trained model. {self.reports[-1].reason}")
         for place, file in enumerate(kept):
             name = "Modelfile" if place == 0 else f"Modelfile-{file.stem.rpartition('-')[2]}"
             self._modelfile(name, file.name, tokenizer)
@@ -261,9 +261,7 @@ class Export:
         """The file is called what its own header says it is."""
         facts = gguf_file.read_back(made)
         if facts.file_type != kind.label:
-            raise Unavailable(
-                f"The file says it is {facts.file_type}, and {kind.label} was asked for. It was not kept."
-            )
+            raise Unavailable(f"The file is {facts.file_type} instead of {kind.label}, so it was not kept.")
         target = self.partial / f"{self.stem}-{facts.file_type}.gguf"
         # The 16-bit file may still be needed for the smaller ones.
         target.hardlink_to(made)

@@ -65,14 +65,15 @@ def check(space: Space, folder: Path, *, memory: int | None = None) -> None:
     disk = shutil.disk_usage(folder).free
     if disk < space.disk:
         raise Unavailable(
-            f"This export needs about {_gb(space.disk)} of free disk and there are {_gb(disk)}. "
-            "Free some space, then try again. Nothing was written."
+            f"Not enough disk space: this export needs about {_gb(space.disk)}, and {_gb(disk)} are free. "
+            "Free up some space and try again. Nothing was written."
         )
     free = free_memory() if memory is None else memory
     if free < space.memory:
         raise Unavailable(
-            f"This export needs about {_gb(space.memory)} of free memory (the model in 32 bit) and there are "
-            f"{_gb(free)}. Close what uses memory, or use a machine with more. Nothing was written."
+            f"Not enough memory: this export needs about {_gb(space.memory)}, with the model in 32 bits, and "
+            f"{_gb(free)} are free. Close other programs, or use a machine with more memory. Nothing was "
+            "written."
         )
 
 

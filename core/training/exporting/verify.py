@@ -44,7 +44,7 @@ class Verification(Export):
         if not due:
             return "Finished"
         if self.origin.facts()["adapter_sha256"] != result["origin"]["adapter_sha256"]:
-            raise Conflict("The run has been trained on since, so the model that this export was made of is gone.")
+            raise Conflict("The run was trained further since, so the model that was exported no longer exists.")
         self.stages = 2 + len(due) + (self.spec.format == ExportFormat.ADAPTER_GGUF)
         shutil.rmtree(self.partial, ignore_errors=True)
         self.work.mkdir(parents=True)
@@ -70,7 +70,7 @@ class Verification(Export):
             made = next(self.run.files / file["name"] for file in files if file["name"].endswith(".gguf"))
             raw, _ = self._base_gguf(model, tokenizer, fidelity)
             del model
-            self._next("Checking it on the base in llama.cpp")
+            self._next("Checking the adapter in llama.cpp")
             return [fidelity.gguf(raw, due[0], adapter=made)]
         del model
         names = {file["file_type"]: file["name"] for file in files if file["name"].endswith(".gguf")}
@@ -91,7 +91,7 @@ class Verification(Export):
         if not ggufs:
             self._rewrite(result, [], [])
             shutil.rmtree(self.run.files)
-            raise Unavailable(f"No file was kept: none behaves like the trained model. {self.reports[-1].reason}")
+            raise Unavailable(f"No file was kept: none matches the trained model. {self.reports[-1].reason}")
         self._collect(ggufs)
         shutil.rmtree(self.work)
         files = [file.model_dump(mode="json") for file in self._files()]

@@ -248,9 +248,9 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> N
     needs = [space.needed(spec, 135_000_000, 49_152) for spec in (small, large)]
     assert 600e6 < needs[0].memory == needs[1].memory
     assert 800e6 < needs[0].disk < needs[1].disk
-    with pytest.raises(Unavailable, match=r"free disk and there are \d"):
+    with pytest.raises(Unavailable, match=r"Not enough disk space.* \d.* are free"):
         space.check(space.Space(1 << 62, 0), tmp_path)
-    with pytest.raises(Unavailable, match=r"2\.0 GB of free memory .* 1\.0 GB"):
+    with pytest.raises(Unavailable, match=r"Not enough memory.* 2\.0 GB.* 1\.0 GB are free"):
         space.check(space.Space(0, 2_000_000_000), tmp_path, memory=1_000_000_000)
     space.check(space.Space(0, 0), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -276,7 +276,7 @@ def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
     made = next(file for name, file in files(job).items() if name.endswith(".gguf"))
     assert made["fidelity"]["verdict"] == "unverified"
     assert "every file that holds F16" in made["fidelity"]["reason"]
-    assert "Unverified on this machine: F16" in str(job.read_status())
+    assert "Not verified on this machine: F16" in str(job.read_status())
     # Compared again where it does not crash: the same bytes, now with a verdict.
     llama.keep(models, Outcome(fingerprint=llama.fingerprint()))
     assert work(job, monkeypatch, models) == JobState.COMPLETED, job.read_status()

@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.errors import Unavailable
 from core.export import BITS, NEED_MATRIX, UNREDUCED, Quantization
+from core.gguf_size import ModelShape, tensor_bytes
 from core.settings import PROJECT
 from core.training.exporting import files as export_files
 from core.training.gguf import file as gguf_file
@@ -26,6 +27,16 @@ from tests.training.worker_runs import REAL, needs_model
 pytestmark = [pytest.mark.training, needs_model]
 
 WORDS, WIDTH, HEADS = 512, 256, 4
+SQUARE = (WIDTH, WIDTH)
+SHAPE = ModelShape(
+    {
+        "model.embed_tokens.weight": (WORDS, WIDTH), "model.norm.weight": (WIDTH,),
+        **{f"model.layers.0.self_attn.{name}_proj.weight": SQUARE for name in "qkvo"},
+        **{f"model.layers.0.mlp.{name}_proj.weight": SQUARE for name in ("gate", "up", "down")},
+        **{f"model.layers.0.{name}_layernorm.weight": (WIDTH,) for name in ("input", "post_attention")},
+    }, layers=1, sharing=1.0, vocabulary=WORDS,
+)  # fmt: skip
+"""What the expected sizes are computed from."""
 REDUCED = [kind for kind in Quantization if kind not in UNREDUCED]
 TRY = Path(__file__).parents[2] / "support" / "try_gguf.py"
 
@@ -153,6 +164,7 @@ def test_it_is_what_it_says(kind: Quantization, made: dict[Quantization, tuple[P
     assert shown.bits_per_weight is not None
     assert shown.bits_per_weight == pytest.approx(8 * said["bytes"] / said["parameters"], abs=1e-3)
     assert shown.bits_per_weight <= BITS[kind]
+    assert said["bytes"] == tensor_bytes(SHAPE, kind, matrix=kind in NEED_MATRIX), shown.tensor_types
     assert len(said["answer"]) == 4
     assert np.isfinite(said["likeliest"]).all()
 

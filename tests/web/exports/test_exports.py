@@ -200,7 +200,7 @@ def test_the_checkpoint_must_be_there(client: FlaskClient, services: Services, t
     body = {"session_id": trained, "format": "merged", "checkpoint": 77}
     answer = client.post("/api/exports/create", json=body)
     assert (answer.status_code, (answer.json or {})["error"]["field"]) == (404, "checkpoint")
-    assert "has kept: 2" in (answer.json or {})["error"]["message"]
+    assert "Saved steps: 2" in (answer.json or {})["error"]["message"]
 
 
 def test_a_folder_from_elsewhere_is_taken_where_it_is_an_adapter(
@@ -264,5 +264,5 @@ def test_the_form_asks_for_what_the_interface_does(browser: Browser, services: S
     view = services.exports.list()[0]
     assert (view.quantizations, view.importance_matrix, view.checkpoint) == (["iq2_m"], True, 2)
     browser.post("/exports", form={**form, "choice": "merged", "back": "/exports"})
-    assert "Nothing was made." in browser.get("/exports").get_data(as_text=True)
+    assert "The export was not started." in browser.get("/exports").get_data(as_text=True)
     assert len(services.exports.list()) == 1

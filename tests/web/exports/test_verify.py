@@ -41,10 +41,10 @@ def test_the_file_is_kept_and_said_to_be_unverified(client: FlaskClient, service
     assert view["model_path"] == f"export:{export_id}/model.gguf"
     assert view["fidelity"][0]["verdict"] == "unverified"
     shown = page(client, export_id)
-    for words in ("Unverified on this machine", "Download (unverified)", 'data-testid="verify-again"'):
+    for words in ("Not verified on this machine", "Download (not verified)", 'data-testid="verify-again"'):
         assert words in shown
     assert 'data-testid="export-again"' not in shown
-    assert "unverified on this machine: model.gguf" in client.get("/exports").get_data(as_text=True)
+    assert "Not verified on this machine: model.gguf" in client.get("/exports").get_data(as_text=True)
     said: list[str] = []
     close(view, "files", said.append)
     assert any(f"flask --app flask_app verify {export_id}" in line for line in said)

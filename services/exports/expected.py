@@ -1,0 +1,132 @@
+"""What an export will be like, before it is made: its size, and how much quality its format costs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.export import ExportFormat, Quantization
+from core.fidelity import BITS, FidelityVerdict
+from core.gguf_size import ModelShape, gguf_bytes, tensor_bytes
+from core.job_dir import JobDir
+from core.settings import Home
+from services.exports.exports import ExportView
+from services.models.families import BASE_MODELS
+from services.models.shape import FOUR_BIT, shape_of
+
+ADAPTER = "adapter_model.safetensors"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocab.json", "merges.txt")
+QUALITY = {
+    **dict.fromkeys(("F32", "F16", "BF16"), "Same as the trained model"),
+    **dict.fromkeys(("Q8_0", "Q6_K"), "Nearly identical"),
+    **dict.fromkeys(("Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0"), "Very small loss"),
+    **dict.fromkeys(("Q4_K_M", "Q4_K_S", "IQ4_NL", "IQ4_XS"), "Small loss"),
+    **dict.fromkeys(("Q4_1", "Q4_0", "Q3_K_L", "Q3_K_M", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS"), "Noticeable loss"),
+    "Q3_K_S": "Large loss",
+}
+"""By the perplexity that llama.cpp's quantizer lists for each (docs/exports.md); whatever is missing: severe."""
+SEVERE = "Severe loss"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What earlier exports in one format came to on this machine: of the same run, else of the same base model."""
+
+    verdict: FidelityVerdict
+    this_run: bool
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a run's exports beforehand.
+
+    Attributes:
+        shape: Of its base model; None where its files are not here.
+        parameters: The base model's, in weights; None where unknown.
+        adapter: Bytes of the adapter's weights; None without an adapter.
+        tokenizer: Bytes of the files that go with a model.
+        checked: By what was checked: a quantization's label, ``merged`` or ``adapter``.
+        free: Bytes of free disk where exports lie.
+    """
+
+    shape: ModelShape | None
+    parameters: float | None
+    adapter: int | None
+    tokenizer: int
+    checked: Mapping[str, Checked]
+    free: int
+
+    def gguf(self, kind: Quantization) -> int | None:
+        """Bytes of a GGUF file. Without the base model's files only its size and usual bits are known."""
+        if self.shape:
+            return gguf_bytes(self.shape, kind)
+        return int(self.parameters * BITS[kind.label] / 8) if self.parameters else None
+
+    def bits(self, kind: Quantization) -> float:
+        """Bits per weight; of a usual, larger model where this one is not here."""
+        if self.shape:
+            return 8 * tensor_bytes(self.shape, kind) / self.shape.parameters
+        return BITS[kind.label]
+
+    def whole(self, format: ExportFormat) -> int | None:  # noqa: A002 (the format's own word)
+        """Bytes of an export in one of the other formats; None where that cannot be told."""
+        if format is ExportFormat.MERGED and self.parameters:
+            return int(2 * self.parameters) + self.tokenizer
+        if format is ExportFormat.ADAPTER and self.adapter:
+            return self.adapter + self.tokenizer
+        return self.adapter if format is ExportFormat.ADAPTER_GGUF else None
+
+    @property
+    def needed(self) -> int | None:
+        """Bytes of disk that making a GGUF takes for a while: the merged model in 32 bits, and in 16."""
+        return int(6 * self.parameters) if self.parameters else None
+
+
+def expected(home: Home, exports: Sequence[ExportView], *, session_id: str, base: str, siblings: set[str]) -> Expected:
+    """What is known of the exports of a run.
+
+    Args:
+        home: Where models, runs and exports lie.
+        exports: All that were made, newest first.
+        session_id: The run.
+        base: Its base model.
+        siblings: Runs of the same base model.
+    """
+    shape = shape_of(base, home)
+    listed = next((info.parameters for info in BASE_MODELS if info.name == base.removesuffix(FOUR_BIT)), None)
+    adapter = JobDir(home.outputs / session_id).adapter
+    return Expected(
+        shape=shape,
+        parameters=shape.parameters if shape else listed and listed * 1e9,
+        adapter=_size(adapter / ADAPTER) or None,
+        tokenizer=sum(_size(adapter / name) for name in TOKENIZER),
+        checked=_checked(exports, session_id, siblings),
+        free=shutil.disk_usage(home.exports).free,
+    )
+
+
+def quality(kind: Quantization) -> str:
+    """What a quantization usually costs, in words."""
+    return QUALITY.get(kind.label, SEVERE)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _checked(exports: Sequence[ExportView], session_id: str, siblings: set[str]) -> dict[str, Checked]:
+    """The newest outcome of each format; one of this run counts over those of others."""
+    found: dict[str, Checked] = {}
+    known = {FidelityVerdict.FAITHFUL, FidelityVerdict.LOSES_QUALITY}
+    for this_run in (False, True):
+        of = [one for one in exports if (one.session_id == session_id if this_run else one.session_id in siblings)]
+        for export in reversed(of):
+            for report in export.fidelity:
+                if report.get("verdict") in known:
+                    found[str(report["subject"])] = Checked(FidelityVerdict(report["verdict"]), this_run)
+    return found

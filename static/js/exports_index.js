@@ -1,0 +1,16 @@
+// Sizes and checkpoints are those of the chosen run; boxes of the table choose what goes with them.
+
+const form = document.getElementById('export-form')
+
+form?.querySelector('select[name="session_id"]')?.addEventListener('change', (event) => {
+  const page = new URL(location.href)
+  page.searchParams.set('session_id', event.target.value)
+  location.assign(page)
+})
+
+form?.addEventListener('change', ({ target }) => {
+  if (target.name !== 'quantization' || !target.checked) return
+  const chosen = form.querySelector('input[name="choice"]:checked')
+  if (!chosen?.value.startsWith('gguf/')) form.querySelector('input[name="choice"][value="gguf"]').checked = true
+  if ('matrix' in target.dataset) form.elements.importance_matrix.checked = true
+})
