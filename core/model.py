@@ -14,13 +14,14 @@ class BaseModelInfo:
     """One size of one family in the wizard.
 
     Attributes:
-        name: Hub id, or ``builtin:smollm2-135m-instruct``.
-        family: Qwen3, Llama, Mistral, Phi or SmolLM2.
+        name: Its name on Hugging Face, or ``builtin:smollm2-135m-instruct``.
+        family: Qwen3, Llama, Mistral, Phi, SmolLM and others.
         title: 'Qwen3 1.7B'.
         parameters: Count, in billions.
-        licence: SPDX id or the licence's own name.
-        gated: Whether the Hub asks for a token.
+        licence: SPDX id or the license's own name.
+        gated: Whether its license has to be accepted on Hugging Face first.
         note: What it is good for, in one sentence.
+        architecture: Its class in transformers, which decides whether it can become a GGUF.
     """
 
     name: str
@@ -30,6 +31,7 @@ class BaseModelInfo:
     licence: str
     gated: bool
     note: str
+    architecture: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,15 @@ def typed_path(text: str, field: str) -> Path:
         path = Path(text).expanduser().resolve()
         path.exists()  # A name that is too long shows here first.
     except (OSError, ValueError, RuntimeError):
-        raise InvalidInput("That cannot be a path on this machine. Check it.", field=field) from None
+        raise InvalidInput("That is not a valid path on this machine. Check it.", field=field) from None
     return path
 
 
 def local_folder(name: str, home: Home) -> Path | None:
-    """The folder that a model name stands for, or None where it names a model of the Hub.
+    """The folder that a model name stands for, or None where it names a model on Hugging Face.
 
     Args:
-        name: ``builtin:<folder below cache/models>``, a path, or a Hub id.
+        name: ``builtin:<folder below cache/models>``, a path, or a name on Hugging Face.
 
     Raises:
         NotFound: It names a folder and the folder is not there.
@@ -85,7 +87,7 @@ def local_folder(name: str, home: Home) -> Path | None:
         if folder.parent != home.cache / "models" or not (folder / "config.json").is_file():
             raise NotFound(
                 f"The built-in model {name.removeprefix(BUILTIN_PREFIX)} is not on this machine. "
-                "Run the set-up again: it fetches it.",
+                "Run the setup again to download it.",
                 field="model.name",
             )
         return folder
@@ -93,7 +95,7 @@ def local_folder(name: str, home: Home) -> Path | None:
         folder = typed_path(name, "model.name")
         if not (folder / "config.json").is_file():
             raise NotFound(
-                f"There is no model at {name}: a model folder holds a config.json. Check the path.",
+                f"No model found at {name}. A model folder contains a config.json file. Check the path.",
                 field="model.name",
             )
         return folder

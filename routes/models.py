@@ -1,4 +1,4 @@
-"""Base and trained models, and one answer from one of them."""
+"""Base and trained models: the list, search and download on Hugging Face, and one answer from one of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import asdict
 from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 
+from core.model_hub.remote import RemoteModel
 from pages.models.chats import chat_view, training_prompt
 from pages.models.playground import PlaygroundPage, model_groups
-from routes._api import Body, describes, read_body
+from routes._api import Body, describes, read_body, read_query
 from routes._pages import page
 from services.container import Services
 from services.current import services
@@ -67,6 +68,78 @@ def test() -> Response:
     """One whole answer. For one that streams, see the Socket.IO event ``chat``."""
     found = services()
     return jsonify(found.models.test(read_body(TestBody).chat(found)))
+
+
+class SearchQuery(Body):
+    """A search on Hugging Face."""
+
+    q: str = Field(max_length=200, description="Part of a model's name; 2 to 100 characters.")
+
+
+class AboutQuery(Body):
+    """A model on Hugging Face."""
+
+    name: str = Field(max_length=500, description="owner/name.")
+    revision: str | None = Field(None, max_length=500, description="A branch, tag or commit; left out for the newest.")
+
+
+class DownloadBody(Body):
+    """A model to download."""
+
+    name: str = Field(max_length=500, description="owner/name.")
+    revision: str | None = Field(None, max_length=500, description="A branch, tag or commit; left out for the newest.")
+
+
+@bp.get("/api/models/search")
+@describes(query=SearchQuery, answer={"models": list[RemoteModel]})
+def search() -> Response:
+    """Text-generation models with safetensors on Hugging Face, the most downloaded first. 503 where unreachable."""
+    return jsonify({"models": [model.json() for model in services().model_hub.search(read_query(SearchQuery).q)]})
+
+
+@bp.get("/api/models/about")
+@describes(query=AboutQuery, answer=RemoteModel)
+def about() -> Response:
+    """A model on Hugging Face with its license and the bytes of its download."""
+    query = read_query(AboutQuery)
+    return jsonify(services().model_hub.about(query.name, query.revision).json())
+
+
+@bp.get("/api/models/downloads")
+@describes(answer={"downloads": list})
+def downloads() -> Response:
+    """Downloads that are running or can be resumed."""
+    return jsonify({"downloads": [view.json() for view in services().downloads.all()]})
+
+
+@bp.post("/api/models/downloads")
+@describes(body=DownloadBody, answer={"id": str, "state": str, "bytes": int, "total_bytes": int}, status=202)
+def api_download() -> tuple[Response, int]:
+    """Download a model, or go on with its download. Asked twice, it runs once."""
+    body = read_body(DownloadBody)
+    return jsonify(services().downloads.start(body.name, body.revision).json()), 202
+
+
+@bp.get("/api/models/downloads/<download_id>")
+@describes(answer={"id": str, "state": str, "bytes": int, "total_bytes": int, "error": str})
+def api_download_progress(download_id: str) -> Response:
+    """How far a download is: 'working', 'stopped', 'failed' or 'done'."""
+    return jsonify(services().downloads.get(download_id).json())
+
+
+@bp.post("/api/models/downloads/<download_id>/cancel")
+@describes(answer={"id": str, "state": str})
+def api_cancel_download(download_id: str) -> Response:
+    """Stop a download; what has arrived is kept, and starting it again goes on from there."""
+    return jsonify(services().downloads.cancel(download_id).json())
+
+
+@bp.delete("/api/models/downloads/<download_id>")
+@describes(status=204)
+def api_discard_download(download_id: str) -> tuple[str, int]:
+    """Stop a download and delete what has arrived. A model that is complete stays."""
+    services().downloads.discard(download_id)
+    return "", 204
 
 
 # --- pages ---

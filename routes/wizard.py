@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Blueprint, request, send_file
 from flask import Response as AnyResponse
 from werkzeug.datastructures import MultiDict
@@ -138,6 +140,8 @@ def save(step: str) -> Response:
     if form.get("action") == "upload":
         _receive(form)
     outcome = services().drafts.submit(step, form)
+    if step == "model":
+        _download(form.get("action", ""))
     for words, level in outcome.said:
         say(words, level)
     if outcome.page == "probe":
@@ -159,3 +163,24 @@ def _receive(form: Form) -> None:
                 say(ALREADY)
         except TunesmithError as error:
             say(f"{error.message} Your previous choice is kept.", "problem")
+
+
+def _download(action: str) -> None:
+    """What a button of the Model step says about a download: ``download-<verb> <model or download>``."""
+    found, (verb, _, what) = services(), action.partition(" ")
+
+    def start() -> None:
+        model = found.wizard.draft().model
+        found.downloads.start(what, model.text("revision") or None if model.name == what else None)
+
+    verbs: dict[str, Callable[[], object]] = {
+        "download-start": start,
+        "download-pause": lambda: found.downloads.cancel(what),
+        "download-resume": lambda: found.downloads.resume(what),
+        "download-discard": lambda: found.downloads.discard(what),
+    }
+    if verb in verbs:
+        try:
+            verbs[verb]()
+        except TunesmithError as error:
+            say(error.message, "problem")

@@ -21,7 +21,9 @@ from services.machine.hub_reach import HubReach
 from services.machine.preferences import PreferenceStore
 from services.machine.system import System
 from services.machine.webhook import Webhook
+from services.models.downloads import Downloads
 from services.models.endpoint import Endpoint
+from services.models.model_hub import ModelHub
 from services.models.models import Models
 from services.probes.probes import Probes
 from services.rewards.bench import Bench
@@ -56,6 +58,8 @@ class Services:
     watcher: Watcher
     system: System
     models: Models
+    model_hub: ModelHub
+    downloads: Downloads
     endpoint: Endpoint
     runs: Runs
     exports: Exports
@@ -82,6 +86,7 @@ class Services:
         self.webhook.close()
         self.watcher.close()
         self.models.close()
+        self.model_hub.close()
         self.database.close()
 
 
@@ -97,6 +102,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     preferences = PreferenceStore(home)
     webhook = Webhook(preferences, settings.port, database.set_setting, database.setting)
     events.listen(webhook.heard)
+    reach = HubReach()
     system = System(home, database.active_count)
     models = Models(settings, database, system)
     watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, models.free_device)
@@ -121,7 +127,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     bench = Bench(home, models)
     exports = Exports(home, database, events, wake=watcher.wake)
     probes = Probes(home, database, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake)
-    preflight = Preflight(home, system, bench, library, HubReach())
+    preflight = Preflight(home, system, bench, library, reach)
     preparations = Preparations(library)
     dataset_jobs, storage = DatasetJobs(home, limit), Storage(home, database)
 
@@ -143,6 +149,8 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         watcher=watcher,
         system=system,
         models=models,
+        model_hub=ModelHub(settings, reach),
+        downloads=Downloads(settings),
         endpoint=Endpoint(home.endpoint, models),
         runs=runs,
         probes=probes,

@@ -120,14 +120,22 @@ def _fetch_files(addresses: list[str], folder: Path, report: Report) -> tuple[li
     for number, name in enumerate(names):
         path = target / f"{number}-{Path(name).name}"
         url = huggingface_hub.hf_hub_url(first.repo_id, name, repo_type="dataset", revision=first.revision)
-        _fetch_file(url, path, sizes[name], _bar(before, report))
+        fetch_file(url, path, sizes[name], progress_bar(before, report))
         paths.append(str(path))
         before += sizes[name]
         report(bytes=before)
     return paths, before, first.revision
 
 
-def _fetch_file(url: str, path: Path, size: int, bar: Any) -> None:
+def fetch_file(url: str, path: Path, size: int, bar: Any) -> None:
+    """Download one file of the Hub, beside and renamed; what an earlier process left is gone on with.
+
+    Args:
+        url: As ``huggingface_hub.hf_hub_url`` gives it.
+        path: Where it goes; the part that has arrived lies beside it with ``.part``.
+        size: Its bytes. Anything else that arrives is refused.
+        bar: Reports bytes: :func:`progress_bar`.
+    """
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
@@ -143,7 +151,7 @@ def _fetch_file(url: str, path: Path, size: int, bar: Any) -> None:
     part.rename(path)
 
 
-def _bar(before: int, report: Report) -> Any:
+def progress_bar(before: int, report: Report) -> Any:
     """A progress bar of the client's kind that draws nothing and reports bytes."""
     from tqdm import tqdm
 

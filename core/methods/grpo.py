@@ -173,6 +173,7 @@ GRPO = Method(
         "The model answers each question several times and learns from the answers that score above average "
         "(group relative policy optimization)."
     ),
+    given="Questions with answers that can be checked",
     section=GrpoSection,
     section_name="grpo",
     section_title="GRPO and GSPO",

@@ -93,6 +93,7 @@ class Method:
         facts: Settings that a reader of the model card wants to know, as (name, value).
         tags: For the model card.
         choices: What the values of a choice are called on the form, by the field's name.
+        given: What a person has who chooses it, as an answer to 'What do you have?'.
         reads: What it reads differently of a metric: fields of :class:`core.metric.Metric` by the metric's key.
     """
 
@@ -118,6 +119,7 @@ class Method:
     facts: Callable[[RunConfig], Sequence[tuple[str, Any]]]
     tags: tuple[str, ...]
     choices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    given: str = ""
     reads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def uses(self, path: str) -> bool:

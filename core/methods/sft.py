@@ -85,6 +85,7 @@ SFT = Method(
     title="Learning from examples",
     term="SFT",
     sentence="The model learns to answer the way your examples do (supervised fine-tuning).",
+    given="Examples of good answers",
     section=SftSection,
     section_name="sft",
     section_title="SFT",

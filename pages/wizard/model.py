@@ -1,49 +1,90 @@
-"""Step 1: the model and its adapter."""
+"""The first step: what to train with, the base model, and its adapter."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass, replace
-from typing import Any
 
 import core.methods
+from core.errors import TunesmithError
 from core.methods import Method
+from core.model import local_folder
+from core.model_hub.remote import RemoteModel
 from pages.wizard.frame import Frame, frame
 from services.container import Services
 from services.forms.fields import FormField, form_field
+from services.machine.hub_reach import HUB
+from services.models.downloads import DownloadView
+from services.models.local_models import LocalModel
+from services.models.memory import snapshot
+from services.models.models import BaseModelView
+from services.models.references import HUB_ID
+from services.models.support import trainable
+from services.wizard.draft import ModelDraft
 from services.wizard.forms import ADVANCED, CUSTOM
 from services.words import size
 
 SETUPS = (
-    ("recommended", "Recommended", "An adapter that suits most tasks."),
-    ("custom", "Custom", "Choose its size, strength and dropout."),
-    ("advanced", "Advanced", "Also layers, scaling, 4-bit loading and number format."),
+    ("recommended", "Recommended", "Suits most tasks."),
+    ("custom", "Custom", "Set its size, strength, and dropout."),
+    ("advanced", "Advanced", "Also set layers, scaling, 4-bit loading, and number format."),
 )
+NAME_TITLE = "Name or folder"
+NAME_HINT = "A name on Hugging Face, such as Qwen/Qwen3-0.6B, or the full path of a folder on this machine."
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A short fact; ``level`` is '', ``good``, ``watch`` or ``bad``."""
+
+    text: str
+    level: str = ""
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """One size of a family, and whether it fits."""
+    """One model to choose, with what a person wants to know before."""
 
     name: str
     title: str
     note: str
-    memory: str
-    fits: bool
-    gated: bool
-    local: bool
+    tags: tuple[Tag, ...]
 
 
 @dataclass(frozen=True)
 class Family:
-    """The sizes of one family."""
+    """The sizes of one family that are not on this machine; ``open`` where one of them is chosen."""
 
+    id: str
     title: str
+    values: str
     models: tuple[ModelChoice, ...]
+    open: bool
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The download of the chosen model, which is not on this machine.
+
+    Attributes:
+        name: What would be downloaded.
+        facts: Size, license and free space, as far as they are known.
+        asking: Whether the answer of Hugging Face is on its way.
+        page: Address of its page where the license has to be accepted first, else empty.
+        problem: Why it cannot be downloaded or trained, else empty.
+    """
+
+    name: str
+    facts: str
+    asking: bool = False
+    page: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class ModelStep:
-    """Step 1."""
+    """The first step."""
 
     frame: Frame
     methods: tuple[Method, ...]
@@ -51,11 +92,16 @@ class ModelStep:
     method: str
     checks: str
     device: str
+    here: tuple[ModelChoice, ...]
     families: tuple[Family, ...]
     chosen: str
     other: bool
     name: FormField
     revision: FormField | None
+    offer: Offer | None
+    downloads: tuple[DownloadView, ...]
+    asked: bool
+    """Whether the page has to look again by itself: something is on its way."""
     setup: str
     setups: tuple[tuple[str, str, str], ...]
     custom: tuple[FormField, ...]
@@ -63,34 +109,36 @@ class ModelStep:
 
 
 def model_step(services: Services) -> ModelStep:
-    """Step 1."""
+    """The first step."""
     snapshot = services.snapshots.take()
     review, model, uses = snapshot.review, snapshot.draft.model, snapshot.draft.chosen_method.uses
-    items = services.models.families()
-    listed = {item.info.name for item in items}
-    name = model.name
-    other = bool(name) and name not in listed
-    device = services.system.device()
+    local = services.models.local()
+    present = {one.info.name for one in local}
+    rest = [item for item in services.models.families() if item.info.name not in present]
+    other = bool(model.name) and model.name not in present | {item.info.name for item in rest}
     fields = {
         key: form_field("model", key, model.values, review.remarks)
         for key in ("revision", *CUSTOM, *ADVANCED)
         if uses(f"model.{key}")
     }
+    downloads = tuple(services.downloads.all())
+    offer = _offer(services, model, downloads)
     return ModelStep(
         frame=frame(services, "model", snapshot),
         methods=core.methods.METHODS if len(core.methods.METHODS) > 1 else (),
         method=snapshot.draft.chosen_method.key,
         # Only of boxes that are shown: one that is named here and not sent is switched off.
         checks=" ".join(field.path for field in fields.values() if field.kind == "check"),
-        device=f"{device.name}, {size(device.memory)} of memory, {'a GPU' if device.kind == 'cuda' else 'no GPU'}",
-        families=tuple(
-            Family(family, tuple(_choice(item) for item in items if item.info.family == family))
-            for family in dict.fromkeys(item.info.family for item in items)
-        ),
-        chosen="" if other else name,
+        device=_device(services),
+        here=tuple(_here(services, one) for one in local),
+        families=_families(rest, model.name),
+        chosen="" if other else model.name,
         other=other,
-        name=_shown_only_if(other, form_field("model", "name", model.values, review.remarks)),
+        name=_name_field(other, form_field("model", "name", model.values, review.remarks)),
         revision=fields.get("revision"),
+        offer=offer,
+        downloads=downloads,
+        asked=bool(offer and offer.asking) or any(one.state == "working" for one in downloads),
         setup=snapshot.draft.page("model").get("setup", "recommended"),
         setups=SETUPS,
         custom=tuple(fields[key] for key in CUSTOM if key in fields),
@@ -98,10 +146,109 @@ def model_step(services: Services) -> ModelStep:
     )
 
 
-def _shown_only_if(wanted: bool, field: FormField) -> FormField:
-    return field if wanted else replace(field, value="")
+def _name_field(wanted: bool, field: FormField) -> FormField:
+    return replace(field, title=NAME_TITLE, description=NAME_HINT, value=field.value if wanted else "")
 
 
-def _choice(item: Any) -> ModelChoice:
-    memory = size(item.memory_4bit if item.needs_4bit else item.memory) + (" in 4 bit" if item.needs_4bit else "")
-    return ModelChoice(item.info.name, item.info.title, item.info.note, memory, item.fits, item.info.gated, item.here)
+def _device(services: Services) -> str:
+    device = services.system.device()
+    gpu = device.kind == "cuda"
+    words = f"This machine: {device.name}, {size(device.memory)} of {'GPU ' if gpu else ''}memory"
+    return f"{words}." if gpu else f"{words}, no NVIDIA GPU. Loading in 4-bit needs an NVIDIA GPU."
+
+
+# --- models to choose ---
+
+
+def _here(services: Services, model: LocalModel) -> ModelChoice:
+    words = {"builtin": "Built in", "download": "Downloaded", "folder": "Folder"}[model.kind]
+    on_disk = f"{words}, {size(model.size)}" if model.size else words
+    note = model.info.name if model.kind == "folder" else model.info.note
+    view = services.models.view(model.info, here=True)
+    return ModelChoice(model.info.name, model.info.title, note, (Tag(on_disk, "good"), *_tags(view)))
+
+
+def _families(items: list[BaseModelView], chosen: str) -> tuple[Family, ...]:
+    found = []
+    for title in dict.fromkeys(item.info.family for item in items):
+        models = [item for item in items if item.info.family == title]
+        found.append(
+            Family(
+                id=f"family-{title.casefold().replace(' ', '-').replace('.', '-')}",
+                title=title,
+                values=", ".join(_count(item.info.parameters) for item in models),
+                models=tuple(_to_download(item) for item in models),
+                open=any(item.info.name == chosen for item in models),
+            )
+        )
+    return tuple(found)
+
+
+def _to_download(item: BaseModelView) -> ModelChoice:
+    # Hugging Face has two bytes a weight of nearly every model.
+    download = Tag(f"{size(item.info.parameters * 2e9)} download")
+    return ModelChoice(item.info.name, item.info.title, item.info.note, (download, *_tags(item)))
+
+
+def _tags(item: BaseModelView) -> tuple[Tag, ...]:
+    info, found = item.info, []
+    if info.parameters:
+        found += [Tag(f"{_count(info.parameters)} parameters"), Tag(_memory(item)), _fit(item)]
+    if info.gated and not item.here:
+        found.append(Tag("Requires accepting a license", "watch"))
+    if info.licence:
+        found.append(Tag(info.licence))
+    if item.gguf is False:
+        found.append(Tag("No GGUF export", "watch"))
+    return tuple(found)
+
+
+def _memory(item: BaseModelView) -> str:
+    if item.memory_4bit is not None:
+        return f"Needs {size(item.memory)} in 16-bit, {size(item.memory_4bit)} in 4-bit"
+    return f"Needs {size(item.memory)} ({size(item.memory_16bit)} in 16-bit)"
+
+
+def _fit(item: BaseModelView) -> Tag:
+    if not item.fits:
+        half = item.memory_16bit <= item.available
+        return Tag("Fits in 16-bit only", "watch") if half else Tag("Not enough memory", "bad")
+    return Tag("Fits in 4-bit", "watch") if item.needs_4bit else Tag("Fits", "good")
+
+
+def _count(billions: float) -> str:
+    """'135M', '1.7B'."""
+    return f"{billions * 1000:.0f}M" if billions < 0.9995 else f"{billions:.3g}B"
+
+
+# --- the chosen model's download ---
+
+
+def _offer(services: Services, model: ModelDraft, downloads: tuple[DownloadView, ...]) -> Offer | None:
+    """None where the model is here, is being downloaded, or is none on Hugging Face."""
+    name, revision, home = model.name, model.text("revision"), services.settings.home
+    try:
+        if not HUB_ID.fullmatch(name) or local_folder(name, home) or snapshot(name, home):
+            return None
+    except TunesmithError:
+        return None
+    if any(one.name == name for one in downloads) or services.model_hub.reachable is False:
+        return None
+    known = services.model_hub.known(name, revision or None)
+    if known is None:
+        return Offer(name, "", asking=True)
+    if isinstance(known, TunesmithError):
+        return Offer(name, "", problem=known.message)
+    return _described(services, known)
+
+
+def _described(services: Services, known: RemoteModel) -> Offer:
+    free = shutil.disk_usage(services.settings.home.cache).free
+    parts = [f"Download size: {size(known.size or 0)}", f"License: {known.licence}", f"{size(free)} free on disk"]
+    problem = ""
+    if trainable(known.model_type) is False:
+        problem = f"This version of Tunesmith cannot train models of the type {known.model_type}. Choose another model."
+    elif (known.size or 0) > free:
+        problem = "There is not enough space on the disk for it. Free up space, or choose a smaller model."
+    page = f"{os.environ.get('HF_ENDPOINT') or HUB}/{known.name}" if known.gated else ""
+    return Offer(known.name, " · ".join(parts), page=page, problem=problem)

@@ -1,4 +1,4 @@
-"""Whether the Hub answers, asked in the background: no page waits for it."""
+"""Whether Hugging Face answers, asked in the background: no page waits for it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import urllib.request
 
 HUB = "https://huggingface.co"
 TIMEOUT = 3.0
-"""Seconds after which the Hub counts as away."""
+"""Seconds after which it counts as unreachable."""
 KEEP = 60.0
-"""Seconds that an answer holds."""
+"""Seconds that an answer is good for."""
 PATIENCE = 0.3
 """Seconds that the first caller waits: a refused connection is known at once."""
 
 
+def offline() -> bool:
+    """Whether ``HF_HUB_OFFLINE`` says that nobody is to be asked."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+
+
 class HubReach:
-    """Asks the Hub's address, or the mirror's in ``HF_ENDPOINT``, at most once a minute."""
+    """Asks the address of Hugging Face, or of the mirror in ``HF_ENDPOINT``, at most once a minute."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,7 +33,7 @@ class HubReach:
 
     def look(self) -> bool | None:
         """True or False as of the last minute; None while the first answer is on its way."""
-        if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        if offline():
             return False
         with self._lock:
             due = time.monotonic() - self._asked > KEEP

@@ -1,4 +1,4 @@
-"""What a model takes in memory when it only answers, from its files."""
+"""How much memory a model takes when it only answers, from its files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.model import Device
+from core.model_hub.files import is_complete
 from core.settings import Home
 from services.models.families import BASE_MODELS
 
@@ -29,7 +30,7 @@ def memory_needed(model: dict[str, Any], device: Device, home: Home) -> int | No
         home: For what was downloaded before.
 
     Returns:
-        None where the model is on the Hub, not here, and of unknown size.
+        None where the model is on Hugging Face, not here, and of unknown size.
     """
     if model["kind"] == "gguf":
         return LLAMA_PROCESS + int(CONVERSATION * Path(model["path"]).stat().st_size)
@@ -66,10 +67,10 @@ def _folder(model: dict[str, Any], home: Home) -> Path | None:
 
 
 def snapshot(name: str, home: Home) -> Path | None:
-    """The newest downloaded folder with weights of a model of the Hub."""
+    """The newest folder with a whole download of a model on Hugging Face; half a download counts for nothing."""
     snapshots = home.cache / "hub" / "hub" / f"models--{name.replace('/', '--')}" / "snapshots"
     found = sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime) if snapshots.is_dir() else []
-    return next((path for path in reversed(found) if any(path.glob("*.safetensors"))), None)
+    return next((path for path in reversed(found) if is_complete(path)), None)
 
 
 def _known(name: str, each: int) -> int | None:

@@ -10,7 +10,7 @@ from core.data.conversation import strings_in
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
 from core.job import JobKind
 from core.job_dir import JobDir
-from core.model import BUILTIN_PREFIX, BaseModelInfo
+from core.model import BaseModelInfo, local_folder
 from core.settings import Home, Settings
 from services.jobs.database import Database
 from services.jobs.facts import JobFacts
@@ -19,7 +19,10 @@ from services.machine.system import System
 from services.models.chat_pool import ChatPool
 from services.models.chat_process import Heard
 from services.models.families import BASE_MODELS, estimate
+from services.models.local_models import LocalModel, local_models
+from services.models.memory import snapshot
 from services.models.references import References
+from services.models.support import converts
 
 
 @dataclass(frozen=True)
@@ -28,21 +31,25 @@ class BaseModelView:
 
     Attributes:
         info: What it is.
-        memory: Bytes that training takes with the defaults.
-        memory_4bit: The same loaded in 4 bit; None on a machine without a GPU.
+        memory: Bytes that training takes with the defaults: in 16-bit on a GPU, in 32-bit on a CPU.
+        memory_16bit: The same loaded in 16-bit.
+        memory_4bit: The same loaded in 4-bit; None on a machine without an NVIDIA GPU.
         available: Bytes that this machine has for it.
-        fits: Whether it fits, in 4 bit if need be.
+        fits: Whether it fits, in 4-bit if need be.
         needs_4bit: Whether it fits only so.
         here: Whether it works without a network.
+        gguf: Whether it can be exported as GGUF; None where that is not known.
     """
 
     info: BaseModelInfo
     memory: int
+    memory_16bit: int
     memory_4bit: int | None
     available: int
     fits: bool
     needs_4bit: bool
     here: bool
+    gguf: bool | None
 
     def json(self) -> dict[str, Any]:
         data = asdict(self)
@@ -131,22 +138,35 @@ class Models:
 
     def families(self) -> list[BaseModelView]:
         """The base models, smallest first within a family, with what they need here."""
-        device = self._system.device()
-        return [self._view(info, device.memory) for info in BASE_MODELS]
+        return [self.view(info, here=self._is_here(info.name)) for info in BASE_MODELS]
 
-    def _view(self, info: BaseModelInfo, available: int) -> BaseModelView:
+    def local(self) -> list[LocalModel]:
+        """Models on this machine: the built-in one, complete downloads, and folders that runs were made from."""
+        used = [job.model for job in self._database.jobs(JobKind.TRAIN)]
+        return local_models(self._home, used)
+
+    def view(self, info: BaseModelInfo, *, here: bool) -> BaseModelView:
+        """A base model with what it needs on this machine."""
         device = self._system.device()
         full = estimate(info.parameters, device).total
         small = estimate(info.parameters, device, four_bit=True).total if device.kind == "cuda" else None
         return BaseModelView(
             info=info,
             memory=full,
+            memory_16bit=estimate(info.parameters, device, half=True).total,
             memory_4bit=small,
-            available=available,
-            fits=full <= available or (small is not None and small <= available),
-            needs_4bit=full > available and small is not None and small <= available,
-            here=info.name.startswith(BUILTIN_PREFIX),
+            available=device.memory,
+            fits=full <= device.memory or (small is not None and small <= device.memory),
+            needs_4bit=full > device.memory and small is not None and small <= device.memory,
+            here=here,
+            gguf=converts(info.architecture),
         )
+
+    def _is_here(self, name: str) -> bool:
+        try:
+            return bool(local_folder(name, self._home) or snapshot(name, self._home))
+        except TunesmithError:
+            return False
 
     def trained(self) -> list[TrainedModel]:
         """Runs with an adapter, newest first."""

@@ -15,7 +15,7 @@ from core.settings import Home
 from services.jobs.database import Database, Job
 from services.jobs.kinds import KINDS
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _PATHS = ("/", "./", "../", "~")
 SESSION, EXPORT = (f"{KINDS[kind].reference}:" for kind in (JobKind.TRAIN, JobKind.EXPORT))
 
@@ -23,14 +23,14 @@ SESSION, EXPORT = (f"{KINDS[kind].reference}:" for kind in (JobKind.TRAIN, JobKi
 class References:
     """Reads references.
 
-    =========================  ==================================================================
-    ``Qwen/Qwen3-0.6B``        a base model: of the Hub, built in (``builtin:…``), or a folder's path
+    =========================  =====================================================================
+    ``Qwen/Qwen3-0.6B``        a base model: on Hugging Face, built in (``builtin:…``), or a folder's path
     ``/models/mine``           a path: a model, an adapter folder on its base, or a ``.gguf`` file
     ``session:<id>``           a run's trained adapter; of a running one, its latest checkpoint's
     ``session:<id>@<step>``    the adapter of that checkpoint
     ``export:<id>``            a merged model, or an exported adapter on its base
     ``export:<id>/<file>``     one GGUF file of an export
-    =========================  ==================================================================
+    =========================  =====================================================================
 
     Args:
         home: Where runs, exports and built-in models lie.
@@ -42,15 +42,15 @@ class References:
         self._database = database
 
     def validate(self, name: str) -> None:
-        """Accept the built-in model, an existing folder or a plausible Hub id.
+        """Accept the built-in model, an existing folder or what may be a name on Hugging Face.
 
         Raises:
             NotFound: It names a folder that is not there.
-            InvalidConfig: It is no Hub id either.
+            InvalidConfig: It cannot be a name on Hugging Face either.
         """
-        if local_folder(name, self._home) is None and not _HUB_ID.fullmatch(name):
+        if local_folder(name, self._home) is None and not HUB_ID.fullmatch(name):
             raise InvalidConfig(
-                [("model.name", "this is neither a folder nor a model of the Hub; a Hub id looks like Qwen/Qwen3-0.6B")]
+                [("model.name", "Enter a model on Hugging Face, such as Qwen/Qwen3-0.6B, or the full path of a folder")]
             )
 
     def resolve(self, model_path: str) -> dict[str, Any]:
@@ -58,10 +58,10 @@ class References:
 
         Returns:
             ``{"kind": "transformers", "base", "adapter"}``, with ``revision`` where one is asked for, or
-            ``{"kind": "gguf", "path"}``. ``base`` is a folder or a Hub id, ``adapter`` a folder or None.
+            ``{"kind": "gguf", "path"}``. ``base`` is a folder or a name on Hugging Face, ``adapter`` a folder or None.
 
         Raises:
-            NotFound, InvalidInput, InvalidConfig: It names nothing that can be talked to.
+            NotFound, InvalidInput, InvalidConfig: It names nothing that can be loaded.
             Conflict: The run has not saved anything yet.
         """
         if model_path.startswith(SESSION):
@@ -144,7 +144,7 @@ def _on(base: str, adapter: str | None = None, revision: str | None = None) -> d
 def _gguf(files: Path, name: str) -> dict[str, Any]:
     path = files / name
     if Path(name).name != name or not name.endswith(".gguf") or not path.is_file():
-        raise NotFound("There is no such GGUF file. Choose one from the list of exports.", field="model_path")
+        raise NotFound("GGUF file not found. Choose one from the list of exports.", field="model_path")
     if (read_json(files.parent / "config.json") or {}).get("format") == ExportFormat.ADAPTER_GGUF:
         raise NotFound(_NOTHING_TO_LOAD, field="model_path")
     return {"kind": "gguf", "path": str(path)}
@@ -156,7 +156,7 @@ def _latest(run: JobDir) -> str:
         return str(run.adapter)
     saved = run.numbered()
     if not saved:
-        raise Conflict("This run has no trained adapter yet. It is saved with the first checkpoint.")
+        raise Conflict("This run has no trained adapter yet. The first one is saved with the first checkpoint.")
     return str(saved[-1])
 
 

@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.support.live import PATIENCE
 
 TOKEN = "hf_" + "a" * 34
+LARGE = 1_000_000
+"""Bytes of a file that can be held back."""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -29,11 +31,15 @@ def going() -> threading.Event:
 
 @dataclass
 class Repo:
-    """A repository: its files, and who may read them. ``kind`` is ``dataset`` or ``model``."""
+    """A repository: its files, and who may read them. ``kind`` is ``dataset`` or ``model``.
+
+    ``about`` is what the Hub says besides: ``cardData``, ``config``, ``safetensors``, ``tags``, ``downloads``.
+    """
 
     files: dict[str, bytes]
     kind: str = "dataset"
     gated: bool = False
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,7 +52,8 @@ class Hub:
         cut: Path of a file whose next download breaks off half way.
         ranges: (file, Range header) of every download.
         slow: Seconds that a file takes.
-        go: While it is cleared, the second half of a file does not come.
+        searches: The text of every search for models.
+        go: While it is cleared, the second half of a large file does not come.
     """
 
     repos: dict[str, Repo]
@@ -54,6 +61,7 @@ class Hub:
     cut: set[str] = field(default_factory=set)
     ranges: list[tuple[str, str]] = field(default_factory=list)
     slow: float = 0.0
+    searches: list[str] = field(default_factory=list)
     go: threading.Event = field(default_factory=going)
 
     def __enter__(self) -> Self:
@@ -94,7 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
             r"/api/(datasets|models)/([\w.-]+/[\w.-]+)(?:/(revision|tree|paths-info)/([^/]+))?(?:/(.*))?", path
         )
         file = re.fullmatch(r"/(?:(datasets)/)?([\w.-]+/[\w.-]+)/resolve/([^/]+)/(.+)", path)
-        if api:
+        if path == "/api/models":
+            self._search(parse_qs(urlsplit(self.path).query))
+        elif api:
             repo = self._repo(api[1].removesuffix("s"), api[2])
             if repo:
                 self._api(repo, api[2], api[3] or "revision", api[4] or "main", api[5] or "", asked)
@@ -104,6 +114,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self._file(repo, file[4], body=body)
         else:
             self._send(404, {"error": "not here"})
+
+    def _search(self, asked: dict[str, list[str]]) -> None:
+        """Models whose name holds the text, the most downloaded first."""
+        text, limit = asked.get("search", [""])[0].casefold(), int(asked.get("limit", ["100"])[0])
+        self.hub.searches.append(text)
+        found = [
+            {"id": name, "gated": "manual" if repo.gated else False, "tags": [], "downloads": 0} | repo.about
+            for name, repo in self.hub.repos.items()
+            if repo.kind == "model" and text in name.casefold()
+        ]
+        self._send(200, sorted(found, key=lambda one: -int(str(one["downloads"])))[:limit])
 
     def _repo(self, kind: str, name: str) -> Repo | None:
         if name in self.hub.renamed:
@@ -126,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in {"main", COMMIT}:
             self._send(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
         elif verb == "revision":
-            siblings = [{"rfilename": path} for path in repo.files]
+            siblings = [{"rfilename": path, "size": len(data)} for path, data in repo.files.items()]
             about = {
                 "id": name,
                 "sha": COMMIT,
@@ -135,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "tags": [],
                 "downloads": 0,
             }
-            self._send(200, about | {"siblings": siblings, "disabled": False, "likes": 0})
+            self._send(200, about | {"siblings": siblings, "disabled": False, "likes": 0} | repo.about)
         elif verb == "tree":
             known = [one for one in self._entries(repo) if not inside or one["path"].startswith(inside)]
             recursive = "true" in parse_qs(urlsplit(self.path).query).get("recursive", [""])[0].lower()
@@ -188,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         pieces = 20 if self.hub.slow else 1
         step = -(-len(data) // pieces) or 1
         for place in range(0, len(data), step):
-            if place >= len(data) // 2:
+            if place >= len(data) // 2 and len(data) > LARGE:
                 self.hub.go.wait(PATIENCE)
             self.wfile.write(data[place : place + step])
             if self.hub.slow:

@@ -77,7 +77,7 @@ def test_every_model_is_listed_with_what_it_needs(client: FlaskClient) -> None:
     base = (client.get("/api/models/list").json or {})["base"]
     assert base[0]["name"] == "builtin:smollm2-135m-instruct"
     assert base[0]["fits"]
-    assert {"Qwen3", "Llama", "Mistral", "Phi", "SmolLM2"} == {model["family"] for model in base}
+    assert {"Qwen3", "Llama", "Mistral", "Phi", "SmolLM"} <= {model["family"] for model in base}
     assert all(model["memory"] > 0 for model in base)
 
 

@@ -17,3 +17,9 @@ export function bytes(size) {
   const power = size < 1 ? 0 : Math.min(4, Math.floor(Math.log10(size) / 3))
   return `${(size / 1000 ** power).toFixed(power > 2 ? 1 : 0)} ${units[power]}`
 }
+
+// '1.7B', '12K': counts where the size matters and not the digits.
+export const compact = (count) =>
+  Number.isFinite(count)
+    ? new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 }).format(count)
+    : '–'

@@ -118,6 +118,14 @@ export class FakeElement extends EventTarget {
     node.parent = parent
   }
 
+  after(...nodes) {
+    const { children } = this.parent
+    children.splice(children.indexOf(this) + 1, 0, ...nodes)
+    for (const node of nodes) node.parent = this.parent
+  }
+
+  scrollIntoView() {}
+
   remove() {
     if (this.parent) this.parent.children = this.parent.children.filter((child) => child !== this)
     this.parent = null

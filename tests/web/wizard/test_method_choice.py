@@ -38,10 +38,12 @@ def test_the_first_step_offers_every_method(browser: Browser, monkeypatch: pytes
     """With what it is called and what it does; where there is one alone there is nothing to choose."""
     page = browser.get("/new/model").text
     assert 'value="grpo" checked' in page.replace("\n", " ")
-    assert "Copying: Learning by comparing answers" in page
+    assert "What do you have?" in page
+    assert "Questions with answers that can be checked" in page
+    assert ">Copying<" in page
     assert "It copies." in page
     monkeypatch.setattr("core.methods.METHODS", METHODS[:1])
-    assert "Training method" not in browser.get("/new/model").text
+    assert "What do you have?" not in browser.get("/new/model").text
 
 
 def test_a_choice_is_kept_and_followed_at_once(browser: Browser, services: Services) -> None:

@@ -155,7 +155,7 @@ def test_a_model_that_is_not_here_still_shows_the_messages(tmp_path: Path) -> No
     found = service.preview(Home(tmp_path), ModelSection(name="/not/here"), dataset, arithmetic(1, 50))
     assert found["template"] is None
     assert found["prompts"][0]["messages"][1] == {"role": "user", "content": "What is 21 + 12?"}
-    assert "There is no model at /not/here" in found["notes"][0]
+    assert "No model found at /not/here" in found["notes"][0]
 
 
 def test_the_system_prompt_has_its_markers_filled_in() -> None:

@@ -1,0 +1,47 @@
+"""Downloads of models: the folder of each, what was asked for, and how far it is.
+
+A download has a folder ``cache/downloads/<owner>--<name>/``. The web process writes ``job.json``; the process that
+downloads writes ``progress.json`` and, in ``files/<commit>/``, what has arrived. When everything is there, the files
+move into the cache that transformers reads (``cache/hub``), so that it never sees half a model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from core import progress
+from core.job_dir import read_model
+
+JOB, FILES, LOG = "job.json", "files", "worker.log"
+State = Literal["working", "stopped", "failed", "done"]
+VANISHED = "The download stopped unexpectedly. What has been downloaded is kept: resume it."
+
+
+class Job(BaseModel):
+    """``job.json``: what was asked for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    revision: str | None = None
+
+
+class DownloadProgress(progress.Progress):
+    """How far it is: bytes that are here, and of how many; 0 where not known yet."""
+
+    state: State
+    bytes: int = 0
+    total_bytes: int = 0
+
+
+def read_job(folder: Path) -> Job | None:
+    """What was asked for, or None where the folder is no download, or what is written there cannot be read."""
+    return read_model(folder / JOB, Job)
+
+
+def read_progress(folder: Path) -> DownloadProgress | None:
+    """How far it is; a process that vanished without a word counts as failed."""
+    return progress.read(folder, DownloadProgress, VANISHED)

@@ -1,0 +1,114 @@
+// A text field with a list of suggestions that come from somewhere else, after the ARIA combobox pattern: the arrow
+// keys move, Enter takes, Escape closes, and the focus never leaves the field.
+
+const WAIT_MS = 300
+
+const made = (name, given, attributes = {}) => {
+  const node = Object.assign(document.createElement(name), given)
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value)
+  return node
+}
+
+export class Combobox {
+  // `search(text, signal)` resolves with [{ value, text }]; `words(count)` is what is read out; a search that fails is
+  // told by its error's message. `taken(value)` is called when a suggestion was put into the field.
+  constructor(input, { label, search, words, taken, shortest = 2 }) {
+    Object.assign(this, { input, search, words, taken, shortest, current: -1, timer: null, asking: null })
+    const id = `${input.id}-options`
+    this.list = made('ul', { id, className: 'combobox-list', hidden: true }, { role: 'listbox', 'aria-label': label })
+    this.status = made('p', { className: 'small muted' }, { role: 'status' })
+    input.after(this.list, this.status)
+    input.setAttribute('role', 'combobox')
+    input.setAttribute('aria-autocomplete', 'list')
+    input.setAttribute('aria-controls', id)
+    input.setAttribute('aria-expanded', 'false')
+    input.addEventListener('input', () => this.typed())
+    input.addEventListener('keydown', (event) => this.pressed(event))
+    input.addEventListener('blur', () => this.close())
+    // The press, not the click: it would take the focus first, and the list would be gone.
+    this.list.addEventListener('pointerdown', (event) => event.preventDefault())
+    this.list.addEventListener('click', (event) => {
+      const option = event.target.closest('[role="option"]')
+      if (option) this.take(option)
+    })
+  }
+
+  get options() {
+    return [...this.list.children]
+  }
+
+  typed() {
+    this.close()
+    this.status.textContent = ''
+    const text = this.input.value.trim()
+    // A path on this machine is nothing to search for.
+    if (text.length >= this.shortest && !/^[/.~]/.test(text)) this.timer = setTimeout(() => this.ask(text), WAIT_MS)
+  }
+
+  async ask(text) {
+    const mine = new AbortController()
+    this.asking = mine
+    this.status.textContent = 'Searching'
+    const [found, word] = await this.search(text, mine.signal).then(
+      (models) => [models, this.words(models.length)],
+      (error) => [[], error.message],
+    )
+    if (mine.signal.aborted) return
+    this.show(found)
+    this.status.textContent = word
+  }
+
+  show(found) {
+    this.list.replaceChildren(
+      ...found.map(({ value, text }, index) => {
+        const option = made('li', { id: `${this.list.id}-${index}` }, { role: 'option', 'aria-selected': 'false' })
+        option.dataset.value = value
+        option.append(
+          made('span', { className: 'title', textContent: value }),
+          made('span', { className: 'text', textContent: text }),
+        )
+        return option
+      }),
+    )
+    this.list.hidden = found.length === 0
+    this.input.setAttribute('aria-expanded', String(found.length > 0))
+  }
+
+  move(to) {
+    const all = this.options
+    all[this.current]?.setAttribute('aria-selected', 'false')
+    this.current = (to + all.length) % all.length
+    all[this.current].setAttribute('aria-selected', 'true')
+    all[this.current].scrollIntoView({ block: 'nearest' })
+    this.input.setAttribute('aria-activedescendant', all[this.current].id)
+  }
+
+  pressed(event) {
+    if (this.list.hidden) return
+    if (event.key === 'ArrowDown') this.move(this.current + 1)
+    else if (event.key === 'ArrowUp') this.move(this.current < 0 ? -1 : this.current - 1)
+    else if (event.key === 'Enter' && this.current >= 0) this.take(this.options[this.current])
+    else if (event.key === 'Escape') {
+      this.close()
+      event.stopPropagation()
+    } else return
+    event.preventDefault()
+  }
+
+  take(option) {
+    this.close()
+    this.status.textContent = ''
+    this.input.value = option.dataset.value
+    this.taken(option.dataset.value)
+  }
+
+  close() {
+    clearTimeout(this.timer)
+    this.asking?.abort()
+    this.list.hidden = true
+    this.list.replaceChildren()
+    this.current = -1
+    this.input.setAttribute('aria-expanded', 'false')
+    this.input.removeAttribute('aria-activedescendant')
+  }
+}

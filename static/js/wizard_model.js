@@ -1,0 +1,37 @@
+// Searches Hugging Face while a model's name is typed.
+
+import { api } from './lib/api.js'
+import { Combobox } from './lib/combobox.js'
+import { bytes, compact } from './lib/format.js'
+
+const input = document.getElementById('model-name')
+
+// 'Qwen/Qwen3-0.6B' has about two bytes for each of its parameters.
+const facts = (model) =>
+  [
+    model.parameters ? `${compact(model.parameters * 1e9)} parameters, about ${bytes(model.parameters * 2e9)}` : '',
+    `${compact(model.downloads)} downloads`,
+    model.licence,
+    model.gated ? 'requires accepting a license' : '',
+  ]
+    .filter(Boolean)
+    .join(' · ')
+
+async function search(text, signal) {
+  const { models } = await api(`/api/models/search?q=${encodeURIComponent(text.slice(0, 100))}`, { signal })
+  return models.map((model) => ({ value: model.name, text: facts(model) }))
+}
+
+const words = (count) => {
+  if (!count) return 'No trainable model found. You can still enter the full name, such as Qwen/Qwen3-0.6B.'
+  return count === 1 ? '1 model found' : `${count} models found. Use the arrow keys to choose.`
+}
+
+if (input)
+  new Combobox(input, {
+    label: 'Models on Hugging Face',
+    search,
+    words,
+    // The form's own script saves it, as anything that was typed.
+    taken: () => input.dispatchEvent(new Event('change', { bubbles: true })),
+  })
