@@ -10,6 +10,9 @@ from typing import NamedTuple, TypedDict
 from core.job_dir import LONGEST_LINE, read_row
 from core.job_rows import GroupRow, is_group
 
+SEARCHED = 32 * 1024 * 1024
+"""Bytes of a run's answers that one search reads."""
+
 
 class Entry(NamedTuple):
     """Where a group's line lies, and what it belongs to."""
@@ -67,6 +70,26 @@ class CompletionIndex:
         except OSError:
             return None
 
+    def find(self, text: str, phase: str, limit: int) -> tuple[list[GroupRow], bool]:
+        """Groups whose question, reference or answers contain a text, in any case; the newest first.
+
+        Returns:
+            At most ``limit`` of them, and whether the search ended before it had looked at all: after the limit, or
+            after :data:`SEARCHED` bytes.
+        """
+        found: list[GroupRow] = []
+        read, words = 0, text.lower()
+        for entry in reversed(self.entries()):
+            if entry.phase != phase:
+                continue
+            if len(found) == limit or read > SEARCHED:
+                return found, True
+            read += entry.length
+            group = self.group(entry)
+            if group is not None and words in _text(group):
+                found.append(group)
+        return found, False
+
     def _read_on(self) -> None:
         try:
             found = self._path.stat()
@@ -91,6 +114,12 @@ class CompletionIndex:
         elif line.strip():
             self._bad.append(self._lines)
         self._offset += len(line)
+
+
+def _text(group: GroupRow) -> str:
+    """Everything of a group that a person reads, in lower case."""
+    said = [str(group["instruction"]), str(group.get("reference") or "")]
+    return "\n".join([*said, *(answer["text"] for answer in group["completions"])]).lower()
 
 
 class CompletionIndexes:

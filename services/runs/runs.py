@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from core.device_checks import device_checks
 from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.job import JobKind, check_id, new_id
 from core.job_dir import JobDir, write_json
-from core.job_rows import MetricRow, is_metric
+from core.job_rows import GroupRow, MetricRow, is_metric
 from core.methods.method import Note
 from core.model import Device
 from core.moment import now
@@ -28,6 +29,7 @@ from services.jobs.tail import tail_text
 from services.jobs.verbs import Jobs
 from services.machine.bin import Entry
 from services.runs.completions import CompletionIndexes, CompletionsPage
+from services.runs.forecast import AtWork, Forecast, forecast
 from services.runs.series import collapse, thin
 from services.runs.verdict import RunVerdict
 from services.runs.verdicts import Verdicts
@@ -265,6 +267,19 @@ class Runs:
         page = wanted[offset : offset + limit]
         groups = [group for entry in page if (group := index.group(entry)) is not None]
         return {"groups": groups, "total": len(wanted), "steps": steps}
+
+    def search(self, session_id: str, text: str, phase: str, *, limit: int) -> tuple[Sequence[GroupRow], bool]:
+        """Groups that contain a text; see :meth:`services.runs.completions.CompletionIndex.find`."""
+        self._job(session_id)
+        return self._indexes.of(self._files(session_id).completions).find(text, phase, limit)
+
+    def forecast(self, run: RunView, rows: Rows) -> Forecast:
+        """When a run will end, and whether it has stalled.
+
+        Args:
+            rows: Its metric rows, merged.
+        """
+        return forecast(rows, run.config, AtWork(run.job.state, run.job.phase, run.job.max_steps, time.time()))
 
     def log(self, session_id: str, tail: int = 200, *, useful: bool = False) -> str:
         """The last lines of what the worker printed; see :func:`services.jobs.tail.tail_text`."""

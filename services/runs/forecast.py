@@ -1,0 +1,124 @@
+"""When a run will end, and whether it has stalled: from the times that its rows have measured. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+from core.job import JobPhase, JobState
+from core.job_rows import MetricRow, measure
+
+RECENT = 10
+"""Steps whose times count."""
+LEAST = 2
+"""Training steps before anything is forecast: the first one also loads and compiles."""
+QUIET = 120.0
+"""Seconds without a row before a run can be called stalled, however short its steps are."""
+MANY = 6
+"""Times the usual step that a run must be silent to be called stalled."""
+_ROWS_OF = {JobPhase.TRAIN: "training", JobPhase.WARM_UP: "warm_up"}
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What lies ahead of a run at work.
+
+    Attributes:
+        left: Seconds until its end, over all phases; None while nothing measured says so.
+        silent: Seconds since its last row, where that is much longer than usual; else 0.
+    """
+
+    left: float | None = None
+    silent: float = 0.0
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """Where a run stands.
+
+    Attributes:
+        state, phase: Of the job; the phase is a :class:`core.job.JobPhase`.
+        max_steps: Planned in the present phase, by the worker; 0 while unknown.
+        now: Seconds since the epoch.
+    """
+
+    state: JobState
+    phase: str
+    max_steps: int
+    now: float
+
+
+def forecast(rows: Sequence[MetricRow], config: Mapping[str, Any], at: AtWork) -> Forecast:
+    """What lies ahead of a run.
+
+    Args:
+        rows: Its metric rows, merged.
+        config: Its configuration, as stored.
+    """
+    if at.state is not JobState.RUNNING:
+        return Forecast()
+    return Forecast(_left(rows, config, at), _silent(rows, at))
+
+
+def _left(rows: Sequence[MetricRow], config: Mapping[str, Any], at: AtWork) -> float | None:
+    training = [row for row in rows if row["phase"] == "training"]
+    times = _step_times(training)
+    total = at.max_steps
+    if len(times) < LEAST or total < training[-1]["step"] or at.phase == JobPhase.WARM_UP:
+        return None
+    done, since = training[-1]["step"], max(0.0, at.now - (_time(rows[-1]) or at.now))
+    steps = (total - done) * fmean(times)
+    held = [row for row in rows if row["phase"] == "evaluation"]
+    if not held:
+        return max(0.0, steps - min(since, fmean(times)))
+    each = _evaluation_time(rows, config)
+    ahead = 0 if any(row.get("when") == "end" for row in held) else 1
+    every = _section(config, "evaluation").get("every_steps") or max(1, total // 2)
+    ahead += max(0, (total - 1) // every - done // every)
+    if at.phase == JobPhase.EVALUATE:
+        # The one that is being made: the end's is counted already, one between two steps is not.
+        return max(0.0, steps + each * (ahead + (done < total)) - min(since, each))
+    return max(0.0, steps + each * ahead - min(since, fmean(times)))
+
+
+def _silent(rows: Sequence[MetricRow], at: AtWork) -> float:
+    """Only within a phase that has rows: between two of them a model is loaded or saved, for as long as that takes."""
+    last = rows[-1] if rows else None
+    if last is None or last["phase"] != _ROWS_OF.get(JobPhase(at.phase) if at.phase else JobPhase.EVALUATE):
+        return 0.0
+    moment, times = _time(last), _step_times([row for row in rows if row["phase"] == last["phase"]])
+    if moment is None or not times:
+        return 0.0
+    silent = at.now - moment
+    return silent if silent > max(QUIET, MANY * fmean(times)) else 0.0
+
+
+def _step_times(rows: Sequence[MetricRow]) -> list[float]:
+    return [seconds for row in rows[-RECENT:] if (seconds := measure(row, "step_time")) is not None]
+
+
+def _evaluation_time(rows: Sequence[MetricRow], config: Mapping[str, Any]) -> float:
+    """Seconds of one evaluation: the latest that was measured, else as long as training takes for as many rows."""
+    for before, row in reversed(list(pairwise(rows))):
+        if row["phase"] == "evaluation" != before["phase"] and row.get("attempt") == before.get("attempt"):
+            begun, ended = _time(before), _time(row)
+            if begun is not None and ended is not None and ended >= begun:
+                return ended - begun
+    training = _section(config, "training")
+    batch = (training.get("batch_size") or 1) * (training.get("gradient_accumulation_steps") or 1)
+    samples = next((count for row in rows if (count := measure(row, "samples"))), 0.0)
+    steps = [row for row in rows if row["phase"] == "training"][-RECENT:]
+    each = [measure(row, "time_generation") or measure(row, "step_time") or 0.0 for row in steps]
+    return fmean(each) * samples / batch
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _time(row: MetricRow) -> float | None:
+    return measure(row, "time")
