@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import { FakeDocument, FakeStorage, el, fakeFetch, happen, json, settled } from './support/dom.js'
-import { tellEnd, wireNotify } from '../../static/js/lib/notify.js'
+import { Stalls, tellEnd, tellStall, wireNotify } from '../../static/js/lib/notify.js'
 
 let shown
 let box
@@ -60,7 +60,7 @@ test('a browser that refuses leaves the box unticked and says where to allow it'
   wireNotify()
   await tick(true)
   assert.equal(box.checked, false)
-  assert.match(document.getElementById('toasts').textContent, /does not allow notifications/)
+  assert.match(document.getElementById('toasts').textContent, /blocks notifications/)
   await tellEnd({ status: 'failed', name: 'sums', session_id: 's1' })
   assert.deepEqual(shown, [])
 })
@@ -75,4 +75,57 @@ test('where there are none the box is hidden, and a part that was drawn anew sho
   happen('live:swapped')
   assert.equal(box.parent.hidden, false)
   assert.equal(box.checked, true)
+})
+
+test('notifications that are off in Settings are off for every run', async () => {
+  wireNotify()
+  await tick(true)
+  document.body.dataset.notify = 'off'
+  happen('live:swapped')
+  assert.equal(box.parent.hidden, true)
+  await tellEnd({ status: 'completed', name: 'sums', session_id: 's1' })
+  assert.deepEqual(shown, [])
+})
+
+test('a tab in the background says in its title what happened, until somebody looks', async () => {
+  Object.assign(document, { title: 'Home', hidden: false })
+  await tellEnd({ status: 'failed', name: 'sums', session_id: 's1' })
+  assert.equal(document.title, 'Home')
+  document.hidden = true
+  await tellEnd({ status: 'failed', name: 'sums', session_id: 's1' })
+  assert.equal(document.title, 'sums has failed · Home')
+  await tellEnd({ status: 'completed', name: 'more', session_id: 's2' })
+  assert.equal(document.title, 'more has finished · Home')
+  document.hidden = false
+  happen('visibilitychange')
+  assert.equal(document.title, 'Home')
+})
+
+test('a run has stalled after two minutes and six of its steps, and it is told once', () => {
+  const stalls = new Stalls()
+  const minute = 60_000
+  stalls.row({ session_id: 'quick', phase: 'training', step_time: 2 }, 0)
+  stalls.row({ session_id: 'slow', phase: 'training', step_time: 60 }, 0)
+  stalls.row({ session_id: 'scored', phase: 'training', step_time: 2 }, 0)
+  stalls.status({ session_id: 'scored', status: 'evaluating' })
+  stalls.row({ session_id: 'scored', phase: 'evaluation' }, 0)
+  assert.deepEqual(stalls.late(2 * minute), [])
+  assert.deepEqual(stalls.late(3 * minute), [{ id: 'quick', minutes: 3 }])
+  assert.deepEqual(stalls.late(4 * minute), [])
+  assert.deepEqual(stalls.late(7 * minute), [{ id: 'slow', minutes: 7 }])
+  stalls.row({ session_id: 'quick', phase: 'training', step_time: 2 }, 8 * minute)
+  stalls.status({ session_id: 'quick', status: 'completed' })
+  assert.deepEqual(stalls.late(20 * minute), [])
+})
+
+test('a stall is told of a run that is still at work', async () => {
+  wireNotify()
+  await tick(true)
+  fakeFetch(() => json({ name: 'sums', active: true }))
+  await tellStall('s1', 12)
+  fakeFetch(() => json({ name: 'sums', active: false }))
+  await tellStall('s1', 12)
+  assert.deepEqual(shown, [
+    { title: 'sums may have stalled', body: 'No new step for 12 minutes. Check its log.', tag: 's1' },
+  ])
 })

@@ -1,13 +1,19 @@
-// A word from the browser when a run ends, for who asked for it. Only a page that is open can say it.
+// A notification from the browser when a run ends or stalls, for those who asked for it, and a word in the title of a
+// tab in the background for everyone. Only a page that is open can say it.
 
 import { api } from './api.js'
 import { toast } from './toast.js'
 
 const KEY = 'tunesmith.notify'
 const ENDS = { completed: 'has finished', stopped: 'was stopped', failed: 'has failed', crashed: 'has crashed' }
+const CHECK_EVERY = 15_000
 
-// Notifications can be switched off for all pages in Settings.
-const possible = () => isSecureContext && 'Notification' in window && document.body.dataset.notify !== 'off'
+// As in services/runs/forecast.py: silent for so long, and for so many of its usual steps, a run has stalled.
+const QUIET = 120_000
+const MANY = 6
+
+// 'off' in Settings holds for all runs.
+const possible = () => document.body.dataset.notify !== 'off' && isSecureContext && 'Notification' in window
 const wanted = () => possible() && Notification.permission === 'granted' && localStorage.getItem(KEY) === 'on'
 
 // The choice stands on the page of a run at work; a page that is drawn anew draws its state anew.
@@ -24,25 +30,84 @@ export function wireNotify() {
     if (event.target.checked) await Notification.requestPermission()
     if (event.target.checked && Notification.permission !== 'granted')
       toast(
-        'The browser does not allow notifications here. ' +
-          'Allow them in its settings for this site, then tick the box again.',
+        'Your browser blocks notifications from this site. Allow them in its site settings, then select the box again.',
       )
     show()
   })
   document.addEventListener('live:swapped', show)
   show()
+  // A page without the menu, such as the login, has no connection.
+  if (document.querySelector('.rail')) import('./socket.js').then(({ socket }) => followStalls(socket))
+}
+
+// Which runs have been silent for too long, by the rows that this page has heard of.
+export class Stalls {
+  constructor() {
+    this.seen = new Map()
+  }
+
+  row({ session_id: id, phase, step_time: seconds }, now) {
+    if (phase !== 'evaluation') this.seen.set(id, { at: now, usual: (seconds ?? 0) * 1000 })
+  }
+
+  // Only these phases have a row for each step: scoring, loading and saving take as long as they take.
+  status({ session_id: id, status }) {
+    if (!['training', 'warming_up'].includes(status)) this.seen.delete(id)
+  }
+
+  // Each is told once for each silence.
+  late(now) {
+    const found = [...this.seen].filter(([, { at, usual }]) => now - at > Math.max(QUIET, MANY * usual))
+    for (const [id] of found) this.seen.delete(id)
+    return found.map(([id, { at }]) => ({ id, minutes: Math.round((now - at) / 60_000) }))
+  }
+}
+
+function followStalls(socket) {
+  const stalls = new Stalls()
+  socket.on('training_update', (row) => stalls.row(row, Date.now()))
+  socket.on('training_status', (status) => stalls.status(status))
+  setInterval(() => {
+    for (const { id, minutes } of stalls.late(Date.now())) tellStall(id, minutes)
+  }, CHECK_EVERY)
+}
+
+export async function tellStall(id, minutes) {
+  const run = await api(`/api/training/sessions/${id}`).catch(() => null)
+  if (!run?.active) return
+  mark(`Stalled: ${run.name}`)
+  if (wanted()) notify(id, `${run.name} may have stalled`, `No new step for ${minutes} minutes. Check its log.`)
+}
+
+export async function tellEnd(status) {
+  const how = ENDS[status.status]
+  if (!how) return
+  mark(`${status.name} ${how}`)
+  if (!wanted()) return
+  const said = await api(`/api/training/sessions/${status.session_id}/verdict`).catch(() => null)
+  notify(status.session_id, `${status.name} ${how}`, said?.headline ?? '')
 }
 
 // Several pages may hear of the same end: one tag, one notification.
-export async function tellEnd(status) {
-  if (!ENDS[status.status] || !wanted()) return
-  const said = await api(`/api/training/sessions/${status.session_id}/verdict`).catch(() => null)
-  const note = new Notification(`${status.name} ${ENDS[status.status]}`, {
-    body: said?.headline ?? '',
-    tag: status.session_id,
-  })
+function notify(id, title, body) {
+  const note = new Notification(title, { body, tag: id })
   note.onclick = () => {
     focus()
-    location.href = `/runs/${status.session_id}`
+    location.href = `/runs/${id}`
   }
+}
+
+// What happened goes before the title until somebody looks at the tab. A page that is drawn anew has another title.
+let marked = null
+function mark(words) {
+  if (!document.hidden) return
+  const plain = marked?.title === document.title ? marked.plain : document.title
+  marked = { plain, title: `${words} · ${plain}` }
+  document.title = marked.title
+  document.addEventListener('visibilitychange', unmark, { once: true })
+}
+
+function unmark() {
+  if (document.title === marked?.title) document.title = marked.plain
+  marked = null
 }
