@@ -10,8 +10,8 @@ from core.errors import InvalidConfig, NotFound
 from core.job import JobState
 from core.model import DEMO_MODEL, local_folder
 from pages.parts import PhaseView
-from pages.runs.index import verdicts
-from pages.runs.show import Spark, sparks
+from pages.runs.index import times, verdicts
+from pages.runs.spark import Spark, sparks
 from services.container import Services
 from services.runs.verdict import Action, Outcome, RunVerdict
 from services.runs.view import RunView
@@ -49,6 +49,7 @@ class HomePage:
     runs: tuple[RunView, ...]
     verdicts: dict[str, RunVerdict]
     sparks: dict[str, Spark]
+    times: dict[str, str]
     cards: tuple[Card, ...]
 
 
@@ -67,6 +68,7 @@ def home_page(services: Services) -> HomePage:
         runs=recent,
         verdicts=verdicts(services, recent),
         sparks=sparks(services, recent),
+        times=times(recent),
         cards=_first_cards() if not runs else _next_cards(services, runs),
         device=f"{device.name}, {size(device.memory)} memory{'' if device.kind == 'cuda' else ', no GPU'}",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
@@ -87,6 +87,16 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"
+
+
+def seconds_between(begun: str | None, ended: str | None) -> float | None:
+    """Seconds between two moments (ISO 8601), the second one now where it is None; None where that cannot be said."""
+    try:
+        first = datetime.fromisoformat(begun or "")
+        last = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
+        return max(0.0, (last - first).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def when(moment: str) -> Markup:

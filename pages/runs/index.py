@@ -2,18 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+from urllib.parse import urlencode
 
 from core.job import JobState
-from pages.runs.show import Spark, sparks
+from pages.runs.spark import Spark, sparks
 from services.container import Services
 from services.forms.fields import whole_number
 from services.runs.verdict import RunVerdict
 from services.runs.view import RunView
-from services.words import LIGHTS
+from services.words import duration, seconds_between
 
 PER_PAGE = 25
+LONGEST_SEARCH = 200
+STATES: Mapping[str, tuple[str, frozenset[JobState]]] = {
+    "": ("All", frozenset(JobState)),
+    "active": ("In progress", frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING})),
+    "queued": ("Queued", frozenset({JobState.QUEUED})),
+    "completed": ("Completed", frozenset({JobState.COMPLETED})),
+    "stopped": ("Stopped", frozenset({JobState.STOPPED})),
+    "failed": ("Failed", frozenset({JobState.FAILED, JobState.CRASHED})),
+}
+"""The filters, by what the address calls them."""
+
+
+def _length(run: RunView) -> float:
+    return seconds_between(run.job.started_at, run.job.ended_at) or 0.0
+
+
+COLUMNS: Mapping[str, tuple[str, bool, Callable[[RunView], Any]]] = {
+    "name": ("Run", False, lambda run: run.title.lower()),
+    "status": ("Status", False, lambda run: run.job.status),
+    "result": ("Result", True, lambda run: float("-inf") if run.reward is None else run.reward),
+    "started": ("Started", True, lambda run: run.job.started_at or run.job.created_at),
+    "duration": ("Duration", True, _length),
+}
+"""The columns: heading, whether the largest comes first, and what runs are sorted by."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What of the list is wanted, as its address says it."""
+
+    q: str = ""
+    state: str = ""
+    sort: str = "started"
+    desc: bool = True
+    page: int = 1
+
+    @classmethod
+    def read(cls, args: Mapping[str, str]) -> Self:
+        """From a query string; what makes no sense is left out."""
+        state, sort = args.get("state", ""), args.get("sort", "")
+        sort = sort if sort in COLUMNS else "started"
+        order = args.get("order", "")
+        return cls(
+            q=args.get("q", "").strip()[:LONGEST_SEARCH],
+            state=state if state in STATES else "",
+            sort=sort,
+            desc=order == "desc" if order in {"asc", "desc"} else COLUMNS[sort][1],
+            page=max(1, whole_number(args.get("page")) or 1),
+        )
+
+    def url(self, **changes: Any) -> str:
+        """The address of the same with some changes; what is as by default is left out."""
+        wish = replace(self, **changes)
+        order = "" if wish.desc == COLUMNS[wish.sort][1] else "desc" if wish.desc else "asc"
+        sort, page = wish.sort if wish.sort != "started" else "", wish.page if wish.page > 1 else ""
+        given = {"q": wish.q, "state": wish.state, "sort": sort, "order": order, "page": page}
+        query = urlencode({name: value for name, value in given.items() if value})
+        return f"/runs?{query}" if query else "/runs"
+
+
+@dataclass(frozen=True)
+class Head:
+    """The heading of a column; ``order`` is ``ascending`` or ``descending`` where the list is sorted by it."""
+
+    key: str
+    title: str
+    url: str
+    order: str
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter with the number of runs that it leaves."""
+
+    title: str
+    count: int
+    url: str
+    current: bool
 
 
 @dataclass(frozen=True)
@@ -23,11 +103,11 @@ class RunsPage:
     runs: tuple[RunView, ...]
     verdicts: dict[str, RunVerdict]
     sparks: dict[str, Spark]
+    times: dict[str, str]
     total: int
-    q: str
-    state: str
-    states: tuple[tuple[str, str], ...]
-    page: int
+    wish: Wish
+    heads: tuple[Head, ...]
+    chips: tuple[Chip, ...]
     pages: int
 
 
@@ -36,20 +116,50 @@ def verdicts(services: Services, runs: Sequence[RunView]) -> dict[str, RunVerdic
     return {run.session_id: services.runs.verdict(run) for run in runs}
 
 
+def times(runs: Sequence[RunView]) -> dict[str, str]:
+    """How long each run took, or has taken so far, by its id; '' before its start."""
+    return {
+        run.session_id: duration(seconds) if (seconds := seconds_between(run.job.started_at, run.job.ended_at)) else ""
+        for run in runs
+    }
+
+
 def runs_page(services: Services, args: Mapping[str, str]) -> RunsPage:
-    """The runs that fit what is looked for, a page at a time."""
-    every = services.runs.list()
-    words, state = args.get("q", "").strip(), args.get("state", "")
-    fitting = [
-        run
-        for run in every
-        if words.lower() in f"{run.job.name} {run.job.model} {run.job.dataset}".lower()
-        and (not state or run.job.status == state)
-    ]
-    pages = max(1, -(-len(fitting) // PER_PAGE))
-    page = min(pages, max(1, whole_number(args.get("page")) or 1))
-    shown = tuple(fitting[(page - 1) * PER_PAGE : page * PER_PAGE])
-    states = tuple((key, word) for key, (_, word) in LIGHTS.items() if key != JobState.RUNNING)
-    return RunsPage(
-        shown, verdicts(services, shown), sparks(services, shown), len(every), words, state, states, page, pages
+    """The runs that fit what is looked for, sorted, a page at a time."""
+    wish, every = Wish.read(args), services.runs.list()
+    words = wish.q.lower()
+    found = [run for run in every if words in f"{run.title} {run.job.name} {run.job.model} {run.job.dataset}".lower()]
+    fitting = sorted(
+        (run for run in found if run.job.state in STATES[wish.state][1]), key=COLUMNS[wish.sort][2], reverse=wish.desc
     )
+    pages = max(1, -(-len(fitting) // PER_PAGE))
+    wish = replace(wish, page=min(pages, wish.page))
+    shown = tuple(fitting[(wish.page - 1) * PER_PAGE : wish.page * PER_PAGE])
+    return RunsPage(
+        runs=shown,
+        verdicts=verdicts(services, shown),
+        sparks=sparks(services, shown),
+        times=times(shown),
+        total=len(every),
+        wish=wish,
+        heads=tuple(_head(key, wish) for key in COLUMNS),
+        chips=tuple(_chips(found, wish)),
+        pages=pages,
+    )
+
+
+def _head(key: str, wish: Wish) -> Head:
+    title, desc, _ = COLUMNS[key]
+    here = key == wish.sort
+    order = ("descending" if wish.desc else "ascending") if here else ""
+    return Head(key, title, wish.url(sort=key, desc=not wish.desc if here else desc, page=1), order)
+
+
+def _chips(found: Sequence[RunView], wish: Wish) -> list[Chip]:
+    """Those that leave something, and the one that is chosen."""
+    counted = {key: sum(run.job.state in states for run in found) for key, (_, states) in STATES.items()}
+    return [
+        Chip(title, counted[key], wish.url(state=key, page=1), key == wish.state)
+        for key, (title, _) in STATES.items()
+        if counted[key] or key in {"", wish.state}
+    ]
