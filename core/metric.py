@@ -48,6 +48,17 @@ class Unit(StrEnum):
         """Follows a number on a page; empty where the title names the unit."""
         return self.value if self in {Unit.TOKENS, Unit.SECONDS, Unit.TOKENS_PER_SECOND} else ""
 
+    @property
+    def axis(self) -> str:
+        """Title of a chart's value axis; empty where the metric's own title does."""
+        return {
+            "count": "Count",
+            "nats": "Nats",
+            "tokens": "Tokens",
+            "s": "Seconds",
+            "tokens/s": "Tokens per second",
+        }.get(self.value, "")
+
 
 class Section(StrEnum):
     """The groups of charts on a run's page, in order."""
@@ -76,13 +87,6 @@ class Range:
     above: float | None = None
     below: float | None = None
     marked: bool = False
-
-    @property
-    def bound(self) -> str:
-        """Where the range begins, such as 'above 0.1'; '' for one without bounds."""
-        if self.above is not None:
-            return f"above {self.above:g}"
-        return f"below {self.below:g}" if self.below is not None else ""
 
     def __contains__(self, value: float) -> bool:
         return (self.above is None or value > self.above) and (self.below is None or value < self.below)
@@ -177,6 +181,19 @@ class Metric:
     def range_of(self, value: float) -> Range | None:
         """The range that holds a value, if there is one."""
         return next((one for one in self.ranges if value in one), None)
+
+    def shown(self, value: float) -> str:
+        """A bound as people read it: shares as percentages."""
+        return f"{value:.0%}" if self.unit is Unit.SHARE else f"{value:g}"
+
+    def remark(self, value: float) -> str:
+        """What is unhealthy about a value, such as 'Above 0.1: watch'; '' where nothing is."""
+        found = self.range_of(value)
+        if found is None or found.level is Level.GOOD:
+            return ""
+        if found.above is not None:
+            return f"Above {self.shown(found.above)}: {found.words}"
+        return f"Below {self.shown(found.below)}: {found.words}" if found.below is not None else found.words
 
     def above(self, level: Level) -> float:
         """The value above which the metric is at a level.

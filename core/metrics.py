@@ -60,25 +60,25 @@ METRICS: tuple[Metric, ...] = (
         "cut_off", "truncated completions", "Answers cut off at the length limit",
         "The share of answers that reached the length limit before they were finished. "
         "An answer that is cut off rarely contains its solution.",
-        unit=Unit.SHARE, better=Better.LOWER, healthy="above 0.5, the length limit is too short",
+        unit=Unit.SHARE, better=Better.LOWER, healthy="above 50%, the length limit is too short",
         ranges=(
             Range(Level.BAD, "the length limit is too short", above=0.5, marked=True),
             Range(Level.WATCH, "some answers are cut off", above=0.2),
             Range(Level.GOOD, "healthy"),
         ),
-        chart=Chart(Section.WRITING, "Lower is better. Above 0.5, the length limit is too short.", whole=True),
+        chart=Chart(Section.WRITING, "Lower is better. Above 50%, the length limit is too short.", whole=True),
         tile=True,
     ),
     Metric(
         "groups_without_spread", "zero-variance groups", "Questions with identical scores",
         "The share of questions whose answers all scored the same. The model learns nothing from them in this step.",
-        unit=Unit.SHARE, better=Better.LOWER, healthy="near 1, nothing is being learned",
+        unit=Unit.SHARE, better=Better.LOWER, healthy="near 100%, nothing is being learned",
         ranges=(
             Range(Level.BAD, "nothing is being learned", above=0.9, marked=True),
             Range(Level.WATCH, "few questions drive learning", above=0.6),
             Range(Level.GOOD, "healthy"),
         ),
-        chart=Chart(Section.HEALTH, "Lower is better. Near 1, nothing is being learned.", whole=True), tile=True,
+        chart=Chart(Section.HEALTH, "Lower is better. Near 100%, nothing is being learned.", whole=True), tile=True,
     ),
     Metric(
         "kl", "KL divergence", "Drift from the original model",
@@ -124,7 +124,7 @@ METRICS: tuple[Metric, ...] = (
         "clip_ratio", "clip ratio", "Clipped updates",
         "The share of tokens whose probability would have changed by more than the clip range allows. "
         "Always 0 if each batch is used for one iteration.",
-        unit=Unit.SHARE, healthy="below 0.2",
+        unit=Unit.SHARE, healthy="below 20%",
         ranges=(
             Range(Level.WATCH, "many updates are clipped", above=0.2),
             Range(Level.GOOD, "healthy"),

@@ -1,7 +1,8 @@
-"""Training runs: start, stop, resume, look at, delete."""
+"""Training runs: start, stop, resume, view, delete."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from core.config import RunConfig, parse
 from core.errors import Conflict, NotFound
 from core.rewards import resolve
 from pages.runs.actions import changes_in_words
-from pages.runs.answers import Wanted
+from pages.runs.address import Wanted
 from pages.runs.index import runs_page
 from pages.runs.show import RunPage, board
 from routes._api import Body, describes, read_body, read_json, read_query
@@ -30,8 +31,8 @@ class StartBody(Body):
 
     config: dict[str, Any] | None = Field(None, description="A configuration; see the schema RunConfig.")
     config_name: str | None = Field(None, description="Name of a saved configuration.")
-    session_id: str | None = Field(None, description="An id of your own; the same id twice starts once.")
-    confirm_reward: bool = Field(False, description="Start although the reward can be fooled.")
+    session_id: str | None = Field(None, description="An ID of your own; using the same ID twice starts one run.")
+    confirm_reward: bool = Field(False, description="Start although the reward has loopholes.")
 
     @model_validator(mode="after")
     def _one(self) -> StartBody:
@@ -47,7 +48,7 @@ class SessionBody(Body):
 
 
 class StopBody(SessionBody):
-    """Names a run, and how it is to end."""
+    """Names a run, and how to stop it."""
 
     now: bool = Field(False, description="End without saving a checkpoint.")
 
@@ -113,7 +114,7 @@ def stop() -> tuple[Response, int]:
 @bp.post("/api/training/resume")
 @describes(body=SessionBody, answer={"session_id": str, "status": str}, status=202)
 def resume() -> tuple[Response, int]:
-    """Queue a stopped, failed or crashed run again; it goes on from its last checkpoint."""
+    """Queue a stopped, failed or crashed run again; it continues from its last checkpoint."""
     view = services().runs.resume(read_body(SessionBody).session_id)
     return jsonify({"session_id": view.session_id, "status": view.job.status}), 202
 
@@ -184,21 +185,29 @@ def delete(session_id: str) -> tuple[str, int]:
 
 @bp.get("/runs")
 def index() -> str:
-    """Every run, by what is looked for."""
+    """Every run, filtered and sorted as the address says."""
     return page("runs/index.html", runs_page(services(), request.args))
 
 
 @bp.get("/runs/<session_id>")
 def show(session_id: str) -> str:
-    """One run: how it goes, its charts, its answers."""
+    """One run, a tab at a time: overview, answers, charts, log, settings."""
     return page("runs/show.html", RunPage(board(services(), session_id, Wanted.read(request.args), request.path)))
+
+
+@bp.get("/runs/<session_id>/config.json")
+def config_file(session_id: str) -> Response:
+    """A run's configuration as a file, which can be imported again."""
+    text = json.dumps(services().runs.get(session_id).config, indent=2, ensure_ascii=False)
+    named = {"Content-Disposition": f'attachment; filename="{session_id}.json"'}
+    return Response(text, mimetype="application/json", headers=named)
 
 
 @bp.post("/runs/<session_id>/<action>")
 def act(session_id: str, action: str) -> AnyResponse:
     """What the buttons of a run's page do."""
     if action not in _ACTS:
-        raise NotFound("There is no such action on a run.")
+        raise NotFound("There is no such action for a run.")
     try:
         return _ACTS[action](session_id)
     except Conflict as error:
@@ -223,7 +232,7 @@ def _act_rename(session_id: str) -> AnyResponse:
 
 def _act_again(session_id: str) -> AnyResponse:
     services().wizard.load(services().runs.get(session_id).config)
-    say("The choices of that run are set. Change what you like and start.", "good")
+    say("Your setup now has the settings of that run. Change what you like, then start.", "good")
     return to("wizard.train")
 
 
@@ -232,10 +241,10 @@ def _act_change(session_id: str) -> AnyResponse:
     view = found.runs.get(session_id)
     remedy = found.runs.verdict(view).remedy
     if remedy is None:
-        raise Conflict("Nothing speaks for changing this run's choices. Prepare another run and change what you like.")
+        raise Conflict("There is no suggested change for this run. Start a new run with its settings instead.")
     found.wizard.load(changed(view.config, remedy.changes))
     what = changes_in_words(remedy.changes)
-    say(f"A new run with {remedy.words}. {f'{what}. ' if what else ''}The other choices are those of the run.", "good")
+    say(f"New run with {remedy.words}. {f'{what}. ' if what else ''}All other settings are the same.", "good")
     return to(f"wizard.{remedy.step}")
 
 
@@ -245,7 +254,7 @@ def _act_fix(session_id: str) -> AnyResponse:
     step = found.runs.verdict(view).step
     found.wizard.load(view.config)
     said = (view.job.error or "").partition("\n")[0]
-    say(f"The choices of that run are set. {f'It ended with: {said}' if said else 'Change what is wrong.'}", "watch")
+    say(f"Your setup now has the settings of that run. {f'It failed with: {said}' if said else ''}".strip(), "watch")
     return to(f"wizard.{step}")
 
 

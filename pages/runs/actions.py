@@ -1,4 +1,4 @@
-"""What can be done with a run, the first of it first: the buttons of its page."""
+"""What can be done with a run, the most useful first: the buttons on its page."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class RunAction:
         url: Where it leads, or where its form is sent to.
         post: Whether it is a form.
         live: Whether the form is sent by script and the page stays.
-        primary: Whether it is what to do first.
+        primary: Whether it is the main button.
         style: Further classes.
-        confirm: What is asked before it is done.
+        confirm: The question before it is done.
         hint: What it would change.
     """
 
@@ -53,11 +53,13 @@ def actions(run: RunView, found: RunVerdict, *, has_adapter: bool) -> tuple[RunA
 
 
 def changes_in_words(changes: tuple[Change, ...]) -> str:
-    """'Longest answer: 160 instead of 40', for each change."""
-    return "; ".join(f"{field_title(one.path)}: {_shown(one.value)} instead of {_shown(one.was)}" for one in changes)
+    """'Maximum answer length: 40 → 160', for each change."""
+    return "; ".join(f"{field_title(one.path)}: {_shown(one.was)} → {_shown(one.value)}" for one in changes)
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "not set"
     if isinstance(value, bool):
         return "on" if value else "off"
     return num(value) if isinstance(value, int | float) else str(value)
@@ -68,10 +70,10 @@ def _at_work(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
     if state in ENDED or state is JobState.STOPPING:
         return
     if state is JobState.QUEUED:
-        yield _post(run, "stop", "Take it out of the queue", "square", live=True)
+        yield _post(run, "stop", "Remove from queue", "square", live=True)
         return
     wanted = found.action is Action.STOP
-    yield _post(run, "stop", "Stop and keep the state", "square", live=True, primary=wanted)
+    yield _post(run, "stop", "Stop and save", "square", live=True, primary=wanted)
     sure = "Steps after the last checkpoint are lost."
     yield _post(run, "stop-now", "Stop without saving", "", live=True, style="danger quiet", confirm=sure)
 
@@ -98,7 +100,7 @@ def _resume(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
 def _with_model(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
     for key, title, icon, place, action in (
         ("go-export", "Export", "package", "/exports", Action.EXPORT),
-        ("go-test", "Talk to it", "message-square", "/playground", Action.NONE),
+        ("go-test", "Chat with the model", "message-square", "/playground", Action.NONE),
         ("go-evaluate", "Evaluate", "table", "/evaluations/new", Action.EVALUATE),
     ):
         first = action is found.action and action is not Action.NONE

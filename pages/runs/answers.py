@@ -1,17 +1,18 @@
-"""What the model wrote, on a run's page."""
+"""The sample answers on a run's page: by step, or those that contain something."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.job_rows import GroupRow, PartRow
+from pages.runs.address import Wanted
 from services.container import Services
-from services.forms.fields import whole_number
 
 GROUPS = 4
 """Questions shown of a step at once."""
+FOUND = 20
+"""Most questions that a search shows."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class AnswerView:
 class GroupView:
     """All answers to one question."""
 
+    step: int
     instruction: str
     reference: str
     prompt: str
@@ -46,7 +48,16 @@ class GroupView:
 
 @dataclass(frozen=True)
 class AnswersView:
-    """The answers of one step; ``place`` is the step's index in ``steps``."""
+    """The answers of one step, or those that a search found.
+
+    Attributes:
+        steps: Every step that has answers of this phase; ``place`` is the index of ``step`` among them.
+        q: What was searched for; then ``groups`` are of any step, the newest first.
+        total: Questions of the step, or questions that were found.
+        more: Whether the search ended before it had looked at everything.
+        earlier, later: Addresses of the questions before and after those shown; '' for none.
+        newest: Address of the newest step; '' where it is shown.
+    """
 
     phase: str
     steps: tuple[int, ...]
@@ -55,61 +66,92 @@ class AnswersView:
     special: bool
     groups: tuple[GroupView, ...]
     total: int
+    q: str = ""
+    more: bool = False
+    first: int = 1
+    earlier: str = ""
+    later: str = ""
+    newest: str = ""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which answers the page shows; ``step`` None for the latest."""
+class SampleView:
+    """Answers to one question of the newest step, for the overview."""
 
-    phase: str = "training"
-    step: int | None = None
-    special: bool = False
-
-    @classmethod
-    def read(cls, args: Mapping[str, str]) -> Wanted:
-        """From a query string; what makes no sense is left out."""
-        phase = args.get("phase", "training")
-        return cls(
-            phase if phase in {"training", "evaluation"} else "training",
-            whole_number(args.get("step")),
-            args.get("special") == "1",
-        )
+    step: int
+    phase: str
+    group: GroupView
+    url: str
 
 
-def _answers(services: Services, session_id: str, wanted: Wanted) -> AnswersView:
-    steps = tuple(services.runs.completions(session_id, limit=0, phase=wanted.phase)["steps"])
-    phase = wanted.phase
-    if not steps and phase == "training":
-        phase = "evaluation"
-        steps = tuple(services.runs.completions(session_id, limit=0, phase=phase)["steps"])
+def answers(services: Services, session_id: str, wanted: Wanted, path: str) -> AnswersView:
+    """What the tab shows."""
+    phase, steps = _steps(services, session_id, wanted.phase)
     if not steps:
         # The other kind may be there: the form must offer the way back.
         other = services.runs.completions(session_id, limit=0)["steps"]
-        return AnswersView(phase, tuple(other), other[-1] if other else 0, 0, wanted.special, (), 0)
+        return AnswersView(phase, tuple(other), other[-1] if other else 0, 0, wanted.special, (), 0, wanted.q)
     step = wanted.step if wanted.step is not None and wanted.step in steps else steps[-1]
-    page = services.runs.completions(session_id, step=step, limit=GROUPS, phase=phase)
-    groups = tuple(_group(group) for group in page["groups"])
-    return AnswersView(phase, steps, step, steps.index(step), wanted.special, groups, page["total"])
+    place = steps.index(step)
+    if wanted.q:
+        found, more = services.runs.search(session_id, wanted.q, phase, limit=FOUND)
+        groups = tuple(map(_group, found))
+        return AnswersView(phase, steps, step, place, wanted.special, groups, len(groups), wanted.q, more)
+    pages = max(1, -(-services.runs.completions(session_id, step, 0, phase=phase)["total"] // GROUPS))
+    page = min(wanted.page, pages)
+    shown = services.runs.completions(session_id, step, GROUPS, (page - 1) * GROUPS, phase)
+    return AnswersView(
+        phase=phase,
+        steps=steps,
+        step=step,
+        place=place,
+        special=wanted.special,
+        groups=tuple(map(_group, shown["groups"])),
+        total=shown["total"],
+        first=(page - 1) * GROUPS + 1,
+        earlier=wanted.url(path, page=page - 1) if page > 1 else "",
+        later=wanted.url(path, page=page + 1) if page < pages else "",
+        newest=wanted.url(path, step=None, page=1) if step != steps[-1] else "",
+    )
+
+
+def sample(services: Services, session_id: str, path: str) -> SampleView | None:
+    """Answers to the first question of the newest step; None before there are any."""
+    phase, steps = _steps(services, session_id, "training")
+    found = services.runs.completions(session_id, steps[-1], 1, phase=phase)["groups"] if steps else []
+    if not found:
+        return None
+    url = Wanted(tab="answers", phase=phase).url(path)
+    return SampleView(steps[-1], phase, _group(found[0]), url)
+
+
+def _steps(services: Services, session_id: str, phase: str) -> tuple[str, tuple[int, ...]]:
+    """The phase and its steps; the held-out answers where training has none yet."""
+    steps = tuple(services.runs.completions(session_id, limit=0, phase=phase)["steps"])
+    if not steps and phase == "training":
+        phase = "evaluation"
+        steps = tuple(services.runs.completions(session_id, limit=0, phase=phase)["steps"])
+    return phase, steps
 
 
 def _group(group: GroupRow) -> GroupView:
     reference = str(group.get("reference") or "")
-    answers = tuple(
+    answered = tuple(
         AnswerView(
             _pieces(item["text"], reference),
             item.get("tokens", 0),
             bool(item.get("cut_off")),
-            item["total"],
+            item.get("total"),
             item.get("advantage"),
             item.get("components") or {},
         )
         for item in group["completions"]
     )
-    return GroupView(str(group["instruction"]), reference, str(group["prompt"]), answers)
+    return GroupView(group.get("step", 0), str(group["instruction"]), reference, str(group["prompt"]), answered)
 
 
 def _pieces(text: str, reference: str) -> tuple[Piece, ...]:
-    """The answer cut up so that the reference, or what stands after its ####, is set apart where it occurs."""
+    """The answer in pieces, the reference (or what follows its ####) set apart wherever it occurs."""
     wanted = reference.rpartition("####")[2].strip()
     if not wanted or len(wanted) > 200:
         return (Piece(text, False),)

@@ -1,14 +1,28 @@
-"""The charts of a run's page as page data: what is drawn from which metrics. The script only draws."""
+"""The charts of a run's page: what is drawn from which metrics, and the same numbers as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from core.metric import Metric, Section
+from pydantic import ValidationError
+
+from core.config import RewardSection
+from core.errors import TunesmithError
+from core.job_rows import MetricRow
+from core.methods import method_of
+from core.metric import Metric, Section, Unit
+from core.rewards import part_title, titles
+from pages.runs.overview import Tile, unhealthy
+from services.runs.view import RunView
 
 COLOURS = ("--c1", "--c2", "--c3", "--c4")
 HELD_OUT_COLOUR = "--c3"
+TABLE_ROWS = 60
+FIRST = {Section.LEARNING}
+"""The sections that are unfolded."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,8 @@ class ChartView:
     """One chart; ``key`` is that of the metric which it is named after.
 
     Attributes:
+        axis: Title of the value axis.
+        share: Whether values are shares, written as percentages.
         whole: Whether the axis goes from 0 to 1.
         marks: Values at which a line is drawn across.
         only_with: Key of the metric without which the chart is left out.
@@ -43,6 +59,8 @@ class ChartView:
     title: str
     caption: str
     unit: str
+    axis: str
+    share: bool
     wide: bool
     whole: bool
     marks: tuple[float, ...]
@@ -53,10 +71,77 @@ class ChartView:
 
 @dataclass(frozen=True)
 class SectionView:
-    """Charts that answer the same question."""
+    """Charts that belong together; ``open`` for those that a person sees first."""
 
     title: str
+    open: bool
     charts: tuple[ChartView, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of metrics."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class ChartsView:
+    """The charts tab. ``data`` is for the script that draws them.
+
+    Attributes:
+        unhealthy: Figures of the latest step that are out of their healthy range.
+        table: Rows for those who do not see charts: the latest of each phase, evenly thinned.
+    """
+
+    has_numbers: bool
+    over: bool
+    unhealthy: tuple[Tile, ...]
+    columns: tuple[Column, ...]
+    table: tuple[MetricRow, ...]
+    data: dict[str, Any]
+
+
+def charts_view(view: RunView, rows: Sequence[MetricRow], best: float | None) -> ChartsView:
+    """The charts tab of a run.
+
+    Args:
+        rows: Its metric rows, merged.
+        best: The most that an answer can earn, where that is known.
+    """
+    metrics = method_of(view.config).described
+    return ChartsView(
+        has_numbers=bool(rows),
+        over=view.job.over,
+        unhealthy=unhealthy(metrics, rows),
+        columns=columns_of(metrics),
+        table=_table(rows),
+        data={"charts": charts(best, metrics), "parts": _part_titles(rows, view.config.get("reward"))},
+    )
+
+
+def columns_of(metrics: Sequence[Metric]) -> tuple[Column, ...]:
+    """What has a tile comes first."""
+    listed = [*(one for one in metrics if one.tile), *(one for one in metrics if one.column and not one.tile)]
+    return tuple(Column(one.key, one.title) for one in listed)
+
+
+def _table(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
+    stride = max(1, -(-len(rows) // TABLE_ROWS))
+    return tuple(
+        row
+        for index, row in enumerate(rows)
+        if not (len(rows) - 1 - index) % stride or row.get("phase") == "evaluation"
+    )
+
+
+def _part_titles(rows: Sequence[MetricRow], reward: Any) -> Mapping[str, str]:
+    """What the components of the reward are called, by their keys in the rows."""
+    keys = {key for row in rows for key in row.get("reward_components") or {}}
+    with suppress(ValidationError, TunesmithError):  # a reward that this version does not know any more
+        keys |= set(titles(RewardSection.model_validate(reward))) if reward else set()
+    return {key: part_title(key, reward) for key in sorted(keys)}
 
 
 def charts(best: float | None, metrics: Sequence[Metric]) -> tuple[SectionView, ...]:
@@ -66,12 +151,14 @@ def charts(best: float | None, metrics: Sequence[Metric]) -> tuple[SectionView, 
         best: The most that an answer can earn, where that is known.
         metrics: In the order of their charts.
     """
-    sections = (SectionView(section.value, tuple(_charts(section, best, metrics))) for section in Section)
+    sections = (
+        SectionView(section.value, section in FIRST, tuple(_charts(section, best, metrics))) for section in Section
+    )
     return tuple(section for section in sections if section.charts)
 
 
 def _charts(section: Section, best: float | None, metrics: Sequence[Metric]) -> Iterable[ChartView]:
-    most = "" if best is None else f", {best:.3g} is the most"
+    most = "" if best is None else f"; the maximum is {best:.3g}"
     for one in metrics:
         if one.chart is None or one.chart.section is not section:
             continue
@@ -80,6 +167,8 @@ def _charts(section: Section, best: float | None, metrics: Sequence[Metric]) -> 
             title=one.title,
             caption=f"{one.plain}. {one.chart.caption.format(best=most)}",
             unit=one.unit.suffix,
+            axis=one.unit.axis or one.title,
+            share=one.unit is Unit.SHARE,
             wide=one.chart.wide,
             whole=one.chart.whole,
             marks=one.marks,

@@ -1,6 +1,6 @@
 // Puts a code editor over the text area with the Python. The text area stays in the form and is what is sent.
 
-import { defaultKeymap, history, historyKeymap, indentLess, indentMore } from '/static/vendor/codemirror/commands.js'
+import { defaultKeymap, history, historyKeymap, indentLess, indentMore } from '../vendor/codemirror/commands.js'
 import {
   bracketMatching,
   HighlightStyle,
@@ -8,10 +8,10 @@ import {
   indentUnit,
   StreamLanguage,
   syntaxHighlighting,
-} from '/static/vendor/codemirror/language.js'
-import { python } from '/static/vendor/codemirror/python.js'
-import { EditorState } from '/static/vendor/codemirror/state.js'
-import { tags } from '/static/vendor/codemirror/highlight.js'
+} from '../vendor/codemirror/language.js'
+import { python } from '../vendor/codemirror/python.js'
+import { EditorState } from '../vendor/codemirror/state.js'
+import { tags } from '../vendor/codemirror/highlight.js'
 import {
   drawSelection,
   EditorView,
@@ -19,7 +19,7 @@ import {
   highlightActiveLineGutter,
   keymap,
   lineNumbers,
-} from '/static/vendor/codemirror/view.js'
+} from '../vendor/codemirror/view.js'
 
 // The colors are the page's own custom properties, which follow its light or dark theme.
 const theme = EditorView.theme({

@@ -25,6 +25,7 @@ PAGES = (
     "/",
     "/runs",
     f"/runs/{FINISHED}",
+    *(f"/runs/{FINISHED}?tab={tab}" for tab in ("answers", "charts", "log", "settings")),
     f"/runs/{CRASHED}",
     "/datasets",
     "/configs",

@@ -21,7 +21,7 @@ def settle(page: Page, url: str) -> None:
     """Open a page and wait until its scripts have run, where it has any."""
     page.goto(url)
     page.wait_for_function("document.documentElement.classList.contains('js')")
-    if "/runs/" in url:
+    if "tab=charts" in url:
         expect(page.get_by_test_id("chart-reward")).to_be_visible()
 
 
@@ -86,6 +86,7 @@ def test_every_page_can_be_read_without_scripts(chromium: Browser, filled: Serve
         expect(page.locator("main h1").first).to_be_visible()
     page.goto(f"{filled.url}/runs/{FINISHED}")
     expect(page.get_by_test_id("verdict")).to_contain_text("It learned this")
+    page.get_by_test_id("tab-charts").click()
     page.locator("#numbers > summary").click()
     expect(page.locator("#metrics-table tbody tr").first).to_be_visible()
     page.locator(".menu > summary").click()
@@ -103,28 +104,32 @@ def test_a_page_weighs_little(context: BrowserContext, filled: Server) -> None:
             sizes[response.url] = len(response.body())
 
     page.on("response", count)
-    settle(page, f"{filled.url}/runs/{FINISHED}")
+    settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
     page.wait_for_load_state("networkidle")
     assert 0 < sum(sizes.values()) < MOST_BYTES
 
 
 def test_charts_share_a_crosshair_by_keyboard(page: Page, filled: Server) -> None:
     """Arrow keys on one chart read out a step's value and move the others."""
-    settle(page, f"{filled.url}/runs/{FINISHED}")
+    settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
+    page.locator("#section-health > summary").click()
     page.locator("#chart-reward .canvas").focus()
     page.keyboard.press("ArrowLeft")
-    expect(page.locator("#chart-readout")).to_contain_text("step 39")
-    expect(page.locator("#chart-entropy .now")).not_to_be_empty()
+    expect(page.locator("#chart-readout")).to_contain_text("Reward, Step 39: mean")
+    expect(page.locator("#chart-entropy .now")).to_contain_text("Step 39")
+    page.keyboard.press("+")
+    page.locator("#reset-zoom").click()
+    expect(page.locator("#reset-zoom")).to_be_hidden()
 
 
 def test_numbers_and_pictures_can_be_taken_away(page: Page, filled: Server) -> None:
     """CSV has every row, and a chart comes as a PNG."""
-    settle(page, f"{filled.url}/runs/{FINISHED}")
+    settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
     with page.expect_download() as csv:
         page.locator("#csv").click()
     assert len(Path(csv.value.path()).read_text().splitlines()) == 1 + 16 + 40 + 3
     with page.expect_download() as picture:
-        page.locator("#chart-reward button").click()
+        page.locator("#chart-reward .png").click()
     assert Path(picture.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
@@ -132,9 +137,16 @@ def test_the_answers_of_another_step_are_shown(page: Page, filled: Server) -> No
     """Choosing a step swaps the answers and the address, without a reload."""
     settle(page, f"{filled.url}/runs/{FINISHED}")
     page.evaluate("window.stayed = true")
+    page.get_by_test_id("tab-answers").click()
     page.locator("#answers-step").select_option("3")
     page.wait_for_url("**step=3**")
     expect(page.locator("#answers-step")).to_have_value("3")
+    page.go_back()
+    expect(page.locator("#answers-step")).to_have_value("40")
+    page.go_back()
+    expect(page.get_by_test_id("verdict")).to_be_visible()
+    page.go_forward()
+    expect(page.get_by_test_id("tab-answers")).to_have_attribute("aria-current", "page")
     assert page.evaluate("window.stayed")
     page.get_by_label("Show the prompt with special tokens").check()
     expect(page.locator("#completions .special").first).to_be_visible()
@@ -198,24 +210,26 @@ def test_a_second_press_is_swallowed_until_the_answer_is_there(page: Page, fille
 
 
 def test_remarks_of_native_libraries_are_hidden_until_asked_for(page: Page, filled: Server) -> None:
-    """The useful lines are there at once; 'Show all lines' shows the rest, without a word to the server."""
-    settle(page, f"{filled.url}/runs/{STOPPED}")
-    page.locator("#log-fold > summary").click()
+    """The useful lines are there at once; 'Show everything' shows the rest, and a filter what is looked for."""
+    settle(page, f"{filled.url}/runs/{STOPPED}?tab=log")
     log = page.get_by_test_id("log")
     expect(log.get_by_text("Loading the model")).to_be_visible()
-    expect(log.get_by_text("cannot use buft")).to_be_hidden()
+    expect(log.get_by_text("cannot use buft")).to_have_count(0)
     page.locator("#run-everything").check()
     expect(log.get_by_text("cannot use buft")).to_be_visible()
+    page.locator("#log-q").fill("warm-up")
+    expect(log.get_by_text("Loading the model")).to_have_count(0)
+    expect(log.get_by_text("Warm-up: 16 steps")).to_be_visible()
 
 
 def test_charts_without_a_value_are_left_out(page: Page, filled: Server) -> None:
     """Nobody judged in this run, and no chart says so with empty axes."""
-    settle(page, f"{filled.url}/runs/{FINISHED}")
-    expect(page.get_by_test_id("chart-entropy")).to_be_visible()
+    settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
+    expect(page.get_by_test_id("chart-entropy")).to_have_count(1)
     expect(page.get_by_test_id("chart-judge_requests")).to_have_count(0)
     # From there on no row is missing: the socket has none to send either.
     page.route("**/metrics?points=2000", lambda route: route.fulfill(json={"rows": [], "next": 10**6}))
-    page.goto(f"{filled.url}/runs/{CRASHED}")
+    page.goto(f"{filled.url}/runs/{CRASHED}?tab=charts")
     expect(page.locator("#charts")).to_be_hidden()
 
 

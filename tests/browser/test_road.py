@@ -118,6 +118,8 @@ def train_stop_resume(page: Page, home: Path) -> None:
     worker.suspend()
     expect(page.get_by_test_id("progress")).to_contain_text("of 8", timeout=TRAINING_MS)
     page.evaluate("window.stayed = true")
+    page.get_by_test_id("tab-charts").click()
+    expect(page.locator("[data-run][data-rows]")).to_be_visible()
     drawn, before = points(page), written(home)
     worker.resume()
     until(lambda: written(home), lambda count: count > before, TRAINING_MS / 1000)
@@ -133,8 +135,10 @@ def train_stop_resume(page: Page, home: Path) -> None:
     worker.resume()
     expect(page.get_by_test_id("run-status")).to_contain_text("stopped", ignore_case=True, timeout=TRAINING_MS)
     assert page.evaluate("window.stayed"), "points and states must arrive without a reload"
+    page.get_by_test_id("tab-overview").click()
     page.get_by_test_id("resume").click()
     expect(page.get_by_test_id("run-status")).to_contain_text("completed", ignore_case=True, timeout=TRAINING_MS)
+    page.get_by_test_id("tab-answers").click()
     expect(page.get_by_test_id("completions").locator(".answer").first).to_be_visible()
 
 

@@ -9,8 +9,11 @@ const RANGE = { ...REWARD, band: (row) => (row.low == null ? null : [row.low, ro
 
 let place
 let readout
+let heard
+const hears = { hover: (x) => heard.push(x), zoom: (range) => heard.push(range) }
 
 beforeEach(() => {
+  heard = []
   readout = el('span', { id: 'chart-readout' })
   place = el('figure', {}, el('span', { class: 'now' }), el('div', { class: 'canvas' }))
   Object.assign(place.querySelector('.canvas'), { clientWidth: 400, clientHeight: 176 })
@@ -26,7 +29,8 @@ const frameOf = (...rows) => ({
   label: (x) => `${x}`,
   word: (x) => `step ${x}`,
 })
-const made = (series, more = {}) => new Chart(place, { id: 'x', title: 'Reward', series, ...more }, () => {})
+const made = (series, more = {}) => new Chart(place, { title: 'Reward', axis: 'Reward', series, ...more }, hears)
+const look = (weight = 0, more = {}) => ({ weight, log: false, zoom: null, ...more })
 
 test('smoothing is an exponential mean that begins anew with each phase and keeps gaps', () => {
   assert.deepEqual(smooth([1, 3, null, 5], 0.5, ['a', 'a', 'a', 'a']), [1, 2, null, 3.5])
@@ -36,7 +40,7 @@ test('smoothing is an exponential mean that begins anew with each phase and keep
 
 test('a line has its raw and its smoothed values, a band two more, points only themselves', () => {
   const frame = frameOf({ reward: 1, low: 0, high: 2 }, { reward: 3 }, { held: 5 })
-  const columns = made([RANGE, HELD_OUT]).columns(frame, 0.5)
+  const columns = made([RANGE, HELD_OUT]).columns(frame, look(0.5))
   assert.deepEqual(columns, [
     [1, 2, 3],
     [0, null, null],
@@ -49,7 +53,7 @@ test('a line has its raw and its smoothed values, a band two more, points only t
 
 test('there are as many drawn series as there are columns, and bands join the right two', () => {
   const chart = made([RANGE, HELD_OUT, { ...REWARD, plain: true }])
-  chart.draw(frameOf({ reward: 1, low: 0, high: 2, held: 3 }), 0.5)
+  chart.draw(frameOf({ reward: 1, low: 0, high: 2, held: 3 }), look(0.5))
   const { series, bands } = chart.plot.options
   assert.equal(series.length, chart.plot.data.length)
   assert.deepEqual(bands[0].series, [2, 1])
@@ -58,7 +62,7 @@ test('there are as many drawn series as there are columns, and bands join the ri
 
 test('the axis of values begins at 0 where that is near, leaves room above, and survives one value and none', () => {
   const chart = made([REWARD])
-  chart.draw(frameOf({ reward: 1 }), 0)
+  chart.draw(frameOf({ reward: 1 }), look())
   const { range } = chart.plot.options.scales.y
   assert.deepEqual(range(null, 0, 100), [0, 108])
   assert.deepEqual(range(null, 1000, 1100), [992, 1108])
@@ -70,22 +74,21 @@ test('the axis of values begins at 0 where that is near, leaves room above, and 
 test('a range of its own is taken as it is', () => {
   const range = () => [0, 1]
   const chart = made([REWARD], { range })
-  chart.draw(frameOf({ reward: 1 }), 0)
+  chart.draw(frameOf({ reward: 1 }), look())
   assert.equal(chart.plot.options.scales.y.range, range)
 })
 
 test('it says the latest value, with its unit; several lines are named', () => {
   const chart = made([REWARD, HELD_OUT], { unit: 'points' })
-  chart.draw(frameOf({ reward: 1, held: 2 }, { reward: 3 }), 0)
-  assert.equal(place.querySelector('.now').textContent, 'mean 3 · held out 2 points')
-  chart.draw(frameOf({ reward: 4 }), 0)
-  assert.equal(place.querySelector('.now').textContent, 'mean 4 points')
+  chart.draw(frameOf({ reward: 1, held: 2 }, { reward: 3 }), look())
+  assert.equal(place.querySelector('.now').textContent, 'Latest: mean 3 · held out 2 points')
+  chart.draw(frameOf({ reward: 4 }), look())
+  assert.equal(place.querySelector('.now').textContent, 'Latest: mean 4 points')
 })
 
 test('arrow keys read out one step after another, past the gap between two phases', () => {
-  const heard = []
-  const chart = new Chart(place, { id: 'x', title: 'Reward', series: [REWARD] }, (x) => heard.push(x))
-  chart.draw(frameOf({ reward: 1 }, {}, { reward: 3 }), 0)
+  const chart = made([REWARD])
+  chart.draw(frameOf({ reward: 1 }, {}, { reward: 3 }), look())
   const press = (key) => chart.key({ key, preventDefault() {} })
   press('ArrowLeft')
   assert.equal(readout.textContent, 'Reward, step 1: 1', 'the empty place is passed over')
@@ -96,15 +99,74 @@ test('arrow keys read out one step after another, past the gap between two phase
   assert.deepEqual(heard, [1, 1, 3])
 })
 
-test('an optional chart without a value is hidden; new values use the plot that is there', () => {
-  const chart = made([REWARD], { optional: true })
-  chart.draw(frameOf({ other: 1 }), 0)
-  assert.equal(place.hidden, true)
+test('new values use the plot that is there; another theme or scale makes a new one', () => {
+  const chart = made([REWARD])
+  chart.draw(frameOf({ reward: 1 }), look())
   const { plot } = chart
-  chart.draw(frameOf({ reward: 1 }), 0)
-  assert.equal(place.hidden, false)
+  chart.draw(frameOf({ reward: 1 }, { reward: 2 }), look(0.5))
   assert.equal(chart.plot, plot)
-  chart.restyle(0)
+  chart.restyle()
   assert.notEqual(chart.plot, plot)
   assert.equal(plot.destroyed, true)
+  const { plot: second } = chart
+  chart.draw(chart.frame, look(0, { log: true }))
+  assert.notEqual(chart.plot, second)
+  assert.deepEqual(chart.plot.options.scales.y, { distr: 3 })
+})
+
+test('a logarithmic axis has no place for zero and less: they are gaps', () => {
+  const columns = made([RANGE]).columns(frameOf({ reward: 1, low: -1, high: 2 }, { reward: 0 }), look(0, { log: true }))
+  assert.deepEqual(columns.slice(1), [
+    [null, null],
+    [2, null],
+    [1, null],
+    [1, null],
+  ])
+})
+
+test('axes have titles, shares are percentages, and a tick without a word has none', () => {
+  const chart = made([REWARD], { axis: 'Share', share: true })
+  chart.draw(frameOf({ reward: 0.5 }), look())
+  const [x, y] = chart.plot.options.axes
+  assert.deepEqual([x.label, y.label], ['Step', 'Share'])
+  assert.deepEqual(y.values(null, [0, 0.5, null]), ['0%', '50%', ''])
+  assert.equal(place.querySelector('.now').textContent, 'Latest: 50%')
+})
+
+test('what is zoomed is shown, all of it otherwise; a single step has room on both sides', () => {
+  const chart = made([REWARD])
+  chart.draw(frameOf({ reward: 1 }, { reward: 2 }, { reward: 3 }), look())
+  const { range } = chart.plot.options.scales.x
+  assert.deepEqual(range(null, 1, 3), [1, 3])
+  assert.deepEqual(range(null, 1, 1), [0, 2])
+  chart.draw(chart.frame, look(0, { zoom: [1.5, 2] }))
+  assert.deepEqual(range(null, 1, 3), [1.5, 2])
+})
+
+test('dragging asks for a zoom of all charts, a slip of the hand does not', () => {
+  const chart = made([REWARD])
+  chart.draw(frameOf({ reward: 1 }, { reward: 2 }), look())
+  const [select] = chart.plot.options.hooks.setSelect
+  chart.plot.select = { left: 10, width: 2 }
+  select(chart.plot)
+  assert.deepEqual(heard, [])
+  chart.plot.select = { left: 10, width: 30 }
+  select(chart.plot)
+  assert.deepEqual(heard, [[10, 40]])
+  assert.equal(chart.plot.select.width, 0)
+})
+
+test('keys zoom around the step that is read out, and 0 shows everything', () => {
+  const chart = made([REWARD])
+  chart.draw(frameOf(...Array.from({ length: 11 }, (_, n) => ({ reward: n }))), look())
+  const press = (key, more = {}) => chart.key({ key, preventDefault() {}, ...more })
+  press('+')
+  assert.deepEqual(heard.at(-1), [8.5, 11])
+  chart.draw(chart.frame, look(0, { zoom: [8, 11] }))
+  press('-')
+  assert.deepEqual(heard.at(-1), [8, 11])
+  press('0')
+  assert.equal(heard.at(-1), null)
+  press('0', { ctrlKey: true })
+  assert.equal(heard.length, 3)
 })

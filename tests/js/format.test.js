@@ -19,8 +19,8 @@ test('very small and very large numbers are written with an exponent', () => {
 })
 
 test('shares are whole percents', () => {
-  assert.equal(percent(0.1234), '12 %')
-  assert.equal(percent(1), '100 %')
+  assert.equal(percent(0.1234), '12%')
+  assert.equal(percent(1), '100%')
   assert.equal(percent(undefined), '–')
 })
 

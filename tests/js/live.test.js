@@ -57,6 +57,24 @@ test('parts that changed are swapped, the others stay the very elements that the
   assert.equal(swaps, 1)
 })
 
+test('a part with a key is swapped as a whole when its key changes, until then only the parts within it are', async () => {
+  const panel = (key, words, more) => {
+    const made = el('div', { id: 'panel', 'data-live': '', 'data-key': key }, part('inner', words))
+    made.append(el('p', { id: 'drawn' }, more))
+    return made
+  }
+  document.body.append(panel('charts', 'old', 'drawn by a script'))
+  pages.same = shown([panel('charts', 'new', '')])
+  pages.other = shown([panel('log', 'lines', 'of the log')])
+  fakeFetch([answer('same'), answer('other')])
+  await refresh()
+  assert.equal(text('inner'), 'new')
+  assert.equal(text('drawn'), 'drawn by a script')
+  await refresh()
+  assert.equal(text('inner'), 'lines')
+  assert.equal(text('drawn'), 'of the log')
+})
+
 test('the small page of the top bar does not change the title', async () => {
   document.title = 'A run'
   pages.shell = shown([], 'Shell')

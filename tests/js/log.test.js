@@ -25,6 +25,12 @@ test('lines of native libraries are marked, and the first line takes the place o
   )
 })
 
+test('a log that is filtered takes only what fits', () => {
+  Object.assign(place.dataset, { words: 'Step', native: 'off' })
+  for (const line of ['Training step 1', 'Loading', 'llama_step: 3']) addLine(place, line)
+  assert.equal(place.textContent, 'Training step 1\n')
+})
+
 test('it follows the end, but not a reader who has scrolled up', () => {
   addLine(place, 'a')
   assert.equal(place.scrollTop, 500)

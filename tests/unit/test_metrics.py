@@ -19,8 +19,7 @@ from core.metrics import METRICS, SOURCES, metric, named
 from core.rewards import Spent
 from core.settings import PROJECT
 from pages.glossary import GLOSSARY
-from pages.runs.charts import charts
-from pages.runs.show import columns_of
+from pages.runs.charts import charts, columns_of
 from tests.support.fake_worker import Fake
 
 KEYS = {one.key for one in METRICS}
@@ -73,7 +72,8 @@ def test_numbers_in_sentences_are_bounds(one: Metric) -> None:
     """A sentence names no other threshold than the ranges have; 0 and 1 are the ends of a share."""
     bounds = {bound for found in one.ranges for bound in (found.above, found.below) if bound is not None}
     caption = one.chart.caption if one.chart else ""
-    numbers = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", f"{one.healthy} {caption}")}
+    found = re.findall(r"(\d+(?:\.\d+)?)(%?)", f"{one.healthy} {caption}")
+    numbers = {float(number) / (100 if percent else 1) for number, percent in found}
     assert numbers <= bounds | {0, 1}
 
 
@@ -89,6 +89,14 @@ def test_a_value_is_taken_by_its_range() -> None:
     assert metric("reward").range_of(1) is None
     with pytest.raises(KeyError):
         metric("entropy").above(Level.BAD)
+
+
+def test_what_is_unhealthy_is_said_with_its_bound() -> None:
+    """The bound in the metric's own unit; nothing is said of a healthy value or one without ranges."""
+    assert metric("kl").remark(0.41) == "Above 0.1: watch"
+    assert metric("cut_off").remark(0.6) == "Above 50%: the length limit is too short"
+    assert metric("entropy").remark(0.01) == "Below 0.05: its answers hardly vary"
+    assert (metric("kl").remark(0.05), metric("reward").remark(0.5)) == ("", "")
 
 
 def test_directions_are_words() -> None:
@@ -107,7 +115,7 @@ def test_every_chart_has_its_lines() -> None:
         assert chart.parts or 1 <= len(chart.lines) <= 4
         assert len(chart.lines) <= 1 or all(line.label for line in chart.lines)
     reward, length = found[0], next(chart for chart in found if chart.key == "completion_length_mean")
-    assert "Higher is better, 1.2 is the most." in reward.caption
+    assert "Higher is better; the maximum is 1.2." in reward.caption
     assert "Higher is better. " in charts(None, GRPO.described)[0].charts[0].caption
     assert [(line.key, line.held_out) for line in reward.lines] == [("reward", False), ("reward", True)]
     assert [line.label for line in length.lines] == ["mean", "shortest", "longest"]

@@ -1,17 +1,10 @@
-// Line charts on uPlot that share one x-axis and one crosshair, with phases shaded, a faint raw line
-// under a smoothed one, gaps left as gaps, and arrow keys for those without a mouse.
+// Line charts on uPlot that share one x-axis, one crosshair and one zoom, with phases shaded, a faint raw line
+// under a smoothed one, gaps left as gaps, and keys for those without a mouse.
 
 import uPlot from '../../vendor/uPlot.esm.js'
-import { number } from './format.js'
+import { number, percent } from './format.js'
+import { padded, picture, style } from './chart_parts.js'
 
-const style = (name) => {
-  const probe = document.createElement('span')
-  probe.style.color = `var(${name})`
-  document.body.append(probe)
-  const colour = getComputedStyle(probe).color
-  probe.remove()
-  return colour
-}
 const fade = (colour, share) =>
   colour.replace(/^rgba?\(([^)]+?)\)$/, (_, inside) => `rgba(${inside.split(',').slice(0, 3).join(',')}, ${share})`)
 
@@ -28,13 +21,15 @@ export function smooth(values, weight, phases) {
   })
 }
 
-// definition: { title, unit, series, marks, range? }, where one of the series is
+// definition: { title, unit, axis, share, series, marks, range? }, where one of the series is
 //   { label, values(row), colour: '--c1', points?, plain?, band?(row): [low, high] }
-// frame: { xs, rows, warmUp, evaluations, label(x) }
+// frame: { xs, rows, warmUp, evaluations, label(x), word(x) }
+// look: { weight, log, zoom }: how much is smoothed, whether the values' axis is logarithmic, [low, high] of x or null
+// hears: { hover(x), zoom([low, high] or null) }: what a person does on the chart
 export class Chart {
-  constructor(place, definition, onHover) {
+  constructor(place, definition, hears) {
     this.definition = definition
-    this.onHover = onHover
+    this.hears = hears
     this.place = place
     this.canvas = place.querySelector('.canvas')
     this.now = place.querySelector('.now')
@@ -47,15 +42,21 @@ export class Chart {
     return { width: Math.max(200, this.canvas.clientWidth), height: this.canvas.clientHeight || 176 }
   }
 
-  columns(frame, weight) {
+  written(value) {
+    return this.definition.share ? percent(value) : number(value)
+  }
+
+  columns(frame, { weight, log }) {
     const columns = [frame.xs]
     const phases = frame.rows.map((row) => row.phase)
+    // A logarithm has no place for zero and less: such a value is a gap.
+    const shown = (value) => (value == null || (log && value <= 0) ? null : value)
     for (const line of this.definition.series) {
-      const values = frame.rows.map((row) => line.values(row) ?? null)
+      const values = frame.rows.map((row) => shown(line.values(row)))
       if (line.band)
         columns.push(
-          frame.rows.map((row) => line.band(row)?.[0] ?? null),
-          frame.rows.map((row) => line.band(row)?.[1] ?? null),
+          frame.rows.map((row) => shown(line.band(row)?.[0])),
+          frame.rows.map((row) => shown(line.band(row)?.[1])),
         )
       if (!line.points && !line.plain) columns.push(values)
       columns.push(line.points || line.plain ? values : smooth(values, weight, phases))
@@ -63,19 +64,23 @@ export class Chart {
     return columns
   }
 
-  draw(frame, weight) {
+  draw(frame, look) {
+    const anew = this.look?.log !== look.log
     this.frame = frame
-    const data = this.columns(frame, weight)
-    const has = data.slice(1).some((column) => column.some((value) => value !== null))
-    this.place.hidden = !has && this.definition.optional
+    this.look = { ...look }
+    const data = this.columns(frame, look)
+    if (anew) this.drop()
     if (this.plot) this.plot.setData(data)
     else this.plot = new uPlot(this.options(), data, this.canvas)
     this.say(this.index)
   }
 
-  options() {
-    const text = style('--muted')
-    const grid = style('--line')
+  drop() {
+    this.plot?.destroy()
+    this.plot = null
+  }
+
+  lines() {
     const series = [{}]
     const bands = []
     for (const line of this.definition.series) {
@@ -104,51 +109,84 @@ export class Chart {
         points: { show: (plot, index) => plot.data[index].filter((value) => value != null).length < 3, size: 6 },
       })
     }
+    return { series, bands }
+  }
+
+  scales() {
+    const { range } = this.definition
+    const x = (_, low, high) => this.look.zoom ?? (low === high ? [low - 1, high + 1] : [low, high])
+    if (this.look.log) return { x: { time: false, range: x }, y: { distr: 3 } }
+    return { x: { time: false, range: x }, y: { range: range ?? ((_, low, high) => padded(low, high)) } }
+  }
+
+  axes() {
     const axis = {
-      stroke: text,
-      grid: { stroke: grid, width: 1 },
+      stroke: style('--muted'),
+      grid: { stroke: style('--line'), width: 1 },
       ticks: { show: false },
       font: '11px system-ui, sans-serif',
+      labelFont: '11px system-ui, sans-serif',
+      labelSize: 18,
+      labelGap: 0,
     }
+    return [
+      { ...axis, size: 24, label: 'Step', values: (_, ticks) => ticks.map((tick) => this.frame.label(tick)) },
+      {
+        ...axis,
+        size: 50,
+        label: this.definition.axis,
+        // A logarithmic axis leaves out the words of some of its ticks.
+        values: (_, ticks) => ticks.map((tick) => (tick == null ? '' : this.written(tick))),
+      },
+    ]
+  }
+
+  options() {
     return {
       ...this.size(),
+      ...this.lines(),
       legend: { show: false },
-      series,
-      bands,
-      scales: {
-        x: { time: false },
-        y: this.definition.range ? { range: this.definition.range } : { range: (_, low, high) => padded(low, high) },
+      scales: this.scales(),
+      axes: this.axes(),
+      cursor: {
+        sync: { key: 'run', setSeries: false },
+        // Zooming is the page's affair: a chart that is folded away zooms, too.
+        drag: { x: true, y: false, setScale: false },
+        bind: { dblclick: () => () => this.hears.zoom(null) },
+        points: { size: 6 },
       },
-      axes: [
-        { ...axis, size: 26, values: (_, ticks) => ticks.map((tick) => this.frame.label(tick)) },
-        { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => number(tick, 3)) },
-      ],
-      cursor: { sync: { key: 'run', setSeries: false }, drag: { x: true, y: false }, points: { size: 6 } },
       hooks: {
         drawClear: [(plot) => this.shade(plot)],
+        draw: [(plot) => this.name(plot)],
         setCursor: [(plot) => this.say(plot.cursor.idx ?? null)],
+        setSelect: [(plot) => this.select(plot)],
       },
     }
   }
 
+  select(plot) {
+    const { left, width } = plot.select
+    if (width < 4) return
+    const ends = [plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x')]
+    plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false)
+    this.hears.zoom(ends)
+  }
+
+  // Where the warm-up lies on the canvas; null where it has none, or it is out of sight.
+  warmUp(plot) {
+    const { bbox } = plot
+    if (!(this.frame.warmUp > 0)) return null
+    const right = Math.min(bbox.left + bbox.width, plot.valToPos(0.5, 'x', true))
+    return right > bbox.left ? { left: bbox.left, width: right - bbox.left } : null
+  }
+
   shade(plot) {
     const { ctx, bbox } = plot
-    const { warmUp, evaluations } = this.frame
+    const warm = this.warmUp(plot)
     ctx.save()
-    if (warmUp > 0) {
-      const right = Math.min(bbox.left + bbox.width, plot.valToPos(warmUp, 'x', true))
-      if (right > bbox.left) {
-        ctx.fillStyle = style('--sunken')
-        ctx.fillRect(bbox.left, bbox.top, right - bbox.left, bbox.height)
-        ctx.fillStyle = style('--muted')
-        Object.assign(ctx, {
-          font: `${11 * devicePixelRatio}px system-ui, sans-serif`,
-          textAlign: 'left',
-          textBaseline: 'alphabetic',
-        })
-        if (right - bbox.left > 60 * devicePixelRatio)
-          ctx.fillText('warm-up', bbox.left + 6 * devicePixelRatio, bbox.top + 22 * devicePixelRatio)
-      }
+    if (warm) {
+      ctx.fillStyle = style('--sunken')
+      ctx.fillRect(warm.left, bbox.top, warm.width, bbox.height)
     }
     ctx.strokeStyle = style('--line-strong')
     ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio])
@@ -158,7 +196,7 @@ export class Chart {
       ctx.lineTo(x2, y2)
       ctx.stroke()
     }
-    for (const x of evaluations) {
+    for (const x of this.frame.evaluations) {
       const at = plot.valToPos(x, 'x', true)
       if (at >= bbox.left && at <= bbox.left + bbox.width) line(at, bbox.top, at, bbox.top + bbox.height)
     }
@@ -170,24 +208,49 @@ export class Chart {
     ctx.restore()
   }
 
-  // The values at a place, or the latest ones.
+  // After grid and lines, on a ground of its own: nothing is drawn through the word.
+  name(plot) {
+    const { ctx, bbox } = plot
+    const warm = this.warmUp(plot)
+    const unit = devicePixelRatio
+    if (!warm || warm.width < 60 * unit) return
+    ctx.save()
+    Object.assign(ctx, { font: `${11 * unit}px system-ui, sans-serif`, textAlign: 'left', textBaseline: 'middle' })
+    const { width } = ctx.measureText('Warm-up')
+    ctx.fillStyle = style('--sunken')
+    ctx.fillRect(warm.left + 2 * unit, bbox.top + 2 * unit, width + 8 * unit, 16 * unit)
+    ctx.fillStyle = style('--muted')
+    ctx.fillText('Warm-up', warm.left + 6 * unit, bbox.top + 10 * unit)
+    ctx.restore()
+  }
+
+  // The step and the values at a place, or the latest ones.
   say(index) {
     this.index = index
+    const several = this.definition.series.length > 1
     const parts = this.definition.series
       .map((line) => {
         const row =
           index === null ? this.frame.rows.findLast((entry) => line.values(entry) != null) : this.frame.rows[index]
         const value = row ? line.values(row) : null
-        return value == null ? null : `${this.definition.series.length > 1 ? `${line.label} ` : ''}${number(value)}`
+        return value == null ? null : `${several ? `${line.label} ` : ''}${this.written(value)}`
       })
       .filter(Boolean)
-    this.now.textContent = parts.join(' · ') + (parts.length && this.definition.unit ? ` ${this.definition.unit}` : '')
-    if (index !== null) this.onHover(this.frame.xs[index])
+    const unit = parts.length && this.definition.unit ? ` ${this.definition.unit}` : ''
+    const place = index === null ? 'Latest' : this.frame.word(this.frame.xs[index])
+    this.now.textContent = parts.length ? `${place}: ${parts.join(' · ')}${unit}` : ''
+    if (index !== null) this.hears.hover(this.frame.xs[index])
   }
 
   key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return
     const last = this.frame.xs.length - 1
     const from = this.index ?? last
+    if (['+', '=', '-', '0'].includes(event.key)) {
+      event.preventDefault()
+      this.hears.zoom(event.key === '0' ? null : this.closer(from, event.key === '-' ? 2 : 0.5))
+      return
+    }
     const to = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: last }[event.key]
     if (to === undefined || last < 0) return
     event.preventDefault()
@@ -197,43 +260,26 @@ export class Chart {
     this.plot.setCursor({ left: this.plot.valToPos(this.frame.xs[index], 'x'), top: 20 })
     this.say(index)
     document.getElementById('chart-readout').textContent =
-      `${this.definition.title}, ${this.frame.word(this.frame.xs[index])}: ${this.now.textContent || 'no value'}`
+      `${this.definition.title}, ${this.now.textContent || `${this.frame.word(this.frame.xs[index])}: no value`}`
   }
 
-  restyle(weight) {
-    this.plot?.destroy()
-    this.plot = null
-    this.draw(this.frame, weight)
+  // A range of x around a place, so many times as wide as the present one; null for all of it.
+  closer(index, times) {
+    const { xs } = this.frame
+    const all = [xs[0], xs.at(-1)]
+    const [low, high] = this.look.zoom ?? all
+    const half = Math.max(1, ((high - low) * times) / 2)
+    const middle = Math.max(low, Math.min(high, xs[index]))
+    const range = [Math.max(all[0], middle - half), Math.min(all[1], middle + half)]
+    return range[0] <= all[0] && range[1] >= all[1] ? null : range
+  }
+
+  restyle() {
+    this.drop()
+    this.draw(this.frame, this.look)
   }
 
   png() {
-    const source = this.plot.ctx.canvas
-    const canvas = document.createElement('canvas')
-    const top = 34 * devicePixelRatio
-    Object.assign(canvas, { width: source.width, height: source.height + top })
-    const ctx = canvas.getContext('2d')
-    ctx.fillStyle = style('--surface')
-    ctx.fillRect(0, 0, canvas.width, canvas.height)
-    ctx.fillStyle = style('--text')
-    ctx.font = `600 ${14 * devicePixelRatio}px system-ui, sans-serif`
-    ctx.fillText(this.definition.title, 12 * devicePixelRatio, 22 * devicePixelRatio)
-    ctx.drawImage(source, 0, top)
-    return new Promise((resolve) => {
-      canvas.toBlob(resolve, 'image/png')
-    })
+    return picture(this.plot.ctx.canvas, this.definition)
   }
-}
-
-function padded(low, high) {
-  if (low == null) return [0, 1]
-  const room = high - low || Math.abs(high) || 1
-  return [low >= 0 && low < room ? 0 : low - room * 0.08, high + room * 0.08]
-}
-
-export function save(blob, name) {
-  const link = document.createElement('a')
-  link.href = URL.createObjectURL(blob)
-  link.download = name
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
 }

@@ -9,7 +9,7 @@ export function number(value, digits = 3) {
   }).format(value)
 }
 
-export const percent = (share) => (Number.isFinite(share) ? `${Math.round(share * 100)} %` : '–')
+export const percent = (share) => (Number.isFinite(share) ? `${Math.round(share * 100)}%` : '–')
 
 export function bytes(size) {
   if (!Number.isFinite(size)) return '–'

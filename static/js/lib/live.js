@@ -1,5 +1,6 @@
 // One way of rendering: the server's. A live page fetches itself again and swaps the parts marked
-// data-live whose content changed. A part in which somebody is filling in a field is left alone.
+// data-live whose content changed. A part in which somebody is filling in a field is left alone. A part with a
+// data-key is swapped as a whole when its key changes, such as another tab; until then only the parts within it are.
 
 import { toast } from './toast.js'
 
@@ -35,6 +36,7 @@ function swap(fresh, sent) {
     const next = fresh.getElementById(part.id)
     if (!next || (part.dataset.live === 'sent' && !sent)) continue
     if (part.outerHTML === next.outerHTML) continue
+    if (part.dataset.key !== undefined && part.dataset.key === next.dataset.key) continue
     const focus = document.activeElement
     const held = part.contains(focus) && focus !== part
     // What is being typed is newer than what the server sent; the part is swapped by a later fetch.

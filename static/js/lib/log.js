@@ -1,14 +1,18 @@
-// A log on the page: a line each, those of native libraries marked, so that 'Show all lines' shows them.
-// Which those are says the server (services/jobs/tail.py), in the page's own data.
+// A log on the page, a line each. Lines of native libraries are marked, so that 'Show everything' shows them; which
+// those are says the server (services/jobs/tail.py), in the page's own data. A log that is filtered takes only what
+// fits its filter: `data-words` is what a line must contain, `data-native="off"` leaves out native libraries.
 
 const native = new RegExp(document.body.dataset.native)
 const MOST = 800
 
 export function addLine(place, text) {
+  const remark = native.test(text)
+  if (remark && place.dataset.native === 'off') return
+  if (place.dataset.words && !text.toLowerCase().includes(place.dataset.words.toLowerCase())) return
   const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40
   place.querySelector('.nothing')?.remove()
   const line = document.createElement('span')
-  if (native.test(text)) line.className = 'native'
+  if (remark) line.className = 'native'
   line.textContent = `${text}\n`
   place.append(line)
   while (place.childElementCount > MOST) place.firstElementChild.remove()

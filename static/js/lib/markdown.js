@@ -1,8 +1,8 @@
 // An answer as Markdown. HTML in it stays text, and what the parser makes is sanitized as well: a model's words can
 // draw nothing beyond this list, load nothing from elsewhere, and act on nothing of the page.
 
-import DOMPurify from '/static/vendor/purify.esm.js'
-import markdownit from '/static/vendor/markdown-it.esm.js'
+import DOMPurify from '../../vendor/purify.esm.js'
+import markdownit from '../../vendor/markdown-it.esm.js'
 import { button, element } from './dom.js'
 
 const LONGEST = 200_000

@@ -3,74 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import unescape
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from core.config import dump, parse
-from core.evaluation import Answered, RunEvaluation, paired_report
-from core.job import Control, JobState, JobStatus
+from core.config import parse
+from core.job import JobState, JobStatus
 from core.job_dir import JobDir, JsonlWriter, write_json
 from services.container import Services
 from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
+from tests.support.run_made import OTHER, RUN, make, text
 from tests.support.second_method import install
-
-RUN = "20260101-090000-aaaaaa"
-OTHER = "20260101-090000-bbbbbb"
-
-
-def make(
-    services: Services,
-    state: JobState,
-    rewards: Sequence[float] = (),
-    *,
-    run_id: str = RUN,
-    config: dict[str, Any] | None = None,
-    held: tuple[Sequence[float], Sequence[float]] | None = None,
-    checkpoint: int | None = None,
-    **status: Any,
-) -> JobDir:
-    """A run's directory, taken into the database."""
-    run = JobDir(services.settings.home.outputs / run_id)
-    run.path.mkdir(parents=True)
-    whole = dump(parse(config or tiny()))
-    write_json(
-        run.config,
-        {"kind": "train", "name": whole["name"], "created_at": "2026-01-01T09:00:00+00:00", "config": whole},
-    )
-    run.write_control(Control())
-    run.write_status(JobStatus(state=state, step=len(rewards), max_steps=6, checkpoint_step=checkpoint, **status))
-    writer = JsonlWriter(run.metrics)
-    for step, reward in enumerate(rewards, 1):
-        writer.append({"phase": "training", "step": step, "reward": reward, "cut_off": 0.0})
-    writer.close()
-    if checkpoint is not None:
-        (run.checkpoints / f"checkpoint-{checkpoint}").mkdir(parents=True)
-    if rewards:
-        run.adapter.mkdir()
-    if held:
-        answers = [[Answered("q", "a", "t", total, {}, total >= 1.2) for total in one] for one in held]
-        report = paired_report(zip(*answers, strict=True), first="the original model", second="the trained model")
-        assert report
-        write_json(run.evaluation, RunEvaluation(step=6, report=report).model_dump(mode="json"))
-    rebuild(services.settings.home, services.database)
-    return run
-
-
-def text(browser: Browser, path: str) -> str:
-    """A page's text, its entities written out."""
-    response = browser.get(path)
-    assert response.status_code == 200, path
-    return unescape(response.get_data(as_text=True))
 
 
 def buttons(browser: Browser) -> dict[str, bool]:
     """The run page's buttons in order, and whether each is the primary one."""
     page = text(browser, f"/runs/{RUN}")
-    part = page.partition("<h2>What next</h2>")[2].partition('id="more-actions"')[0]
+    part = page.partition("<h2>Next steps</h2>")[2].partition('id="more-actions"')[0]
     found = {}
     for piece in part.split("<button")[1:] + part.split("<a ")[1:]:
         tag = piece.partition(">")[0]
@@ -117,7 +68,7 @@ def test_what_did_not_learn_is_changed_not_exported(browser: Browser, services: 
     )
     assert primary(browser) == ["change"]
     assert "New run with a warm-up" in text(browser, f"/runs/{RUN}")
-    assert "Warm-up: on instead of off" in text(browser, f"/runs/{RUN}")
+    assert "Warm-up: off → on" in text(browser, f"/runs/{RUN}")
     assert list(buttons(browser)) == ["change", "go-export", "go-test", "go-evaluate"]
     answer = browser.post(f"/runs/{RUN}/change")
     assert answer.location == "/new/train"
@@ -127,7 +78,7 @@ def test_what_did_not_learn_is_changed_not_exported(browser: Browser, services: 
     assert services.wizard.draft().session_id is None
     page = text(browser, "/new/train")
     assert 'data-testid="start"' in page
-    assert "A new run with a warm-up." in page
+    assert "New run with a warm-up." in page
 
 
 def test_what_learned_is_exported_first(browser: Browser, services: Services) -> None:
@@ -171,7 +122,9 @@ def test_a_run_that_never_began_is_fixed_not_resumed(browser: Browser, services:
     page = text(browser, f"/runs/{RUN}")
     assert "It failed before the first step." in page
     assert error in page
-    assert 'id="charts" hidden' in page
+    assert 'id="charts"' not in page
+    assert "before its first step, so there is nothing to draw" in text(browser, f"/runs/{RUN}?tab=charts")
+    assert "Try again" in page
     assert "last checkpoint" not in page
     assert ">Resume" not in page
     assert primary(browser) == ["fix"]
@@ -356,11 +309,12 @@ def test_a_run_without_a_reward_is_shown_by_its_loss(
     writer.close()
     run.write_status(JobStatus(state=JobState.COMPLETED, step=6, max_steps=6))
     rebuild(services.settings.home, services.database)
-    page = text(browser, f"/runs/{RUN}").partition("<main")[2].partition("page-data")[0]
-    for words in ("Held-out loss", "it was 1.50 before training", "Gradient norm"):
+    page = text(browser, f"/runs/{RUN}").partition("<main")[2].partition("</main>")[0]
+    for words in ("Held-out loss", "1.50 before training", "Gradient norm"):
         assert words in page
-    for words in ("What it writes", "Solve rate", "reward"):
-        assert words not in page.partition('id="log-fold"')[0]
+    for words in ("Sample answers", "Solve rate", "reward"):
+        assert words not in page
+    assert "?tab=answers" not in page
     for path in ("/runs", "/"):
         assert "loss 0.25" in text(browser, path)
 

@@ -17,6 +17,14 @@ export default class uPlot {
     this.cursor = cursor
   }
 
+  setSelect(select) {
+    this.select = select
+  }
+
+  posToVal(position) {
+    return position
+  }
+
   valToPos(value) {
     return value
   }

@@ -1,0 +1,43 @@
+"""The log on a run's page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pages.runs.address import Wanted
+from services.container import Services
+from services.jobs.tail import native
+
+LINES = 400
+"""Lines shown of a log."""
+SEARCHED = 5000
+"""Lines that a search looks at."""
+
+
+@dataclass(frozen=True)
+class LogView:
+    """The end of a log.
+
+    Attributes:
+        text: Its lines.
+        q: What each of them contains.
+        everything: Whether the messages of native libraries are among them.
+        key: Changes with what is shown, so that a live page takes over another choice at once.
+    """
+
+    text: str
+    q: str
+    everything: bool
+
+    @property
+    def key(self) -> str:
+        return f"{int(self.everything)} {self.q}"
+
+
+def log_view(services: Services, session_id: str, wanted: Wanted) -> LogView:
+    """The lines that are asked for, the last of them."""
+    most = SEARCHED if wanted.q else LINES
+    lines = services.runs.log(session_id, most, useful=not wanted.everything).split("\n")
+    words = wanted.q.lower()
+    fitting = [line for line in lines if words in line.lower() and (wanted.everything or not native(line))]
+    return LogView("\n".join(fitting[-LINES:]), wanted.q, wanted.everything)

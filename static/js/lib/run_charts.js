@@ -1,0 +1,233 @@
+// The charts of a run's page: what the server describes, drawn from the rows that arrive.
+
+import { pageData } from './api.js'
+import { Chart } from './chart.js'
+import { csv, save } from './chart_parts.js'
+import { frame } from './run_frame.js'
+import { toast } from './toast.js'
+
+const COLOURS = ['--c1', '--c2', '--c3', '--c4']
+const EXTRA = ['session_id']
+const wholeAxis = (_, low, high) => [0, Math.max(1, high ?? 1)]
+
+// What lies between two curves: those of two other metrics, or this one's with another on both sides.
+function band({ key, around, between }) {
+  if (around) return (row) => (row[around] == null ? null : [row[key] - row[around], row[key] + row[around]])
+  if (between) return (row) => (row[between[0]] == null ? null : between.map((name) => row[name]))
+  return undefined
+}
+
+const series = (line) => ({
+  label: line.label,
+  colour: line.colour,
+  values: (row) => (line.held_out ? row.evaluation : row)?.[line.key],
+  band: band(line),
+  plain: !line.smoothed,
+  points: line.held_out,
+})
+
+// The page's own address of the icons, so that they come from the browser's cache.
+const SPRITE = new URL('../../vendor/icons.svg', import.meta.url).pathname
+const icon = (name) => `<svg class="icon" aria-hidden="true"><use href="${SPRITE}#${name}"></use></svg>`
+
+function card(definition) {
+  const figure = document.createElement('figure')
+  figure.className = `card chart${definition.wide ? ' wide' : ''}`
+  figure.id = `chart-${definition.key}`
+  figure.dataset.testid = `chart-${definition.key}`
+  figure.innerHTML =
+    '<header><h4></h4><span class="now"></span>' +
+    `<button type="button" class="icon-button enlarge">${icon('maximize')}</button>` +
+    `<button type="button" class="icon-button png">${icon('image')}</button></header>` +
+    '<div class="legend"></div><div class="canvas" tabindex="0" role="img"></div>' +
+    '<figcaption class="health"></figcaption>'
+  figure.querySelector('h4').textContent = definition.title
+  figure.querySelector('.health').textContent = definition.caption
+  figure
+    .querySelector('.canvas')
+    .setAttribute(
+      'aria-label',
+      `${definition.title}. Arrow keys move through the steps, + and - zoom, 0 resets the zoom. ` +
+        'The table below has the same numbers.',
+    )
+  const named = { '.png': ['Save', 'as a picture (PNG)'], '.enlarge': ['Show', 'full screen'] }
+  for (const [selector, [verb, how]] of Object.entries(named)) {
+    const button = figure.querySelector(selector)
+    button.setAttribute('aria-label', `${verb} the chart '${definition.title}' ${how}`)
+    button.title = `${verb} ${how}`
+  }
+  if (definition.series.length > 1) {
+    figure.querySelector('.legend').append(
+      ...definition.series.map((entry) => {
+        const mark = document.createElement('span')
+        mark.className = entry.colour.replace('--', '')
+        mark.textContent = entry.label
+        return mark
+      }),
+    )
+  }
+  return figure
+}
+
+// The figure itself moves into the dialog and back, so that what is drawn, read out and zoomed stays one chart.
+function enlarge(figure) {
+  const dialog = document.createElement('dialog')
+  dialog.className = 'full-chart'
+  dialog.setAttribute('aria-label', figure.querySelector('h4').textContent)
+  const close = document.createElement('button')
+  close.className = 'icon-button close'
+  close.setAttribute('aria-label', 'Close')
+  close.innerHTML = icon('x')
+  close.onclick = () => dialog.close()
+  const spot = document.createComment('')
+  figure.before(spot)
+  dialog.append(figure, close)
+  dialog.onclose = () => {
+    spot.replaceWith(figure)
+    dialog.remove()
+    figure.querySelector('.enlarge').focus()
+  }
+  document.body.append(dialog)
+  dialog.showModal()
+  figure.querySelector('.canvas').focus()
+}
+
+// Draws into #chart-place. `rows` are the run's (run_frame.js); draw() again after they have changed.
+export class RunCharts {
+  constructor(session, rows) {
+    const data = pageData('run-data')
+    Object.assign(this, { session, rows, sections: data.charts, titles: data.parts, charts: [], drawn: '' })
+    this.parts = data.charts.flatMap(({ charts }) => charts).find((chart) => chart.parts)?.key
+    this.look = { weight: 0.6, log: false, zoom: null }
+    this.wire()
+  }
+
+  wire() {
+    const $ = (id) => document.getElementById(id)
+    $('smoothing').oninput = ({ target }) => {
+      this.look.weight = Number(target.value)
+      $('smoothing-value').textContent = this.look.weight.toFixed(2)
+      this.drawSoon()
+    }
+    $('log-scale').onchange = ({ target }) => {
+      this.look.log = target.checked
+      this.drawSoon()
+    }
+    $('reset-zoom').onclick = () => {
+      this.zoom(null)
+      this.charts[0]?.canvas.focus({ preventScroll: true })
+    }
+    $('csv').onclick = () => this.csv()
+  }
+
+  zoom(range) {
+    if (String(range) === String(this.look.zoom)) return
+    this.look.zoom = range
+    document.getElementById('reset-zoom').hidden = !range
+    document.getElementById('zoom-hint').hidden = range !== null
+    this.drawSoon()
+  }
+
+  component(name, index) {
+    return {
+      label: this.titles[name] ?? name,
+      colour: COLOURS[index % COLOURS.length],
+      values: (row) => row[this.parts]?.[name],
+    }
+  }
+
+  // A chart without a value is left out: empty axes say nothing. Of what only some runs have a zero is no value either.
+  found(rows) {
+    const there = (chart) =>
+      chart.only_with
+        ? this.rows.all().some((row) => row[chart.only_with])
+        : chart.series.some((one) => rows.some((row) => one.values(row) != null))
+    return this.sections
+      .map((section) => ({
+        ...section,
+        charts: section.charts
+          .map((chart) => ({
+            ...chart,
+            range: chart.whole ? wholeAxis : undefined,
+            series: chart.parts
+              ? this.rows.parts(this.parts).map((name, index) => this.component(name, index))
+              : chart.lines.map(series),
+          }))
+          .filter(there),
+      }))
+      .filter((section) => section.charts.length)
+  }
+
+  build(sections) {
+    const place = document.getElementById('chart-place')
+    const opened = new Map([...place.querySelectorAll('details')].map((fold) => [fold.id, fold.open]))
+    for (const chart of this.charts) chart.drop()
+    this.charts = []
+    place.replaceChildren(...sections.map((section) => this.section(section, opened)))
+  }
+
+  section({ title, open, charts }, opened) {
+    const fold = document.createElement('details')
+    fold.className = 'fold chart-section'
+    fold.id = `section-${title.toLowerCase()}`
+    fold.open = opened.get(fold.id) ?? open
+    fold.innerHTML = `<summary>${icon('chevron-right')}<h3></h3><span class="values"></span></summary>`
+    fold.querySelector('h3').textContent = title
+    fold.querySelector('.values').textContent = charts.map((chart) => chart.title).join(', ')
+    const grid = document.createElement('div')
+    grid.className = 'charts inside'
+    fold.append(grid)
+    for (const definition of charts) {
+      const figure = card(definition)
+      grid.append(figure)
+      const chart = new Chart(figure, definition, { hover: () => {}, zoom: (range) => this.zoom(range) })
+      figure.querySelector('.png').onclick = async () =>
+        save(await chart.png(), `${this.session}-${definition.key}.png`)
+      figure.querySelector('.enlarge').onclick = () => enlarge(figure)
+      this.charts.push(chart)
+    }
+    fold.addEventListener('toggle', () => this.drawSoon())
+    return fold
+  }
+
+  draw() {
+    const place = document.getElementById('chart-place')
+    if (!place) return
+    document.getElementById('charts').hidden = !this.rows.size
+    document.getElementById('charts-empty').hidden = this.rows.size > 0
+    const now = frame(this.rows.all())
+    const sections = this.found(now.rows)
+    const shape = [...this.rows.parts(this.parts), ...sections.flatMap(({ charts }) => charts.map(({ key }) => key))]
+    if (shape.join('\n') !== this.drawn) {
+      this.drawn = shape.join('\n')
+      this.build(sections)
+    }
+    // What is folded away has no width to be drawn in; it is drawn when it is opened.
+    for (const chart of this.charts) if (!chart.place.closest('details:not([open])')) chart.draw(now, this.look)
+  }
+
+  drawSoon() {
+    if (this.planned) return
+    this.planned = true
+    requestAnimationFrame(() => {
+      this.planned = false
+      this.draw()
+    })
+  }
+
+  restyle() {
+    for (const chart of this.charts) if (chart.plot) chart.restyle()
+  }
+
+  csv() {
+    const flat = this.rows.all().map(({ [this.parts]: parts, ...row }) => {
+      for (const name of EXTRA) delete row[name]
+      return {
+        ...row,
+        ...Object.fromEntries(Object.entries(parts ?? {}).map(([name, value]) => [`reward.${name}`, value])),
+      }
+    })
+    save(new Blob([csv(flat)], { type: 'text/csv' }), `${this.session}.csv`)
+    toast('CSV saved.', 3)
+  }
+}
