@@ -1,4 +1,4 @@
-"""What every command needs: the services of this installation, and its home folder held by one process."""
+"""What every command needs: the services of this installation, and exclusive use of its home folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from services.jobs.lock import HomeInUse, HomeLock
 
 @contextmanager
 def home() -> Iterator[HomeLock]:
-    """The home folder's lock, not taken yet; whatever ends the command, it is released and the services end.
+    """The home folder's lock, not taken yet. At the end, it is released and the services are closed.
 
-    An error is one line in the terminal.
+    An error is printed as one line.
     """
     lock = HomeLock(services().settings.home)
     try:
@@ -29,13 +29,13 @@ def home() -> Iterator[HomeLock]:
 
 
 def server_or_watch(lock: HomeLock) -> str | None:
-    """Take the home folder and start the watcher, or find the server that has it.
+    """Take the home folder and start the watcher, or find the server that holds it.
 
     Returns:
-        The server's address, or None where this process holds the home folder now.
+        The server's address, or None if this process now holds the home folder.
 
     Raises:
-        HomeInUse: Another process has it and serves nothing.
+        HomeInUse: Another process that is not a server holds it.
     """
     try:
         lock.take(None)

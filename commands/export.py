@@ -1,4 +1,4 @@
-"""``merge`` and ``verify`` in a terminal: an export's stages, and what it came to."""
+"""``merge`` and ``verify`` in a terminal: follow an export and print its result."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ bp = Blueprint("export", __name__, cli_group=None)
 @click.option(
     "--as", "form", type=click.Choice(["merged", "gguf", "adapter_gguf"]), default="merged", show_default=True
 )
-@click.option("-q", "--quantization", multiple=True, help="For gguf; more than once for several files from one merge.")
+@click.option("-q", "--quantization", multiple=True, help="For gguf. Repeat it to make several files from one merge.")
 def merge(adapter: Path, base: str, form: str, quantization: tuple[str, ...]) -> None:
-    """Merge the adapter folder ADAPTER with its model BASE, checked against both together.
+    """Merge the adapter in folder ADAPTER with its base model BASE, and check the result.
 
-    The adapter need not have been trained here. BASE is a folder or a model of the Hub; without it the one
-    that the adapter's own file names is taken. Ctrl+C cancels; nothing half made is kept.
+    The adapter can come from anywhere. BASE is a folder or a Hugging Face model; by default it is the one named in
+    the adapter's own configuration. Press Ctrl+C to cancel; no incomplete files are kept.
     """
     asked = {"adapter": str(adapter.resolve()), "base": base, "format": form, "quantizations": list(quantization)}
     _follow_export(lambda export: export.start(asked))
@@ -41,15 +41,15 @@ def merge(adapter: Path, base: str, form: str, quantization: tuple[str, ...]) ->
 @bp.cli.command("verify")
 @click.argument("export_id")
 def verify(export_id: str) -> None:
-    """Compare the export EXPORT_ID with its trained model again, where llama.cpp had crashed.
+    """Check the export EXPORT_ID against the trained model again, after llama.cpp crashed the first time.
 
-    Nothing is made anew. Ctrl+C cancels; the files are kept.
+    The files are not changed. Press Ctrl+C to cancel.
     """
     _follow_export(lambda export: export.verify(export_id))
 
 
 def _follow_export(begin: Callable[[Export], str]) -> None:
-    """Begin an export here, or in the server that has the home folder, and follow it to its end."""
+    """Start an export here, or in the server that holds the home folder, and follow it to its end."""
     with home() as lock:
         url = server_or_watch(lock)
         export: Export = ExportThere(url, services().settings.token) if url else ExportHere(services())
@@ -57,7 +57,7 @@ def _follow_export(begin: Callable[[Export], str]) -> None:
 
 
 class Export(Protocol):
-    """What following needs, whether the export is made here or by a server."""
+    """The operations needed to follow an export, in this process or through a server."""
 
     def start(self, asked: dict[str, Any]) -> str: ...
 
@@ -88,7 +88,7 @@ class ExportHere:
 
 
 class ExportThere(There):
-    """A server that holds the home folder already: the export is submitted to it."""
+    """A server that already holds the home folder; the export is submitted to it."""
 
     def __init__(self, url: str, token: str) -> None:
         super().__init__(url, token, confirmed=False)
@@ -112,11 +112,11 @@ def follow_export(export: Export, export_id: str, folder: str, say: Callable[[st
     Args:
         export: Where it is made.
         export_id: Which.
-        folder: Where exports lie, for the closing line.
+        folder: Where exports are stored, for the last line.
         say: Prints a line.
 
     Returns:
-        Exit code: 0 for completed, 3 for cancelled, 1 otherwise.
+        Exit code: 0 for completed, 3 for canceled, 1 otherwise.
     """
     say(f"Export {export_id}")
     shown = ""
@@ -133,7 +133,7 @@ def follow_export(export: Export, export_id: str, folder: str, say: Callable[[st
             time.sleep(EVERY)
             if len(pressed) > heard:
                 heard = len(pressed)
-                say("Cancelling. Nothing half made is kept.")
+                say("Canceling. No incomplete files are kept.")
                 _cancel(export, export_id)
     close(view, f"{folder}/{export_id}/files", say)
     return {JobState.COMPLETED: 0, JobState.STOPPED: 3}.get(JobState(view["status"]), 1)
@@ -147,7 +147,7 @@ def _cancel(export: Export, export_id: str) -> None:
 
 
 def close(view: dict[str, Any], folder: str, say: Callable[[str], None]) -> None:
-    """What was found, what was made, and where it lies."""
+    """Print the checks, the files and where they are."""
     for report in view["fidelity"]:
         say(f"  {report['subject']}: {report['verdict'].replace('_', ' ')}. {report['reason']}")
     for note in view["notes"]:
@@ -157,8 +157,8 @@ def close(view: dict[str, Any], folder: str, say: Callable[[str], None]) -> None
     for file in view["files"]:
         say(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256']}")
     if view["unverified"]:
-        say(f"  Unverified on this machine. Compare again: flask --app flask_app verify {view['export_id']}")
+        say(f"  Unverified on this machine. Verify again: flask --app flask_app verify {view['export_id']}")
     if view["files"]:
         say(f"Finished: {folder}")
     elif view["status"] == JobState.STOPPED:
-        say("Cancelled. Nothing of it was kept.")
+        say("Canceled. No files were kept.")

@@ -1,4 +1,4 @@
-"""``flask --app flask_app rebuild``: the catalogue made again from the directories."""
+"""``flask --app flask_app rebuild``: rebuild the catalog from the run directories."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ bp = Blueprint("rebuild", __name__, cli_group=None)
 
 @bp.cli.command("rebuild")
 def rebuild() -> None:
-    """Make the catalogue again from the directories in outputs/ and exports/."""
+    """Rebuild the catalog from the folders outputs/ and exports/."""
     with home() as lock:
         lock.take(None)
         found = rebuild_database(services().settings.home, services().database)
-        click.echo(f"{found} {'job' if found == 1 else 'jobs'} found on disk and added to the catalogue.")
+        click.echo(f"{found} {'job' if found == 1 else 'jobs'} found on disk and added to the catalog.")

@@ -1,4 +1,4 @@
-"""``flask --app flask_app reproduce bundle.zip``: a training run again from its bundle, and the two compared."""
+"""``flask --app flask_app reproduce bundle.zip``: repeat a training from its bundle and compare the two."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from services.current import services
 bp = Blueprint("reproduce", __name__, cli_group=None)
 
 DIFFERS = 4
-"""Exit code where the run completed and its rewards are not the bundle's."""
+"""Exit code if the run completed with rewards that differ from the bundle's."""
 Say = Callable[..., None]
 
 
 @bp.cli.command("reproduce")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--base", default="", help="Where the base model lies here, if under another name than there.")
-@click.option("--only-check", is_flag=True, help="Say what differs here and start nothing.")
+@click.option("--base", default="", help="Base model on this machine, if its name or path differs.")
+@click.option("--only-check", is_flag=True, help="Show what differs on this machine, without training.")
 def reproduce(file: Path, base: str, *, only_check: bool) -> None:
-    """Run the training of the reproduction bundle FILE again and compare its rewards.
+    """Repeat the training from the reproduction bundle FILE and compare the rewards step by step.
 
-    The exit code is 0 where every step earned the same, and 4 where it ended otherwise.
+    The exit code is 0 if all rewards are equal, and 4 if the run completed with other rewards.
     """
     with home() as lock:
         lock.take(None)
@@ -45,7 +45,7 @@ def reproduce(file: Path, base: str, *, only_check: bool) -> None:
 
 
 class _FromBundle(Here):
-    """The bundle's run in this process: its rows, and the reward as it was, confirmed by the bundle itself."""
+    """The bundle's run in this process, with its own rows; its reward needs no confirmation."""
 
     def __init__(self, services: Services, rows: Path | None) -> None:
         super().__init__(services, confirmed=True)
@@ -65,11 +65,11 @@ def rerun(services: Services, file: Path, say: Say, *, live: bool, base: str = "
         file: The bundle.
         say: Prints; takes ``nl=False``.
         live: Whether the output is a terminal.
-        base: Where the base model lies here, if under another name than there.
-        only_check: Say what differs and start nothing.
+        base: The base model on this machine, if its name or path differs.
+        only_check: Show what differs, without training.
 
     Returns:
-        Exit code: 0 where the same came out (or nothing was run), 4 where it completed otherwise, else as
+        Exit code: 0 if the rewards are equal (or nothing was run), 4 if they differ, else as
         :func:`commands.train.follow`.
 
     Raises:
@@ -91,7 +91,7 @@ def rerun(services: Services, file: Path, say: Say, *, live: bool, base: str = "
 def _config(bundle: Bundle, base: str) -> dict[str, Any]:
     given = bundle.given
     if parse(given) != bundle.config:
-        given = dump(bundle.config)  # Defaults have changed since: what was meant then counts.
+        given = dump(bundle.config)  # Defaults have changed since; the run's own values count.
     if base:
         given = {**given, "model": {**given["model"], "name": base}}
     return given
@@ -99,22 +99,24 @@ def _config(bundle: Bundle, base: str) -> dict[str, Any]:
 
 def _tell_differences(services: Services, bundle: Bundle, given: dict[str, Any], say: Say) -> None:
     about = bundle.about
-    say(f"{about['name']}: every file has its hash.")
+    say(f"{about['name']}: all file hashes match.")
     if bundle.rows and rows_sha256(bundle.rows) != about["dataset"]["sha256"]:
-        raise InvalidInput("The rows in the bundle are not those that its hash of the data names. It was changed.")
+        raise InvalidInput(
+            "The rows in the bundle do not match its hash of the data, so the bundle was changed. Get a new copy."
+        )
     found = differences(bundle, parse(given), services.settings.home, services.system.device())
     if not found:
-        say("Base model, rewards, versions and hardware are the same here.")
+        say("Base model, rewards, versions and hardware match.")
     for one in found:
-        say(f"  {'Differs' if one.decisive else 'Differs, without much effect'}: {one}")
+        say(f"  {'Differs' if one.decisive else 'Differs, with little effect'}: {one}")
     if bundle.rows is None:
-        say("  The rows are read from their source again.")
+        say("  The rows are read again from their source.")
 
 
 def _tell_outcome(bundle: Bundle, session: JobDir, say: Say) -> int:
     info = read_json(session.prepared / "info.json") or {}
     if info.get("sha256") != bundle.about["dataset"]["sha256"]:
-        say("The rows were not the same as then: the source has changed.")
+        say("The rows differ from the original run: their source has changed.")
     found = compare(bundle.rewards(), training_rewards(session.metrics))
     say(found.words())
     return 0 if found.equal else DIFFERS

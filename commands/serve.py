@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
-    """Serve until Ctrl+C or SIGTERM. Runs that are under way go on without the server.
+    """Serve until Ctrl+C or SIGTERM. Running jobs continue without the server.
 
     Raises:
         HomeInUse: Another server holds the home folder.
@@ -73,7 +73,7 @@ def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Setti
     finally:
         running = services.database.active_count()
         services.close()
-        print("Stopped." + (" The run goes on by itself; start Tunesmith again to watch it." if running else ""))
+        print("Stopped." + (" The running job continues; start Tunesmith again to follow it." if running else ""))
 
 
 def listening(settings: Settings) -> socket.socket:
@@ -92,13 +92,11 @@ def listening(settings: Settings) -> socket.socket:
 def _why_not(settings: Settings, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"Port {settings.port} is in use by another program. Nothing was started. "
-            f"Stop that program, or choose another port: PORT={settings.port + 1} python flask_app.py"
+            f"Port {settings.port} is already in use, so the server was not started. "
+            f"Stop the other program, or choose another port: PORT={settings.port + 1} python flask_app.py"
         )
     if error.errno == errno.EACCES:
-        return (
-            f"Port {settings.port} is not allowed for this user. Choose one above 1023: PORT=5000 python flask_app.py"
-        )
+        return f"This user may not use port {settings.port}. Choose one above 1023: PORT=5000 python flask_app.py"
     return (
         f"The address {settings.host}:{settings.port} cannot be used: {error.strerror or error}. Check HOST and PORT."
     )
@@ -111,12 +109,12 @@ def url_of(settings: Settings) -> str:
 
 
 def say_address(settings: Settings, new_token: str | None) -> None:
-    """Print where it is, and the access token the one time that it is known."""
+    """Print the address, and the access token if it was just generated."""
     print(f"Tunesmith is at {url_of(settings)}", flush=True)
     if new_token:
-        print(f"Access token (shown this once, keep it): {new_token}", flush=True)
+        print(f"Access token (shown only once, so save it): {new_token}", flush=True)
     elif not settings.loopback:
-        print("Log in with the access token that was printed on first start, or set TUNESMITH_TOKEN.", flush=True)
+        print("Log in with the access token that was printed on the first start, or set TUNESMITH_TOKEN.", flush=True)
 
 
 def _end(_signal: int, _frame: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""``flask --app flask_app train configs/x.json``: a run followed in a terminal, with a table at the end."""
+"""``flask --app flask_app train configs/x.json``: follow a run in the terminal, with a summary at the end."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 bp = Blueprint("train", __name__, cli_group=None)
 
 EVERY = 0.3
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 WIDTH = 24
 
 
 @bp.cli.command("train")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--confirm-reward", is_flag=True, help="Start although the reward can be fooled, or could not be tried.")
+@click.option("--confirm-reward", is_flag=True, help="Start even if the reward has loopholes or could not be tested.")
 def train(file: Path, *, confirm_reward: bool) -> None:
-    """Train with the configuration in FILE, without the browser.
+    """Train with the preset in FILE, without the browser.
 
-    The session appears in the browser too. Ctrl+C stops with a checkpoint; twice, at once. A reward that can
-    be fooled is refused unless it is confirmed.
+    The run appears in the browser too. Press Ctrl+C to stop and save a checkpoint, twice to stop immediately. A
+    reward with loopholes must be confirmed.
     """
     with home() as lock:
         config = read_config(file)
@@ -70,7 +70,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
 
 class Run(Protocol):
-    """What following needs, whether the run is served here or by another process."""
+    """The operations needed to follow a run, in this process or through a server."""
 
     def start(self, config: dict[str, Any]) -> str: ...
 
@@ -88,7 +88,7 @@ class Here:
 
     Args:
         services: Its services.
-        confirmed: Whether to start although the reward can be fooled.
+        confirmed: Whether to start even if the reward has loopholes.
     """
 
     def __init__(self, services: Services, *, confirmed: bool) -> None:
@@ -116,12 +116,12 @@ class Here:
 
 
 class There:
-    """A server that holds the home folder already: the run is submitted to it.
+    """A server that already holds the home folder; the run is submitted to it.
 
     Args:
-        url: Its address, as it wrote it down itself.
-        token: For a server with a login.
-        confirmed: Whether to start although the reward can be fooled.
+        url: Its address, as recorded in the lock file.
+        token: Access token, for a server with a login.
+        confirmed: Whether to start even if the reward has loopholes.
     """
 
     def __init__(self, url: str, token: str, *, confirmed: bool) -> None:
@@ -153,12 +153,12 @@ class There:
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 30) -> dict[str, Any]:
         import httpx
 
-        # Not json=body: a NaN in somebody's file is the server's to refuse, in words.
+        # Not json=body, which fails on NaN: the server rejects it with a message.
         data = json.dumps(body) if body is not None else None
         try:
             answer = httpx.request(method, self._url + path, content=data, headers=self._headers, timeout=timeout)
         except httpx.TransportError as error:
-            raise Unavailable(f"The server at {self._url} does not answer: {error}.") from None
+            raise Unavailable(f"The server at {self._url} is not responding: {error}.") from None
         if answer.is_error:
             raise _refusal(answer)
         found: dict[str, Any] = answer.json()
@@ -177,7 +177,7 @@ def _refusal(answer: httpx.Response) -> TunesmithError:
 
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Collects each Ctrl+C, in place of an exception that might come in the middle of anything and be lost there."""
+    """Count Ctrl+C presses instead of raising an exception, which could occur anywhere and get lost."""
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     try:
@@ -187,19 +187,19 @@ def interrupts() -> Iterator[list[int]]:
 
 
 def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: bool) -> int:
-    """Start a run and follow it to its end. Ctrl+C stops it: once with a checkpoint, twice at once.
+    """Start a run and follow it to its end. Ctrl+C stops it: once with a checkpoint, twice immediately.
 
     Args:
         run: Where it runs.
         config: In the configuration format.
         say: Prints; takes ``nl=False``.
-        live: Whether the output is a terminal, where one line is drawn over and over.
+        live: Whether the output is a terminal, where one line is redrawn.
 
     Returns:
         Exit code: 0 for completed, 3 for stopped, 1 otherwise.
     """
     session_id = run.start(config)
-    say(f"Session {session_id}")
+    say(f"Run {session_id}")
     screen = Screen(say, live=live)
     asked, after = 0, 0
     with interrupts() as pressed:
@@ -213,9 +213,13 @@ def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: 
             if len(pressed) > asked:
                 asked += 1
                 if asked > 2:
-                    say("\nLeft. The run goes on by itself and can be seen in the browser.")
+                    say("\nDetached. The run continues; follow it in the browser.")
                     return 1
-                say("\nStopping at the end of this step, with a checkpoint." if asked == 1 else "\nStopping now.")
+                say(
+                    "\nStopping after this step, with a checkpoint."
+                    if asked == 1
+                    else "\nStopping without a checkpoint."
+                )
                 _ask_to_stop(run, session_id, now=asked == 2)
     screen.close(view)
     say(f"  {run.verdict(session_id)}")
@@ -223,7 +227,7 @@ def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: 
 
 
 def say_readiness(found: dict[str, Any], say: Callable[..., None]) -> None:
-    """The list that the pages show before a start, with the fields' paths."""
+    """Print the readiness list that the pages show, with the fields' paths."""
     say({"ready": "Ready.", "ready_but": "Ready, but:"}.get(found["state"], "Not ready:"))
     for problem in found["problems"]:
         say(f"  {problem['severity']:<6}  {problem['field']}: {problem['message']}")
@@ -237,7 +241,7 @@ def _ask_to_stop(run: Run, session_id: str, *, now: bool) -> None:
 
 
 class Screen:
-    """Draws the progress line, or prints a line for each row where the output is no terminal."""
+    """Draw the progress line, or print a line per change if the output is not a terminal."""
 
     def __init__(self, say: Callable[..., None], *, live: bool) -> None:
         self._say = say
@@ -263,7 +267,7 @@ class Screen:
         done, of = view["step"], view["max_steps"]
         words = view["status"].replace("_", " ")
         if view["queue_position"]:
-            return f"queued, number {view['queue_position']} in line"
+            return f"queued, position {view['queue_position']}"
         if not of:
             return f"{words}: {view['message']}".rstrip(": ")
         filled = round(WIDTH * min(done, of) / of)
@@ -275,14 +279,14 @@ class Screen:
         return "  ".join(parts)
 
     def close(self, view: dict[str, Any]) -> None:
-        """The closing table."""
+        """Print the summary."""
         if self._live:
             self._say("")
         lead, values = _course(self._training)
         tenth = max(1, len(values) // 10)
         rows = [
-            ("Session", view["session_id"]),
-            ("Ended", view["status"]),
+            ("Run", view["session_id"]),
+            ("Status", view["status"]),
             ("Steps", f"{view['step']} of {view['max_steps']}"),
             ("Time", _duration(time.monotonic() - self._began)),
         ]
@@ -300,14 +304,14 @@ class Screen:
 
 
 def _course(rows: Sequence[MetricRow]) -> tuple[Metric | None, list[float]]:
-    """The metric that sums up the training, and its values."""
+    """The headline metric of the training, and its values."""
     lead = headline(rows)
     trained = [row for row in rows if row.get("phase") == "training"]
     return lead, [value for row in trained if lead and (value := measure(row, lead.key)) is not None]
 
 
 def _held_out(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """What of the model got better or worse on held-out rows, from the first evaluation to the last."""
+    """Metrics on held-out rows, from the first evaluation to the last."""
     measured = [one for one in METRICS if one.line.held_out and one.better is not Better.NEITHER]
     return [
         (f"{one.title} on held-out rows", f"{_written(one, rows[0][one.key])} to {_written(one, rows[-1][one.key])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, make_response, render_template, request
@@ -117,19 +118,22 @@ def answer(
             error["problems"] = [{"field": path, "message": message} for path, message in problems]
         response = jsonify({"error": error})
     else:
-        response = make_response(_page(status, message))
+        title, words = _TITLES.get(status, _OTHER), in_words(message)
+        response = make_response(
+            _framed(lambda: render_template("errors/answer.html", code=status, title=title, message=words))
+        )
     response.status_code = status
     return response
 
 
-def _page(status: int, message: str) -> str:
-    values = {"code": status, "title": _TITLES.get(status, _OTHER), "message": in_words(message)}
+def _framed(render: Callable[[], str]) -> str:
+    """What ``render`` makes; without the frame of the page where that is what fails."""
     try:
-        return render_template("errors/answer.html", **values)
-    except Exception as error:
+        return render()
+    except Exception as error:  # noqa: BLE001 (what broke the page may break the frame around this one)
         log.error("the error page could not be shown with its frame", exc_info=error)
         g.without_frame = True
-        return render_template("errors/answer.html", **values)
+        return render()
 
 
 def wants_json() -> bool:

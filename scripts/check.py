@@ -1,4 +1,4 @@
-"""Run all that CI runs: linters, types, import contracts, JavaScript's tests, container files, then the tests.
+"""Run everything that CI runs: linters, types, import contracts, JavaScript's tests, container files, then the tests.
 
 Every check runs, also after one has failed; pytest runs last, so that its closing line closes the
 output. A test that fails has a second try, three tests at the most, and what the first one showed is
@@ -40,16 +40,16 @@ NODE_TEST = [
 
 CHECKS: dict[str, list[str]] = {
     "Lint (ruff)": ["ruff", "check", "."],
-    "Form (ruff format)": ["ruff", "format", "--check", "--quiet", "."],
+    "Formatting (ruff format)": ["ruff", "format", "--check", "--quiet", "."],
     "Types (mypy, strict)": ["mypy"],
-    "Who may import whom (import-linter)": ["lint-imports", "--no-logo"],
+    "Import contracts (import-linter)": ["lint-imports", "--no-logo"],
     "Templates (djlint)": ["djlint", "--lint", "--quiet", "templates"],
     "JavaScript (eslint)": ["node", f"{LINT}/eslint/bin/eslint.js", *SCRIPTS],
-    "Form of JavaScript (prettier)": ["node", f"{LINT}/prettier/bin/prettier.cjs", "--check", *SCRIPTS],
+    "JavaScript formatting (prettier)": ["node", f"{LINT}/prettier/bin/prettier.cjs", "--check", *SCRIPTS],
     "CSS (stylelint)": ["node", f"{LINT}/stylelint/bin/stylelint.mjs", f"--config-basedir={TOOLS / 'lint'}", STYLES],
-    "Tests of JavaScript (node --test)": ["node", *NODE_TEST],
+    "JavaScript tests (node --test)": ["node", *NODE_TEST],
     "Dockerfile (hadolint)": ["hadolint", "Dockerfile"],
-    "Compose files against their schema": [
+    "Compose files (check-jsonschema)": [
         "check-jsonschema",
         "--builtin-schema",
         "vendor.compose-spec",
@@ -66,9 +66,7 @@ def main(arguments: list[str]) -> int:
     offer_go()
     failed = [name for name, command in CHECKS.items() if not passes(name, command)]
     if failed:
-        print(
-            f"\nFAILED so far: {', '.join(failed)}. Their messages are above; the tests run all the same.", flush=True
-        )
+        print(f"\nFAILED so far: {', '.join(failed)}. See above. Running the tests anyway.", flush=True)
     # Whoever asks for something has said which tests; else -m of the two would stand in its way.
     for part in [[*SIDE_BY_SIDE, *arguments]] if arguments else ALL:
         print(f"\n== Tests (pytest {' '.join(part)})", flush=True)
@@ -83,7 +81,7 @@ def passes(name: str, command: list[str]) -> bool:
     print(f"\n== {name}", flush=True)
     program = find_node(TOOLS) if command[0] == "node" else BIN / command[0]
     if program is None or not program.is_file():
-        print(f"   FAILED: {command[0]} is not there. Install what the checks need: python3 scripts/setup.py --test")
+        print(f"   FAILED: {command[0]} is not installed. Install it: python3 scripts/setup.py --test")
         return False
     started = time.monotonic()
     status = subprocess.run([str(program), *command[1:]], check=False).returncode
@@ -104,7 +102,7 @@ def ensure_chromium() -> None:
     print("Installing Chromium for the browser tests (apt-get install chromium)", flush=True)
     if not installed("chromium"):
         raise SystemExit(
-            "Chromium could not be installed: apt-get failed. Run apt-get install chromium by hand and start again."
+            "Chromium could not be installed because apt-get failed. Run apt-get install chromium, then try again."
         )
 
 
@@ -112,7 +110,7 @@ def offer_go() -> None:
     """Ollama's templates are rendered by Go in a test, which says so and skips where Go cannot be installed."""
     if shutil.which("go") or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
-    print("Installing Go for the tests of Ollama's templates (apt-get install golang-go)", flush=True)
+    print("Installing Go for the Ollama template tests (apt-get install golang-go)", flush=True)
     installed("golang-go")
 
 

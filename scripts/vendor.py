@@ -107,9 +107,7 @@ def sprite(icons: Path, names: list[str]) -> str:
     for name in sorted(set(names)):
         file = icons / f"{name}.svg"
         if not file.is_file():
-            raise SystemExit(
-                f"static/icons.txt names '{name}', which the pinned icon set does not have. Correct the name."
-            )
+            raise SystemExit(f"static/icons.txt names '{name}', which is not in the pinned icon set. Correct the name.")
         body = re.search(r"<svg[^>]*>(.*)</svg>", file.read_text(encoding="utf-8"), re.DOTALL)
         shapes = re.sub(r"\s*\n\s*", "", body.group(1)) if body else ""
         symbols.append(SYMBOL.format(name=name, shapes=shapes))

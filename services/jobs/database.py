@@ -166,9 +166,9 @@ class Setting(Base):
 
 
 _NO_DATABASE = (
-    "The catalogue's database cannot be used: {}. Check DATABASE_URL (one that is no SQLite needs its Python driver "
-    "in .venv), or leave it out: then the catalogue is a file in the home folder. A damaged file can be moved away: "
-    "'flask --app flask_app rebuild' makes it again from the runs."
+    "The catalog database cannot be used: {}. Check DATABASE_URL (databases other than SQLite need a Python driver "
+    "in .venv), or remove it to use a file in the home folder. If that file is damaged, move it away and run "
+    "'flask --app flask_app rebuild' to rebuild it from the runs."
 )
 _ENDED = [str(state) for state in ENDED]
 _ACTIVE = [str(state) for state in ACTIVE]
@@ -195,7 +195,7 @@ class Database:
             raise Unavailable(message) from None
         if found != VERSION:
             raise Unavailable(
-                f"The catalogue was made by another version of Tunesmith (schema {found}, this one uses {VERSION}). "
+                f"The catalog was made by another version of Tunesmith (schema {found}, this one uses {VERSION}). "
                 "No run is lost: move catalogue.db away and run 'flask --app flask_app rebuild'."
             )
 
@@ -254,9 +254,7 @@ class Database:
         with self._session() as session:
             job = session.get(Job, job_id)
         if job is None or job.kind != kind:
-            raise NotFound(
-                f"There is no {KINDS[kind].word} {job_id}. It may have been deleted; the list shows what there is."
-            )
+            raise NotFound(f"There is no {KINDS[kind].word} {job_id}. It may have been deleted.")
         return job
 
     def jobs(self, kind: JobKind, *, with_config: bool = False) -> Sequence[Job]:

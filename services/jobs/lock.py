@@ -18,7 +18,7 @@ class HomeInUse(Conflict):
     def __init__(self, home: Home, url: str | None) -> None:
         where = f" at {url}" if url else ""
         super().__init__(
-            f"Tunesmith is already running on {home.root}{where}. Use that one, stop it first, "
+            f"Tunesmith is already running in {home.root}{where}. Use that server, stop it first, "
             "or set TUNESMITH_HOME to another folder."
         )
         self.url = url

@@ -12,8 +12,8 @@ from core.job import ENDED, JobState, JobStatus
 from core.job_dir import Check, JobDir, Lines, checked_json, read_lines
 from services.jobs.database import Job
 
-DELETED = "Its folder was deleted, so there is nothing to show but what the list knows. Delete it here, too."
-_SHOWN = "what could be read is shown"
+DELETED = "Its folder was deleted, so only basic information is left. You can delete the entry."
+_SHOWN = "the readable part is shown"
 
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def damage(job: Job, run_dir: JobDir, **rows: Sequence[int]) -> list[str]:
 
 def _documents(job: Job, run_dir: JobDir) -> list[tuple[Path, Any, str]]:
     """Each JSON file of a job that is there, or should be: what it is, and what cannot be had without it."""
-    found: list[tuple[Path, Any, str]] = [(run_dir.config, dict, "it can neither be resumed nor exported")]
+    found: list[tuple[Path, Any, str]] = [(run_dir.config, dict, "it cannot be resumed or exported")]
     found.append((run_dir.status, JobStatus, ""))
     demanded = {run_dir.config}
     for document in job.of_kind.documents:

@@ -100,7 +100,7 @@ class Jobs:
     def _stop(self, job: Job, *, at_once: bool) -> None:
         if job.job_state is JobState.STOPPED:
             return
-        ended = Conflict("It has ended already; there is nothing to stop.")
+        ended = Conflict("It has already ended, so there is nothing to stop.")
         if job.job_state in ENDED:
             raise ended
         # Asked before the state is looked at again: a worker that is started between the two reads the request.
@@ -138,7 +138,7 @@ class Jobs:
         try:
             JobDir.open(self._parent, job.id)
         except NotFound:
-            raise Conflict("Its folder was deleted, so there is nothing to go on from. Start it again.") from None
+            raise Conflict("Its folder was deleted, so it cannot be resumed. Start a new one.") from None
         self._resume(job.id)
         self.announce(job_id)
 
@@ -178,7 +178,9 @@ class Jobs:
         refuse(path)
         reference = f"{self._kind.reference}:{job.id}"
         if self._kind.reference and (needs := needing(self._database, reference, path)):
-            raise Conflict(f"This {word} is needed by {needs}. Wait for its end or stop it, then delete the {word}.")
+            raise Conflict(
+                f"This {word} is in use by {needs}. Wait until that ends, or stop it, then delete the {word}."
+            )
         # The files first: a row without files can be deleted again, files without a row would be found by a rebuild.
         entry = self._bin.put(path, kind=word, name=job.name, row=row_of(job)) if os.path.lexists(path) else None
         try:

@@ -284,7 +284,7 @@ class Watcher:
             tidy(reader.run_dir)
             if reader.run_dir.made:  # It was compared again, and is as it was.
                 state = JobState.COMPLETED
-                values |= {"error": None, "message": f"Not verified again. {error or 'It was cancelled.'}"}
+                values |= {"error": None, "message": f"Not verified again. {error or 'The check was canceled.'}"}
         # From any state with a worker, also from one that a request has put it into since: the end is the end.
         self._database.move(job.id, to=state, only_from=ACTIVE, **values)
         job.state = str(state)
@@ -358,14 +358,14 @@ class Watcher:
     def _put_off(self, job: Job) -> None:
         """Leave a job at its place in the queue until there is room on the disk again."""
         self._not_before = self._clock.monotonic() + DISK_FULL_WAIT
-        values = {"message": "Waiting for room on the disk, which is full", "place": job.place}
+        values = {"message": "The disk is full. Waiting for free space", "place": job.place}
         self._database.move(job.id, to=JobState.QUEUED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
 
     def _could_not_start(self, job: Job, run_dir: JobDir, error: Exception) -> None:
         why = disk_words(error) or str(getattr(error, "strerror", None) or error)
         if not run_dir.path.is_dir():
             why = "its folder was deleted"
-        message = f"The worker process could not be started: {why.rstrip('.')}. Nothing was lost; try again."
+        message = f"The worker process could not be started: {why.rstrip('.')}. Nothing was lost. Try again."
         values = {"error": message, "ended_at": now()}
         self._database.move(job.id, to=JobState.FAILED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
         job.state, job.error = str(JobState.FAILED), message
@@ -381,10 +381,10 @@ class Watcher:
 def crash_words(job: Job, exit_code: int | None, last_lines: str, *, made: bool = False) -> str:
     """What happened, what was kept, what to do; ``made``: whether it is an export whose files are there."""
     how = {
-        None: "ended without a word",
-        -9: "was killed from outside (signal 9), which the system does when memory runs out",
-    }.get(exit_code, f"ended without a word (exit code {exit_code})")
+        None: "ended without an error message",
+        -9: "was killed (signal 9), which usually means that memory ran out",
+    }.get(exit_code, f"ended without an error message (exit code {exit_code})")
     kind, step = job.of_kind, job.checkpoint_step
     kept = kind.kept.format(step=step) if made or step is not None else kind.nothing_kept
-    said = f" Its last lines:\n{last_lines.strip()[-2000:]}" if last_lines.strip() else ""
+    said = f" Last output:\n{last_lines.strip()[-2000:]}" if last_lines.strip() else ""
     return f"The worker process {how}. {kept}{said}"

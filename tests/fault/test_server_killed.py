@@ -100,7 +100,7 @@ def test_a_second_server_on_the_same_home_is_refused(live: Live) -> None:
     """With the address of the first and what to do, and no trace."""
     second = refused(live, live.env)
     assert second.returncode == 1
-    assert f"already running on {live.home} at {live.url}" in second.stderr
+    assert f"already running in {live.home} at {live.url}" in second.stderr
     assert "Traceback" not in second.stderr
 
 
@@ -109,7 +109,7 @@ def test_a_port_in_use_is_said_with_what_to_do(live: Live, tmp_path: Path) -> No
     env = {**live.env, "TUNESMITH_HOME": str(tmp_path / "other")}
     second = refused(live, env)
     assert second.returncode == 1
-    assert "is in use by another program" in second.stderr
+    assert "is already in use" in second.stderr
     assert "PORT=" in second.stderr
     assert "Traceback" not in second.stderr
 

@@ -36,7 +36,7 @@ def test_a_killed_worker_is_crashed_within_five_seconds(live: Live) -> None:
             took.append(killed_and_noticed(live, listener, len(took) + 1))
     assert took[-1] < 5, took
     view = live.status("run")
-    assert f"checkpoint of step {view['checkpoint_step']}" in view["error"]
+    assert f"checkpoint at step {view['checkpoint_step']}" in view["error"]
     live.ask("POST", "/api/training/resume", {"session_id": "run"})
     live.wait("run", "completed")
     rows = list(iter_lines(live.home / "outputs" / "run" / "metrics.jsonl"))

@@ -61,5 +61,5 @@ def test_a_refusal_is_told_in_the_words_of_the_server(
 def test_a_server_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its address, with the reason."""
     answered(monkeypatch, httpx.ConnectError("Connection refused"))
-    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:5000 does not answer: Connection refused\."):
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:5000 is not responding: Connection refused\."):
         There("http://127.0.0.1:5000", "", confirmed=False).look("s")

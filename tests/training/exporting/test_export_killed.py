@@ -92,7 +92,7 @@ def test_a_killed_export_leaves_nothing(services: Services, models: Home, attemp
     assert view.job.status == "crashed"
     assert (view.files, view.model_path) == ([], None)
     assert view.job.error is not None
-    assert "No half-made file is left" in view.job.error
+    assert "No incomplete files were kept" in view.job.error
     folder = models.exports / export_id
     psutil.wait_procs(children, timeout=60)
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)

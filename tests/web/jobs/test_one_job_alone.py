@@ -59,7 +59,7 @@ def test_a_bad_line_of_a_running_run_holds_nobody_up(client: FlaskClient, servic
     follow(services, "second", "completed")
     run = client.get("/api/training/sessions/first").json or {}
     assert run["status"] == "completed"
-    assert run["damage"] == ["metrics.jsonl is damaged at row 6; what could be read is shown."]
+    assert run["damage"] == ["metrics.jsonl is damaged at row 6; the readable part is shown."]
     rows = (client.get("/api/training/sessions/first/metrics").json or {})["rows"]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert "metrics.jsonl is damaged at row 6" in client.get("/runs/first").text

@@ -96,7 +96,7 @@ def test_a_run_that_an_export_waits_for_is_kept(stage: Stage) -> None:
     """Until that is over."""
     stage.add("one", state="completed")
     stage.add("two", "export", config={"session_id": "one"})
-    with pytest.raises(Conflict, match="needed by the export 'two'"):
+    with pytest.raises(Conflict, match="in use by the export 'two'"):
         verbs(stage).delete("one")
     verbs(stage, JobKind.EXPORT).stop("two")
     verbs(stage).delete("one")

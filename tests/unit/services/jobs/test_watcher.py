@@ -126,7 +126,7 @@ def test_a_worker_that_leaves_with_its_last_word_did_not_vanish(stage: Stage) ->
     assert (job.state, job.message, job.error) == ("completed", "Done", None)
 
 
-@pytest.mark.parametrize(("checkpoint", "advice"), [(None, "no checkpoint yet"), (4, "checkpoint of step 4 is kept")])
+@pytest.mark.parametrize(("checkpoint", "advice"), [(None, "no checkpoint yet"), (4, "checkpoint at step 4 was saved")])
 def test_a_worker_that_vanished_crashed(stage: Stage, checkpoint: int | None, advice: str) -> None:
     """The page says what is left of it, also of what it had not said itself."""
     run_dir = running(stage)
