@@ -49,8 +49,8 @@ SHORTCUTS = (
     ("Enter", "Playground: send; Shift + Enter starts a new line"),
 )
 MOST_HITS = 20
-AROUND = 90
-"""Characters that a search result shows on each side of what was found."""
+BEFORE, LENGTH = 60, 200
+"""Characters that a search result shows before what was found, and in all."""
 
 
 @dataclass(frozen=True)
@@ -235,8 +235,10 @@ def _searchable() -> Iterator[tuple[str, str, str, str]]:
 def _excerpt(text: str, words: list[str]) -> Markup:
     """The surroundings of the first word that is found, with every word marked."""
     first = min((at for word in words if (at := text.lower().find(word)) >= 0), default=0)
-    begin, end = max(0, first - AROUND), first + AROUND
-    cut = f"{'…' if begin else ''}{text[begin:end]}{'…' if end < len(text) else ''}"
+    begin = text.rfind(" ", 0, max(0, first - BEFORE)) + 1 if first > BEFORE else 0
+    end = begin + LENGTH if len(text) > begin + LENGTH else len(text)
+    end = (text.rfind(" ", begin, end) if end < len(text) else end) or end
+    cut = f"{'… ' if begin else ''}{text[begin:end]}{' …' if end < len(text) else ''}"
     pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE)
     marked, at = Markup(), 0
     for match in pattern.finditer(cut):

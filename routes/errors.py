@@ -130,7 +130,7 @@ def _framed(render: Callable[[], str]) -> str:
     """What ``render`` makes; without the frame of the page where that is what fails."""
     try:
         return render()
-    except Exception as error:  # noqa: BLE001 (what broke the page may break the frame around this one)
+    except Exception as error:
         log.error("the error page could not be shown with its frame", exc_info=error)
         g.without_frame = True
         return render()
