@@ -24,7 +24,10 @@ FOLDERS = (
     ("Logs", "logs"),
     ("Trash", "trash"),
 )
-PACKAGES = {"python": "Python", "torch": "PyTorch", "trl": "TRL", "peft": "PEFT", "flask": "Flask"}
+PACKAGES = {
+    "python": "Python", "torch": "PyTorch", "transformers": "Transformers", "trl": "TRL", "peft": "PEFT",
+    "datasets": "Datasets", "unsloth": "Unsloth", "flask": "Flask",
+}  # fmt: skip
 """Packages by the names that they go by; the others are called as they are."""
 
 

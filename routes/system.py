@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
-from core.errors import TunesmithError
+from core.errors import TunesmithError, Unavailable
 from pages.settings import settings_page, token_view
 from routes._api import Body, describes, read_body
 from routes._pages import page, say, to
@@ -115,7 +116,12 @@ def save() -> AnyResponse:
     form = request.form
     changes: dict[str, Any] = {name: form[name] for name in ("theme", "base_model", "trash_days") if name in form}
     changes |= {name: name in form for name in ("notifications", "shortcuts")}
-    return _saved(lambda: services().preferences.change(changes), "Settings saved.")
+
+    def change() -> str:
+        services().preferences.change(changes)
+        return "Settings saved."
+
+    return _saved(change)
 
 
 @bp.post("/settings/token")
@@ -123,8 +129,8 @@ def token() -> AnyResponse:
     """Save or remove the Hugging Face token."""
     found = services()
     if request.form.get("action") == "remove":
-        return _saved(lambda: remove_token(found.preferences), "Token removed.", "token")
-    return _saved(lambda: save_token(found.preferences, found.settings, request.form.get("token", "")), "", "token")
+        return _saved(lambda: remove_token(found.preferences))
+    return _saved(lambda: save_token(found.preferences, found.settings, request.form.get("token", "")))
 
 
 @bp.post("/settings/webhook")
@@ -135,18 +141,20 @@ def webhook() -> AnyResponse:
     def change() -> str:
         found.preferences.change({"webhook_url": url})
         if request.form.get("action") == "test":
-            # How it went stands beside the form.
-            return "Test sent." if found.webhook.test().ok else ""
+            sent = found.webhook.test()
+            if not sent.ok:
+                raise Unavailable(f"The webhook is saved, but the test failed. {sent.message}")
+            return f"Webhook saved. {sent.message}"
         return "Webhook saved." if url else "Webhook removed."
 
-    return _saved(change, "", "webhook")
+    return _saved(change)
 
 
-def _saved(change: Any, words: str, place: str = "") -> AnyResponse:
+def _saved(change: Callable[[], str]) -> AnyResponse:
     try:
-        said = change()
-        if text := words or said:
-            say(text, "good")
+        say(change(), "good")
+    except Unavailable as error:
+        say(error.message, "watch")
     except TunesmithError as error:
         say(f"Not saved. {error.message}", "problem")
-    return to("system.settings", _anchor=place or None)
+    return to("system.settings")

@@ -53,7 +53,7 @@ class ItemLine:
 
 @dataclass(frozen=True)
 class StoragePage:
-    """The latest measurement; ``usage`` is None before the first."""
+    """The latest measurement; ``usage`` is None before the first. ``trash`` is how much is in there right now."""
 
     usage: Usage | None
     measuring: bool
@@ -61,6 +61,7 @@ class StoragePage:
     parts: tuple[PartLine, ...]
     largest: tuple[ItemLine, ...]
     downloads: tuple[Download, ...]
+    trash: int
     titles: dict[str, str]
 
 
@@ -74,6 +75,7 @@ def storage_page(services: Services) -> StoragePage:
         _parts(usage) if usage else (),
         tuple(_item(item) for item in usage.largest) if usage else (),
         usage.downloads if usage else (),
+        sum(entry.size for entry in services.trash.list()),
         {info.name: info.title for info in BASE_MODELS},
     )
 

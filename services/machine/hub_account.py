@@ -48,12 +48,13 @@ def save_token(store: PreferenceStore, settings: Settings, token: str) -> str:
     store.change({"hf_token": token, "hf_user": user or ""})
     if user:
         return f"Token saved. You're signed in to Hugging Face as {user}."
-    return "Token saved. Hugging Face couldn't be reached to check it; it will be used when it can."
+    return "Token saved. Hugging Face couldn't be reached, so it hasn't been checked yet."
 
 
-def remove_token(store: PreferenceStore) -> None:
-    """Forget the token. One in the environment stays."""
+def remove_token(store: PreferenceStore) -> str:
+    """Forget the token; one in the environment stays. Returns what happened, as a sentence."""
     store.change({"hf_token": "", "hf_user": ""})
+    return "Token removed."
 
 
 def whose(token: str, endpoint: str) -> str | None:

@@ -21,8 +21,10 @@ from services.machine.bin import size_of
 
 log = logging.getLogger(__name__)
 
-KEEP = 600.0
+KEEP = 60.0
 """Seconds after which a page has the disk measured again."""
+PATIENCE = 0.3
+"""Seconds that a page waits for a measurement under way: on most disks that is enough."""
 LARGEST = 12
 """Items in the list of the largest."""
 _WORDS = {JobKind.TRAIN: "run", JobKind.PROBE: "probe", JobKind.EVALUATION: "evaluation", JobKind.EXPORT: "export"}
@@ -104,6 +106,7 @@ class Storage:
         """The latest measurement, and whether another one is under way; an old one is renewed."""
         if time.monotonic() - self._measured > KEEP:
             self.measure()
+        self.wait(PATIENCE)
         return self._usage, self.measuring
 
     @property

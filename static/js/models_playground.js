@@ -249,9 +249,14 @@ function listen(page) {
   click('json', () => download('conversation.json', 'application/json', JSON.stringify(page.snapshot(), null, 1)))
   click('markdown', () => download('conversation.md', 'text/markdown', toMarkdown(page.snapshot(), factsOf)))
   click('forget', () => {
+    const gone = page.kept.all()
     page.kept.forget()
     page.list()
-    toast('Conversations deleted from this browser.')
+    const act = () => {
+      for (const one of gone.reverse()) page.kept.put(one)
+      page.list()
+    }
+    toast('Conversations deleted from this browser.', 6, { title: 'Undo', act })
   })
   for (const id of ['tokens', 'plain'])
     get(id).addEventListener('change', () => {

@@ -113,5 +113,7 @@ document.addEventListener('theme:changed', restyle)
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', restyle)
 
 socket.on('training_status', (status) => {
+  // Where this very page is sending its Delete form, the answer brings the list, and with it the Undo button.
+  if (document.querySelector('form[data-busy]')) return
   if (status.session_id === session && status.status === 'deleted') location.href = '/runs'
 })

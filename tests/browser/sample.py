@@ -40,6 +40,8 @@ PAGES = (
     "/rewards/bench",
     "/rewards/short-is-good",
     "/settings",
+    "/settings/storage",
+    "/settings/trash",
     "/help",
     "/help?q=reward",
     "/help/first-10-minutes",

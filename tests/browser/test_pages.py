@@ -269,6 +269,10 @@ def test_the_theme_is_kept(page: Page, filled: Server) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
     page.goto(f"{filled.url}/runs")
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    page.locator("#theme-form button").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.locator("#theme-form button").click()  # Other tests look at pages in the system's theme.
+    expect(page.locator("html")).not_to_have_attribute("data-theme", "dark")
 
 
 def test_a_word_is_explained_where_it_stands(page: Page, filled: Server) -> None:

@@ -18,3 +18,18 @@ test('a word stays for its time, beside the others', (t) => {
   t.mock.timers.tick(4000)
   assert.equal(place.childElementCount, 0)
 })
+
+test('an action stays long enough to be pressed, and takes the word with it', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const place = el('div', { id: 'toasts' })
+  globalThis.document = new FakeDocument(place)
+  const acts = []
+  toast('Deleted.', 2, { title: 'Undo', act: () => acts.push('undone') })
+  t.mock.timers.tick(19_000)
+  assert.equal(place.textContent, 'Deleted. Undo')
+  place.querySelector('button').dispatchEvent(new Event('click'))
+  assert.deepEqual([acts, place.childElementCount], [['undone'], 0])
+  toast('Deleted.', 2, { title: 'Undo', act: () => acts.push('again') })
+  t.mock.timers.tick(20_000)
+  assert.deepEqual([acts, place.childElementCount], [['undone'], 0])
+})

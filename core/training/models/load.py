@@ -232,8 +232,8 @@ def explain(source: str, error: Exception) -> TunesmithError:
     missing = any(word in chain for word in ("RepositoryNotFound", "RevisionNotFound", "not a valid model identifier"))
     if "gated" in chain.lower() or (status & {"401", "403"} and not missing):
         return InvalidInput(
-            f"{source} may not be downloaded without permission. Accept its licence on the Hub's page of the model, "
-            "set HF_TOKEN to a token of your account, and start again.",
+            f"{source} can't be downloaded without permission. Accept its license on its Hugging Face page, add a "
+            "token of your account in Settings (or set HF_TOKEN), and start again.",
             field="model.name",
         )
     if missing or "404" in status:

@@ -1,10 +1,21 @@
 // A short word in the corner, read out politely.
 
-export function toast(text, seconds = 6) {
+// With an action, such as { title: 'Undo', act }, there is a button, and more time to press it.
+export function toast(text, seconds = 6, action = null) {
   const place = document.getElementById('toasts')
   const note = document.createElement('div')
   note.className = 'toast'
   note.textContent = text
+  if (action) {
+    const button = document.createElement('button')
+    button.className = 'button small'
+    button.textContent = action.title
+    button.addEventListener('click', () => {
+      note.remove()
+      action.act()
+    })
+    note.append(' ', button)
+  }
   place.append(note)
-  setTimeout(() => note.remove(), seconds * 1000)
+  setTimeout(() => note.remove(), (action ? Math.max(seconds, 20) : seconds) * 1000)
 }
