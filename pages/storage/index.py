@@ -17,7 +17,7 @@ PARTS = {
     "checks": ("Evaluations and checks", ""),
     "models": ("Base models", "Downloaded from Hugging Face, and the built-in model"),
     "downloaded": ("Downloaded datasets", "As they came from Hugging Face"),
-    "caches": ("Caches", "Made again when needed"),
+    "caches": ("Caches", "Rebuilt when needed"),
     "logs": ("Logs", ""),
     "trash": ("Trash", ""),
 }

@@ -61,7 +61,7 @@ class Preferences(BaseModel):
     @field_validator("hf_token")
     @classmethod
     def _one_word(cls, token: str) -> str:
-        if token and not (token.isascii() and token.isprintable() and " " not in token):
+        if not _plain(token):
             raise ValueError("a token has letters, digits and underscores only, such as hf_…")
         return token
 
@@ -71,12 +71,16 @@ class Preferences(BaseModel):
         if not url:
             return url
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable() or " " in url:
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not _plain(url):
             raise ValueError("enter a complete address that begins with https:// or http://")
         if parts.username or parts.password:
             raise ValueError("leave the user name and password out of the address; put a secret into its path instead")
         parts.port  # noqa: B018 - raises ValueError where it is no number
         return url
+
+
+def _plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 class PreferenceStore:

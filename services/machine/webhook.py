@@ -15,8 +15,8 @@ import logging
 import queue
 import socket
 import threading
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 EVENT = "training_status"
 ENDS = frozenset({"completed", "stopped", "failed", "crashed"})
 TIMEOUT = 5.0
-"""Seconds for the connection, and again for each read."""
+"""Seconds for the connection, and again for each piece that arrives."""
 IN_ALL = 10.0
 """Seconds after which a slow answer is given up."""
 MOST = 4096
@@ -78,10 +78,11 @@ class Webhook:
         session_id, status = str(payload.get("session_id")), str(payload.get("status"))
         if event != EVENT:
             return
-        before = self._told.pop(session_id, "")
-        self._told[session_id] = status
-        if len(self._told) > 10 * WAITING:
-            del self._told[next(iter(self._told))]
+        with self._lock:
+            before = self._told.pop(session_id, "")
+            self._told[session_id] = status
+            if len(self._told) > 10 * WAITING:
+                del self._told[next(iter(self._told))]
         if status not in ENDS or before == status:
             return
         if url := self._preferences.get().webhook_url:
@@ -106,10 +107,10 @@ class Webhook:
 
     def close(self) -> None:
         """End the thread after what it is sending now."""
+        with self._lock, suppress(queue.Empty):
+            while self._thread:
+                self._waiting.get_nowait()
         if self._thread:
-            with self._lock:
-                while not self._waiting.empty():
-                    self._waiting.get_nowait()
             self._waiting.put(None)
 
     def test(self) -> Sent:
@@ -148,21 +149,32 @@ def body_of(payload: dict[str, Any]) -> dict[str, Any]:
 def _post(url: SplitResult, body: bytes, own_port: int) -> int:
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(url.hostname or "", url.port, timeout=TIMEOUT)
-    until = time.monotonic() + IN_ALL
     try:
         connection.connect()
+        # A timeout counts from byte to byte: an answer that drips would never end.
+        giving_up = threading.Timer(IN_ALL, _cut, (connection.sock,))
+        giving_up.daemon = True
+        giving_up.start()
+    except BaseException:
+        connection.close()
+        raise
+    try:
         # The address that was reached, and not the name: a name may lead elsewhere with every look.
         _check_peer(connection.sock, own_port)
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         headers = {"Content-Type": "application/json", "User-Agent": "Tunesmith", "Connection": "close"}
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
-        read = 0
-        while read < MOST and time.monotonic() < until and (piece := answer.read1(MOST - read)):
-            read += len(piece)
+        answer.read(MOST)
         return answer.status
     finally:
+        giving_up.cancel()
         connection.close()
+
+
+def _cut(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _check_peer(sock: socket.socket, own_port: int) -> None:

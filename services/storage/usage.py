@@ -172,14 +172,27 @@ def measured(home: Home, database: Database) -> Usage:
         add("models" if one.kind == "model" else "downloaded", one.size)
         if one.kind == "model":
             items.append(Item("model", one.name, one.name, one.size))
-    add("models", size_of(home.cache / "models"))
-    emptied = add("caches", sum(size_of(path) for path in cache_folders(home)))
-    add("logs", size_of(home.logs))
-    add("trash", size_of(home.trash))
+    add("models", _size(home.cache / "models"))
+    emptied = add("caches", sum(_size(path) for path in cache_folders(home)))
+    add("caches", sum(_size(path) for path in _unknown(home)))
+    add("logs", _size(home.logs))
+    add("trash", _size(home.trash))
     largest = sorted(items, key=lambda item: -item.size)[:LARGEST]
     old = sum(size_of(path) for _, path in old_checkpoints(home, database))
     parts = tuple(Part(key, size) for key, size in sizes.items())
     return Usage(now(), parts, tuple(item for item in largest if item.size), tuple(found), old, emptied)
+
+
+def _size(folder: Path) -> int:
+    """Of a folder that may be a link to another disk."""
+    return size_of(folder.resolve())
+
+
+def _unknown(home: Home) -> list[Path]:
+    """What else lies in the cache, such as a download under way; it is counted, and never emptied."""
+    hub = home.cache / "hub"
+    known = {home.cache / "models", hub, hub / "hub", *cache_folders(home)}
+    return [path for folder in (home.cache, hub) if folder.is_dir() for path in folder.iterdir() if path not in known]
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +18,7 @@ from core.settings import Home, Settings
 from flask_app import create_app
 from services.container import Services
 from services.machine import hub_account
-from tests.conftest import Browser
+from tests.conftest import Browser, tiny
 
 TOKEN = "hf_abcdefghijklmnop"
 
@@ -183,6 +185,36 @@ def test_a_webhook_that_fails_is_seen_in_settings(browser: Browser, client: Flas
     assert services.preferences.get().webhook_url == "http://127.0.0.1:1/"
     browser.post("/settings/webhook", form={"webhook_url": ""})
     assert client.post("/api/settings/webhook/test").status_code == 400
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Keeps what is posted."""
+
+    def do_POST(self) -> None:
+        self.server.got.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))  # type: ignore[attr-defined]
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None: ...
+
+
+def test_a_run_that_ends_is_told(client: FlaskClient, services: Services) -> None:
+    """By the server, to the address in Settings; what still waits or runs is not."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    got: queue.Queue[dict[str, Any]] = queue.Queue()
+    server.got = got  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    patch(client, webhook_url=f"http://127.0.0.1:{server.server_address[1]}/ended")
+    services.runs.start(tiny("told"), session_id="told")
+    services.runs.start(tiny("waiting"), session_id="waiting")
+    services.runs.stop("told")
+    said = got.get(timeout=60)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert (said["session_id"], said["name"], said["status"]) == ("told", "told", "stopped")
+    assert got.empty()
 
 
 def test_settings_are_changed_by_the_pages_own_forms_only(browser: Browser, guarded: Flask) -> None:

@@ -62,6 +62,8 @@ def test_a_file_of_a_later_version_is_read(home: Home) -> None:
         ({"webhook_url": "http://me:hunter2@example.org/"}, "user name and password"),
         ({"webhook_url": "http://example.org:notaport/"}, "Webhook URL"),
         ({"webhook_url": "http://example.org/\r\nX: y"}, "https://"),
+        ({"webhook_url": "http://example.org/\u00e9"}, "https://"),
+        ({"webhook_url": "http://[::1/"}, "Webhook URL"),
     ],
 )
 def test_what_cannot_be_used_changes_nothing(home: Home, changes: dict[str, object], words: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,29 @@ def test_an_endless_answer_is_cut_off(store: PreferenceStore, hook: Webhook, lis
     store.change({"webhook_url": listener.url})
     listener.body = b"x" * 5_000_000
     assert hook.test().ok
+
+
+def test_an_answer_that_drips_is_given_up(
+    store: PreferenceStore, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes within the timeout, and it would never end."""
+    monkeypatch.setattr(webhook, "IN_ALL", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        store.change({"webhook_url": f"http://127.0.0.1:{server.getsockname()[1]}/"})
+        over = threading.Event()
+
+        def drip() -> None:
+            client, _ = server.accept()
+            with client, suppress(OSError):
+                while not over.wait(0.02):
+                    client.sendall(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        sent = hook.test()
+        over.set()
+        thread.join()
+    assert not sent.ok
 
 
 def test_nobody_there_is_said_in_words(store: PreferenceStore, hook: Webhook) -> None:
