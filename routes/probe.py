@@ -6,10 +6,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
 
+from core.errors import Conflict
 from pages.probe import probe_page
 from routes._api import Body, describes, read_body
-from routes._pages import page
+from routes._pages import page, say, say_deleted, to
 from services.current import services
 
 bp = Blueprint("probe", __name__)
@@ -53,7 +55,26 @@ def stop(probe_id: str) -> tuple[Response, int]:
     return jsonify(services().probes.stop(probe_id).json()), 202
 
 
+@bp.delete("/api/probe/<probe_id>")
+@describes(status=204)
+def delete(probe_id: str) -> tuple[str, int]:
+    """Delete it with its answers; refused while it runs."""
+    services().probes.delete(probe_id)
+    return "", 204
+
+
 @bp.get("/probe/<probe_id>")
 def page_of(probe_id: str) -> str:
     """A probe's page."""
     return page("probe/show.html", probe_page(services(), probe_id))
+
+
+@bp.post("/probe/<probe_id>/delete")
+def remove(probe_id: str) -> AnyResponse:
+    """Delete it, and go back to the set-up that it was made from."""
+    try:
+        say_deleted("Check deleted.", services().probes.delete(probe_id))
+    except Conflict as error:
+        say(error.message, "problem")
+        return to("probe.page_of", probe_id=probe_id)
+    return to("wizard.train")

@@ -20,6 +20,7 @@ _PLACES = {
     "export": ("exports.show", "export_id"),
     "evaluation": ("evaluations.show", "evaluation_id"),
     "dataset": ("datasets.show", "upload_id"),
+    "probe": ("probe.page_of", "probe_id"),
 }
 """Kind to the page of one such thing."""
 _LISTS = {"preset": "configs.index", "reward": "rewards.index"}

@@ -25,6 +25,7 @@ from services.jobs.events import Events
 from services.jobs.readings import Readings, damage
 from services.jobs.verbs import Jobs
 from services.jobs.view import JobView
+from services.machine.bin import Entry
 
 MOST = 256
 """Most answers that one probe samples."""
@@ -113,6 +114,10 @@ class Probes:
             fingerprint=fingerprint(job.config),
             damage=damage(job, files, completions=self._read.of(files.completions).bad),
         )
+
+    def delete(self, probe_id: str) -> Entry | None:
+        """Move it with its answers to the trash. Raises Conflict while it runs or waits."""
+        return self._jobs.delete(probe_id)
 
     def config(self, probe_id: str) -> RunConfig:
         """What was probed. Raises NotFound."""

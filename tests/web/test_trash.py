@@ -81,6 +81,29 @@ def test_the_api_deletes_and_restores(client: FlaskClient, filled: dict[str, tup
     assert all(client.get(address).status_code == 200 for address, _ in filled.values())
 
 
+def test_a_check_before_training_is_deleted_and_undone(
+    browser: Browser, client: FlaskClient, services: Services
+) -> None:
+    """Once it is over; the set-up that refers to it works without it, and with it again."""
+    view = services.probes.start(TINY)
+    services.wizard.remember("train", probe_id=view.probe_id)
+    assert client.delete(f"/api/probe/{view.probe_id}").status_code == 409
+    browser.get(f"/probe/{view.probe_id}")
+    browser.post(f"/probe/{view.probe_id}/delete")
+    assert "Stop it first" in browser.get(f"/probe/{view.probe_id}").text
+    services.probes.stop(view.probe_id)
+    before = client.get(f"/api/probe/{view.probe_id}").json
+    assert 'data-testid="delete-probe"' in browser.get(f"/probe/{view.probe_id}").text
+    answer = browser.post(f"/probe/{view.probe_id}/delete")
+    page = browser.get(answer.location)
+    assert (page.status_code, client.get(f"/api/probe/{view.probe_id}").status_code) == (200, 404)
+    undo = re.search(r'action="(/settings/trash/[\w-]+/restore)"', page.text)
+    assert undo
+    assert browser.post(undo[1]).location == f"/probe/{view.probe_id}"
+    assert client.get(f"/api/probe/{view.probe_id}").json == before
+    assert client.delete(f"/api/probe/{view.probe_id}").status_code == 204
+
+
 def test_a_restart_keeps_the_trash(client: FlaskClient, services: Services, filled: dict[str, tuple[str, str]]) -> None:
     """A rebuilt catalogue does not bring back what was deleted."""
     address, _ = filled["run"]
