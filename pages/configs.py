@@ -1,4 +1,4 @@
-"""The page of saved configurations and presets."""
+"""The page of saved and built-in presets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.wizard.draft import suggest_name
 
 @dataclass(frozen=True)
 class ConfigLine:
-    """A configuration in a list."""
+    """A preset in a list."""
 
     name: str
     detail: str
@@ -20,7 +20,7 @@ class ConfigLine:
 
 @dataclass(frozen=True)
 class ConfigsPage:
-    """Kept configurations and presets."""
+    """A person's own presets, and those that ship with the project."""
 
     configs: tuple[ConfigLine, ...]
     presets: tuple[ConfigLine, ...]
@@ -28,7 +28,7 @@ class ConfigsPage:
 
 
 def configs_page(services: Services) -> ConfigsPage:
-    """Kept configurations and presets."""
+    """Both lists, and a name for the present setup."""
     lines = [(entry.preset, ConfigLine(entry.name, _holds(services, entry))) for entry in services.configs.list()]
     own, presets = (tuple(line for is_preset, line in lines if is_preset is wanted) for wanted in (False, True))
     draft = services.wizard.draft()

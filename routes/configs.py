@@ -126,23 +126,23 @@ def receive() -> saved.ConfigEntry:
 
 @bp.get("/configs")
 def index() -> str:
-    """Kept configurations and presets."""
+    """Saved and built-in presets."""
     return page("configs/index.html", configs_page(services()))
 
 
 @bp.post("/configs/use")
 def use() -> AnyResponse:
-    """Make a configuration the wizard's draft."""
+    """Make a preset the wizard's draft."""
     services().wizard.load(services().configs.load(request.form.get("name", "")))
-    say("The configuration is loaded. Look through the steps, then start.", "good")
+    say("Preset loaded. Review your setup, then start.", "good")
     return to("wizard.train")
 
 
 @bp.post("/configs/<action>")
 def act(action: str) -> AnyResponse:
-    """Keep the draft, take in a file, rename, delete; every failure in words on the same page."""
+    """Save the draft, import a file, rename, delete; every failure is explained on the same page."""
     if action not in _ACTS:
-        raise NotFound("There is no such action on configurations.")
+        raise NotFound("There is no such action on presets.")
     try:
         if said := _ACTS[action]():
             say(said, "good")
@@ -154,16 +154,16 @@ def act(action: str) -> AnyResponse:
 def _act_keep() -> str:
     name = request.form.get("name", "").strip()
     services().configs.save(name, {**services().wizard.config(), "name": name})
-    return f"Kept as '{name}'."
+    return f"Saved as '{name}'."
 
 
 def _act_upload() -> str:
-    return f"Kept as '{receive().name}'."
+    return f"Imported as '{receive().name}'."
 
 
 def _act_rename() -> str:
     entry = services().configs.rename(request.form.get("name", ""), request.form.get("to", ""))
-    return f"It is now called '{entry.name}'."
+    return f"Renamed to '{entry.name}'."
 
 
 def _act_delete() -> str:

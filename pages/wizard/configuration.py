@@ -12,7 +12,7 @@ from core.readiness import Severity
 from pages.wizard.frame import Frame, frame
 from pages.wizard.groups import groups
 from services.container import Services
-from services.forms.fields import FieldGroup, section_model
+from services.forms.fields import FieldGroup, Values, section_model
 from services.wizard.draft import Draft, Section, plans, suggest
 from services.wizard.snapshot import Snapshot, can_be_probed
 from services.wizard.steps import STEP
@@ -37,7 +37,7 @@ class ConfigurationStep:
 
     Attributes:
         plans: The ready settings; none where the method has none.
-        custom: Whether the fields are those of no ready setting.
+        changed: Titles of the fields that are not as suggested.
         basis: Where the times are known from, or why they are not.
         checkable: Whether a check before training can measure them now.
         per_step: What one step takes, in a sentence.
@@ -47,7 +47,7 @@ class ConfigurationStep:
     checks: str
     problems: int
     plans: tuple[PlanCard, ...]
-    custom: bool
+    changed: tuple[str, ...]
     basis: str
     checkable: bool
     groups: tuple[FieldGroup, ...]
@@ -61,7 +61,8 @@ def configuration_step(services: Services) -> ConfigurationStep:
     draft, review, chosen = snapshot.draft, snapshot.review, snapshot.draft.chosen_method
     memory, on_gpu = draft.page("configuration"), services.system.on_gpu()
     problems = sum(problem.severity is Severity.BLOCKS for problem in review.of(STEP["configuration"]))
-    shown_groups = groups(draft, review.remarks, suggest(draft.dataset, chosen, memory, on_gpu=on_gpu))
+    suggested = suggest(draft.dataset, chosen, memory, on_gpu=on_gpu)
+    shown_groups = groups(draft, review.remarks, suggested)
     offered = plans(draft.dataset, chosen, memory, on_gpu=on_gpu)
     cards = tuple(_card(snapshot, plan, chosen) for plan in offered)
     known = next((time for plan in offered if (time := snapshot.estimate(plan.values))), None)
@@ -72,7 +73,12 @@ def configuration_step(services: Services) -> ConfigurationStep:
         checks=" ".join(field.path for group in shown_groups for field in group.fields if field.kind == "check"),
         problems=problems,
         plans=cards,
-        custom=not any(card.chosen for card in cards),
+        changed=tuple(
+            field.short
+            for group in shown_groups
+            for field in group.fields
+            if _value(draft.sections, field.path) != _value(suggested, field.path)
+        ),
         basis=known.basis if known else _unknown(draft, chosen),
         checkable=known is None and complete and can_be_probed(chosen),
         groups=shown_groups,
@@ -83,14 +89,16 @@ def configuration_step(services: Services) -> ConfigurationStep:
 
 def _card(snapshot: Snapshot, plan: Plan, chosen: Method) -> PlanCard:
     time = snapshot.estimate(plan.values)
-    matches = all(_value(snapshot.draft, path) == value for path, value in plan.values.items())
-    return PlanCard(plan.key, plan.title, plan.text, _facts(plan.values, chosen), time.words if time else "", matches)
+    matches = all(_value(snapshot.draft.sections, path) == value for path, value in plan.values.items())
+    return PlanCard(
+        plan.key, plan.title, plan.text, _facts(plan.values, chosen), time.words.capitalize() if time else "", matches
+    )
 
 
-def _value(draft: Draft, path: str) -> object:
-    """What a field of the draft has, its default where it is not set."""
+def _value(sections: Mapping[str, Values], path: str) -> object:
+    """What a field has, its default where it is not set."""
     section, _, name = path.partition(".")
-    values = draft.sections[section]
+    values = sections.get(section, {})
     return values[name] if name in values else section_model(section).model_fields[name].default
 
 

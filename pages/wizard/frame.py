@@ -107,7 +107,7 @@ def _summary(services: Services, snapshot: Snapshot) -> tuple[Line, ...]:
     if Need.REWARD in chosen.needs:
         lines.append(Line("Reward", reward_title(draft.reward.values) or "Not chosen yet"))
     if time := snapshot.time:
-        lines.append(Line("Time", time.words))
+        lines.append(Line("Time", time.words.capitalize()))
     return (*lines, Line("Status", _in_a_word(snapshot.review)))
 
 

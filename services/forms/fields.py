@@ -88,13 +88,17 @@ class FormField:
         return field_id(self.path)
 
     @property
+    def short(self) -> str:
+        """The title without what stands in brackets."""
+        return self.title.split(" (")[0]
+
+    @property
     def shown(self) -> str:
         """The value in words; '' where the field is not set."""
-        short = self.title.split(" (")[0]
         if self.kind == "check":
-            return f"{short}: {'on' if self.value else 'off'}"
+            return f"{self.short}: {'on' if self.value else 'off'}"
         value = dict(self.choices).get(str(self.value), self.value)
-        return f"{short}: {value}" if value else ""
+        return f"{self.short}: {value}" if value else ""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,10 @@ class Estimate:
 
     @property
     def words(self) -> str:
-        return f"about {duration(self.seconds)}"
+        """'about 40 seconds', 'about 1 minute', 'about 12 minutes': no more exact than it is known."""
+        if 50 <= self.seconds < 90:
+            return "about 1 minute"
+        return f"about {duration(self.seconds if self.seconds > 90 else max(10, round(self.seconds, -1)))}"
 
 
 class Speeds:

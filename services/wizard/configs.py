@@ -90,9 +90,7 @@ class Configs:
         for folder in (self._folder, PRESETS):
             if (folder / file_name).is_file():
                 return folder / file_name
-        raise NotFound(
-            f"There is no configuration {name!r:.120}. The list of configurations shows what there is.", field="name"
-        )
+        raise NotFound(f"There is no preset {name!r:.120}. The list of presets shows what there is.", field="name")
 
     def list(self) -> Entries:
         """The person's own by time, newest first; then the presets by name. Broken files are listed too."""
@@ -112,7 +110,7 @@ class Configs:
         """
         old, new = self._own(name, must_exist=True), self._own(new_name)
         if new.exists():
-            raise Conflict(f"There is a configuration {new_name!r} already. Choose another name.", field="new_name")
+            raise Conflict(f"There is already a preset {new_name!r}. Choose another name.", field="new_name")
         config = _read(old)
         if config.get("name") == name:
             write_json(old, {**config, "name": new_name.strip()})
@@ -132,11 +130,11 @@ class Configs:
             Conflict: There is one of this name already.
         """
         if len(data) > MAX_BYTES:
-            raise TooLarge("A configuration is smaller than 1 MiB. Is this the right file?")
+            raise TooLarge("The file is larger than 1 MiB, so it is not a preset. Choose another file.")
         config = _decode(data, filename)
         name = check(config).name
         if self._own(name).exists():
-            raise Conflict(f"There is a configuration {name!r} already. Rename or delete it first.", field="name")
+            raise Conflict(f"There is already a preset {name!r}. Rename or delete it first.", field="name")
         return self.save(name, config)
 
     def _own(self, name: str, *, must_exist: bool = False) -> Path:
@@ -145,10 +143,10 @@ class Configs:
         if not path.is_file():
             if (PRESETS / file_name).is_file():
                 raise Conflict(
-                    f"{name!r} comes with the project and stays as it is. Save under another name.", field="name"
+                    f"{name!r} is a built-in preset and cannot be changed. Save under another name.", field="name"
                 )
             if must_exist:
-                raise NotFound(f"There is no configuration {name!r:.120}.", field="name")
+                raise NotFound(f"There is no preset {name!r:.120}.", field="name")
         return path
 
 
@@ -179,12 +177,12 @@ def _file_name(name: str) -> str:
     """
     name = unicodedata.normalize("NFC", name).strip()
     if not name or len(name) > 100 or not name.isprintable():
-        raise InvalidInput("A configuration's name has 1 to 100 printable characters.", field="name")
+        raise InvalidInput("Enter a name of 1 to 100 printable characters.", field="name")
     encoded = "".join(sign if sign.isalnum() or sign in _PLAIN else quote(sign, safe="") for sign in name)
     if encoded.startswith("."):
         encoded = "%2E" + encoded[1:]
     if len(encoded.encode()) > 240:
-        raise InvalidInput("This name is too long for a file. Choose a shorter one.", field="name")
+        raise InvalidInput("This name is too long for a file name. Choose a shorter one.", field="name")
     return f"{encoded}.json"
 
 
@@ -210,7 +208,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise NotFound("This configuration was deleted in the meantime.", field="name") from None
+        raise NotFound("This preset has been deleted.", field="name") from None
     return _decode(data, path.name)
 
 
@@ -218,7 +216,7 @@ def _decode(data: bytes, filename: str) -> dict[str, Any]:
     try:
         config = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{filename:.120} is not JSON: {error}.", field="config") from None
+        raise InvalidInput(f"{filename:.120} is not valid JSON: {error}.", field="config") from None
     if not isinstance(config, dict):
-        raise InvalidInput(f"{filename:.120} does not hold a JSON object.", field="config")
+        raise InvalidInput(f"{filename:.120} does not contain a JSON object.", field="config")
     return config

@@ -344,30 +344,34 @@ def _resuggest(
 ) -> dict[str, Any]:
     memory = draft.page("configuration")
     then = cast("PageMemory", {**memory, **known})
-    before = suggest(DatasetDraft({"source": source}), draft.chosen_method, memory, on_gpu=on_gpu)
+    # A section that was never saved shows what is suggested for the dataset as it is now, a saved one what was then.
+    shown = [
+        suggest(dataset, draft.chosen_method, memory, on_gpu=on_gpu)
+        for dataset in (DatasetDraft({"source": source}), draft.dataset)
+    ]
     after = suggest(draft.dataset, to, then, on_gpu=on_gpu)
     by = {path: page for path, page in (memory.get("by") or {}).items() if path not in forced}
     sections: dict[str, Any] = {}
     for name in STEP["configuration"].sections:
         if draft.chosen_method.uses(name) and to.uses(name):
-            old, new = before.get(name, {}), after.get(name, {})
+            old, new = [one.get(name, {}) for one in shown], after.get(name, {})
             by |= {path: "" for path in _set_by_hand(name, draft, old, by) if path not in forced}
             sections[name] = _resuggested(name, draft.sections[name], new, to, by)
-            unchanged = draft.sections[name] == old or sections[name] == new
+            unchanged = draft.sections[name] in old or sections[name] == new
             if unchanged and not any(path.startswith(f"{name}.") for path in by):
                 sections[name] = None
     return {**sections, "ui_configuration": {**then, "by": by}}
 
 
-def _set_by_hand(section: str, draft: Draft, suggested: Values, by: Mapping[str, str]) -> list[str]:
-    """Paths of a section whose value is not the one that the draft's method suggests, and that are not known yet."""
+def _set_by_hand(section: str, draft: Draft, suggested: Sequence[Values], by: Mapping[str, str]) -> list[str]:
+    """Paths of a section whose value was never suggested to the draft's method, and that are not known yet."""
     values, uses = draft.sections[section], draft.chosen_method.uses
     return [
         path
-        for name in {**suggested, **values}
+        for name in dict.fromkeys(name for one in (*suggested, values) for name in one)
         if (path := f"{section}.{name}") not in by
         and uses(path)
-        and values.get(name, _ABSENT) != suggested.get(name, _ABSENT)
+        and all(values.get(name, _ABSENT) != one.get(name, _ABSENT) for one in suggested)
     ]
 
 

@@ -69,8 +69,8 @@ def test_a_broken_file_is_listed_with_its_problem(client: FlaskClient, home: Hom
         if not one["preset"]
     }
     assert found["good"] is None
-    assert "not JSON" in found["broken"]
-    assert "not JSON" in found["binary"]
+    assert "not valid JSON" in found["broken"]
+    assert "not valid JSON" in found["binary"]
     assert "colour" in found["old"]
     assert client.get("/api/configs/load?name=broken").status_code == 400
 

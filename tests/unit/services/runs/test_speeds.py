@@ -62,5 +62,5 @@ def test_another_model_is_scaled_from(ran: Services) -> None:
 def test_a_check_of_this_setup_comes_first(ran: Services) -> None:
     found = speeds(ran).estimate(config(max_steps=10), 0, (config(), {"seconds_per_step": 5.0}))
     assert found
-    assert (found.seconds, found.words) == (50, "about 50 seconds")
+    assert (found.seconds, found.words) == (50, "about 1 minute")
     assert found.basis == "Measured by the check before training."

@@ -1,0 +1,148 @@
+"""Ready settings on the settings step, the time they take, and suggestions that follow the data."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from core.config import dump, parse
+from core.job import JobState
+from services.container import Services
+from tests.conftest import Browser, tiny
+from tests.web.wizard.test_readiness import LONG, WORDS, choose, tokenizer, upload
+from tests.web.wizard.test_tabs import Tab
+
+__all__ = ["tokenizer"]
+
+
+def training(services: Services) -> dict[str, Any]:
+    return dict(services.wizard.draft().training.values)
+
+
+def page_of(browser: Browser) -> str:
+    return str(browser.get("/new/configuration").text)
+
+
+def chosen(page: str) -> list[str]:
+    return re.findall(r'value="plan-([a-z]+)" aria-pressed="true"', page)
+
+
+def custom(page: str) -> str:
+    found = re.search(r'data-testid="plan-custom">(.*?)</p>', page, re.DOTALL)
+    return " ".join(re.sub("<[^>]*>", " ", found[1]).split()) if found else ""
+
+
+def press(browser: Browser, plan: str) -> None:
+    page_of(browser)
+    browser.post("/new/configuration", form={"action": f"plan-{plan}"})
+
+
+def test_a_plan_sets_its_fields_and_no_others(browser: Browser, services: Services) -> None:
+    """A setting that no plan has stays as a person set it; one that it has is set again."""
+    assert chosen(page_of(browser)) == ["balanced"]
+    Tab(browser, "configuration").send(training__max_steps="41", training__temperature="0.9")
+    page = page_of(browser)
+    assert chosen(page) == []
+    assert custom(page) == "Custom: Steps, Temperature differ from the suggested values."
+    press(browser, "quick")
+    page = page_of(browser)
+    assert chosen(page) == ["quick"]
+    assert custom(page) == "Custom: Temperature differs from the suggested value."
+    assert (training(services)["max_steps"], training(services)["temperature"]) == (10, 0.9)
+    assert training(services)["num_generations"] == 4
+    press(browser, "nonsense")
+    assert chosen(page_of(browser)) == ["balanced"]
+
+
+def test_the_chosen_plan_is_kept_by_the_reset(browser: Browser, services: Services) -> None:
+    """Every field is as that plan suggests it."""
+    press(browser, "thorough")
+    Tab(browser, "configuration").send(training__temperature="0.9")
+    browser.post("/new/configuration", form={"action": "suggest"})
+    page = page_of(browser)
+    assert (chosen(page), custom(page)) == (["thorough"], "")
+    assert training(services)["max_steps"] == 150
+
+
+def test_a_plan_is_kept_when_the_method_changes(browser: Browser, services: Services) -> None:
+    """With the values that the other method has for it."""
+    press(browser, "quick")
+    Tab(browser, "model").send(method="sft")
+    assert chosen(page_of(browser)) == ["quick"]
+    assert services.wizard.config()["training"]["max_steps"] == 10
+    Tab(browser, "model").send(method="grpo")
+    assert (chosen(page_of(browser)), training(services)["num_generations"]) == (["quick"], 4)
+
+
+@pytest.mark.usefixtures("tokenizer")
+def test_lengths_follow_the_data(browser: Browser, client: FlaskClient, services: Services) -> None:
+    """What was suggested for the dataset before does not stay; the change is said, and nothing is cut off."""
+    choose(browser, **{"ui.kind": "generated"})
+    Tab(browser, "configuration").send(training__temperature="0.9")
+    assert training(services)["max_new_tokens"] == 24
+    choose(browser, upload=upload(client, LONG))
+    now = training(services)["max_new_tokens"]
+    assert now > 90
+    page = browser.get("/new/train").text
+    assert f"The maximum answer length is now {now} tokens, to suit this dataset." in page
+    assert "are longer than" not in page
+    assert training(services)["temperature"] == 0.9
+    assert chosen(page_of(browser)) == ["balanced"]
+
+
+@pytest.mark.usefixtures("tokenizer")
+def test_a_length_that_a_person_set_stays(browser: Browser, client: FlaskClient, services: Services) -> None:
+    """Also where the data changes afterwards."""
+    choose(browser, upload=upload(client, LONG))
+    Tab(browser, "configuration").send(training__max_new_tokens="40")
+    choose(browser, upload=upload(client, WORDS))
+    assert training(services)["max_new_tokens"] == 40
+    assert chosen(page_of(browser)) == []
+
+
+def test_times_are_shown_where_they_were_measured(browser: Browser, services: Services) -> None:
+    """On each plan and in the summary; before the first run nothing is made up."""
+    page = page_of(browser)
+    assert page.count("Time not known yet") == 3
+    assert "Choose a model and a dataset to see how long training takes." in page
+    choose(browser, **{"ui.kind": "generated"})
+    page = page_of(browser)
+    assert "No training time has been measured for this model on this machine yet." in page
+    assert 'value="probe"' in page
+    run = services.runs.start(dump(parse(tiny())))
+    services.database.update(run.session_id, seconds_per_step=1.0, device="cpu", state=str(JobState.COMPLETED))
+    page = page_of(browser)
+    assert "Based on earlier runs of this model on this machine." in page
+    assert "Time not known yet" not in page
+    assert 'value="probe"' not in page
+    assert re.search(r"<dt>Time</dt><dd>About \d+", browser.get("/new/train").text)
+
+
+def test_every_field_names_its_default_and_usual_range(browser: Browser) -> None:
+    """The default is what is suggested here, not the format's."""
+    page = page_of(browser)
+    hint = page.partition('id="hint-training-learning-rate"')[2].partition("</p>")[0]
+    assert "Default: 1e-4 · Suggested: 1e-5 to 2e-4" in hint
+    Tab(browser, "configuration").send(training__temperature="1.9")
+    message = page_of(browser).partition('id="msg-training-temperature"')[2].partition("</div>")[0]
+    assert "Above the usual range of 0.7 to 1.2." in message
+
+
+def test_a_start_leads_to_the_run(browser: Browser, services: Services) -> None:
+    """The step itself shows it in a line, with what can be done next."""
+    choose(browser, **{"ui.kind": "generated"})
+    sent = browser.post("/new/train", form={"action": "start"})
+    (run,) = services.runs.list()
+    assert sent.location == f"/runs/{run.session_id}"
+    page = browser.get("/new/train").text
+    assert f'href="/runs/{run.session_id}"' in page
+    assert "New run with these settings" in page
+    browser.post("/new/train", form={"action": "keep"})
+    assert len([entry for entry in services.configs.list() if not entry.preset]) == 1
+    for path in ("/new/export", "/new/test"):
+        page = browser.get(path).text
+        assert 'data-testid="step-' not in page
+        assert f'href="/runs/{run.session_id}"' in page
