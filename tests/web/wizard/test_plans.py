@@ -27,7 +27,7 @@ def page_of(browser: Browser) -> str:
 
 
 def chosen(page: str) -> list[str]:
-    return re.findall(r'value="plan-([a-z]+)" aria-pressed="true"', page)
+    return re.findall(r'id="plan-([a-z]+)"\s+aria-pressed="true"', page)
 
 
 def custom(page: str) -> str:
