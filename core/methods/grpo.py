@@ -62,8 +62,8 @@ def whole_groups(config: RunConfig) -> list[tuple[str, str]]:
     message = (
         f"batch_size × gradient_accumulation_steps is {per_step}, which is not a multiple of "
         f"num_generations ({group}). "
-        f"Make it {nearest}, for example batch_size {batch} and "
-        f"gradient_accumulation_steps {nearest // batch}"
+        f"Make it {nearest}, for example batch_size = {batch} and "
+        f"gradient_accumulation_steps = {nearest // batch}"
     )
     return [("training.num_generations", message)]
 

@@ -302,7 +302,7 @@ def _completed(config: dict[str, Any], unset: frozenset[str]) -> dict[str, Any]:
 
 def _sentence(words: str) -> str:
     if found := _LIMIT.fullmatch(words):
-        return f"Enter {found[1] or f'a value {found[2]}'}."
+        return f"Enter {found[1] or f'a value {found[2]}'.replace('value at', 'value of at')}."
     if words == "must not be empty":
         return "This field is required."
     name = "_" in words.split(" ", 1)[0]  # a field's own name stays as it is written

@@ -70,6 +70,8 @@ def configure(page: Page) -> None:
         "training-gradient-accumulation-steps": "1", "training-max-new-tokens": "16",
         "training-max-sequence-length": "512",
     }  # fmt: skip
+    for group in ("batch", "generation", "warm-up"):
+        page.locator(f"#group-{group} > summary").click()
     for name, value in values.items():
         page.locator(f"#{name}").fill(value)
     page.locator("#pre-training-enabled").uncheck()
