@@ -7,7 +7,7 @@ Pure: figures in, a verdict with its reason and the setting to change out. The m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -147,10 +147,17 @@ class ProbeResult:
     verdict: ProbeVerdict
 
 
-def judge(found: Figures) -> ProbeVerdict:
+def judge(found: Figures, titles: Mapping[str, str] | None = None) -> ProbeVerdict:
     """The first of these that applies: it does not fit, answers are cut off, the reward cannot tell, too easy,
     warm up first, too hard; else it will learn.
+
+    Args:
+        found: What was measured.
+        titles: What the reward's components are called, by name.
     """
+    if titles:
+        named = {titles.get(name, name): part for name, part in found.components.items()}
+        found = replace(found, components=named)
     for rule in (_fits, _impossible, _tells, _easy, _truncated, _form, _hard):
         verdict = rule(found)
         if verdict is not None:

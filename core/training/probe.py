@@ -26,7 +26,7 @@ from core.methods import method
 from core.model import Device
 from core.probe import Component, Figures, judge, shares
 from core.reward import Total
-from core.rewards import CATALOGUE, Scorer, Spent, compose, markers_of, maximum, resolve
+from core.rewards import CATALOGUE, Scorer, Spent, compose, markers_of, maximum, resolve, titles
 from core.rewards.adversarial import answered, wrong_in_form
 from core.settings import Home
 from core.training.evaluation.held_out import completion_record
@@ -94,8 +94,9 @@ def probe(run: JobDir, home: Home, status: Status) -> str:
         status.update(message="Measuring one step")
         cost = _measure(loaded, sampled, device)
     figures = _figures(sampled, config, loaded, cost, device, len(data.train), warmed)
-    write_json(run.result, {"figures": figures.json(), "verdict": judge(figures).json()})
-    return judge(figures).title
+    verdict = judge(figures, titles(config.reward))
+    write_json(run.result, {"figures": figures.json(), "verdict": verdict.json()})
+    return verdict.title
 
 
 def _sample(

@@ -41,7 +41,7 @@ class Trial:
 def trial(services: Services, draft: Draft) -> Trial:
     """The trial as the draft remembers it, scored anew."""
     index, completion = draft.row, str(draft.page("reward").get("completion") or "")
-    hint = "Choose a dataset first; then its rows can be tried here."
+    hint = "Choose a dataset first to try the reward on its rows."
     try:
         rows = services.draft_rows.mapped(draft.dataset)
     except TunesmithError as error:

@@ -40,7 +40,7 @@ SAMPLE = 500
 """Rows that are looked at."""
 PATIENCE = 1.0
 """Seconds that giving references to the reward may take on a page."""
-FOR_PROGRAMS = "To start anyway, confirm it (confirm_reward: true; on the command line --confirm-reward)."
+FOR_PROGRAMS = "To start anyway, confirm it (confirm_reward: true, or --confirm-reward on the command line)."
 KEPT = 32
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class Preflight:
 
         Args:
             config: What is to be started.
-            confirmed: Whether somebody has said that it is to be started although the reward can be fooled.
+            confirmed: Whether a person chose to start although the reward has loopholes.
             how: What to do to confirm it, in a sentence.
 
         Raises:

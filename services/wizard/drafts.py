@@ -24,7 +24,7 @@ from services.wizard.steps import STEP, choices_of, following
 from services.wizard.suggestions import use_suggested_reward
 from services.wizard.wizard import Wizard
 
-CONFIRM = "To start anyway, select 'Start anyway'."
+CONFIRM = "To use this reward, select 'Start anyway' first."
 CHANGED = "The run was not started: your setup was changed in another tab. Review it here, then start."
 DATA_STEPS = ("model", "dataset")
 """Steps that decide how many rows there are, and how many tokens they have."""
@@ -69,7 +69,7 @@ class Drafts:
     _starting: threading.Lock = field(default_factory=threading.Lock)
 
     def first_step(self) -> str:
-        """The first step that still wants something or was not looked at."""
+        """The first step that needs attention or was not visited."""
         snapshot = self.snapshots.take()
         missing, draft = snapshot.review.missing, snapshot.draft
         steps = (step.key for step in choices_of(draft.chosen_method))
@@ -83,7 +83,7 @@ class Drafts:
             TunesmithError: The dataset cannot be prepared.
         """
         if step not in STEP:
-            raise NotFound("There is no such step. The steps are listed at /new.")
+            raise NotFound("There is no such step. Start at /new.")
         before = self.wizard.draft()
         if step == "reward":
             form = remembering(form, self.wizard.draft().reward.values)
@@ -107,7 +107,7 @@ class Drafts:
         A run that has ended gives way to another as soon as the draft has changed.
 
         Args:
-            confirmed: Whether somebody has said that it is to be started although the reward can be fooled.
+            confirmed: Whether a person chose to start although the reward has loopholes.
 
         Returns:
             The run's id.
@@ -204,7 +204,7 @@ class Drafts:
         return Outcome("reward")
 
     def _fill_in(self, key: str) -> None:
-        """Write a made-up answer into the reward step's try-out."""
+        """Fill the reward step's test field with a sample answer."""
         draft = self.wizard.draft()
         try:
             rows = self.rows.mapped(draft.dataset)
@@ -246,7 +246,7 @@ class Drafts:
         return Outcome("probe", job_id=view.probe_id)
 
     def _apply_probe(self) -> Outcome:
-        """Set what the probe's advice comes to, and ask again."""
+        """Apply the advice of the check, and check again."""
         snapshot = self.snapshots.take()
         fix = snapshot.fix_of(snapshot.probe)
         if fix is None:
@@ -296,6 +296,6 @@ def _told(merged: Merged) -> tuple[Said, ...]:
     """What another tab changed; the page's script reads the same from the address."""
     names = ", ".join(f"'{field_title(path)}'" for path in merged.refused or merged.elsewhere)
     if merged.refused:
-        words = f"Changed in another tab: {names}. Your change here was not saved. Reload to see what is set now."
+        words = f"Changed in another tab: {names}. Your change here was not saved. Reload to see the current values."
         return ((words, "watch"),)
-    return ((f"Changed in another tab, and kept: {names}.", "watch"),) if names else ()
+    return ((f"Changed in another tab and kept: {names}.", "watch"),) if names else ()

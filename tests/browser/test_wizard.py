@@ -45,7 +45,7 @@ def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, serve
     expect(page.locator("#training-num-generations")).to_have_value("seven")
     page.locator("#training-num-generations").fill("5")
     page.locator("#training-num-generations").blur()
-    expect(page.locator("#msg-training-num-generations")).to_contain_text("not a multiple of 'Answers per question' (5)")
+    expect(page.locator("#msg-training-num-generations")).to_contain_text("not a multiple of 'Answers per")
     page.get_by_test_id("continue").click()
     expect(page.locator("h1")).to_have_text("Training settings")
 

@@ -69,6 +69,15 @@ def configured(**training: Any) -> RunConfig:
     return parse({**TINY, "training": {**TINY["training"], **training}})
 
 
+def test_components_are_called_by_their_titles() -> None:
+    """A person does not know them by the names that programs use."""
+    cancelling = replace(
+        GOOD, reward_spread=0.0, components={"exact": Component(0.5, 0.5), "length": Component(0.5, 0.5)}
+    )
+    assert "The components Same text, length differ" in judge(cancelling, {"exact": "Same text"}).reason
+    assert "The components exact, length differ" in judge(cancelling).reason
+
+
 @pytest.mark.parametrize(
     ("outcome", "figures", "config", "lengths", "values"),
     [

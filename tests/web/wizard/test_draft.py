@@ -92,7 +92,7 @@ def test_a_reward_that_can_be_fooled_is_started_when_that_is_confirmed(services:
     fooled = {"type": "composite", "components": [{"name": "length", "weight": 1}]}
     services.wizard.load({**tiny(), "reward": fooled})
     assert any(problem.confirm for problem in services.snapshots.take(quick=False).review.readiness.problems)
-    with pytest.raises(Conflict, match="select 'Start anyway'"):
+    with pytest.raises(Conflict, match="select 'Start anyway' first"):
         services.drafts.start()
     assert services.runs.list() == []
     assert services.drafts.start(confirmed=True) == services.runs.list()[0].session_id

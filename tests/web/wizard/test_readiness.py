@@ -274,7 +274,7 @@ def test_what_a_person_reads_names_no_field_and_no_flag(browser: Browser, servic
     browser.post("/new/reward", form={"reward.type": "composite", "use.length": "on", "action": "save"})
     browser.post("/new/train", form={"action": "start"})
     page = browser.get("/new/train").text
-    assert "select &#39;Start anyway&#39;" in page
+    assert "select &#39;Start anyway&#39; first" in page
     assert "confirm_reward:" not in page
     assert "--confirm-reward" not in page
     browser.post("/new/configuration", form={"training.batch_size": "3", "training.max_steps": "0", "action": "save"})

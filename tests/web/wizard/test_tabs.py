@@ -62,7 +62,7 @@ def test_two_tabs_change_two_fields(browser: Browser, draft: Any) -> None:
     answer = second.send(training__max_new_tokens="64")
     assert (draft()["training"]["max_steps"], draft()["training"]["max_new_tokens"]) == (7, 64)
     assert query(answer) == {"elsewhere": ["training.max_steps"]}
-    assert "Changed in another tab, and kept: &#39;Steps&#39;." in browser.get("/new/configuration").text
+    assert "Changed in another tab and kept: &#39;Steps&#39;." in browser.get("/new/configuration").text
 
 
 def test_two_tabs_change_one_field(browser: Browser, draft: Any) -> None:
