@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-ENDLESS = Score(0.0, "The thought is opened and never closed, so there is no answer.")
+ENDLESS = Score(0.0, "The model's thinking never ends, so there is no answer.")
 
 
 def markers_of(dataset: DatasetSection) -> Markers:
@@ -175,7 +175,8 @@ class Scorer:
                 continue
             value, why = min(part.clip_high, max(part.clip_low, score.value)), score.why
             if part.requires and not scored[part.requires][1].value >= part.requires_at_least:
-                value, why = 0.0, f"Does not count: {part.requires} is below {part.requires_at_least:g}. {why}"
+                title = _title(scored[part.requires][0])
+                value, why = 0.0, f"Does not count because {title} is below {part.requires_at_least:g}. {why}"
             parts[key] = Part(value, part.weight, why)
         return Total(self._sum(parts, {}), parts)
 
@@ -207,7 +208,11 @@ def maximum(section: RewardSection) -> float:
 
 def titles(section: RewardSection) -> dict[str, str]:
     """What to call each part, by the key under which it is stored."""
-    return {part.key: part.label or part.params.get("title") or CATALOGUE[part.name].title for part in resolve(section)}
+    return {part.key: _title(part) for part in resolve(section)}
+
+
+def _title(part: RewardComponent) -> str:
+    return str(part.label or part.params.get("title") or CATALOGUE[part.name].title)
 
 
 def part_title(key: str, reward: RewardSection | Mapping[str, Any] | None = None) -> str:
@@ -246,7 +251,7 @@ def _failed(error: Exception) -> Score:
         told = f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - the message may hold what cannot be shown
         told = type(error).__name__
-    return Score(0.0, reason(f"This reward failed on this answer: {told}"))
+    return Score(0.0, reason(f"The reward failed on this answer: {told}"))
 
 
 def _in_range(score: Score) -> Score:

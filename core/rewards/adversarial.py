@@ -85,7 +85,7 @@ def check(
     if not chosen:
         names = ", ".join(needed) or "a row"
         return Report(
-            (), 0.0, 0, (f"No row has what this reward needs ({names}), so every answer would earn the same.",)
+            (), 0.0, 0, (f"No row has what this reward needs ({names}), so every answer would score the same.",)
         )
     score, markers = compose(section, markers_of(dataset)), markers_of(dataset)
     way = notation(rows)
@@ -126,24 +126,24 @@ def wrong_in_form(dataset: DatasetSection, rows: Sequence[Mapping[str, Any]]) ->
 
 
 TITLES = {
-    "reference": "The reference itself, in the asked-for form",
-    "right_bare": "The right answer in the wrong form",
-    "wrong_in_form": "A wrong answer in the right form",
-    "other_reference": "The reference of another row",
-    "empty": "Nothing",
-    "prompt": "The question, echoed",
-    "tags": "The markers without an answer",
-    "numbers": "Every number from 0 to 100 but the right one",
-    "made_of": "The right number denied, negated or put into a formula",
-    "denied": "The right answer, denied",
-    "unended": "A thought that never ends, with the right answer in it",
-    "quoted": "The right answer inside the thought, a wrong one after it",
-    "other_choices": "Every choice but the right one",
-    "hushed": "A messy program that tells its checker to look away",
-    "disguised": "A slow program that hides its growth",
+    "reference": "The reference answer in the required format",
+    "right_bare": "Correct answer, wrong format",
+    "wrong_in_form": "Wrong answer, correct format",
+    "other_reference": "Another row's answer",
+    "empty": "Empty answer",
+    "prompt": "The question repeated",
+    "tags": "Answer tags without an answer",
+    "numbers": "Every wrong number from 0 to 100",
+    "made_of": "Correct number, negated or in a formula",
+    "denied": "Correct answer, negated",
+    "unended": "Thinking that never ends, with the correct answer in it",
+    "quoted": "Correct answer while thinking, wrong answer after it",
+    "other_choices": "Every wrong choice",
+    "hushed": "A messy program that disables the linter",
+    "disguised": "A slow program that hides its complexity",
     "all_numbers": "All numbers from 0 to 100 at once",
     "keywords": "Repeated keywords",
-    "longest": "As long as it may be",
+    "longest": "Maximum length",
 }
 
 
@@ -260,8 +260,8 @@ def _wrong(answer: str) -> str:
 def _attempt(key: str, values: list[float], ties: int, reference: float) -> Attempt:
     warning = ""
     if ties and key not in {"reference", "right_bare"}:
-        how = f"in {ties} of {len(values)} cases" if ties < len(values) else "always"
-        warning = f"“{TITLES[key]}” earns as much as the reference or more, {how}."
+        how = f"in {ties} of {len(values)} cases" if ties < len(values) else "every time"
+        warning = f"“{TITLES[key]}” scores as high as the correct answer {how}."
     return Attempt(key, TITLES[key], sum(values) / len(values), max(values), reference, warning)
 
 
@@ -278,10 +278,10 @@ def _warnings(section: RewardSection, attempts: Sequence[Attempt], reference: fl
     if means.get("wrong_in_form", -1.0) >= reference - 1e-9:
         found.insert(
             0,
-            "Right and wrong answers cannot be told apart: a wrong answer in the right form earns as much as the reference.",
+            "This reward cannot tell right from wrong: a wrong answer in the correct format scores as high as the correct answer.",
         )
     if not any(_compares(part) and part.weight > 0 for part in resolve(section)):
-        found.append("No part of this reward checks the answer against anything: it pays for form alone.")
+        found.append("No component checks the answer itself; only the format is scored.")
     return tuple(found)
 
 

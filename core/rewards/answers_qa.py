@@ -28,23 +28,25 @@ def token_f1(
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": "the Eiffel Tower"}
     >>> token_f1("<s>Eiffel Tower</s>", "", row, markers=m)
-    Score(value=1.0, why='The words are those of the reference.')
+    Score(value=1.0, why='All words match the reference.')
     >>> token_f1("<s>The Louvre</s>", "", row, markers=m)
-    Score(value=0.0, why='The answer shares no word with the reference “the Eiffel Tower”.')
+    Score(value=0.0, why='The answer shares no words with the reference “the Eiffel Tower”.')
     >>> round(token_f1("tower tower tower tower", "", row, markers=m).value, 2)
     0.33
     """
     wanted = references(row)
     if not wanted:
-        return Score(0.0, "The reference answer is empty, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is empty, so there is nothing to compare with.")
     got = _bare(answer_text(completion, markers))
     value, reference = max(((overlap_f1(got, _bare(text)), text) for text in wanted), key=lambda pair: pair[0])
     if value == 1:
-        return Score(1.0, "The words are those of the reference.")
+        return Score(1.0, "All words match the reference.")
     if not value:
-        return Score(0.0, f"The answer shares no word with the reference “{reference[:60]}”.")
-    told = f"The overlap with the reference “{reference[:60]}” is {value:.2f}"
-    return Score(value, f"{told}.") if value >= threshold else Score(0.0, f"{told}, less than {threshold:g}.")
+        return Score(0.0, f"The answer shares no words with the reference “{reference[:60]}”.")
+    told = f"Overlap with the reference “{reference[:60]}” is {value:.2f}"
+    return (
+        Score(value, f"{told}.") if value >= threshold else Score(0.0, f"{told}, below the minimum of {threshold:g}.")
+    )
 
 
 def _bare(text: str) -> list[str]:
@@ -79,7 +81,7 @@ def semantic(items: Sequence[Item], *, markers: Markers, low: float = 0.3, high:
                     0.0,
                     "The answer is empty."
                     if ref
-                    else "The reference answer is empty, so nothing can be compared with it.",
+                    else "The reference answer is empty, so there is nothing to compare with.",
                 )
             )
             continue
@@ -87,7 +89,7 @@ def semantic(items: Sequence[Item], *, markers: Markers, low: float = 0.3, high:
         scores.append(
             Score(
                 min(1.0, max(0.0, (value - low) / (high - low))),
-                f"The likeness in meaning is {value:.2f} (1 is the same).",
+                f"The similarity in meaning is {value:.2f} (1 is identical).",
             )
         )
     return scores
@@ -109,38 +111,38 @@ def cites_context(
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"context": "The tower was finished in 1889 for the world's fair."}
     >>> cites_context('It says "was finished in 1889", so 1889.', "", row, markers=m)
-    Score(value=1.0, why='1 of 1 quotations stand in the context.')
+    Score(value=1.0, why='1 of 1 quotations appear in the context.')
     >>> cites_context('It says "was opened in March 1890".', "", row, markers=m)
-    Score(value=0.0, why='0 of 1 quotations stand in the context.')
+    Score(value=0.0, why='0 of 1 quotations appear in the context.')
     >>> cites_context('"tower" "the" "in"', "", row, markers=m)
-    Score(value=0.0, why='There is no quotation of at least 4 words.')
+    Score(value=0.0, why='There are no quotations of at least 4 words.')
     """
     context = " ".join(words(source_text(row, "")))
     if not context:
-        return Score(0.0, "The row has no context, so nothing can be looked up.")
+        return Score(0.0, "The row has no context to quote from.")
     quotes = {" ".join(words(quote)) for quote in _QUOTE.findall(completion)}
     quotes = {quote for quote in quotes if len(quote.split()) >= shortest}
     if not quotes:
-        return Score(0.0, f"There is no quotation of at least {shortest} words.")
+        return Score(0.0, f"There are no quotations of at least {shortest} words.")
     good = sum(f" {quote} " in f" {context} " for quote in quotes)
-    return Score(good / len(quotes), f"{good} of {len(quotes)} quotations stand in the context.")
+    return Score(good / len(quotes), f"{good} of {len(quotes)} quotations appear in the context.")
 
 
 INFOS = (
     RewardInfo(
         "token_f1",
         "Shared words (F1)",
-        "How many words the answer shares with the reference, as SQuAD measures it.",
+        "Counts the words that the answer shares with the reference, as in SQuAD.",
         True,
         ("response",),
-        (Param("threshold", "number", 0.0, "Least", "An overlap below this earns nothing.", minimum=0, maximum=1),),
+        (Param("threshold", "number", 0.0, "Minimum overlap", "Less overlap scores 0.", minimum=0, maximum=1),),
         token_f1,
         family="Question answering",
     ),
     RewardInfo(
         "semantic",
-        "Near in meaning",
-        "Likeness to the reference by a small embedding model on this machine. Likeness is not truth: 'is' and 'is not' lie close together.",
+        "Similar meaning",
+        "Compares the meaning with the reference by a small embedding model on this machine. Similar is not the same as correct: 'is' and 'is not' are close.",
         False,
         ("response",),
         (
@@ -148,12 +150,12 @@ INFOS = (
                 "low",
                 "number",
                 0.3,
-                "Likeness that earns 0",
-                "Unrelated texts lie at about 0.1.",
+                "Similarity that scores 0",
+                "Unrelated texts are at about 0.1.",
                 minimum=-1,
                 maximum=0.99,
             ),
-            Param("high", "number", 0.9, "Likeness that earns 1", "The same text lies at 1.", minimum=0, maximum=1),
+            Param("high", "number", 0.9, "Similarity that scores 1", "Identical texts are at 1.", minimum=0, maximum=1),
         ),
         one_of(semantic),
         batch=semantic,
@@ -164,11 +166,11 @@ INFOS = (
     ),
     RewardInfo(
         "cites_context",
-        "Quotes the context",
-        "The share of quotations that stand word for word in the row's context.",
+        "Quotes from context",
+        "Share of quotations that appear word for word in the row's context.",
         True,
         ("context",),
-        (Param("shortest", "integer", 4, "Shortest quotation", "In words.", minimum=1, maximum=100),),
+        (Param("shortest", "integer", 4, "Minimum quotation length", "In words.", minimum=1, maximum=100),),
         cites_context,
         family="Question answering",
     ),

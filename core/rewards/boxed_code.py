@@ -60,7 +60,7 @@ def _read(result: Any) -> Score:
     try:
         return _score(result)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
-        return Score(0.0, "The reward gave nothing that can be read on this answer.")
+        return Score(0.0, "The reward's result for this answer could not be read.")
 
 
 def _score(result: dict[str, Any]) -> Score:
@@ -73,11 +73,11 @@ def _score(result: dict[str, Any]) -> Score:
         return Score(NO_OPINION, reason(why or "The reward has no opinion on this answer (it returned None)."))
     value = _number(data)
     if value is None:
-        return Score(0.0, "The reward gave no number. It must return a number from 0 to 1, or a number and a sentence.")
+        return Score(0.0, "The reward returned no number. Return a number from 0 to 1, or a number and a sentence.")
     if not math.isfinite(value):
-        return Score(0.0, f"The reward gave {value}, from which nothing can be learnt. Return None for no opinion.")
+        return Score(0.0, f"The reward returned {value}, which cannot be used as a score. Return None for no opinion.")
     if not 0 <= value <= 1:
-        return Score(0.0, f"The reward gave {value:g}, which is not between 0 and 1.")
+        return Score(0.0, f"The reward returned {value:g}, which is not between 0 and 1.")
     return Score(value, reason(why or f"The reward gave {value:g}."))
 
 

@@ -59,9 +59,9 @@ class Preset:
 _REWARDS = (
     RewardInfo(
         "numeric",
-        "Right number",
-        "Compares the number in the answer with the reference's, exactly: 1,000 = 1000.0 and 3/4 = 0.75. "
-        "An answer that names several numbers earns nothing.",
+        "Correct number",
+        "Compares the number in the answer with the reference exactly: 1,000 = 1000.0 and 3/4 = 0.75. "
+        "Answers with several numbers score 0.",
         True,
         ("response",),
         (
@@ -69,14 +69,14 @@ _REWARDS = (
                 "where",
                 "choice",
                 "auto",
-                "Where the answer stands",
-                "In which part of the text the number is looked for.",
+                "Where to look",
+                "The part of the answer that is searched for the number.",
                 (
-                    ("auto", "Between the solution markers, else in a box, else after ####"),
-                    ("markers", "Between the solution markers only"),
+                    ("auto", "Between the solution tags, then in a box, then after ####"),
+                    ("markers", "Between the solution tags only"),
                     ("boxed", r"In \boxed{…} only"),
                     ("hashes", "After #### only"),
-                    ("anywhere", "As the first, else the last number of the text"),
+                    ("anywhere", "All of these, then the last number in the text"),
                 ),
             ),
             Param(
@@ -84,7 +84,7 @@ _REWARDS = (
                 "number",
                 0,
                 "Tolerance",
-                "Largest difference that still counts as right. 0 wants the same number.",
+                "Largest difference that still counts as correct. 0 requires the same number.",
                 minimum=0,
                 maximum=1e12,
             ),
@@ -94,8 +94,8 @@ _REWARDS = (
     ),
     RewardInfo(
         "exact",
-        "Same text",
-        "Compares the answer with the reference word for word. White space never counts.",
+        "Exact match",
+        "Compares the answer with the reference word for word. White space is ignored.",
         True,
         ("response",),
         (
@@ -103,33 +103,31 @@ _REWARDS = (
                 "where",
                 "choice",
                 "auto",
-                "Where the answer stands",
-                "Which part of the text is compared.",
+                "Where to look",
+                "The part of the answer that is compared.",
                 (
-                    ("auto", "Between the solution markers, or the whole text where there are none"),
-                    ("markers", "Between the solution markers only"),
+                    ("auto", "Between the solution tags, or the whole text if there are none"),
+                    ("markers", "Between the solution tags only"),
                     ("whole", "The whole text"),
                 ),
             ),
-            Param("ignore_case", "boolean", True, "Capitals do not count", "Paris and PARIS are the same."),
+            Param("ignore_case", "boolean", True, "Ignore case", "Paris and PARIS are the same."),
             Param(
                 "ignore_punctuation",
                 "boolean",
                 True,
-                "Punctuation does not count",
-                "'Paris.' and 'Paris' are the same. Minus signs and decimal points always count.",
+                "Ignore punctuation",
+                "'Paris.' and 'Paris' are the same. Minus signs and decimal points are never ignored.",
             ),
-            Param(
-                "ignore_articles", "boolean", False, "Articles do not count", "'the Seine' and 'Seine' are the same."
-            ),
+            Param("ignore_articles", "boolean", False, "Ignore articles", "'the Seine' and 'Seine' are the same."),
         ),
         exact,
     ),
     RewardInfo(
         "format",
-        "Right form (markers)",
-        "Checks that the markers are there, once and in order, with a solution inside. Some of them earn a part. "
-        "Says nothing about whether the answer is right.",
+        "Answer format (tags)",
+        "Checks that the answer tags appear once and in order, with a solution inside. Partial credit if some are missing. "
+        "Does not check whether the answer is correct.",
         False,
         (),
         (
@@ -137,11 +135,11 @@ _REWARDS = (
                 "require",
                 "choice",
                 "all",
-                "Which markers",
-                "Which markers an answer needs.",
+                "Required tags",
+                "The tags an answer must have.",
                 (
-                    ("all", "Working-out and solution markers"),
-                    ("solution", "Solution markers only"),
+                    ("all", "Reasoning and solution tags"),
+                    ("solution", "Solution tags only"),
                 ),
             ),
         ),
@@ -150,8 +148,8 @@ _REWARDS = (
     ),
     RewardInfo(
         "length",
-        "Right length",
-        "Full score inside a wanted length, less the further outside. Says nothing about whether the answer is right.",
+        "Length",
+        "Full score within a length range, less the further the answer is outside it. Does not check whether the answer is correct.",
         False,
         (),
         (
@@ -159,18 +157,22 @@ _REWARDS = (
                 "unit",
                 "choice",
                 "words",
-                "Counted in",
-                "What is counted.",
+                "Unit",
+                "What the length is measured in.",
                 (("words", "Words"), ("characters", "Characters")),
             ),
-            Param("minimum", "integer", 10, "Shortest", "Shorter answers earn less.", minimum=0, maximum=1_000_000),
-            Param("maximum", "integer", 200, "Longest", "Longer answers earn less.", minimum=1, maximum=1_000_000),
+            Param(
+                "minimum", "integer", 10, "Minimum length", "Shorter answers score less.", minimum=0, maximum=1_000_000
+            ),
+            Param(
+                "maximum", "integer", 200, "Maximum length", "Longer answers score less.", minimum=1, maximum=1_000_000
+            ),
             Param(
                 "fall_off",
                 "integer",
                 100,
                 "Margin",
-                "How far outside the wanted length the score reaches 0.",
+                "How far outside the range the score reaches 0.",
                 minimum=1,
                 maximum=1_000_000,
             ),
@@ -203,8 +205,8 @@ CATALOGUE: dict[str, RewardInfo] = {
 _PRESETS = (
     Preset(
         "math",
-        "Mathematics",
-        "The right number counts 1, the right form 0.2. For GSM8K and other tasks with a number as their answer.",
+        "Math",
+        "Correct number: 1 point. Correct format: 0.2. For GSM8K and other tasks whose answer is a number.",
         (
             RewardComponent(name="numeric", weight=1.0),
             RewardComponent(name="format", weight=0.2),
@@ -213,7 +215,7 @@ _PRESETS = (
     Preset(
         "short_answer",
         "Short answer",
-        "The same text as the reference counts 1, the right form 0.2. For names, choices and single words.",
+        "Exact match: 1 point. Correct format: 0.2. For labels, names, and single words.",
         (
             RewardComponent(name="exact", weight=1.0),
             RewardComponent(name="format", weight=0.2),
@@ -221,32 +223,32 @@ _PRESETS = (
     ),
     Preset(
         "algebra",
-        "Mathematics with expressions",
-        "The right number or expression counts 1, the right form 0.2. For competition mathematics with answers such as x/2 + 1.",
+        "Math expressions",
+        "Correct number or expression: 1 point. Correct format: 0.2. For competition math with answers such as x/2 + 1.",
         (RewardComponent(name="math", weight=1.0), RewardComponent(name="format", weight=0.2)),
     ),
     Preset(
         "multiple_choice",
         "Multiple choice",
-        "The right letter counts 1, the solution markers 0.2.",
+        "Correct choice: 1 point. Solution tags: 0.2.",
         (RewardComponent(name="choice"), RewardComponent(name="format", weight=0.2, params={"require": "solution"})),
     ),
     Preset(
         "code",
         "Programs",
-        "The share of tests passed counts 1, a program that parses 0.1. Programs run in the sandbox.",
+        "Share of tests passed: up to 1 point. Valid Python: 0.1. Programs run in the sandbox.",
         (RewardComponent(name="code"), RewardComponent(name="syntax", weight=0.1)),
     ),
     Preset(
         "question_answering",
         "Question answering",
-        "Words shared with the reference count 1, the solution markers 0.2.",
+        "Words shared with the reference: up to 1 point. Solution tags: 0.2.",
         (RewardComponent(name="token_f1"), RewardComponent(name="format", weight=0.2, params={"require": "solution"})),
     ),
     Preset(
         "summary",
         "Summaries",
-        "Likeness to the reference counts 1, a length budget 0.3, its own words 0.2.",
+        "Similar wording to the reference: up to 1 point. Length budget: 0.3. In its own words: 0.2.",
         (
             RewardComponent(name="rouge_l"),
             RewardComponent(name="budget", weight=0.3),
@@ -256,7 +258,7 @@ _PRESETS = (
     Preset(
         "reasoning_gym",
         "reasoning-gym",
-        "Each task's own checker counts 1, the solution markers 0.2.",
+        "The task's own checker: 1 point. Solution tags: 0.2.",
         (
             RewardComponent(name="reasoning_gym"),
             RewardComponent(name="format", weight=0.2, params={"require": "solution"}),
@@ -265,7 +267,7 @@ _PRESETS = (
     Preset(
         "arithmetic",
         "Arithmetic",
-        "The right number counts 1, the solution markers 0.2. No working-out is asked for.",
+        "Correct number: 1 point. Solution tags: 0.2. No reasoning required.",
         (
             RewardComponent(name="numeric", weight=1.0),
             RewardComponent(name="format", weight=0.2, params={"require": "solution"}),

@@ -28,11 +28,11 @@ MOST_TEXT = 20_000
 Notation = Literal["auto", "letter", "text", "from_0", "from_1"]
 _KNOWN: tuple[Notation, ...] = ("letter", "text", "from_0", "from_1")
 _TITLES: dict[Notation, str] = {
-    "auto": "As the dataset's rows show, decided once for all of them",
+    "auto": "Detected from the dataset",
     "letter": "By its letter or label: B",
-    "text": "By its text, digits too",
-    "from_0": "By its place, counted from 0: 1 is the second",
-    "from_1": "By its place, counted from 1: 1 is the first",
+    "text": "By its text, including digits",
+    "from_0": "By its position, counted from 0: 1 is the second",
+    "from_1": "By its position, counted from 1: 1 is the first",
 }
 
 
@@ -52,18 +52,18 @@ def choice(
     a text of one letter; or as the text of the choice itself.
 
     Args:
-        reference: How the reference names its choice. ``letter``: by letter or by a label of the row's ``choices``;
+        reference: How references name the choice. ``letter``: by letter or by a label of the row's ``choices``;
             ``text``; ``from_0`` and ``from_1``: by place. ``auto`` decides by the rows that are scored together
             with this one (:func:`notation`), and by this row where it is alone.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": "B", "choices": ["Lyon", "Paris", "Nice"]}
     >>> choice("The answer is (B).", "", row, markers=m)
-    Score(value=1.0, why='B is the right choice.')
+    Score(value=1.0, why='B is the correct choice.')
     >>> choice("<s>Nice</s>", "", row, markers=m)
-    Score(value=0.0, why='The answer chose C; the right choice is B.')
+    Score(value=0.0, why='The answer chose C; the correct choice is B.')
     >>> choice("A B C D", "", row, markers=m)
-    Score(value=0.0, why='No single choice was found.')
+    Score(value=0.0, why='No single choice was found in the answer.')
     """
     choices = _choices(row)
     way = notation([row]) if reference == "auto" else reference
@@ -71,7 +71,7 @@ def choice(
     if wanted is None:
         return Score(
             0.0,
-            f"The reference answer is not one of the choices ({_TITLES[way].partition(':')[0].lower()}), so nothing can be compared with it.",
+            f"The reference answer is not one of the choices ({_TITLES[way].partition(':')[0].lower()}), so there is nothing to compare with.",
         )
     stated = final_answers(completion, "auto", markers)
     texts = stated or ([] if markers.opened(completion) else [completion])
@@ -80,11 +80,11 @@ def choice(
         for text in texts
     }
     if len(chosen) != 1 or None in chosen:
-        return Score(0.0, "No single choice was found.")
+        return Score(0.0, "No single choice was found in the answer.")
     letter = chosen.pop()
     if letter == wanted:
-        return Score(1.0, f"{letter} is the right choice.")
-    return Score(0.0, f"The answer chose {letter}; the right choice is {wanted}.")
+        return Score(1.0, f"{letter} is the correct choice.")
+    return Score(0.0, f"The answer chose {letter}; the correct choice is {wanted}.")
 
 
 def notation(rows: Iterable[Mapping[str, Any]]) -> Notation:
@@ -124,9 +124,9 @@ def decide(rows: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Deci
     way = next(way for way, count in counts.items() if count == most)
     asked = sum(_ambiguous(str(row.get("response", "")).strip()) for row in rows)
     others = [_TITLES[other] for other, count in counts.items() if other != way and count == most]
-    words = f"The references name their choice {_lower(_TITLES[way])} ({most} of {asked} rows fit)."
+    words = f"References name the choice {_lower(_TITLES[way])} ({most} of {asked} rows fit)."
     if others and any(_bare(str(row.get("response", "")).strip()).isdecimal() for row in rows):
-        words += f" These rows could also be read so: {'; '.join(map(_lower, others))}. Set 'How the reference names its choice' if that is meant."
+        words += f" These rows also fit: {'; '.join(map(_lower, others))}. If that is what you mean, set 'How references name the choice'."
     return Decision({"reference": way}, words)
 
 
@@ -284,8 +284,8 @@ def _read_choice(text: str) -> str | None:
 INFOS = (
     RewardInfo(
         "choice",
-        "Right choice",
-        "Compares the chosen letter of a multiple-choice question with the reference's.",
+        "Correct choice",
+        "Compares the chosen option of a multiple-choice question with the reference.",
         True,
         ("response",),
         (
@@ -293,13 +293,13 @@ INFOS = (
                 "reference",
                 "choice",
                 "auto",
-                "How the reference names its choice",
-                "A digit can be a place or a text. It is one or the other for the whole dataset.",
+                "How references name the choice",
+                "A digit can be a position or an option's text. The same rule applies to the whole dataset.",
                 tuple(_TITLES.items()),
             ),
         ),
         choice,
-        family="Mathematics and science",
+        family="Math and science",
         decide=decide,
     ),
 )

@@ -71,20 +71,20 @@ def citation(
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> text = "Radium glows (Curie, 1911).\\n\\nReferences\\nCurie, M. (1911). Radium and its discovery. Science Press."
     >>> citation(text, "", {}, markers=m)
-    Score(value=1.0, why='1 complete entries; 1 of 1 citations lead to one.')
+    Score(value=1.0, why='1 complete entries; 1 of 1 citations match one.')
     >>> citation(text.replace("(Curie, 1911)", "(Bohr, 1913)"), "", {}, markers=m)
-    Score(value=0.5, why='1 complete entries; 0 of 1 citations lead to one.')
+    Score(value=0.5, why='1 complete entries; 0 of 1 citations match one.')
     >>> citation("According to a source (reference) et al., see citation.", "", {}, markers=m)
-    Score(value=0.0, why='There is no complete APA entry and no APA citation.')
+    Score(value=0.0, why='There are no complete APA entries and no APA citations.')
     """
     listed = list(dict.fromkeys(entries(completion, style)))
     known = {(entry.author, entry.year if style == "apa" else "") for entry in listed}
     cited = set(_cited(completion, style))
     if not listed and not cited:
-        return Score(0.0, f"There is no complete {style.upper()} entry and no {style.upper()} citation.")
+        return Score(0.0, f"There are no complete {style.upper()} entries and no {style.upper()} citations.")
     leading = len(cited & known)
     value = 0.5 * min(1.0, len(listed) / wanted) + (0.5 * leading / len(cited) if cited else 0.0)
-    return Score(value, f"{len(listed)} complete entries; {leading} of {len(cited)} citations lead to one.")
+    return Score(value, f"{len(listed)} complete entries; {leading} of {len(cited)} citations match one.")
 
 
 def _cited(text: str, style: str) -> list[tuple[str, str]]:
@@ -99,8 +99,8 @@ def _cited(text: str, style: str) -> list[tuple[str, str]]:
 INFOS = (
     RewardInfo(
         "citation",
-        "Cites its sources (APA, MLA)",
-        "Parses citations and the list of works and checks that they belong together. Checks form, not whether the works exist.",
+        "Citations (APA, MLA)",
+        "Checks that citations and the list of works match. Does not check whether the works exist.",
         False,
         (),
         (
@@ -109,12 +109,12 @@ INFOS = (
                 "choice",
                 "apa",
                 "Style",
-                "Which rules.",
+                "Citation style to check.",
                 (("apa", "APA: (Curie, 1911)"), ("mla", "MLA: (Curie 12)")),
             ),
-            Param("wanted", "integer", 1, "Works", "How many entries a full answer lists.", minimum=1, maximum=100),
+            Param("wanted", "integer", 1, "Works", "Number of entries for full score.", minimum=1, maximum=100),
         ),
         citation,
-        family="Form",
+        family="Format",
     ),
 )

@@ -62,7 +62,7 @@ def code(items: Sequence[Item], *, markers: Markers, seconds: float = 6.0, whole
     ...     print(score.value, score.why)
     1.0 2 of 2 tests passed.
     0.0 0 of 2 tests passed: an assert did not hold.
-    0.0 The program did not run: SyntaxError or NameError is what plain text gives.
+    0.0 The answer is plain text, so there is no program to run.
     """
     limits = Limits(cpu=seconds, wall=seconds)
     tasks: list[Task] = []
@@ -81,7 +81,7 @@ def _read(reader: Any, answer: dict[str, Any] | None) -> Score:
     try:
         score: Score = reader(answer)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError, OverflowError):
-        return Score(0.0, "What the program gave cannot be read.")
+        return Score(0.0, "The program's output could not be read.")
     return score
 
 
@@ -89,7 +89,7 @@ def _task(item: Item, markers: Markers, limits: Limits) -> tuple[Task | None, An
     row = item.row
     source = program_of(item.completion, markers)
     if not _looks_like_code(source):
-        return None, lambda _: Score(0.0, "The program did not run: SyntaxError or NameError is what plain text gives.")
+        return None, lambda _: Score(0.0, "The answer is plain text, so there is no program to run.")
     entry = str(row.get("entry_point") or "")
     if row.get("test") and entry:
         prompt = str(row.get("prompt") or item.prompt)
@@ -102,7 +102,7 @@ def _task(item: Item, markers: Markers, limits: Limits) -> tuple[Task | None, An
         return _with_pairs(source, *pairs, limits)
     tests = _texts(row.get("test_list") or row.get("tests") or row.get("unit_tests"))
     if not tests:
-        return None, lambda _: Score(0.0, "The row has no tests, so nothing can be checked.")
+        return None, lambda _: Score(0.0, "The row has no tests to run.")
     setup = "\n".join([*_texts(row.get("test_imports")), *_texts(row.get("test_setup_code"))])
     return Task("tests", source, hidden={"tests": tests, "setup": setup}, limits=limits), _passed
 
@@ -192,7 +192,7 @@ def _passed(answer: dict[str, Any]) -> Score:
         return Score(0.0, f"The program did not run: {answer['error']}.")
     passed, total = int(answer["passed"]), int(answer["total"])
     if not total:
-        return Score(0.0, "The row's tests hold no assert, so nothing can be checked.")
+        return Score(0.0, "The row's tests contain no assert statements, so there is nothing to check.")
     why = f": {answer['messages'][0]}" if answer["messages"] else ""
     return Score(passed / total, f"{passed} of {total} tests passed{why}.")
 
@@ -247,21 +247,21 @@ def syntax(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> syntax("```python\\nx = 1\\n```", "", {}, markers=m)
-    Score(value=1.0, why='The program parses.')
+    Score(value=1.0, why='The program is valid Python.')
     >>> syntax("```python\\nx = = 1\\n```", "", {}, markers=m)
-    Score(value=0.0, why='Line 1 does not parse: invalid syntax.')
+    Score(value=0.0, why='Line 1 is not valid Python: invalid syntax.')
     >>> syntax("therefore", "", {}, markers=m)
-    Score(value=0.0, why='There is no program in the answer.')
+    Score(value=0.0, why='The answer contains no program.')
     """
     source = program_of(completion, markers)
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
-        return Score(0.0, f"Line {line} does not parse: {getattr(error, 'msg', None) or error}.")
+        return Score(0.0, f"Line {line} is not valid Python: {getattr(error, 'msg', None) or error}.")
     if not any(not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call) for node in body):
-        return Score(0.0, "There is no program in the answer.")
-    return Score(1.0, "The program parses.")
+        return Score(0.0, "The answer contains no program.")
+    return Score(1.0, "The program is valid Python.")
 
 
 def style(items: Sequence[Item], *, markers: Markers, a_line: float = 0.25) -> list[Score]:
@@ -302,7 +302,7 @@ def _by_ruff(source: str, a_line: float) -> Score:
     ruff = Path(sys.executable).parent / "ruff"
     program = str(ruff) if ruff.exists() else shutil.which("ruff")
     if program is None:
-        return Score(0.0, "ruff is not installed, so style cannot be checked. Run the set-up again.")
+        return Score(0.0, "ruff is not installed, so style cannot be checked. Run setup again.")
     # It reads the text and never runs it.
     options = [
         "check",
@@ -325,7 +325,7 @@ def _by_ruff(source: str, a_line: float) -> Score:
     lines = max(1, sum(bool(line.strip()) for line in source.splitlines()))
     value = max(0.0, 1 - len(remarks) / lines / a_line)
     if not remarks:
-        return Score(1.0, "ruff has no remark.")
+        return Score(1.0, "ruff found no issues.")
     return Score(value, f"{len(remarks)} remarks in {lines} lines, the first: {remarks[0]['message']}.")
 
 
@@ -358,7 +358,7 @@ def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, s
         if not (row.get("entry_point") and row.get("make_input") and (asked := _asked_of(row))):
             places.append("Growth cannot be measured: the row needs entry_point, make_input, two sizes and max_power.")
         elif not _looks_like_code(source):
-            places.append("There is no program in the answer.")
+            places.append("The answer contains no program.")
         else:
             hidden = {"entry": row["entry_point"], "generator": row["make_input"], "sizes": list(asked.sizes)}
             places.append((len(tasks), asked))
@@ -419,11 +419,11 @@ def _grown(answer: dict[str, Any], asked: _Growth, slack: float) -> Score:
     )
     told = f"({longest * 1000:.1f} ms at the end)"
     if short > MOST_CONSTANT and power < FLAT < allowed:
-        return Score(0.0, f"Most of its time does not depend on the input: {short * 1000:.0f} ms {told}.")
+        return Score(0.0, f"Most of the running time does not depend on the input: {short * 1000:.0f} ms {told}.")
     if (short > NOTICED and power < allowed - slack) or (short > BENT_FROM and upper - lower > BENT):
         power = max(power, _without_constant(answer["rounds"], step))
     over = power - allowed - slack
-    told = f"From n = {small} to {large} the time grew as n to the power {power:.1f} {told}; allowed is {allowed:g}."
+    told = f"From n = {small} to {large} the running time grew as n to the power of {power:.1f} {told}; the limit is {allowed:g}."
     return Score(1.0 if over <= 0 else max(0.0, 1 - over / 0.5), told)
 
 
@@ -438,14 +438,14 @@ def _without_constant(rounds: Sequence[Sequence[float]], step: float) -> float:
 
 
 _TIME = Param(
-    "seconds", "number", 6.0, "Longest time", "In seconds, for a program with all its tests.", minimum=0.1, maximum=120
+    "seconds", "number", 6.0, "Time limit", "Seconds for a program with all its tests.", minimum=0.1, maximum=120
 )
 
 INFOS = (
     RewardInfo(
         "code",
-        "Program passes its tests",
-        "Runs the program against the row's tests in the sandbox: assert statements (MBPP, HumanEval), standard input and output, or function calls. The score is the share passed.",
+        "Passes tests",
+        "Runs the program against the row's tests in the sandbox: assert statements (MBPP, HumanEval), standard input and output, or function calls. The score is the share of tests passed.",
         True,
         (),
         (
@@ -455,7 +455,7 @@ INFOS = (
                 "boolean",
                 False,
                 "All or nothing",
-                "Only a program that passes every test earns anything.",
+                "Only programs that pass every test score.",
             ),
         ),
         one_of(code),
@@ -464,8 +464,8 @@ INFOS = (
     ),
     RewardInfo(
         "syntax",
-        "Program parses",
-        "Whether there is Python that parses. Says nothing about what it does.",
+        "Valid Python",
+        "Checks that the Python code parses. Does not check what it does.",
         False,
         (),
         (),
@@ -474,8 +474,8 @@ INFOS = (
     ),
     RewardInfo(
         "style",
-        "Clean style",
-        "What ruff finds: unused imports, odd names, needless detours. Says nothing about whether the program works.",
+        "Clean code (ruff)",
+        "Scores code style with the ruff linter: unused imports, unclear names, needless complexity. Does not check whether the program works.",
         False,
         (),
         (
@@ -483,8 +483,8 @@ INFOS = (
                 "a_line",
                 "number",
                 0.25,
-                "Remarks a line",
-                "At this many remarks for each line the score is 0.",
+                "Issues per line",
+                "The score is 0 at this many issues per line.",
                 minimum=0.01,
                 maximum=10,
             ),
@@ -495,8 +495,8 @@ INFOS = (
     ),
     RewardInfo(
         "algorithm",
-        "Fast enough as inputs grow",
-        "Runs the program on rising inputs in the sandbox and measures how its time grows.",
+        "Time complexity",
+        "Runs the program on growing inputs in the sandbox and measures how its running time grows.",
         True,
         ("entry_point", "make_input", "sizes"),
         (
@@ -504,8 +504,8 @@ INFOS = (
                 "slack",
                 "number",
                 0.35,
-                "Slack",
-                "How far above the allowed power is still fine.",
+                "Tolerance",
+                "How far above the allowed exponent still scores 1.",
                 minimum=0,
                 maximum=0.9,
             ),

@@ -39,13 +39,13 @@ def exact(
     >>> m = Markers("<w>", "</w>", "<SOLUTION>", "</SOLUTION>")
     >>> row = {"instruction": "Capital of France?", "response": "Paris"}
     >>> exact("<SOLUTION> paris. </SOLUTION>", "", row, markers=m)
-    Score(value=1.0, why='The answer is the reference answer.')
+    Score(value=1.0, why='The answer matches the reference.')
     >>> exact("<SOLUTION>Lyon</SOLUTION>", "", row, markers=m)
     Score(value=0.0, why='The answer is “Lyon”; the reference is “Paris”.')
     >>> exact("<SOLUTION>Paris</SOLUTION><SOLUTION>Lyon</SOLUTION>", "", row, markers=m)
     Score(value=0.0, why='2 different answers were given.')
     >>> exact("<SOLUTION>Paris", "", row, markers=m)
-    Score(value=0.0, why='No final answer was found: nothing stands between <SOLUTION> and </SOLUTION>.')
+    Score(value=0.0, why='No final answer was found: there is nothing between <SOLUTION> and </SOLUTION>.')
     """
     text = str(row.get("response", ""))
     reference = (after_hashes(text) or [text])[-1]
@@ -55,18 +55,18 @@ def exact(
 
     wanted = normal(reference)
     if not wanted:
-        return Score(0.0, "The reference answer is empty, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is empty, so there is nothing to compare with.")
     whole = where == "whole" or (where == "auto" and not markers.opened(completion))
     answers = {normal(answer): answer for answer in ([completion] if whole else between_markers(completion, markers))}
     if not answers:
         return Score(
             0.0,
-            f"No final answer was found: nothing stands between {markers.solution_start} and {markers.solution_end}.",
+            f"No final answer was found: there is nothing between {markers.solution_start} and {markers.solution_end}.",
         )
     if len(answers) > 1:
         return Score(0.0, f"{len(answers)} different answers were given.")
     if wanted in answers:
-        return Score(1.0, "The answer is the reference answer.")
+        return Score(1.0, "The answer matches the reference.")
     return Score(0.0, f"The answer is “{_short(*answers.values())}”; the reference is “{_short(reference)}”.")
 
 

@@ -36,7 +36,7 @@ def format_markers(
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> format_markers("<w>2+2</w><s>4</s>", "", {}, markers=m)
-    Score(value=1.0, why='Every marker is there, once and in order.')
+    Score(value=1.0, why='All tags are present, once and in order.')
     >>> format_markers("<s>4</s>", "", {}, markers=m)
     Score(value=0.25, why='Missing: <w>, </w>.')
     >>> format_markers("gibberish", "", {}, markers=m)
@@ -44,10 +44,10 @@ def format_markers(
     >>> format_markers("<w></w><s>4</s>" + "<s>" * 40, "", {}, markers=m)
     Score(value=0.375, why='More than once: <s>.')
     >>> format_markers("<think>In <s></s>?</think><w>I write <s>4</s>.</w><s>4</s>", "", {}, markers=m)
-    Score(value=1.0, why='Every marker is there, once and in order.')
+    Score(value=1.0, why='All tags are present, once and in order.')
     """
     if not markers.solution_start:
-        return Score(0.0, "No solution markers are set, so there is no format to check.")
+        return Score(0.0, "No solution tags are set, so there is no format to check.")
     wanted = [m for m in (markers.reasoning_start, markers.reasoning_end) if m and require == "all"]
     reasoning = len(wanted)
     wanted += [markers.solution_start, markers.solution_end]
@@ -65,12 +65,12 @@ def format_markers(
         return Score(partial, " ".join(parts))
     places = [completion.index(marker, start if place >= reasoning else 0) for place, marker in enumerate(wanted)]
     if places != sorted(places):
-        return Score(partial, "The markers are not in order.")
+        return Score(partial, "The tags are out of order.")
     if not completion[places[-2] + len(wanted[-2]) : places[-1]].strip():
-        return Score(partial, "Nothing stands between the solution markers.")
+        return Score(partial, "There is nothing between the solution tags.")
     if completion[places[-1] + len(wanted[-1]) :].strip():
-        return Score(TEXT_AFTER, "Every marker is there, once and in order; text follows the solution.")
-    return Score(1.0, "Every marker is there, once and in order.")
+        return Score(TEXT_AFTER, "All tags are present, but text follows the solution.")
+    return Score(1.0, "All tags are present, once and in order.")
 
 
 def _outside(completion: str, markers: Markers, *, whole: bool) -> tuple[str, int]:
@@ -110,9 +110,9 @@ def length(
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> length("four words are here", "", {}, markers=m, minimum=2, maximum=5)
-    Score(value=1.0, why='4 words, within 2 to 5.')
+    Score(value=1.0, why='4 words, within the range of 2 to 5.')
     >>> length("far too long " * 5, "", {}, markers=m, minimum=2, maximum=5, fall_off=20)
-    Score(value=0.5, why='15 words, wanted are 2 to 5.')
+    Score(value=0.5, why='15 words; the range is 2 to 5.')
     >>> length("", "", {}, markers=m)
     Score(value=0.0, why='The answer is empty.')
     """
@@ -121,5 +121,5 @@ def length(
         return Score(0.0, "The answer is empty.")
     outside = max(minimum - count, count - maximum, 0)
     if not outside:
-        return Score(1.0, f"{count} {unit}, within {minimum} to {maximum}.")
-    return Score(max(0.0, 1 - outside / fall_off), f"{count} {unit}, wanted are {minimum} to {maximum}.")
+        return Score(1.0, f"{count} {unit}, within the range of {minimum} to {maximum}.")
+    return Score(max(0.0, 1 - outside / fall_off), f"{count} {unit}; the range is {minimum} to {maximum}.")

@@ -78,7 +78,7 @@ class RewardInfo:
     """A reward as the pages and ``GET /api/rewards/list`` describe it.
 
     Attributes:
-        verifies: Whether it checks truth against the reference; False: 'checks form, not truth'.
+        verifies: Whether it checks truth against the reference; False: 'Checks format only'.
         needs: Mapped columns that a row must have.
         function: See :class:`core.reward.RewardFunction`; also given ``markers`` and the params.
         batch: The same on many completions at once, where that is faster: sandbox, embedding, judge.
@@ -106,8 +106,8 @@ class RewardInfo:
     def badge(self) -> str:
         """What it goes by, in a few words. What own Python checks is for its writer to know."""
         if self.verifies:
-            return "checks the answer"
-        return {"Judges": "an opinion", "Your own": "your own rule"}.get(self.family, "checks form, not truth")
+            return "Checks the answer"
+        return {"Judges": "Opinion", "Custom": "Custom rule"}.get(self.family, "Checks format only")
 
     def json(self) -> dict[str, Any]:
         """JSON data, the function left out."""

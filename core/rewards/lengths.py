@@ -23,7 +23,7 @@ def soft_limit(
     if not count:
         return Score(0.0, "The answer is empty.")
     value = min(1.0, max(0.0, (limit - count) / margin))
-    return Score(value, f"{count} words; the limit is {limit}, and the score falls from {limit - margin} on.")
+    return Score(value, f"{count} words; the score falls from {limit - margin} words and is 0 at {limit}.")
 
 
 def cosine_length(
@@ -39,35 +39,33 @@ def cosine_length(
     """
     count = len(completion.split())
     if not count or count > longest:
-        return Score(0.0, f"{count} words, longest is {longest}." if count else "The answer is empty.")
+        return Score(0.0, f"{count} words; the maximum is {longest}." if count else "The answer is empty.")
     return Score(
-        least + (1 - least) * (1 + math.cos(math.pi * count / longest)) / 2, f"{count} words of at most {longest}."
+        least + (1 - least) * (1 + math.cos(math.pi * count / longest)) / 2, f"{count} of at most {longest} words."
     )
 
 
 INFOS = (
     RewardInfo(
         "soft_limit",
-        "Not too long (soft limit)",
-        "All below a length, less towards a limit, nothing beyond. Says nothing about whether the answer is right.",
+        "Soft length limit",
+        "Full score below a length, falling to 0 at the limit. Does not check whether the answer is correct.",
         False,
         (),
         (
-            Param(
-                "limit", "integer", 400, "Limit", "In words; nothing is earned beyond it.", minimum=1, maximum=1_000_000
-            ),
+            Param("limit", "integer", 400, "Limit", "In words. Longer answers score 0.", minimum=1, maximum=1_000_000),
             Param(
                 "margin",
                 "integer",
                 100,
                 "Margin",
-                "So many words before the limit the score begins to fall.",
+                "How many words before the limit the score starts to fall.",
                 minimum=1,
                 maximum=1_000_000,
             ),
         ),
         soft_limit,
-        family="Form",
+        family="Format",
         thought=True,
         check=lambda params: (
             ("margin", f"must be below the limit ({params['limit']})") if params["margin"] >= params["limit"] else None
@@ -75,24 +73,24 @@ INFOS = (
     ),
     RewardInfo(
         "cosine_length",
-        "The shorter the better (cosine)",
-        "More for shorter answers along half a cosine. Put a gate on a reward that checks truth, or the shortest wins.",
+        "Shorter is better",
+        "Shorter answers score more, along a cosine curve. Set a condition on a component that checks the answer, or the shortest answer wins.",
         False,
         (),
         (
-            Param("longest", "integer", 400, "Longest", "In words.", minimum=1, maximum=1_000_000),
+            Param("longest", "integer", 400, "Maximum length", "In words.", minimum=1, maximum=1_000_000),
             Param(
                 "least",
                 "number",
                 0.5,
-                "At the longest",
-                "What the longest answer still earns.",
+                "Score at maximum length",
+                "Score for an answer of maximum length.",
                 minimum=0,
                 maximum=0.99,
             ),
         ),
         cosine_length,
-        family="Form",
+        family="Format",
         thought=True,
     ),
 )

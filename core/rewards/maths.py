@@ -41,7 +41,7 @@ def reward(completion, prompt, row):
         return 0.0, "answer"
     return float(math_verify.verify(gold, found, timeout_seconds=None, float_rounding=6)), "compared"
 """
-_PLACES = "Looked for between the solution markers, then in a box, then after ####, then as the last number."
+_PLACES = "Looks between the solution tags, then in a box, then after ####, then at the last number."
 
 
 def math(
@@ -70,8 +70,8 @@ def math(
     >>> row = {"response": r"\frac{x+1}{2}"}
     >>> math([Item(r"<s>0.5x + 1/2</s>", "", row), Item(r"\boxed{x/2}", "", row), Item("x x x", "", row)], markers=m)
     ... # doctest: +NORMALIZE_WHITESPACE
-    [Score(value=1.0, why='The answer is equal to the reference \\frac{x+1}{2}.'),
-     Score(value=0.0, why='The answer x/2 is not equal to the reference \\frac{x+1}{2}.'),
+    [Score(value=1.0, why='The answer equals the reference \\frac{x+1}{2}.'),
+     Score(value=0.0, why='The answer x/2 does not equal the reference \\frac{x+1}{2}.'),
      Score(value=0.0, why='No final answer was found.')]
     """
     scores: list[Score | None] = []
@@ -110,7 +110,7 @@ def _reference(text: str, markers: Markers) -> str:
 def _by_number(answers: list[str], reference: str, tolerance: float, style: Style) -> Score | None:
     """The verdict where numbers decide; None where it takes algebra."""
     if not reference:
-        return Score(0.0, "The reference answer is empty, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is empty, so there is nothing to compare with.")
     if not answers:
         return Score(0.0, "No final answer was found.")
     numbers = {single_number(answer, style) for answer in answers}
@@ -124,9 +124,9 @@ def _by_number(answers: list[str], reference: str, tolerance: float, style: Styl
     value, variable = single_number(answer, style), _VARIABLE.search(answer)
     if value is None or variable:
         open_ = (variable or _algebra(answer)) and len(find_numbers(answer, style)) <= 4
-        return None if open_ else Score(0.0, "The answer does not come down to one number.")
+        return None if open_ else Score(0.0, "The answer is not a single number.")
     if abs(value - wanted) <= Fraction(str(tolerance)):
-        return Score(1.0, f"{show(value)} is the reference answer.")
+        return Score(1.0, f"{show(value)} matches the reference answer.")
     return Score(0.0, f"The answer is {show(value)}; the reference is {show(wanted)}.")
 
 
@@ -136,15 +136,15 @@ _BASE = re.compile(r"\d\s*_\s*\{?\d")
 def _unread(answer: str, reference: str) -> Score | None:
     """Why the two are not given to algebra, None where they are."""
     if DENIAL.search(answer) and not DENIAL.search(reference):
-        return Score(0.0, f"The answer “{answer:.60}” denies what it names.")
+        return Score(0.0, f"The answer “{answer:.60}” negates its own value.")
     if not balanced(answer) or re.search(r"[-+*/^_=]$", answer):
-        return Score(0.0, f"The answer “{answer:.60}” is not complete.")
+        return Score(0.0, f"The answer “{answer:.60}” is incomplete.")
     if (open_equation(answer) or _BASE.search(answer)) and not (_BASE.search(reference) or "=" in reference):
-        return Score(0.0, f"The answer “{answer:.60}” still has to be worked out.")
+        return Score(0.0, f"The answer “{answer:.60}” is not worked out.")
     if too_large(reference):
-        return Score(0.0, "The reference answer is too large to be worked out, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is too large to compute, so there is nothing to compare with.")
     if too_large(answer):
-        return Score(0.0, f"The answer “{answer:.60}” is too large to be worked out.")
+        return Score(0.0, f"The answer “{answer:.60}” is too large to compute.")
     return None
 
 
@@ -184,20 +184,22 @@ def _compare(items: list[Item]) -> list[Score]:
 
 def _explained(item: Item, score: Score) -> Score:
     if score.why == "reference":
-        return Score(0.0, "The reference answer cannot be read as mathematics, so nothing can be compared with it.")
+        return Score(
+            0.0, "The reference answer cannot be read as a math expression, so there is nothing to compare with."
+        )
     if score.why == "answer":
-        return Score(0.0, f"The answer “{item.completion:.60}” cannot be read as mathematics.")
+        return Score(0.0, f"The answer “{item.completion:.60}” cannot be read as a math expression.")
     if score.why != "compared":
         return score
     if score.value:
-        return Score(1.0, f"The answer is equal to the reference {item.prompt:.60}.")
-    return Score(0.0, f"The answer {item.completion:.60} is not equal to the reference {item.prompt:.60}.")
+        return Score(1.0, f"The answer equals the reference {item.prompt:.60}.")
+    return Score(0.0, f"The answer {item.completion:.60} does not equal the reference {item.prompt:.60}.")
 
 
 INFOS = (
     RewardInfo(
         "math",
-        "Right mathematics",
+        "Correct expression",
         f"Compares numbers exactly and expressions by algebra (math-verify): x/2 + 1/2 = (x+1)/2. {_PLACES}",
         True,
         ("response",),
@@ -207,7 +209,7 @@ INFOS = (
                 "number",
                 0,
                 "Tolerance",
-                "Largest difference between two numbers that still counts as right.",
+                "Largest difference between two numbers that still counts as correct.",
                 minimum=0,
                 maximum=1e12,
             ),
@@ -215,13 +217,13 @@ INFOS = (
                 "last_number",
                 "boolean",
                 True,
-                "Fall back on the last number",
-                "Judge an answer without markers, box or #### by its last number.",
+                "Fall back to the last number",
+                "Use the last number of an answer that has no tags, box, or ####.",
             ),
             *NUMBER_STYLE,
         ),
         one_of(math),
         batch=math,
-        family="Mathematics and science",
+        family="Math and science",
     ),
 )

@@ -13,14 +13,14 @@ from core.rewards.numbers import PLAIN, Decimals, Percent, Style, last_number, s
 
 NUMBER_STYLE = (
     Param(
-        "percent", "choice", "ignore", "Percent sign", "In answers and references alike.",
-        (("ignore", "Counts for nothing: 50% is 50"), ("fraction", "A hundredth: 50% is 0.5")),
+        "percent", "choice", "ignore", "Percent sign", "Applies to answers and reference answers.",
+        (("ignore", "Ignored: 50% is 50"), ("fraction", "Divides by 100: 50% is 0.5")),
     ),
     Param(
-        "decimal", "choice", "point", "Decimals", "How answers and references write them.",
+        "decimal", "choice", "point", "Decimal separator", "As written in answers and reference answers.",
         (
-            ("point", "After a point: 1,234 is a thousand and some; 3,5 is not read"),
-            ("comma", "After a comma: 3,5 is three and a half; 1.234 is a thousand and some"),
+            ("point", "Point: 1,234.5 is one thousand two hundred thirty-four and a half; 3,5 is not read"),
+            ("comma", "Comma: 3,5 is three and a half; 1.234 is one thousand two hundred thirty-four"),
         ),
     ),
 )  # fmt: skip
@@ -54,23 +54,23 @@ def numeric(
     >>> m = Markers("<w>", "</w>", "<SOLUTION>", "</SOLUTION>")
     >>> row = {"instruction": "What is 48 + 24?", "response": "48 + 24 = 72\\n#### 72"}
     >>> numeric("<SOLUTION>72 clips</SOLUTION>", "", row, markers=m)
-    Score(value=1.0, why='72 is the reference answer.')
+    Score(value=1.0, why='72 matches the reference answer.')
     >>> numeric("<SOLUTION>70</SOLUTION>", "", row, markers=m)
     Score(value=0.0, why='The answer is 70; the reference is 72.')
     >>> numeric("seventy 72 ninety", "", row, markers=m)
-    Score(value=0.0, why='No final answer was found: nothing stands between <SOLUTION> and </SOLUTION>.')
+    Score(value=0.0, why='No final answer was found: there is nothing between <SOLUTION> and </SOLUTION>.')
     >>> half = {"response": "0.5"}
     >>> [numeric("<SOLUTION>50 %</SOLUTION>", "", half, markers=m, percent=way).value for way in ("ignore", "fraction")]
     [0.0, 1.0]
     >>> numeric("<SOLUTION>1.234,5</SOLUTION>", "", {"response": "1234,5"}, markers=m, decimal="comma").value
     1.0
     >>> numeric("<SOLUTION>70, 71 or 72</SOLUTION>", "", row, markers=m)
-    Score(value=0.0, why='The answer does not come down to one number.')
+    Score(value=0.0, why='The answer is not a single number.')
     """
     style = Style(percent, decimal)
     reference = read_reference(str(row.get("response", "")), where, markers, style)
     if reference is None:
-        return Score(0.0, "The reference answer is not a number, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is not a number, so there is nothing to compare with.")
     answers = final_answers(completion, where, markers)
     values: set[Fraction | None]
     if not answers and where == "anywhere" and not markers.opened(completion):
@@ -81,9 +81,9 @@ def numeric(
         return Score(0.0, f"No final answer was found: {_missing(where, markers)}.")
     value = values.pop()
     if values or value is None:
-        return Score(0.0, "The answer does not come down to one number.")
+        return Score(0.0, "The answer is not a single number.")
     if abs(value - reference) <= Fraction(str(tolerance)):
-        return Score(1.0, f"{show(value)} is the reference answer.")
+        return Score(1.0, f"{show(value)} matches the reference answer.")
     return Score(0.0, f"The answer is {show(value)}; the reference is {show(reference)}.")
 
 
@@ -103,5 +103,5 @@ def _missing(where: Where, markers: Markers) -> str:
     return {
         "boxed": r"there is no \boxed{…}",
         "hashes": "there is no line with ####",
-        "anywhere": "there is no number in the text, or a solution was opened and not closed",
-    }.get(where, f"nothing stands between {markers.solution_start} and {markers.solution_end}")
+        "anywhere": "there is no number in the text, or the solution tag is not closed",
+    }.get(where, f"there is nothing between {markers.solution_start} and {markers.solution_end}")

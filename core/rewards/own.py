@@ -23,13 +23,13 @@ def reward(completion: str, prompt: str, row: dict) -> float | tuple[float, str]
     prompt:     the question
     row:        the whole row of the dataset; row["response"] is the reference answer
 
-    Return a number from 0 (wrong) to 1 (right), or the number and a sentence that says why;
-    None where you have no opinion: the answer is then left out of its group's comparison.
+    Return a number from 0 (wrong) to 1 (right), or the number and a sentence that explains it.
+    Return None for no opinion: the answer is then left out of its group's comparison.
     """
-    # What stands in a thought is not yet an answer. Put your own markers here.
+    # Text inside the model's thinking is not the answer. Add your own tags here.
     for begin, end in (("<think>", "</think>"), ("<start_working_out>", "<end_working_out>")):
         if begin in completion and end not in completion:
-            return 0.0, "The thought never ends."
+            return 0.0, "The thinking never ends."
     said = re.sub(r"<[^<>]*>", " ", completion).lower().split()
     wanted = str(row["response"]).lower().split()
     before = said[: -len(wanted)][-1:]
@@ -41,19 +41,19 @@ def reward(completion: str, prompt: str, row: dict) -> float | tuple[float, str]
 
 EXAMPLES: tuple[tuple[str, str], ...] = (
     (
-        "Part of the score for part of the answer",
+        "Partial credit",
         """\
 def reward(completion, prompt, row):
     wanted = [word.strip() for word in str(row["response"]).lower().split(",")]
     said = {word.strip(" .") for word in completion.lower().split(",")}
     if len(said) > 2 * len(wanted):
-        return 0.0, "Too many were named to know any."
+        return 0.0, "Too many items to count as an answer."
     found = [word for word in wanted if word in said]
-    return len(found) / len(wanted), f"{len(found)} of {len(wanted)} were named."
+    return len(found) / len(wanted), f"{len(found)} of {len(wanted)} were found."
 """,
     ),
     (
-        "A value in JSON, against a column of the row",
+        "Compare a JSON value with the reference",
         """\
 import json
 
@@ -63,13 +63,13 @@ def reward(completion, prompt, row):
     except ValueError:
         return 0.0, "This is not JSON."
     if not isinstance(answer, dict):
-        return 0.1, "This is JSON, and no object."
+        return 0.1, "This is JSON, but not an object."
     same = str(answer.get("city", "")).lower() == str(row["response"]).lower()
     return (1.0 if same else 0.2), f"The city is {answer.get('city')}."
 """,
     ),
 )
-"""What the editor shows to begin from: a title and Python."""
+"""Examples in the editor: a title and Python."""
 
 
 def own(
@@ -200,11 +200,11 @@ def _trl_problem(found: Sequence[_Function]) -> str | None:
     name = function.name
     if len(found) > 1:
         names = " and ".join(one.name for one in found)
-        return f"there are several rewards in TRL's form, {names}: name the one that counts 'reward', or add them as parts of their own"
+        return f"there are several reward functions in TRL's form, {names}: rename the one to use to 'reward', or add each as its own component"
     if isinstance(function, ast.AsyncFunctionDef):
         return _ANOTHER_FORM.format(name=name, why="it is asynchronous")
     if function.args.posonlyargs:
-        return _ANOTHER_FORM.format(name=name, why="it takes arguments by their place alone")
+        return _ANOTHER_FORM.format(name=name, why="it takes positional-only arguments")
     ours = {"completion_ids", "prompt_ids", "trainer_state", "log_extra", "log_metric"}
     without = function.args.args[: len(function.args.args) - len(function.args.defaults)]
     missing = next((arg.arg for arg in without if arg.arg in ours), None)
@@ -219,8 +219,8 @@ def _check(params: dict[str, Any]) -> tuple[str, str] | None:
 INFOS = (
     RewardInfo(
         "python",
-        "Your own Python",
-        "A function of your own, run in the sandbox: without network, files or environment.",
+        "Custom Python",
+        "Your own function, run in the sandbox without access to network, files, or environment.",
         False,
         (),
         (
@@ -229,7 +229,7 @@ INFOS = (
                 "text",
                 TEMPLATE,
                 "Python",
-                "Defines reward(completion, prompt, row), which returns a number from 0 to 1, and a sentence if you like; or a reward in TRL's form.",
+                "Defines reward(completion, prompt, row), which returns a number from 0 to 1 and optionally a sentence. Reward functions written for TRL work too.",
                 maximum=50_000,
                 required=True,
             ),
@@ -237,16 +237,16 @@ INFOS = (
                 "seconds",
                 "number",
                 2.0,
-                "Longest time a row",
-                "In seconds. A row that takes longer scores 0.",
+                "Time limit per answer",
+                "In seconds. An answer that takes longer scores 0.",
                 minimum=0.1,
                 maximum=60,
             ),
-            Param("title", "text", "", "Name", "What to call it in lists and charts.", maximum=60),
+            Param("title", "text", "", "Name", "Shown in lists and charts.", maximum=60),
         ),
         one_of(own),
         batch=own,
-        family="Your own",
+        family="Custom",
         thought=True,
         check=_check,
     ),

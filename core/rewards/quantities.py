@@ -41,16 +41,16 @@ def science(
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": "9.81 m/s^2"}
     >>> science("<s>981 cm/s^2</s>", "", row, markers=m)
-    Score(value=1.0, why='The quantity is the reference, 9.81 m/s^2.')
+    Score(value=1.0, why='The quantity matches the reference, 9.81 m/s^2.')
     >>> science("<s>9.81 m/s</s>", "", row, markers=m)
     Score(value=0.0, why='m/s does not measure the same as m/s^2.')
     >>> science("<s>fast</s>", "", row, markers=m)
-    Score(value=0.0, why='No quantity was found in the answer.')
+    Score(value=0.0, why='The answer contains no quantity.')
     """
     reference = str(row.get("response", ""))
     wanted = _quantity((final_answers(reference, "auto", markers) or [reference])[-1])
     if wanted is None:
-        return Score(0.0, "The reference answer is not a quantity, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is not a quantity, so there is nothing to compare with.")
     stated = final_answers(completion, "auto", markers)
     if not stated and not markers.opened(completion):
         stated = [completion] if len(completion) < 60 else []
@@ -58,20 +58,20 @@ def science(
         return Score(0.0, f"{len(stated)} different answers were given.")
     found = _quantity(stated[-1]) if stated else None
     if stated and DENIAL.search(stated[-1]):
-        return Score(0.0, "The answer denies what it names.")
+        return Score(0.0, "The answer negates its own value.")
     if stated and _several(stated[-1]):
         return Score(0.0, "The answer names several quantities.")
     if found is None:
-        return Score(0.0, "No quantity was found in the answer.")
+        return Score(0.0, "The answer contains no quantity.")
     problem = _differs(found, wanted, tolerance)
     if problem:
         return Score(0.0, problem)
     if figures != "ignore" and found[2] != wanted[2]:
         return Score(
             0.5 if figures == "half" else 0.0,
-            f"The value is right, with {found[2]} significant figures in place of {wanted[2]}.",
+            f"The value is correct, but it has {found[2]} significant figures instead of {wanted[2]}.",
         )
-    return Score(1.0, f"The quantity is the reference, {reference.strip()[:60]}.")
+    return Score(1.0, f"The quantity matches the reference, {reference.strip()[:60]}.")
 
 
 _LATEX = tuple(
@@ -136,7 +136,7 @@ def _differs(found: tuple[Decimal, str, int], wanted: tuple[Decimal, str, int], 
     try:
         factor = _factor(found[1], wanted[1])
     except Exception:  # noqa: BLE001 - pint has an exception of its own for each way a unit can be wrong
-        return f"“{found[1]:.40}” is not a unit that can be read."
+        return f"“{found[1]:.40}” is not a known unit."
     if factor is None:
         return f"{found[1] or 'A number without a unit'} does not measure the same as {wanted[1] or 'a number without a unit'}."
     value, goal = float(found[0]) * factor[0] + factor[1], float(wanted[0])
@@ -177,8 +177,8 @@ def _plain(unit: str) -> str:
 INFOS = (
     RewardInfo(
         "science",
-        "Right quantity (value, unit, figures)",
-        "Compares a quantity with its unit: 1 m/s = 3.6 km/h. The number of significant figures can count.",
+        "Correct quantity with unit",
+        "Compares values and units: 1 m/s = 3.6 km/h. Can also check significant figures.",
         True,
         ("response",),
         (
@@ -187,7 +187,7 @@ INFOS = (
                 "number",
                 0.01,
                 "Tolerance",
-                "Largest relative difference: 0.01 is one percent.",
+                "Largest relative difference: 0.01 is 1%.",
                 minimum=0,
                 maximum=1,
             ),
@@ -196,7 +196,7 @@ INFOS = (
                 "choice",
                 "half",
                 "Significant figures",
-                "What a wrong number of them costs.",
+                "What a wrong number of significant figures costs.",
                 (
                     ("ignore", "Nothing"),
                     ("half", "Half of the score"),
@@ -205,6 +205,6 @@ INFOS = (
             ),
         ),
         science,
-        family="Mathematics and science",
+        family="Math and science",
     ),
 )

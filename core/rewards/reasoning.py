@@ -75,16 +75,16 @@ def steps(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mark
     repeated counts once; without any equation the score is 0. Says nothing of the final answer.
 
     Args:
-        wanted: How many different equations a full working-out has.
+        wanted: Number of different equations for full score.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> ask = "Tom has 48 clips and buys half as many. How many has he?"
     >>> steps("<w>48 / 2 = 24. 48 + 24 = 72.</w><s>72</s>", ask, {}, markers=m)
-    Score(value=1.0, why='2 steps, 2 of them right, 2 of 2 built on the question or an earlier step.')
+    Score(value=1.0, why='2 steps, 2 of them correct, 2 of 2 based on the question or an earlier step.')
     >>> round(steps("<w>48 / 2 = 20. 11 + 13 = 25.</w><s>72</s>", ask, {}, markers=m).value, 2)
     0.5
     >>> steps("therefore " * 40, ask, {}, markers=m)
-    Score(value=0.0, why='There is no step that can be checked, such as 48 / 2 = 24.')
+    Score(value=0.0, why='There are no steps to check, such as 48 / 2 = 24.')
     """
     found = list(
         {
@@ -92,7 +92,7 @@ def steps(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mark
         }.values()
     )
     if not found:
-        return Score(0.0, "There is no step that can be checked, such as 48 / 2 = 24.")
+        return Score(0.0, "There are no steps to check, such as 48 / 2 = 24.")
     right = sum(got == said for _, got, said in found)
     known = set(find_numbers(prompt or str(row.get("instruction", ""))))
     built = 0
@@ -104,7 +104,7 @@ def steps(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mark
         value = min(value, 0.5)
     return Score(
         value,
-        f"{len(found)} steps, {right} of them right, {built} of {len(found)} built on the question or an earlier step.",
+        f"{len(found)} steps, {right} of them correct, {built} of {len(found)} based on the question or an earlier step.",
     )
 
 
@@ -115,11 +115,11 @@ def consistent(completion: str, prompt: str, row: Mapping[str, Any], *, markers:
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> consistent("<w>48 / 2 = 24, 48 + 24 = 72</w><s>72</s>", "", {}, markers=m)
-    Score(value=1.0, why='The answer 72 is what the working-out comes to.')
+    Score(value=1.0, why='The answer 72 matches the reasoning.')
     >>> consistent("<w>48 / 2 = 24, 48 + 24 = 72</w><s>42</s>", "", {}, markers=m)
-    Score(value=0.0, why='The working-out comes to 72 and the answer is 42.')
+    Score(value=0.0, why='The reasoning gives 72, but the answer is 42.')
     >>> consistent("42 42 42", "", {}, markers=m)
-    Score(value=0.0, why='There is no final answer, or no working-out before it.')
+    Score(value=0.0, why='There is no final answer, or no reasoning before it.')
     """
     said = after_thought(completion, markers) or ""
     answers = between_markers(said, markers) or boxed(said) or after_hashes(said)
@@ -127,12 +127,12 @@ def consistent(completion: str, prompt: str, row: Mapping[str, Any], *, markers:
     working = _working(completion, markers)
     numbers = find_numbers(working)
     if answer is None or not numbers:
-        return Score(0.0, "There is no final answer, or no working-out before it.")
+        return Score(0.0, "There is no final answer, or no reasoning before it.")
     checked = equations(working)
     ends = {numbers[-1]} | ({checked[-1][2]} if checked else set())
     if answer in ends:
-        return Score(1.0, f"The answer {show(answer)} is what the working-out comes to.")
-    return Score(0.0, f"The working-out comes to {show(numbers[-1])} and the answer is {show(answer)}.")
+        return Score(1.0, f"The answer {show(answer)} matches the reasoning.")
+    return Score(0.0, f"The reasoning gives {show(numbers[-1])}, but the answer is {show(answer)}.")
 
 
 _GYM = """
@@ -157,9 +157,9 @@ def reasoning_gym(items: Sequence[Item], *, markers: Markers, partial: bool = Fa
     >>> row = {"reasoning_gym": {"task": "chain_sum", "entry": entry}}
     >>> for score in reasoning_gym([Item(t, "", row) for t in ("<s>7</s>", "<s>8</s>", "seven seven")], markers=m):
     ...     print(score)
-    Score(value=1.0, why="chain_sum's own checker gave 1.")
-    Score(value=0.0, why="chain_sum's own checker gave 0.")
-    Score(value=0.0, why="chain_sum's own checker gave 0.")
+    Score(value=1.0, why="chain_sum's checker gave 1.")
+    Score(value=0.0, why="chain_sum's checker gave 0.")
+    Score(value=0.0, why="chain_sum's checker gave 0.")
     """
     asked: list[Item] = []
     for item in items:
@@ -169,7 +169,7 @@ def reasoning_gym(items: Sequence[Item], *, markers: Markers, partial: bool = Fa
     known = [item for item in asked if item.row]
     limits = Limits(cpu=30, wall=8, memory=4 << 30)
     scores = iter(run_reward(_GYM, known, limits=limits, preload=("reasoning_gym",)) if known else [])
-    missing = Score(0.0, "The row is not one of reasoning-gym's, so its checker cannot be asked.")
+    missing = Score(0.0, "The row is not from reasoning-gym, so it has no checker.")
     return [_checked(next(scores), item, partial) if item.row else missing for item in asked]
 
 
@@ -188,14 +188,14 @@ def _checked(score: Score, item: Item, partial: bool) -> Score:
     if not score.why.startswith("The reward gave") or "not between" in score.why:
         return score
     value = score.value if partial or score.value >= 1 else 0.0
-    return Score(value, f"{item.row['task']}'s own checker gave {score.value if partial else value:g}.")
+    return Score(value, f"{item.row['task']}'s checker gave {score.value if partial else value:g}.")
 
 
 INFOS = (
     RewardInfo(
         "steps",
-        "Steps that hold",
-        "Whether the working-out has equations, whether they are right, and whether later ones use earlier ones. Says nothing of the final answer.",
+        "Correct steps",
+        "Checks that the reasoning has equations, that they are correct, and that later ones use earlier results. Does not check the final answer.",
         False,
         (),
         (
@@ -204,7 +204,7 @@ INFOS = (
                 "integer",
                 2,
                 "Steps",
-                "How many different equations a full working-out has.",
+                "Number of different equations for full score.",
                 minimum=1,
                 maximum=50,
             ),
@@ -215,8 +215,8 @@ INFOS = (
     ),
     RewardInfo(
         "consistent",
-        "Answer follows from the working-out",
-        "Whether the final number is the one that the working-out comes to. Compares the answer with itself, not with the truth.",
+        "Answer matches reasoning",
+        "Checks that the final number is the result of the reasoning. Does not compare it with the reference.",
         False,
         (),
         (),
@@ -226,8 +226,8 @@ INFOS = (
     ),
     RewardInfo(
         "reasoning_gym",
-        "reasoning-gym's own checker",
-        "Each generated task brings its exact checker; it is run in the sandbox.",
+        "reasoning-gym checker",
+        "Runs the exact checker of each generated task in the sandbox.",
         True,
         ("reasoning_gym",),
         (
@@ -236,7 +236,7 @@ INFOS = (
                 "boolean",
                 False,
                 "Partial credit",
-                "Keep what the checker gives for attempts; many give a little for anything.",
+                "Keep the checker's partial scores. Many checkers give a little for any attempt.",
             ),
         ),
         one_of(reasoning_gym),

@@ -183,7 +183,7 @@ def _score(found: Outputs | str, scale: Scale, label: str, centre: float, width:
         powers = [math.exp(value - most) for value in found.values]
         return Score(
             powers[place] / math.fsum(powers),
-            f"The reward model is {powers[place] / math.fsum(powers):.0%} sure of “{name}”.",
+            f"The reward model is {powers[place] / math.fsum(powers):.0%} confident in “{name}”.",
         )
     return Score(_sigmoid((raw - centre) / width), f"The reward model's raw score is {raw:.4g}.")
 
@@ -349,10 +349,10 @@ def _check(params: dict[str, Any]) -> tuple[str, str] | None:
 
 
 _FORMS = (
-    ("auto", "As its chat template says, else question and answer as a pair"),
-    ("chat", "As a chat, by its chat template"),
-    ("pair", "Question and answer as a pair of texts"),
-    ("answer", "The answer alone"),
+    ("auto", "Chat template if it has one, otherwise a pair of question and answer"),
+    ("chat", "Chat template"),
+    ("pair", "Pair of question and answer"),
+    ("answer", "Answer only"),
 )
 _SCALES = (
     ("auto", "One output: sigmoid; several: softmax"),
@@ -362,21 +362,21 @@ _SCALES = (
 INFOS = (
     RewardInfo(
         "reward_model",
-        "A reward model on this machine",
-        "A Hugging Face sequence classifier scores the answer, in a process of its own. Safetensors only; code out of its repository is never run. An opinion: it can be wrong and can be flattered.",
+        "Reward model",
+        "A Hugging Face sequence classifier on this machine scores the answer. Safetensors only; code from its repository is never run. Its scores are opinions: it can be wrong and can be flattered.",
         False,
         (),
         (
-            Param("model", "text", "", "Model", "A folder on this machine, or owner/name as on the Hub.", maximum=500),
-            Param("revision", "text", "", "Revision", "A branch, tag or commit of a Hub model; empty for the newest.", maximum=200),
-            Param("form", "choice", "auto", "How it is shown the answer", "As the model was trained; its page says how.", _FORMS),
-            Param("scale", "choice", "auto", "How its output becomes a score", "A score lies between 0 and 1.", _SCALES),
-            Param("label", "text", "", "Label that means good", "Its name or number; empty for the last.", maximum=200),
-            Param("centre", "number", 0.0, "Raw score that counts as 0.5", "For the sigmoid.", minimum=-1e6, maximum=1e6),
-            Param("width", "number", 1.0, "Width", "For the sigmoid: this far above the centre counts as 0.73.", minimum=1e-6, maximum=1e6),
-            Param("batch", "integer", 8, "Answers at once", "In one pass; more is faster and needs more memory.", minimum=1, maximum=1024),
-            Param("max_tokens", "integer", 1024, "Longest text", "In tokens; longer texts lose their beginning.", minimum=16, maximum=131_072),
-            Param("timeout", "number", 60, "Longest wait", "In seconds, for one batch; the start has ten minutes of its own.", minimum=0.1, maximum=3600),
+            Param("model", "text", "", "Model", "A local folder, or owner/name on Hugging Face.", maximum=500),
+            Param("revision", "text", "", "Revision", "Branch, tag, or commit on Hugging Face. Default: the latest.", maximum=200),
+            Param("form", "choice", "auto", "Input format", "Use the format the model was trained with; see its model card.", _FORMS),
+            Param("scale", "choice", "auto", "Score from output", "Maps the model's output to a score from 0 to 1.", _SCALES),
+            Param("label", "text", "", "Positive label", "Name or number. Default: the last label.", maximum=200),
+            Param("centre", "number", 0.0, "Center", "Raw output that scores 0.5, for the sigmoid.", minimum=-1e6, maximum=1e6),
+            Param("width", "number", 1.0, "Width", "For the sigmoid: an output this far above the center scores 0.73.", minimum=1e-6, maximum=1e6),
+            Param("batch", "integer", 8, "Batch size", "Answers per forward pass. Larger is faster and needs more memory.", minimum=1, maximum=1024),
+            Param("max_tokens", "integer", 1024, "Maximum tokens", "Longer texts are cut off at the start.", minimum=16, maximum=131_072),
+            Param("timeout", "number", 60, "Timeout", "Seconds per batch. Loading the model has a separate limit of 10 minutes.", minimum=0.1, maximum=3600),
         ),
         one_of(reward_model),
         batch=reward_model,

@@ -36,30 +36,30 @@ def signal(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> signal("<s>BUY</s>", "", {"response": "BUY"}, markers=m)
-    Score(value=1.0, why='buy is the reference signal.')
+    Score(value=1.0, why='buy matches the reference signal.')
     >>> signal("<s>HOLD</s>", "", {"response": "BUY"}, markers=m)
-    Score(value=0.3, why='hold is next to the reference signal, buy.')
+    Score(value=0.3, why='hold is adjacent to the reference signal, buy.')
     >>> signal("buy sell hold", "", {"response": "BUY"}, markers=m)
-    Score(value=0.0, why='No single signal was found.')
+    Score(value=0.0, why='No single signal was found in the answer.')
     """
     wanted, got = read_signal(str(row.get("response", ""))), read_signal(answer_text(completion, markers))
     if wanted is None:
-        return Score(0.0, "The reference answer is not BUY, SELL or HOLD, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is not BUY, SELL or HOLD, so there is nothing to compare with.")
     if got is None:
-        return Score(0.0, "No single signal was found.")
+        return Score(0.0, "No single signal was found in the answer.")
     distance = abs(_PLACE[got] - _PLACE[wanted])
     if not distance:
-        return Score(1.0, f"{got} is the reference signal.")
+        return Score(1.0, f"{got} matches the reference signal.")
     if distance == 1:
-        return Score(next_to, f"{got} is next to the reference signal, {wanted}.")
+        return Score(next_to, f"{got} is adjacent to the reference signal, {wanted}.")
     return Score(0.0, f"{got} is the opposite of the reference signal, {wanted}.")
 
 
 INFOS = (
     RewardInfo(
         "signal",
-        "Right signal (buy, sell, hold)",
-        "Compares a trading signal with the reference's; the neighbour earns a part.",
+        "Correct signal (buy, sell, hold)",
+        "Compares a trading signal with the reference. A neighboring signal gets partial credit.",
         True,
         ("response",),
         (
@@ -67,8 +67,8 @@ INFOS = (
                 "next_to",
                 "number",
                 0.3,
-                "For the neighbour",
-                "What 'hold' earns where 'buy' is right.",
+                "Partial credit",
+                "Score for 'hold' when 'buy' is correct.",
                 minimum=0,
                 maximum=0.99,
             ),

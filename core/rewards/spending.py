@@ -17,7 +17,7 @@ class Spent:
     Attributes:
         requests: Answers that a model judged.
         cached: Answers whose score was remembered.
-        failed: Answers that got no score.
+        failed: Answers that received no score.
         tokens: Read and written by the judging models.
         cost: By the price that was given, in the person's currency; 0 without one.
     """
@@ -48,15 +48,15 @@ class Spent:
         """One sentence for a person; empty where nothing was asked.
 
         >>> Spent(requests=3, cached=1, tokens=1200, cost=0.0024).words()
-        'The judge was asked 3 times (1 more remembered): 1,200 tokens, 0.0024 in the currency of your price.'
+        'The judge was called 3 times (1 more from the cache): 1,200 tokens, 0.0024, in the currency of your price.'
         """
         if not self:
             return ""
-        known = f" ({self.cached} more remembered)" if self.cached else ""
-        failed = f" {self.failed} got no score." if self.failed else ""
-        cost = f", {self.cost:.4g} in the currency of your price" if self.cost else ", no price given"
+        known = f" ({self.cached} more from the cache)" if self.cached else ""
+        failed = f" {self.failed} received no score." if self.failed else ""
+        cost = f", {self.cost:.4g}, in the currency of your price" if self.cost else ", no price given"
         times = "once" if self.requests == 1 else f"{self.requests} times"
-        return f"The judge was asked {times}{known}: {self.tokens:,} tokens{cost}.{failed}"
+        return f"The judge was called {times}{known}: {self.tokens:,} tokens{cost}.{failed}"
 
 
 class Account:

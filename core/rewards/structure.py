@@ -90,10 +90,10 @@ def _compared(text: str, reference: str) -> Score:
     try:
         got, wanted = _leaves(json.loads(text)), _leaves(json.loads(reference))
     except (ValueError, RecursionError):
-        return Score(0.0, "The reference answer is not JSON, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is not JSON, so there is nothing to compare with.")
     every = set(got) | set(wanted)
     same = sum(path in got and path in wanted and got[path] == wanted[path] for path in every)
-    return Score(same / len(every) if every else 1.0, f"{same} of {len(every)} values are those of the reference.")
+    return Score(same / len(every) if every else 1.0, f"{same} of {len(every)} values match the reference.")
 
 
 def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], Any]:
@@ -138,7 +138,7 @@ def markdown(
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> markdown("# Title\\n\\n- one\\n- two", "", {}, markers=m, lists=1)
-    Score(value=1.0, why='All wanted parts are there.')
+    Score(value=1.0, why='All required elements are present.')
     >>> markdown("# Title\\n\\ntext", "", {}, markers=m, lists=1)
     Score(value=0.5, why='Missing: lists.')
     >>> markdown("##### # - * ```", "", {}, markers=m, lists=1)
@@ -147,11 +147,11 @@ def markdown(
     wanted = {"headings": headings, "lists": lists, "code blocks": code_blocks, "tables": tables}
     wanted = {name: count for name, count in wanted.items() if count}
     if not wanted:
-        return Score(0.0, "Nothing is wanted: set at least one count above 0.")
+        return Score(0.0, "Nothing is required. Set at least one count above 0.")
     found = _parts(answer_text(completion, markers)[:100_000])
     missing = [name for name, count in wanted.items() if found.get(name, 0) < count]
     value = sum(min(1.0, found.get(name, 0) / count) for name, count in wanted.items()) / len(wanted)
-    return Score(value, f"Missing: {', '.join(missing)}." if missing else "All wanted parts are there.")
+    return Score(value, f"Missing: {', '.join(missing)}." if missing else "All required elements are present.")
 
 
 def _parts(text: str) -> dict[str, int]:
@@ -196,19 +196,21 @@ def language(
     >>> language("Das Wetter war schön und wir gingen am Fluss spazieren.", "", {}, markers=m).value < 0.1
     True
     >>> language("x", "", {}, markers=m)
-    Score(value=0.0, why='There are too few words to tell the language.')
+    Score(value=0.0, why='There are too few words to detect the language.')
     """
     text = answer_text(completion, markers) if where == "answer" else completion
     for marker in (markers.reasoning_start, markers.reasoning_end, markers.solution_start, markers.solution_end):
         text = text.replace(marker, " ") if marker else text
     letters = re.sub(r"[^\w\s]|\d", " ", text)
     if len(words(letters)) < 5 and len(re.findall(r"[\u3040-\u9fff\uac00-\ud7af]", letters)) < 5:
-        return Score(0.0, "There are too few words to tell the language.")
+        return Score(0.0, "There are too few words to detect the language.")
     ranked = dict(_identifier().rank(letters[:5000]))
     best = max(ranked, key=lambda code: ranked[code])
     if wanted not in ranked:
-        return Score(0.0, f"{wanted!r} is not a language that can be told. Known are two letters such as en, de, fr.")
-    return Score(min(1.0, max(0.0, float(ranked[wanted]))), f"The text looks like {best} ({ranked[best]:.0%}).")
+        return Score(
+            0.0, f"{wanted!r} is not a language that can be detected. Use a two-letter code such as en, de, or fr."
+        )
+    return Score(min(1.0, max(0.0, float(ranked[wanted]))), f"The text appears to be {best} ({ranked[best]:.0%}).")
 
 
 @cache
@@ -237,53 +239,58 @@ def _pattern_check(params: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def _count(name: str, title: str, default: int) -> Param:
-    return Param(name, "integer", default, title, "At least so many; 0 for none.", minimum=0, maximum=100)
+    return Param(name, "integer", default, title, "Minimum number; 0 means not required.", minimum=0, maximum=100)
 
 
 INFOS = (
     RewardInfo(
         "json",
-        "JSON (schema)",
-        "Whether the answer is JSON and fits a JSON Schema; or equals the reference's values.",
+        "Valid JSON",
+        "Checks that the answer is JSON and fits a JSON Schema, or has the same values as the reference.",
         False,
         (),
         (
             Param(
-                "schema", "text", "", "JSON Schema", "Empty for the row's column 'schema', or any JSON.", maximum=50_000
+                "schema",
+                "text",
+                "",
+                "JSON Schema",
+                "Leave empty to use the row's 'schema' column, or to accept any JSON.",
+                maximum=50_000,
             ),
             Param(
                 "compare",
                 "boolean",
                 False,
                 "Compare with the reference",
-                "The values must be those of the reference, which is JSON too.",
+                "The values must equal those of the reference, which must be JSON.",
             ),
         ),
         one_of(json_answer),
         batch=json_answer,
-        family="Form",
+        family="Format",
         check=_schema_check,
     ),
     RewardInfo(
         "pattern",
-        "Fits a pattern",
-        "Whether a regular expression is found in the answer.",
+        "Matches a pattern",
+        "Checks that the answer matches a regular expression.",
         False,
         (),
         (
-            Param("expression", "text", ".", "Regular expression", "As Python's re.", maximum=2000, required=True),
-            Param("whole", "boolean", False, "The whole answer", "It must match from beginning to end."),
+            Param("expression", "text", ".", "Regular expression", "Python syntax.", maximum=2000, required=True),
+            Param("whole", "boolean", False, "Match the whole answer", "The expression must match from start to end."),
         ),
         one_of(pattern),
         batch=pattern,
-        family="Form",
+        family="Format",
         check=_pattern_check,
         thought=True,
     ),
     RewardInfo(
         "markdown",
-        "Markdown parts",
-        "Headings, lists, code and tables, parsed.",
+        "Markdown structure",
+        "Counts headings, lists, code blocks, and tables.",
         False,
         (),
         (
@@ -293,27 +300,27 @@ INFOS = (
             _count("tables", "Tables", 0),
         ),
         markdown,
-        family="Form",
+        family="Format",
     ),
     RewardInfo(
         "language",
-        "In the right language",
-        "Which language the text is in.",
+        "Language",
+        "Checks which language the text is in.",
         False,
         (),
         (
-            Param("wanted", "text", "en", "Language", "Two letters: en, de, fr, es, zh.", maximum=3, required=True),
+            Param("wanted", "text", "en", "Language", "Two-letter code: en, de, fr, es, zh.", maximum=3, required=True),
             Param(
                 "where",
                 "choice",
                 "all",
                 "Which text",
                 "What is looked at.",
-                (("all", "All of it"), ("answer", "Between the solution markers")),
+                (("all", "Whole answer"), ("answer", "Between the solution markers")),
             ),
         ),
         language,
-        family="Form",
+        family="Format",
         thought=True,
     ),
 )

@@ -157,7 +157,7 @@ def _by_length(columns: set[str], answers: Sequence[str]) -> Suggestion:
     return Suggestion(
         _own(("semantic", 1.0, {}), ("repetition", 0.2, {}), ("soft_limit", 0.2, {})),
         _free(""),
-        "The answers are long free text, so no prompt or markers are needed. "
+        "The answers are long free text, so no prompt or answer tags are needed. "
         "Similar meaning is the best that can be scored; it does not show that an answer is correct.",
     )
 

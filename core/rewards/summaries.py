@@ -102,17 +102,17 @@ def rouge_l(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Ma
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": "The dog chased the cat across the garden."}
     >>> rouge_l("The dog chased a cat across the garden.", "", row, markers=m)
-    Score(value=0.875, why='The longest common run of words with the reference gives 0.88.')
+    Score(value=0.875, why='ROUGE-L with the reference is 0.88.')
     >>> rouge_l("Prices rose in March.", "", row, markers=m)
-    Score(value=0.0, why='The longest common run of words with the reference gives 0.00.')
+    Score(value=0.0, why='ROUGE-L with the reference is 0.00.')
     >>> round(rouge_l("the the the the the the the the", "", row, markers=m).value, 2)
     0.38
     """
     got, wanted = clipped(answer_text(completion, markers), 1000), [clipped(text, 1000) for text in references(row)]
     if not wanted:
-        return Score(0.0, "The reference answer is empty, so nothing can be compared with it.")
+        return Score(0.0, "The reference answer is empty, so there is nothing to compare with.")
     value = max(_lcs_f1(got, text) for text in wanted)
-    return Score(value, f"The longest common run of words with the reference gives {value:.2f}.")
+    return Score(value, f"ROUGE-L with the reference is {value:.2f}.")
 
 
 def _lcs_f1(got: list[str], wanted: list[str]) -> float:
@@ -144,11 +144,13 @@ def coverage(
     counted = Counter(word for word in source if word not in _COMMON and (len(word) > 3 or word.isdigit()))
     main = [word for word, _ in counted.most_common(terms)]
     if not main:
-        return Score(0.0, "The row has no text that the answer could cover.")
+        return Score(0.0, "The row has no source text to cover.")
     named = [word for word in main if word in set(got)]
     too_long = max(1.0, len(got) / max(1.0, longest * len(source)))
     missing = [word for word in main if word not in named][:3]
-    told = f"{len(named)} of {len(main)} main terms are named" + (f"; missing: {', '.join(missing)}" if missing else "")
+    told = f"{len(named)} of {len(main)} key terms are mentioned" + (
+        f"; missing: {', '.join(missing)}" if missing else ""
+    )
     return Score(
         len(named) / len(main) / too_long, f"{told}{'; the answer is too long for a summary' if too_long > 1 else ''}."
     )
@@ -160,9 +162,9 @@ def own_words(completion: str, prompt: str, row: Mapping[str, Any], *, markers: 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"context": "The council voted on Monday to close the old bridge for two years of repair."}
     >>> own_words("A bridge will shut for repair.", "", row, markers=m)
-    Score(value=1.0, why='0 of 6 words are copied in runs of 8 or more.')
+    Score(value=1.0, why='0 of 6 words are copied in passages of 8 or more.')
     >>> own_words("The council voted on Monday to close the old bridge.", "", row, markers=m)
-    Score(value=0.0, why='10 of 10 words are copied in runs of 8 or more.')
+    Score(value=0.0, why='10 of 10 words are copied in passages of 8 or more.')
     >>> own_words("", "", row, markers=m)
     Score(value=0.0, why='The answer is empty.')
     """
@@ -174,7 +176,9 @@ def own_words(completion: str, prompt: str, row: Mapping[str, Any], *, markers: 
     for place in range(len(got) - run + 1):
         if tuple(got[place : place + run]) in runs:
             copied[place : place + run] = [True] * run
-    return Score(1 - sum(copied) / len(got), f"{sum(copied)} of {len(got)} words are copied in runs of {run} or more.")
+    return Score(
+        1 - sum(copied) / len(got), f"{sum(copied)} of {len(got)} words are copied in passages of {run} or more."
+    )
 
 
 def budget(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, share: float = 0.3) -> Score:
@@ -188,14 +192,14 @@ def budget(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
     allowed = max(1.0, share * len(words(source_text(row, prompt))))
     count = len(words(answer_text(completion, markers)))
     value = 0.0 if not count else min(1.0, max(0.0, 2 - count / allowed))
-    return Score(value, f"{count} words; the source allows {allowed:.0f}.")
+    return Score(value, f"{count} words; the budget is {allowed:.0f}.")
 
 
 INFOS = (
     RewardInfo(
         "rouge_l",
-        "Like the reference (ROUGE-L)",
-        "Longest common run of words with a reference summary. Likeness is not truth.",
+        "Similar wording (ROUGE-L)",
+        "Longest common sequence of words with a reference summary. Similar is not the same as correct.",
         False,
         ("response",),
         (),
@@ -204,8 +208,8 @@ INFOS = (
     ),
     RewardInfo(
         "coverage",
-        "Covers the main terms",
-        "The share of the source's main terms that the answer names. Says nothing about whether what it says of them is true.",
+        "Covers key terms",
+        "Share of the source's key terms that the answer mentions. Does not check what it says about them.",
         False,
         (),
         (
@@ -214,7 +218,7 @@ INFOS = (
                 "integer",
                 10,
                 "Terms",
-                "How many of the source's most frequent content words are looked for.",
+                "How many of the source's most frequent content words to look for.",
                 minimum=1,
                 maximum=100,
             ),
@@ -222,8 +226,8 @@ INFOS = (
                 "longest",
                 "number",
                 0.5,
-                "Longest share",
-                "An answer longer than this share of the source earns less.",
+                "Maximum length",
+                "Answers longer than this share of the source score less.",
                 minimum=0.01,
                 maximum=10,
             ),
@@ -234,17 +238,21 @@ INFOS = (
     RewardInfo(
         "own_words",
         "In its own words",
-        "Takes off what is copied from the source in long runs.",
+        "Penalizes long passages copied from the source.",
         False,
         (),
-        (Param("run", "integer", 8, "Copied run", "So many words in a row count as copied.", minimum=3, maximum=100),),
+        (
+            Param(
+                "run", "integer", 8, "Copied words", "This many words in a row count as copied.", minimum=3, maximum=100
+            ),
+        ),
         own_words,
         family="Summaries",
     ),
     RewardInfo(
         "budget",
-        "Within a length budget",
-        "Whether the answer is short against its source.",
+        "Length budget",
+        "Checks that the answer is short compared with its source.",
         False,
         (),
         (
@@ -253,7 +261,7 @@ INFOS = (
                 "number",
                 0.3,
                 "Share of the source",
-                "Up to this share of the source's words earns all.",
+                "Full score up to this share of the source's words.",
                 minimum=0.01,
                 maximum=10,
             ),

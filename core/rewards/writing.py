@@ -44,17 +44,17 @@ def readability(
     >>> readability(dense + "Interdepartmental communication methodologies facilitate collaborative implementation of strategic recommendations accordingly anyhow.", "", {}, markers=m).value
     0.0
     >>> readability("therefore " * 40, "", {}, markers=m)
-    Score(value=0.0, why='The text repeats itself too much to be measured.')
+    Score(value=0.0, why='The text is too repetitive to measure.')
     """
     text = answer_text(completion, markers)
     found = clipped(text)
     if len(found) < SHORTEST:
-        return Score(0.0, f"{len(found)} words are too few to measure; it takes {SHORTEST}.")
+        return Score(0.0, f"{len(found)} words are too few to measure; at least {SHORTEST} are needed.")
     if len(set(found)) < len(found) / 3:
-        return Score(0.0, "The text repeats itself too much to be measured.")
+        return Score(0.0, "The text is too repetitive to measure.")
     ease = 206.835 - 1.015 * len(found) / len(sentences(text)) - 84.6 * sum(map(syllables, found)) / len(found)
     outside = max(lowest - ease, ease - highest, 0)
-    return Score(max(0.0, 1 - outside / 30), f"Reading ease is {ease:.0f}; wanted is {lowest:g} to {highest:g}.")
+    return Score(max(0.0, 1 - outside / 30), f"Reading ease is {ease:.0f}; the range is {lowest:g} to {highest:g}.")
 
 
 def vocabulary(
@@ -76,13 +76,13 @@ def vocabulary(
     """
     found = clipped(answer_text(completion, markers))
     if len(found) < SHORTEST:
-        return Score(0.0, f"{len(found)} words are too few to measure; it takes {SHORTEST}.")
+        return Score(0.0, f"{len(found)} words are too few to measure; at least {SHORTEST} are needed.")
     size = min(window, len(found))
     shares = [len(set(found[place : place + size])) / size for place in range(len(found) - size + 1)]
     ratio = sum(shares) / len(shares)
     return Score(
         min(1.0, ratio / wanted),
-        f"{ratio:.0%} of the words in a stretch of {size} are different; wanted is {wanted:.0%}.",
+        f"{ratio:.0%} of the words in passages of {size} are different; the goal is {wanted:.0%}.",
     )
 
 
@@ -91,7 +91,7 @@ def repetition(completion: str, prompt: str, row: Mapping[str, Any], *, markers:
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> repetition("one two three four five six", "", {}, markers=m)
-    Score(value=1.0, why='0 % of the groups of 3 words are repeated.')
+    Score(value=1.0, why='0% of the 3-word phrases are repeated.')
     >>> round(repetition("I think so. I think so. I think so.", "", {}, markers=m).value, 2)
     0.43
     >>> round(repetition("therefore " * 40, "", {}, markers=m).value, 2)
@@ -107,19 +107,35 @@ def repetition(completion: str, prompt: str, row: Mapping[str, Any], *, markers:
     packed = len(zlib.compress(text.encode()[:20_000])) / len(text.encode()[:20_000])
     if len(text) > 200 and packed < 0.1:
         share = max(share, 0.95)
-    return Score(1 - share, f"{share:.0%} of the groups of {size} words are repeated.".replace("%", " %"))
+    return Score(1 - share, f"{share:.0%} of the {size}-word phrases are repeated.")
 
 
 INFOS = (
     RewardInfo(
         "readability",
-        "Easy to read",
-        "Flesch's reading ease within a band; for English. 60 to 70 is plain, below 30 is for scholars.",
+        "Readability",
+        "Flesch reading ease within a range, for English. 60–70: easy; below 30: very difficult.",
         False,
         (),
         (
-            Param("lowest", "number", 50, "Lowest ease", "0 is very hard, 100 very easy.", minimum=-100, maximum=120),
-            Param("highest", "number", 80, "Highest ease", "0 is very hard, 100 very easy.", minimum=-100, maximum=206),
+            Param(
+                "lowest",
+                "number",
+                50,
+                "Minimum reading ease",
+                "0 is very difficult, 100 very easy.",
+                minimum=-100,
+                maximum=120,
+            ),
+            Param(
+                "highest",
+                "number",
+                80,
+                "Maximum reading ease",
+                "0 is very difficult, 100 very easy.",
+                minimum=-100,
+                maximum=206,
+            ),
         ),
         readability,
         family="Writing",
@@ -131,17 +147,17 @@ INFOS = (
     ),
     RewardInfo(
         "vocabulary",
-        "Rich in words",
-        "How many different words there are in each stretch of the text, whatever its length.",
+        "Vocabulary",
+        "Share of different words in each passage, independent of text length.",
         False,
         (),
         (
-            Param("window", "integer", 50, "Stretch", "In words.", minimum=10, maximum=1000),
+            Param("window", "integer", 50, "Passage length", "In words.", minimum=10, maximum=1000),
             Param(
                 "wanted",
                 "number",
                 0.7,
-                "Share that earns all",
+                "Share for full score",
                 "Good prose has 0.7 to 0.8 in 50 words.",
                 minimum=0.05,
                 maximum=1,
@@ -152,11 +168,11 @@ INFOS = (
     ),
     RewardInfo(
         "repetition",
-        "Does not repeat itself",
-        "Takes off for groups of words that come again.",
+        "No repetition",
+        "Penalizes repeated phrases.",
         False,
         (),
-        (Param("size", "integer", 3, "Group", "In words.", minimum=1, maximum=20),),
+        (Param("size", "integer", 3, "Phrase length", "In words.", minimum=1, maximum=20),),
         repetition,
         family="Writing",
         thought=True,

@@ -166,7 +166,7 @@ def _prompt_line(dataset: DatasetDraft, start: str, end: str) -> str:
     told = dataset.values.get("system_prompt")
     prompt = str(DEFAULT_SYSTEM_PROMPT if told is None else told).strip()
     first = f"{prompt.splitlines()[0][:80]}" if prompt else "No system prompt"
-    return f"{first} · {f'answer between {start} and {end}' if start else 'no answer markers'}"
+    return f"{first} · {f'answer between {start} and {end}' if start else 'no answer tags'}"
 
 
 def _in_full(field: FormField, dataset: DatasetDraft) -> FormField:
@@ -176,8 +176,8 @@ def _in_full(field: FormField, dataset: DatasetDraft) -> FormField:
         field,
         value=DEFAULT_SYSTEM_PROMPT if told is None else str(told),
         placeholder="No system prompt",
-        description="Sent before each question. {solution_start} and the other placeholders stand for the markers "
-        "below. Empty for no system prompt.",
+        description="Sent before each question. {solution_start} and the other placeholders stand for the tags below. "
+        "Empty for no system prompt.",
     )
 
 

@@ -7,7 +7,11 @@ from core.data.prompts import warm_up_target
 from core.dataset import Row
 from services.wizard.draft import DatasetDraft
 
-SAMPLES = (("right", "A right answer"), ("wrong", "Right form, wrong answer"), ("bare", "Right, without markers"))
+SAMPLES = (
+    ("right", "Correct answer"),
+    ("wrong", "Wrong answer, correct format"),
+    ("bare", "Correct answer without tags"),
+)
 """Keys of the answers, and what their buttons say."""
 MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
 

@@ -64,8 +64,8 @@ def test_what_digits_mean_is_decided_by_the_dataset_and_told(client: FlaskClient
     found = client.post("/api/rewards/bench", json=body).get_json()
     assert [total["total"] for total in found["rewards"][0]] == [1, 0]
     (words,) = found["decided"]
-    assert words.startswith("The references name their choice by its text, digits too (3 of 3 rows fit).")
-    assert "could also be read so: by its place, counted from 1" in words
+    assert words.startswith("References name the choice by its text, including digits (3 of 3 rows fit).")
+    assert "also fit: by its position, counted from 1" in words
     tried = {"reward": reward, "dataset": dataset, "completion": "<SOLUTION>3</SOLUTION>", "row": found["row"]}
     assert client.post("/api/rewards/test", json=tried).get_json()["total"] == 0
     report = client.post("/api/rewards/adversarial", json={"reward": reward, "dataset": dataset}).get_json()
@@ -198,7 +198,7 @@ def test_what_a_judge_cost_is_shown_on_the_bench(
     browser = app.test_client()
     token = page_token(browser, "/rewards/bench")
     form = {"csrf_token": token, "action": "score", "first": "draft", "row": "0", "completions": "three"}
-    assert "The judge was asked once: 500 tokens, 0.001 in" in browser.post("/rewards/bench", data=form).text
+    assert "The judge was called once: 500 tokens, 0.001 in" in browser.post("/rewards/bench", data=form).text
 
 
 def test_what_judges_cost_a_run_stands_among_its_figures(app: Flask) -> None:

@@ -30,7 +30,7 @@ def test_a_completion_is_scored_with_parts_weights_and_reasons(client: FlaskClie
     body = {"reward": MATH, "prompt": "6 x 12?", "completion": RIGHT, "row": ROW}
     found = client.post("/api/rewards/test", json=body).get_json()
     assert found["total"] == pytest.approx(1.2)
-    assert found["components"]["numeric"] == {"score": 1.0, "weight": 1.0, "why": "72 is the reference answer."}
+    assert found["components"]["numeric"] == {"score": 1.0, "weight": 1.0, "why": "72 matches the reference answer."}
     body["completion"] = RIGHT.replace("72<", "73<")
     assert client.post("/api/rewards/test", json=body).get_json()["components"]["numeric"]["score"] == 0
 

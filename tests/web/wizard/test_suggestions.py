@@ -117,7 +117,7 @@ def test_sums_choices_exercises_and_free_text(browser: Browser, services: Servic
     browser.post("/new/dataset", form={"upload": source, "dataset.system_prompt": "", "action": "save"})
     assert told(services)["system_prompt"] == ""
     page = browser.get("/new/dataset").text
-    assert "No system prompt · no answer markers" in page
+    assert "No system prompt · no answer tags" in page
     assert not [one for one in services.snapshots.take().review.readiness.problems if "solution" in one.field]
 
 

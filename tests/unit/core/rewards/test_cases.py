@@ -168,8 +168,8 @@ def test_what_is_set_is_not_decided_and_what_is_open_is_said() -> None:
     assert settled(section, rows) is section
     assert decided(section, rows) == []
     (words,) = decided(RewardSection(preset_name="multiple_choice"), rows)
-    assert words.startswith("The references name their choice by its place, counted from 0")
-    assert "could also be read so: by its place, counted from 1" in words
+    assert words.startswith("References name the choice by its position, counted from 0")
+    assert "also fit: by its position, counted from 1" in words
     assert compose(section, MARKERS)("A", "", rows[0]).total == 1
 
 

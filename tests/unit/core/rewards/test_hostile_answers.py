@@ -81,7 +81,7 @@ def test_a_batch_that_fails_is_scored_one_by_one(monkeypatch: pytest.MonkeyPatch
     section = RewardSection.model_validate({"type": "composite", "components": [{"name": "broken"}]})
     totals = compose(section, MARKERS).many([Item(text, "", {}) for text in ("good", "bad", "good")])
     assert [total.total for total in totals] == [1, 0, 1]
-    assert totals[1].components["broken"].why == "This reward failed on this answer: RuntimeError: no ? luck"
+    assert totals[1].components["broken"].why == "The reward failed on this answer: RuntimeError: no ? luck"
     assert [total.total for total in compose(section, MARKERS).many([Item("good", "", {})] * 3)] == [1, 1, 1]
 
 

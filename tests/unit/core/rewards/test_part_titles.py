@@ -23,9 +23,9 @@ def test_a_part_is_called_the_same_with_its_section_and_without() -> None:
     assert [part_title(key, OWN) for key in ("python", "not too long", "numeric")] == [
         "My rule",
         "not too long",
-        "Right number",
+        "Correct number",
     ]
-    assert part_title("numeric") == part_title("numeric", {"type": "preset", "preset_name": "math"}) == "Right number"
+    assert part_title("numeric") == part_title("numeric", {"type": "preset", "preset_name": "math"}) == "Correct number"
     assert part_title("gone", {"type": "preset", "preset_name": "no such"}) == "gone"
     assert all(part_title(name) == info.title for name, info in CATALOGUE.items())
     assert reward_title(OWN).startswith("My rule × ")

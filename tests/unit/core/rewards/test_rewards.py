@@ -149,7 +149,7 @@ def test_numeric_tolerance_is_a_difference() -> None:
 def test_a_reference_without_a_number_is_said_to_be_one() -> None:
     """The reason names the reference, so that a flat reward explains itself."""
     score = CATALOGUE["numeric"].function(solution("72"), "", {"response": "Paris"}, markers=MARKERS)
-    assert score == Score(0.0, "The reference answer is not a number, so nothing can be compared with it.")
+    assert score == Score(0.0, "The reference answer is not a number, so there is nothing to compare with.")
 
 
 def test_forty_repetitions_of_a_marker_do_not_beat_one() -> None:
@@ -335,7 +335,7 @@ def test_without_markers_the_whole_answer_counts(name: str) -> None:
     if name in {"exact", "token_f1", "rouge_l"}:
         assert scorer(target, "?", row).total == 1
     if name == "format":
-        assert why == "No solution markers are set, so there is no format to check."
+        assert why == "No solution tags are set, so there is no format to check."
 
 
 def _only(name: str) -> RewardSection:
