@@ -43,7 +43,7 @@ class TryBody(Body):
 @bp.get("/api/rewards/list")
 @describes(answer={"presets": list, "rewards": list})
 def api_list() -> Response:
-    """Ready-made combinations and single rewards, with what each needs and its settings."""
+    """Built-in rewards and their components, with the columns each needs and its settings."""
     return jsonify(services().rewards.list())
 
 
@@ -58,7 +58,7 @@ def api_test() -> Response:
 
 
 class SaveRewardBody(Body):
-    """A reward and the name to keep it under."""
+    """A reward and the name to save it under."""
 
     name: str = Field(max_length=64, description="Lower-case letters, digits and dashes.")
     reward: dict[str, Any] = Field(description="A reward section of the configuration.")
@@ -102,7 +102,7 @@ class VersionQuery(Body):
 @bp.post("/api/rewards/save")
 @describes(body=SaveRewardBody, answer={"name": str, "version": int}, status=201)
 def api_save() -> tuple[Response, int]:
-    """Keep a reward under a name; a changed one becomes a new version."""
+    """Save a reward under a name; a changed one becomes a new version."""
     body = read_body(SaveRewardBody)
     return jsonify(services().saved_rewards.save(body.name, body.reward)), 201
 
@@ -132,7 +132,7 @@ def api_delete(name: str) -> tuple[str, int]:
 @bp.post("/api/rewards/bench")
 @describes(body=BenchBody, answer={"row": dict, "completions": list, "rewards": list, "decided": list, "spent": dict})
 def api_bench() -> Response:
-    """Score completions, typed or really sampled, by one reward or two; and what a judge was asked for it."""
+    """Score completions, given or sampled from a model, by one or two rewards, with judge usage."""
     body, bench = read_body(BenchBody), services().bench
     texts = list(body.completions) or bench.write(body.model or "", body.dataset, body.row, body.samples, 128, 1.0)
     with charged_to(Account()) as account:
@@ -148,7 +148,7 @@ def api_bench() -> Response:
     body=OnDataset, answer={"attempts": list, "reference": float, "warnings": list, "sound": bool, "spent": dict}
 )
 def api_attack() -> Response:
-    """Made-up answers against the reference, with a warning for each that earns as much."""
+    """Scores made-up answers, with a warning for each that scores as high as the reference."""
     body = read_body(OnDataset)
     with charged_to(Account()) as account:
         report = services().bench.attack(body.reward, body.dataset)
@@ -158,7 +158,7 @@ def api_attack() -> Response:
 @bp.post("/api/rewards/distribution")
 @describes(body=DistributionBody, answer={"rows": int, "right": dict, "another_row": dict, "spent": dict})
 def api_distribution() -> Response:
-    """Totals of right answers and of another row's, over many rows."""
+    """Totals of correct answers and of another row's answers, over many rows."""
     body = read_body(DistributionBody)
     with charged_to(Account()) as account:
         found = services().bench.distribution(body.reward, body.dataset, body.rows)
@@ -187,20 +187,20 @@ def index() -> str:
 
 @bp.route("/rewards/bench", methods=["GET", "POST"])
 def bench() -> str:
-    """The test bench."""
+    """The reward tester."""
     return page("rewards/bench.html", bench_page(services(), request.form))
 
 
 @bp.post("/rewards/new")
 def create() -> AnyResponse:
-    """A name for a new reward: on to its editor, or the draft's reward kept under it."""
+    """A name for a new reward: on to its editor, or the draft's reward saved under it."""
     name = request.form.get("name", "").strip()
     try:
         if request.form.get("action") == "draft":
             kept = services().saved_rewards.save(name, services().wizard.draft().reward.json())
-            say(f"Kept as {name}, version {kept['version']}.", "good")
+            say(f"Saved as {name}, version {kept['version']}.", "good")
     except TunesmithError as error:
-        say(f"It was not kept. {error.message}", "problem")
+        say(f"The reward was not saved. {error.message}", "problem")
         return to("rewards.index")
     return to("rewards.edit", name=name)
 
@@ -220,7 +220,7 @@ def keep(name: str) -> str:
             kept = services().saved_rewards.save(name, python_reward(source))
             say(f"Saved as version {kept['version']}.", "good")
         except TunesmithError as error:
-            say(f"It was not saved. {error.message}", "problem")
+            say(f"The reward was not saved. {error.message} Your code is still on the page.", "problem")
     return page("rewards/edit.html", edit_page(services(), name, source=source, examples=examples))
 
 
@@ -228,7 +228,7 @@ def keep(name: str) -> str:
 def use(name: str) -> AnyResponse:
     """Make a saved reward the draft's."""
     services().wizard.put(reward=services().saved_rewards.use(name))
-    say(f"The draft now uses {name}.", "good")
+    say(f"Your setup now uses {name}.", "good")
     return to("wizard.reward")
 
 

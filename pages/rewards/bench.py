@@ -1,8 +1,9 @@
-"""The test bench: rewards tried on a person's own rows, attacked and compared."""
+"""The reward tester: rewards on a person's own rows, tested for loopholes and compared."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import core.rewards
@@ -17,7 +18,10 @@ from services.wizard.draft import Draft
 
 @dataclass(frozen=True)
 class BenchPage:
-    """Completions under one or two rewards, the adversarial table, the distribution, what a judge cost."""
+    """Completions under one or two rewards, the adversarial table, the distribution, what a judge cost.
+
+    ``best`` is the most that the first reward gives, ``ranges`` the distribution's columns.
+    """
 
     choices: tuple[tuple[str, str], ...]
     first: str
@@ -31,6 +35,8 @@ class BenchPage:
     problem: str
     model: str
     spent: str
+    best: float
+    ranges: tuple[str, ...]
     decided: tuple[str, ...] = ()
 
 
@@ -40,9 +46,9 @@ def _dataset(draft: Draft) -> dict[str, Any]:
 
 
 def reward_choices(services: Services, draft: Draft) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Rewards that the bench can be asked about: the draft's, ready-made ones, saved ones."""
+    """Rewards that can be tested: the draft's, built-in ones, saved ones."""
     own_one = draft.reward.json() or {"type": "preset", "preset_name": "math"}
-    offered = {"draft": (f"The draft's: {reward_title(own_one)}", own_one)}
+    offered = {"draft": (f"From your setup: {reward_title(own_one)}", own_one)}
     for preset in core.rewards.PRESETS.values():
         offered[f"preset:{preset.name}"] = (preset.title, {"type": "preset", "preset_name": preset.name})
     for one in services.saved_rewards.list():
@@ -51,7 +57,7 @@ def reward_choices(services: Services, draft: Draft) -> dict[str, tuple[str, dic
 
 
 def bench_page(services: Services, form: Any) -> BenchPage:
-    """The bench after what the form asks: nothing, score, sample, attack or distribution."""
+    """The page after what the form asks: nothing, score, sample, attack or distribution."""
     draft, action = services.wizard.draft(), form.get("action", "")
     offered = reward_choices(services, draft)
     first = form.get("first", "draft") if form.get("first", "draft") in offered else "draft"
@@ -63,7 +69,7 @@ def bench_page(services: Services, form: Any) -> BenchPage:
     with charged_to(Account()) as account:
         try:
             if not dataset:
-                raise TunesmithError("Choose a dataset in the wizard's second step; its rows are used here.")
+                raise TunesmithError("Choose a dataset in your setup first. Its rows are used here.")
             # Only a button may wait for the Hub.
             state["shown"] = services.bench.rows(dataset, row + 1, fetch=bool(action))[-1]
             state["decided"] = services.bench.decided(rewards, dataset)
@@ -87,6 +93,8 @@ def bench_page(services: Services, form: Any) -> BenchPage:
         completions=completions,
         model=plain_name(draft.model.name, services.settings.home),
         spent=spent,
+        best=_best(rewards[0]),
+        ranges=_ranges(state["spread"]),
         **state,
     )
 
@@ -97,8 +105,25 @@ def _written(services: Services, draft: Draft, row: int) -> str:
     try:
         longest, variety = min(training.whole("max_new_tokens", 64), 128), training.number("temperature", 1.0)
     except (TypeError, ValueError):
-        raise InvalidInput("A number in the wizard's third step cannot be read; mend it there first.") from None
+        raise InvalidInput("A number under Training settings is not valid. Correct it there first.") from None
     return "\n---\n".join(services.bench.write(draft.model.name, _dataset(draft), row, 3, longest, variety))
+
+
+def _best(reward: dict[str, Any]) -> float:
+    """The most that an answer can score; 0 for a reward that cannot be read, which the page says elsewhere."""
+    try:
+        return core.rewards.maximum(read_reward_section(reward))
+    except TunesmithError:
+        return 0.0
+
+
+def _ranges(spread: dict[str, Any]) -> tuple[str, ...]:
+    """The bins of a distribution as 'from–to'."""
+    if not spread:
+        return ()
+    low, bins = spread["low"], len(spread["right"]["bins"])
+    edges = [f"{low + (spread['high'] - low) * place / bins:.2f}" for place in range(bins + 1)]
+    return tuple(f"{start}–{end}" for start, end in pairwise(edges))
 
 
 def _scored(
@@ -109,8 +134,8 @@ def _scored(
     titles = [core.rewards.titles(read_reward_section(reward)) for reward in rewards]
     return tuple(
         {"text": text, "columns": [
-            {"total": totals[place].total, "parts": [(names[key], part) for key, part in totals[place].components.items()]}
-            for names, totals in zip(titles, answer["rewards"], strict=True)
+            {"total": totals[place].total, "best": best, "parts": [(names[key], part) for key, part in totals[place].components.items()]}
+            for names, best, totals in zip(titles, map(_best, rewards), answer["rewards"], strict=True)
         ]}
         for place, text in enumerate(texts)
     )  # fmt: skip

@@ -85,7 +85,7 @@ def reward_title(reward: Mapping[str, Any]) -> str:
     if reward.get("type") == "composite":
         names = {str(part.get("label") or part.get("name")): part for part in components(reward)}
         parts = [f"{part_title(name, reward)} × {part.get('weight', 1)}" for name, part in names.items()]
-        return ", ".join(parts) or "Custom reward without components"
+        return ", ".join(parts) or "no components yet"
     name = str(reward.get("preset_name") or "")
     return PRESETS[name].title if name in PRESETS else name.replace("_", " ")
 

@@ -1,4 +1,4 @@
-"""The test bench: rewards tried on a person's own rows, attacked, compared; and which reward suits a dataset."""
+"""The reward tester: rewards on a person's own rows, tested for loopholes and compared; and which reward suits a dataset."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ class Bench:
         raw = peek(self._home, section, count)[0] if at_hand(section) else self._remote(section, fetch)[:count]
         found = map_rows(raw, section)[0]
         if not found:
-            raise InvalidInput(
-                "No row of this dataset could be read with these columns. Check the mapping.", field="dataset"
-            )
+            raise InvalidInput("No row of this dataset has these columns. Check the column mapping.", field="dataset")
         return found
 
     def score(
@@ -171,7 +169,7 @@ class Bench:
         """
         if any(part.name in PAID and part.weight for part in core.rewards.resolve(config.reward)):
             return StartCheck(
-                unchecked="a judge scores the answers, and made-up ones are not sent to it unasked. 'Try to fool it' on the test bench does so",
+                unchecked="a judge scores the answers, and made-up answers are not sent to it without your consent. Use 'Test for loopholes' in the reward tester",
                 asked=True,
             )
         reward, dataset = config.reward.model_dump(mode="json"), config.dataset.model_dump(mode="json")
@@ -179,7 +177,7 @@ class Bench:
         try:
             if key not in self._checked:
                 if not fetch and _slow(config.reward):
-                    return StartCheck(unchecked="a reward model has to be loaded for it")
+                    return StartCheck(unchecked="it needs to load a reward model")
                 warnings = self.attack(reward, dataset, fetch=fetch).warnings
                 _keep(self._checked, key, warnings)
             return StartCheck(self._checked[key])
@@ -205,7 +203,7 @@ class Bench:
         known = self._fetched.get(key)
         fetch = fetch or not any(sources.is_hub(part.source) for part in (section.mix or (section,)))
         if known is None and not fetch:
-            raise Unavailable("Its rows are not on this machine and have not been fetched yet.")
+            raise Unavailable("The rows have not been downloaded yet.")
         if fetch and not isinstance(known, list):
             try:
                 known = peek(self._home, section, FETCHED, PATIENCE)[0]

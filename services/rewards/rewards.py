@@ -51,7 +51,7 @@ class Rewards:
         missing = [name for name in core.rewards.needs(section) if row.get(name) is None]
         if missing:
             raise InvalidInput(
-                f"This reward compares with the row's {missing[0]!r}, and the row has none. Give it in row.",
+                f"This reward needs the column {missing[0]!r}, which the row does not have. Add it to row.",
                 field=f"row.{missing[0]}",
             )
         return score(completion, prompt or str(row.get("instruction", "")), row)

@@ -65,7 +65,7 @@ class SavedRewards:
         versions = (read_json(self._path(name)) or {}).get("versions", [])
         chosen = [one for one in versions if version is None or one["version"] == version]
         if not chosen:
-            raise NotFound(f"There is no saved reward {name}{'' if version is None else f' in version {version}'}.")
+            raise NotFound(f"There is no saved reward {name}{'' if version is None else f', version {version}'}.")
         return {"name": name, **chosen[-1], "versions": [one["version"] for one in versions]}
 
     def use(self, name: str, version: int | None = None) -> dict[str, Any]:
@@ -92,6 +92,6 @@ class SavedRewards:
     def _path(self, name: str) -> Any:
         if not _NAME.fullmatch(name):
             raise InvalidInput(
-                "A reward's name has lower-case letters, digits and dashes only, such as strict-math.", field="name"
+                "Use only lowercase letters, digits, and hyphens in the name, such as strict-math.", field="name"
             )
         return self._folder / f"{name}.json"

@@ -15,6 +15,7 @@ from core.errors import InvalidConfig
 from core.methods import Method, method_of
 from core.model import DEMO_MODEL
 from core.plan import BALANCED, Plan, Situation
+from core.rewards.suggest import PROMPT
 from core.settings import Home
 from services.forms.fields import Values, section_model, whole_number
 from services.forms.labels import plain_name
@@ -116,6 +117,10 @@ class DatasetDraft(Section):
     @property
     def source(self) -> str:
         return self.text("source")
+
+    def filled(self) -> dict[str, Any]:
+        """Without the fields that were left empty; an empty prompt or marker says that there is none."""
+        return {name: value for name, value in self.values.items() if value != "" or name in PROMPT}
 
     @property
     def kind(self) -> str:

@@ -46,7 +46,7 @@ def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: 
     expect(page.locator("main")).to_contain_text("Version 1")
     sums(page, server)
     page.goto(f"{server.url}/rewards")
-    page.get_by_role("button", name="Use in the draft").click()
+    page.get_by_role("button", name="Use in setup").click()
     for step in ("configuration", "reward"):
         page.goto(f"{server.url}/new/{step}")
         page.get_by_test_id("continue").click()
@@ -67,5 +67,7 @@ def test_the_bench_shows_each_attempt(page: Page, server: Server, complaints: Co
     page.get_by_test_id("score").click()
     expect(page.locator("article.card")).to_have_count(2)
     page.get_by_test_id("attack").click()
-    expect(page.get_by_test_id("report")).to_contain_text("Nothing that was tried earns as much as the reference.")
+    expect(page.get_by_test_id("report")).to_contain_text(
+        "No loopholes found. Nothing scored as high as the correct answer."
+    )
     assert complaints.found == []

@@ -27,7 +27,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 def test_without_protection_untrusted_code_is_refused(bare: pytest.MonkeyPatch) -> None:
     """The refusal names what to install, and the setting that agrees to the weaker form."""
     bare.delenv(launch.WEAK_CONSENT, raising=False)
-    assert protection().state == "Untrusted code is refused"
+    assert protection().state == "No sandbox"
     with pytest.raises(Unavailable, match=r"apt install bubblewrap.*TUNESMITH_WEAK_SANDBOX=1"):
         Sandbox(1)
 

@@ -89,27 +89,27 @@ class Protection:
     def state(self) -> str:
         """The same in a word or two."""
         weak = "Weaker sandbox" if self.level is Level.WEAK else "Sandboxed"
-        return weak if self.level else "Untrusted code is refused"
+        return weak if self.level else "No sandbox"
 
 
 _KEPT = (
-    "no network, no files but Python's own (read-only), no environment, no sight of other processes, "
-    "a filter on system calls, limits on time, memory and output."
+    "It has no network, sees no files except Python's own (read-only), no environment variables, and no other "
+    "processes. System calls are filtered, and time, memory, and output are limited."
 )
 _WORDS = {
-    Level.BUBBLEWRAP: f"Untrusted code runs in bubblewrap: {_KEPT}",
-    Level.NAMESPACES: f"Untrusted code runs in the kernel's namespaces: {_KEPT}",
+    Level.BUBBLEWRAP: f"Your code and programs written by models run in a bubblewrap sandbox. {_KEPT}",
+    Level.NAMESPACES: f"Your code and programs written by models run in a sandbox of Linux namespaces. {_KEPT}",
     Level.WEAK: (
-        "Weaker protection, as agreed: a filter on system calls keeps untrusted code from the network, from starting "
-        "programs, from writing files and from touching other processes, and limits hold; but it can read every file "
-        "that this user can read."
+        "Weaker protection, as you agreed: untrusted code cannot use the network, start programs, write files, or "
+        "touch other processes, and its time and memory are limited, but it can read every file that your user can "
+        "read."
     ),
 }
-_INSTALL = " Install bubblewrap, which is used where it is there: sudo apt install bubblewrap."
+_INSTALL = " For the strongest sandbox, install bubblewrap: sudo apt install bubblewrap."
 _REFUSED = (
-    "Untrusted code is refused on this machine: neither bubblewrap nor the kernel's namespaces can be used. Install "
-    f"bubblewrap (sudo apt install bubblewrap), or set {WEAK_CONSENT}=1 to agree to a weaker form, in which the code "
-    "can read your files but can neither write, start programs nor reach the network."
+    "Custom Python rewards and programs cannot run: this machine supports neither bubblewrap nor Linux namespaces. "
+    f"Install bubblewrap (sudo apt install bubblewrap), or set {WEAK_CONSENT}=1 to allow a weaker sandbox, in which "
+    "code can read your files but cannot write files, start programs, or use the network."
 )
 
 

@@ -87,7 +87,7 @@ def test_the_check_finds_a_reward_that_pays_for_form(client: FlaskClient) -> Non
         "quoted", "all_numbers", "keywords", "longest",
     }  # fmt: skip
     assert not bad["sound"]
-    assert any("checks the answer against anything" in words for words in bad["warnings"])
+    assert any("only the format is scored" in words for words in bad["warnings"])
 
 
 @boxed
@@ -198,7 +198,10 @@ def test_what_a_judge_cost_is_shown_on_the_bench(
     browser = app.test_client()
     token = page_token(browser, "/rewards/bench")
     form = {"csrf_token": token, "action": "score", "first": "draft", "row": "0", "completions": "three"}
-    assert "The judge was called once: 500 tokens, 0.001 in" in browser.post("/rewards/bench", data=form).text
+    assert (
+        "The judge was called once: 500 tokens, 0.001, in the currency"
+        in browser.post("/rewards/bench", data=form).text
+    )
 
 
 def test_what_judges_cost_a_run_stands_among_its_figures(app: Flask) -> None:
@@ -305,9 +308,7 @@ def test_the_bench_page_does_each_of_its_buttons(client: FlaskClient, app: Flask
         "completions": "a\n---\nb",
     }
     shown = client.post("/rewards/bench", data=data).text
-    assert {"score": "of the second reward", "attack": "Attempts to fool it", "distribution": "Over 64 rows"}[
-        action
-    ] in shown or action == "distribution"
+    assert {"score": "second reward", "attack": "Loopholes", "distribution": "Scores on 64 rows"}[action] in shown
     assert 'class="note problem"' not in shown
 
 
@@ -321,6 +322,19 @@ def test_the_bench_page_counts_rows_from_one(client: FlaskClient, app: Flask) ->
         shown = client.post("/rewards/bench", data=data).text
         assert row["instruction"] in shown
         assert f'name="row" value="{number if number in ("1", "2") else 1}"' in shown
+
+
+def test_the_tester_shows_points_of_the_maximum_and_takes_empty_markers(client: FlaskClient, app: Flask) -> None:
+    """'of 1.20' beside each total; a draft without working-out markers is not asked for them."""
+    section = {**SUMS, "system_prompt": "", "reasoning_start": "", "reasoning_end": ""}
+    services = app.extensions["tunesmith"]
+    services.wizard.put(dataset=section, reward={"type": "preset", "preset_name": "math"})
+    right = services.bench.rows(section, 1)[0]["response"]
+    form = {"csrf_token": page_token(client, "/rewards/bench"), "action": "score", "first": "draft"}
+    shown = client.post("/rewards/bench", data={**form, "completions": f"<SOLUTION>{right}</SOLUTION>"}).text
+    assert '<strong class="score">1.20</strong>' in shown
+    assert "of 1.20" in shown
+    assert "Missing" not in shown
 
 
 def probe_body(**more: Any) -> dict[str, Any]:
