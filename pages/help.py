@@ -236,7 +236,7 @@ def _excerpt(text: str, words: list[str]) -> Markup:
     """The surroundings of the first word that is found, with every word marked."""
     first = min((at for word in words if (at := text.lower().find(word)) >= 0), default=0)
     begin = text.rfind(" ", 0, max(0, first - BEFORE)) + 1 if first > BEFORE else 0
-    end = begin + LENGTH if len(text) > begin + LENGTH else len(text)
+    end = min(len(text), begin + LENGTH)
     end = (text.rfind(" ", begin, end) if end < len(text) else end) or end
     cut = f"{'… ' if begin else ''}{text[begin:end]}{' …' if end < len(text) else ''}"
     pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE)

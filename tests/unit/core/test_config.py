@@ -79,7 +79,7 @@ def test_only_name_model_dataset_and_reward_are_required() -> None:
         ("grpo.clip_range_high", 0.1, "grpo.clip_range_high", "at least clip_range"),
         ("model.name", "", "model.name", "must not be empty"),
         ("dataset.solution_end", "<SOLUTION>", "dataset.solution_end", "differ"),
-        ("reward", {"type": "preset"}, "reward", "needs preset_name"),
+        ("reward", {"type": "preset"}, "reward", "preset_name is missing"),
         ("reward", {"type": "composite"}, "reward", "at least one"),
         ("reward", {"type": "preset", "preset_name": "meth"}, "reward.preset_name", "did you mean math?"),
         ("reward", {"type": "composite", "components": [{"name": "exat"}]}, "reward.components.0.name", "exact"),

@@ -198,11 +198,11 @@ def test_the_same_reward_twice_under_two_labels() -> None:
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ([{"name": "numeric", "requires": "format"}], "is not the label of another part"),
-        ([{"name": "numeric", "requires": "numeric"}], "is not the label of another part"),
-        ([{"name": "format", "requires": "numeric"}, {"name": "numeric", "requires": "format"}], "has a gate itself"),
-        ([{"name": "numeric", "clip_low": 0.5, "clip_high": 0.5}], "must be below its clip_high"),
-        ([{"name": "numeric"}, {"name": "numeric"}], "give one a label"),
+        ([{"name": "numeric", "requires": "format"}], "is not the label of another component"),
+        ([{"name": "numeric", "requires": "numeric"}], "is not the label of another component"),
+        ([{"name": "format", "requires": "numeric"}, {"name": "numeric", "requires": "format"}], "has a condition itself"),
+        ([{"name": "numeric", "clip_low": 0.5, "clip_high": 0.5}], "must be below its maximum"),
+        ([{"name": "numeric"}, {"name": "numeric"}], "give one of them a label"),
     ],
 )
 def test_gates_that_lead_nowhere_are_refused(parts: list[dict[str, Any]], words: str) -> None:
