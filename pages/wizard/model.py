@@ -97,6 +97,8 @@ class ModelStep:
     chosen: str
     other: bool
     name: FormField
+    remark: tuple[str, str] | None
+    """Level and words about a chosen model that was not typed."""
     revision: FormField | None
     offer: Offer | None
     downloads: tuple[DownloadView, ...]
@@ -121,6 +123,7 @@ def model_step(services: Services) -> ModelStep:
         for key in ("revision", *CUSTOM, *ADVANCED)
         if uses(f"model.{key}")
     }
+    name = form_field("model", "name", model.values, review.remarks)
     downloads = tuple(services.downloads.all())
     offer = _offer(services, model, downloads)
     return ModelStep(
@@ -134,7 +137,8 @@ def model_step(services: Services) -> ModelStep:
         families=_families(rest, model.name),
         chosen="" if other else model.name,
         other=other,
-        name=_name_field(other, form_field("model", "name", model.values, review.remarks)),
+        name=_name_field(other, name),
+        remark=(name.level, name.message) if name.message and not other else None,
         revision=fields.get("revision"),
         offer=offer,
         downloads=downloads,
@@ -146,8 +150,10 @@ def model_step(services: Services) -> ModelStep:
     )
 
 
-def _name_field(wanted: bool, field: FormField) -> FormField:
-    return replace(field, title=NAME_TITLE, description=NAME_HINT, value=field.value if wanted else "")
+def _name_field(typed: bool, field: FormField) -> FormField:
+    """The field as it is where its model was typed; else without a value, and what is said goes to the choices."""
+    field = replace(field, title=NAME_TITLE, description=NAME_HINT)
+    return field if typed else replace(field, value="", level="", message="")
 
 
 def _device(services: Services) -> str:
@@ -176,12 +182,17 @@ def _families(items: list[BaseModelView], chosen: str) -> tuple[Family, ...]:
             Family(
                 id=f"family-{title.casefold().replace(' ', '-').replace('.', '-')}",
                 title=title,
-                values=", ".join(_count(item.info.parameters) for item in models),
+                values=", ".join(_short(item.info.title, title) for item in models),
                 models=tuple(_to_download(item) for item in models),
                 open=any(item.info.name == chosen for item in models),
             )
         )
     return tuple(found)
+
+
+def _short(title: str, family: str) -> str:
+    """Without the family's name, where what is left is a size: 'Qwen3 4B' and 'Granite 3.3 2B'."""
+    return title.removeprefix(f"{family} ") if family[-1].isdigit() else title
 
 
 def _to_download(item: BaseModelView) -> ModelChoice:
@@ -205,8 +216,8 @@ def _tags(item: BaseModelView) -> tuple[Tag, ...]:
 
 def _memory(item: BaseModelView) -> str:
     if item.memory_4bit is not None:
-        return f"Needs {size(item.memory)} in 16-bit, {size(item.memory_4bit)} in 4-bit"
-    return f"Needs {size(item.memory)} ({size(item.memory_16bit)} in 16-bit)"
+        return f"{size(item.memory)} of memory in 16-bit, {size(item.memory_4bit)} in 4-bit"
+    return f"{size(item.memory)} of memory ({size(item.memory_16bit)} in 16-bit)"
 
 
 def _fit(item: BaseModelView) -> Tag:
@@ -228,7 +239,8 @@ def _offer(services: Services, model: ModelDraft, downloads: tuple[DownloadView,
     """None where the model is here, is being downloaded, or is none on Hugging Face."""
     name, revision, home = model.name, model.text("revision"), services.settings.home
     try:
-        if not HUB_ID.fullmatch(name) or local_folder(name, home) or snapshot(name, home):
+        # A name without its owner is one that is still being typed.
+        if "/" not in name or not HUB_ID.fullmatch(name) or local_folder(name, home) or snapshot(name, home):
             return None
     except TunesmithError:
         return None
