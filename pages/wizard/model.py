@@ -94,6 +94,8 @@ class ModelStep:
     device: str
     here: tuple[ModelChoice, ...]
     families: tuple[Family, ...]
+    unreachable: str
+    """Why Hugging Face cannot be asked now, else empty."""
     chosen: str
     other: bool
     name: FormField
@@ -135,6 +137,7 @@ def model_step(services: Services) -> ModelStep:
         device=_device(services),
         here=tuple(_here(services, one) for one in local),
         families=_families(rest, model.name),
+        unreachable=services.model_hub.unreachable,
         chosen="" if other else model.name,
         other=other,
         name=_name_field(other, name),
@@ -244,7 +247,7 @@ def _offer(services: Services, model: ModelDraft, downloads: tuple[DownloadView,
             return None
     except TunesmithError:
         return None
-    if any(one.name == name for one in downloads) or services.model_hub.reachable is False:
+    if any(one.name == name for one in downloads) or services.model_hub.unreachable:
         return None
     known = services.model_hub.known(name, revision or None)
     if known is None:

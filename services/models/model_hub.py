@@ -45,9 +45,11 @@ class ModelHub:
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="model-hub")
 
     @property
-    def reachable(self) -> bool | None:
-        """As of the last minute; None while the first answer is on its way."""
-        return self._reach.look()
+    def unreachable(self) -> str:
+        """Why Hugging Face cannot be asked, as of the last minute; empty where it can, or is not known yet."""
+        if offline():
+            return OFFLINE
+        return UNREACHABLE if self._reach.look() is False else ""
 
     def search(self, text: str) -> list[RemoteModel]:
         """Models that can be trained here whose name holds a text, the most downloaded first.
@@ -77,8 +79,8 @@ class ModelHub:
 
     def known(self, name: str, revision: str | None = None) -> RemoteModel | TunesmithError | None:
         """The same without waiting: None while the answer is on its way, and the error where there is none."""
-        if self.reachable is False:
-            return Unavailable(OFFLINE if offline() else UNREACHABLE)
+        if words := self.unreachable:
+            return Unavailable(words)
         key = _key(name, revision)
         kept = self._get(key)
         if isinstance(kept, RemoteModel | TunesmithError):
@@ -106,10 +108,8 @@ class ModelHub:
                 self._asking.discard(key)
 
     def _check_reach(self) -> None:
-        if offline():
-            raise Unavailable(OFFLINE)
-        if self.reachable is False:
-            raise Unavailable(UNREACHABLE)
+        if words := self.unreachable:
+            raise Unavailable(words)
 
     def _once(self, key: tuple[str, ...], ask: Callable[[], T]) -> T:
         kept = self._get(key)

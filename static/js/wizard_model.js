@@ -1,4 +1,4 @@
-// Searches Hugging Face while a model's name is typed.
+// Searches Hugging Face while a model's name is typed, and shows a download that has ended among the models here.
 
 import { api } from './lib/api.js'
 import { Combobox } from './lib/combobox.js'
@@ -18,6 +18,9 @@ const facts = (model) =>
     .join(' · ')
 
 async function search(text, signal) {
+  // Known already, and said above: nobody is asked.
+  const { unreachable } = document.getElementById('hub-state').dataset
+  if (unreachable) throw new Error(unreachable)
   const { models } = await api(`/api/models/search?q=${encodeURIComponent(text.slice(0, 100))}`, { signal })
   return models.map((model) => ({ value: model.name, text: facts(model) }))
 }
@@ -35,3 +38,12 @@ if (input)
     // The form's own script saves it, as anything that was typed.
     taken: () => input.dispatchEvent(new Event('change', { bubbles: true })),
   })
+
+// One that is gone from the list is complete. The models to choose from are not swapped: a choice could be lost.
+const listed = () => [...document.querySelectorAll('[data-download]')].map((part) => part.dataset.download)
+let before = listed()
+document.addEventListener('live:swapped', () => {
+  const now = listed()
+  if (before.some((id) => !now.includes(id))) location.reload()
+  before = now
+})

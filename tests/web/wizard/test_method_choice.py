@@ -39,6 +39,7 @@ def test_the_first_step_offers_every_method(browser: Browser, monkeypatch: pytes
     page = browser.get("/new/model").text
     assert 'value="grpo" checked' in page.replace("\n", " ")
     assert "What do you have?" in page
+    assert all(one.given for one in METHODS)
     assert "Questions with answers that can be checked" in page
     assert ">Copying<" in page
     assert "It copies." in page
