@@ -2,7 +2,7 @@
 
 A claim (*better* or *worse*) needs both tests of :mod:`core.statistics` to agree: the bootstrap interval
 of the mean difference leaves 0 out, and the exact sign-flip test finds the signs unlikely to be chance.
-Everything else is *not enough evidence*, with the smallest effect that so many prompts could have shown.
+Everything else is *not enough evidence*, with the smallest difference that this many questions usually show.
 """
 
 from __future__ import annotations
@@ -369,15 +369,16 @@ def _sentence(
     smallest: float | None,
 ) -> str:
     first, second = names
-    prompts = f"{len(differences)} prompt{'' if len(differences) == 1 else 's'}"
+    asked = f"{len(differences)} question{'' if len(differences) == 1 else 's'}"
     earned = (
-        f"on {prompts} it earned {decimals(score.second)} on average, {first} {decimals(score.first)}: a difference of "
-        f"{_moved(score.difference)} ({level * 100:.3g} % interval {_moved(score.low)} to {_moved(score.high)})."
+        f"average reward {decimals(score.second)} vs. {decimals(score.first)}, difference {_moved(score.difference)} "
+        f"({level * 100:.3g}% interval {_moved(score.low)} to {_moved(score.high)})."
     )
     if verdict is not PairedVerdict.NOT_ENOUGH:
-        return f"{headed(second)} is {verdict} than {first}: {earned}"
+        return f"{headed(second)} is {verdict} than {first} on {asked}: {earned}"
     changed = sum(abs(difference) > ROUNDING for difference in differences)
-    return f"There is not enough evidence that {second} differs from {first}: {earned} {_why(changed, level, smallest)}"
+    found = f"No significant difference between {second} and {first} on {asked}: {earned}"
+    return f"{found} {_why(changed, len(differences), level, smallest)}"
 
 
 def headed(name: str) -> str:
@@ -390,18 +391,19 @@ def _moved(value: float) -> str:
     return shown if shown.startswith("-") else f"+{shown}"
 
 
-def _why(changed: int, level: float, smallest: float | None) -> str:
+def _why(changed: int, asked: int, level: float, smallest: float | None) -> str:
     if not changed:
-        return "Every answer earned the same with both."
+        return "Every answer scored the same with both models."
     needed = fewest_changes(level)
     if smallest is None or changed < needed:
+        scores = "1 score" if changed == 1 else f"{changed} scores"
         return (
-            f"The reward of {changed} of them changed; chance can be ruled out only where at least {needed} do. "
-            "Ask more prompts."
+            f"Only {scores} changed, and at least {needed} must change for a significant difference. Evaluate on more "
+            "questions."
         )
     return (
-        f"So many prompts would have shown a difference of {decimals(smallest)} in four of five cases; "
-        "ask more to see less."
+        f"With {asked} questions, differences of {decimals(smallest)} or more are usually detected. Evaluate on more "
+        "questions to detect smaller ones."
     )
 
 

@@ -38,7 +38,7 @@ class EvaluationBody(Body):
     scored: bool = Field(True, description="False answers without scoring.")
     system_prompt: str | None = Field(None, max_length=20_000, description="Instead of the training's.")
     max_new_tokens: int | None = Field(None, ge=1, le=8192, description="Longest answer; the training's if left out.")
-    temperature: float = Field(0.0, ge=0, le=5, description="0 takes the likeliest token each time.")
+    temperature: float = Field(0.0, ge=0, le=5, description="0 always picks the most likely token.")
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     name: str = Field("", max_length=100)
@@ -144,7 +144,7 @@ def of_run(session_id: str) -> Response:
     """The paired evaluation that a training made at its end: held-out answers before against after."""
     found = services().evaluations.of_run(session_id)
     if found is None:
-        raise NotFound("This run has no paired evaluation: it is not over, or it had no held-out rows.")
+        raise NotFound("This run has no evaluation: it has not ended, or it had no held-out rows.")
     return jsonify(found.model_dump(mode="json"))
 
 
@@ -175,7 +175,7 @@ def begin() -> AnyResponse | str:
     """Start what the form asks for; what it said is kept where it cannot be."""
     if (request.content_length or 0) > SMALL:
         most = SMALL // 1024**2
-        raise InvalidInput(f"A file of prompts has at most {most} MiB. For more, ask a dataset.", field="file")
+        raise InvalidInput(f"The file is larger than {most} MiB. Use a dataset instead.", field="file")
     file = request.files.get("file")
     text = file.read().decode("utf-8", "replace") if file and file.filename else ""
     try:

@@ -32,9 +32,9 @@ def read_prompts(text: str, most: int) -> list[Row]:
     """
     found = _listed(text) or [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not found:
-        raise InvalidInput("There is no prompt in this file: every line of it is empty.", field="text")
+        raise InvalidInput("This file has no questions: every line is empty.", field="text")
     if len(found) > most:
-        raise InvalidInput(f"There are {len(found)} prompts in this file; at most {most} are asked.", field="text")
+        raise InvalidInput(f"This file has {len(found):,} questions. The limit is {most:,}.", field="text")
     return [_row(item, number) for number, item in found]
 
 

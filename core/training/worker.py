@@ -134,7 +134,7 @@ def _export(run_dir: JobDir, home: Home, status: Status) -> str:
 WORK = {
     JobKind.TRAIN: Work(_train, "{kept} Resume continues from there."),
     JobKind.PROBE: Work(_probe, "The answers sampled so far can be read; there is no verdict."),
-    JobKind.EVALUATION: Work(_evaluate, "What was answered can be read; Resume asks the rest."),
+    JobKind.EVALUATION: Work(_evaluate, "All answers so far are kept. Resume continues with the rest."),
     JobKind.EXPORT: Work(_export, "No half-made file is left; export again."),
 }
 """Each imports what it needs when it begins: a worker loads the libraries of its own kind only."""

@@ -7,23 +7,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import InvalidInput, TunesmithError
-from core.job_dir import JobDir, step_of
+from core.evaluation import MOST_PROMPTS
+from core.job_dir import JobDir
 from core.methods import Need, method_of
 from core.model import DEMO_MODEL
+from core.statistics import fewest_changes, smallest_share
+from pages.models.playground import ModelGroup, ModelOption, model_groups, other_of
 from pages.rewards.bench import reward_choices
 from services.container import Services
 from services.evaluations.request import Request
+from services.forms.fields import whole_number
 from services.wizard.dataset_form import ready_mapping
 from services.words import file_facts
 
 SLOTS = 4
 """Models that the form offers."""
-CHECKPOINTS = 10
 FORM = {
     "prompts": "session", "session_id": "", "dataset": "", "hub": "", "split": "", "subset": "", "typed": "",
     "limit": "64", "reward": "training",
     "max_new_tokens": "", "temperature": "0", "top_p": "1", "seed": "0", "system_prompt": "", "name": "", "other": "",
 }  # fmt: skip
+
+
+NUMBERS = {
+    "limit": "Number of questions", "max_new_tokens": "Maximum length", "temperature": "Temperature", "top_p": "Top-p",
+    "seed": "Seed",
+}  # fmt: skip
+"""Titles of the fields that hold a number."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class NewEvaluationPage:
-    """The form. ``chosen`` are the models of its slots, ``values`` what was typed."""
+    """The form.
 
-    models: tuple[Choice, ...]
+    Attributes:
+        chosen: The models of its slots.
+        values: What was typed.
+        detectable: How large a difference the number of questions shows.
+    """
+
+    models: tuple[ModelGroup, ...]
     runs: tuple[Choice, ...]
     datasets: tuple[Choice, ...]
     rewards: tuple[Choice, ...]
     chosen: tuple[str, ...]
     values: dict[str, str]
+    detectable: str
     problem: str
 
 
@@ -53,13 +70,13 @@ def new_evaluation_page(services: Services, given: Mapping[str, str], *, problem
     Args:
         given: Fields of the form; ``session_id`` alone compares a run's model with its base.
     """
-    models = model_choices(services)
+    models = model_groups(services)
     values = {name: given.get(name, default) for name, default in FORM.items()}
     chosen = [given.get(f"model_{slot}", "") for slot in range(1, SLOTS + 1)]
     if not any(chosen):
         chosen = _first_choice(services, given.get("session_id", ""), given.get("model", ""))
-    known = {choice.value for choice in models}
-    extra = tuple(Choice(value, value) for value in chosen if value and value not in known)
+    extra = tuple(ModelOption(value, value) for value in chosen if value and other_of(models, value))
+    models = (*models, *([ModelGroup("Other", extra)] if extra else []))
     listed = services.runs.list()
     runs = tuple(Choice(run.session_id, run.title) for run in listed if _held_out(services, run.session_id))
     if values["prompts"] == "session" and not runs:
@@ -68,11 +85,13 @@ def new_evaluation_page(services: Services, given: Mapping[str, str], *, problem
     if "reward" not in given and known_run and not _has_reward(services, values["session_id"]):
         values["reward"] = "none"
     rewards = (
-        Choice("training", "The training's own"),
-        Choice("none", "None: only collect the answers"),
+        Choice("training", "Same as in training"),
+        Choice("none", "None, only collect answers"),
         *(Choice(key, title) for key, (title, _) in reward_choices(services, services.wizard.draft()).items()),
     )
-    return NewEvaluationPage((*models, *extra), runs, _datasets(services), rewards, tuple(chosen), values, problem)
+    return NewEvaluationPage(
+        models, runs, _datasets(services), rewards, tuple(chosen), values, detectable(values["limit"]), problem
+    )
 
 
 def read_form(services: Services, form: Mapping[str, str], text: str) -> Request:
@@ -107,25 +126,15 @@ def read_form(services: Services, form: Mapping[str, str], text: str) -> Request
     )
 
 
-def model_choices(services: Services) -> tuple[Choice, ...]:
-    """Every model that can be asked: bases, trained ones with their checkpoints, exports."""
-    trained = services.models.trained()
-    titles = {item.info.name: item.info.title for item in services.models.families()}
-    bases = dict.fromkeys([DEMO_MODEL, *(item.base for item in trained)])
-    choices = [Choice(name, titles.get(name, name)) for name in bases]
-    for item in trained:
-        choices.append(Choice(item.model_path, f"{item.title}, trained ({item.created_at[:10]})"))
-        saved = JobDir(services.settings.home.outputs / item.session_id).numbered()[-CHECKPOINTS:]
-        choices += [Choice(f"{item.model_path}@{step_of(one)}", f"{item.title}, step {step_of(one)}") for one in saved]
-    titles = services.runs.titles()
-    for export in services.exports.list():
-        of = titles.get(export.session_id) or export.job.name
-        names = [str(file["name"]) for file in export.files]
-        files = [name for name in names if name.endswith(".gguf") and export.model_path]
-        choices += [Choice(f"export:{export.export_id}/{name}", f"{of}, {name}") for name in files]
-        if export.format == "merged" and names:
-            choices.append(Choice(f"export:{export.export_id}", f"{of}, merged"))
-    return tuple(choices)
+def detectable(limit: str) -> str:
+    """How large a difference so many questions show."""
+    count = whole_number(limit) or 0
+    if not fewest_changes() <= count <= MOST_PROMPTS:
+        return f"From {fewest_changes()} questions on, a difference can be significant. At most {MOST_PROMPTS:,}."
+    return (
+        f"{count:,} questions usually show a difference if at least {smallest_share(count):.0%} of the answers change. "
+        "More questions show smaller differences."
+    )
 
 
 def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
@@ -147,7 +156,7 @@ def _held_out(services: Services, session_id: str) -> bool:
 
 def _datasets(services: Services) -> tuple[Choice, ...]:
     uploads = (Choice(f"upload:{info.id}", f"{info.name}, {file_facts(info)}") for info in services.datasets.list())
-    return (Choice("generated:arithmetic", "Small sums, made here"), *uploads)
+    return (Choice("generated:arithmetic", "Arithmetic (generated)"), *uploads)
 
 
 def _dataset_of(services: Services, form: Mapping[str, str]) -> dict[str, Any]:
@@ -169,5 +178,5 @@ def _form_number(form: Mapping[str, str], name: str, low: float, high: float) ->
     except ValueError:
         value = high + 1
     if not low <= value <= high:
-        raise InvalidInput(f"{name.replace('_', ' ').capitalize()} is a number from {low:g} to {high:g}.", field=name)
+        raise InvalidInput(f"{NUMBERS[name]}: enter a number from {low:g} to {high:g}.", field=name)
     return value

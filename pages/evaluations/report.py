@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from core.evaluation import Compared, Example, PairedReport, PairedVerdict, headed
+from core.evaluation import MOST_PROMPTS, Compared, Example, PairedReport, PairedVerdict, headed
 from core.metric import Unit
 from core.metrics import metric
 from core.rewards import part_title
-from core.statistics import decimals
+from core.statistics import POWER, ROUNDING, decimals, fewest_changes, smallest_share
+from pages.parts import Line
 from services.container import Services
 from services.words import num, signed
 
+ENOUGH = 32
+"""Questions that show a change of about a quarter of the answers; a training scores as many by default."""
 MOST_WORDS = 1500
 """Words of each text that are compared; the comparison takes time with the square of them."""
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
@@ -55,7 +59,16 @@ class ComparedLine:
 
 @dataclass(frozen=True)
 class ReportView:
-    """A paired report as pages show it. ``level`` is the colour's name, ``key`` tells reports of a page apart."""
+    """A paired report as pages show it.
+
+    Attributes:
+        key: Tells reports of a page apart.
+        level: The color's name.
+        right: How many answers became right and wrong.
+        smallest: The smallest difference that this many questions show.
+        advice: How many questions would show the difference that was found; may be empty.
+        details: The statistics by their names.
+    """
 
     key: str
     first: str
@@ -67,6 +80,8 @@ class ReportView:
     interval: str
     right: str
     smallest: str
+    advice: str
+    details: tuple[Line, ...]
     improved: tuple[ExampleView, ...]
     worsened: tuple[ExampleView, ...]
 
@@ -91,9 +106,11 @@ def report_view(report: PairedReport, key: str = "1", reward: Any = None) -> Rep
         level=LEVELS[report.verdict],
         sentence=report.sentence,
         lines=tuple(lines),
-        interval=f"{report.level * 100:.3g} %",
+        interval=f"{report.level * 100:.3g}%",
         right=_right(report),
         smallest=_smallest(report),
+        advice=_advice(report),
+        details=_details(report),
         improved=tuple(_example(example) for example in report.improved),
         worsened=tuple(_example(example) for example in report.worsened),
     )
@@ -117,7 +134,7 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
 
 def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:
     def written(value: float) -> str:
-        return f"{decimals(value * 100, 0)} %" if share else num(value)
+        return f"{decimals(value * 100, 0)}%" if share else num(value)
 
     def moved(value: float) -> str:
         sign = "+" if value > 0 else "\u2212" if value < 0 else ""
@@ -128,21 +145,51 @@ def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:
 
 
 def _right(report: PairedReport) -> str:
-    chance = "below 0.001" if report.mcnemar < 0.001 else f"{report.mcnemar:.3f}"
     return (
-        f"{report.only_second} became right and {report.only_first} became wrong; {report.both} were right with both, "
-        f"{report.neither} with none. That so many change by chance alone has a probability of {chance} "
-        "(McNemar's exact test)."
+        f"Newly right {report.only_second}, newly wrong {report.only_first}, right in both {report.both}, "
+        f"wrong in both {report.neither}."
     )
 
 
 def _smallest(report: PairedReport) -> str:
     if report.smallest_effect is None:
-        return f"With these {report.pairs} prompts no difference could have been shown."
+        few = report.pairs < fewest_changes(report.level)
+        return f"{report.pairs} questions are too few to show any difference." if few else ""
+    return f"{report.pairs} questions usually show a difference in reward of {num(report.smallest_effect)} or more."
+
+
+def _advice(report: PairedReport) -> str:
+    """How many questions would do; nothing where the difference is shown, or where there is none."""
+    if report.verdict is not PairedVerdict.NOT_ENOUGH:
+        return ""
+    if report.smallest_effect is None:
+        if report.pairs >= fewest_changes(report.level):
+            return ""
+        share = smallest_share(ENOUGH, level=report.level)
+        return f"Use at least {ENOUGH}: they usually show a difference if {share:.0%} of the answers change one way."
+    moved = abs(report.score.difference)
+    if moved <= ROUNDING:
+        return ""
+    # The interval narrows with the root of the number of questions.
+    needed = report.pairs * (report.smallest_effect / moved) ** 2
+    if needed > MOST_PROMPTS:
+        return f"To confirm {signed(report.score.difference)}, more than {MOST_PROMPTS:,} questions would be needed."
+    rounded = math.ceil(needed / 10) * 10
+    return f"To confirm {signed(report.score.difference)}, about {rounded:,} questions would be needed."
+
+
+def _details(report: PairedReport) -> tuple[Line, ...]:
+    """The tests by their names."""
     return (
-        f"{report.pairs} prompts would have shown a difference in reward of {num(report.smallest_effect)} "
-        "in four of five cases (80 % power)."
+        Line("Reward, sign-flip test", _chance(report.p_value)),
+        Line("Right and wrong, McNemar's exact test", _chance(report.mcnemar)),
+        Line("Intervals", f"{report.level * 100:.3g}%, bootstrap over {report.pairs} question pairs"),
+        Line("Smallest detectable difference", f"At {POWER:.0%} power"),
     )
+
+
+def _chance(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _example(example: Example) -> ExampleView:

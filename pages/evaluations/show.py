@@ -16,8 +16,8 @@ from services.forms.fields import whole_number
 
 PER_PAGE = 25
 SHOW_WORDS = {
-    "all": "All", "right": "Right", "wrong": "Wrong", "improved": "Improved", "worsened": "Worsened",
-    "changed": "Changed", "problem": "Without an answer",
+    "all": "All answers", "right": "Right", "wrong": "Wrong", "improved": "Improved", "worsened": "Got worse",
+    "changed": "Changed", "problem": "No answer",
 }  # fmt: skip
 
 

@@ -89,7 +89,7 @@ class Specifier:
         if not 1 <= len(request.models) <= MOST_MODELS:
             raise InvalidInput(f"Choose between 1 and {MOST_MODELS} models.", field="models")
         if len(set(request.models)) < len(request.models):
-            raise InvalidInput("The same model is chosen twice.", field="models")
+            raise InvalidInput("The same model is selected twice.", field="models")
         asked = self._asked(request.models)
         run = self._run(request)
         rows, source = self._prompts(request, run)
@@ -97,7 +97,7 @@ class Specifier:
         limit = min(request.limit, len(rows)) if rows is not None else request.limit
         if limit * len(asked) > MOST_ANSWERS:
             raise InvalidInput(
-                f"That is {limit * len(asked)} answers; at most {MOST_ANSWERS} are asked for.", field="limit"
+                f"This would be {limit * len(asked):,} answers. The limit is {MOST_ANSWERS:,}.", field="limit"
             )
         values = {
             "name": request.name.strip()[:100] or " and ".join(model.label for model in asked)[:100],
@@ -151,23 +151,23 @@ class Specifier:
     def _prompts(self, request: Request, run: RunConfig | None) -> tuple[Sequence[dict[str, Any]] | None, str]:
         """Rows, or None where the worker is to read a dataset; and where they come from, in words."""
         if request.text is not None and request.dataset is not None:
-            raise InvalidInput("Give either a dataset or a file of prompts.", field="dataset")
+            raise InvalidInput("Choose either a dataset or a file with questions.", field="dataset")
         if request.text is not None:
-            return read_prompts(request.text, MOST_PROMPTS), "a file of prompts"
+            return read_prompts(request.text, MOST_PROMPTS), "your own questions"
         if request.dataset is not None:
             split = request.dataset.get("split")
             source = plain_name(str(request.dataset.get("source", "")), self._home)
             return None, f"{source}, {split}" if split else source
         if not request.session_id or run is None:
             raise InvalidInput(
-                "Say what to ask: a run's held-out rows, a dataset, or a file of prompts.", field="session_id"
+                "Choose the questions: the held-out questions of a run, a dataset, or your own.", field="session_id"
             )
         prepared = JobDir.open(self._home.outputs, request.session_id).prepared
         held_out = prepared / "holdout.jsonl"
         rows = whole_lines(held_out) if held_out.exists() else []
         if not rows:
-            raise Conflict("This run has no held-out rows, or has not begun. Choose a dataset or a file of prompts.")
-        return rows, f"held-out rows of {self.label(f'session:{request.session_id}')}"
+            raise Conflict("This run has no held-out questions yet. Choose a dataset or your own questions.")
+        return rows, f"held-out questions of {self.label(f'session:{request.session_id}')}"
 
     def _dataset(self, request: Request, run: RunConfig | None) -> DatasetSection:
         asks = {name: getattr(run.dataset, name) for name in PROMPT_FIELDS} if run else {}
@@ -178,7 +178,7 @@ class Specifier:
         try:
             dataset = DatasetSection.model_validate({**(asks if given and run else whole), **given, **own})
         except ValueError as error:
-            raise InvalidInput(f"The dataset cannot be read so: {_first(error)}", field="dataset") from None
+            raise InvalidInput(f"The dataset settings are not valid: {_first(error)}", field="dataset") from None
         if given:
             self._check_dataset(dataset)
         return dataset
@@ -190,9 +190,7 @@ class Specifier:
             if run is None or request.text is not None:
                 return None
             if Need.REWARD not in method(run.method).needs:
-                raise InvalidInput(
-                    "The training had no reward of its own. Choose what scores the answers, or none.", field="reward"
-                )
+                raise InvalidInput("The run was trained without a reward. Choose a reward, or none.", field="reward")
             return run.reward
         try:
             reward = RewardSection.model_validate(dict(request.reward))

@@ -30,7 +30,7 @@ from core.training.job.status import Status, Stopped
 
 SETTLED = "reward.json"
 """Below ``prepared/``: the reward with what it leaves to the dataset decided."""
-STOPPED = "Stopped. What was answered can be read; Resume asks the rest."
+STOPPED = "Stopped. All answers so far are kept. Resume continues with the rest."
 
 
 def evaluate(run: JobDir, home: Home, status: Status) -> str:
@@ -46,7 +46,7 @@ def evaluate(run: JobDir, home: Home, status: Status) -> str:
     spec = EvaluationSpec.model_validate(run.whole_config())
     device = this_device()
     use_cores(device)
-    status.update(device=device.name if device.kind == "cuda" else "cpu", message="Reading the prompts")
+    status.update(device=device.name if device.kind == "cuda" else "cpu", message="Reading the questions")
     rows = _rows(run, spec, home, status)
     score = compose(_settled(run, spec.reward, rows), markers_of(spec.dataset)) if spec.reward else None
     done = {(group["model"], group["place"]) for group in iter_rows(run.completions, is_answer_of)}
@@ -154,7 +154,7 @@ def _rows(run: JobDir, spec: EvaluationSpec, home: Home, status: Status) -> list
                 # By all rows, as a training decides, and not by the few that are asked.
                 write_json(folder / SETTLED, settled(spec.reward, mapped).model_dump(mode="json"))
     if not rows:
-        raise InvalidInput("There is no prompt to answer. Choose another dataset, split or file.", field="prompts")
+        raise InvalidInput("There are no questions. Choose another dataset, split or file.", field="prompts")
     _check_needs(rows, spec)
     return rows
 
@@ -169,7 +169,7 @@ def _check_needs(rows: list[Row], spec: EvaluationSpec) -> None:
     for name in needs(spec.reward) if spec.reward else ():
         if not any(str(row.get(name) or "").strip() for row in rows):
             raise InvalidInput(
-                f"This reward needs the column {name}, and no prompt has it. Score by another reward, or by none.",
+                f"This reward needs the column {name}, which no question has. Choose another reward, or none.",
                 field="reward",
             )
 

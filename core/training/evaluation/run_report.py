@@ -23,7 +23,7 @@ def compare_run(run: JobDir, config: RunConfig, best: float, step: int) -> None:
         step: The last training step.
     """
     pairs = run_pairs(iter_rows(run.completions, is_group), best)
-    report = paired_report(pairs, first="the original model", second="the trained model", seed=config.training.seed)
+    report = paired_report(pairs, first="the base model", second="the trained model", seed=config.training.seed)
     if report is None:
         return
     write_json(run.evaluation, RunEvaluation(step=step, report=report).model_dump(mode="json"))

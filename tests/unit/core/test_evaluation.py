@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import pytest
 
 from core.evaluation import Answered, EvaluationSpec, PairedReport, PairedVerdict, paired_report, run_pairs
 from core.job_rows import GroupRow
+from core.statistics import smallest_effect
 from pages.evaluations.report import report_view
 from services.evaluations.results import Cell, PromptRow, as_csv
 
@@ -62,7 +64,8 @@ def test_nothing_changed_is_said_so() -> None:
     """Without a difference no effect can be named either."""
     found = report([1.2, 0.2] * 10, [1.2, 0.2] * 10)
     assert (found.verdict, found.smallest_effect, found.p_value) == (PairedVerdict.NOT_ENOUGH, None, 1.0)
-    assert "earned the same with both" in found.sentence
+    assert "scored the same with both models" in found.sentence
+    assert report_view(found).advice == ""
 
 
 def test_not_enough_evidence_names_what_would_have_been_seen() -> None:
@@ -70,7 +73,28 @@ def test_not_enough_evidence_names_what_would_have_been_seen() -> None:
     found = report([0.2, 1.2] * 20, [1.2, 0.2] * 10 + [0.2, 1.2] * 10)
     assert found.verdict is PairedVerdict.NOT_ENOUGH
     assert found.smallest_effect is not None
-    assert f"a difference of {found.smallest_effect:.2f}" in found.sentence
+    assert f"differences of {found.smallest_effect:.2f} or more are usually detected" in found.sentence
+
+
+def test_advice_is_how_many_questions_would_show_the_difference() -> None:
+    """With so many of the same kind, the smallest difference that shows is the one that was found."""
+    before, after = [0.2] * 34 + [1.2] * 6, [1.2] * 8 + [0.2] * 32
+    view = report_view(report(before, after))
+    assert view.right == "Newly right 8, newly wrong 6, right in both 0, wrong in both 26."
+    said = re.fullmatch(r"To confirm \+0\.05, about ([\d,]+) questions would be needed\.", view.advice)
+    assert said is not None
+    times = round(int(said[1].replace(",", "")) / 40)
+    smallest = smallest_effect([b - a for a, b in zip(before, after, strict=True)] * times)
+    assert smallest == pytest.approx(0.05, rel=0.05)
+
+
+def test_too_few_questions_are_said_with_how_many_would_do() -> None:
+    """Five cannot show anything; the statistics stand below by their names."""
+    view = report_view(report([0.2] * 5, [0.2] * 4 + [1.2]))
+    assert view.smallest == "5 questions are too few to show any difference."
+    assert view.advice.startswith("Use at least 32: they usually show a difference if 24% of the answers change")
+    assert ("Right and wrong, McNemar's exact test", "p = 1.000") in [(one.title, one.value) for one in view.details]
+    assert report_view(report([0.2] * 40, [1.2] * 40)).advice == ""
 
 
 def test_sentence_and_table_show_the_same_figures() -> None:
@@ -78,8 +102,7 @@ def test_sentence_and_table_show_the_same_figures() -> None:
     found = report([0.25] * 8, [0.25] * 7 + [1.25])
     line = report_view(found).lines[0]
     assert (line.second, line.difference) == ("0.38", "+0.13")
-    assert "0.38 on average" in found.sentence
-    assert "a difference of +0.13 " in found.sentence
+    assert "average reward 0.38 vs. 0.25, difference +0.13 " in found.sentence
 
 
 def test_several_models_share_the_chance_of_a_false_claim() -> None:

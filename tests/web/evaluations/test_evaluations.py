@@ -99,7 +99,7 @@ def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Servi
     assert (spec.temperature, spec.max_new_tokens, spec.rollout_engine) == (0, 8, "auto")
     assert len(list(iter_lines(run.given))) == 30
     view = client.get(f"/api/evaluations/{evaluation_id}").json or {}
-    assert (view["status"], view["waiting"], view["source"]) == ("queued", True, "held-out rows of sums")
+    assert (view["status"], view["waiting"], view["source"]) == ("queued", True, "held-out questions of sums")
 
 
 def test_models_are_called_by_words(services: Services, trained: str) -> None:
@@ -207,7 +207,7 @@ def test_a_lost_database_loses_no_evaluation(services: Services, compared: str) 
     job = services.database.job(compared, JobKind.EVALUATION)
     assert (job.state, job.step, job.name) == ("completed", 60, "smollm2-135m-instruct and sums")
     assert services.evaluations.get(compared).reports[0]["verdict"] == "better"
-    assert "Resume asks the rest" in crash_words(job, -9, "")
+    assert "Resume continues with the rest" in crash_words(job, -9, "")
 
 
 def test_the_pages_show_it(browser: Browser, services: Services, compared: str, trained: str) -> None:
@@ -217,9 +217,9 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     assert f'<option value="session:{trained}" selected>' in form
     assert f'<option value="{BASE}" selected>' in form
     page = browser.get(f"/evaluations/{compared}?show=improved").text
-    assert "Better. sums is better than smollm2-135m-instruct" in page
+    assert "sums is better than smollm2-135m-instruct on 30 questions: average reward " in page
     assert "<del>" in page
-    assert "16 prompts, page 1 of 1" in page
+    assert "16 questions, page 1 of 1" in page
     report = services.evaluations.reports(compared)[0].model_dump(mode="json")
     # Its place is there before the run ends, so that it appears on a page that is being looked at.
     assert '<div id="run-evaluation" data-live hidden></div>' in browser.get(f"/runs/{trained}").text
@@ -236,7 +236,7 @@ def test_the_form_starts_one_and_keeps_what_was_typed(browser: Browser, services
     browser.get("/evaluations/new")
     form = {"model_1": BASE, "prompts": "typed", "typed": "What is 1 + 1?", "reward": "none", "temperature": "hot"}
     refused = browser.post("/evaluations/new", form=form)
-    assert "Temperature is a number from 0 to 5" in refused.text
+    assert "Temperature: enter a number from 0 to 5" in refused.text
     assert "What is 1 + 1?" in refused.text
     started = browser.post("/evaluations/new", form={**form, "temperature": "0"})
     assert started.status_code == 302
