@@ -116,7 +116,7 @@ def judged(report: FidelityReport) -> FidelityReport:
         return report.model_copy(update={"verdict": FidelityVerdict.BROKEN, "reason": broken})
     losses = _losses(report)
     if losses:
-        reason = f"It is the trained model, and it answers differently: {', '.join(losses)}."
+        reason = f"It answers differently from the trained model: {'; '.join(losses)}."
         return report.model_copy(update={"verdict": FidelityVerdict.LOSES_QUALITY, "reason": reason})
     return report.model_copy(update={"verdict": FidelityVerdict.FAITHFUL, "reason": _praise(report)})
 
@@ -125,21 +125,19 @@ def _broken(report: FidelityReport) -> str:
     """What is wrong with it, or nothing. What is noticed first in use comes first."""
     same = 1.0 if report.same_prompt_ids is None or report.only_spaces_differ else report.same_prompt_ids
     if same < SAME_PROMPTS:
-        return f"The export is asked in another way than the trained model. {report.first_difference}"
+        return f"Prompts differ from those of the trained model. {report.first_difference}"
     if _lacks_adapter(report):
         return (
-            f"The trained adapter is not in it: {_percent(report.change_kept)} of what the training changed is there. "
-            f"It is nearer to the base model (KL divergence {_nats(report.base_kl)}) than to the trained one "
+            f"The adapter is missing: it contains {_percent(report.change_kept)} of what the training changed, and it "
+            f"is closer to the base model (KL divergence {_nats(report.base_kl)}) than to the trained one "
             f"({_nats(report.mean_kl)})."
         )
     if report.subject.startswith(UNROUNDED) and (report.change_kept_low or 0) > KEPT_TWICE:
-        return (
-            f"The adapter was added more than once: what the training changed is in it {report.change_kept:.1f} times."
-        )
+        return f"The adapter was added more than once: the training's change is in it {report.change_kept:.1f} times."
     if report.subject.startswith(UNROUNDED) and (report.mean_kl or 0) > UNROUNDED_KL:
         return (
-            f"Its probabilities are not the trained model's (KL divergence {_nats(report.mean_kl)}), and numbers of 16 "
-            "bits do not explain it."
+            f"Its probabilities differ too much from the trained model's (KL divergence {_nats(report.mean_kl)}). "
+            "Rounding to 16 bits does not explain this."
         )
     return ""
 
@@ -158,28 +156,29 @@ def _lacks_adapter(report: FidelityReport) -> bool:
 def _losses(report: FidelityReport) -> list[str]:
     found = []
     if report.top1_agreement is not None and report.top1_agreement < FAITHFUL_TOP1:
-        found.append(f"its likeliest next word is another one in {_percent(1 - report.top1_agreement)} of the places")
+        found.append(f"its most likely next word differs in {_percent(1 - report.top1_agreement)} of positions")
     elif report.mean_kl is not None and report.mean_kl > FAITHFUL_KL:
-        found.append(f"its probabilities have moved (KL divergence {_nats(report.mean_kl)} a token)")
+        found.append(f"its probabilities differ (KL divergence {_nats(report.mean_kl)} per token)")
     if report.change_kept_high is not None and report.change_kept_high < KEPT_WELL:
-        found.append(f"{_percent(report.change_kept)} of what the training changed is left after rounding")
+        found.append(f"{_percent(report.change_kept)} of what the training changed is left after quantization")
     if (
         report.stops is not None
         and report.stops_trained is not None
         and report.stops < report.stops_trained - FEWER_STOPS
     ):
         found.append(
-            f"{_percent(report.stops)} of its answers end by themselves; of the trained model's "
-            f"{_percent(report.stops_trained)}"
+            f"{_percent(report.stops)} of its answers end on their own, compared with "
+            f"{_percent(report.stops_trained)} of the trained model's"
         )
     if (report.reward_drop_low or 0) > 0 and report.reward_drop is not None:
         found.append(
             f"its reward is {report.reward_drop:.3f} lower ({report.reward_drop_low:.3f} to "
-            f"{report.reward_drop_high:.3f}, 95 %)"
+            f"{report.reward_drop_high:.3f}, 95% interval)"
         )
     elif found and report.reward_drop is not None:
         found.append(
-            f"its reward is not measurably lower ({report.reward_drop_low:.3f} to {report.reward_drop_high:.3f} less)"
+            "its reward is not significantly lower "
+            f"(drop {report.reward_drop_low:.3f} to {report.reward_drop_high:.3f}, 95% interval)"
         )
     if report.same_prompt_ids is not None and report.same_prompt_ids < 1:
         found.append(f"it reads some prompts differently ({report.first_difference})")
@@ -188,8 +187,8 @@ def _losses(report: FidelityReport) -> list[str]:
 
 def _praise(report: FidelityReport) -> str:
     return (
-        f"It behaves like the trained model: {_percent(report.exact_match)} of {report.prompts} answers are the same "
-        f"word for word, and its probabilities differ by {_nats(report.mean_kl)} a token (KL divergence)."
+        f"It behaves like the trained model: {_percent(report.exact_match)} of {report.prompts} answers are identical, "
+        f"and its probabilities hardly differ (KL divergence {_nats(report.mean_kl)} per token)."
     )
 
 
@@ -204,22 +203,22 @@ def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport])
         return report
     lost = judged(report).reason
     if report.subject == "merged":
-        reason = f"{lost} The adapter by itself and a GGUF in F32 are not rounded."
+        reason = f"{lost} The adapter and a GGUF in F32 are not rounded."
         return report.model_copy(update={"better_choice": "F32", "reason": reason})
     size = BITS[report.subject]
     larger = sorted((one for one in others if BITS.get(one.subject, 0) > size), key=lambda one: BITS[one.subject])
     kept = next((one.subject for one in larger if one.verdict == FidelityVerdict.FAITHFUL), "")
     if kept:
-        words = f"{kept} of the same model does not lose it."
+        words = f"{kept} does not lose quality."
     else:
         tried = {one.subject for one in larger if one.verdict != FidelityVerdict.UNVERIFIED}
         kept = next((name for name in LADDER if BITS[name] > size and name not in tried), "")
-        words = f"{kept} may lose less; it was not measured." if kept else ""
+        words = f"{kept} may lose less, but was not checked." if kept else ""
     return report.model_copy(update={"better_choice": kept, "reason": f"{lost} {words}".strip()})
 
 
 def _percent(share: float | None) -> str:
-    return "an unknown share" if share is None else f"{round(100 * share)} %"
+    return "an unknown share" if share is None else f"{round(100 * share)}%"
 
 
 def _nats(value: float | None) -> str:

@@ -24,7 +24,7 @@ class SendBody(Body):
     """What to send where."""
 
     to: Literal["ollama", "hub"]
-    name: str = Field(description="The model's name in Ollama, or the repository's on the Hub.")
+    name: str = Field(description="The model's name in Ollama, or the Hugging Face repository.")
     file: str = Field("", description="For Ollama: which GGUF of the export; the largest where none is named.")
     base: str = Field("", description="For an adapter in Ollama: the model there that it belongs to.")
     private: bool = Field(True, description="For the Hub: a new repository is seen by its owner alone.")

@@ -125,7 +125,7 @@ def _opening(spec: ExportSpec, base: str, config: RunConfig | None, session: Job
     kinds = {
         ExportFormat.ADAPTER: "A LoRA adapter",
         ExportFormat.ADAPTER_GGUF: "A LoRA adapter as GGUF",
-        ExportFormat.MERGED: "A whole model",
+        ExportFormat.MERGED: "A merged model",
         ExportFormat.GGUF: "A model as GGUF",
         ExportFormat.BUNDLE: "A training",
     }
@@ -145,8 +145,8 @@ def _fidelity(result: dict[str, Any]) -> str:
     if not reports:
         return ""
     lines = [
-        "## Compared with the model that was trained\n",
-        "| File | Verdict | Same likeliest token | KL, nats a token | Reward lost (95 % interval) |",
+        "## Comparison with the trained model\n",
+        "| File | Result | Same top token | KL divergence, nats per token | Reward loss (95% interval) |",
         "|---|---|---|---|---|",
     ]
     for one in reports:
@@ -158,7 +158,7 @@ def _fidelity(result: dict[str, Any]) -> str:
         )
     said = [f"- {plain(one.get('subject', ''))}: {plain(one['reason'])}" for one in reports if one.get("reason")]
     prompts = max((int(one.get("prompts") or 0) for one in reports), default=0)
-    return "\n".join([*lines, "", *said, "", f"On {prompts} held-out prompts, the same for both.\n"])
+    return "\n".join([*lines, "", *said, "", f"On the same {prompts} held-out prompts.\n"])
 
 
 def _evaluation(session: JobDir | None, config: RunConfig | None) -> str:
@@ -180,14 +180,14 @@ def _evaluation(session: JobDir | None, config: RunConfig | None) -> str:
     return (
         "## Evaluation\n\n"
         f"Mean {lead.term}{better} on {row.get('samples', '?')} held-out prompts: {first:.3f} before training, "
-        f"{last:.3f} at step {row['step']}. No interval was computed, so a small difference may be chance.\n"
+        f"{last:.3f} at step {row['step']}. No interval was computed, so a small difference may not be significant.\n"
     )
 
 
 def _paired(found: RunEvaluation) -> str:
     report = found.report
     rows = [(metric("reward").title, report.score), (metric("solved").title, report.solved)]
-    rows += [(f"Part: {plain(core.rewards.part_title(name))}", part) for name, part in report.components.items()]
+    rows += [(f"Component: {plain(core.rewards.part_title(name))}", part) for name, part in report.components.items()]
     lines = [
         f"## Evaluation\n\n{plain(report.sentence)}\n",
         f"| On {report.pairs} held-out prompts | Before | After | Difference | {report.level:.0%} interval |",
@@ -198,7 +198,7 @@ def _paired(found: RunEvaluation) -> str:
             f"| {title} | {one.first:.3f} | {one.second:.3f} | {one.difference:+.3f} "
             f"| {one.low:+.3f} to {one.high:+.3f} |"
         )
-    lines += ["", f"The same prompts for both, step {found.step}; McNemar's exact test on right and wrong: p = "]
+    lines += ["", f"Same prompts for both, at step {found.step}. McNemar's exact test on right and wrong: p = "]
     lines[-1] += f"{report.mcnemar:.3g}.\n"
     return "\n".join(lines)
 
@@ -221,7 +221,7 @@ def _data(config: RunConfig | None, session: JobDir | None, result: dict[str, An
         which = ", ".join(filter(None, (one.subset, one.split, one.revision)))
         lines.append(f"- {plain(public_name(one.source))} ({plain(which)})")
     if info.get("train") is not None:
-        lines.append(f"- {info['train']} rows to train on, {info.get('holdout', 0)} held out and never trained on")
+        lines.append(f"- {info['train']} training rows and {info.get('holdout', 0)} held-out rows")
     digest = info.get("sha256") or (result.get("origin") or {}).get("dataset_hash")
     if digest:
         lines.append(f"- SHA-256 of the prepared rows: `{digest}`")
@@ -232,9 +232,9 @@ def _reward(config: RunConfig | None) -> str:
     parts = core.rewards.resolve(config.reward) if config else ()
     if not parts:
         return ""
-    lines = ["## Reward\n", "| Part | Weight | Checks against the reference |", "|---|---|---|"]
+    lines = ["## Reward\n", "| Component | Weight | Checks correctness |", "|---|---|---|"]
     for part in parts:
-        checks = "yes" if core.rewards.CATALOGUE[part.name].verifies else "no, form only"
+        checks = "yes" if core.rewards.CATALOGUE[part.name].verifies else "no, format only"
         name = part.name if part.key == part.name else f"{part.key} ({part.name})"
         lines.append(f"| {plain(name)} | {part.weight:g} | {checks} |")
     return "\n".join(lines) + "\n"
@@ -248,13 +248,13 @@ def _training(config: RunConfig | None, session: JobDir | None) -> str:
     status = session.read_status()
     rows = [
         ("Steps", status.step if status else "?"),
-        ("Prompts × answers a step", _per_step(config)),
+        ("Prompts × answers per step", _per_step(config)),
         ("Learning rate", f"{training.learning_rate:g}, {training.lr_scheduler_type}"),
         ("LoRA", f"rank {model.lora_rank}, alpha {model.lora_alpha}, {_targets(model.target_modules)}"),
         *method(config.method).facts(config),
-        ("Longest answer", f"{training.max_new_tokens} tokens, temperature {training.temperature:g}"),
+        ("Maximum length", f"{training.max_new_tokens} tokens, temperature {training.temperature:g}"),
         ("Seed", training.seed),
-        ("Ran on", ran_on(attempts[-1])),
+        ("Hardware", ran_on(attempts[-1])),
         ("Versions", versions_line(attempts[-1])),
     ]
     lines = ["## Training\n", "| | |", "|---|---|", *(f"| {name} | {plain(value)} |" for name, value in rows)]
@@ -266,12 +266,12 @@ def _again(config: RunConfig | None, session: JobDir | None) -> str:
         return ""
     given = published(config)
     return (
-        "## How to make it again\n\n"
-        "Save the configuration below as `config.json` and run, where Tunesmith is set up:\n\n"
+        "## Reproduce\n\n"
+        "Save the configuration below as `config.json` and run it with Tunesmith:\n\n"
         f"{fenced('flask --app flask_app train config.json')}\n"
-        "On a CPU the same versions, rows and seed give the same rewards step for step; on a GPU they come close. The "
-        "run's reproduction bundle also holds rows, versions and the hash of every file.\n\n"
-        f"<details><summary>The complete configuration</summary>\n\n"
+        "On a CPU, the same versions, rows and seed give identical rewards at every step; on a GPU they are close. The "
+        "run's reproduction bundle also contains the rows, versions and a hash of every file.\n\n"
+        f"<details><summary>Complete configuration</summary>\n\n"
         f"{fenced(json.dumps(given, ensure_ascii=False, indent=1), 'json')}\n</details>\n"
     )
 

@@ -23,8 +23,8 @@ from core.settings import Home
 
 NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,95}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 WITHOUT_ACCESS = (
-    "There is no token for the Hub. Make one with write access in the Hub's settings, put HF_TOKEN=… into .env, "
-    "and start the server again."
+    "There is no Hugging Face token. Create one with write access in your Hugging Face settings, add HF_TOKEN=… to "
+    ".env, and restart the server."
 )
 
 
@@ -57,7 +57,11 @@ def deliver(job: Job, export: JobDir, home: Home, report: Reporter[Progress]) ->
     from core.delivery.card import CARD, model_card
 
     files = sorted(path for path in export.files.iterdir() if path.is_file() and path.name != CARD)
-    report.say(message="Asking the Hub", total_files=len(files), total_bytes=sum(path.stat().st_size for path in files))
+    report.say(
+        message="Connecting to Hugging Face",
+        total_files=len(files),
+        total_bytes=sum(path.stat().st_size for path in files),
+    )
     with explained(job.name):
         api = HfApi(token=token)
         repo = job.name if "/" in job.name else f"{api.whoami()['name']}/{job.name}"
@@ -65,18 +69,18 @@ def deliver(job: Job, export: JobDir, home: Home, report: Reporter[Progress]) ->
         # An empty one may be what a delivery that broke off has left: its files come by one commit.
         if exists and not job.replace and set(api.list_repo_files(repo)) - {".gitattributes"}:
             raise NameTaken(
-                f"There is a repository {repo} on the Hub already. Nothing was sent. Choose another name, or confirm "
-                "that its files of the same names may be replaced."
+                f"The repository {repo} already exists on Hugging Face. Nothing was uploaded. Choose another name, or "
+                "confirm that files with the same names may be replaced."
             )
         api.create_repo(repo, private=job.private, exist_ok=exists)
         with ExitStack() as opened:
             operations = [_send(api, repo, path, export, report, opened) for path in files]
             card = model_card(export, home, repo=repo, licence=job.licence)
-            report.say(message="Making it visible", file="")
+            report.say(message="Publishing", file="")
             operations.append(CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=card.encode()))
             api.create_commit(repo, operations, commit_message="Upload of a model trained with Tunesmith")
             url = f"{api.endpoint}/{repo}"
-    report.end("done", message="There", url=url, command=f"hf download {repo}", file="")
+    report.end("done", message="Uploaded", url=url, command=f"hf download {repo}", file="")
 
 
 def _send(api: Any, repo: str, path: Path, export: JobDir, report: Reporter[Progress], opened: ExitStack) -> Any:
@@ -86,7 +90,7 @@ def _send(api: Any, repo: str, path: Path, export: JobDir, report: Reporter[Prog
     before = report.now.bytes
     report.say(file=path.name, message="Checking the file")
     digest = checked_sha256(export, path.name, lambda read: report.say(bytes=before + read))
-    report.say(message="Sending", bytes=before)
+    report.say(message="Uploading", bytes=before)
     size = path.stat().st_size
     file = opened.enter_context(_Counted(path, lambda read: report.say(bytes=before + min(read, size))))
     operation = CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=file)
@@ -108,16 +112,16 @@ def explained(repo: str) -> Iterator[None]:
         status = error.response.status_code if error.response is not None else 0
         if status == 401:
             raise Forbidden(
-                "The Hub does not accept the token in HF_TOKEN. Make a new one with write access."
+                "Hugging Face rejected the token in HF_TOKEN. Create a new one with write access."
             ) from None
         if status == 403:
-            raise Forbidden(f"The token in HF_TOKEN may not write to {repo}. It needs write access there.") from None
-        raise Unavailable(f"The Hub refused ({status}): {_first_line(error)}") from None
+            raise Forbidden(f"The token in HF_TOKEN has no write access to {repo}. Choose another one.") from None
+        raise Unavailable(f"Hugging Face refused the upload ({status}): {_first_line(error)}") from None
     except (httpx.HTTPError, OSError) as error:
         if isinstance(error, (Conflict, Forbidden, Unavailable)):
             raise
         raise Unavailable(
-            f"The Hub does not answer: {_first_line(error)}. What has arrived is kept; send it again to go on."
+            f"Hugging Face cannot be reached: {_first_line(error)}. Try again; uploaded files are not sent twice."
         ) from None
 
 

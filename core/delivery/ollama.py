@@ -47,9 +47,9 @@ def address(given: str) -> str:
         parts = urlsplit(f"{scheme or 'http'}://{rest}")
         port = parts.port or {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT)
     except ValueError:
-        raise InvalidInput(f"OLLAMA_HOST is no address: {text!r:.80}. Write it like 127.0.0.1:11434.") from None
+        raise InvalidInput(f"OLLAMA_HOST is not a valid address: {text!r:.80}. Use the form 127.0.0.1:11434.") from None
     if parts.scheme not in {"http", "https"} or parts.path not in {"", "/"}:
-        raise InvalidInput(f"OLLAMA_HOST is no address: {text!r:.80}. Write it like 127.0.0.1:11434.")
+        raise InvalidInput(f"OLLAMA_HOST is not a valid address: {text!r:.80}. Use the form 127.0.0.1:11434.")
     host = parts.hostname or "127.0.0.1"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (every address of a server, seen from here)
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
@@ -84,7 +84,7 @@ class Ollama:
         with path.open("rb") as file:
             status, answer = self._call("POST", f"/api/blobs/{digest}", _counted(file, sent), length=size)
         if status not in {http.client.OK, http.client.CREATED}:
-            raise Unavailable(f"Ollama did not take the file: {_said(answer, status)}")
+            raise Unavailable(f"Ollama rejected the file: {_said(answer, status)}")
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Every line of a streamed answer. Raises Unavailable with Ollama's own word where it refuses."""
@@ -118,7 +118,7 @@ class Ollama:
         except ValueError:
             found = None
         if status != http.client.OK or not isinstance(found, dict):
-            raise Unavailable(f"What answers at {self.base} is not Ollama. Check OLLAMA_HOST.")
+            raise Unavailable(f"The server at {self.base} is not Ollama. Check OLLAMA_HOST.")
         return found
 
     def _call(self, method: str, path: str, body: Any = None, *, length: int | None = None) -> tuple[int, bytes]:
@@ -140,7 +140,7 @@ class Ollama:
 
     def _gone(self, error: Exception) -> Unavailable:
         return Unavailable(
-            f"Ollama does not answer at {self.base}: {error}. Start it with 'ollama serve', or set OLLAMA_HOST."
+            f"Ollama cannot be reached at {self.base}. Start it with 'ollama serve', or set OLLAMA_HOST. ({error})"
         )
 
 
@@ -153,26 +153,26 @@ def deliver(job: Job, export: JobDir, report: Reporter[Progress]) -> None:
         Unavailable: The server does not answer, or refuses.
     """
     server, path = Ollama(job.address), export.files / job.file
-    report.say(message="Asking Ollama", file=job.file, total_bytes=path.stat().st_size, total_files=1)
+    report.say(message="Connecting to Ollama", file=job.file, total_bytes=path.stat().st_size, total_files=1)
     version = server.version()
     if not job.replace and server.has_model(job.name):
-        raise NameTaken(f"Ollama has a model {job.name} already. Choose another name, or allow to replace it.")
+        raise NameTaken(f"Ollama already has a model {job.name}. Choose another name, or allow replacing it.")
     report.say(message="Checking the file")
     digest = f"sha256:{checked_sha256(export, job.file, lambda read: report.say(bytes=read))}"
     if server.has_blob(digest):
-        report.say(message="Ollama has the file already", bytes=path.stat().st_size)
+        report.say(message="Ollama already has the file", bytes=path.stat().st_size)
     else:
         report.say(message="Sending the file", bytes=0)
         server.send_blob(digest, path, lambda sent: report.say(bytes=sent))
-    report.say(message="Making the model", files=1)
+    report.say(message="Creating the model", files=1)
     for entry in server.stream("/api/create", create_request(job, export, digest)):
         report.say(message=f"Ollama: {entry.get('status', '')}"[:200])
-    report.say(message="Asking it something", question=job.question)
+    report.say(message="Testing the model", question=job.question)
     answer = server.chat(
         job.name, [{"role": "user", "content": job.question}], lambda text: report.say(answer=text[-2000:])
     )
     report.end(
-        "done", message=f"There, in Ollama {version}", answer=answer, question=job.question,
+        "done", message=f"Ready in Ollama {version}", answer=answer, question=job.question,
         command=f"ollama run {job.name}",
     )  # fmt: skip
 

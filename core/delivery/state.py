@@ -26,7 +26,7 @@ from core.job_dir import read_model
 FOLDER = "deliveries"
 JOB, CHAT, LOG = "job.json", "chat.json", "worker.log"
 State = Literal["working", "stopped", "failed", "done"]
-VANISHED = "Sending ended without a word. What has arrived is kept there; send it again, and it goes on."
+VANISHED = "Sending stopped unexpectedly. Try again; files already sent are not sent twice."
 
 
 class Job(BaseModel):

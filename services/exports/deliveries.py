@@ -116,19 +116,19 @@ class Deliveries:
     def _to_ollama(self, view: Any, job: Job, file: str, base: str) -> Job:
         if not ollama.NAME.fullmatch(job.name):
             raise InvalidInput(
-                "A model's name in Ollama has small letters, digits, dots and dashes, and a tag after a colon if "
-                "you like: my-model:v1.",
+                "Use lowercase letters, digits, dots and dashes for the name in Ollama, with an optional tag: "
+                "my-model:v1.",
                 field="name",
             )
         if base and not ollama.NAME.fullmatch(base):
-            raise InvalidInput("That is not the name of a model in Ollama, such as smollm2:135m.", field="base")
+            raise InvalidInput("Enter the name of a model in Ollama, such as smollm2:135m.", field="base")
         files = gguf_files(view.files)
         if not files:
-            raise Conflict("Ollama takes GGUF files, and this export has none. Make one as GGUF, then send that.")
+            raise Conflict("Ollama needs a GGUF file, and this export has none. Export the run as GGUF first.")
         if file and file not in files:
-            raise NotFound(f"There is no GGUF {file} in this export. It has: {', '.join(files)}.")
+            raise NotFound(f"This export has no file {file}. Its GGUF files: {', '.join(files)}.")
         if view.format == ExportFormat.ADAPTER_GGUF and not base:
-            raise InvalidInput("An adapter needs the name that its base model has in Ollama.", field="base")
+            raise InvalidInput("Enter the name of the adapter's base model in Ollama.", field="base")
         address = ollama.address(self._settings.ollama_host)
         question = self._question(view.session_id)
         return job.model_copy(update={"file": file or files[0], "base": base, "address": address, "question": question})
@@ -136,13 +136,13 @@ class Deliveries:
     def _to_hub(self, view: Any, job: Job) -> Job:
         if not hub.NAME.fullmatch(job.name) or ".." in job.name or job.name.endswith((".git", ".ipynb")):
             raise InvalidInput(
-                "A repository's name has letters, digits, dots and dashes, with its owner if you like: me/my-model.",
+                "Use letters, digits, dots and dashes for the repository, with an optional owner: me/my-model.",
                 field="name",
             )
         if not self.has_token():
             raise Conflict(hub.WITHOUT_ACCESS)
         if view.format == ExportFormat.BUNDLE:
-            raise Conflict("A reproduction bundle holds the rows of the training, so it is not sent. Download it.")
+            raise Conflict("A reproduction bundle contains your training data, so it cannot be uploaded. Download it instead.")
         name = view.base or self._base_of(view.session_id)
         licence = next((one.licence for one in BASE_MODELS if one.name == name), "")
         return job.model_copy(update={"licence": licence})
@@ -218,7 +218,7 @@ class Deliveries:
         folder = self._folder(export_id, number)
         found = state.read_progress(folder)
         if found is None or found.state in {"done", "failed"}:
-            raise Conflict("It has ended already; there is nothing to cancel.")
+            raise Conflict("It has already ended.")
         if found.state == "working":
             stop_process(folder, found, "Cancelled")
         return self.get(export_id, number)
@@ -233,7 +233,7 @@ class Deliveries:
         self._finished(export_id)
         folder, view = self._folder(export_id, number), self.get(export_id, number)
         if view.status == "done":
-            raise Conflict("It has arrived already.")
+            raise Conflict("It has already been sent.")
         if view.active:
             return view  # A second click: it is being sent.
         job = state.read_job(folder)
@@ -265,9 +265,9 @@ class Deliveries:
         folder, view = self._folder(export_id, number), self.get(export_id, number)
         job = state.read_job(folder)
         if job is None or job.kind != "ollama" or view.status != "done":
-            raise Conflict("Only a model that has arrived in Ollama can be talked to.")
+            raise Conflict("You can chat only with a model that is in Ollama.")
         if not message.strip():
-            raise InvalidInput("Write something first.", field="message")
+            raise InvalidInput("Enter a message.", field="message")
         told = [*view.messages, {"role": "user", "content": message.strip()}][-LONGEST_CHAT:]
         answer = ollama.Ollama(job.address, ANSWER_SECONDS).chat(job.name, told)
         write_json(folder / CHAT, {"messages": [*told, {"role": "assistant", "content": answer}]})

@@ -248,7 +248,7 @@ def _export(home: Path) -> None:
     (run.files / "model.gguf").write_bytes(b"GGUF" + bytes(512))
     (run.files / "Modelfile").write_text('FROM ./model.gguf\nPARAMETER stop "<|im_end|>"\n')
     report = FidelityReport(
-        subject="Q4_K_M", verdict=FidelityVerdict.LOSES_QUALITY, reason="Its most likely next word differs in 8% of positions.",
+        subject="Q4_K_M", verdict=FidelityVerdict.LOSES_QUALITY, reason="Its most likely next word differs in 8%.",
         prompts=64, same_prompt_ids=1.0, top1_agreement=0.92, mean_kl=0.021, exact_match=0.5, stops=1.0,
         stops_trained=1.0, reward_trained=0.8, reward_exported=0.7, reward_drop=0.1, reward_drop_low=0.02,
         reward_drop_high=0.18, better_choice="Q8_0",

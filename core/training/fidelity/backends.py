@@ -130,7 +130,7 @@ def _adapted(child: Child, task: Task, trained: Backend) -> Backend:
 def _whole(child: Child, task: Task) -> Backend:
     facts = child.ask({"op": "inspect"})
     if not facts["template"]:
-        raise Unusable("It has no chat template, so programs guess how to ask it.")
+        raise Unusable("It has no chat template, so programs would have to guess its prompt format.")
     special = {name: facts[name] for name in ("bos_token", "eos_token")}
     asked = _asked_with(task, lambda one: show(one, facts["template"], special, facts["control"]))
     ids = child.ask({"op": "tokenize", "texts": [one.parts for one in asked]})["ids"]
@@ -173,7 +173,7 @@ def _asked_with(task: Task, render: Callable[[Conversation], Shown]) -> list[Sho
     try:
         return [render(one) for one in task.conversations]
     except InvalidInput as error:
-        raise Unusable(f"Its chat template cannot show a conversation. {error.message}") from error
+        raise Unusable(f"Its chat template failed on a conversation. {error.message}") from error
 
 
 @contextmanager

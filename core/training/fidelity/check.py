@@ -185,13 +185,13 @@ class Fidelity:
         if elsewhere:
             verdict, reason = (
                 FidelityVerdict.UNVERIFIED,
-                f"Nothing was found out about the file. {elsewhere} 'Verify again' compares it.",
+                f"The file could not be checked. {elsewhere} Use 'Verify again' to check it.",
             )
         else:
             verdict = FidelityVerdict.BROKEN
-            reason = f"llama.cpp could not load it or answer with it: its process ended with {error}."
+            reason = f"llama.cpp could not load it or failed to answer: its process ended with {error}."
             if error.code is not None and error.code < 0:
-                reason += " Other files of these number formats work here, so it is this file."
+                reason += " Other files with the same quantization work here, so the file is the cause."
         return FidelityReport(subject=subject, verdict=verdict, reason=reason, prompts=len(self.questions))
 
     def _compared(self, subject: str, backend: Backend) -> FidelityReport:
@@ -264,15 +264,15 @@ class Fidelity:
         ends = self._trained_backend.ends
         if backend.end is not None and backend.end not in ends:
             return (
-                f"Its end token is {self._token(backend.end)}, and the trained model ends an answer with "
-                f"{self._token(self.tokenizer.eos_token_id)}: programs would not stop where the answer ends."
+                f"Its end token is {self._token(backend.end)}, but the trained model ends answers with "
+                f"{self._token(self.tokenizer.eos_token_id)}, so programs would not stop at the end of an answer."
             )
         used = {ids[-1] for ids in self.answers if ids and ids[-1] in ends}
         missing = sorted(used - backend.ends)
         if missing:
             return (
-                f"The trained model ends an answer with {self._token(missing[0])}, and the export does not know that "
-                "token as an end: it would go on after the answer."
+                f"The trained model ends answers with {self._token(missing[0])}, which is not an end token of the "
+                "export, so it would not stop at the end of an answer."
             )
         return ""
 

@@ -58,9 +58,7 @@ def first_difference(
     place = next((place for place, (a, b) in pairs if a != b), min(len(ids), len(other_ids)))
     here, there = _name(ids, place, tokenizer), _name(other_ids, place, tokenizer)
     if text == other:
-        return (
-            f"The same text has other tokens: token {place + 1} is {here} in the trained model's prompt, {there} here."
-        )
+        return f"Tokens differ for the same text: token {place + 1} is {here} for the trained model and {there} here."
     at = next((at for at, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
     start = max(0, at - 20)
     return (

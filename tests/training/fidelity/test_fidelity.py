@@ -127,7 +127,7 @@ def test_a_missing_adapter_is_broken(trained: Trained) -> None:
     """The base alone is recognised as the base."""
     report = trained.check.gguf(trained.base, "Q8_0")
     assert report.verdict == FidelityVerdict.BROKEN
-    assert report.reason.startswith("The trained adapter is not in it: 0 %")
+    assert report.reason.startswith("The adapter is missing: it contains 0%")
     assert (report.base_kl or 0) < (report.mean_kl or 0) / 100
 
 
@@ -156,13 +156,13 @@ def _stored(value: Any) -> bytes:
         (
             "tokenizer.chat_template",
             lambda old: old.replace("<|im_start|>assistant", "<|im_start|>Assistant"),
-            "The export is asked in another way",
+            "Prompts differ from those of the trained model.",
             "'Ass' (9519)",
         ),
         (
             "tokenizer.chat_template",
             lambda old: old.replace("named SmolLM", "named SmallM"),
-            "The export is asked in another way",
+            "Prompts differ from those of the trained model.",
             "' Small'",
         ),
     ],

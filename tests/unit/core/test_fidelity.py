@@ -25,22 +25,25 @@ def test_what_is_close_is_faithful() -> None:
     """Small distances, and a reward that is not measurably lower."""
     report = verdict()
     assert report.verdict == FidelityVerdict.FAITHFUL
-    assert "90 % of 64 answers" in report.reason
+    assert "90% of 64 answers" in report.reason
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"top1_agreement": 0.9}, "another one in 10 % of the places"),
-        ({"mean_kl": 0.06}, "probabilities have moved (KL divergence 0.06 a token)"),
-        ({"reward_drop": 0.2, "reward_drop_low": 0.1, "reward_drop_high": 0.3}, "0.200 lower (0.100 to 0.300, 95 %)"),
+        ({"top1_agreement": 0.9}, "most likely next word differs in 10% of positions"),
+        ({"mean_kl": 0.06}, "probabilities differ (KL divergence 0.06 per token)"),
+        (
+            {"reward_drop": 0.2, "reward_drop_low": 0.1, "reward_drop_high": 0.3},
+            "0.200 lower (0.100 to 0.300, 95%",
+        ),
         ({"same_prompt_ids": 0.98, "first_difference": "Token 3."}, "reads some prompts differently (Token 3.)"),
         (
             {"same_prompt_ids": 0.0, "only_spaces_differ": True, "first_difference": "Token 3."},
             "some prompts differently",
         ),
-        ({"change_kept": 0.8, "change_kept_high": 0.82}, "80 % of what the training changed is left after rounding"),
-        ({"stops": 0.8}, "80 % of its answers end by themselves; of the trained model's 100 %"),
+        ({"change_kept": 0.8, "change_kept_high": 0.82}, "80% of what the training changed is left after quantization"),
+        ({"stops": 0.8}, "80% of its answers end on their own, compared with 100% of the trained model's"),
     ],
 )
 def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
@@ -53,17 +56,17 @@ def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"same_prompt_ids": 0.5, "first_difference": "Token 1 is 'a' and 'b' here."}, "asked in another way"),
+        ({"same_prompt_ids": 0.5, "first_difference": "Token 1 is 'a' and 'b' here."}, "Prompts differ from those"),
         (
             {"change_kept": 0.02, "change_kept_low": -0.1, "change_kept_high": 0.15, "base_kl": 0.02, "mean_kl": 1.4},
-            "adapter is not in it: 2 %",
+            "adapter is missing: it contains 2%",
         ),
         (
             {"subject": "merged", "change_kept": 1.98, "change_kept_low": 1.9, "change_kept_high": 2.1},
             "added more than once",
         ),
-        ({"subject": "merged", "mean_kl": 0.5}, "16 bits do not explain it"),
-        ({"subject": "adapter as GGUF", "mean_kl": 0.5}, "16 bits do not explain it"),
+        ({"subject": "merged", "mean_kl": 0.5}, "16 bits does not explain this"),
+        ({"subject": "adapter as GGUF", "mean_kl": 0.5}, "16 bits does not explain this"),
     ],
 )
 def test_what_is_broken_says_what_is_wrong(changes: dict[str, Any], words: str) -> None:
@@ -91,10 +94,10 @@ def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:
     others = [verdict(subject="F16"), verdict(subject="Q6_K"), verdict(subject="Q5_K_M", mean_kl=0.1), loses]
     found = with_better_choice(loses, others)
     assert found.better_choice == "Q6_K"
-    assert found.reason.endswith("Q6_K of the same model does not lose it.")
+    assert found.reason.endswith("Q6_K does not lose quality.")
     guessed = with_better_choice(loses, [loses, others[2]])
     assert guessed.better_choice == "Q6_K"
-    assert guessed.reason.endswith("Q6_K may lose less; it was not measured.")
+    assert guessed.reason.endswith("Q6_K may lose less, but was not checked.")
     assert with_better_choice(guessed, others).reason == found.reason
     assert with_better_choice(verdict(), others).better_choice == ""
 
@@ -102,7 +105,5 @@ def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:
 def test_a_merged_model_that_lost_something_points_to_what_is_not_rounded() -> None:
     """A slight training is smaller than the steps between numbers of 16 bits."""
     merged = verdict(subject="merged", change_kept=0.85, change_kept_high=0.86)
-    assert with_better_choice(merged, [merged]).reason.endswith(
-        "The adapter by itself and a GGUF in F32 are not rounded."
-    )
+    assert with_better_choice(merged, [merged]).reason.endswith("The adapter and a GGUF in F32 are not rounded.")
     assert with_better_choice(verdict(mean_kl=0.05, subject="F16"), []).better_choice == "F32"
