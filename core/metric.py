@@ -94,14 +94,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart that is named after its metric.
+    """A chart named after its metric.
 
     Attributes:
         section: Where on the page.
-        caption: What is said below it, after the metric's plain name. ``{best}`` stands for the largest reward.
-        wide: Whether it takes two places.
+        caption: Shown below it, after the metric's plain name. ``{best}`` stands for the highest possible reward.
+        wide: Whether it spans the full width.
         whole: Whether its axis always goes from 0 to 1.
-        only_with: Shown only where a row has a value other than 0 of the metric with this key.
+        only_with: Shown only if a row has a nonzero value of the metric with this key.
     """
 
     section: Section
@@ -116,9 +116,9 @@ class Line:
     """How a metric is drawn.
 
     Attributes:
-        label: In the legend; needed where a chart has several lines.
+        label: Its name in the legend; required if a chart has several lines.
         smoothed: Whether a moving mean is drawn over the values.
-        held_out: Whether evaluations have it too, drawn as points.
+        held_out: Whether evaluations measure it too, drawn as points.
         around: Key of the metric that is drawn as a band on both sides of this one.
         between: Keys of the metrics between which a band is drawn.
     """
@@ -132,27 +132,27 @@ class Line:
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of a row.
+    """One metric of a row.
 
     Attributes:
         key: Its name in ``metrics.jsonl``.
-        term: What the field calls it.
-        plain: The same in everyday words.
+        term: The usual term.
+        plain: A short explanation in everyday words.
         text: Two or three sentences for the glossary; a metric without them is not in it.
-        unit: What it is counted in.
+        unit: Its unit.
         better: Which way it should move.
         healthy: Which values are healthy, in words; the numbers in it are bounds of ``ranges``.
         ranges: How healthy values are; the first range that contains a value counts.
         chart: Its own chart, if it has one.
-        beside: Key of another metric in whose chart it is drawn as well.
+        beside: Key of another metric in whose chart it is drawn too.
         line: How it is drawn.
-        parts: Whether its value is an object with a number for each part of the reward.
+        parts: Whether its value is an object with a number for each component of the reward.
         tile: Whether its latest value has a tile; tiles are in the order of declaration.
-        column: Whether it is a column of the table; what has a tile always is.
-        logged: Whether the log's line of a step has it.
-        headlines: The phases whose course it sums up where no metric before it does: lists draw this curve, and peaks
-            of it are kept.
-        sources: Its names in the logs of TRL's trainers, of which a step has at most one.
+        column: Whether it is a column of the table; metrics with a tile always are.
+        logged: Whether the log line of a step includes it.
+        headlines: The phases that it sums up, unless a metric before it does: lists draw this curve, and thinning out
+            rows keeps its peaks.
+        sources: Its names in the logs of TRL's trainers; a step has at most one of them.
     """
 
     key: str
@@ -179,7 +179,7 @@ class Metric:
         return self.term[:1].upper() + self.term[1:]
 
     def range_of(self, value: float) -> Range | None:
-        """The range that holds a value, if there is one."""
+        """The range that contains a value, if there is one."""
         return next((one for one in self.ranges if value in one), None)
 
     def shown(self, value: float) -> str:

@@ -15,13 +15,13 @@ from services.words import num
 
 @dataclass(frozen=True)
 class RunAction:
-    """A button of a run's page.
+    """A button on a run's page.
 
     Attributes:
         key: Also its test id.
-        url: Where it leads, or where its form is sent to.
+        url: Its link, or the target of its form.
         post: Whether it is a form.
-        live: Whether the form is sent by script and the page stays.
+        live: Whether a script sends the form, so that the page stays.
         primary: Whether it is the main button.
         style: Further classes.
         confirm: The question before it is done.
@@ -41,10 +41,10 @@ class RunAction:
 
 
 def actions(run: RunView, found: RunVerdict, *, has_adapter: bool) -> tuple[RunAction, ...]:
-    """The buttons for a run in its present state.
+    """The buttons for a run in its current state.
 
     Args:
-        has_adapter: Whether it has saved something that can be exported or talked to.
+        has_adapter: Whether it has saved an adapter, which can be exported and chatted with.
     """
     made = [*_at_work(run, found), *_new_runs(run, found), *_resume(run, found)]
     if has_adapter and run.job.over:

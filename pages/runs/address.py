@@ -1,4 +1,4 @@
-"""What of a run its page shows, as its address says it."""
+"""The state of a run's page in its address: tab, step, phase, search."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from urllib.parse import urlencode
 from services.forms.fields import whole_number
 
 TABS = {"overview": "Overview", "answers": "Answers", "charts": "Charts", "log": "Log", "settings": "Settings"}
-"""The tabs of a run's page in order, by what the address calls them."""
+"""The tabs of a run's page in order, by their name in the address."""
 LONGEST_SEARCH = 200
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which tab is shown, and what of it.
+    """What a run's page should show.
 
     Attributes:
         tab: A key of :data:`TABS`.
-        phase: Whose answers: ``training`` or ``evaluation``.
-        step: Of which step; None for the latest.
-        special: Whether prompts are shown with their special tokens.
-        q: What answers or lines of the log must contain.
-        page: Of the answers, from 1.
-        everything: Whether the log has the messages of native libraries, too.
+        phase: Phase of the answers: ``training`` or ``evaluation``.
+        step: Step of the answers; None for the latest.
+        special: Whether to show prompts with their special tokens.
+        q: Text that answers or log lines must contain.
+        page: Page of the answers, from 1.
+        everything: Whether the log includes the messages of native libraries.
     """
 
     tab: str = "overview"
@@ -38,7 +38,7 @@ class Wanted:
 
     @classmethod
     def read(cls, args: Mapping[str, str]) -> Self:
-        """From a query string; what makes no sense is left out."""
+        """Read a query string; invalid values are ignored."""
         tab, phase = args.get("tab", ""), args.get("phase", "")
         return cls(
             tab=tab if tab in TABS else "overview",
@@ -51,7 +51,7 @@ class Wanted:
         )
 
     def url(self, path: str, **changes: Any) -> str:
-        """The address of the same with some changes; what is as by default is left out."""
+        """The address with some changes; default values are left out."""
         wanted, plain = replace(self, **changes), Wanted()
         given = {
             name: int(value) if isinstance(value, bool) else value

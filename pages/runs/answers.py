@@ -1,4 +1,4 @@
-"""The sample answers on a run's page: by step, or those that contain something."""
+"""The sample answers on a run's page: by step, or by search."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pages.runs.address import Wanted
 from services.container import Services
 
 GROUPS = 4
-"""Questions shown of a step at once."""
+"""Questions per page."""
 FOUND = 20
-"""Most questions that a search shows."""
+"""Maximum number of questions in search results."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of an answer; ``found`` where it is the reference."""
+    """A piece of an answer; ``found`` if it is the reference."""
 
     text: str
     found: bool
@@ -48,15 +48,16 @@ class GroupView:
 
 @dataclass(frozen=True)
 class AnswersView:
-    """The answers of one step, or those that a search found.
+    """The answers of one step, or the results of a search.
 
     Attributes:
-        steps: Every step that has answers of this phase; ``place`` is the index of ``step`` among them.
-        q: What was searched for; then ``groups`` are of any step, the newest first.
-        total: Questions of the step, or questions that were found.
-        more: Whether the search ended before it had looked at everything.
-        earlier, later: Addresses of the questions before and after those shown; '' for none.
-        newest: Address of the newest step; '' where it is shown.
+        steps: All steps with answers of this phase; ``place`` is the index of ``step`` among them.
+        q: The search text; if set, ``groups`` are from any step, newest first.
+        total: Number of questions of the step, or of search results.
+        more: Whether the search stopped before it had looked at everything.
+        first: Number of the first question shown, from 1.
+        earlier, later: Addresses of the previous and next page; '' for none.
+        newest: Address of the newest step; '' if it is shown.
     """
 
     phase: str
@@ -85,10 +86,10 @@ class SampleView:
 
 
 def answers(services: Services, session_id: str, wanted: Wanted, path: str) -> AnswersView:
-    """What the tab shows."""
+    """The answers tab of a run."""
     phase, steps = _steps(services, session_id, wanted.phase)
     if not steps:
-        # The other kind may be there: the form must offer the way back.
+        # There may be answers of the other phase: the form must offer the way back.
         other = services.runs.completions(session_id, limit=0)["steps"]
         return AnswersView(phase, tuple(other), other[-1] if other else 0, 0, wanted.special, (), 0, wanted.q)
     step = wanted.step if wanted.step is not None and wanted.step in steps else steps[-1]
@@ -116,7 +117,7 @@ def answers(services: Services, session_id: str, wanted: Wanted, path: str) -> A
 
 
 def sample(services: Services, session_id: str, path: str) -> SampleView | None:
-    """Answers to the first question of the newest step; None before there are any."""
+    """Answers to the first question of the newest step; None if there are none yet."""
     phase, steps = _steps(services, session_id, "training")
     found = services.runs.completions(session_id, steps[-1], 1, phase=phase)["groups"] if steps else []
     if not found:
@@ -126,7 +127,7 @@ def sample(services: Services, session_id: str, path: str) -> SampleView | None:
 
 
 def _steps(services: Services, session_id: str, phase: str) -> tuple[str, tuple[int, ...]]:
-    """The phase and its steps; the held-out answers where training has none yet."""
+    """The phase and its steps; the evaluation phase if training has no answers yet."""
     steps = tuple(services.runs.completions(session_id, limit=0, phase=phase)["steps"])
     if not steps and phase == "training":
         phase = "evaluation"
@@ -151,7 +152,7 @@ def _group(group: GroupRow) -> GroupView:
 
 
 def _pieces(text: str, reference: str) -> tuple[Piece, ...]:
-    """The answer in pieces, the reference (or what follows its ####) set apart wherever it occurs."""
+    """The answer in pieces, with each occurrence of the reference (or the part after its ####) separate."""
     wanted = reference.rpartition("####")[2].strip()
     if not wanted or len(wanted) > 200:
         return (Piece(text, False),)

@@ -1,4 +1,4 @@
-"""The charts of a run's page: what is drawn from which metrics, and the same numbers as a table."""
+"""The charts tab of a run: which metrics are drawn how, and the same numbers as a table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLOURS = ("--c1", "--c2", "--c3", "--c4")
 HELD_OUT_COLOUR = "--c3"
 TABLE_ROWS = 60
 FIRST = {Section.LEARNING}
-"""The sections that are unfolded."""
+"""The sections that are open at first."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ChartView:
 
 @dataclass(frozen=True)
 class SectionView:
-    """Charts that belong together; ``open`` for those that a person sees first."""
+    """A group of charts; ``open`` for the one shown first."""
 
     title: str
     open: bool
@@ -91,8 +91,8 @@ class ChartsView:
     """The charts tab. ``data`` is for the script that draws them.
 
     Attributes:
-        unhealthy: Figures of the latest step that are out of their healthy range.
-        table: Rows for those who do not see charts: the latest of each phase, evenly thinned.
+        unhealthy: Metrics of the latest step outside their healthy range.
+        table: Rows for the table: evenly thinned, with the latest one and all evaluations.
     """
 
     has_numbers: bool
@@ -108,7 +108,7 @@ def charts_view(view: RunView, rows: Sequence[MetricRow], best: float | None) ->
 
     Args:
         rows: Its metric rows, merged.
-        best: The most that an answer can earn, where that is known.
+        best: The highest possible reward of an answer, if known.
     """
     metrics = method_of(view.config).described
     return ChartsView(
@@ -122,7 +122,7 @@ def charts_view(view: RunView, rows: Sequence[MetricRow], best: float | None) ->
 
 
 def columns_of(metrics: Sequence[Metric]) -> tuple[Column, ...]:
-    """What has a tile comes first."""
+    """The columns of the table; metrics with a tile come first."""
     listed = [*(one for one in metrics if one.tile), *(one for one in metrics if one.column and not one.tile)]
     return tuple(Column(one.key, one.title) for one in listed)
 
@@ -137,9 +137,9 @@ def _table(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:
 
 
 def _part_titles(rows: Sequence[MetricRow], reward: Any) -> Mapping[str, str]:
-    """What the components of the reward are called, by their keys in the rows."""
+    """Titles of the reward's components by their keys in the rows."""
     keys = {key for row in rows for key in row.get("reward_components") or {}}
-    with suppress(ValidationError, TunesmithError):  # a reward that this version does not know any more
+    with suppress(ValidationError, TunesmithError):  # this version does not know the reward any more
         keys |= set(titles(RewardSection.model_validate(reward))) if reward else set()
     return {key: part_title(key, reward) for key in sorted(keys)}
 
@@ -148,7 +148,7 @@ def charts(best: float | None, metrics: Sequence[Metric]) -> tuple[SectionView, 
     """The charts of these metrics.
 
     Args:
-        best: The most that an answer can earn, where that is known.
+        best: The highest possible reward of an answer, if known.
         metrics: In the order of their charts.
     """
     sections = (

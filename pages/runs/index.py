@@ -25,7 +25,7 @@ STATES: Mapping[str, tuple[str, frozenset[JobState]]] = {
     "stopped": ("Stopped", frozenset({JobState.STOPPED})),
     "failed": ("Failed", frozenset({JobState.FAILED, JobState.CRASHED})),
 }
-"""The filters, by what the address calls them."""
+"""The filters, by their name in the address."""
 
 
 def _length(run: RunView) -> float:
@@ -39,12 +39,12 @@ COLUMNS: Mapping[str, tuple[str, bool, Callable[[RunView], Any]]] = {
     "started": ("Started", True, lambda run: run.job.started_at or run.job.created_at),
     "duration": ("Duration", True, _length),
 }
-"""The columns: heading, whether the largest comes first, and what runs are sorted by."""
+"""The columns: heading, whether the default order is descending, and the sort key."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What of the list is wanted, as its address says it."""
+    """The state of the list in its address: search, filter, order, page."""
 
     q: str = ""
     state: str = ""
@@ -54,7 +54,7 @@ class Wish:
 
     @classmethod
     def read(cls, args: Mapping[str, str]) -> Self:
-        """From a query string; what makes no sense is left out."""
+        """Read a query string; invalid values are ignored."""
         state, sort = args.get("state", ""), args.get("sort", "")
         sort = sort if sort in COLUMNS else "started"
         order = args.get("order", "")
@@ -67,7 +67,7 @@ class Wish:
         )
 
     def url(self, **changes: Any) -> str:
-        """The address of the same with some changes; what is as by default is left out."""
+        """The address with some changes; default values are left out."""
         wish = replace(self, **changes)
         order = "" if wish.desc == COLUMNS[wish.sort][1] else "desc" if wish.desc else "asc"
         sort, page = wish.sort if wish.sort != "started" else "", wish.page if wish.page > 1 else ""
@@ -78,7 +78,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Head:
-    """The heading of a column; ``order`` is ``ascending`` or ``descending`` where the list is sorted by it."""
+    """The heading of a column; ``order`` is ``ascending`` or ``descending`` if the list is sorted by it."""
 
     key: str
     title: str
@@ -88,7 +88,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Chip:
-    """A filter with the number of runs that it leaves."""
+    """A filter with the number of matching runs."""
 
     title: str
     count: int
@@ -112,12 +112,12 @@ class RunsPage:
 
 
 def verdicts(services: Services, runs: Sequence[RunView]) -> dict[str, RunVerdict]:
-    """How each run of a list stands, by its id."""
+    """The verdict of each run by its ID."""
     return {run.session_id: services.runs.verdict(run) for run in runs}
 
 
 def times(runs: Sequence[RunView]) -> dict[str, str]:
-    """How long each run took, or has taken so far, by its id; '' before its start."""
+    """The duration of each run so far, by its ID; '' before its start."""
     return {
         run.session_id: duration(seconds) if (seconds := seconds_between(run.job.started_at, run.job.ended_at)) else ""
         for run in runs
@@ -125,7 +125,7 @@ def times(runs: Sequence[RunView]) -> dict[str, str]:
 
 
 def runs_page(services: Services, args: Mapping[str, str]) -> RunsPage:
-    """The runs that fit what is looked for, sorted, a page at a time."""
+    """One page of the runs that match the search and filter, sorted."""
     wish, every = Wish.read(args), services.runs.list()
     words = wish.q.lower()
     found = [run for run in every if words in f"{run.title} {run.job.name} {run.job.model} {run.job.dataset}".lower()]
@@ -156,7 +156,7 @@ def _head(key: str, wish: Wish) -> Head:
 
 
 def _chips(found: Sequence[RunView], wish: Wish) -> list[Chip]:
-    """Those that leave something, and the one that is chosen."""
+    """The filters with matching runs, and the selected one."""
     counted = {key: sum(run.job.state in states for run in found) for key, (_, states) in STATES.items()}
     return [
         Chip(title, counted[key], wish.url(state=key, page=1), key == wish.state)

@@ -9,9 +9,9 @@ from services.container import Services
 from services.jobs.tail import native
 
 LINES = 400
-"""Lines shown of a log."""
+"""Maximum number of lines shown."""
 SEARCHED = 5000
-"""Lines that a search looks at."""
+"""Number of lines that a search looks at."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class LogView:
 
     Attributes:
         text: Its lines.
-        q: What each of them contains.
-        everything: Whether the messages of native libraries are among them.
-        key: Changes with what is shown, so that a live page takes over another choice at once.
+        q: The search text that each line contains.
+        everything: Whether messages of native libraries are included.
+        key: Changes with the filter, so that a live page replaces the log as a whole only then.
     """
 
     text: str
@@ -35,7 +35,7 @@ class LogView:
 
 
 def log_view(services: Services, session_id: str, wanted: Wanted) -> LogView:
-    """The lines that are asked for, the last of them."""
+    """The last lines that match the filter."""
     most = SEARCHED if wanted.q else LINES
     lines = services.runs.log(session_id, most, useful=not wanted.everything).split("\n")
     words = wanted.q.lower()

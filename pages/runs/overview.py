@@ -1,4 +1,4 @@
-"""The first tab of a run's page: how it stands, what to do next, its figures, some answers, its evaluation."""
+"""The overview tab of a run: verdict, next steps, metrics, sample answers and evaluation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from services.runs.view import RunView
 from services.words import num, signed
 
 HEADLINES = 3
-"""Tiles that are drawn large, with their course."""
+"""Number of tiles that sum up a run."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure of the latest step.
+    """One metric of the latest step.
 
     Attributes:
-        level: ``watch`` or ``bad`` where the value is out of its healthy range; else ''.
-        hint: What is unhealthy about it, or which way it should move.
-        change: How it has changed since the start.
-        spark: Its course, as the points of an SVG polyline.
+        level: ``watch`` or ``bad`` if the value is outside its healthy range, else ''.
+        hint: What is unhealthy about the value, or which direction is better.
+        change: The change since the start.
+        spark: The points of an SVG polyline through its values.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class OverviewView:
-    """The overview: ``tiles`` are what sums it up and what is out of its healthy range, ``more`` the other figures."""
+    """The overview: ``tiles`` sum up the run or are outside their healthy range, ``more`` are the other metrics."""
 
     phases: tuple[PhaseView, ...]
     actions: tuple[RunAction, ...]
@@ -86,7 +86,7 @@ def overview(
 
 
 def tiles_of(metrics: Sequence[Metric], rows: Sequence[MetricRow], best: float | None) -> tuple[Tile, ...]:
-    """Those of the latest step; the held-out value of the metric that sums up the training comes second."""
+    """The tiles of the latest step; the held-out value of the headline metric comes second."""
     trained = [row for row in rows if row.get("phase") == "training"] or rows[-1:]
     made = [
         _tile(one, values, best) for one in metrics if one.tile and (values := _values(trained, one.key, last=True))
@@ -103,12 +103,12 @@ def tiles_of(metrics: Sequence[Metric], rows: Sequence[MetricRow], best: float |
 
 
 def unhealthy(metrics: Sequence[Metric], rows: Sequence[MetricRow]) -> tuple[Tile, ...]:
-    """The tiles of those figures of the latest step that are out of their healthy range."""
+    """The tiles of the metrics that are outside their healthy range in the latest step."""
     return tuple(tile for tile in tiles_of(metrics, rows, None) if tile.level)
 
 
 def _values(rows: Sequence[MetricRow], key: str, *, last: bool = False) -> list[float]:
-    """The course of a metric; with ``last`` only where the latest row has it."""
+    """The values of a metric; with ``last``, none if the latest row lacks it."""
     values = [value for row in rows if (value := measure(row, key)) is not None]
     return [] if last and rows and measure(rows[-1], key) is None else values
 
@@ -150,7 +150,7 @@ def _better(one: Metric) -> str:
 
 
 def _judge_tile(rows: Sequence[MetricRow]) -> tuple[Tile, ...]:
-    """Requests to judges in the whole run, repeated steps too: they were paid for."""
+    """Requests to judges in the whole run, including repeated steps: they were paid for."""
     spent = {
         name: sum(measure(row, f"judge_{name}") or 0 for row in rows)
         for name in ("requests", "tokens", "cost", "failed")

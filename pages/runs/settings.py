@@ -1,4 +1,4 @@
-"""What a run was started with, in words: the settings of its method, and what differs from the defaults."""
+"""The settings that a run was started with, in words, and how they differ from the defaults."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TITLES = {
     "pre_training": "Warm-up",
     "evaluation": "Evaluation",
 }
-"""The sections that methods share, in order; the method's own comes after the training's."""
+"""The sections that methods share, in order; the method's own section follows the training section."""
 
 
 @dataclass(frozen=True)
 class SettingLine:
-    """One setting: ``default`` is what it would be, where the run has another value; else ''."""
+    """One setting; ``default`` is its default value if the run has another one, else ''."""
 
     title: str
     value: str
@@ -34,7 +34,7 @@ class SettingLine:
 
 @dataclass(frozen=True)
 class SettingGroup:
-    """Settings that belong together: those that were changed, and those that have their default."""
+    """A group of settings: those that were changed, and those at their default."""
 
     title: str
     changed: tuple[SettingLine, ...]
@@ -53,7 +53,7 @@ class RunSettings:
 
 
 def run_settings(services: Services, session_id: str, config: Mapping[str, Any]) -> RunSettings:
-    """A configuration in words. Sections that are damaged are left out; the JSON shows them."""
+    """A configuration in words. Damaged sections are left out; the JSON shows them."""
     method = method_of(config)
     home = services.settings.home
     names = {
@@ -102,10 +102,10 @@ def _lines(section: str, values: Mapping[str, Any], method: Method, names: Mappi
 
 
 def _shown(section: str, name: str, values: Mapping[str, Any]) -> str:
-    """A value as the form of New run shows it."""
+    """A value as the settings form shows it."""
     value = values[name]
     if isinstance(value, list | tuple) and any(isinstance(one, dict) for one in value):
-        # Sources of a mixture and generated tasks: their names say enough, the JSON has the rest.
+        # Mixed sources and generated tasks: their names are enough here, the JSON has the details.
         return ", ".join(str(one.get("source") or one.get("name")) for one in value if isinstance(one, dict))
     field = form_field(section, name, values, {})
     if field.kind == "check":
@@ -114,5 +114,5 @@ def _shown(section: str, name: str, values: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Values that mean the same, whether they come from JSON or are a default: 1 and 1.0, lists and tuples."""
+    """A value from JSON or a default in a form that compares equal: lists for tuples."""
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

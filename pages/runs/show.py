@@ -1,4 +1,4 @@
-"""A run's page, drawn on the server a tab at a time; a live page fetches the tab that it shows again."""
+"""A run's page, rendered on the server one tab at a time; a live page refetches the tab it shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from services.words import duration, num, state_word
 
 @dataclass(frozen=True)
 class Tab:
-    """One tab; ``url`` is a page of its own."""
+    """One tab with its address."""
 
     key: str
     title: str
@@ -34,14 +34,14 @@ class Tab:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run at work is.
+    """The progress of an active run.
 
     Attributes:
-        phase: What it does now.
+        phase: Its current phase.
         speed: Time per step; '' while unknown.
-        left: Time to the end of the run, over all its phases; '' while unknown.
-        ends: When that is, ISO 8601; '' while unknown.
-        silent: For how long there has been no step, where that is unusual; else ''.
+        left: Time until the run ends, including all phases; '' while unknown.
+        ends: The planned end, ISO 8601; '' while unknown.
+        silent: Time since the last step if that is unusually long, else ''.
     """
 
     phase: str
@@ -53,14 +53,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunBoard:
-    """Everything of a run's page. Of ``overview`` to ``settings`` only what the shown tab needs is there.
+    """A run's page. Of ``overview`` to ``settings``, only the selected tab is set.
 
     Attributes:
-        title: Of the document: how far it is, or how it ended.
-        doing: What it does now, in a line.
-        progress: None for a run that is not at work.
-        took: How long it took, or has taken so far; '' before its start.
-        stop: The button that stops it, for tabs without the others.
+        title: Title of the document: the progress or the result.
+        doing: Its current activity in one line.
+        progress: None for a run that is not active.
+        took: Its duration so far; '' before its start.
+        stop: The stop button, for tabs that do not show all actions.
     """
 
     view: RunView
@@ -88,7 +88,7 @@ class RunPage:
 
 
 def board(services: Services, session_id: str, wanted: Wanted, path: str) -> RunBoard:
-    """Everything of a run's page that the wanted tab shows.
+    """Build a run's page with the wanted tab.
 
     Raises:
         NotFound: There is no such run.
@@ -125,7 +125,7 @@ def _phase_word(view: RunView) -> str:
 
 
 def _title(view: RunView, judged: RunVerdict) -> str:
-    """'Training 12/40 · my run', so that a tab in the background says how far it is."""
+    """'Training 12/40 · my run', so that a background tab shows the progress."""
     if view.job.active and view.job.max_steps:
         return f"{_phase_word(view)} {view.job.step}/{view.job.max_steps} · {view.title}"
     how = f": {judged.brief}" if view.job.state is JobState.COMPLETED and judged.brief else ""

@@ -1,4 +1,4 @@
-"""How a run went, as a small curve: in lists and on the tiles of its page."""
+"""Sparklines: the course of a run as a small curve, in lists and on tiles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POINTS = 60
 
 @dataclass(frozen=True)
 class Spark:
-    """How a run went, small.
+    """The course of a run as a sparkline.
 
     Attributes:
         points: Of an SVG polyline, at most :data:`POINTS`; '' for fewer than two.
@@ -44,7 +44,7 @@ def points_of(values: Sequence[float], width: int = 100, height: int = 28) -> st
 
 
 def spark(rows: Sequence[MetricRow]) -> Spark:
-    """The course of what sums up the training."""
+    """The sparkline of the metric that sums up the training."""
     lead = headline(rows)
     if lead is None:
         return Spark()
@@ -54,14 +54,14 @@ def spark(rows: Sequence[MetricRow]) -> Spark:
 
 
 def sparks(services: Services, runs: Sequence[RunView]) -> dict[str, Spark]:
-    """The courses of the runs in a list, by id."""
+    """The sparklines of the runs in a list, by ID."""
     return {
         run.session_id: spark(_sampled(JobDir(services.settings.home.outputs / run.session_id).metrics)) for run in runs
     }
 
 
 def _sampled(metrics: Path) -> list[MetricRow]:
-    """About 120 rows, evenly spread: a list of long runs must not parse every row of each."""
+    """About 120 evenly spaced rows: a list of long runs must not parse all their rows."""
     try:
         lines = metrics.read_bytes().splitlines()
     except OSError:

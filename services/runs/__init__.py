@@ -1,1 +1,1 @@
-"""Training runs: their verbs, what is shown of one, and how it stands."""
+"""Training runs: actions, views, verdicts and forecasts."""

@@ -1,4 +1,4 @@
-"""What every verdict of a run has in common, whatever the run is judged by."""
+"""What all verdicts of a run share, whether it is judged by its reward or by its loss."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from core.job_rows import MetricRow, measure
 from services.runs.diagnosis import EARLY, Finding, Remedy, Seen
 
 FEW = 30
-"""Held-out rows below which more of them are what a new run should have."""
+"""With fewer held-out rows than this, a new run should have more of them."""
 
 
 class Outcome(StrEnum):
-    """What a verdict says, for programs."""
+    """The verdict, for programs."""
 
     WAITING = "waiting"
     UNDER_WAY = "under_way"
@@ -29,9 +29,9 @@ class Outcome(StrEnum):
     NOT_ENOUGH = "not_enough_evidence"
     STOPPED = "stopped"
     BROKEN = "broken"
-    """It failed or vanished after its first step."""
+    """It failed or crashed after its first step."""
     NEVER_BEGAN = "never_began"
-    """It failed or vanished before its first step."""
+    """It failed or crashed before its first step."""
 
 
 BRIEF = {
@@ -41,7 +41,7 @@ BRIEF = {
     Outcome.STOPPED: "stopped early",
     Outcome.BROKEN: "ended with an error",
 }
-"""The verdict where there is no place for a sentence: in a list of choices."""
+"""The verdict in a word or two, for places without room for a sentence, such as a menu."""
 
 
 class Action(StrEnum):
@@ -55,23 +55,23 @@ class Action(StrEnum):
     CHANGE = "change"
     """A new run with the remedy."""
     FIX = "fix"
-    """The same choices again, to be mended."""
+    """Open the same settings again to fix them."""
 
 
 @dataclass(frozen=True)
 class RunVerdict:
-    """How a run stands and what to do about it.
+    """The state of a run and what to do next.
 
     Attributes:
         outcome: For programs.
         level: ``good``, ``calm``, ``watch`` or ``problem``.
         headline: The one sentence.
         action: What to do first.
-        evidence: What it rests on.
+        evidence: What the verdict is based on.
         advice: What to do, in order.
-        remedy: What a new run should have; None where nothing needs to change.
-        step: Step of the wizard at which to mend a run that failed.
-        best: The most that an answer can earn, where that is known.
+        remedy: What a new run should change; None if nothing needs to change.
+        step: The wizard's step on which to fix a run that failed.
+        best: The highest possible reward of an answer, if known.
     """
 
     outcome: Outcome
@@ -86,7 +86,7 @@ class RunVerdict:
 
     @property
     def brief(self) -> str:
-        """The same in a word or two; empty where a run is not over."""
+        """The outcome in a word or two; empty while the run is not over."""
         return BRIEF.get(self.outcome, "")
 
     def json(self) -> dict[str, Any]:
@@ -95,16 +95,16 @@ class RunVerdict:
 
 @dataclass(frozen=True)
 class Stored:
-    """What is known of a run beside its rows.
+    """What is known about a run besides its rows.
 
     Attributes:
-        config: As it was stored; what is missing has its default.
-        best: The most that an answer can earn.
-        report: Its held-out answers before and after, compared.
-        error: What the worker or the watcher said, where it failed or vanished.
+        config: The stored configuration; missing settings have their default.
+        best: The highest possible reward of an answer.
+        report: The comparison of its held-out answers before and after training.
+        error: The error of the worker or the watcher, if it failed or crashed.
         error_field: The setting that the error is about, or ''.
-        checkpoint: Step from which a resume would go on.
-        step: Steps done by the worker's own word, also where the rows are gone.
+        checkpoint: The step that a resume would continue from.
+        step: Steps done according to the worker's status, even if the rows are missing.
     """
 
     config: Mapping[str, Any]
@@ -117,12 +117,12 @@ class Stored:
 
 
 class Case(ABC):
-    """A run to be judged: what is said of every run, with the places where its figures speak.
+    """A run to be judged. Subclasses add the sentences about its metrics.
 
     Args:
         rows: Its metric rows, merged.
         state, stored, phase: As for :func:`services.runs.verdict.verdict`.
-        training: Those of its rows that training is judged by, in order of step.
+        training: The rows that training is judged by, ordered by step.
     """
 
     def __init__(
@@ -135,23 +135,23 @@ class Case(ABC):
 
     @abstractmethod
     def _diagnosis(self) -> Finding | None:
-        """What is wrong with a run that has training rows."""
+        """What is wrong with a run that has training rows, if anything."""
 
     @abstractmethod
     def _path(self) -> str:
-        """How far training came, as a sentence."""
+        """The course of training, as a sentence."""
 
     @abstractmethod
     def _preparing(self) -> RunVerdict | None:
-        """What is done before the first step; None where there is nothing to say of it."""
+        """The verdict before the first training step; None if there is nothing specific to say."""
 
     @abstractmethod
     def _under_way(self) -> RunVerdict:
-        """Of a run that trains."""
+        """The verdict of a run in training."""
 
     @abstractmethod
     def _finished(self) -> RunVerdict:
-        """Of a run that completed."""
+        """The verdict of a completed run."""
 
     def verdict(self) -> RunVerdict:
         if self.state in {JobState.FAILED, JobState.CRASHED}:
@@ -166,7 +166,7 @@ class Case(ABC):
         return RunVerdict(outcome, level, headline, best=self.stored.best, **more)
 
     def _too_early(self) -> RunVerdict | None:
-        """What is said of the first few steps; None after them."""
+        """The verdict during the first few steps; None after them."""
         if (done := len(self.training)) >= EARLY:
             return None
         return self.say(
@@ -242,7 +242,7 @@ class Case(ABC):
         )  # fmt: skip
 
     def _also(self) -> tuple[tuple[str, ...], tuple[str, ...], Remedy | None]:
-        """What the rows say of a run that ended for another reason: evidence, advice, remedy."""
+        """What the rows of a run that failed show besides the failure: evidence, advice, remedy."""
         if not self.found or self.found.level == "good":
             return (), (), None
         return (self.found.sentence,), self.found.advice, self.found.remedy
@@ -259,7 +259,7 @@ def _ended(failed: bool, when: str) -> str:
 
 
 def trend(values: Sequence[float]) -> str:
-    """``rising`` or ``falling`` where the last third differs from the first by twice its standard error."""
+    """``rising`` or ``falling`` if the last third differs from the first by twice its standard error, else ``flat``."""
     size = max(2, len(values) // 3)
     first, last = values[:size], values[-size:]
     noise = sqrt((pvariance(first) + pvariance(last)) / size)
@@ -274,7 +274,7 @@ _STEPS = {"model": "model", "dataset": "dataset", "reward": "reward"}
 
 
 def _step_about(stored: Stored) -> str:
-    """The wizard's step that an error is about: by its field, or by the words of one that names none."""
+    """The wizard's step that an error is about, by its field or, without one, by the words of its message."""
     section = stored.error_field.partition(".")[0]
     if section:
         return _STEPS.get(section, "configuration")

@@ -1,4 +1,4 @@
-"""Finds groups of completions by step without reading the whole file each time."""
+"""Finds groups of completions by step or text without parsing the whole file each time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEARCHED = 32 * 1024 * 1024
 
 
 class Entry(NamedTuple):
-    """Where a group's line lies, and what it belongs to."""
+    """The position of a group's line in the file, and the step it belongs to."""
 
     start: int
     length: int
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class CompletionsPage(TypedDict):
-    """Some of a run's groups, how many there are in all, and every step that has some."""
+    """Some of a run's groups, their total number, and all steps that have any."""
 
     groups: list[GroupRow]
     total: int
@@ -33,7 +33,7 @@ class CompletionsPage(TypedDict):
 
 
 class CompletionIndex:
-    """Byte offsets of the groups in one ``completions.jsonl``; reads on from where it was."""
+    """Byte offsets of the groups in one ``completions.jsonl``; continues reading where it stopped."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,7 +46,7 @@ class CompletionIndex:
         self._offset = self._lines = self._file = 0
 
     def entries(self) -> list[Entry]:
-        """Every group, in order; of a step done twice only the later attempt's."""
+        """All groups in order; if a step was repeated, only those of the later attempt."""
         with self._lock:
             self._read_on()
             found = list(self._entries)
@@ -56,13 +56,13 @@ class CompletionIndex:
         return [entry for entry in found if entry.attempt == latest[entry.phase, entry.step]]
 
     def bad(self) -> list[int]:
-        """Which lines are no groups, from 1."""
+        """Numbers of the lines that are not valid groups, from 1."""
         with self._lock:
             self._read_on()
             return list(self._bad)
 
     def group(self, entry: Entry) -> GroupRow | None:
-        """The group at an entry; None where the file was changed since."""
+        """The group at an entry; None if the file has changed since."""
         try:
             with self._path.open("rb") as file:
                 file.seek(entry.start)
@@ -71,11 +71,11 @@ class CompletionIndex:
             return None
 
     def find(self, text: str, phase: str, limit: int) -> tuple[list[GroupRow], bool]:
-        """Groups whose question, reference or answers contain a text, in any case; the newest first.
+        """Groups whose question, reference or answers contain a text, ignoring case; newest first.
 
         Returns:
-            At most ``limit`` of them, and whether the search ended before it had looked at all: after the limit, or
-            after :data:`SEARCHED` bytes.
+            At most ``limit`` groups, and whether the search stopped early: at the limit or after
+            :data:`SEARCHED` bytes.
         """
         found: list[GroupRow] = []
         read, words = 0, text.lower()
@@ -117,13 +117,13 @@ class CompletionIndex:
 
 
 def _text(group: GroupRow) -> str:
-    """Everything of a group that a person reads, in lower case."""
+    """The text of a group that a person reads, in lower case."""
     said = [str(group["instruction"]), str(group.get("reference") or "")]
     return "\n".join([*said, *(answer["text"] for answer in group["completions"])]).lower()
 
 
 class CompletionIndexes:
-    """The indexes of the runs looked at last."""
+    """The indexes of the most recently viewed runs."""
 
     KEEP = 16
 

@@ -15,15 +15,15 @@ from core.metric import Level
 from core.metrics import metric
 
 EARLY = 5
-"""Fewer steps than this say nothing about a trend."""
+"""With fewer steps than this, there is no trend."""
 LEAST = 2
-"""A run that is over will not get more: this many steps are enough for a diagnosis."""
+"""Steps that are enough to diagnose a run that is over, since no more will come."""
 WINDOW = 10
-"""Steps that count as 'lately'."""
+"""Number of latest steps that count."""
 FULL = 0.9
-"""Share of fully right answers from which little is left to learn."""
+"""Share of fully right answers above which little is left to learn."""
 NOTHING = 0.02
-"""Share of the largest reward below which hardly anything was earned."""
+"""Share of the highest possible reward below which hardly anything was earned."""
 _SECTIONS: dict[str, type[BaseModel]] = {
     "training": TrainingSection,
     "pre_training": PreTrainingSection,
@@ -33,7 +33,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 
 @dataclass(frozen=True)
 class Change:
-    """A setting of the configuration: its path, what it should be, and what it was."""
+    """A change to a setting: its path, the new value, and the old one."""
 
     path: str
     value: Any
@@ -54,7 +54,7 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """One remark on a training. ``level`` is ``good``, ``watch`` or ``problem``."""
+    """One finding about a training run. ``level`` is ``good``, ``watch`` or ``problem``."""
 
     level: str
     sentence: str
@@ -64,13 +64,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the rules look at.
+    """The data that the rules look at.
 
     Attributes:
-        training: Training rows with a reward, in order of step, at least one.
-        config: The run's configuration, as stored; what is missing has its default.
-        best: The most that an answer can earn, where that is known.
-        over: Whether no more rows will come.
+        training: Training rows with a reward, ordered by step, at least one.
+        config: The run's stored configuration; missing settings have their default.
+        best: The highest possible reward of an answer, if known.
+        over: Whether the run is over, so that no more rows will come.
     """
 
     training: Sequence[MetricRow]
@@ -83,11 +83,11 @@ class Seen:
         return self.training[-WINDOW:]
 
     def enough(self) -> bool:
-        """Whether there are enough steps to say anything."""
+        """Whether there are enough steps for a diagnosis."""
         return len(self.training) >= (LEAST if self.over else EARLY)
 
     def mean(self, name: str) -> float | None:
-        """Of the latest steps that have the figure."""
+        """The mean of a metric over the latest steps that have it."""
         values = [value for row in self.lately if (value := measure(row, name)) is not None]
         return fmean(values) if values else None
 
@@ -102,7 +102,7 @@ class Seen:
 
 
 def changed(config: Mapping[str, Any], changes: Sequence[Change]) -> dict[str, Any]:
-    """A configuration with other settings; the given one stays as it is."""
+    """A copy of a configuration with the changes applied."""
     new = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items()}
     for change in changes:
         section, _, name = change.path.partition(".")
@@ -111,14 +111,14 @@ def changed(config: Mapping[str, Any], changes: Sequence[Change]) -> dict[str, A
 
 
 def diagnose(seen: Seen) -> Finding | None:
-    """The first remark that applies; None where nothing is wrong that the rows could show."""
+    """The first finding that applies; None if the rows show no problem."""
     if not seen.enough():
         return None
     return next((found for rule in _RULES if (found := rule(seen))), None)
 
 
 def otherwise(seen: Seen) -> Remedy:
-    """What to try where a run did not learn and no rule says why: the first that has not been tried."""
+    """What to try if a run did not learn and no rule explains why: the first option not tried yet."""
     if not seen.setting("pre_training.enabled") and (seen.mean("solved") or 0) < 0.05:
         return _warm_up(seen)
     steps = seen.setting("training.max_steps")
@@ -128,7 +128,7 @@ def otherwise(seen: Seen) -> Remedy:
 
 
 def more_questions(seen: Seen, asked: int) -> Remedy:
-    """More held-out questions than were ``asked``: all that are there, or a larger share of the rows."""
+    """More held-out questions than the ``asked`` ones: a higher limit, or a larger share of the rows."""
     most, share = seen.setting("evaluation.max_prompts"), seen.setting("evaluation.holdout_fraction")
     if asked >= most:
         change = seen.change("evaluation.max_prompts", most * 4)
@@ -159,7 +159,7 @@ def _truncated(seen: Seen) -> Finding | None:
 
 
 def _longer(seen: Seen, share: float) -> Remedy:
-    """Twice the answer, four times where hardly any ends; the question keeps its share of the whole."""
+    """Twice the answer length, or four times if hardly any answer ends; the room for the question stays the same."""
     limit, whole = seen.setting("training.max_new_tokens"), seen.setting("training.max_sequence_length")
     wanted = min(limit * (4 if share > 0.8 else 2), 131_072)
     changes = [seen.change("training.max_new_tokens", wanted)]

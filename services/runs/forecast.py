@@ -1,4 +1,4 @@
-"""When a run will end, and whether it has stalled: from the times that its rows have measured. Pure functions."""
+"""When a run will end and whether it has stalled, from the times measured in its rows. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from core.job import JobPhase, JobState
 from core.job_rows import MetricRow, measure
 
 RECENT = 10
-"""Steps whose times count."""
+"""Number of latest steps whose times count."""
 LEAST = 2
-"""Training steps before anything is forecast: the first one also loads and compiles."""
+"""Training steps needed for a forecast: the first one also loads and compiles."""
 QUIET = 120.0
-"""Seconds without a row before a run can be called stalled, however short its steps are."""
+"""Seconds without a row before a run can count as stalled, however short its steps are."""
 MANY = 6
-"""Times the usual step that a run must be silent to be called stalled."""
+"""A run must also be silent for this many of its usual steps to count as stalled."""
 _ROWS_OF = {JobPhase.TRAIN: "training", JobPhase.WARM_UP: "warm_up"}
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What lies ahead of a run at work.
+    """The forecast of a running run.
 
     Attributes:
-        left: Seconds until its end, over all phases; None while nothing measured says so.
-        silent: Seconds since its last row, where that is much longer than usual; else 0.
+        left: Seconds until its end, including all phases; None while there are too few measurements.
+        silent: Seconds since its last row if that is much longer than usual, else 0.
     """
 
     left: float | None = None
@@ -37,7 +37,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class AtWork:
-    """Where a run stands.
+    """The present state of a run.
 
     Attributes:
         state, phase: Of the job; the phase is a :class:`core.job.JobPhase`.
@@ -52,7 +52,7 @@ class AtWork:
 
 
 def forecast(rows: Sequence[MetricRow], config: Mapping[str, Any], at: AtWork) -> Forecast:
-    """What lies ahead of a run.
+    """When a run will end, and whether it has stalled.
 
     Args:
         rows: Its metric rows, merged.
@@ -79,13 +79,13 @@ def _left(rows: Sequence[MetricRow], config: Mapping[str, Any], at: AtWork) -> f
     every = _section(config, "evaluation").get("every_steps") or max(1, total // 2)
     ahead += max(0, (total - 1) // every - done // every)
     if at.phase == JobPhase.EVALUATE:
-        # The one that is being made: the end's is counted already, one between two steps is not.
+        # The evaluation in progress: the final one is counted already, one between two steps is not.
         return max(0.0, steps + each * (ahead + (done < total)) - min(since, each))
     return max(0.0, steps + each * ahead - min(since, fmean(times)))
 
 
 def _silent(rows: Sequence[MetricRow], at: AtWork) -> float:
-    """Only within a phase that has rows: between two of them a model is loaded or saved, for as long as that takes."""
+    """Only within a phase that writes rows: between phases, loading or saving a model takes as long as it takes."""
     last = rows[-1] if rows else None
     if last is None or last["phase"] != _ROWS_OF.get(JobPhase(at.phase) if at.phase else JobPhase.EVALUATE):
         return 0.0
@@ -101,7 +101,7 @@ def _step_times(rows: Sequence[MetricRow]) -> list[float]:
 
 
 def _evaluation_time(rows: Sequence[MetricRow], config: Mapping[str, Any]) -> float:
-    """Seconds of one evaluation: the latest that was measured, else as long as training takes for as many rows."""
+    """Seconds per evaluation: the latest measured one, else the time training takes for as many rows."""
     for before, row in reversed(list(pairwise(rows))):
         if row["phase"] == "evaluation" != before["phase"] and row.get("attempt") == before.get("attempt"):
             begun, ended = _time(before), _time(row)

@@ -1,9 +1,9 @@
-"""How a run stands that has no reward, by its losses: on the rows it trains on and on those that were held out.
+"""The verdict of a run without a reward, from its losses on training rows and on held-out rows.
 
-A loss here is a mean over rows, without the rows' own losses, so no interval can be given for a difference. What is
-claimed is therefore a change that is large beside what so few rows might show by chance (:func:`least_change`), and
-nothing at all where next to no rows were held out. The two losses are never compared with each other: the training
-loss may be another function than cross-entropy, and is each time of other rows.
+A loss is a mean over rows; the losses of single rows are not stored, so there is no interval for a difference. A
+change therefore counts only if it is large compared with what so few rows could show by chance
+(:func:`least_change`), and never if hardly any rows were held out. Training loss and held-out loss are not compared
+with each other: the training loss may not be cross-entropy, and each value is from different rows.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from services.runs.diagnosis import EARLY, LEAST, WINDOW, Change, Finding, Remed
 
 SPREAD = 0.3
 """A change counts from this share of the loss over the square root of the rows: two standard errors, if the changes
-of single rows spread by 15 % of the loss. Rows differ more or less than that; nothing here knows by how much."""
+of single rows have a spread of 15% of the loss. The actual spread is unknown."""
 SMALLEST = 0.02
-"""Share of the loss below which a change is not spoken of, however many rows there are."""
+"""Share of the loss below which a change never counts, however many rows there are."""
 KNOWN = 0.05
-"""Nats a token below which little is left to learn: each token of the answers has a probability of about 95 %."""
+"""Nats per token below which little is left to learn: each token of the answers has a probability of about 95%."""
 GROWN = 10
-"""How many times its usual size a gradient must have to be called exploding."""
+"""A gradient is exploding from this many times its usual size."""
 LOW_RATE = 1e-5
-"""Learning rate below which a run that hardly moved should have a higher one: the lower end of what is usual."""
+"""Below this learning rate, the lower end of the usual range, a run that hardly changed should use a higher one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Point:
 
 
 def least_change(rows: int) -> float:
-    """The share of a loss by which two losses on the same rows must differ to be called different.
+    """The share of a loss by which two losses on the same rows must differ to count as different.
 
     >>> round(least_change(8), 3), round(least_change(32), 3), least_change(10_000)
     (0.106, 0.053, 0.02)
@@ -59,7 +59,7 @@ def least_change(rows: int) -> float:
 
 
 def in_words(first: float, last: float) -> str:
-    """What a fall of the loss means for the answers; '' for one beyond all measure.
+    """What a lower loss means for the answers; '' if the change is implausibly large.
 
     >>> in_words(2.31, 1.12)
     'on average, each token of the answers became 3.3 times as likely'
@@ -70,7 +70,7 @@ def in_words(first: float, last: float) -> str:
 
 
 class ByLoss(Case):
-    """Of a method that lowers a plain loss.
+    """A run of a method that minimizes a plain loss.
 
     Args:
         rows, state, stored, phase: As for :func:`services.runs.verdict.verdict`.
@@ -103,7 +103,7 @@ class ByLoss(Case):
         return Finding("problem", sentence, (f"Start a new run with {remedy.words}.",), remedy)
 
     def _exploding(self) -> Finding | None:
-        """Clipping tames a large gradient, so one that the loss does not suffer from is no trouble."""
+        """Clipping limits large gradients, so they are a problem only if the loss rises too."""
         norms = [norm for row in self.training if (norm := measure(row, "grad_norm")) is not None]
         if len(norms) < EARLY or self.trend != "rising":
             return None
@@ -115,7 +115,7 @@ class ByLoss(Case):
         return self._diverged(said)
 
     def _overfitting(self) -> Finding | None:
-        """The held-out loss has left a minimum behind, while the training loss did not rise."""
+        """The held-out loss has passed its minimum, while the training loss did not rise."""
         if len(self.held) < 2 or self.rows_held < FEW_LOSSES:
             return None
         low, last = self._lowest(), self.held[-1]
@@ -194,7 +194,7 @@ class ByLoss(Case):
         return self._unmoved(first, last, lowest)
 
     def _unmoved(self, first: Point, last: Point, lowest: str) -> RunVerdict:
-        """``lowest`` says that it was better in between, where it was."""
+        """``lowest`` is the part of the sentence that says it was better in between, or ''."""
         values = f"from {decimals(first.loss)} to {decimals(last.loss)}"
         hardly = abs(first.loss - last.loss) <= SMALLEST * max(first.loss, last.loss)
         how = "hardly changed" if hardly else "did not clearly change"
@@ -229,7 +229,7 @@ class ByLoss(Case):
         )  # fmt: skip
 
     def _by_training(self) -> RunVerdict:
-        """Without held-out losses to compare, training rows can show harm but no success."""
+        """Without held-out losses to compare, the training rows can show a failure but not a success."""
         if self.found or self.trend == "rising":
             headline = self.found.sentence if self.found else f"It got worse: {self._lowered()}"
             return self._not_learned(headline, self._slower())
@@ -240,7 +240,7 @@ class ByLoss(Case):
         return self._change(Outcome.NOT_ENOUGH, "watch", headline, remedy)
 
     def _not_learned(self, headline: str, remedy: Remedy) -> RunVerdict:
-        """``remedy`` is for a run of which no rule says why."""
+        """``remedy`` is used if no rule explains why it did not learn."""
         return self._change(Outcome.NOT_LEARNED, "problem", headline, self.found.remedy if self.found else remedy)
 
     def _change(self, outcome: Outcome, level: str, headline: str, remedy: Remedy) -> RunVerdict:
@@ -253,14 +253,14 @@ class ByLoss(Case):
     # --- remedies: only settings that the method uses, else what a person can choose ---
 
     def _remedy(self, *wanted: Remedy) -> Remedy:
-        """The first that changes only what has an effect."""
+        """The first that changes only settings with an effect."""
         return next(one for one in wanted if all(self.method.uses(change.path) for change in one.changes))
 
     def _slower(self) -> Remedy:
         return self._remedy(slower(self.seen), Remedy("other rows", step="dataset"))
 
     def _longer(self) -> Remedy:
-        """For a run that hardly moved."""
+        """The remedy for a run that hardly changed."""
         rate, steps = (self.seen.setting(f"training.{name}") for name in ("learning_rate", "max_steps"))
         wanted = [Remedy("other rows", step="dataset")]
         if steps:
@@ -277,7 +277,7 @@ class ByLoss(Case):
         return self._remedy(Remedy("fewer steps", (change,)), Remedy("more rows", step="dataset"))
 
     def _more_held_out(self) -> Remedy:
-        """All that are held out, a larger share of the rows, or, where neither is left, another dataset."""
+        """A higher limit, a larger share of the rows or, if neither is possible, another dataset."""
         words = "more held-out rows" if self.rows_held else "held-out rows"
         by_hand = Remedy(words, step="dataset")
         most, share = (self.seen.setting(f"evaluation.{name}") for name in ("max_prompts", "holdout_fraction"))
@@ -294,7 +294,7 @@ class ByLoss(Case):
         return len(self.held) > 1 and self.rows_held > 0
 
     def _compared(self) -> bool:
-        """Whether the model of the end was measured, too."""
+        """Whether the final model was measured too."""
         done = self.training[-1]["step"] if self.training else 0
         return self._measured() and self.held[-1].step >= done
 
@@ -349,7 +349,7 @@ class ByLoss(Case):
 
 
 def _not_finite(training: Sequence[MetricRow], metrics: Sequence[str]) -> str:
-    """Which figure is no number at the end, or ''. Such numbers are left out of a row, so it shows by their absence."""
+    """Which metric is no longer a finite number, or ''. Rows leave such values out, so their absence shows it."""
     lately = training[-LEAST:]
     for key, name in (("loss", "loss"), ("grad_norm", "gradient")):
         # Methods differ in whether they report gradients; one that has reported some goes on doing so.

@@ -39,19 +39,19 @@ Rows = list[MetricRow]
 
 
 class Machine(Protocol):
-    """What a start needs to know of this machine."""
+    """What starting a run needs to know about this machine."""
 
     def device(self) -> Device: ...
 
 
 class ModelNames(Protocol):
-    """What a start needs to know of models."""
+    """What starting a run needs to know about models."""
 
     def validate(self, name: str) -> None: ...
 
 
 class Follows(Protocol):
-    """What a run needs of the watcher."""
+    """What runs need from the watcher."""
 
     def wake(self) -> None: ...
 
@@ -61,7 +61,7 @@ class Follows(Protocol):
 
 
 class Runs:
-    """Verbs on training runs.
+    """Actions on training runs.
 
     Args:
         home: Where ``outputs/`` lies.
@@ -100,19 +100,19 @@ class Runs:
     # --- start and end ---
 
     def check(self, config: RunConfig) -> list[Note]:
-        """What this machine has to say about a configuration; ``problem`` refuses a start."""
+        """Remarks on a configuration for this machine; a ``problem`` prevents a start."""
         return device_checks(config, self._machine.device())
 
     def check_start(
         self, config: dict[str, Any], *, session_id: str | None = None, rows: Path | None = None
     ) -> RunConfig:
-        """Everything that refuses a start but the readiness of the reward (:meth:`Preflight.admit` looks at that).
+        """All checks that can prevent a start, except the readiness of the reward (see :meth:`Preflight.admit`).
 
         Args:
             config, session_id, rows: As for :meth:`start`.
 
         Returns:
-            What would be run, complete.
+            The complete configuration that would run.
 
         Raises:
             InvalidConfig: With every problem found.
@@ -127,12 +127,12 @@ class Runs:
         return run_config
 
     def start(self, config: dict[str, Any], *, session_id: str | None = None, rows: Path | None = None) -> RunView:
-        """Put a run into the queue.
+        """Queue a run.
 
         Args:
             config: In the configuration format.
-            session_id: An id of the caller's choosing; sent twice, the second is refused.
-            rows: A folder with prepared rows to train on, in place of what the configuration's source would give.
+            session_id: An ID chosen by the caller; using it twice is refused.
+            rows: A folder with prepared rows to train on instead of the configuration's source.
 
         Raises:
             InvalidConfig, NotFound, Conflict: As :meth:`check_start`.
@@ -167,7 +167,7 @@ class Runs:
         return run_config
 
     def stop(self, session_id: str, *, now: bool = False) -> RunView:
-        """Ask a run to stop: at the end of its step with a checkpoint, or ``now`` without one.
+        """Ask a run to stop: after its current step with a checkpoint, or ``now`` without one.
 
         Raises:
             Conflict: It has ended by itself.
@@ -176,9 +176,9 @@ class Runs:
         return self.get(session_id)
 
     def resume(self, session_id: str) -> RunView:
-        """Queue a stopped, failed or crashed run again; it goes on from its last checkpoint.
+        """Queue a stopped, failed or crashed run again; it continues from its last checkpoint.
 
-        Asked twice, as by a double click, it is resumed once.
+        Asked twice, as by a double click, it resumes once.
 
         Raises:
             Conflict: It is stopping or completed.
@@ -189,7 +189,7 @@ class Runs:
     # --- look at ---
 
     def list(self) -> list[RunView]:
-        """Every run, newest first, without configurations; the database is asked once after each change."""
+        """All runs, newest first, without configurations; the database is queried once after each change."""
         writes = self._database.writes
         kept, views = self._listed
         if kept != writes:
@@ -201,7 +201,7 @@ class Runs:
         return [*views]
 
     def get(self, session_id: str) -> RunView:
-        """One run with its configuration and what is damaged of it. Raises NotFound."""
+        """One run with its configuration and the damage of its files. Raises NotFound."""
         job = self._job(session_id)
         title = titles(self._database.namesakes(job))[job.id]
         view = run_view(job, self._database.queue(), title, with_config=True)
@@ -218,15 +218,15 @@ class Runs:
         return self._jobs.files(session_id)
 
     def titles(self) -> dict[str, str]:
-        """What to call each run, by its id; two of one name can be told apart."""
+        """The title of each run by its ID; runs with the same name get different titles."""
         return titles(self._database.jobs(JobKind.TRAIN))
 
     def verdict(self, run: RunView) -> RunVerdict:
-        """How a run stands, in the one sentence that is shown everywhere."""
+        """The verdict of a run, in the one sentence that is shown everywhere."""
         return self._verdicts.of(run)
 
     def metrics(self, session_id: str, after: int = 0, points: int | None = None) -> tuple[Rows, int]:
-        """Rows after a row number, and the number to ask with next time.
+        """Rows after a row number, and the number to use next time.
 
         Args:
             session_id: Which run.
@@ -242,7 +242,7 @@ class Runs:
         return wanted, max(after, last)
 
     def replay(self, session_id: str, after: int) -> Rows:
-        """Rows after a row number up to the last one published: the next one comes as an event."""
+        """Rows after a row number up to the last one published; the next one arrives as an event."""
         job = self._job(session_id)
         published = self._watcher.replay(session_id, after)
         if published is not None:
@@ -258,7 +258,7 @@ class Runs:
         offset: int = 0,
         phase: str | None = None,
     ) -> CompletionsPage:
-        """Groups of completions: of one step in order, or of all steps, newest first. ``total`` is before ``limit``."""
+        """Groups of completions: of one step in order, or of all steps, newest first. ``total`` ignores ``limit``."""
         self._job(session_id)
         index = self._indexes.of(self._files(session_id).completions)
         entries = [entry for entry in index.entries() if phase is None or entry.phase == phase]
@@ -282,7 +282,7 @@ class Runs:
         return forecast(rows, run.config, AtWork(run.job.state, run.job.phase, run.job.max_steps, time.time()))
 
     def log(self, session_id: str, tail: int = 200, *, useful: bool = False) -> str:
-        """The last lines of what the worker printed; see :func:`services.jobs.tail.tail_text`."""
+        """The last lines of the worker's output; see :func:`services.jobs.tail.tail_text`."""
         self._job(session_id)
         return tail_text(self._files(session_id).log, tail, useful=useful)
 
@@ -292,17 +292,17 @@ class Runs:
         """Move a run with all its files to the trash.
 
         Raises:
-            Conflict: It runs or waits, or a job does that needs it: an export, an evaluation.
+            Conflict: It is running or queued, or an export or evaluation that needs it is.
         """
         entry = self._jobs.delete(session_id)
         self._indexes.discard(JobDir(self._home.outputs / session_id).completions)
         return entry
 
     def rename(self, session_id: str, name: str) -> RunView:
-        """Give a run another name, in its directory too, so that a rebuilt database knows it.
+        """Rename a run, in its directory too, so that a rebuilt database has the new name.
 
         Raises:
-            InvalidInput: The name is empty, over 100 characters, or has some that cannot be seen.
+            InvalidInput: The name is empty, over 100 characters, or has invisible characters.
         """
         name = name.strip()
         if not name or len(name) > 100 or not name.isprintable():

@@ -1,4 +1,4 @@
-"""A run's metric rows made ready to draw."""
+"""Prepares a run's metric rows for drawing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PHASES = tuple(dict.fromkeys(phase for one in METRICS for phase in one.headline
 
 
 def headline(rows: Sequence[MetricRow], phase: str = "training") -> Metric | None:
-    """The metric that sums up the course of a phase: the first that rows of it have."""
+    """The metric that sums up a phase: the first one that its rows have."""
     candidates = (one for one in METRICS if phase in one.headlines)
     return next((one for one in candidates if any(one.key in row and row.get("phase") == phase for row in rows)), None)
 
 
 def collapse(rows: Sequence[MetricRow]) -> list[MetricRow]:
-    """One row for each step of a phase: a resume repeats steps, and the later row counts.
+    """One row per step of a phase: a resume repeats steps, and the later row counts.
 
     Order is that of the first row of each step, so a series runs forward.
     """

@@ -24,11 +24,11 @@ from services.runs.loss_verdict import ByLoss
 __all__ = ["Action", "Outcome", "RunVerdict", "Stored", "merge", "verdict"]
 
 LOW = 0.1
-"""Share of the largest reward up to which a run without a rise is said not to have learned."""
+"""A run whose reward did not rise and is below this share of the highest possible one has not learned."""
 
 
 def merge(rows: Iterable[MetricRow]) -> list[MetricRow]:
-    """Rows with a later one of the same phase, step and moment in place of the earlier, in order of step.
+    """Rows ordered by step; of several with the same phase, step and moment, the latest one counts.
 
     A resumed run repeats the steps after its last checkpoint.
     """
@@ -53,7 +53,7 @@ def verdict(rows: Sequence[MetricRow], state: JobState, stored: Stored | None = 
 
 
 class _ByReward(Case):
-    """Of a method whose answers are scored."""
+    """A run of a method with a reward."""
 
     def __init__(self, rows: Sequence[MetricRow], state: JobState, stored: Stored, phase: str) -> None:
         training = [row for row in rows if row.get("phase") == "training" and measure(row, "reward") is not None]
@@ -136,7 +136,7 @@ class _ByReward(Case):
         )  # fmt: skip
 
     def _failed_to_learn(self, headline: str, remedy: Remedy) -> RunVerdict:
-        """``remedy`` is for a run of which no rule says why."""
+        """``remedy`` is used if no rule explains why it did not learn."""
         _, advice, known = self._also()
         remedy = known or remedy
         advice = advice or (f"Start a new run with {remedy.words}.",)
@@ -146,13 +146,13 @@ class _ByReward(Case):
         )  # fmt: skip
 
     def _change(self) -> float:
-        """Of the held-out reward; without two of them, what the trend says."""
+        """Change of the held-out reward or, without two of them, the direction of the trend."""
         if len(self.held) > 1:
             return float(self.held[-1]["reward"] - self.held[0]["reward"])
         return {"rising": 1.0, "falling": -1.0}.get(self.trend, 0.0)
 
     def _low(self) -> bool:
-        """Whether next to nothing is earned at the end, by what is known of the largest reward."""
+        """Whether the final reward is next to nothing, compared with the highest possible one if it is known."""
         return self._last() <= max(0.01, LOW * (self.stored.best or 0))
 
     def _last(self) -> float:
@@ -166,7 +166,7 @@ class _ByReward(Case):
         return float(self.held[0]["reward"]) if len(self.held) > 1 else _ends(self.training)[0]
 
     def _score(self, *, then: bool = False) -> str:
-        """'0.01 of 1.20, 0 of 5 right'; with ``then`` also what it was, and on which questions."""
+        """'0.01 of 1.20, 0 of 5 right'; with ``then`` also the value before, and on which questions."""
         right = f", {self._right()}" if self._right() else ""
         if not then:
             return f"{self._earned(self._last())}{right}."
@@ -175,7 +175,7 @@ class _ByReward(Case):
         return f"from {decimals(self._first())} to {self._earned(self._last())} {where}{right}."
 
     def _right(self) -> str:
-        """How many held-out answers earned all there is, at the end."""
+        """How many held-out answers earned the highest possible reward at the end."""
         if report := self.stored.report:
             return f"{report.both + report.only_second} of {report.pairs} right"
         row: Mapping[str, object] = self.held[-1] if self.held else {}

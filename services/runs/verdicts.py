@@ -18,7 +18,7 @@ from services.runs.view import RunView
 
 
 class Verdicts:
-    """Judges runs. What was judged is kept until one of the run's files changes, so that a list costs no reading.
+    """Judges runs. Verdicts are cached until one of the run's files changes, so that a list reads no files.
 
     Args:
         outputs: Where the runs' directories lie.
@@ -29,7 +29,7 @@ class Verdicts:
         self._kept: dict[str, tuple[Any, RunVerdict]] = {}
 
     def of(self, run: RunView) -> RunVerdict:
-        """The verdict of one run. Files that are damaged or gone count as empty."""
+        """The verdict of one run. Damaged or missing files count as empty."""
         run_dir = JobDir(self._outputs / run.session_id)
         files = (run_dir.metrics, run_dir.evaluation, run_dir.config, run_dir.status)
         stamp = (
@@ -65,7 +65,7 @@ def _judged(run: RunView, run_dir: JobDir) -> RunVerdict:
 
 
 def best_of(config: dict[str, Any]) -> float | None:
-    """The most that an answer can earn; None where this version does not know the reward any more."""
+    """The highest possible reward of an answer; None if this version does not know the reward any more."""
     try:
         return maximum(RewardSection.model_validate(config.get("reward")))
     except (ValidationError, TunesmithError):

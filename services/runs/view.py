@@ -1,4 +1,4 @@
-"""What is shown of a run."""
+"""The view of a run that pages and the API show."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class RunView(JobView):
     """One run as pages and programs see it.
 
     Attributes:
-        title: Its name where no other run is called so, else with what tells it apart.
+        title: Its name, with a suffix if another run has the same name.
         reward: Latest mean reward, or None.
         evaluations: Rows of phase ``evaluation``, in order.
         config: The complete configuration; empty in lists.
-        damage: What is wrong with its files, a sentence each; empty in lists.
+        damage: What is wrong with its files, one sentence each; empty in lists.
     """
 
     title: str
