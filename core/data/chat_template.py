@@ -27,10 +27,10 @@ from core.data.prompts import read_object, render, warm_up_target
 from core.errors import InvalidInput
 
 WORDS = {
-    "system": "the chat template has no system role, so the system message is put in front of the first question",
-    "tools": "the chat template takes no tools, so the functions are listed in the system message",
-    "calls": "the chat template shows no function calls, so calls and their results are written as text",
-    "joined": "the chat template wants user and assistant in turn, so messages of one side in a row are joined",
+    "system": "the chat template has no system role, so the system message is added to the first question",
+    "tools": "the chat template does not support tools, so the functions are listed in the system message",
+    "calls": "the chat template does not support function calls, so calls and their results are written as text",
+    "joined": "the chat template requires alternating roles, so consecutive messages from one side are merged",
 }
 """What is done where a template cannot show something, by the key in :attr:`Shown.changes`."""
 

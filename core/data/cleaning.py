@@ -14,10 +14,10 @@ from core.dataset import Row
 LOOK = 50
 """Removed rows that are kept to look at, for each reason."""
 
-EXACT = "repeated: the same question and answer come earlier"
-NEAR = "nearly repeated: a question with almost the same words comes earlier"
-UNPARSEABLE = "the reward cannot read the reference"
-OVERLAP = "a held-out row asks nearly the same"
+EXACT = "duplicate of an earlier row"
+NEAR = "near-duplicate of an earlier question"
+UNPARSEABLE = "the reward cannot read the answer"
+OVERLAP = "nearly the same question as a held-out row"
 TOO_LONG = "too long for the model's limits"
 
 Parses = Callable[[Row], bool]
@@ -114,8 +114,8 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("an API key", r"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}"),
         ("a Slack token", r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
         ("a Google key", r"\bAIza[A-Za-z0-9_-]{35}\b"),
-        ("a web token", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-        ("a password in an address", r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,100}:[^\s/:@]{3,100}@[\w.-]+"),
+        ("a JSON web token", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+        ("a password in a URL", r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,100}:[^\s/:@]{3,100}@[\w.-]+"),
         (
             "a password",
             r"(?i)\b(?:password|passwd|secret[_-]?key|api[_-]?key)\s{0,3}[:=]\s{0,3}['\"][^\s'\"]{8,100}['\"]",
@@ -128,15 +128,15 @@ def personal(row: Mapping[str, object]) -> str | None:
     """What a row holds that should not be learnt by heart, or None.
 
     >>> personal({"instruction": "Write to anna.b@firma.de", "response": ""})
-    'it holds an e-mail address'
+    'contains an email address'
     >>> personal({"instruction": "Write to user@example.com", "response": "4"}) is None
     True
     """
     for cell in row.values():
         text = text_of(cell)
         if "@" in text and any(not _HARMLESS.search(found) for found in _EMAIL.findall(text)):
-            return "it holds an e-mail address"
+            return "contains an email address"
         for name, pattern in _SECRETS:
             if pattern.search(text):
-                return f"it holds {name}"
+                return f"contains {name}"
     return None

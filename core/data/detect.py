@@ -104,12 +104,12 @@ def _by_shape(columns: Sequence[str], rows: Rows) -> FieldGuess | None:
 
 def _of_shape(shape: _Shape, known: Mapping[str, str], rows: Rows) -> FieldGuess:
     question, answer, template = known[shape.instruction], known[shape.response], None
-    why = f"The columns are called {question!r} and {answer!r}."
+    why = f"The columns are named {question!r} and {answer!r}."
     if shape.context:
         context = known[shape.context]
         order = (context, question) if shape.before else (question, context)
         template = "\n\n".join(f"{{{name}}}" for name in order)
-        why = f"The columns are called {question!r}, {context!r} and {answer!r}; the first two make the question."
+        why = f"The columns are named {question!r}, {context!r} and {answer!r}. The first two form the question."
     guess = FieldGuess(
         instruction=question, response=answer, confidence=shape.confidence, why=why, template=template,
         columns=_further(known),
@@ -123,8 +123,13 @@ def _with_rule(guess: FieldGuess, rows: Rows, path: str = "") -> FieldGuess:
     rule = Extraction("json_path", path) if path else propose(_answer_text(row.get(answer)) for row in rows)
     if rule.rule == "none":
         return guess
-    why = f" The answer is taken out of {answer!r}: {TITLES[rule.rule].lower()} ({rule.pattern or 'by itself'})."
+    why = f" The answer is extracted from {answer!r}: {_rule_words(rule)}."
     return guess.model_copy(update={"extraction": rule.rule, "pattern": rule.pattern, "why": guess.why + why})
+
+
+def _rule_words(rule: Extraction) -> str:
+    title = TITLES[rule.rule].partition(", such as")[0]
+    return f"{title[0].lower()}{title[1:]}" + (f" ({rule.pattern})" if rule.pattern else "")
 
 
 def _has_path(answer: str, path: str, rows: Rows) -> bool:
@@ -155,7 +160,7 @@ def _by_name(columns: Sequence[str], rows: Rows) -> FieldGuess | None:
     answer = first_known([name for name in columns if name != question], ANSWERS)
     if not question or not answer:
         return None
-    why = f"The columns are called {question!r} and {answer!r}."
+    why = f"The columns are named {question!r} and {answer!r}."
     guess = FieldGuess(
         instruction=question, response=answer, confidence=0.85, why=why, columns=_further(_known(columns))
     )
@@ -193,7 +198,7 @@ def _of_conversation(name: str, columns: Sequence[str], rows: Rows) -> FieldGues
     roles = [[role for role, _ in turns(row.get(name)) or ()] for row in rows]
     readable = [role for role in roles if role]
     ends = [role[-1] == "assistant" for role in readable]
-    why = f"The column {name!r} holds conversations"
+    why = f"The column {name!r} contains conversations"
     other = first_known([column for column in columns if column != name], ANSWERS)
     if readable and not any(ends) and other:
         guess = FieldGuess(
@@ -207,9 +212,9 @@ def _of_conversation(name: str, columns: Sequence[str], rows: Rows) -> FieldGues
         sure = 0.85 if readable and all(ends) else 0.6
         return FieldGuess(
             instruction=name, response=name, confidence=sure,
-            why=f"{why}: the last answer is the reference, and all that comes before it is asked.",
+            why=f"{why}: the last reply is the right answer, and everything before it is the question.",
         )  # fmt: skip
-    return FieldGuess(instruction=name, response=None, confidence=0.5, why=f"{why} without an answer.", ask=CHOOSE)
+    return FieldGuess(instruction=name, response=None, confidence=0.5, why=f"{why} without a reply.", ask=CHOOSE)
 
 
 def _by_content(columns: Sequence[str], rows: Rows) -> FieldGuess:
@@ -217,7 +222,7 @@ def _by_content(columns: Sequence[str], rows: Rows) -> FieldGuess:
     speaking = [name for name in columns if any(any(map(str.isalpha, text)) for text in texts[name])]
     if not speaking:
         return FieldGuess(
-            instruction=None, response=None, confidence=0.0, why="No column holds text that could be a question."
+            instruction=None, response=None, confidence=0.0, why="No column contains text that could be a question."
         )
 
     def asks(name: str) -> tuple[float, float]:
@@ -227,9 +232,9 @@ def _by_content(columns: Sequence[str], rows: Rows) -> FieldGuess:
     open_to = [name for name in speaking if name != answer and not never_answer(name)]
     open_to = open_to or [name for name in speaking if name != answer] or speaking
     question = first_known(open_to, QUESTIONS) or max(open_to, key=asks)
-    why = f"{question!r} reads most like a question"
+    why = f"{question!r} looks most like the question"
     if answer and answer != question:
-        why = f"{why}, and {answer!r} is called an answer."
+        why = f"{why}, and {answer!r} is named like an answer."
         return _with_rule(FieldGuess(instruction=question, response=answer, confidence=0.7, why=why), rows)
     rest = [name for name in columns if name != question and not _counts(texts[name]) and not never_answer(name)]
     return _of_rest(question, rest, why, sure=asks(question)[0] > 0.5)
@@ -242,23 +247,23 @@ def _of_rest(question: str, rest: Sequence[str], why: str, *, sure: bool) -> Fie
             instruction=question,
             response=None,
             confidence=0.3,
-            why=f"{why}; no column looks like its answer.",
+            why=f"{why}; no column looks like the answer.",
             ask=CHOOSE,
         )
     if len(rest) > 1:
-        names = ", ".join(map(repr, rest[:6])) + (" and others" if len(rest) > 6 else "")
+        names = ", ".join(map(repr, rest[:6])) + (" or others" if len(rest) > 6 else "")
         return FieldGuess(
             instruction=question,
             response=None,
             confidence=0.3,
-            why=f"{why}; {names} could hold its answer.",
+            why=f"{why}; the answer could be in {names}.",
             ask=CHOOSE,
         )
-    marks = " (it ends in question marks)" if sure else ""
+    marks = " (its cells end with question marks)" if sure else ""
     return FieldGuess(
         instruction=question, response=rest[0], confidence=0.6 if sure else 0.4,
-        why=f"{why}{marks}, and {rest[0]!r} could be its answer. Please check.",
-        ask=f"Check the columns: does {question!r} ask, and {rest[0]!r} answer?",
+        why=f"{why}{marks}, and {rest[0]!r} could be the answer.",
+        ask=f"Check the columns: is {question!r} the question and {rest[0]!r} the answer?",
     )  # fmt: skip
 
 

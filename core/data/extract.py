@@ -24,12 +24,12 @@ from core.errors import InvalidInput
 Rule = Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 TITLES: dict[Rule, str] = {
-    "none": "The whole cell",
-    "after_marker": "What stands after a marker, such as ####",
-    "last_number": "The last number in it",
-    "boxed": r"What stands in the last \boxed{…}",
-    "regex": "What a regular expression finds",
-    "json_path": "A place in a JSON value, such as answers.text[0]",
+    "none": "Use the whole cell",
+    "after_marker": "Text after a marker, such as ####",
+    "last_number": "Last number",
+    "boxed": r"Content of the last \boxed{…}",
+    "regex": "Regular expression",
+    "json_path": "Path in a JSON value, such as answers.text[0]",
 }
 NEEDS_PATTERN = frozenset({"after_marker", "regex", "json_path"})
 REGEX_SECONDS = 0.1
@@ -59,7 +59,7 @@ class Extraction:
     def check(self) -> None:
         """Raise InvalidInput where the pattern is missing or malformed."""
         if self.rule in NEEDS_PATTERN and not self.pattern:
-            raise _wrong(f"The rule '{TITLES[self.rule]}' needs a {_PATTERN_WORD[self.rule]}.")
+            raise _wrong(f"Enter the {_PATTERN_WORD[self.rule]} that finds the answer.")
         if self.rule == "regex":
             _compiled(self.pattern)
         if self.rule == "json_path":
@@ -129,8 +129,8 @@ def by_regex(value: Any, pattern: str) -> str | None:
             pass
     except TimeoutError:
         raise _wrong(
-            f"The expression {pattern!r:.80} runs without end on some rows. Write it without a repetition inside a "
-            "repetition, such as (a+)+."
+            f"The regular expression {pattern!r:.80} takes too long on some rows. Avoid nested repetition such "
+            "as (a+)+."
         ) from None
     if last is None:
         return None
@@ -183,7 +183,7 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
     try:
         return regex.compile(pattern, regex.MULTILINE)
     except (regex.error, OverflowError, RecursionError) as error:
-        raise _wrong(f"The regular expression cannot be read: {error}.") from None
+        raise _wrong(f"This is not a valid regular expression: {error}.") from None
 
 
 @lru_cache(maxsize=64)
@@ -194,7 +194,8 @@ def _steps(path: str) -> tuple[str | int, ...]:
         match = _STEP.match(rest)
         if match is None:
             raise _wrong(
-                f"The path {path!r:.80} cannot be read. Write names with dots and places in brackets: answers.text[0]."
+                f"This is not a valid path: {path!r:.80}. Separate names with dots and put positions in brackets: "
+                "answers.text[0]."
             )
         name, place, quoted = match.groups()
         steps.append(int(place) if place is not None else (name or quoted))

@@ -50,7 +50,7 @@ def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report)
             rows, size, revision = _downloaded(name, subset, dataset, home, folder, report)
         survey = write_rows(folder, _counted(map(hub.whole, rows), report))
     if not survey.good:
-        raise InvalidInput(f"{name} has no rows in its split {dataset.split}.", field="dataset.split")
+        raise InvalidInput(f"The split '{dataset.split}' of {name} has no rows.", field="dataset.split")
     with (folder / DATA).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     shutil.rmtree(folder / FILES, ignore_errors=True)
@@ -91,9 +91,9 @@ def _downloaded(
     files = builder.config.data_files or {}
     if dataset.split not in files:
         there = ", ".join(map(str, files)) or "none"
-        raise InvalidInput(f"{name} has no split {dataset.split!r}. It has: {there}.", field="dataset.split")
+        raise InvalidInput(f"{name} has no split {dataset.split!r}. Available: {there}.", field="dataset.split")
     paths, size, revision = _fetch_files(list(files[dataset.split]), folder / FILES, report)
-    report(message="Reading the rows")
+    report(message="Reading rows")
     options = {"features": builder.info.features} if builder.info.features else {}
     form = builder.__module__.rpartition(".")[2]
     data = datasets.load_dataset(form, data_files={"train": paths}, split="train", streaming=True, **options)

@@ -25,7 +25,7 @@ Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
 SAMPLE = 1 << 18
 """Bytes that are looked at."""
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 BROKEN_STREAM = (EOFError, zlib.error, gzip.BadGzipFile)
 """What the decompressors raise on a truncated or damaged file; zstd's says OSError."""
 
@@ -61,15 +61,15 @@ class Detected(BaseModel):
         parts = [{"jsonl": "JSON Lines", "json": "JSON", "parquet": "Parquet"}.get(self.format, self.format.upper())]
         parts += [self.compression] if self.compression != "none" else []
         parts += [self.encoding.upper().replace("-SIG", " with a byte-order mark")] if self.encoding else []
-        parts += [f"{DELIMITERS.get(self.delimiter, self.delimiter)} between cells"] if self.delimiter else []
-        parts += ["no heading row"] if self.heading == "no" else []
+        parts += [f"{DELIMITERS.get(self.delimiter, self.delimiter)}-separated"] if self.delimiter else []
+        parts += ["no header row"] if self.heading == "no" else []
         return ", ".join(parts)
 
 
 _FOREIGN = (
     (b"%pdf-", "a PDF document"),
-    (b"<!doctype html", "a web page, perhaps the one around the file that was meant"),
-    (b"<html", "a web page, perhaps the one around the file that was meant"),
+    (b"<!doctype html", "a web page, perhaps the one that links to the file you meant"),
+    (b"<html", "a web page, perhaps the one that links to the file you meant"),
     (b"\x89png", "a picture"),
     (b"\xff\xd8\xff", "a picture"),
     (b"gguf", "a model"),
@@ -85,14 +85,12 @@ def detect(path: Path, name: str) -> Detected:
     """
     compression = _compression(path)
     if compression == "none" and _starts(path) == b"PK\x03\x04":
-        raise InvalidInput(
-            "The file is a zip archive or a spreadsheet. Unpack it, or save the sheet as CSV.", field="file"
-        )
+        raise InvalidInput("This is a zip archive or a spreadsheet. Unzip it, or save the sheet as CSV.", field="file")
     sample = _head(path, compression)
     if not sample.strip(b"\0\t\r\n \xef\xbb\xbf"):
-        raise InvalidInput("The file is empty. Choose a file with rows in it.", field="file")
+        raise InvalidInput("The file is empty. Choose a file that contains rows.", field="file")
     if foreign := next((what for start, what in _FOREIGN if sample.lstrip()[:16].lower().startswith(start)), ""):
-        raise InvalidInput(f"The file is {foreign}. Upload the rows themselves, as JSON, CSV or Parquet.", field="file")
+        raise InvalidInput(f"This is {foreign}. Upload the rows themselves as JSON, CSV or Parquet.", field="file")
     endings = [part.casefold() for part in Path(name).suffixes]
     if sample[:4] == b"PAR1":
         return Detected(format="parquet", compression=compression)
@@ -141,7 +139,9 @@ class _Counted(io.RawIOBase):
         data = self._inner.read1(len(buffer)) if self._gzip else self._inner.read(min(len(buffer), self._piece))
         self._left -= len(data)
         if self._left < 0:
-            raise TooLarge("The file unpacks to more than is accepted. Split it, or raise MAX_UPLOAD_GB.", field="file")
+            raise TooLarge(
+                "Once decompressed, the file exceeds the upload limit. Split it, or raise MAX_UPLOAD_GB.", field="file"
+            )
         self._calls += 1
         if self._progress and self._calls % 16 == 0:
             self._progress(self._disk.tell())
@@ -172,7 +172,7 @@ def _head(path: Path, compression: Compression) -> bytes:
             return _some(stream)
     except (*BROKEN_STREAM, OSError) as error:
         raise InvalidInput(
-            f"The {compression} file is damaged or breaks off at its beginning: {error}. Upload it again.", field="file"
+            f"The {compression} file is damaged or incomplete: {error}. Upload it again.", field="file"
         ) from None
 
 

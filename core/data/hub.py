@@ -66,7 +66,7 @@ def peek(
 def _usable(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as it is, where pages and workers can walk through it."""
     if too_deep(row):
-        raise InvalidInput(f"A row of it cannot be used: {TOO_DEEP}.", field="dataset.source")
+        raise InvalidInput(f"One of its rows cannot be used: {TOO_DEEP}.", field="dataset.source")
     return whole(row)
 
 
@@ -111,7 +111,7 @@ def choose_subset(name: str, dataset: SourceFields) -> str | None:
             return plain
     if len(known) <= 1:
         return known[0] if known else None
-    raise InvalidInput(f"{name} has several subsets. Choose one of: {', '.join(known[:40])}.", field="dataset.subset")
+    raise InvalidInput(f"{name} has several subsets. Choose one: {', '.join(known[:40])}.", field="dataset.subset")
 
 
 def _total(data: Any, split: str) -> int | None:
@@ -131,7 +131,9 @@ def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
     """
     import huggingface_hub
 
-    what = What("model", name, "model.name", "Check the network, or choose the built-in model, which needs none.")
+    what = What(
+        "model", name, "model.name", "Check your network connection, or choose the built-in model, which works offline."
+    )
     with explained(what):
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=files))
 
@@ -149,7 +151,7 @@ class What:
 
 def dataset_words(name: str, dataset: SourceFields) -> What:
     """What was asked for, for the words of an error."""
-    instead = "Check the network, or upload a file, or use generated:arithmetic, which needs none."
+    instead = "Check your network connection, upload a file, or use generated:arithmetic, which works offline."
     return What("dataset", name, "dataset.source", instead, dataset)
 
 
@@ -161,7 +163,7 @@ def explained(what: What) -> Iterator[None]:
     except TunesmithError:
         raise
     except Exception as error:
-        log.info("reading %s from the Hub failed", what.name, exc_info=True)
+        log.info("reading %s from Hugging Face failed", what.name, exc_info=True)
         raise explain(error, what) from None
 
 
@@ -172,22 +174,23 @@ def explain(error: BaseException, what: What) -> TunesmithError:
     offline = names & _OFFLINE or "offline" in text.casefold()
     if "GatedRepoError" in names or "gated dataset" in text:
         return Unavailable(
-            f"{name} is gated: accept its terms on its page of the Hub, then set HF_TOKEN to a token of your account "
-            "and start again.",
+            f"{name} is gated. Accept its terms on its Hugging Face page, set HF_TOKEN to a token from your account, "
+            "and try again.",
             field=what.field,
         )
     if names & _MISSING and not offline:
         return NotFound(
-            f"The Hub has no {what.kind} {name}, or it is private. Check the spelling; for a private one set HF_TOKEN.",
+            f"Hugging Face has no {what.kind} named {name}, or it is private. Check the spelling, "
+            "or set HF_TOKEN for a private one.",
             field=what.field,
         )
     if offline:
         return Unavailable(
-            f"The Hub cannot be reached, and {name} is not in the cache of this machine. {what.instead}",
+            f"Hugging Face cannot be reached, and {name} is not cached on this machine. {what.instead}",
             field=what.field,
         )
     if "RevisionNotFoundError" in names:
-        return InvalidInput(f"{name} has no such revision.", field=what.field.partition(".")[0] + ".revision")
+        return InvalidInput(f"{name} does not have this revision.", field=what.field.partition(".")[0] + ".revision")
     return _unreadable(error, what, text)
 
 

@@ -50,11 +50,12 @@ class BadRows(InvalidInput):
         self.bad, self.count, self.good = bad, count, good
         shown = "; ".join(f"line {row.line}: {row.reason}" for row in bad[:3])
         more = f"; and {count - 3:,} more" if count > 3 else ""
-        what = "1 row" if count == 1 else f"{count:,} rows"
-        way = "Correct the file" + (
-            f", or skip what is bad and keep the {good:,} good ones." if good else " and upload it again."
-        )
-        super().__init__(f"{what} cannot be used ({shown}{more}). {way}", field="file")
+        way = f", or skip unusable rows and keep the remaining {_rows(good)}." if good else " and upload it again."
+        super().__init__(f"{_rows(count)} cannot be used ({shown}{more}). Fix the file{way}", field="file")
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 class HeadingUnsure(InvalidInput):
@@ -64,8 +65,7 @@ class HeadingUnsure(InvalidInput):
 
     def __init__(self) -> None:
         super().__init__(
-            "Your file seems to have no heading row. Say what its first line is: the names of the columns "
-            "(heading: yes), or a row like the others (heading: no).",
+            "The file seems to have no header row. Choose whether its first line holds column names or data.",
             field="heading",
         )
 
@@ -112,8 +112,8 @@ class _Survey:
                 self.columns.setdefault(name, set())
             if len(self.columns) > MAX_COLUMNS:
                 raise InvalidInput(
-                    f"The first {self.good:,} rows have more than {MAX_COLUMNS:,} different columns between them, and "
-                    f"{MAX_COLUMNS:,} is the most. Where the names are data, such as ids, write them as cells.",
+                    f"The first {self.good:,} rows have more than {MAX_COLUMNS:,} different columns, the limit. "
+                    "If the column names are data, such as ids, put them in cells instead.",
                     field="file",
                 )
         if self.good <= KINDS_FROM:
@@ -166,14 +166,14 @@ def ingest(
         survey = _take(source, folder, detected, on_bad, limit, progress or (lambda _bytes, _rows: None))
     except OSError as error:
         if words := disk_words(error):
-            raise Unavailable(f"The file could not be kept. {words}") from None
+            raise Unavailable(f"The file could not be saved. {words}") from None
         raise
     guess = _guess(folder, survey)
     if guess.instruction is None:
         raise InvalidInput(
-            f"The file has no usable column: {guess.why[:1].lower()}{guess.why[1:]} "
+            f"The file has no usable column. {guess.why} "
             f"Found: {', '.join(survey.columns)[:300] or 'none'}. "
-            "A dataset needs a column with questions and one with answers.",
+            "A dataset needs one column with questions and one with answers.",
             field="file",
         )
     info = UploadInfo(
@@ -293,7 +293,7 @@ def _convert(folder: Path, names: frozenset[str]) -> None:
 def _whole(row: dict[str, Any] | Bad, line: bytes) -> dict[str, Any] | Bad:
     """Refuse half characters, which JSON's escapes allow and UTF-8 does not."""
     if b"\\u" in line and not isinstance(row, Bad) and not whole_unicode(json.dumps(row, ensure_ascii=False)):
-        return Bad("it holds half of a character (a lone surrogate)")
+        return Bad("it contains half a character (a lone surrogate)")
     return row
 
 
@@ -325,7 +325,7 @@ def _written(row: dict[str, Any], out: BinaryIO, index: IndexWriter) -> dict[str
     try:
         data = json.dumps(row, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
-        return Bad("it holds half of a character (a lone surrogate)")
+        return Bad("it contains half a character (a lone surrogate)")
     index.add(out.tell())
     out.write(data)
     return row
@@ -370,7 +370,7 @@ def _unpack(source: Path, detected: Detected, limit: int) -> None:
         beside.replace(source)
     except (*BROKEN_STREAM, gzip.BadGzipFile) as error:
         raise InvalidInput(
-            f"The {detected.compression} file breaks off: {error}. Upload it again.", field="file"
+            f"The {detected.compression} file is incomplete: {error}. Upload it again.", field="file"
         ) from None
     finally:
         beside.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from core.progress import PROGRESS
 
 PARTIAL = ".partial"
 State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "heading", "already", "done"]
-VANISHED = "It ended without a word; the machine may have run out of memory. What was downloaded is kept: resume it."
+VANISHED = "It stopped unexpectedly, possibly because memory ran out. What was downloaded is kept. Resume to continue."
 
 
 JOB, PART, LOG, INFO = "job.json", "part", "worker.log", "info.json"

@@ -72,7 +72,9 @@ def _from_object(item: dict[str, Any], number: int) -> Row:
             row["response"] = parted_thought(answer_in(said), thought_in(said))[1]
     question = next((name for name in QUESTIONS if text_of(row.get(name)).strip()), None)
     if question is None:
-        raise InvalidInput(f"Prompt {number} has no question. Name its column {', '.join(QUESTIONS)}.", field="text")
+        raise InvalidInput(
+            f"Prompt {number} has no question. Name its column one of: {', '.join(QUESTIONS)}.", field="text"
+        )
     row["instruction"] = text_of(row[question])
     answer = next((name for name in ANSWERS if text_of(item.get(name)).strip()), None)
     if answer is not None:
@@ -86,8 +88,8 @@ def _conversation(item: Mapping[str, Any], number: int) -> tuple[Conversation, M
     asked = Conversation(messages, read_tools(item.get("tools")), as_is=True)
     if not asked.question or asked.unreadable or any(one["role"] not in _ROLES for one in messages):
         raise InvalidInput(
-            f"The messages of prompt {number} must each have a role ({', '.join(_ROLES)}) and a content that is text, "
-            "and one must be the user's.",
+            f"Each message of prompt {number} needs a role ({', '.join(_ROLES)}) and text content, and at least one "
+            "must be from the user.",
             field="text",
         )
     return asked.parted()

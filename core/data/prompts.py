@@ -155,7 +155,7 @@ def render(
                 size += len(piece)
                 if size > MAX_RENDERED:
                     raise InvalidInput(
-                        "The model's chat template makes a text without end. Use another model.", field="model.name"
+                        "The model's chat template produces endless text. Use another model.", field="model.name"
                     )
                 pieces.append(piece)
     except InvalidInput:
@@ -224,7 +224,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise InvalidInput(f"{path.name} in the model's folder is not readable: {error}", field="model.name") from error
+        raise InvalidInput(f"Cannot read {path.name} in the model's folder: {error}", field="model.name") from error
     return data if isinstance(data, dict) else {}
 
 

@@ -76,7 +76,7 @@ def read_rows(
             yield (
                 place[0] + 1,
                 Bad(
-                    f"the {detected.compression} file breaks off here ({error}); nothing after this can be read",
+                    f"the {detected.compression} file ends here unexpectedly ({error}); nothing after this can be read",
                     final=True,
                 ),
             )
@@ -93,11 +93,11 @@ def parse_line(line: bytes) -> dict[str, Any] | Bad:
     Bad(reason='this is a list, not an object like {"question": …}', final=False)
     """
     if len(line) > MAX_ROW:
-        return Bad(f"the line is longer than {MAX_ROW // 2**20} MB")
+        return Bad(f"this line is longer than {MAX_ROW // 2**20} MB")
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Bad(f"byte {error.start + 1} of the line is not UTF-8")
+        return Bad(f"byte {error.start + 1} of this line is not UTF-8")
     return _parse(text)
 
 
@@ -105,11 +105,11 @@ def _parse(text: str) -> dict[str, Any] | Bad:
     try:
         return check_row(json.loads(text, parse_constant=_no_number))
     except json.JSONDecodeError as error:
-        return Bad(f"this is not JSON: {error.msg} at character {error.pos + 1}")
+        return Bad(f"this line is not valid JSON: {error.msg} at character {error.pos + 1}")
     except RecursionError:
         return Bad(TOO_DEEP)
     except ValueError:
-        return Bad("a number in it is too long")
+        return Bad("it contains a number that is too long")
 
 
 def check_row(value: Any) -> dict[str, Any] | Bad:
@@ -119,9 +119,9 @@ def check_row(value: Any) -> dict[str, Any] | Bad:
     if not value:
         return Bad("the object is empty")
     if len(value) > MAX_COLUMNS:
-        return Bad(f"it has {len(value)} fields; {MAX_COLUMNS} is the most")
+        return Bad(f"it has {len(value)} fields; the limit is {MAX_COLUMNS}")
     if any(len(name) > MAX_NAME for name in value):
-        return Bad(f"a field's name is longer than {MAX_NAME} characters")
+        return Bad(f"a field name is longer than {MAX_NAME} characters")
     if too_deep(value):
         return Bad(TOO_DEEP)
     return value
@@ -137,13 +137,17 @@ def whole_unicode(text: str) -> bool:
 
 
 def _no_number(_name: str) -> None:
-    """NaN and Infinity are no JSON; as an empty cell they do no harm."""
+    """NaN and Infinity are not JSON; as an empty cell they do no harm."""
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _kind(value: Any) -> str:
     names = {
         list: "a list",
-        str: "a text",
+        str: "text",
         int: "a number",
         float: "a number",
         bool: "true or false",
@@ -180,7 +184,10 @@ def lines_of(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
 def _other_lines(stream: io.BufferedReader, encoding: str) -> Iterator[Found]:
     for number, line in enumerate(_text_lines(stream, encoding), 1):
         if line.strip():
-            yield number, (_parse(line) if whole_unicode(line) else Bad(f"it holds a character that is not {encoding}"))
+            yield (
+                number,
+                (_parse(line) if whole_unicode(line) else Bad(f"it contains a character that is not {encoding}")),
+            )
 
 
 def _text_lines(stream: io.BufferedReader, encoding: str) -> Iterator[str]:
@@ -198,7 +205,7 @@ def _text_lines(stream: io.BufferedReader, encoding: str) -> Iterator[str]:
         number += 1
         if len(line) >= MAX_ROW and not line.endswith(("\n", "\r")):
             raise InvalidInput(
-                f"Line {number} is longer than {MAX_ROW // 2**20} MB. This does not look like a table of text.",
+                f"Line {number} is longer than {MAX_ROW // 2**20} MB. This does not look like a text table.",
                 field="file",
             )
         yield line
@@ -218,10 +225,10 @@ def _table(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
         elif not names and detected.heading != "no":
             names = unique(limited(cells))
         elif names and len(cells) != len(names):
-            first = "first row" if detected.heading == "no" else "heading"
-            yield line, Bad(f"it has {len(cells)} cells, and the {first} has {len(names)}")
+            first = "first row" if detected.heading == "no" else "header row"
+            yield line, Bad(f"it has {_cells(len(cells))}, but the {first} has {len(names)}")
         elif not all(map(whole_unicode, cells)):
-            yield line, Bad(f"it holds a byte that is not {detected.encoding}")
+            yield line, Bad(f"it contains a byte that is not {detected.encoding}")
         else:
             names = names or unique(limited([""] * len(cells)))
             yield line, dict(zip(names, cells, strict=True))
@@ -235,8 +242,8 @@ def _records(reader: Any) -> Iterator[tuple[int, list[str] | Bad]]:
         except StopIteration:
             return
         except csv.Error as error:
-            words = "a quotation mark is opened and never closed" if "end of data" in str(error) else str(error)
-            yield line, Bad(f"the row cannot be cut into cells: {words}")
+            words = "a quotation mark is never closed" if "end of data" in str(error) else str(error)
+            yield line, Bad(f"this line is not valid CSV: {words}")
 
 
 def limited(names: Sequence[str]) -> Sequence[str]:
@@ -246,7 +253,7 @@ def limited(names: Sequence[str]) -> Sequence[str]:
         InvalidInput: They are more.
     """
     if len(names) > MAX_COLUMNS:
-        raise InvalidInput(f"The heading has {len(names)} columns; {MAX_COLUMNS} is the most.", field="file")
+        raise InvalidInput(f"The header row has {len(names)} columns; the limit is {MAX_COLUMNS}.", field="file")
     return names
 
 
@@ -325,7 +332,7 @@ class _Window:
                 if not cut_off or not self._grow(wanted):
                     raise _Broken(f"{error.msg}") from None
             except (RecursionError, ValueError) as error:
-                raise _Broken("a value in it is nested too deeply, or a number in it is too long") from error
+                raise _Broken("it contains a value that is nested too deeply, or a number that is too long") from error
             else:
                 # A number at the window's edge may go on beyond it.
                 if end < len(self._buffer) or isinstance(value, dict | list | str) or not self._grow():
@@ -365,7 +372,7 @@ def _json(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
                 yield line, check_row(window.value())
             first = False
     except _Broken as error:
-        why = "the file ends in the middle" if not window.peek() else f"this is not JSON: {error}"
+        why = "the file ends unexpectedly" if not window.peek() else f"this is not valid JSON: {error}"
         why = str(error) if isinstance(error, _TooLong) else why
         yield window.line, Bad(f"{why}; nothing after this can be read", final=True)
 
@@ -404,13 +411,15 @@ def _rows(elements: Iterable[tuple[int, Any]], names: list[str] | None = None) -
 
 def _row_or_cut(row: Any) -> dict[str, Any] | Bad:
     return (
-        Bad("the Hub's rows service cut cells of it short; fetch the dataset itself") if row == CUT else check_row(row)
+        Bad("Hugging Face's rows service cut off some of its cells; import the dataset itself")
+        if row == CUT
+        else check_row(row)
     )
 
 
 def _table_row(names: list[str], cells: list[Any]) -> dict[str, Any] | Bad:
     if len(cells) != len(names):
-        return Bad(f"it has {len(cells)} cells, and the table has {len(names)} columns")
+        return Bad(f"it has {_cells(len(cells))}, but the table has {len(names)} columns")
     return check_row(dict(zip(names, cells, strict=True)))
 
 
@@ -423,14 +432,14 @@ def _object(window: _Window, *, first: bool) -> Iterator[Found]:
     while window.peek() != "}":
         name = window.value()
         if not isinstance(name, str) or window.peek() != ":":
-            raise _Broken("a name and a colon are expected")
+            raise _Broken("expected a name and a colon")
         window.take()
         if window.peek() == "[" and name.casefold() in CONTAINERS:
             elements = _elements(window)
             head = list(islice(elements, 1))
             if taken:
                 more = len(head) + sum(1 for _ in elements)
-                yield window.line, Aside(f"Only the rows under '{taken}' were read; '{name[:80]}' has {more:,} more.")
+                yield window.line, Aside(f"Only the rows under '{taken}' were read. '{name[:80]}' has {more:,} more.")
             elif head and (isinstance(head[0][1], dict) or (isinstance(head[0][1], list) and "columns" in row)):
                 taken = name[:80]
                 yield from _rows(chain(head, elements), _names(row.get("columns")))
@@ -458,7 +467,7 @@ def _held(window: _Window, elements: Iterable[tuple[int, Any]], before: int) -> 
 
 
 def _too_long(most: int) -> str:
-    return f"a value is longer than {max(1, most >> 20)} MB; write the rows as JSON Lines, one a line"
+    return f"a value is longer than {max(1, most >> 20)} MB; save the rows as JSON Lines, one per line"
 
 
 def _names(columns: Any) -> list[str] | None:
@@ -470,7 +479,7 @@ def _whole_object(line: int, value: dict[str, Any], *, alone: bool) -> Iterator[
     try:
         rows = rows_in(value) if alone and value else None
     except Uneven as error:
-        yield line, Bad(f"its columns have different lengths ({error})", final=True)
+        yield line, Bad(f"its columns differ in length ({error})", final=True)
         return
     if rows is not None:
         yield from _rows((line, row) for row in rows)

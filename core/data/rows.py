@@ -30,8 +30,8 @@ from core.reward import THOUGHTS
 
 NO_QUESTION = "the question is empty"
 NO_ANSWER = "the answer is empty"
-NOT_TEXT = "a message holds more than text, such as an image"
-NOT_EXTRACTED = "the rule finds no answer in the answer column"
+NOT_TEXT = "a message contains something other than text, such as an image"
+NOT_EXTRACTED = "no answer was found in the answer column"
 
 
 def text_of(value: Any) -> str:
@@ -202,7 +202,7 @@ def check_columns(columns: Iterable[str], dataset: SourceFields) -> None:
     for field, name in [*wanted, *((f"columns.{name}", column) for name, column in dataset.columns.items())]:
         if name and name not in known:
             raise InvalidInput(
-                f"The dataset has no column {name!r}. Its columns are: {', '.join(known) or 'none'}.",
+                f"The dataset has no column {name!r}. Its columns: {', '.join(known) or 'none'}.",
                 field=f"dataset.{field}",
             )
 
@@ -238,9 +238,9 @@ def map_rows(rows: Iterable[Mapping[str, Any]], dataset: SourceFields) -> tuple[
     if not mixed:
         check_columns(columns, dataset)
     if not kept:
-        why = "; ".join(f"{count} rows: {reason}" for reason, count in left_out.items()) or "it has no rows"
+        why = "; ".join(f"{count} rows: {reason}" for reason, count in left_out.items()) or "it is empty"
         raise InvalidInput(
-            f"No row of the dataset can be used ({why}). Choose other columns.", field="dataset.instruction_field"
+            f"No row of this dataset can be used ({why}). Choose other columns.", field="dataset.instruction_field"
         )
     return kept, dict(left_out)
 

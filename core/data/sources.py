@@ -45,7 +45,7 @@ def iter_rows(dataset: SourceFields, home: Home) -> Iterator[dict[str, Any]]:
         yield from tasks.rows(dataset.tasks, dataset.size, _seed(dataset))
     elif source.startswith(GENERATED):
         raise InvalidInput(
-            f"There is no generated task {source!r}. Known: {arithmetic.SOURCE}, {tasks.SOURCE}.",
+            f"There is no generator named {source!r}. Available: {arithmetic.SOURCE}, {tasks.SOURCE}.",
             field="dataset.source",
         )
     elif source.startswith(UPLOAD):
@@ -109,12 +109,14 @@ def upload_folder(source: str, home: Home, *, damaged: bool = False) -> Path:
     """
     upload_id = source.removeprefix(UPLOAD)
     if not ID_PATTERN.fullmatch(upload_id):
-        raise InvalidInput("That is not an upload's id. The list of datasets shows the ids.", field="dataset.source")
+        raise InvalidInput(
+            "This is not a valid dataset id. The list of datasets shows the ids.", field="dataset.source"
+        )
     folder = home.uploads / upload_id
     there = folder.is_dir() if damaged else uploads.is_dataset(folder)
     if not there or folder.resolve().parent != home.uploads.resolve():
         raise NotFound(
-            f"There is no upload {upload_id}. It may have been deleted; upload the file again.", field="dataset.source"
+            f"There is no dataset {upload_id}. It may have been deleted. Upload the file again.", field="dataset.source"
         )
     return folder
 
@@ -127,7 +129,8 @@ def check_hub_id(source: str) -> str:
     """
     if not _HUB_ID.fullmatch(source) or ".." in source:
         raise InvalidInput(
-            f"{source!r:.200} is not a dataset. Give owner/name as on the Hub, {arithmetic.SOURCE}, or upload a file.",
+            f"{source!r:.200} is not a dataset. Enter owner/name as on Hugging Face or {arithmetic.SOURCE}, or upload "
+            "a file.",
             field="dataset.source",
         )
     return source

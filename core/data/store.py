@@ -130,7 +130,7 @@ class JsonlStore:
                 raise _ends_early(number)
 
 
-_REPLACE = "Delete the dataset, then upload or fetch it again."
+_REPLACE = "Delete the dataset, then upload or import it again."
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class _explained:  # noqa: N801 - used like a function
             kind, OSError | ValueError | LookupError | NotImplementedError | OverflowError
         ) or kind.__module__.startswith("pyarrow"):
             raise InvalidInput(
-                f"The Parquet file is damaged: {str(error)[:200].rstrip('. ')}. Write it again and upload it again.",
+                f"The Parquet file is damaged: {str(error)[:200].rstrip('. ')}. Export it again, then upload it.",
                 field="file",
             ) from None
 

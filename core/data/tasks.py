@@ -68,7 +68,7 @@ def rows(tasks: Sequence[GeneratedTask], size: int, seed: int) -> Iterator[dict[
         InvalidInput: A task is not known, or cannot be made at this difficulty.
     """
     if not tasks:
-        raise InvalidInput("Choose at least one task to generate.", field="dataset.tasks")
+        raise InvalidInput("Select at least one exercise.", field="dataset.tasks")
     order = _order([task.weight for task in tasks], size, seed)
     streams = [_stream(place, task, order.count(place), seed) for place, task in enumerate(tasks)]
     for place in order:
@@ -89,9 +89,7 @@ def dataset(task: GeneratedTask, size: int, seed: int, field: str = "dataset.tas
     from reasoning_gym.factory import CURRICULA, DATASETS, create_curriculum, create_dataset
 
     if task.name not in DATASETS or task.name in UNSUITABLE:
-        raise InvalidInput(
-            f"There is no generated task {task.name!r:.80}. The list of tasks shows what there is.", field=field
-        )
+        raise InvalidInput(f"There is no exercise named {task.name!r:.80}. See the list of exercises.", field=field)
     try:
         if task.difficulty is None or task.name not in CURRICULA:
             return create_dataset(task.name, size=max(1, size), seed=seed)
@@ -101,7 +99,9 @@ def dataset(task: GeneratedTask, size: int, seed: int, field: str = "dataset.tas
         chosen = curriculum.generate_configuration({"size": max(1, size), "seed": seed})
         return DATASETS[task.name][0](chosen)
     except (AssertionError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise InvalidInput(f"The task {task.name} cannot be made so: {error}.", field=field) from None
+        raise InvalidInput(
+            f"The exercise {task.name} cannot be generated with these settings: {error}.", field=field
+        ) from None
 
 
 def _stream(place: int, task: GeneratedTask, count: int, seed: int) -> Iterator[dict[str, Any]]:
@@ -122,7 +122,9 @@ def _entry(made: Any, number: int, name: str) -> dict[str, Any]:
     try:
         entry: dict[str, Any] = made[number]
     except (AssertionError, ValueError, IndexError, KeyError) as error:
-        raise InvalidInput(f"The task {name} cannot be made so: {error}.", field="dataset.tasks") from None
+        raise InvalidInput(
+            f"The exercise {name} cannot be generated with these settings: {error}.", field="dataset.tasks"
+        ) from None
     return entry
 
 

@@ -36,7 +36,7 @@ class TooMuch(TemplateError):
     """The template does more than showing a conversation takes."""
 
     def __init__(self) -> None:
-        super().__init__("it takes too much memory or time")
+        super().__init__("it uses too much memory or time")
 
 
 @contextmanager

@@ -26,8 +26,8 @@ from core.job import ID_PATTERN, new_id
 from core.job_dir import read_model, write_json
 
 _DAMAGED = (
-    "The dataset {} is damaged: its info.json is missing or cannot be read. Delete it from the list of datasets, then "
-    "upload or fetch it again."
+    "The dataset {} is damaged: its info.json is missing or unreadable. Delete it from the list of datasets, then "
+    "upload or import it again."
 )
 ABANDONED_AFTER = 7 * 24 * 3600.0
 """Seconds after which nobody comes back for an upload or download that was left half done."""
@@ -83,7 +83,7 @@ def store(
         partial.rename(uploads / upload_id)
     except OSError as error:
         if words := disk_words(error):
-            raise Unavailable(f"Nothing was kept of the upload. {words}") from None
+            raise Unavailable(f"The upload was not saved. {words}") from None
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -97,8 +97,8 @@ def _receive(stream: BinaryIO, target: Path, limit: int) -> None:
             left -= len(piece)
             if left < 0:
                 raise TooLarge(
-                    f"The file is larger than {limit / 1024**3:.3g} GiB, the limit of this server. Nothing was kept. "
-                    "Upload a part of it, or raise MAX_UPLOAD_GB."
+                    f"The file exceeds this server's limit of {limit / 1024**3:.3g} GiB and was not saved. "
+                    "Upload part of it, or raise MAX_UPLOAD_GB."
                 )
             file.write(piece)
 

@@ -18,9 +18,9 @@ def work(folder: Path, root: Path, limit: int) -> None:
 
     job = read_job(folder)
     if job is None:
-        raise SystemExit(f"{folder.name} is no job")
+        raise SystemExit(f"{folder.name} is not a job")
     upload_id = folder.name.removesuffix(PARTIAL)
-    words = "Reading the file" if job.kind == "upload" else "Asking the Hub"
+    words = "Reading the file" if job.kind == "upload" else "Contacting Hugging Face"
     reporter = progress.Reporter(folder, Progress(state="working", total_bytes=job.size, message=words))
     try:
         if job.kind == "fetch":

@@ -34,8 +34,8 @@ HUB_TIMEOUT = 180.0
 GENERATED = (
     {
         "source": arithmetic.SOURCE,
-        "title": "Sums",
-        "description": "'What is 21 + 12?', made on the spot. Needs no file and no network; good for a first run.",
+        "title": "Arithmetic (generated)",
+        "description": "Problems such as 'What is 21 + 12?'. Needs no file and works offline. Good for a first run.",
         "columns": ["question", "answer"],
     },
 )
@@ -174,7 +174,9 @@ class Datasets:
         folder = sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home, damaged=True)
         users = self._used_by(f"{sources.UPLOAD}{upload_id}")
         if users:
-            raise Conflict(f"The dataset is in use by {', '.join(users[:5])}. Stop that first, or wait for its end.")
+            raise Conflict(
+                f"This dataset is in use by {', '.join(users[:5])}. Stop that first, or wait for it to finish."
+            )
         info = uploads.read_info(folder)
         return self._bin.put(folder, kind="dataset", name=info.name if info else upload_id)
 
@@ -238,7 +240,8 @@ def read_dataset_section(dataset: dict[str, Any]) -> DatasetSection:
         dataset = {**dataset, "source": f"{sources.UPLOAD}{source}"}
     if not isinstance(source, str):
         raise InvalidInput(
-            "Name a dataset: upload:<id>, generated:arithmetic, or owner/name of the Hub.", field="dataset.source"
+            "Specify a dataset: upload:<id>, generated:arithmetic, or owner/name on Hugging Face.",
+            field="dataset.source",
         )
     rest = {"name": "preview", "model": {"name": "none"}, "reward": {"type": "preset", "preset_name": "math"}}
     return core.config.parse({**rest, "dataset": dataset}).dataset

@@ -91,11 +91,11 @@ class DatasetJobs:
         """
         if size > self._limit:
             raise TooLarge(
-                f"It has {size / 2**30:.3g} GiB; the most here is {self._limit / 2**30:.3g} GiB (MAX_UPLOAD_GB).",
+                f"The file is {size / 2**30:.3g} GiB; the limit is {self._limit / 2**30:.3g} GiB (MAX_UPLOAD_GB).",
                 field="size",
             )
         if shutil.disk_usage(self._home.uploads).free < size:
-            raise Unavailable("There is not enough room on the disk for this file. Free some space and try again.")
+            raise Unavailable("There is not enough disk space for this file. Free some space and try again.")
         folder = self._open(Job(kind="upload", name=shown_name(name), size=size, created_at=now()))
         return self.get(_id(folder))
 
@@ -110,14 +110,14 @@ class DatasetJobs:
         with self._alone(job_id), (folder / PART).open("ab") as file:
             if file.tell() != offset:
                 raise Conflict(
-                    f"The file has {file.tell()} bytes here; the next piece begins there, not at {offset}.",
+                    f"{file.tell()} bytes have been received; the next piece starts there, not at {offset}.",
                     field="offset",
                 )
             left = job.size - offset
             while piece := stream.read(min(PIECE, left + 1)):
                 left -= len(piece)
                 if left < 0:
-                    raise TooLarge(f"More arrived than the {job.size} bytes that were said.", field="size")
+                    raise TooLarge(f"Received more than the announced {job.size} bytes.", field="size")
                 file.write(piece)
         return self.get(job_id)
 
@@ -137,10 +137,10 @@ class DatasetJobs:
         folder, job = self._folder(job_id), self._job(job_id)
         found = _size(folder / PART)
         if found != job.size:
-            raise Conflict(f"{job.size - found} bytes are still missing. Go on from byte {found}.", field="offset")
+            raise Conflict(f"{job.size - found} bytes are still missing. Continue from byte {found}.", field="offset")
         with self._alone(job_id):
             if _works(folder):
-                raise Conflict("It is running already.")
+                raise Conflict("This is already in progress.")
             decided = {
                 "on_bad": "skip" if job.on_bad == "skip" else on_bad,
                 "heading": job.heading if heading == "auto" else heading,
@@ -172,7 +172,7 @@ class DatasetJobs:
         """
         folder = self._folder(job_id)
         if self._job(job_id).kind != "fetch":
-            raise Conflict("An upload goes on by sending its next piece.")
+            raise Conflict("To resume an upload, send the next piece.")
         with self._alone(job_id):
             return self.get(job_id) if _works(folder) else self._start(folder)
 
@@ -189,7 +189,7 @@ class DatasetJobs:
         """Stop it and remove what has arrived."""
         folder = self._folder(job_id)
         self.cancel(job_id)
-        remove_folder(folder, "What has arrived")
+        remove_folder(folder, "The unfinished download")
 
     def get(self, job_id: str) -> JobView:
         """One job. Raises NotFound where there is none: it may be a dataset by now."""
@@ -263,13 +263,13 @@ class DatasetJobs:
     def _folder(self, job_id: str) -> Path:
         folder = self._home.uploads / f"{check_id(job_id)}{PARTIAL}"
         if not (folder / JOB).is_file():
-            raise NotFound(f"There is no upload or download {job_id} under way.")
+            raise NotFound(f"There is no upload or download {job_id} in progress.")
         return folder
 
     def _job(self, job_id: str) -> Job:
         job = read_job(self._folder(job_id))
         if job is None:
-            raise NotFound(f"There is no upload or download {job_id} under way.")
+            raise NotFound(f"There is no upload or download {job_id} in progress.")
         return job
 
 
@@ -282,7 +282,7 @@ class _Alone:
     def __enter__(self) -> None:
         with self._lock:
             if self._id in self._busy:
-                raise Conflict("Another request is at work on this upload. Wait for it to end, then go on.")
+                raise Conflict("Another request is already working on this upload. Wait for it to finish.")
             self._busy.add(self._id)
 
     def __exit__(self, *_: object) -> None:

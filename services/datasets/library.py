@@ -90,7 +90,7 @@ class Library:
         changes: dict[str, Any] = {}
         if name is not None:
             if not name.strip():
-                raise InvalidInput("Give the dataset a name.", field="name")
+                raise InvalidInput("Enter a dataset name.", field="name")
             changes["name"] = uploads.shown_name(name.strip())
         if mapping is not None:
             changes["mapping"] = self._checked(info, mapping)
@@ -218,10 +218,10 @@ class Library:
             NotFound: It has not been prepared.
         """
         if form not in FILES:
-            raise InvalidInput("Prepared rows come as jsonl or parquet.", field="form")
+            raise InvalidInput("Prepared rows are available as jsonl or parquet.", field="form")
         path = (self._folder(upload_id) / "prepared" if upload_id else self._draft) / FILES[form]
         if not path.is_file():
-            raise NotFound("This dataset has not been prepared yet. Prepare it first; then it can be downloaded.")
+            raise NotFound("This dataset has not been prepared yet. Prepare it first, then download it.")
         return path
 
     # --- generated tasks, templates, cache ---
@@ -244,10 +244,10 @@ class Library:
         """
         name = name.strip()
         if not 0 < len(name) <= 100:
-            raise InvalidInput("Give the template a name of at most 100 characters.", field="name")
+            raise InvalidInput("Enter a template name of at most 100 characters.", field="name")
         kept = self.templates()
         if name not in kept and len(kept) >= MOST_TEMPLATES:
-            raise Conflict(f"There are {MOST_TEMPLATES} templates already. Delete some first.")
+            raise Conflict(f"You already have {MOST_TEMPLATES} templates. Delete some first.")
         kept[name] = {field: section[field] for field in TEMPLATE_FIELDS if section.get(field) is not None}
         self._database.set_setting(TEMPLATES, kept)
 
@@ -255,7 +255,7 @@ class Library:
         """Raises NotFound where there is none of this name."""
         kept = self.templates()
         if kept.pop(name, None) is None:
-            raise NotFound(f"There is no template {name!r}.")
+            raise NotFound(f"There is no template named {name!r}.")
         self._database.set_setting(TEMPLATES, kept)
 
     def cache(self) -> list[CacheEntry]:
@@ -267,8 +267,8 @@ class Library:
             if folder.is_dir()
         ]
         made = [
-            CacheEntry(title, "made", _size(folder))
-            for title, folder in (("Rows made ready to read", hub / "datasets"), ("Prepared rows", self._draft))
+            CacheEntry(title, "cache", _size(folder))
+            for title, folder in (("Converted rows", hub / "datasets"), ("Prepared rows", self._draft))
             if _size(folder)
         ]
         return sorted(
@@ -285,12 +285,12 @@ class Library:
         """
         if self._database.unfinished():
             raise Conflict(
-                "A run is under way or waiting, and may need what was downloaded. Clear the cache when it has ended."
+                "A run that is in progress or queued may need these downloads. Clear the cache when it has finished."
             )
         hub = self._home.cache / "hub"
         folders = [path for path in (hub / "hub").glob("*--*") if name is None or _hub_name(path.name) == name]
         if name and not folders:
-            raise NotFound(f"There is nothing of {name} in the cache.")
+            raise NotFound(f"The cache has nothing named {name}.")
         folders += [hub / "datasets", self._draft]
         before = sum(map(_size, folders))
         for path in folders:
@@ -301,7 +301,8 @@ class Library:
         unknown = set(mapping) - set(MAPPED)
         if unknown:
             raise InvalidInput(
-                f"A mapping has no field {min(unknown)}. Known: {', '.join(MAPPED)}.", field=f"mapping.{min(unknown)}"
+                f"A mapping has no field {min(unknown)}. Available: {', '.join(MAPPED)}.",
+                field=f"mapping.{min(unknown)}",
             )
         section = core.config.parse({
             "name": "x", "model": {"name": "x"}, "dataset": {"source": f"upload:{info.id}", **mapping},

@@ -56,11 +56,11 @@ def prepare(
             write_json(Path(progress), {"message": message})
 
     complete = parse(config)
-    say("Reading the rows; what is on the Hub is fetched first")
+    say("Reading rows, after downloading them from Hugging Face if needed")
     parses = earns_with_reference(complete.reward, markers_of(complete.dataset))
     found = prepare_rows(complete, Home(Path(root)), parses)
     rows = [*found.train, *found.holdout, *found.test]
-    say(f"Counting the tokens of {min(len(rows), MOST_MEASURED):,} rows")
+    say(f"Counting tokens in {min(len(rows), MOST_MEASURED):,} rows")
     report = {
         "read": found.read,
         "left_out": found.left_out,

@@ -106,6 +106,6 @@ class Preparations:
         except TunesmithError as error:
             work.error = "" if work.stopped else error.message
         except Exception as error:  # noqa: BLE001  # a thread's end: whatever it was is said on the page
-            work.error = f"It could not be prepared: {type(error).__name__}: {error}"
+            work.error = f"Preparation failed: {type(error).__name__}: {error}"
         finally:
             work.ended.set()

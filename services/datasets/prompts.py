@@ -76,10 +76,10 @@ def ask_script(
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise Unavailable(f"Reading took longer than {timeout:.0f} seconds and was ended. Try again.") from None
+        raise Unavailable(f"Reading took longer than {timeout:.0f} seconds and was stopped. Try again.") from None
     except ValueError:
         raise Unavailable(
-            "Reading ended without a result. Try again; if it happens again, choose something else."
+            "Reading stopped without a result. Try again; if that does not help, choose another dataset or model."
         ) from None
     if "error" in answer:
         error = answer["error"]
@@ -141,7 +141,7 @@ def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[
             home, template, tuple(sorted(special.items())), control, json.dumps([one.json() for one in asked])
         )
     except TunesmithError as error:
-        notes.append(f"The exact text cannot be shown yet. {error.message}")
+        notes.append(f"The exact prompt is not available yet. {error.message}")
         return {"prompts": shown, "template": None, "notes": notes}
     counts, why = part_counts(folder / "tokenizer.json", answers)
     for one, row, answer, tokens in zip(shown, mapped, answers, counts, strict=True):
@@ -151,7 +151,7 @@ def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[
             one.update(text=text, parts=list(answer["parts"]), tokens=tokens, warm_up_target=target)
     if template is None:
         notes.append(
-            "This model has no chat template. A plain one is used: the system prompt, 'Question: …' and 'Answer:'."
+            "This model has no chat template, so a plain one is used: the system prompt, 'Question: …' and 'Answer:'."
         )
     notes += _what_was_done(answers) + _thought_note(shown, dataset)
     return {"prompts": shown, "template": "plain" if template is None else "model", "notes": notes + why}
@@ -170,11 +170,11 @@ def _thought_note(shown: Sequence[Mapping[str, Any]], dataset: DatasetSection) -
     opened = next((found for one in shown if one["text"] and (found := opened_by(one["text"], markers))), "")
     if not opened:
         return []
-    words = f"The template opens the thought: {opened.strip()} is already there when the answer starts, and counts."
+    words = f"The chat template starts the reasoning itself: {opened.strip()} is in the prompt already and counts."
     if opened.strip() == markers.reasoning_start:
         return [words]
     end = dict(markers.thoughts)[opened.strip()]
-    advice = f"Set the working-out markers to {opened.strip()} and {end}, so that the thought is the working-out."
+    advice = f"Set the reasoning tags to {opened.strip()} and {end} so that this reasoning is recognized."
     return [f"{words} {advice}"]
 
 
@@ -212,11 +212,11 @@ def part_counts(file: Path, answers: Sequence[Mapping[str, Any]]) -> tuple[list[
     """Tokens of each rendered prompt; see :class:`core.data.chat_template.Shown` for its ``parts``."""
     nothing: list[int | None] = [None] * len(answers)
     if not file.is_file():
-        return nothing, ["This model has no tokenizer.json, so tokens are counted only when training starts."]
+        return nothing, ["This model has no tokenizer.json, so tokens are not counted until training starts."]
     try:
         tokenizer = _tokenizer(file, file.stat().st_mtime_ns)
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception for a file it cannot read
-        return nothing, [f"The model's tokenizer.json cannot be read: {error}"]
+        return nothing, [f"Cannot read the model's tokenizer.json: {error}"]
 
     def tokenize(text: str) -> list[int]:
         # Special tokens are in the text already: the template wrote them.

@@ -187,7 +187,7 @@ def steady(case: str, text: str) -> str:
     """Where a packed file breaks off depends on the library that packed it."""
     if not case.startswith("truncated g") and not case.startswith("truncated z"):
         return text
-    return re.sub(r"keep the [\d,]+ good", "keep the N good", re.sub(r"line \d+", "line N", text))
+    return re.sub(r"remaining [\d,]+ row", "remaining N row", re.sub(r"line \d+", "line N", text))
 
 
 def outcome(folder: Path, name: str, data: bytes) -> str:

@@ -114,7 +114,7 @@ def test_a_renamed_dataset_is_found_under_its_old_name(hub: Hub, home: Home) -> 
 
 def test_a_missing_dataset_says_so(hub: Hub, home: Home) -> None:
     """When looked at and when fetched."""
-    with pytest.raises(NotFound, match="has no dataset someone/nothing"):
+    with pytest.raises(NotFound, match="has no dataset named someone/nothing"):
         peek(home, "someone/nothing")
     jobs = DatasetJobs(home, 1 << 30)
     end = waited(jobs, jobs.fetch(DatasetSection(source="someone/nothing")))

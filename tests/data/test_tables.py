@@ -71,7 +71,7 @@ def test_lists_of_cells_are_a_table_and_lists_of_turns_are_conversations(tmp_pat
     assert rows(tmp_path, [["a?", "x"], ["b?", "y"]])[1] == {"column 1": "b?", "column 2": "y"}
     talk = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b"}]
     assert rows(tmp_path, [talk, talk]) == [{"messages": talk}] * 2
-    with pytest.raises(BadRows, match="it has 1 cells, and the table has 2 columns"):
+    with pytest.raises(BadRows, match="it has 1 cell, but the table has 2 columns"):
         rows(tmp_path, [["a?", "x"], ["b?"]])
 
 
@@ -88,11 +88,11 @@ def test_squad_as_its_authors_publish_it(tmp_path: Path) -> None:
 def test_what_was_not_read_is_said(tmp_path: Path) -> None:
     """A second split is counted and named; cells that the rows service cut short make a bad row; so do uneven columns."""
     info = keep(tmp_path, "a.json", json.dumps({"train": QA, "test": QA * 3}).encode())
-    assert (info.rows, info.notes) == (2, ("Only the rows under 'train' were read; 'test' has 6 more.",))
+    assert (info.rows, info.notes) == (2, ("Only the rows under 'train' were read. 'test' has 6 more.",))
     cut = {"rows": [{"row_idx": 0, "row": QA[0], "truncated_cells": ["question"]}]}
-    with pytest.raises(BadRows, match="cut cells of it short; fetch the dataset itself"):
+    with pytest.raises(BadRows, match="cut off some of its cells; import the dataset itself"):
         rows(tmp_path, cut)
-    with pytest.raises(BadRows, match=r"different lengths \(question 2, answer 1\)"):
+    with pytest.raises(BadRows, match=r"differ in length \(question 2, answer 1\)"):
         rows(tmp_path, {"question": ["a?", "b?"], "answer": ["1"]})
 
 
@@ -103,7 +103,7 @@ def test_a_table_by_columns_is_held_to_its_limit(
     """All columns together, whatever they are called; the words say how to write it instead."""
     cells = [f"is {i} a number?" for i in range(20_000)]
     monkeypatch.setattr(reading, "MAX_TABLE", 1 << 18)
-    with pytest.raises(BadRows, match="write the rows as JSON Lines"):
+    with pytest.raises(BadRows, match="save the rows as JSON Lines"):
         rows(tmp_path, dict.fromkeys(names, cells))
     assert len(rows(tmp_path, dict.fromkeys(names, cells[:4000]))) == 4000
 
@@ -211,7 +211,7 @@ def test_choices_in_columns_of_their_own_are_shown_below_the_question() -> None:
 def test_the_first_line_is_a_heading_or_a_row_or_a_question(tmp_path: Path, text: str, heading: str) -> None:
     """By its cells and those below; where they do not tell, nothing is kept until a person has said which."""
     if heading == "unsure":
-        with pytest.raises(HeadingUnsure, match="seems to have no heading row"):
+        with pytest.raises(HeadingUnsure, match="seems to have no header row"):
             keep(tmp_path, "a.csv", text.encode())
         assert list(tmp_path.iterdir()) == []
         return

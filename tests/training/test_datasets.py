@@ -44,7 +44,7 @@ def test_a_run_trains_on_the_prepared_mixture(models: Home, monkeypatch: pytest.
     parses = earns_with_reference(complete.reward, markers_of(complete.dataset))
     expected = prepare_rows(complete, models, parses)
     assert recorded["sha256"] == expected.sha256
-    assert recorded["left_out"] == {"repeated: the same question and answer come earlier": 1}
+    assert recorded["left_out"] == {"duplicate of an earlier row": 1}
     rows = [*iter_lines(run.prepared / "train.jsonl"), *iter_lines(run.prepared / "holdout.jsonl")]
     assert sum("reasoning_gym" in row for row in rows) == 20
     assert {row["response"].isdigit() for row in rows if "full_response" in row} == {True}

@@ -58,7 +58,7 @@ def test_a_file_is_uploaded_listed_looked_into_and_deleted(client: FlaskClient, 
         ("a.jsonl", b"", "empty"),
         ("a.pdf", b"%PDF-1.4\n1 0 obj\n", "a PDF document"),
         ("a.jsonl", b"\n<!DOCTYPE html>\n<html>\n", "a web page"),
-        ("a.jsonl", b'{"question": "a", "answer": "b"}\n' * 2 + b"{oops}\n", "line 3: this is not JSON"),
+        ("a.jsonl", b'{"question": "a", "answer": "b"}\n' * 2 + b"{oops}\n", "line 3: this line is not valid JSON"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_in_words(

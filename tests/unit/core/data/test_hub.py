@@ -50,7 +50,7 @@ def peek(home: Home, source: str) -> object:
 @pytest.mark.usefixtures("hub")
 def test_a_dataset_that_is_not_on_the_hub_says_so(tmp_path: Path) -> None:
     """Not found, with the field and what to check."""
-    with pytest.raises(NotFound, match="has no dataset someone/missing") as refused:
+    with pytest.raises(NotFound, match="has no dataset named someone/missing") as refused:
         peek(Home(tmp_path), "someone/missing")
     assert refused.value.field == "dataset.source"
 

@@ -172,5 +172,5 @@ def test_a_source_is_never_a_path(source: str, tmp_path: Path) -> None:
 
 def test_a_missing_upload_says_so(tmp_path: Path) -> None:
     """A deleted upload is NotFound, not a stack trace."""
-    with pytest.raises(NotFound, match="upload the file again"):
+    with pytest.raises(NotFound, match="Upload the file again"):
         sources.load_rows(section(source="upload:20260101-000000-abcdef"), Home(tmp_path))

@@ -52,25 +52,25 @@ def test_real_rows_come_back_as_they_were(tmp_path: Path) -> None:
     [
         ("a.jsonl", b"", "The file is empty"),
         ("a.jsonl", b"\n \n", "The file is empty"),
-        ("a.jsonl", GOOD * 2 + b'{"question": "x", "answer"\n' + GOOD, r"line 3: this is not JSON"),
+        ("a.jsonl", GOOD * 2 + b'{"question": "x", "answer"\n' + GOOD, r"line 3: this line is not valid JSON"),
         ("a.jsonl", GOOD + b"[1, 2]\n", "line 2: this is a list"),
-        ("a.jsonl", b'{"a": 1} {"a": 2}', "line 1: this is not JSON: Extra data"),
-        ("a.jsonl", GOOD + ACCENTS + b'{"question": "\xff"}\n', "line 3: byte 15 of the line is not UTF-8"),
+        ("a.jsonl", b'{"a": 1} {"a": 2}', "line 1: this line is not valid JSON: Extra data"),
+        ("a.jsonl", GOOD + ACCENTS + b'{"question": "\xff"}\n', "line 3: byte 15 of this line is not UTF-8"),
         ("a.jsonl", b'{"a":' * 100_000, "nested more than 100 deep"),
-        ("a.jsonl", GOOD + b'{"question": "\\ud800"}', "line 2: it holds half of a character"),
+        ("a.jsonl", GOOD + b'{"question": "\\ud800"}', "line 2: it contains half a character"),
         ("a.jsonl", GOOD + b"{}\n", "line 2: the object is empty"),
         ("a.gz", b"\x1f\x8b\x08\x00", "gzip file is damaged"),
-        ("a.jsonl.gz", gzip.compress(GOOD * 3, mtime=0)[:-9], "gzip file breaks off"),
+        ("a.jsonl.gz", gzip.compress(GOOD * 3, mtime=0)[:-9], "gzip file ends here unexpectedly"),
         ("a.xlsx", b"PK\x03\x04rest", "spreadsheet"),
         ("a.txt", b"hello", "no rows"),
         ("a.jsonl", b'{"a": 1, "b": [2]}\n', "no usable column"),
         ("a.json", b'[{"question": "a"},\n7]', "line 2: this is a number"),
-        ("a.json", b'[{"question": "a"}', "line 1: the file ends in the middle"),
+        ("a.json", b'[{"question": "a"}', "line 1: the file ends unexpectedly"),
         ("a.json", b"[]", "no rows"),
         ("a.csv", b"a,b\n1,2\n3,4\n", "no usable column"),
         ("a.csv", b"question,answer\n", "no rows"),
-        ("a.csv", b"question,answer\na,b\nc\n", "line 3: it has 1 cells, and the heading has 2"),
-        ("a.csv", b'question,answer\n"a,b\n', "line 2: .* opened and never closed"),
+        ("a.csv", b"question,answer\na,b\nc\n", "line 3: it has 1 cell, but the header row has 2"),
+        ("a.csv", b'question,answer\n"a,b\n', "line 2: this line is not valid CSV: .* never closed"),
         ("a.parquet", b"PAR1" + b"x" * 200, "Parquet file is damaged"),
     ],
 )
@@ -89,7 +89,7 @@ def test_bad_rows_are_skipped_where_the_person_says_so(tmp_path: Path) -> None:
     with pytest.raises(BadRows) as refused:
         keep(tmp_path, data)
     assert [row.line for row in refused.value.bad] == [2, 4]
-    assert "keep the 2 good ones" in refused.value.message
+    assert "keep the remaining 2 rows" in refused.value.message
     info = keep(tmp_path, data, on_bad="skip")
     assert (info.rows, info.bad_rows, [row.line for row in info.bad]) == (2, 2, [2, 4])
     assert rows(tmp_path, info) == [{"question": "a?", "answer": "b"}] * 2
@@ -99,7 +99,7 @@ def test_a_file_over_the_limit_is_refused_while_it_arrives(tmp_path: Path) -> No
     """Reading stops at the limit, before and after decompression, and what was written is removed."""
     with pytest.raises(TooLarge, match="MAX_UPLOAD_GB"):
         keep(tmp_path, GOOD * 1000, limit=1000)
-    with pytest.raises(TooLarge, match="unpacks to more"):
+    with pytest.raises(TooLarge, match="Once decompressed"):
         keep(tmp_path, gzip.compress(GOOD * 100_000), "a.jsonl.gz", limit=100_000)
     assert list(tmp_path.iterdir()) == []
 
@@ -232,7 +232,7 @@ def test_columns_have_a_limit_for_all_rows_together(tmp_path: Path) -> None:
     few = [{f"id {row * 300 + i}": "x" for i in range(300)} | {"question": "a?"} for row in range(4)]
     with pytest.raises(InvalidInput, match="more than 1,000 different columns") as refused:
         keep(tmp_path, "\n".join(map(json.dumps, few)).encode())
-    assert "write them as cells" in refused.value.message
+    assert "put them in cells" in refused.value.message
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(BadRows, match="name is longer than 200 characters"):
         keep(tmp_path, json.dumps({"question": "a?", "n" * 201: 1}).encode())
@@ -242,7 +242,7 @@ def test_a_heading_is_counted_before_its_names_are_told_apart(tmp_path: Path, mo
     """A heading of too many names is refused without any work on them; names that are alike cost a step each."""
     seen: list[int] = []
     monkeypatch.setattr(reading, "unique", lambda names: seen.append(len(names)))
-    with pytest.raises(InvalidInput, match="200000 columns; 1000 is the most"):
+    with pytest.raises(InvalidInput, match="200000 columns; the limit is 1000"):
         keep(tmp_path, b"a," * 199_999 + b"a\n1,2\n", "a.csv")
     assert seen == []
 
