@@ -26,6 +26,7 @@ from services.current import services
 from services.datasets import library
 from services.datasets.datasets import GENERATED, read_dataset_section
 from services.forms.fields import read_names, shown, whole_number
+from services.words import size
 
 bp = Blueprint("datasets", __name__)
 HUB = ("source", "subset", "split", "revision")
@@ -183,7 +184,7 @@ def add() -> AnyResponse:
     try:
         info, already = receive()
     except TunesmithError as error:
-        say(f"Nothing was kept. {error.message}", "problem")
+        say(f"Nothing was saved. {error.message}", "problem")
         return to("datasets.index")
     return to("datasets.show", upload_id=info.id, **({"already": 1} if already else {}))
 
@@ -200,9 +201,9 @@ def fetch() -> AnyResponse:
         given = form.get("rows", "").strip()
         rows = whole_number(given)
         if given and not rows:
-            raise InvalidInput("The number of rows must be a whole number above 0, or empty for all.")
+            raise InvalidInput("Number of rows: enter a whole number above 0, or leave it empty for all rows.")
         job = services().dataset_jobs.fetch(read_dataset_section(section), rows)
-        say(f"{job.name} is being fetched.")
+        say(f"Importing {job.name}.")
     except TunesmithError as error:
         say(error.message, "problem")
     return to("datasets.index")
@@ -233,7 +234,7 @@ def job(job_id: str) -> AnyResponse:
 def clear() -> AnyResponse:
     """Delete what was downloaded from the Hub."""
     try:
-        say(f"{services().library.clear_cache() / 2**20:,.0f} MB were freed.", "good")
+        say(f"Freed {size(services().library.clear_cache())}.", "good")
     except TunesmithError as error:
         say(error.message, "problem")
     return to("datasets.index")
@@ -254,7 +255,7 @@ def change(upload_id: str) -> AnyResponse:
         mapping |= {"instruction_template": template or None, "columns": columns}
     try:
         services().library.change(upload_id, name=form.get("name"), mapping=mapping)
-        say("Kept.", "good")
+        say("Saved.", "good")
     except TunesmithError as error:
         say(error.message, "problem")
     return to("datasets.show", upload_id=upload_id)
@@ -299,7 +300,7 @@ def stop_preparing(upload_id: str) -> AnyResponse:
 def use_limits(upload_id: str) -> AnyResponse:
     """Put the proposed lengths into the draft."""
     if services().drafts.dataset.use_limits(services().library.report(upload_id)):
-        say("The new run uses these limits.", "good")
+        say("Your setup now uses the suggested lengths.", "good")
     return to("datasets.show", upload_id=upload_id, _anchor="prepare")
 
 

@@ -81,7 +81,7 @@ def stop_preparing() -> Response:
 def use_limits() -> Response:
     """Put the proposed lengths into the draft."""
     if services().drafts.dataset.use_own_limits():
-        say("Your setup now uses these lengths.", "good")
+        say("Your setup now uses the suggested lengths.", "good")
     return to("wizard.preparation")
 
 

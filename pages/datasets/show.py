@@ -1,20 +1,23 @@
-"""The page of one dataset: its rows, its mapping, what it becomes."""
+"""The page of one dataset: its rows, its column mapping, and what preparation does to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from core.data.extract import TITLES
 from core.data.formats import Detected
 from core.dataset import UploadInfo
 from core.errors import TunesmithError
+from core.model import DEMO_MODEL
 from core.rewards import PRESETS
+from pages.datasets.mapping import MappingFields, mapping_fields
+from pages.datasets.report import ReportView, report_view
 from services.container import Services
-from services.datasets.library import Use
+from services.datasets.library import MAPPED, Use
 from services.datasets.preparation_jobs import Preparing
-from services.forms.fields import shown, whole_number
+from services.forms.fields import FormField, form_field, whole_number
+from services.forms.labels import model_title
 
 PAGE = 20
 SWITCHES = ("drop_unparseable", "drop_personal", "drop_overlap")
@@ -22,10 +25,11 @@ SWITCHES = ("drop_unparseable", "drop_personal", "drop_overlap")
 
 @dataclass(frozen=True)
 class RowsPlace:
-    """Which rows are shown and where the links lead; ``more`` is the row from which a search goes on."""
+    """Which rows are shown and where the links lead; ``more`` is the row from which a search continues."""
 
     words: str
     page: int = 1
+    pages: int = 1
     search: str = ""
     before: int | None = None
     next: int | None = None
@@ -47,15 +51,14 @@ class DatasetPage:
     info: UploadInfo
     form: str
     uses: tuple[Use, ...]
-    mapping: dict[str, Any]
-    further: str
+    mapping: MappingFields
     mapped: list[dict[str, Any]]
-    rules: dict[str, str]
     model: str
     prepared: dict[str, Any]
+    switches: tuple[FormField, ...]
     preset: str
     presets: tuple[tuple[str, str], ...]
-    report: dict[str, Any] | None
+    report: ReportView | None
     rows: list[dict[str, Any]]
     place: RowsPlace
     problem: str
@@ -86,15 +89,16 @@ def dataset_page(services: Services, upload_id: str, args: Mapping[str, str]) ->
         info=info,
         form=detected.words,
         uses=tuple(library.uses(upload_id)),
-        mapping=section,
-        further=shown(section.get("columns", {})),
+        mapping=mapping_fields(
+            [replace(form_field("dataset", name, section, {}), path=name) for name in MAPPED], info.columns
+        ),
         mapped=mapped,
-        rules={str(rule): title for rule, title in TITLES.items()},
-        model=services.wizard.draft().model.name or "none chosen",
+        model=model_title(services.wizard.draft().model.name) or model_title(DEMO_MODEL),
         prepared=prepared,
+        switches=tuple(replace(form_field("dataset", name, prepared, {}), path=name) for name in SWITCHES),
         preset=reward.get("preset_name") or "math",
         presets=tuple((preset.name, preset.title) for preset in PRESETS.values()),
-        report=report,
+        report=report_view(report),
         rows=rows,
         place=place,
         problem=problem,
@@ -108,7 +112,8 @@ def _rows(services: Services, info: UploadInfo, args: Mapping[str, str]) -> tupl
         start = whole_number(args.get("start")) or 0
         hits = services.library.search(info.id, search, start, PAGE)
         rows = [{"row": hit["row"] + 1, **hit["cells"]} for hit in hits["rows"]]
-        words = f"Rows {start + 1:,} to {hits['searched']:,} of {info.rows:,} searched, {len(rows)} found"
+        found = f"{len(rows)} {'match' if len(rows) == 1 else 'matches'}"
+        words = f"{found} in rows {start + 1:,} to {hits['searched']:,} of {info.rows:,}"
         return services.datasets.cut(rows), RowsPlace(
             words, search=search, more=None if hits["done"] else hits["searched"]
         )
@@ -120,6 +125,7 @@ def _rows(services: Services, info: UploadInfo, args: Mapping[str, str]) -> tupl
     place = RowsPlace(
         f"Page {number:,} of {last:,}",
         page=number,
+        pages=last,
         before=number - 1 if number > 1 else None,
         next=number + 1 if number < last else None,
     )

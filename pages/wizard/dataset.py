@@ -11,6 +11,7 @@ from core.data.conversation import answer_in
 from core.dataset import FieldGuess, Row, UploadInfo
 from core.errors import TunesmithError
 from pages.datasets.catalogue import Catalogue, catalogue
+from pages.datasets.mapping import MappingFields, mapping_fields
 from pages.wizard.dataset_choice import Choices, choices
 from pages.wizard.frame import Frame, frame
 from services.container import Services
@@ -90,7 +91,7 @@ class DatasetStep:
     preparation_values: str
     checks: str
     hub: tuple[FormField, ...]
-    mapping: tuple[FormField, ...]
+    mapping: MappingFields
     guess: Guess | None
     prompt_fields: tuple[FormField, ...]
     prompt_values: str
@@ -135,7 +136,10 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
         # Only of boxes that are shown: one that is named here and not sent is switched off.
         checks=" ".join(field.path for field in preparation if field.kind == "check"),
         hub=_pick(fields, HUB),
-        mapping=tuple(field for field in _mapping(fields, preview, dataset) if uses(field.path)),
+        mapping=mapping_fields(
+            [field for field in _mapping(fields, preview, dataset) if uses(field.path)],
+            preview.columns if preview and source != "mix" else (),
+        ),
         guess=_guess(preview.guess, dataset) if preview and source != "mix" else None,
         prompt_fields=tuple(
             _in_full(field, dataset) if field.path == "dataset.system_prompt" else field
@@ -201,7 +205,8 @@ def _prompt(one: dict[str, Any]) -> PromptView:
         text = "\n\n".join(f"{message['role']}: {answer_in(message)}" for message in one["messages"])
         return PromptView((text,), "The messages, before the chat template is applied:")
     tokens = f"{one['tokens']} tokens. " if one["tokens"] is not None else ""
-    return PromptView(tuple(one["parts"]), f"{tokens}Right answer: {one['reference'][:200]}", answer_starts=True)
+    answer = f"Right answer: {one['reference'][:200]}" if one["reference"] else "No right answer."
+    return PromptView(tuple(one["parts"]), f"{tokens}{answer}", answer_starts=True)
 
 
 def _guess(guess: FieldGuess, dataset: DatasetDraft) -> Guess:

@@ -1,10 +1,10 @@
-"""What preparing the draft's dataset does to it, as a part of step 2."""
+"""What preparation does to the chosen dataset, as a part of step 2."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from pages.datasets.report import ReportView, report_view
 from pages.wizard.dataset import PREPARATION
 from pages.wizard.frame import Frame, frame
 from services.container import Services
@@ -16,13 +16,13 @@ from services.wizard.snapshot import preparable
 
 @dataclass(frozen=True)
 class PreparationStep:
-    """What training would make of the dataset chosen in step 2, whatever its source."""
+    """What training would do with the dataset chosen in step 2, whatever its source."""
 
     frame: Frame
     title: str
     values: str
     remote: bool
-    report: dict[str, Any] | None
+    report: ReportView | None
     outdated: bool
     preparing: Preparing | None
     fix: str
@@ -32,7 +32,7 @@ def preparation_step(services: Services) -> PreparationStep:
     """The page behind step 2: counts, removed rows and lengths."""
     snapshot = services.snapshots.take()
     dataset, uses = snapshot.draft.dataset, snapshot.draft.chosen_method.uses
-    preparing = services.preparations.look(DRAFT)  # First: once it has ended, its report is there.
+    preparing = services.preparations.look(DRAFT)  # First: once it has ended, the report exists.
     report, outdated = services.library.draft_report(preparable(snapshot.config))
     fix = snapshot.review.readiness.fix("reward")
     return PreparationStep(
@@ -42,7 +42,7 @@ def preparation_step(services: Services) -> PreparationStep:
             form_field("dataset", name, dataset.values, {}).shown for name in PREPARATION if uses(f"dataset.{name}")
         ),
         remote=dataset.remote,
-        report=report,
+        report=report_view(report),
         outdated=outdated,
         preparing=preparing,
         fix=fix.label if fix else "",

@@ -1,4 +1,4 @@
-// Tries a mapping while it is typed; without a script 'Try' reloads the page with the same answer.
+// Previews a column mapping while it is edited. Without a script the page shows the saved one.
 
 import { api, pageData } from './lib/api.js'
 
@@ -8,7 +8,7 @@ const out = document.getElementById('mapping-preview')
 const problem = document.getElementById('mapping-problem')
 let timer = 0
 
-// 'tests = test_list, choices' as the names that rewards use and the columns they stand for.
+// Parses 'tests = test_list, choices' into the names that rewards use and the columns they stand for.
 const names = (text) =>
   Object.fromEntries(
     text
@@ -40,14 +40,21 @@ async function show() {
   const mine = asked
   try {
     const { rows } = await api(`/api/datasets/${id}/map`, { method: 'POST', json: { mapping: mapping(), samples: 3 } })
-    if (mine !== asked) return // An answer to what is typed no more.
+    if (mine !== asked) return // The answer to an older edit.
     problem.textContent = ''
     out.replaceChildren(
-      ...rows.flatMap((row) => [line('Question', row.instruction), line('Reference', row.response || 'none found')]),
+      ...rows.map((row) => pair(line('Question', row.instruction), line('Answer', row.response || 'No answer found'))),
     )
   } catch (error) {
     if (mine === asked) problem.textContent = error.message
   }
+}
+
+function pair(...lines) {
+  const block = document.createElement('div')
+  block.className = 'pair'
+  block.append(...lines)
+  return block
 }
 
 function line(title, text) {

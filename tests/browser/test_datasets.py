@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from services.forms.fields import field_title
 from tests.browser.conftest import Complaints, Server, serve
 from tests.browser.test_pages import serious
 from tests.support.live import FAKE_SERVER, held
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 ROWS = [{"question": f"What is {n} + {n}, and why is it so?", "answer": f"Add.\n#### {2 * n}"} for n in range(200)]
 NARROW = 400
+RULE = field_title("dataset.extraction")
 
 
 def made(folder: Path, name: str = "sums.jsonl", *, extra: str = "", padding: int = 0) -> Path:
@@ -53,7 +55,7 @@ def test_bad_rows_are_shown_and_skipped_by_a_click(page: Page, server: Server, t
     expect(page.locator("#upload-problem")).to_contain_text("line 201")
     page.get_by_test_id("skip-bad").click()
     page.wait_for_url("**/datasets/2*")
-    expect(page.locator("main")).to_contain_text("1 rows were skipped")
+    expect(page.locator("main")).to_contain_text("1 row was skipped")
 
 
 def test_a_dataset_is_mapped_searched_prepared_and_used(
@@ -64,25 +66,25 @@ def test_a_dataset_is_mapped_searched_prepared_and_used(
     page.set_input_files("#file", made(tmp_path))
     page.wait_for_url("**/datasets/2*")
     preview = page.get_by_test_id("mapping-preview")
-    page.get_by_label("Take the answer out by rule").select_option("regex")
+    page.get_by_label(RULE).select_option("regex")
     page.get_by_label("Marker, expression or path").fill("([A-Z][a-z]+)[.]")
     expect(preview).to_contain_text("Add")
     page.get_by_label("Marker, expression or path").fill("(")
-    expect(page.locator("#mapping-problem")).to_contain_text("cannot be read")
-    page.get_by_label("Take the answer out by rule").select_option("last_number")
-    page.get_by_role("button", name="Keep this mapping").click()
-    expect(page.get_by_label("Take the answer out by rule")).to_have_value("last_number")
+    expect(page.locator("#mapping-problem")).to_contain_text("not a valid regular expression")
+    page.get_by_label(RULE).select_option("last_number")
+    page.get_by_role("button", name="Save mapping").click()
+    expect(page.get_by_label(RULE)).to_have_value("last_number")
     page.get_by_test_id("prepare-form").get_by_role("button", name="Prepare").click()
-    expect(page.get_by_test_id("report")).to_contain_text("To train on")
+    expect(page.get_by_test_id("report")).to_contain_text("Training rows")
     assert serious(page) == []
-    page.get_by_placeholder("Find in any cell").fill("is 77 +")
-    page.get_by_role("button", name="Show").click()
-    expect(page.locator("#rows")).to_contain_text("1 found")
+    page.get_by_placeholder("Search all cells").fill("is 77 +")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#rows")).to_contain_text("1 match in")
     page.set_viewport_size({"width": NARROW, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
     page.get_by_role("button", name="Use in a new run").click()
     page.wait_for_url("**/new/dataset")
-    expect(page.get_by_label("Take the answer out by rule")).to_have_value("last_number")
+    expect(page.get_by_label(RULE)).to_have_value("last_number")
     assert serious(page) == []
     # A pattern that cannot be read is answered with 400, which the console notes.
     assert [words for words in complaints.found if "/map)" not in words] == []
@@ -121,9 +123,9 @@ def test_a_long_preparation_is_followed_to_its_report(page: Page, holding: Serve
         )
     expect(page.get_by_test_id("report")).to_contain_text("Rows read", timeout=120_000)
     assert page.evaluate("window.stayed")
-    expect(page.locator("#preparing-said")).to_contain_text("The preparation has ended")
+    expect(page.locator("#preparing-said")).to_contain_text("Preparation finished")
     said = page.evaluate("window.said")
-    assert said[-1].startswith("The preparation has ended")
+    assert said[-1].startswith("Preparation finished")
     assert len(said) == len(set(said))  # a screen reader repeats nothing
     assert complaints.found == []
 

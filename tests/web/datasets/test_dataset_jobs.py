@@ -293,7 +293,7 @@ def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
     text = browser.get(f"/datasets/{made}?page=15").get_data(as_text=True)
     assert "Page 15 of 15" in text
     assert "What is 299 + 1?" in text
-    assert "11 found" in browser.get(f"/datasets/{made}?search=is 29").get_data(as_text=True)
+    assert "11 matches" in browser.get(f"/datasets/{made}?search=is 29").get_data(as_text=True)
     browser.post(f"/datasets/{made}/change", form={"name": "my sums"})
     mapping = {
         "instruction_field": "question",
@@ -308,6 +308,7 @@ def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
     assert 'value="sum = answer"' in text
     assert "<h1>my sums</h1>" in text
     assert 'value="last_number" selected' in text
+    assert "last_number</option>" not in text
     browser.post(f"/datasets/{made}/prepare", form={"deduplicate": "near", "drop_personal": "on", "preset": "math"})
     browser.once_prepared(f"/datasets/{made}/preparing")
     text = browser.get(f"/datasets/{made}").get_data(as_text=True)

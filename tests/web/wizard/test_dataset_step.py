@@ -194,13 +194,13 @@ def test_every_source_is_prepared_from_the_step(
         browser.once_prepared(PREPARATION)
     text = browser.once_prepared(PREPARATION)
     assert 'data-testid="report"' in text
-    assert "Prompts: half have at most" in text
-    assert "chosen anew" not in text
+    assert "<strong>Prompts</strong>: median" in text
+    assert "Your setup has changed" not in text
     with browser.get("/new/dataset/prepared/jsonl") as file:
         assert len(file.get_data(as_text=True).splitlines()) > 50
     browser.post("/new/dataset/limits", form={})
     assert draft()["training"]["max_new_tokens"] < 64
-    assert "chosen anew" in browser.get(PREPARATION).get_data(as_text=True)
+    assert "Your setup has changed" in browser.get(PREPARATION).get_data(as_text=True)
     save(browser, ui__kind="upload", upload="")
     assert 'data-testid="report"' not in browser.get(PREPARATION).get_data(as_text=True)
 
@@ -273,7 +273,7 @@ def test_a_preparation_is_watched_and_stopped(
         browser.post(f"{PREPARATION}/stop", form={})
         until(lambda: shown(browser), lambda text: "seconds so far" not in text)
     assert 'data-testid="report"' not in shown(browser)
-    assert "could not be prepared" not in shown(browser)
+    assert "Preparation failed" not in shown(browser)
 
 
 def test_a_preparation_that_fails_says_why(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
