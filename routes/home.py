@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, g, jsonify, render_template, request
 from werkzeug.wrappers import Response
 
+from core.log_tail import NATIVE
 from pages.glossary import GLOSSARY
 from pages.home import DEMO, home_page
 from pages.palette import palette as palette_entries
@@ -16,7 +17,6 @@ from routes._pages import back, page, say, to
 from services.container import Services
 from services.current import services
 from services.forms.labels import in_words, plain_name
-from services.jobs.tail import NATIVE
 from services.words import FILTERS
 
 bp = Blueprint("home", __name__)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from markupsafe import Markup, escape
 
 from core.dataset import UploadInfo
+from core.log_tail import native
 from core.rewards import part_title
 from core.statistics import decimals
-from services.jobs.tail import native
 
 LIGHTS = {
     "queued": ("queued", "Queued"),

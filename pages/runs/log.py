@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.log_tail import native
 from pages.runs.address import Wanted
 from services.container import Services
-from services.jobs.tail import native
 
 LINES = 400
 """Maximum number of lines shown."""

@@ -27,7 +27,7 @@ from services.machine.preferences import hub_token
 from services.models.families import BASE_MODELS
 from services.datasets.prompts import reader_environment
 from core.moment import now
-from services.jobs.tail import tail_text
+from core.log_tail import tail_text
 
 ENTRY = PROJECT / "core" / "delivery" / "__main__.py"
 LOOK = 10.0

@@ -21,7 +21,7 @@ from services.jobs.events import Events
 from services.jobs.in_use import being_sent, needing, unfinished
 from services.jobs.readings import damage
 from core.moment import now
-from services.jobs.tail import tail_text
+from core.log_tail import tail_text
 from services.jobs.verbs import Jobs
 from services.jobs.view import JobView
 from services.machine.bin import Entry
@@ -194,7 +194,7 @@ class Exports:
         return [step_of(path) for path in JobDir.open(self._home.outputs, session_id).numbered()]
 
     def log(self, export_id: str, tail: int = 200, *, useful: bool = False) -> str:
-        """The last lines of what the export's worker printed; see :func:`services.jobs.tail.tail_text`."""
+        """The last lines of what the export's worker printed; see :func:`core.log_tail.tail_text`."""
         return tail_text(self._files(self._job(export_id)).log, tail, useful=useful)
 
     def path(self, export_id: str, file: str) -> Path:

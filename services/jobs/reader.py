@@ -9,10 +9,10 @@ from typing import Any
 from core.job import ENDED, JobState, JobStatus
 from core.job_dir import JobDir, read_lines
 from core.job_rows import MetricRow, is_metric
+from core.log_tail import Tail
 from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.launcher import Launcher
-from services.jobs.tail import Tail
 
 _TAKEN = ("phase", "step", "max_steps", "message", "attempt", "device", "seconds_per_step", "checkpoint_step")
 

@@ -21,6 +21,7 @@ from core.disk import disk_full, disk_words
 from core.job import ACTIVE, ENDED, Control, JobState, JobStatus
 from core.job_dir import JobDir, step_of
 from core.job_rows import MetricRow
+from core.log_tail import tail_text
 from core.moment import now
 from core.settings import Home
 from services.jobs.database import Database, Job
@@ -29,7 +30,6 @@ from services.jobs.kinds import KINDS
 from services.jobs.launcher import NO_WORKER, Launcher
 from services.jobs.reader import Reader
 from services.jobs.slots import Slots
-from services.jobs.tail import tail_text
 
 log = logging.getLogger(__name__)
 

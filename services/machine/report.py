@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.job import JobState
+from core.log_tail import native, tail_text
 from core.moment import now
 from core.settings import Settings
 from core.version import VERSION
-from services.jobs.tail import native, tail_text
 from services.words import size
 
 if TYPE_CHECKING:

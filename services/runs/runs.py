@@ -17,6 +17,7 @@ from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.job import JobKind, check_id, new_id
 from core.job_dir import JobDir, write_json
 from core.job_rows import GroupRow, MetricRow, is_metric
+from core.log_tail import tail_text
 from core.methods.method import Note
 from core.model import Device
 from core.moment import now
@@ -25,7 +26,6 @@ from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.names import titles
 from services.jobs.readings import Readings, damage
-from services.jobs.tail import tail_text
 from services.jobs.verbs import Jobs
 from services.machine.bin import Entry
 from services.runs.completions import CompletionIndexes, CompletionsPage
@@ -282,7 +282,7 @@ class Runs:
         return forecast(rows, run.config, AtWork(run.job.state, run.job.phase, run.job.max_steps, time.time()))
 
     def log(self, session_id: str, tail: int = 200, *, useful: bool = False) -> str:
-        """The last lines of the worker's output; see :func:`services.jobs.tail.tail_text`."""
+        """The last lines of the worker's output; see :func:`core.log_tail.tail_text`."""
         self._job(session_id)
         return tail_text(self._files(session_id).log, tail, useful=useful)
 

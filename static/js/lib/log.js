@@ -1,5 +1,5 @@
 // A log on the page, a line each. Lines of native libraries are marked, so that 'Show everything' shows them; which
-// those are says the server (services/jobs/tail.py), in the page's own data. A log that is filtered takes only what
+// those are says the server (core/log_tail.py), in the page's own data. A log that is filtered takes only what
 // fits its filter: `data-words` is what a line must contain, `data-native="off"` leaves out native libraries.
 
 const native = new RegExp(document.body.dataset.native)

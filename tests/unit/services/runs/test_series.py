@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from core.job_rows import MetricRow
-from services.jobs.tail import Tail, native, tail_text
+from core.log_tail import Tail, native, tail_text
 from services.runs.series import collapse, thin
 
 
