@@ -23,8 +23,8 @@ from core.settings import Home
 
 NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,95}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 WITHOUT_ACCESS = (
-    "There is no Hugging Face token. Create one with write access in your Hugging Face settings, add HF_TOKEN=… to "
-    ".env, and restart the server."
+    "There is no Hugging Face token. Create one with write access on Hugging Face, then add it in Settings or set "
+    "HF_TOKEN in the environment."
 )
 
 
@@ -112,10 +112,10 @@ def explained(repo: str) -> Iterator[None]:
         status = error.response.status_code if error.response is not None else 0
         if status == 401:
             raise Forbidden(
-                "Hugging Face rejected the token in HF_TOKEN. Create a new one with write access."
+                "Hugging Face doesn't accept the token. Create a new one with write access and replace it in Settings."
             ) from None
         if status == 403:
-            raise Forbidden(f"The token in HF_TOKEN has no write access to {repo}. Choose another one.") from None
+            raise Forbidden(f"The Hugging Face token has no write access to {repo}. Use one that has.") from None
         raise Unavailable(f"Hugging Face refused the upload ({status}): {_first_line(error)}") from None
     except (httpx.HTTPError, OSError) as error:
         if isinstance(error, (Conflict, Forbidden, Unavailable)):
