@@ -82,8 +82,10 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """'40 seconds', '12 minutes', '3.5 hours'."""
+    if seconds < 1.5:
+        return "1 second"
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return f"{round(seconds)} seconds"
     if seconds < 5400:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"

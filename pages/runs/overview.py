@@ -134,7 +134,7 @@ def _change(one: Metric, values: Sequence[float]) -> str:
     if one.unit is Unit.SHARE:
         points = round(change * 100)
         return f"{signed(points)} points since the start" if points else "unchanged since the start"
-    return f"{signed(change)} since the start" if num(abs(change)) not in {"0", "0.00"} else "unchanged since the start"
+    return f"{signed(change)} since the start" if num(values[0]) != num(values[-1]) else "unchanged since the start"
 
 
 def _number(one: Metric, value: float) -> str:

@@ -180,7 +180,7 @@ def test_a_figure_out_of_range_says_so_in_words(browser: Browser, services: Serv
         assert "Above" not in page
         assert 'data-testid="remarks"' not in charts
     assert "+0.70 since the start" in page
-    assert "Share of" not in page
+    assert "unchanged since the start" in page  # the solve rate
 
 
 def at_work(services: Services, times: list[float]) -> None:
