@@ -225,7 +225,7 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     assert '<div id="run-evaluation" data-live hidden></div>' in browser.get(f"/runs/{trained}").text
     write_json(JobDir(services.settings.home.outputs / trained).evaluation, {"step": 2, "report": report})
     run = browser.get(f"/runs/{trained}").text
-    assert "Is it better than the original?" in run
+    assert "Is it better than the original model?" in run
     assert f"/evaluations/new?session_id={trained}" in run
     found = browser.client.get(f"/api/training/sessions/{trained}/evaluation").json or {}
     assert found["report"]["verdict"] == "better"
