@@ -1,4 +1,4 @@
-"""Every reward and every ready-made combination. A new reward is a function and an entry in its family's file."""
+"""Every reward and every built-in combination of them. A new reward is a function and an entry in its family's file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["CATALOGUE", "PRESETS", "Param", "Preset", "RewardInfo"]
 
 @dataclass(frozen=True)
 class Preset:
-    """A ready-made combination."""
+    """A built-in reward: components with weights."""
 
     name: str
     title: str

@@ -12,7 +12,7 @@ from services.container import Services
 
 @dataclass(frozen=True)
 class RewardsPage:
-    """Every reward by family, the ready-made combinations, the saved ones, and the protection in force."""
+    """Every reward by family, the built-in rewards, the saved ones, and the protection in force."""
 
     families: dict[str, list[Any]]
     presets: tuple[Any, ...]

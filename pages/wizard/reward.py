@@ -20,7 +20,7 @@ from services.wizard.suggestions import suggested
 
 @dataclass(frozen=True)
 class PresetView:
-    """A ready-made reward."""
+    """A built-in reward."""
 
     name: str
     title: str

@@ -148,7 +148,7 @@ class DatasetDraft(Section):
 
 @dataclass(frozen=True)
 class RewardDraft(Section):
-    """A ready-made combination or one's own."""
+    """A built-in reward or a custom one."""
 
     @property
     def type(self) -> str:

@@ -241,7 +241,7 @@ def test_a_thought_that_never_ends_earns_nothing_from_what_looks_at_answers(name
     row = {"instruction": "?", "response": "72", "tests": "assert True", "choices": ["72", "71"], "context": "72"}
     total = score.many([Item(f"<think>\n{text}", "?", row) for text in ("72", "<SOLUTION>72</SOLUTION>", "A")])
     assert [one.total for one in total] == [0, 0, 0]
-    assert "never closed" in total[0].components[name].why
+    assert "never ends" in total[0].components[name].why
 
 
 def test_a_perfect_answer_earns_all_where_the_template_opens_the_thought() -> None:

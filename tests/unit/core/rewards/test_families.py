@@ -200,10 +200,7 @@ def test_the_same_reward_twice_under_two_labels() -> None:
     [
         ([{"name": "numeric", "requires": "format"}], "is not the label of another component"),
         ([{"name": "numeric", "requires": "numeric"}], "is not the label of another component"),
-        (
-            [{"name": "format", "requires": "numeric"}, {"name": "numeric", "requires": "format"}],
-            "has a condition itself",
-        ),
+        ([{"name": "format", "requires": "numeric"}, {"name": "numeric", "requires": "format"}], "has a condition"),
         ([{"name": "numeric", "clip_low": 0.5, "clip_high": 0.5}], "must be below its maximum"),
         ([{"name": "numeric"}, {"name": "numeric"}], "give one of them a label"),
     ],

@@ -57,6 +57,6 @@ def test_ids_become_names(home: Home) -> None:
     assert plain_name("upload:20260101-000000-aaaaaa", home) == "a deleted file"
     assert plain_name("builtin:smollm2-135m-instruct", home) == "smollm2-135m-instruct"
     parts = {"type": "composite", "components": [{"name": "numeric", "weight": 2}, {"name": "format", "label": "form"}]}
-    assert reward_title(parts) == "Right number × 2, form × 1"
+    assert reward_title(parts) == "Correct number × 2, form × 1"
     line = config_title(parse(TINY), home)
     assert line == "SmolLM2 135M Instruct · Arithmetic (generated) · reward: Arithmetic"
