@@ -189,7 +189,7 @@ class EvaluationSpec(_Frozen):
         reward: What scores the answers; None for none.
         best: The most that an answer can earn; None without a reward.
         max_new_tokens: Longest answer.
-        temperature: 0 takes the likeliest token each time (greedy), so that two models differ by themselves
+        temperature: 0 always picks the most likely token (greedy), so that two models differ by themselves
             and not by luck.
         top_p, seed: As their names say; without effect when greedy.
         rollout_engine: As ``training.rollout_engine``: what answers for a base model or an adapter on a CPU.
@@ -249,7 +249,7 @@ def paired_report(
         pairs: (first model's answer, second model's answer) to each prompt; those without a score are left out.
         first, second: What to call them.
         comparisons: How many models are compared with the first. The chance of a false claim is shared
-            between them (Bonferroni), so that it is 5 % for all together.
+            between them (Bonferroni), so that it is 5% for all together.
         seed: Of the resampling.
 
     Returns:

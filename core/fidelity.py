@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 UNROUNDED = ("merged", "adapter", "F32", "F16", "BF16")
 """Subjects, by how their names begin, whose numbers have 16 bits or more."""
 FAITHFUL_KL = 0.02
-"""Nats a token up to which an export counts as the same model. docs/fidelity.md has the measurements behind these."""
+"""Nats per token up to which an export counts as the same model. docs/fidelity.md has the measurements behind these."""
 FAITHFUL_TOP1 = 0.95
-"""Share of positions with the same likeliest token from which on it does."""
+"""Share of positions with the same most likely token from which on it does."""
 UNROUNDED_KL = 0.1
 """Above it, 16 bits do not explain the distance: something else is wrong."""
 KEPT_WELL = 0.9
@@ -33,7 +33,7 @@ BITS = {
     "Q3_K_M": 3.9, "IQ3_M": 3.7, "Q3_K_S": 3.5, "IQ3_S": 3.45, "IQ3_XS": 3.3, "IQ3_XXS": 3.06, "Q2_K": 3.0,
     "IQ2_M": 2.7, "Q2_K_S": 2.6, "IQ2_S": 2.5, "IQ2_XS": 2.3, "IQ2_XXS": 2.06, "IQ1_M": 1.75, "IQ1_S": 1.56,
 }  # fmt: skip
-"""Bits a weight by name, of a large model: only their order is used."""
+"""Bits per weight by name, of a large model: only their order is used."""
 
 
 class FidelityVerdict(StrEnum):
@@ -64,18 +64,18 @@ class FidelityReport(BaseModel):
             of the questions or of the further conversations, whichever is smaller.
         first_difference: Where the first prompt that differs does so, in words; empty where none does.
         only_spaces_differ: Whether the tokens of one text differ in spaces alone, as two programs' reading of it can.
-        top1_agreement: Share of positions at which both models' likeliest token is the same.
-        mean_kl: Mean KL(trained ‖ exported) over positions, in nats a token.
+        top1_agreement: Share of positions at which both models' most likely token is the same.
+        mean_kl: Mean KL(trained ‖ exported) over positions, in nats per token.
         base_kl: Mean KL(base ‖ exported): near 0 where the adapter is missing. None where the base was not measured.
         adapter_kl: Mean KL(trained ‖ base): how much the training changed. None as above.
         change_kept: Share of the training's change that is in the export: 1 where the adapter is in it, 0 where
-            it is missing, 2 where it was added twice; ``change_kept_low`` and ``_high`` bound it (bootstrap, 95 %).
+            it is missing, 2 where it was added twice; ``change_kept_low`` and ``_high`` bound it (bootstrap, 95%).
             None where the training changed nothing.
         exact_match: Share of greedy answers that are the same token for token.
         stops: Share of the exported model's greedy answers that end with an end token.
         stops_trained: The same of the trained model's.
         reward_trained, reward_exported: Mean reward of the greedy answers; None without a reward.
-        reward_drop: Trained less exported; ``reward_drop_low`` and ``_high`` bound it (paired bootstrap, 95 %).
+        reward_drop: Trained less exported; ``reward_drop_low`` and ``_high`` bound it (paired bootstrap, 95%).
         better_choice: A quantization that would not lose, as the reason says it; empty where none is needed or known.
         seconds: How long the check took.
     """

@@ -4,7 +4,7 @@ Two models answered the same prompts; only the differences within a pair count. 
 one sample of shape (n,) or many samples at once of shape (m, n), which makes simulations quick.
 
 Two tests stand behind a verdict, because each covers where the other is weak (measured: docs/evaluation.md).
-A bootstrap interval alone claims too much with few pairs, the plain one in 15 % of the cases with five; the
+A bootstrap interval alone claims too much with few pairs, the plain one in 15% of the cases with five; the
 exact sign-flip test keeps its promise for any n and any number of ties, but gives no interval.
 
 scipy does what it has; what is written here says what scipy lacks. Both numpy and scipy are loaded where they are
@@ -170,7 +170,7 @@ def smallest_share(pairs: int, *, power: float = POWER, level: float = LEVEL) ->
 
 
 def fewest_changes(level: float = LEVEL) -> int:
-    """How many pairs must change, all one way, before chance is ruled out at ``level``: 6 at 95 %."""
+    """How many pairs must change, all one way, before chance is ruled out at ``level``: 6 at 95%."""
     return math.ceil(1 + math.log2(1 / (1 - level)) - ROUNDING)
 
 

@@ -27,7 +27,7 @@ class SendBody(Body):
     name: str = Field(description="The model's name in Ollama, or the Hugging Face repository.")
     file: str = Field("", description="For Ollama: which GGUF of the export; the largest where none is named.")
     base: str = Field("", description="For an adapter in Ollama: the model there that it belongs to.")
-    private: bool = Field(True, description="For the Hub: a new repository is seen by its owner alone.")
+    private: bool = Field(True, description="For Hugging Face: only the owner sees a new repository.")
     replace: bool = Field(False, description="Write over a model or repository of that name.")
 
 
