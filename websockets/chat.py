@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from core.errors import InvalidInput, TunesmithError
-from services.models.models import SAMPLING, Chat, Models
+from services.models.models import SAMPLING, SAMPLING_TITLES, Chat, Models
 from websockets.light import SocketIO
 
 MOST_AT_ONCE = 8
@@ -93,9 +93,9 @@ def _chat(sid: str, data: Any) -> tuple[str, Chat]:
 def _sampling_number(data: dict[str, Any], key: str) -> float:
     value = data[key]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidInput(f"{key} must be a number.", field=key)
+        raise InvalidInput(f"{SAMPLING_TITLES[key]}: enter a number.", field=key)
     if key in WHOLE and value != int(value):
-        raise InvalidInput(f"{key} must be a whole number.", field=key)
+        raise InvalidInput(f"{SAMPLING_TITLES[key]}: enter a whole number.", field=key)
     return int(value) if key in WHOLE else value
 
 

@@ -166,5 +166,5 @@ def _number_of(setting: Setting, text: str) -> float:
         return int(text) if setting.whole else float(text)
     except ValueError:
         low, high = next((low, high) for name, low, high in RANGES if name == setting.name)
-        words = f"{setting.title}: enter a {'whole ' if setting.whole else ''}number from {low:g} to {high:g}."
+        words = f"{setting.title}: enter a {'whole ' if setting.whole else ''}number from {low:g} to {high:.10g}."
         raise InvalidInput(words, field=setting.name) from None

@@ -85,6 +85,11 @@ RANGES: tuple[tuple[str, float, float], ...] = (
 )
 """Lowest and highest value of each sampling setting."""
 SAMPLING = tuple(name for name, _, _ in RANGES)
+SAMPLING_TITLES = {
+    "temperature": "Temperature", "top_p": "Top-p", "top_k": "Top-k", "min_p": "Min-p",
+    "repetition_penalty": "Repetition penalty", "max_tokens": "Maximum length", "seed": "Seed",
+}  # fmt: skip
+"""What people call them."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +286,6 @@ def check_chat(chat: Chat) -> None:
     for name, low, high in RANGES:
         value = getattr(chat, name)
         if value is not None and not low <= value <= high:
-            raise InvalidInput(f"{name} must be between {low} and {high}.", field=name)
+            raise InvalidInput(f"{SAMPLING_TITLES[name]}: enter a number from {low:g} to {high:.10g}.", field=name)
     if len(chat.stop) > 4 or not all(chat.stop) or any(len(text) > 200 for text in chat.stop):
         raise InvalidInput("Use up to 4 stop sequences of 1 to 200 characters each.", field="stop")

@@ -1,4 +1,4 @@
-// Sizes and checkpoints are those of the chosen run; boxes of the table choose what goes with them.
+// Sizes and checkpoints are those of the selected run; a quantization of the table selects what goes with it.
 
 const form = document.getElementById('export-form')
 
@@ -10,7 +10,6 @@ form?.querySelector('select[name="session_id"]')?.addEventListener('change', (ev
 
 form?.addEventListener('change', ({ target }) => {
   if (target.name !== 'quantization' || !target.checked) return
-  const chosen = form.querySelector('input[name="choice"]:checked')
-  if (!chosen?.value.startsWith('gguf/')) form.querySelector('input[name="choice"][value="gguf"]').checked = true
+  form.querySelector('input[name="choice"][value="gguf"]').checked = true
   if ('matrix' in target.dataset) form.elements.importance_matrix.checked = true
 })
