@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,21 @@ class Device:
 BUILTIN_PREFIX = "builtin:"
 DEMO_MODEL = "builtin:smollm2-135m-instruct"
 """SmolLM2-135M-Instruct, fetched at set-up into ``cache/models``; works without a network."""
+
+
+_ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface|hf)\.co/([\w.-]+/[\w.-]+)(?:[/?#].*)?")
+
+
+def without_address(text: str) -> str:
+    """A model's name where its page's address was pasted; anything else as it is.
+
+    >>> without_address("https://huggingface.co/Qwen/Qwen3-0.6B/tree/main")
+    'Qwen/Qwen3-0.6B'
+    >>> without_address(" /models/mine ")
+    '/models/mine'
+    """
+    found = _ADDRESS.fullmatch(text.strip())
+    return found[1] if found else text.strip()
 
 
 def typed_path(text: str, field: str) -> Path:

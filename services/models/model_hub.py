@@ -19,8 +19,8 @@ LIMIT = 20
 """Most results of a search."""
 SHORTEST, LONGEST = 2, 100
 """Characters of a search."""
-KEEP = 600.0
-"""Seconds that an answer is good for."""
+KEEP, KEEP_ERROR = 600.0, 30.0
+"""Seconds that an answer is good for, and that an error is: the network may be back, or a license accepted."""
 KEPT = 200
 UNREACHABLE = (
     "Hugging Face cannot be reached right now. Check the network, or choose a model that is already on this machine."
@@ -122,7 +122,8 @@ class ModelHub:
 
     def _get(self, key: tuple[str, ...]) -> object:
         at, found = self._kept.get(key, (0.0, None))
-        return found if time.monotonic() - at < KEEP else None
+        keep = KEEP_ERROR if isinstance(found, TunesmithError) else KEEP
+        return found if time.monotonic() - at < keep else None
 
     def _put(self, key: tuple[str, ...], found: object) -> None:
         with self._lock:

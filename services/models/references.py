@@ -50,7 +50,12 @@ class References:
         """
         if local_folder(name, self._home) is None and not HUB_ID.fullmatch(name):
             raise InvalidConfig(
-                [("model.name", "Enter a model on Hugging Face, such as Qwen/Qwen3-0.6B, or the full path of a folder")]
+                [
+                    (
+                        "model.name",
+                        "Enter a model on Hugging Face, such as Qwen/Qwen3-0.6B, or the full path of a folder.",
+                    )
+                ]
             )
 
     def resolve(self, model_path: str) -> dict[str, Any]:

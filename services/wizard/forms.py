@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.methods import DEFAULT
+from core.model import without_address
 from services.datasets.library import Library
 from services.forms.fields import Values, read_form_section
 from services.forms.reward_form import read_reward
@@ -51,7 +52,7 @@ def _read_method(form: Mapping[str, str], before: str) -> str:
 
 def _read_model(form: Mapping[str, str], before: Values) -> dict[str, Any]:
     """The model that was ticked or named; 'Recommended' takes every setting of the adapter back to its default."""
-    form = {**form, "model.name": form.get("choice") or form.get("model.name", "")}
+    form = {**form, "model.name": form.get("choice") or without_address(form.get("model.name", ""))}
     if form.get("ui.setup") == "recommended":
         before = {name: before[name] for name in ("name", "revision") if before.get(name)}
         own = {f"model.{name}" for name in (*CUSTOM, *ADVANCED)}

@@ -44,8 +44,8 @@ function press(key) {
   return event
 }
 
-test('asks once the typing pauses, and not for a letter or a path', async (t) => {
-  for (const text of ['q', '/models/mine', './here', '~/there']) await type(t, text)
+test('asks once the typing pauses, and not for a letter, a path or an address', async (t) => {
+  for (const text of ['q', '/models/mine', './here', '~/there', 'https://huggingface.co/Qwen']) await type(t, text)
   assert.deepEqual(asked, [])
   input.value = 'qw'
   input.dispatchEvent(new Event('input'))

@@ -41,8 +41,9 @@ export class Combobox {
     this.close()
     this.status.textContent = ''
     const text = this.input.value.trim()
-    // A path on this machine is nothing to search for.
-    if (text.length >= this.shortest && !/^[/.~]/.test(text)) this.timer = setTimeout(() => this.ask(text), WAIT_MS)
+    // A path on this machine or a whole address is nothing to search for.
+    const searchable = text.length >= this.shortest && !/^[/.~]|:\/\//.test(text)
+    if (searchable) this.timer = setTimeout(() => this.ask(text), WAIT_MS)
   }
 
   async ask(text) {
