@@ -43,7 +43,7 @@ STRICT = (
     "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
     "[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 )
-TEMPLATES = {"whole": WHOLE, "turns only": TURNS, "user and assistant in turn": STRICT}
+TEMPLATES = {"all features": WHOLE, "turns only": TURNS, "alternating roles": STRICT}
 
 
 class Row(NamedTuple):
@@ -58,16 +58,16 @@ ROWS = (
     Row("a question and its answer", {"messages": [USER, SAID]}),
     Row("its own system message", {"messages": [SYSTEM, USER, SAID]}),
     Row("several turns", {"messages": [USER, SAID, AGAIN, {"role": "assistant", "content": "17"}]}),
-    Row("ends with the user, and has a column `answer`", {"messages": [USER, SAID, AGAIN], "answer": "17"}, "answer"),
+    Row("ends with the user; column `answer`", {"messages": [USER, SAID, AGAIN], "answer": "17"}, "answer"),
     Row("ends with the user, no answer", {"messages": [USER, SAID, AGAIN]}),
     Row(
         "a call (`content: null`), its result, and tools",
         {"messages": [SYSTEM, USER, CALLS, RESULT, SAID], "tools": [TOOL]},
     ),
     Row("the call is the answer", {"messages": [USER, CALLS], "tools": [TOOL]}),
-    Row("two messages of the user", {"messages": [USER, AGAIN, SAID]}),
-    Row("begun by the assistant", {"messages": [SAID, AGAIN, {"role": "assistant", "content": "17"}]}),
-    Row("a thought in the answer", {"messages": [USER, {"role": "assistant", "content": "<think>Spring.</think>18"}]}),
+    Row("two user messages in a row", {"messages": [USER, AGAIN, SAID]}),
+    Row("starts with the assistant", {"messages": [SAID, AGAIN, {"role": "assistant", "content": "17"}]}),
+    Row("reasoning in the answer", {"messages": [USER, {"role": "assistant", "content": "<think>Spring.</think>18"}]}),
 )
 
 
@@ -129,38 +129,36 @@ class Thought(NamedTuple):
 
 
 THOUGHTS = (
+    Thought("all tags", "", MARKERS, "<start_working_out>48 + 24 = 72<end_working_out><SOLUTION>72</SOLUTION>", True),
+    Thought("the template opens the reasoning", OPENS, THINK, "48 + 24 = 72</think><SOLUTION>72</SOLUTION>", True),
+    Thought("the same with a wrong number", OPENS, THINK, "48 + 24 = 72</think><SOLUTION>71</SOLUTION>", False),
+    Thought("the same with the tag repeated", OPENS, THINK, "<think>48 + 24 = 72</think><SOLUTION>72</SOLUTION>", True),
     Thought(
-        "all markers", "", MARKERS, "<start_working_out>48 + 24 = 72<end_working_out><SOLUTION>72</SOLUTION>", True
-    ),
-    Thought("the template opens the thought", OPENS, THINK, "48 + 24 = 72</think><SOLUTION>72</SOLUTION>", True),
-    Thought("the same, and a wrong number", OPENS, THINK, "48 + 24 = 72</think><SOLUTION>71</SOLUTION>", False),
-    Thought("the same, the marker repeated", OPENS, THINK, "<think>48 + 24 = 72</think><SOLUTION>72</SOLUTION>", True),
-    Thought(
-        "the template opens it, other markers are asked for",
+        "the template opens it; other tags are configured",
         OPENS,
         MARKERS,
         "Easy.</think><start_working_out>48 + 24 = 72<end_working_out><SOLUTION>72</SOLUTION>",
         True,
     ),
-    Thought("a thought that never ends", OPENS, THINK, "It is 72, so <SOLUTION>72</SOLUTION>", False),
+    Thought("reasoning that never ends", OPENS, THINK, "It is 72, so <SOLUTION>72</SOLUTION>", False),
     Thought(
-        "the same with the configuration's markers",
+        "the same with the configured tags",
         "",
         MARKERS,
         "<start_working_out>It is <SOLUTION>72</SOLUTION>",
         False,
     ),
     Thought(
-        "a marker quoted in a closed thought",
+        "a tag quoted inside the reasoning",
         OPENS,
         THINK,
         "Write <SOLUTION>3</SOLUTION>.</think><SOLUTION>72</SOLUTION>",
         True,
     ),
-    Thought("the right answer in the thought alone", OPENS, THINK, "<SOLUTION>72</SOLUTION></think>No idea.", False),
-    Thought("a box in the thought, a wrong one after it", OPENS, THINK, r"\boxed{72}</think>\boxed{71}", False),
-    Thought("a box in the thought, the right one after it", OPENS, THINK, r"\boxed{71}</think>\boxed{72}", True),
-    Thought("no thought at all", "", MARKERS, "<SOLUTION>72</SOLUTION>", True),
+    Thought("right answer inside the reasoning only", OPENS, THINK, "<SOLUTION>72</SOLUTION></think>No idea.", False),
+    Thought("boxed inside the reasoning, wrong after it", OPENS, THINK, r"\boxed{72}</think>\boxed{71}", False),
+    Thought("boxed inside the reasoning, right after it", OPENS, THINK, r"\boxed{71}</think>\boxed{72}", True),
+    Thought("no reasoning", "", MARKERS, "<SOLUTION>72</SOLUTION>", True),
 )
 PARTS = ("numeric", "exact", "consistent", "format")
 
@@ -184,35 +182,35 @@ def test_the_page_says_what_happens() -> None:
     whole = sorted(name for name, info in CATALOGUE.items() if info.thought)
     text = "\n".join(
         (
-            "# Conversations, control tokens and thoughts",
+            "# Conversations, control tokens and reasoning",
             "",
-            "Made by a test (`UPDATE_DOCS=1 pytest tests/unit/core/data/test_conversation_page.py`), which also holds every line.",
+            "Generated and checked line by line by a test: `UPDATE_DOCS=1 pytest tests/unit/core/data/test_conversation_page.py`.",
             "",
-            "## What a row asks",
+            "## Conversations",
             "",
-            "The model is shown a row's conversation as it was: system message, turns, function calls and results, with the schemas of a column `tools` (or `functions`) passed to the chat template. The reference is the answer column or, where that is the same column, the closing turn of the assistant. The configuration's system prompt (here 'Use tags.') comes first and the row's own follows in the same message; a column `system` counts as the row's own. A file of prompts for an evaluation is asked to the letter, without the configuration's prompt. Keys that are null in a row of a columnar file are left out; arguments of calls are given to the template as an object or as JSON text, whichever it wants, with their types.",
+            "The model sees a row's conversation as it is: system message, turns, function calls and results. The schemas in a column `tools` (or `functions`) are passed to the chat template. The right answer comes from the answer column or, if that is the same column, from the assistant's last turn. The configuration's system prompt (here 'Use tags.') comes first, and the row's own follows in the same message; a column `system` counts as the row's own. The prompts of an evaluation file are used exactly as written, without the configuration's prompt. Null keys in a row of a columnar file are ignored. Arguments of function calls are passed to the template as an object or as JSON text, whichever it expects, with their types.",
             "",
-            "Three templates: one that knows system messages, tools and calls; one that writes turns and nothing else; and one that knows user and assistant alone, in turn. What is done where a template cannot show something is on the dataset step, in the preparation report and in a run's notes, with the number of rows:",
+            "The table below uses three chat templates: one that supports system messages, tools and calls; one that supports turns only; and one that requires alternating user and assistant messages. If a template does not support something, the dataset step, the preparation report and the run's notes say how it is handled and in how many rows:",
             "",
             *(f"- *{key}*: {words}." for key, words in WORDS.items()),
             "",
-            "| row | template | the model reads | reference | done |",
+            "| Row | Template | The model reads | Answer | Adapted |",
             "|---|---|---|---|---|",
             *row_lines(),
             "",
-            "## Control tokens in a text",
+            "## Control tokens in text",
             "",
-            "The text of a message is text: in training, probe, evaluation, playground, `/v1` and the comparison of exports, by transformers and by llama.cpp. A control token that a message spells is cut in two pieces, which are tokenized one after the other, so that no tokenizer reads the token out of them. Everything else is tokenized in one go. Below, pieces are parted by a dot; the tokens outside the text are the template's. Tags that are words to the tokenizer too, such as `<think>`, are left alone. A program's own chat template is where control tokens are written.",
+            "The text of a message always stays text: in training, probes, evaluations, the Playground, `/v1` and export checks, with transformers and with llama.cpp. If a message spells out a control token, it is split into two pieces that are tokenized one after the other, so no tokenizer can read the token from them. Everything else is tokenized in one go. Below, a dot separates the pieces; tokens outside of the text belong to the template. Tags that are ordinary words to the tokenizer, such as `<think>`, are left alone. To write control tokens yourself, use your own chat template.",
             "",
-            "| text of the question | pieces |",
+            "| Question | Pieces |",
             "|---|---|",
             *control_lines(),
             "",
-            "## Thoughts",
+            "## Reasoning",
             "",
-            f"A thought stands between the configuration's working-out markers, or between {', '.join(f'`{start}` and `{end}`' for start, end in MARKERS.thoughts[1:])}. What the chat template has opened already (it ends with the opening marker) counts as written, and the warm-up does not repeat it. Rewards see what stands outside the thought; where a thought never ends, they give nothing. These see all of it, because it is their business: {', '.join(f'`{name}`' for name in whole)}. The question is 'What is 48 + 24?'.",
+            f"Reasoning is the text between the configuration's reasoning tags, or between {', '.join(f'`{start}` and `{end}`' for start, end in MARKERS.thoughts[1:])}. If the chat template ends with the opening tag, the tag counts as written, and the warm-up does not repeat it. Rewards see only the text outside of the reasoning; if the reasoning never ends, they give nothing. These rewards see all of the text, because that is what they score: {', '.join(f'`{name}`' for name in whole)}. The question is 'What is 48 + 24?'.",
             "",
-            f"| answer | opened by the template | the model writes | {' | '.join(f'`{name}`' for name in PARTS)} |",
+            f"| Answer | Opened by the template | The model writes | {' | '.join(f'`{name}`' for name in PARTS)} |",
             f"|---|---|---|{'---|' * len(PARTS)}",
             *thought_lines(),
             "",
