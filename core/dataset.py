@@ -56,17 +56,17 @@ class Damage(BaseModel):
 
 
 class UploadInfo(BaseModel):
-    """``uploads/<id>/info.json``: a dataset on this machine, uploaded or fetched from the Hub.
+    """``uploads/<id>/info.json``: a dataset on this machine, uploaded or fetched from Hugging Face.
 
     Attributes:
         id: Upload id, as in ``upload:<id>``.
-        name: What it is called: the file's name or the Hub's, until a person renames it.
+        name: What it is called: the file's name or Hugging Face's, until a person renames it.
         format: Found from the content and the ending.
         size: Bytes as uploaded.
         rows: Data rows.
         columns: Column names in order.
         kinds: What each column holds in the first rows, such as ``text`` or ``number, text``.
-        sha256: Of the uploaded bytes; for the Hub's, of the rows as they are kept.
+        sha256: Of the uploaded bytes; for Hugging Face's, of the rows as they are kept.
         created_at: ISO 8601, UTC.
         fields: The detected mapping.
         compression, encoding, delimiter: As detected.
@@ -74,8 +74,8 @@ class UploadInfo(BaseModel):
         bad_rows: Rows that were skipped.
         bad: The first of them.
         notes: What else there is to say of the file, such as a part of it that was not read; whole sentences.
-        origin: ``upload``, or the Hub's ``owner/name``.
-        hub: Subset, split and commit of what was fetched from the Hub.
+        origin: ``upload``, or Hugging Face's ``owner/name``.
+        hub: Subset, split and commit of what was fetched from Hugging Face.
         mapping: Fields of the configuration's dataset section as a person set them here.
     """
 

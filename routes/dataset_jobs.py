@@ -1,4 +1,4 @@
-"""The dataset manager over HTTP: uploads in pieces, downloads from the Hub, rows, mapping, preparation, cache."""
+"""The dataset manager over HTTP: uploads in pieces, downloads from Hugging Face, rows, mapping, preparation, cache."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ Answer = tuple[Response, int]
 
 
 class BeginBody(Body):
-    """A file that will come in pieces."""
+    """A file that will be sent in pieces."""
 
     name: str = Field(max_length=500, description="The file's name.")
-    size: int = Field(ge=0, description="Its bytes.")
+    size: int = Field(ge=0, description="Its size in bytes.")
 
 
 class PieceQuery(Body):
-    """Where a piece belongs."""
+    """The position of a piece."""
 
-    offset: int = Field(ge=0, description="Bytes that have arrived before.")
+    offset: int = Field(ge=0, description="Number of bytes sent before this piece.")
 
 
 class FinishBody(Body):
     """How the file is read."""
 
-    bad_rows: Literal["stop", "skip"] = Field("stop", description="What becomes of rows that cannot be used.")
+    bad_rows: Literal["stop", "skip"] = Field("stop", description="What to do with unusable rows.")
     heading: Literal["auto", "yes", "no"] = Field(
-        "auto", description="Whether a table's first line holds the columns' names; 'auto' asks where that is unsure."
+        "auto", description="Whether a table's first line has the column names; 'auto' asks if that is unclear."
     )
-    again: bool = Field(False, description="Store it also where the same content is here already.")
+    again: bool = Field(False, description="Store another copy if the same content exists already.")
 
 
 class FetchBody(Body):
-    """A dataset of the Hub to keep on this machine."""
+    """A Hugging Face dataset to keep on this machine."""
 
     dataset: dict[str, Any] = Field(description="A dataset section: source, subset, split, revision.")
-    rows: int | None = Field(None, ge=1, description="Only the first rows, streamed; empty for all.")
+    rows: int | None = Field(None, ge=1, description="Import only the first rows, streamed. Leave empty for all.")
 
 
 class ChangeBody(Body):
@@ -63,7 +63,7 @@ class RowsQuery(Body):
 
     offset: int = Field(0, ge=0)
     limit: int = Field(20, ge=1, le=200)
-    search: str = Field("", max_length=500, description="Only rows that hold this text, from 'offset' on.")
+    search: str = Field("", max_length=500, description="Only rows that contain this text, starting at 'offset'.")
 
 
 class MappingBody(Body):
@@ -76,11 +76,11 @@ class MappingBody(Body):
 class PrepareBody(Body):
     """A configuration whose dataset is prepared."""
 
-    config: dict[str, Any] = Field(description="Sections model and dataset; reward and evaluation where they matter.")
+    config: dict[str, Any] = Field(description="The sections model and dataset; reward and evaluation if they matter.")
 
 
 class KnownQuery(Body):
-    """A search in the catalogue."""
+    """A search in the catalog of popular datasets."""
 
     search: str = ""
     category: str = ""
@@ -89,14 +89,14 @@ class KnownQuery(Body):
 @bp.get("/api/datasets/jobs")
 @describes(answer={"jobs": list})
 def api_jobs() -> Response:
-    """Uploads and downloads under way."""
+    """Uploads and downloads in progress."""
     return jsonify({"jobs": [job.json() for job in services().dataset_jobs.all()]})
 
 
 @bp.post("/api/datasets/uploads")
 @describes(body=BeginBody, answer={"id": str, "offset": int, "chunk": int}, status=201)
 def api_begin() -> Answer:
-    """Begin an upload in pieces; 'chunk' is a good size of a piece."""
+    """Start an upload in pieces. 'chunk' is the recommended size of a piece."""
     body = read_body(BeginBody)
     return jsonify(services().dataset_jobs.begin(body.name, body.size).json()), 201
 
@@ -105,7 +105,7 @@ def api_begin() -> Answer:
 @accepts_uploads
 @describes(query=PieceQuery, answer={"offset": int})
 def api_append(job_id: str) -> Response:
-    """Send the next piece as the raw body. After a broken connection, ask for 'offset' and go on there."""
+    """Send the next piece as the raw body. After a lost connection, ask for 'offset' and continue there."""
     offset = read_query(PieceQuery).offset
     return jsonify(services().dataset_jobs.append(job_id, offset, cast("BinaryIO", request.stream)).json())
 
@@ -128,7 +128,7 @@ def api_finish(job_id: str) -> Answer:
 @bp.get("/api/datasets/jobs/<job_id>")
 @describes(answer={"id": str, "state": str, "offset": int, "bytes": int, "rows": int})
 def api_job(job_id: str) -> Response:
-    """How far an upload or download is; with 'dataset' once it has become one."""
+    """The progress of an upload or import, with 'dataset' once it is finished."""
     try:
         view = services().dataset_jobs.get(job_id)
         if view.state != "already":
@@ -145,7 +145,7 @@ def api_job(job_id: str) -> Response:
 @bp.post("/api/datasets/fetch")
 @describes(body=FetchBody, answer={"id": str, "state": str}, status=202)
 def api_fetch() -> Answer:
-    """Download a dataset of the Hub, as a job."""
+    """Import a Hugging Face dataset, as a job."""
     body = read_body(FetchBody)
     return jsonify(services().dataset_jobs.fetch(read_dataset_section(body.dataset), body.rows).json()), 202
 
@@ -153,21 +153,21 @@ def api_fetch() -> Answer:
 @bp.post("/api/datasets/jobs/<job_id>/resume")
 @describes(answer={"id": str, "state": str}, status=202)
 def api_resume(job_id: str) -> Answer:
-    """Go on with a download that broke off or was cancelled."""
+    """Resume an import that was interrupted or canceled."""
     return jsonify(services().dataset_jobs.resume(job_id).json()), 202
 
 
 @bp.post("/api/datasets/jobs/<job_id>/cancel")
 @describes(answer={"id": str, "state": str})
 def api_cancel(job_id: str) -> Response:
-    """Stop a download or the reading of a file; what has arrived is kept."""
+    """Stop an import or the reading of a file. What was downloaded is kept."""
     return jsonify(services().dataset_jobs.cancel(job_id).json())
 
 
 @bp.delete("/api/datasets/jobs/<job_id>")
 @describes(status=204)
 def api_discard(job_id: str) -> tuple[str, int]:
-    """Stop it and delete what has arrived."""
+    """Stop it and delete what was uploaded or downloaded."""
     services().dataset_jobs.discard(job_id)
     return "", 204
 
@@ -186,7 +186,7 @@ def api_info(upload_id: str) -> Response:
 @bp.patch("/api/datasets/<upload_id>")
 @describes(body=ChangeBody, answer=UploadInfo)
 def api_change(upload_id: str) -> Response:
-    """Rename a dataset, or keep another mapping for it."""
+    """Rename a dataset, or save another column mapping."""
     body = read_body(ChangeBody)
     return jsonify(_info(services().library.change(upload_id, name=body.name, mapping=body.mapping)))
 
@@ -194,7 +194,7 @@ def api_change(upload_id: str) -> Response:
 @bp.get("/api/datasets/<upload_id>/rows")
 @describes(query=RowsQuery, answer={"rows": list, "total": int})
 def api_rows(upload_id: str) -> Response:
-    """Raw rows from any place, or those that hold a text."""
+    """Raw rows from any position, or those that contain a text."""
     query = read_query(RowsQuery)
     library = services().library
     total = library.info(upload_id).rows
@@ -208,7 +208,7 @@ def api_rows(upload_id: str) -> Response:
 @bp.post("/api/datasets/<upload_id>/map")
 @describes(body=MappingBody, answer={"rows": list})
 def api_map(upload_id: str) -> Response:
-    """The first rows as a mapping would make them; nothing is kept."""
+    """Preview the first rows with a mapping. Nothing is saved."""
     body = read_body(MappingBody)
     rows = services().library.mapped(upload_id, body.mapping, body.samples)
     return jsonify({"rows": services().datasets.cut(rows)})
@@ -217,7 +217,7 @@ def api_map(upload_id: str) -> Response:
 @bp.post("/api/datasets/prepare")
 @describes(body=PrepareBody, answer={"read": int, "left_out": dict, "removed": dict, "lengths": dict, "sha256": str})
 def api_prepare() -> Response:
-    """What training would make of a dataset: counts, removed rows, lengths in tokens, content hash."""
+    """What training would do with a dataset: counts, removed rows, lengths in tokens, content hash."""
     return jsonify(services().library.prepare(read_body(PrepareBody).config))
 
 
@@ -232,7 +232,7 @@ def api_prepared(upload_id: str, form: str) -> Response:
 @bp.get("/api/datasets/known")
 @describes(query=KnownQuery, answer={"datasets": list[KnownDataset], "categories": list})
 def api_known() -> Response:
-    """Well-known datasets of the Hub with ready mappings."""
+    """Popular Hugging Face datasets with ready mappings."""
     query = read_query(KnownQuery)
     categories = list(dict.fromkeys(known.category for known in CATALOGUE))
     found = [known.model_dump(mode="json") for known in find(query.search, query.category)]
@@ -242,14 +242,14 @@ def api_known() -> Response:
 @bp.get("/api/datasets/tasks")
 @describes(answer={"tasks": list})
 def api_tasks() -> Response:
-    """The tasks that reasoning-gym can generate."""
+    """The exercises that reasoning-gym can generate."""
     return jsonify({"tasks": services().library.tasks()})
 
 
 @bp.get("/api/datasets/cache")
 @describes(answer={"entries": list, "size": int})
 def api_cache() -> Response:
-    """What was downloaded from the Hub, with sizes."""
+    """Downloads from Hugging Face, with their sizes."""
     entries = services().library.cache()
     return jsonify({"entries": [asdict(entry) for entry in entries], "size": sum(entry.size for entry in entries)})
 
@@ -257,7 +257,7 @@ def api_cache() -> Response:
 @bp.delete("/api/datasets/cache")
 @describes(answer={"freed": int})
 def api_clear_cache() -> Response:
-    """Delete what was downloaded; ``name`` for one dataset or model alone. Refused while a run is under way."""
+    """Delete downloads, or with ``name`` those of one dataset or model. Refused while a run is in progress."""
     return jsonify({"freed": services().library.clear_cache(request.args.get("name") or None)})
 
 

@@ -33,23 +33,23 @@ HUB = ("source", "subset", "split", "revision")
 
 
 class PreviewBody(Body):
-    """Which dataset, and how many rows of it."""
+    """Which dataset to preview, and how many rows."""
 
     path: str = Field(
-        min_length=1, max_length=500, description="upload:<id>, generated:arithmetic, or owner/name of the Hub."
+        min_length=1, max_length=500, description="upload:<id>, generated:arithmetic, or owner/name on Hugging Face."
     )
-    samples: int = Field(5, ge=1, le=200, description="How many rows.")
+    samples: int = Field(5, ge=1, le=200, description="Number of rows.")
     offset: int = Field(0, ge=0, description="First row; uploads only.")
-    subset: str | None = Field(None, description="The Hub dataset's subset.")
-    split: str = Field("train", min_length=1, description="The Hub dataset's split.")
+    subset: str | None = Field(None, description="Subset of a Hugging Face dataset.")
+    split: str = Field("train", min_length=1, description="Split of a Hugging Face dataset.")
     revision: str | None = None
 
 
 class PromptsBody(Body):
-    """Model and dataset whose prompts are wanted."""
+    """The model and dataset whose prompts to show."""
 
-    config: dict[str, Any] = Field(description="A configuration; its sections model and dataset are enough.")
-    samples: int = Field(3, ge=1, le=20, description="How many rows.")
+    config: dict[str, Any] = Field(description="A configuration. The sections model and dataset are enough.")
+    samples: int = Field(3, ge=1, le=20, description="Number of rows.")
 
 
 class UploadRequest(Request):
@@ -89,7 +89,7 @@ def _use(state: Any) -> None:
 @bp.get("/api/datasets/list")
 @describes(answer={"datasets": list[UploadInfo], "damaged": list[Damage], "generated": list})
 def api_list() -> Response:
-    """Every upload, newest first, the tasks that are made on the spot, and what is damaged and can only be deleted."""
+    """All datasets, newest first, the generators, and damaged datasets, which can only be deleted."""
     datasets = services().datasets
     uploads = [
         {**info.model_dump(mode="json"), "source": f"upload:{info.id}", "used_by": list(datasets.used_by(info.id))}
@@ -134,7 +134,7 @@ def api_prompts() -> Response:
 @bp.delete("/api/datasets/<upload_id>")
 @describes(status=204)
 def api_delete(upload_id: str) -> tuple[str, int]:
-    """Delete an upload; refused while a run that is not finished uses it."""
+    """Delete a dataset. Refused while an unfinished run uses it."""
     services().datasets.delete(upload_id)
     return "", 204
 
@@ -147,10 +147,12 @@ def receive() -> tuple[UploadInfo, bool]:
     """
     file, form = request.files.get("file"), request.form
     pasted = form.get("pasted", "").strip()
-    if file is not None and (file.filename or not pasted):
-        stream, name = cast("BinaryIO", file.stream), file.filename or ""
+    if file is not None and file.filename:
+        stream, name = cast("BinaryIO", file.stream), file.filename
     elif pasted:
         stream, name = BytesIO(pasted.encode()), form.get("pasted-name", "").strip() or "Pasted rows"
+    elif file is not None:  # what a browser sends where no file was chosen
+        raise InvalidInput("Choose a file, or paste some rows.", field="file")
     else:
         raise InvalidInput("Send the file as the multipart field 'file', or rows as text in 'pasted'.", field="file")
     on_bad: OnBad = "skip" if form.get("bad_rows") == "skip" else "stop"
@@ -191,7 +193,7 @@ def add() -> AnyResponse:
 
 @bp.post("/datasets/fetch")
 def fetch() -> AnyResponse:
-    """Download a dataset of the Hub, or make a well-known one the draft's."""
+    """Download a Hugging Face dataset, or make a popular one the draft's."""
     form = request.form
     known = library.known(form.get("known", ""))
     if known and form.get("action") == "use":
@@ -232,7 +234,7 @@ def job(job_id: str) -> AnyResponse:
 
 @bp.post("/datasets/cache/clear")
 def clear() -> AnyResponse:
-    """Delete what was downloaded from the Hub."""
+    """Delete what was downloaded from Hugging Face."""
     try:
         say(f"Freed {size(services().library.clear_cache())}.", "good")
     except TunesmithError as error:

@@ -1,4 +1,4 @@
-"""The generated task: sums, made on the spot, the same ones for the same seed on every machine."""
+"""The generated arithmetic problems: the same ones for the same seed on every machine."""
 
 from __future__ import annotations
 

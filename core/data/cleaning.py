@@ -125,7 +125,7 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def personal(row: Mapping[str, object]) -> str | None:
-    """What a row holds that should not be learnt by heart, or None.
+    """What a row holds that should not be learned by heart, or None.
 
     >>> personal({"instruction": "Write to anna.b@firma.de", "response": ""})
     'contains an email address'

@@ -69,7 +69,7 @@ _LETTERS = (
 
 
 def guess_fields(rows: Rows) -> FieldGuess:
-    """The likeliest mapping of some rows' columns.
+    """The most likely mapping of some rows' columns.
 
     Published shapes come first, then known names, then conversations, then what the cells look like: the column
     with the most question marks or the longest text asks. Where several columns could answer none is taken, and

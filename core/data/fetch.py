@@ -1,6 +1,6 @@
-"""Fetching a dataset of the Hub to keep: every row on this machine, to page, search and train on offline.
+"""Fetching a Hugging Face dataset to keep: every row on this machine, to page, search and train on offline.
 
-All of it: the data files are downloaded one after the other through the Hub's client, which goes on where
+All of it: the data files are downloaded one after the other through the Hugging Face client, which goes on where
 a broken download stopped, and then read row by row. A part of it: rows are streamed from the beginning,
 and nothing else is downloaded. ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` come by environment.
 """

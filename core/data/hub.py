@@ -28,7 +28,7 @@ def load(name: str, dataset: SourceFields, home: Home) -> Iterator[dict[str, Any
     Raises:
         InvalidInput: Subset or split is not one of the dataset's.
         NotFound: There is no such dataset, or it is private.
-        Unavailable: The Hub cannot be reached, or wants a token.
+        Unavailable: Hugging Face cannot be reached, or wants a token.
     """
     import datasets
 
@@ -76,7 +76,7 @@ def whole(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ask_once(name: str, dataset: SourceFields) -> None:
-    """Find out in seconds whether the Hub answers, and use the cache alone where it does not.
+    """Find out in seconds whether Hugging Face answers, and use the cache alone where it does not.
 
     The client by itself tries each file six times over half a minute.
     """
@@ -127,7 +127,7 @@ def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
 
     Raises:
         NotFound: There is no such model, or it is private.
-        Unavailable: The Hub cannot be reached and the files are not in the cache, or it wants a token.
+        Unavailable: Hugging Face cannot be reached and the files are not in the cache, or it wants a token.
     """
     import huggingface_hub
 
@@ -140,7 +140,7 @@ def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
 
 @dataclass(frozen=True)
 class What:
-    """What was asked of the Hub, for the words of an error."""
+    """What was asked of Hugging Face, for the words of an error."""
 
     kind: str
     name: str
@@ -151,7 +151,7 @@ class What:
 
 def dataset_words(name: str, dataset: SourceFields) -> What:
     """What was asked for, for the words of an error."""
-    instead = "Check your network connection, upload a file, or use generated:arithmetic, which works offline."
+    instead = "Check your network connection, upload a file, or use generated arithmetic, which works offline."
     return What("dataset", name, "dataset.source", instead, dataset)
 
 
@@ -168,7 +168,7 @@ def explained(what: What) -> Iterator[None]:
 
 
 def explain(error: BaseException, what: What) -> TunesmithError:
-    """The error of the Hub's client as one of ours, with what to do."""
+    """The error of the Hugging Face client as one of ours, with what to do."""
     names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
     name, text = what.name, _shorten(str(error))
     offline = names & _OFFLINE or "offline" in text.casefold()

@@ -84,7 +84,7 @@ class AlreadyHere(Conflict):
 
 @dataclass
 class _Survey:
-    """What is learnt of the rows on the way."""
+    """What is learned of the rows on the way."""
 
     good: int = 0
     count: int = 0
@@ -332,7 +332,7 @@ def _written(row: dict[str, Any], out: BinaryIO, index: IndexWriter) -> dict[str
 
 
 def write_rows(folder: Path, rows: Iterator[dict[str, Any]], survey: _Survey | None = None) -> _Survey:
-    """Write rows that come from elsewhere than a file, such as the Hub, as a dataset's data."""
+    """Write rows that come from elsewhere than a file, such as Hugging Face, as a dataset's data."""
     survey, index = survey or _Survey(), IndexWriter()
     with (folder / DATA).open("wb") as out:
         for number, raw in enumerate(rows, 1):

@@ -1,4 +1,4 @@
-"""Datasets on their way in: files being uploaded, files being read, and downloads from the Hub.
+"""Datasets on their way in: files being uploaded, files being read, and downloads from Hugging Face.
 
 Each has a folder ``uploads/<id>.partial/`` until it is a dataset; then the folder loses its ending by one
 rename. The web process writes ``job.json`` and, for an upload, appends to ``part``; a process of its own

@@ -1,4 +1,4 @@
-"""What people call the columns of a dataset, the likeliest name first.
+"""What people call the columns of a dataset, the most likely name first.
 
 Names are compared without capitals, and words apart: ``answerKey``, ``answer key`` and ``answer_key`` are one.
 """

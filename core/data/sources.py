@@ -1,4 +1,4 @@
-"""Where rows come from: an upload, a generated task, or a dataset of the Hub."""
+"""Where rows come from: an upload, a generated task, or a Hugging Face dataset."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def load_rows(dataset: SourceFields, home: Home) -> list[dict[str, Any]]:
 
     Raises:
         InvalidInput: The source, subset or split is not one.
-        NotFound: The upload or the Hub's dataset is not there.
-        Unavailable: The Hub cannot be reached.
+        NotFound: The upload or Hugging Face's dataset is not there.
+        Unavailable: Hugging Face cannot be reached.
     """
     return list(iter_rows(dataset, home))
 

@@ -1,7 +1,7 @@
 """Rows in a decoded JSON value that is not a list of rows: the shapes in which tables are written as one object.
 
 pandas' ``to_json`` writes by columns unless it is told otherwise, dictionaries of lists are usual in Python,
-and the Hub's rows service wraps each row. All of them are known by their form, never by a file's name.
+and Hugging Face's rows service wraps each row. All of them are known by their form, never by a file's name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONTAINERS = frozenset(
 )
 """Fields whose list is taken for the rows of a file that holds one object."""
 CUT = "cut"
-"""Stands for a row of which the Hub's rows service left out a part."""
+"""Stands for a row of which Hugging Face's rows service left out a part."""
 _SERVICE = {"row_idx", "row", "truncated_cells"}
 
 
@@ -126,7 +126,7 @@ def _numbers(names: Sequence[str]) -> bool:
 
 
 def _wrapped(value: Mapping[str, Any]) -> list[Any] | None:
-    """The table in the one field that holds any, beside a version, a licence and the like."""
+    """The table in the one field that holds any, beside a version, a license and the like."""
     inside = [cell for name, cell in value.items() if isinstance(cell, Mapping) and name.casefold() in CONTAINERS]
     lists = [cell for cell in value.values() if isinstance(cell, list)]
     if len(inside) == 1 and not lists:
@@ -138,7 +138,7 @@ def _wrapped(value: Mapping[str, Any]) -> list[Any] | None:
 
 
 def unwrapped(value: Any) -> Iterator[Any]:
-    """The rows in one element of a list: itself, what the Hub's rows service put around it, or SQuAD's paragraphs.
+    """The rows in one element of a list: itself, what Hugging Face's rows service put around it, or SQuAD's paragraphs.
 
     >>> list(unwrapped({"row_idx": 0, "row": {"question": "a?"}, "truncated_cells": []}))
     [{'question': 'a?'}]

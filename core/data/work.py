@@ -1,4 +1,4 @@
-"""Doing a dataset job: reading an upload or fetching from the Hub, in a process of its own."""
+"""Doing a dataset job: reading an upload or importing from Hugging Face, in a process of its own."""
 
 from __future__ import annotations
 

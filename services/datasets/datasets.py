@@ -145,7 +145,7 @@ class Datasets:
         return prompts.preview(self._home, complete.model, complete.dataset, rows)
 
     def check(self, dataset: DatasetSection) -> None:
-        """Refuse a source that is plainly not there. The Hub is not asked: the worker does that.
+        """Refuse a source that is plainly not there. Hugging Face is not asked: the worker does that.
 
         Raises:
             InvalidInput: No such generated task, not a possible name, or a mapped column is missing.
@@ -200,7 +200,7 @@ class Datasets:
 
 
 def _made_here(section: DatasetSection) -> bool:
-    """Whether all of its rows are made on the spot, some of them by a process of its own."""
+    """Whether all of its rows are generated, some of them by a process of its own."""
     named = [part.source for part in (section.mix or (section,))]
     return tasks.SOURCE in named and all(source.startswith(sources.GENERATED) for source in named)
 

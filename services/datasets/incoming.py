@@ -1,4 +1,4 @@
-"""Datasets on their way in: uploads in pieces that can be taken up again, and downloads from the Hub."""
+"""Datasets on their way in: uploads in pieces that can be taken up again, and downloads from Hugging Face."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class DatasetJobs:
         """Download a Hub dataset, whole or its first rows, in a process of its own.
 
         Raises:
-            InvalidInput: The source cannot be one of the Hub's.
+            InvalidInput: The source cannot be one of Hugging Face's.
         """
         name = sources.check_hub_id(dataset.source)
         given = dataset.model_dump(mode="json", exclude_unset=True) | {"source": name}

@@ -244,10 +244,10 @@ class Library:
         """
         name = name.strip()
         if not 0 < len(name) <= 100:
-            raise InvalidInput("Enter a template name of at most 100 characters.", field="name")
+            raise InvalidInput("Enter a name of at most 100 characters for the prompt.", field="name")
         kept = self.templates()
         if name not in kept and len(kept) >= MOST_TEMPLATES:
-            raise Conflict(f"You already have {MOST_TEMPLATES} templates. Delete some first.")
+            raise Conflict(f"You already have {MOST_TEMPLATES} saved prompts. Delete some first.")
         kept[name] = {field: section[field] for field in TEMPLATE_FIELDS if section.get(field) is not None}
         self._database.set_setting(TEMPLATES, kept)
 
@@ -255,11 +255,11 @@ class Library:
         """Raises NotFound where there is none of this name."""
         kept = self.templates()
         if kept.pop(name, None) is None:
-            raise NotFound(f"There is no template named {name!r}.")
+            raise NotFound(f"There is no saved prompt named {name!r}.")
         self._database.set_setting(TEMPLATES, kept)
 
     def cache(self) -> list[CacheEntry]:
-        """What lies in the Hub's cache, largest first."""
+        """What lies in Hugging Face's cache, largest first."""
         hub = self._home.cache / "hub"
         found = [
             CacheEntry(_hub_name(folder.name), folder.name.partition("--")[0].rstrip("s"), _size(folder))

@@ -1,4 +1,4 @@
-"""Preparing a dataset takes seconds or, for a large one on the Hub, many minutes: it goes on while a page waits.
+"""Preparing a dataset takes seconds or, for a large one on Hugging Face, many minutes: it goes on while a page waits.
 
 One preparation at a time for each dataset and one for the new run; a page looks in on it, and can end it.
 """
@@ -67,7 +67,7 @@ class Preparations:
         self._lock = threading.Lock()
 
     def start(self, key: str, config: dict[str, Any]) -> None:
-        """Begin, unless one for this dataset is under way, and wait a moment for its end."""
+        """Begin, unless one for this dataset is in progress, and wait a moment for its end."""
         with self._lock:
             work = self._work.get(key)
             if work is None or work.ended.is_set():

@@ -89,7 +89,7 @@ def ask_script(
 
 
 def reader_environment(home: Home) -> dict[str, str]:
-    """What a reader process gets of the environment: the Hub's settings, and none of this server's secrets."""
+    """What a reader process gets of the environment: Hugging Face's settings, and none of this server's secrets."""
     env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     if not env.get(HUB_TOKEN) and (token := stored_token(home)):
         env[HUB_TOKEN] = token
@@ -179,11 +179,11 @@ def _thought_note(shown: Sequence[Mapping[str, Any]], dataset: DatasetSection) -
 
 
 def tokenizer_folder(home: Home, model: ModelSection) -> Path:
-    """The folder with a model's tokenizer files, fetched from the Hub where they are not here yet.
+    """The folder with a model's tokenizer files, fetched from Hugging Face where they are not here yet.
 
     Raises:
         NotFound: The model is not there.
-        Unavailable: The Hub cannot be reached and the files are not in the cache.
+        Unavailable: Hugging Face cannot be reached and the files are not in the cache.
     """
     folder = local_folder(model.name, home)
     if folder is not None:

@@ -34,7 +34,7 @@ def source_of(kind: str, form: Mapping[str, str]) -> str:
 
 
 def ready_mapping(library: Library, source: str) -> dict[str, Any]:
-    """The mapping that comes with a source: a dataset's own, a well-known one's, or the plain one."""
+    """The mapping that comes with a source: a dataset's own, a popular one's, or the plain one."""
     plain: dict[str, Any] = {
         "instruction_field": "question",
         "response_field": "answer",

@@ -184,7 +184,7 @@ class Drafts:
 
     def _save_template(self, form: Form) -> Outcome:
         name = form.get("template-name", "")
-        return _tried("dataset", lambda: self.dataset.save_template(name), "Template saved.")
+        return _tried("dataset", lambda: self.dataset.save_template(name), "Prompt saved.")
 
     def _delete_template(self, form: Form) -> Outcome:
         return _tried("dataset", lambda: self.library.delete_template(form.get("template", "")))

@@ -45,7 +45,7 @@ class RowsPreview:
 
 
 class DraftRows:
-    """Looks into the draft's dataset. A page never waits for the Hub by itself: only a button may :meth:`fetch`.
+    """Looks into the draft's dataset. A page never waits for Hugging Face by itself: only a button may :meth:`fetch`.
 
     Args:
         home: Where models lie.
@@ -59,7 +59,7 @@ class DraftRows:
         self._prompts: dict[str, dict[str, Any]] = {}
 
     def look(self, dataset: DatasetDraft) -> RowsPreview | None:
-        """The first rows; None where they are on the Hub and were not fetched yet.
+        """The first rows; None where they are on Hugging Face and were not fetched yet.
 
         Raises:
             TunesmithError: They cannot be read.

@@ -271,6 +271,8 @@ def test_pasted_rows_become_a_dataset(app: Flask, browser: Browser) -> None:
     assert (info.name, info.rows, info.format) == ("Pasted rows", 2, "jsonl")
     browser.post("/datasets", form={"pasted": '{"question": oops}', "action": "upload"})
     assert "not valid JSON" in browser.get("/datasets").get_data(as_text=True)
+    browser.post("/datasets", form={"file": (io.BytesIO(b""), ""), "pasted": " ", "action": "upload"})
+    assert "Choose a file, or paste some rows." in browser.get("/datasets").get_data(as_text=True)
 
 
 def test_templates_are_kept_by_name(services: Services) -> None:

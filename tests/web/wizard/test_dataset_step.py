@@ -227,6 +227,9 @@ def test_prompts_and_markers_are_kept_by_name_and_used_again(browser: Browser, d
         browser, **{"ui.kind": "generated", "dataset.system_prompt": "Something else.", "dataset.solution_start": "<A>"}
     )
     assert draft()["dataset"]["solution_start"] == "<A>"
+    text = browser.get("/new/dataset").get_data(as_text=True)
+    assert "<option>brief</option>" in text
+    assert 'value="use-template"' in text
     save(browser, action="use-template", template="brief", **{"ui.kind": "generated"})
     assert (draft()["dataset"]["system_prompt"], draft()["dataset"]["solution_start"]) == ("Be brief.", "[S]")
     save(browser, action="delete-template", template="brief", **{"ui.kind": "generated"})
