@@ -1,4 +1,4 @@
-"""'Will it learn?': start a probe and read what it found."""
+"""The check before training: start one, read what it found, stop it."""
 
 from __future__ import annotations
 
@@ -78,3 +78,13 @@ def remove(probe_id: str) -> AnyResponse:
         say(error.message, "problem")
         return to("probe.page_of", probe_id=probe_id)
     return to("wizard.train")
+
+
+@bp.post("/probe/<probe_id>")
+def stop_from_page(probe_id: str) -> AnyResponse:
+    """The page's Stop button; pressed too late, it says so."""
+    try:
+        services().probes.stop(probe_id)
+    except Conflict as error:
+        say(error.message, "watch")
+    return to("probe.page_of", probe_id=probe_id)

@@ -27,7 +27,7 @@ from core.rewards.sandbox import protection
 from services.forms.reward_form import parts, read_reward, shown_components
 from services.probes.probes import fingerprint
 from services.rewards.bench import StartCheck
-from tests.conftest import TINY, tiny
+from tests.conftest import TINY, Browser, tiny
 from tests.support.judge import JudgeEndpoint, judge_endpoint
 
 pytestmark = pytest.mark.usefixtures("patient_sandbox")
@@ -353,6 +353,17 @@ def test_a_probe_is_a_job_that_can_be_read_and_stopped(client: FlaskClient, app:
     assert "Check before training" in app.test_client().get(f"/probe/{probe_id}").text
     assert client.post(f"/api/probe/{probe_id}/stop").status_code == 202
     assert client.get("/api/probe/../config").status_code == 404
+
+
+def test_a_check_is_stopped_from_its_page(browser: Browser, client: FlaskClient) -> None:
+    """The button is there while it waits or runs; pressed again, it says that there is nothing to stop."""
+    probe_id = client.post("/api/probe/start", json=probe_body()).get_json()["probe_id"]
+    assert 'data-testid="probe-stop"' in browser.get(f"/probe/{probe_id}").text
+    assert browser.post(f"/probe/{probe_id}", form={}).location == f"/probe/{probe_id}"
+    page = browser.get(f"/probe/{probe_id}").text
+    assert "Stopped" in page
+    assert 'data-testid="probe-stop"' not in page
+    assert browser.post(f"/probe/{probe_id}", form={}).status_code == 302
 
 
 def test_too_many_answers_are_refused(client: FlaskClient) -> None:
