@@ -117,7 +117,7 @@ def test_a_plan_and_a_setting_by_keyboard_alone(page: Page, server: Server, comp
     expect(field).to_be_focused()
     field.fill("0.9")
     saved(page)
-    expect(page.get_by_test_id("plan-custom")).to_contain_text("Temperature differs")
+    expect(page.get_by_test_id("plan-custom")).to_contain_text("Different from the suggested values: Temperature.")
     field.press("Control+Enter")
     expect(page.locator("h1")).to_have_text("Reward")
     assert complaints.found == []

@@ -46,11 +46,11 @@ def test_a_plan_sets_its_fields_and_no_others(browser: Browser, services: Servic
     Tab(browser, "configuration").send(training__max_steps="41", training__temperature="0.9")
     page = page_of(browser)
     assert chosen(page) == []
-    assert custom(page) == "Custom: Steps, Temperature differ from the suggested values."
+    assert custom(page) == "Custom. Different from the suggested values: Steps, Temperature."
     press(browser, "quick")
     page = page_of(browser)
     assert chosen(page) == ["quick"]
-    assert custom(page) == "Custom: Temperature differs from the suggested value."
+    assert custom(page) == "Custom. Different from the suggested values: Temperature."
     assert (training(services)["max_steps"], training(services)["temperature"]) == (10, 0.9)
     assert training(services)["num_generations"] == 4
     press(browser, "nonsense")
