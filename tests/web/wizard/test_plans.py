@@ -146,3 +146,23 @@ def test_a_start_leads_to_the_run(browser: Browser, services: Services) -> None:
         page = browser.get(path).text
         assert 'data-testid="step-' not in page
         assert f'href="/runs/{run.session_id}"' in page
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "words"),
+    [
+        ("training.max_steps", "soon", "Enter a whole number."),
+        ("training.max_steps", "-3", "Enter a value of at least 1."),
+        ("training.temperature", "0", "Enter a value greater than 0."),
+        ("training.adam_beta1", "1", "Enter a value less than 1."),
+        ("training.top_p", "7", "Enter a value of at most 1."),
+    ],
+)
+def test_a_wrong_number_is_told_what_to_enter(browser: Browser, field: str, typed: str, words: str) -> None:
+    """What was typed is in the field; the API's messages, which repeat it, are for programs."""
+    page_of(browser)
+    browser.post("/new/configuration", form={field: typed, "action": "save"})
+    page = page_of(browser)
+    anchor = field.replace(".", "-").replace("_", "-")
+    assert words in page.partition(f'id="msg-{anchor}"')[2].partition("</div>")[0]
+    assert f'name="{field}" value="{typed}"' in page
