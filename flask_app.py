@@ -1,4 +1,4 @@
-"""Wires everything, and serves: ``python flask_app.py``."""
+"""Create the application and serve it: ``python flask_app.py``."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ COMMANDS = (train, export, reproduce, rebuild)
 
 
 def create_app(settings: Settings | None = None, *, launcher: Launcher | None = None) -> Flask:
-    """The application with its services. No job is followed until its watcher is started.
+    """Create the application with its services. Jobs are followed once its watcher is started.
 
     Args:
         settings: Defaults to the environment and ``.env``.
-        launcher: Where workers run; this machine by default.
+        launcher: Where workers run; by default on this machine.
     """
     if settings is None:
         return _for_commands(launcher)
@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None, *, launcher: Launcher | None = 
 
 
 def _for_commands(launcher: Launcher | None) -> Flask:
-    """As ``flask --app flask_app …`` asks for it: what is wrong is one line there, too."""
+    """The application for ``flask --app flask_app …``, with errors as one line."""
     try:
         return create_app(settings_from_env(), launcher=launcher)
     except TunesmithError as error:
@@ -93,10 +93,10 @@ def _attach_sockets(app: Flask) -> None:
 
 
 def settings_from_env() -> Settings:
-    """Read ``.env`` beside this file, then the environment, which has the last word.
+    """Read ``.env`` next to this file, then the environment, which overrides it.
 
     Raises:
-        InvalidInput: A setting is not what it should be; its name is in the message.
+        InvalidInput: A setting is not valid; the message has its name.
     """
     from dotenv import load_dotenv
 
@@ -104,9 +104,9 @@ def settings_from_env() -> Settings:
     try:
         settings = Settings.from_env()
         if settings.log_level.upper() not in logging.getLevelNamesMapping():
-            raise ValueError(f"LOG_LEVEL is {settings.log_level!r}, which is none of DEBUG, INFO, WARNING, ERROR")
+            raise ValueError(f"LOG_LEVEL is {settings.log_level!r}, but must be DEBUG, INFO, WARNING or ERROR")
     except ValueError as error:
-        raise InvalidInput(f"A setting cannot be read: {error}. Check .env and the environment.") from None
+        raise InvalidInput(f"A setting is not valid: {error}. Check .env and the environment variables.") from None
     return settings
 
 

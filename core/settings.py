@@ -147,5 +147,5 @@ def _setting_between(name: str, given: str | float, *, low: float, high: float) 
     except ValueError:
         raise ValueError(f"{name} is {given!r}, which is not a number") from None
     if not low <= value <= high:
-        raise ValueError(f"{name} is {given}, and must be from {low:g} to {high:.9g}")
+        raise ValueError(f"{name} is {given} but must be from {low:g} to {high:.9g}")
     return value

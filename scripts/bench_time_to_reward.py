@@ -1,4 +1,4 @@
-"""Time until sums are learnt: stock TRL, the fast path, and it with dynamic sampling, seed by seed in turn.
+"""Time until addition is learned: stock TRL, the fast path, and it with dynamic sampling, seed by seed in turn.
 
 ``python scripts/bench_time_to_reward.py [SIDE …]`` (``stock``, ``fast``, ``dynamic``; all of them by default)
 trains 'What is a + b?' as the demo does (2 questions x 8 answers of up

@@ -48,9 +48,9 @@ def load_secrets(settings: Settings) -> Secrets:
     """
     if settings.token and len(settings.token) < LEAST_TOKEN and (not settings.loopback or settings.allowed_hosts):
         raise Unavailable(
-            f"TUNESMITH_TOKEN has {len(settings.token)} characters and needs at least {LEAST_TOKEN}, because other "
-            "machines can reach this server. Nothing was started. Choose a longer one, or remove it: a safe one "
-            "is made and printed."
+            f"TUNESMITH_TOKEN has {len(settings.token)} characters but needs at least {LEAST_TOKEN}, because other "
+            "machines can reach this server. The server was not started. Choose a longer token, or remove the setting "
+            "to have a safe one generated."
         )
     kept = _kept(settings)
     new_token = None
@@ -80,7 +80,7 @@ def _kept(settings: Settings) -> dict[str, str]:
     found = read_json(path)
     kept = {name: value for name, value in (found or {}).items() if _is_secret(name, value)}
     if path.exists() and kept != found:
-        log.warning("%s is damaged: what cannot be read of it is made anew, and whoever was logged in is not", path)
+        log.warning("%s is damaged. Unreadable parts were regenerated, and everyone was logged out", path)
     return kept
 
 
@@ -116,7 +116,7 @@ class Gate:
         if self._settings.host in EVERY_ADDRESS and _is_address(name):
             return
         raise Forbidden(
-            "This server does not answer to that name. If it is right, add it to ALLOWED_HOSTS and start again."
+            "This server does not accept that host name. If it is correct, add it to ALLOWED_HOSTS and restart."
         )
 
     def check_origin(self, origin: str | None, scheme: str, host: str) -> None:
@@ -135,7 +135,9 @@ class Gate:
         # Names of ALLOWED_HOSTS may stand for a proxy that adds TLS: there a page's scheme is not the request's.
         schemes = {"http", "https"} if host_name(host) in self._settings.allowed_hosts else {scheme}
         if origin.lower() not in {f"{one}://{host}".lower() for one in schemes}:
-            raise Forbidden("This request came from a page of another site and was refused.")
+            raise Forbidden(
+                "This request came from another website and was blocked. Open Tunesmith directly and try again."
+            )
 
     def check_token(self, token: str, address: str) -> bool:
         """Whether ``token`` is the access token; wrong tries are counted per address and in all.
@@ -164,7 +166,7 @@ class Gate:
             Conflict: The token is set in the environment, which has the last word.
         """
         if self._settings.token:
-            raise Conflict("The access token is set as TUNESMITH_TOKEN. Change it there and start the server again.")
+            raise Conflict("The access token is set by TUNESMITH_TOKEN. Change it there and restart the server.")
         token = secrets.token_urlsafe(32)
         kept = {**_kept(self._settings), **self._session, "token_hash": hash_token(token)}
         write_json(self._settings.home.secrets, kept, private=True)
@@ -215,8 +217,8 @@ class RateLimit:
         if reached:
             wait = int(self.WINDOW - (now - reached[0])) + 1
             raise TooManyRequests(
-                f"That is not the token, as too many before were not. Wait {wait} seconds before the next try; "
-                "the right token is accepted at any time.",
+                f"This access token is not correct, and there were too many failed attempts. Wait {wait} seconds "
+                "before you try again. The correct token is accepted at any time.",
                 retry_after=wait,
             )
 

@@ -173,7 +173,7 @@ def test_a_token_that_can_be_guessed_is_refused(settings: Settings, more: dict[s
     if starts:
         create_app(short).extensions["tunesmith"].close()
         return
-    with pytest.raises(Unavailable, match="TUNESMITH_TOKEN has 1 characters and needs at least 16"):
+    with pytest.raises(Unavailable, match="TUNESMITH_TOKEN has 1 characters but needs at least 16"):
         create_app(short)
 
 

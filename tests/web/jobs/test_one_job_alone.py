@@ -271,7 +271,7 @@ def test_only_a_setting_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: p
     """Any other ValueError is a defect, whose trace is wanted."""
     monkeypatch.setattr(Settings, "from_env", lambda: (_ for _ in ()).throw(ValueError("PORT is 'x'")))
     assert flask_app.main() == 1
-    assert "A setting cannot be read: PORT is 'x'" in capsys.readouterr().err
+    assert "A setting is not valid: PORT is 'x'" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setattr("commands.serve.serve", lambda *_: int("no number"))
     monkeypatch.setattr(flask_app, "settings_from_env", lambda: Settings.from_env({}))
