@@ -40,13 +40,15 @@ SUMMARIES = {
     "troubleshooting": "Common problems and how to fix them.",
 }
 SHORTCUTS = (
-    ("Ctrl + K", "Search pages and actions"),
+    ("Ctrl + K", "Search pages and actions (on a Mac: ⌘ + K)"),
     ("Esc", "Close what is open: a dialog, an explanation, the log"),
     ("L", "Show or hide the log"),
     ("T", "Change the theme"),
     ("?", "Show this list"),
-    ("← →", "Move along a chart that has the focus"),
-    ("Enter", "Playground: send; Shift + Enter starts a new line"),
+    ("Ctrl + Enter", "In a new run: continue to the next step"),
+    ("Enter", "In the playground: send; Shift + Enter starts a new line"),
+    ("← → Home End", "On a chart: move along the steps"),
+    ("+ − 0", "On a chart: zoom in, zoom out, show everything"),
 )
 MOST_HITS = 20
 BEFORE, LENGTH = 60, 200
