@@ -52,6 +52,8 @@ class SteadyReader(io.RawIOBase):
             TimeoutError: The sender is too slow. Werkzeug takes it for a dropped connection, and
                 :mod:`routes.errors` says so (408) where a handler was reading.
         """
+        if self._connection.fileno() < 0:  # It became a WebSocket, which has closed it: there is no next request.
+            return 0
         left = GRACE + self._count / LEAST_RATE - self._waited
         if left <= 0:
             raise TimeoutError("the sender is too slow")

@@ -12,7 +12,7 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 
 from commands import connections
-from commands.connections import Server
+from commands.connections import Server, SteadyReader
 from routes import _guard, errors
 
 START = b"GET /api/ HTTP/1.1\r\nHost: localhost\r\n"
@@ -123,3 +123,12 @@ def test_there_is_a_limit_on_sockets(client: FlaskClient, monkeypatch: pytest.Mo
     assert "Close some" in (late.json or {})["error"]["message"]
     sid = first[0].get_data(as_text=True).split('"sid":"')[1].split('"')[0]
     assert client.post(f"{path}&sid={sid}", data="40").status_code == 200
+
+
+def test_a_connection_that_a_websocket_has_closed_is_at_its_end() -> None:
+    """Werkzeug asks it for the next request; that is the end of the file, not an error with a traceback in the log."""
+    here, there = socket.socketpair()
+    reader = SteadyReader(here)
+    here.close()
+    there.close()
+    assert reader.read() == b""
