@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ class Browser:
         self.csrf = found.group(1) if found else self.csrf
         return response
 
-    def post(self, path: str, *, json: Any = None, form: dict[str, str] | None = None, **headers: str) -> Any:
+    def post(self, path: str, *, json: Any = None, form: Mapping[str, Any] | None = None, **headers: str) -> Any:
         own = {"Origin": self.base, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
         if json is not None:
             return self._open("POST", path, headers, {**own, "X-CSRF-Token": self.csrf}, json=json)
