@@ -24,6 +24,8 @@ PAGES = (
     ("Reward tester", "/rewards/bench", "bench loopholes"),
     ("New evaluation", "/evaluations/new", "compare models"),
     ("OpenAI-compatible API", "/playground/serve", "serve"),
+    ("Storage", "/settings/storage", "disk space clean up checkpoints downloads cache"),
+    ("Trash", "/settings/trash", "deleted restore undo"),
 )
 
 

@@ -129,7 +129,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     probes = Probes(home, database, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake)
     preflight = Preflight(home, system, bench, library, reach)
     preparations = Preparations(library)
-    dataset_jobs, storage = DatasetJobs(home, limit), Storage(home, database)
+    dataset_jobs, downloads, storage = DatasetJobs(home, limit), Downloads(settings), Storage(home, database)
 
     wizard = Wizard(database, system.on_gpu, home, library, lambda: preferences.get().base_model)
     draft_rows = DraftRows(home, datasets)
@@ -142,7 +142,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         preferences=preferences,
         webhook=webhook,
         storage=storage,
-        cleanup=Cleanup(home, database, lambda: _fetching(dataset_jobs), storage.measure),
+        cleanup=Cleanup(home, database, lambda: _fetching(dataset_jobs, downloads), storage.measure),
         trash=Trash(home, database, events, lambda: preferences.get().trash_days),
         events=events,
         database=database,
@@ -150,7 +150,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         system=system,
         models=models,
         model_hub=ModelHub(settings, reach),
-        downloads=Downloads(settings),
+        downloads=downloads,
         endpoint=Endpoint(home.endpoint, models),
         runs=runs,
         probes=probes,
@@ -173,5 +173,6 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     )
 
 
-def _fetching(jobs: DatasetJobs) -> bool:
-    return any(job.state == "working" for job in jobs.all())
+def _fetching(jobs: DatasetJobs, downloads: Downloads) -> bool:
+    states = [*(job.state for job in jobs.all()), *(download.state for download in downloads.all())]
+    return "working" in states

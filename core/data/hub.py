@@ -174,14 +174,14 @@ def explain(error: BaseException, what: What) -> TunesmithError:
     offline = names & _OFFLINE or "offline" in text.casefold()
     if "GatedRepoError" in names or "gated dataset" in text:
         return Unavailable(
-            f"{name} is gated. Accept its terms on its Hugging Face page, set HF_TOKEN to a token from your account, "
+            f"{name} is gated. Accept its terms on its Hugging Face page, add a token of your account in Settings, "
             "and try again.",
             field=what.field,
         )
     if names & _MISSING and not offline:
         return NotFound(
             f"Hugging Face has no {what.kind} named {name}, or it is private. Check the spelling, "
-            "or set HF_TOKEN for a private one.",
+            "or add your token in Settings for a private one.",
             field=what.field,
         )
     if offline:
