@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.job_rows import GroupRow, PartRow
 from pages.runs.address import Wanted
@@ -11,6 +11,8 @@ from services.container import Services
 
 GROUPS = 4
 """Questions per page."""
+SAMPLES = 3
+"""Answers on the overview."""
 FOUND = 20
 """Maximum number of questions in search results."""
 
@@ -117,13 +119,21 @@ def answers(services: Services, session_id: str, wanted: Wanted, path: str) -> A
 
 
 def sample(services: Services, session_id: str, path: str) -> SampleView | None:
-    """Answers to the first question of the newest step; None if there are none yet."""
+    """Answers to a question of the newest step, one with different scores if there is any; None before all answers."""
     phase, steps = _steps(services, session_id, "training")
-    found = services.runs.completions(session_id, steps[-1], 1, phase=phase)["groups"] if steps else []
+    found = services.runs.completions(session_id, steps[-1], GROUPS, phase=phase)["groups"] if steps else []
     if not found:
         return None
+    group = _group(next((one for one in found if _mixed(one)), found[0]))
+    # The best and the worst are among those that are shown.
+    ranked = sorted(group.answers, key=lambda answer: -(answer.total or 0))
+    shown = ranked if len(ranked) <= SAMPLES else [*ranked[: SAMPLES - 1], ranked[-1]]
     url = Wanted(tab="answers", phase=phase).url(path)
-    return SampleView(steps[-1], phase, _group(found[0]), url)
+    return SampleView(steps[-1], phase, replace(group, answers=tuple(shown)), url)
+
+
+def _mixed(group: GroupRow) -> bool:
+    return len({answer.get("total") for answer in group["completions"]}) > 1
 
 
 def _steps(services: Services, session_id: str, phase: str) -> tuple[str, tuple[int, ...]]:

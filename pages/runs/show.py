@@ -149,5 +149,6 @@ def _doing(view: RunView) -> str:
         return f"Number {view.job.queue_position} in the queue"
     device = {"": "", "cpu": "on the CPU"}.get(view.job.device, f"on {view.job.device}")
     attempt = f"attempt {view.job.attempt}" if view.job.attempt > 1 else ""
-    message = "" if view.job.message.startswith(state_word(view.job.status)) else view.job.message
+    said = view.job.state is JobState.COMPLETED or view.job.message.startswith(state_word(view.job.status))
+    message = "" if said else view.job.message
     return " · ".join(part for part in (message, device, attempt) if part)

@@ -121,6 +121,29 @@ def test_the_overview_shows_answers_of_the_newest_step_with_their_reasons(browse
     assert "training 2.0" not in page
 
 
+def test_the_overview_prefers_a_question_with_different_scores(browser: Browser, services: Services) -> None:
+    """The best answers and the worst one of it, in that order."""
+    run = make(services, JobState.COMPLETED, [0.1])
+    writer = JsonlWriter(run.completions)
+    for question, totals in (("all alike", [0.2, 0.2]), ("mixed", [0.3, 0.1, 1.2, 0.2])):
+        said = [{"text": f"said {total}", "total": total} for total in totals]
+        writer.append(
+            {
+                "phase": "training",
+                "step": 1,
+                "instruction": question,
+                "prompt": "",
+                "reference": "4",
+                "completions": said,
+            }
+        )
+    writer.close()
+    page = main(browser)
+    assert "all alike" not in page
+    assert page.index("said 1.2") < page.index("said 0.3") < page.index("said 0.1")
+    assert "said 0.2" not in page
+
+
 def test_the_log_is_shown_without_native_libraries_and_can_be_filtered(browser: Browser, services: Services) -> None:
     """Everything comes on demand; a filter that nothing fits says so."""
     run = make(services, JobState.COMPLETED, [0.1])
