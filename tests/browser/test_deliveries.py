@@ -48,7 +48,7 @@ def _walk(context: BrowserContext, complaints: Complaints, server: Server, ollam
     ollama.go.set()
     expect(page.get_by_test_id("delivery-status")).to_have_text("Sent")
     expect(page.get_by_test_id("delivery-chat")).to_contain_text("1 turns, last: What is 4 + 5?")
-    page.get_by_label("Say something to it, in Ollama").fill("And 5 + 5?")
+    page.get_by_label("Chat with the model in Ollama").fill("And 5 + 5?")
     page.get_by_test_id("delivery-say").click()
     expect(page.get_by_test_id("delivery-chat")).to_contain_text("3 turns, last: And 5 + 5?")
     assert serious(page) == []

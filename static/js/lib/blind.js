@@ -44,6 +44,7 @@ export class Blind {
     this.votes.record(models, winner)
     this.tally()
     this.reveal()
+    this.get('prompt').focus()
   }
 
   // The vote is asked for once every model has answered.
