@@ -286,7 +286,7 @@ def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
     assert (read_json(job.result) or {})["fidelity"] == [
         (read_json(job.result) or {})["fidelity"][0], again["fidelity"],
     ]  # fmt: skip
-    assert "Unverified" not in (read_json(job.status) or {})["message"]
+    assert "Not verified" not in (read_json(job.status) or {})["message"]
     # And where it crashes although files of this kind work here, it is the file.
     llama.keep(models, Outcome(fingerprint=llama.fingerprint(), extra_buffers=False))
     result_ = read_json(job.result) or {}
@@ -295,7 +295,7 @@ def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
     with pytest.MonkeyPatch.context() as patch:
         crashing(patch, "always:F16")
         assert work(job, monkeypatch, models) == JobState.FAILED
-    assert "it is this file" in str(job.read_status())
+    assert "the file is the cause" in str(job.read_status())
     assert not job.files.exists()
     (models.cache / "llama.json").unlink()
     if before is not None:
