@@ -14,13 +14,14 @@ from services.datasets.library import CacheEntry
 
 @dataclass(frozen=True)
 class DatasetsPage:
-    """Every dataset, imports in progress, and popular datasets to import."""
+    """Every dataset, imports in progress, and popular datasets; ``imported`` has the id of those that are here."""
 
     uploads: tuple[UploadInfo, ...]
     damaged: tuple[Damage, ...]
     uses: dict[str, int]
     jobs: tuple[JobView, ...]
     known: Catalogue
+    imported: dict[str, str]
     cache: tuple[CacheEntry, ...]
 
 
@@ -33,5 +34,7 @@ def datasets_page(services: Services, args: Mapping[str, str]) -> DatasetsPage:
         uses=services.library.use_counts(),
         jobs=tuple(services.dataset_jobs.all()),
         known=catalogue(args, "datasets.index"),
+        # The newest of several copies: the list begins with it.
+        imported={info.origin: info.id for info in reversed(uploads) if info.origin != "upload"},
         cache=tuple(services.library.cache()),
     )

@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from core.data.uploads import write_info
 from core.settings import Home
 from services.container import Services
 from services.datasets import incoming
@@ -257,6 +258,17 @@ def test_the_catalog_filters_by_the_address_on_both_pages(browser: Browser) -> N
     assert 'href="/new/dataset?kind=hub&amp;reward=code&amp;size=small#known"' in text
 
 
+def test_the_catalog_leads_to_what_was_imported(app: Flask, home: Home, browser: Browser) -> None:
+    """A popular dataset that is on this machine already is opened rather than imported once more by accident."""
+    made = uploaded(app.test_client())["id"]
+    info = app.extensions["tunesmith"].library.info(made)
+    assert ">Imported" not in browser.get("/datasets").get_data(as_text=True)
+    write_info(home.uploads / made, info.model_copy(update={"origin": "openai/gsm8k"}))
+    text = browser.get("/datasets").get_data(as_text=True)
+    assert 'aria-label="Open your copy of GSM8K"' in text
+    assert text.count(f'href="/datasets/{made}"') == 2
+
+
 def test_pasted_rows_become_a_dataset(app: Flask, browser: Browser) -> None:
     """Without a script too, on both pages; the name is the person's; what cannot be read is said."""
     form = {"pasted": "question,answer\nIs 2 even?,yes\nIs 3 even?,no\n", "pasted-name": " parity ", "action": "upload"}
@@ -271,7 +283,8 @@ def test_pasted_rows_become_a_dataset(app: Flask, browser: Browser) -> None:
     assert (info.name, info.rows, info.format) == ("Pasted rows", 2, "jsonl")
     browser.post("/datasets", form={"pasted": '{"question": oops}', "action": "upload"})
     assert "not valid JSON" in browser.get("/datasets").get_data(as_text=True)
-    browser.post("/datasets", form={"file": (io.BytesIO(b""), ""), "pasted": " ", "action": "upload"})
+    nothing: Any = {"file": (io.BytesIO(b""), ""), "pasted": " ", "action": "upload"}
+    browser.post("/datasets", form=nothing)
     assert "Choose a file, or paste some rows." in browser.get("/datasets").get_data(as_text=True)
 
 
