@@ -146,3 +146,25 @@ def test_sums_and_exercises_are_mixed_and_prepared(page: Page, server: Server, c
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
     assert serious(page) == []
     assert complaints.found == []
+
+
+def test_filters_and_pasted_rows_need_no_reload(page: Page, server: Server, complaints: Complaints) -> None:
+    """A chip is in the address and keeps the focus; what is pasted becomes the chosen dataset, also on a phone."""
+    page.set_viewport_size({"width": 320, "height": 800})
+    page.goto(f"{server.url}/new/dataset?kind=hub")
+    page.evaluate("window.stayed = true")
+    page.get_by_role("link", name="Code 3").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("known-row")).to_have_count(3)
+    assert "task=code" in page.url
+    expect(page.get_by_role("link", name="Code 3")).to_be_focused()
+    assert page.evaluate("window.stayed")
+    page.get_by_test_id("kind-upload").check()
+    page.get_by_text("Or paste rows").click()
+    page.get_by_test_id("pasted").fill("question,answer\nIs 2 even?,yes\nIs 3 even?,no\n")
+    page.get_by_label("Name", exact=True).fill("parity")
+    page.get_by_test_id("paste-send").click()
+    expect(page.locator("#upload-list .choice:has(:checked)")).to_contain_text("parity")
+    expect(page.get_by_test_id("preview")).to_contain_text("Is 3 even?")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert complaints.found == []
