@@ -206,9 +206,17 @@ class Snapshot:
             wanted = parse(config)
         except InvalidConfig:
             return None
-        rows, probe = self.draft.page("configuration").get("rows"), self.probe
-        checked = (self._sources.probes.config(probe.probe_id), probe.figures) if probe and probe.figures else None
-        return self._sources.speeds.estimate(wanted, rows, checked)
+        return self._sources.speeds.estimate(wanted, self.draft.page("configuration").get("rows"), self._checked)
+
+    @cached_property
+    def _checked(self) -> tuple[RunConfig, dict[str, Any]] | None:
+        """What the latest probe ran with, and its figures; None where it has none or its configuration is damaged."""
+        if not self.probe or not self.probe.figures:
+            return None
+        try:
+            return self._sources.probes.config(self.probe.probe_id), self.probe.figures
+        except TunesmithError:
+            return None
 
     def _not_there(self, unset: frozenset[str], problems: list[Problem]) -> list[Problem]:
         """Whether the model and the dataset are where the draft says, unless something else is wrong with them."""

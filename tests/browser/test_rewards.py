@@ -53,7 +53,7 @@ def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: 
     page.goto(f"{server.url}/new/train")
     expect(page.get_by_test_id("issue").filter(has_text="This reward has loopholes").first).to_be_visible()
     page.get_by_test_id("start").click()
-    expect(page.get_by_test_id("flash")).to_contain_text("It was not started. This reward has loopholes")
+    expect(page.get_by_test_id("flash")).to_contain_text("The run was not started. This reward has loopholes")
     expect(page.get_by_test_id("probe")).to_be_visible()
     assert complaints.found == []
 
