@@ -133,7 +133,7 @@ def follow_export(export: Export, export_id: str, folder: str, say: Callable[[st
             time.sleep(EVERY)
             if len(pressed) > heard:
                 heard = len(pressed)
-                say("Canceling. No incomplete files are kept.")
+                say("Canceling. Incomplete files are removed.")
                 _cancel(export, export_id)
     close(view, f"{folder}/{export_id}/files", say)
     return {JobState.COMPLETED: 0, JobState.STOPPED: 3}.get(JobState(view["status"]), 1)
@@ -157,7 +157,7 @@ def close(view: dict[str, Any], folder: str, say: Callable[[str], None]) -> None
     for file in view["files"]:
         say(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256']}")
     if view["unverified"]:
-        say(f"  Unverified on this machine. Verify again: flask --app flask_app verify {view['export_id']}")
+        say(f"  Not verified on this machine. Check again: flask --app flask_app verify {view['export_id']}")
     if view["files"]:
         say(f"Finished: {folder}")
     elif view["status"] == JobState.STOPPED:
