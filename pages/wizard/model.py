@@ -72,6 +72,7 @@ class Offer:
         facts: Size, license and free space, as far as they are known.
         asking: Whether the answer of Hugging Face is on its way.
         page: Address of its page where the license has to be accepted first, else empty.
+        token: Whether a Hugging Face token is set, which such a license asks for.
         problem: Why it cannot be downloaded or trained, else empty.
     """
 
@@ -79,6 +80,7 @@ class Offer:
     facts: str
     asking: bool = False
     page: str = ""
+    token: bool = False
     problem: str = ""
 
 
@@ -266,4 +268,5 @@ def _described(services: Services, known: RemoteModel) -> Offer:
     elif (known.size or 0) > free:
         problem = "There is not enough space on the disk for it. Free up space, or choose a smaller model."
     page = f"{os.environ.get('HF_ENDPOINT') or HUB}/{known.name}" if known.gated else ""
-    return Offer(known.name, " · ".join(parts), page=page, problem=problem)
+    token = bool(services.settings.hf_token)
+    return Offer(known.name, " · ".join(parts), page=page, token=token, problem=problem)

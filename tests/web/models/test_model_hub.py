@@ -235,6 +235,19 @@ def test_the_model_step_offers_the_download(browser: Browser, services: Services
     assert "Not on this machine" not in page
 
 
+def test_a_license_to_accept_is_said_with_what_it_takes(browser: Browser, services: Services, hub: Hub) -> None:
+    """Where to accept it, and whether a token is set."""
+    browser.get("/new/model")
+    browser.post("/new/model", form={"choice": "", "model.name": "someone/small-gated", "ui.setup": "recommended"})
+    page = until(lambda: browser.get("/new/model").text, lambda text: "First accept the license" in text, PATIENCE)
+    assert f'href="{hub.endpoint}/someone/small-gated"' in page
+    assert "Then add a Hugging Face token" in page
+    object.__setattr__(services.settings, "hf_token", TOKEN)
+    page = browser.get("/new/model").text
+    assert "The download uses your Hugging Face token." in page
+    assert TOKEN not in page
+
+
 @pytest.mark.parametrize(
     ("name", "words"), [("someone/mistyped", 'role="alert"'), ("someone/small-vision", "cannot train models")]
 )
