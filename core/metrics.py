@@ -42,22 +42,22 @@ METRICS: tuple[Metric, ...] = (
         line=Line("training", held_out=True), tile=True, logged=True,
     ),
     Metric(
-        "completion_length_mean", "completion length", "Length of the answers",
+        "completion_length_mean", "answer length", "Completion length",
         "Counted in tokens; a token is about three quarters of a word. Shortest, mean and longest in each step.",
         unit=Unit.TOKENS, healthy="well below the limit you set",
         chart=Chart(Section.WRITING, "Should stay well below the maximum answer length."),
         line=Line("mean", between=("completion_length_min", "completion_length_max")), tile=True,
     ),
     Metric(
-        "completion_length_min", "shortest completion", "Length of the shortest answer",
+        "completion_length_min", "shortest answer", "Length of the shortest answer",
         unit=Unit.TOKENS, beside="completion_length_mean", line=Line("shortest", smoothed=False),
     ),
     Metric(
-        "completion_length_max", "longest completion", "Length of the longest answer",
+        "completion_length_max", "longest answer", "Length of the longest answer",
         unit=Unit.TOKENS, beside="completion_length_mean", line=Line("longest", smoothed=False),
     ),
     Metric(
-        "cut_off", "truncated completions", "Answers cut off at the length limit",
+        "cut_off", "answers cut off", "Answers that reached the length limit",
         "The share of answers that reached the length limit before they were finished. "
         "An answer that is cut off rarely contains its solution.",
         unit=Unit.SHARE, better=Better.LOWER, healthy="above 50%, the length limit is too short",
@@ -70,7 +70,7 @@ METRICS: tuple[Metric, ...] = (
         tile=True,
     ),
     Metric(
-        "groups_without_spread", "zero-variance groups", "Questions with identical scores",
+        "groups_without_spread", "questions with identical scores", "Zero-variance groups",
         "The share of questions whose answers all scored the same. The model learns nothing from them in this step.",
         unit=Unit.SHARE, better=Better.LOWER, healthy="near 100%, nothing is being learned",
         ranges=(

@@ -36,11 +36,12 @@ def points_of(values: Sequence[float], width: int = 100, height: int = 28) -> st
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    return " ".join(
-        f"{index * width / (len(values) - 1):.1f},{height - 2 - (value - low) / span * (height - 4):.1f}"
-        for index, value in enumerate(values)
-    )
+
+    def y(value: float) -> float:
+        share = (value - low) / (high - low) if high > low else 0.5
+        return height - 2 - share * (height - 4)
+
+    return " ".join(f"{index * width / (len(values) - 1):.1f},{y(value):.1f}" for index, value in enumerate(values))
 
 
 def spark(rows: Sequence[MetricRow]) -> Spark:

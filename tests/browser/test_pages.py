@@ -113,6 +113,7 @@ def test_charts_share_a_crosshair_by_keyboard(page: Page, filled: Server) -> Non
     """Arrow keys on one chart read out a step's value and move the others."""
     settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
     page.locator("#section-health > summary").click()
+    expect(page.locator("#chart-entropy .now")).to_contain_text("Latest")
     page.locator("#chart-reward .canvas").focus()
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#chart-readout")).to_contain_text("Reward, Step 39: mean")
@@ -278,8 +279,8 @@ def test_the_theme_is_kept(page: Page, filled: Server) -> None:
 def test_a_word_is_explained_where_it_stands(page: Page, filled: Server) -> None:
     """A term opens its explanation; the same text as on the help page."""
     settle(page, f"{filled.url}/runs/{FINISHED}")
-    page.locator("#run-tiles .term", has_text="Entropy").click()
-    expect(page.locator("#term-entropy")).to_be_visible()
+    page.locator("#run-tiles .term", has_text="Solve rate").click()
+    expect(page.locator("#term-solved")).to_be_visible()
 
 
 def test_the_skip_link_comes_first(page: Page, filled: Server) -> None:

@@ -10,7 +10,7 @@ const RANGE = { ...REWARD, band: (row) => (row.low == null ? null : [row.low, ro
 let place
 let readout
 let heard
-const hears = { hover: (x) => heard.push(x), zoom: (range) => heard.push(range) }
+const hears = { point: (index) => heard.push(index), zoom: (range) => heard.push(range) }
 
 beforeEach(() => {
   heard = []
@@ -96,7 +96,7 @@ test('arrow keys read out one step after another, past the gap between two phase
   press('End')
   assert.equal(readout.textContent, 'Reward, step 3: 3')
   press('x')
-  assert.deepEqual(heard, [1, 1, 3])
+  assert.deepEqual(heard, [0, 0, 2])
 })
 
 test('new values use the plot that is there; another theme or scale makes a new one', () => {

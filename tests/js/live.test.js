@@ -57,7 +57,7 @@ test('parts that changed are swapped, the others stay the very elements that the
   assert.equal(swaps, 1)
 })
 
-test('a part with a key is swapped as a whole when its key changes, until then only the parts within it are', async () => {
+test('a part with a key is swapped as a whole when its key changes, its own parts at any time', async () => {
   const panel = (key, words, more) => {
     const made = el('div', { id: 'panel', 'data-live': '', 'data-key': key }, part('inner', words))
     made.append(el('p', { id: 'drawn' }, more))

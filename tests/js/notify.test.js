@@ -104,16 +104,19 @@ test('a tab in the background says in its title what happened, until somebody lo
 test('a run has stalled after two minutes and six of its steps, and it is told once', () => {
   const stalls = new Stalls()
   const minute = 60_000
-  stalls.row({ session_id: 'quick', phase: 'training', step_time: 2 }, 0)
-  stalls.row({ session_id: 'slow', phase: 'training', step_time: 60 }, 0)
-  stalls.row({ session_id: 'scored', phase: 'training', step_time: 2 }, 0)
+  for (const at of [-2000, 0]) {
+    stalls.row({ session_id: 'quick', phase: 'training' }, at)
+    stalls.row({ session_id: 'slow', phase: 'training' }, at * 30)
+    stalls.row({ session_id: 'scored', phase: 'training' }, at)
+  }
+  stalls.row({ session_id: 'first step', phase: 'training' }, 0)
   stalls.status({ session_id: 'scored', status: 'evaluating' })
   stalls.row({ session_id: 'scored', phase: 'evaluation' }, 0)
   assert.deepEqual(stalls.late(2 * minute), [])
   assert.deepEqual(stalls.late(3 * minute), [{ id: 'quick', minutes: 3 }])
   assert.deepEqual(stalls.late(4 * minute), [])
   assert.deepEqual(stalls.late(7 * minute), [{ id: 'slow', minutes: 7 }])
-  stalls.row({ session_id: 'quick', phase: 'training', step_time: 2 }, 8 * minute)
+  for (const at of [8, 8.1]) stalls.row({ session_id: 'quick', phase: 'training' }, at * minute)
   stalls.status({ session_id: 'quick', status: 'completed' })
   assert.deepEqual(stalls.late(20 * minute), [])
 })

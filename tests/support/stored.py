@@ -31,6 +31,9 @@ STEPS = ("model", "dataset", "configuration", "reward", "train")
 MOVING = frozenset({"memory_needed", "available", "fits", "free", "memory"})
 """Keys that say something about the machine and the moment, not about what was stored."""
 
+SAID = frozenset({"headline", "evidence", "advice", "words"})
+"""Keys with sentences for people, which a later version may say in other words."""
+
 BROUGHT = {"/api/models/list": ("base", "groups"), "/api/datasets/list": ("generated",)}
 """What a list has in an empty home, too."""
 OTHERS = re.compile(r"csrf|^was$|\.was$|^(theme|back|checks)$")
@@ -82,10 +85,16 @@ def draft(client: FlaskClient) -> dict[str, dict[str, list[str]]]:
 
 
 def lost(then: Any, now: Any, path: str = "") -> list[str]:
-    """What ``now`` lacks of ``then`` or says otherwise, a line each; a key that is new is not lost."""
+    """What ``now`` lacks of ``then`` or says otherwise, a line each; a key that is new is not lost.
+
+    Of what is :data:`SAID` only that there is something counts.
+    """
     if isinstance(then, dict) and isinstance(now, dict):
-        gone = [f"{path}/{key} is gone" for key in then if key not in now]
-        return gone + [line for key in then if key in now for line in lost(then[key], now[key], f"{path}/{key}")]
+        gone = [
+            f"{path}/{key} is gone" for key in then if key not in now or (key in SAID and then[key] and not now[key])
+        ]
+        both = [key for key in then if key in now and key not in SAID]
+        return gone + [line for key in both for line in lost(then[key], now[key], f"{path}/{key}")]
     if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         return [
             line for place, pair in enumerate(zip(then, now, strict=True)) for line in lost(*pair, f"{path}/{place}")

@@ -136,7 +136,8 @@ def newest_questions() -> list[str]:
 
 PAGES = {
     "/runs": ["Sums &amp; more", "stopped half-way"],
-    f"/runs/{TRAINED}": ["Sums &amp; more", answer(f"{RUN}/verdict", "headline"), *newest_questions()],
+    f"/runs/{TRAINED}": ["Sums &amp; more", answer(f"{RUN}/verdict", "headline").split(":")[0]],
+    f"/runs/{TRAINED}?tab=answers": newest_questions(),
     f"/runs/{STOPPED}": ["stopped half-way", answer(f"/api/training/sessions/{STOPPED}", "message"), "Resume"],
     "/exports": [ADAPTER, BUNDLE],
     f"/exports/{ADAPTER}": ["adapter_model.safetensors", "adapter_config.json", "PeftModel"],

@@ -25,7 +25,7 @@ export function smooth(values, weight, phases) {
 //   { label, values(row), colour: '--c1', points?, plain?, band?(row): [low, high] }
 // frame: { xs, rows, warmUp, evaluations, label(x), word(x) }
 // look: { weight, log, zoom }: how much is smoothed, whether the values' axis is logarithmic, [low, high] of x or null
-// hears: { hover(x), zoom([low, high] or null) }: what a person does on the chart
+// hears: { point(index), zoom([low, high] or null) }: what a person does on the chart by keys, and by dragging
 export class Chart {
   constructor(place, definition, hears) {
     this.definition = definition
@@ -145,6 +145,8 @@ export class Chart {
     return {
       ...this.size(),
       ...this.lines(),
+      // Above the values is room for the word 'Warm-up', so that neither a line nor the grid goes through it.
+      padding: [20, null, null, null],
       legend: { show: false },
       scales: this.scales(),
       axes: this.axes(),
@@ -208,19 +210,15 @@ export class Chart {
     ctx.restore()
   }
 
-  // After grid and lines, on a ground of its own: nothing is drawn through the word.
   name(plot) {
     const { ctx, bbox } = plot
     const warm = this.warmUp(plot)
     const unit = devicePixelRatio
     if (!warm || warm.width < 60 * unit) return
     ctx.save()
-    Object.assign(ctx, { font: `${11 * unit}px system-ui, sans-serif`, textAlign: 'left', textBaseline: 'middle' })
-    const { width } = ctx.measureText('Warm-up')
-    ctx.fillStyle = style('--sunken')
-    ctx.fillRect(warm.left + 2 * unit, bbox.top + 2 * unit, width + 8 * unit, 16 * unit)
+    Object.assign(ctx, { font: `${11 * unit}px system-ui, sans-serif`, textAlign: 'left', textBaseline: 'bottom' })
     ctx.fillStyle = style('--muted')
-    ctx.fillText('Warm-up', warm.left + 6 * unit, bbox.top + 10 * unit)
+    ctx.fillText('Warm-up', warm.left, bbox.top - 4 * unit)
     ctx.restore()
   }
 
@@ -239,7 +237,6 @@ export class Chart {
     const unit = parts.length && this.definition.unit ? ` ${this.definition.unit}` : ''
     const place = index === null ? 'Latest' : this.frame.word(this.frame.xs[index])
     this.now.textContent = parts.length ? `${place}: ${parts.join(' · ')}${unit}` : ''
-    if (index !== null) this.hears.hover(this.frame.xs[index])
   }
 
   key(event) {
@@ -257,10 +254,17 @@ export class Chart {
     let index = Math.max(0, Math.min(last, to))
     // Between the phases lies an empty place that only keeps their lines apart.
     if (!Object.keys(this.frame.rows[index]).length) index += to < from ? -1 : 1
-    this.plot.setCursor({ left: this.plot.valToPos(this.frame.xs[index], 'x'), top: 20 })
-    this.say(index)
+    this.point(index)
+    // The pointer moves the crosshair of every chart by itself, a cursor that is set does not.
+    this.hears.point(index)
     document.getElementById('chart-readout').textContent =
       `${this.definition.title}, ${this.now.textContent || `${this.frame.word(this.frame.xs[index])}: no value`}`
+  }
+
+  // The crosshair at a place, and what is there read out.
+  point(index) {
+    this.plot.setCursor({ left: this.plot.valToPos(this.frame.xs[index], 'x'), top: 20 })
+    this.say(index)
   }
 
   // A range of x around a place, so many times as wide as the present one; null for all of it.

@@ -46,8 +46,11 @@ export class Stalls {
     this.seen = new Map()
   }
 
-  row({ session_id: id, phase, step_time: seconds }, now) {
-    if (phase !== 'evaluation') this.seen.set(id, { at: now, usual: (seconds ?? 0) * 1000 })
+  // How long its steps take shows by two rows; the longest pause between any two counts.
+  row({ session_id: id, phase }, now) {
+    if (phase === 'evaluation') return
+    const before = this.seen.get(id)
+    this.seen.set(id, { at: now, usual: before ? Math.max(before.usual, now - before.at) : 0 })
   }
 
   // Only these phases have a row for each step: scoring, loading and saving take as long as they take.
@@ -57,7 +60,7 @@ export class Stalls {
 
   // Each is told once for each silence.
   late(now) {
-    const found = [...this.seen].filter(([, { at, usual }]) => now - at > Math.max(QUIET, MANY * usual))
+    const found = [...this.seen].filter(([, { at, usual }]) => usual && now - at > Math.max(QUIET, MANY * usual))
     for (const [id] of found) this.seen.delete(id)
     return found.map(([id, { at }]) => ({ id, minutes: Math.round((now - at) / 60_000) }))
   }

@@ -180,7 +180,10 @@ export class RunCharts {
     for (const definition of charts) {
       const figure = card(definition)
       grid.append(figure)
-      const chart = new Chart(figure, definition, { hover: () => {}, zoom: (range) => this.zoom(range) })
+      const chart = new Chart(figure, definition, {
+        point: (index) => this.seen().forEach((one) => one.point(index)),
+        zoom: (range) => this.zoom(range),
+      })
       figure.querySelector('.png').onclick = async () =>
         save(await chart.png(), `${this.session}-${definition.key}.png`)
       figure.querySelector('.enlarge').onclick = () => enlarge(figure)
@@ -202,8 +205,12 @@ export class RunCharts {
       this.drawn = shape.join('\n')
       this.build(sections)
     }
-    // What is folded away has no width to be drawn in; it is drawn when it is opened.
-    for (const chart of this.charts) if (!chart.place.closest('details:not([open])')) chart.draw(now, this.look)
+    for (const chart of this.seen(true)) chart.draw(now, this.look)
+  }
+
+  // What is folded away has no width to be drawn in; it is drawn when it is opened.
+  seen(undrawn = false) {
+    return this.charts.filter((chart) => (undrawn || chart.plot) && !chart.place.closest('details:not([open])'))
   }
 
   drawSoon() {
