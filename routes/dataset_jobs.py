@@ -52,7 +52,7 @@ class FetchBody(Body):
 
 
 class ChangeBody(Body):
-    """What to change of a dataset."""
+    """Changes to a dataset."""
 
     name: str | None = Field(None, max_length=500)
     mapping: dict[str, Any] | None = None
@@ -67,14 +67,14 @@ class RowsQuery(Body):
 
 
 class MappingBody(Body):
-    """A mapping to try."""
+    """A column mapping to preview."""
 
     mapping: dict[str, Any]
     samples: int = Field(5, ge=1, le=50)
 
 
 class PrepareBody(Body):
-    """A configuration whose dataset is prepared."""
+    """A configuration with the dataset to prepare."""
 
     config: dict[str, Any] = Field(description="The sections model and dataset; reward and evaluation if they matter.")
 
@@ -113,7 +113,7 @@ def api_append(job_id: str) -> Response:
 @bp.post("/api/datasets/jobs/<job_id>/finish")
 @describes(body=FinishBody, answer=UploadInfo)
 def api_finish(job_id: str) -> Answer:
-    """All pieces are sent: read the file. 200 with the dataset, or 202 while a large file is read.
+    """Read the file after all pieces have been sent. 200 with the dataset, or 202 while a large file is read.
 
     Where the same content is here already, the answer is that dataset, with 'already': true.
     """

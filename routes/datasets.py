@@ -53,7 +53,7 @@ class PromptsBody(Body):
 
 
 class UploadRequest(Request):
-    """Keeps an uploaded file beside the other uploads while it arrives; /tmp may be small, or memory."""
+    """Stores a file in the uploads folder while it is being received: /tmp may be small, or in memory."""
 
     def _get_file_stream(
         self,
@@ -69,11 +69,11 @@ class UploadRequest(Request):
 
     @cached_property
     def arriving(self) -> list[IO[bytes]]:
-        """Open files without a name on disk: they are gone when they are closed."""
+        """Open files without a name on disk. Closing them deletes them."""
         return []
 
     def close(self) -> None:
-        """Close them also where the request broke off before it was a whole form."""
+        """Close them also if the request broke off before the form was complete."""
         super().close()
         for file in self.arriving:
             # A file that could not be written whole fails again when its last bytes are flushed.
@@ -175,14 +175,14 @@ def index() -> str:
 
 @bp.get("/datasets/<upload_id>")
 def show(upload_id: str) -> str:
-    """What is in a dataset, and what training would make of it."""
+    """One dataset: its rows, its column mapping, and a preview of its preparation."""
     return page("datasets/show.html", dataset_page(services(), upload_id, request.args))
 
 
 @bp.post("/datasets")
 @accepts_uploads
 def add() -> AnyResponse:
-    """Keep the form's file."""
+    """Save the uploaded file or the pasted rows."""
     try:
         info, already = receive()
     except TunesmithError as error:
@@ -193,7 +193,7 @@ def add() -> AnyResponse:
 
 @bp.post("/datasets/fetch")
 def fetch() -> AnyResponse:
-    """Download a Hugging Face dataset, or make a popular one the draft's."""
+    """Import a Hugging Face dataset, or use a popular one in the setup."""
     form = request.form
     known = library.known(form.get("known", ""))
     if known and form.get("action") == "use":
@@ -213,7 +213,7 @@ def fetch() -> AnyResponse:
 
 @bp.post("/datasets/jobs/<job_id>")
 def job(job_id: str) -> AnyResponse:
-    """Cancel, resume, discard, or finish without the bad rows."""
+    """Cancel, resume, discard, or finish without the unusable rows."""
     jobs = services().dataset_jobs
     actions: dict[str, Callable[[], object]] = {
         "cancel": lambda: jobs.cancel(job_id),
@@ -244,7 +244,7 @@ def clear() -> AnyResponse:
 
 @bp.post("/datasets/<upload_id>/change")
 def change(upload_id: str) -> AnyResponse:
-    """Rename, or keep the form's mapping."""
+    """Rename the dataset, or save its column mapping."""
     form = request.form
     mapping: dict[str, Any] | None = None
     if "instruction_field" in form:
@@ -252,7 +252,7 @@ def change(upload_id: str) -> AnyResponse:
         template = mapping.get("instruction_template", "").replace("\r\n", "\n").strip()
         before = services().library.mapping(services().library.info(upload_id)).get("columns", {})
         text = form.get("columns", shown(before))
-        # What a form shows of a name with a comma in it could not be told apart again.
+        # A name with a comma in it cannot be parsed back from what the form shows.
         columns = before if text == shown(before) else read_names(text)
         mapping |= {"instruction_template": template or None, "columns": columns}
     try:
@@ -265,7 +265,7 @@ def change(upload_id: str) -> AnyResponse:
 
 @bp.post("/datasets/<upload_id>/prepare")
 def prepare(upload_id: str) -> AnyResponse:
-    """See what training would make of it."""
+    """Preview the preparation."""
     form, found = request.form, services()
     switches = {name: name in form for name in SWITCHES} | {"deduplicate": form.get("deduplicate", "off")}
     draft = found.wizard.config()
@@ -282,7 +282,7 @@ def prepare(upload_id: str) -> AnyResponse:
 
 @bp.get("/datasets/<upload_id>/preparing")
 def preparing(upload_id: str) -> str | AnyResponse:
-    """How far it is; on to the report once it is there."""
+    """The progress of a preparation; redirects to the report once it is finished."""
     state = services().preparations.look(upload_id)
     if state is None or not state.under_way:
         if state:
@@ -293,14 +293,14 @@ def preparing(upload_id: str) -> str | AnyResponse:
 
 @bp.post("/datasets/<upload_id>/preparing/stop")
 def stop_preparing(upload_id: str) -> AnyResponse:
-    """End it; the report before stays."""
+    """Stop it. The previous report is kept."""
     services().preparations.stop(upload_id)
     return to("datasets.show", upload_id=upload_id, _anchor="prepare")
 
 
 @bp.post("/datasets/<upload_id>/limits")
 def use_limits(upload_id: str) -> AnyResponse:
-    """Put the proposed lengths into the draft."""
+    """Use the suggested lengths in the setup."""
     if services().drafts.dataset.use_limits(services().library.report(upload_id)):
         say("Your setup now uses the suggested lengths.", "good")
     return to("datasets.show", upload_id=upload_id, _anchor="prepare")
@@ -308,7 +308,7 @@ def use_limits(upload_id: str) -> AnyResponse:
 
 @bp.post("/datasets/<upload_id>/use")
 def use(upload_id: str) -> AnyResponse:
-    """Make the dataset the draft's, with its mapping."""
+    """Use the dataset in the setup, with its mapping."""
     info = services().library.info(upload_id)
     return _chosen(services().library.mapping(info), "upload")
 

@@ -1,4 +1,4 @@
-r"""Taking the reference answer out of a longer text, by a rule that a person chooses.
+r"""Extracting the reference answer from a longer text, by a rule that a person chooses.
 
 The text itself is not lost: the mapped row keeps it as ``full_response``, because the warm-up
 learns from the working-out in it.

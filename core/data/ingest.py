@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 
 class BadRows(InvalidInput):
-    """Some rows cannot be used, and the person has not said to skip them. ``bad`` lists the first."""
+    """Some rows cannot be used and are not to be skipped. ``bad`` lists the first of them."""
 
     code = "bad_rows"
 
@@ -59,7 +59,7 @@ def _rows(count: int) -> str:
 
 
 class HeadingUnsure(InvalidInput):
-    """Whether the first line of a table holds names cannot be told from its cells, and nobody has said."""
+    """It is unclear whether a table's first line has column names, and the caller has not said."""
 
     code = "heading"
 
@@ -71,7 +71,7 @@ class HeadingUnsure(InvalidInput):
 
 
 class AlreadyHere(Conflict):
-    """The same content is a dataset of this machine. ``info`` is that dataset."""
+    """The same content is stored already, as the dataset ``info``."""
 
     code = "already_here"
 
@@ -84,7 +84,7 @@ class AlreadyHere(Conflict):
 
 @dataclass
 class _Survey:
-    """What is learned of the rows on the way."""
+    """Statistics collected while reading the rows."""
 
     good: int = 0
     count: int = 0
@@ -211,7 +211,7 @@ def _same(uploads: Path, digest: str, on_bad: OnBad, heading: HeadingChoice) -> 
         try:
             info = UploadInfo.model_validate(read_json(path) or {})
         except ValueError:
-            continue  # a damaged one is another page's trouble
+            continue  # damaged datasets are reported elsewhere
         alike = info.sha256 == digest and info.origin == "upload" and (on_bad == "skip" or not info.bad_rows)
         if alike and (heading == "auto" or not info.heading or info.heading == heading):
             return info
@@ -291,7 +291,7 @@ def _convert(folder: Path, names: frozenset[str]) -> None:
 
 
 def _whole(row: dict[str, Any] | Bad, line: bytes) -> dict[str, Any] | Bad:
-    """Refuse half characters, which JSON's escapes allow and UTF-8 does not."""
+    """Reject lone surrogates, which JSON escapes allow and UTF-8 does not."""
     if b"\\u" in line and not isinstance(row, Bad) and not whole_unicode(json.dumps(row, ensure_ascii=False)):
         return Bad("it contains half a character (a lone surrogate)")
     return row
@@ -332,7 +332,7 @@ def _written(row: dict[str, Any], out: BinaryIO, index: IndexWriter) -> dict[str
 
 
 def write_rows(folder: Path, rows: Iterator[dict[str, Any]], survey: _Survey | None = None) -> _Survey:
-    """Write rows that come from elsewhere than a file, such as Hugging Face, as a dataset's data."""
+    """Write rows that do not come from a file, such as an import, as a dataset's data."""
     survey, index = survey or _Survey(), IndexWriter()
     with (folder / DATA).open("wb") as out:
         for number, raw in enumerate(rows, 1):

@@ -1,4 +1,4 @@
-"""Datasets on their way in: files being uploaded, files being read, and downloads from Hugging Face.
+"""Jobs that become datasets: uploads, files being read, and imports from Hugging Face.
 
 Each has a folder ``uploads/<id>.partial/`` until it is a dataset; then the folder loses its ending by one
 rename. The web process writes ``job.json`` and, for an upload, appends to ``part``; a process of its own
@@ -77,12 +77,12 @@ def read_job(folder: Path) -> Job | None:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far it is; a process that vanished without a word counts as failed."""
+    """Its progress. A process that disappeared counts as failed."""
     return progress.read(folder, Progress, VANISHED)
 
 
 def finished(folder: Path) -> None:
-    """Make the folder a dataset: its files of the way in go, and it loses its ending."""
+    """Turn the folder into a dataset: delete the job's files and drop the suffix."""
     dataset = folder.rename(folder.with_name(folder.name.removesuffix(PARTIAL)))
     for name in (JOB, PROGRESS, LOG):
         (dataset / name).unlink(missing_ok=True)

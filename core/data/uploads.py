@@ -114,7 +114,7 @@ def shown_name(filename: str) -> str:
 
 
 def read_info(folder: Path) -> UploadInfo | None:
-    """What is known of a dataset, or None where the folder is not a complete one."""
+    """A dataset's metadata, or None if the folder is not a complete dataset."""
     return read_model(folder / INFO, UploadInfo)
 
 
@@ -139,7 +139,7 @@ def whole_info(folder: Path) -> UploadInfo:
 
 
 def damaged(uploads: Path) -> list[Damage]:
-    """Folders that should be datasets and are not, by name."""
+    """Folders that should be datasets but are damaged, by name."""
     found = (path.name for path in _folders(uploads) if not read_info(path))
     return [Damage(id=name, message=_DAMAGED.format(name)) for name in found]
 
@@ -200,7 +200,7 @@ def iter_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def sweep(uploads: Path) -> None:
-    """Remove what was left half done a week ago."""
+    """Delete uploads and imports abandoned a week ago."""
     for path in uploads.glob(f"*{PARTIAL}"):
         with suppress(OSError):
             if time.time() - path.lstat().st_mtime > ABANDONED_AFTER:

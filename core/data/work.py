@@ -11,7 +11,7 @@ from core.errors import TunesmithError
 
 
 def work(folder: Path, root: Path, limit: int) -> None:
-    """Do a job to its end and turn its folder into a dataset. Called in a process of its own."""
+    """Finish a job and turn its folder into a dataset. Called in a separate process."""
     from core.data.fetch import fetch
     from core.data.ingest import AlreadyHere, BadRows, HeadingUnsure, ingest
     from core.settings import Home
@@ -38,7 +38,7 @@ def work(folder: Path, root: Path, limit: int) -> None:
         reporter.end("failed", error=error.message, field=error.field)
     else:
         reporter.close()
-        finished(folder)  # This is the last word: 'done' before it would tell of a dataset that is not there.
+        finished(folder)  # Reported last: 'done' any earlier would announce a dataset that does not exist yet.
 
 
 def asked(error: TunesmithError) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The dataset step's context: what was chosen, what is in it, and what the model will see."""
+"""The dataset step's context: the chosen dataset, its first rows, and the exact prompts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Preview:
-    """The first rows, as they are in the file."""
+    """The first rows, as in the file."""
 
     rows: list[Row]
     columns: list[str]
@@ -63,7 +63,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class PromptView:
-    """One prompt to the letter, and a sentence on it.
+    """One exact prompt, with a sentence about it.
 
     A control token inside a message is cut between two parts: it is text, and is not marked.
     """
@@ -133,7 +133,7 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
         known=catalogue(args, "wizard.dataset", kind="hub"),
         preparation=preparation,
         preparation_values=" · ".join(field.shown for field in preparation),
-        # Only of boxes that are shown: one that is named here and not sent is switched off.
+        # Only check boxes that are shown: one that is listed here and not sent counts as switched off.
         checks=" ".join(field.path for field in preparation if field.kind == "check"),
         hub=_pick(fields, HUB),
         mapping=mapping_fields(

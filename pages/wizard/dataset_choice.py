@@ -1,4 +1,4 @@
-"""What step 2 offers beside the plain fields: exercises, mixtures, templates."""
+"""What step 2 offers besides plain fields: exercises, mixes and saved prompts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TASK_PART = ("tasks", "size", "weight")
 
 @dataclass(frozen=True)
 class TaskLine:
-    """An exercise with what was chosen of it."""
+    """An exercise with its settings."""
 
     name: str
     title: str
@@ -34,7 +34,7 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class MixLine:
-    """A dataset that can be mixed in; an empty weight leaves it out."""
+    """A dataset that can be part of a mix. An empty weight leaves it out."""
 
     source: str
     title: str
@@ -55,7 +55,7 @@ class MixPart:
 
 @dataclass(frozen=True)
 class Choices:
-    """What the page offers beside the plain fields."""
+    """What the page offers besides plain fields."""
 
     tasks: tuple[tuple[str, tuple[TaskLine, ...]], ...]
     tasks_problem: str
@@ -102,7 +102,7 @@ def _task_lines(services: Services, dataset: DatasetDraft) -> tuple[tuple[tuple[
 
 
 def _part_views(dataset: DatasetDraft) -> tuple[MixPart, ...]:
-    """The mixture's sources that are no dataset of this machine, and an empty one of each kind to add."""
+    """The mix's sources that are not on this machine, and an empty one of each kind to add."""
     shown = [part for part in dataset.mix if not on_this_machine(str(part.get("source") or ""))]
     parts: list[MixEntry] = [*shown, {}, {"source": tasks.SOURCE}]
     return tuple(_part_view(f"{PART}.{place}", part) for place, part in enumerate(parts))

@@ -1,1 +1,1 @@
-"""Datasets: uploads, downloads, looking inside, preparing."""
+"""Datasets: uploads, imports, previews and preparation."""

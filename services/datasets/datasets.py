@@ -1,4 +1,4 @@
-"""Uploads, and looking into any dataset before it is used."""
+"""Uploads, and previews of any dataset before it is used."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ class Datasets:
         return uploads.store(stream, filename, self._home.uploads, self._limit, on_bad, heading=heading, once=once)
 
     def info(self, upload_id: str) -> UploadInfo:
-        """What is known of an upload. Raises NotFound, or Damaged where its description cannot be read."""
+        """An upload's metadata. Raises NotFound, or Damaged where its description cannot be read."""
         return uploads.whole_info(self._folder(upload_id))
 
     def damaged(self) -> Sequence[Damage]:
-        """What lies among the uploads and cannot be used, to be deleted."""
+        """Damaged datasets, which can only be deleted."""
         return uploads.damaged(self._home.uploads)
 
     def preview(self, dataset: dict[str, Any], samples: int = 5, offset: int = 0) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Datasets:
         }
 
     def cut(self, rows: Sequence[dict[str, Any]]) -> Rows:
-        """Rows to show: long cells shortened, and nothing in them that JSON cannot hold."""
+        """Rows for display: long cells are cut off, and all values are valid JSON."""
         cells = sum(map(len, rows)) or 1
         most = max(LEAST_CELL, min(MAX_CELL, MAX_SHOWN // cells))
         return [{name: _cut(value, most) for name, value in row.items()} for row in rows]
@@ -145,7 +145,7 @@ class Datasets:
         return prompts.preview(self._home, complete.model, complete.dataset, rows)
 
     def check(self, dataset: DatasetSection) -> None:
-        """Refuse a source that is plainly not there. Hugging Face is not asked: the worker does that.
+        """Refuse a source that clearly does not exist. Hugging Face is not asked; the worker does that.
 
         Raises:
             InvalidInput: No such generated task, not a possible name, or a mapped column is missing.
@@ -188,7 +188,7 @@ class Datasets:
         return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
 
     def _peek(self, section: DatasetSection, samples: int) -> Peeked:
-        """As :func:`peek`; exercises are the same each time, and are not made again for the same question."""
+        """As :func:`peek`. Exercises are the same every time, so they are cached."""
         if not _made_here(section):
             return peek(self._home, section, samples)
         asked = section.model_dump_json(), samples
@@ -206,12 +206,12 @@ def _made_here(section: DatasetSection) -> bool:
 
 
 def at_hand(section: DatasetSection) -> bool:
-    """Whether its rows can be read here at once: no network, and no task that may take long to make."""
+    """Whether its rows can be read right away: no network, and nothing that may take long to generate."""
     return not any(_slow(part.source) for part in (section.mix or (section,)))
 
 
 def peek(home: Home, section: DatasetSection, samples: int, timeout: float = HUB_TIMEOUT) -> Peeked:
-    """The first rows; what is not at hand is read by a process of its own.
+    """The first rows. A separate process reads whatever is not available locally.
 
     Raises:
         TunesmithError: They cannot be read, or not within ``timeout`` seconds.

@@ -1,4 +1,4 @@
-"""Datasets on their way in: uploads in pieces that can be taken up again, and downloads from Hugging Face."""
+"""Uploads in progress, in pieces that can be resumed, and imports from Hugging Face."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class JobView:
 
     @property
     def share(self) -> float | None:
-        """How much is done, 0 to 1; None where it is not known."""
+        """Progress from 0 to 1; None if unknown."""
         done, whole = (self.offset, self.size) if self.state == "receiving" else (self.bytes, self.total_bytes)
         if self.kind == "fetch" and self.total_rows:
             done, whole = self.rows, self.total_rows
@@ -68,7 +68,7 @@ class JobView:
 
 
 class DatasetJobs:
-    """Verbs on what becomes a dataset.
+    """Verbs on uploads and imports in progress.
 
     Args:
         home: Where ``uploads/`` lies.
@@ -83,7 +83,7 @@ class DatasetJobs:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def begin(self, name: str, size: int) -> JobView:
-        """Open an upload that will come in pieces.
+        """Start an upload that is sent in pieces.
 
         Raises:
             TooLarge: More than is accepted.
@@ -100,7 +100,7 @@ class DatasetJobs:
         return self.get(_id(folder))
 
     def append(self, job_id: str, offset: int, stream: IO[bytes]) -> JobView:
-        """Add the piece that begins at ``offset``. What arrives before a connection breaks is kept.
+        """Add the piece that starts at ``offset``. What arrives before a connection is lost is kept.
 
         Raises:
             Conflict: The piece does not begin where the file ends; ask for ``offset`` and go on there.
@@ -124,7 +124,7 @@ class DatasetJobs:
     def finish(
         self, job_id: str, on_bad: OnBad = "stop", *, heading: HeadingChoice = "auto", once: bool = True
     ) -> UploadInfo | JobView:
-        """Read an upload whose bytes are all here: at once where it is small, else by a process of its own.
+        """Read a complete upload: immediately if it is small, otherwise in a separate process.
 
         What was decided for this upload before, to skip bad rows or what its first line is, is kept.
 
@@ -151,7 +151,7 @@ class DatasetJobs:
             return self._start(folder) if found > SMALL else self._read_now(folder, job)
 
     def fetch(self, dataset: DatasetSection, most_rows: int | None = None) -> JobView:
-        """Download a Hub dataset, whole or its first rows, in a process of its own.
+        """Import a Hugging Face dataset, all of it or its first rows, in a separate process.
 
         Raises:
             InvalidInput: The source cannot be one of Hugging Face's.
@@ -163,7 +163,7 @@ class DatasetJobs:
             return self._start(folder)
 
     def resume(self, job_id: str) -> JobView:
-        """Go on with a download that was cancelled or broke off; what has arrived is not fetched again.
+        """Resume an import that was canceled or interrupted. What was downloaded is not downloaded again.
 
         Asked twice, it goes on once.
 
@@ -177,7 +177,7 @@ class DatasetJobs:
             return self.get(job_id) if _works(folder) else self._start(folder)
 
     def cancel(self, job_id: str) -> JobView:
-        """Stop what runs; what has arrived is kept."""
+        """Stop it. What was downloaded is kept."""
         folder = self._folder(job_id)
         found = read_progress(folder)
         if found and found.state == "working":
@@ -186,7 +186,7 @@ class DatasetJobs:
         return self.get(job_id)
 
     def discard(self, job_id: str) -> None:
-        """Stop it and remove what has arrived."""
+        """Stop it and delete what was uploaded or downloaded."""
         folder = self._folder(job_id)
         self.cancel(job_id)
         remove_folder(folder, "The unfinished download")
@@ -248,9 +248,9 @@ class DatasetJobs:
                 script_command(READER), stdin=subprocess.PIPE, stdout=log, stderr=log,
                 env=reader_environment(self._home), start_new_session=True, cwd="/",
             )  # fmt: skip
-        # Written before the process is told its task: from then on it is the one that writes.
+        # Written before the process gets its task; from then on only the process writes.
         write_progress(folder, Progress(state="working", message="Starting").by(identify(process.pid)))
-        view = self.get(_id(folder))  # A small one may be a dataset, and no job, a moment after it was told.
+        view = self.get(_id(folder))  # A small one may have become a dataset, and no longer be a job, right after that.
         request = {"op": "work", "folder": str(folder), "root": str(self._home.root), "limit": self._limit}
         _tell(process, request)
         self._processes[_id(folder)] = process
@@ -274,7 +274,7 @@ class DatasetJobs:
 
 
 class _Alone:
-    """One request at a time on a job; a second one is refused rather than mixed in."""
+    """Allows one request at a time per job; a second one is refused."""
 
     def __init__(self, lock: threading.Lock, busy: set[str], job_id: str) -> None:
         self._lock, self._busy, self._id = lock, busy, job_id

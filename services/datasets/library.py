@@ -1,4 +1,4 @@
-"""The dataset manager: what there is, what is in it, how it is mapped, where it is used, what it becomes."""
+"""The dataset manager: contents, column mapping, usage and preparation of each dataset."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Use:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Something downloaded, which can be downloaded again."""
+    """A download that can be downloaded again."""
 
     name: str
     kind: str
@@ -81,7 +81,7 @@ class Library:
         return uploads.whole_info(self._folder(upload_id))
 
     def change(self, upload_id: str, *, name: str | None = None, mapping: dict[str, Any] | None = None) -> UploadInfo:
-        """Rename a dataset, or keep another mapping for it. Runs that were made before keep theirs.
+        """Rename a dataset, or save another mapping. Earlier runs keep theirs.
 
         Raises:
             InvalidInput: The name is empty, or the mapping names a column that is not there.
@@ -117,7 +117,7 @@ class Library:
         return {"source": f"upload:{info.id}", **needed}
 
     def page(self, upload_id: str, offset: int, limit: int) -> list[dict[str, Any]]:
-        """Some raw rows, from any place."""
+        """Some raw rows, from any position."""
         return uploads.page(self._folder(upload_id), offset, limit)
 
     def search(self, upload_id: str, text: str, start: int, limit: int) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Library:
         return {"rows": rows, "searched": hits.searched, "done": hits.done}
 
     def mapped(self, upload_id: str, mapping: dict[str, Any], count: int = 5) -> list[dict[str, Any]]:
-        """The first rows as a mapping makes them: a live preview.
+        """The first rows with a mapping applied, as a live preview.
 
         Raises:
             InvalidInput: A column, rule or pattern is wrong.
@@ -166,7 +166,7 @@ class Library:
         started: Callable[[Popen[str]], None] = lambda _: None,
         timeout: float | None = PREPARE_SECONDS,
     ) -> dict[str, Any]:
-        """What training would make of a dataset: counts, removed rows, lengths, content hash.
+        """What training would do with a dataset: counts, removed rows, lengths, content hash.
 
         Args:
             config: A configuration; dataset and evaluation decide, the model's tokenizer counts.
@@ -259,7 +259,7 @@ class Library:
         self._database.set_setting(TEMPLATES, kept)
 
     def cache(self) -> list[CacheEntry]:
-        """What lies in Hugging Face's cache, largest first."""
+        """The contents of the Hugging Face cache, largest first."""
         hub = self._home.cache / "hub"
         found = [
             CacheEntry(_hub_name(folder.name), folder.name.partition("--")[0].rstrip("s"), _size(folder))
@@ -343,7 +343,7 @@ def used_by(database: Database) -> Callable[[str], list[str]]:
 
 
 def known(path: str) -> dict[str, Any] | None:
-    """The catalogue's ready dataset section for a Hub path."""
+    """The catalog's ready-made dataset section for a Hugging Face path."""
     found = BY_PATH.get(path)
     return found.section if found else None
 

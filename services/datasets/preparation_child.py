@@ -1,4 +1,4 @@
-"""Prepares a whole dataset in a process of its own, which reads one JSON request on stdin.
+"""Prepares a whole dataset in a separate process, which reads one JSON request from stdin.
 
 What training would do with the rows is done here, with its counts and a look at what it removes, the
 lengths by the model's own tokenizer, and the prepared rows as files to take away. The answer is one JSON
@@ -133,7 +133,7 @@ def _samples(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _write(rows: list[dict[str, Any]], folder: Path) -> None:
-    """The prepared rows as JSON Lines and Parquet. In Parquet, cells that are no text are written as JSON."""
+    """The prepared rows as JSON Lines and Parquet. In Parquet, cells that are not text are written as JSON."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 

@@ -1,4 +1,4 @@
-"""Preparing a dataset takes seconds or, for a large one on Hugging Face, many minutes: it goes on while a page waits.
+"""Preparation in the background: it takes seconds or, for a large Hugging Face dataset, many minutes.
 
 One preparation at a time for each dataset and one for the new run; a page looks in on it, and can end it.
 """
@@ -25,7 +25,7 @@ DRAFT = ""
 
 @dataclass(frozen=True)
 class Preparing:
-    """How a preparation stands.
+    """The status of a preparation.
 
     Attributes:
         under_way: Whether it goes on.
@@ -67,7 +67,7 @@ class Preparations:
         self._lock = threading.Lock()
 
     def start(self, key: str, config: dict[str, Any]) -> None:
-        """Begin, unless one for this dataset is in progress, and wait a moment for its end."""
+        """Start, unless one for this dataset is in progress, and wait a moment for it to finish."""
         with self._lock:
             work = self._work.get(key)
             if work is None or work.ended.is_set():
@@ -76,7 +76,7 @@ class Preparations:
         work.ended.wait(PATIENCE)
 
     def look(self, key: str) -> Preparing | None:
-        """How it stands; None where there is nothing to say. A failure is told until the next start."""
+        """Its status, or None if there is none. A failure is reported until the next start."""
         work = self._work.get(key)
         if work is None:
             return None
@@ -87,7 +87,7 @@ class Preparations:
         return Preparing(not ended, message, int(time.monotonic() - work.began), work.error)
 
     def stop(self, key: str) -> None:
-        """End it. The report before stays; nothing half made is left."""
+        """Stop it. The previous report is kept, and nothing unfinished is left behind."""
         work = self._work.get(key)
         if work and not work.ended.is_set():
             work.stopped = True

@@ -1,4 +1,4 @@
-"""What the model will see, shown before anything is trained: the string after the chat template, and its tokens."""
+"""Previews of the exact prompt: the text after the chat template, and its length in tokens."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PASSED_ON = (
 
 
 def ask(home: Home, op: str, *, timeout: float, **request: Any) -> Any:
-    """Have :mod:`core.data.__main__` answer one request in a process of its own.
+    """Have :mod:`core.data.__main__` answer one request in a separate process.
 
     Raises:
         TunesmithError: As the reader raised it.
@@ -89,7 +89,7 @@ def ask_script(
 
 
 def reader_environment(home: Home) -> dict[str, str]:
-    """What a reader process gets of the environment: Hugging Face's settings, and none of this server's secrets."""
+    """The environment of a reader process: the Hugging Face settings, and none of this server's secrets."""
     env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     if not env.get(HUB_TOKEN) and (token := stored_token(home)):
         env[HUB_TOKEN] = token
@@ -158,7 +158,7 @@ def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[
 
 
 def _what_was_done(answers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the template cannot show, what is done about it, and how many of the rows it touches."""
+    """What the template does not support, how that is handled, and in how many rows."""
     counts = Counter(change for answer in answers for change in answer.get("changes", ()))
     notes = [f"In {count} of these {len(answers)} rows {WORDS[change]}." for change, count in counts.items()]
     refused = [answer["refused"] for answer in answers if "refused" in answer]
@@ -179,7 +179,7 @@ def _thought_note(shown: Sequence[Mapping[str, Any]], dataset: DatasetSection) -
 
 
 def tokenizer_folder(home: Home, model: ModelSection) -> Path:
-    """The folder with a model's tokenizer files, fetched from Hugging Face where they are not here yet.
+    """The folder with a model's tokenizer files, downloaded from Hugging Face if needed.
 
     Raises:
         NotFound: The model is not there.
@@ -219,7 +219,7 @@ def part_counts(file: Path, answers: Sequence[Mapping[str, Any]]) -> tuple[list[
         return nothing, [f"Cannot read the model's tokenizer.json: {error}"]
 
     def tokenize(text: str) -> list[int]:
-        # Special tokens are in the text already: the template wrote them.
+        # The template has already written the special tokens.
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
     return [len(tokens_of(one["parts"], tokenize)) if "parts" in one else None for one in answers], []

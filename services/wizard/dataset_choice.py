@@ -1,4 +1,4 @@
-"""Choosing the draft's dataset and what goes with it: its mapping, a template, limits, what suits its rows."""
+"""Choosing the setup's dataset and what goes with it: mapping, saved prompts, limits, what suits its rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.wizard.wizard import Wizard
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """Verbs on the draft's dataset."""
+    """Verbs on the setup's dataset."""
 
     wizard: Wizard
     rows: DraftRows
@@ -26,7 +26,7 @@ class DatasetChoice:
     preparations: Preparations
 
     def use(self, section: Mapping[str, Any], kind: str) -> None:
-        """Choose a dataset with its mapping; what the model is told stays.
+        """Choose a dataset with its mapping. The system prompt and tags stay.
 
         Args:
             section: The dataset section.
@@ -59,12 +59,12 @@ class DatasetChoice:
         self.rows.fetch(self.wizard.draft())
 
     def use_guess(self) -> None:
-        """Take the mapping that the rows suggest, where they suggest a whole one."""
+        """Use the detected mapping if it is complete."""
         dataset = self.wizard.draft().dataset
         try:
             preview = self.rows.look(dataset)
         except TunesmithError:
-            return  # the page says what is wrong with them
+            return  # the page reports the error
         guess = preview.guess if preview else None
         if guess is None or not (guess.instruction and guess.response):
             return
@@ -78,7 +78,7 @@ class DatasetChoice:
         columns = {"columns": guess.columns} if guess.columns else {}
         self.wizard.put(dataset={**dataset.values, **proposed, **columns})
 
-    # --- templates: what the model is told ---
+    # --- saved prompts ---
 
     def use_template(self, name: str) -> None:
         """Put a saved template into the draft; an unknown name changes nothing."""
@@ -92,7 +92,7 @@ class DatasetChoice:
         """Keep what the model is told under a name. Raises InvalidInput where it is none, Conflict for too many."""
         self.library.save_template(name, self.wizard.draft().dataset.json())
 
-    # --- preparation: what training would make of it ---
+    # --- preparation ---
 
     def prepare(self) -> None:
         """Prepare all of it; a page shows how far that is, then the report. Raises TunesmithError."""

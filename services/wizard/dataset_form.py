@@ -1,4 +1,4 @@
-"""What step 2's own controls mean for the configuration: exercises, mixtures, a dataset with its mapping."""
+"""Turns the dataset step's form into the configuration: exercises, mixes, a dataset with its mapping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PART = "mix-part"
 
 
 def source_of(kind: str, form: Mapping[str, str]) -> str:
-    """The source that the chosen way and its fields name."""
+    """The source that the form's kind and fields select."""
     fixed = {"generated": SUMS, "tasks": tasks.SOURCE, "mix": "mix", "hub": form.get("ui.hub", "").strip()}
     return fixed.get(kind, form.get("upload", ""))
 
@@ -90,8 +90,8 @@ def _mapped(
     try:
         mapping = ready_mapping(library, source)
     except TunesmithError:
-        return form, section  # gone by now; the page says so
-    form.pop("dataset.columns", None)  # what it shows belongs to the source before
+        return form, section  # deleted meanwhile; the page says so
+    form.pop("dataset.columns", None)  # it belongs to the previous source
     form |= {f"dataset.{name}": value or "" for name, value in mapping.items() if name != "columns"}
     section = {name: value for name, value in section.items() if name != "columns"}
     return form, section | ({"columns": mapping["columns"]} if mapping["columns"] else {})
@@ -179,4 +179,4 @@ def _weight(text: str) -> float | str:
     try:
         return float(text.replace(",", "."))
     except ValueError:
-        return text  # said to be wrong beside the field
+        return text  # reported next to the field

@@ -59,7 +59,7 @@ class DraftRows:
         self._prompts: dict[str, dict[str, Any]] = {}
 
     def look(self, dataset: DatasetDraft) -> RowsPreview | None:
-        """The first rows; None where they are on Hugging Face and were not fetched yet.
+        """The first rows; None if they are on Hugging Face and were not downloaded yet.
 
         Raises:
             TunesmithError: They cannot be read.
@@ -73,7 +73,7 @@ class DraftRows:
         return seen
 
     def fetch(self, draft: Draft) -> None:
-        """Read the first rows of a Hub dataset, and the prompts, for the page to show.
+        """Read the first rows of a Hugging Face dataset, and the prompts, for the page.
 
         Raises:
             TunesmithError: It cannot be reached or read.
@@ -95,7 +95,7 @@ class DraftRows:
         return map_rows(raw.rows if raw else [], read_dataset_section(_readable(dataset)))[0]
 
     def prompts(self, draft: Draft) -> dict[str, Any] | None:
-        """The first prompts to the letter; None where the model's chat template would have to be fetched.
+        """The first exact prompts; None if the model's chat template would have to be downloaded.
 
         Returns:
             As :func:`services.datasets.prompts.preview`.

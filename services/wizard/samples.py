@@ -1,4 +1,4 @@
-"""Made-up answers to a row, for a person to try a reward with."""
+"""Sample answers to a row, for trying out a reward."""
 
 from __future__ import annotations
 

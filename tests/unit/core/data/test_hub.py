@@ -69,5 +69,5 @@ def test_without_a_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pyt
     """Within seconds, not after half a minute of tries."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
     datasets = Datasets(Home(tmp_path), 1 << 20, lambda _: [])
-    with pytest.raises(Unavailable, match=r"cannot be reached.*generated:arithmetic"):
+    with pytest.raises(Unavailable, match=r"cannot be reached.*generated arithmetic"):
         datasets.preview({"source": "openai/gsm8k"}, 2)
