@@ -84,6 +84,7 @@ function mount(area) {
         EditorView.contentAttributes.of({
           'aria-label': `${label.textContent.trim()}. To leave the editor, press Escape and then Tab.`,
           'data-testid': 'editor',
+          tabindex: '0', // it can be focused anyway, but axe looks for the attribute
           spellcheck: 'false',
         }),
         EditorView.updateListener.of((update) => {
