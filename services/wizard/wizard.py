@@ -16,9 +16,10 @@ from core.settings import Home
 from services.datasets.library import Library
 from services.forms.fields import whole_number
 from services.jobs.database import Database
-from services.wizard.draft import SINGLE, DatasetDraft, Draft, config_of, followed, planned, read_draft, switched
+from services.wizard.draft import SINGLE, DatasetDraft, Draft, config_of, read_draft
 from services.wizard.forms import read_form
 from services.wizard.merge import Merged, merge, read_was
+from services.wizard.resuggest import followed, planned, switched
 from services.wizard.steps import STEP
 
 

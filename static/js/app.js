@@ -120,7 +120,7 @@ document.addEventListener('click', (event) => {
 // Confirmations and copy buttons, wherever they are.
 wireConfirm()
 document.addEventListener('click', async (event) => {
-  const button = event.target.closest('[data-copy]')
+  const button = event.target.closest('[data-copy], [data-copy-from]')
   if (!button) return
   const text = button.dataset.copy || document.getElementById(button.dataset.copyFrom)?.textContent || ''
   try {

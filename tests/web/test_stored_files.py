@@ -138,7 +138,7 @@ PAGES = {
     "/runs": ["Sums &amp; more", "stopped half-way"],
     f"/runs/{TRAINED}": ["Sums &amp; more", answer(f"{RUN}/verdict", "headline").split(":")[0]],
     f"/runs/{TRAINED}?tab=answers": newest_questions(),
-    f"/runs/{STOPPED}": ["stopped half-way", answer(f"/api/training/sessions/{STOPPED}", "message"), "Resume"],
+    f"/runs/{STOPPED}": ["stopped half-way", "Stopped after step 3", "Resume"],
     "/exports": [ADAPTER, BUNDLE],
     f"/exports/{ADAPTER}": ["adapter_model.safetensors", "adapter_config.json", "PeftModel"],
     f"/exports/{BUNDLE}": ["Sums-more-reproduction.zip"],
@@ -224,7 +224,7 @@ def test_a_rebuilt_database_lists_the_same(home: Home, settings: Settings) -> No
     (home.root / "catalogue.db").unlink()
     app = create_app(settings)
     result = app.test_cli_runner().invoke(args=["rebuild"])
-    assert result.output == "6 jobs found on disk and added to the catalogue.\n", result.output
+    assert result.output == "6 jobs found on disk and added to the catalog.\n", result.output
     found = answers(app.test_client(), home.root, LISTS)
     app.extensions["tunesmith"].close()
     differing = [line for address in LISTS for line in lost(ANSWERS[address], found[address])]

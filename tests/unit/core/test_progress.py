@@ -41,7 +41,7 @@ def test_one_that_is_gone_without_a_word_has_failed(module: Any, tmp_path: Path)
     """Another process may have its number by now."""
     write_progress(tmp_path, module.Progress(state="working", **{**OWN, "pid_started": 1.0}))
     found = module.read_progress(tmp_path)
-    assert (found.state, "without a word" in found.error) == ("failed", True)
+    assert (found.state, "stopped unexpectedly" in found.error) == ("failed", True)
     word = last_word(tmp_path, module.Progress)
     assert word is not None
     assert word.state == "working"

@@ -207,7 +207,7 @@ def test_a_lost_database_loses_no_evaluation(services: Services, compared: str) 
     job = services.database.job(compared, JobKind.EVALUATION)
     assert (job.state, job.step, job.name) == ("completed", 60, "smollm2-135m-instruct and sums")
     assert services.evaluations.get(compared).reports[0]["verdict"] == "better"
-    assert "Resume continues with the rest" in crash_words(job, -9, "")
+    assert "Resume asks the remaining questions" in crash_words(job, -9, "")
 
 
 def test_the_pages_show_it(browser: Browser, services: Services, compared: str, trained: str) -> None:

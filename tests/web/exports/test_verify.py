@@ -84,7 +84,7 @@ def test_a_comparison_that_is_cancelled_changes_nothing(client: FlaskClient, ser
     assert (view.unverified, view.job.error, view.job.message) == (
         ["model.gguf"],
         None,
-        "Not verified again. It was cancelled.",
+        "Not verified again. The check was canceled.",
     )
     assert services.exports.path(export_id, "model.gguf").is_file()
 
@@ -97,7 +97,7 @@ def test_a_comparison_whose_worker_is_killed_changes_nothing(client: FlaskClient
     view = services.exports.get(export_id)
     assert view.unverified == ["model.gguf"]
     assert "Not verified again. The worker process was killed" in view.job.message
-    assert "Its files are kept as they were." in view.job.message
+    assert "Its files are unchanged." in view.job.message
     services.watcher.catch_up()
     assert services.exports.get(export_id).unverified == ["model.gguf"]
 

@@ -176,10 +176,8 @@ def test_the_page_before_the_start_loads_no_reward_model(app: Flask) -> None:
     parts = [{"name": "numeric"}, {"name": "reward_model", "weight": 0.1, "params": {"model": "/there/is/none"}}]
     config = {**TINY, "reward": {"type": "composite", "components": parts}}
     app.extensions["tunesmith"].wizard.load(config)
-    assert (
-        "a reward model has to be loaded for it. It is checked when you start the run."
-        in app.test_client().get("/new/train").text
-    )
+    page = app.test_client().get("/new/train").text
+    assert "it needs to load a reward model. It is checked when you start the run." in page
     assert app.extensions["tunesmith"].bench.check(parse(config), fetch=True).unchecked == ""
 
 
@@ -216,7 +214,7 @@ def test_what_judges_cost_a_run_stands_among_its_figures(app: Flask) -> None:
             writer.append({"attempt": 1, "time": 0.0, "phase": "training", "step": step, "reward": 0.5, **spent})
     page = app.test_client().get(f"/runs/{session_id}").text
     assert "tile-judge" in page
-    assert "8,000 tokens, cost 0.5 by the price you gave, 2 got no score" in page
+    assert "8,000 tokens, cost 0.5 at the price you entered, 2 without a score" in page
 
 
 def test_the_distribution_sets_right_and_wrong_apart(client: FlaskClient) -> None:

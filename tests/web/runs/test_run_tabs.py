@@ -59,15 +59,6 @@ def test_a_page_sends_only_what_its_tab_shows(browser: Browser, services: Servic
     assert ONLY["overview"] in main(browser, "?tab=nonsense")
 
 
-def test_the_wizards_step_has_the_same_tabs(browser: Browser, services: Services) -> None:
-    """Their addresses stay on that page."""
-    make(services, JobState.COMPLETED, [0.1, 0.2, 0.3])
-    services.wizard.load(services.runs.get(RUN).config)
-    services.wizard.put(session_id=RUN)
-    assert 'href="/new/train?tab=charts"' in text(browser, "/new/train")
-    assert ONLY["charts"] in text(browser, "/new/train?tab=charts")
-
-
 def test_the_address_keeps_step_phase_and_page(browser: Browser, services: Services) -> None:
     """Without a step the latest is shown; a step that is not there is the latest, too."""
     run = make(services, JobState.COMPLETED, [0.1, 0.2, 0.3])

@@ -97,7 +97,7 @@ def test_a_finished_run_that_learned_nothing_says_so_and_what_to_change() -> Non
     assert (found.outcome, found.level, found.action) == (Outcome.NOT_LEARNED, "problem", Action.CHANGE)
     assert found.remedy is not None
     assert found.remedy.words == "a warm-up"
-    assert "no significant difference" in " ".join(found.evidence).lower()
+    assert "rule out chance" in " ".join(found.evidence).lower()
     assert found.brief == "did not learn this"
 
 

@@ -1,0 +1,93 @@
+"""What is suggested follows the method, the data and the ready setting; what a person set stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from core.methods import Method
+from services.forms.fields import Values
+from services.wizard.draft import DatasetDraft, Draft, PageMemory, plans, suggest
+from services.wizard.steps import STEP
+
+_ABSENT = object()
+
+
+def switched(draft: Draft, to: Method, *, on_gpu: bool) -> dict[str, Any]:
+    """What changes of a draft beside its method when that is changed: suggestions become those of the new one.
+
+    What a person or a file set stays, and the configuration step's page remembers it as theirs, also where the new
+    method suggests the same or does not use it: so the way back loses nothing.
+
+    Returns:
+        Parts of the draft to be saved: sections, None for one that is as suggested, and that page's memory.
+    """
+    return _resuggest(draft, draft.dataset.source, to, {}, on_gpu=on_gpu)
+
+
+def followed(
+    draft: Draft, source: str, rows: int | None, lengths: tuple[int, int] | None, *, on_gpu: bool
+) -> dict[str, Any]:
+    """The same where the data has changed; ``source`` is the dataset's so far."""
+    known = {"rows": rows, "lengths": list(lengths) if lengths else None}
+    memory = draft.page("configuration")
+    if source == draft.dataset.source and all(memory.get(name) == value for name, value in known.items()):
+        return {}
+    return _resuggest(draft, source, draft.chosen_method, known, on_gpu=on_gpu)
+
+
+def planned(draft: Draft, key: str, *, on_gpu: bool) -> dict[str, Any]:
+    """The same where a plan is chosen: its values are set also where a person had set others."""
+    memory = {**draft.page("configuration"), "plan": key}
+    offered = plans(draft.dataset, draft.chosen_method, cast("PageMemory", memory), on_gpu=on_gpu)
+    paths = frozenset(path for plan in offered if plan.key == key for path in plan.values)
+    return _resuggest(draft, draft.dataset.source, draft.chosen_method, {"plan": key}, paths, on_gpu=on_gpu)
+
+
+def _resuggest(
+    draft: Draft,
+    source: str,
+    to: Method,
+    known: Mapping[str, Any],
+    forced: frozenset[str] = frozenset(),
+    *,
+    on_gpu: bool,
+) -> dict[str, Any]:
+    memory = draft.page("configuration")
+    then = cast("PageMemory", {**memory, **known})
+    # A section that was never saved shows what is suggested for the dataset as it is now, a saved one what was then.
+    shown = [
+        suggest(dataset, draft.chosen_method, memory, on_gpu=on_gpu)
+        for dataset in (DatasetDraft({"source": source}), draft.dataset)
+    ]
+    after = suggest(draft.dataset, to, then, on_gpu=on_gpu)
+    by = {path: page for path, page in (memory.get("by") or {}).items() if path not in forced}
+    sections: dict[str, Any] = {}
+    for name in STEP["configuration"].sections:
+        if draft.chosen_method.uses(name) and to.uses(name):
+            old, new = [one.get(name, {}) for one in shown], after.get(name, {})
+            by |= {path: "" for path in _set_by_hand(name, draft, old, by) if path not in forced}
+            sections[name] = _resuggested(name, draft.sections[name], new, to, by)
+            unchanged = draft.sections[name] in old or sections[name] == new
+            if unchanged and not any(path.startswith(f"{name}.") for path in by):
+                sections[name] = None
+    return {**sections, "ui_configuration": {**then, "by": by}}
+
+
+def _set_by_hand(section: str, draft: Draft, suggested: Sequence[Values], by: Mapping[str, str]) -> list[str]:
+    """Paths of a section whose value was never suggested to the draft's method, and that are not known yet."""
+    values, uses = draft.sections[section], draft.chosen_method.uses
+    return [
+        path
+        for name in dict.fromkeys(name for one in (*suggested, values) for name in one)
+        if (path := f"{section}.{name}") not in by
+        and uses(path)
+        and all(values.get(name, _ABSENT) != one.get(name, _ABSENT) for one in suggested)
+    ]
+
+
+def _resuggested(section: str, values: Values, suggested: Values, to: Method, by: Mapping[str, str]) -> dict[str, Any]:
+    """A section with what is nobody's choice as a method suggests it; what the method does not use stays."""
+    names = [name for name in {**suggested, **values} if f"{section}.{name}" not in by and to.uses(f"{section}.{name}")]
+    kept = {name: value for name, value in values.items() if name not in names}
+    return kept | {name: suggested[name] for name in names if name in suggested}
