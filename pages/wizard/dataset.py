@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Any
 
 from core.config import DEFAULT_SYSTEM_PROMPT
@@ -169,7 +170,7 @@ def _look(services: Services, dataset: DatasetDraft) -> tuple[RowsPreview | None
 def _prompt_line(dataset: DatasetDraft, start: str, end: str) -> str:
     told = dataset.values.get("system_prompt")
     prompt = str(DEFAULT_SYSTEM_PROMPT if told is None else told).strip()
-    first = f"{prompt.splitlines()[0][:80]}" if prompt else "No system prompt"
+    first = shorten(prompt, 80, placeholder=" …") if prompt else "No system prompt"
     return f"{first} · {f'answer between {start} and {end}' if start else 'no answer tags'}"
 
 
