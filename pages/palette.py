@@ -66,8 +66,8 @@ def _actions(services: Services, runs: list[RunView]) -> Iterator[Entry]:
         yield Entry("Start the demo", "Actions", post="/demo", words="run example")
     for run in runs:
         if run.job.active:
-            question = f"Stop {run.title}? It saves a checkpoint and can be resumed."
-            yield Entry(f"Stop {run.title}", "Actions", post=f"/runs/{run.session_id}/stop", confirm=question)
+            said = "Saves a checkpoint. You can resume the run later."
+            yield Entry(f"Stop {run.title}", "Actions", post=f"/runs/{run.session_id}/stop", confirm=said)
     for title, action, words in ACTIONS:
         yield Entry(title, "Actions", action=action, words=words)
 

@@ -39,7 +39,7 @@ def test_actions_are_those_of_the_moment(browser: Browser, services: Services) -
     assert not [entry for entry in entries(browser) if entry["title"] == "Stop sums"], "it waits"
     services.database.update(run.session_id, state="running")
     [stop] = [entry for entry in entries(browser) if entry["title"] == "Stop sums"]
-    assert (stop["post"], "can be resumed" in stop["confirm"]) == (f"/runs/{run.session_id}/stop", True)
+    assert (stop["post"], "resume the run later" in stop["confirm"]) == (f"/runs/{run.session_id}/stop", True)
 
 
 def test_the_list_is_not_part_of_other_pages(browser: Browser) -> None:

@@ -42,14 +42,14 @@ export function find(entries, query) {
 }
 
 // Sent as the form of a button would be: with its confirmation, and once.
-function send({ post, confirm }) {
+function send({ title, post, confirm }) {
   const form = document.createElement('form')
   form.method = 'post'
   form.action = post
   const token = document.createElement('input')
   Object.assign(token, { type: 'hidden', name: 'csrf_token' })
   token.value = document.querySelector('meta[name="csrf-token"]').content
-  const button = document.createElement('button')
+  const button = Object.assign(document.createElement('button'), { textContent: title })
   if (confirm) button.dataset.confirm = confirm
   form.hidden = true
   form.append(token, button)
