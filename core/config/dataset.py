@@ -22,7 +22,7 @@ class GeneratedTask(Section):
 
     name: str = Field(min_length=1, max_length=100, title="Task", description="Name of the exercise, such as chain_sum.")
     weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Relative share. Weights of 2 and 1 mean two thirds and one third.")
-    difficulty: int | None = Field(None, ge=0, le=5, title="Difficulty", description="0 is easiest, 5 is hardest. Leave empty for the task's own mix.")
+    difficulty: int | None = Field(None, ge=0, le=5, title="Difficulty", description="0 is easiest, 5 is hardest. Leave empty for the task's default mix.")
 
 
 class SourceFields(Section):
@@ -36,7 +36,7 @@ class SourceFields(Section):
     response_field: str = Field("answer", title="Answer column", description="Column with the correct answers: what rewards compare with, or what the model learns to say.")
     instruction_template: str | None = Field(None, max_length=20_000, title="Question template", description="To build a question from several columns, write {column} for each, such as {context} followed by {question}. Leave empty to use the question column.")
     extraction: Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"] = Field("none", title="Extract the answer", description="How to find the reference answer in the answer column. In GSM8K it follows the marker ####.")
-    extraction_pattern: str = Field("", max_length=2000, title="Marker, expression or path", description="What to look for: the marker, a regular expression, or a path such as answers.text[0].")
+    extraction_pattern: str = Field("", max_length=2000, title="Marker, expression or path", description="What to look for: a marker, a regular expression, or a path such as answers.text[0].")
     columns: dict[str, str] = Field(default_factory=dict, title="Extra columns for rewards", description="The name a reward expects = your column, separated by commas: tests = test_list, choices. Other columns keep their names.")
     max_samples: int | None = Field(None, ge=1, title="Maximum rows", description="Leave empty to use all rows.")
     size: int = Field(512, ge=8, le=1_000_000, title="Rows to generate", description="For generated exercises only.")
@@ -53,12 +53,12 @@ class MixSource(SourceFields):
 class DatasetSection(SourceFields):
     mix: tuple[MixSource, ...] = Field((), max_length=20, title="Datasets to mix", description="Datasets with their weights and column mappings.")
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Data seed", description="The same seed gives the same generated and mixed rows.")
-    deduplicate: Literal["off", "exact", "near"] = Field("off", title="Remove duplicates", description="Drop rows with the same question and answer, or also rows whose questions have four fifths of their words in common, in the same order.")
-    drop_unparseable: bool = Field(False, title="Drop rows the reward cannot check", description="Rows whose reference answer the reward cannot read, such as text where it expects a number.")
-    drop_personal: bool = Field(False, title="Drop secrets and email addresses", description="Rows that contain an email address, or something that looks like a password or an access key.")
-    drop_overlap: bool = Field(False, title="Drop overlap with held-out rows", description="Training rows whose question is nearly the same as a held-out question.")
+    deduplicate: Literal["off", "exact", "near"] = Field("off", title="Remove duplicates", description="Exact: rows with the same question and answer. Near: also rows whose questions share at least 80% of their words, in the same order.")
+    drop_unparseable: bool = Field(False, title="Remove rows the reward cannot check", description="Rows whose reference answer the reward cannot read, such as text where it expects a number.")
+    drop_personal: bool = Field(False, title="Remove rows with secrets or email addresses", description="Rows that contain an email address or something that looks like a password or access key.")
+    drop_overlap: bool = Field(False, title="Remove overlap with held-out rows", description="Training rows whose question is nearly the same as a held-out question.")
     system_prompt: str | None = Field(None, max_length=20_000, title="System prompt", description="Instructions the model gets before each question. Leave empty for the default. Tags such as {solution_start} are filled in.")
-    chat_template: str | None = Field(None, max_length=100_000, title="Chat template", description="Jinja template that turns the system prompt and question into what the model reads. Leave empty to use the model's own, which suits it best.")
+    chat_template: str | None = Field(None, max_length=100_000, title="Chat template", description="Jinja template that turns the system prompt and question into what the model reads. Leave empty to use the model's own template, which works best.")
     reasoning_start: str = Field("<start_working_out>", title="Reasoning start tag", description="Comes before the model's reasoning.")
     reasoning_end: str = Field("<end_working_out>", title="Reasoning end tag", description="Comes after the model's reasoning.")
     solution_start: str = Field("<SOLUTION>", title="Answer start tag", description="Comes before the model's final answer.")
@@ -78,12 +78,12 @@ def marker_checks(dataset: DatasetSection) -> list[tuple[str, str]]:
     problems = []
     for place, (name, text) in enumerate(given.items()):
         if text and not text.strip():
-            problems.append((f"dataset.{name}", "must not be white space alone"))
+            problems.append((f"dataset.{name}", "must not be only white space"))
         elif not text and name.startswith("solution") and dataset.solution_start + dataset.solution_end:
-            problems.append((f"dataset.{name}", "must not be empty while the other solution marker is set: the answer is looked for between the two"))
+            problems.append((f"dataset.{name}", "must not be empty while the other answer tag is set: the answer is read from between the two"))
         for earlier in MARKERS[:place]:
             if overlap := _overlap(given[earlier], text):
-                problems.append((f"dataset.{name}", f"{overlap} {earlier} ({given[earlier]!r:.60}), so the two could not be told apart in an answer"))
+                problems.append((f"dataset.{name}", f"{overlap} {earlier} ({given[earlier]!r:.60}), so they cannot be told apart in an answer"))
                 break
     return problems
 

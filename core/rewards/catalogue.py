@@ -72,8 +72,8 @@ _REWARDS = (
                 "Where to look",
                 "The part of the answer that is searched for the number.",
                 (
-                    ("auto", "Between the solution tags, then in a box, then after ####"),
-                    ("markers", "Between the solution tags only"),
+                    ("auto", "Between the answer tags, then in \\boxed{}, then after ####"),
+                    ("markers", "Between the answer tags only"),
                     ("boxed", r"In \boxed{…} only"),
                     ("hashes", "After #### only"),
                     ("anywhere", "All of these, then the last number in the text"),
@@ -106,8 +106,8 @@ _REWARDS = (
                 "Where to look",
                 "The part of the answer that is compared.",
                 (
-                    ("auto", "Between the solution tags, or the whole text if there are none"),
-                    ("markers", "Between the solution tags only"),
+                    ("auto", "Between the answer tags, or the whole text if there are none"),
+                    ("markers", "Between the answer tags only"),
                     ("whole", "The whole text"),
                 ),
             ),
@@ -126,7 +126,7 @@ _REWARDS = (
     RewardInfo(
         "format",
         "Answer format (tags)",
-        "Checks that the answer tags appear once and in order, with a solution inside. Partial credit if some are missing. "
+        "Checks that the answer tags appear once and in order, with an answer inside. Partial credit if some are missing. "
         "Does not check whether the answer is correct.",
         False,
         (),
@@ -138,8 +138,8 @@ _REWARDS = (
                 "Required tags",
                 "The tags an answer must have.",
                 (
-                    ("all", "Reasoning and solution tags"),
-                    ("solution", "Solution tags only"),
+                    ("all", "Reasoning and answer tags"),
+                    ("solution", "Answer tags only"),
                 ),
             ),
         ),
@@ -230,7 +230,7 @@ _PRESETS = (
     Preset(
         "multiple_choice",
         "Multiple choice",
-        "Correct choice: 1 point. Solution tags: 0.2.",
+        "Correct choice: 1 point. Answer tags: 0.2.",
         (RewardComponent(name="choice"), RewardComponent(name="format", weight=0.2, params={"require": "solution"})),
     ),
     Preset(
@@ -242,7 +242,7 @@ _PRESETS = (
     Preset(
         "question_answering",
         "Question answering",
-        "Words shared with the reference: up to 1 point. Solution tags: 0.2.",
+        "Words shared with the reference: up to 1 point. Answer tags: 0.2.",
         (RewardComponent(name="token_f1"), RewardComponent(name="format", weight=0.2, params={"require": "solution"})),
     ),
     Preset(
@@ -258,7 +258,7 @@ _PRESETS = (
     Preset(
         "reasoning_gym",
         "reasoning-gym",
-        "The task's own checker: 1 point. Solution tags: 0.2.",
+        "The task's own checker: 1 point. Answer tags: 0.2.",
         (
             RewardComponent(name="reasoning_gym"),
             RewardComponent(name="format", weight=0.2, params={"require": "solution"}),
@@ -267,7 +267,7 @@ _PRESETS = (
     Preset(
         "arithmetic",
         "Arithmetic",
-        "Correct number: 1 point. Solution tags: 0.2. No reasoning required.",
+        "Correct number: 1 point. Answer tags: 0.2. No reasoning required.",
         (
             RewardComponent(name="numeric", weight=1.0),
             RewardComponent(name="format", weight=0.2, params={"require": "solution"}),

@@ -47,7 +47,7 @@ def format_markers(
     Score(value=1.0, why='All tags are present, once and in order.')
     """
     if not markers.solution_start:
-        return Score(0.0, "No solution tags are set, so there is no format to check.")
+        return Score(0.0, "No answer tags are set, so there is no format to check.")
     wanted = [m for m in (markers.reasoning_start, markers.reasoning_end) if m and require == "all"]
     reasoning = len(wanted)
     wanted += [markers.solution_start, markers.solution_end]
@@ -67,9 +67,9 @@ def format_markers(
     if places != sorted(places):
         return Score(partial, "The tags are out of order.")
     if not completion[places[-2] + len(wanted[-2]) : places[-1]].strip():
-        return Score(partial, "There is nothing between the solution tags.")
+        return Score(partial, "There is nothing between the answer tags.")
     if completion[places[-1] + len(wanted[-1]) :].strip():
-        return Score(TEXT_AFTER, "All tags are present, but text follows the solution.")
+        return Score(TEXT_AFTER, "All tags are present, but text follows the answer.")
     return Score(1.0, "All tags are present, once and in order.")
 
 

@@ -166,7 +166,7 @@ INFOS = (
     RewardInfo(
         "judge",
         "LLM judge",
-        f"A model behind an OpenAI-compatible endpoint scores the answer by your rubric. The API key is read from {KEY}. Its scores are opinions: it can be wrong and can be flattered.",
+        f"A model behind an OpenAI-compatible endpoint scores the answer by your rubric. The API key is read from {KEY}. Its scores are opinions, which can be wrong or manipulated.",
         False,
         (),
         (

@@ -41,7 +41,7 @@ def reward(completion, prompt, row):
         return 0.0, "answer"
     return float(math_verify.verify(gold, found, timeout_seconds=None, float_rounding=6)), "compared"
 """
-_PLACES = "Looks between the solution tags, then in a box, then after ####, then at the last number."
+_PLACES = "Looks between the answer tags, then in \\boxed{}, then after ####, then at the last number."
 
 
 def math(

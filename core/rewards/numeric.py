@@ -103,5 +103,5 @@ def _missing(where: Where, markers: Markers) -> str:
     return {
         "boxed": r"there is no \boxed{…}",
         "hashes": "there is no line with ####",
-        "anywhere": "there is no number in the text, or the solution tag is not closed",
+        "anywhere": "there is no number in the text, or the answer tag is not closed",
     }.get(where, f"there is nothing between {markers.solution_start} and {markers.solution_end}")

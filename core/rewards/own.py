@@ -220,7 +220,7 @@ INFOS = (
     RewardInfo(
         "python",
         "Custom Python",
-        "Your own function, run in the sandbox without access to network, files, or environment.",
+        "Your own function, run in the sandbox without access to the network, files, or environment.",
         False,
         (),
         (

@@ -344,7 +344,7 @@ def close_all() -> None:
 
 def _check(params: dict[str, Any]) -> tuple[str, str] | None:
     if not params["model"].strip():
-        return "model", "name the model: a folder on this machine, or owner/name as on the Hub"
+        return "model", "name the model: a folder on this machine, or owner/name on Hugging Face"
     return None
 
 
@@ -363,7 +363,7 @@ INFOS = (
     RewardInfo(
         "reward_model",
         "Reward model",
-        "A Hugging Face sequence classifier on this machine scores the answer. Safetensors only; code from its repository is never run. Its scores are opinions: it can be wrong and can be flattered.",
+        "A Hugging Face sequence classifier on this machine scores the answer. Safetensors only; code from its repository is never run. Its scores are opinions, which can be wrong or manipulated.",
         False,
         (),
         (

@@ -102,7 +102,7 @@ def _run(home: Path, run_id: str, name: str, state: JobState, steps: int) -> Non
             seconds_per_step=4.2,
             checkpoint_step=last or None,
             pid=1,
-            notes=("3 rows were left out: the question is empty.",),
+            notes=("3 rows were skipped: the question is empty.",),
         )
     )
     run.adapter.mkdir()
@@ -218,7 +218,7 @@ def _answer(said: str, right: str) -> dict[str, Any]:
     score = float(said == right)
     parts = {
         "numeric": {"score": score, "weight": 1.0, "why": f"{said} {'equals' if score else 'differs from'} {right}."},
-        "format": {"score": 1.0, "weight": 0.2, "why": "Both solution markers are there, once and in order."},
+        "format": {"score": 1.0, "weight": 0.2, "why": "All tags are present, once and in order."},
     }
     return {
         "text": f"<SOLUTION>{said}</SOLUTION>",

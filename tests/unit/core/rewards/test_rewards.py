@@ -335,7 +335,7 @@ def test_without_markers_the_whole_answer_counts(name: str) -> None:
     if name in {"exact", "token_f1", "rouge_l"}:
         assert scorer(target, "?", row).total == 1
     if name == "format":
-        assert why == "No solution tags are set, so there is no format to check."
+        assert why == "No answer tags are set, so there is no format to check."
 
 
 def _only(name: str) -> RewardSection:
@@ -348,4 +348,4 @@ def test_solution_markers_are_set_together_or_not_at_all() -> None:
     assert marker_checks(BARE) == []
     (problem,) = marker_checks(BARE.model_copy(update={"solution_start": "<A>"}))
     assert problem[0] == "dataset.solution_end"
-    assert "while the other solution marker is set" in problem[1]
+    assert "while the other answer tag is set" in problem[1]
