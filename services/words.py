@@ -111,7 +111,7 @@ def when(moment: str) -> Markup:
     if local.date() == today.date():
         text = f"today {local:%H:%M}"
     else:
-        text = f"{local.day} {local:%b}" + (f" {local:%Y}" if local.year != today.year else f" {local:%H:%M}")
+        text = f"{local:%b} {local.day}, " + (f"{local:%Y}" if local.year != today.year else f"{local:%H:%M}")
     return Markup('<time datetime="{}">{}</time>').format(moment, text)
 
 

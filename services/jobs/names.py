@@ -29,4 +29,4 @@ def _minute(moment: str) -> str:
         local = datetime.fromisoformat(moment).astimezone()
     except ValueError:
         return moment
-    return f"{local.day} {local:%b %H:%M}"
+    return f"{local:%b} {local.day}, {local:%H:%M}"
