@@ -82,13 +82,13 @@ class Outcome(BaseModel):
         if self.unusable:
             return f"Does not work on this machine ({self.unusable}). {REMEDY}"
         if self.dead:
-            return f"Crashes on: {', '.join(self.dead)}. What is not named works. {REMEDY}"
+            return f"Crashes on: {', '.join(self.dead)}. All others work. {REMEDY}"
         if self.learned:
             return f"Works, with its extra buffers off: with them it crashed in use ({self.learned})."
         if self.crashed:
             names = ", ".join(self.crashed)
             return f"Works, with its extra buffers off: with them it crashes on this processor ({names})."
-        return "Works with every number format."
+        return "Works with all quantizations."
 
 
 NOT_TESTED = "Not tested yet. The first job that needs it tests it, which takes a few seconds."

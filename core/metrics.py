@@ -21,7 +21,7 @@ METRICS: tuple[Metric, ...] = (
             Section.LEARNING,
             "Higher is better{best}. "
             "The band shows the spread between answers to the same question; "
-            "points are held-out questions, which it never trains on.", wide=True,
+            "points are held-out questions, which the model never trains on.", wide=True,
         ),
         line=Line("mean", held_out=True, around="reward_std"), tile=True, logged=True, headlines=("training",),
     ),
@@ -81,8 +81,8 @@ METRICS: tuple[Metric, ...] = (
         chart=Chart(Section.HEALTH, "Lower is better. Near 100%, nothing is being learned.", whole=True), tile=True,
     ),
     Metric(
-        "kl", "KL divergence", "Drift from the original model",
-        "Compares the model's word choices with those of the original model. "
+        "kl", "KL divergence", "Drift from the base model",
+        "Compares the model's word choices with those of the base model. "
         "Some drift is expected; a lot of it can mean that the model is losing its general abilities.",
         unit=Unit.NATS, healthy="below 0.01: very little; above 0.1: watch; above 1: stop and check the answers",
         ranges=(
@@ -133,11 +133,11 @@ METRICS: tuple[Metric, ...] = (
         column=True, sources=("clip_ratio/region_mean", "cispo_clip_ratio"),
     ),
     Metric(
-        "clip_ratio_low", "clip ratio, lower bound", "Updates clipped because a token would become too unlikely",
+        "clip_ratio_low", "clip ratio, lower bound", "Updates that would make a token too unlikely",
         unit=Unit.SHARE, beside="clip_ratio", line=Line("low"), sources=("clip_ratio/low_mean",),
     ),
     Metric(
-        "clip_ratio_high", "clip ratio, upper bound", "Updates clipped because a token would become too likely",
+        "clip_ratio_high", "clip ratio, upper bound", "Updates that would make a token too likely",
         unit=Unit.SHARE, beside="clip_ratio", line=Line("high"), sources=("clip_ratio/high_mean",),
     ),
     Metric(
@@ -149,10 +149,10 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "loss", "loss", "What training minimizes",
         "How unlikely the model finds the tokens it should write, on average (cross-entropy, in nats). "
-        "In GRPO it stays near 0 by design and says nothing about progress; watch the reward instead.",
+        "In GRPO it stays near 0 and says nothing about progress; watch the reward instead.",
         better=Better.LOWER, line=Line("training", held_out=True), tile=True,
         chart=Chart(
-            Section.LEARNING, "Lower is better. Points are held-out rows, which it never trains on.", wide=True
+            Section.LEARNING, "Lower is better. Points are held-out rows, which the model never trains on.", wide=True
         ),
         column=True, logged=True, headlines=("warm_up", "training"), sources=("loss",),
     ),
@@ -176,7 +176,7 @@ METRICS: tuple[Metric, ...] = (
         "no_opinion", "unscored components", "Answers that a reward component did not score",
         unit=Unit.COUNT,
         chart=Chart(
-            Section.SPEED, "Per step. They leave the reward of an answer unchanged.", only_with="no_opinion"
+            Section.SPEED, "Per step. These components do not change the reward.", only_with="no_opinion"
         ),
         line=Line(smoothed=False),
     ),
@@ -221,7 +221,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("epoch", "epoch", "Passes over the training data", sources=("epoch",)),
     Metric("samples", "samples", "Held-out rows that were scored", unit=Unit.COUNT),
     Metric(
-        "sampler_kl", "sampler mismatch", "Difference between the generation engine and the trained model",
+        "sampler_kl", "sampler mismatch", "Difference between the generation engine and the model in training",
         unit=Unit.NATS, better=Better.LOWER, sources=("sampler_kl",),
     ),
 )

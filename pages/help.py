@@ -28,7 +28,7 @@ LOOK_UP = (
     ("Glossary", "/help/glossary", "Every term, in plain words."),
     ("Keyboard shortcuts", "/help/shortcuts", "Move around without the mouse."),
     ("What's new", "/help/whats-new", "Changes in each version."),
-    ("Report a problem", "/help/report", "Collect the details that others need to help you."),
+    ("Report a problem", "/help/report", "Collect the details for a bug report."),
 )
 SUMMARIES = {
     "first-10-minutes": "From an empty installation to a model that you trained and talked to.",

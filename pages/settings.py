@@ -112,7 +112,7 @@ def _machine(services: Services) -> SettingsSection:
     kind = "GPU" if device["kind"] == "cuda" else "CPU; no NVIDIA GPU found"
     waiting = len(services.database.queue())
     return SettingsSection(
-        "This computer",
+        "This machine",
         (
             Line("Trains on", f"{device['name']} ({kind})"),
             Line("Memory", f"{size(device['free_bytes'])} free of {size(device['memory_bytes'])}"),
@@ -130,14 +130,14 @@ def _folders(services: Services) -> SettingsSection:
         "Folders",
         tuple(Line(title, str(root / name)) for title, name in FOLDERS),
         "To move everything, stop the server, move these folders, and start it with TUNESMITH_HOME set to the new "
-        "place. To move one of them to another disk, stop the server, move that folder, and put a symbolic link in "
+        "location. To move one of them to another disk, stop the server, move that folder, and put a symbolic link in "
         "its place.",
     )
 
 
 def _network(services: Services) -> SettingsSection:
     kept = services.settings
-    reach = "Programs on this computer only" if kept.loopback else "Anyone on the network who has the access token"
+    reach = "Only programs on this machine" if kept.loopback else "Anyone on the network who has the access token"
     return SettingsSection(
         "Network",
         (

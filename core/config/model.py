@@ -17,7 +17,7 @@ class ModelSection(Section):
         description="A Hugging Face model such as Qwen/Qwen3-0.6B, a folder on this machine, or the built-in model.",
     )
     revision: str | None = Field(None, title="Revision", description="A branch, tag or commit of the Hugging Face model. Leave empty for the latest.")
-    adapter: Literal["lora", "none"] = Field("lora", title="Adapter", description="LoRA trains a small adapter next to the model. The alternative would train every weight.")
+    adapter: Literal["lora", "none"] = Field("lora", title="Adapter", description="LoRA trains a small adapter next to the model instead of every weight.")
     lora_rank: int = Field(16, ge=1, le=1024, title="LoRA rank", description="The size of the adapter: how much it can learn. Higher takes more memory.", json_schema_extra=usual(8, 64))
     lora_alpha: int = Field(32, ge=1, le=4096, title="LoRA alpha", description="How strongly the adapter is applied. Usually twice the rank.", json_schema_extra=usual(8, 128))
     lora_dropout: float = Field(0.0, ge=0, lt=1, title="LoRA dropout", description="Share of adapter inputs switched off at random. 0 is fastest, and usual for reinforcement learning.", json_schema_extra=usual(0, 0.1))

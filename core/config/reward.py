@@ -11,11 +11,11 @@ from core.section import Section
 
 class RewardComponent(Section):
     name: str = Field(min_length=1, max_length=100, description="Name of a reward, as GET /api/rewards/list gives it.")
-    label: str | None = Field(None, min_length=1, max_length=60, title="Label", description="Shown in charts and results. Required if the same reward is used twice.")
+    label: str | None = Field(None, min_length=1, max_length=60, title="Label", description="Shown in charts and results. Required if you use the same component twice.")
     weight: float = Field(1.0, ge=-100, le=100, description="Its share of the total. A negative weight is a penalty.")
     params: dict[str, Any] = Field(default_factory=dict, description="Its own settings.")
-    requires: str | None = Field(None, title="Condition", description="Label of another component that must pass first, such as the answer format. Empty for none.")
-    requires_at_least: float = Field(1.0, ge=0, le=1, title="Passing score", description="Score that the other component needs.")
+    requires: str | None = Field(None, title="Condition", description="Label of another component that must pass first, such as the answer format. Leave empty for none.")
+    requires_at_least: float = Field(1.0, ge=0, le=1, title="Passing score", description="The score the other component must reach.")
     clip_low: float = Field(0.0, ge=0, le=1, title="Minimum score", description="Lower scores are raised to this value.")
     clip_high: float = Field(1.0, ge=0, le=1, title="Maximum score", description="Higher scores are lowered to this value.")
 
@@ -30,8 +30,8 @@ class RewardSection(Section):
     preset_name: str | None = Field(None, title="Built-in reward", description="Name of the built-in reward.")
     components: tuple[RewardComponent, ...] = Field((), title="Components", description="Rewards and their weights.")
     normalise: bool = Field(False, title="Normalize by total weight", description="The best possible answer scores 1, whatever the weights are.")
-    clip_low: float | None = Field(None, ge=-1000, le=1000, title="Minimum total", description="Lower totals are raised to this value. Empty for no minimum.")
-    clip_high: float | None = Field(None, ge=-1000, le=1000, title="Maximum total", description="Higher totals are lowered to this value. Empty for no maximum.")
+    clip_low: float | None = Field(None, ge=-1000, le=1000, title="Minimum total", description="Lower totals are raised to this value. Leave empty for no minimum.")
+    clip_high: float | None = Field(None, ge=-1000, le=1000, title="Maximum total", description="Higher totals are lowered to this value. Leave empty for no maximum.")
     saved_as: str | None = Field(None, max_length=100, title="Saved as", description="Name and version of the saved reward that this was copied from, such as strict-math@3. The components here are used.")
 
     @model_validator(mode="after")

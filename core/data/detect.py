@@ -15,7 +15,7 @@ from core.dataset import FieldGuess
 SAMPLE = 50
 """Rows that are looked at."""
 Rows = Sequence[Mapping[str, Any]]
-CHOOSE = "Choose the column that holds the right answer."
+CHOOSE = "Choose the column with the correct answers."
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _of_conversation(name: str, columns: Sequence[str], rows: Rows) -> FieldGues
         sure = 0.85 if readable and all(ends) else 0.6
         return FieldGuess(
             instruction=name, response=name, confidence=sure,
-            why=f"{why}: the last reply is the right answer, and everything before it is the question.",
+            why=f"{why}: the last reply is the correct answer, and everything before it is the question.",
         )  # fmt: skip
     return FieldGuess(instruction=name, response=None, confidence=0.5, why=f"{why} without a reply.", ask=CHOOSE)
 

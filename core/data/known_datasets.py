@@ -57,7 +57,7 @@ class KnownDataset(BaseModel):
 
 _NUMBER = "The answer is a number and is compared exactly."
 _CHOICE = "The answer is the letter of one of the choices."
-_OPEN = "There is no single right answer to check: use it for learning from examples or for the warm-up."
+_OPEN = "There is no single correct answer to check. Use it for learning from examples or for the warm-up."
 _TEX = "Answers are numbers and expressions, compared by value."
 _COMMON = frozenset({_NUMBER, _CHOICE, _OPEN, _TEX})
 

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 class GrpoSection(Section):
     """What GRPO alone has."""
 
-    kl_penalty: float = Field(0.0, ge=0, le=10, title="KL penalty (beta)", description="Keeps the model close to the original. 0 is fastest; 0.01 to 0.1 prevents drift.", json_schema_extra=usual(0, 0.1))
+    kl_penalty: float = Field(0.0, ge=0, le=10, title="KL penalty (beta)", description="Keeps the model close to the base model. 0 is fastest; 0.01 to 0.1 limits drift.", json_schema_extra=usual(0, 0.1))
     clip_range: float = Field(0.2, gt=0, le=10, title="Clip range (epsilon)", description="How much one step may change the probability of an answer.", json_schema_extra=usual(0.1, 0.3))
     clip_range_high: float | None = Field(None, gt=0, le=10, title="Upper clip range (epsilon high)", description="A higher upper limit lets rare good answers grow faster. Leave empty to use the clip range.", json_schema_extra=usual(0.2, 0.4))
-    importance_sampling_level: Literal["token", "sequence"] = Field("token", title="Importance sampling", description="Per token is GRPO. Per answer is GSPO, which is steadier for long answers.")
+    importance_sampling_level: Literal["token", "sequence"] = Field("token", title="Importance sampling", description="Per token is GRPO. Per answer is GSPO, which is more stable for long answers.")
     loss_type: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo"] = Field("dapo", title="Loss", description="How tokens of long and short answers are weighted. DAPO treats every token equally.")
     num_iterations: int = Field(1, ge=1, le=64, title="Iterations per batch", description="How many updates each batch of answers is used for.", json_schema_extra=usual(1, 4))
     scale_rewards: Literal["group", "batch", "none"] = Field("group", title="Reward scaling", description="Whether score differences are divided by their standard deviation, within each question or across the batch.")
     skip_constant_groups: bool = Field(True, title="Skip questions with identical scores", description="If all answers to a question score the same, there is nothing to learn from it. Skipping it saves time.")
-    dynamic_sampling: bool = Field(False, title="Resample when all scores are equal (dynamic sampling)", description="Replaces questions with identical scores by other questions, up to three times per step. Generates more, and every step has something to learn from.")
+    dynamic_sampling: bool = Field(False, title="Resample when all scores are equal (dynamic sampling)", description="Replaces questions whose answers all score the same with other questions, up to three times per step. Takes longer, but every step has something to learn from.")
     mask_truncated_completions: bool = Field(False, title="Ignore cut-off answers", description="Answers that reached the maximum length are not trained on.")
 # fmt: on
 
@@ -46,7 +46,7 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     grpo = config.grpo
     problems = whole_groups(config)
     if grpo.clip_range_high is not None and grpo.clip_range_high < grpo.clip_range:
-        problems.append(("grpo.clip_range_high", f"must be at least clip_range ({grpo.clip_range}), or empty"))
+        problems.append(("grpo.clip_range_high", f"must be empty or at least clip_range ({grpo.clip_range})"))
     return problems
 
 
@@ -167,7 +167,7 @@ def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
 
 GRPO = Method(
     key="grpo",
-    title="Learning by comparing answers",
+    title="Learning from scores",
     term="GRPO",
     sentence=(
         "The model answers each question several times and learns from the answers that score above average "
@@ -248,8 +248,8 @@ GRPO = Method(
             "line": Line(),
             "chart": Chart(
                 Metrics.LOSS,
-                "In the warm-up lower is better. "
-                "In training it is near 0 by construction and says nothing about progress: watch the reward.",
+                "In the warm-up, lower is better. "
+                "In training, it stays near 0 and says nothing about progress; watch the reward instead.",
             ),
         }
     },

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class SftSection(Section):
     """What SFT alone has."""
 
-    loss_type: Literal["nll", "dft"] = Field("nll", title="Loss", description="Cross-entropy weights every token of an answer equally. Dynamic fine-tuning weights each token by how likely the model finds it, so that odd examples have less influence.")
+    loss_type: Literal["nll", "dft"] = Field("nll", title="Loss", description="Cross-entropy weights every token of an answer equally. Dynamic fine-tuning weights each token by how likely the model finds it, so that unusual examples have less influence.")
     neftune_noise_alpha: float | None = Field(None, gt=0, le=100, title="NEFTune noise (alpha)", description="Adds noise to the input embeddings during training, which can improve free-form answers. 5 is usual. Leave empty to turn it off.", json_schema_extra=usual(5, 15))
 # fmt: on
 

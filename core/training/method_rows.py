@@ -182,7 +182,7 @@ def _freeze(config: RunConfig, run: JobDir, home: Home, status: Status) -> tuple
             },
         )
     for reason, count in found.left_out.items():
-        status.note(f"{count} rows were left out: {reason}.")
+        status.note(f"{count} rows were skipped: {reason}.")
     if found.spare:
         status.note(f"{found.spare} rows are held out and not scored: more than evaluation.max_rows fell to that side.")
     return found.train, found.holdout
@@ -239,11 +239,11 @@ class _Asking:
                 else "which leaves no room for an answer within"
             )
             status.note(
-                f"{self.too_long} rows were left out: their question has more than {self._longest} tokens, {why} "
+                f"{self.too_long} rows were skipped: their question has more than {self._longest} tokens, {why} "
                 f"max_sequence_length ({training.max_sequence_length})."
             )
         if self.refused:
-            status.note(f"{len(self.refused)} rows were left out. {self.refused[0].message}")
+            status.note(f"{len(self.refused)} rows were skipped. {self.refused[0].message}")
         for change, count in self.changes.items():
             status.note(f"{count} rows: {WORDS[change]}.")
 

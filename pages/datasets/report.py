@@ -86,17 +86,17 @@ def _concerns(data: Mapping[str, Any]) -> Iterator[Concern]:
         yield Concern("empty", "No rows are left to train on. The counts below show why.", 2.0)
     if count := data.get("unparseable"):
         words = (
-            f"The reward cannot read {count:,} of {used:,} answers. These rows teach nothing. Choose another reward, "
-            "or extract the answer from its column."
+            f"The reward cannot read {count:,} of {used:,} answers. The model learns nothing from these rows. "
+            "Choose another reward, or extract the answer from its column."
         )
         yield Concern("unreadable", words, count / max(used, 1), "reward")
     if count := data.get("refused"):
-        words = f"The chat template cannot show {_rows(count)}, so they are left out. Choose another chat template."
+        words = f"The chat template cannot show {_rows(count)}, so they are skipped. Choose another chat template."
         yield Concern("refused", words, count / max(used, 1))
     for reason, count in data["left_out"].items():
         share = count / max(data["read"], 1)
         if share > MANY:
-            yield Concern("left-out", f"{percent(share)} of the rows are left out: {reason}.", share)
+            yield Concern("left-out", f"{percent(share)} of the rows are skipped: {reason}.", share)
     if lengths := data.get("lengths"):
         words, share = _cut(lengths)
         if share:
@@ -111,7 +111,7 @@ def _cut(lengths: Mapping[str, Any]) -> tuple[str, float]:
         return f"{percent(share)} of the rows are cut off at {longest:,} tokens.", share
     found = []
     if share := lengths["cut_prompts"]:
-        found.append(f"{percent(share)} of the prompts are too long for {longest:,} tokens and are left out.")
+        found.append(f"{percent(share)} of the prompts are too long for {longest:,} tokens and are skipped.")
     if share := lengths["cut_references"]:
         found.append(f"{percent(share)} of the answers are longer than {answer:,} tokens and would be cut off.")
     return " ".join(found), max(lengths["cut_prompts"], lengths["cut_references"])

@@ -19,13 +19,13 @@ JUDGED = 25
 """Newest runs of a list of choices whose outcome is said there."""
 RECOMMENDED = (
     ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "For laptops: Ollama, llama.cpp, LM Studio."),
-    ("gguf/q8_0", "GGUF, large (Q8_0)", "The same programs, closer to the trained model."),
+    ("gguf/q8_0", "GGUF, large (Q8_0)", "For the same programs, with answers closer to the trained model's."),
     ("merged", "Merged model", "Base model and adapter in one, as safetensors. For Python."),
 )
 MORE = (
     ("gguf/f16", "GGUF, full precision (F16)", "The trained model without quantization."),
     ("gguf", "GGUF, several quantizations", "One file for each one selected in the table below."),
-    ("adapter", "Adapter", "In PEFT's format, to be used with the base model in Python."),
+    ("adapter", "Adapter", "In PEFT format, for use with the base model in Python."),
     ("adapter_gguf", "Adapter as GGUF", "For llama.cpp's --lora option and Ollama's ADAPTER."),
     ("bundle", "Reproduction bundle", "Settings, data, versions and results in one zip file, to run the training again."),
 )

@@ -156,10 +156,10 @@ def check_line(report: dict[str, Any]) -> CheckLine:
         Line("Same prompt tokens", _of_prompts(report.get("same_prompt_ids"))),
         Line("Same top token", _share(report.get("top1_agreement"))),
         Line("KL divergence", _kl(report.get("mean_kl"))),
-        Line("Same answers", _share(report.get("exact_match"))),
-        Line("Ends on its own", _share(report.get("stops"))),
+        Line("Identical answers", _share(report.get("exact_match"))),
+        Line("Answers end on their own", _share(report.get("stops"))),
         Line("Reward", _pair(report)),
-        Line("Reward loss", _drop(report)),
+        Line("Drop in reward", _drop(report)),
         Line("Better choice", str(report.get("better_choice") or "")),
     ]
     return CheckLine(

@@ -59,7 +59,7 @@ def changes_in_words(changes: tuple[Change, ...]) -> str:
 
 def _shown(value: object) -> str:
     if value is None:
-        return "not set"
+        return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
     return num(value) if isinstance(value, int | float) else str(value)

@@ -182,7 +182,7 @@ def _in_full(field: FormField, dataset: DatasetDraft) -> FormField:
         value=DEFAULT_SYSTEM_PROMPT if told is None else str(told),
         placeholder="No system prompt",
         description="Sent before each question. {solution_start} and the other placeholders stand for the tags below. "
-        "Empty for no system prompt.",
+        "Leave empty for no system prompt.",
     )
 
 
@@ -206,7 +206,7 @@ def _prompt(one: dict[str, Any]) -> PromptView:
         text = "\n\n".join(f"{message['role']}: {answer_in(message)}" for message in one["messages"])
         return PromptView((text,), "The messages, before the chat template is applied:")
     tokens = f"{one['tokens']} tokens. " if one["tokens"] is not None else ""
-    answer = f"Right answer: {one['reference'][:200]}" if one["reference"] else "No right answer."
+    answer = f"Reference answer: {one['reference'][:200]}" if one["reference"] else "No reference answer."
     return PromptView(tuple(one["parts"]), f"{tokens}{answer}", answer_starts=True)
 
 

@@ -28,7 +28,7 @@ from services.words import size
 SETUPS = (
     ("recommended", "Recommended", "Suits most tasks."),
     ("custom", "Custom", "Set its size, strength, and dropout."),
-    ("advanced", "Advanced", "Also set layers, scaling, 4-bit loading, and number format."),
+    ("advanced", "Advanced", "Also set layers, scaling, 4-bit quantization, and precision."),
 )
 NAME_TITLE = "Name or folder"
 NAME_HINT = "A name on Hugging Face, such as Qwen/Qwen3-0.6B, or the full path of a folder on this machine."
@@ -165,7 +165,7 @@ def _device(services: Services) -> str:
     device = services.system.device()
     gpu = device.kind == "cuda"
     words = f"This machine: {device.name}, {size(device.memory)} of {'GPU ' if gpu else ''}memory"
-    return f"{words}." if gpu else f"{words}, no NVIDIA GPU. Loading in 4-bit needs an NVIDIA GPU."
+    return f"{words}." if gpu else f"{words}, no NVIDIA GPU. 4-bit quantization needs an NVIDIA GPU."
 
 
 # --- models to choose ---
@@ -266,7 +266,7 @@ def _described(services: Services, known: RemoteModel) -> Offer:
     if trainable(known.model_type) is False:
         problem = f"This version of Tunesmith cannot train models of the type {known.model_type}. Choose another model."
     elif (known.size or 0) > free:
-        problem = "There is not enough space on the disk for it. Free up space, or choose a smaller model."
+        problem = "There is not enough disk space for this model. Free up space, or choose a smaller model."
     page = f"{os.environ.get('HF_ENDPOINT') or HUB}/{known.name}" if known.gated else ""
     token = bool(services.settings.hf_token)
     return Offer(known.name, " · ".join(parts), page=page, token=token, problem=problem)

@@ -150,7 +150,7 @@ def _advice(snapshot: Snapshot) -> str:
     if snapshot.review.config is None:
         return ""
     time = snapshot.time
-    words = [f"The time is {time.basis[0].lower()}{time.basis[1:]}"] if time else []
+    words = [f"The estimate is {time.basis[0].lower()}{time.basis[1:]}"] if time else []
     if waiting := sum(not run.job.over for run in snapshot.runs):
         words.append(f"It will wait for {waiting} other run{'' if waiting == 1 else 's'} to finish.")
     words.append("You can stop and resume at any time, and close this page while it runs.")

@@ -51,7 +51,7 @@ CHOICES: dict[str, Mapping[str, str]] = {
         "adafactor": "Adafactor",
     },
     "rollout_engine": {"auto": "Automatic", "transformers": "Transformers", "llama_cpp": "llama.cpp"},
-    "type": {"preset": "Ready-made", "composite": "Custom"},
+    "type": {"preset": "Built-in", "composite": "Custom"},
 } | {f"{one.section_name}.{field}": titles for one in METHODS for field, titles in one.choices.items()}
 """What the values of a choice are called, by the field's last name; of a method's own field by its path."""
 

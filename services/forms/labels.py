@@ -74,10 +74,10 @@ def dataset_title(source: str, home: Home) -> str:
 
 def plain_name(name: str, home: Home) -> str:
     """A model's or dataset's name without what only programs need; an upload by its file's name."""
-    head, _, rest = name.partition(":")
+    head = name.partition(":")[0]
     if head == "upload":
         return dataset_title(name, home).rpartition(", ")[0] or "a deleted file"
-    return SHORT.get(name, rest if head == "builtin" else name)
+    return SHORT.get(name, model_title(name).removeprefix("builtin:") if head == "builtin" else name)
 
 
 def reward_title(reward: Mapping[str, Any]) -> str:

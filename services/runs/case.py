@@ -255,7 +255,9 @@ class Case(ABC):
 
 def _ended(failed: bool, when: str) -> str:
     """'It failed after step 6', with the usual causes where the worker could not report one."""
-    return f"It failed {when}" if failed else f"It crashed {when} (killed, out of memory or a power failure)"
+    if failed:
+        return f"It failed {when}"
+    return f"It crashed {when} (it was killed, ran out of memory, or the power failed)"
 
 
 def trend(values: Sequence[float]) -> str:

@@ -232,7 +232,7 @@ def _sampler_mismatch(seen: Seen) -> Finding | None:
         return None
     return Finding(
         "problem",
-        f"The model has drifted very far from the original (KL divergence {kl:.1f}).",
+        f"The model has drifted very far from the base model (KL divergence {kl:.1f}).",
         ("Read the latest answers. If they are poor, start again with a lower learning rate or a higher KL penalty.",),
         slower(seen),
     )

@@ -307,8 +307,9 @@ def plans(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu: 
 
 
 def suggest_name(draft: Draft, home: Home) -> str:
-    """A name from the choices so far: 'smollm2-135m-instruct on shop.csv'."""
-    model = (draft.model.name or "model").rstrip("/").split("/")[-1].removeprefix("builtin:")
+    """A name from the choices so far: 'SmolLM2 135M Instruct on shop.csv'."""
+    name = draft.model.name or "model"
+    model = plain_name(name, home) if name.startswith("builtin:") else name.rstrip("/").split("/")[-1]
     source = draft.dataset.source or "data"
     data = plain_name(source, home) if source.startswith("upload:") else source.rsplit(":", maxsplit=1)[-1]
     return f"{model} on {data.rstrip('/').split('/')[-1]}"[:100]

@@ -31,7 +31,7 @@ STEPS = (
         "model",
         "Model",
         "Model",
-        "Choose a base model. Training adds a small adapter; the original stays unchanged.",
+        "Choose a base model. Training adds a small adapter; the base model stays unchanged.",
         ("method", "model"),
     ),
     StepInfo(

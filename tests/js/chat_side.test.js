@@ -75,7 +75,7 @@ test('a question is sent with the system prompt and settings, and the answer gro
   ])
   assert.equal(said(), 'Waiting for the model…')
   side.waiting({ ahead: 2 })
-  assert.equal(said(), 'Waiting for 2 other answers. Answers are written one at a time.')
+  assert.equal(said(), 'Waiting for 2 other answers. Answers are generated one at a time.')
   side.token({ text: 'It', tokens: 1, seconds: 0.5 })
   side.token({ text: ' is 2', tokens: 2, seconds: 1 })
   assert.equal(frames.length, 1, 'two tokens, one drawing')

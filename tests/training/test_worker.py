@@ -255,7 +255,7 @@ def test_rows_that_are_too_long_are_counted(models: Home, monkeypatch: pytest.Mo
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     status = run.read_status()
     assert status is not None
-    assert any("10 rows were left out" in note for note in status.notes)
+    assert any("10 rows were skipped" in note for note in status.notes)
 
 
 def _reached(found: list[dict[str, Any]], phase: str, step: int) -> bool:

@@ -147,7 +147,7 @@ def _rows(run: JobDir, spec: EvaluationSpec, home: Home, status: Status) -> list
         mapped, left_out = map_rows(load_rows(spec.dataset, home), spec.dataset)
         rows = mapped[: spec.limit]
         for reason, count in left_out.items():
-            status.note(f"{count} rows were left out: {reason}.")
+            status.note(f"{count} rows were skipped: {reason}.")
         with whole_folder(run.prepared, "the prompts") as folder:
             (folder / frozen.name).write_bytes(b"".join(json_line(row, default=str) for row in rows))
             if spec.reward:

@@ -106,8 +106,8 @@ export class Side {
   waiting(event) {
     this.say(
       event.ahead === 1
-        ? 'Waiting for 1 other answer. Answers are written one at a time.'
-        : `Waiting for ${event.ahead} other answers. Answers are written one at a time.`,
+        ? 'Waiting for 1 other answer. Answers are generated one at a time.'
+        : `Waiting for ${event.ahead} other answers. Answers are generated one at a time.`,
     )
   }
 

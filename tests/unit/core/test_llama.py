@@ -51,7 +51,7 @@ def test_where_nothing_dies_the_extra_buffers_stay_on(home: Home, monkeypatch: p
     outcome = llama_selftest.run(home, said.append, CHILD)
     assert outcome.works
     assert outcome.extra_buffers
-    assert outcome.words() == "Works with every number format."
+    assert outcome.words() == "Works with all quantizations."
     assert [line for line in said if line.startswith("[")] == [
         f"[{place}/{len(TYPES) + 1}] {name}" for place, name in enumerate((*TYPES, QUANTIZER), 1)
     ]

@@ -242,7 +242,7 @@ def test_files_of_one_name_are_told_apart_and_name_their_runs(client: FlaskClien
     """In lists, pickers and the suggested name; a run keeps saying what it was made from."""
     one = upload(client, b"question,answer\na?,1\n", "shop.csv").get_json()
     app.extensions["tunesmith"].wizard.put(dataset={"source": one["source"]})
-    assert app.extensions["tunesmith"].wizard.config()["name"] == "smollm2-135m-instruct on shop.csv"
+    assert app.extensions["tunesmith"].wizard.config()["name"] == "SmolLM2 135M Instruct on shop.csv"
     two = upload(client, b"question,answer\nb?,2\n", "shop.csv").get_json()
     assert app.extensions["tunesmith"].wizard.config()["name"].endswith(f"on shop.csv ({one['sha256'][:6]})")
     config = tiny("reader") | {"dataset": {"source": two["source"]}}
@@ -260,7 +260,7 @@ def test_a_reward_that_compares_is_not_tried_without_an_answer_column(client: Fl
     made = upload(client, b"asked,one,two\nWhy is it so?,b,c\nHow is it so?,d,e\n", "three.csv").get_json()
     assert (made["fields"]["response"], made["fields"]["ask"]) == (
         None,
-        "Choose the column that holds the right answer.",
+        "Choose the column with the correct answers.",
     )
     dataset = {"source": made["source"], "instruction_field": "asked", "response_field": ""}
     reward = {"type": "preset", "preset_name": "math"}

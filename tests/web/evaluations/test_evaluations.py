@@ -217,7 +217,7 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     assert f'<option value="session:{trained}" selected>' in form
     assert f'<option value="{BASE}" selected>' in form
     page = browser.get(f"/evaluations/{compared}?show=improved").text
-    assert "sums is better than smollm2-135m-instruct on 30 questions: average reward " in page
+    assert "sums is better than SmolLM2 135M Instruct on 30 questions: average reward " in page
     assert "<del>" in page
     assert "16 questions, page 1 of 1" in page
     report = services.evaluations.reports(compared)[0].model_dump(mode="json")
@@ -225,7 +225,7 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     assert '<div id="run-evaluation" data-live hidden></div>' in browser.get(f"/runs/{trained}").text
     write_json(JobDir(services.settings.home.outputs / trained).evaluation, {"step": 2, "report": report})
     run = browser.get(f"/runs/{trained}").text
-    assert "Is it better than the original model?" in run
+    assert "Is it better than the base model?" in run
     assert f"/evaluations/new?session_id={trained}" in run
     found = browser.client.get(f"/api/training/sessions/{trained}/evaluation").json or {}
     assert found["report"]["verdict"] == "better"

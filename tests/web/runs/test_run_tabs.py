@@ -156,8 +156,8 @@ def test_the_settings_are_told_in_words_with_what_was_changed(browser: Browser, 
     page = main(browser, "?tab=settings")
     words, _, raw = page.partition('id="config-fold"')
     assert "0.00003" in words
-    assert "default: 0.0002" in words
-    assert "default: 256" in words
+    assert "Default: 0.0002" in words
+    assert "Default: 256" in words
     assert "AdamW" in words
     assert "adamw_torch" not in words
     assert "adamw_torch" in raw
@@ -211,7 +211,7 @@ def test_the_time_left_is_that_of_the_whole_run(browser: Browser, services: Serv
     now = time.time()
     at_work(services, [now - 60, now])
     page = main(browser)
-    assert "About 4 minutes left in total, done around" in page
+    assert "About 4 minutes left in total. Expected end:" in page
     for tab in TABS[1:]:
         assert 'data-testid="stop"' in main(browser, f"?tab={tab}"), tab
     make(services, JobState.RUNNING, [0.1], run_id=OTHER, phase="train")

@@ -55,7 +55,7 @@ def test_a_file_brings_its_whole_mapping(app: Flask, browser: Browser, draft: An
     )
     text = browser.get("/new/dataset").get_data(as_text=True)
     assert "Town 0 has 0 towers." in text
-    assert "Right answer: 0" in text
+    assert "Reference answer: 0" in text
     assert 'data-testid="answer-starts"' in text
 
 

@@ -36,7 +36,7 @@ def test_the_built_in_model_is_chosen_and_counts(browser: Browser) -> None:
 def test_a_card_says_what_it_takes(browser: Browser) -> None:
     """On a CPU in 32-bit, its default, and in 16-bit; license, and what is not possible."""
     page = browser.get("/new/model").text
-    assert "Loading in 4-bit needs an NVIDIA GPU." in page
+    assert "4-bit quantization needs an NVIDIA GPU." in page
     qwen = card(page, "Qwen/Qwen3-1.7B")
     assert "3.4 GB download" in qwen
     assert re.search(r"13\.\d GB of memory \(7\.\d GB in 16-bit\)", qwen)

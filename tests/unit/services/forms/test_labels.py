@@ -55,7 +55,7 @@ def test_ids_become_names(home: Home) -> None:
     assert dataset_title("generated:arithmetic", home) == "Arithmetic (generated)"
     assert dataset_title("upload:20260101-000000-aaaaaa", home) == "a deleted file"
     assert plain_name("upload:20260101-000000-aaaaaa", home) == "a deleted file"
-    assert plain_name("builtin:smollm2-135m-instruct", home) == "smollm2-135m-instruct"
+    assert plain_name("builtin:smollm2-135m-instruct", home) == "SmolLM2 135M Instruct"
     parts = {"type": "composite", "components": [{"name": "numeric", "weight": 2}, {"name": "format", "label": "form"}]}
     assert reward_title(parts) == "Correct number × 2, form × 1"
     line = config_title(parse(TINY), home)

@@ -275,7 +275,7 @@ def test_a_run_whose_last_measurement_is_missing_is_not_judged_by_an_earlier_one
         (JobState.FAILED, held((0, 2.0)), "It failed before the first step.", Action.FIX),
         (
             JobState.CRASHED, steps(FALLING),
-            "It crashed after step 9 (killed, out of memory or a power failure).",
+            "It crashed after step 9 (it was killed, ran out of memory, or the power failed).",
             Action.RESUME,
         ),
         (JobState.COMPLETED, [], "It finished without a training step, so it learned nothing.", Action.FIX),
