@@ -146,8 +146,8 @@ def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:
 
 def _right(report: PairedReport) -> str:
     return (
-        f"Newly right {report.only_second}, newly wrong {report.only_first}, right in both {report.both}, "
-        f"wrong in both {report.neither}."
+        f"{report.only_second} newly right, {report.only_first} newly wrong, {report.both} right in both, "
+        f"{report.neither} wrong in both."
     )
 
 

@@ -169,10 +169,10 @@ class _ByReward(Case):
         """'0.01 of 1.20, 0 of 5 right'; with ``then`` also the value before, and on which questions."""
         right = f", {self._right()}" if self._right() else ""
         if not then:
-            return f"{self._earned(self._last())}{right}."
+            return f"reward {self._earned(self._last())}{right}."
         unseen = len(self.held) > 1 or self.stored.report is not None
         where = "on held-out questions" if unseen else "in training"
-        return f"from {decimals(self._first())} to {self._earned(self._last())} {where}{right}."
+        return f"reward from {decimals(self._first())} to {self._earned(self._last())} {where}{right}."
 
     def _right(self) -> str:
         """How many held-out answers earned the highest possible reward at the end."""
@@ -207,8 +207,8 @@ class _ByReward(Case):
 def _changes(report: PairedReport) -> list[str]:
     """What the held-out questions show, in counts; the report itself has the statistics."""
     asked = f"On {report.pairs} held-out question{'' if report.pairs == 1 else 's'}"
-    changed = f"newly right {report.only_second}, newly wrong {report.only_first}"
-    said = [f"{asked}: {changed}, right both times {report.both}, wrong both times {report.neither}."]
+    changed = f"{report.only_second} newly right, {report.only_first} newly wrong"
+    said = [f"{asked}: {changed}, {report.both} right both times, {report.neither} wrong both times."]
     if report.verdict is PairedVerdict.NOT_ENOUGH:
         said.append("Not enough evidence: too few questions, or too small a change, to rule out chance.")
     return said

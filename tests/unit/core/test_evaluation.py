@@ -80,7 +80,7 @@ def test_advice_is_how_many_questions_would_show_the_difference() -> None:
     """With so many of the same kind, the smallest difference that shows is the one that was found."""
     before, after = [0.2] * 34 + [1.2] * 6, [1.2] * 8 + [0.2] * 32
     view = report_view(report(before, after))
-    assert view.right == "Newly right 8, newly wrong 6, right in both 0, wrong in both 26."
+    assert view.right == "8 newly right, 6 newly wrong, 0 right in both, 26 wrong in both."
     said = re.fullmatch(r"To confirm \+0\.05, about ([\d,]+) questions would be needed\.", view.advice)
     assert said is not None
     times = round(int(said[1].replace(",", "")) / 40)

@@ -33,7 +33,7 @@ def primary(browser: Browser) -> list[str]:
     return [key for key, first in buttons(browser).items() if first]
 
 
-NOTHING = "It did not learn this: 0.01 of 1.20, 0 of 5 right."
+NOTHING = "It did not learn this: reward 0.01 of 1.20, 0 of 5 right."
 
 
 def test_one_sentence_everywhere(browser: Browser, services: Services) -> None:
@@ -202,7 +202,7 @@ def test_two_runs_of_one_name_can_be_told_apart(browser: Browser, services: Serv
     make(services, JobState.COMPLETED, [0.2, 0.3, 0.4], run_id=OTHER)
     titles = services.runs.titles()
     assert len({*titles.values()}) == 2
-    assert all(title.startswith("tiny, 1 Jan ") for title in titles.values())
+    assert all(title.startswith("tiny, Jan 1, ") for title in titles.values())
     for path in ("/runs", "/", "/exports", "/playground", "/evaluations/new"):
         page = text(browser, path)
         assert all(title in page for title in titles.values()), path

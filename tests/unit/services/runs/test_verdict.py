@@ -93,7 +93,7 @@ def test_a_finished_run_that_learned_nothing_says_so_and_what_to_change() -> Non
     """The headline is the verdict, with the largest reward and the right answers; Export is not what to do first."""
     report = compared([0.0, 0.0, 0.0, 0.02, 0.0], [0.0, 0.05, 0.0, 0.0, 0.0])
     found = verdict(steps([0.0, 0.01, 0.0, 0.01, 0.01, 0.0]), JobState.COMPLETED, stored(report=report))
-    assert found.headline == "It did not learn this: 0.01 of 1.20, 0 of 5 right."
+    assert found.headline == "It did not learn this: reward 0.01 of 1.20, 0 of 5 right."
     assert (found.outcome, found.level, found.action) == (Outcome.NOT_LEARNED, "problem", Action.CHANGE)
     assert found.remedy is not None
     assert found.remedy.words == "a warm-up"
@@ -105,7 +105,7 @@ def test_a_finished_run_that_learned_offers_the_export() -> None:
     """Only where the held-out answers show it."""
     report = compared([0.0] * 12, [1.2] * 9 + [0.0] * 3)
     found = verdict(steps([0.1, 0.2, 0.4, 0.6, 0.8, 0.9]), JobState.COMPLETED, stored(report=report))
-    assert found.headline == ("It learned this: from 0.00 to 0.90 of 1.20 on held-out questions, 9 of 12 right.")
+    assert found.headline == ("It learned this: reward from 0.00 to 0.90 of 1.20 on held-out questions, 9 of 12 right.")
     assert (found.outcome, found.action, found.remedy) == (Outcome.LEARNED, Action.EXPORT, None)
 
 
@@ -113,7 +113,7 @@ def test_too_few_held_out_answers_are_said_in_the_headline() -> None:
     """A rise in training that five questions cannot confirm is not called learning."""
     report = compared([0.2, 0.2, 1.2, 0.2, 0.2], [1.2, 0.2, 1.2, 0.2, 1.2])
     found = verdict(steps([0.2, 0.3, 0.4, 0.5, 0.6, 0.7]), JobState.COMPLETED, stored(report=report))
-    assert found.headline.startswith("Not enough evidence that it learned: from 0.40 to 0.80 of 1.20")
+    assert found.headline.startswith("Not enough evidence that it learned: reward from 0.40 to 0.80 of 1.20")
     assert (found.outcome, found.action) == (Outcome.NOT_ENOUGH, Action.EVALUATE)
     assert found.remedy is not None
     assert (found.remedy.words, found.remedy.changes[0].path, found.remedy.changes[0].value) == (
@@ -134,7 +134,7 @@ def test_a_run_that_made_it_worse_says_so() -> None:
     """A lower rate is what another run should have."""
     report = compared([1.2] * 10, [0.2] * 9 + [1.2])
     found = verdict(steps([0.9, 0.8, 0.5, 0.3, 0.2, 0.2]), JobState.COMPLETED, stored(report=report))
-    assert found.headline.startswith("It got worse: from 1.20 to 0.30 of 1.20")
+    assert found.headline.startswith("It got worse: reward from 1.20 to 0.30 of 1.20")
     assert found.remedy is not None
     assert found.remedy.words == "a lower learning rate"
 
@@ -143,7 +143,7 @@ def test_what_could_not_be_learned_is_not_called_unclear() -> None:
     """Answers that are cut off to the end teach nothing, however the few held-out ones fell."""
     report = compared([0.2] * 5, [0.2, 0.2, 0.2, 0.2, 1.2])
     found = verdict(steps([0.3] * 6, cut_off=0.88), JobState.COMPLETED, stored(report=report))
-    assert found.headline == "It did not learn this: 0.40 of 1.20, 1 of 5 right."
+    assert found.headline == "It did not learn this: reward 0.40 of 1.20, 1 of 5 right."
     assert any("88% of the answers are cut off" in words for words in found.evidence)
 
 
@@ -151,7 +151,7 @@ def test_what_was_known_before_is_little_to_learn() -> None:
     """An original model that answers everything leaves nothing to show."""
     rows = steps([1.2] * 6, groups_without_spread=1.0, solved=1.0)
     found = verdict(rows, JobState.COMPLETED, stored(report=compared([1.2] * 5, [1.2] * 5)))
-    assert found.headline.startswith("There was little left to learn: from 1.20 to 1.20 of 1.20")
+    assert found.headline.startswith("There was little left to learn: reward from 1.20 to 1.20 of 1.20")
     assert found.remedy == Remedy("harder questions", step="dataset")
 
 
@@ -163,9 +163,9 @@ def test_a_run_of_before_the_reports_is_judged_by_its_rows() -> None:
         held(0.55, "end", solved=0.4, samples=5),
     ]
     found = verdict(rows, JobState.COMPLETED)
-    assert found.headline == "It learned this: from 0.10 to 0.55 on held-out questions, 2 of 5 right."
+    assert found.headline == "It learned this: reward from 0.10 to 0.55 on held-out questions, 2 of 5 right."
     alone = verdict(steps([0.2, 0.3, 0.5, 0.6]), JobState.COMPLETED, stored())
-    assert alone.headline == "It learned this: from 0.20 to 0.60 of 1.20 in training."
+    assert alone.headline == "It learned this: reward from 0.20 to 0.60 of 1.20 in training."
     assert "No questions were held out" in alone.evidence[0]
 
 
