@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
@@ -115,6 +116,13 @@ def when(moment: str) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(moment, text)
 
 
+def columns_needed(names: Sequence[str]) -> str:
+    """The mapped columns a reward needs: 'an answer column', 'the columns entry_point, sizes'."""
+    others = [name for name in names if name != "response"]
+    named = f"the column{'' if len(others) == 1 else 's'} {', '.join(others)}" if others else ""
+    return " and ".join(filter(None, ("an answer column" if "response" in names else "", named)))
+
+
 def special(text: str) -> Markup:
     """Text with the model's special tokens set apart."""
     return Markup(_SPECIAL.sub(r'<span class="special">\1</span>', str(escape(text))))  # noqa: S704 (escaped first)
@@ -130,5 +138,6 @@ FILTERS = {
     "bytes": size,
     "when": when,
     "special": special,
+    "columns_needed": columns_needed,
     "native": native,
 }

@@ -25,6 +25,15 @@ def test_the_list_says_what_each_needs_and_whether_it_verifies(client: FlaskClie
     assert [part["name"] for part in presets["math"]["components"]] == ["numeric", "format"]
 
 
+def test_the_page_names_needed_columns_in_words(client: FlaskClient) -> None:
+    """The reference is 'an answer column'; others are named as the mapping names them."""
+    page = " ".join(client.get("/rewards").text.split())
+    assert "Needs an answer column." in page
+    assert "Needs the column context." in page
+    assert "Needs the columns entry_point, make_input, sizes." in page
+    assert "Needs response" not in page
+
+
 def test_a_completion_is_scored_with_parts_weights_and_reasons(client: FlaskClient) -> None:
     """The answer has the documented shape."""
     body = {"reward": MATH, "prompt": "6 x 12?", "completion": RIGHT, "row": ROW}
