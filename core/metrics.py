@@ -43,7 +43,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "completion_length_mean", "answer length", "Completion length",
-        "Counted in tokens; a token is about three quarters of a word. Shortest, mean and longest in each step.",
+        "Counted in tokens; a token is about three quarters of a word. Shortest, mean, and longest in each step.",
         unit=Unit.TOKENS, healthy="well below the limit you set",
         chart=Chart(Section.WRITING, "Should stay well below the maximum answer length."),
         line=Line("mean", between=("completion_length_min", "completion_length_max")), tile=True,
@@ -158,7 +158,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "step_time", "step time", "Time per step",
-        "Generating the answers, scoring them and updating the model.",
+        "Generating the answers, scoring them, and updating the model.",
         unit=Unit.SECONDS, better=Better.LOWER, chart=Chart(Section.SPEED, "Lower is better."), line=Line("total"),
         tile=True, logged=True, sources=("step_time",),
     ),

@@ -36,7 +36,7 @@ SUMMARIES = {
     "data": "What your file should look like, and how many rows you need.",
     "rewards": "Presets, combinations, and testing a reward for loopholes.",
     "read-a-run": "Which numbers to watch, and what to do when something looks wrong.",
-    "export": "Formats, Ollama, LM Studio and the API.",
+    "export": "Formats, Ollama, LM Studio, and the API.",
     "troubleshooting": "Common problems and how to fix them.",
 }
 SHORTCUTS = (

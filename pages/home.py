@@ -127,7 +127,7 @@ def _first_cards() -> tuple[Card, ...]:
         ),
         Card(
             "Your model",
-            "Download it as a single file for Ollama, LM Studio or llama.cpp.",
+            "Download it as a single file for Ollama, LM Studio, or llama.cpp.",
             "/help/how-it-works",
             "How it works",
         ),
@@ -173,7 +173,7 @@ def _cards_of(over: RunView, judged: RunVerdict) -> list[Card]:
         talk,
         Card(
             "Export",
-            "Download it as a single file for Ollama, LM Studio or llama.cpp.",
+            "Download it as a single file for Ollama, LM Studio, or llama.cpp.",
             f"/exports?session_id={over.session_id}",
             "Export the model",
         ),

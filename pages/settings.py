@@ -145,7 +145,7 @@ def _network(services: Services) -> SettingsSection:
             Line("Who can connect", reach),
             Line("Largest upload", f"{kept.max_upload_gb:g} GB"),
         ),
-        "These are read when the server starts: set HOST, PORT and MAX_UPLOAD_GB in the environment or in the file "
+        "These are read when the server starts: set HOST, PORT, and MAX_UPLOAD_GB in the environment or in the file "
         ".env, then restart the server.",
     )
 

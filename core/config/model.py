@@ -16,7 +16,7 @@ class ModelSection(Section):
         min_length=1, max_length=500, title="Base model",
         description="A Hugging Face model such as Qwen/Qwen3-0.6B, a folder on this machine, or the built-in model.",
     )
-    revision: str | None = Field(None, title="Revision", description="A branch, tag or commit of the Hugging Face model. Leave empty for the latest.")
+    revision: str | None = Field(None, title="Revision", description="A branch, tag, or commit of the Hugging Face model. Leave empty for the latest.")
     adapter: Literal["lora", "none"] = Field("lora", title="Adapter", description="LoRA trains a small adapter next to the model instead of every weight.")
     lora_rank: int = Field(16, ge=1, le=1024, title="LoRA rank", description="The size of the adapter: how much it can learn. Higher takes more memory.", json_schema_extra=usual(8, 64))
     lora_alpha: int = Field(32, ge=1, le=4096, title="LoRA alpha", description="How strongly the adapter is applied. Usually twice the rank.", json_schema_extra=usual(8, 128))

@@ -39,4 +39,4 @@ class TrainingSection(Section):
     keep_checkpoints: int = Field(2, ge=1, le=100, title="Checkpoints to keep", description="Older checkpoints are deleted.")
     rollout_engine: RolloutEngine = Field("auto", title="Generation engine", description="The software that generates answers. On a CPU, Automatic uses llama.cpp, which is several times faster, if a check shows that it computes the same probabilities.")
     share_prefixes: bool = Field(True, title="Prefix sharing", description="Computes text that several answers share only once. Same result in less time. CPU only.")
-    seed: int = Field(42, ge=0, le=2**31 - 1, title="Seed", description="On a CPU, the same seed, data and machine give the same run.")
+    seed: int = Field(42, ge=0, le=2**31 - 1, title="Seed", description="On a CPU, the same seed, data, and machine give the same run.")

@@ -44,7 +44,7 @@ def signal(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
     """
     wanted, got = read_signal(str(row.get("response", ""))), read_signal(answer_text(completion, markers))
     if wanted is None:
-        return Score(0.0, "The reference answer is not BUY, SELL or HOLD, so there is nothing to compare with.")
+        return Score(0.0, "The reference answer is not BUY, SELL, or HOLD, so there is nothing to compare with.")
     if got is None:
         return Score(0.0, "No single signal was found in the answer.")
     distance = abs(_PLACE[got] - _PLACE[wanted])

@@ -27,7 +27,7 @@ MORE = (
     ("gguf", "GGUF, several quantizations", "One file for each one selected in the table below."),
     ("adapter", "Adapter", "In PEFT format, for use with the base model in Python."),
     ("adapter_gguf", "Adapter as GGUF", "For llama.cpp's --lora option and Ollama's ADAPTER."),
-    ("bundle", "Reproduction bundle", "Settings, data, versions and results in one zip file, to run the training again."),
+    ("bundle", "Reproduction bundle", "Settings, data, versions, and results in one zip file, to repeat the training."),
 )
 TITLES = {
     ExportFormat.ADAPTER: "Adapter",

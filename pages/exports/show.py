@@ -16,7 +16,7 @@ from services.exports.exports import ExportView, unverified
 from pages.exports.index import title
 
 KINDS = {
-    ".gguf": "Model for llama.cpp, Ollama and LM Studio",
+    ".gguf": "Model for llama.cpp, Ollama, and LM Studio",
     ".safetensors": "Weights",
     ".zip": "Reproduction bundle",
     ".jinja": "Chat template",

@@ -188,7 +188,7 @@ def _exports(services: Services) -> Iterator[ModelOption]:
 
 
 def joined(*parts: str | None) -> str:
-    """'Sums · step 40 · 1 Jan 2026'; parts that say nothing are left out."""
+    """'Sums · step 40 · Jan 1, 2026'; parts that say nothing are left out."""
     return " · ".join(part for part in parts if part)
 
 

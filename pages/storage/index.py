@@ -10,7 +10,7 @@ from services.models.families import BASE_MODELS
 from services.storage.usage import Download, Item, Usage
 
 PARTS = {
-    "runs": ("Runs", "Settings, results, adapters and logs of your runs"),
+    "runs": ("Runs", "Settings, results, adapters, and logs of your runs"),
     "checkpoints": ("Checkpoints", "Saved states to resume from"),
     "exports": ("Exports", ""),
     "datasets": ("Datasets", "Files you uploaded or imported"),

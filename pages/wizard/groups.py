@@ -92,7 +92,7 @@ GROUPS = (
         "Held-out rows are never trained on, only scored.",
         ("evaluation.*",),
     ),
-    Group("checkpoints", "Checkpoints, memory and seed", "", ("training.*",)),
+    Group("checkpoints", "Checkpoints, memory, and seed", "", ("training.*",)),
 )
 
 

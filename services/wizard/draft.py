@@ -310,7 +310,9 @@ def suggest_name(draft: Draft, home: Home) -> str:
     """A name from the choices so far: 'SmolLM2 135M Instruct on shop.csv'."""
     name = draft.model.name or "model"
     model = plain_name(name, home) if name.startswith("builtin:") else name.rstrip("/").split("/")[-1]
-    source = draft.dataset.source or "data"
+    source = draft.dataset.source
+    if not source:
+        return model[:100]
     data = plain_name(source, home) if source.startswith("upload:") else source.rsplit(":", maxsplit=1)[-1]
     return f"{model} on {data.rstrip('/').split('/')[-1]}"[:100]
 

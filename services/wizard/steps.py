@@ -45,7 +45,7 @@ STEPS = (
         "configuration",
         "Settings",
         "Training settings",
-        "Pick how long to train. The suggested values suit your model, your data and this machine.",
+        "Pick how long to train. The suggested values suit your model, your data, and this machine.",
         CONFIGURATION,
     ),
     StepInfo(

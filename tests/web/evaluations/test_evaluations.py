@@ -93,7 +93,7 @@ def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Servi
     evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
     run = JobDir(services.settings.home.outputs / evaluation_id)
     spec = EvaluationSpec.model_validate(run.read_config())
-    assert [model.label for model in spec.models] == ["smollm2-135m-instruct", "sums"]
+    assert [model.label for model in spec.models] == ["SmolLM2 135M Instruct", "sums"]
     assert spec.models[1].resolved["adapter"].endswith(f"{trained}/adapter")
     assert (spec.reward and spec.reward.preset_name, spec.best) == ("arithmetic", 1.2)
     assert (spec.temperature, spec.max_new_tokens, spec.rollout_engine) == (0, 8, "auto")
@@ -106,7 +106,7 @@ def test_models_are_called_by_words(services: Services, trained: str) -> None:
     """A run by its name, a checkpoint by its step, a base model and a file by what tells them apart."""
     label = services.evaluations.specifier.label
     assert [label(f"session:{trained}"), label(f"session:{trained}@2")] == ["sums", "sums (step 2)"]
-    assert [label(BASE), label("/models/one/base.gguf")] == ["smollm2-135m-instruct", "base.gguf"]
+    assert [label(BASE), label("/models/one/base.gguf")] == ["SmolLM2 135M Instruct", "base.gguf"]
 
 
 def test_prompts_come_from_a_file_or_a_dataset(client: FlaskClient, services: Services) -> None:
@@ -205,14 +205,14 @@ def test_a_lost_database_loses_no_evaluation(services: Services, compared: str) 
     services.database.delete(compared)
     rebuild(services.settings.home, services.database)
     job = services.database.job(compared, JobKind.EVALUATION)
-    assert (job.state, job.step, job.name) == ("completed", 60, "smollm2-135m-instruct and sums")
+    assert (job.state, job.step, job.name) == ("completed", 60, "SmolLM2 135M Instruct and sums")
     assert services.evaluations.get(compared).reports[0]["verdict"] == "better"
     assert "Resume asks the remaining questions" in crash_words(job, -9, "")
 
 
 def test_the_pages_show_it(browser: Browser, services: Services, compared: str, trained: str) -> None:
     """The list, the form filled in for a run, the verdict with a diff, the table with its filters, the run's own."""
-    assert "smollm2-135m-instruct and sums" in browser.get("/evaluations").text
+    assert "SmolLM2 135M Instruct and sums" in browser.get("/evaluations").text
     form = browser.get(f"/evaluations/new?session_id={trained}").text
     assert f'<option value="session:{trained}" selected>' in form
     assert f'<option value="{BASE}" selected>' in form
