@@ -29,7 +29,7 @@ METRICS: tuple[Metric, ...] = (
         "reward_std", "reward standard deviation", "Spread of the scores",
         "Answers to the same question are compared with each other. "
         "If they all score the same, there is nothing to compare and the model learns nothing.",
-        healthy="above 0; shrinks as the model becomes more certain",
+        healthy="should be above 0; shrinks as the model becomes more certain",
     ),
     Metric(
         "reward_components", "reward components", "Score of each component", better=Better.HIGHER, parts=True,
@@ -42,9 +42,9 @@ METRICS: tuple[Metric, ...] = (
         line=Line("training", held_out=True), tile=True, logged=True,
     ),
     Metric(
-        "completion_length_mean", "answer length", "Completion length",
+        "completion_length_mean", "answer length", "Length of the answers",
         "Counted in tokens; a token is about three quarters of a word. Shortest, mean, and longest in each step.",
-        unit=Unit.TOKENS, healthy="well below the limit you set",
+        unit=Unit.TOKENS, healthy="should stay well below the maximum answer length",
         chart=Chart(Section.WRITING, "Should stay well below the maximum answer length."),
         line=Line("mean", between=("completion_length_min", "completion_length_max")), tile=True,
     ),
@@ -84,7 +84,8 @@ METRICS: tuple[Metric, ...] = (
         "kl", "KL divergence", "Drift from the base model",
         "Compares the model's word choices with those of the base model. "
         "Some drift is expected; a lot of it can mean that the model is losing its general abilities.",
-        unit=Unit.NATS, healthy="below 0.01: very little; above 0.1: watch; above 1: stop and check the answers",
+        unit=Unit.NATS,
+        healthy="below 0.01, it has hardly drifted; above 0.1, watch it; above 1, stop and check the answers",
         ranges=(
             Range(Level.BAD, "stop and check the answers", above=1, marked=True),
             Range(Level.WATCH, "watch", above=0.1, marked=True),
@@ -111,7 +112,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "grad_norm", "gradient norm", "Update size",
         "How strongly a step would change the model, before gradient clipping.",
-        healthy="between 0.01 and 100",
+        healthy="healthy between 0.01 and 100",
         ranges=(
             Range(Level.WATCH, "unusually large", above=100, marked=True),
             Range(Level.WATCH, "unusually small", below=0.01),
@@ -124,7 +125,7 @@ METRICS: tuple[Metric, ...] = (
         "clip_ratio", "clip ratio", "Clipped updates",
         "The share of tokens whose probability would have changed by more than the clip range allows. "
         "Always 0 if each batch is used for one iteration.",
-        unit=Unit.SHARE, healthy="below 20%",
+        unit=Unit.SHARE, healthy="healthy below 20%",
         ranges=(
             Range(Level.WATCH, "many updates are clipped", above=0.2),
             Range(Level.GOOD, "healthy"),

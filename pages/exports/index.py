@@ -230,7 +230,7 @@ def title(item: ExportView, run_title: str | None = None) -> str:
 
 def _detail(item: ExportView) -> str:
     if item.job.queue_position:
-        return f"Number {item.job.queue_position} in the queue"
+        return f"Position {item.job.queue_position} in the queue"
     if item.job.state is not JobState.COMPLETED:
         return item.job.error or item.job.message
     names = ", ".join(file["name"] for file in sorted(item.files, key=lambda file: -file["size"])[:4])

@@ -146,7 +146,7 @@ def _progress(services: Services, view: RunView, rows: Sequence[MetricRow]) -> P
 
 def _doing(view: RunView) -> str:
     if view.job.queue_position:
-        return f"Number {view.job.queue_position} in the queue"
+        return f"Position {view.job.queue_position} in the queue"
     device = {"": "", "cpu": "on the CPU"}.get(view.job.device, f"on {view.job.device}")
     attempt = f"attempt {view.job.attempt}" if view.job.attempt > 1 else ""
     said = view.job.state is JobState.COMPLETED or view.job.message.startswith(state_word(view.job.status))

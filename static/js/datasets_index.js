@@ -1,5 +1,6 @@
 import { api } from './lib/api.js'
 import { wireChips } from './lib/chips.js'
+import { bytes } from './lib/format.js'
 import { refresh } from './lib/live.js'
 import { wireDrop } from './lib/upload.js'
 
@@ -14,9 +15,7 @@ const running = () => document.querySelectorAll('[data-job][data-state="working"
 const amount = (job) =>
   [
     job.rows ? `${job.rows.toLocaleString('en')} rows` : '',
-    job.bytes
-      ? `${(job.bytes / 2 ** 20).toFixed(1)} of ${job.total_bytes ? (job.total_bytes / 2 ** 20).toFixed(1) : '?'} MB`
-      : '',
+    job.bytes ? bytes(job.bytes) + (job.total_bytes ? ` of ${bytes(job.total_bytes)}` : '') : '',
   ]
     .filter(Boolean)
     .join(', ')
