@@ -56,7 +56,7 @@ class SteadyReader(io.RawIOBase):
             return 0
         left = GRACE + self._count / LEAST_RATE - self._waited
         if left <= 0:
-            raise TimeoutError("the sender is too slow")
+            raise TimeoutError("the client is too slow")
         self._connection.settimeout(left)
         began = time.monotonic()
         try:

@@ -179,7 +179,7 @@ def check_id(value: str) -> str:
     """
     if not ID_PATTERN.fullmatch(str(value)):
         raise InvalidInput(
-            "That is not a session id. An id has lower-case letters, digits and dashes only.",
+            "This is not a valid id. Ids contain only lowercase letters, digits and dashes.",
             field="session_id",
         )
     return value

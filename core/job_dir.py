@@ -109,7 +109,7 @@ class JobDir:
         """
         path = parent / check_id(job_id)
         if not path.is_dir() or path.resolve().parent != parent.resolve():
-            raise NotFound(f"There is no session {job_id}. The list of sessions shows what there is.")
+            raise NotFound(f"There is no session {job_id}. See the list of sessions.")
         return cls(path)
 
     @classmethod
@@ -139,7 +139,7 @@ class JobDir:
         """
         config = read_json(self.config)
         if not config:
-            raise Damaged("config.json is missing or damaged, so nothing says what to do. Start it again as a new one.")
+            raise Damaged("config.json is missing or damaged, so this job cannot run. Start a new one.")
         return config
 
     def read_status(self) -> JobStatus | None:
@@ -196,7 +196,7 @@ def remove_folder(path: Path, what: str) -> None:
         reasons.append(error)
     if path.exists() or path.is_symlink():
         why = next((message for error in reasons if (message := disk_words(error))), "")
-        raise Unavailable(f"{what} could not be deleted, at least not whole, and stays in the list. {why}".strip())
+        raise Unavailable(f"{what} could not be deleted completely and is still in the list. {why}".strip())
 
 
 # --- documents ---

@@ -33,10 +33,10 @@ CRASHES = frozenset(
 )
 """Signals by which a process ends itself. Any other one came from outside."""
 REMEDY = (
-    "Stop the server and compile llama.cpp again for this processor: make llama. An image for containers has to be "
-    "built again, on this machine."
+    "Stop the server and recompile llama.cpp for this processor: make llama. A container image must be rebuilt on "
+    "this machine."
 )
-ELSEWHERE = "llama.cpp was compiled for another processor: it uses an instruction that this one does not have (SIGILL)."
+ELSEWHERE = "llama.cpp was compiled for another processor and uses an instruction that this one does not have (SIGILL)."
 SPIN = "2000"
 """Rounds that a thread of llama.cpp waits for the others before it sleeps (``GOMP_SPINCOUNT``).
 llama.cpp meets at a barrier after every operation: measured on two cores, asleep at once 118 tokens a
@@ -84,14 +84,14 @@ class Outcome(BaseModel):
         if self.dead:
             return f"Crashes on: {', '.join(self.dead)}. All others work. {REMEDY}"
         if self.learned:
-            return f"Works, with its extra buffers off: with them it crashed in use ({self.learned})."
+            return f"Works with its extra buffers turned off; it crashed with them ({self.learned})."
         if self.crashed:
             names = ", ".join(self.crashed)
             return f"Works, with its extra buffers off: with them it crashes on this processor ({names})."
         return "Works with all quantizations."
 
 
-NOT_TESTED = "Not tested yet. The first job that needs it tests it, which takes a few seconds."
+NOT_TESTED = "Not tested yet. The first job that uses it tests it, which takes a few seconds."
 
 
 def read(home: Home) -> Outcome | None:
@@ -109,7 +109,7 @@ def keep(home: Home, outcome: Outcome) -> None:
         _file(home).parent.mkdir(parents=True, exist_ok=True)
         write_json(_file(home), outcome.model_dump(mode="json"))
     except OSError as error:
-        log.warning("What was found out about llama.cpp could not be kept: %s", error)
+        log.warning("The result of the llama.cpp self-test could not be saved: %s", error)
 
 
 def switch_off(home: Home, how: str) -> None:
@@ -152,9 +152,9 @@ def not_the_file(outcome: Outcome, code: int | None, types: Collection[str]) -> 
         return f"{ELSEWHERE} {REMEDY}"
     dead = [kind for kind in types if kind in outcome.dead]
     if dead:
-        return f"llama.cpp crashes on this machine with every file that holds {', '.join(dead)}. {REMEDY}"
+        return f"llama.cpp crashes on this machine with every file that contains {', '.join(dead)}. {REMEDY}"
     if code is not None and code < 0 and -code not in CRASHES:
-        return f"llama.cpp's process was ended from outside ({died(code)}), most often because memory ran out."
+        return f"llama.cpp's process was killed ({died(code)}), most often because memory ran out."
     return ""
 
 

@@ -84,7 +84,7 @@ def typed_path(text: str, field: str) -> Path:
         path = Path(text).expanduser().resolve()
         path.exists()  # A name that is too long shows here first.
     except (OSError, ValueError, RuntimeError):
-        raise InvalidInput("That is not a valid path on this machine. Check it.", field=field) from None
+        raise InvalidInput("This is not a valid path on this machine. Check the spelling.", field=field) from None
     return path
 
 

@@ -64,7 +64,9 @@ def write_bundle(session: JobDir, target: Path, *, home: Home, stop: Callable[[]
     """
     info = read_json(session.prepared / "info.json")
     if info is None:
-        raise Conflict("This run has not read its data yet, so there is nothing to run again. Let it begin first.")
+        raise Conflict(
+            "This run has not read its data yet, so there is nothing to reproduce. Wait until it has started training."
+        )
     config = parse(session.whole_config()["config"])
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -89,7 +91,9 @@ def _fill(pack: _Writer, session: JobDir, config: RunConfig, info: dict[str, Any
         "model": model_facts(config, home, pack.stop),
         "environment": known[-1],
         "attempts": known,
-        "environment_noted": "at the start of the run" if session.environment.exists() else "when this was written",
+        "environment_noted": "at the start of the run"
+        if session.environment.exists()
+        else "when this bundle was created",
         "state": status.word if (status := session.read_status()) else "",
     }
     pack.text("config.json", _json(dump(config)))
@@ -302,9 +306,9 @@ def _json(data: Any) -> str:
 def _readme(about: dict[str, Any], config: RunConfig, name: str) -> str:
     data, model = about["dataset"], about["model"]
     rows = (
-        "The rows are in `data/`, as they were split."
+        "The rows are in `data/`, split as in the run."
         if data["rows_packed"]
-        else "The rows are not in here: they are read again from the source, and their hash is compared."
+        else "The rows are not included. They are read again from their source, and their hash is compared."
     )
     return f"""# {about["name"]}: a training to run again
 

@@ -66,7 +66,7 @@ class Difference:
     decisive: bool = True
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.then} then, {self.now} here"
+        return f"{self.what}: {self.then} in the original run, {self.now} here"
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,17 @@ class Comparison:
     def words(self) -> str:
         """The outcome in a sentence or two."""
         if not self.steps:
-            return "There is no step that both runs have, so nothing can be compared."
+            return "The two runs have no step in common, so they cannot be compared."
         if self.equal:
-            return f"The same reward in all {self.steps} steps (mean {self.now:.4f}). The training was reproduced."
-        told = f"{self.missing} steps are in one of the two runs only. " if self.missing else ""
+            return f"All {self.steps} steps have the same reward (mean {self.now:.4f}). The training was reproduced."
+        told = f"{self.missing} steps are in only one of the two runs. " if self.missing else ""
         if self.first:
             step, then, now = self.first
             told += (
-                f"{self.same} of {self.steps} steps have the same reward. The first that differs is step {step}: "
-                f"{then:.4f} then, {now:.4f} now; the largest difference is {self.largest:.4f}. "
+                f"{self.same} of {self.steps} steps have the same reward. The first difference is at step {step}: "
+                f"{then:.4f} in the original run, {now:.4f} now. The largest difference is {self.largest:.4f}. "
             )
-        return f"{told}Mean reward {self.then:.4f} then, {self.now:.4f} now."
+        return f"{told}Mean reward: {self.then:.4f} in the original run, {self.now:.4f} now."
 
 
 def read_bundle(file: Path, folder: Path) -> Bundle:
@@ -124,23 +124,25 @@ def read_bundle(file: Path, folder: Path) -> Bundle:
         with zipfile.ZipFile(file) as archive:
             _unpack(archive, folder)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-        raise InvalidInput(f"{file.name} is not a whole zip file: {error}. Copy it again.") from None
+        raise InvalidInput(f"{file.name} is not a complete zip file: {error}. Copy it again.") from None
     _check_sums(file.name, folder)
     about: dict[str, Any] = json.loads((folder / INFO).read_text("utf-8"))
     if about.get("format") != FORMAT:
-        raise InvalidInput(f"{file.name} was written by a newer version of this program. Update it, then try again.")
+        raise InvalidInput(
+            f"{file.name} was written by a newer version of Tunesmith. Update Tunesmith, then try again."
+        )
     return Bundle(folder, about, parse(json.loads((folder / "config.json").read_text("utf-8"))))
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:
     entries = archive.infolist()
     if INFO not in archive.namelist() or SUMS not in archive.namelist():
-        raise InvalidInput("This is not a reproduction bundle: bundle.json or SHA256SUMS is not in it.")
+        raise InvalidInput("This is not a reproduction bundle: bundle.json or SHA256SUMS is missing.")
     if sum(entry.file_size for entry in entries) > min(LARGEST, shutil.disk_usage(folder).free):
-        raise InvalidInput("This bundle unpacks to more than there is room for. Free some space, then try again.")
+        raise InvalidInput("There is not enough disk space to unpack this bundle. Free some space, then try again.")
     for entry in entries:
         if not _NAME.fullmatch(entry.filename) or ".." in entry.filename:
-            raise InvalidInput(f"The bundle holds a file with the name {entry.filename!r:.80}, which it may not.")
+            raise InvalidInput(f"The bundle contains a file named {entry.filename!r:.80}, which is not allowed.")
         target = folder / entry.filename
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as packed, target.open("wb") as file:
@@ -154,7 +156,7 @@ def _check_sums(name: str, folder: Path) -> None:
     wrong = [file for file in sorted(there & set(wanted)) if sha256_of(folder / file) != wanted[file]]
     wrong += sorted(there ^ set(wanted))
     if wrong:
-        raise InvalidInput(f"{name} is damaged or was changed: {', '.join(wrong[:5])} does not have its hash.")
+        raise InvalidInput(f"{name} is damaged or was changed: the hash of {', '.join(wrong[:5])} does not match.")
 
 
 def differences(bundle: Bundle, config: RunConfig, home: Home, device: Device) -> list[Difference]:
@@ -168,7 +170,7 @@ def differences(bundle: Bundle, config: RunConfig, home: Home, device: Device) -
     """
     then, now = bundle.about["environment"], environment(device)
     found = [*_model(bundle, config, home), *_rewards(bundle), *_packages(then["packages"], now["packages"])]
-    for what, title in (("code", "This program's code"), ("converter", "llama.cpp's converter, for faster answers")):
+    for what, title in (("code", "Tunesmith's code"), ("converter", "llama.cpp's converter, for faster answers")):
         was, is_ = then.get("program", {}).get(what), now["program"][what]
         if was not in {None, is_}:  # None: a bundle of an older version
             found.append(Difference(title, was[:12], is_[:12]))
@@ -187,7 +189,9 @@ def _model(bundle: Bundle, config: RunConfig, home: Home) -> list[Difference]:
     folder, _ = base_folder(config.model.name, config.model.revision, home)
     if folder is None:
         return [
-            Difference("Base model", config.model.name, "not yet on this machine; it is fetched when training starts")
+            Difference(
+                "Base model", config.model.name, "not on this machine yet; it will be downloaded when training starts"
+            )
         ]
     return [
         Difference(f"Base model, {name}", _short_digest(facts["sha256"]), _short_digest(now))

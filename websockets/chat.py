@@ -55,9 +55,9 @@ class Chats:
         with self._lock:
             mine = self._under_way.setdefault(sid, set())
             if name in mine:
-                raise InvalidInput("A reply of that id is under way already.", field="id")
+                raise InvalidInput("A reply with this id is already in progress.", field="id")
             if len(mine) >= MOST_AT_ONCE:
-                raise InvalidInput("Too many replies at once. Wait for one, or cancel it.", field="id")
+                raise InvalidInput("Too many replies at once. Wait until one ends, or cancel it.", field="id")
             mine.add(name)
 
     def _answer(self, sid: str, name: str, chat: Chat) -> None:
@@ -81,12 +81,12 @@ def _chat(sid: str, data: Any) -> tuple[str, Chat]:
         raise InvalidInput("Send {model_path, messages}.", field="model_path")
     messages = data.get("messages")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise InvalidInput("messages is a list of {role, content}.", field="messages")
+        raise InvalidInput("messages must be a list of {role, content}.", field="messages")
     name = str(data.get("id") or secrets.token_hex(6))[:64]
     numbers = {key: _sampling_number(data, key) for key in SAMPLING if data.get(key) is not None}
     stop = data.get("stop") or []
     if not isinstance(stop, list) or not all(isinstance(text, str) for text in stop):
-        raise InvalidInput("stop is a list of texts.", field="stop")
+        raise InvalidInput("stop must be a list of strings.", field="stop")
     return name, Chat(data["model_path"], tuple(messages), id=_own(sid, name), stop=tuple(stop), **numbers)  # type: ignore[arg-type]
 
 

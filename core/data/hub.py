@@ -76,7 +76,7 @@ def whole(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ask_once(name: str, dataset: SourceFields) -> None:
-    """Find out in seconds whether Hugging Face answers, and use the cache alone where it does not.
+    """Find out in seconds whether Hugging Face answers, and use the cache alone if it does not.
 
     The client by itself tries each file six times over half a minute.
     """
@@ -120,7 +120,7 @@ def _total(data: Any, split: str) -> int | None:
 
 
 def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
-    """Small files of a Hub model, such as its tokenizer; those that it lacks are left out.
+    """Small files of a Hugging Face model, such as its tokenizer; those that it lacks are left out.
 
     Returns:
         The folder of the snapshot in the cache that ``HF_HOME`` names.
@@ -174,8 +174,8 @@ def explain(error: BaseException, what: What) -> TunesmithError:
     offline = names & _OFFLINE or "offline" in text.casefold()
     if "GatedRepoError" in names or "gated dataset" in text:
         return Unavailable(
-            f"{name} is gated. Accept its terms on its Hugging Face page, add a token of your account in Settings, "
-            "and try again.",
+            f"{name} is gated. Accept its terms on its Hugging Face page, add a token of your account in Settings "
+            "(or set HF_TOKEN), and try again.",
             field=what.field,
         )
     if names & _MISSING and not offline:

@@ -18,7 +18,7 @@ def work(folder: Path, root: Path, limit: int) -> None:
 
     job = read_job(folder)
     if job is None:
-        raise SystemExit(f"{folder.name} is not a job")
+        raise SystemExit(f"{folder.name} is not a job folder")
     upload_id = folder.name.removesuffix(PARTIAL)
     words = "Reading the file" if job.kind == "upload" else "Contacting Hugging Face"
     reporter = progress.Reporter(folder, Progress(state="working", total_bytes=job.size, message=words))

@@ -199,7 +199,7 @@ def checked_sha256(export: JobDir, name: str, told: Callable[[int], None]) -> st
         for piece in _counted(file, told):
             digest.update(piece)
     if made.get(name) and digest.hexdigest() != made[name]:
-        raise Conflict(f"{name} is no longer the file that was made: its hash is another. Make the export again.")
+        raise Conflict(f"{name} has changed since it was exported: its hash is different. Create the export again.")
     return digest.hexdigest()
 
 
@@ -215,4 +215,4 @@ def _said(answer: bytes, status: int) -> str:
     try:
         return str(json.loads(answer)["error"])
     except (ValueError, KeyError, TypeError):
-        return f"it answered {status}."
+        return f"it responded with {status}."

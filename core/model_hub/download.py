@@ -26,7 +26,7 @@ def work(folder: Path, home: Home) -> None:
     """Do what a download's ``job.json`` asks for, and say how far it is."""
     job = read_job(folder)
     if job is None:
-        raise SystemExit(f"{folder.name} is no download")
+        raise SystemExit(f"{folder.name} is not a download")
     reporter = progress.Reporter(folder, DownloadProgress(state="working", message="Contacting Hugging Face"))
     try:
         download(job, folder, home, reporter.say)
@@ -94,7 +94,7 @@ def keep(arrived: Path, names: list[str], snapshot: Path, revision: str | None) 
         return
     reference = (references / (revision or "main")).resolve()
     if not reference.is_relative_to(references.resolve()):
-        raise InvalidInput("That is not a revision. Use a branch, a tag or a commit.", field="model.revision")
+        raise InvalidInput("This is not a valid revision. Use a branch, a tag or a commit.", field="model.revision")
     reference.parent.mkdir(parents=True, exist_ok=True)
     reference.write_text(commit, encoding="ascii")
 

@@ -99,8 +99,8 @@ def sizes_of(info: Any) -> dict[str, int]:
     files = wanted({one.rfilename: int(one.size or 0) for one in info.siblings or ()})
     if not any(name.endswith(".safetensors") for name in files):
         raise InvalidInput(
-            f"{info.id} has no weights in the safetensors format, the only one that is loaded here. "
-            "Choose another model, or look for a version of it with safetensors.",
+            f"{info.id} has no weights in the safetensors format, the only supported one. Choose another model, or "
+            "a version of this one with safetensors.",
             field="model.name",
         )
     return files

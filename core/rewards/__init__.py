@@ -159,7 +159,7 @@ class Scorer:
         try:
             scores = info.batch(items, **params)
             if len(scores) != len(items):
-                raise ValueError(f"it gave {len(scores)} scores for {len(items)} answers")
+                raise ValueError(f"it returned {len(scores)} scores for {len(items)} answers")
         except Exception as error:  # noqa: BLE001 - one bad row or reward must not end a night's training
             if len(items) == 1:
                 return [_failed(error)]
@@ -176,7 +176,7 @@ class Scorer:
             value, why = min(part.clip_high, max(part.clip_low, score.value)), score.why
             if part.requires and not scored[part.requires][1].value >= part.requires_at_least:
                 title = _title(scored[part.requires][0])
-                value, why = 0.0, f"Does not count because {title} is below {part.requires_at_least:g}. {why}"
+                value, why = 0.0, f"Not counted because {title} is below {part.requires_at_least:g}. {why}"
             parts[key] = Part(value, part.weight, why)
         return Total(self._sum(parts, {}), parts)
 

@@ -78,7 +78,7 @@ def _score(result: dict[str, Any]) -> Score:
         return Score(0.0, f"The reward returned {value}, which cannot be used as a score. Return None for no opinion.")
     if not 0 <= value <= 1:
         return Score(0.0, f"The reward returned {value:g}, which is not between 0 and 1.")
-    return Score(value, reason(why or f"The reward gave {value:g}."))
+    return Score(value, reason(why or f"The reward returned {value:g}."))
 
 
 def _number(data: Any) -> float | None:

@@ -61,7 +61,7 @@ def code(items: Sequence[Item], *, markers: Markers, seconds: float = 6.0, whole
     >>> for score in code([right, wrong._replace(completion="def double(x): return 3"), Item("hello", "", row)], markers=m):
     ...     print(score.value, score.why)
     1.0 2 of 2 tests passed.
-    0.0 0 of 2 tests passed: an assert did not hold.
+    0.0 0 of 2 tests passed: an assertion failed.
     0.0 The answer is plain text, so there is no program to run.
     """
     limits = Limits(cpu=seconds, wall=seconds)

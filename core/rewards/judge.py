@@ -126,7 +126,7 @@ def _asked(text: str, settings: _Settings) -> tuple[Score, bool]:
             if isinstance(error, urllib.error.HTTPError) and error.code in {400, 401, 403, 404}:
                 break
     settings.account.add(Spent(failed=1))
-    return Score(0.0, f"The judge gave no score ({problem:.200})."), False
+    return Score(0.0, f"The judge returned no score ({problem:.200})."), False
 
 
 def _post(text: str, settings: _Settings) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _read(reply: dict[str, Any], settings: _Settings) -> Score:
     settings.account.add(Spent(requests=1, tokens=tokens, cost=tokens * settings.price / 1e6))
     found = _JSON.findall(str(reply["choices"][0]["message"]["content"]))
     if not found:
-        raise ValueError("the reply holds no JSON")
+        raise ValueError("the reply contains no JSON")
     graded = json.loads(found[-1])
     value = float(graded["score"])
     if not 0 <= value <= 10:

@@ -140,7 +140,7 @@ def _unread(answer: str, reference: str) -> Score | None:
     if not balanced(answer) or re.search(r"[-+*/^_=]$", answer):
         return Score(0.0, f"The answer “{answer:.60}” is incomplete.")
     if (open_equation(answer) or _BASE.search(answer)) and not (_BASE.search(reference) or "=" in reference):
-        return Score(0.0, f"The answer “{answer:.60}” is not worked out.")
+        return Score(0.0, f"The answer “{answer:.60}” is not computed.")
     if too_large(reference):
         return Score(0.0, "The reference answer is too large to compute, so there is nothing to compare with.")
     if too_large(answer):

@@ -1,4 +1,4 @@
-"""Working-out: are there steps, are they right, does the answer follow from them?"""
+"""Rewards for reasoning: are there steps, are they correct, and does the answer follow from them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _working(completion: str, markers: Markers) -> str:
 
 
 def equations(text: str) -> list[tuple[str, Fraction | None, Fraction]]:
-    """Each 'a + b = c' as (text, what the left comes to, what is claimed). None where it cannot be worked out.
+    """Each 'a + b = c' as (text, what the left comes to, what is claimed). None if it cannot be worked out.
 
     >>> [(left, str(got), str(said)) for left, got, said in equations("48 / 2 = 24, then 2 + 3 x 4 = 14 and 1 + 1 = 3")]
     [('48 / 2', '24', '24'), ('2 + 3 x 4', '14', '14'), ('1 + 1', '2', '3')]
@@ -109,9 +109,9 @@ def steps(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mark
 
 
 def consistent(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers) -> Score:
-    """1 where the final answer is what the working-out comes to: its last number, or the result of its last equation.
+    """1 where the final answer is what the reasoning comes to: its last number, or the result of its last equation.
 
-    0 where it is not, or where one of the two is missing. Compares the answer with the working-out, not with the truth.
+    0 if it is not, or where one of the two is missing. Compares the answer with the reasoning, not with the truth.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> consistent("<w>48 / 2 = 24, 48 + 24 = 72</w><s>72</s>", "", {}, markers=m)
@@ -157,9 +157,9 @@ def reasoning_gym(items: Sequence[Item], *, markers: Markers, partial: bool = Fa
     >>> row = {"reasoning_gym": {"task": "chain_sum", "entry": entry}}
     >>> for score in reasoning_gym([Item(t, "", row) for t in ("<s>7</s>", "<s>8</s>", "seven seven")], markers=m):
     ...     print(score)
-    Score(value=1.0, why="chain_sum's checker gave 1.")
-    Score(value=0.0, why="chain_sum's checker gave 0.")
-    Score(value=0.0, why="chain_sum's checker gave 0.")
+    Score(value=1.0, why='The checker of chain_sum returned 1.')
+    Score(value=0.0, why='The checker of chain_sum returned 0.')
+    Score(value=0.0, why='The checker of chain_sum returned 0.')
     """
     asked: list[Item] = []
     for item in items:
@@ -185,10 +185,10 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(score: Score, item: Item, partial: bool) -> Score:
-    if not score.why.startswith("The reward gave") or "not between" in score.why:
+    if score.why != f"The reward returned {score.value:g}.":
         return score
     value = score.value if partial or score.value >= 1 else 0.0
-    return Score(value, f"{item.row['task']}'s checker gave {score.value if partial else value:g}.")
+    return Score(value, f"The checker of {item.row['task']} returned {score.value if partial else value:g}.")
 
 
 INFOS = (

@@ -80,12 +80,12 @@ def reward_model(
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> reward_model([Item("Paris", "Capital?", {})], markers=m, model="/there/is/none")[0]
-    Score(value=0.0, why='The reward model gave no score: there is no folder /there/is/none.')
+    Score(value=0.0, why='The reward model returned no score: there is no folder /there/is/none.')
     """
     asked = _Asked(model.strip(), revision.strip(), form, max_tokens)
     if asked.missing:
         charge(Spent(failed=len(items)))
-        return [Score(0.0, f"The reward model gave no score: {asked.missing}.")] * len(items)
+        return [Score(0.0, f"The reward model returned no score: {asked.missing}.")] * len(items)
     keys = [asked.key(item) for item in items]
     with _LOCK:
         found: dict[str, Outputs | str] = {key: _CACHE[key] for key in keys if key in _CACHE}
@@ -123,7 +123,7 @@ class _Asked:
     def missing(self) -> str:
         """Why it cannot be asked at all."""
         if not self.model:
-            return "no model is named"
+            return "no model is set"
         return (
             "" if not self.model.startswith(("/", "~")) or self.folder.is_dir() else f"there is no folder {self.model}"
         )
@@ -170,13 +170,13 @@ def _judged(asked: _Asked, items: Sequence[Item], timeout: float) -> tuple[list[
 
 def _score(found: Outputs | str, scale: Scale, label: str, centre: float, width: float) -> Score:
     if isinstance(found, str):
-        return Score(0.0, f"The reward model gave no score: {found[:300].rstrip('.')}.")
+        return Score(0.0, f"The reward model returned no score: {found[:300].rstrip('.')}.")
     if not found.values or not all(map(math.isfinite, found.values)):
-        return Score(0.0, "The reward model gave no score: its output is not a number.")
+        return Score(0.0, "The reward model returned no score: its output is not a number.")
     place = _place(found.labels, label)
     if place is None:
         known = ", ".join(found.labels[:20])
-        return Score(0.0, f"The reward model gave no score: it has no label {label!r:.60}; its labels are {known}.")
+        return Score(0.0, f"The reward model returned no score: it has no label {label!r:.60}; its labels are {known}.")
     raw, name = found.values[place], found.labels[place]
     if scale == "softmax" or (scale == "auto" and len(found.values) > 1):
         most = max(found.values)
@@ -277,10 +277,10 @@ class _Classifier:
         fd, deadline = self.process.stdout.fileno(), time.monotonic() + timeout
         while b"\n" not in self.rest:
             if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"it took longer than {timeout:g} seconds and was ended")
+                raise TimeoutError(f"it took longer than {timeout:g} seconds and was stopped")
             piece = os.read(fd, 1 << 16)
             if not piece:
-                raise OSError("its process ended; it may need more memory than there is")
+                raise OSError("its process ended, possibly because memory ran out")
             self.rest += piece
         line, _, self.rest = self.rest.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)

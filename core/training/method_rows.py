@@ -152,8 +152,8 @@ def check_rendering(items: list[Item], config: RunConfig, tokenizer: PreTrainedT
         )
         if list(theirs["input_ids"]) != item.prompt_ids:
             status.note(
-                "This model's tokenizer renders a question differently from the preview. Training uses the text of "
-                "the preview; other programs may ask the model in a slightly different form."
+                "This model's tokenizer formats a question differently from the preview. Training uses the "
+                "preview's text; other programs may use a slightly different prompt."
             )
             return
 
@@ -184,7 +184,10 @@ def _freeze(config: RunConfig, run: JobDir, home: Home, status: Status) -> tuple
     for reason, count in found.left_out.items():
         status.note(f"{count} rows were skipped: {reason}.")
     if found.spare:
-        status.note(f"{found.spare} rows are held out and not scored: more than evaluation.max_rows fell to that side.")
+        status.note(
+            f"{found.spare} held-out rows are not scored, because there are more than the maximum number of "
+            "held-out rows."
+        )
     return found.train, found.holdout
 
 
@@ -234,7 +237,7 @@ class _Asking:
         training = self._config.training
         if self.too_long:
             why = (
-                f"and with an answer of up to {training.max_new_tokens} they pass"
+                f"and with an answer of up to {training.max_new_tokens} they exceed"
                 if self._writes
                 else "which leaves no room for an answer within"
             )
@@ -257,9 +260,9 @@ def _check_enough(config: RunConfig, train: list[Item], too_long: int) -> None:
     needed = method(config.method).rows_a_step(config)
     if len(train) >= needed:
         return
-    why = f" {too_long} rows are too long for max_sequence_length: raise it." if too_long else ""
+    why = f" {too_long} rows exceed the maximum sequence length: raise it." if too_long else ""
     raise InvalidInput(
-        f"There are {len(train)} rows to train on, and one step takes {needed} different questions. "
-        f"Use more rows, or a smaller batch.{why}",
+        f"There are {len(train)} rows to train on, but each step needs {needed} different questions. Use more rows "
+        f"or a smaller batch.{why}",
         field="dataset.max_samples",
     )

@@ -107,7 +107,7 @@ def _sample(
     status.begin_phase("", "Sampling answers", step=0, max_steps=len(items))
     for place, item in enumerate(items):
         if status.stop_asked:
-            raise Stopped("Stopped. The answers sampled so far can be read; there is no verdict.")
+            raise Stopped("Stopped. The answers collected so far were saved, but there is no verdict.")
         started = time.perf_counter()
         ids = engine.generate([item.prompt_ids] * count, sampling).tokens
         found.seconds += time.perf_counter() - started

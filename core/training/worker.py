@@ -78,7 +78,7 @@ class Worker:
         try:
             return work.do(self.run_dir, self.home, self.status)
         except Interrupted:
-            raise Stopped(f"Stopped at once. {work.stopped.format(kept=self._kept())}") from None
+            raise Stopped(f"Stopped immediately. {work.stopped.format(kept=self._kept())}") from None
 
     def _failed(self, error: BaseException, message: str, field: str | None) -> None:
         traceback.print_exception(error)
@@ -91,11 +91,11 @@ class Worker:
 
         kept = self._kept()
         if disk_full(error, self.run_dir.path):
-            return f"The disk is full, and the run could not go on. {kept} Free some space, then resume.", None
+            return f"The disk is full, so the run could not continue. {kept} Free some space, then resume.", None
         if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
             return (
-                f"There was not enough memory. {kept} Use a smaller batch_size with more gradient_accumulation_steps, "
-                "a shorter max_new_tokens, gradient_checkpointing, or a smaller model."
+                f"There was not enough memory. {kept} Lower the batch size and raise gradient accumulation, lower "
+                "the maximum answer length, turn on gradient checkpointing, or choose a smaller model."
             ), "training.batch_size"
         said = str(error).strip().rstrip(".")[:500] or "no message"
         return f"{type(error).__name__}: {said}. {kept} The log has the details.", None
@@ -103,8 +103,8 @@ class Worker:
     def _kept(self) -> str:
         step = self.status.value.checkpoint_step
         if step is None:
-            return "No checkpoint had been saved."
-        return f"Everything up to the checkpoint of step {step} is kept."
+            return "No checkpoint was saved before that."
+        return f"The checkpoint of step {step} was saved."
 
 
 def _train(run_dir: JobDir, home: Home, status: Status) -> str:
@@ -133,9 +133,9 @@ def _export(run_dir: JobDir, home: Home, status: Status) -> str:
 
 WORK = {
     JobKind.TRAIN: Work(_train, "{kept} Resume continues from there."),
-    JobKind.PROBE: Work(_probe, "The answers sampled so far can be read; there is no verdict."),
-    JobKind.EVALUATION: Work(_evaluate, "All answers so far are kept. Resume continues with the rest."),
-    JobKind.EXPORT: Work(_export, "No half-made file is left; export again."),
+    JobKind.PROBE: Work(_probe, "The answers collected so far were saved, but there is no verdict."),
+    JobKind.EVALUATION: Work(_evaluate, "The answers collected so far were saved. Resume continues with the rest."),
+    JobKind.EXPORT: Work(_export, "No incomplete files were kept. Export again."),
 }
 """Each imports what it needs when it begins: a worker loads the libraries of its own kind only."""
 

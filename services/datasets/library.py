@@ -290,7 +290,7 @@ class Library:
         hub = self._home.cache / "hub"
         folders = [path for path in (hub / "hub").glob("*--*") if name is None or _hub_name(path.name) == name]
         if name and not folders:
-            raise NotFound(f"The cache has nothing named {name}.")
+            raise NotFound(f"There is no cached download named {name}.")
         folders += [hub / "datasets", self._draft]
         before = sum(map(_size, folders))
         for path in folders:

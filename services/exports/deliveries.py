@@ -142,7 +142,9 @@ class Deliveries:
         if not self.has_token():
             raise Conflict(hub.WITHOUT_ACCESS)
         if view.format == ExportFormat.BUNDLE:
-            raise Conflict("A reproduction bundle contains your training data, so it cannot be uploaded. Download it instead.")
+            raise Conflict(
+                "A reproduction bundle contains your training data, so it cannot be uploaded. Download it instead."
+            )
         name = view.base or self._base_of(view.session_id)
         licence = next((one.licence for one in BASE_MODELS if one.name == name), "")
         return job.model_copy(update={"licence": licence})
@@ -218,7 +220,7 @@ class Deliveries:
         folder = self._folder(export_id, number)
         found = state.read_progress(folder)
         if found is None or found.state in {"done", "failed"}:
-            raise Conflict("It has already ended.")
+            raise Conflict("This delivery has already ended.")
         if found.state == "working":
             stop_process(folder, found, "Cancelled")
         return self.get(export_id, number)
@@ -233,7 +235,7 @@ class Deliveries:
         self._finished(export_id)
         folder, view = self._folder(export_id, number), self.get(export_id, number)
         if view.status == "done":
-            raise Conflict("It has already been sent.")
+            raise Conflict("This delivery is already complete.")
         if view.active:
             return view  # A second click: it is being sent.
         job = state.read_job(folder)
@@ -249,7 +251,7 @@ class Deliveries:
         """Take a delivery out of the list; what was sent stays where it is."""
         folder = self._folder(export_id, number)
         if self.get(export_id, number).active:
-            raise Conflict("It is being sent. Cancel it first.")
+            raise Conflict("This delivery is in progress. Cancel it first.")
         remove_folder(folder, "This entry")
 
     # --- talk ---

@@ -57,7 +57,7 @@ def read_job(run_dir: JobDir) -> Job | None:
         job = _job(run_dir.path.name, run_dir.read_config())
         status = run_dir.read_status()
     except (ValueError, KeyError, TypeError) as error:
-        log.warning("left out %s, which cannot be read: %s", run_dir.path.name, error)
+        log.warning("skipped %s, which cannot be read: %s", run_dir.path.name, error)
         return None
     if status is None:
         # It never started. Who took it out of the queue left that in control.json.

@@ -100,7 +100,7 @@ class Jobs:
     def _stop(self, job: Job, *, at_once: bool) -> None:
         if job.job_state is JobState.STOPPED:
             return
-        ended = Conflict("It has already ended, so there is nothing to stop.")
+        ended = Conflict("This has already ended, so there is nothing to stop.")
         if job.job_state in ENDED:
             raise ended
         # Asked before the state is looked at again: a worker that is started between the two reads the request.

@@ -148,7 +148,7 @@ class Watcher:
         except Exception as error:
             message = disk_words(error) or f"{type(error).__name__}: {error}"
             if self._troubles.get(job_id) != message:
-                log.exception("job %s cannot be followed; the others go on", job_id)
+                log.exception("job %s cannot be followed; other jobs are not affected", job_id)
             self._troubles[job_id] = message
         else:
             self._troubles.pop(job_id, None)
@@ -165,7 +165,7 @@ class Watcher:
                 busy, said = self.tick(), ""
             except Exception as error:
                 if said != (said := repr(error)):
-                    log.exception("the watcher met an error and tries again every second")
+                    log.exception("error in the watcher; it retries every second")
                 busy = False
             self._wake.wait(BUSY if busy else IDLE)
 
@@ -241,7 +241,7 @@ class Watcher:
         except Exception as error:
             if alive or isinstance(error, SQLAlchemyError):
                 raise
-            log.exception("the files of job %s cannot be read to their end", reader.job.id)
+            log.exception("the files of job %s cannot be read completely", reader.job.id)
             return None
 
     def _alive(self, reader: Reader) -> bool:

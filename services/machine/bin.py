@@ -117,7 +117,10 @@ class Bin:
             Conflict: That is not known.
         """
         if entry.kind not in FOLDERS or entry.file in {".", ".."}:
-            raise Conflict("What this was can no longer be read, so it cannot be restored. Its files are in the trash.")
+            raise Conflict(
+                "This cannot be restored, because the record of what it was is damaged. Its files are still in the "
+                "trash."
+            )
         return self._home.root / FOLDERS[entry.kind] / entry.file
 
     def content(self, entry: Entry) -> Path | None:

@@ -17,7 +17,7 @@ from core.settings import Home, Settings
 
 MOST_DAYS = 3650
 DAMAGED = (
-    "The file settings.json could not be read, so the default settings are in use. It was kept as {}. "
+    "The file settings.json could not be read, so the default settings are in use. The old file was kept as {}. "
     "Enter your settings again, or repair that file, rename it back and restart the server."
 )
 

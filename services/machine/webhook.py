@@ -96,7 +96,7 @@ class Webhook:
         try:
             self._waiting.put_nowait((url, body))
         except queue.Full:
-            log.warning("the webhook is too slow: the end of %s was not sent", body["session_id"])
+            log.warning("the webhook is too slow: the message about %s was not sent", body["session_id"])
 
     def _loop(self) -> None:
         while (item := self._waiting.get()) is not None:

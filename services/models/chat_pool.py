@@ -122,7 +122,7 @@ class ChatPool:
     def _enter(self, name: str) -> int:
         with self._changed:
             if len(self._queue) >= MOST_WAITING:
-                raise TooManyRequests("Too many questions wait for an answer. Try again in a moment.")
+                raise TooManyRequests("Too many requests are waiting. Try again in a moment.")
             self._queue.append(name)
             if name in self._early:
                 self._early.remove(name)
@@ -195,9 +195,8 @@ def too_little(need: int, free: int, device: Device) -> str:
     """Why a model was not loaded, and what would help."""
     where = "on the GPU" if device.kind == "cuda" else "in this machine's memory"
     return (
-        f"This model takes about {size(need)}, and {size(max(0, free - SPARE))} are free {where}. Nothing was loaded. "
-        "Wait for a running training to end or stop it, close other programs, or choose a smaller model or a "
-        "quantized GGUF."
+        f"This model needs about {size(need)}, and {size(max(0, free - SPARE))} is free {where}. It was not loaded. "
+        "Wait until a training run ends, close other programs, or choose a smaller model or a quantized GGUF."
     )
 
 

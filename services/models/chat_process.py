@@ -30,13 +30,13 @@ IDLE = 600.0
 CANCEL_GRACE = 20.0
 """Seconds after which a process that does not heed a cancel is ended."""
 CRASHED = (
-    "llama.cpp crashed ({how}). Your messages are kept: send again to start it anew, in its safest way. If it crashes "
-    "again, try another file: if that one answers, this file is broken, so export or copy it again. If none answers: "
+    "llama.cpp crashed ({how}). Your messages were kept. Send again to restart it in its safe mode. If it crashes "
+    "again, try another file: if that one works, this file is damaged, so export or copy it again. If none works: "
     "{remedy}"
 )
 GONE = (
-    "The model's process ended in the middle of the answer, most often because memory ran out. "
-    "Your messages are kept: send again to start it anew, or choose a smaller model."
+    "The model's process ended during the answer, usually because memory ran out. Your messages were kept. Send "
+    "again to restart it, or choose a smaller model."
 )
 
 
@@ -131,7 +131,7 @@ class ChatProcess:
         first = self._crash is None
         died = self._try(request, heard)
         if self._crash is not None and died is not None and first and not self._spoken:
-            log.warning("llama.cpp ended with %s in a chat; it is tried once more", llama.died(died))
+            log.warning("llama.cpp ended with %s in a chat; retrying once", llama.died(died))
             died = self._try(request, heard)
         if died is not None:
             message = GONE if self._crash is None else CRASHED.format(how=llama.died(died), remedy=llama.REMEDY)

@@ -66,10 +66,10 @@ class Downloads:
             InvalidInput: It is not the name of a model on Hugging Face, or not a revision.
         """
         if not HUB_ID.fullmatch(name):
-            message = "That is not the name of a model on Hugging Face. A name looks like Qwen/Qwen3-0.6B."
+            message = "This is not a valid model name on Hugging Face. A name looks like Qwen/Qwen3-0.6B."
             raise InvalidInput(message, field="name")
         if revision and not _REVISION.fullmatch(revision):
-            raise InvalidInput("That is not a revision. Use a branch, a tag or a commit.", field="revision")
+            raise InvalidInput("This is not a valid revision. Use a branch, a tag or a commit.", field="revision")
         folder = self._root / name.replace("/", "--")
         with self._lock:
             before = read_progress(folder)

@@ -279,7 +279,7 @@ def check_chat(chat: Chat) -> None:
         text = isinstance(content, str) or (content is None and isinstance(calls, list))
         if message.get("role") not in {"system", "user", "assistant", "tool"} or not text:
             raise InvalidInput(
-                "Each message needs a role (system, user, assistant or tool) and text content.", field="messages"
+                "Each message needs a role (system, user, assistant or tool) and text as its content.", field="messages"
             )
     if sum(len(text) for text in strings_in([chat.messages, chat.tools])) > 200_000:
         raise InvalidInput("The conversation is too long. The limit is 200,000 characters.", field="messages")

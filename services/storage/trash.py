@@ -114,7 +114,7 @@ class Trash:
             try:
                 self.expire()
             except Exception:
-                log.exception("the trash could not be looked through")
+                log.exception("the trash could not be checked")
             if self._ending.wait(EVERY):
                 return
 

@@ -90,7 +90,7 @@ class Configs:
         for folder in (self._folder, PRESETS):
             if (folder / file_name).is_file():
                 return folder / file_name
-        raise NotFound(f"There is no preset {name!r:.120}. The list of presets shows what there is.", field="name")
+        raise NotFound(f"There is no preset {name!r:.120}. See the list of presets.", field="name")
 
     def list(self) -> Entries:
         """The person's own by time, newest first; then the presets by name. Broken files are listed too."""

@@ -83,7 +83,7 @@ class Drafts:
             TunesmithError: The dataset cannot be prepared.
         """
         if step not in STEP:
-            raise NotFound("There is no such step. Start at /new.")
+            raise NotFound("There is no such step. Start at New run.")
         before = self.wizard.draft()
         if step == "reward":
             form = remembering(form, self.wizard.draft().reward.values)

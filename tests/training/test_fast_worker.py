@@ -79,14 +79,14 @@ def test_kill_9_in_mid_rollout(models: Home, monkeypatch: pytest.MonkeyPatch) ->
     assert launch(broken, models, KILLING, "2").wait(300) == 0
     assert written(broken) == written(whole)
     assert counted(broken) == counted(whole)
-    assert "it is started again" in broken.log.read_text("utf-8")
+    assert "restarting it and repeating the round" in broken.log.read_text("utf-8")
 
 
 def test_kill_9_twice(models: Home) -> None:
     """In the second step and, once that was repeated, in the third: transformers goes on, and the run says so."""
     run = make_run(models, "fast-killed-twice", changed(LONG, training__max_steps=4))
     assert launch(run, models, KILLING, "2", "4").wait(300) == 0
-    assert "ended twice" in notes(run)
+    assert "crashed twice" in notes(run)
     assert sorted(counted(run)) == [(step, 4) for step in (1, 2, 3, 4) for _ in range(4)]
 
 

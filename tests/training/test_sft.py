@@ -87,7 +87,7 @@ def test_answers_that_the_limit_cuts_are_counted(models: Home, monkeypatch: pyte
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     status = run.read_status()
     assert status is not None
-    assert any(note.startswith("2 of 4 answers are cut off at max_sequence_length (64)") for note in status.notes)
+    assert any(note.startswith("2 of 4 answers are cut off at the maximum sequence") for note in status.notes)
 
 
 def test_where_no_question_leaves_room_the_reason_is_said(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_where_no_question_leaves_room_the_reason_is_said(models: Home, monkeypa
     assert work(run, monkeypatch, models) == JobState.FAILED
     status = run.read_status()
     assert status is not None
-    assert "36 rows are too long for max_sequence_length: raise it." in (status.error or "")
+    assert "36 rows exceed the maximum sequence length: raise it." in (status.error or "")
 
 
 @pytest.mark.parametrize(("targets", "loss"), [(["q_proj"], "chunked_nll"), (["q_proj", "lm_head"], "nll")])

@@ -107,6 +107,6 @@ def test_what_llama_cpp_can_do_here_is_on_the_settings_page(client: FlaskClient,
     llama.keep(home, known)
     assert shown() == (True, "Works with all quantizations.")
     llama.keep(home, known.model_copy(update={"extra_buffers": False, "crashed": {"Q4_0": "SIGSEGV"}}))
-    assert "with its extra buffers off" in shown()[1]
+    assert "with its extra buffers turned off" in shown()[1]
     llama.keep(home, known.model_copy(update={"dead": {"Q4_0": "SIGSEGV"}}))
     assert "Crashes on: Q4_0." in shown()[1]

@@ -231,7 +231,7 @@ class _Guest:
         self._write(data, deadline)
         answer = self._read(deadline)
         if answer.pop("token", None) != token:
-            raise ValueError("the sandbox gave no answer to what it was asked")
+            raise ValueError("the sandbox did not answer")
         return answer
 
     @property
@@ -255,16 +255,16 @@ class _Guest:
         view = memoryview(data)
         while view:
             if not select.select([], [fd], [], max(0.0, deadline - time.monotonic()))[1]:
-                raise TimeoutError("the sandbox took nothing in")
+                raise TimeoutError("the sandbox accepted no input")
             view = view[os.write(fd, view[:4096]) :]
 
     def _read(self, deadline: float) -> dict[str, Any]:
         (length,) = struct.unpack("<I", self._exactly(4, deadline))
         if length > MAX_ANSWER:
-            raise ValueError("the sandbox answered with more than is allowed")
+            raise ValueError("the sandbox's answer was too large")
         answer = json.loads(self._exactly(length, deadline))
         if not isinstance(answer, dict):
-            raise ValueError("the sandbox gave no readable answer")
+            raise ValueError("the sandbox's answer could not be read")
         return answer
 
     def _exactly(self, count: int, deadline: float) -> bytes:
@@ -272,10 +272,10 @@ class _Guest:
         fd, data = self._process.stdout.fileno(), b""
         while len(data) < count:
             if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError("the program took too long and its sandbox was ended")
+                raise TimeoutError("the program took too long and its sandbox was stopped")
             piece = os.read(fd, min(1 << 16, count - len(data)))
             if not piece:
-                raise OSError("its sandbox ended before there was a verdict")
+                raise OSError("its sandbox ended before it returned a verdict")
             data += piece
         return data
 

@@ -108,7 +108,7 @@ def read_frame(fd: int, deadline: float | None = None) -> Any:
         return None
     (length,) = struct.unpack("<I", head)
     if length > FRAME_LIMIT:
-        raise ValueError("more output than is allowed")
+        raise ValueError("too much output")
     return json.loads(read_exact(fd, length, deadline))
 
 
@@ -153,7 +153,7 @@ def pack(value: Any, keep: dict[int, Any] | None, depth: int = 0) -> Plain:
     if isinstance(value, Handle):
         return ["h", value._number]
     if keep is None:
-        raise TypeError(f"a {type(value).__name__} cannot be handed to the program; only plain data can")
+        raise TypeError(f"a {type(value).__name__} cannot be passed to the program; only plain data can")
     keep[len(keep)] = value
     return ["o", len(keep) - 1, type(value).__name__]
 
@@ -322,9 +322,9 @@ def _guarded(work: Any) -> dict[str, Any]:
     try:
         return work() or {}
     except MemoryError:
-        return {"error": "it needed more memory than allowed"}
+        return {"error": "it used more memory than allowed"}
     except SystemExit as error:
-        return {"error": f"it left with exit code {error.code!r:.40}"}
+        return {"error": f"it exited with code {error.code!r:.40}"}
     except BaseException as error:  # noqa: BLE001 - whatever untrusted code raises is an answer
         return {"error": _told(error)}
 
@@ -471,7 +471,7 @@ class Candidate:
             error = str(gone)
         self.kill()
         # sys.exit(0) at the end of a script is an ordinary end.
-        if error in {"", "it left with exit code 0", "it left with exit code None"}:
+        if error in {"", "it exited with code 0", "it exited with code None"}:
             return {"output": output}
         return {"error": error, "output": output}
 
@@ -498,7 +498,7 @@ class Candidate:
         return Gone(self.ended)
 
     def _senseless(self) -> Unreadable:
-        self.ended = "it gave no readable answer"
+        self.ended = "its answer could not be read"
         return Unreadable(self.ended)
 
     def _end(self) -> NoReturn:
@@ -510,7 +510,7 @@ class Candidate:
         if status is None:
             return "it closed its pipe to the judge"
         if not os.WIFSIGNALED(status):
-            return "it ended itself before it had answered"
+            return "it exited before it answered"
         number = os.WTERMSIG(status)
         if number in {signal.SIGXCPU, signal.SIGKILL}:
             return f"it used more than {self.limits['cpu']:g} s of processor time"
@@ -543,7 +543,7 @@ def judge(filtered: bytes | None, keeper: Keeper) -> None:
     except (Gone, Expired) as gone:
         verdict = {"error": str(gone) or "it ran out of time"}
     except Exception as error:  # noqa: BLE001 - a task that cannot be decided is that task's trouble alone
-        verdict = {"error": f"it could not be judged: {_told(error)}"}
+        verdict = {"error": f"it could not be tested: {_told(error)}"}
     write_frame(1, {**verdict, "token": task["token"]})
 
 
@@ -579,7 +579,9 @@ def _fitting(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same, where the long ones among many that fit into no message together give way to their error."""
     most = FRAME_LIMIT // (len(results) + 1)
     return [
-        result if len(json.dumps(result)) <= most else {"error": f"it gave more than {most // 1000} kB", "output": ""}
+        result
+        if len(json.dumps(result)) <= most
+        else {"error": f"it returned more than {most // 1000} kB", "output": ""}
         for result in results
     ]
 
@@ -699,7 +701,7 @@ def judge_tests(candidate: Candidate, hidden: dict[str, Any]) -> dict[str, Any]:
         passed[0] += good
         passed[1] += 1
         if not good and len(messages) < 3:
-            messages.append(_told(error) if error and str(error) else "an assert did not hold")
+            messages.append(_told(error) if error and str(error) else "an assertion failed")
 
     space: dict[str, Any] = {"__name__": "tests", "__record__": record}
     entry = hidden.get("entry") or ""
@@ -777,7 +779,7 @@ def judge_growth(start: Callable[[], Candidate], hidden: dict[str, Any]) -> dict
     except (Expired, Gone) as error:
         return {"error": str(error) or "it ran out of time"}
     except Exception as error:  # noqa: BLE001 - a broken input generator is reported, not raised
-        return {"error": f"the inputs could not be made: {_told(error)}"}
+        return {"error": f"the inputs could not be created: {_told(error)}"}
     return {"rounds": rounds}
 
 

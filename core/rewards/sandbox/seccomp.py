@@ -173,7 +173,7 @@ def install(program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program)
     wanted = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p).value)
     if _LIBC.prctl(38, 1, 0, 0, 0) or _LIBC.prctl(22, 2, ctypes.byref(wanted), 0, 0):
-        raise OSError(ctypes.get_errno(), "the kernel refused the filter on system calls")
+        raise OSError(ctypes.get_errno(), "the kernel rejected the system-call filter")
 
 
 def _low(argument: int) -> Step:

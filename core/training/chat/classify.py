@@ -88,7 +88,7 @@ def load(asked: dict[str, Any]) -> Judge:
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise InvalidInput(
-            f"{source} is not a reward model: its weights have no {missing}, so it would judge at random.",
+            f"{source} is not a reward model: its weights have no {missing}, so its scores would be random.",
             field="model",
         )
     return Judge(_placed(model, tokenizer), tokenizer, str(asked["form"]), _longest(asked, model), _labels(model))
@@ -97,9 +97,9 @@ def load(asked: dict[str, Any]) -> Judge:
 def _words(source: str, error: Exception) -> str:
     text = str(error)
     if "safetensors" in text:
-        return f"{source} has no weights as safetensors, and no other kind is loaded."
+        return f"{source} has no safetensors weights. Other formats are not supported."
     if "trust_remote_code" in text or "custom code" in text:
-        return f"{source} needs code out of its own repository, which is never run."
+        return f"{source} needs code from its own repository, which is never run."
     return (
         f"{source} cannot be loaded as a reward model: {(text.strip().splitlines() or [type(error).__name__])[0]:.200}"
     )

@@ -168,7 +168,7 @@ class TransformersModel:
                 self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=name)
         except (RuntimeError, ValueError, KeyError) as error:
             message = f"The adapter does not fit this base model: {str(error).strip().splitlines()[0][:200]}"
-            raise InvalidInput(f"{message} Name the model that it was trained on.") from error
+            raise InvalidInput(f"{message} Enter the model it was trained on.") from error
         self.model.eval()
         self._adapters[stamp] = (name, tokenizer)
         self._drop_old(folder, stamp)

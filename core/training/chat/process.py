@@ -143,7 +143,10 @@ class Server:
         ids = held.tokens(prompt)
         limit = min(request.max_tokens, held.context - len(ids) - 1)
         if limit < 1:
-            message = f"The conversation has {len(ids)} tokens; this model takes {held.context}. Start a new one."
+            message = (
+                f"The conversation has {len(ids)} tokens; this model's limit is {held.context}. Start a new "
+                "conversation."
+            )
             raise InvalidInput(message, field="messages")
         written = Writing(self, request, limit).write(held, ids)
         seen = segments(prompt.parts, held.special)
@@ -238,13 +241,13 @@ def serve() -> int:
 
 def _in_words(error: Exception) -> str:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "There was not enough memory for this model. Choose a smaller one, or end a running training first."
+        return "There is not enough memory for this model. Choose a smaller one, or stop a training run first."
     if isinstance(error, FileNotFoundError):
-        return "A file of this model is gone: it was deleted, or a newer checkpoint took its place just now. Ask again."
+        return "A file of this model was deleted or has just been replaced by a newer checkpoint. Try again."
     if "failed to load model from file" in str(error).lower():
         name = str(error).rpartition("/")[2]
         return (
-            f"llama.cpp cannot load {name}: the file is cut off or broken, or of a kind that this llama.cpp does not "
-            "know. Copy or export it again."
+            f"llama.cpp cannot load {name}: the file is incomplete or damaged, or this version of llama.cpp does "
+            "not support it. Copy or export it again."
         )
-    return f"The model could not answer: {type(error).__name__}: {str(error)[:300]}"
+    return f"The model failed to answer: {type(error).__name__}: {str(error)[:300]}"

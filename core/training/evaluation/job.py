@@ -30,7 +30,7 @@ from core.training.job.status import Status, Stopped
 
 SETTLED = "reward.json"
 """Below ``prepared/``: the reward with what it leaves to the dataset decided."""
-STOPPED = "Stopped. All answers so far are kept. Resume continues with the rest."
+STOPPED = "Stopped. The answers collected so far were saved. Resume continues with the rest."
 
 
 def evaluate(run: JobDir, home: Home, status: Status) -> str:

@@ -38,7 +38,8 @@ def check_lora(model: Any) -> None:
     extra = "DoRA" if getattr(config, "use_dora", False) else "whole layers" if config.modules_to_save else ""
     if kind != "LORA" or extra:
         raise Unavailable(
-            f"llama.cpp takes plain LoRA adapters, and this one is {extra or kind}. Export a merged GGUF instead."
+            f"llama.cpp supports plain LoRA adapters only, and this one is {extra or kind}. Export a merged GGUF "
+            "instead."
         )
 
 
@@ -51,7 +52,7 @@ def hold(model: Any) -> dict[bool, list[gguf_adapter.LoraLayer]]:
     try:
         return {permute: gguf_adapter.layers(model, permute=permute) for permute in (True, False)}
     except gguf_adapter.UnknownLayer as error:
-        raise Unavailable(f"This adapter cannot be a GGUF: {error}. Export a merged GGUF instead.") from None
+        raise Unavailable(f"This adapter cannot be converted to GGUF: {error}. Export a merged GGUF instead.") from None
 
 
 def write(target: Path, base: Path, layers: dict[bool, list[gguf_adapter.LoraLayer]]) -> None:

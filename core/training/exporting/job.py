@@ -302,8 +302,8 @@ class Export:
         family = recognise(lambda messages: rendered(messages, tokenizer), str(tokenizer.bos_token or ""))
         if family is None:
             self.status.note(
-                "The Modelfile has no TEMPLATE: this model's way of writing a conversation belongs to no family that "
-                "is known here. Ollama uses the chat template inside the GGUF where it can."
+                "The Modelfile has no TEMPLATE, because this model's chat template belongs to no known family. If "
+                "possible, Ollama uses the chat template in the GGUF."
             )
         base = self._base_folder()
         text = modelfile(

@@ -102,7 +102,8 @@ def _checkpoint(session: JobDir, step: int) -> Path:
         if step_of(found) == step:
             return found
     raise NotFound(
-        f"There is no checkpoint of step {step} any more: a run keeps its latest ones. Its page lists them.",
+        f"The checkpoint of step {step} no longer exists, because a run keeps only its latest ones. The run's page "
+        "lists them.",
         field="checkpoint",
     )
 
@@ -112,13 +113,13 @@ def _of_folder(spec: ExportSpec, home: Home) -> Origin:
     settings = read_json(adapter / SETTINGS)
     if settings is None or not (adapter / WEIGHTS).is_file():
         raise InvalidInput(
-            f"{adapter} is no adapter folder that can be read: it must hold {SETTINGS} and {WEIGHTS}. "
-            "Weights in other formats (.bin) can run code when they are loaded and are not read.",
+            f"{adapter} is not a usable adapter folder: it must contain {SETTINGS} and {WEIGHTS}. Weights in other "
+            "formats (.bin) can run code when they are loaded and are not supported.",
             field="adapter",
         )
     base = spec.base or str(settings.get("base_model_name_or_path") or "")
     if not base:
-        raise InvalidInput(f"{adapter / SETTINGS} names no base model. Name it yourself.", field="base")
+        raise InvalidInput(f"{adapter / SETTINGS} does not name the base model. Enter it.", field="base")
     revision = spec.revision or settings.get("revision")
     return Origin(adapter, base, sixteen_bit(base, revision, home), revision, None, None, None)
 
@@ -132,7 +133,8 @@ def adapter_folder(session: JobDir) -> Path:
     found = session.adapter if session.adapter.is_dir() else checkpoint.latest(session)
     if found is None:
         raise Conflict(
-            "This run has no adapter yet: no checkpoint was saved. Resume it and let it reach its first checkpoint."
+            "This run has no adapter yet, because no checkpoint was saved. Resume it until it saves its first "
+            "checkpoint."
         )
     return found
 
@@ -153,8 +155,8 @@ def sixteen_bit(base: str, revision: str | None, home: Home) -> str:
     reduced = getattr(_model_config(source, revision), "quantization_config", None)
     if reduced:
         raise InvalidInput(
-            f"{base} is stored with reduced weights, and a merge into those would keep their rounding. "
-            "Name the same model in 16 bit as the base.",
+            f"The weights of {base} are quantized, and a merge would keep their rounding. Enter the 16-bit version "
+            "of this model as the base model.",
             field="base",
         )
     return source
@@ -197,8 +199,8 @@ def load_trained(origin: Origin) -> tuple[Any, PreTrainedTokenizerBase]:
         model: Any = PeftModel.from_pretrained(base, str(origin.adapter))
     except (RuntimeError, ValueError, KeyError) as error:
         raise InvalidInput(
-            f"The adapter does not fit {origin.base}: {str(error).strip().splitlines()[0][:300]} "
-            "Name the model that it was trained on.",
+            f"The adapter does not fit {origin.base}: {str(error).strip().splitlines()[0][:300]} Enter the model it "
+            "was trained on.",
             field="base",
         ) from error
     check_taken(model, origin)
@@ -234,13 +236,13 @@ def check_taken(model: Any, origin: Origin) -> None:
             wanted = file.get_tensor(name)
             if name not in held or not torch.equal(held[name].float(), wanted.float()):
                 raise InvalidInput(
-                    f"The adapter does not fit {origin.base}: {name} has no place in it. "
-                    "Name the model that it was trained on.",
+                    f"The adapter does not fit {origin.base}, which has no layer for {name}. Enter the model it was "
+                    "trained on.",
                     field="base",
                 )
             changes = changes or ("lora_A" not in name and bool(wanted.any()))
     if not changes:
-        log.warning("the adapter's numbers are all zero: it changes nothing")
+        log.warning("the adapter's weights are all zero, so it changes nothing")
 
 
 def merge(model: Any, probes: Sequence[list[int]]) -> Any:
@@ -254,15 +256,15 @@ def merge(model: Any, probes: Sequence[list[int]]) -> Any:
         Unavailable: This kind of adapter cannot be merged, or the sum is not right.
     """
     if not hasattr(model.base_model, "merge_and_unload"):
-        raise Unavailable("This kind of adapter is not made of changes to weights, so it cannot be merged.")
+        raise Unavailable("This kind of adapter cannot be merged, because it does not consist of weight changes.")
     wanted = [_logits(model, probe) for probe in probes]
     merged = model.merge_and_unload(safe_merge=True)
     for probe, before in zip(probes, wanted, strict=True):
         off = float((_logits(merged, probe) - before).abs().max() / before.abs().max().clamp(min=1e-6))
         if not off <= TOLERANCE:
             raise Unavailable(
-                f"The merged model does not answer as base and adapter together do: its logits differ by {off:.2%} "
-                "of the largest. Nothing was kept; the log has the versions to report."
+                f"The merged model does not match base model and adapter: its logits differ by {off:.2%} of the "
+                "largest. Nothing was saved. The log has the versions to report."
             )
         log.info("merged logits differ from base plus adapter by %.1e of the largest", off)
     return merged

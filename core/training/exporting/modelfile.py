@@ -58,7 +58,7 @@ class Family:
         """What Ollama sends for these messages with :meth:`template`, without the first token."""
         system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
         if system and self.system is None:
-            raise InvalidInput("This family knows no system prompt.")
+            raise InvalidInput("This family does not support system prompts.")
         given = system.join(self.system) if system and self.system else ""
         asked = [place for place, message in enumerate(messages) if message["role"] == "user"]
         inside = {"first": asked[0], "last": asked[-1]}.get(self.place)
@@ -276,7 +276,7 @@ def modelfile(
     """
     unknown = sorted(set(parameters or {}) - PARAMETERS)
     if unknown:
-        raise InvalidInput(f"A Modelfile has no parameter {unknown[0]}.", field="parameters")
+        raise InvalidInput(f"Modelfiles have no parameter {unknown[0]}.", field="parameters")
     lines = [f"FROM ./{file_name}"]
     lines += [f"ADAPTER ./{adapter}", ""] if adapter else [""]
     lines += _template_lines(family)
@@ -293,14 +293,13 @@ def modelfile(
 def _template_lines(family: Family | None) -> list[str]:
     if family is None:
         return [
-            "# This model's way of writing a conversation belongs to no family that is known here, and none could be",
-            "# derived, so no TEMPLATE is given: Ollama uses the chat template inside the GGUF where it can read it.",
-            "# Try an answer before use.",
+            "# This model's chat template belongs to no known family, and no TEMPLATE could be derived from it.",
+            "# If possible, Ollama uses the chat template in the GGUF. Test an answer before you use the model.",
             "",
         ]
     lines = [f"# Family: {family.name}. Compared with the model's own chat template."]
     if "Today Date:" in family.default:
-        lines.append("# The model's own chat template writes today's date; here it is the day of the export.")
+        lines.append("# The model's own chat template inserts today's date; here it is the date of the export.")
     return [*lines, f"TEMPLATE {quoted(family.template())}", ""]
 
 

@@ -44,7 +44,7 @@ class Verification(Export):
         if not due:
             return "Finished"
         if self.origin.facts()["adapter_sha256"] != result["origin"]["adapter_sha256"]:
-            raise Conflict("The run was trained further since, so the model that was exported no longer exists.")
+            raise Conflict("The run was trained further, so the model that was exported no longer exists.")
         self.stages = 2 + len(due) + (self.spec.format == ExportFormat.ADAPTER_GGUF)
         shutil.rmtree(self.partial, ignore_errors=True)
         self.work.mkdir(parents=True)

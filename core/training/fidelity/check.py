@@ -110,7 +110,7 @@ class Fidelity:
 
     def trained(self, model: Any) -> None:
         """Ask the trained model, a ``PeftModel`` in float32 before it is merged; with its adapter and without."""
-        self.say(f"Asking the trained model {len(self.questions)} questions")
+        self.say(f"Sampling {len(self.questions)} answers from the trained model")
         backend = in_transformers(model, self.tokenizer, self.task)
         self.answers = backend.answer([question.ids for question in self.questions])
         self.rewards = self._rewarded(self.answers)

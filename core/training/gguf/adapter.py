@@ -86,7 +86,7 @@ def layers(model: Any, *, permute: bool) -> list[LoraLayer]:
             continue
         place = LAYER.search(path)
         if place is None or place[2] not in NAMES:
-            raise UnknownLayer(f"the adapter sits on {path.rsplit('.', 1)[-1]}, which has no known name in GGUF")
+            raise UnknownLayer(f"the adapter changes {path.rsplit('.', 1)[-1]}, which has no known name in GGUF")
         turned = int(heads.get(place[2]) or 0) if permute else 0
         found.append(LoraLayer(f"blk.{place[1]}.{NAMES[place[2]]}.weight", module, turned))
     return found

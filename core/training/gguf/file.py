@@ -33,8 +33,8 @@ FILE_TYPES = {member.name.removeprefix("MOSTLY_").removeprefix("ALL_"): int(memb
 CHILD = Path(__file__).with_name("quantize_child.py")
 CONVERT_CHILD = Path(__file__).with_name("convert_child.py")
 NO_RULE_WORDS = (
-    "llama.cpp has no rule for the way in which this model's tokenizer splits text: a GGUF would read questions in "
-    "other pieces than those that it was trained on."
+    "llama.cpp does not support the way this model's tokenizer splits text, so a GGUF would tokenize questions "
+    "differently from training."
 )
 
 
@@ -94,7 +94,7 @@ def convert(
         Cancelled: A stop was asked for.
     """
     if not CONVERTER.is_file():
-        raise Unavailable("The GGUF converter is not installed. Run the set-up again: it puts it into .tools/convert.")
+        raise Unavailable("The GGUF converter is not installed. Run the set-up again to install it.")
     told = vocabulary or Vocabulary()
     # Without -P: the converter's own folder must come first on the path, where its packages lie.
     command = [sys.executable, str(CONVERT_CHILD), str(CONVERTER), json.dumps({"rule": told.rule, "flags": told.flags})]
@@ -113,7 +113,7 @@ def quantize(
     try:
         run_child(command, failure, stop)
     except Crashed:
-        log.warning("llama.cpp crashed while it quantized to %s; it is tried once more", kind.label)
+        log.warning("llama.cpp crashed while quantizing to %s; retrying once", kind.label)
         run_child(command, failure, stop)
 
 
@@ -164,7 +164,7 @@ def run_child(
         raise Crashed(f"{failure}: its process ended with {llama.died(process.returncode)}.{advice}")
     if process.returncode:
         last = " ".join(line.strip() for line in errors.strip().splitlines()[-3:])
-        raise Unavailable(f"{failure} (exit code {process.returncode}): {last[-600:] or 'it said nothing'}")
+        raise Unavailable(f"{failure} (exit code {process.returncode}): {last[-600:] or 'no output'}")
     return output
 
 

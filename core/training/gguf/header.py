@@ -50,7 +50,7 @@ def read(path: Path) -> Header:
         try:
             return _Reader(data).header()
         except struct.error as error:
-            raise ValueError(f"{path.name} ends within its header") from error
+            raise ValueError(f"{path.name} ends inside its header") from error
 
 
 class _Reader:
@@ -63,7 +63,7 @@ class _Reader:
         found = Header()
         version = self._version()
         if version not in VERSIONS:
-            raise ValueError(f"no GGUF of a known version: {version}")
+            raise ValueError(f"unknown GGUF version: {version}")
         tensors, values = self._unpack("<Q"), self._unpack("<Q")
         for _ in range(values):
             key, kind = self._text(), self._unpack("<I")
@@ -73,7 +73,7 @@ class _Reader:
         end = max((self._tensor(found) for _ in range(tensors)), default=0)
         step = int(found.fields.get("general.alignment", ALIGNMENT)) or 1
         if -(-self.at // step) * step + end > len(self.data):
-            raise ValueError("the file ends before its last tensor does")
+            raise ValueError("the file ends before the end of its last tensor")
         return found
 
     def _version(self) -> int:
@@ -96,7 +96,7 @@ class _Reader:
     def _skip(self, count: int) -> None:
         self.at += count
         if self.at > len(self.data):
-            raise ValueError("the file ends within its header")
+            raise ValueError("the file ends inside its header")
 
     def _value(self, kind: int) -> Value | None:
         """The next value; None where it is a list, which is passed over."""
@@ -132,6 +132,6 @@ class _Reader:
         kind, start = GGMLQuantizationType(self._unpack("<I")), self._unpack("<Q")
         block, size = GGML_QUANT_SIZES[kind]
         if name in found.tensors:
-            raise ValueError(f"two tensors are called {name}")
+            raise ValueError(f"two tensors are named {name}")
         found.tensors[name] = Tensor(kind.name, weights, weights * size // block)
         return start + found.tensors[name].size

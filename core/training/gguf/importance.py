@@ -109,7 +109,7 @@ def by_tensor(measured: dict[str, np.ndarray], architecture: str, layers: int, *
     for path, values in measured.items():
         name = "token_embd" if tied and path == "lm_head" else names.get_name(path)
         if name is None:
-            log.warning("the importance matrix leaves out %s, which has no known name in GGUF", path)
+            log.warning("the importance matrix skips %s, which has no known name in GGUF", path)
             continue
         found[f"{name}.weight"] = values
     return found

@@ -53,8 +53,8 @@ def whole_folder(target: Path, what: str) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         if full:
             raise Unavailable(
-                f"The disk is full: {what} could not be written. What was saved before is still there. "
-                "Free some space, then resume."
+                f"The disk is full: {what} could not be written. Everything saved earlier was kept. Free some "
+                "space, then resume."
             ) from error
         raise
     finally:

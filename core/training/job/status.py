@@ -141,7 +141,7 @@ class Status:
         try:
             self._reserve.write_bytes(b"\0" * RESERVE)
         except OSError as error:
-            log.warning("Could not set %d bytes aside for the last status: %s", RESERVE, error)
+            log.warning("Could not reserve %d bytes for the last status: %s", RESERVE, error)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):

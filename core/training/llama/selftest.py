@@ -102,14 +102,14 @@ def run(home: Home, say: Callable[[str], None] = log.info, child: Path = CHILD) 
         child: The script that tries.
     """
     began = time.monotonic()
-    say("Testing llama.cpp on this machine, once for each processor and each compilation")
+    say("Testing llama.cpp on this machine (once per processor and build)")
     with tempfile.TemporaryDirectory(prefix=".llama-", dir=home.cache) as folder:
         files = write(Path(folder))
         outcome = Outcome(fingerprint=llama.fingerprint(), processor=llama.processor())
         try:
             outcome = outcome.model_copy(update=_found(files, say, child))
         except Ended as error:
-            log.warning("The test of llama.cpp was ended from outside (%s); it will be made again", error)
+            log.warning("The llama.cpp self-test was killed (%s); it will be repeated", error)
             return outcome
     outcome = outcome.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
     llama.keep(home, outcome)
@@ -122,7 +122,7 @@ def _found(files: Sequence[Path], say: Callable[[str], None], child: Path) -> di
     with_them, unusable = _all(files, True, say, child)
     if unusable or not with_them:
         return {"unusable": unusable}
-    say(f"It crashed on {', '.join(with_them)}; trying without the extra buffers")
+    say(f"Crashed on {', '.join(with_them)}; trying without the extra buffers")
     without, _ = _all(files, False, say, child)
     # Where switching them off cures nothing, they are not what is wrong.
     if set(without) == set(with_them):

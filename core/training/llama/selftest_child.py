@@ -38,7 +38,7 @@ def attempt(path: Path, threads: int, *, extra_buffers: bool) -> None:
     Raises:
         RuntimeError: It could not be loaded or decoded, or the result is no number.
     """
-    say("at loading it")
+    say("at loading")
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), model_params(extra_buffers=extra_buffers))
     if not model:
         raise RuntimeError(f"llama.cpp could not load {path.name}")
@@ -46,7 +46,7 @@ def attempt(path: Path, threads: int, *, extra_buffers: bool) -> None:
     params.n_ctx = params.n_batch = params.n_ubatch = CELLS
     context = llama_cpp.llama_init_from_model(model, params)
     if not context:
-        raise RuntimeError(f"llama.cpp could not make a context for {path.name}")
+        raise RuntimeError(f"llama.cpp could not create a context for {path.name}")
     words = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
     for workers in dict.fromkeys((1, threads)):
         llama_cpp.llama_set_n_threads(context, workers, workers)
@@ -69,7 +69,7 @@ def decode(context: Any, count: int, words: int) -> None:
     if code:
         raise RuntimeError(f"llama.cpp could not decode (code {code})")
     if not np.isfinite(np.ctypeslib.as_array(llama_cpp.llama_get_logits(context), (words,))).all():
-        raise RuntimeError("llama.cpp computed something that is no number")
+        raise RuntimeError("llama.cpp computed values that are not numbers")
 
 
 # llama.cpp calls it for as long as the process lives: it must stay referenced.

@@ -85,8 +85,8 @@ def note_cut(job: TrainingJob, rows: list[Example]) -> None:
     if cut := sum(one.ids[-1] != end for one in rows):
         limit = job.config.training.max_sequence_length
         job.status.note(
-            f"{cut} of {len(rows)} answers are cut off at max_sequence_length ({limit}): raise it, or the model does "
-            "not learn how they end."
+            f"{cut} of {len(rows)} answers are cut off at the maximum sequence length ({limit}), so the model does "
+            "not learn how they end. Raise it."
         )
 
 

@@ -120,7 +120,7 @@ class WarmUp:
         if step and not self.job.status.now_asked:
             self._save()
             raise Stopped(f"Stopped in the warm-up after step {step} of {self.max_steps}. Resume continues there.")
-        raise Stopped("Stopped in the warm-up. Resume continues from what was saved last.")
+        raise Stopped("Stopped in the warm-up. Resume continues from the last checkpoint.")
 
     def _save(self) -> None:
         step = self.loop.step

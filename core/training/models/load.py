@@ -150,7 +150,7 @@ def add_adapter(base: Any, config: RunConfig) -> Any:
         return get_peft_model(base, LoraConfig(**lora_arguments(config)))
     except ValueError as error:
         raise InvalidInput(
-            f"The adapter does not fit this model: {error} Choose 'all-linear', or layers that the model has.",
+            f"The adapter does not fit this model: {error} Choose 'all-linear', or layers that this model has.",
             field="model.target_modules",
         ) from error
 
@@ -239,14 +239,14 @@ def explain(source: str, error: Exception) -> TunesmithError:
     if missing or "404" in status:
         # The Hub answers 401 for a name that it does not know, too, as long as nobody is logged in.
         return NotFound(
-            f"The Hub has no model {source} (or not in this revision, or it is private). Check the spelling; the form "
-            "is owner/name.",
+            f"Hugging Face has no model {source} (or not in this revision, or it is private). Check the spelling: "
+            "owner/name.",
             field="model.name",
         )
     if any(word in chain for word in _NO_NETWORK):
         return Unavailable(
-            f"{source} is not on this machine yet and the Hub cannot be reached. Check the network, "
-            "or choose the built-in model or a folder, which need none.",
+            f"{source} is not on this machine, and Hugging Face cannot be reached. Check the network, or choose the "
+            "built-in model or a local folder, which work offline.",
             field="model.name",
         )
     return InvalidInput(f"{source} cannot be loaded: {_first_line(text)}", field="model.name")

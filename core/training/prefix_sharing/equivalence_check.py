@@ -23,11 +23,11 @@ def unsupported_adapter(model: Any) -> str | None:
     # TRL adds "ref", a frozen copy of "default", where there is a KL penalty; it is active only while the reference is
     # asked for. peft_config is PEFT's, and "default" the name that get_peft_model gives.
     if set(configs) - {"default", "ref"}:
-        return "there are several adapters"
+        return "the model has several adapters"
     if any(str(getattr(config.peft_type, "value", config.peft_type)) != "LORA" for config in configs.values()):
         return "the adapter is not LoRA"
     if any(config.lora_dropout for config in configs.values()):
-        return "the adapter has dropout, which draws anew for each answer"
+        return "the adapter uses dropout, which is sampled separately for each answer"
     if any(config.use_dora for config in configs.values()):
         return "the adapter is DoRA"
     return None

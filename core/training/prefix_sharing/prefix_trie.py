@@ -332,19 +332,19 @@ def supported(model: Any) -> str | None:
     config = inner.config.get_text_config()
     head = inner.get_output_embeddings()
     if type(head) is not nn.Linear or head.bias is not None:
-        return "the output layer is adapted or is no plain linear layer"
+        return "the output layer has an adapter or is not a plain linear layer"
     if head.weight.requires_grad:
         return "the output layer is trained"
     if getattr(config, "final_logit_softcapping", None) or getattr(config, "attn_logit_softcapping", None):
-        return "the model caps its scores"
+        return "the model caps its logits or attention scores"
     if (getattr(config, "logit_scale", None) or 1.0) != 1.0 or (getattr(config, "logits_scaling", None) or 1.0) != 1.0:
         return "the model scales its output"
     if _slides(config):
-        return "the model attends through a sliding window"
+        return "the model uses sliding-window attention"
     if hasattr(config, "output_router_logits") or getattr(config, "num_experts", None):
-        return "the model is a mixture of experts"
+        return "the model is a mixture-of-experts model"
     if not getattr(inner, "_supports_attention_backend", False):
-        return "the model does not let its attention be replaced"
+        return "the model's attention implementation cannot be replaced"
     return None
 
 

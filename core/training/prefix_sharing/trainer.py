@@ -111,10 +111,10 @@ class FastGRPOTrainer(GRPOTrainer):
         self._skips = skip_constant_groups and unsupported is None
         self._shares = share_prefixes and unsupported is None and self._can_share()
         if unsupported and (share_prefixes or skip_constant_groups):
-            self.fast_notes.append(f"Training runs without the faster path, because {unsupported}.")
+            self.fast_notes.append(f"Training runs without the CPU optimizations, because {unsupported}.")
         if dynamic_sampling and not self._redraws:
             self.fast_notes.append(
-                "No question is asked again (dynamic sampling), because rewards are scaled by the whole batch's spread."
+                "Dynamic sampling is off, because rewards are scaled by the standard deviation of the whole batch."
             )
 
     # What the fast path supports
@@ -123,13 +123,13 @@ class FastGRPOTrainer(GRPOTrainer):
         # Each is a branch of TRL's loss, or of what surrounds it, that the tests do not compare. A branch that a new
         # version adds must be added here as well: an unknown attribute would fail loudly, an unknown branch silently.
         reasons = {
-            f"the loss {self.loss_type} is not among those it was proved for": self.loss_type not in LOSS_TYPES,
+            f"the loss {self.loss_type} has not been verified with them": self.loss_type not in LOSS_TYPES,
             "training runs on a GPU": self.accelerator.device.type != "cpu",
             "training runs on several processes": self.accelerator.num_processes > 1,
-            "numbers are cast on the way (mixed precision)": self.accelerator.mixed_precision != "no",
+            "mixed precision is on": self.accelerator.mixed_precision != "no",
             "an entropy quantile is set": self.top_entropy_quantile < 1.0,
             "an entropy bonus is set": self._entropy_bonus_enabled,
-            "a mixture-of-experts loss is part of it": self.aux_loss_enabled,
+            "a mixture-of-experts loss is added": self.aux_loss_enabled,
             "off-policy masking is set": self.off_policy_mask_threshold is not None,
             "another fused loss is set": self.use_liger_kernel or self.use_vllm,
         }
@@ -138,17 +138,17 @@ class FastGRPOTrainer(GRPOTrainer):
     def _can_share(self) -> bool:
         reason = prefix_trie.supported(self.model) or unsupported_adapter(self.model) or self._failed_check()
         if reason:
-            self.fast_notes.append(f"Shared tokens are computed for each answer anew, because {reason}.")
+            self.fast_notes.append(f"Prefix sharing is off, because {reason}.")
         return reason is None
 
     def _failed_check(self) -> str | None:
         if self.args.gradient_checkpointing:
-            return "gradient checkpointing computes layers again at another time"
+            return "gradient checkpointing recomputes layers"
         if next(self.model.parameters()).dtype != torch.float32:
             return "the number format is not float32"
         difference = check_equivalence(self, self.model)
-        log.info("shared-prefix pass against the padded one: largest relative difference %.1e", difference)
-        return None if difference < MAX_DIFFERENCE else f"a trial on this model differed by {difference:.1e}"
+        log.info("shared-prefix pass compared with the padded one: largest relative difference %.1e", difference)
+        return None if difference < MAX_DIFFERENCE else f"its gradients differ by {difference:.1e} on this model"
 
     # Groups that teach nothing
 

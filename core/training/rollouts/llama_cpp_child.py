@@ -102,7 +102,7 @@ class Llama:
         adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(self.adapter)
         code = llama_cpp.llama_set_adapters_lora(self.context, adapters, count, (ctypes.c_float * 1)(1.0))
         if code:
-            raise RuntimeError(f"llama.cpp refused the adapter (code {code})")
+            raise RuntimeError(f"llama.cpp rejected the adapter (code {code})")
 
     def prepare(self, slots: int, cells: int) -> None:
         """An empty cache for ``slots`` sequences of up to ``cells`` tokens each."""
@@ -120,7 +120,7 @@ class Llama:
         params.no_perf = True
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         if not self.context:
-            raise RuntimeError("llama.cpp could not make a context of this size")
+            raise RuntimeError("llama.cpp could not create a context of this size")
         self.memory = llama_cpp.llama_get_memory(self.context)
         self.shape = (slots, cells)
         self._apply()

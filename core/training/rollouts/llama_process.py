@@ -65,8 +65,8 @@ class Fallback:
         self._cures = self.extra_buffers and -error.code in llama.CRASHES
         if self._cures:
             self.extra_buffers = False
-        how = "without its extra buffers" if self._cures else "as it was"
-        log.warning("llama.cpp ended with %s; it is tried once more, %s", error, how)
+        how = "without its extra buffers" if self._cures else "with the same settings"
+        log.warning("llama.cpp ended with %s; retrying once %s", error, how)
         return True
 
     def guarded(self, work: Callable[[], _T]) -> _T:
@@ -120,7 +120,7 @@ class Child:
     ) -> None:
         outcome = ensure(Settings.from_env().home)
         if outcome.unusable:
-            raise ChildDied(None, f"it does not work on this machine, {outcome.unusable}")
+            raise ChildDied(None, f"it does not work on this machine ({outcome.unusable})")
         extra = outcome.extra_buffers if extra_buffers is None else extra_buffers
         self._interrupted = interrupted
         self.process = subprocess.Popen(

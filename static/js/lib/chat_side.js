@@ -144,7 +144,7 @@ export class Side {
     this.turns.push({
       role: 'assistant',
       content: this.writing.content,
-      error: event.message ?? 'The model could not answer. Try again.',
+      error: event.message ?? 'The model failed to answer. Try again.',
     })
     this.ended()
   }

@@ -177,7 +177,7 @@ def test_a_conversation_that_is_too_long_is_refused(chat: Chat, models: Home) ->
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     refused = chat.ask("z", model, messages=[{"role": "user", "content": "word " * 600}])[-1]
     assert (refused["event"], refused["code"]) == ("error", "invalid_input")
-    assert "this model takes 512" in refused["message"]
+    assert "this model's limit is 512" in refused["message"]
 
 
 def test_stops_hold_back_what_may_become_one() -> None:
@@ -233,7 +233,7 @@ def test_an_error_is_said_and_the_next_request_answered(chat: Chat, models: Home
     assert "gone" in gone[-1]["message"]
     (models.root / "half.gguf").write_bytes(b"GGUF" + bytes(100))
     half = chat.ask("x3", {"kind": "gguf", "path": str(models.root / "half.gguf")})
-    assert "half.gguf: the file is cut off or broken" in half[-1]["message"]
+    assert "half.gguf: the file is incomplete or damaged" in half[-1]["message"]
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     assert chat.ask("y", model)[-1]["event"] == "done"
 

@@ -275,7 +275,7 @@ def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
         job = export(models, monkeypatch, "crashing", format="gguf", quantizations=["f16"])
     made = next(file for name, file in files(job).items() if name.endswith(".gguf"))
     assert made["fidelity"]["verdict"] == "unverified"
-    assert "every file that holds F16" in made["fidelity"]["reason"]
+    assert "every file that contains F16" in made["fidelity"]["reason"]
     assert "Not verified on this machine: F16" in str(job.read_status())
     # Compared again where it does not crash: the same bytes, now with a verdict.
     llama.keep(models, Outcome(fingerprint=llama.fingerprint()))

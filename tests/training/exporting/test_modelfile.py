@@ -216,7 +216,7 @@ def test_an_adapter_and_an_unknown_parameter() -> None:
 def test_the_date_of_a_template_is_said() -> None:
     """Llama's own template writes today's date; the Modelfile's is fixed and says so."""
     text = modelfile("a.gguf", recognise(*own("Llama 3.2")), "", "")
-    assert "the day of the export" in text
+    assert "the date of the export" in text
     assert quoted("a") == '"""a"""'
 
 

@@ -57,7 +57,7 @@ def test_one_command_gives_the_same_rewards(bundled: tuple[JobDir, Path], elsewh
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all file hashes match" in done.stdout
     assert "versions and hardware match" in done.stdout
-    assert "The same reward in all 4 steps" in done.stdout
+    assert "All 4 steps have the same reward" in done.stdout
     again = JobDir(next(path for path in elsewhere.outputs.iterdir()))
     assert training_rewards(again.metrics) == training_rewards(run.metrics)
     assert len(set(training_rewards(run.metrics).values())) > 1
@@ -162,5 +162,5 @@ def test_curves_that_differ_are_compared_in_words() -> None:
     found = compare({1: 0.5, 2: 0.25, 3: 1.0}, {1: 0.5, 2: 0.75, 4: 0.0})
     assert not found.equal
     assert "1 of 2 steps have the same reward" in found.words()
-    assert "step 2: 0.2500 then, 0.7500 now" in found.words()
-    assert "2 steps are in one of the two runs only" in found.words()
+    assert "step 2: 0.2500 in the original run, 0.7500 now" in found.words()
+    assert "2 steps are in only one of the two runs" in found.words()

@@ -193,7 +193,7 @@ def test_after_two_crashes_transformers_goes_on(
     assert found.log_probabilities is None
     assert not engine.by_llama
     assert len(notes) == 1
-    assert "ended twice" in notes[0]
+    assert "crashed twice" in notes[0]
 
 
 def test_a_round_with_a_sampler_mismatch_is_written_again(
@@ -215,7 +215,7 @@ def test_a_round_with_a_sampler_mismatch_is_written_again(
                 if "lora_B" in name:
                     parameter.div_(4)
     assert found.log_probabilities is None
-    assert "written again by transformers" in notes[0]
+    assert "generated again by transformers" in notes[0]
 
 
 def test_an_engine_that_was_fallen_back_from_is_left_alone(engine: LlamaEngine, notes: list[str]) -> None:

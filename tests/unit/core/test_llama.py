@@ -67,7 +67,7 @@ def test_what_dies_with_the_extra_buffers_switches_them_off(home: Home, monkeypa
     assert not outcome.extra_buffers
     assert list(outcome.crashed) == ["Q8_0", "Q4_K", "IQ1_S"]
     assert outcome.crashed["Q4_K"] == "SIGSEGV (signal 11) at 70 tokens on 2 threads"
-    assert "extra buffers off: with them it crashes on this processor (Q8_0, Q4_K, IQ1_S)" in outcome.words()
+    assert "extra buffers turned off; with them it crashes on this processor (Q8_0, Q4_K, IQ1_S)" in outcome.words()
 
 
 def test_what_dies_either_way_is_named_with_the_remedy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_a_crash_in_use_is_remembered(home: Home) -> None:
     outcome = llama.read(home)
     assert outcome is not None
     assert (outcome.extra_buffers, outcome.learned) == (False, "SIGSEGV (signal 11)")
-    assert "crashed in use (SIGSEGV (signal 11))" in outcome.words()
+    assert "it crashed with them (SIGSEGV (signal 11))" in outcome.words()
     assert json.loads((home.cache / "llama.json").read_text())["learned"]
 
 
@@ -159,10 +159,10 @@ def test_a_crash_in_use_is_remembered(home: Home) -> None:
         ({}, 1, {"F16"}, ""),  # it said that it cannot read the file
         ({}, -signal.SIGABRT, {"F16"}, ""),  # on purpose, with files of this format known to work
         ({}, -signal.SIGSEGV, {"Q8_0", "F32"}, ""),
-        ({"dead": {"Q8_0": "SIGSEGV"}}, -signal.SIGSEGV, {"Q8_0", "F32"}, "every file that holds Q8_0"),
+        ({"dead": {"Q8_0": "SIGSEGV"}}, -signal.SIGSEGV, {"Q8_0", "F32"}, "every file that contains Q8_0"),
         ({"dead": {"Q4_K": "SIGSEGV"}}, -signal.SIGSEGV, {"Q8_0", "F32"}, ""),
         ({}, -signal.SIGILL, set(), "compiled for another processor"),
-        ({}, -signal.SIGKILL, {"Q8_0"}, "ended from outside"),
+        ({}, -signal.SIGKILL, {"Q8_0"}, "was killed"),
         ({"unusable": "SIGILL (signal 4)"}, None, set(), "does not work on this machine"),
         ({"unusable": "SIGILL (signal 4)"}, 1, set(), "does not work on this machine"),
     ],

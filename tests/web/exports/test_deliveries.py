@@ -177,7 +177,7 @@ def test_what_ollama_says_of_a_refusal_is_passed_on(outside: Outside) -> None:
     path = outside.home.exports / EXPORT / "files" / "sums-Q4_K_M.gguf"
     path.write_bytes(b"JUNK" + GGUF[4:])
     outside.send(to="ollama", name="sums")
-    assert "no longer the file that was made" in outside.ended()["error"]
+    assert "has changed since it was exported" in outside.ended()["error"]
     path.write_bytes(GGUF)
     outside.ollama.adapters = False
     outside.send(to="ollama", name="sums", base="smollm2:135m")

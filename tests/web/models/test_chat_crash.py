@@ -47,7 +47,7 @@ def test_a_crash_either_way_is_said_with_what_to_do(process: ChatProcess, home: 
     """Once; nothing is learned of the machine, since the file may be what is wrong."""
     events = ask(process, "smash now")
     assert [event["event"] for event in events] == ["error"]
-    for words in ("llama.cpp crashed (SIGSEGV (signal 11))", "send again", "make llama"):
+    for words in ("llama.cpp crashed (SIGSEGV (signal 11))", "Send again", "make llama"):
         assert words in events[0]["message"]
     assert known(home).extra_buffers
     assert ask(process, "still there")[-1]["text"] == "still there"

@@ -251,7 +251,7 @@ def test_a_model_that_does_not_fit_beside_others_takes_their_place(machine: Mach
     ask(machine, str(folder))
     assert held(machine) == ["b", str(folder)]
     machine.total = GIB
-    with pytest.raises(Unavailable, match=r"takes about 960.0 MB, and .* free in this machine's memory.*smaller model"):
+    with pytest.raises(Unavailable, match=r"needs about 960.0 MB, and .* free in this machine's memory.*smaller model"):
         ask(machine, f"{folder}/.")
     assert held(machine) == ["b", str(folder)]
 

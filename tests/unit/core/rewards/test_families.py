@@ -170,7 +170,7 @@ def test_a_gate_must_be_passed_before_correctness_counts() -> None:
     assert score("<s>7</s>", "", row).total == pytest.approx(1.2)
     bare = score("\\boxed{7}", "", row)
     assert bare.total == 0
-    assert bare.components["numeric"].why.startswith("Does not count because form is below 1.")
+    assert bare.components["numeric"].why.startswith("Not counted because form is below 1.")
 
 
 def test_normalised_and_clipped_totals() -> None:

@@ -241,7 +241,7 @@ def test_a_damaged_entry_is_listed_and_can_only_be_deleted(stage: Stage, text: s
     found = trash(stage)
     found.start()
     assert [one.id for one in found.list()] == [folder.name]
-    with pytest.raises(Conflict, match="can no longer be read"):
+    with pytest.raises(Conflict, match="cannot be restored, because"):
         found.restore(folder.name)
     found.purge(folder.name)
     assert not folder.exists()
