@@ -188,7 +188,7 @@ FORMATS: dict[str, tuple[str, Callable[[Rows], bytes]]] = {
     "JSON, pandas' split": ("rows.json", as_split),
     "JSON, pandas' table": ("rows.json", as_table_schema),
     "JSON, a row under each id": ("rows.json", as_by_id),
-    "JSON of the Hub's rows service": ("rows.json", as_service),
+    "JSON, Hugging Face's rows service": ("rows.json", as_service),
     "CSV": ("rows.csv", as_table),
     "CSV, lists as Python prints them": ("rows.csv", as_python),
     "TSV": ("rows.tsv", lambda rows: as_table(rows, "\t")),
