@@ -1,4 +1,4 @@
-"""What every command needs: the services of this installation, and exclusive use of its home folder."""
+"""Shared by all commands: the services of this installation, and exclusive use of its home folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's connections: how many there may be, and how slow a sender may be. See docs/decisions/0001-server.md."""
+"""Limits on the server's connections: their number, and slow clients. See docs/decisions/0001-server.md."""
 
 from __future__ import annotations
 

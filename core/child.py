@@ -16,7 +16,7 @@ RUNNER = Path(__file__).with_name("run_child.py")
 
 
 def script_command(script: Path, *arguments: str) -> list[str]:
-    """The command that runs a script in a process of its own, with the project's modules to import."""
+    """The command that runs a script in a separate process, with the project's modules to import."""
     return [sys.executable, "-P", str(RUNNER), str(script), *arguments]
 
 

@@ -1,4 +1,4 @@
-"""What a dataset is, before and after its columns are mapped."""
+"""Types of datasets, before and after their columns are mapped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FieldGuess(BaseModel):
         response: Column with the reference answer, or None.
         confidence: 0 to 1.
         why: What the guess goes by, in whole sentences.
-        ask: What a person is to choose or check before the rows are used; empty where the guess is sure enough.
+        ask: What a user is to choose or check before the rows are used; empty if the guess is sure enough.
         template: Text of the question with ``{column}`` for a cell, where it takes more than one column.
         extraction, pattern: Rule that takes the reference out of the answer column.
         columns: Further columns that rewards know by a name of their own, ``{name: column}``.
@@ -60,7 +60,7 @@ class UploadInfo(BaseModel):
 
     Attributes:
         id: Upload id, as in ``upload:<id>``.
-        name: What it is called: the file's name or Hugging Face's, until a person renames it.
+        name: What it is called: the file's name or Hugging Face's, until a user renames it.
         format: Found from the content and the ending.
         size: Bytes as uploaded.
         rows: Data rows.
@@ -76,7 +76,7 @@ class UploadInfo(BaseModel):
         notes: What else there is to say of the file, such as a part of it that was not read; whole sentences.
         origin: ``upload``, or Hugging Face's ``owner/name``.
         hub: Subset, split and commit of what was fetched from Hugging Face.
-        mapping: Fields of the configuration's dataset section as a person set them here.
+        mapping: Fields of the configuration's dataset section as a user set them here.
     """
 
     model_config = ConfigDict(frozen=True)

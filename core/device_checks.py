@@ -1,7 +1,6 @@
-"""What a configuration means on one device: what cannot run there, and what has no effect.
+"""What a configuration means on one device: what cannot run there, and which settings have no effect.
 
-A field that can have no effect is said here, on the page before the start and in the run's notes;
-nothing is dropped in silence.
+Settings without effect are reported on the page before the start and in the run's notes; nothing is ignored silently.
 """
 
 from __future__ import annotations

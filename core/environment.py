@@ -1,4 +1,4 @@
-"""What a run ran on: versions of everything installed, the system, the hardware. Read without torch."""
+"""A run's environment: installed versions, system and hardware. Read without torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DECISIVE = (
     "llama-cpp-python", "bitsandbytes", "unsloth", "unsloth-zoo", "vllm", "reasoning-gym", "math-verify", "sympy",
     "jinja2",
 )  # fmt: skip
-"""Packages whose version can change a training's numbers. The others are recorded, and counted where they differ."""
+"""Packages whose version can change a training's numbers. The others are recorded, and counted if they differ."""
 
 
 def environment(device: Device | None = None) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def environment(device: Device | None = None) -> dict[str, Any]:
 
 
 def note_environment(run: JobDir, attempt: int, device: Device) -> None:
-    """Add this attempt to ``environment.json``: a resumed run may go on under other versions."""
+    """Add this attempt to ``environment.json``: a resumed run may continue under other versions."""
     entry = {"attempt": attempt, "time": time.time(), **environment(device)}
     write_json(
         run.environment, {"attempts": [*(one for one in known_attempts(run) if one["attempt"] != attempt), entry]}
@@ -62,7 +62,7 @@ def note_environment(run: JobDir, attempt: int, device: Device) -> None:
 
 
 def known_attempts(run: JobDir) -> list[dict[str, Any]]:
-    """What ``environment.json`` holds of each attempt; empty where it is not there or cannot be read."""
+    """What ``environment.json`` holds of each attempt; empty if it is not there or cannot be read."""
     known = read_json(run.environment) or {}
     found = known.get("attempts")
     return [one for one in found if isinstance(one, dict) and "attempt" in one] if isinstance(found, list) else []

@@ -1,18 +1,18 @@
-"""All errors that are shown to people, as one exception tree.
+"""All errors that are shown to users, as one exception tree.
 
-Each class is also the matching exception of the standard library, so that code that knows nothing of
-this project can catch it. A message says what happened and what to do next.
+Each class also derives from the matching exception of the standard library, so code that does not know this project can
+catch it. A message says what happened and what to do next.
 """
 
 from __future__ import annotations
 
 
 class TunesmithError(Exception):
-    """Base of all errors that are shown to a person.
+    """Base of all errors that are shown to a user.
 
     Args:
         message: What happened and what to do, in whole sentences.
-        field: Dotted path of the field at fault (``training.batch_size``), where there is one.
+        field: Dotted path of the invalid fields (``training.batch_size``), if there is one.
     """
 
     code = "error"

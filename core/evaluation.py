@@ -1,8 +1,8 @@
-"""Two models, the same prompts: what the pairs of answers show, in words and numbers.
+"""Paired evaluation: what the answers of two models to the same prompts show, in words and numbers.
 
-A claim (*better* or *worse*) needs both tests of :mod:`core.statistics` to agree: the bootstrap interval
-of the mean difference leaves 0 out, and the exact sign-flip test finds the signs unlikely to be chance.
-Everything else is *not enough evidence*, with the smallest difference that this many questions usually show.
+A claim (*better* or *worse*) needs both tests of :mod:`core.statistics` to agree: the bootstrap interval of the mean
+difference excludes 0, and the exact sign-flip test is significant. Everything else is *not enough evidence*, with the
+smallest difference that this many questions usually show.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Answered:
     Attributes:
         instruction, reference: The question and its reference answer, for showing.
         text: The answer.
-        total: Its reward; None where nothing was scored.
+        total: Its reward; None if nothing was scored.
         components: Each part's score by name, in [0, 1].
-        solved: Whether it earned all there is to earn; None where nothing was scored.
+        solved: Whether it earned all there is to earn; None if nothing was scored.
     """
 
     instruction: str
@@ -66,7 +66,7 @@ class Answered:
         """From a line of ``completions.jsonl`` with one completion.
 
         Args:
-            best: The most that an answer can earn; None where nothing was scored.
+            best: The most that an answer can earn; None if nothing was scored.
         """
         answer = group["completions"][0]
         total = answer.get("total")
@@ -125,7 +125,7 @@ class PairedReport(_Frozen):
         both, neither: Prompts that both solved, and that none did.
         mcnemar: p-value of McNemar's exact test on those that one alone solved.
         smallest_effect: The smallest difference in reward that this many prompts would have shown in four of
-            five cases; None where they could have shown none.
+            five cases; None if they could have shown none.
         improved, worsened: The prompts whose reward changed most, at most :data:`EXAMPLES` of each.
     """
 
@@ -253,7 +253,7 @@ def paired_report(
         seed: Of the resampling.
 
     Returns:
-        None where no pair was scored.
+        None if no pair was scored.
     """
     scored = [pair for pair in pairs if pair[0].total is not None and pair[1].total is not None]
     if not scored:

@@ -1,4 +1,4 @@
-"""What an export is."""
+"""Types and settings of exports."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ExportSpec(BaseModel):
         checkpoint: Step of the checkpoint to take; None for the run's published adapter.
         adapter: A PEFT folder on this machine, for such a merge; else empty.
         base: The model that the adapter belongs to; empty: as the run or the adapter's own file says.
-        revision: Of the base on the Hub.
+        revision: Of the base on Hugging Face.
         format: What to make.
         quantizations: For a GGUF: one file each, all from one merge.
         importance_matrix: Whether the run's own prompts tell the quantizer which weights matter.

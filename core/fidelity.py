@@ -1,4 +1,4 @@
-"""What was found when an exported model was compared with the model that was trained."""
+"""Result of comparing an exported model with the trained model."""
 
 from __future__ import annotations
 
@@ -62,21 +62,21 @@ class FidelityReport(BaseModel):
         positions: Tokens of reference answers at which both models' next-token probabilities were compared.
         same_prompt_ids: Share of prompts whose token ids are the same in both, template and special tokens included:
             of the questions or of the further conversations, whichever is smaller.
-        first_difference: Where the first prompt that differs does so, in words; empty where none does.
+        first_difference: Where the first prompt that differs does so, in words; empty if none does.
         only_spaces_differ: Whether the tokens of one text differ in spaces alone, as two programs' reading of it can.
         top1_agreement: Share of positions at which both models' most likely token is the same.
         mean_kl: Mean KL(trained ‖ exported) over positions, in nats per token.
-        base_kl: Mean KL(base ‖ exported): near 0 where the adapter is missing. None where the base was not measured.
+        base_kl: Mean KL(base ‖ exported): near 0 if the adapter is missing. None if the base was not measured.
         adapter_kl: Mean KL(trained ‖ base): how much the training changed. None as above.
         change_kept: Share of the training's change that is in the export: 1 where the adapter is in it, 0 where
             it is missing, 2 where it was added twice; ``change_kept_low`` and ``_high`` bound it (bootstrap, 95%).
-            None where the training changed nothing.
+            None if the training changed nothing.
         exact_match: Share of greedy answers that are the same token for token.
         stops: Share of the exported model's greedy answers that end with an end token.
         stops_trained: The same of the trained model's.
         reward_trained, reward_exported: Mean reward of the greedy answers; None without a reward.
         reward_drop: Trained less exported; ``reward_drop_low`` and ``_high`` bound it (paired bootstrap, 95%).
-        better_choice: A quantization that would not lose, as the reason says it; empty where none is needed or known.
+        better_choice: A quantization that would not lose, as the reason says it; empty if none is needed or known.
         seconds: How long the check took.
     """
 

@@ -1,8 +1,9 @@
-"""How large a GGUF file will be, from the shapes of the model that it is made from.
+"""Expected size of a GGUF file, computed from the shapes of the model's tensors.
 
-llama.cpp's quantizer mixes number formats: it gives some tensors more bits than the file's name says, and another
-format to rows that do not divide into its blocks. This follows its rules (``llama-quant.cpp``) for dense models, so
-that a size can be shown before anything is made. Tests hold it to files that the installed llama.cpp wrote.
+llama.cpp's quantizer mixes quantizations: it gives some tensors more bits than the file's name says, and a different
+type to rows whose length is not divisible by its block size. This follows its rules (``llama-quant.cpp``) for dense
+models, so that a size can be shown before anything is created. Tests compare it with files written by the installed
+llama.cpp.
 """
 
 from __future__ import annotations

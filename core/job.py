@@ -1,4 +1,4 @@
-"""What a job is, and the states it goes through."""
+"""Jobs: their kinds, states and status."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 LARGEST_PID = 2**31 - 1
 LARGEST = 2**53
-"""No count is larger. Databases and JavaScript hold it exactly."""
+"""Largest count. Databases and JavaScript represent it exactly."""
 
 
 class JobKind(StrEnum):
-    """What a worker process does. Its folder is below ``outputs/`` or ``exports/``."""
+    """The kind of work of a worker process. Its folder is below ``outputs/`` or ``exports/``."""
 
     TRAIN = "train"
     """GRPO with its optional SFT warm-up, in ``outputs/<id>``."""
     EXPORT = "export"
     """Adapter, merged model or GGUF, in ``exports/<id>``."""
     PROBE = "probe"
-    """A few groups sampled and judged before a run, in ``outputs/<id>``."""
+    """A few groups sampled and scored before a run, in ``outputs/<id>``."""
     EVALUATION = "evaluation"
     """Models answering the same prompts, compared pair by pair, in ``outputs/<id>``."""
 
 
 class JobState(StrEnum):
-    """A job's life: ``queued → starting → running → completed``, or one of the other ends.
+    """The state of a job: ``queued → starting → running → completed``, or another end.
 
-    What it is doing while it runs is its phase, see :class:`JobPhase`.
+    What a running job is doing is its phase, see :class:`JobPhase`.
     """
 
     QUEUED = "queued"
@@ -43,16 +43,16 @@ class JobState(StrEnum):
     STARTING = "starting"
     """The worker process loads libraries, model and data."""
     RUNNING = "running"
-    """At work."""
+    """The worker is running."""
     STOPPING = "stopping"
     """A stop was asked for; the checkpoint is being saved."""
     COMPLETED = "completed"
     STOPPED = "stopped"
-    """Ended by a person, with a checkpoint to resume from."""
+    """Ended by a user, with a checkpoint to resume from."""
     FAILED = "failed"
     """Ended by an error that the worker could report."""
     CRASHED = "crashed"
-    """The worker vanished without a word: killed, out of memory, power cut."""
+    """The worker disappeared without an error: killed, out of memory, power failure."""
 
 
 ENDED = frozenset({JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
@@ -62,7 +62,7 @@ ACTIVE = tuple(state for state in JobState if state not in ENDED and state is no
 
 
 class JobPhase(StrEnum):
-    """What a training does while it runs. Other kinds of jobs have no phases."""
+    """The phases of a running training job. Other kinds of jobs have none."""
 
     WARM_UP = "warm_up"
     """SFT on reference answers before GRPO."""
@@ -72,13 +72,13 @@ class JobPhase(StrEnum):
     """Scores the held-out rows; between steps the phase returns to ``train``."""
 
 
-# Programs and older versions know one word for both, in status.json, the API and its events.
+# API clients and older versions use one word for both, in status.json, the API and its events.
 _RUNNING: dict[str, str] = {JobPhase.WARM_UP: "warming_up", JobPhase.TRAIN: "training", JobPhase.EVALUATE: "evaluating"}
 _PHASES = {word: phase for phase, word in _RUNNING.items()}
 
 
 def public_state(state: JobState, phase: str) -> str:
-    """State and phase in the one word that other programs know.
+    """State and phase as the one word that API clients see.
 
     >>> public_state(JobState.RUNNING, "warm_up"), public_state(JobState.STOPPING, "warm_up")
     ('warming_up', 'stopping')
@@ -88,7 +88,7 @@ def public_state(state: JobState, phase: str) -> str:
 
 
 def life_of(word: str) -> tuple[str, str]:
-    """State and phase of a public word; the other way round than :func:`public_state`.
+    """State and phase of a public word; the inverse of :func:`public_state`.
 
     >>> life_of("training"), life_of("stopped")
     (('running', 'train'), ('stopped', ''))
@@ -98,22 +98,22 @@ def life_of(word: str) -> tuple[str, str]:
 
 
 class JobStatus(BaseModel):
-    """``status.json``: written by the worker alone, beside and renamed.
+    """``status.json``: written only by the worker, atomically.
 
     Attributes:
-        state: Where the job is in its life. In the file, ``training`` and the like stand for state and phase.
+        state: The job's state. In the file, words such as ``training`` stand for state and phase.
         phase: What it is doing while it runs, a :class:`JobPhase` for a training; '' for none.
         step: Optimizer steps done in the present phase.
         max_steps: Optimizer steps planned in the present phase; 0 while unknown.
         pid: Process id of the worker.
         pid_started: The process's start time in seconds since the epoch, as psutil gives it: a
-            process id alone can be given to a stranger after a crash.
-        boot: Of the machine that it runs on (:func:`core.process.boot`): after a restart its id is anybody's.
+            process id alone can be reused after a crash.
+        boot: Boot id of its machine (:func:`core.process.boot`): after a reboot, process ids are reused.
         heartbeat: Seconds since the epoch, refreshed at least every two seconds.
         error: What went wrong and what to do, where the state is ``failed``.
-        error_field: The setting that the error is about, as a path of the configuration; empty where it is about none.
+        error_field: The setting that the error is about, as a path of the configuration; empty if it is about none.
         message: One line on what it is doing now ('Loading the model').
-        notes: Things said once: settings that have no effect on this device, rows left out.
+        notes: Added once each: settings without effect on this device, rows that were left out.
         attempt: 1 for the first start, one more for each resume.
         device: ``cpu`` or the GPU's name.
         seconds_per_step: Mean over the latest steps of this phase; 0 while unknown.
@@ -153,12 +153,12 @@ class JobStatus(BaseModel):
 
     @property
     def word(self) -> str:
-        """State and phase as other programs know them."""
+        """State and phase as API clients see them."""
         return public_state(self.state, self.phase)
 
 
 class Control(BaseModel):
-    """``control.json``: written by the web process alone. ``now`` skips the checkpoint."""
+    """``control.json``: written only by the web process. ``now`` skips the checkpoint."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -1,16 +1,16 @@
 """The only module that knows the file names inside a job's directory.
 
-Web process and worker share nothing but these files, and each file has one writer:
+Web process and worker communicate only through these files, and each file has one writer:
 
 =====================  ==============================  =====================================
 file                   writer                          what it is
 =====================  ==============================  =====================================
 ``config.json``        web, once                       the validated configuration
-``control.json``       web                             what is asked of the worker
+``control.json``       web                             requests to the worker
 ``status.json``        worker (write beside, rename)   :class:`core.job.JobStatus`
-``given.jsonl``        web, once                       the prompts of an evaluation, where a person gave them
-``metrics.jsonl``      worker, append only             a row a log step
-``completions.jsonl``  worker, append only             a group of completions a line
+``given.jsonl``        web, once                       the prompts of an evaluation, where a user gave them
+``metrics.jsonl``      worker, append only             one row per logged step
+``completions.jsonl``  worker, append only             one group of completions per line
 ``worker.log``         worker                          everything it printed
 ``checkpoints/``       worker                          what resume needs
 ``adapter/``           worker                          the trained adapter
@@ -59,7 +59,7 @@ def is_any(_row: JsonRow) -> TypeGuard[JsonRow]:
 
 
 LONGEST_LINE = 1 << 24
-"""Bytes. A file without a line break for so long holds no rows, and nobody waits for one."""
+"""Bytes. A file without a line break for this long contains no rows."""
 
 
 class JobDir:
@@ -80,23 +80,23 @@ class JobDir:
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
         self.prepared = path / "prepared"
-        """The rows this run trains on and holds out, as they were when it started."""
+        """The training and held-out rows, as they were when the run started."""
         self.environment = path / "environment.json"
         """Versions and hardware of each attempt; for the reproduction bundle."""
         self.given = path / "given.jsonl"
-        """An evaluation's prompts, where they came with the request."""
+        """An evaluation's prompts, if they came with the request."""
         self.evaluation = path / "evaluation.json"
-        """A training's :class:`core.evaluation.RunEvaluation`; there once it has completed."""
+        """A run's :class:`core.evaluation.RunEvaluation`, written when it has completed."""
         self.rollout = path / ".rollout"
         """What the worker hands to the process that writes answers; gone when the worker ends."""
         self.files = path / "files"
-        """An export's finished files; they appear by one rename, whole or not at all."""
+        """An export's finished files, complete or absent; they appear by one rename."""
         self.result = path / "result.json"
         """What an export made: ``files`` as :class:`core.export.ExportedFile`, ``commands``."""
 
     @property
     def made(self) -> bool:
-        """Whether an export's files are there, whole: what names them is written after they have appeared."""
+        """Whether an export's files are complete: the document that lists them is written after they have appeared."""
         return bool((read_json(self.result) or {}).get("files")) and self.files.is_dir()
 
     @classmethod
@@ -114,7 +114,7 @@ class JobDir:
 
     @classmethod
     def known(cls, parent: Path, job_id: str) -> JobDir:
-        """As :meth:`open`, for reading what may be deleted: then there is nothing in it."""
+        """Like :meth:`open`, but for a directory that may have been deleted; then it reads as empty."""
         try:
             return cls.open(parent, job_id)
         except NotFound:
@@ -132,7 +132,7 @@ class JobDir:
         return read_json(self.config) or {}
 
     def whole_config(self) -> dict[str, Any]:
-        """For a worker, which can do nothing without it.
+        """The configuration, for a worker, which cannot run without it.
 
         Raises:
             Damaged: It is missing or cannot be read.
@@ -143,7 +143,7 @@ class JobDir:
         return config
 
     def read_status(self) -> JobStatus | None:
-        """The worker's latest word; None before the first, and where it cannot be read."""
+        """The worker's latest status; None before the first one, and if it cannot be read."""
         return read_model(self.status, JobStatus)
 
     def read_control(self) -> Control:
@@ -158,7 +158,7 @@ class JobDir:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[JobDir]:
-    """Make a job's directory, and take it away again where what goes into it could not be written.
+    """Create a job's directory, and remove it again if its files could not be written.
 
     Raises:
         FileExistsError: There is one already; it is left as it is.
@@ -177,11 +177,11 @@ def step_of(checkpoint: Path) -> int:
 
 
 def remove_folder(path: Path, what: str) -> None:
-    """Delete a job's or a dataset's directory with all that is in it; one that is gone already is well.
+    """Delete a job's or dataset's directory and its contents. It is not an error if it does not exist.
 
     Args:
-        path: The directory. A link or a file in its place is deleted itself, and nothing that a link leads to.
-        what: What a person calls it, to begin a sentence.
+        path: The directory. If it is a link or a file, only that is deleted, not the link's target.
+        what: Its name for users, to begin a sentence.
 
     Raises:
         Unavailable: Something of it stays, with the reason.
@@ -203,7 +203,7 @@ def remove_folder(path: Path, what: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where the file is missing or damaged."""
+    """A JSON object, or None if the file is missing or damaged."""
     try:
         data = _decoded(path.read_bytes())
     except (OSError, ValueError):
@@ -212,13 +212,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def checked_json(path: Path, kind: Any) -> dict[str, Any] | None:
-    """As :func:`read_json`, and None too where the object has not the fields of ``kind``, a model or dataclass."""
+    """Like :func:`read_json`, but None too if the object lacks the fields of ``kind``, a model or dataclass."""
     data = read_json(path)
     return data if data is not None and _fits(data, kind) else None
 
 
 def read_model(path: Path, kind: type[T]) -> T | None:
-    """A JSON object as ``kind``, or None where the file is missing or damaged."""
+    """A JSON object as ``kind``, or None if the file is missing or damaged."""
     data = read_json(path)
     try:
         return None if data is None else _adapter(kind).validate_python(data)
@@ -244,9 +244,9 @@ _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 def write_json(path: Path, data: Any, *, private: bool = False) -> None:
-    """Write beside and rename, so that a reader or a crash meets the old file or the new one.
+    """Write atomically (temporary file and rename): readers and crashes see the old file or the new one.
 
-    A request and the watcher may write the same file at once, so each thread has a name of its own beside it.
+    A request and the watcher may write the same file at once, so each thread has its own name beside it.
 
     Args:
         path: Where.
@@ -302,7 +302,7 @@ class Lines(NamedTuple, Generic[T]):
 
     Attributes:
         rows: Those that could be read.
-        offset: Bytes up to the end of the last complete line.
+        offset: Byte offset of the end of the last complete line.
         bad: Which lines could not, counted from 1 at the first that was read.
     """
 
@@ -312,7 +312,7 @@ class Lines(NamedTuple, Generic[T]):
 
 
 def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, *, fits: Check[T]) -> Lines[T]:
-    """Complete JSON lines from a byte offset on; what is no JSON object is left out.
+    """Complete JSON lines from a byte offset on; lines that are not JSON objects are skipped.
 
     Args:
         path: A ``.jsonl`` file; one that is missing or cannot be opened is empty.
@@ -339,7 +339,7 @@ def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, *, fits: 
 
 
 def read_row(line: bytes, fits: Check[T]) -> T | None:
-    """One line of a ``.jsonl`` file, or None where it is no row."""
+    """One line of a ``.jsonl`` file, or None if it is no row."""
     try:
         row = _decoded(line)
     except ValueError:
@@ -348,12 +348,12 @@ def read_row(line: bytes, fits: Check[T]) -> T | None:
 
 
 def iter_lines(path: Path) -> Iterator[JsonRow]:
-    """Every complete line of a file that can be read, whatever object it is."""
+    """Every readable complete line of a file, whatever object it is."""
     return iter_rows(path, is_any)
 
 
 def iter_rows(path: Path, fits: Check[T]) -> Iterator[T]:
-    """Every complete line of a file that is a row of its kind, as it goes."""
+    """Iterate over the complete lines of a file that are rows of its kind."""
     offset = 0
     while True:
         rows, after, _ = read_lines(path, offset, fits=fits)
@@ -364,7 +364,7 @@ def iter_rows(path: Path, fits: Check[T]) -> Iterator[T]:
 
 
 def whole_lines(path: Path) -> list[JsonRow]:
-    """Every row of a file that is of use only as a whole.
+    """Every row of a file that is useful only if it is complete.
 
     Raises:
         Damaged: A row is missing or cannot be read; which one is said.
@@ -384,7 +384,7 @@ def whole_lines(path: Path) -> list[JsonRow]:
 
 
 class JsonlWriter:
-    """Appends rows, numbering them from 1 over the file's whole life.
+    """Appends rows, numbered from 1 over the file's whole lifetime.
 
     Each row is one ``write`` of one line. ``row`` is added to it. After a crash a torn last line is
     cut off: no reader has seen it.
@@ -404,7 +404,7 @@ class JsonlWriter:
         return data[:whole].count(b"\n")
 
     def append(self, row: Mapping[str, Any]) -> JsonRow:
-        """Append one row and return it with its number."""
+        """Append one row and return it, with its number."""
         numbered = {"row": self.count + 1, **row}
         self._file.write(json_line(numbered, allow_nan=False))
         self._file.flush()

@@ -46,7 +46,7 @@ class PartRow(TypedDict):
 class CompletionRow(TypedDict):
     """One completion of a group.
 
-    ``total`` is its reward and ``components`` are the parts of it by name; both are left out where nothing was scored.
+    ``total`` is its reward and ``components`` are the parts of it by name; both are left out if nothing was scored.
     ``problem`` says why an evaluation has no answer.
     """
 
@@ -129,7 +129,7 @@ def is_answer_of(row: Mapping[str, Any]) -> TypeGuard[AnswerRow]:
 
 
 def measure(row: Mapping[str, object], key: str) -> float | None:
-    """What a row has under the key of a metric; None where that is nothing, or no finite number.
+    """What a row has under the key of a metric; None if that is nothing, or no finite number.
 
     >>> measure({"row": 1, "phase": "training", "step": 1, "kl": 0.25}, "kl"), measure({}, "kl")
     (0.25, None)

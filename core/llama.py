@@ -1,9 +1,9 @@
-"""What the self-test of llama.cpp found on this machine, and what follows from it.
+"""The result of the llama.cpp self-test on this machine, and its consequences.
 
-llama.cpp is compiled for the processor that compiles it, and some of its kernels crash on some processors
-(with AMX, compiled by GCC 12, every quantized file did). So it is tried once, in processes of its own
-(:mod:`core.training.llama.selftest`), and the outcome is kept in ``cache/llama.json`` for as long as
-processor, compiled library and test are the same. Nothing here loads llama.cpp.
+llama.cpp is compiled for the local processor, and some of its kernels crash on some processors (with AMX, compiled by
+GCC 12, every quantized file did). So it is tested once in separate processes (:mod:`core.training.llama.selftest`), and
+the result is cached in ``cache/llama.json`` until the processor, the compiled library or the test changes. Nothing here
+loads llama.cpp.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Outcome(BaseModel):
     Attributes:
         fingerprint: Of processor, library and test.
         processor: Its name.
-        extra_buffers: Whether models are loaded with llama.cpp's extra buffers: weights laid out anew for the
+        extra_buffers: Whether models are loaded with llama.cpp's extra buffers: weights repacked for the
             processor's own matrix instructions (``use_extra_bufts``).
         crashed: How it died with them, by tensor type (``Q4_K``).
         dead: How it died in the way that is used: with them where none died, else without.
-        unusable: How it died before it had loaded anything; empty where it did not.
+        unusable: How it died before it had loaded anything; empty if it did not.
         learned: How it died later, in use, where that was cured by switching the extra buffers off.
         seconds: How long the test took.
     """
@@ -78,7 +78,7 @@ class Outcome(BaseModel):
         return not self.unusable and not self.dead
 
     def words(self) -> str:
-        """One sentence for a person, with the remedy where there is one."""
+        """One sentence for a user, with the remedy if there is one."""
         if self.unusable:
             return f"Does not work on this machine ({self.unusable}). {REMEDY}"
         if self.dead:
@@ -95,7 +95,7 @@ NOT_TESTED = "Not tested yet. The first job that uses it tests it, which takes a
 
 
 def read(home: Home) -> Outcome | None:
-    """What was found on this very machine and library; None where nothing was, or the file is damaged."""
+    """What was found on this very machine and library; None if nothing was, or the file is damaged."""
     try:
         found = Outcome.model_validate_json(_file(home).read_bytes())
     except (OSError, ValueError):
@@ -135,14 +135,14 @@ def alone(home: Home) -> Iterator[None]:
 
 
 def not_the_file(outcome: Outcome, code: int | None, types: Collection[str]) -> str:
-    """Why the death of llama.cpp's process says nothing about the file that it read; empty where it does.
+    """Why the death of llama.cpp's process says nothing about the file that it read; empty if it does.
 
     llama.cpp aborts on a broken file as it does on a fault of its own. What tells them apart: the self-test
     loads files of the same number formats that are known to be right.
 
     Args:
         outcome: Of this machine.
-        code: The process's exit code, negative for a signal; None where it was not even started. It had been
+        code: The process's exit code, negative for a signal; None if it was not even started. It had been
             tried without the extra buffers as well.
         types: The file's tensor types.
     """

@@ -20,7 +20,7 @@ _SHOWN_OF_NATIVE = 400
 
 
 def tail_text(path: Path, lines: int, *, useful: bool = False) -> str:
-    """The last lines of a file; an empty text where there is none.
+    """The last lines of a file; an empty text if there is none.
 
     Args:
         path: The file.
@@ -82,7 +82,7 @@ class Tail:
     def new_lines(self) -> list[str]:
         """Lines that were completed since the last call."""
         size = self._size()
-        if size < self._offset:  # It was cut or written anew.
+        if size < self._offset:  # It was cut or rewritten.
             self._offset = 0
         if size == self._offset:
             return []

@@ -45,12 +45,12 @@ class Unit(StrEnum):
 
     @property
     def suffix(self) -> str:
-        """Follows a number on a page; empty where the title names the unit."""
+        """Follows a number on a page; empty if the title names the unit."""
         return self.value if self in {Unit.TOKENS, Unit.SECONDS, Unit.TOKENS_PER_SECOND} else ""
 
     @property
     def axis(self) -> str:
-        """Title of a chart's value axis; empty where the metric's own title does."""
+        """Title of a chart's value axis; empty if the metric's own title does."""
         return {
             "count": "Count",
             "nats": "Nats",
@@ -187,7 +187,7 @@ class Metric:
         return f"{value:.0%}" if self.unit is Unit.SHARE else f"{value:g}"
 
     def remark(self, value: float) -> str:
-        """What is unhealthy about a value, such as 'Above 0.1: watch'; '' where nothing is."""
+        """What is unhealthy about a value, such as 'Above 0.1: watch'; '' if nothing is."""
         found = self.range_of(value)
         if found is None or found.level is Level.GOOD:
             return ""

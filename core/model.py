@@ -75,7 +75,7 @@ def without_address(text: str) -> str:
 
 
 def typed_path(text: str, field: str) -> Path:
-    """A path on this machine as a person types it, absolute, ``~`` and links resolved.
+    """A path on this machine as a user types it, absolute, ``~`` and links resolved.
 
     Raises:
         InvalidInput: No file system can have it: too long, a NUL in it, the home folder of nobody.
@@ -89,7 +89,7 @@ def typed_path(text: str, field: str) -> Path:
 
 
 def local_folder(name: str, home: Home) -> Path | None:
-    """The folder that a model name stands for, or None where it names a model on Hugging Face.
+    """The folder that a model name stands for, or None if it names a model on Hugging Face.
 
     Args:
         name: ``builtin:<folder below cache/models>``, a path, or a name on Hugging Face.

@@ -1,4 +1,4 @@
-"""The present time as the files and the database hold it."""
+"""The current time in the format of files and database."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How long a run takes, reckoned from how long steps took before.
+"""Estimates the duration of a run from measured steps.
 
-A step costs about as much as the model has parameters, times the answers (or rows) it takes, times their length.
-So the seconds of one step on a machine give those of another configuration on the same machine.
+The cost of a step is about proportional to the number of parameters, times the answers (or rows) it uses, times their
+length. So the duration of one step gives that of another configuration on the same machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.methods import Need, method
 EVALUATIONS = 3
 """Before the first step, halfway and at the end, unless an interval is set."""
 FORWARD = 1 / 3
-"""Share of a training step's work that scoring a row takes where nothing is generated: the forward pass."""
+"""Share of a training step's work that scoring a row takes if nothing is generated: the forward pass."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Pace:
 
 
 def per_step(config: RunConfig) -> int:
-    """Answers, or rows where none are generated, that one step takes."""
+    """Answers, or rows if none are generated, that one step takes."""
     return config.training.batch_size * config.training.gradient_accumulation_steps
 
 
 def steps_of(config: RunConfig, rows: int | None) -> int | None:
-    """Steps that a run takes; None where that depends on rows that are not known."""
+    """Steps that a run takes; None if that depends on rows that are not known."""
     training = config.training
     if training.max_steps:
         return training.max_steps
@@ -55,7 +55,7 @@ def step_seconds(pace: Pace, config: RunConfig, parameters: float) -> float:
 
 
 def run_seconds(config: RunConfig, step: float, rows: int | None) -> float | None:
-    """Seconds for warm-up, steps and evaluations; loading the model comes on top. None where the steps are not known.
+    """Seconds for warm-up, steps and evaluations; loading the model comes on top. None if the steps are not known.
 
     An answer in an evaluation and a row of the warm-up are counted like an answer of a step, which is a little much.
     """

@@ -1,4 +1,4 @@
-"""Ready settings: the same method as a quick try, balanced, or thorough. Each method brings its own values."""
+"""Plans: the same method as a quick try, balanced, or thorough. Each method defines its own values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 BALANCED = "balanced"
-"""Key of the plan that a method's suggestions follow until a person chooses another one."""
+"""Key of the plan that a method's suggestions follow until a user chooses another one."""
 WORDS = (
     ("quick", "Quick try", "A short run that shows whether your setup works."),
     (BALANCED, "Balanced", "Enough training for a first useful result."),

@@ -1,6 +1,6 @@
-"""What a probe found out, and what it means: will a run learn?
+"""The verdict of a check before training: will a run learn?
 
-Pure: figures in, a verdict with its reason and the setting to change out. The measuring is in
+Pure: it takes measurements and returns a verdict with its reason and the setting to change. The measuring is in
 :mod:`core.training.probe`.
 """
 
@@ -70,7 +70,7 @@ class Figures:
         cut_off: Share of answers that reached the length limit.
         reference_cut_off: Share of reference answers that would not fit within it.
         unparsed: Share of answers in which no answer was found.
-        entropy: Mean, in nats a token; 0 where it was not measured.
+        entropy: Mean, in nats per token; 0 if it was not measured.
         tokens_per_second: While sampling.
         seconds_per_step, steps, hours: For the configured run, extrapolated.
         memory_needed, memory_free: Bytes; 0 where not measured.
@@ -125,7 +125,7 @@ class ProbeVerdict:
         outcome: One of seven.
         title: Its words.
         reason: One or two sentences with the figures that decided.
-        field: The setting to change, as a path of the configuration; empty where nothing needs to.
+        field: The setting to change, as a path of the configuration; empty if nothing needs to.
         advice: What to do.
     """
 
@@ -173,13 +173,13 @@ def judge(found: Figures, titles: Mapping[str, str] | None = None) -> ProbeVerdi
 def proposal(
     outcome: str, figures: Mapping[str, Any], config: RunConfig, lengths: tuple[int, int] | None
 ) -> dict[str, Any]:
-    """Values by field path that follow the verdict's advice; empty where it takes a person's choice.
+    """Values by field path that follow the verdict's advice; empty if it takes a user's choice.
 
     Args:
         outcome: The verdict's, as of :class:`Outcome`.
         figures: As :meth:`Figures.json` gives them.
         config: What was probed.
-        lengths: (max_sequence_length, max_new_tokens) that fit the references; None where they were not counted.
+        lengths: (max_sequence_length, max_new_tokens) that fit the references; None if they were not counted.
     """
     if outcome == Outcome.CUT_OFF:
         return _longer(figures, config, lengths)

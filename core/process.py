@@ -1,4 +1,4 @@
-"""A process is known by more than its number: numbers are given out again, after a restart of the machine at once."""
+"""Identifies processes by more than their number, because numbers are reused, immediately so after a reboot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIRST = Path("/proc/1/stat")
 
 
 class Identity(NamedTuple):
-    """Which process it is.
+    """Identity of a process.
 
     Attributes:
         pid: Its number; 0 for none.
@@ -31,7 +31,7 @@ class Identity(NamedTuple):
 def boot() -> str:
     """Names the time since this machine, or this container, was started; '' where the system cannot say.
 
-    A container has the machine's boot id and numbers of its own, which begin anew with its first process.
+    A container has the machine's boot id and numbers of its own, which start over with its first process.
     """
     try:
         boot_id = _BOOT_ID.read_text().strip()
@@ -45,7 +45,7 @@ def boot() -> str:
 
 
 def identify(pid: int) -> Identity:
-    """A process that is there; of one that has ended, the number and the boot."""
+    """The identity of a running process; of one that has ended, only number and boot id."""
     try:
         return Identity(pid, psutil.Process(pid).create_time(), boot())
     except psutil.Error:
@@ -53,17 +53,17 @@ def identify(pid: int) -> Identity:
 
 
 def this_process() -> Identity:
-    """The one that asks."""
+    """The current process."""
     return identify(os.getpid())
 
 
 def of_this_boot(known: Identity) -> bool:
-    """Whether its number can still mean it: a number of an earlier boot says nothing."""
+    """Whether its number can still refer to it, which is not the case after a reboot."""
     return known.pid > 1 and known.boot in {"", boot()}
 
 
 def find(known: Identity) -> psutil.Process | None:
-    """The process, where it is still there and is the same one."""
+    """The process, if it is still running and is the same one."""
     if not of_this_boot(known):
         return None
     try:

@@ -1,6 +1,6 @@
-"""What a small process of its own says of how far it is, in a ``progress.json`` that is written beside and renamed.
+"""Progress of small separate processes, in a ``progress.json`` that is written atomically.
 
-Downloads, readings of large files and deliveries are such processes; each adds what it counts. Runs have their
+Downloads, reading of large files and deliveries are such processes; each adds its own counters. Runs have a
 ``status.json`` instead (:class:`core.job.JobStatus`).
 """
 
@@ -23,11 +23,11 @@ EVERY_SECONDS = 0.3
 
 
 class Progress(BaseModel):
-    """What every such process says.
+    """The progress of such a process.
 
     Attributes:
-        state: ``working`` while the process is at it; anything else is its last word.
-        message: What it does now.
+        state: ``working`` while the process runs; any other value is final.
+        message: What it is doing now.
         error: What went wrong and what to do.
         pid, pid_started, boot: The process, its start in seconds since the epoch as psutil gives it, and the boot
             that it belongs to (:func:`core.process.boot`).
@@ -43,7 +43,7 @@ class Progress(BaseModel):
     boot: str = ""
 
     def by(self, process: Identity) -> Self:
-        """The same, said by a process."""
+        """The same, with the identity of the process that writes it."""
         return self.model_copy(update={"pid": process.pid, "pid_started": process.started, "boot": process.boot})
 
 
@@ -51,11 +51,11 @@ P = TypeVar("P", bound=Progress)
 
 
 class Reporter(Generic[P]):
-    """Writes the ``progress.json`` of this process, not more often than a person can read.
+    """Writes the ``progress.json`` of this process, not more often than a user can read.
 
     Args:
         folder: Where it goes.
-        first: What is said at once; the process is filled in.
+        first: Written immediately; the process identity is added.
     """
 
     def __init__(self, folder: Path, first: P) -> None:
@@ -68,16 +68,16 @@ class Reporter(Generic[P]):
         self._beat.start()
 
     def say(self, **changes: Any) -> None:
-        """Note what changed; it is written within a moment, also where nothing follows for long."""
+        """Record a change. It is written within a moment, even if no other change follows."""
         self.now = self.now.model_copy(update=changes)
 
     def end(self, state: str, **changes: Any) -> None:
-        """Write the last word."""
+        """Write the final state."""
         self.close()
         write_progress(self._folder, self.now.model_copy(update={"state": state, **changes}))
 
     def close(self) -> None:
-        """Write nothing more."""
+        """Stop writing."""
         self._closed.set()
         self._beat.join()
 
@@ -91,12 +91,12 @@ class Reporter(Generic[P]):
 
 
 def read(folder: Path, kind: type[P], vanished: str) -> P | None:
-    """How far it is, or None where nothing was said.
+    """The progress, or None if there is none.
 
     Args:
         folder: Where its ``progress.json`` lies.
         kind: What to read it as.
-        vanished: The error of a process that ended without a last word.
+        vanished: Error message for a process that ended without writing a final state.
     """
     progress = last_word(folder, kind)
     if progress is None or progress.state != "working" or process_of(progress):
@@ -109,22 +109,22 @@ def read(folder: Path, kind: type[P], vanished: str) -> P | None:
 
 
 def last_word(folder: Path, kind: type[P]) -> P | None:
-    """What was written last, whether or not its process is still there."""
+    """The latest progress, whether or not its process is still running."""
     return read_model(folder / PROGRESS, kind)
 
 
 def write_progress(folder: Path, progress: Progress) -> None:
-    """Beside and renamed."""
+    """Write atomically."""
     write_json(folder / PROGRESS, progress.model_dump(mode="json"))
 
 
 def process_of(progress: Progress) -> psutil.Process | None:
-    """The process that says so, where it is still there: a number alone may be given to a stranger."""
+    """The process that wrote it, if it is still running; the number alone could have been reused."""
     return find(Identity(progress.pid, progress.pid_started, progress.boot))
 
 
 def stop_process(folder: Path, progress: P, message: str = "") -> None:
-    """End the process, gently and then not; what it said at last stands where it had ended by itself."""
+    """Terminate the process, then kill it. If it had ended by itself, its final state is kept."""
     if process := process_of(progress):
         try:
             process.terminate()

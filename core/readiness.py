@@ -1,7 +1,7 @@
-"""Whether a run is ready to start: one ordered list of problems, the worst first.
+"""Whether a run is ready to start: one list of problems, most severe first.
 
-Pure: a configuration, the device and the facts that were gathered go in, a :class:`Readiness` comes out. Pages,
-the API and the terminal all show this one list (:mod:`services.runs.preflight` gathers the facts).
+Pure: it takes a configuration, the device and the gathered facts, and returns a :class:`Readiness`. Pages, the API and
+the terminal all show this list (:mod:`services.runs.preflight` gathers the facts).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Severity(StrEnum):
 
 
 class State(StrEnum):
-    """``ready`` is said only where nothing blocks and nothing warns."""
+    """``ready`` is said only if nothing blocks and nothing warns."""
 
     READY = "ready"
     READY_BUT = "ready_but"
@@ -128,7 +128,7 @@ class RowFacts:
     Attributes:
         seen: Rows that were looked at, at least one.
         whole: Whether these are all rows.
-        measured: Of them, rows whose tokens were counted; 0 where the tokenizer is not here.
+        measured: Of them, rows whose tokens were counted; 0 if the tokenizer is not here.
         long_references: Rows whose reference in the asked-for form has more tokens than the longest answer.
         longest_reference: Tokens of the longest one.
         long_prompts: Rows whose question does not fit beside the longest answer or, where rows bring their answers,
@@ -139,7 +139,7 @@ class RowFacts:
         judged: Rows whose reference was given to the reward as an answer.
         unreadable: Of these, how many earned less than all there is for being right.
         example: One such reference.
-        suggestion: A reward section that suits the rows and its title; None where the chosen one does.
+        suggestion: A reward section that suits the rows and its title; None if the chosen one does.
         missing: Columns that the reward needs and no row has.
         rows: All rows, if known.
         held_out: Rows that would be scored and not trained on, if known.
@@ -165,11 +165,11 @@ class RowFacts:
 
 @dataclass(frozen=True)
 class Download:
-    """Something on the Hub that is not on this machine.
+    """Something on Hugging Face that is not on this machine.
 
     Attributes:
-        size: In words, such as 'about 1.2 GB'; empty where it is not known.
-        reachable: Whether the Hub answers; None where that is not known yet.
+        size: In words, such as 'about 1.2 GB'; empty if it is not known.
+        reachable: Whether Hugging Face answers; None if that is not known yet.
     """
 
     size: str = ""
@@ -182,13 +182,13 @@ class Facts:
 
     Attributes:
         compares: Whether the reward compares with the reference.
-        rows: None where they are not on this machine.
+        rows: None if they are not on this machine.
         unusable: Field path and words where no row can be used.
         model, dataset: What has to be downloaded.
         memory: Bytes that training takes and bytes there are, where the first is the larger one.
         fits_in_4bit: Whether loading in 4 bit would help.
         loopholes: Made-up answers that earn as much as the reference, in sentences.
-        unchecked: Why the reward was not tried; empty where it was.
+        unchecked: Why the reward was not tried; empty if it was.
         asked: Whether a start needs a confirmation because it could not be tried.
     """
 

@@ -1,7 +1,7 @@
-"""The reproduction bundle: all that another machine needs to run a training again and compare.
+"""The reproduction bundle: everything another machine needs to repeat a training and compare the result.
 
-One zip file. ``bundle.json`` says what everything else is; ``SHA256SUMS`` covers every other file.
-What is secret never gets in: a configuration holds no token, and the environment is not written.
+It is one zip file. ``bundle.json`` describes the other files; ``SHA256SUMS`` covers all of them. It never contains
+secrets: a configuration has no tokens, and environment variables are not recorded.
 """
 
 from __future__ import annotations
@@ -168,20 +168,20 @@ def _source(given: Any, home: Home) -> dict[str, Any]:
 
 
 def model_facts(config: RunConfig, home: Home, stop: Callable[[], bool] = never) -> dict[str, Any]:
-    """The base model's name, its commit where it came from the Hub, and size and SHA-256 of its files.
+    """The base model's name, its commit where it came from Hugging Face, and size and SHA-256 of its files.
 
-    ``files`` is empty where the model is no longer on this machine.
+    ``files`` is empty if the model is no longer on this machine.
     """
     folder, commit = base_folder(config.model.name, config.model.revision, home)
     found = {path for pattern in (*WEIGHTS, "*.json", "*.jinja") for path in folder.glob(pattern)} if folder else set()
     files = {
         path.name: {"size": path.stat().st_size, "sha256": sha256_of(path, stop)} for path in sorted(found)
-    }  # resolved: files of the Hub's cache are links
+    }  # resolved: files of Hugging Face's cache are links
     return {"name": config.model.name, "revision": config.model.revision, "commit": commit, "files": files}
 
 
 def base_folder(name: str, revision: str | None, home: Home) -> tuple[Path | None, str | None]:
-    """Where a base model lies on this machine, and its commit; (None, None) where it is not here."""
+    """Where a base model is on this machine, and its commit; (None, None) where it is not here."""
     try:
         folder = local_folder(name, home)
     except TunesmithError:

@@ -1,4 +1,4 @@
-"""A reproduction bundle read on another machine: is it whole, what differs here, did the same come out."""
+"""Reads a reproduction bundle on another machine: is it intact, what differs here, and do the results match."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Bundle:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The configuration as a person gave it."""
+        """The configuration as a user gave it."""
         data: dict[str, Any] = json.loads((self.folder / "given.json").read_text("utf-8"))
         return data
 
     @property
     def rows(self) -> Path | None:
-        """The folder with the prepared rows, or None where they must be read from their source again."""
+        """The folder with the prepared rows, or None if they must be read from their source again."""
         return self.folder / "data" if (self.folder / "data" / ROWS[0]).is_file() else None
 
     def rewards(self) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""What a reward is."""
+"""Types of rewards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Score(NamedTuple):
 
     Attributes:
         value: In [0, 1]; or :data:`NO_OPINION` itself.
-        why: One sentence for a person.
+        why: One sentence for a user.
     """
 
     value: float
@@ -26,7 +26,7 @@ class RewardFunction(Protocol):
 
     Args:
         completion: What the model wrote, without the prompt.
-        prompt: The question as the person's dataset has it (``row['instruction']``).
+        prompt: The question as the user's dataset has it (``row['instruction']``).
         row: ``instruction``, ``response`` (the reference answer) and every further column.
         markers and own settings: keyword arguments.
     """
@@ -61,7 +61,7 @@ class Markers:
         return (own, *(pair for pair in THOUGHTS if pair != own)) if self.reasoning_end else THOUGHTS
 
     def opened(self, text: str) -> bool:
-        """Whether a text opens a solution; False where the configuration has no solution markers."""
+        """Whether a text opens a solution; False if the configuration has no solution markers."""
         return bool(self.solution_start) and self.solution_start in text
 
 
@@ -92,7 +92,7 @@ class Part:
     """One component's result inside a total.
 
     Attributes:
-        opinion: False where the reward had nothing to say; its score is 0 then and counts for nothing.
+        opinion: False if the reward had nothing to say; its score is 0 then and counts for nothing.
     """
 
     score: float

@@ -1,8 +1,8 @@
-"""Runs a script of the project where it finds the project's modules: ``python -P core/run_child.py <script> …``.
+"""Runs a script of the project with the project's modules importable: ``python -P core/run_child.py <script> …``.
 
 The project's folder goes to the END of ``sys.path``: its folder ``websockets/`` would otherwise shadow the installed
 package of that name. ``-P`` keeps this file's own folder off it: ``core/statistics.py`` would shadow Python's. Children
-are started through :func:`core.child.script_command`, so that none of them has to know how deep it lies.
+are started through :func:`core.child.script_command`, so none of them needs to know its depth in the tree.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def usual(low: float, high: float) -> dict[str, Any]:
 
 
 def usual_range(info: FieldInfo) -> tuple[float, float] | None:
-    """What :func:`usual` said of a field; None where it said nothing."""
+    """What :func:`usual` said of a field; None if it said nothing."""
     extra = info.json_schema_extra
     found: Any = extra.get("usual") if isinstance(extra, dict) else None
     return (found[0], found[1]) if found else None

@@ -91,7 +91,7 @@ class Settings:
         token: ``TUNESMITH_TOKEN`` [made and printed once where a login is needed].
         allowed_hosts: ``ALLOWED_HOSTS``, comma separated names that a browser may use [].
         hf_token: ``HF_TOKEN``; handed to workers by environment only, never written.
-        hf_endpoint: ``HF_ENDPOINT``, a mirror of the Hub.
+        hf_endpoint: ``HF_ENDPOINT``, a mirror of Hugging Face.
         ollama_host: ``OLLAMA_HOST``, where an Ollama server answers, as Ollama writes it [127.0.0.1:11434].
         max_upload_gb: ``MAX_UPLOAD_GB`` [10].
         log_level: ``LOG_LEVEL`` [INFO].

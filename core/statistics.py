@@ -1,14 +1,14 @@
-"""What paired scores can show: intervals, tests and the smallest effect that could have been seen.
+"""Statistics of paired scores: intervals, tests and the smallest detectable difference.
 
-Two models answered the same prompts; only the differences within a pair count. Each function takes
-one sample of shape (n,) or many samples at once of shape (m, n), which makes simulations quick.
+Two models answered the same prompts; only the differences within a pair count. Each function takes one sample of shape
+(n,) or many samples at once of shape (m, n), which makes simulations fast.
 
-Two tests stand behind a verdict, because each covers where the other is weak (measured: docs/evaluation.md).
-A bootstrap interval alone claims too much with few pairs, the plain one in 15% of the cases with five; the
-exact sign-flip test keeps its promise for any n and any number of ties, but gives no interval.
+A verdict uses two tests, because each covers the other's weakness (measured in docs/evaluation.md). With few pairs, a
+bootstrap interval alone claims too much: the plain one in 15% of the cases with five. The exact sign-flip test is valid
+for any n and any number of ties, but gives no interval.
 
-scipy does what it has; what is written here says what scipy lacks. Both numpy and scipy are loaded where they are
-used: the server shows its pages without them.
+What scipy provides is taken from it; comments say what it lacks. numpy and scipy are imported on use, so that the
+server can show pages without them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROUNDING = 1e-9
 def decimals(value: float, places: int = 2) -> str:
     """A number with so many decimals, halves away from zero: the one rounding of sentences and tables.
 
-    What lies within :data:`ROUNDING` of a half is one, so a sum of decimals is rounded like the number it stands for.
+    What is within :data:`ROUNDING` of a half is one, so a sum of decimals is rounded like the number it stands for.
 
     >>> decimals(0.125), decimals(-0.625), decimals(0.1 + 0.025 - 1e-17), decimals(-0.001), decimals(12.5, 0)
     ('0.13', '-0.63', '0.13', '0.00', '13')
@@ -146,7 +146,7 @@ def smallest_effect(differences: Sequence[float], *, power: float = POWER, level
     speak: where most pairs are tied, that is the larger of the two.
 
     Returns:
-        In units of the score; None where no difference could have been shown: fewer than six pairs, or
+        In units of the score; None if no difference could have been shown: fewer than six pairs, or
         no pair that differs.
     """
     import numpy as np

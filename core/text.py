@@ -1,4 +1,4 @@
-"""Text that a model, a stranger's program or a file has made, on its way into a file or onto a page."""
+"""Sanitizes text from models, untrusted programs and files before it is stored or shown."""
 
 from __future__ import annotations
 

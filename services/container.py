@@ -81,7 +81,7 @@ class Services:
     drafts: Drafts
 
     def close(self) -> None:
-        """End threads and chat processes. Workers go on."""
+        """End threads and chat processes. Workers continue."""
         self.trash.close()
         self.webhook.close()
         self.watcher.close()

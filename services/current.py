@@ -1,4 +1,4 @@
-"""The services of the application that is at work, for those who are called by it."""
+"""The services of the current application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States, numbers and times as people read them; the templates' filters."""
+"""States, numbers and times as text; the templates' filters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIGHTS = {
     "failed": ("failed", "Failed"),
     "crashed": ("failed", "Crashed"),
 }
-"""Public state (:func:`core.job.public_state`) to colour name and word; the word always stands beside the colour."""
+"""Public state (:func:`core.job.public_state`) to color name and word; the word always is beside the color."""
 
 PHASES = {"warm_up": "Warm-up", "training": "Training", "evaluation": "Held out"}
 
@@ -36,7 +36,7 @@ _SPECIAL = re.compile(
 
 
 def light(state: str) -> str:
-    """The status light's colour name."""
+    """The status light's color name."""
     return LIGHTS[state][0]
 
 
@@ -56,7 +56,7 @@ def file_facts(info: UploadInfo) -> str:
 
 
 def num(value: float | None) -> str:
-    """Three significant digits, or a dash where nothing was measured."""
+    """Three significant digits, or a dash if nothing was measured."""
     if value is None:
         return "–"
     size = abs(value)
@@ -93,7 +93,7 @@ def duration(seconds: float) -> str:
 
 
 def seconds_between(begun: str | None, ended: str | None) -> float | None:
-    """Seconds between two moments (ISO 8601), the second one now where it is None; None where that cannot be said."""
+    """Seconds between two moments (ISO 8601), the second one now where it is None; None if that cannot be said."""
     try:
         first = datetime.fromisoformat(begun or "")
         last = datetime.fromisoformat(ended) if ended else datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Socket.IO: who may listen, replay after a gap, push."""
+"""Socket.IO: authorization, replay after a gap, push."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Flask-SocketIO, loaded without aiohttp.
+"""Loads Flask-SocketIO without aiohttp.
 
-python-socketio imports aiohttp for its asynchronous client wherever it is installed (``datasets`` brings it here).
-A server never uses that client, and loading it costs as much as the rest of Socket.IO: a tenth of a second of the
-one that a start may take. An entry of None makes Python say that there is no such package, as python-socketio expects.
+python-socketio imports aiohttp for its asynchronous client if it is installed (``datasets`` brings it here). A server
+never uses that client, and loading it costs as much as the rest of Socket.IO: a tenth of a second of the one that a
+start may take. An entry of None makes Python report that there is no such package, which python-socketio handles.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The configuration file: one frozen pydantic model for each section, a section a file.
+"""The configuration file: one frozen pydantic model per section, one file per section.
 
-The format is the product's public face. A field keeps its name and meaning for good; new ones are
+The format is the product's public face. A field keeps its name and meaning permanently; new ones are
 optional and have a default, so that a file written by an older version still loads. Titles and
 descriptions here are what the settings step shows: the usual term is the title, its plain explanation
 the description. :func:`core.section.usual` gives the range that suits most runs.

@@ -71,7 +71,7 @@ MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
 def marker_checks(dataset: DatasetSection) -> list[tuple[str, str]]:
     """Markers that could not be found again in an answer: empty, the same, or one inside another.
 
-    The markers of the working-out may be empty, for answers without it or templates that open it themselves; so may
+    The markers of the reasoning may be empty, for answers without it or templates that open it themselves; so may
     both solution markers, for free text.
     """
     given: dict[str, str] = {name: getattr(dataset, name) for name in MARKERS}

@@ -31,7 +31,7 @@ class RunConfig(Section):
     """A complete training configuration, with a section for each method that has settings of its own.
 
     Raises:
-        InvalidConfig: By :func:`parse`, with the path of every field at fault.
+        InvalidConfig: By :func:`parse`, with the path of every invalid field.
     """
 
     name: str = Field(min_length=1, max_length=100, title="Name", description="What to call this run.")
@@ -159,7 +159,7 @@ def parse(data: object) -> RunConfig:
         The complete configuration, defaults filled in.
 
     Raises:
-        InvalidConfig: With the dotted path of every field at fault and what would be right.
+        InvalidConfig: With the dotted path of every invalid field and what would be right.
     """
     if not isinstance(data, dict):
         raise InvalidConfig([("config", "must be a JSON object with the sections model, dataset and reward")])

@@ -1,8 +1,8 @@
-"""Reads strangers' data in a process of its own, which reads one JSON request on stdin.
+"""Reads untrusted data in a separate process, which reads one JSON request from stdin.
 
 It is started by :func:`core.child.script_command`. The Hugging Face libraries would load torch into the web process,
-and a hostile chat template could fill its memory or never end. Here both can be ended and leave nothing behind. The
-answer is one JSON object on stdout: ``{"result": …}`` or ``{"error": {"kind", "message", "field"}}``.
+and a hostile chat template could fill its memory or never end. Here both can be stopped without side effects. The
+response is one JSON object on stdout: ``{"result": …}`` or ``{"error": {"kind", "message", "field"}}``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The generated arithmetic problems: the same ones for the same seed on every machine."""
+"""Generated arithmetic problems, the same ones for the same seed on every machine."""
 
 from __future__ import annotations
 

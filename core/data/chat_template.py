@@ -3,8 +3,8 @@
 Two things are settled here for every place that asks a model:
 
 - What a template cannot show is told in words that it can: a system message in the first question, functions
-  in the system message, calls and results in the text. :data:`WORDS` says so to the person.
-- The text of a message is text. A control token that stands in it, such as ``<|im_end|>`` in a question, is
+  in the system message, calls and results in the text. :data:`WORDS` says so to the user.
+- The text of a message is text. A control token that is in it, such as ``<|im_end|>`` in a question, is
   cut in two pieces that are tokenized apart, so that no tokenizer takes it for its own. Everything else is
   tokenized in one go, exactly as before.
 """
@@ -72,7 +72,7 @@ def tokens_of(parts: Sequence[str], tokenize: Tokenize) -> list[int]:
 
 
 def continued(part: str, tokenize: Tokenize) -> list[int]:
-    """The tokens of a text that goes on where another ends."""
+    """The tokens of a text that continues where another ends."""
     # A SentencePiece tokenizer puts a space in front of every text that it is given; after a line break it does not.
     begin, whole = list(tokenize("\n")), list(tokenize(f"\n{part}"))
     return whole[len(begin) :] if whole[: len(begin)] == begin else list(tokenize(part))

@@ -1,4 +1,4 @@
-"""Making a dataset fit to train on: each step optional, each counted, and what it removed kept to look at."""
+"""Cleaning a dataset for training: every step is optional and counted, and examples of removed rows are kept."""
 
 from __future__ import annotations
 

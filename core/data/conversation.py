@@ -1,7 +1,7 @@
-"""A row as a conversation: who said what, which functions the model may call, and what it called.
+"""A row as a conversation: messages, available functions, and calls.
 
-Training asks with all of it but the closing answer. Supervised fine-tuning and preference data read the same
-rows: :meth:`Conversation.parted` gives what is asked and what was answered.
+The prompt is everything but the last reply. Supervised fine-tuning and preference data read the same rows:
+:meth:`Conversation.parted` returns the prompt and the reply.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Conversation:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Conversation | None:
-        """What :meth:`json` put under ``conversation`` in a mapped row; None where the row is one question."""
+        """What :meth:`json` put under ``conversation`` in a mapped row; None if the row is one question."""
         found = row.get("conversation")
         return cls.read(found) if isinstance(found, Mapping) and isinstance(found.get("messages"), list) else None
 
@@ -83,7 +83,7 @@ class Conversation:
         return any(isinstance(one.get("content"), list) for one in self.messages)
 
     def parted(self) -> tuple[Conversation, Message | None]:
-        """What is asked, and the assistant's closing message; None where it does not end with one."""
+        """What is asked, and the assistant's closing message; None if it does not end with one."""
         if self.messages and self.messages[-1]["role"] == "assistant":
             return Conversation(self.messages[:-1], self.tools, self.as_is), self.messages[-1]
         return self, None
@@ -137,7 +137,7 @@ def thought_in(message: Message) -> str:
 
 
 def read_messages(value: Any) -> tuple[Message, ...] | None:
-    """The messages of a cell that holds a conversation, or None where it holds none.
+    """The messages of a cell that holds a conversation, or None if it holds none.
 
     Reads ``[{"role", "content"}]`` with OpenAI's function calls, ShareGPT's ``[{"from", "value"}]``, both also
     as JSON text and as one list for each key, and transcripts.

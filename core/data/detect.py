@@ -1,4 +1,4 @@
-"""Which column is the question and which the answer."""
+"""Detects which column is the question and which the answer."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Shape:
     context: str = ""
     """A column that belongs to the question."""
     before: bool = True
-    """Whether the context stands before the question."""
+    """Whether the context is before the question."""
     path: str = ""
-    """Where in the answer's value the reference stands; the shape is another one where nothing stands there."""
+    """Where in the answer's value the reference stands; the shape is different if there is nothing at that place."""
 
 
 _SHAPES = (
@@ -241,7 +241,7 @@ def _by_content(columns: Sequence[str], rows: Rows) -> FieldGuess:
 
 
 def _of_rest(question: str, rest: Sequence[str], why: str, *, sure: bool) -> FieldGuess:
-    """The only column that is left answers; none, or one of several, is for a person to choose."""
+    """The only column that is left answers; none, or one of several, is for a user to choose."""
     if not rest:
         return FieldGuess(
             instruction=question,
@@ -273,7 +273,7 @@ def _counts(texts: Sequence[str]) -> bool:
 
 
 def _with_choices(guess: FieldGuess, columns: Sequence[str], rows: Rows) -> FieldGuess:
-    """With the choices put below the question, where they have columns of their own and it does not hold them."""
+    """With the choices put below the question, where they have their own columns and it does not hold them."""
     question = guess.instruction
     if not question or guess.template:
         return guess

@@ -1,11 +1,9 @@
-r"""Extracting the reference answer from a longer text, by a rule that a person chooses.
+"""Extracts the reference answer from a longer text, by a rule that the user chooses.
 
-The text itself is not lost: the mapped row keeps it as ``full_response``, because the warm-up
-learns from the working-out in it.
+The full text is kept as ``full_response``, because the warm-up learns from the reasoning in it.
 
-A regular expression comes from a person or a stranger's file, so it runs on the ``regex`` engine
-with a time limit: an expression that backtracks without end costs a tenth of a second a row, and
-after a few such rows it is refused.
+Regular expressions come from users or untrusted files, so they run on the ``regex`` engine with a time limit: endless
+backtracking costs a tenth of a second per row, and after a few such rows the expression is refused.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ class Extraction:
     pattern: str = ""
 
     def __call__(self, value: Any) -> str | None:
-        """The reference in a cell, or None where the rule finds none.
+        """The reference in a cell, or None if the rule finds none.
 
         Raises:
             InvalidInput: The pattern itself is wrong, or runs without end.
@@ -67,7 +65,7 @@ class Extraction:
 
 
 def propose(texts: Iterable[str]) -> Extraction:
-    r"""The rule that suits a column, from some of its cells; 'none' where nothing is plain.
+    r"""The rule that suits a column, from some of its cells; 'none' if nothing is plain.
 
     >>> propose(["48 + 24 = 72\n#### 72", "so 5\n#### 5"])
     Extraction(rule='after_marker', pattern='####')
@@ -118,7 +116,7 @@ def boxed(value: Any, _pattern: str = "") -> str | None:
 
 
 def by_regex(value: Any, pattern: str) -> str | None:
-    """The last match: its first group where there is one, else the whole of it.
+    """The last match: its first group if there is one, else the whole of it.
 
     >>> by_regex("The answer is (C).", r"answer is [(]([A-E])[)]")
     'C'
@@ -139,7 +137,7 @@ def by_regex(value: Any, pattern: str) -> str | None:
 
 
 def by_path(value: Any, path: str) -> str | None:
-    """What stands at a path such as ``answers.text[0]``; the cell may be JSON text.
+    """What is at a path such as ``answers.text[0]``; the cell may be JSON text.
 
     >>> by_path({"text": ["Denver", "denver"]}, "text[0]"), by_path('{"a": {"b": 3}}', "$.a.b"), by_path({}, "a")
     ('Denver', '3', None)

@@ -1,8 +1,8 @@
-"""Fetching a Hugging Face dataset to keep: every row on this machine, to page, search and train on offline.
+"""Imports a Hugging Face dataset: every row on this machine, for paging, search and offline training.
 
-All of it: the data files are downloaded one after the other through the Hugging Face client, which goes on where
-a broken download stopped, and then read row by row. A part of it: rows are streamed from the beginning,
-and nothing else is downloaded. ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` come by environment.
+A complete import downloads the data files one after the other through the Hugging Face client, resumes interrupted
+downloads, and then reads them row by row. A partial import streams rows from the beginning and downloads nothing else.
+``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` come from the environment.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _downloaded(
 def _fetch_files(addresses: list[str], folder: Path, report: Report) -> tuple[list[str], int, str | None]:
     """Download ``hf://datasets/<name>@<commit>/<file>`` one after the other, telling the bytes as they come.
 
-    The client's own cache begins a file anew in every process. Here each file has its ``.part``, and a
+    The client's own cache starts each file over in every process. Here each file has its ``.part``, and a
     later process asks for what is missing only; the commit in the folder's name keeps versions apart.
     """
     import huggingface_hub
@@ -128,11 +128,11 @@ def _fetch_files(addresses: list[str], folder: Path, report: Report) -> tuple[li
 
 
 def fetch_file(url: str, path: Path, size: int, bar: Any) -> None:
-    """Download one file of the Hub, beside and renamed; what an earlier process left is gone on with.
+    """Download one file from Hugging Face, beside and renamed; what an earlier process left is resumed.
 
     Args:
         url: As ``huggingface_hub.hf_hub_url`` gives it.
-        path: Where it goes; the part that has arrived lies beside it with ``.part``.
+        path: Where it goes; the part that has arrived is beside it with ``.part``.
         size: Its bytes. Anything else that arrives is refused.
         bar: Reports bytes: :func:`progress_bar`.
     """

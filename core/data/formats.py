@@ -1,4 +1,4 @@
-"""What kind of file was uploaded: format, compression, encoding and delimiter, from its content."""
+"""Detects the format, compression, encoding and delimiter of an uploaded file from its content."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BOMS = (
 
 
 class Detected(BaseModel):
-    """What was found, shown to the person.
+    """What was found, shown to the user.
 
     Attributes:
         encoding: Python's name of it; ``utf-8-sig`` is UTF-8 with a byte-order mark. Empty for Parquet.
@@ -106,7 +106,7 @@ def open_bytes(
 
     Args:
         limit: Most decompressed bytes; a small file can unpack to terabytes.
-        progress: Told the position in the file on disk now and then.
+        progress: Told the position in the file on disk periodically.
     """
     return io.BufferedReader(_Counted(path, compression, limit, progress), 1 << 18)
 

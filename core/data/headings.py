@@ -1,7 +1,7 @@
-"""Whether the first line of a table of text holds the names of its columns.
+"""Whether the first line of a CSV or TSV file is a header row.
 
-Nothing in a CSV file says so. Where names and cells cannot be told apart a person is asked: a heading that is
-taken for a row spoils the data a little, a row that is taken for the heading is lost.
+The format does not say. If names and cells cannot be told apart, the user is asked: a header that is read as a row
+spoils the data slightly, and a row that is read as the header is lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from core.data.names import ANSWERS, NEVER, QUESTIONS, folded
 
 Heading = Literal["", "yes", "no", "unsure"]
-"""Empty where a format has its names elsewhere."""
+"""Empty if a format has its names elsewhere."""
 LOOKED_AT = 50
 """Rows that are compared with the first line."""
 WIDEST = 1000

@@ -32,13 +32,13 @@ from core.moment import now
 
 OnBad = Literal["stop", "skip"]
 HeadingChoice = Literal["auto", "yes", "no"]
-"""What a person says of a table's first line; ``auto`` goes by its cells, and asks where they do not tell."""
+"""What a user says of a table's first line; ``auto`` goes by its cells, and asks if they do not tell."""
 LISTED = 100
 """Bad rows that are listed; the others are counted."""
 KINDS_FROM = 2000
 """Rows whose cells are looked at for what a column holds."""
 Progress = Callable[[int, int], None]
-"""Told (bytes of the file read, rows found) now and then."""
+"""Told (bytes of the file read, rows found) periodically."""
 
 
 class BadRows(InvalidInput):

@@ -1,7 +1,7 @@
 """Jobs that become datasets: uploads, files being read, and imports from Hugging Face.
 
 Each has a folder ``uploads/<id>.partial/`` until it is a dataset; then the folder loses its ending by one
-rename. The web process writes ``job.json`` and, for an upload, appends to ``part``; a process of its own
+rename. The web process writes ``job.json`` and, for an upload, appends to ``part``; a separate process
 reads large files and downloads, and writes ``progress.json`` beside and renamed, about twice a second.
 The web process stays small and answers while a file of gigabytes is read.
 """
@@ -56,7 +56,7 @@ class Progress(progress.Progress):
         bytes, total_bytes: Read or downloaded, and of how many; 0 where not known.
         rows, total_rows: Found so far, and of how many; 0 where not known.
         field: Which field of the request the error is about.
-        bad: Rows that cannot be used, where a person has to decide.
+        bad: Rows that cannot be used, where a user has to decide.
         same_as: Id of the dataset that holds the same content already.
     """
 
@@ -72,7 +72,7 @@ class Progress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """What was asked for, or None where the folder is no job, or what is written there cannot be read."""
+    """What was asked for, or None if the folder is no job, or what is written there cannot be read."""
     return read_model(folder / JOB, Job)
 
 

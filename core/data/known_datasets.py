@@ -22,7 +22,7 @@ class KnownDataset(BaseModel):
         fields: Its columns.
         mapping: Fields of the configuration's dataset section, ready to use.
         good_for: One line: what it teaches.
-        reward: Name of the preset reward that fits; empty where there is no single right answer to check.
+        reward: Name of the preset reward that fits; empty if there is no single right answer to check.
         reward_why: One line: why, and what to watch out for.
     """
 
@@ -452,5 +452,5 @@ BY_PATH = {known.path: known for known in CATALOGUE}
 
 
 def find(text: str = "", category: str = "") -> list[KnownDataset]:
-    """The entries that match a search, in catalogue order."""
+    """The entries that match a search, in catalog order."""
     return [known for known in CATALOGUE if known.matches(text, category)]

@@ -10,7 +10,7 @@ BARS = 24
 COVERED = 0.99
 """Share of rows that a proposed limit must fit whole."""
 ROOM = 1.5
-"""A model's working-out is longer than a reference: the proposed answer length leaves room for it."""
+"""A model's reasoning is longer than a reference: the proposed answer length leaves room for it."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Histogram:
     Attributes:
         step: Width of a bar in tokens; bar ``i`` holds lengths from ``i * step`` up to the next.
         counts: Rows in each bar; the last one also holds everything longer.
-        median, high, most: The middle length, the one that 99 % of rows do not pass, and the longest.
+        median, high, most: The middle length, the one that 99% of rows do not pass, and the longest.
     """
 
     step: int
@@ -57,7 +57,7 @@ def measure(prompts: Sequence[int], references: Sequence[int], *, limits: tuple[
 
     Args:
         prompts: Tokens of each row's whole rendered prompt.
-        references: Tokens of each row's reference with its working-out, in the same order.
+        references: Tokens of each row's reference with its reasoning, in the same order.
         limits: (max_sequence_length, max_new_tokens) to say the cut shares for; None: the proposed ones.
 
     Raises:
@@ -77,7 +77,7 @@ def measure(prompts: Sequence[int], references: Sequence[int], *, limits: tuple[
 
 
 def propose(prompts: Sequence[int], references: Sequence[int]) -> tuple[int, int]:
-    """(max_sequence_length, max_new_tokens) that leave 99 % of the rows whole, rounded up to what is usual.
+    """(max_sequence_length, max_new_tokens) that leave 99% of the rows whole, rounded up to what is usual.
 
     >>> propose([100] * 99 + [900], [40] * 100)
     (192, 64)
@@ -87,7 +87,7 @@ def propose(prompts: Sequence[int], references: Sequence[int]) -> tuple[int, int
 
 
 def histogram(lengths: Sequence[int]) -> Histogram:
-    """Lengths in at most 24 bars, up to the length that 99 % do not pass.
+    """Lengths in at most 24 bars, up to the length that 99% do not pass.
 
     >>> histogram([3, 5, 9]).counts
     (0, 0, 0, 1, 0, 1, 0, 0, 0, 1)

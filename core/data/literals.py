@@ -31,7 +31,7 @@ class _NoLiteral(Exception):
 
 
 def structured(cell: str) -> list[Any] | dict[str, Any] | None:
-    r"""The list or object that a cell's text is, or None where it is plain text.
+    r"""The list or object that a cell's text is, or None if it is plain text.
 
     >>> structured('["a", 1]'), structured("['a', 'it\\'s']"), structured("['a' 'b']"), structured("[see below]")
     (['a', 1], ['a', "it's"], ['a', 'b'], None)

@@ -1,4 +1,4 @@
-"""How deep lists and objects may lie in one another.
+"""How deep lists and objects may be in one another.
 
 The limit at the door is the one that every room behind can take: pages, previews and the workers walk
 through values by recursion, each from a depth of its own in Python's stack.
@@ -38,7 +38,7 @@ def _inside(value: Any) -> Any:
 
 
 def decoded(text: str) -> Any:
-    """What a JSON text holds, or None where it is no JSON, or nested too deeply to be used.
+    """What a JSON text holds, or None if it is no JSON, or nested too deeply to be used.
 
     >>> decoded('{"a": [1]}'), decoded("[1"), decoded("[" * 500 + "]" * 500)
     ({'a': [1]}, None, None)

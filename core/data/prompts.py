@@ -55,11 +55,11 @@ def conversation(row: Mapping[str, Any], dataset: DatasetSection) -> Conversatio
 
 
 def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection, opened: str = "") -> str:
-    """The answer that the warm-up imitates: working-out, where the reference has any, and solution in markers.
+    """The answer that the warm-up imitates: reasoning, where the reference has any, and solution in markers.
 
-    Where a rule took the reference out of a longer text, the text is the working-out. In a reference like
-    GSM8K's, what stands before ``####`` is the working-out and the rest the solution;
-    the calculator notes (``<<48/2=24>>``) are left out. A reference without working-out gives working-out
+    Where a rule took the reference out of a longer text, the text is the reasoning. In a reference like
+    GSM8K's, what is before ``####`` is the reasoning and the rest the solution;
+    the calculator notes (``<<48/2=24>>``) are left out. A reference without reasoning gives reasoning
     markers only where the system prompt asks for them.
 
     Args:
@@ -101,7 +101,7 @@ def read_chat_template(folder: Path) -> tuple[str | None, dict[str, str]]:
         folder: With ``tokenizer_config.json``, and ``chat_template.jinja`` in newer models, which wins.
 
     Returns:
-        The template, or None where the model has none; and special tokens such as ``eos_token``.
+        The template, or None if the model has none; and special tokens such as ``eos_token``.
 
     Raises:
         InvalidInput: A file is not readable JSON.
@@ -218,7 +218,7 @@ def _now(form: str) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object of a model's folder; empty where the file is missing or holds something else."""
+    """A JSON object of a model's folder; empty if the file is missing or holds something else."""
     try:
         data = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

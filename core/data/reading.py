@@ -60,7 +60,7 @@ def read_rows(
     Args:
         path: JSON, JSON Lines, CSV or TSV.
         limit: Most bytes after decompression.
-        progress: Told the position in the file now and then.
+        progress: Told the position in the file periodically.
 
     Raises:
         TooLarge: More than ``limit`` bytes come out of a compressed file.
@@ -320,7 +320,7 @@ class _Window:
         self._pos += 1
 
     def value(self, most: int | None = None) -> Any:
-        """Decode one value of at most :data:`MAX_ROW` characters, or ``most``. Raises _Broken where there is none."""
+        """Decode one value of at most :data:`MAX_ROW` characters, or ``most``. Raises _Broken if there is none."""
         most = most or MAX_ROW
         self.peek()
         wanted = 1 << 16
@@ -334,7 +334,7 @@ class _Window:
             except (RecursionError, ValueError) as error:
                 raise _Broken("it contains a value that is nested too deeply, or a number that is too long") from error
             else:
-                # A number at the window's edge may go on beyond it.
+                # A number at the window's edge may continue beyond it.
                 if end < len(self._buffer) or isinstance(value, dict | list | str) or not self._grow():
                     self.line += self._buffer.count("\n", self._pos, end)
                     self.seen += end - self._pos

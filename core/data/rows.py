@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
 
 
 def turns(value: Any) -> list[tuple[str, str]] | None:
-    """(role, text) pairs of a cell that holds a conversation, or None where it holds none.
+    """(role, text) pairs of a cell that holds a conversation, or None if it holds none.
 
     >>> turns([{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}])
     [('user', '2+2?'), ('assistant', '4')]
@@ -85,7 +85,7 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
     ``instruction`` is its last question. Where the answer's column is the same one, the closing answer is the
     reference. A column that is itself called ``instruction`` or ``response`` but mapped to nothing is replaced.
     Where a rule takes the answer out of a longer text, or the answer has a thought of its own,
-    ``full_response`` keeps the working-out for the warm-up.
+    ``full_response`` keeps the reasoning for the warm-up.
     """
     mapped = {dataset.instruction_field, dataset.response_field}
     row = {name: value for name, value in raw.items() if name not in mapped}
@@ -115,7 +115,7 @@ def _asked(raw: Mapping[str, Any], row: Row, dataset: SourceFields) -> tuple[Con
 
 
 def _reference(given: Any, dataset: SourceFields) -> Row:
-    """``response``, and ``full_response`` where there is working-out beside it."""
+    """``response``, and ``full_response`` if there is reasoning beside it."""
     messages = read_messages([given] if isinstance(given, Mapping) and "role" in given else given)
     if messages is not None:
         said = next((one for one in reversed(messages) if one["role"] == "assistant"), None)
@@ -147,7 +147,7 @@ _COLUMN = re.compile(r"\{([^{}]{1,200})\}")
 
 
 def _question(raw: Mapping[str, Any], dataset: SourceFields, asked: str) -> str:
-    """The question, put together by the template where there is one; empty without its own column."""
+    """The question, put together by the template if there is one; empty without its own column."""
     if not dataset.instruction_template or not asked:
         return asked
 
@@ -161,7 +161,7 @@ def _question(raw: Mapping[str, Any], dataset: SourceFields, asked: str) -> str:
 
 
 def choices(value: Any, *, lettered: bool = False) -> str:
-    """A cell inside a question: a list of choices becomes a line each, with a letter where it has no label.
+    """A cell inside a question: a list of choices becomes a line each, with a letter if it has no label.
 
     >>> choices({"text": ["red", "blue"], "label": ["A", "B"]})
     'A) red\\nB) blue'

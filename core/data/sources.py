@@ -101,7 +101,7 @@ def is_hub(source: str) -> bool:
 
 
 def upload_folder(source: str, home: Home, *, damaged: bool = False) -> Path:
-    """The folder of ``upload:<id>``; with ``damaged`` also where it cannot be used, to delete it.
+    """The folder of ``upload:<id>``; with ``damaged`` also if it cannot be used, to delete it.
 
     Raises:
         InvalidInput: The id is malformed.
@@ -122,7 +122,7 @@ def upload_folder(source: str, home: Home, *, damaged: bool = False) -> Path:
 
 
 def check_hub_id(source: str) -> str:
-    """Return ``source`` if it can be the id of a Hub dataset.
+    """Return ``source`` if it can be the id of a Hugging Face dataset.
 
     Raises:
         InvalidInput: It cannot; a path on this machine, for example, is not read.

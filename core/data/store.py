@@ -65,7 +65,7 @@ class JsonlStore:
         self._index = self._offsets(folder / INDEX)
 
     def _offsets(self, path: Path) -> array[int]:
-        """The index; made anew where it is missing or cannot be that of these rows."""
+        """The index; rebuilt where it is missing or cannot be that of these rows."""
         kept, size = array("q"), 0
         try:
             size = self._path.stat().st_size
@@ -134,7 +134,7 @@ _REPLACE = "Delete the dataset, then upload or import it again."
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
-    """Raises Damaged: what lies on the disk is not what was checked when it came."""
+    """Raises Damaged: what is on the disk is not what was checked when it came."""
     row = read_row(line, is_any)
     if row is None:
         raise Damaged(f"{DATA} of this dataset is damaged at row {number + 1:,}. {_REPLACE}")
@@ -219,7 +219,7 @@ def page(store: Store, start: int, count: int) -> list[dict[str, Any]]:
 def search(store: Store, text: str, *, start: int = 0, limit: int = 20, seconds: float = SEARCH_SECONDS) -> Hits:
     """Rows in which any cell holds a text, capitals or not.
 
-    It stops after ``limit`` hits or ``seconds``, so that no page waits long for a large dataset; go on
+    It stops after ``limit`` hits or ``seconds``, so that no page waits long for a large dataset; continue
     with ``start=searched``.
     """
     needle = text.casefold()

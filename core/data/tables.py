@@ -56,7 +56,7 @@ class Uneven(ValueError):
 
 
 def rows_in(value: Mapping[str, Any]) -> list[Any] | None:
-    """The rows of an object that stands alone in its file, or None where it is a row itself.
+    """The rows of an object that stands alone in its file, or None if it is a row itself.
 
     Raises:
         Uneven: It is a table by columns, and they differ in length.

@@ -32,7 +32,7 @@ class TaskInfo(BaseModel):
 
     Attributes:
         category: algebra, algorithmic, arithmetic, cognition, games, geometry, graphs, logic, …
-        levels: How many steps of difficulty it has; 1 where it has none.
+        levels: How many steps of difficulty it has; 1 if it has none.
     """
 
     model_config = ConfigDict(frozen=True)

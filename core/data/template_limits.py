@@ -1,6 +1,6 @@
-"""Jinja with limits: a chat template is a stranger's program, and rendering it must end, and soon.
+"""Jinja with limits: a chat template is an untrusted program, and rendering it must end, and soon.
 
-Jinja's sandbox keeps a template from reaching Python; it does not keep it from making gigabytes or looping for ever.
+Jinja's sandbox keeps a template from reaching Python; it does not keep it from making gigabytes or looping forever.
 Here every loop, call, filter and operator is charged to the budget of its rendering, and what would make a value
 larger than :data:`LARGEST` is refused before it is made.
 """

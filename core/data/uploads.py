@@ -145,7 +145,7 @@ def damaged(uploads: Path) -> list[Damage]:
 
 
 def write_info(folder: Path, info: UploadInfo) -> None:
-    """Keep what a person changed: its name or its mapping."""
+    """Keep what a user changed: its name or its mapping."""
     write_json(folder / INFO, info.model_dump(mode="json"))
 
 

@@ -1,4 +1,4 @@
-"""Doing a dataset job: reading an upload or importing from Hugging Face, in a process of its own."""
+"""Doing a dataset job: reading an upload or importing from Hugging Face, in a separate process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def work(folder: Path, root: Path, limit: int) -> None:
 
 
 def asked(error: TunesmithError) -> dict[str, Any]:
-    """Fields of :class:`Progress` for an upload that a person has to decide about, or has already."""
+    """Fields of :class:`Progress` for an upload that a user has to decide about, or has already."""
     from core.data.ingest import AlreadyHere, BadRows
 
     found: dict[str, Any] = {"state": error.code, "error": error.message}

@@ -1,1 +1,1 @@
-"""Sending a finished export to where it is used: an Ollama server, the Hub. Each in a process of its own."""
+"""Deliveries: sending a finished export to Ollama or Hugging Face, each in a separate process."""

@@ -1,7 +1,7 @@
-"""Entry of a delivery's process: started by :func:`core.child.script_command`, with one JSON request on stdin.
+"""Entry point of a delivery process, started by :func:`core.child.script_command` with one JSON request on stdin.
 
-``{"folder": "…/exports/<id>/deliveries/<n>", "root": "<home>"}``. It outlives the server and can be ended
-at any moment: what has arrived at the other side is known there by its hash.
+``{"folder": "…/exports/<id>/deliveries/<n>", "root": "<home>"}``. The process outlives the server and
+can be stopped at any time: the receiver identifies files that have arrived by their hash.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model card: what a model is made of, how good it is, how it was checked, and how to make it again."""
+"""The model card: origin, quality, checks and reproduction of a model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def model_card(export: JobDir, home: Home, *, repo: str, licence: str = "") -> s
         export: The finished export's directory.
         home: Where the run lies that it comes from.
         repo: The repository's name, as the title.
-        licence: Of the base model, by its SPDX id or its own name; empty where it is not known.
+        licence: Of the base model, by its SPDX id or its own name; empty if it is not known.
     """
     asked = export.read_config()
     spec = ExportSpec.model_validate(
@@ -78,7 +78,7 @@ def model_card(export: JobDir, home: Home, *, repo: str, licence: str = "") -> s
 
 
 def front_matter(kind: ExportFormat, base: str, config: RunConfig | None, licence: str) -> dict[str, Any]:
-    """What the Hub reads: base model and how this one derives from it, licence, tags, data."""
+    """What Hugging Face reads: base model and how this one derives from it, license, tags, data."""
     known = licence.lower() if licence.lower() in SPDX else ""
     head: dict[str, Any] = {"license": known or "other"}
     if not known:

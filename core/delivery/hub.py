@@ -1,7 +1,7 @@
-"""Sending a finished export to the Hub, with a model card, through the Hub's own client.
+"""Uploads a finished export to Hugging Face, with a model card, through Hugging Face's own client.
 
-Each large file goes first, one after the other; then one commit makes all of them visible together. What
-has arrived is known there by its SHA-256, so a delivery that broke off sends only what is missing.
+Large files are uploaded first, one by one; then one commit makes all of them visible. Files that have arrived are
+identified by SHA-256, so a retry sends only what is missing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def deliver(job: Job, export: JobDir, home: Home, report: Reporter[Progress]) ->
     Raises:
         Forbidden: No token, or one that may not write there.
         NameTaken: The repository exists with files in it, and they may not be replaced.
-        Unavailable: The Hub does not answer.
+        Unavailable: Hugging Face does not answer.
     """
     token = os.environ.get("HF_TOKEN", "")
     if not token:
@@ -102,7 +102,7 @@ def _send(api: Any, repo: str, path: Path, export: JobDir, report: Reporter[Prog
 
 @contextmanager
 def explained(repo: str) -> Iterator[None]:
-    """Turn what the Hub's client raises into words; what it raises may quote addresses, never the token."""
+    """Turn what Hugging Face's client raises into words; what it raises may quote addresses, never the token."""
     import httpx
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -1,4 +1,4 @@
-"""A Modelfile read as Ollama reads it, for its HTTP API, which takes the parts and not the file."""
+"""Parses a Modelfile like Ollama does, because its HTTP API takes the parts and not the file."""
 
 from __future__ import annotations
 

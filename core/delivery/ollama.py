@@ -1,7 +1,7 @@
-"""Making a model in an Ollama server out of a finished GGUF, through its HTTP API, and asking it something.
+"""Creates a model in an Ollama server from a finished GGUF through its HTTP API, and tests it.
 
-The file is sent under its SHA-256, so what the server has already is not sent again. Nothing is listed
-there until the create request has succeeded.
+The file is sent under its SHA-256, so the server can skip content that it already has. The model is not listed before
+the create request succeeds.
 """
 
 from __future__ import annotations

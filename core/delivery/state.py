@@ -9,7 +9,7 @@ file                 writer    what it is
 ``worker.log``       process   everything it printed
 ===================  ========  ==================================================
 
-The token for the Hub comes to the process by environment and is in none of them.
+The token for Hugging Face comes to the process by environment and is in none of them.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Job(BaseModel):
 
     Attributes:
         kind: Where it goes.
-        name: The model's name in Ollama, or the repository's on the Hub.
+        name: The model's name in Ollama, or the repository's on Hugging Face.
         address: Of the Ollama server.
         file: For Ollama, the GGUF to send.
         base: For an adapter in Ollama, the model there that it belongs to.
-        private: For the Hub, who may see a new repository.
+        private: For Hugging Face, who may see a new repository.
         replace: Whether a model or repository of that name may be written over.
         licence: The base model's, as far as it is known.
         question: What is asked first in Ollama.
@@ -83,7 +83,7 @@ class Progress(progress.Progress):
         bytes, total_bytes: Sent, of all files together.
         files, total_files: Finished, and of how many.
         taken: Whether it failed only because something has that name already.
-        url: Where it can be seen, for the Hub.
+        url: Where it can be seen, for Hugging Face.
         question, answer: The first question in Ollama and what the model said there.
         command: To use it from a terminal.
     """
@@ -102,7 +102,7 @@ class Progress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """What was asked for, or None where the folder is no delivery, or what is written there cannot be read."""
+    """What was asked for, or None if the folder is no delivery, or what is written there cannot be read."""
     return read_model(folder / JOB, Job)
 
 

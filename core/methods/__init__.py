@@ -1,4 +1,4 @@
-"""The training methods: what each is, needs, shows and reports. Their trainers are in ``core/training/methods``."""
+"""The training methods: their metadata and checks. Their trainers are in ``core/training/methods``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT = GRPO.key
 
 
 def method(key: str | None) -> Method:
-    """A method by its key; the default one where none is named.
+    """A method by its key; the default one if none is named.
 
     Raises:
         InvalidInput: There is no such method.

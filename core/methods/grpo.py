@@ -1,4 +1,4 @@
-"""GRPO: answers to one question are compared with each other. With an optional warm-up; GSPO is one of its settings."""
+"""GRPO: compares answers to the same question. With an optional warm-up; GSPO is one of its settings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rows_a_step(config: RunConfig) -> int:
 
 
 def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
-    """A batch must hold whole groups, and the upper clip range must not lie below the lower one."""
+    """A batch must hold whole groups, and the upper clip range must not be below the lower one."""
     grpo = config.grpo
     problems = whole_groups(config)
     if grpo.clip_range_high is not None and grpo.clip_range_high < grpo.clip_range:

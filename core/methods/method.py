@@ -1,4 +1,4 @@
-"""What a training method is, without the code that trains: one frozen description for each method."""
+"""Metadata of a training method, without its trainer: one frozen description per method."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Method:
         metrics: Keys of the numbers in its rows, over all phases.
         rows_a_step: Different rows that one optimizer step takes; with fewer in all, a run cannot start.
         cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
-        remarks: What the settings mean on one device, where a person has to know it.
+        remarks: What the settings mean on one device, where a user has to know it.
         suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``.
         plans: Ready settings on top of these, the shortest first. Without facts about the data, the balanced one
             changes nothing.
@@ -93,7 +93,7 @@ class Method:
         facts: Settings that a reader of the model card wants to know, as (name, value).
         tags: For the model card.
         choices: What the values of a choice are called on the form, by the field's name.
-        given: What a person has who chooses it, as an answer to 'What do you have?'.
+        given: What a user has who chooses it, as an answer to 'What do you have?'.
         reads: What it reads differently of a metric: fields of :class:`core.metric.Metric` by the metric's key.
     """
 

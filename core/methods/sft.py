@@ -1,4 +1,4 @@
-"""SFT: the model learns to give the answers that the rows have, word by word."""
+"""SFT: the model learns to reproduce the answers in the rows."""
 
 from __future__ import annotations
 

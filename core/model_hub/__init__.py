@@ -1,1 +1,1 @@
-"""Models on Hugging Face: finding them, what they weigh, and downloading them to keep."""
+"""Models on Hugging Face: search, size and download."""

@@ -1,4 +1,4 @@
-"""Downloads a model in a process of its own, which reads one JSON request on stdin: ``{"folder", "root"}``."""
+"""Downloads a model in a separate process, which reads one JSON request on stdin: ``{"folder", "root"}``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloading a model, in a process of its own: its safetensors, configuration and tokenizer, and nothing else."""
+"""Downloads a model in a separate process: its safetensors, configuration and tokenizer only."""
 
 from __future__ import annotations
 

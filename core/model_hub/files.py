@@ -1,4 +1,4 @@
-"""Which files of a repository make a model, and whether a folder has all of them."""
+"""Which files of a repository make up a model, and whether a folder has all of them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What Hugging Face says about its models, through its own client.
+"""Information about models on Hugging Face, through its own client.
 
-The library is imported on use: it takes a second, and most pages never need it.
+The library is imported on use: it takes a second, and most pages do not need it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class RemoteModel:
 
     Attributes:
         name: ``owner/name``.
-        parameters: In billions; None where it does not say.
+        parameters: In billions; None if it does not say.
         size: Bytes that a download takes; None where only a search has asked.
         licence: In words.
         gated: Whether its license has to be accepted first.
         downloads: In the last 30 days.
-        architecture: Class of its model, as its ``config.json`` has it; empty where it does not say.
-        model_type: Name of its architecture in transformers; empty where it does not say.
+        architecture: Class of its model, as its ``config.json`` has it; empty if it does not say.
+        model_type: Name of its architecture in transformers; empty if it does not say.
     """
 
     name: str

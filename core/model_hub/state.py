@@ -1,8 +1,8 @@
-"""Downloads of models: the folder of each, what was asked for, and how far it is.
+"""The state of model downloads: folders, requests and progress.
 
-A download has a folder ``cache/downloads/<owner>--<name>/``. The web process writes ``job.json``; the process that
-downloads writes ``progress.json`` and, in ``files/<commit>/``, what has arrived. When everything is there, the files
-move into the cache that transformers reads (``cache/hub``), so that it never sees half a model.
+A download has a folder ``cache/downloads/<owner>--<name>/``. The web process writes ``job.json``; the download process
+writes ``progress.json`` and the files in ``files/<commit>/``. Complete downloads move into the cache that transformers
+reads (``cache/hub``), so it never sees an incomplete model.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DownloadProgress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """What was asked for, or None where the folder is no download, or what is written there cannot be read."""
+    """What was asked for, or None if the folder is no download, or what is written there cannot be read."""
     return read_model(folder / JOB, Job)
 
 

@@ -71,7 +71,7 @@ def settled(section: RewardSection, rows: Sequence[Mapping[str, Any]]) -> Reward
         rows: Mapped rows of the whole dataset, or enough of them to stand for it.
 
     Returns:
-        The same section where nothing was open; else its parts with every setting filled in.
+        The same section if nothing was open; else its parts with every setting filled in.
     """
     parts = resolve(section)
     found = {part.key: decision for part, decision in _decisions(parts, rows)}

@@ -1,4 +1,4 @@
-"""Trying to fool a reward before a model does: made-up answers that must earn less than the reference."""
+"""The loophole test: made-up answers that must score less than the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in a text the final answer stands."""
+"""Finds the final answer in a text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ HASHES = "####"
 
 
 def after_thought(text: str, markers: Markers) -> str | None:
-    """What a completion says outside its thoughts; None where a thought is opened and never closed.
+    """What a completion says outside its thoughts; None if a thought is opened and never closed.
 
-    A thought stands between the configuration's reasoning markers or the usual ones of models, such as
+    A thought is between the configuration's reasoning markers or the usual ones of models, such as
     ``<think>``. A closing marker that comes first closes a thought that was opened before the text begins.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
@@ -48,7 +48,7 @@ def _thought_marks(markers: Markers) -> re.Pattern[str]:
 
 
 def between_markers(text: str, markers: Markers) -> list[str]:
-    """What stands between each pair of solution markers. An opened one that is never closed gives nothing.
+    """What is between each pair of solution markers. An opened one that is never closed gives nothing.
 
     >>> between_markers("<S>72</S> and <S>7", Markers("<R>", "</R>", "<S>", "</S>"))
     ['72']

@@ -1,4 +1,4 @@
-"""Answers to questions: overlap with the reference, likeness of meaning, quotes from the context."""
+"""Rewards for question answering: overlap with the reference, similar meaning, quotes from the context."""
 
 from __future__ import annotations
 

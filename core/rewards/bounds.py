@@ -1,7 +1,7 @@
-r"""How large an expression would become if it were worked out: asked before anybody works it out.
+"""Estimates how large an expression would become before it is computed.
 
-``9^{9^{9^9}}`` is twelve characters long and would fill every memory. The size is estimated from the text, in
-digits of the largest number inside, generously: what is refused is far above anything that is an answer.
+``9^{9^{9^9}}`` has twelve characters and would fill any memory. The size is estimated generously from the
+text, in digits of its largest number: only expressions far beyond any real answer are refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Python that others wrote, as a reward: run in the sandbox, many rows at a time."""
+"""Runs Python from other people as a reward: in the sandbox, many rows at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multiple choice: the letter that was chosen, however it is said."""
+"""Multiple choice: which option an answer chooses, in any form."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _fits(rows: Iterable[Mapping[str, Any]]) -> dict[Notation, int]:
 
 
 def decide(rows: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Decision | None:
-    """What ``auto`` means for a dataset, for the settings and for a person. None where it is set, or nothing is open."""
+    """What ``auto`` means for a dataset, for the settings and for a user. None if it is set, or nothing is open."""
     if params.get("reference", "auto") != "auto":
         return None
     counts = _fits(rows)
@@ -161,7 +161,7 @@ def _wanted(text: str, choices: _Choices, way: Notation) -> str | None:
     """The letter of the reference's choice, read in one way; texts that can be read in no other way are texts."""
     bare = _bare(text)
     if not choices.texts and bare.isdecimal():
-        return bare  # the choices stand in the question alone; the answer has to name the same number
+        return bare  # the choices are in the question alone; the answer has to name the same number
     if way == "text" or not _ambiguous(text):
         return _by_text(text, choices) or _by_dress(text, choices)
     if way == "letter":
@@ -225,7 +225,7 @@ def _contradicts(text: str, choices: _Choices) -> bool:
 
 def _choices(row: Mapping[str, Any]) -> _Choices:
     found, labels = _listed(row.get("choices") or row.get("options") or _from_columns(row)), None
-    if isinstance(found, Mapping):  # the Hub's ARC: {"text": […], "label": […]}; others: {"A": …, "B": …}
+    if isinstance(found, Mapping):  # Hugging Face's ARC: {"text": […], "label": […]}; others: {"A": …, "B": …}
         plain = not isinstance(_listed(found.get("text")), list)
         labels = list(found) if plain else _listed(found.get("label"))
         found = list(found.values()) if plain else _listed(found.get("text"))

@@ -1,4 +1,4 @@
-"""Citations in APA or MLA form, parsed; a keyword is not a citation."""
+"""Citations in APA or MLA style: parsed, not matched by keywords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs: run against the row's tests, in the sandbox."""
+"""Rewards for programs: they are run against the row's tests in the sandbox."""
 
 from __future__ import annotations
 

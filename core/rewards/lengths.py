@@ -1,4 +1,4 @@
-"""Length: a soft limit, and a curve that pays for brevity."""
+"""Length rewards: a soft limit, and a curve that favors short answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mathematics: numbers exactly, expressions by algebra."""
+"""Rewards for mathematics: numbers are compared exactly, expressions by algebra."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _reference(text: str, markers: Markers) -> str:
 
 
 def _by_number(answers: list[str], reference: str, tolerance: float, style: Style) -> Score | None:
-    """The verdict where numbers decide; None where it takes algebra."""
+    """The verdict where numbers decide; None if it takes algebra."""
     if not reference:
         return Score(0.0, "The reference answer is empty, so there is nothing to compare with.")
     if not answers:
@@ -134,7 +134,7 @@ _BASE = re.compile(r"\d\s*_\s*\{?\d")
 
 
 def _unread(answer: str, reference: str) -> Score | None:
-    """Why the two are not given to algebra, None where they are."""
+    """Why the two are not given to algebra, None if they are."""
     if DENIAL.search(answer) and not DENIAL.search(reference):
         return Score(0.0, f"The answer “{answer:.60}” negates its own value.")
     if not balanced(answer) or re.search(r"[-+*/^_=]$", answer):

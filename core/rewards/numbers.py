@@ -1,12 +1,10 @@
-"""Reading numbers from text, exactly.
+"""Reads numbers from text, exactly.
 
-Values are fractions of integers, so 72, 72.0 and 144/2 are one number and 0.1 + 0.2 is 0.3. A currency
-sign and trailing units are taken off: '$1,200 a year' is 1200. What a percent sign and a comma mean is said
-by :class:`Style`.
+Values are fractions of integers, so 72, 72.0 and 144/2 are one number and 0.1 + 0.2 is 0.3. Currency signs and trailing
+units are removed: '$1,200 a year' is 1200. :class:`Style` defines the meaning of percent signs and commas.
 
-:func:`single_number` allows what may stand round a number rather than forbid what may not: a sign that it does
-not know ('5!', '|-5|', '5²') means that the text is no plain number. Only words are forbidden one by one
-('not 5', 'minus 5'), because most words are units.
+:func:`single_number` is an allowlist of what may surround a number: with an unknown sign ('5!', '|-5|', '5²'), the text
+is not a plain number. Only words are forbidden one by one ('not 5', 'minus 5'), because most words are units.
 """
 
 from __future__ import annotations
@@ -114,7 +112,7 @@ _SET_NAMES = re.compile(r"(?:[,;\s]|\band\b|\bor\b)\s*[^\W\d_]\w*\s*$")
 _EQUATION = re.compile(
     r"\d\s*[xyzn]\b|\b[xyzn]\s*[-+*/^]\s*\d|\d\s*[-+*/^]\s*[xyzn]\b|[|√]|\\(?:sqrt|log|ln|sin|cos|tan)|-\s*[xyzn]\b"
 )
-"""What stands before an equals sign where the number after it is not the answer: '2x = 10'."""
+"""What is before an equals sign where the number after it is not the answer: '2x = 10'."""
 _BEFORE = (
     "no|non|nicht|kein\\w*|pas|minus|moins|menos|meno|negativ\\w*|négativ\\w*|log|ln|lg|exp|sin|cos|tan|cot|csc|arc\\w+|"
     "sqrt|cbrt|abs|floor|ceil|round|max|min|gcd|lcm|mod|modulo|roots?|square|cube|double|twice|triple|thrice|half|third|"
@@ -129,7 +127,7 @@ _ANYWHERE = (
     "(?:more|less|fewer|greater|smaller|larger|higher|lower|bigger|other|rather|longer|shorter)\\s+than"
 )
 DENIAL = re.compile(r"\b(?:not|never|neither|nor|except|unless|cannot|wrong|incorrect|false)\b|n['’]t\b", re.IGNORECASE)
-"""Words that take back what stands beside them."""
+"""Words that take back what is beside them."""
 _UNPLAIN = re.compile(
     "|".join((
         rf"{_HERE}[\s,;:/.-]*(?:(?:to|and|&)\s*)?{_HERE}",  # a list, a point, a ratio
@@ -182,7 +180,7 @@ def find_numbers(text: str, style: Style = PLAIN) -> list[Fraction]:
 
 
 def single_number(text: str, style: Style = PLAIN) -> Fraction | None:
-    """The one number that a short answer states, or None where it states none, several, or something made of it.
+    """The one number that a short answer states, or None if it states none, several, or something made of it.
 
     After an equals sign only what follows the last one is read. A sum that was not done, a root, a power, a
     bound, a denial and an estimate state no number: '36 + 36' is neither 36 nor 72 here, and 'x < 3' is not 3.
@@ -261,7 +259,7 @@ def _plain(text: str, style: Style) -> Fraction | None:
 
 
 def show(value: Fraction) -> str:
-    """The number as a person writes it: 72, 0.5 or 1/3.
+    """The number as a user writes it: 72, 0.5 or 1/3.
 
     >>> show(Fraction(72)), show(Fraction(1, 2)), show(Fraction(1, 3))
     ('72', '0.5', '1/3')

@@ -1,4 +1,4 @@
-"""Is the number right?"""
+"""Comparison of numbers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def numeric(
             ``anywhere``: like ``auto``, and the last number of the text where none of the three is there.
         tolerance: Largest difference that still counts as equal.
         percent: What a percent sign means, in answers and references: nothing (50% = 50), or a hundredth (50% = 0.5).
-        decimal: What stands before the decimals: a ``point`` (1,234 = 1234; '3,5' is not read), or a ``comma``
+        decimal: What is before the decimals: a ``point`` (1,234 = 1234; '3,5' is not read), or a ``comma``
             (3,5 = 3.5; 1.234 = 1234).
 
     >>> m = Markers("<w>", "</w>", "<SOLUTION>", "</SOLUTION>")

@@ -1,4 +1,4 @@
-"""Own rewards: Python that a person wrote in the editor, run in the sandbox and nowhere else."""
+"""Custom rewards: Python code that a user wrote in the editor, run only in the sandbox."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def reward(completion, prompt, row):
 def own(
     items: Sequence[Item], *, markers: Markers, source: str = "", seconds: float = 2.0, title: str = ""
 ) -> list[Score]:
-    """What the person's own ``reward(completion, prompt, row)`` gives. It cannot reach files, network or this program.
+    """What the user's own ``reward(completion, prompt, row)`` gives. It cannot reach files, network or this program.
 
     A function in TRL's form, ``f(completions, prompts, answer, **kwargs)``, is called for each answer with lists of one.
 
     Args:
         source: Python that defines ``reward``, or a function in TRL's form.
         seconds: Longest time for one row.
-        title: What the person called it; for display.
+        title: What the user called it; for display.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> code = "def reward(completion, prompt, row):\\n    return float(row['response'] in completion), 'looked for it'"
@@ -133,9 +133,9 @@ _ANOTHER_FORM = (
 
 
 def adapted(source: str) -> str:
-    """The source with a ``reward(completion, prompt, row)`` round a function in TRL's form; as it is where it has none.
+    """The source with a ``reward(completion, prompt, row)`` round a function in TRL's form; as it is if it has none.
 
-    TRL calls with lists, one entry a completion, and with the dataset's columns by their names. Where the function
+    TRL calls with lists, one entry per completion, and with the dataset's columns by their names. Where the function
     takes a completion's ``[0]["content"]``, it gets conversations, as from TRL's conversational datasets.
     """
     try:
@@ -150,7 +150,7 @@ def adapted(source: str) -> str:
 
 
 def problem(source: str) -> str | None:
-    """What keeps this source from being a reward, without running it; None where nothing is seen.
+    """What keeps this source from being a reward, without running it; None if nothing is seen.
 
     >>> problem("def reward(completion, prompt):\\n    return 1")
     'reward must take three arguments: completion, prompt, row'

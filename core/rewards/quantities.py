@@ -1,4 +1,4 @@
-"""Science: a quantity with its unit and its significant figures."""
+"""Rewards for science: quantities with units and significant figures."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _several(text: str) -> bool:
 
 
 def _quantity(text: str) -> tuple[Decimal, str, int] | None:
-    """Value, unit, significant figures; None where the text holds no number."""
+    """Value, unit, significant figures; None if the text holds no number."""
     text = _plainly(text)
     match = _QUANTITY.search(text.rpartition("=")[2]) or _QUANTITY.search(text)
     if match is None:
@@ -154,7 +154,7 @@ def _registry() -> Any:
 
 @cache
 def _factor(unit: str, into: str) -> tuple[float, float] | None:
-    """Scale and offset from one unit into another, None where they measure different things."""
+    """Scale and offset from one unit into another, None if they measure different things."""
     for text in (unit, into):
         if not _UNIT.fullmatch(text) or re.search(r"\d{3}|\^\s*-?\d\d", text):
             raise ValueError("not a unit")

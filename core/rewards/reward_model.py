@@ -1,8 +1,8 @@
-"""A local reward model: a Hugging Face sequence classifier scores the answer, in a process of its own.
+"""A local reward model: a Hugging Face sequence classifier scores the answer in a separate process.
 
-The process is started from here by its file's path (see :mod:`core.training.chat.classify`); torch is loaded there
-and never here. Answers go in batches, each with a limit on its time; what was judged is remembered by the
-weights, the question and the answer. It gives an opinion; nothing here is checked.
+The process is started by its file's path (see :mod:`core.training.chat.classify`); torch is loaded only there. Answers
+are sent in batches with a time limit, and scores are cached by weights, question and answer. A reward model gives an
+opinion; its scores are not checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from core.settings import PROJECT, Settings
 
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
 LOADING = 600.0
-"""Seconds for the start: a model of the Hub is downloaded once."""
+"""Seconds for the start: a model from Hugging Face is downloaded once."""
 IDLE = 600.0
 """Seconds after which a model that nobody asks is put out of memory."""
 AGAIN = 60.0
@@ -67,10 +67,10 @@ def reward_model(
     Right, wrong and garbage are what the model says they are.
 
     Args:
-        model: A folder on this machine or a name of the Hub; safetensors only, no code of its own is run.
-        revision: A branch, tag or commit of a Hub model.
+        model: A folder on this machine or a name from Hugging Face; safetensors only, no code of its own is run.
+        revision: A branch, tag or commit of a Hugging Face model.
         form: How it is shown the answer: as a ``chat``, as a ``pair`` of texts, or the ``answer`` alone. ``auto``
-            takes its chat template where it has one, else a pair.
+            takes its chat template if it has one, else a pair.
         scale: ``sigmoid`` of one output, or ``softmax`` over all of them. ``auto`` looks at how many there are.
         label: Name or number of the output that means good; empty for the last.
         centre, width: For the sigmoid: the raw score that counts as 0.5, and how far from it 0.73 is.
@@ -309,7 +309,7 @@ class _Classifier:
 
 
 def _environment() -> dict[str, str]:
-    """What the process gets of the environment: the Hub's settings, and none of this server's secrets."""
+    """What the process gets of the environment: Hugging Face's settings, and none of this server's secrets."""
     env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     env.setdefault("HF_HOME", str(Settings.from_env().home.cache / "hub"))
     return env | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

@@ -1,4 +1,4 @@
-"""Whether a reward can be earned at all: the reference itself, given as the answer, must earn it."""
+"""Checks that a reward can be earned: the reference itself, given as the answer, must earn it."""
 
 from __future__ import annotations
 

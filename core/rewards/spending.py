@@ -1,4 +1,4 @@
-"""What scoring costs: requests to a judge or a reward model, their tokens, and money where a price is known."""
+"""The cost of scoring: requests to a judge or a reward model, their tokens, and money if a price is known."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Spent:
         cached: Answers whose score was remembered.
         failed: Answers that received no score.
         tokens: Read and written by the judging models.
-        cost: By the price that was given, in the person's currency; 0 without one.
+        cost: By the price that was given, in the user's currency; 0 without one.
     """
 
     requests: int = 0
@@ -35,7 +35,7 @@ class Spent:
         return any(asdict(self).values())
 
     def row(self) -> dict[str, Any]:
-        """As fields of a metric row, ``judge_requests`` and so on; empty where nothing was asked.
+        """As fields of a metric row, ``judge_requests`` and so on; empty if nothing was asked.
 
         >>> Spent(requests=2, tokens=900).row()
         {'judge_requests': 2, 'judge_cached': 0, 'judge_failed': 0, 'judge_tokens': 900, 'judge_cost': 0.0}
@@ -45,7 +45,7 @@ class Spent:
         return {f"judge_{name}": value for name, value in asdict(self).items()} if self else {}
 
     def words(self) -> str:
-        """One sentence for a person; empty where nothing was asked.
+        """One sentence for a user; empty if nothing was asked.
 
         >>> Spent(requests=3, cached=1, tokens=1200, cost=0.0024).words()
         'The judge was called 3 times (1 more from the cache): 1,200 tokens, 0.0024, in the currency of your price.'

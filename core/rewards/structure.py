@@ -1,4 +1,4 @@
-"""The form of an answer: JSON, a pattern, Markdown, the language it is in."""
+"""Rewards for structure: JSON, patterns, Markdown, the language of the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reward, system prompt and markers suit a dataset, and why."""
+"""Suggests a reward, system prompt and markers for a dataset, with the reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_NUMBERS = 5
 _NO_WORKING: dict[str, Any] = {"reasoning_start": "", "reasoning_end": ""}
 _BETWEEN = "between {solution_start} and {solution_end}"
 WORKING: dict[str, Any] = {}
-"""The configuration's defaults: working-out first, then the solution."""
+"""The configuration's defaults: reasoning first, then the solution."""
 SUMS = {"system_prompt": f"Give the result {_BETWEEN}.", **_NO_WORKING}
 
 
@@ -60,7 +60,7 @@ def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers) -> Suggestion:
     """
     columns = {name for row in rows for name, value in row.items() if value not in (None, "", [])}
     answers = [str(row.get("response", "")).strip() for row in rows]
-    # A rule may have taken the answer out of its working-out; what there is to learn from is the whole of it.
+    # A rule may have taken the answer out of its reasoning; what there is to learn from is the whole of it.
     whole = [str(row.get("full_response") or row.get("response") or "").strip() for row in rows]
     return (
         _by_columns(columns, answers)
@@ -163,7 +163,7 @@ def _by_length(columns: set[str], answers: Sequence[str]) -> Suggestion:
 
 
 def _is_number(text: str, markers: Markers) -> bool:
-    """Whether an answer is a number, perhaps with its unit or its working-out; not prose with a number in it."""
+    """Whether an answer is a number, perhaps with its unit or its reasoning; not prose with a number in it."""
     stated = final_answers(text, "auto", markers)
     return (bool(stated) or len(text.split()) <= 6) and read_reference(text, "auto", markers) is not None
 

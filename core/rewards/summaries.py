@@ -1,4 +1,4 @@
-"""Summaries: overlap with a reference, what is covered, what is merely copied."""
+"""Rewards for summaries: overlap with a reference, coverage, and copied passages."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def coverage(
 
 
 def own_words(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, run: int = 8) -> Score:
-    """1 minus the share of the answer's words that stand in runs of ``run`` words copied from the source.
+    """1 minus the share of the answer's words that are in runs of ``run`` words copied from the source.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"context": "The council voted on Monday to close the old bridge for two years of repair."}

@@ -1,4 +1,4 @@
-"""Words, sentences and their overlap, shared by the rewards that compare texts."""
+"""Words, sentences and their overlap, for rewards that compare texts."""
 
 from __future__ import annotations
 

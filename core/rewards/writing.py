@@ -1,4 +1,4 @@
-"""Writing: how easy to read, how rich, how repetitive. All of it form; none of it truth."""
+"""Rewards for writing: readability, vocabulary, repetition. They check form, not correctness."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def syllables(word: str) -> int:
 def readability(
     completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, lowest: float = 50, highest: float = 80
 ) -> Score:
-    """1 where Flesch's reading ease lies in the wanted band (60 to 70 is plain English), falling to 0 over 30 points outside.
+    """1 where Flesch's reading ease is in the wanted band (60 to 70 is plain English), falling to 0 over 30 points outside.
 
     Texts under 20 words or with a repeated word in every second place earn 0: the measure says nothing of them.
 

@@ -1,8 +1,8 @@
-"""The one place where a configuration becomes arguments of TRL and PEFT.
+"""Converts a configuration into arguments for TRL and PEFT. This is the only place that does.
 
-Every field of :class:`core.config.RunConfig` ends here, in the data (``prepare.py``), in the warm-up
-(``methods/warm_up.py``), in the reward or in the evaluation; ``tests/training/test_arguments.py`` holds the
-list and fails on a field that is missing from it.
+Every field of :class:`core.config.RunConfig` is used here, in the data (``method_rows.py``), in the warm-up
+(``methods/warm_up.py``), in the reward or in the evaluation. ``tests/training/test_arguments.py`` lists them and fails
+if a field is missing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rows of a run: read once, split, frozen in ``prepared/``, rendered and counted in tokens."""
+"""The rows of a run: read once, split, saved in ``prepared/``, rendered and counted in tokens."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The probe: a few groups sampled exactly as the run would sample them, and what they cost.
+"""The check before training: samples a few groups exactly as the run would, and measures their cost.
 
-It does what a run does up to its first step: rows, model, adapter, the warm-up where one is configured.
-Then it samples, scores, measures one forward and backward pass, and writes the figures and the verdict
-to ``result.json``; every sampled group is in ``completions.jsonl``.
+It does what a run does before its first step: rows, model, adapter, and the warm-up if one is configured. Then it
+samples, scores, measures one forward and backward pass, and writes the figures and the verdict to ``result.json``. All
+sampled groups are in ``completions.jsonl``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def probe(run: JobDir, home: Home, status: Status) -> str:
     """Do the probe of ``run``.
 
     Raises:
-        Stopped: A person stopped it; nothing is kept but what was sampled.
+        Stopped: A user stopped it; nothing is kept but what was sampled.
         TunesmithError: It cannot be done, in words.
     """
     asked = run.whole_config()

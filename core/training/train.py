@@ -31,15 +31,15 @@ def train(run: JobDir, home: Home, status: Status) -> str:
         A closing sentence.
 
     Raises:
-        Stopped: A person stopped it.
-        TunesmithError: It cannot go on, in words.
+        Stopped: A user stopped it.
+        TunesmithError: It cannot continue, in words.
     """
     config = parse(run.whole_config()["config"])
     device = this_device()
     use_cores(device)
     status.update(device=device.name if device.kind == "cuda" else "cpu")
     note_environment(run, status.value.attempt, device)
-    # The remarks are about what a person set, and the complete configuration sets every field.
+    # The remarks are about what a user set, and the complete configuration sets every field.
     _check(parse(run.read_config().get("given") or dump(config)), device, status)
     if use_unsloth(device):
         # It replaces classes inside TRL. A method's module imports these classes by name, so Unsloth comes first:

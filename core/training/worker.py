@@ -1,4 +1,4 @@
-"""A worker process: one job, from its directory's ``config.json`` to a terminal ``status.json``."""
+"""A worker process: runs one job, from ``config.json`` in its directory to a terminal ``status.json``."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Worker:
 
     The guarantee, which tests break on purpose:
 
-    - The server is not needed: it may die and come back, the job goes on and nothing is lost.
+    - The server is not needed: it may die and come back, the job continues and nothing is lost.
     - ``status.json`` is refreshed at least every two seconds while the process lives, and its last
       state is ``completed``, ``stopped`` or ``failed``. Any other state without a living process of
       that id and start time means that the process was killed.
     - A row is in ``metrics.jsonl`` as soon as its step is done. A kill at any moment loses no row
       that was written, and at most the steps since the last checkpoint.
-    - A checkpoint is complete or absent. A resumed run takes the newest and goes on as the run that
+    - A checkpoint is complete or absent. A resumed run takes the newest and continues as the run that
       was never stopped would have: same data, same random numbers, same rewards on a CPU.
     - A stop (``control.json`` or SIGTERM) ends within one step with a checkpoint; ``now`` ends within
       one token without.

@@ -1,4 +1,4 @@
-"""Who may speak to this server: addresses, origins, the access token, the login's rate limit."""
+"""Access control: addresses, origins, the access token, and the rate limit of the login."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Secrets:
 
 
 def load_secrets(settings: Settings) -> Secrets:
-    """Read the secrets, making what is missing on first start, and what is damaged anew.
+    """Read the secrets, creating those that are missing and replacing those that are damaged.
 
     A new session key logs everybody out. Without the hash nobody's token is the right one, until there is a new
     token: a damaged file opens no door.
@@ -75,7 +75,7 @@ def hash_token(token: str) -> str:
 
 
 def _kept(settings: Settings) -> dict[str, str]:
-    """What stands in the file, as far as it is what was written there."""
+    """What is in the file, as far as it is what was written there."""
     path = settings.home.secrets
     found = read_json(path)
     kept = {name: value for name, value in (found or {}).items() if _is_secret(name, value)}
@@ -123,7 +123,7 @@ class Gate:
         """Refuse requests that another site's page sends.
 
         Args:
-            origin: What the browser says, or None where it is none.
+            origin: What the browser says, or None if it is none.
             scheme: How the request came in, ``http`` or ``https``.
             host: The request's Host header.
 
@@ -160,7 +160,7 @@ class Gate:
         return "environment" if self._settings.token else "kept" if self._token_hash else "none"
 
     def new_token(self) -> str:
-        """Make an access token anew and keep its hash. The old one, and logins with it, end.
+        """Create a new access token and store its hash. The old one, and logins with it, end.
 
         Raises:
             Conflict: The token is set in the environment, which has the last word.

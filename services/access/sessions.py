@@ -1,4 +1,4 @@
-"""Who is logged in: a session ends with its logout, its age or a new token, not when a browser forgets it."""
+"""Login sessions. A session ends with a logout, its age or a new token."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from services.machine.bin import Bin, Entry
 MAX_CELL = 20_000
 """Characters of a cell that a preview shows."""
 MAX_SHOWN = 4_000_000
-"""Characters of all cells that a preview shows together: where there are many, each is cut shorter."""
+"""Characters of all cells that a preview shows together: if there are many, each is cut shorter."""
 LEAST_CELL = 300
 MAX_SAMPLES = 200
 MOST_MADE = 8
@@ -200,7 +200,7 @@ class Datasets:
 
 
 def _made_here(section: DatasetSection) -> bool:
-    """Whether all of its rows are generated, some of them by a process of its own."""
+    """Whether all of its rows are generated, some of them by a separate process."""
     named = [part.source for part in (section.mix or (section,))]
     return tasks.SOURCE in named and all(source.startswith(sources.GENERATED) for source in named)
 
@@ -233,7 +233,7 @@ def read_dataset_section(dataset: dict[str, Any]) -> DatasetSection:
     """A dataset section from JSON data; a bare upload id stands for ``upload:<id>``.
 
     Raises:
-        InvalidConfig: With the path of every field at fault.
+        InvalidConfig: With the path of every invalid field.
     """
     source = dataset.get("source")
     if isinstance(source, str) and ID_PATTERN.fullmatch(source) and source[:8].isdigit():

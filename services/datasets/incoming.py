@@ -28,7 +28,7 @@ from core.settings import Home
 from services.datasets.prompts import READER, reader_environment
 
 SMALL = 8 << 20
-"""Bytes. A file up to this size is read at once; a larger one in a process of its own."""
+"""Bytes. A file up to this size is read at once; a larger one in a separate process."""
 PIECE = 1 << 20
 CHUNK = 8 << 20
 """Bytes that the page sends at a time."""
@@ -103,7 +103,7 @@ class DatasetJobs:
         """Add the piece that starts at ``offset``. What arrives before a connection is lost is kept.
 
         Raises:
-            Conflict: The piece does not begin where the file ends; ask for ``offset`` and go on there.
+            Conflict: The piece does not begin where the file ends; ask for ``offset`` and continue there.
             TooLarge: More arrives than was said.
         """
         folder, job = self._folder(job_id), self._job(job_id)
@@ -130,7 +130,7 @@ class DatasetJobs:
 
         Raises:
             AlreadyHere: ``once``, and the same content is a dataset; what has arrived is removed.
-            HeadingUnsure: Whether a table's first line is a heading is for a person to say.
+            HeadingUnsure: Whether a table's first line is a heading is for a user to say.
             Conflict: Bytes are missing, or it is being read.
             BadRows, InvalidInput: As :func:`core.data.ingest.ingest`.
         """
@@ -165,10 +165,10 @@ class DatasetJobs:
     def resume(self, job_id: str) -> JobView:
         """Resume an import that was canceled or interrupted. What was downloaded is not downloaded again.
 
-        Asked twice, it goes on once.
+        Asked twice, it continues once.
 
         Raises:
-            Conflict: It is an upload, which goes on by sending the next piece.
+            Conflict: It is an upload, which continues by sending the next piece.
         """
         folder = self._folder(job_id)
         if self._job(job_id).kind != "fetch":
@@ -192,7 +192,7 @@ class DatasetJobs:
         remove_folder(folder, "The unfinished download")
 
     def get(self, job_id: str) -> JobView:
-        """One job. Raises NotFound where there is none: it may be a dataset by now."""
+        """One job. Raises NotFound if there is none: it may be a dataset by now."""
         folder, job = self._folder(job_id), self._job(job_id)
         received = _size(folder / PART)
         progress = read_progress(folder) or Progress(state="receiving")
@@ -215,7 +215,7 @@ class DatasetJobs:
         return found
 
     def ended(self, job_id: str) -> UploadInfo | None:
-        """The dataset that a job became, or None where it did not."""
+        """The dataset that a job became, or None if it did not."""
         return read_info(self._home.uploads / check_id(job_id))
 
     def _read_now(self, folder: Path, job: Job) -> UploadInfo:

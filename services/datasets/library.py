@@ -121,7 +121,7 @@ class Library:
         return uploads.page(self._folder(upload_id), offset, limit)
 
     def search(self, upload_id: str, text: str, start: int, limit: int) -> dict[str, Any]:
-        """Rows that hold a text: ``rows`` with their numbers, ``searched`` to go on from, ``done``."""
+        """Rows that hold a text: ``rows`` with their numbers, ``searched`` to continue from, ``done``."""
         hits = uploads.search(self._folder(upload_id), text, start=start, limit=limit)
         rows = [{"row": number, "cells": plain(row)} for number, row in hits.rows]
         return {"rows": rows, "searched": hits.searched, "done": hits.done}
@@ -227,13 +227,13 @@ class Library:
     # --- generated tasks, templates, cache ---
 
     def tasks(self) -> list[dict[str, Any]]:
-        """Every task that reasoning-gym can make. The library is loaded once, in a process of its own."""
+        """Every task that reasoning-gym can make. The library is loaded once, in a separate process."""
         if not self._tasks:
             self._tasks = ask(self._home, "tasks", timeout=TASK_SECONDS)
         return self._tasks
 
     def templates(self) -> dict[str, dict[str, Any]]:
-        """System prompts with markers and chat template, by the names a person gave them."""
+        """System prompts with markers and chat template, by the names a user gave them."""
         return dict(self._database.setting(TEMPLATES) or {})
 
     def save_template(self, name: str, section: dict[str, Any]) -> None:
@@ -252,7 +252,7 @@ class Library:
         self._database.set_setting(TEMPLATES, kept)
 
     def delete_template(self, name: str) -> None:
-        """Raises NotFound where there is none of this name."""
+        """Raises NotFound if there is none of this name."""
         kept = self.templates()
         if kept.pop(name, None) is None:
             raise NotFound(f"There is no saved prompt named {name!r}.")

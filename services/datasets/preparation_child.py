@@ -1,8 +1,8 @@
 """Prepares a whole dataset in a separate process, which reads one JSON request from stdin.
 
-What training would do with the rows is done here, with its counts and a look at what it removes, the
-lengths by the model's own tokenizer, and the prepared rows as files to take away. The answer is one JSON
-object on stdout, as of :mod:`core.data.__main__`.
+It applies the same preparation as training, with counts and examples of removed rows, lengths from the model's own
+tokenizer, and the prepared rows as downloadable files. The response is one JSON object on stdout, as in
+:mod:`core.data.__main__`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def prepare(
     """The report on a configuration's dataset; see :func:`services.datasets.library.Library.prepare`.
 
     Args:
-        tokenizer: Folder with the model's tokenizer and chat template, or None where it cannot be had.
+        tokenizer: Folder with the model's tokenizer and chat template, or None if it cannot be had.
         folder: Where the prepared rows and the report are kept; None to keep nothing.
         progress: File in which to say what is being done; None for silence.
     """

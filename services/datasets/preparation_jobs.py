@@ -1,6 +1,6 @@
-"""Preparation in the background: it takes seconds or, for a large Hugging Face dataset, many minutes.
+"""Background preparation: it takes seconds or, for a large Hugging Face dataset, many minutes.
 
-One preparation at a time for each dataset and one for the new run; a page looks in on it, and can end it.
+There is one preparation at a time per dataset and one for the setup; a page polls it and can cancel it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Preparing:
     """The status of a preparation.
 
     Attributes:
-        under_way: Whether it goes on.
+        under_way: Whether it continues.
         message: What is being done now.
         seconds: Since it began.
         error: Why it ended without a report; empty otherwise.

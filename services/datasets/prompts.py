@@ -112,7 +112,7 @@ def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[
 
     Returns:
         ``prompts`` (each with ``messages``, ``tools``, ``reference``, ``warm_up_target``, ``text``, its ``parts`` and
-        ``tokens``, the last three None where they are not known), ``template`` ('model', 'plain', None) and ``notes``.
+        ``tokens``, the last three None if they are not known), ``template`` ('model', 'plain', None) and ``notes``.
 
     Raises:
         InvalidInput: No row can be used.

@@ -1,4 +1,4 @@
-"""Evaluations: models answer the same prompts, in a job; what they wrote, compared pair by pair."""
+"""Evaluations: jobs in which models answer the same prompts, and paired comparisons of the answers."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Evaluations:
         return as_csv(spec, rows_of(spec, self._groups(job)))
 
     def of_run(self, session_id: str) -> RunEvaluation | None:
-        """The paired evaluation that a training made of itself, or None where it has none (yet).
+        """The paired evaluation that a training made of itself, or None if it has none (yet).
 
         Raises:
             NotFound: There is no such run.

@@ -1,4 +1,4 @@
-"""From what a person asks for to the specification of an evaluation."""
+"""Converts an evaluation request into the job's specification."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FindsModels(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for.
+    """What a user asks for.
 
     Attributes:
         models: References as the playground takes them; each further one is compared with the first.
@@ -44,13 +44,13 @@ class Request:
         dataset: Ask the rows of a dataset: a section of the configuration format.
         text: Ask what this file holds.
         limit: Most prompts.
-        reward: Scores the answers; None for the run's own, where there is one and ``scored`` is set.
+        reward: Scores the answers; None for the run's own, if there is one and ``scored`` is set.
         scored: Whether answers are scored at all.
         system_prompt: Instead of the training's.
         max_new_tokens: Longest answer; None for the training's.
         temperature, top_p, seed: 0 is greedy, and the rest is then without effect.
         name: What to call it.
-        rollout_engine: As ``training.rollout_engine``; None for the training's, where there is one.
+        rollout_engine: As ``training.rollout_engine``; None for the training's, if there is one.
     """
 
     models: tuple[str, ...]
@@ -149,7 +149,7 @@ class Specifier:
         return configuration.parse(self._database.job(check_id(session_id), JobKind.TRAIN).config)
 
     def _prompts(self, request: Request, run: RunConfig | None) -> tuple[Sequence[dict[str, Any]] | None, str]:
-        """Rows, or None where the worker is to read a dataset; and where they come from, in words."""
+        """Rows, or None if the worker is to read a dataset; and where they come from, in words."""
         if request.text is not None and request.dataset is not None:
             raise InvalidInput("Choose either a dataset or a file with questions.", field="dataset")
         if request.text is not None:

@@ -1,4 +1,4 @@
-"""What the models of an evaluation answered, prompt by prompt: rows to look at, to filter, and as CSV."""
+"""The answers of an evaluation, prompt by prompt: rows for the page, filters, and CSV."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Cell:
     """One model's answer to one prompt.
 
     Attributes:
-        total: Its reward; None where nothing was scored.
-        solved: Whether it earned all there is; None where nothing was scored.
+        total: Its reward; None if nothing was scored.
+        solved: Whether it earned all there is; None if nothing was scored.
         change: ``improved``, ``worsened``, ``same`` against the first model; '' for the first, or without scores.
         problem: Why there is no answer.
         parts: Each part's score, weight and reason by name.
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class PromptRow:
-    """One prompt and what each model answered; None where it has not yet."""
+    """One prompt and what each model answered; None if it has not yet."""
 
     place: int
     instruction: str
@@ -59,7 +59,7 @@ class Wanted:
     """Which rows of the results.
 
     Attributes:
-        q: Text that stands in the prompt, the reference or an answer.
+        q: Text that is in the prompt, the reference or an answer.
         model: Place of the model that ``show`` is about; None for any (right, wrong) or any but the first.
         show: One of :data:`SHOWN`.
     """

@@ -1,4 +1,4 @@
-"""Finished exports sent to where they are used: an Ollama server, the Hub."""
+"""Deliveries: finished exports sent to an Ollama server or to Hugging Face."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Finished(Protocol):
 
 
 class Deliveries:
-    """Verbs on deliveries. Each runs in a process of its own, which goes on while the server is down.
+    """Verbs on deliveries. Each runs in a separate process, which continues while the server is down.
 
     Args:
-        settings: Home, Ollama's address, the Hub's token and address.
+        settings: Home, Ollama's address, Hugging Face's token and address.
         exports: Which exports are finished.
         events: Told while something is sent.
     """
@@ -65,7 +65,7 @@ class Deliveries:
     # --- where to ---
 
     def ollama(self) -> OllamaView:
-        """Whether an Ollama server answers at ``OLLAMA_HOST``; asked anew every ten seconds at most."""
+        """Whether an Ollama server answers at ``OLLAMA_HOST``; asked again every ten seconds at most."""
         at, seen = self._seen
         if seen is None or time.monotonic() - at > LOOK:
             seen = self._look()
@@ -80,7 +80,7 @@ class Deliveries:
             return OllamaView(self._settings.ollama_host, "", error.message)
 
     def has_token(self) -> bool:
-        """Whether there is a token for the Hub."""
+        """Whether there is a token for Hugging Face."""
         return bool(hub_token(self._settings))
 
     # --- send ---
@@ -92,8 +92,8 @@ class Deliveries:
         Args:
             export_id: Which.
             to: Where to.
-            name: Of the model in Ollama, or of the repository on the Hub (with or without its owner).
-            file: For Ollama, which GGUF; the largest where none is named.
+            name: Of the model in Ollama, or of the repository on Hugging Face (with or without its owner).
+            file: For Ollama, which GGUF; the largest if none is named.
             base: For an adapter in Ollama, the model there that it belongs to.
             private: Whether a new repository is seen by its owner alone.
             replace: Whether what has this name already may be written over.
@@ -183,14 +183,14 @@ class Deliveries:
         env = reader_environment(self._settings.home)
         if job.kind == "ollama":
             return {name: value for name, value in env.items() if not name.startswith("HF_")}
-        # Through the Hub's plain file interface: it tells how many bytes of each file have gone.
+        # Through Hugging Face's plain file interface: it tells how many bytes of each file have gone.
         env |= {"HF_TOKEN": hub_token(self._settings), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         return env | ({"HF_ENDPOINT": self._settings.hf_endpoint} if self._settings.hf_endpoint else {})
 
     # --- look at ---
 
     def of_export(self, export_id: str) -> Sequence[DeliveryView]:
-        """Every delivery of an export, newest first. Raises NotFound where there is no such export."""
+        """Every delivery of an export, newest first. Raises NotFound if there is no such export."""
         self._exports.get(export_id)
         return [self.get(export_id, number) for number in sorted(self._numbers(export_id), reverse=True)]
 
@@ -213,7 +213,7 @@ class Deliveries:
         """What its process printed."""
         return tail_text(self._folder(export_id, number) / LOG, 200)
 
-    # --- end and go on ---
+    # --- end and continue ---
 
     def cancel(self, export_id: str, number: int) -> DeliveryView:
         """Stop sending, once. Nothing half sent is visible there; what has arrived need not be sent again."""

@@ -1,4 +1,4 @@
-"""What an export will be like, before it is made: its size, and how much quality its format costs."""
+"""Expected size and quality of an export before it is created."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Expected:
     """What is known of a run's exports beforehand.
 
     Attributes:
-        shape: Of its base model; None where its files are not here.
+        shape: Of its base model; None if its files are not here.
         parameters: The base model's, in weights; None where unknown.
         adapter: Bytes of the adapter's weights; None without an adapter.
         tokenizer: Bytes of the files that go with a model.
@@ -71,7 +71,7 @@ class Expected:
         return BITS[kind.label]
 
     def whole(self, format: ExportFormat) -> int | None:  # noqa: A002 (the format's own word)
-        """Bytes of an export in one of the other formats; None where that cannot be told."""
+        """Bytes of an export in one of the other formats; None if that cannot be told."""
         if format is ExportFormat.MERGED and self.parameters:
             return int(2 * self.parameters) + self.tokenizer
         if format is ExportFormat.ADAPTER and self.adapter:

@@ -1,4 +1,4 @@
-"""Exports of trained models: create, look at, download."""
+"""Exports of trained models: create, view, download."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ExportView(JobView):
         unverified: Names of files that llama.cpp could not be tried with on this machine: it crashed. :meth:`verify`
             compares them again.
         verifying: Whether it is made and being compared again, or waits for that.
-        model_path: What chat and test take, where it can be talked to by itself.
+        model_path: What chat and test take, if it can be talked to by itself.
         damage: What is wrong with its files, a sentence each; empty in lists.
     """
 
@@ -247,7 +247,7 @@ class Exports:
         return self._queue(self._of_session(spec) if spec.session_id else self._of_folder(spec))
 
     def verify(self, export_id: str) -> ExportView:
-        """Compare those files with the trained model again that were left unverified; nothing is made anew.
+        """Compare those files with the trained model again that were left unverified; nothing is rebuilt.
 
         Raises:
             Conflict: Nothing is unverified, or it is not complete; or the run is under way.

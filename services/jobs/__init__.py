@@ -1,1 +1,1 @@
-"""What every job has in common, whatever it does: its row in the database, its worker, its place in the queue."""
+"""Shared by all jobs: their catalog rows, workers and queue."""

@@ -1,7 +1,6 @@
-"""The database: which jobs exist, how far each has been read, the wizard's draft.
+"""The catalog database: jobs, how far each one has been read, and the wizard's draft.
 
-Only the web process writes it. Nothing of a run is lost with it: :mod:`services.jobs.rebuild` makes it
-again from the directories.
+Only the web process writes to it. No run depends on it: :mod:`services.jobs.rebuild` recreates it from the directories.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from services.jobs.launcher import LOCAL, NO_WORKER, Handle
 from services.jobs.upgrade import upgrade
 
 VERSION = 1
-"""Schema version. A database of another version is refused: rebuilding it takes seconds."""
+"""Schema version. A database with another version is rejected; rebuilding it takes seconds."""
 
 
 class Base(DeclarativeBase):
@@ -33,7 +32,7 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """One run or export, with the watcher's place in its files.
+    """One job, with the watcher's position in its files.
 
     ``offset`` and ``last_row`` say how far ``metrics.jsonl`` was read and published; ``place`` is the
     order in the queue; ``config`` the complete configuration as in ``config.json``.
@@ -69,9 +68,9 @@ class Job(Base):
     offset: Mapped[int] = mapped_column(default=0)
     last_row: Mapped[int] = mapped_column(default=0)
     launcher: Mapped[str] = mapped_column(default=LOCAL, server_default=LOCAL)
-    """Where it runs, by the launcher's name."""
+    """Name of the launcher that runs it."""
     worker: Mapped[str] = mapped_column(Text, default=NO_WORKER, server_default="")
-    """The launcher's handle of its worker; '' while it has none."""
+    """The launcher's handle for its worker; '' if there is none."""
     stop_now_at: Mapped[float | None] = mapped_column(default=None)
     """When an immediate stop was asked for, in seconds since the epoch."""
 
@@ -92,19 +91,19 @@ class Job(Base):
 
     @property
     def active(self) -> bool:
-        """Whether a worker process is at it."""
+        """Whether it has a worker process."""
         return self.job_state in ACTIVE
 
     @property
     def of_kind(self) -> Kind:
-        """What its kind is like."""
+        """Its kind."""
         return KINDS[JobKind(self.kind)]
 
     def facts(self, queue: Sequence[str] = ()) -> JobFacts:
-        """What is known of it, without its configuration.
+        """Its facts, without its configuration.
 
         Args:
-            queue: Ids of the waiting jobs, next first; needed where the place in the queue is asked for.
+            queue: Ids of the waiting jobs, next first; needed for the position in the queue.
         """
         return JobFacts(
             id=self.id,
@@ -148,7 +147,7 @@ def new_job(job_id: str, content: dict[str, Any]) -> Job:
 
 
 class Draft(Base):
-    """What a person is putting together in the wizard, one JSON object a section."""
+    """What a user is putting together in the wizard, one JSON object per section."""
 
     __tablename__ = "drafts"
 
@@ -200,7 +199,7 @@ class Database:
             )
 
     def _open(self) -> Any:
-        """Make what is missing. Returns the schema's version."""
+        """Create missing tables. Returns the schema version."""
         Base.metadata.create_all(self._engine)
         upgrade(self._engine)
         found = self.setting("schema_version")
@@ -226,7 +225,7 @@ class Database:
 
     @property
     def writes(self) -> int:
-        """How often something was written. While it stays the same, so does every answer: nobody else writes.
+        """The number of writes. While it is unchanged, so is every result, because nobody else writes.
 
         What is kept by this number is kept by the one from before the database was asked.
         """
@@ -258,7 +257,7 @@ class Database:
         return job
 
     def jobs(self, kind: JobKind, *, with_config: bool = False) -> Sequence[Job]:
-        """All of a kind, newest first."""
+        """All jobs of a kind, newest first."""
         query = select(Job).where(Job.kind == kind)
         if not with_config:
             query = query.options(defer(Job.config, raiseload=True))
@@ -266,7 +265,7 @@ class Database:
             return session.scalars(query.order_by(Job.created_at.desc(), Job.place.desc())).all()
 
     def jobs_with_config(self, kind: JobKind) -> Sequence[Job]:
-        """All of a kind, newest first, with their configurations."""
+        """All jobs of a kind, newest first, with their configurations."""
         with self._session() as session:
             return session.scalars(select(Job).where(Job.kind == kind).order_by(Job.created_at.desc())).all()
 
@@ -300,7 +299,7 @@ class Database:
             session.execute(update(Job).where(Job.id == job_id).values(**values))
 
     def move(self, job_id: str, *, to: JobState, only_from: Sequence[JobState], **values: Any) -> bool:
-        """Change a job's state if it still is one of ``only_from``; False where it is not.
+        """Change a job's state if it still is one of ``only_from``; False if it is not.
 
         Who goes into the queue goes to its end, unless ``values`` have a ``place``.
         """
@@ -316,7 +315,7 @@ class Database:
             return session.scalar(select(func.count()).select_from(Job)) == 0
 
     def active_count(self) -> int:
-        """How many jobs have a worker at them."""
+        """How many jobs have a worker."""
         with self._session() as session:
             return session.scalar(select(func.count()).select_from(Job).where(Job.state.in_(_ACTIVE))) or 0
 
@@ -333,18 +332,18 @@ class Database:
     # --- draft and settings ---
 
     def get_draft(self) -> dict[str, Any]:
-        """The wizard's draft, ``{section: data}``; empty where none was begun."""
+        """The wizard's draft, ``{section: data}``; empty if none was begun."""
         with self._session() as session:
             return {draft.section: draft.data for draft in session.scalars(select(Draft))}
 
     def draft_part(self, section: str) -> Any:
-        """One section of it alone; None where it was never saved."""
+        """One section of the draft; None if it was never saved."""
         with self._session() as session:
             found = session.get(Draft, section)
             return found.data if found else None
 
     def save_draft(self, sections: dict[str, Any]) -> None:
-        """Save the sections given and leave the others as they are."""
+        """Save the given sections and leave the others unchanged."""
         with self._write() as session:
             for section, data in sections.items():
                 session.merge(Draft(section=section, data=data))

@@ -1,4 +1,4 @@
-"""What services say to whoever listens, without knowing that sockets exist."""
+"""Events that services publish, independent of sockets."""
 
 from __future__ import annotations
 

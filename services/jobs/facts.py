@@ -1,4 +1,4 @@
-"""What is known of every job, whatever it does."""
+"""Facts that every kind of job has."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from core.job import ENDED, JobKind, JobState, public_state
 
 @dataclass(frozen=True)
 class JobFacts:
-    """A job as it stood when the database was asked. Views of runs, exports, probes and evaluations have one.
+    """A job at the time of the query. Views of runs, exports, probes and evaluations have one.
 
     Attributes:
         id: Its id.
         kind: What it does.
-        name: What a person calls it.
-        state: Where it is in its life.
+        name: Its name for users.
+        state: Its state.
         phase: What it is doing while it runs, a :class:`core.job.JobPhase` for a training; '' for none.
         step, max_steps: Done and planned in the present phase; 0 planned while unknown.
-        message: What it is doing now, in a line.
-        notes: Things said once: settings without effect here, rows left out.
+        message: What it is doing now, in one line.
+        notes: Settings without effect, rows left out, and the like.
         error: What went wrong and what to do.
         created_at, started_at, ended_at: ISO 8601, UTC.
         model, dataset: As its configuration names them; '' where it names none.
@@ -29,7 +29,7 @@ class JobFacts:
         seconds_per_step: Mean of the latest steps; 0 while unknown.
         checkpoint_step: Step that a resume would start from, or None.
         resumable: Whether a resume would be accepted.
-        queue_position: 1 for the next to start; None where it does not wait, or where the queue was not asked.
+        queue_position: 1 for the next to start; None if it does not wait, or where the queue was not asked.
     """
 
     id: str
@@ -57,7 +57,7 @@ class JobFacts:
 
     @property
     def status(self) -> str:
-        """State and phase as programs and pages know them."""
+        """State and phase as one public word, for clients and pages."""
         return public_state(self.state, self.phase)
 
     @property
@@ -71,12 +71,12 @@ class JobFacts:
 
     @property
     def active(self) -> bool:
-        """Whether a worker is at it."""
+        """Whether it has a worker."""
         return not self.over and not self.waiting
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds until the present phase ends, where that can be said."""
+        """Estimated seconds until the current phase ends, if known."""
         if not self.active or not self.seconds_per_step or self.max_steps < self.step:
             return None
         return (self.max_steps - self.step) * self.seconds_per_step

@@ -1,4 +1,4 @@
-"""Which unfinished job still needs the files of a run, an export or an upload: deleting them would break it."""
+"""Finds the unfinished job that needs the files of a run, export or upload, which therefore cannot be deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.jobs.database import Database, Job
 
 
 def needing(database: Database, reference: str, folder: Path) -> str:
-    """The first unfinished job that needs a run or an export, in words; empty where there is none.
+    """The first unfinished job that needs a run or an export, in words; empty if there is none.
 
     Args:
         database: The list of jobs.
@@ -45,7 +45,7 @@ def _means(name: str, value: str, reference: str, folder: Path) -> bool:
 
 
 def _texts(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in decoded JSON, with the name that it stands under."""
+    """Every text in decoded JSON, with the name that it is under."""
     if isinstance(data, str):
         yield name, data
     elif isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""The kinds of jobs: one entry each, with all in which they differ outside their workers."""
+"""The kinds of jobs: one entry each, with everything that differs between them outside of their workers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Document:
     """A JSON file that a job may have in its directory.
 
     Attributes:
-        file: Which, as :class:`core.job_dir.JobDir` calls it.
-        model: What it must hold.
-        lost: What cannot be had without it, to end a sentence.
-        demanded: Whether a completed job must have it, and no other is asked for it; else it may be missing.
+        file: Its attribute in :class:`core.job_dir.JobDir`.
+        model: The model it is validated against.
+        lost: What is unavailable without it, to end a sentence.
+        demanded: Whether a completed job must have it. Otherwise it may be missing.
     """
 
     file: str
@@ -43,25 +43,25 @@ class Kind:
     """One kind of job.
 
     Attributes:
-        word: What a person calls such a job.
-        folder: In which folder of the home its directories are: ``outputs`` or ``exports``.
-        id_name: What the API and events call its id.
-        address: Below which its page is.
+        word: Its name for users.
+        folder: Folder of the home that contains its directories: ``outputs`` or ``exports``.
+        id_name: Name of its id in the API and in events.
+        address: Address prefix of its pages.
         event: The Socket.IO event that is published with every change.
-        told: What that event tells besides the id, as :class:`JobFacts` calls it.
-        shown: What the API shows of one besides its id and what only this kind has, as :class:`JobFacts` calls it.
+        told: Fields of that event besides the id, by their names in :class:`JobFacts`.
+        shown: Fields in the API besides its id and those of only this kind, by their names in :class:`JobFacts`.
         columns: From ``config.json`` to the columns of :class:`services.jobs.database.Job`, for a job that is queued
             and for one that is found on the disk. Raises ValueError, KeyError or TypeError where it says something
             that no version has written.
-        unfinished: Why one that is not over cannot be deleted, and what to do.
-        kept: After a crash: what is left of it, where it had saved something; ``{step}`` is its checkpoint's.
-        nothing_kept: After a crash: the same where it had saved nothing.
-        reference: The prefix under which models made by it are referred to; '' where it makes none.
-        resumable: Whether one that ended early can go on.
-        has_log: Whether the lines of its log are published as they come.
-        has_charts: Whether it writes ``metrics.jsonl`` for a person to see.
+        unfinished: Why an unfinished one cannot be deleted, and what to do.
+        kept: After a crash: what is left if something was saved; ``{step}`` is the step of its checkpoint.
+        nothing_kept: After a crash: the same if nothing was saved.
+        reference: Prefix of references to models that it creates; '' if it creates none.
+        resumable: Whether one that ended early can be resumed.
+        has_log: Whether its log lines are published live.
+        has_charts: Whether it writes a ``metrics.jsonl`` that is shown to users.
         documents: Its JSON files besides ``config.json`` and ``status.json``.
-        tidy: Removes what one that did not end well has left half made, where that can be much.
+        tidy: Removes incomplete files after a failure, if they can be large.
     """
 
     word: str
@@ -83,19 +83,19 @@ class Kind:
     tidy: Callable[[JobDir], None] | None = None
 
     def parent(self, home: Home) -> Path:
-        """The folder in which its directories are."""
+        """The folder that contains its directories."""
         return home.root / self.folder
 
     def payload(self, facts: JobFacts) -> dict[str, Any]:
-        """What the event tells of a job."""
+        """The event's fields for a job."""
         return {self.id_name: facts.id, **{name: getattr(facts, name) for name in self.told}}
 
     def json(self, facts: JobFacts) -> dict[str, Any]:
-        """What the API shows of the facts."""
+        """The facts as shown in the API."""
         return {self.id_name: facts.id, **{name: getattr(facts, name) for name in self.shown}}
 
     def one(self) -> str:
-        """The word with its article, for use within a sentence."""
+        """The word with its article, for use inside a sentence."""
         return f"{'an' if self.word[0] in 'aeiou' else 'a'} {self.word}"
 
 

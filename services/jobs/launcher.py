@@ -1,7 +1,6 @@
-"""Starts and ends workers. One small interface; the implementation here is this machine.
+"""Starts and stops workers. A small interface, implemented here for this machine.
 
-Nobody else knows what a worker is: a launcher gives a :data:`Handle` for it, which is kept and shown to the launcher
-again.
+Only a launcher knows what a worker is. It returns a :data:`Handle`, which callers store and pass back.
 """
 
 from __future__ import annotations
@@ -35,25 +34,25 @@ _PASSED_ON = (
     "HF_HUB_OFFLINE", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT",
-    "TUNESMITH_WEAK_SANDBOX",  # whether a person agreed to the weaker sandbox
+    "TUNESMITH_WEAK_SANDBOX",  # whether a user agreed to the weaker sandbox
 )  # fmt: skip
 
 
 JOB = "TUNESMITH_JOB"
-"""Names the job's directory in the environment of its worker and of all that the worker starts."""
+"""Environment variable with the job's directory, set for its worker and the worker's children."""
 
 Handle = NewType("Handle", str)
-"""Stands for one worker that a launcher started or found: text that can be stored, and that it alone understands."""
+"""Identifies a worker that a launcher started or found: text that can be stored and that only the launcher parses."""
 NO_WORKER = Handle("")
 LOCAL = "local"
-"""The launcher of this machine."""
+"""Name of this machine's launcher."""
 
 _LOOKS, _UNTIL_NEXT_LOOK = 20, 0.05
 """How often, and after how many seconds, a process is looked at that does not say yet whose it is."""
 
 
 class Launcher(Protocol):
-    """What the watcher needs of a place where workers run.
+    """Interface of a place where workers run, as the watcher needs it.
 
     A handle may be old: of a worker that ended long ago, or, where the database was made by another version or on
     another machine, one that means nothing. It then stands for a worker that is gone.
@@ -65,29 +64,29 @@ class Launcher(Protocol):
     slots: int
 
     def start(self, job: JobDir) -> Handle:
-        """Start the worker of a job's directory. Raises OSError where that fails."""
+        """Start the worker of a job's directory. Raises OSError if that fails."""
         ...
 
     def find(self, job: JobDir) -> Handle | None:
-        """The running worker of a directory, whoever started it."""
+        """The running worker of a directory, no matter which server started it."""
         ...
 
     def alive(self, worker: Handle, job: JobDir) -> bool: ...
 
     def wrote(self, worker: Handle, status: JobStatus) -> bool:
-        """Whether a status is this worker's word, and not an earlier one's of the same job."""
+        """Whether a status was written by this worker and not by an earlier one of the same job."""
         ...
 
     def exit_code(self, worker: Handle) -> int | None:
-        """Its exit code, negative for a signal; None where it is not known."""
+        """Its exit code, negative for a signal; None if it is not known."""
         ...
 
     def end(self, worker: Handle, job: JobDir, *, force: bool) -> None:
-        """Ask the worker to stop (SIGTERM), or with ``force`` end it and all it started (SIGKILL)."""
+        """Ask the worker to stop (SIGTERM), or with ``force`` kill it and its children (SIGKILL)."""
         ...
 
     def sweep(self, worker: Handle, job: JobDir) -> None:
-        """End what a vanished worker left running, and nobody else's."""
+        """Kill the remaining children of a worker that disappeared, and no other processes."""
         ...
 
 
@@ -113,10 +112,10 @@ def author(status: JobStatus) -> Handle:
 def worker_env(
     settings: Settings, secrets: Collection[str], environ: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The environment of a worker: what it needs by name, so that no secret of the server reaches it.
+    """The environment of a worker: an allowlist, so that it gets no secrets of the server.
 
     Args:
-        settings: For folders and the Hub's address.
+        settings: For folders and Hugging Face's address.
         secrets: Which of :data:`core.child.SECRETS` it has a use for.
         environ: The server's own environment.
     """
@@ -138,9 +137,9 @@ def worker_env(
 
 
 class LocalLauncher:
-    """Runs workers on this machine, each in a session and process group of its own.
+    """Runs workers on this machine, each in its own session and process group.
 
-    A worker outlives the server: it gets neither the terminal's Ctrl+C nor the server's end.
+    A worker outlives the server: it is affected neither by Ctrl+C in the terminal nor by the server's end.
 
     Args:
         settings: For the worker's environment.
@@ -239,7 +238,7 @@ class LocalLauncher:
             if child := self._child(worker):
                 # A worker whose main thread has ended looks like a zombie while its others still hold the memory.
                 return psutil.Process(known.pid) if child.poll() is None else None
-            # The clock may be set while a run goes on, which moves start times: then the command line tells. It
+            # The clock may be set while a run continues, which moves start times: then the command line tells. It
             # has to, where nobody wrote down which boot the number belongs to.
             if known.boot and (process := find(known)):
                 return process
@@ -261,7 +260,7 @@ def _in_group(process: psutil.Process, group: int) -> bool:
 
 
 def _job_of(process: psutil.Process) -> str | None:
-    """The directory of the job that a process was started for, '' for none; None where that cannot be seen yet.
+    """The directory of the job that a process was started for, '' for none; None if that cannot be seen yet.
 
     The system shows no environment in the first moments of a process, while it still loads its program.
     """

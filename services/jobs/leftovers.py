@@ -1,4 +1,4 @@
-"""What a worker that did not end well leaves behind."""
+"""Cleans up after workers that did not end properly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server for each home folder: two would start the same jobs twice."""
+"""Allows one server per home folder; two would start the same jobs twice."""
 
 from __future__ import annotations
 

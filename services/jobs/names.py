@@ -1,4 +1,4 @@
-"""What to call runs in lists and headings, so that two of one name can be told apart."""
+"""Names of runs in lists and headings, made unique where two runs have the same name."""
 
 from __future__ import annotations
 

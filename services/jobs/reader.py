@@ -1,4 +1,4 @@
-"""Reads what one running job appends, and says it once, in order."""
+"""Reads what a running job appends and publishes each row once, in order."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Reader:
         job: From the database; its fields are kept up to date.
         run_dir: Its directory.
         database: Written with every change.
-        events: Told of rows, states and log lines.
-        launcher: Knows whether a status is the worker's own.
+        events: Receives rows, states and log lines.
+        launcher: Decides whether a status was written by the current worker.
     """
 
     def __init__(self, job: Job, run_dir: JobDir, database: Database, events: Events, launcher: Launcher) -> None:
@@ -44,7 +44,7 @@ class Reader:
         self._lock = threading.Lock()
 
     def poll(self) -> JobStatus | None:
-        """Read on, record, publish. Returns the worker's latest word where it is this start's."""
+        """Read new data, record it, publish it. Returns the worker's latest status if it is from this start."""
         # Status before rows: once it says the end, every row is in the file.
         status = self._status()
         self._rows()
@@ -54,7 +54,7 @@ class Reader:
         return status
 
     def look_again(self) -> JobStatus | None:
-        """As :meth:`poll`, whatever the time of the status file says: a clock's ticks may be coarse."""
+        """Like :meth:`poll`, but ignores the status file's timestamp, because clock ticks may be coarse."""
         self._seen = None
         return self.poll()
 
@@ -89,7 +89,7 @@ class Reader:
             self._publish_rows(rows, offset)
 
     def _shorter(self) -> bool:
-        """Whether the file was cut or written anew: what stands in it now has not been read."""
+        """Whether the file was cut or rewritten: what is in it now has not been read."""
         try:
             return self.run_dir.metrics.stat().st_size < self.job.offset
         except OSError:
@@ -110,7 +110,7 @@ class Reader:
                 self._events.publish("log_line", {"session_id": self.job.id, "line": line})
 
     def _take(self, status: JobStatus) -> None:
-        """Carry a status over where it says something new."""
+        """Take over a status if it has changed."""
         values: dict[str, Any] = {name: getattr(status, name) for name in _TAKEN}
         values["notes"] = list(status.notes)
         changed = {name: value for name, value in values.items() if getattr(self.job, name) != value}
@@ -127,7 +127,7 @@ class Reader:
         self.publish_status()
 
     def publish_status(self) -> None:
-        """Tell everyone how the job stands."""
+        """Publish the job's state."""
         kind = self.job.of_kind
         self._events.publish(kind.event, kind.payload(self.job.facts()))
 
@@ -139,7 +139,7 @@ class Reader:
 
 
 def headline(job: Job, rows: Sequence[MetricRow]) -> dict[str, Any]:
-    """What lists show of new rows: the latest mean reward, and the evaluations."""
+    """Values from new rows that lists show: the latest mean reward, and the evaluations."""
     changed: dict[str, Any] = {}
     rewards = [row["reward"] for row in rows if row.get("phase") == "training" and "reward" in row]
     if rewards:

@@ -1,4 +1,4 @@
-"""What jobs wrote, for pages: read once while it stays as it is, and what is damaged in it put into words."""
+"""Cached contents of job files for pages, and descriptions of any damage."""
 
 from __future__ import annotations
 

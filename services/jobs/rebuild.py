@@ -1,4 +1,4 @@
-"""Makes the database again from the directories: nothing of a run is lost with it."""
+"""Rebuilds the catalog from the job directories."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def row_of(job: Job) -> dict[str, Any]:
 
 
 def job_from_row(row: dict[str, Any] | None) -> Job | None:
-    """A job as it was; columns that another version had are left out. None where there is not enough to know it by."""
+    """A job as it was; columns that another version had are left out. None if there is not enough to know it by."""
     known = {name: value for name, value in (row or {}).items() if name in Job.__table__.columns}
     return Job(**known) if {"id", "kind", "name", "state", "created_at"} <= known.keys() else None
 
 
 def read_job(run_dir: JobDir) -> Job | None:
-    """A job as its files say, which is all but the word of a worker that crashed; None where they cannot be read."""
+    """A job as its files say, which is all but the word of a worker that crashed; None if they cannot be read."""
     try:
         job = _job(run_dir.path.name, run_dir.read_config())
         status = run_dir.read_status()

@@ -1,4 +1,4 @@
-"""Which of the operator's secrets a job needs: a worker is given those and no others."""
+"""Selects the secrets that a job needs; a worker gets no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which job has which slot: how many jobs may run at a time, and where."""
+"""Assigns slots to jobs: how many jobs may run at a time, and where."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Slots:
     def hold(self, launcher: str, job_id: str) -> int:
         """Give a job the lowest slot that nobody has, or the one that it has already.
 
-        A job that runs already, because another server started it, gets one even where none is free.
+        A job that runs already, because another server started it, gets one even if none is free.
 
         Raises:
             KeyError: There is no such launcher.
@@ -37,7 +37,7 @@ class Slots:
         return slot
 
     def release(self, job_id: str) -> None:
-        """Take a job's slot back, where it has one."""
+        """Release a job's slot, if it has one."""
         for holders in self._holders.values():
             for slot in [slot for slot, holder in holders.items() if holder == job_id]:
                 del holders[slot]

@@ -1,4 +1,4 @@
-"""Makes a database that an older version wrote into one of this version, in place."""
+"""Upgrades a database of an older version in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be done with a job, whatever it does: queue, stop, resume, delete."""
+"""Operations on any kind of job: queue, stop, resume, delete."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FRESH = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", "p
 
 
 class Jobs:
-    """Verbs on the jobs of one kind. Each that changes a job tells everyone and wakes the watcher.
+    """Operations on the jobs of one kind. Each change is published and wakes the watcher.
 
     Args:
         kind: Which.
         home: Where their directories lie.
         database: The list of jobs.
-        events: Told of every change.
+        events: Receives every change.
         wake: Called after a change that the watcher should act on.
     """
 
@@ -56,7 +56,7 @@ class Jobs:
         return self._database.job(check_id(job_id), self._name)
 
     def files(self, job_id: str) -> JobDir:
-        """Its directory, for reading; of one that was deleted there is nothing in it."""
+        """Its directory, for reading; if it was deleted, it reads as empty."""
         return JobDir.known(self._parent, job_id)
 
     # --- change ---
@@ -64,12 +64,12 @@ class Jobs:
     def queue(
         self, job_id: str, content: dict[str, Any], fill: Callable[[JobDir], None] = lambda run_dir: None
     ) -> None:
-        """Make a job's directory, which alone is enough to rebuild the database, and put the job into the queue.
+        """Create a job's directory, which is sufficient to rebuild the database, and queue the job.
 
         Args:
             job_id: Its id.
             content: Its ``config.json``, with ``kind`` and ``created_at``.
-            fill: Writes what the job needs besides.
+            fill: Writes other files that the job needs.
 
         Raises:
             FileExistsError: There is a job of this id.
@@ -82,7 +82,7 @@ class Jobs:
         self.announce(job_id)
 
     def stop(self, job_id: str, *, at_once: bool = True) -> None:
-        """Stop a job: a waiting one is taken out of the queue, a running one is asked.
+        """Stop a job: a queued one is removed from the queue, a running one gets a request.
 
         Asked twice, it is stopped once. Where the job's folder was deleted, nothing can be asked of its worker: it
         is ended as after 'stop now'.
@@ -129,7 +129,7 @@ class Jobs:
         return True
 
     def resume(self, job_id: str) -> None:
-        """Queue a job again that ended early. Asked twice, it is resumed once: one that waits or runs stays as it is.
+        """Queue a job again that ended early. Repeated calls resume it once: a queued or running job is not changed.
 
         Raises:
             Conflict: It is stopping or completed, or its folder was deleted.
@@ -151,7 +151,7 @@ class Jobs:
             raise Conflict(f"Only {self._kind.one()} that was stopped, failed or crashed can be resumed.")
 
     def requeue(self, job_id: str, *, only_from: Sequence[JobState], **values: Any) -> bool:
-        """Put a job at the queue's end as if nothing had been said of it; False where it is in another state.
+        """Put a job at the queue's end as if nothing had been said of it; False if it is in another state.
 
         Nobody is told: :meth:`announce` does that.
         """
@@ -165,7 +165,7 @@ class Jobs:
             refuse: Raises where something else speaks against it; called with its directory.
 
         Returns:
-            What it is restored by; None where it had no files any more.
+            What it is restored by; None if it had no files any more.
 
         Raises:
             Conflict: It runs or waits, or an unfinished job needs what it made.
@@ -194,7 +194,7 @@ class Jobs:
         return entry
 
     def announce(self, job_id: str) -> None:
-        """Tell everyone how a job stands, and have the watcher look at it."""
+        """Publish a job's state and wake the watcher."""
         # Told before the watcher looks: what it tells of the job comes after.
         self._events.publish(self._kind.event, self._kind.payload(self.get(job_id).facts()))
         self._wake()

@@ -1,4 +1,4 @@
-"""What is shown of a job, whatever it does."""
+"""Base of the views of all jobs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from services.jobs.kinds import KINDS
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as pages and programs see it. Each kind's view adds what only that kind has."""
+    """A job as shown on pages and in the API. Each kind's view adds its own fields."""
 
     job: JobFacts
 
     def json(self) -> dict[str, Any]:
-        """JSON data, the facts and what was added side by side."""
+        """JSON data: the facts and the added fields in one object."""
         added = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "job"}
         return {**KINDS[self.job.kind].json(self.job), **added}

@@ -1,9 +1,9 @@
-"""One loop: start the next job, read what jobs append, record it, publish it.
+"""The watcher loop: start the next job, read what jobs append, record it, publish it.
 
-Three write about a job at the same time. The worker writes ``status.json`` and its rows, a request writes
-``control.json`` and changes the state in the database, the watcher's thread does the rest. So wherever a step depends
-on what was read before, what may have happened in between is said at that place, and a state is only ever changed
-where it still is what was read (:meth:`services.jobs.database.Database.move`).
+Three parties write about a job concurrently. The worker writes ``status.json`` and its rows; a request writes
+``control.json`` and changes the state in the database; the watcher thread does the rest. Where a step depends on an
+earlier read, a comment says what may have happened in between, and a state is changed only if it is still the one that
+was read (:meth:`services.jobs.database.Database.move`).
 """
 
 from __future__ import annotations
@@ -34,43 +34,43 @@ from services.jobs.slots import Slots
 log = logging.getLogger(__name__)
 
 BUSY = 0.05
-"""Seconds between looks while a job runs: an append is an event within a twentieth of a second."""
+"""Polling interval in seconds while a job runs: an appended row is published within a twentieth of a second."""
 IDLE = 1.0
 ALIVE_EVERY = 0.5
 DISK_FULL_WAIT = 5.0
-"""Seconds between two tries to start a job while the disk is full."""
+"""Seconds between attempts to start a job while the disk is full."""
 GRACE = 20.0
-"""Seconds that a worker has to end by itself after 'stop now', and again after SIGTERM."""
+"""Seconds for a worker to end by itself after 'stop now', and again after SIGTERM."""
 
 
 class Clock(Protocol):
-    """The module :mod:`time`, or what a test has in its place."""
+    """The :mod:`time` module, or a test's replacement."""
 
     def time(self) -> float:
-        """Seconds since the epoch: what is compared with what was written down."""
+        """Seconds since the epoch, to compare with stored times."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment: how long something takes, also while the clock is set."""
+        """Monotonic seconds, to measure durations."""
         ...
 
 
 class Watcher:
     """Follows every running job and keeps the queue moving.
 
-    What it guarantees: one job at a time a slot, in the order of the queue, across restarts of the server.
+    It guarantees: one job at a time per slot, in queue order, across restarts of the server.
     Each metric row is published once and in order. A job whose worker vanished is ``crashed`` within
-    five seconds. Nothing it does can hurt a running worker: it reads files, and it signals a process
-    only after a person asked for an immediate stop and twenty seconds have passed. What goes wrong with
-    one job is that job's trouble: it is logged once and said on its page, and the others go on.
+    five seconds. It cannot disturb a running worker: it reads files, and it signals a process
+    only after a user requested an immediate stop and twenty seconds have passed. An error with
+    one job affects only that job: it is logged once and shown on its page.
 
     Args:
         home: Where the directories lie.
         database: The list of jobs.
-        events: Told of everything.
+        events: Receives all events.
         launchers: Where workers run, by the name that a job's row has.
         free_device: Called before a job starts, to free the device.
-        clock: What time it is.
+        clock: Source of the time.
     """
 
     def __init__(
@@ -102,17 +102,17 @@ class Watcher:
     # --- life ---
 
     def wake(self) -> None:
-        """Look at the queue at once."""
+        """Check the queue immediately."""
         self._wake.set()
 
     def start(self) -> None:
-        """Catch up with what happened while no server ran, then follow in a thread."""
+        """Process what happened while no server was running, then continue in a thread."""
         self.catch_up()
         self._thread = threading.Thread(target=self._loop, name="watcher", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread. Workers go on."""
+        """End the thread. Workers continue."""
         self._ending.set()
         self._wake.set()
         if self._thread:
@@ -129,7 +129,7 @@ class Watcher:
                     self._tidy_up(job, kind.tidy)
 
     def _tidy_up(self, job: Job, tidy: Callable[[JobDir], None]) -> None:
-        """Of a job that did not end well, while no server ran."""
+        """Clean up after a job that failed while no server was running."""
         if job.job_state not in ENDED - {JobState.COMPLETED}:
             return
         run_dir = self._run_dir(job)
@@ -154,7 +154,7 @@ class Watcher:
             self._troubles.pop(job_id, None)
 
     def replay(self, session_id: str, after: int) -> list[MetricRow] | None:
-        """Rows after a row number that were published already; None where the job is not running."""
+        """Rows after a row number that were published already; None if the job is not running."""
         reader = self._readers.get(session_id)
         return reader.replay(after) if reader else None
 
@@ -328,7 +328,7 @@ class Watcher:
             if not self._launch(job, run_dir):
                 return
         except SQLAlchemyError:
-            raise  # It is everybody's trouble, and tried again.
+            raise  # This affects every job, and is retried.
         except Exception as error:
             if disk_full(error):
                 self._put_off(job)

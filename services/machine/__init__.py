@@ -1,1 +1,1 @@
-"""The machine: its device, memory and load, and whether the Hub can be reached."""
+"""The machine: its device, memory and load, and whether Hugging Face can be reached."""

@@ -1,9 +1,9 @@
-"""What was deleted and can be restored: ``trash/<id>/`` in the home folder.
+"""The trash: deleted items that can be restored, in ``trash/<id>/`` in the home folder.
 
-``entry.json`` says what it was, ``content`` is the file or folder itself, moved by one rename. The order of steps is
-what makes a crash harmless: the entry is written before the content moves, and is removed before the content is
-deleted for good. So content without an entry is rubbish, and an entry without content stands for something that is
-still, or again, where it belongs.
+``entry.json`` describes the item; ``content`` is the file or folder itself, moved by one rename. The order of steps
+makes crashes harmless: the entry is written before the content moves, and removed before the content is deleted
+permanently. So content without an entry can be deleted, and an entry without content refers to something that is
+still, or again, in its original place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from core.settings import Home
 
 ENTRY, CONTENT = "entry.json", "content"
 BESIDE = ".trash-"
-"""Begins the name of content that lies on another disk than the trash and therefore stayed in its folder."""
+"""Begins the name of content that is on another disk than the trash and therefore stayed in its folder."""
 FOLDERS = {
     "run": "outputs",
     "probe": "outputs",
@@ -48,7 +48,7 @@ class Entry(BaseModel):
         id: Of the entry.
         kind: A key of :data:`FOLDERS`; ``unknown`` where the entry cannot be read.
         file: The name of its file or folder.
-        name: What a person calls it.
+        name: What a user calls it.
         deleted_at: ISO 8601, UTC.
         size: Bytes.
         row: A job's row in the catalogue.
@@ -81,7 +81,7 @@ class Bin:
         Args:
             path: Where it is: directly in its kind's folder.
             kind: A key of :data:`FOLDERS`.
-            name: What a person calls it.
+            name: What a user calls it.
             row: What else is needed to restore it.
 
         Raises:
@@ -124,7 +124,7 @@ class Bin:
         return self._home.root / FOLDERS[entry.kind] / entry.file
 
     def content(self, entry: Entry) -> Path | None:
-        """Where it is now; None where it is not in the trash."""
+        """Where it is now; None if it is not in the trash."""
         places = [self._folder(entry.id) / CONTENT]
         if entry.kind in FOLDERS:
             places.append(self._home.root / FOLDERS[entry.kind] / f"{BESIDE}{entry.id}")
@@ -154,11 +154,11 @@ class Bin:
         return place
 
     def drop(self, entry: Entry) -> None:
-        """Forget an entry, whose content is back in its place."""
+        """Remove an entry, whose content is back in its place."""
         shutil.rmtree(self._folder(entry.id), ignore_errors=True)
 
     def purge(self, entry: Entry) -> None:
-        """Delete something for good.
+        """Delete something permanently.
 
         Raises:
             Unavailable: Something of it stays; it can no longer be restored, and is removed at the next start.

@@ -1,4 +1,4 @@
-"""The Hugging Face token that is entered in Settings: asked whose it is before it is kept."""
+"""The Hugging Face token from Settings; its account is looked up before it is saved."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def save_token(store: PreferenceStore, settings: Settings, token: str) -> str:
-    """Keep a token after asking Hugging Face whose it is; where that cannot be reached, it is kept unchecked.
+    """Keep a token after asking Hugging Face whose it is; if that cannot be reached, it is kept unchecked.
 
     Returns:
         What happened, as a sentence.
@@ -52,13 +52,13 @@ def save_token(store: PreferenceStore, settings: Settings, token: str) -> str:
 
 
 def remove_token(store: PreferenceStore) -> str:
-    """Forget the token; one in the environment stays. Returns what happened, as a sentence."""
+    """Remove the token; one in the environment stays. Returns what happened, as a sentence."""
     store.change({"hf_token": "", "hf_user": ""})
     return "Token removed."
 
 
 def whose(token: str, endpoint: str) -> str | None:
-    """The account's name; None where the Hub cannot be asked.
+    """The account's name; None if Hugging Face cannot be asked.
 
     Raises:
         InvalidInput: The token is not accepted.

@@ -1,4 +1,4 @@
-"""Whether Hugging Face answers, asked in the background: no page waits for it."""
+"""Checks in the background whether Hugging Face can be reached, so that no page waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings that are changed in the app: ``settings.json`` in the home folder, readable by its owner alone."""
+"""Settings that are changed in the app: ``settings.json`` in the home folder, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ TITLES = {
     "trash_days": "Empty the trash after",
     "webhook_url": "Webhook URL",
 }
-"""What a person calls each setting."""
+"""What a user calls each setting."""
 
 
 class Preferences(BaseModel):
-    """What a person sets in the app. Every field has a default, so that a missing file is a new installation.
+    """What a user sets in the app. Every field has a default, so that a missing file is a new installation.
 
     Attributes:
         hf_token: Hugging Face access token; ``HF_TOKEN`` in the environment comes first.
-        hf_user: The account that the token belongs to, as Hugging Face answered; '' where it could not be asked.
+        hf_user: The account that the token belongs to, as Hugging Face answered; '' if it could not be asked.
         theme: Colors of every page.
         base_model: The model that a new run starts with.
         notifications: Whether pages may show a notification when a run ends.
         shortcuts: Whether single-letter keys do something.
-        trash_days: Days after which deleted things are gone for good; 0 keeps them until the trash is emptied.
+        trash_days: Days after which deleted things are gone permanently; 0 keeps them until the trash is emptied.
         webhook_url: Where the end of a run is posted to; '' for nowhere.
     """
 
@@ -94,7 +94,7 @@ class PreferenceStore:
         self._home = home
         self._lock, self._changing = threading.Lock(), threading.Lock()
         self.problem = ""
-        """Why defaults are in use instead of what the file holds; '' where nothing is wrong."""
+        """Why defaults are in use instead of what the file holds; '' if nothing is wrong."""
 
     def get(self) -> Preferences:
         """The settings as they are now. A file that cannot be read is set aside, and the defaults hold."""
@@ -144,7 +144,7 @@ class PreferenceStore:
 
 
 def read_preferences(home: Home) -> Preferences | None:
-    """What the file holds, the defaults where there is none; None where it cannot be read."""
+    """What the file holds, the defaults if there is none; None if it cannot be read."""
     if not home.preferences.exists() and not home.preferences.is_symlink():
         return Preferences()
     return read_model(home.preferences, Preferences)

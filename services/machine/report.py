@@ -1,4 +1,4 @@
-"""A report for whoever helps with a problem: versions, the machine, recent errors, without secrets or private paths."""
+"""The problem report: versions, the machine and recent errors, without secrets or private paths."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class System:
         return self.gpu() is not None
 
     def gpu(self) -> Gpu | None:
-        """The first NVIDIA GPU, or None where there is none (or its driver does not answer)."""
+        """The first NVIDIA GPU, or None if there is none (or its driver does not answer)."""
         if self._smi is None:
             return None
         with self._lock:
@@ -81,7 +81,7 @@ class System:
     def cpu(self) -> float:
         """Percent of all cores in use since the last reading, which is at least a moment ago.
 
-        psutil's own counts from the calling thread's last call, and each request has a thread of its own.
+        psutil's own counts from the calling thread's last call, and each request has its own thread.
         """
         with self._lock:
             marked, (busy_before, total_before) = self._mark
@@ -149,7 +149,7 @@ def _processor_times() -> tuple[float, float]:
 
 
 def versions() -> dict[str, str | None]:
-    """Installed versions by package; None where a package is not installed."""
+    """Installed versions by package; None if a package is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

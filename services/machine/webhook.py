@@ -1,9 +1,8 @@
-"""Tells another program when a run ends: one POST of JSON to the address in Settings.
+"""Sends a webhook when a run ends: one POST of JSON to the address in Settings.
 
-It never disturbs a job: the event is put into a queue, and a thread of its own sends it. The address is a person's
-own choice, and still the request is kept narrow: http or https, no redirects, no cookies or secrets of ours, a few
-seconds, a few bytes of the answer, and never to this server itself or to link-local addresses, where clouds answer
-questions about the machine.
+It never delays a job: events go into a queue, and a separate thread sends them. The user chooses the address, but the
+request is restricted: http or https, no redirects, none of our cookies or secrets, a few seconds, a few bytes of the
+response, and never to this server or to link-local addresses, where cloud providers serve machine metadata.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ class Webhook:
             self._waiting.put(None)
 
     def test(self) -> Sent:
-        """Send an example to the saved address, now. Raises InvalidInput where none is saved."""
+        """Send an example to the saved address, now. Raises InvalidInput if none is saved."""
         url = self._preferences.get().webhook_url
         if not url:
             raise InvalidInput("Enter an address and save it first.", field="webhook_url")

@@ -1,1 +1,1 @@
-"""Models: base models to choose from, trained ones to talk to."""
+"""Models: base models to choose from, trained ones to chat with."""

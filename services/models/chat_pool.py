@@ -1,4 +1,4 @@
-"""The processes that hold models to talk to: one for each distinct model, as many as memory allows."""
+"""The pool of chat processes: one per distinct model, as many as memory allows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ChatPool:
     """Answers by the process that holds the model, and starts or ends processes to that end.
 
     One answer is written at a time, in the order of asking: two models that compute at once on the
-    same device are each less than half as fast, and their tokens a second would say nothing. A model
+    same device are each less than half as fast, and their tokens per second would say nothing. A model
     that does not fit beside those in memory takes the place of the one that was not asked longest.
 
     Args:
@@ -201,7 +201,7 @@ def too_little(need: int, free: int, device: Device) -> str:
 
 
 def _key(model: dict[str, Any]) -> str:
-    """A base and all its adapters share a process; a file that was written anew gets a new one."""
+    """A base and all its adapters share a process; a file that was rewritten gets a new one."""
     if model["kind"] == "gguf":
         return f"{model['path']} {Path(model['path']).stat().st_mtime_ns}"
     return f"{model['base']} {model.get('revision') or ''}"

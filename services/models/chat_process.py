@@ -1,7 +1,7 @@
-"""A process that holds a model and answers, one request at a time.
+"""A process that loads a model and answers one request at a time.
 
-The model runs in a process of its own because llama.cpp ends its process on an error, and because
-the server never loads torch. Requests and answers are JSON lines over its standard input and output.
+It is separate because llama.cpp terminates its process on errors and the server never loads torch. Requests and answers
+are JSON lines over its standard input and output.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class ChatProcess:
         """Ask the process; after a crash of llama.cpp without its extra buffers, which stay off where that helps.
 
         Returns:
-            The process's exit code where it ended, None where it answered.
+            The process's exit code where it ended, None if it answered.
         """
         self._spoken = False
         gguf = (request.get("model") or {}).get("kind") == "gguf"
@@ -220,7 +220,7 @@ class ChatProcess:
 
 
 def _event(line: str) -> dict[str, Any]:
-    """Libraries print to standard output now and then: what is no event is put in the log."""
+    """Libraries print to standard output periodically: what is no event is put in the log."""
     try:
         event = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Downloads of models from Hugging Face: each a process of its own, which can be stopped and resumed."""
+"""Model downloads from Hugging Face. Each runs in a separate process and can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DownloadView:
 
     @property
     def share(self) -> float | None:
-        """How much is done, 0 to 1; None where it is not known."""
+        """How much is done, 0 to 1; None if it is not known."""
         return min(1.0, self.bytes / self.total_bytes) if self.total_bytes else None
 
 
@@ -60,7 +60,7 @@ class Downloads:
         self._lock = threading.Lock()
 
     def start(self, name: str, revision: str | None = None) -> DownloadView:
-        """Download a model, or go on with its download. Asked twice, it runs once.
+        """Download a model, or continue with its download. Asked twice, it runs once.
 
         Raises:
             InvalidInput: It is not the name of a model on Hugging Face, or not a revision.

@@ -1,4 +1,4 @@
-"""Which model other programs may talk to, as ``endpoint.json`` below the home folder keeps it."""
+"""The model served by the OpenAI-compatible API, stored in ``endpoint.json`` in the home folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Served:
 
     Attributes:
         on: Whether ``/v1`` answers.
-        model_path: The model's reference, resolved anew with every request.
+        model_path: The model's reference, resolved again with every request.
         name: What programs call it.
         since: When this was chosen, in seconds since the epoch.
     """

@@ -1,4 +1,4 @@
-"""The base models that New run suggests, and how much memory training each of them takes."""
+"""The base models that New run suggests, and the memory that training each of them needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a model takes when it only answers, from its files."""
+"""The memory a model needs for inference, estimated from its files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def memory_needed(model: dict[str, Any], device: Device, home: Home) -> int | No
 
     Args:
         model: As :meth:`services.models.references.References.resolve` answers.
-        device: Decides the number format: 4 bytes a weight on a processor, 2 on a GPU.
+        device: Decides the number format: 4 bytes per weight on a processor, 2 on a GPU.
         home: For what was downloaded before.
 
     Returns:
-        None where the model is on Hugging Face, not here, and of unknown size.
+        None if the model is on Hugging Face, not here, and of unknown size.
     """
     if model["kind"] == "gguf":
         return LLAMA_PROCESS + int(CONVERSATION * Path(model["path"]).stat().st_size)

@@ -1,4 +1,4 @@
-"""Searching Hugging Face for models, and what one of them weighs before it is downloaded."""
+"""Searches Hugging Face for models and shows their size before a download."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ModelHub:
 
     @property
     def unreachable(self) -> str:
-        """Why Hugging Face cannot be asked, as of the last minute; empty where it can, or is not known yet."""
+        """Why Hugging Face cannot be asked, as of the last minute; empty if it can, or is not known yet."""
         if offline():
             return OFFLINE
         return UNREACHABLE if self._reach.look() is False else ""
@@ -78,7 +78,7 @@ class ModelHub:
         return self._once(_key(name, revision), lambda: remote.about(name, revision, self._settings.hf_token))
 
     def known(self, name: str, revision: str | None = None) -> RemoteModel | TunesmithError | None:
-        """The same without waiting: None while the answer is on its way, and the error where there is none."""
+        """The same without waiting: None while the answer is on its way, and the error if there is none."""
         if words := self.unreachable:
             return Unavailable(words)
         key = _key(name, revision)

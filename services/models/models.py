@@ -1,4 +1,4 @@
-"""Base models to choose from, trained ones to talk to."""
+"""Base models to choose from, trained ones to chat with."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class BaseModelView:
         fits: Whether it fits, in 4-bit if need be.
         needs_4bit: Whether it fits only so.
         here: Whether it works without a network.
-        gguf: Whether it can be exported as GGUF; None where that is not known.
+        gguf: Whether it can be exported as GGUF; None if that is not known.
     """
 
     info: BaseModelInfo

@@ -1,4 +1,4 @@
-"""OpenAI's chat format: what a program sends, and the answer whole or in pieces."""
+"""OpenAI's chat format: parses requests and writes responses, complete or streamed."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def read(data: Any) -> Completion:
 
 
 def listen(models: Models, chat: Chat, gone: Callable[[], bool]) -> Iterator[Event]:
-    """The events of an answer as they come, from a thread of its own; ended early, the answer is too.
+    """The events of an answer as they come, from its own thread; ended early, the answer is too.
 
     Args:
-        gone: Asked now and then whether the one who asked has left.
+        gone: Asked periodically whether the one who asked has left.
 
     Raises:
         TunesmithError: It could not be answered.

@@ -1,4 +1,4 @@
-"""From a model's reference, as pages and programs write it, to what a process loads."""
+"""Resolves a model reference, as used by pages and the API, to what a process loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shapes of a model's tensors, read from the headers of its files; the weights stay where they are."""
+"""The shapes of a model's tensors, read from the headers of its files without loading weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOUR_BIT = "-bnb-4bit"
 
 
 def shape_of(base: str, home: Home) -> ModelShape | None:
-    """A base model's shape, or None where it is not on this machine, damaged or stored with fewer than 16 bits.
+    """A base model's shape, or None if it is not on this machine, damaged or stored with fewer than 16 bits.
 
     Args:
         base: Its name or path. One that was loaded with 4 bits is exported from the model without that ending.

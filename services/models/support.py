@@ -1,4 +1,4 @@
-"""Which architectures the installed libraries know, read from their files: loading them would take seconds."""
+"""The architectures that the installed libraries support, read from their files; importing them takes seconds."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _NAME = re.compile(r"[\"'](\w+)[\"']")
 
 
 def trainable(model_type: str) -> bool | None:
-    """Whether transformers has a text model for an architecture; None where that cannot be told."""
+    """Whether transformers has a text model for an architecture; None if that cannot be told."""
     known = text_models()
     return model_type in known if model_type and known else None
 
 
 def converts(architecture: str) -> bool | None:
-    """Whether a model of this class can become a GGUF; None where that cannot be told."""
+    """Whether a model of this class can become a GGUF; None if that cannot be told."""
     known = converted() - UNCONVERTED
     return architecture in known if architecture and known else None
 
@@ -49,6 +49,6 @@ def text_models() -> dict[str, str]:
 
 @cache
 def converted() -> frozenset[str]:
-    """The classes that the installed GGUF converter registers; empty where it is not installed."""
+    """The classes that the installed GGUF converter registers; empty if it is not installed."""
     texts = (file.read_text(encoding="utf-8") for file in sorted(CONVERTER.glob("*.py")))
     return frozenset(name for text in texts for listed in _REGISTERED.findall(text) for name in _NAME.findall(listed))

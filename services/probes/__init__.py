@@ -1,1 +1,1 @@
-"""Probes: whether a configuration will learn, asked before a run."""
+"""Probes: the check before training."""

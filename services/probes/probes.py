@@ -1,4 +1,4 @@
-"""Probes: 'will it learn?' asked of a configuration before a run."""
+"""Probes: jobs that check whether a configuration will learn."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Rewards: the list, the bench, those that a person saved."""
+"""Rewards: the list, the tester, and saved rewards."""

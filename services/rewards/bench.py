@@ -1,4 +1,4 @@
-"""The reward tester: rewards on a person's own rows, tested for loopholes and compared; and which reward suits a dataset."""
+"""The reward tester: scores rewards on the user's rows, tests them for loopholes, and suggests one for a dataset."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StartCheck:
 
     Attributes:
         warnings: What fooled it.
-        unchecked: Why it was not tried; empty where it was.
+        unchecked: Why it was not tried; empty if it was.
         asked: Whether a start needs a confirmation although nothing was found, because nothing could be tried.
     """
 
@@ -165,7 +165,7 @@ class Bench:
 
         Args:
             config: What is to be started.
-            fetch: Whether rows of the Hub may be fetched and a model loaded for it, which takes seconds.
+            fetch: Whether rows from Hugging Face may be fetched and a model loaded for it, which takes seconds.
         """
         if any(part.name in PAID and part.weight for part in core.rewards.resolve(config.reward)):
             return StartCheck(
@@ -188,12 +188,12 @@ class Bench:
             return StartCheck(unchecked=_lower(error.message.rstrip(".")), asked=isinstance(known, str) or fetch)
 
     def checked(self, config: RunConfig) -> StartCheck | None:
-        """What an earlier :meth:`check` of the same reward on the same rows found; None where there was none."""
+        """What an earlier :meth:`check` of the same reward on the same rows found; None if there was none."""
         known = self._checked.get(_checked_key(config))
         return None if known is None else StartCheck(known)
 
     def known_rows(self, section: DatasetSection) -> list[dict[str, Any]] | None:
-        """Raw rows that were fetched or made before; None where there are none, or they could not be had."""
+        """Raw rows that were fetched or made before; None if there are none, or they could not be had."""
         known = self._fetched.get(_source(section))
         return known if isinstance(known, list) else None
 

@@ -1,4 +1,4 @@
-"""The catalogue of rewards, and trying one before anything is trained."""
+"""The list of rewards, and scoring single answers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Rewards:
 
 
 def read_reward_section(reward: dict[str, Any]) -> RewardSection:
-    """A reward section from JSON data. Raises InvalidConfig with the path of every field at fault."""
+    """A reward section from JSON data. Raises InvalidConfig with the path of every invalid field."""
     return core.config.parse(
         {"name": "test", "model": {"name": "none"}, "dataset": {"source": "none"}, "reward": reward}
     ).reward

@@ -1,4 +1,4 @@
-"""Rewards saved by name. Every change is a new version; old ones stay and can be read."""
+"""Saved rewards. Every change creates a version; old versions stay available."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SavedRewards:
         )
 
     def get(self, name: str, version: int | None = None) -> dict[str, Any]:
-        """One version, the latest where none is named: ``{"name", "version", "saved_at", "reward", "versions"}``.
+        """One version, the latest if none is named: ``{"name", "version", "saved_at", "reward", "versions"}``.
 
         Raises:
             NotFound: There is no such reward or version.

@@ -1,4 +1,4 @@
-"""Gives disk space back. Nothing that a running or waiting job needs is removed."""
+"""Frees disk space. Never removes what a running or queued job needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trash: what was deleted, restored with its row in the catalogue, or deleted for good."""
+"""The trash: restores deleted items with their catalog rows, or deletes them permanently."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Trash:
 
     Args:
         home: Whose trash.
-        database: The catalogue of jobs.
+        database: The catalog of jobs.
         events: Told of restored jobs.
         keep_days: Days that a thing stays; 0 for as long as nobody empties the trash.
     """
@@ -45,7 +45,7 @@ class Trash:
         return self._bin.list()
 
     def gone_on(self, entry: Entry) -> datetime | None:
-        """When an entry is deleted for good; None for never."""
+        """When an entry is deleted permanently; None for never."""
         days = self._keep_days()
         deleted = _moment(entry)
         return deleted + timedelta(days=days) if days and deleted else None
@@ -76,12 +76,12 @@ class Trash:
         return self._database.add(job) if job else None
 
     def purge(self, entry_id: str) -> None:
-        """Delete one thing for good. Raises NotFound, or Unavailable where something of it stays."""
+        """Delete one thing permanently. Raises NotFound, or Unavailable where something of it stays."""
         with self._lock:
             self._bin.purge(self._bin.get(entry_id))
 
     def empty(self) -> int:
-        """Delete everything in it for good. Returns how many bytes that freed.
+        """Delete everything in it permanently. Returns how many bytes that freed.
 
         Raises:
             Unavailable: Something could not be deleted; the rest is gone.
@@ -100,7 +100,7 @@ class Trash:
     # --- by itself ---
 
     def start(self) -> None:
-        """Finish what an ended server began, then delete for good what has been here too long, now and every hour."""
+        """Finish interrupted deletions, then permanently delete expired entries, now and every hour."""
         self._bin.sweep()
         self.recover()
         threading.Thread(target=self._loop, name="trash", daemon=True).start()
@@ -135,7 +135,7 @@ class Trash:
         self._bin.drop(entry)
 
     def expire(self, now: datetime | None = None) -> None:
-        """Delete for good what has been here for longer than the setting says."""
+        """Delete permanently what has been here for longer than the setting says."""
         now = now or datetime.now(UTC)
         for entry in self.list():
             limit = self.gone_on(entry)

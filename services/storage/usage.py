@@ -1,4 +1,4 @@
-"""What is on the disk, measured in the background: no page waits for it."""
+"""Disk usage, measured in the background, so that no page waits for it."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def _size(folder: Path) -> int:
 
 
 def _unknown(home: Home) -> list[Path]:
-    """What else lies in the cache, such as a download under way; it is counted, and never emptied."""
+    """What else is in the cache, such as a download under way; it is counted, and never emptied."""
     hub = home.cache / "hub"
     known = {home.cache / "models", hub, hub / "hub", *cache_folders(home)}
     return [path for folder in (home.cache, hub) if folder.is_dir() for path in folder.iterdir() if path not in known]
@@ -236,7 +236,7 @@ def download_folders(home: Home) -> Iterator[tuple[Path, str, str]]:
 
 
 def cache_folders(home: Home) -> list[Path]:
-    """What is made anew when it is needed: rows made ready to read, prepared rows, converted base models, chunks."""
+    """What is rebuilt when it is needed: rows made ready to read, prepared rows, converted base models, chunks."""
     hub = home.cache / "hub"
     return [hub / "datasets", hub / "xet", home.cache / "prepared", home.cache / "gguf"]
 

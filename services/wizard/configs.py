@@ -1,4 +1,4 @@
-"""Saved configurations: one JSON file each, kept as it was given."""
+"""Presets: one JSON file each, stored as given."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class ConfigEntry:
     Attributes:
         name: To load it by.
         modified_at: ISO 8601, UTC.
-        summary: Model, dataset and reward in a line; empty where it cannot be read.
+        summary: Model, dataset and reward in a line; empty if it cannot be read.
         preset: Whether it ships with the project; such a one cannot be changed or deleted.
         problem: What is wrong with the file, or None.
-        config: What it holds, where it can be read; not part of the JSON.
+        config: What it holds, if it can be read; not part of the JSON.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Configs:
         return _entry(path, preset=False)
 
     def load(self, name: str) -> dict[str, Any]:
-        """A configuration as it was given, the person's own before a preset of the same name.
+        """A configuration as it was given, the user's own before a preset of the same name.
 
         Raises:
             NotFound: There is none of this name.
@@ -93,7 +93,7 @@ class Configs:
         raise NotFound(f"There is no preset {name!r:.120}. See the list of presets.", field="name")
 
     def list(self) -> Entries:
-        """The person's own by time, newest first; then the presets by name. Broken files are listed too."""
+        """The user's own by time, newest first; then the presets by name. Broken files are listed too."""
         own = [_entry(path, preset=False) for path in self._folder.glob("*.json") if not path.name.startswith(".")]
         return sorted(own, key=lambda entry: entry.modified_at, reverse=True) + self.presets()
 
@@ -122,7 +122,7 @@ class Configs:
         return self._bin.put(self._own(name, must_exist=True), kind="preset", name=name)
 
     def upload(self, data: bytes, filename: str) -> ConfigEntry:
-        """Keep a configuration file, by the name that stands in it.
+        """Keep a configuration file, by the name that is in it.
 
         Raises:
             InvalidConfig: It cannot be run; nothing is written.

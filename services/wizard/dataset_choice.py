@@ -36,7 +36,7 @@ class DatasetChoice:
         self._choose({name: value for name, value in before.items() if name in TEMPLATE_FIELDS}, section, kind)
 
     def use_known(self, path: str) -> bool:
-        """Choose a well-known dataset with its mapping. False where none has this path."""
+        """Choose a well-known dataset with its mapping. False if none has this path."""
         known = next((known for known in CATALOGUE if known.path == path), None)
         if known is None:
             return False
@@ -99,7 +99,7 @@ class DatasetChoice:
         self.preparations.start(DRAFT, preparable(self.wizard.config()))
 
     def use_limits(self, report: Mapping[str, Any] | None) -> bool:
-        """Take the lengths that a report on a dataset proposes; False where it proposes none."""
+        """Take the lengths that a report on a dataset proposes; False if it proposes none."""
         lengths = (report or {}).get("lengths")
         if not lengths:
             return False

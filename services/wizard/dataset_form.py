@@ -171,7 +171,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def on_this_machine(source: str) -> bool:
-    """Whether a mixture's source has a line of its own on the page, and no fields."""
+    """Whether a mixture's source has its own line on the page, and no fields."""
     return source == SUMS or source.startswith("upload:")
 
 

@@ -1,7 +1,7 @@
-"""The wizard's draft as it stands at one moment.
+"""The wizard's draft at one moment.
 
-A draft holds what was typed, right or wrong: a field may be missing, a number may be a word. So a section keeps its
-values as they are, and what the code reads by name is a property whose type is certain.
+A draft contains what was entered, valid or not: a field may be missing, a number may be text. Sections therefore keep
+their values unchanged, and values that the code uses are properties with a definite type.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class RewardDraft(Section):
 
 @dataclass(frozen=True)
 class Draft:
-    """Every choice so far, with suggestions where none was made.
+    """Every choice so far, with suggestions if none was made.
 
     Attributes:
         name: Of the run; '' takes :func:`suggest_name`.
@@ -194,7 +194,7 @@ class Draft:
 
     @property
     def chosen_method(self) -> Method:
-        """The training method. Raises InvalidInput where there is none of that key."""
+        """The training method. Raises InvalidInput if there is none of that key."""
         return method_of({"method": self.method})
 
     def page(self, step: str) -> PageMemory:
@@ -212,7 +212,7 @@ class Draft:
         return self.page("dataset").get("suggested") or {}
 
     def value(self, path: str) -> object:
-        """A field by its path; None where it is not set."""
+        """A field by its path; None if it is not set."""
         section, _, name = path.partition(".")
         return self.sections[section].get(name)
 
@@ -268,7 +268,7 @@ def _used(section: str, values: Values, uses: Callable[[str], bool]) -> dict[str
 def same_choices(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two configurations make the same run: neither the name nor what their method does not use counts.
 
-    False where one cannot be read.
+    False if one cannot be read.
     """
     try:
         first, second = (parse(one) for one in (config, other))

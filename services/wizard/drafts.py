@@ -1,4 +1,4 @@
-"""What a person does with the draft: the buttons of the wizard's pages."""
+"""Actions on the draft: the buttons of the wizard's pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DATA_STEPS = ("model", "dataset")
 ANSWER = "training.max_new_tokens"
 Form = Mapping[str, str]
 Said = tuple[str, str]
-"""Words for a person, and their level: '', ``good``, ``watch`` or ``problem``."""
+"""Words for a user, and their level: '', ``good``, ``watch`` or ``problem``."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Drafts:
         A run that has ended gives way to another as soon as the draft has changed.
 
         Args:
-            confirmed: Whether a person chose to start although the reward has loopholes.
+            confirmed: Whether a user chose to start although the reward has loopholes.
 
         Returns:
             The run's id.

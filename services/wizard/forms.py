@@ -1,4 +1,4 @@
-"""What a step's form asks for: the step's sections after the form was sent."""
+"""Converts a step's form into the draft's sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.wizard.steps import STEP
 
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
-"""Settings of the adapter, by how much of it a person wants to set."""
+"""Settings of the adapter, by how much of it a user wants to set."""
 
 
 def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapp
 
 
 def _read_method(form: Mapping[str, str], before: str) -> str:
-    """The method that was ticked; the default one stays unnamed where none was named before, as a field does."""
+    """The method that was ticked; the default one stays unnamed if none was named before, as a field does."""
     key = form.get("method", before)
     return key if before or key != DEFAULT else ""
 

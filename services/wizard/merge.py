@@ -1,7 +1,7 @@
-"""Two tabs, one draft: what a form changes is what differs from what its page was made from.
+"""Merges concurrent changes to one draft: a form changes only what differs from the state its page was made from.
 
-A page carries the sections it shows as they were (``was``). What somebody else changed since stays; what both
-changed is refused and told, never undone in silence.
+A page contains that state (``was``). Changes that were made elsewhere in the meantime are kept; conflicting changes are
+rejected with a message.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _fields(name: str, section: Any) -> dict[str, Any]:
 
 
 def read_was(text: str) -> dict[str, Any]:
-    """What a form says of its page's beginning; empty where it says nothing that can be read."""
+    """What a form says of its page's beginning; empty if it says nothing that can be read."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

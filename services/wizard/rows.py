@@ -1,4 +1,4 @@
-"""What is in the draft's dataset: its first rows, and the prompts that the model will see."""
+"""The first rows of the draft's dataset, and the prompts that the model will see."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 class RowsPreview:
     """The first rows as they are in the file (long cells cut), of how many, and the mapping that they suggest.
 
-    ``total`` is None where it is not known.
+    ``total`` is None if it is not known.
     """
 
     rows: list[Row]

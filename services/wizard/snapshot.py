@@ -1,7 +1,7 @@
-"""The draft as one request sees it: read once, and reviewed once.
+"""The draft as one request sees it: read and reviewed once.
 
-A page and a button ask for the same things several times: whether the draft is ready, which run was started from it,
-what its probe found. :class:`Snapshot` works out each of them when it is first asked for, all of one draft.
+Pages and buttons need the same information several times: whether the draft is ready, which run was started from it,
+what its probe found. :class:`Snapshot` computes each on first use, all from the same draft.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Snapshot:
 
     @property
     def data(self) -> tuple[int | None, tuple[int, int] | None] | None:
-        """Rows of the dataset and the lengths that fit them; None where the configuration cannot be read."""
+        """Rows of the dataset and the lengths that fit them; None if the configuration cannot be read."""
         standing, _ = self._parsed
         return self._sources.preflight.known(standing, self._unset) if standing else None
 
@@ -195,7 +195,7 @@ class Snapshot:
         return self.estimate({})
 
     def estimate(self, values: Mapping[str, Any]) -> Estimate | None:
-        """How long it would take with these fields, by path; None where that is not known or a choice is missing."""
+        """How long it would take with these fields, by path; None if that is not known or a choice is missing."""
         if {"model", "dataset"} & self._unset:
             return None
         config = _completed(self.config, self._unset)
@@ -210,7 +210,7 @@ class Snapshot:
 
     @cached_property
     def _checked(self) -> tuple[RunConfig, dict[str, Any]] | None:
-        """What the latest probe ran with, and its figures; None where it has none or its configuration is damaged."""
+        """What the latest probe ran with, and its figures; None if it has none or its configuration is damaged."""
         if not self.probe or not self.probe.figures:
             return None
         try:

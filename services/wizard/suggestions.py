@@ -1,4 +1,4 @@
-"""Reward, system prompt and markers that follow the draft's dataset, as long as nobody has chosen others."""
+"""Suggested reward, system prompt and markers for the draft's dataset, used until the user chooses others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def follow_dataset(wizard: Wizard, rows: DraftRows) -> None:
 
 
 def suggested(draft: Draft, rows: DraftRows) -> Suggestion | None:
-    """What suits the draft's dataset: as it was suggested, or anew for a draft that was loaded."""
+    """What suits the draft's dataset: as it was suggested, or again for a draft that was loaded."""
     known = draft.suggested
     if "reward" in known and known.get("of") == _key(draft.dataset, rows):
         return Suggestion(dict(known["reward"]), dict(known["prompt"]), known["reason"])
@@ -59,7 +59,7 @@ def suggested(draft: Draft, rows: DraftRows) -> Suggestion | None:
 
 
 def use_suggested_reward(wizard: Wizard, rows: DraftRows) -> None:
-    """Take the reward that suits the dataset in place of the one that was chosen; nothing where none is known."""
+    """Take the reward that suits the dataset in place of the one that was chosen; nothing if none is known."""
     draft = wizard.draft()
     found = suggested(draft, rows)
     if found:
@@ -69,7 +69,7 @@ def use_suggested_reward(wizard: Wizard, rows: DraftRows) -> None:
 
 
 def _suggestion(dataset: DatasetDraft, rows: DraftRows) -> Suggestion | None:
-    """What suits the rows; None where they cannot be read here or have no answers."""
+    """What suits the rows; None if they cannot be read here or have no answers."""
     try:
         markers = markers_of(read_dataset_section(dataset.filled() | {"mix": [], "tasks": [], "source": "none"}))
         if dataset.source == tasks.SOURCE:

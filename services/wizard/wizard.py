@@ -1,6 +1,6 @@
-"""The wizard's draft, kept on the server: reading it, and every change of it.
+"""The wizard's draft on the server: reading it and every change to it.
 
-Each step saves only its own sections, so that two tabs on different steps never overwrite each other.
+Each step saves only its own sections, so two tabs on different steps never overwrite each other.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Wizard:
         """Keep what the step's form changed of the step's own sections, unless the same page has sent a newer one.
 
         Args:
-            form: What was sent; ``was`` is :func:`services.wizard.merge.page_state` of the page that it stands on.
+            form: What was sent; ``was`` is :func:`services.wizard.merge.page_state` of the page that it is on.
 
         Returns:
             What was kept, what was changed in another tab, and what was refused because both changed it.
@@ -138,7 +138,7 @@ class Wizard:
         )
 
     def follow(self, source: str, rows: int | None, lengths: tuple[int, int] | None) -> None:
-        """Let what is suggested follow the data; what a person set stays. ``source`` is the dataset's so far."""
+        """Let what is suggested follow the data; what a user set stays. ``source`` is the dataset's so far."""
         with self._saving:
             if changes := followed(self.draft(), source, rows, lengths, on_gpu=self._on_gpu()):
                 self._database.save_draft(changes)

@@ -79,7 +79,7 @@ class Protection:
 
     Attributes:
         level: None where untrusted code is refused.
-        words: One to three sentences for a person.
+        words: One to three sentences for a user.
     """
 
     level: Level | None

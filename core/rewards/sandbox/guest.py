@@ -4,7 +4,7 @@ Three kinds of process, each trusting less than the one above:
 
 - The *keeper* (started once) loads what programs usually import, then waits. It forks every other process
   and never reads a task, a value or a verdict: numbers of processes are all it learns. So what it hands on
-  to the next process by forking is the same for ever.
+  to the next process by forking is the same forever.
 - The *judge* (one a task) reads the task with everything that is expected, and decides. It writes its verdict
   to the host itself. What it gets from a candidate is plain data, rebuilt here: numbers, text, lists. An
   object with an ``__eq__`` that always agrees does not survive the way.
@@ -361,7 +361,7 @@ class Keeper:
         os.write(self._fd, _REQUEST.pack(b"K", pid))
 
     def status(self, pid: int) -> int | None:
-        """How a candidate ended, as ``waitpid`` has it; None where it still lives after a tenth of a second."""
+        """How a candidate ended, as ``waitpid`` has it; None if it still lives after a tenth of a second."""
         os.write(self._fd, _REQUEST.pack(b"W", pid))
         (status,) = struct.unpack("<i", read_exact(self._fd, 4))
         return None if status < 0 else int(status)
@@ -622,7 +622,7 @@ def judge_rewards(task: dict[str, Any], keeper: Keeper) -> list[dict[str, Any]]:
 class _Rows:
     """An own reward, loaded once for many rows, and again after a row that ended its process.
 
-    Where it may execute what it is given to score, every row has a process of its own: one answer could change the
+    Where it may execute what it is given to score, every row has a separate process: one answer could change the
     reward for the answers after it.
     """
 

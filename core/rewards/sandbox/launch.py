@@ -15,7 +15,7 @@ from core.rewards.sandbox import seccomp
 
 HERE = Path(__file__).resolve().parent
 WEAK_CONSENT = "TUNESMITH_WEAK_SANDBOX"
-"""Set to 1 by a person who agrees to run untrusted code with the weaker protection."""
+"""Set to 1 by a user who agrees to run untrusted code with the weaker protection."""
 
 
 class Level(StrEnum):

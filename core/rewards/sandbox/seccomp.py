@@ -28,7 +28,7 @@ MAP_HUGETLB = 0x40000
 NEWER = 424
 """The first call number of the table that all processors share."""
 
-# name: (x86_64, aarch64); None where the architecture has no such call. The busiest come first.
+# name: (x86_64, aarch64); None if the architecture has no such call. The busiest come first.
 _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63),
     "write": (1, 64),
@@ -142,7 +142,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def build(machine: str = "", *, judge: bool = False) -> bytes | None:
-    """The filter as BPF for a processor, default this one, or None where its call numbers are not known here.
+    """The filter as BPF for a processor, default this one, or None if its call numbers are not known here.
 
     ``judge`` allows what the process needs that decides, and the untrusted one does not.
     """
@@ -164,7 +164,7 @@ def build(machine: str = "", *, judge: bool = False) -> bytes | None:
 
 
 def install(program: bytes) -> None:
-    """Put the filter on this process, for good.
+    """Put the filter on this process, permanently.
 
     Raises:
         OSError: The kernel refused.

@@ -1,1 +1,1 @@
-"""Models that are talked to."""
+"""Chat with models."""

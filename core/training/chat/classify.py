@@ -1,8 +1,8 @@
-"""The classifier's process: one reward model, answers judged over standard input and output.
+"""The classifier process: scores answers with one reward model over standard input and output.
 
-The first JSON line names the model, each further one brings a batch of ``[question, answer]``; every line
-gets one in return. Started by :mod:`core.rewards.reward_model`, whose process never loads torch. It ends
-when its input does.
+The first JSON line names the model. Each further line is a batch of ``[question, answer]`` pairs, and each line gets
+one line in return. It is started by :mod:`core.rewards.reward_model`, whose process never loads torch, and ends with
+its input.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Judge:
     """A sequence classifier in memory.
 
     Attributes:
-        model: On the GPU where there is one with room, else on the CPU in float32.
+        model: On the GPU if there is one with room, else on the CPU in float32.
         tokenizer: Cuts at the left, because the end of an answer matters most; pads at the right, where it
             moves no position.
         form: ``auto``, ``chat``, ``pair`` or ``answer``.

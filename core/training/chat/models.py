@@ -1,4 +1,4 @@
-"""The models that the chat process holds: one in transformers with its adapters, or one in llama.cpp."""
+"""The models that a chat process loads: one transformers model with its adapters, or one llama.cpp model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.settings import Settings
 MOST_ADAPTERS = 4
 """Adapters that stay loaded beside one base; the oldest goes first."""
 Piece = tuple[str, int]
-"""New text, which may be empty where a character needs more tokens, and tokens so far."""
+"""New text, which may be empty if a character needs more tokens, and tokens so far."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Request:
         temperature: 0 is greedy.
         top_p, top_k, min_p, repetition_penalty: As their names say; 1, 0, 0 and 1 are off.
         max_tokens: Longest answer.
-        seed: Without one every answer is drawn anew.
+        seed: Without one every answer is sampled again.
         stop: Texts at whose first appearance the answer ends; they are not part of it.
     """
 

@@ -1,7 +1,7 @@
-"""The chat process: holds one model, answers requests over standard input and output.
+"""The chat process: loads one model and answers requests over standard input and output.
 
-One JSON line in, JSON lines out (``loading``, ``token`` …, ``done`` or ``error``). A thread listens
-while an answer is written, so that a cancel is heard. The process ends when its input does.
+One JSON line in, several out (``loading``, ``token`` …, ``done`` or ``error``). A thread keeps reading while an answer
+is generated, so that it can be canceled. The process ends with its input.
 """
 
 from __future__ import annotations

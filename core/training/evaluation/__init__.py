@@ -1,1 +1,1 @@
-"""Scoring answers: held-out rows, and models side by side."""
+"""Scoring answers: held-out rows, and model comparisons."""

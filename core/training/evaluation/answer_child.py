@@ -4,7 +4,7 @@
   its answer together
 - ``{"op": "prompts", "texts": [[part, …], …]}`` → ``{"ids": [[…]]}``: nothing is added to what a chat template wrote
 - ``{"op": "open", …}``: as ``generate`` without ``slots``, with ``places``; begins and returns at once
-- ``{"op": "more", "seconds"}`` → ``{"finished": [[place, text, tokens]]}``: goes on for so long
+- ``{"op": "more", "seconds"}`` → ``{"finished": [[place, text, tokens]]}``: continues for so long
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def inspect(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def prompts(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-    """Tokens of rendered prompts: the template has written the first token already where there is one."""
+    """Tokens of rendered prompts: the template has written the first token already if there is one."""
     vocab = llama_cpp.llama_model_get_vocab(llama.model)
     found = [
         llama_child.ids(vocab, parts[0], add=False) + llama_child.ids_of(vocab, parts[1:]) for parts in request["texts"]

@@ -1,8 +1,8 @@
-"""Who answers in an evaluation: a base model with or without an adapter, or a GGUF.
+"""The models that answer in an evaluation: a base model with or without an adapter, or a GGUF.
 
-A base model and its adapters are loaded in transformers. On a CPU llama.cpp writes for them, as it does
-in training, after the same equivalence check; where that fails, transformers writes and the job's notes say why. A
-GGUF is read by a llama.cpp process of its own, which decodes many prompts together.
+A base model and its adapters are loaded in transformers. On a CPU, llama.cpp generates for them as in training, after
+the same equivalence check. If that fails, transformers generates and the job's notes say why. A GGUF is loaded in a
+separate llama.cpp process, which decodes many prompts in parallel.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Written:
         prompt: The conversation as the model saw it.
         text, tokens: What it wrote.
         cut_off: Whether it reached the length limit.
-        problem: Why there is no answer; '' where there is one.
+        problem: Why there is no answer; '' if there is one.
     """
 
     prompt: str
@@ -145,7 +145,7 @@ class InTransformers:
         gc.collect()
 
     def _chosen(self, loaded: Any, asked: Asked, questions: Sequence[Question]) -> Engine:
-        """llama.cpp where it passes the equivalence check."""
+        """llama.cpp if it passes the equivalence check."""
         from core.training.job.device import this_device
         from core.training.method_rows import ids_of, shown
 
@@ -322,7 +322,7 @@ def _sampling(spec: EvaluationSpec) -> Sampling:
 
 
 def _problem(tokens: int, longest: int, context: int | None) -> str:
-    """Why a prompt of so many tokens cannot be answered with up to ``longest``; '' where it can."""
+    """Why a prompt of so many tokens cannot be answered with up to ``longest``; '' if it can."""
     if not tokens:
         return "The prompt is empty."
     if not context or tokens + longest <= context:

@@ -1,8 +1,7 @@
-"""Scoring the held-out rows: before the first step, after the warm-up, at intervals, at the end.
+"""Evaluation on the held-out rows: before the first step, after the warm-up, at intervals, and at the end.
 
-:class:`Evaluation` knows when, and a :data:`Measure` how. The one here scores answers by the reward. They are
-taken greedily (the likeliest token each time), so that two evaluations differ by the model and not by luck.
-Training's random states are given back afterwards.
+:class:`Evaluation` decides when, a :data:`Measure` how. The one here scores answers with the reward. Decoding is
+greedy, so that two evaluations differ only by the model. Training's random states are restored afterwards.
 """
 
 from __future__ import annotations
@@ -150,7 +149,7 @@ class AnswersByReward:
         return True
 
     def _answers(self) -> list[Scored] | None:
-        """None where a stop was asked for in between."""
+        """None if a stop was asked for in between."""
         scored: list[Scored] = []
         left = self.items
         while left:

@@ -1,7 +1,7 @@
-"""An evaluation: one or several models answer the same prompts, and a reward scores what they wrote.
+"""The evaluation job: one or more models answer the same prompts, and a reward scores the answers.
 
-Each answer is a line of ``completions.jsonl`` as soon as its batch is done (a GGUF's within a second): a stop or
-a crash loses at most the batch at hand, and a resume asks only what has not been answered.
+Each answer is written to ``completions.jsonl`` as soon as its batch is done (for a GGUF, within a second). A stop or
+crash loses at most the current batch, and a resume continues with the unanswered prompts.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def evaluate(run: JobDir, home: Home, status: Status) -> str:
         A closing sentence.
 
     Raises:
-        Stopped: A person stopped it; what was answered is kept.
-        TunesmithError: It cannot go on, in words.
+        Stopped: A user stopped it; what was answered is kept.
+        TunesmithError: It cannot continue, in words.
     """
     spec = EvaluationSpec.model_validate(run.whole_config())
     device = this_device()

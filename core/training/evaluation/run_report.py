@@ -1,4 +1,4 @@
-"""The paired evaluation at the end of a training: nothing is computed that was not there already."""
+"""The paired evaluation at the end of a run, computed from answers that already exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An adapter on its own: PEFT's folder as it is, or a GGUF LoRA for llama.cpp and Ollama."""
+"""Exporting the adapter alone: PEFT's folder, or a GGUF LoRA for llama.cpp and Ollama."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an export begins: made anew, or compared again."""
+"""Entry point of an export job: create the files, or verify existing ones again."""
 
 from __future__ import annotations
 

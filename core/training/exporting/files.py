@@ -1,4 +1,4 @@
-"""What is said about finished files, read back from them, and how they are used."""
+"""Metadata of finished files, read back from them, and commands for using them."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _each(title: str, command: str, files: Sequence[str]) -> Command:
 
 
 def lora_commands(adapter: str, base: str, stem: str, name: str) -> list[Command]:
-    """For a GGUF adapter; ``base`` is the file that a person makes or has of the base model ``name``."""
+    """For a GGUF adapter; ``base`` is the file that a user makes or has of the base model ``name``."""
     made = f"python convert_hf_to_gguf.py <folder of {name}> --outfile {base} --outtype f16"
     return [
         {"title": "Once: convert the base model to GGUF with llama.cpp", "text": made},

@@ -1,8 +1,7 @@
-"""Taking a trained model away: adapter, merged model, or GGUF with a Modelfile.
+"""The export job: adapter, merged model, GGUF with a Modelfile, or reproduction bundle.
 
-Everything is made in ``files.partial`` and becomes ``files`` by one rename, so an export is there
-whole or not at all. What is said about a file is read back from the file, and what an export answers
-is compared with the model that was trained before it is offered.
+Files are created in ``files.partial``, which is renamed to ``files`` at the end, so an export is complete or absent.
+Metadata is read back from the finished files, and every export is compared with the trained model before it is offered.
 """
 
 from __future__ import annotations
@@ -318,7 +317,7 @@ class Export:
         (self.partial / name).write_text(text, "utf-8")
 
     def _base_folder(self) -> Path:
-        """Where the base's files lie on this machine; of one of the Hub, its licence is fetched where it can be."""
+        """Where the base's files are on this machine; of one from Hugging Face, its license is fetched if it can be."""
         source = self.origin.source
         if Path(source).is_dir():
             return Path(source)

@@ -1,7 +1,7 @@
-"""Base and adapter as one model: which they are, that they fit, and that the sum is right.
+"""Merging base model and adapter: which ones, whether they fit, and whether the result is correct.
 
-Everything is added up on the CPU in float32: exact, and it needs no GPU memory. A base that was
-loaded in 4 bit for training is read here in its own 16 bit.
+The merge is computed on the CPU in float32, which is exact and needs no GPU memory. A base model that training loaded
+in 4 bits is read here in its original 16 bits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CPU = Device("cpu", "cpu", 0, 0, False)
 WEIGHTS = "adapter_model.safetensors"
 SETTINGS = "adapter_config.json"
 FOUR_BIT_ENDINGS = ("-unsloth-bnb-4bit", "-bnb-4bit")
-"""How the Hub names a copy of a model that is stored in 4 bit; without the ending it is the 16-bit one."""
+"""How Hugging Face names a copy of a model that is stored in 4 bit; without the ending it is the 16-bit one."""
 TOLERANCE = 1e-3
 """Largest difference of merged from base plus adapter, relative to the largest logit. Float32 gives 1e-5."""
 
@@ -45,12 +45,12 @@ class Origin:
 
     Attributes:
         adapter: The folder with the trained adapter.
-        base: The base model's name, as a person wrote it.
-        source: What transformers loads for it: a folder or a Hub id, never a 4-bit copy.
-        revision: Of a base on the Hub.
+        base: The base model's name, as a user wrote it.
+        source: What transformers loads for it: a folder or a Hugging Face id, never a 4-bit copy.
+        revision: Of a base on Hugging Face.
         session: The run; None for an adapter that was not trained here.
         config: The run's configuration, or None.
-        step: The checkpoint's step; None where it is not known.
+        step: The checkpoint's step; None if it is not known.
     """
 
     adapter: Path
@@ -142,7 +142,7 @@ def adapter_folder(session: JobDir) -> Path:
 def sixteen_bit(base: str, revision: str | None, home: Home) -> str:
     """The source of a base's true 16-bit weights.
 
-    Merging into weights that were rounded to 4 bit would keep their error for good.
+    Merging into weights that were rounded to 4 bit would keep their error permanently.
 
     Raises:
         InvalidInput: The base is stored reduced, and where its 16-bit weights are is not known.
@@ -208,7 +208,7 @@ def load_trained(origin: Origin) -> tuple[Any, PreTrainedTokenizerBase]:
 
 
 def tokenizer_source(origin: Origin) -> str:
-    """The adapter's folder where a tokenizer lies beside it, the run's published adapter, else the base."""
+    """The adapter's folder where a tokenizer is beside it, the run's published adapter, else the base."""
     places = [origin.adapter, *([origin.session.adapter] if origin.session else [])]
     found = next((place for place in places if (place / "tokenizer_config.json").is_file()), None)
     return str(found) if found else origin.source

@@ -1,14 +1,12 @@
-"""Ollama's Modelfile: FROM, TEMPLATE, stop tokens, sampling, the system prompt of the training, the licence.
+"""Ollama's Modelfile: FROM, TEMPLATE, stop tokens, sampling, the training's system prompt, the license.
 
-A template is written only if it is found right for this very model: the conversations that it would
-produce, with a system prompt and without, of one turn and of several, are compared, character by
-character, with what the model's own chat template makes. Known families give a template that reads
-well; for any other one is derived from what the chat template writes, and checked the same way. Where
-neither holds there is no TEMPLATE (Ollama then reads the one in the GGUF) and a comment says so.
+A template is written only if it is verified for this model: its output for several conversations, with and without a
+system prompt, of one turn and of several, must equal that of the model's own chat template, character by character.
+Known families have a readable template; for other models one is derived from the chat template's output and verified in
+the same way. If neither works, there is no TEMPLATE (Ollama then uses the one in the GGUF) and a comment says so.
 
-What Ollama does by itself, and the template therefore leaves out: it puts the beginning-of-sequence
-token in front, joins messages of one role that follow each other, and puts the SYSTEM text in front
-of a conversation that has none.
+The template leaves out what Ollama does by itself: it adds the beginning-of-sequence token, joins consecutive messages
+of the same role, and puts the SYSTEM text before a conversation that has no system message.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ class Family:
         user, assistant: Text before and after a message of that role.
         opening: What opens the answer's turn.
         stops: Tokens that end an answer.
-        system: Text before and after the system prompt; None where the model knows none.
+        system: Text before and after the system prompt; None if the model knows none.
         place: Where the system prompt goes: in a ``turn`` of its own at the start, or inside the ``first`` or
             the ``last`` question.
         default: What a conversation without a system prompt begins with, such as a system prompt of the maker.
@@ -268,7 +266,7 @@ def modelfile(
         system: The training's system prompt; empty for none.
         end_token: The model's end-of-sequence token, always a stop.
         parameters: Sampling settings by Ollama's names.
-        licence: Its text or name; empty where it is not known.
+        licence: Its text or name; empty if it is not known.
         adapter: File name of a GGUF adapter beside it that is applied to the model.
 
     Raises:

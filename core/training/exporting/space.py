@@ -1,4 +1,4 @@
-"""Whether disk and memory suffice for an export, asked before anything is loaded or written."""
+"""Checks disk space and memory before an export loads or writes anything."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Space:
 
 
 def check(space: Space, folder: Path, *, memory: int | None = None) -> None:
-    """Refuse where there is not enough.
+    """Refuse if there is not enough.
 
     Args:
         space: From :func:`needed`.

@@ -1,7 +1,7 @@
-"""Comparing an export again that was left unverified: llama.cpp had crashed, or its process had been ended.
+"""Compares files that were left unverified, because llama.cpp crashed or was killed, with the trained model again.
 
-Nothing is made anew. What proves to be broken is taken out; whatever else ends the comparison leaves the
-export as it was.
+Nothing is created again. Broken files are removed; if the comparison fails for another reason, the export stays as it
+was.
 """
 
 from __future__ import annotations

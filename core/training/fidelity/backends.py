@@ -1,4 +1,4 @@
-"""The two ways in which a model is asked for the fidelity check: transformers, and llama.cpp in its own process."""
+"""The two backends of the fidelity check: transformers, and llama.cpp in a separate process."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Backend:
         texts: The rendered conversations.
         ids: Their tokens.
         ends: Tokens that end an answer.
-        end: The one that its file names as the end of a sequence; None where that is not part of an export.
+        end: The one that its file names as the end of a sequence; None if that is not part of an export.
         answer: Writes greedy answers to token ids.
         measure: Writes log-probabilities along given answers to a file, as :mod:`core.training.fidelity.kl` reads them.
     """
@@ -100,7 +100,7 @@ def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) 
 def in_llama(
     file: Path, adapter: Path | None, task: Task, trained: Backend, *, extra_buffers: bool
 ) -> Iterator[Backend]:
-    """A GGUF in a process of its own, which ends with the block.
+    """A GGUF in a separate process, which ends with the block.
 
     Args:
         file: The model.

@@ -1,10 +1,9 @@
-"""Comparing an exported model with the model that was trained, on the same held-out prompts.
+"""Compares an exported model with the trained model on the same held-out prompts.
 
-The trained model is asked first, in float32 and with its adapter as it was trained. Each export is then
-asked as its users will ask it: with its own chat template, its own tokens, its own end tokens, a GGUF by
-llama.cpp in a process of its own (:mod:`core.training.fidelity.backends`). Probabilities are compared along the
-reference answers, after the same tokens, so that one different word does not make all that follows it
-incomparable.
+The trained model answers first, in float32 with its adapter. Each export then answers the way its users will run it:
+with its own chat template, tokens and end tokens, a GGUF in llama.cpp in a separate process
+(:mod:`core.training.fidelity.backends`). Probabilities are compared along the reference answers, so that one different
+token does not make everything after it incomparable.
 """
 
 from __future__ import annotations
@@ -137,7 +136,7 @@ class Fidelity:
         return self._checked("merged", compared)
 
     def gguf(self, file: Path, subject: str, *, adapter: Path | None = None) -> FidelityReport:
-        """A GGUF in llama.cpp, in a process of its own.
+        """A GGUF in llama.cpp, in a separate process.
 
         Args:
             file: The model.
@@ -260,7 +259,7 @@ class Fidelity:
         }
 
     def _wrong_end(self, backend: Backend) -> str:
-        """In words, where answers end differently; empty where they do not."""
+        """In words, where answers end differently; empty if they do not."""
         ends = self._trained_backend.ends
         if backend.end is not None and backend.end not in ends:
             return (
@@ -317,7 +316,7 @@ class Fidelity:
         return [(one.ids, answer[:longest]) for one, answer in zip(self.questions, answers, strict=True)]
 
     def _reference(self, question: Question) -> list[int]:
-        """The row's answer in the form that the warm-up teaches, end token included; nothing where it has none."""
+        """The row's answer in the form that the warm-up teaches, end token included; nothing if it has none."""
         if self.config is None or not str(question.row.get("response") or ""):
             return []
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []

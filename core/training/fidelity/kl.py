@@ -1,4 +1,4 @@
-"""How far one model's next-token probabilities are from another's, along given answers."""
+"""KL divergence between two models' next-token probabilities along given answers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Closeness:
     Attributes:
         positions: How many.
         top1_agreement: Share at which trained and exported model have the same likeliest token.
-        mean_kl: Mean KL(trained ‖ exported), nats a token.
+        mean_kl: Mean KL(trained ‖ exported), nats per token.
         base_kl: Mean KL(base ‖ exported).
         adapter_kl: Mean KL(trained ‖ base).
         kept: The share of the training's change that is in the export: 1 where the adapter is in it once,
-            0 where it is missing, 2 where it was added twice. It is the slope of (exported - base) on
+            0 if it is missing, 2 where it was added twice. It is the slope of (exported - base) on
             (trained - base), both as log-probabilities, weighted by probability. Rounding of weights goes
-            in all directions and leaves it near 1. None where the training changed nothing.
-        kept_low, kept_high: Its 95 % bootstrap interval over answers.
+            in all directions and leaves it near 1. None if the training changed nothing.
+        kept_low, kept_high: Its 95% bootstrap interval over answers.
     """
 
     positions: int

@@ -104,7 +104,7 @@ def _control(vocab: Any, token: int) -> str:
 
 
 def ids_of(vocab: Any, parts: Sequence[str]) -> list[int]:
-    """Tokens of the later parts of a prompt, which go on where the one before ends."""
+    """Tokens of the later parts of a prompt, which continue where the one before ends."""
     return [token for part in parts for token in continued(part, lambda text: ids(vocab, text, add=False))]
 
 

@@ -1,4 +1,4 @@
-"""What is asked where a run has no held-out rows, what is rendered and never asked, and where prompts differ."""
+"""Prompts for runs without held-out rows, conversations that are only rendered, and descriptions of differences."""
 
 from __future__ import annotations
 

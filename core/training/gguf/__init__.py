@@ -1,1 +1,1 @@
-"""GGUF files: written, quantized, read back."""
+"""GGUF files: writing, quantizing, reading back."""

@@ -1,4 +1,4 @@
-"""A LoRA adapter in memory, written as a GGUF adapter that llama.cpp loads.
+"""Writes a LoRA adapter in memory as a GGUF adapter for llama.cpp.
 
 llama.cpp's own converter reads a folder and takes seconds; this runs after every optimizer step.
 """
@@ -46,7 +46,7 @@ class LoraLayer(NamedTuple):
     Attributes:
         name: GGUF's name of the tensor that it adds to.
         module: PEFT's layer.
-        heads: Heads by which the rows of B are reordered; 0 where they are not.
+        heads: Heads by which the rows of B are reordered; 0 if they are not.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""llama.cpp's converter in a process of its own, told what it cannot know of a tokenizer.
+"""llama.cpp's converter in a separate process, told what it cannot know of a tokenizer.
 
 ``convert_child.py <converter.py> <what it is told, JSON> <the converter's own arguments …>``
 

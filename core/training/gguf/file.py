@@ -1,7 +1,7 @@
-"""Making a GGUF file, and reading back what is in it.
+"""Creates GGUF files and reads back their contents.
 
-Conversion runs llama.cpp's own converter as a program of its own: it brings a package ``gguf`` that
-must not meet the installed one. Quantization and the trial run in child processes too.
+The conversion runs llama.cpp's converter as a separate program, because it brings its own ``gguf`` package, which must
+not be mixed with the installed one. Quantization and the load test also run in child processes.
 """
 
 from __future__ import annotations

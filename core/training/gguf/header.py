@@ -1,6 +1,6 @@
-"""What a GGUF's header says: its single values, and the name and type of each tensor.
+"""Reads a GGUF header: its single values, and the name and type of each tensor.
 
-The library's own reader makes an array of every token and takes seconds for that; here lists are passed over.
+The library's own reader creates an array for every token, which takes seconds; here lists are skipped.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _Reader:
             raise ValueError("the file ends inside its header")
 
     def _value(self, kind: int) -> Value | None:
-        """The next value; None where it is a list, which is passed over."""
+        """The next value; None if it is a list, which is passed over."""
         if kind == TEXT:
             return self._text()
         if kind in SCALARS:

@@ -1,8 +1,8 @@
-"""The importance matrix: which columns of a weight matrix matter for what this model is asked.
+"""The importance matrix: which columns of a weight matrix matter most for this model's prompts.
 
-A quantizer rounds each block so that the error is small. With the mean square of what flows into
-each column it makes the error small where it counts. It is measured on the merged model, with the
-run's own prompts and reference answers, and handed to llama.cpp by the names of its tensors.
+A quantizer rounds each block with a small error. Given the mean square of each column's input, it keeps the error small
+where it matters. The values are measured on the merged model with the run's own prompts and reference answers, and
+passed to llama.cpp by tensor name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""llama.cpp's quantizer in a process of its own: llama.cpp ends its process on an error.
+"""llama.cpp's quantizer in a separate process: llama.cpp ends its process on an error.
 
 ``llama_child.py <from.gguf> <to.gguf> <type> [<importance matrix.npz>]``
 """

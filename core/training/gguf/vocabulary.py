@@ -1,14 +1,13 @@
-"""What a GGUF must say of a tokenizer so that llama.cpp reads a prompt as the trained model does.
+"""What a GGUF must contain about a tokenizer so that llama.cpp tokenizes prompts like the trained model.
 
-transformers saves a tokenizer as ``tokenizer.json`` alone. llama.cpp's converter takes SentencePiece
-tokenizers (Llama 2, Mistral, Phi-3, Gemma) from ``tokenizer.model``: without it they end up with no order
-of merges and no special tokens, or are refused. So that file is written here from the tokenizer itself,
-which also has what was added to it. Byte-level tokenizers it knows by a hash of one text's tokens; of
-those with another vocabulary it is told the name of the rule that splits text, where llama.cpp has that rule.
+transformers saves a tokenizer as ``tokenizer.json`` only. llama.cpp's converter reads SentencePiece tokenizers (Llama
+2, Mistral, Phi-3, Gemma) from ``tokenizer.model``; without it they lose their merge order and special tokens, or are
+rejected. So that file is written here from the tokenizer itself, including added tokens. The converter recognizes
+byte-level tokenizers by a hash of one text's tokens. For those with a different vocabulary, it is given the name of the
+rule that splits text, if llama.cpp has that rule.
 
-Whether a prompt gets a first token, and whether a space goes before a text, is read off the trained
-model's own prompts. Whether it all came out right is not taken on trust: the check that follows compares
-every token.
+Whether a prompt gets a first token, and whether a space is inserted before a text, is derived from the trained model's
+own prompts. The check after the export compares every token.
 """
 
 from __future__ import annotations
@@ -197,7 +196,7 @@ def _space_after(start: str, tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _rule(parts: dict[str, Any]) -> str:
-    """llama.cpp's name for the way in which the tokenizer splits text before it merges; empty where it has none."""
+    """llama.cpp's name for the way in which the tokenizer splits text before it merges; empty if it has none."""
     given = parts.get("pre_tokenizer") or {}
     steps = tuple(_step(step) for step in given.get("pretokenizers", [given]))
     rule = RULES.get(steps, "")

@@ -1,1 +1,1 @@
-"""What a worker says of its job, and what it hears."""
+"""Communication of a worker: status and rows out, control in."""

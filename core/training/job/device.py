@@ -1,4 +1,4 @@
-"""What this process can compute on."""
+"""The device of this process."""
 
 from __future__ import annotations
 

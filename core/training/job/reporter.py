@@ -1,4 +1,4 @@
-"""What a run writes down: metric rows and groups of completions."""
+"""Writes a run's metric rows and groups of completions."""
 
 from __future__ import annotations
 

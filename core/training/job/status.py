@@ -1,4 +1,4 @@
-"""The worker's word to the outside: ``status.json``, and what it hears: ``control.json``, SIGTERM."""
+"""The worker's ``status.json``, and its inputs: ``control.json`` and SIGTERM."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Status:
             self._try_to_write()
 
     def note(self, text: str) -> None:
-        """Say something once, for good."""
+        """Add a note, once."""
         if text not in self.value.notes:
             log.info("%s", text)
             self.update(notes=(*self.value.notes, text))

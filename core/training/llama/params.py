@@ -1,4 +1,4 @@
-"""The parameters with which llama.cpp loads a model: every process that loads one takes them from here."""
+"""Model parameters for llama.cpp, used by every process that loads a model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The self-test of llama.cpp: tiny random models of every tensor type, each tried in a process that may die.
+"""The self-test of llama.cpp: tiny random models with every tensor type, each loaded in a process that may crash.
 
-``python -P core/training/__main__.py llama`` runs it at set-up; else whoever needs llama.cpp first does
-(:func:`ensure`). It takes some seconds.
+``python -P core/training/__main__.py llama`` runs it during set-up; otherwise the first user of
+llama.cpp does (:func:`ensure`). It takes a few seconds.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Tried:
     Attributes:
         done: Names that worked.
         at: The one at which it ended, and what it was doing; empty before the first.
-        code: Its exit code; None where it hung and was ended.
+        code: Its exit code; None if it hung and was ended.
         said: Its last line of error.
     """
 
@@ -79,7 +79,7 @@ class Ended(Exception):
 
 
 def ensure(home: Home, say: Callable[[str], None] = log.info) -> Outcome:
-    """What is known of llama.cpp on this machine; where nothing is, it is tested, by one process at a time.
+    """What is known of llama.cpp on this machine; if nothing is, it is tested, by one process at a time.
 
     Args:
         home: Whose cache keeps the outcome.

@@ -1,4 +1,4 @@
-"""Tries llama.cpp on tiny models, in a process of its own that may die of any of them.
+"""Tries llama.cpp on tiny models, in a separate process that may die of any of them.
 
 ``llama_selftest_child.py <extra buffers: 0 or 1> <threads> <file.gguf> …``: for each file a line ``try <stem>``
 on standard output, then ``at <what is done>`` before each part of it, then ``done <stem>``. The quantizer is

@@ -1,7 +1,7 @@
-"""Training methods, a module each: ``train(job)`` does what is left of a run, or raises ``Stopped``.
+"""Training methods, one module each: ``train(job)`` completes the rest of a run, or raises ``Stopped``.
 
-A method's module has the name of its key in :data:`core.methods.METHODS`. It imports torch and TRL, so it is
-loaded by that name and only by the worker that trains.
+A method's module has the name of its key in :data:`core.methods.METHODS`. It imports torch and TRL, so it is loaded by
+that name and only by the worker that trains.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from core.training.methods.loop import IGNORED, Example
 def reference_examples(
     items: list[Item], config: RunConfig, tokenizer: PreTrainedTokenizerBase, *, max_length: int
 ) -> list[Example]:
-    """Each row's prompt and reference answer. The answer alone is learnt, with the token that ends it.
+    """Each row's prompt and reference answer. The answer alone is learned, with the token that ends it.
 
     Args:
         items: The rows, each with a reference answer.

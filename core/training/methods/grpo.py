@@ -53,7 +53,7 @@ def train(job: TrainingJob) -> None:
     Raises:
         Stopped: A stop was asked for; a resume continues from there.
     """
-    # First of all, because it chooses the engine: converting a model takes minutes, and a person who stops the run
+    # First of all, because it chooses the engine: converting a model takes minutes, and a user who stops the run
     # meanwhile is told that training has not begun.
     rollouts, evaluation = Rollouts(job), job.evaluation()
     if job.resume is None:
@@ -217,7 +217,7 @@ class Trainer(JobTrainer, FastGRPOTrainer):
 
     def _round(self, inputs: Any) -> Any:
         # The advantages exist nowhere but in what TRL hands to its loss. They are read here, before the rows are
-        # shuffled and cut into micro-batches, while they still stand in the order of the completions.
+        # shuffled and cut into micro-batches, while they still are in the order of the completions.
         output = super()._round(inputs)
         self._rollouts.scored(output["advantages"].tolist())
         return output

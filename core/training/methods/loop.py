@@ -28,7 +28,7 @@ from torch import Tensor
 from core.training.rollouts.generate import evaluating
 
 IGNORED = -100
-"""Label of a token that is not learnt, as torch's cross-entropy and transformers have it."""
+"""Label of a token that is not learned, as torch's cross-entropy and transformers have it."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Example:
 
     Attributes:
         ids: Its tokens, prompt and answer.
-        labels: For each token the same token where it is to be learnt, else :data:`IGNORED`. They are not
-            shifted: a token's label stands in the token's own place.
+        labels: For each token the same token where it is to be learned, else :data:`IGNORED`. They are not
+            shifted: a token's label is in the token's own place.
         values: Further numbers that a loss function wants, by name: one for each token, such as advantages or
             the log-probabilities that the tokens were sampled with.
     """
@@ -55,7 +55,7 @@ class Batch:
     Attributes:
         ids, mask, labels: ``(rows, tokens)`` int64; the mask is 0 and the label :data:`IGNORED` on padding.
         values: As in :class:`Example`, ``(rows, tokens)`` float32, 0 on padding.
-        learnt: Tokens that are learnt. The first of a row never is: nothing stands before it to predict it from.
+        learnt: Tokens that are learned. The first of a row never is: nothing is before it to predict it from.
     """
 
     ids: Tensor
@@ -91,11 +91,11 @@ class Batch:
 
 
 LossFunction = Callable[[Any, Batch], Tensor]
-"""Runs the model on a batch and returns the mean of a loss over the tokens that are learnt, a scalar."""
+"""Runs the model on a batch and returns the mean of a loss over the tokens that are learned, a scalar."""
 
 
 def cross_entropy(model: Any, batch: Batch) -> Tensor:
-    """Next-token prediction, in nats a token: the loss of supervised fine-tuning and of pre-training."""
+    """Next-token prediction, in nats per token: the loss of supervised fine-tuning and of pre-training."""
     # The model's own, because a patched model (Unsloth) computes it without holding all logits at once.
     # transformers shifts the labels by one and takes the mean over those that are not IGNORED.
     keep = _last_tokens(batch)
@@ -120,7 +120,7 @@ def log_probabilities(model: Any, batch: Batch) -> Tensor:
 
     Returns:
         ``(rows, tokens)``: the log-probability of each token given those before it, in nats at temperature 1;
-        0 where it is not learnt.
+        0 if it is not learned.
     """
     logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits[:, :-1].float()
     losses = torch.nn.functional.cross_entropy(
@@ -139,7 +139,7 @@ def forward_backward(
 ) -> float:
     """Add the gradients of a loss over some batches to the parameters' ``grad``.
 
-    The batches are run one after the other. Each counts by its share of the learnt tokens, so that the gradients
+    The batches are run one after the other. Each counts by its share of the learned tokens, so that the gradients
     do not depend on how a step's rows were cut into batches. (The mean of the batches' means would: it counts a
     token of a short answer more.)
 
@@ -151,7 +151,7 @@ def forward_backward(
             calls return then add up to that of the step.
 
     Returns:
-        The mean of the loss over the learnt tokens.
+        The mean of the loss over the learned tokens.
     """
     learnt = sum(batch.learnt for batch in batches) if learnt is None else learnt
     total = 0.0
@@ -164,7 +164,7 @@ def forward_backward(
 
 
 def mean_loss(model: Any, batches: Sequence[Batch], loss: LossFunction = cross_entropy) -> float:
-    """The mean of a loss over the learnt tokens of some batches, without dropout and without gradients."""
+    """The mean of a loss over the learned tokens of some batches, without dropout and without gradients."""
     learnt = sum(batch.learnt for batch in batches)
     with evaluating(model), torch.no_grad():
         means = [(float(loss(model, batch)), batch.learnt) for batch in batches if batch.learnt]

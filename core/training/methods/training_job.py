@@ -1,4 +1,4 @@
-"""The one thing that a training method is given."""
+"""The job object that every training method receives."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TrainingJob:
         data: The rows that are trained on and those that are held out, in tokens.
         status: Where the run is; also says whether a stop was asked for.
         reporter: Takes rows of metrics and groups of completions.
-        resume: The newest whole checkpoint when the job was made, None where the method has saved none yet.
+        resume: The newest whole checkpoint when the job was made, None if the method has saved none yet.
     """
 
     config: RunConfig

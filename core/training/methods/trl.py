@@ -47,7 +47,7 @@ class EpochSampler(Sampler[int]):
     """A trainer's own sampler, with each epoch's order drawn from seed and epoch alone.
 
     Left to themselves, TRL's ``RepeatSampler`` draws all epochs from one generator that a resumed run starts
-    anew, and transformers' ``RandomSampler`` has no generator and is replaced by accelerate. With this one a run
+    again, and transformers' ``RandomSampler`` has no generator and is replaced by accelerate. With this one a run
     that is resumed in its third epoch meets the third epoch's order.
 
     It relies on both drawing from their attribute ``generator`` when they are iterated over, and on ``set_epoch``
@@ -166,13 +166,13 @@ class JobTrainer(Trainer):
         checkpoint.prune(run, self.args.save_total_limit)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # The stock method saves every adapter of the model, each but "default" in a folder of its own. When such a
+        # The stock method saves every adapter of the model, each but "default" in its own folder. When such a
         # folder is there, _load_from_checkpoint() loads the folders and not the trained adapter beside them. It
         # also writes the tokenizer, which publish_adapter() does once, and pickles the arguments for nobody.
         self.model.save_pretrained(output_dir, selected_adapters=["default"])
 
     def _saved_step(self) -> int:
-        """The step of the latest checkpoint, 0 where there is none."""
+        """The step of the latest checkpoint, 0 if there is none."""
         saved = checkpoint.latest(self.job.run)
         return step_of(saved) if saved else 0
 
@@ -230,7 +230,7 @@ class Progress(TrainerCallback):
             values = self._trainer.row(state.global_step, {**logs, "step_time": seconds})
             self._job.reporter.row("training", state.global_step, values)
             self._job.status.stepped(state.global_step, seconds)
-            # Once more: the row may be what a person waited for, and saving can take long.
+            # Once more: the row may be what a user waited for, and saving can take long.
             self._stop_if_asked(control)
 
     def _stop_if_asked(self, control: TrainerControl) -> None:

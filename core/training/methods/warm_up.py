@@ -34,7 +34,7 @@ def warm_up(job: TrainingJob) -> bool:
     """Run the phase, continue it, or take over its result.
 
     Returns:
-        Whether it was done just now; False where an earlier attempt had done it.
+        Whether it was done just now; False if an earlier attempt had done it.
 
     Raises:
         Stopped: A stop was asked for; the phase continues from here.
@@ -67,7 +67,7 @@ class WarmUp:
 
     Args:
         job: The run.
-        examples: What is learnt.
+        examples: What is learned.
         arguments: How.
     """
 

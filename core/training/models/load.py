@@ -61,7 +61,7 @@ def load_for_training(config: RunConfig, device: Device, home: Home) -> Loaded:
 
     Raises:
         NotFound: The model is not there.
-        Unavailable: The Hub cannot be reached.
+        Unavailable: Hugging Face cannot be reached.
         InvalidInput: It cannot be used: no safetensors, no layer of the given names.
     """
     source = source_of(config.model.name, home)
@@ -77,13 +77,13 @@ def load_for_training(config: RunConfig, device: Device, home: Home) -> Loaded:
 
 
 def source_of(name: str, home: Home) -> str:
-    """What transformers loads: a folder's path, or the Hub id as it is."""
+    """What transformers loads: a folder's path, or the Hugging Face id as it is."""
     folder = local_folder(name, home)
     return str(folder) if folder else name
 
 
 def template_of(config: RunConfig, own: str) -> str:
-    """The configuration's chat template where it has one, else the model's. It is saved with the adapter."""
+    """The configuration's chat template if it has one, else the model's. It is saved with the adapter."""
     return config.dataset.chat_template or own
 
 
@@ -106,8 +106,8 @@ def load_base(
     """The base model alone.
 
     Args:
-        source: A folder or a Hub id.
-        revision: Of the Hub model.
+        source: A folder or a Hugging Face id.
+        revision: Of the Hugging Face model.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Where it goes.
         config: Of a training run; decides whether the weights are loaded in 4 bit.
@@ -171,7 +171,7 @@ def plain_generation(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _unsloth(config: RunConfig, device: Device, source: str) -> Any:
-    from unsloth import FastLanguageModel  # only where there is CUDA
+    from unsloth import FastLanguageModel  # only if there is CUDA
 
     with _Explained(source):
         base, _ = FastLanguageModel.from_pretrained(
@@ -188,7 +188,7 @@ def _unsloth(config: RunConfig, device: Device, source: str) -> Any:
 
 
 def ask_once(name: str) -> None:
-    """Find out in seconds whether the Hub answers, and use the cache alone where it does not.
+    """Find out in seconds whether Hugging Face answers, and use the cache alone if it does not.
 
     The client by itself tries each file six times over half a minute, and a model has several.
     """
@@ -237,7 +237,7 @@ def explain(source: str, error: Exception) -> TunesmithError:
             field="model.name",
         )
     if missing or "404" in status:
-        # The Hub answers 401 for a name that it does not know, too, as long as nobody is logged in.
+        # Hugging Face answers 401 for a name that it does not know, too, as long as nobody is logged in.
         return NotFound(
             f"Hugging Face has no model {source} (or not in this revision, or it is private). Check the spelling: "
             "owner/name.",

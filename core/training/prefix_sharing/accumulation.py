@@ -1,4 +1,4 @@
-"""A stretch of gradient accumulation: its rows, gathered by question, and what was computed for them."""
+"""One gradient accumulation window: its rows, grouped by question, and the values computed for them."""
 
 from __future__ import annotations
 

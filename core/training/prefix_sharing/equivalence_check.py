@@ -1,4 +1,4 @@
-"""What the shared-prefix pass supports, and the equivalence check on each model before its first step."""
+"""What prefix sharing supports, and the equivalence check on each model before its first step."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ tenth or more; rounding of float32 reaches 1e-3 in 30 layers of a trained model 
 
 
 def unsupported_adapter(model: Any) -> str | None:
-    """Why the adapter's own arithmetic is not supported, as part of a sentence; None where it is."""
+    """Why the adapter's own arithmetic is not supported, as part of a sentence; None if it is."""
     configs = getattr(model, "peft_config", {})
     if not configs:
         return "the model has no adapter"
-    # TRL adds "ref", a frozen copy of "default", where there is a KL penalty; it is active only while the reference is
+    # TRL adds "ref", a frozen copy of "default", if there is a KL penalty; it is active only while the reference is
     # asked for. peft_config is PEFT's, and "default" the name that get_peft_model gives.
     if set(configs) - {"default", "ref"}:
         return "the model has several adapters"

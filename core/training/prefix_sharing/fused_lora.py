@@ -1,9 +1,9 @@
-"""A LoRA layer in one piece, for the pass over unique tokens.
+"""A fused LoRA layer for the pass over unique tokens.
 
-PEFT adds the adapter to the base layer with separate operations: a product, a multiplication by the
-scale, an addition, and the same again on the way back. On a CPU each walks through memory once more.
-Here the adapter's product is added while it is made, forward and backward; the numbers are the same
-to rounding. Layers that are anything but one plain adapter on one frozen linear layer are left alone.
+PEFT adds the adapter to the base layer in separate operations: a product, a scaling and an addition, and the same in
+the backward pass. On a CPU each of them goes through memory once more. Here the adapter's product is accumulated
+directly, forward and backward; the results are equal to rounding. Layers other than one plain adapter on one frozen
+linear layer are not changed.
 """
 
 from __future__ import annotations

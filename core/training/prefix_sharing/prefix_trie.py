@@ -1,17 +1,16 @@
 """A forward pass that computes shared tokens once.
 
-The completions of a group begin with the same prompt, often go on with the same words, and are
-sometimes the same to the end. A transformer's state at a token depends on the tokens before it
-alone, so a token with the same past has the same state and the same gradient path, and need be
-computed once. :func:`plan` lays the rows of a batch out as a trie of unique tokens;
-:func:`log_probabilities` runs the model over that trie: linear layers, norms and embeddings see
-each unique token once, attention follows each row's path from the root.
+The completions of a group start with the same prompt, often continue with the same tokens, and are sometimes identical.
+A transformer's state at a token depends only on the tokens before it, so a token with the same past has the same state
+and the same gradient path and needs to be computed only once. :func:`plan` arranges the rows of a batch as a trie of
+unique tokens. :func:`log_probabilities` runs the model over that trie: linear layers, norms and embeddings process each
+unique token once, and attention follows each row's path from the root.
 
-What comes out equals the ordinary padded forward pass to rounding, gradients included; the page
-``docs/fast-grpo.md`` has the mathematics.
+The result equals the ordinary padded forward pass to rounding, gradients included; ``docs/fast-grpo.md`` has the
+mathematics.
 
-Left out on purpose: sliding windows, several adapters, mixture-of-experts losses, biases or scales
-on the output layer. :func:`supported` names the first of these that a model has.
+Not supported: sliding windows, several adapters, mixture-of-experts losses, biases or scales on the output layer.
+:func:`supported` returns the first of these that a model has.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Segments(NamedTuple):
     Attributes:
         queries: ``(rows, longest stretch)`` indices of unique tokens.
         keys: ``(rows, longest path)`` indices of unique tokens, from the root on.
-        mask: ``(rows, 1, longest stretch, longest path)``, 0 where a token may look, else -inf.
+        mask: ``(rows, 1, longest stretch, longest path)``, 0 if a token may look, else -inf.
         valid: Flat places of the true queries among ``rows x longest stretch``.
     """
 
@@ -327,7 +326,7 @@ def parts(model: Any) -> Parts:
 
 
 def supported(model: Any) -> str | None:
-    """Why this model cannot be run as a trie, as part of a sentence; None where it can."""
+    """Why this model cannot be run as a trie, as part of a sentence; None if it can."""
     inner = model.base_model.model if hasattr(model, "peft_config") else model
     config = inner.config.get_text_config()
     head = inner.get_output_embeddings()

@@ -291,7 +291,7 @@ class FastGRPOTrainer(GRPOTrainer):
             self._run_chunk(model, window, chunk)
         window.fill_entropies()
         for parameter in model.parameters():
-            # With every row left out, stock TRL's gradients are zeros, not absent: Adam's state goes on.
+            # With every row left out, stock TRL's gradients are zeros, not absent: Adam's state continues.
             if parameter.requires_grad and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         return window

@@ -1,1 +1,1 @@
-"""Writing completions: the engines, and which one is chosen."""
+"""Rollouts: the generation engines and how one is selected."""

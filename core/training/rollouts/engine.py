@@ -1,4 +1,4 @@
-"""What writes answers, and which engine does it for a run, a probe or an evaluation."""
+"""The generation engine interface, and which engine a run, probe or evaluation uses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Engine(Protocol):
     Attributes:
         model: What is being trained (a ``PeftModel``); its present weights are used in every call.
         tokenizer: Its tokenizer.
-        batch: Prompts that are best answered together, where there are many.
+        batch: Prompts that are best answered together, if there are many.
         checks: Whether each round is compared with the trained model before it is returned. A trainer that
             compares every round itself, on all its tokens, sets it to False.
     """
@@ -56,7 +56,7 @@ class Engine(Protocol):
         """A trainer found that the last round was not sampled from the trained model's distribution.
 
         Args:
-            kl: Mean KL divergence from sampler to trainer, in nats a token.
+            kl: Mean KL divergence from sampler to trainer, in nats per token.
 
         The engine sees to it that the next round is, whatever that costs.
         """
@@ -73,7 +73,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Base:
-    """The weights below an adapter: a folder or a Hub id, and the revision of the latter."""
+    """The weights below an adapter: a folder or a Hugging Face id, and the revision of the latter."""
 
     source: str
     revision: str | None = None
@@ -82,7 +82,7 @@ class Base:
 def engine_for(
     loaded: Loaded, data: Prepared, config: RunConfig, device: Device, home: Home, run: JobDir, status: Status
 ) -> Engine:
-    """The engine that the configuration asks for, where it passes the equivalence check on this
+    """The engine that the configuration asks for, if it passes the equivalence check on this
     machine and model. The caller closes it.
 
     Raises:
@@ -112,13 +112,13 @@ def choose(
     status: Status,
     note: Callable[[str], None],
 ) -> Engine:
-    """llama.cpp where it passes the equivalence check, else transformers.
+    """llama.cpp if it passes the equivalence check, else transformers.
 
     Args:
         loaded: The model, with or without an adapter. To be closed by the caller, as the engine is.
         base: What is converted, once.
         prompts: A few true ones, in tokens, for the equivalence check.
-        reason: Why llama.cpp is not even tried; None where it is.
+        reason: Why llama.cpp is not even tried; None if it is.
         home, run: Where the converted model is kept, and where files for the child lie.
         status: Shows what is done, and hears a stop.
         note: Called with a sentence where transformers takes over.
@@ -149,7 +149,7 @@ def choose(
 
 
 def without_llama(wanted: str, device: Device) -> str | None:
-    """Why llama.cpp is not even tried; None where it is.
+    """Why llama.cpp is not even tried; None if it is.
 
     Args:
         wanted: ``training.rollout_engine``.

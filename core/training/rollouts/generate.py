@@ -1,6 +1,6 @@
-"""Writing completions with transformers' ``generate``: the engine that works for every model.
+"""Rollouts with transformers' ``generate``, the engine that works for every model.
 
-What an engine is, and which one is used, is in :mod:`core.training.rollouts.engine`.
+:mod:`core.training.rollouts.engine` defines engines and selects one.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Completions:
         log_probabilities: For each of these tokens the natural logarithm of its probability under the
             distribution that it was sampled from, as a trainer can compute it again: with the temperature
             applied, before top-k, top-p, min-p and the repetition penalty. With temperature 0 that of the
-            model as it is. Same lengths as ``tokens``. None where the engine does not know them.
+            model as it is. Same lengths as ``tokens``. None if the engine does not know them.
     """
 
     tokens: list[list[int]]

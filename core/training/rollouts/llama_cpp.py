@@ -1,15 +1,15 @@
-"""Completions by llama.cpp, several times faster than transformers on a CPU.
+"""Rollouts with llama.cpp, several times faster than transformers on a CPU.
 
-The base model is converted once to an f16 GGUF and kept in ``cache/gguf``; the adapter is written
-beside the run before each round (hundredths of a second). llama.cpp ends its process on an error, so
-it runs in a child (:mod:`core.training.rollouts.llama_cpp_child`): one crash starts it again in the safe way
-(:mod:`core.training.rollouts.llama_process`) and repeats the request, a second one hands over to transformers for
-the rest of the run.
+The base model is converted to an f16 GGUF once and cached in ``cache/gguf``. The adapter is written beside the run
+before each round, which takes hundredths of a second. llama.cpp terminates its process on errors, so it runs in a child
+process (:mod:`core.training.rollouts.llama_cpp_child`). After one crash it is restarted in safe mode
+(:mod:`core.training.rollouts.llama_process`) and the request is repeated; after a second one, transformers generates
+for the rest of the run.
 
-Nothing is taken on trust. Before the first round the child's log-probabilities are compared with
-transformers' on a few prompts with a random adapter. Every round is compared with the model that is
-being trained before it moves anything: by the trainer, on all answers that it runs anyway, or here, on
-one of them. Where they differ, transformers writes.
+Results are verified. Before the first round, the child's log-probabilities are compared with those of transformers on a
+few prompts with a random adapter. Every round is compared with the model being trained before it is used: by the
+trainer, on all answers that it processes anyway, or here, on one of them. If they differ, transformers generates the
+round.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class LlamaEngine(TransformersEngine):
         model: A ``PeftModel``; its adapter is read before each round.
         tokenizer: Its tokenizer.
         base: The base model as GGUF.
-        folder: For the files that the child reads; made anew, and removed at the end.
+        folder: For the files that the child reads; rebuilt, and removed at the end.
         note: Called with a sentence for the run's notes.
         interrupted: As in :class:`TransformersEngine`.
 
@@ -244,7 +244,7 @@ class LlamaEngine(TransformersEngine):
         return self._child
 
     def _slots_and_cells(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> tuple[int, int]:
-        """Slots and cells for each; never less than the round before, so that the cache is seldom made anew."""
+        """Slots and cells for each; never less than the round before, so that the cache is seldom rebuilt."""
         longest = max(len(ids) for ids in prompt_ids) + sampling.max_new_tokens
         cells = max(-(-longest // 256) * 256, self._shape[1])
         config = self.model.config.get_text_config()

@@ -1,4 +1,4 @@
-"""Writing completions with llama.cpp, in a process of its own: llama.cpp ends its process on an error.
+"""Writing completions with llama.cpp, in a separate process: llama.cpp ends its process on an error.
 
 Started by :mod:`core.training.rollouts.llama_cpp`. One JSON object a line, in on standard input, out on
 standard output, one answer to each:
@@ -208,7 +208,7 @@ class Generation:
         }
 
     def step(self) -> None:
-        """One token more for every completion that is being written; waiting ones begin where there is a free slot."""
+        """One token more for every completion that is being written; waiting ones begin if there is a free slot."""
         # A slot is kept for each completion: any two may draw different words next.
         free = self.slots - sum(len(branch.members) for branch in self.active)
         if self.waiting and free:
@@ -270,7 +270,7 @@ class Generation:
         self.free = sorted([*self.free, slot])
 
     def _draw(self, branches: list[Branch], logits: Any) -> list[Branch]:
-        """The next token of each completion; what goes on, in branches of those that drew alike."""
+        """The next token of each completion; what continues, in branches of those that drew alike."""
         members = [one for branch in branches for one in branch.members]
         owners: Any = np.repeat(np.arange(len(branches)), [len(branch.members) for branch in branches])
         chances = np.array([one.chances[len(one.tokens)] for one in members])
@@ -302,7 +302,7 @@ class Generation:
 
 
 def _common(prompts: Collection[tuple[int, ...]]) -> int:
-    """How many tokens all prompts begin with; 0 where that is not worth a call, or there is one prompt."""
+    """How many tokens all prompts begin with; 0 if that is not worth a call, or there is one prompt."""
     if len(prompts) < 2:
         return 0
     low, high = min(prompts), max(prompts)

@@ -1,8 +1,7 @@
-"""llama.cpp in a process of its own, and what is done when that process dies.
+"""Runs llama.cpp in a separate process and handles its crashes.
 
-llama.cpp ends its process on an error, on purpose or not. What it crashes on with its extra buffers it may do
-without them (:mod:`core.llama`), so every crash is tried once more in that safe way before anybody hears of it;
-where that helped, it is the way on this machine from then on.
+llama.cpp terminates its process on errors. Some crashes do not happen without its extra buffers (:mod:`core.llama`), so
+every crash is retried once without them before it is reported. If that helps, they stay off on this machine.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class Child:
         interrupted: Asked five times a second while an answer is awaited.
         script: What it runs: the child of rollouts, or one that answers more.
         gpu: Whether a GPU that llama.cpp can use takes all layers.
-        extra_buffers: Whether llama.cpp lays weights out anew; by default as the self-test says.
+        extra_buffers: Whether llama.cpp repacks weights; by default as the self-test says.
 
     Raises:
         ChildDied: It could not load the model, or llama.cpp cannot be used on this machine.

@@ -1,9 +1,8 @@
-"""Drawing tokens from rows of logits, reproducibly, with numpy alone.
+"""Samples tokens from rows of logits, reproducibly, with numpy only.
 
-The order is that of transformers' ``generate``: repetition penalty, temperature, top-k, top-p,
-min-p. A row's draws depend on its own seed only, not on which other rows happen to be decoded with
-it. ``torch.multinomial`` takes a quarter of the time of a rollout on a CPU; the inverse of a
-cumulative sum does not.
+The order is that of transformers' ``generate``: repetition penalty, temperature, top-k, top-p, min-p. A row's samples
+depend only on its own seed, not on which other rows are decoded with it. ``torch.multinomial`` takes a quarter of the
+time of a rollout on a CPU; the inverse of a cumulative sum does not.
 """
 
 from __future__ import annotations
