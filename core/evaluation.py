@@ -184,7 +184,7 @@ class EvaluationSpec(_Frozen):
         models: Who answers; each further one is compared with the first.
         source: Where the prompts come from, in words.
         session_id: The run whose held-out rows they are, or ''.
-        dataset: System prompt, markers and chat template; where no prompts were given, also where they are read.
+        dataset: System prompt, markers and chat template; without given prompts, also where to read them from.
         limit: Most prompts.
         reward: What scores the answers; None for none.
         best: The most that an answer can earn; None without a reward.

@@ -35,7 +35,7 @@ class MetricRow(TypedDict):
 
 
 class PartRow(TypedDict):
-    """What one part of the reward gave a completion; ``opinion`` only where it is False."""
+    """What one part of the reward gave a completion; ``opinion`` only if it is False."""
 
     score: float | None
     weight: NotRequired[float]

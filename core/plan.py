@@ -62,7 +62,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Plan:
-    """One ready setting; ``values`` are by field path."""
+    """One plan; ``values`` are by field path."""
 
     key: str
     title: str

@@ -94,7 +94,7 @@ def read(folder: Path, kind: type[P], vanished: str) -> P | None:
     """The progress, or None if there is none.
 
     Args:
-        folder: Where its ``progress.json`` lies.
+        folder: Location of its ``progress.json``.
         kind: What to read it as.
         vanished: Error message for a process that ended without writing a final state.
     """

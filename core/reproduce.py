@@ -55,7 +55,7 @@ def write_bundle(session: JobDir, target: Path, *, home: Home, stop: Callable[[]
     Args:
         session: The run's directory in ``outputs/``.
         target: The zip file to write; it appears by one rename.
-        home: Where base models and uploads lie.
+        home: Location of base models and uploads.
         stop: Asked between two files and while weights are hashed.
 
     Raises:
@@ -146,7 +146,7 @@ def dataset_facts(config: RunConfig, info: dict[str, Any], home: Home) -> dict[s
     Args:
         config: Of the run.
         info: ``prepared/info.json``.
-        home: Where uploads lie.
+        home: Location of uploads.
     """
     sources = [config.dataset, *config.dataset.mix] if config.dataset.source != "mix" else config.dataset.mix
     return {

@@ -101,7 +101,7 @@ class Part:
     opinion: bool = True
 
     def json(self) -> PartRow:
-        """JSON data; ``opinion`` only where it is False."""
+        """JSON data; ``opinion`` only if it is False."""
         said: PartRow = {"score": self.score, "weight": self.weight, "why": self.why}
         if not self.opinion:
             said["opinion"] = False

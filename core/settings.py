@@ -69,7 +69,7 @@ class Home:
         return self.root / "trash"
 
     def make(self) -> None:
-        """Create every folder that is missing. Raises Unavailable where that is not possible."""
+        """Create every folder that is missing. Raises Unavailable if that is not possible."""
         try:
             for folder in (self.configs, self.uploads, self.outputs, self.exports, self.cache, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)

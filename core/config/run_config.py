@@ -176,7 +176,7 @@ def parse(data: object) -> RunConfig:
 def dump(config: RunConfig) -> dict[str, Any]:
     """The configuration as JSON data, every field written out.
 
-    Sections that its method does without, and the fields of :data:`LATER`, are written only where they were set.
+    Sections that its method does without, and the fields of :data:`LATER`, are written only if they were set.
     """
     data = config.model_dump(mode="json")
     chosen = method(config.method)

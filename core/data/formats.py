@@ -78,7 +78,7 @@ _FOREIGN = (
 
 
 def detect(path: Path, name: str) -> Detected:
-    """Look at a file's content; the name decides only where the content leaves it open.
+    """Look at a file's content; the name decides only if the content leaves it open.
 
     Raises:
         InvalidInput: It is empty, damaged, or nothing that is read here.

@@ -41,7 +41,7 @@ class KnownDataset(BaseModel):
 
     @property
     def watch(self) -> str:
-        """What is particular about scoring it; empty where many datasets share the same sentence."""
+        """What is particular about scoring it; empty if many datasets share the same sentence."""
         return "" if self.reward_why in _COMMON else self.reward_why
 
     @property

@@ -60,7 +60,7 @@ def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection, opened: str 
     Where a rule took the reference out of a longer text, the text is the reasoning. In a reference like
     GSM8K's, what is before ``####`` is the reasoning and the rest the solution;
     the calculator notes (``<<48/2=24>>``) are left out. A reference without reasoning gives reasoning
-    markers only where the system prompt asks for them.
+    markers only if the system prompt asks for them.
 
     Args:
         opened: The opening marker with which the prompt ends (:func:`core.reward.opened_by`). It is not

@@ -104,7 +104,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
 
 def measured(value: Any) -> Any:
-    """``value``, charged by its size. Raises TooMuch where it is larger than any may be."""
+    """``value``, charged by its size. Raises TooMuch if it is larger than any may be."""
     _charge(_size(value))
     return value
 

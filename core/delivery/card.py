@@ -50,7 +50,7 @@ def model_card(export: JobDir, home: Home, *, repo: str, licence: str = "") -> s
 
     Args:
         export: The finished export's directory.
-        home: Where the run lies that it comes from.
+        home: Location of the run that it comes from.
         repo: The repository's name, as the title.
         licence: Of the base model, by its SPDX id or its own name; empty if it is not known.
     """

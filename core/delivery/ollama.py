@@ -67,7 +67,7 @@ class Ollama:
         self.base, self._timeout = base, timeout
 
     def version(self) -> str:
-        """The server's version. Raises Unavailable where none answers."""
+        """The server's version. Raises Unavailable if none answers."""
         return str(self._json("GET", "/api/version").get("version", "unknown"))
 
     def has_model(self, name: str) -> bool:

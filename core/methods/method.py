@@ -87,7 +87,7 @@ class Method:
         cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
         remarks: What the settings mean on one device, where a user has to know it.
         suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``.
-        plans: Ready settings on top of these, the shortest first. Without facts about the data, the balanced one
+        plans: Plans on top of these, the shortest first. Without facts about the data, the balanced one
             changes nothing.
         variant: What the field calls the method with these settings of its own, given as JSON data.
         facts: Settings that a reader of the model card wants to know, as (name, value).

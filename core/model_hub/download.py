@@ -74,7 +74,7 @@ def download(job: Job, folder: Path, home: Home, report: Report) -> Path:
 
 
 def check_room(missing: Mapping[str, int], arrived: Path) -> None:
-    """Raises Unavailable where the disk has no room for what is still missing."""
+    """Raises Unavailable if the disk has no room for what is still missing."""
     here = sum(_size(file) for file in arrived.iterdir())
     needed, free = sum(missing.values()) - here, shutil.disk_usage(arrived).free
     if needed + MARGIN > free:

@@ -41,7 +41,7 @@ class RemoteModel:
     Attributes:
         name: ``owner/name``.
         parameters: In billions; None if it does not say.
-        size: Bytes that a download takes; None where only a search has asked.
+        size: Bytes that a download takes; None if only a search has asked.
         licence: In words.
         gated: Whether its license has to be accepted first.
         downloads: In the last 30 days.

@@ -30,7 +30,7 @@ def exact(
     Signs that carry meaning (minus, plus, percent, a decimal point, < and >, ! after a digit) are always compared.
 
     Args:
-        where: ``auto`` (between the solution markers, or the whole text where no marker is opened),
+        where: ``auto`` (between the solution markers, or the whole text if no marker is opened),
             ``markers``, or ``whole``.
         ignore_case: Paris = PARIS.
         ignore_punctuation: 'Paris.' = 'Paris'.

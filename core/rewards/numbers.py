@@ -223,7 +223,7 @@ def open_equation(text: str) -> bool:
 
 
 def last_number(text: str, style: Style = PLAIN) -> Fraction | None:
-    """The last number of a free text; None where what stands round it makes it another, or there is none.
+    """The last number of a free text; None if what stands round it makes it another, or there is none.
 
     >>> last_number("She pays 3 dollars for 5 apples"), last_number("It is not 5."), last_number("4 or 5")
     (Fraction(5, 1), None, None)

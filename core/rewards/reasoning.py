@@ -147,7 +147,7 @@ def reasoning_gym(items: Sequence[Item], *, markers: Markers, partial: bool = Fa
     """The task's own checker from reasoning-gym, run in the sandbox.
 
     The row has ``reasoning_gym`` with ``task`` and ``entry``, as the generated dataset of that name makes it.
-    What is between the solution markers is the answer, or all of the text where no marker is opened.
+    What is between the solution markers is the answer, or all of the text if no marker is opened.
 
     Args:
         partial: Keep the checkers' partial credit (many give 0.01 for any attempt); else right or nothing.

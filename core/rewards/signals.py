@@ -27,12 +27,12 @@ def read_signal(text: str) -> str | None:
 
 
 def signal(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, next_to: float = 0.3) -> Score:
-    """1 for the reference's signal, ``next_to`` for its neighbour (hold against buy or sell), 0 for the opposite.
+    """1 for the reference's signal, ``next_to`` for its neighbor (hold against buy or sell), 0 for the opposite.
 
     Several signals in one answer earn nothing.
 
     Args:
-        next_to: What a neighbour earns.
+        next_to: What a neighbor earns.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> signal("<s>BUY</s>", "", {"response": "BUY"}, markers=m)

@@ -33,7 +33,7 @@ def sentences(text: str) -> list[str]:
 
 
 def answer_text(completion: str, markers: Markers) -> str:
-    """What is between the solution markers (the last pair), or all of the text where no marker is opened."""
+    """What is between the solution markers (the last pair), or all of the text if no marker is opened."""
     found = between_markers(completion, markers)
     return found[-1].strip() if found else "" if markers.opened(completion) else completion.strip()
 

@@ -206,7 +206,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def check(self, address: str) -> None:
-        """Raises TooManyRequests where the limit is reached."""
+        """Raises TooManyRequests if the limit is reached."""
         now = time.monotonic()
         with self._lock:
             self._failures = [entry for entry in self._failures if now - entry[0] < self.WINDOW]

@@ -48,10 +48,10 @@ Peeked = tuple[list[dict[str, Any]], list[str], int | None]
 
 
 class Datasets:
-    """Verbs on datasets.
+    """Operations on datasets.
 
     Args:
-        home: Where ``uploads/`` and the cache lie.
+        home: Location of ``uploads/`` and the cache.
         limit: Most bytes of an upload.
         used_by: Names of the unfinished jobs that use a source such as ``upload:<id>``.
     """

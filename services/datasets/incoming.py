@@ -36,7 +36,7 @@ CHUNK = 8 << 20
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as pages and programs see it. ``offset`` is how many bytes of an upload have arrived."""
+    """A job as shown on pages and in the API. ``offset`` is how many bytes of an upload have arrived."""
 
     id: str
     kind: str
@@ -68,10 +68,10 @@ class JobView:
 
 
 class DatasetJobs:
-    """Verbs on uploads and imports in progress.
+    """Operations on uploads and imports in progress.
 
     Args:
-        home: Where ``uploads/`` lies.
+        home: Location of ``uploads/``.
         limit: Most bytes of an upload, before and after decompression.
     """
 
@@ -165,7 +165,7 @@ class DatasetJobs:
     def resume(self, job_id: str) -> JobView:
         """Resume an import that was canceled or interrupted. What was downloaded is not downloaded again.
 
-        Asked twice, it continues once.
+        If called twice, it continues once.
 
         Raises:
             Conflict: It is an upload, which continues by sending the next piece.

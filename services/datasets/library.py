@@ -62,7 +62,7 @@ class CacheEntry:
 
 
 class Library:
-    """Verbs of the dataset manager.
+    """Operations of the dataset manager.
 
     Args:
         home: The data folders.

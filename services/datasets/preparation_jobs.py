@@ -55,7 +55,7 @@ class _Work:
 
 
 class Preparations:
-    """Verbs on preparations.
+    """Operations on preparations.
 
     Args:
         library: Does the work and keeps the reports.

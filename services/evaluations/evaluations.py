@@ -26,14 +26,14 @@ from services.machine.bin import Entry
 
 @dataclass(frozen=True)
 class EvaluationView(JobView):
-    """One evaluation as pages and programs see it.
+    """One evaluation as shown on pages and in the API.
 
     Attributes:
         models: ``label`` and ``model_path`` of each.
         source: Where the prompts come from.
         scored: Whether a reward scores the answers.
         reports: Each model against the first (:class:`core.evaluation.PairedReport`); in lists left out.
-        damage: What is wrong with its files, a sentence each; in lists left out.
+        damage: What is wrong with its files, one sentence each; in lists left out.
     """
 
     models: list[dict[str, str]]
@@ -50,10 +50,10 @@ class EvaluationView(JobView):
 
 
 class Evaluations:
-    """Verbs on evaluations.
+    """Operations on evaluations.
 
     Args:
-        home: Where ``outputs/`` lies.
+        home: Location of ``outputs/``.
         database: The list of jobs.
         events: Told of every change.
         models: Finds what a reference names.
@@ -91,12 +91,12 @@ class Evaluations:
         return self.get(job_id)
 
     def stop(self, evaluation_id: str) -> EvaluationView:
-        """End it; what was answered is kept. Raises Conflict where it has ended already."""
+        """End it; what was answered is kept. Raises Conflict if it has ended already."""
         self._jobs.stop(evaluation_id)
         return self.get(evaluation_id)
 
     def resume(self, evaluation_id: str) -> EvaluationView:
-        """Ask what has not been answered; asked twice, once. Raises Conflict where it is stopping or completed."""
+        """Ask what has not been answered; asked twice, once. Raises Conflict if it is stopping or completed."""
         self._jobs.resume(evaluation_id)
         return self.get(evaluation_id)
 

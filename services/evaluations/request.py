@@ -73,7 +73,7 @@ class Specifier:
     """Fills in what a request leaves open from the run, dataset or file that it names.
 
     Args:
-        home: Where ``outputs/`` lies.
+        home: Location of ``outputs/``.
         database: The list of jobs.
         models: Finds what a reference names.
         check_dataset: Raises where a dataset is not there.

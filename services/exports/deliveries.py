@@ -31,29 +31,29 @@ from core.log_tail import tail_text
 
 ENTRY = PROJECT / "core" / "delivery" / "__main__.py"
 LOOK = 10.0
-"""Seconds for which a look at the Ollama server counts."""
+"""Seconds for which the Ollama server's state is cached."""
 QUICK = 0.7
-"""Seconds that a page waits for an Ollama server at most."""
+"""Most seconds that a page waits for the Ollama server."""
 ANSWER_SECONDS = 180.0
 EVERY = 0.3
 LONGEST_CHAT = 40
-"""Turns that are kept and sent."""
+"""Messages that are stored and sent."""
 PLAIN_QUESTION = "What is 2 + 3?"
 
 
 class Finished(Protocol):
-    """What is needed of exports."""
+    """The part of the exports service that deliveries use."""
 
     def get(self, export_id: str) -> Any: ...
 
 
 class Deliveries:
-    """Verbs on deliveries. Each runs in a separate process, which continues while the server is down.
+    """Operations on deliveries. Each runs in a separate process, which continues while the server is down.
 
     Args:
         settings: Home, Ollama's address, Hugging Face's token and address.
         exports: Which exports are finished.
-        events: Told while something is sent.
+        events: Receives progress.
     """
 
     def __init__(self, settings: Settings, exports: Finished, events: Events) -> None:
@@ -87,7 +87,7 @@ class Deliveries:
 
     def send(self, export_id: str, to: Kind, name: str, *, file: str = "", base: str = "", private: bool = True,
              replace: bool = False) -> DeliveryView:  # fmt: skip
-        """Begin to send a finished export.
+        """Start sending a finished export.
 
         Args:
             export_id: Which.
@@ -100,7 +100,7 @@ class Deliveries:
 
         Raises:
             NotFound: There is no such export or file.
-            InvalidInput: The name is none.
+            InvalidInput: The name is not valid.
             Conflict: The export is not finished, there is no token, or the same is being sent already.
         """
         view = self._finished(export_id)
@@ -210,13 +210,13 @@ class Deliveries:
         )  # fmt: skip
 
     def log(self, export_id: str, number: int) -> str:
-        """What its process printed."""
+        """Log of its process."""
         return tail_text(self._folder(export_id, number) / LOG, 200)
 
     # --- end and continue ---
 
     def cancel(self, export_id: str, number: int) -> DeliveryView:
-        """Stop sending, once. Nothing half sent is visible there; what has arrived need not be sent again."""
+        """Stop sending. Incomplete files are not visible to the receiver; complete ones are not sent again."""
         folder = self._folder(export_id, number)
         found = state.read_progress(folder)
         if found is None or found.state in {"done", "failed"}:
@@ -226,7 +226,7 @@ class Deliveries:
         return self.get(export_id, number)
 
     def resume(self, export_id: str, number: int, *, replace: bool | None = None) -> DeliveryView:
-        """Send again what was cancelled or failed; what the other side has is not sent again.
+        """Retry a canceled or failed delivery; files that have arrived are not sent again.
 
         Args:
             export_id, number: Which.
@@ -248,7 +248,7 @@ class Deliveries:
         return self._start(export_id, folder, job)
 
     def discard(self, export_id: str, number: int) -> None:
-        """Take a delivery out of the list; what was sent stays where it is."""
+        """Remove a delivery from the list; the files that were sent are not affected."""
         folder = self._folder(export_id, number)
         if self.get(export_id, number).active:
             raise Conflict("This delivery is in progress. Cancel it first.")
@@ -257,7 +257,7 @@ class Deliveries:
     # --- talk ---
 
     def chat(self, export_id: str, number: int, message: str) -> DeliveryView:
-        """Say something to a model that was sent to Ollama, with the conversation so far, and keep its answer.
+        """Send a message, with the conversation so far, to a model in Ollama, and store its answer.
 
         Raises:
             Conflict: It is not in Ollama.
@@ -313,7 +313,7 @@ class Deliveries:
         return folder
 
     def _follow(self, export_id: str, folder: Path) -> None:
-        """Tell of a delivery's progress until it ends, also of one that an earlier server began."""
+        """Publish a delivery's progress until it ends, including deliveries that an earlier server started."""
         with self._lock:
             if folder in self._followed:
                 return

@@ -31,7 +31,7 @@ class OllamaView:
 
 @dataclass(frozen=True)
 class DeliveryView:
-    """One delivery as pages and programs see it; the fields are those of :mod:`core.delivery.state`."""
+    """One delivery as shown on pages and in the API; the fields are those of :mod:`core.delivery.state`."""
 
     export_id: str
     number: int

@@ -44,7 +44,7 @@ class Expected:
 
     Attributes:
         shape: Of its base model; None if its files are not here.
-        parameters: The base model's, in weights; None where unknown.
+        parameters: The base model's, in weights; None if unknown.
         adapter: Bytes of the adapter's weights; None without an adapter.
         tokenizer: Bytes of the files that go with a model.
         checked: By what was checked: a quantization's label, ``merged`` or ``adapter``.
@@ -88,7 +88,7 @@ def expected(home: Home, exports: Sequence[ExportView], *, session_id: str, base
     """What is known of the exports of a run.
 
     Args:
-        home: Where models, runs and exports lie.
+        home: Location of models, runs and exports.
         exports: All that were made, newest first.
         session_id: The run.
         base: Its base model.

@@ -32,7 +32,7 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class ExportView(JobView):
-    """One export as pages and programs see it.
+    """One export as shown on pages and in the API.
 
     Attributes:
         format, quantizations: What was asked for; ``quantization`` is the same in one text.
@@ -47,7 +47,7 @@ class ExportView(JobView):
             compares them again.
         verifying: Whether it is made and being compared again, or waits for that.
         model_path: What chat and test take, if it can be talked to by itself.
-        damage: What is wrong with its files, a sentence each; empty in lists.
+        damage: What is wrong with its files, one sentence each; empty in lists.
     """
 
     format: str
@@ -83,10 +83,10 @@ class ExportView(JobView):
 
 
 class Exports:
-    """Verbs on exports.
+    """Operations on exports.
 
     Args:
-        home: Where ``exports/`` and ``outputs/`` lie.
+        home: Location of ``exports/`` and ``outputs/``.
         database: The list of jobs.
         events: Told of every change.
         wake: Called after a change that the watcher should act on.
@@ -109,7 +109,7 @@ class Exports:
         adapter: str = "",
         base: str = "",
     ) -> ExportView:
-        """Put an export into the queue.
+        """Queue an export.
 
         Args:
             session_id: The run; empty for a merge of ``adapter``.
@@ -223,7 +223,7 @@ class Exports:
         return f"{slug(view.job.name)}-{view.format}.zip", zipped(paths)
 
     def cancel(self, export_id: str) -> ExportView:
-        """Stop making an export; what was half made is removed by its worker.
+        """Cancel an export; its worker removes incomplete files.
 
         Raises:
             Conflict: It has ended already.
@@ -232,7 +232,7 @@ class Exports:
         return self.get(export_id)
 
     def again(self, export_id: str) -> ExportView:
-        """Put the same export into the queue once more, as a new one.
+        """Queue the same export again, as a new one.
 
         Raises:
             Conflict: It did not end early; or as :meth:`create`.
@@ -242,12 +242,12 @@ class Exports:
         if job.job_state not in ENDED or job.job_state is JobState.COMPLETED:
             raise Conflict("This export did not fail and was not stopped, so it cannot be restarted.")
         if twin := next((one for one in unfinished(self._database) if one.config == job.config), None):
-            return self.get(twin.id)  # A second click: it is being made.
+            return self.get(twin.id)  # A second click: it is in progress.
         spec = ExportSpec.model_validate(job.config)
         return self._queue(self._of_session(spec) if spec.session_id else self._of_folder(spec))
 
     def verify(self, export_id: str) -> ExportView:
-        """Compare those files with the trained model again that were left unverified; nothing is rebuilt.
+        """Compare unverified files with the trained model again; no file is created again.
 
         Raises:
             Conflict: Nothing is unverified, or it is not complete; or the run is under way.
@@ -328,7 +328,7 @@ def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
 
 
 def check_choice(spec: ExportSpec) -> None:
-    """Raises InvalidInput where what was asked for does not go together."""
+    """Raises InvalidInput if what was asked for does not go together."""
     kinds = spec.quantizations
     if (spec.format is ExportFormat.GGUF) != bool(kinds):
         raise InvalidInput("Select a quantization for GGUF, and none for the other formats.", field="quantization")

@@ -17,7 +17,7 @@ def needing(database: Database, reference: str, folder: Path) -> str:
     Args:
         database: The list of jobs.
         reference: ``session:<id>`` or ``export:<id>``.
-        folder: Where its files lie; a job may name them by their path.
+        folder: Location of its files; a job may name them by their path.
     """
     for job in unfinished(database):
         if any(_means(name, value, reference, folder) for name, value in _texts(job.config)):

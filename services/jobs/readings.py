@@ -57,7 +57,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def damage(job: Job, run_dir: JobDir, **rows: Sequence[int]) -> list[str]:
-    """What is damaged of a job's files, a sentence each; empty where all is well.
+    """What is damaged of a job's files, one sentence each; empty if all is well.
 
     Args:
         job: From the database.

@@ -30,7 +30,7 @@ class Jobs:
 
     Args:
         kind: Which.
-        home: Where their directories lie.
+        home: Location of their directories.
         database: The list of jobs.
         events: Receives every change.
         wake: Called after a change that the watcher should act on.

@@ -65,7 +65,7 @@ class Watcher:
     one job affects only that job: it is logged once and shown on its page.
 
     Args:
-        home: Where the directories lie.
+        home: Location of the directories.
         database: The list of jobs.
         events: Receives all events.
         launchers: Where workers run, by the name that a job's row has.
@@ -340,7 +340,7 @@ class Watcher:
         self._read_from_now_on(job, run_dir).publish_status()
 
     def _launch(self, job: Job, run_dir: JobDir) -> bool:
-        """Start the worker; False where somebody took the job out of the queue."""
+        """Start the worker; False if somebody took the job out of the queue."""
         # An old request is cleared before the job leaves the queue, and not after. A stop that comes while it waits
         # takes it out of the queue, and the move below fails. One that comes after the move finds it 'starting' and
         # writes control.json, which nobody clears any more: the worker reads it when it begins.

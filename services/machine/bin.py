@@ -42,7 +42,7 @@ _NAMED_BY_HAND = frozenset({"preset", "reward"})
 
 
 class Entry(BaseModel):
-    """One deleted thing.
+    """One deleted item.
 
     Attributes:
         id: Of the entry.
@@ -51,7 +51,7 @@ class Entry(BaseModel):
         name: What a user calls it.
         deleted_at: ISO 8601, UTC.
         size: Bytes.
-        row: A job's row in the catalogue.
+        row: A job's row in the catalog.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,7 +66,7 @@ class Entry(BaseModel):
 
 
 class Bin:
-    """Moves things into the trash and out of it. It knows files, and no catalogue.
+    """Moves files into and out of the trash. It does not use the catalog.
 
     Args:
         home: Whose trash.

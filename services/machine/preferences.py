@@ -87,7 +87,7 @@ class PreferenceStore:
     """Reads and changes the settings. A change holds at once, for pages and for jobs that start from then on.
 
     Args:
-        home: Where the file lies.
+        home: Location of the file.
     """
 
     def __init__(self, home: Home) -> None:

@@ -183,7 +183,7 @@ def _read_gpu(smi: str) -> Gpu | None:
 
 
 def parse_gpu(line: str) -> Gpu:
-    """One line of nvidia-smi's CSV. Raises ValueError where it is not as asked for."""
+    """One line of nvidia-smi's CSV. Raises ValueError if it is not as asked for."""
     name, total, used, load, compute = (part.strip() for part in line.rsplit(",", 4))
     mib = 1024 * 1024
     return Gpu(name, int(total) * mib, int(used) * mib, _gpu_number(load), _gpu_number(compute))

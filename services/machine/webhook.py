@@ -41,7 +41,7 @@ KEY = "webhook_result"
 
 
 class Sent(BaseModel):
-    """How the last request went. ``at`` is ISO 8601, UTC."""
+    """Result of the last request. ``at`` is ISO 8601, UTC."""
 
     at: str
     ok: bool
@@ -134,7 +134,7 @@ class Webhook:
         return sent
 
     def last(self) -> Sent | None:
-        """How the last request went; None before the first."""
+        """Result of the last request; None before the first."""
         found = self._recall(KEY)
         return Sent.model_validate(found) if found else None
 

@@ -27,7 +27,7 @@ _REVISION = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*){0,8}")
 
 @dataclass(frozen=True)
 class DownloadView:
-    """A download as pages and programs see it. ``id`` is the model's name with ``--`` for the slash."""
+    """A download as shown on pages and in the API. ``id`` is the model's name with ``--`` for the slash."""
 
     id: str
     name: str
@@ -48,7 +48,7 @@ class DownloadView:
 
 
 class Downloads:
-    """Verbs on downloads.
+    """Operations on downloads.
 
     Args:
         settings: For the home folder and the token.
@@ -60,7 +60,7 @@ class Downloads:
         self._lock = threading.Lock()
 
     def start(self, name: str, revision: str | None = None) -> DownloadView:
-        """Download a model, or continue with its download. Asked twice, it runs once.
+        """Download a model, or resume its download. Repeated calls start it once.
 
         Raises:
             InvalidInput: It is not the name of a model on Hugging Face, or not a revision.
@@ -81,7 +81,7 @@ class Downloads:
         return self.get(folder.name)
 
     def resume(self, download_id: str) -> DownloadView:
-        """Go on with a download that was stopped or failed. Raises NotFound."""
+        """Resume a download that was stopped or failed. Raises NotFound."""
         job = self._job(self._folder(download_id))
         return self.start(job.name, job.revision)
 

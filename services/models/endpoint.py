@@ -18,7 +18,7 @@ OFF = "The OpenAI-compatible API is off. Turn it on in the Playground, under 'Op
 
 @dataclass(frozen=True)
 class Served:
-    """What is served.
+    """The served model.
 
     Attributes:
         on: Whether ``/v1`` answers.
@@ -34,7 +34,7 @@ class Served:
 
 
 class Endpoint:
-    """The switch. Off until somebody switches it on; kept over a restart.
+    """The endpoint's switch: off by default, kept across restarts.
 
     Args:
         path: The file.
@@ -48,7 +48,7 @@ class Endpoint:
 
     @property
     def served(self) -> Served:
-        """As it is now. A file that was written by hand and is wrong counts as off."""
+        """The current state. An invalid file counts as off."""
         try:
             return Served(**(read_json(self._path) or {}))
         except (ValueError, TypeError):
@@ -73,11 +73,11 @@ class Endpoint:
         return self._keep(Served(True, model_path, name, since))
 
     def switch_off(self) -> Served:
-        """Serve nothing; which model it was is kept."""
+        """Stop serving; the chosen model is remembered."""
         return self._keep(Served(**{**asdict(self.served), "on": False}))
 
     def chosen(self) -> Served:
-        """What is served.
+        """The served model.
 
         Raises:
             NotFound: It is switched off.

@@ -39,7 +39,7 @@ def local_models(home: Home, used: Iterable[str]) -> list[LocalModel]:
     """The built-in model, complete downloads by name, and folders that were used before, the latest first.
 
     Args:
-        home: Where they lie.
+        home: Folder of downloads and the built-in model.
         used: Names of the models that runs were made from, the latest first.
     """
     downloads = sorted((home.cache / "hub" / "hub").glob("models--*/"))

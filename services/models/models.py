@@ -126,7 +126,7 @@ class Chat:
 
 
 class Models:
-    """Verbs on models.
+    """Operations on models.
 
     Args:
         settings: For the home folder and the chat processes.
@@ -271,7 +271,7 @@ def failure(event: dict[str, Any]) -> TunesmithError:
 
 
 def check_chat(chat: Chat) -> None:
-    """Raises InvalidInput where a value is out of range."""
+    """Raises InvalidInput if a value is out of range."""
     if not chat.messages or len(chat.messages) > 200:
         raise InvalidInput("Send between 1 and 200 messages.", field="messages")
     for message in chat.messages:

@@ -33,7 +33,7 @@ class References:
     =========================  =====================================================================
 
     Args:
-        home: Where runs, exports and built-in models lie.
+        home: Location of runs, exports and built-in models.
         database: Which of them there are.
     """
 

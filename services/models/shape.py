@@ -25,7 +25,7 @@ def shape_of(base: str, home: Home) -> ModelShape | None:
 
     Args:
         base: Its name or path. One that was loaded with 4 bits is exported from the model without that ending.
-        home: Where models lie.
+        home: Location of models.
     """
     name = base.removesuffix(FOUR_BIT)
     try:

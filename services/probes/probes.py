@@ -33,12 +33,12 @@ MOST = 256
 
 @dataclass(frozen=True)
 class ProbeView(JobView):
-    """One probe as pages and programs see it.
+    """One probe as shown on pages and in the API.
 
     Attributes:
         verdict, figures: See :mod:`core.probe`; None until it is completed.
         fingerprint: Of the configuration that was probed; see :func:`fingerprint`.
-        damage: What is wrong with its files, a sentence each.
+        damage: What is wrong with its files, one sentence each.
     """
 
     verdict: dict[str, Any] | None
@@ -52,10 +52,10 @@ class ProbeView(JobView):
 
 
 class Probes:
-    """Verbs on probes.
+    """Operations on probes.
 
     Args:
-        home: Where ``outputs/`` lies.
+        home: Location of ``outputs/``.
         database: The list of jobs.
         events: Told of every change.
         check_model, check_dataset: Raise where one is not there.
@@ -132,7 +132,7 @@ class Probes:
         return dict(self._jobs.get(probe_id).config.get("reward") or {})
 
     def stop(self, probe_id: str) -> ProbeView:
-        """End it. Raises Conflict where it has ended already."""
+        """End it. Raises Conflict if it has ended already."""
         self._jobs.stop(probe_id)
         return self.get(probe_id)
 

@@ -51,10 +51,10 @@ class StartCheck:
 
 
 class Bench:
-    """Verbs on a reward together with a dataset.
+    """Operations on a reward together with a dataset.
 
     Args:
-        home: Where datasets lie.
+        home: Location of datasets.
         models: Writes answers, by the chat process.
     """
 

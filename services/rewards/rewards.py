@@ -14,7 +14,7 @@ from core.reward import Markers, Total
 
 
 class Rewards:
-    """Verbs on rewards."""
+    """Operations on rewards."""
 
     def list(self) -> dict[str, Any]:
         """``presets`` and ``rewards``, with what each needs and its settings."""

@@ -25,7 +25,7 @@ _OF_JOBS = {kind.word: name for name, kind in KINDS.items()}
 
 
 class Trash:
-    """Verbs on deleted things.
+    """Operations on deleted things.
 
     Args:
         home: Whose trash.
@@ -51,7 +51,7 @@ class Trash:
         return deleted + timedelta(days=days) if days and deleted else None
 
     def restore(self, entry_id: str) -> Entry:
-        """Put a thing back, with its row in the catalogue.
+        """Put a thing back, with its row in the catalog.
 
         Raises:
             NotFound: It is no longer in the trash.

@@ -25,13 +25,13 @@ _PLAIN = frozenset(" -_.()+,")
 
 @dataclass(frozen=True)
 class ConfigEntry:
-    """One line of the list.
+    """One entry of the list.
 
     Attributes:
         name: To load it by.
         modified_at: ISO 8601, UTC.
         summary: Model, dataset and reward in a line; empty if it cannot be read.
-        preset: Whether it ships with the project; such a one cannot be changed or deleted.
+        preset: Whether it ships with the project; it cannot be changed or deleted.
         problem: What is wrong with the file, or None.
         config: What it holds, if it can be read; not part of the JSON.
     """
@@ -52,10 +52,10 @@ Entries = list[ConfigEntry]
 
 
 class Configs:
-    """Verbs on saved configurations.
+    """Operations on saved configurations.
 
     Args:
-        home: Where ``configs/`` lies.
+        home: Location of ``configs/``.
     """
 
     def __init__(self, home: Home) -> None:
@@ -151,7 +151,7 @@ class Configs:
 
 
 def check(config: object) -> RunConfig:
-    """Everything that can be said about a configuration without a device.
+    """Check a configuration without a device.
 
     Raises:
         InvalidConfig: With every problem found.

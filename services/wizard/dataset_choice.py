@@ -18,7 +18,7 @@ from services.wizard.wizard import Wizard
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """Verbs on the setup's dataset."""
+    """Operations on the setup's dataset."""
 
     wizard: Wizard
     rows: DraftRows
@@ -89,7 +89,7 @@ class DatasetChoice:
             self.wizard.put(dataset=kept | template)
 
     def save_template(self, name: str) -> None:
-        """Keep what the model is told under a name. Raises InvalidInput where it is none, Conflict for too many."""
+        """Keep what the model is told under a name. Raises InvalidInput if it is none, Conflict for too many."""
         self.library.save_template(name, self.wizard.draft().dataset.json())
 
     # --- preparation ---

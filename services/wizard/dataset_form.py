@@ -28,7 +28,7 @@ PART = "mix-part"
 
 
 def source_of(kind: str, form: Mapping[str, str]) -> str:
-    """The source that the form's kind and fields select."""
+    """The source selected by the form's kind and fields."""
     fixed = {"generated": SUMS, "tasks": tasks.SOURCE, "mix": "mix", "hub": form.get("ui.hub", "").strip()}
     return fixed.get(kind, form.get("upload", ""))
 

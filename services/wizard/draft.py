@@ -22,7 +22,7 @@ from services.forms.labels import plain_name
 from services.wizard.steps import STEPS
 
 SINGLE = ("name", "method")
-"""Parts of a draft that are one value each."""
+"""Parts of a draft that are single values."""
 
 
 class TaskEntry(TypedDict, total=False):
@@ -55,7 +55,7 @@ class PageMemory(TypedDict, total=False):
 
     ``visited`` is set by the first form that is saved; ``sent`` is '<page> <number>' of the newest form, and ``by``
     the page that each field's value came from (see :mod:`services.wizard.merge`). The others belong to one step each:
-    to the configuration step the ready setting that was chosen, and what its values go by.
+    to the configuration step the plan that was chosen, and what its values go by.
     """
 
     visited: bool
@@ -75,7 +75,7 @@ class PageMemory(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Section:
-    """One section. Empty means that nothing was chosen."""
+    """One section. Empty means that nothing has been chosen."""
 
     values: Values = field(default_factory=dict)
 
@@ -300,7 +300,7 @@ def suggest(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu
 
 
 def plans(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu: bool) -> tuple[Plan, ...]:
-    """A method's ready settings for a dataset as far as it is known."""
+    """A method's plans for a dataset as far as it is known."""
     lengths = memory.get("lengths")
     pair = (lengths[0], lengths[1]) if lengths else None
     return chosen.plans(Situation(dataset.source, on_gpu, memory.get("rows"), pair))

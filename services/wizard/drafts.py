@@ -36,11 +36,11 @@ Said = tuple[str, str]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a button came to.
+    """The result of an action.
 
     Attributes:
-        page: Which page comes next: a step's key, ``preparation``, ``probe`` or ``run``.
-        said: What is said at its top.
+        page: The next page: a step's key, ``preparation``, ``probe`` or ``run``.
+        said: Message at its top.
         job_id: Which one, for the pages ``probe`` and ``run``.
         refused: Fields that another tab has changed as well: they keep its value, and the button did nothing.
         elsewhere: Fields that another tab has changed, where the same page comes again.
@@ -55,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Drafts:
-    """Verbs on the draft as a whole; those on its dataset are in ``dataset``."""
+    """Operations on the draft as a whole; those on its dataset are in ``dataset``."""
 
     wizard: Wizard
     snapshots: Snapshots
@@ -161,7 +161,7 @@ class Drafts:
         return Outcome(step if step in snapshot.review.missing else following(step, snapshot.draft.chosen_method))
 
     def _fix(self, step: str, path: str) -> Outcome:
-        """Make the change that the readiness list offers for a field."""
+        """Apply the fix that the readiness list offers for a field."""
         fix = self.snapshots.take().review.readiness.fix(path)
         if fix is None:
             return Outcome(step, (("This is no longer needed because your setup has changed.", "good"),))
@@ -284,7 +284,7 @@ _ACTIONS: dict[str, Callable[[Drafts, Form], Outcome]] = {
 
 
 def _tried(page: str, act: Callable[[], object], done: str = "") -> Outcome:
-    """The same page with what was done, or with what went wrong."""
+    """The same page with a success or error message."""
     try:
         act()
     except TunesmithError as error:

@@ -36,7 +36,7 @@ Sections = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Merged:
-    """The outcome.
+    """Result of a merge.
 
     Attributes:
         sections: As they are to be saved.

@@ -16,7 +16,7 @@ _ABSENT = object()
 def switched(draft: Draft, to: Method, *, on_gpu: bool) -> dict[str, Any]:
     """What changes of a draft beside its method when that is changed: suggestions become those of the new one.
 
-    What a user or a file set stays, and the configuration step's page remembers it as theirs, also where the new
+    What a user or a file set stays, and the configuration step's page remembers it as theirs, even if the new
     method suggests the same or does not use it: so the way back loses nothing.
 
     Returns:
@@ -37,7 +37,7 @@ def followed(
 
 
 def planned(draft: Draft, key: str, *, on_gpu: bool) -> dict[str, Any]:
-    """The same where a plan is chosen: its values are set also where a user had set others."""
+    """The same where a plan is chosen: its values are set even if a user had set others."""
     memory = {**draft.page("configuration"), "plan": key}
     offered = plans(draft.dataset, draft.chosen_method, cast("PageMemory", memory), on_gpu=on_gpu)
     paths = frozenset(path for plan in offered if plan.key == key for path in plan.values)

@@ -48,7 +48,7 @@ class DraftRows:
     """Looks into the draft's dataset. A page never waits for Hugging Face by itself: only a button may :meth:`fetch`.
 
     Args:
-        home: Where models lie.
+        home: Location of models.
         datasets: Reads the rows.
     """
 

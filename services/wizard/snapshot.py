@@ -35,13 +35,13 @@ from services.wizard.steps import STEP, StepInfo, step_of
 from services.wizard.wizard import Wizard
 
 LEVELS = {Severity.BLOCKS: "problem", Severity.WARNS: "watch", Severity.NOTE: "note-text"}
-"""How a severity looks beside a field."""
+"""Level of a severity next to a field."""
 NOT_CHOSEN = {
     "model": Problem(Severity.BLOCKS, "model.name", "Choose a model."),
     "dataset": Problem(Severity.BLOCKS, "dataset.source", "Choose a dataset."),
     "reward": Problem(Severity.BLOCKS, "reward", "Choose a reward."),
 }
-"""By step, what is said where its choice was not made."""
+"""By step, the message if nothing has been chosen."""
 _LIMIT = re.compile(
     r"must be (?:(a (?:whole |finite )?number)|((?:at least|at most|greater than|less than) [-\d.]+)) \(it is .*\)",
     re.DOTALL,
@@ -52,7 +52,7 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "dataset": {"source": SUMS},
     "reward": {"type": "preset", "preset_name": "math"},
 }
-"""What stands in for a choice not made, so that the rest of the draft can be looked at."""
+"""Placeholders for missing choices, so that the rest of the draft can be reviewed."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Snapshots:
 
         Args:
             quick: Whether the review leaves out what may take seconds: a reward that needs a sandbox or rows that
-                have to be made is tried only where it was tried before. The page before a start is not quick.
+                have to be made is tried only if it was tried before. The page before a start is not quick.
         """
         return self.of(self.wizard.draft(), quick=quick)
 
@@ -191,7 +191,7 @@ class Snapshot:
 
     @cached_property
     def time(self) -> Estimate | None:
-        """How long the run would take here."""
+        """Estimated duration of the run on this machine."""
         return self.estimate({})
 
     def estimate(self, values: Mapping[str, Any]) -> Estimate | None:
@@ -277,7 +277,7 @@ class Snapshot:
 
     @cached_property
     def own_run(self) -> RunView | None:
-        """The run that was started from the draft; None also where it was deleted."""
+        """The run that was started from the draft; None even if it was deleted."""
         return next((run for run in self.runs if run.session_id == self.draft.session_id), None)
 
     @cached_property
@@ -298,7 +298,7 @@ def can_be_probed(chosen: Method) -> bool:
 
 
 def preparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A draft's configuration as one whose dataset can be prepared, also where no model is chosen yet."""
+    """A draft's configuration as one whose dataset can be prepared, even if no model is chosen yet."""
     return {"model": STAND_INS["model"], **config}
 
 

@@ -15,7 +15,7 @@ class StepInfo:
     """A step. ``sections`` are the parts of the draft that it alone saves.
 
     ``title`` is its name in the stepper, ``heading`` that of its page. ``need`` is what a method must need to ask for
-    the step; None where every method does.
+    the step; None if every method does.
     """
 
     key: str
@@ -58,7 +58,7 @@ STEPS = (
     ),
     StepInfo("train", "Start", "Start training", "Check your setup, then start the run.", ("name",)),
 )
-"""The set-up, in order."""
+"""The setup, in order."""
 AFTERWARDS = (
     StepInfo("export", "Export", "Export", "Download the trained model as an adapter, a merged model, or a GGUF file."),
     StepInfo("test", "Test", "Test", "Ask the base model and the trained model the same question, side by side."),

@@ -29,7 +29,7 @@ class Wizard:
     Args:
         database: Keeps it.
         on_gpu: Whether runs here use a GPU; asked when defaults are wanted.
-        home: Where uploads lie, for their names.
+        home: Location of uploads, for their names.
         library: Knows the mapping that comes with a dataset.
         base_model: The model that a new draft has.
     """
@@ -144,7 +144,7 @@ class Wizard:
                 self._database.save_draft(changes)
 
     def plan(self, key: str) -> None:
-        """Choose a ready setting."""
+        """Choose a plan."""
         with self._saving:
             self._database.save_draft(planned(self.draft(), key, on_gpu=self._on_gpu()))
 

@@ -78,7 +78,7 @@ class Protection:
     """What is in force on this machine.
 
     Attributes:
-        level: None where untrusted code is refused.
+        level: None if untrusted code is refused.
         words: One to three sentences for a user.
     """
 

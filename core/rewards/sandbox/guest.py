@@ -1,4 +1,4 @@
-"""The program inside the sandbox. Standard library only; it imports nothing of this project but its neighbours here.
+"""The program inside the sandbox. Standard library only; it imports nothing of this project but its neighbors here.
 
 Three kinds of process, each trusting less than the one above:
 
@@ -84,7 +84,7 @@ class Expired(BaseException):
 
 
 def read_exact(fd: int, count: int, deadline: float | None = None) -> bytes:
-    """``count`` bytes; fewer only where the other side closed its end."""
+    """``count`` bytes; fewer only if the other side closed its end."""
     data = b""
     while len(data) < count:
         if deadline is not None and not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -757,7 +757,7 @@ def _function(candidate: Candidate, name: str) -> Any:
 def judge_growth(start: Callable[[], Candidate], hidden: dict[str, Any]) -> dict[str, Any]:
     """Seconds for three sizes, round by round, with inputs from ``make_input(n)``; measured by the judge.
 
-    A processor is not always equally fast: a neighbour on the same core slows everything. So the larger sizes are
+    A processor is not always equally fast: a neighbor on the same core slows everything. So the larger sizes are
     timed between two timings of the small one, and a round has what lay side by side. Every call has a process and
     an input of its own, of a size that is not known before: nothing can be remembered from one to the next.
 
@@ -947,7 +947,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[0].rpartition("/")[0])
-    # Its neighbours by their file names: inside the sandbox there is no package core.
+    # Its neighbors by their file names: inside the sandbox there is no package core.
     import root as _root  # type: ignore[import-not-found]
     import seccomp as _seccomp  # type: ignore[import-not-found]
 

@@ -63,7 +63,7 @@ class Answerer(Protocol):
     """A loaded model."""
 
     def answers(self, questions: Sequence[Question]) -> Iterator[Answers]:
-        """One answer to each, in pieces as they are written, in any order; a piece may be empty.
+        """One answer per question, yielded in batches, in any order; a batch may be empty.
 
         Raises:
             Interrupted: It was told to end at once.
@@ -71,7 +71,7 @@ class Answerer(Protocol):
         """
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
 
 
 class InTransformers:
@@ -80,7 +80,7 @@ class InTransformers:
     Args:
         spec: How answers are drawn, what may write them, and the chat template where the training had one of its own.
         home, run: Where the base model is kept as GGUF, and where files for llama.cpp lie.
-        status: Hears a stop, and is told where llama.cpp is not used.
+        status: Receives stop requests, and is told where llama.cpp is not used.
     """
 
     def __init__(self, spec: EvaluationSpec, home: Home, run: JobDir, status: Status) -> None:

@@ -57,7 +57,7 @@ asked for in between and nothing was reported."""
 
 
 class Evaluation:
-    """Knows when the held-out rows are to be measured, and sees that no attempt repeats what another has done.
+    """Schedules the measurements of the held-out rows, and skips those that an earlier attempt has done.
 
     Args:
         rows: How many are measured; with none, nothing is ever due.
@@ -75,11 +75,11 @@ class Evaluation:
 
     @staticmethod
     def chosen(holdout: list[Any], config: RunConfig) -> list[Any]:
-        """The held-out rows that are measured, the same ones each time."""
+        """The measured held-out rows, always the same ones."""
         return holdout[: config.evaluation.max_prompts]
 
     def at_interval(self, step: int, max_steps: int) -> None:
-        """Called after every training step; evaluates when one is due. Half-way where no interval is set.
+        """Called after every training step; evaluates when one is due. Halfway if no interval is set.
 
         One that a stop kept from happening is made up for at the next step.
 

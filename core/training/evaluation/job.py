@@ -34,7 +34,7 @@ STOPPED = "Stopped. The answers collected so far were saved. Resume continues wi
 
 
 def evaluate(run: JobDir, home: Home, status: Status) -> str:
-    """Do what is left of the evaluation in ``run``.
+    """Complete the rest of the evaluation in ``run``.
 
     Returns:
         A closing sentence.

@@ -28,7 +28,7 @@ def copy(origin: Origin, target: Path) -> None:
 
 
 def check_lora(model: Any) -> None:
-    """Refuse what a GGUF adapter cannot hold.
+    """Reject adapters that GGUF cannot represent.
 
     Raises:
         Unavailable: It is not plain LoRA.

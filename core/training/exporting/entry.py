@@ -16,7 +16,7 @@ def export(run: JobDir, home: Home, status: Status) -> str:
         A closing sentence.
 
     Raises:
-        Stopped: It was cancelled; nothing is left of it.
+        Stopped: It was canceled; nothing is left of it.
         TunesmithError: It cannot be made, in words.
     """
     from core.training.exporting.verify import Verification

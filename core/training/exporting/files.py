@@ -14,13 +14,13 @@ from core.training.exporting.merge import WEIGHTS, sha256
 from core.training.gguf import file as gguf_file
 
 BITS_OF = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8}
-"""Of safetensors' number formats."""
+"""Bits per value of safetensors' dtypes."""
 
 Command = dict[str, str]
 
 
 def exported(path: Path, reports: Mapping[str, FidelityReport]) -> ExportedFile:
-    """Size, hash and, for weights, what each tensor is.
+    """Size, hash and, for weights, each tensor's type.
 
     Args:
         path: A finished file.
@@ -49,7 +49,7 @@ def exported(path: Path, reports: Mapping[str, FidelityReport]) -> ExportedFile:
 
 
 def safetensors_types(path: Path) -> tuple[dict[str, str], float]:
-    """Each tensor's number format from the file's header, and the bits per weight."""
+    """Each tensor's dtype from the file's header, and the bits per weight."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     header.pop("__metadata__", None)

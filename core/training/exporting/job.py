@@ -41,9 +41,9 @@ from core.training.job.status import Status, Stopped
 from core.training.method_rows import rendered
 
 BUILTIN_ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-"""Where other people get the built-in model."""
+"""The built-in model on Hugging Face."""
 PROBES = 3
-"""Prompts on which the merged logits are compared with those of base and adapter."""
+"""Number of prompts on which merged logits are compared with those of base and adapter."""
 CHECKING = "Checking against the trained model"
 UNCONVERTED = "Export the merged model or the adapter instead; they need no conversion."
 log = logging.getLogger("tunesmith")
@@ -52,7 +52,7 @@ log = logging.getLogger("tunesmith")
 class Export:
     """One export, stage by stage.
 
-    Whatever ends it, no half file is kept: ``files`` appears by one rename after every check has
+    However it ends, no incomplete file is kept: ``files`` appears by one rename after every check has
     passed, and the process that looks after workers removes ``files.partial`` of one that was killed.
     """
 
@@ -67,7 +67,7 @@ class Export:
         self.reports: list[FidelityReport] = []
 
     def make(self) -> str:
-        """Every stage; on the way out nothing half made is left."""
+        """Every stage; on the way out nothing incomplete is left."""
         shutil.rmtree(self.partial, ignore_errors=True)
         self.work.mkdir(parents=True)
         try:
@@ -79,7 +79,7 @@ class Export:
         except (gguf_file.Cancelled, reproduce.Cancelled):
             raise Stopped("Canceled. No files were kept.") from None
         except TunesmithError:
-            # A refused export says why on its page.
+            # The reason of a failed export is shown on its page.
             self._write_result([], [])
             raise
         finally:
@@ -112,7 +112,7 @@ class Export:
             return self._merged(merged, tokenizer, fidelity)
         return self._gguf(merged, tokenizer, fidelity)
 
-    # One way each
+    # One method per format
 
     def _bundle(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
         assert self.origin.session is not None  # noqa: S101 (the service asks for one)
@@ -206,7 +206,7 @@ class Export:
     def _convert(
         self, folder: Path, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
     ) -> dict[Quantization, Path]:
-        """The unreduced files: those that were asked for, and the 16-bit one that the others are made from."""
+        """The unquantized files: those that were requested, and the 16-bit one that the others are quantized from."""
         made = {}
         for kind in unreduced(self.spec.quantizations):
             self._next(f"Converting to GGUF ({kind.label})")
@@ -231,7 +231,7 @@ class Export:
         tokenizer: PreTrainedTokenizerBase,
         fidelity: Fidelity,
     ) -> tuple[list[ExportedFile], list[dict[str, str]]]:
-        """Each file that was asked for, checked; those that are broken are left out."""
+        """Create and check each requested file; broken ones are left out."""
         kept: list[Path] = []
         for kind in self.spec.quantizations:
             made = self.work / f"made-{kind.value}.gguf"
@@ -251,13 +251,13 @@ class Export:
         for place, file in enumerate(kept):
             name = "Modelfile" if place == 0 else f"Modelfile-{file.stem.rpartition('-')[2]}"
             self._modelfile(name, file.name, tokenizer)
-        # One that loses quality names a larger one that does not, also where that was made after it.
+        # One that loses quality names a larger one that does not, even if that was made after it.
         self.reports = [with_better_choice(report, self.reports) for report in self.reports]
         self._next("Reading the files back")
         return self._files(), export_files.gguf_commands([file.name for file in kept], self.stem)
 
     def _named(self, made: Path, kind: Quantization) -> Path:
-        """The file is called what its own header says it is."""
+        """Name a file after the type in its own header."""
         facts = gguf_file.read_back(made)
         if facts.file_type != kind.label:
             raise Unavailable(f"The file is {facts.file_type} instead of {kind.label}, so it was not kept.")
@@ -266,7 +266,7 @@ class Export:
         target.hardlink_to(made)
         return target
 
-    # What they share
+    # Shared
 
     def _check_room(self) -> None:
         found = space.needed(self.spec, merge.count_parameters(self.origin), merge.vocabulary(self.origin))
@@ -284,7 +284,7 @@ class Export:
         )
 
     def _judge(self, report: FidelityReport, *, alone: bool = True) -> bool:
-        """Whether to keep what was checked.
+        """Whether to keep a checked file.
 
         Raises:
             Unavailable: It is broken, and there is nothing else to keep.
@@ -362,7 +362,7 @@ class Export:
 
 
 def stages(spec: ExportSpec) -> int:
-    """How many stages an export has."""
+    """Number of stages of an export."""
     if spec.format != ExportFormat.GGUF:
         counts = {ExportFormat.BUNDLE: 2, ExportFormat.ADAPTER: 5, ExportFormat.ADAPTER_GGUF: 6, ExportFormat.MERGED: 6}
         return counts[spec.format]

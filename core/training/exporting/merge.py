@@ -41,7 +41,7 @@ log = logging.getLogger("tunesmith")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an export's numbers come from.
+    """The source of an export's weights.
 
     Attributes:
         adapter: The folder with the trained adapter.
@@ -62,7 +62,7 @@ class Origin:
     step: int | None
 
     def facts(self) -> dict[str, Any]:
-        """For ``result.json``: enough to find the same numbers again."""
+        """JSON for ``result.json``: enough to identify the same weights again."""
         info = (read_json(self.session.prepared / "info.json") if self.session else None) or {}
         return {
             "session_id": self.session.path.name if self.session else "",
@@ -76,7 +76,7 @@ class Origin:
 
 
 def origin_of(spec: ExportSpec, home: Home) -> Origin:
-    """What a spec names, found on disk.
+    """Locate what a spec names.
 
     Raises:
         NotFound: The run, the checkpoint, the folder or the base is not there.
@@ -140,7 +140,7 @@ def adapter_folder(session: JobDir) -> Path:
 
 
 def sixteen_bit(base: str, revision: str | None, home: Home) -> str:
-    """The source of a base's true 16-bit weights.
+    """The source of a base model's original 16-bit weights.
 
     Merging into weights that were rounded to 4 bit would keep their error permanently.
 
@@ -174,7 +174,7 @@ def count_parameters(origin: Origin) -> int:
 
 
 def vocabulary(origin: Origin) -> int:
-    """Tokens that the base knows."""
+    """Size of the base model's vocabulary."""
     return int(_model_config(origin.source, origin.revision).get_text_config().vocab_size)
 
 
@@ -222,7 +222,7 @@ def _embedding_rows(weights: Path) -> int:
 
 
 def check_taken(model: Any, origin: Origin) -> None:
-    """Every tensor of the file is in the model, number for number, and not all of it is zero.
+    """Check that every tensor of the file is in the model with the same values, and that not all are zero.
 
     PEFT only warns about tensors that found no place: the model would answer like its base.
 
@@ -246,7 +246,7 @@ def check_taken(model: Any, origin: Origin) -> None:
 
 
 def merge(model: Any, probes: Sequence[list[int]]) -> Any:
-    """Add the adapter to the base, and check that the sum answers as both together did.
+    """Merge the adapter into the base model, and check that the result has the same logits.
 
     Args:
         model: From :func:`load_trained`; it is used up.
@@ -289,6 +289,6 @@ def name_base(settings: Path, base: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
+    """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

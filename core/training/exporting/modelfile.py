@@ -26,12 +26,12 @@ Conversation = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Family:
-    """How one family writes a conversation.
+    """The conversation format of one model family.
 
     Attributes:
-        name: For the comment.
+        name: Shown in a comment.
         user, assistant: Text before and after a message of that role.
-        opening: What opens the answer's turn.
+        opening: Opens the answer's turn.
         stops: Tokens that end an answer.
         system: Text before and after the system prompt; None if the model knows none.
         place: Where the system prompt goes: in a ``turn`` of its own at the start, or inside the ``first`` or
@@ -245,7 +245,7 @@ def _drops_thoughts(render: Render) -> bool:
 PARAMETERS = frozenset(
     {"num_ctx", "num_predict", "repeat_last_n", "repeat_penalty", "temperature", "seed", "top_k", "top_p", "min_p"}
 )
-"""Sampling settings that a Modelfile may have."""
+"""Sampling settings that Modelfiles support."""
 
 
 def modelfile(
@@ -262,7 +262,7 @@ def modelfile(
 
     Args:
         file_name: Of the GGUF beside it.
-        family: As recognised, or None.
+        family: As recognized, or None.
         system: The training's system prompt; empty for none.
         end_token: The model's end-of-sequence token, always a stop.
         parameters: Sampling settings by Ollama's names.
@@ -326,7 +326,7 @@ def licence_of(folder: Path) -> str:
 def sampling_of(folder: Path) -> dict[str, float | int]:
     """Sampling settings for a Modelfile: those that a model's folder recommends, else temperature 0.
 
-    With temperature 0 Ollama takes the likeliest word each time, as the held-out answers were scored; its own
+    With temperature 0 Ollama takes the most likely word each time, as the held-out answers were scored; its own
     default is 0.8.
     """
     file = folder / "generation_config.json"

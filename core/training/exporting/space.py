@@ -13,9 +13,9 @@ from core.export import BITS, UNREDUCED, ExportFormat, ExportSpec
 from core.training.fidelity.check import BYTES, POSITIONS
 
 SPARE = 256 * 1024 * 1024
-"""Bytes of disk that an export leaves free."""
+"""Bytes of disk space to leave free."""
 LIBRARIES = 1536 * 1024 * 1024
-"""Bytes of memory that the libraries and one answer's activations take."""
+"""Bytes of memory for libraries and the activations of one answer."""
 
 
 class Space(NamedTuple):
@@ -26,7 +26,7 @@ class Space(NamedTuple):
 
 
 def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Space:
-    """What an export takes at its peak.
+    """Peak disk and memory of an export.
 
     Args:
         spec: What is made.
@@ -78,7 +78,7 @@ def check(space: Space, folder: Path, *, memory: int | None = None) -> None:
 
 
 def free_memory() -> int:
-    """Bytes that a process can still get, a container's own limit included."""
+    """Bytes that a process can still allocate, within a container's limit."""
     free = psutil.virtual_memory().available
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),

@@ -34,7 +34,7 @@ class Verification(Export):
             A closing sentence.
 
         Raises:
-            Stopped: It was cancelled; the files are kept.
+            Stopped: It was canceled; the files are kept.
             Conflict: The run has been trained on since.
             Unavailable: No file is left: all are broken.
         """

@@ -23,21 +23,21 @@ from core.training.rollouts.sampling import Rules
 
 CHILD = Path(__file__).with_name("llama_child.py")
 BATCH = 32
-"""Answers that transformers writes at once."""
+"""Batch size for transformers."""
 Pairs = Sequence[tuple[list[int], list[int]]]
-"""Prompts and the answers along which probabilities are compared, in tokens."""
+"""Tokenized prompts, and answers along which probabilities are compared."""
 
 
 class Unusable(Exception):
-    """The model cannot be asked at all; the message says why."""
+    """The model cannot answer at all; the message says why."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every model is asked.
+    """The task for every model.
 
     Attributes:
-        conversations: To be rendered.
+        conversations: Conversations to render.
         sampling: How answers are written.
         stop: Asked all the time; true ends with :class:`core.training.gguf.file.Cancelled`.
     """
@@ -49,7 +49,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Backend:
-    """One model, ready to be asked.
+    """One model, ready to answer.
 
     Attributes:
         texts: The rendered conversations.

@@ -41,9 +41,9 @@ from core.training.rollouts.generate import Sampling
 from core.training.rollouts.llama_process import ChildDied, Fallback
 
 PROMPTS = 64
-"""Held-out prompts that are asked."""
+"""Most held-out prompts to use."""
 ANSWER = 128
-"""Tokens of a greedy answer at most."""
+"""Most tokens of a greedy answer."""
 POSITIONS = 1500
 """Tokens of reference answers at which probabilities are compared at most: 150 MB a model for 50,000 words."""
 BYTES = 512 * 1024 * 1024
@@ -64,7 +64,7 @@ class Question:
 
 
 class Fidelity:
-    """The trained model's answers and probabilities, and every export compared with them.
+    """The trained model's answers and probabilities, and the comparison of exports with them.
 
     Args:
         config: The run's; None for a merge of a folder that no run made: then general questions are asked
@@ -92,7 +92,7 @@ class Fidelity:
         probes = [Conversation(tuple(probe)) for probe in PROBES]
         further = [self._question({}, probe) for probe in probes if self._renders(probe)]
         self.asked = [*self.questions, *further]
-        """The questions, and conversations that are rendered and not asked."""
+        """The questions, and conversations that are only rendered."""
         limit = min(ANSWER, config.training.max_new_tokens) if config else ANSWER
         conversations = [one.conversation for one in self.asked]
         self.task = Task(conversations, Sampling(max_new_tokens=limit, temperature=0), stop)
@@ -259,7 +259,7 @@ class Fidelity:
         }
 
     def _wrong_end(self, backend: Backend) -> str:
-        """In words, where answers end differently; empty if they do not."""
+        """Describes differences in how answers end; empty if there are none."""
         ends = self._trained_backend.ends
         if backend.end is not None and backend.end not in ends:
             return (
@@ -281,7 +281,7 @@ class Fidelity:
             raise RuntimeError("the trained model was not asked yet")
         return self.backend
 
-    # What is asked
+    # Questions
 
     def _questions(self, rows: list[Row]) -> list[Question]:
         chosen = rows[:PROMPTS] or [{"instruction": question, "response": ""} for question in GENERAL]

@@ -12,18 +12,18 @@ import torch
 
 RESAMPLES = 2000
 ROWS = 32
-"""Positions compared at once: a dozen arrays of them times the vocabulary are in memory."""
+"""Positions compared at once: a dozen arrays of this size times the vocabulary are in memory."""
 LOGITS = 256
 """Positions whose logits are in memory at once."""
 
 
 @dataclass(frozen=True)
 class Closeness:
-    """An export beside the trained model and the base, over the same positions.
+    """An export compared with the trained model and the base, over the same positions.
 
     Attributes:
         positions: How many.
-        top1_agreement: Share at which trained and exported model have the same likeliest token.
+        top1_agreement: Share at which trained and exported model have the same most likely token.
         mean_kl: Mean KL(trained ‖ exported), nats per token.
         base_kl: Mean KL(base ‖ exported).
         adapter_kl: Mean KL(trained ‖ base).

@@ -3,7 +3,7 @@
 ``convert_child.py <converter.py> <what it is told, JSON> <the converter's own arguments …>``
 
 The JSON has ``rule``, llama.cpp's name for the way in which the tokenizer splits text, used where the
-converter does not recognise it, and ``flags``, header fields that are written over the converter's own.
+converter does not recognize it, and ``flags``, header fields that are written over the converter's own.
 """
 
 from __future__ import annotations

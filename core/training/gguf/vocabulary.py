@@ -54,8 +54,8 @@ class Vocabulary:
     """What the converter is told beside the model's folder.
 
     Attributes:
-        rule: llama.cpp's name of the rule that splits text, used where the converter does not recognise the
-            tokenizer; empty where llama.cpp has no such rule.
+        rule: llama.cpp's name of the rule that splits text, used where the converter does not recognize the
+            tokenizer; empty if llama.cpp has no such rule.
         flags: Header fields by name that say how a prompt begins and ends.
         strips: Whether special tokens take the white space behind them, as Phi-3's.
     """

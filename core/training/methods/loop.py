@@ -1,6 +1,6 @@
-"""The plain training loop, for methods that no trainer of TRL's covers.
+"""A plain training loop for methods without a TRL trainer.
 
-Two functions do the work. They keep no state and know nothing of runs, so a training API can call them as well
+Two functions do the work. They have no state and do not depend on runs, so a training API can call them as well
 as a method::
 
     batches = micro_batches(examples, 4, pad=tokenizer.pad_token_id, device=model.device)
@@ -9,7 +9,7 @@ as a method::
 
 :class:`Loop` counts the steps around them, and can be saved and restored between any two.
 
-Left out: packing, several devices, and mixed precision; the model computes in the number format of its weights.
+Not supported: packing, several devices, and mixed precision; the model computes in the number format of its weights.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Supervised fine-tuning by TRL: cross-entropy on the answer's tokens, with everything a job promises.
+"""Supervised fine-tuning with TRL: cross-entropy on the answer's tokens, with the guarantees of every job.
 
 The rows are turned into tokens here, by the functions that the preview and the warm-up use, so TRL's own
-preparation of datasets has nothing left to do. Left out: packing.
+preparation of datasets has nothing left to do. Not supported: packing.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from core.training.methods.trl import JobTrainer
 
 
 class Trainer(JobTrainer, SFTTrainer):
-    """TRL's trainer on rows that are tokens already."""
+    """TRL's trainer for rows that are already tokenized."""
 
     title = "Training (SFT)"
 
 
 def train(job: TrainingJob) -> None:
-    """SFT, and the held-out loss before it, between its steps and after it.
+    """Run SFT, and measure the held-out loss before, during and after it.
 
     Raises:
         Stopped: A stop was asked for; a resume continues from there.

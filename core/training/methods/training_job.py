@@ -23,10 +23,10 @@ from core.training.rollouts.engine import Engine, engine_for
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A run that is ready to be trained: all that a method needs, and nothing of how it trains.
+    """A run that is ready for training: everything a method needs.
 
-    Engine and reward are made when they are first asked for, so a method that writes no completions starts
-    no llama.cpp. Whoever makes a job closes it.
+    Engine and reward are created on first use, so a method without rollouts does not start llama.cpp.
+    The creator of a job closes it.
 
     Attributes:
         config: The complete configuration; what its reward leaves to the dataset is decided.

@@ -1,4 +1,4 @@
-"""What every TRL trainer needs here, whatever it optimizes: whole checkpoints, exact resume, stop, progress, rows.
+"""Shared by all TRL trainers: complete checkpoints, exact resume, stop, progress, rows.
 
 A method puts :class:`JobTrainer` in front of one of TRL's trainers and calls :meth:`JobTrainer.run`::
 
@@ -7,9 +7,9 @@ A method puts :class:`JobTrainer` in front of one of TRL's trainers and calls :m
 
     last = Trainer(job, evaluation, model=..., args=..., train_dataset=..., processing_class=...).run()
 
-TRL's trainers are subclasses of transformers' ``Trainer``, and neither has a public way to say where a
+TRL's trainers are subclasses of transformers' ``Trainer``, and neither has a public way to set where a
 checkpoint goes or in which order rows come. So this module overrides methods whose names begin with an
-underscore. Both libraries are pinned in ``requirements/``. Before raising a version, look these up again, in
+underscore. Both libraries are pinned in ``requirements/``. Before upgrading one, check these again, in
 ``transformers/trainer.py`` unless another file is named:
 
 - ``_save_checkpoint``, ``_get_output_dir``, ``_save``: where and what a checkpoint is;
@@ -19,8 +19,8 @@ underscore. Both libraries are pinned in ``requirements/``. Before raising a ver
 - ``_maybe_log_save_evaluate``: a step's numbers are logged before its checkpoint is saved;
 - ``DefaultFlowCallback`` in ``trainer_callback.py``: when a step is logged and saved.
 
-``tests/training/test_worker.py`` and ``test_trl.py`` fail when one of them changes its meaning: their resumed
-runs are held to the uninterrupted one, number by number.
+``tests/training/test_worker.py`` and ``test_trl.py`` fail if the meaning of one changes: they compare resumed
+runs with the uninterrupted one, number by number.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def plan(input_ids: Tensor, attention_mask: Tensor, completion_length: int) -> T
     # Prompts first: each becomes a stretch of its own, and a group's rows then add their answers only.
     roots = {prompt: trie.insert(prompt) for prompt in dict.fromkeys(prompts)}
     paths: list[list[int]] = [[]] * len(prompts)
-    # Short ones first: neighbours of like length are padded least.
+    # Short ones first: neighbors of like length are padded least.
     for row in sorted(range(len(prompts)), key=lambda row: len(completions[row])):
         root = roots[prompts[row]]
         paths[row] = trie.insert(completions[row], root[-1], root)

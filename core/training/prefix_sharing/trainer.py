@@ -1,26 +1,26 @@
-"""TRL's GRPO trainer with less work and the same gradients.
+"""TRL's GRPO trainer with less computation and the same gradients.
 
-Two things are left out of a step, nothing is approximated:
+Two kinds of work are skipped; nothing is approximated:
 
-- **Tokens that were already computed.** The forward and backward pass runs over a trie of unique
+- **Shared tokens.** The forward and backward pass runs over a trie of unique
   tokens (:mod:`core.training.prefix_sharing.prefix_trie`), a window of gradient accumulation at a time, so that
   a group's rows meet again however TRL shuffled and split them.
-- **Groups that teach nothing.** Where all raw rewards of a group are equal, its advantages are zero
+- **Zero-variance groups.** If all raw rewards of a group are equal, its advantages are zero
   and, without a KL penalty, so is its gradient. Its rows are neither run nor differentiated, and
   still count in every loss type's denominator. Stock TRL trains on rounding noise there.
 
 The loss itself stays TRL's: :meth:`GRPOTrainer._compute_loss` is called once for each micro-batch
-with log-probabilities that were computed beforehand. It adds up over rows, so a chunk of rows gets
-its exact gradient while the others hold any constant.
+with log-probabilities that were computed in advance. It is a sum over rows, so a chunk of rows gets
+its exact gradient while the others are constants.
 
-A third thing is more work, and off unless asked for: **dynamic sampling** asks further questions in place
-of groups without spread, at most :data:`REDRAWS` times a step. It changes which questions are trained on.
+Optionally, and off by default, **dynamic sampling** draws other questions in place
+of zero-variance groups, at most :data:`REDRAWS` times per step. It changes which questions are trained on.
 
-What no equivalence check covers runs as stock TRL does, and :attr:`FastGRPOTrainer.fast_notes` says why.
+Whatever the equivalence check does not cover runs as in stock TRL, and :attr:`FastGRPOTrainer.fast_notes` says why.
 
-Everything below rests on private parts of TRL's ``grpo_trainer.py``. Look these up again before raising its version:
+Everything below relies on private parts of TRL's ``grpo_trainer.py``. Check these again before upgrading TRL:
 
-- the order in ``_prepare_inputs``: write and score a whole round, shuffle its rows, cut it into as many pieces as
+- the order in ``_prepare_inputs``: generate and score a whole round, shuffle its rows, split it into as many pieces as
   there are micro-batches, keep them in ``_buffered_inputs``, serve piece ``_step % steps_per_generation``;
 - the names in the dictionary that goes this way (``PADDED_LEFT``,
   :class:`core.training.prefix_sharing.accumulation.Window`), and that any further tensor put into it is shuffled
@@ -102,7 +102,7 @@ class FastGRPOTrainer(GRPOTrainer):
         self.fast_notes: list[str] = []
         self.on_sampler_mismatch: Callable[[float], None] | None = None
         self._served: tuple[Tensor, Tensor] | None = None
-        """What TRL's loss is given instead of a forward pass of its own."""
+        """Values that TRL's loss gets instead of running its own forward pass."""
         self._window: Window | None = None
         self._in_step = 0
         self._constant: Tensor | None = None
@@ -117,7 +117,7 @@ class FastGRPOTrainer(GRPOTrainer):
                 "Dynamic sampling is off, because rewards are scaled by the standard deviation of the whole batch."
             )
 
-    # What the fast path supports
+    # Supported configurations
 
     def _unsupported(self) -> str | None:
         # Each is a branch of TRL's loss, or of what surrounds it, that the tests do not compare. A branch that a new
@@ -150,7 +150,7 @@ class FastGRPOTrainer(GRPOTrainer):
         log.info("shared-prefix pass compared with the padded one: largest relative difference %.1e", difference)
         return None if difference < MAX_DIFFERENCE else f"its gradients differ by {difference:.1e} on this model"
 
-    # Groups that teach nothing
+    # Zero-variance groups
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         # The raw rewards exist in this method's result alone; from here TRL makes advantages of them, in which a group
@@ -172,7 +172,7 @@ class FastGRPOTrainer(GRPOTrainer):
         return output
 
     def _round(self, inputs: Any) -> Any:
-        """One round of writing and scoring, its groups without spread marked."""
+        """Generate and score one round, and mark its zero-variance groups."""
         output = super()._generate_and_score_completions(inputs)
         # TRL shuffles and cuts every entry of this dictionary alike, so what is put into it stays with its row.
         output["constant"] = self._constant

@@ -22,13 +22,13 @@ from core.training.rollouts.generate import Completions, Sampling, TransformersE
 
 
 class Engine(Protocol):
-    """Writes completions with the model that is being trained, adapter and all, as it is at that moment.
+    """Generates completions with the model being trained, including its adapter, in its current state.
 
     Implemented by :class:`core.training.rollouts.generate.TransformersEngine` and
-    :class:`core.training.rollouts.llama_cpp.LlamaEngine`. Another one needs no base class, only these members.
+    :class:`core.training.rollouts.llama_cpp.LlamaEngine`. Another engine needs no base class, only these members.
 
     Attributes:
-        model: What is being trained (a ``PeftModel``); its present weights are used in every call.
+        model: The model being trained (a ``PeftModel``); every call uses its current weights.
         tokenizer: Its tokenizer.
         batch: Prompts that are best answered together, if there are many.
         checks: Whether each round is compared with the trained model before it is returned. A trainer that
@@ -41,39 +41,39 @@ class Engine(Protocol):
     checks: bool
 
     def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> Completions:
-        """One completion for each prompt. Every draw comes from torch's random state.
+        """One completion per prompt. All randomness comes from torch's random state.
 
         Args:
             prompt_ids: Token ids of each prompt, of any length, none empty. A prompt that is to be answered
-                several times is given several times.
-            sampling: How the next token is drawn.
+                several times is passed several times.
+            sampling: Sampling settings.
 
         Raises:
-            Interrupted: The job was told to end at once; nothing of the round is kept.
+            Interrupted: The job must end immediately; the round is discarded.
         """
 
     def fall_back(self, kl: float) -> None:
-        """A trainer found that the last round was not sampled from the trained model's distribution.
+        """Called by a trainer if the last round was not sampled from the trained model's distribution.
 
         Args:
             kl: Mean KL divergence from sampler to trainer, in nats per token.
 
-        The engine sees to it that the next round is, whatever that costs.
+        The engine must make sure that the next round is, whatever that costs.
         """
 
     def cut_off(self, ids: Sequence[int]) -> bool:
         """Whether a completion was truncated: it reached the length limit before an end token."""
 
     def text(self, ids: Sequence[int]) -> str:
-        """A completion as rewards and people read it, without special tokens."""
+        """A completion as text, without special tokens, for rewards and users."""
 
     def close(self) -> None:
-        """Give back what is held besides the model: processes, files."""
+        """Release resources other than the model: processes and files."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """The weights below an adapter: a folder or a Hugging Face id, and the revision of the latter."""
+    """The base model of an adapter: a folder, or a Hugging Face id with its revision."""
 
     source: str
     revision: str | None = None
@@ -115,13 +115,13 @@ def choose(
     """llama.cpp if it passes the equivalence check, else transformers.
 
     Args:
-        loaded: The model, with or without an adapter. To be closed by the caller, as the engine is.
-        base: What is converted, once.
-        prompts: A few true ones, in tokens, for the equivalence check.
+        loaded: The model, with or without an adapter. The caller closes it, and the engine too.
+        base: The base model, which is converted once.
+        prompts: A few real prompts, as tokens, for the equivalence check.
         reason: Why llama.cpp is not even tried; None if it is.
-        home, run: Where the converted model is kept, and where files for the child lie.
-        status: Shows what is done, and hears a stop.
-        note: Called with a sentence where transformers takes over.
+        home, run: Cache of the converted model, and folder for the child's files.
+        status: Shows progress and receives stop requests.
+        note: Called with a sentence if transformers is used instead.
 
     Raises:
         Cancelled: A stop was asked for while the base model was converted.
@@ -153,7 +153,7 @@ def without_llama(wanted: str, device: Device) -> str | None:
 
     Args:
         wanted: ``training.rollout_engine``.
-        device: What the job runs on.
+        device: The job's device.
     """
     if wanted == "transformers":
         return "it is selected in the settings"

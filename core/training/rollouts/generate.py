@@ -20,11 +20,11 @@ from core.config import RunConfig
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn.
+    """Sampling settings.
 
     Attributes:
         max_new_tokens: Longest completion.
-        temperature: 0 takes the likeliest token each time (greedy); the rest is then unused.
+        temperature: 0 always takes the most likely token (greedy); the other settings are then unused.
         top_p, top_k, min_p, repetition_penalty: As in the configuration; 1, 0, None, 1 are off.
     """
 
@@ -37,7 +37,7 @@ class Sampling:
 
 
 def training_sampling(config: RunConfig) -> Sampling:
-    """How completions are drawn during training."""
+    """Sampling settings of a training run."""
     training = config.training
     return Sampling(
         max_new_tokens=training.max_new_tokens,
@@ -51,7 +51,7 @@ def training_sampling(config: RunConfig) -> Sampling:
 
 @dataclass(frozen=True)
 class Completions:
-    """What an engine wrote in one call, in the order of the prompts.
+    """Completions of one call, in the order of the prompts.
 
     Attributes:
         tokens: Token ids of each completion, its end token included; one without an end token was truncated.
@@ -66,11 +66,11 @@ class Completions:
 
 
 class Interrupted(Exception):
-    """Generation was told to end at once; what was written so far is dropped."""
+    """Generation was stopped immediately; incomplete completions are discarded."""
 
 
 class TransformersEngine:
-    """Generates with the model that is being trained, adapter and all.
+    """Generates with the model being trained, including its adapter.
 
     It reports no log-probabilities. The model that writes is the one that is trained, so the trainer's own
     pass finds the same numbers; collecting them here would hold the logits of every token (completions x
@@ -79,7 +79,7 @@ class TransformersEngine:
     Args:
         model: A causal language model, with or without an adapter.
         tokenizer: Its tokenizer.
-        interrupted: Asked after every token; true ends with :class:`Interrupted`.
+        interrupted: Called after every token; if it returns true, :class:`Interrupted` is raised.
     """
 
     checks = False
@@ -94,11 +94,11 @@ class TransformersEngine:
         self.end_ids = end_ids(model, tokenizer)
 
     def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> Completions:
-        """One completion for each prompt, all at once.
+        """One completion per prompt, in one batch.
 
         Args:
             prompt_ids: Token ids of each prompt, of any length.
-            sampling: How to draw.
+            sampling: Sampling settings.
 
         Raises:
             Interrupted: It was told to end at once.
@@ -114,10 +114,10 @@ class TransformersEngine:
         return Completions([self._trim(ids) for ids in written])
 
     def fall_back(self, kl: float) -> None:
-        """Nothing: this engine writes with the trained model itself, there is nothing to fall back to."""
+        """Do nothing: this engine samples from the trained model itself, so there is no fallback."""
 
     def close(self) -> None:
-        """Nothing: only the model is held, and that is the caller's."""
+        """Do nothing: the only resource is the model, which belongs to the caller."""
 
     def cut_off(self, ids: Sequence[int]) -> bool:
         """Whether a completion reached the length limit before its end token."""
@@ -139,7 +139,7 @@ class TransformersEngine:
         }
 
     def config(self, sampling: Sampling) -> GenerationConfig:
-        """Transformers' settings for a sampling, every one of them given."""
+        """Generation settings for transformers, all of them explicit."""
         shared = {
             "max_new_tokens": sampling.max_new_tokens,
             "repetition_penalty": sampling.repetition_penalty,
@@ -174,7 +174,7 @@ def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """The model as it answers: dropout off."""
+    """The model in evaluation mode, without dropout."""
     # Gradient checkpointing, which would switch the cache off, has no effect then either.
     was_training = model.training
     model.eval()
@@ -203,10 +203,10 @@ def stream(
     stop: threading.Event,
     put: Callable[[tuple[str, int]], None],
 ) -> None:
-    """One answer, handed over token by token as it is written.
+    """One answer, streamed token by token.
 
     Args:
-        model, tokenizer: What answers.
+        model, tokenizer: The model that answers.
         ids: The prompt's tokens, shape (1, tokens).
         limit: Most tokens of the answer.
         request: With ``temperature``, ``top_p``, ``top_k``, ``min_p`` and ``repetition_penalty``.
@@ -235,7 +235,7 @@ def stream(
 
 
 class _Pieces(BaseStreamer):
-    """Turns tokens into text; a character of several tokens waits for its last one."""
+    """Decodes tokens to text; a character of several tokens is held back until it is complete."""
 
     def __init__(self, engine: TransformersEngine, put: Callable[[tuple[str, int]], None]) -> None:
         self._engine, self._put = engine, put

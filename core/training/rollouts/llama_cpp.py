@@ -40,18 +40,18 @@ from core.training.rollouts.sampling import Rules
 MAX_CHECK_KL = 1e-4
 """Mean KL divergence above which the start-up comparison fails. With f16 weights it is about 1e-5."""
 MOST_FALLBACKS = 3
-"""Rounds with a sampler mismatch before llama.cpp is not used any more."""
+"""Number of rounds with a sampler mismatch after which llama.cpp is no longer used."""
 SLOTS = 32
-"""Completions decoded together at most. More gain little and cost cache."""
+"""Most completions decoded together. More would gain little and need more cache."""
 CACHE_SHARE = 0.05
-"""Of the machine's memory, for llama.cpp's cache."""
+"""Share of the machine's memory for llama.cpp's cache."""
 
 log = logging.getLogger("tunesmith")
 _T = TypeVar("_T")
 
 
 class LlamaEngine(TransformersEngine):
-    """Generates with llama.cpp, and with transformers where the equivalence check or llama.cpp itself has failed.
+    """Generates with llama.cpp, or with transformers if the equivalence check or llama.cpp itself has failed.
 
     Args:
         model: A ``PeftModel``; its adapter is read before each round.
@@ -91,10 +91,10 @@ class LlamaEngine(TransformersEngine):
         self._mismatches = 0
         self._once_by_transformers = False
 
-    # What TransformersEngine does, faster
+    # The interface of TransformersEngine
 
     def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> Completions:
-        """As :meth:`TransformersEngine.generate`, with log-probabilities unless transformers took over.
+        """Like :meth:`TransformersEngine.generate`, with log-probabilities unless transformers is used.
 
         The seed of the draws comes from torch's random state, which a checkpoint holds: a resumed run draws
         what the uninterrupted one would have drawn.
@@ -113,7 +113,7 @@ class LlamaEngine(TransformersEngine):
         return Completions(answer["completions"], answer["log_probabilities"])
 
     def fall_back(self, kl: float) -> None:
-        """The last round was not the trained model's: transformers writes the next one, and from the third time all."""
+        """The last round did not match the trained model: transformers generates the next one, and after three, all."""
         self._once_by_transformers = True
         self._mismatches += 1
         self._note(
@@ -124,7 +124,7 @@ class LlamaEngine(TransformersEngine):
             self._give_up(f"its probabilities differed from the trained model's in {MOST_FALLBACKS} rounds")
 
     def close(self) -> None:
-        """End the child and remove what was written for it."""
+        """Terminate the child and remove its files."""
         if self._child:
             self._child.close()
         self._child = None
@@ -132,19 +132,19 @@ class LlamaEngine(TransformersEngine):
 
     @property
     def by_llama(self) -> bool:
-        """Whether the next round will be written by llama.cpp."""
+        """Whether llama.cpp will generate the next round."""
         return not self._off
 
     # Equivalence check
 
     def check_equivalence(self, prompts: Sequence[Sequence[int]]) -> float:
-        """Compare with transformers, adapter at random values; hands over to transformers on a difference.
+        """Compare with transformers, with random adapter values. If they differ, transformers is used from now on.
 
         Args:
-            prompts: A few true prompts, in tokens.
+            prompts: A few real prompts, as tokens.
 
         Returns:
-            The mean KL divergence, in nats; infinity where llama.cpp could not be used at all.
+            The mean KL divergence, in nats; infinity if llama.cpp could not be used at all.
         """
         cut = [list(prompt[-48:]) for prompt in prompts[:3]]
         likely = self._arch in gguf_adapter.PERMUTED
@@ -183,7 +183,7 @@ class LlamaEngine(TransformersEngine):
         return logits
 
     def _divergence(self, prompt_ids: Sequence[Sequence[int]], answer: dict[str, Any], temperature: float) -> float:
-        """Score one completion of the round, another each time, with the model that is being trained."""
+        """Score one completion of the round, a different one each time, with the model being trained."""
         row = self._rounds % len(prompt_ids)
         self._rounds += 1
         prompt, completion = list(prompt_ids[row]), answer["completions"][row]
@@ -198,7 +198,7 @@ class LlamaEngine(TransformersEngine):
     # The child
 
     def _by_llama(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> dict[str, Any] | None:
-        """The child's answer; None once it has crashed twice."""
+        """The child's response; None after its second crash."""
         slots, cells = self._slots_and_cells(prompt_ids, sampling)
         rules = Rules(sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p, sampling.repetition_penalty)
         request = {
@@ -214,7 +214,7 @@ class LlamaEngine(TransformersEngine):
         return self._repeated(lambda: self._ready().ask(request))
 
     def _repeated(self, work: Callable[[], _T]) -> _T | None:
-        """What the child does, once more after a crash; None once it has crashed twice."""
+        """Run a request in the child, retried after a crash; None after the second crash."""
         while not self._off:
             try:
                 found = work()
@@ -229,7 +229,7 @@ class LlamaEngine(TransformersEngine):
         return None
 
     def _ready(self) -> Child:
-        """A running child with the present adapter."""
+        """A running child with the current adapter."""
         if self._child is None:
             extra = self._fallback.extra_buffers
             self._child = Child(self._base, torch.get_num_threads(), self.interrupted, extra_buffers=extra)
@@ -305,7 +305,7 @@ def _random_adapter(model: Any) -> Iterator[None]:
 
 
 def base_gguf(folder: Path, home: Home, stop: Callable[[], bool] = lambda: False) -> Path:
-    """The base model as f16 GGUF, made once and kept in ``cache/gguf``.
+    """The base model as f16 GGUF, created once and cached in ``cache/gguf``.
 
     Args:
         folder: The model's folder of safetensors.
@@ -330,7 +330,7 @@ def base_gguf(folder: Path, home: Home, stop: Callable[[], bool] = lambda: False
 
 
 def _fingerprint(folder: Path) -> str:
-    """Changes with the weights. Names, sizes and times stand for gigabytes that are not read."""
+    """A fingerprint of the weights, from names, sizes and times, so that gigabytes need not be read."""
     digest = hashlib.sha256()
     for file in sorted(folder.resolve().iterdir()):
         if file.suffix in {".safetensors", ".json", ".jinja", ".model"}:

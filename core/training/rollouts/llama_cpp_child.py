@@ -1,6 +1,6 @@
-"""Writing completions with llama.cpp, in a separate process: llama.cpp ends its process on an error.
+"""Generates completions with llama.cpp, in a separate process because llama.cpp terminates its process on errors.
 
-Started by :mod:`core.training.rollouts.llama_cpp`. One JSON object a line, in on standard input, out on
+Started by :mod:`core.training.rollouts.llama_cpp`. One JSON object per line, in on standard input, out on
 standard output, one answer to each:
 
 - ``{"op": "load", "model", "threads", "gpu", "extra_buffers"}``: comes first, once
@@ -33,7 +33,7 @@ from core.training.rollouts.sampling import Rules, draw, uniforms
 BATCH = 512
 """Tokens in one call of llama.cpp."""
 WORTH_SHARING = 16
-"""Tokens that different prompts must begin with for one more call of llama.cpp to pay."""
+"""Length of a common prefix, in tokens, from which an extra call of llama.cpp pays off."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Completion:
 
 @dataclass
 class Branch:
-    """Completions that are the same so far, and so have one cache and one distribution of the next token.
+    """Completions that are identical so far and share one cache and one next-token distribution.
 
     Attributes:
         slot: llama.cpp's sequence that holds their cache.
@@ -86,7 +86,7 @@ class Llama:
         self.batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
 
     def use_adapter(self, path: str | None) -> None:
-        """Replace the adapter; None takes it off."""
+        """Replace the adapter; None removes it."""
         old, self.adapter = self.adapter, None
         if path is not None:
             self.adapter = llama_cpp.llama_adapter_lora_init(self.model, path.encode())
@@ -165,7 +165,7 @@ class Llama:
         return [logits[owner == prompt] for prompt in range(len(prompts))]
 
     def share(self, source: int, slot: int, length: int) -> None:
-        """Give ``slot`` the first ``length`` cells of ``source``."""
+        """Copy the first ``length`` cells of ``source`` to ``slot``."""
         llama_cpp.llama_memory_seq_cp(self.memory, source, slot, -1, -1)
         llama_cpp.llama_memory_seq_rm(self.memory, slot, length, -1)
 
@@ -187,7 +187,7 @@ class Generation:
         self.limit, self.stop = int(request["max_tokens"]), frozenset(request["stop"])
         self.rules, self.seed = Rules(**request["rules"]), int(request["seed"])
         self.places: list[int] = request.get("places") or list(range(len(self.prompts)))
-        """Whose random numbers each takes: its place in the round, or in a list that the round is a piece of."""
+        """Index of each completion's random numbers, in the round or in the list that the round is part of."""
         self.waiting = deque(range(len(self.prompts)))
         self.slots = int(request["slots"])
         self.free = list(range(self.slots))
@@ -198,7 +198,7 @@ class Generation:
         llama.prepare(request["slots"], request["cells"])
 
     def run(self) -> dict[str, Any]:
-        """Write every completion."""
+        """Generate all completions."""
         while self.waiting or self.active:
             self.step()
         rows = [self.done[row] for row in range(len(self.prompts))]
@@ -255,7 +255,7 @@ class Generation:
         self.first_logits.update({prompt: rows[0] for prompt, rows in zip(prompts, logits, strict=True)})
 
     def _close_gaps(self) -> None:
-        """Let the branches have the lowest slots, in order: llama.cpp runs neighbours at once, others one by one."""
+        """Let the branches have the lowest slots, in order: llama.cpp runs neighbors at once, others one by one."""
         count = len(self.active)
         for branch in self.active:
             if branch.slot >= count:
@@ -323,7 +323,7 @@ def score(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
 
 
 Answer = Callable[["Llama", dict[str, Any]], dict[str, Any]]
-"""What another child's request is answered with."""
+"""Handler of a further request."""
 
 
 def serve(more: Mapping[str, Answer]) -> None:
@@ -361,7 +361,7 @@ def _log(level: int, text: bytes, _: Any) -> None:
 
 
 def begin(more: Mapping[str, Answer]) -> None:
-    """The whole life of the process."""
+    """Main function of the process."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no orphan after the worker is killed
     llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()

@@ -28,10 +28,10 @@ _T = TypeVar("_T")
 
 
 class ChildDied(Exception):
-    """The llama.cpp process ended without an answer.
+    """The llama.cpp process ended without a response.
 
     Args:
-        code: Its exit code, negative for a signal; None where llama.cpp cannot be used here at all.
+        code: Its exit code, negative for a signal; None if llama.cpp cannot be used here at all.
         message: Why not, in that case.
     """
 
@@ -41,10 +41,10 @@ class ChildDied(Exception):
 
 
 class Fallback:
-    """How models are loaded: as the self-test says, and after a crash without the extra buffers.
+    """How models are loaded: as the self-test determined, and without the extra buffers after a crash.
 
     Args:
-        home: Whose cache keeps what is known of this machine; the installation's by default.
+        home: Home whose cache has the self-test's result; the installation's by default.
 
     Attributes:
         extra_buffers: For the next process.
@@ -57,7 +57,7 @@ class Fallback:
         self._cures = False
 
     def again(self, error: ChildDied) -> bool:
-        """Whether to try once more, after a first death by a signal: in the safe way where it was a crash."""
+        """Whether to retry, after the first death by a signal; in safe mode if it was a crash."""
         if self._crash is not None or error.code is None or error.code >= 0:
             return False
         self._crash = error
@@ -72,7 +72,7 @@ class Fallback:
         """What ``work`` returns; it is done once more after a crash, and starts its own process.
 
         Raises:
-            ChildDied: As it died the last time.
+            ChildDied: It died again.
         """
         while True:
             try:
@@ -85,7 +85,7 @@ class Fallback:
                 return found
 
     def worked(self) -> None:
-        """The second try was answered: if it was the buffers, they stay off on this machine."""
+        """The retry succeeded: if the buffers were the cause, they stay off on this machine."""
         if self._crash is not None and self._cures:
             self._cures = False
             llama.switch_off(self._home, str(self._crash))
@@ -93,13 +93,13 @@ class Fallback:
 
 
 class Child:
-    """One llama.cpp process and the talk with it.
+    """One llama.cpp process and its protocol.
 
     Args:
         model: The base as GGUF.
-        threads: To use while it has work; it sleeps otherwise.
-        interrupted: Asked five times a second while an answer is awaited.
-        script: What it runs: the child of rollouts, or one that answers more.
+        threads: Number of threads while it works; it sleeps otherwise.
+        interrupted: Called five times a second while waiting for a response.
+        script: Script to run: the rollout child, or one that handles more requests.
         gpu: Whether a GPU that llama.cpp can use takes all layers.
         extra_buffers: Whether llama.cpp repacks weights; by default as the self-test says.
 
@@ -135,10 +135,10 @@ class Child:
         self.ask({"op": "load", "model": str(model), "threads": threads, "gpu": gpu, "extra_buffers": extra})
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a request and wait for its answer.
+        """Send a request and wait for its response.
 
         Raises:
-            ChildDied: The process is gone.
+            ChildDied: The process has ended.
             Interrupted: The run was told to end at once; the process is ended.
         """
         try:
@@ -167,7 +167,7 @@ class Child:
         return ChildDied(code)
 
     def close(self) -> None:
-        """End the process."""
+        """Terminate the process."""
         self.process.kill()
         self.process.wait()
         self._in.close()

@@ -19,7 +19,7 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Rules:
-    """How to draw. ``temperature`` 0 takes the likeliest; 1, 0, None and 1 switch the others off."""
+    """Sampling rules. ``temperature`` 0 is greedy; 1, 0, None and 1 turn the others off."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -29,7 +29,7 @@ class Rules:
 
     @property
     def plain(self) -> bool:
-        """Whether the whole distribution is drawn from."""
+        """Whether tokens are sampled from the full distribution."""
         return not self.top_k and self.top_p >= 1 and not self.min_p and self.repetition_penalty == 1
 
 
@@ -45,7 +45,7 @@ def draw(logits: Any, owners: Any, chances: Any, rules: Rules, seen: Sequence[An
         logits: ``(rows, words)`` float32; not changed.
         owners: ``(completions,)`` the row that each draws from.
         chances: ``(completions,)`` one uniform number for each.
-        rules: How to draw.
+        rules: Sampling rules.
         seen: For each row the distinct tokens of prompt and completion so far; read with a penalty only.
 
     Returns:
