@@ -87,7 +87,7 @@ class Outcome(BaseModel):
             return f"Works with its extra buffers turned off; it crashed with them ({self.learned})."
         if self.crashed:
             names = ", ".join(self.crashed)
-            return f"Works, with its extra buffers off: with them it crashes on this processor ({names})."
+            return f"Works with its extra buffers turned off; with them it crashes on this processor ({names})."
         return "Works with all quantizations."
 
 

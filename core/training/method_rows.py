@@ -242,8 +242,8 @@ class _Asking:
                 else "which leaves no room for an answer within"
             )
             status.note(
-                f"{self.too_long} rows were skipped: their question has more than {self._longest} tokens, {why} "
-                f"max_sequence_length ({training.max_sequence_length})."
+                f"{self.too_long} rows were skipped: their question has more than {self._longest} tokens, {why} the "
+                f"maximum sequence length ({training.max_sequence_length})."
             )
         if self.refused:
             status.note(f"{len(self.refused)} rows were skipped. {self.refused[0].message}")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pages.parts import Line
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
 from core.errors import NotFound
 from core.fidelity import FidelityVerdict
+from pages.exports.index import title
 from pages.parts import Line
 from services.container import Services
-from services.jobs.facts import JobFacts
 from services.exports.exports import ExportView, unverified
-from pages.exports.index import title
+from services.jobs.facts import JobFacts
 
 KINDS = {
     ".gguf": "Model for llama.cpp, Ollama, and LM Studio",
@@ -136,9 +136,7 @@ def made_from(item: ExportView) -> tuple[Line, ...]:
     origin = item.origin
     step = origin.get("checkpoint")
     lines = [
-        Line(
-            "Base model", " ".join(str(origin[name]) for name in ("base", "base_revision") if origin.get(name))
-        ),
+        Line("Base model", " ".join(str(origin[name]) for name in ("base", "base_revision") if origin.get(name))),
         Line("Adapter", item.adapter),
         Line("Checkpoint", f"Step {step}" if step is not None else ""),
         Line("Adapter SHA-256", origin.get("adapter_sha256") or ""),
@@ -251,8 +249,7 @@ def commands(given: Any) -> tuple[Command, ...]:
     """What the export wrote down for its use: a list of entries, or a title for each text."""
     if isinstance(given, dict):
         return tuple(
-            Command(str(name), "\n".join(text) if isinstance(text, list) else str(text))
-            for name, text in given.items()
+            Command(str(name), "\n".join(text) if isinstance(text, list) else str(text)) for name, text in given.items()
         )
     found = []
     for entry in given or []:

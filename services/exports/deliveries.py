@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,18 +15,18 @@ from core.delivery import hub, ollama, state
 from core.delivery.state import CHAT, FOLDER, JOB, LOG, Job, Progress
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.export import ExportFormat
-from core.process import identify
-from core.progress import stop_process, write_progress
 from core.job import JobState
 from core.job_dir import JobDir, iter_lines, new_folder, read_json, read_model, remove_folder, write_json
+from core.log_tail import tail_text
+from core.moment import now
+from core.process import identify
+from core.progress import stop_process, write_progress
 from core.settings import PROJECT, Settings
+from services.datasets.prompts import reader_environment
 from services.exports.delivery_view import DeliveryView, Kind, OllamaView, event, gguf_files
 from services.jobs.events import Events
 from services.machine.preferences import hub_token
 from services.models.families import BASE_MODELS
-from services.datasets.prompts import reader_environment
-from core.moment import now
-from core.log_tail import tail_text
 
 ENTRY = PROJECT / "core" / "delivery" / "__main__.py"
 LOOK = 10.0

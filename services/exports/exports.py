@@ -12,16 +12,16 @@ from typing import Any
 from core.errors import Conflict, InvalidInput, NotFound
 from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportResult, ExportSpec, Quantization
 from core.fidelity import FidelityVerdict
-from core.model import local_folder, typed_path
 from core.job import ENDED, JobKind, JobState, check_id, new_id
 from core.job_dir import JobDir, checked_json, read_json, step_of
+from core.log_tail import tail_text
+from core.model import local_folder, typed_path
+from core.moment import now
 from core.settings import Home
 from services.jobs.database import Database, Job
 from services.jobs.events import Events
-from services.jobs.in_use import being_sent, needing, unfinished
+from services.jobs.in_use import being_sent, unfinished
 from services.jobs.readings import damage
-from core.moment import now
-from core.log_tail import tail_text
 from services.jobs.verbs import Jobs
 from services.jobs.view import JobView
 from services.machine.bin import Entry
@@ -310,7 +310,9 @@ class Exports:
 
 def _not_while_sent(path: Path) -> None:
     if sent := being_sent(path):
-        raise Conflict(f"This export is being sent as {sent[0]}. Wait until that ends or cancel it, then delete the export.")
+        raise Conflict(
+            f"This export is being sent as {sent[0]}. Wait until that ends or cancel it, then delete the export."
+        )
 
 
 def unverified(file: dict[str, Any]) -> bool:

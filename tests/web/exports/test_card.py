@@ -30,7 +30,8 @@ def test_a_card_says_what_a_model_is_made_of(home: Home) -> None:
     lay_out(home)
     text = card_of(home).text
     for words in (
-        "57 training rows and 7 held-out rows", "ef" * 32, "| numeric | 1 | yes |", "0.125 before training, 0.750 at step 6",
+        "57 training rows and 7 held-out rows", "ef" * 32, "| numeric | 1 | yes |",
+        "0.125 before training, 0.750 at step 6",
         "No interval was computed", "| Q4\\_K\\_M | **loses quality** | 91.0% | 0.02 | +0.100 (+0.010 to +0.200) |",
         "rank 16, alpha 32", "flask --app flask_app train config.json", "ollama run sums", "torch",
     ):  # fmt: skip

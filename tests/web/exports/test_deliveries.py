@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +15,8 @@ from flask.testing import FlaskClient
 from huggingface_hub import ModelCard
 
 from core.config import dump, parse
-from core.delivery.card import model_card
 from core.job import Control, JobState, JobStatus
-from core.job_dir import JsonlWriter, JobDir, write_json
+from core.job_dir import JobDir, JsonlWriter, write_json
 from core.settings import Home, Settings
 from flask_app import create_app
 from services.exports import deliveries
@@ -29,7 +26,6 @@ from tests.support.hub import TOKEN, Repo
 from tests.support.hub_uploads import PIECE, UploadHub
 from tests.support.live import PATIENCE, gone, until
 from tests.support.ollama import OllamaServer
-from tests.support.second_method import install
 
 SESSION, EXPORT, BROKEN = "20260101-120000-aaaaaa", "20260101-130000-bbbbbb", "20260101-140000-cccccc"
 MODELFILE = '''FROM ./sums-Q4_K_M.gguf

@@ -44,7 +44,9 @@ def run(services: Services, home: Home, run_id: str, model: str = MODEL) -> None
     """A finished run with an adapter."""
     config = {**TINY, "model": {**TINY["model"], "name": model}}
     services.database.add(
-        Job(id=run_id, kind="train", name=run_id, state="completed", created_at="2026-01-01", model=model, config=config)
+        Job(
+            id=run_id, kind="train", name=run_id, state="completed", created_at="2026-01-01", model=model, config=config
+        )
     )
     folder = JobDir(home.outputs / run_id)
     folder.adapter.mkdir(parents=True)

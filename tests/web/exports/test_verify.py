@@ -11,8 +11,8 @@ from core.fidelity import FidelityReport, FidelityVerdict
 from core.job import JobKind, JobState
 from core.job_dir import JobDir, write_json
 from core.settings import Home
-from services.jobs.database import Database
 from services.container import Services
+from services.jobs.database import Database
 from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
 from tests.support.live import held
