@@ -45,7 +45,7 @@ class InvalidConfig(InvalidInput):
 
 
 class NotFound(TunesmithError, LookupError):
-    """What was asked for does not exist (404)."""
+    """What was requested does not exist (404)."""
 
     code = "not_found"
     status = 404

@@ -45,7 +45,7 @@ class JobState(StrEnum):
     RUNNING = "running"
     """The worker is running."""
     STOPPING = "stopping"
-    """A stop was asked for; the checkpoint is being saved."""
+    """A stop was requested; the checkpoint is being saved."""
     COMPLETED = "completed"
     STOPPED = "stopped"
     """Ended by a user, with a checkpoint to resume from."""

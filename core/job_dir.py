@@ -270,7 +270,7 @@ def _decoded(data: bytes) -> Any:
     """JSON data. NaN and numbers beyond all bounds, which JSON does not know, are None; half a character is \\ufffd.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is not JSON.
     """
     text = data.decode()
     if "\\u" in text:
@@ -339,7 +339,7 @@ def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, *, fits: 
 
 
 def read_row(line: bytes, fits: Check[T]) -> T | None:
-    """One line of a ``.jsonl`` file, or None if it is no row."""
+    """One line of a ``.jsonl`` file, or None if it is not a row."""
     try:
         row = _decoded(line)
     except ValueError:

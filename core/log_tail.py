@@ -16,7 +16,7 @@ NATIVE = (
 An expression for Python and for JavaScript alike: pages that live apply it, too."""
 _NATIVE = re.compile(NATIVE)
 _SHOWN_OF_NATIVE = 400
-"""Most of these lines that a page holds, for whoever wants to see everything."""
+"""Most of these lines that a page holds, for anyone who wants to see everything."""
 
 
 def tail_text(path: Path, lines: int, *, useful: bool = False) -> str:

@@ -56,7 +56,7 @@ class Device:
 
 BUILTIN_PREFIX = "builtin:"
 DEMO_MODEL = "builtin:smollm2-135m-instruct"
-"""SmolLM2-135M-Instruct, fetched at set-up into ``cache/models``; works without a network."""
+"""SmolLM2-135M-Instruct, downloaded during set-up into ``cache/models``; works without a network."""
 
 
 _ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface|hf)\.co/([\w.-]+/[\w.-]+)(?:[/?#].*)?")

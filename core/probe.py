@@ -17,7 +17,7 @@ from core.metrics import metric
 
 FEW, MOST = 0.1, 0.9
 SPREAD_NEEDED = 0.2
-"""Share of groups with spread below which nearly every step would teach nothing."""
+"""Share of groups with different rewards below which nearly every step would give no learning signal."""
 TRUNCATED = metric("cut_off").above(Level.BAD)
 """Share of cut-off answers above which the limit is too short, in a probe as in a run."""
 
@@ -60,11 +60,11 @@ class Figures:
     Attributes:
         prompts, samples: Prompts asked, and answers sampled to each.
         never, sometimes, always: Share of prompts solved by none, some, all of their answers.
-        solved: Share of answers that are right: every part that checks truth gives 1; without such a
+        solved: Share of answers that are right: every part that checks correctness gives 1; without such a
             part, the largest total.
-        with_spread: Share of groups whose totals differ; only those teach.
+        with_spread: Share of groups whose totals differ; only those give a learning signal.
         reward, reward_spread: Mean and standard deviation of the total over all answers.
-        reference: Mean total of the reference answers in the asked-for form.
+        reference: Mean total of the reference answers in the required format.
         wrong: Mean total of a wrong answer in the same form.
         components: By name.
         cut_off: Share of answers that reached the length limit.
@@ -75,8 +75,8 @@ class Figures:
         seconds_per_step, steps, hours: For the configured run, extrapolated.
         memory_needed, memory_free: Bytes; 0 where not measured.
         warmed_up: Whether the configured warm-up was done before sampling.
-        judge_requests, judge_tokens, judge_cost: What judges were asked for the sampled answers, and the cost by the
-            price given.
+        judge_requests, judge_tokens, judge_cost: For the sampled answers; the cost by the given
+            price.
         run_judge_cost: The cost for the configured run, extrapolated.
     """
 

@@ -91,7 +91,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Readiness:
-    """The whole list. Make it with :func:`ordered`."""
+    """The whole list. Create it with :func:`ordered`."""
 
     problems: tuple[Problem, ...] = ()
 
@@ -123,13 +123,13 @@ def ordered(problems: Iterable[Problem]) -> Readiness:
 
 @dataclass(frozen=True)
 class RowFacts:
-    """What is known of the rows without a probe.
+    """Known facts about the rows without a probe.
 
     Attributes:
         seen: Rows that were looked at, at least one.
         whole: Whether these are all rows.
         measured: Of them, rows whose tokens were counted; 0 if the tokenizer is not here.
-        long_references: Rows whose reference in the asked-for form has more tokens than the longest answer.
+        long_references: Rows whose reference in the required format has more tokens than the longest answer.
         longest_reference: Tokens of the longest one.
         long_prompts: Rows whose question does not fit beside the longest answer or, where rows bring their answers,
             leaves no room for any.

@@ -56,7 +56,7 @@ def write_bundle(session: JobDir, target: Path, *, home: Home, stop: Callable[[]
         session: The run's directory in ``outputs/``.
         target: The zip file to write; it appears by one rename.
         home: Location of base models and uploads.
-        stop: Asked between two files and while weights are hashed.
+        stop: Called between two files and while weights are hashed.
 
     Raises:
         Conflict: The run has not begun, so there is nothing to reproduce.

@@ -87,8 +87,8 @@ class Settings:
         host: ``HOST`` [127.0.0.1]. Any other address switches the login on.
         port: ``PORT`` [5000].
         database_url: ``DATABASE_URL`` [SQLite below the home folder].
-        secret_key: ``FLASK_SECRET_KEY`` [made and kept on first start].
-        token: ``TUNESMITH_TOKEN`` [made and printed once where a login is needed].
+        secret_key: ``FLASK_SECRET_KEY`` [generated and stored on first start].
+        token: ``TUNESMITH_TOKEN`` [generated and printed once where a login is needed].
         allowed_hosts: ``ALLOWED_HOSTS``, comma separated names that a browser may use [].
         hf_token: ``HF_TOKEN``; handed to workers by environment only, never written.
         hf_endpoint: ``HF_ENDPOINT``, a mirror of Hugging Face.

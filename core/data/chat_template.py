@@ -6,7 +6,7 @@ Two things are settled here for every place that asks a model:
   in the system message, calls and results in the text. :data:`WORDS` says so to the user.
 - The text of a message is text. A control token that is in it, such as ``<|im_end|>`` in a question, is
   cut in two pieces that are tokenized apart, so that no tokenizer takes it for its own. Everything else is
-  tokenized in one go, exactly as before.
+  tokenized at once, exactly as before.
 """
 
 from __future__ import annotations

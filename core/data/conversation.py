@@ -186,7 +186,7 @@ def _message(turn: Mapping[str, Any]) -> Message | None:
 
 
 def _text(content: Any) -> Any:
-    """Text, None, or the list of parts as it is where some part is no text."""
+    """Text, None, or the list of parts as it is where some part is not a text."""
     if content is None or isinstance(content, str):
         return content
     if not isinstance(content, list):

@@ -106,7 +106,7 @@ def open_bytes(
 
     Args:
         limit: Most decompressed bytes; a small file can unpack to terabytes.
-        progress: Told the position in the file on disk periodically.
+        progress: Called with the position in the file on disk periodically.
     """
     return io.BufferedReader(_Counted(path, compression, limit, progress), 1 << 18)
 
@@ -251,7 +251,7 @@ def _is_one_value(text: str, endings: list[str]) -> bool:
     lines = bool({".jsonl", ".ndjson"} & set(endings))
     first, _, rest = text.partition("\n")
     if rest.strip() and not _parses(first):
-        # A first line that is no value: of a pretty-printed file, or a broken one of JSON Lines.
+        # A first line that is not a value: of a pretty-printed file, or a broken one of JSON Lines.
         return not lines and (".json" in endings or first.strip() in {"{", "{ "})
     if rest.strip():
         return False

@@ -150,7 +150,7 @@ class What:
 
 
 def dataset_words(name: str, dataset: SourceFields) -> What:
-    """What was asked for, for the words of an error."""
+    """What was requested, for the words of an error."""
     instead = "Check your network connection, upload a file, or use generated arithmetic, which works offline."
     return What("dataset", name, "dataset.source", instead, dataset)
 

@@ -38,7 +38,7 @@ LISTED = 100
 KINDS_FROM = 2000
 """Rows whose cells are looked at for what a column holds."""
 Progress = Callable[[int, int], None]
-"""Told (bytes of the file read, rows found) periodically."""
+"""Called with (bytes of the file read, rows found) periodically."""
 
 
 class BadRows(InvalidInput):

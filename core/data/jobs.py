@@ -27,7 +27,7 @@ JOB, PART, LOG, INFO = "job.json", "part", "worker.log", "info.json"
 
 
 class Job(BaseModel):
-    """``job.json``: what was asked for.
+    """``job.json``: what was requested.
 
     Attributes:
         size: Bytes that an upload will have.
@@ -50,7 +50,7 @@ class Job(BaseModel):
 
 
 class Progress(progress.Progress):
-    """How far it is.
+    """Its progress.
 
     Attributes:
         bytes, total_bytes: Read or downloaded, and of how many; 0 where not known.
@@ -72,7 +72,7 @@ class Progress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """What was asked for, or None if the folder is no job, or what is written there cannot be read."""
+    """The request, or None if the folder is not a job, or its contents cannot be read."""
     return read_model(folder / JOB, Job)
 
 

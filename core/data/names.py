@@ -97,7 +97,7 @@ def known_question(row: Mapping[str, object]) -> bool:
 
 
 def never_answer(name: str) -> bool:
-    """Whether a column is no answer by its name; numbered ones, such as distractor1, count with the others.
+    """Whether a column is not an answer by its name; numbered ones, such as distractor1, count with the others.
 
     >>> never_answer("thinking"), never_answer("distractor2"), never_answer("Antwort")
     (True, True, False)

@@ -38,7 +38,7 @@ def _inside(value: Any) -> Any:
 
 
 def decoded(text: str) -> Any:
-    """What a JSON text holds, or None if it is no JSON, or nested too deeply to be used.
+    """What a JSON text holds, or None if it is not JSON, or nested too deeply to be used.
 
     >>> decoded('{"a": [1]}'), decoded("[1"), decoded("[" * 500 + "]" * 500)
     ({'a': [1]}, None, None)

@@ -43,7 +43,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Aside:
-    """Something to say of the file that is no row."""
+    """Something to say of the file that is not a row."""
 
     words: str
 
@@ -60,7 +60,7 @@ def read_rows(
     Args:
         path: JSON, JSON Lines, CSV or TSV.
         limit: Most bytes after decompression.
-        progress: Told the position in the file periodically.
+        progress: Called with the position in the file periodically.
 
     Raises:
         TooLarge: More than ``limit`` bytes come out of a compressed file.

@@ -198,7 +198,7 @@ def _range(*bounds: int) -> range:
 
 def _charge(units: int) -> None:
     left = _left.get()
-    if left is None:  # Jinja works out constants when it compiles
+    if left is None:  # Jinja computes constants when it compiles
         return
     left[0] -= units
     if left[0] < 0:

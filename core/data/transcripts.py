@@ -9,7 +9,7 @@ _ROLES = {"Human": "user", "Assistant": "assistant", "System": "system"}
 
 
 def transcript(text: str) -> list[tuple[str, str]] | None:
-    r"""(role, text) of each turn, or None if the text is no transcript: it begins with 'Human:' and has an answer.
+    r"""(role, text) of each turn, or None if the text is not a transcript: it begins with 'Human:' and has an answer.
 
     >>> transcript("\n\nHuman: 2+2?\n\nAssistant: 4\n\nHuman: Sure?\n\nAssistant: Yes.")
     [('user', '2+2?'), ('assistant', '4'), ('user', 'Sure?'), ('assistant', 'Yes.')]

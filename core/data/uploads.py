@@ -124,7 +124,7 @@ def is_dataset(folder: Path) -> bool:
 
 
 def whole_info(folder: Path) -> UploadInfo:
-    """What is known of a dataset.
+    """Known facts about a dataset.
 
     Raises:
         NotFound: There is none.

@@ -3,7 +3,7 @@
 ===================  ========  ==================================================
 file                 writer    what it is
 ===================  ========  ==================================================
-``job.json``         web       what was asked for; no secret is in it
+``job.json``         web       what was requested; no secret is in it
 ``progress.json``    process   how far it is, written beside and renamed
 ``chat.json``        web       the conversation with a model that was delivered
 ``worker.log``       process   everything it printed
@@ -30,7 +30,7 @@ VANISHED = "Sending stopped unexpectedly. Try again; files already sent are not 
 
 
 class Job(BaseModel):
-    """What was asked for.
+    """What was requested.
 
     Attributes:
         kind: Where it goes.
@@ -76,7 +76,7 @@ class NameTaken(Conflict):
 
 
 class Progress(progress.Progress):
-    """How far it is.
+    """Its progress.
 
     Attributes:
         file: Being sent now.
@@ -102,10 +102,10 @@ class Progress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """What was asked for, or None if the folder is no delivery, or what is written there cannot be read."""
+    """The request, or None if the folder is not a delivery, or its contents cannot be read."""
     return read_model(folder / JOB, Job)
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far it is; a process that vanished without a word counts as failed."""
+    """Its progress; a process that vanished without a word counts as failed."""
     return progress.read(folder, Progress, VANISHED)

@@ -21,7 +21,7 @@ VANISHED = "The download stopped unexpectedly. What has been downloaded is kept:
 
 
 class Job(BaseModel):
-    """``job.json``: what was asked for."""
+    """``job.json``: what was requested."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,7 +30,7 @@ class Job(BaseModel):
 
 
 class DownloadProgress(progress.Progress):
-    """How far it is: bytes that are here, and of how many; 0 where not known yet."""
+    """Its progress: bytes that are here, and of how many; 0 where not known yet."""
 
     state: State
     bytes: int = 0
@@ -38,10 +38,10 @@ class DownloadProgress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """What was asked for, or None if the folder is no download, or what is written there cannot be read."""
+    """The request, or None if the folder is not a download, or its contents cannot be read."""
     return read_model(folder / JOB, Job)
 
 
 def read_progress(folder: Path) -> DownloadProgress | None:
-    """How far it is; a process that vanished without a word counts as failed."""
+    """Its progress; a process that vanished without a word counts as failed."""
     return progress.read(folder, DownloadProgress, VANISHED)

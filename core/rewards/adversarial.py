@@ -75,7 +75,7 @@ def check(
         section: The reward.
         dataset: For its markers.
         rows: Mapped rows; the first few are used, those without what the reward needs are not.
-        target: The reference answer of a row in the asked-for form, as the warm-up shows it.
+        target: The reference answer of a row in the required format, as the warm-up shows it.
         longest: Words of the longest answer.
         count: How many rows.
         every: Of the numbers from 0 to 100, only each of so many: for a reward that takes time or money.

@@ -78,7 +78,7 @@ class RewardInfo:
     """A reward as the pages and ``GET /api/rewards/list`` describe it.
 
     Attributes:
-        verifies: Whether it checks truth against the reference; False: 'Checks format only'.
+        verifies: Whether it checks correctness against the reference; False: 'Checks format only'.
         needs: Mapped columns that a row must have.
         function: See :class:`core.reward.RewardFunction`; also given ``markers`` and the params.
         batch: The same on many completions at once, where that is faster: sandbox, embedding, judge.

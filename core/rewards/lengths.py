@@ -31,7 +31,7 @@ def cosine_length(
 ) -> Score:
     """From 1 for the shortest answer along half a cosine to ``least`` at ``longest`` words; 0 beyond and for an empty answer.
 
-    With a gate on a reward that checks truth, of two right answers the shorter earns more, and a wrong one nothing.
+    With a gate on a reward that checks correctness, of two right answers the shorter earns more, and a wrong one nothing.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> [round(cosine_length("word " * count, "", {}, markers=m, longest=100).value, 2) for count in (1, 50, 100, 101, 0)]

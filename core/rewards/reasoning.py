@@ -31,7 +31,7 @@ def _working(completion: str, markers: Markers) -> str:
 
 
 def equations(text: str) -> list[tuple[str, Fraction | None, Fraction]]:
-    """Each 'a + b = c' as (text, what the left comes to, what is claimed). None if it cannot be worked out.
+    """Each 'a + b = c' as (text, what the left comes to, what is claimed). None if it cannot be computed.
 
     >>> [(left, str(got), str(said)) for left, got, said in equations("48 / 2 = 24, then 2 + 3 x 4 = 14 and 1 + 1 = 3")]
     [('48 / 2', '24', '24'), ('2 + 3 x 4', '14', '14'), ('1 + 1', '2', '3')]

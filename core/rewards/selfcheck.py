@@ -11,7 +11,7 @@ from core.rewards import CATALOGUE, compose, resolve
 
 
 def earns_with_reference(section: RewardSection, markers: Markers) -> Callable[[Mapping[str, Any]], bool]:
-    """A function that says whether a row's reference earns every part that checks truth.
+    """A function that says whether a row's reference earns every part that checks correctness.
 
     A row that fails it can only teach that nothing helps: its reference is empty, or not what the reward
     compares with, such as a sentence where a number is wanted. Rewards with a checker of their own, which

@@ -51,7 +51,7 @@ def trainer_arguments(config: RunConfig, device: Device, folder: Path) -> dict[s
         "logging_strategy": "steps",
         "logging_steps": 1,
         "logging_first_step": True,
-        # A loss that is no number must show: transformers would log the mean of the losses before it.
+        # A loss that is not a number must show: transformers would log the mean of the losses before it.
         "logging_nan_inf_filter": False,
         "report_to": "none",
         "disable_tqdm": True,

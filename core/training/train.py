@@ -28,11 +28,11 @@ def train(run: JobDir, home: Home, status: Status) -> str:
     """Do what is left of the run in ``run``.
 
     Returns:
-        A closing sentence.
+        A final message.
 
     Raises:
         Stopped: A user stopped it.
-        TunesmithError: It cannot continue, in words.
+        TunesmithError: It cannot continue.
     """
     config = parse(run.whole_config()["config"])
     device = this_device()

@@ -40,7 +40,7 @@ def prepare(
     """The report on a configuration's dataset; see :func:`services.datasets.library.Library.prepare`.
 
     Args:
-        tokenizer: Folder with the model's tokenizer and chat template, or None if it cannot be had.
+        tokenizer: Folder with the model's tokenizer and chat template, or None if it is not available.
         folder: Where the prepared rows and the report are kept; None to keep nothing.
         progress: File in which to say what is being done; None for silence.
     """

@@ -40,7 +40,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a run's exports beforehand.
+    """Known facts about a run's exports beforehand.
 
     Attributes:
         shape: Of its base model; None if its files are not here.
@@ -85,7 +85,7 @@ class Expected:
 
 
 def expected(home: Home, exports: Sequence[ExportView], *, session_id: str, base: str, siblings: set[str]) -> Expected:
-    """What is known of the exports of a run.
+    """Known facts about the exports of a run.
 
     Args:
         home: Location of models, runs and exports.

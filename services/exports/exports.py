@@ -35,7 +35,7 @@ class ExportView(JobView):
     """One export as shown on pages and in the API.
 
     Attributes:
-        format, quantizations: What was asked for; ``quantization`` is the same in one text.
+        format, quantizations: What was requested; ``quantization`` is the same in one text.
         checkpoint: Step of the checkpoint it was asked of; None for the run's last.
         adapter, base: For the merge of an adapter folder that was not trained here.
         importance_matrix: Whether the quantizer was told which weights matter.
@@ -321,7 +321,7 @@ def unverified(file: dict[str, Any]) -> bool:
 
 
 def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
-    """The first GGUF of several, a merged model or an adapter; nothing for what is no model by itself."""
+    """The first GGUF of several, a merged model or an adapter; nothing for what is not a model by itself."""
     kind = job.config.get("format")
     if files and kind in {ExportFormat.MERGED, ExportFormat.ADAPTER}:
         return f"export:{job.id}"
@@ -330,7 +330,7 @@ def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
 
 
 def check_choice(spec: ExportSpec) -> None:
-    """Raises InvalidInput if what was asked for does not go together."""
+    """Raises InvalidInput if what was requested does not go together."""
     kinds = spec.quantizations
     if (spec.format is ExportFormat.GGUF) != bool(kinds):
         raise InvalidInput("Select a quantization for GGUF, and none for the other formats.", field="quantization")

@@ -72,7 +72,7 @@ class Job(Base):
     worker: Mapped[str] = mapped_column(Text, default=NO_WORKER, server_default="")
     """The launcher's handle for its worker; '' if there is none."""
     stop_now_at: Mapped[float | None] = mapped_column(default=None)
-    """When an immediate stop was asked for, in seconds since the epoch."""
+    """When an immediate stop was requested, in seconds since the epoch."""
 
     # Older versions know a worker by these, and their files demand a value of every row. Nothing reads them but
     # services.jobs.upgrade, which makes handles of what an older version wrote.
@@ -139,7 +139,7 @@ def new_job(job_id: str, content: dict[str, Any]) -> Job:
         content: What its ``config.json`` says.
 
     Raises:
-        ValueError, KeyError, TypeError: That is no job's.
+        ValueError, KeyError, TypeError: That is not a job's.
     """
     kind = JobKind(content["kind"])
     columns = KINDS[kind].columns(content)

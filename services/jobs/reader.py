@@ -115,7 +115,7 @@ class Reader:
         values["notes"] = list(status.notes)
         changed = {name: value for name, value in values.items() if getattr(self.job, name) != value}
         state = JobState(self.job.state)
-        # A stop that was asked for stays shown until the worker has ended.
+        # A stop that was requested stays shown until the worker has ended.
         wanted = state if state is JobState.STOPPING else status.state
         if wanted is not state:
             if not self._database.move(self.job.id, to=wanted, only_from=[state], **changed):

@@ -76,7 +76,7 @@ def damage(job: Job, run_dir: JobDir, **rows: Sequence[int]) -> list[str]:
 
 
 def _documents(job: Job, run_dir: JobDir) -> list[tuple[Path, Any, str]]:
-    """Each JSON file of a job that is there, or should be: what it is, and what cannot be had without it."""
+    """Each JSON file of a job that is there, or should be: what it is, and what is not available without it."""
     found: list[tuple[Path, Any, str]] = [(run_dir.config, dict, "it cannot be resumed or exported")]
     found.append((run_dir.status, JobStatus, ""))
     demanded = {run_dir.config}

@@ -200,7 +200,7 @@ class Watcher:
         if not job.worker:
             # A start is three steps: the state becomes 'starting', the worker is started, its handle is written down.
             # The last server died after the first or the second. Where there is a worker, it is this job's; where
-            # there is none, the start is made up for, unless a stop was asked for in the meantime.
+            # there is none, the start is made up for, unless a stop was requested in the meantime.
             found = self._launcher(job).find(run_dir)
             if found is None and not run_dir.read_control().stop:
                 self._database.move(job.id, to=JobState.QUEUED, only_from=[job.job_state])

@@ -48,7 +48,7 @@ class Entry(BaseModel):
         id: Of the entry.
         kind: A key of :data:`FOLDERS`; ``unknown`` where the entry cannot be read.
         file: The name of its file or folder.
-        name: What a user calls it.
+        name: Its name for users.
         deleted_at: ISO 8601, UTC.
         size: Bytes.
         row: A job's row in the catalog.
@@ -81,7 +81,7 @@ class Bin:
         Args:
             path: Where it is: directly in its kind's folder.
             kind: A key of :data:`FOLDERS`.
-            name: What a user calls it.
+            name: Its name for users.
             row: What else is needed to restore it.
 
         Raises:

@@ -37,12 +37,12 @@ def save_token(store: PreferenceStore, settings: Settings, token: str) -> str:
         What happened, as a sentence.
 
     Raises:
-        InvalidInput: It is no token, or is not accepted; the one before is kept.
+        InvalidInput: It is not a token, or is not accepted; the one before is kept.
     """
     token = token.strip()
     if not token:
         raise InvalidInput("Paste a token. It begins with hf_.", field="hf_token")
-    # Whatever is no token at all is refused before it is sent anywhere.
+    # Whatever is not a token at all is refused before it is sent anywhere.
     store.check({"hf_token": token})
     user = whose(token, settings.hf_endpoint or HUB)
     store.change({"hf_token": token, "hf_user": user or ""})

@@ -220,7 +220,7 @@ class ChatProcess:
 
 
 def _event(line: str) -> dict[str, Any]:
-    """Libraries print to standard output periodically: what is no event is put in the log."""
+    """Libraries print to standard output periodically: what is not an event is put in the log."""
     try:
         event = json.loads(line)
     except ValueError:

@@ -60,7 +60,7 @@ def _folder(name: str, kind: str, home: Home) -> LocalModel | None:
 
 
 def _read(name: str, kind: str, folder: Path) -> LocalModel | None:
-    """None for what is no text model, such as one that only a reward or an embedding needs."""
+    """None for what is not a text model, such as one that only a reward or an embedding needs."""
     config = read_json(folder / "config.json") or {}
     if trainable(str(config.get("model_type") or "")) is False:
         return None

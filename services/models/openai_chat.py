@@ -129,7 +129,7 @@ def listen(models: Models, chat: Chat, gone: Callable[[], bool]) -> Iterator[Eve
     """The events of an answer as they come, from its own thread; ended early, the answer is too.
 
     Args:
-        gone: Asked periodically whether the one who asked has left.
+        gone: Called periodically; whether the client has disconnected.
 
     Raises:
         TunesmithError: It could not be answered.

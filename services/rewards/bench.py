@@ -37,7 +37,7 @@ SLOW = frozenset({"judge", "reward_model"})
 
 @dataclass(frozen=True)
 class StartCheck:
-    """What is known of a reward before a start.
+    """Known facts about a reward before a start.
 
     Attributes:
         warnings: What fooled it.
@@ -123,7 +123,7 @@ class Bench:
         return [opened_by(str(one["prompt"] or ""), markers) + str(one["response"]) for one in written]
 
     def distribution(self, reward: dict[str, Any], dataset: dict[str, Any], count: int) -> dict[str, Any]:
-        """Totals of the references in the asked-for form and of another row's reference, over ``count`` rows, in ten bins."""
+        """Totals of the references in the required format and of another row's reference, over ``count`` rows, in ten bins."""
         section, data = read_reward_section(reward), read_dataset_section(dataset)
         require_answers(data, core.rewards.needs(section))
         rows = self.rows(dataset, count)

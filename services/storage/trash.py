@@ -31,7 +31,7 @@ class Trash:
         home: Whose trash.
         database: The catalog of jobs.
         events: Told of restored jobs.
-        keep_days: Days that a thing stays; 0 for as long as nobody empties the trash.
+        keep_days: Days that a thing stays; 0 for as long as no one empties the trash.
     """
 
     def __init__(self, home: Home, database: Database, events: Events, keep_days: Callable[[], int]) -> None:

@@ -26,7 +26,7 @@ SINGLE = ("name", "method")
 
 
 class TaskEntry(TypedDict, total=False):
-    """A chosen exercise. A weight or difficulty that is no number is what was typed."""
+    """A chosen exercise. A weight or difficulty that is not a number is what was typed."""
 
     name: str
     weight: float | str
@@ -135,7 +135,7 @@ class DatasetDraft(Section):
         return tuple(cast("list[TaskEntry]", self._objects("tasks")))
 
     def _objects(self, name: str) -> list[object]:
-        """The objects of a list; what a file has in their place is said to be wrong beside the field."""
+        """The objects of a list; what a file has instead is said to be wrong beside the field."""
         listed = self.values.get(name)
         return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list | tuple) else []
 
@@ -260,7 +260,7 @@ def config_of(draft: Draft, home: Home) -> dict[str, Any]:
 
 
 def _used(section: str, values: Values, uses: Callable[[str], bool]) -> dict[str, Any]:
-    """A section without the fields that the draft keeps for another method; what is no field stays, and is refused."""
+    """A section without the fields that the draft keeps for another method; unknown keys stay, and are refused."""
     fields = section_model(section).model_fields
     return {name: value for name, value in values.items() if name not in fields or uses(f"{section}.{name}")}
 

@@ -93,7 +93,7 @@ class StartedRun:
     """The run that was started from the draft.
 
     Attributes:
-        run: It, where the Train step shows it.
+        run: It, if the Start step shows it.
         before: It, where the choices have changed since its start.
     """
 
@@ -282,7 +282,7 @@ class Snapshot:
 
     @cached_property
     def started(self) -> StartedRun:
-        """The same by what the Train step shows of it.
+        """The same, as the Start step shows it.
 
         A run that is over gives way to the form as soon as the choices have changed; one that is at work does not.
         """

@@ -154,7 +154,7 @@ class Wizard:
 
 
 def _as_it_was(state: Mapping[str, Any], name: str, now: Any) -> Any:
-    """A section as a page had it; as it is now where the form does not say, or says what is no section."""
+    """A section as a page had it; as it is now where the form does not say, or says what is not a section."""
     sections = state.get("sections")
     if not isinstance(sections, dict) or name not in sections:
         return now

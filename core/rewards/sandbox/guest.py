@@ -601,7 +601,7 @@ _EXECUTES = re.compile(r"(?<![.\w])(exec|eval|compile|__import__|builtins|import
 def judge_rewards(task: dict[str, Any], keeper: Keeper) -> list[dict[str, Any]]:
     """One result an item. A row that ends the process costs that row alone.
 
-    Only where the reward itself cannot be loaded, three times in a row, the others are not tried: that is no row's fault.
+    Only where the reward itself cannot be loaded, three times in a row, the others are not tried: that is not a row's fault.
     """
     rows, results, broken = _Rows(task, keeper), list[dict[str, Any]](), 0
     for item in task["items"]:
@@ -787,7 +787,7 @@ class _Timing:
     """Processor time of one call, in a fresh process; with what its loading takes beyond imports."""
 
     LOADING = 0.5
-    """Seconds of loading that are free: imports take them. What is worked out beforehand counts."""
+    """Seconds of loading that are free: imports take them. What is computed in advance counts."""
 
     def __init__(self, start: Callable[[], Candidate], entry: str, space: dict[str, Any]) -> None:
         self._start, self._entry, self._space = start, entry, space

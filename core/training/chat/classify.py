@@ -68,7 +68,7 @@ class Judge:
 
 
 def load(asked: dict[str, Any]) -> Judge:
-    """The model that was asked for.
+    """The model that was requested.
 
     Raises:
         InvalidInput: It is not a sequence classifier, has no safetensors, or brings code of its own.

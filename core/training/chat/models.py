@@ -258,7 +258,7 @@ class GgufModel:
             yield text[len(shown) :], len(written)
 
     def _drawn(self, ids: list[int], request: Request) -> Iterator[int]:
-        # llama.cpp's own defaults (top-k 40, min-p 0.05) are switched off: what was asked for is what is done.
+        # llama.cpp's own defaults (top-k 40, min-p 0.05) are switched off: what was requested is what is done.
         drawn: Iterator[int] = self.model.generate(
             ids, temp=request.temperature, top_p=request.top_p, top_k=request.top_k, min_p=request.min_p,
             repeat_penalty=request.repetition_penalty,

@@ -65,7 +65,7 @@ class Server:
 
     Attributes:
         output: Where events go.
-        waiting: Ids that were asked for and are not answered yet.
+        waiting: Ids that were requested and are not answered yet.
         cancelled: Those among them that are not wanted any more.
     """
 
@@ -167,7 +167,7 @@ class Writing:
 
     Args:
         server: Where its pieces go, and whether it was told to stop.
-        request: What was asked for.
+        request: What was requested.
         limit: Most tokens, as far as the model's memory for a conversation reaches.
     """
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TRIES = 3
 """A file that can be asked none of so many prompts is no use; the evaluation ends."""
 LOOK = 1.0
-"""Seconds between two looks at what a GGUF has finished, and whether a stop was asked for."""
+"""Seconds between two looks at what a GGUF has finished, and whether a stop was requested."""
 CHILD = Path(__file__).with_name("answer_child.py")
 Question = tuple[int, Conversation]
 """A prompt's place in the evaluation, and what is asked."""
@@ -66,7 +66,7 @@ class Answerer(Protocol):
         """One answer per question, yielded in batches, in any order; a batch may be empty.
 
         Raises:
-            Interrupted: It was told to end at once.
+            Interrupted: It must end immediately.
             Unavailable: It cannot answer at all.
         """
 
@@ -97,7 +97,7 @@ class InTransformers:
             questions: A few of them are what llama.cpp is compared with transformers on.
 
         Raises:
-            Cancelled: A stop was asked for while the base model was converted.
+            Cancelled: A stop was requested while the base model was converted.
         """
         from peft import PeftModel
 
@@ -202,7 +202,7 @@ class InLlama:
     Args:
         path: The file.
         spec: How answers are drawn.
-        interrupted: Asked five times a second.
+        interrupted: Called five times a second.
     """
 
     def __init__(self, path: str, spec: EvaluationSpec, interrupted: Callable[[], bool]) -> None:

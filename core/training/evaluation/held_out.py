@@ -108,7 +108,7 @@ class Evaluation:
         with undisturbed():
             if self.measure(when, step):
                 self.done.add((when, step))
-        # Not where a stop was asked for meanwhile: that stays shown.
+        # Not where a stop was requested meanwhile: that stays shown.
         if self.status.value.state is JobState.RUNNING:
             self.status.update(state=before.state, phase=before.phase, message=before.message)
 
@@ -149,7 +149,7 @@ class AnswersByReward:
         return True
 
     def _answers(self) -> list[Scored] | None:
-        """None if a stop was asked for in between."""
+        """None if a stop was requested in between."""
         scored: list[Scored] = []
         left = self.items
         while left:

@@ -37,11 +37,11 @@ def evaluate(run: JobDir, home: Home, status: Status) -> str:
     """Complete the rest of the evaluation in ``run``.
 
     Returns:
-        A closing sentence.
+        A final message.
 
     Raises:
         Stopped: A user stopped it; what was answered is kept.
-        TunesmithError: It cannot continue, in words.
+        TunesmithError: It cannot continue.
     """
     spec = EvaluationSpec.model_validate(run.whole_config())
     device = this_device()

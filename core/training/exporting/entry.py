@@ -13,11 +13,11 @@ def export(run: JobDir, home: Home, status: Status) -> str:
     """Make what ``run``'s configuration asks for; of one that is made, compare what was left unverified.
 
     Returns:
-        A closing sentence.
+        A final message.
 
     Raises:
         Stopped: It was canceled; nothing is left of it.
-        TunesmithError: It cannot be made, in words.
+        TunesmithError: It cannot be created.
     """
     from core.training.exporting.verify import Verification
 

@@ -372,7 +372,7 @@ def stages(spec: ExportSpec) -> int:
 
 
 def unreduced(quantizations: Sequence[Quantization]) -> list[Quantization]:
-    """What the converter writes itself: what was asked for, and F16 where something is made from it."""
+    """What the converter writes itself: what was requested, and F16 where something is made from it."""
     wanted = {kind for kind in quantizations if kind in UNREDUCED}
     if any(kind not in UNREDUCED for kind in quantizations):
         wanted.add(Quantization.F16)

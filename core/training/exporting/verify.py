@@ -31,7 +31,7 @@ class Verification(Export):
         """Compare what is unverified.
 
         Returns:
-            A closing sentence.
+            A final message.
 
         Raises:
             Stopped: It was canceled; the files are kept.
@@ -97,7 +97,7 @@ class Verification(Export):
         files = [file.model_dump(mode="json") for file in self._files()]
         shutil.rmtree(self.run.files)
         self.partial.rename(self.run.files)
-        # In the order in which they were asked for, as their commands are.
+        # In the order in which they were requested, as their commands are.
         self._rewrite(result, files, export_files.gguf_commands(ggufs, self.stem))
 
     def _collect(self, ggufs: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ class Task:
     Attributes:
         conversations: Conversations to render.
         sampling: How answers are written.
-        stop: Asked all the time; true ends with :class:`core.training.gguf.file.Cancelled`.
+        stop: Called all the time; true ends with :class:`core.training.gguf.file.Cancelled`.
     """
 
     conversations: list[Conversation]

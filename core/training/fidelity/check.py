@@ -72,7 +72,7 @@ class Fidelity:
         rows: Held-out rows, of which the first 64 are asked; with none, general questions are.
         tokenizer: The trained model's.
         work: A folder for what is kept in between; removed by the caller.
-        stop: Asked between and during stages; true ends with :class:`core.training.gguf.file.Cancelled`.
+        stop: Called between and during stages; true ends with :class:`core.training.gguf.file.Cancelled`.
         say: Called with what is being done, in words.
     """
 

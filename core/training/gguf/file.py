@@ -46,7 +46,7 @@ class Crashed(Unavailable):
 
 
 class Cancelled(Exception):
-    """The child process was ended because a stop was asked for."""
+    """The child process was ended because a stop was requested."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ def convert(
     Args:
         model: The folder.
         target: The file.
-        stop: Asked while it works.
+        stop: Called while it works.
         kind: F32, F16 or BF16.
         vocabulary: What the converter cannot know of the tokenizer.
         name: The model's name in the file's header; empty for the folder's.
 
     Raises:
         Unavailable: The converter is missing, does not know the model or its tokenizer, or failed.
-        Cancelled: A stop was asked for.
+        Cancelled: A stop was requested.
     """
     if not CONVERTER.is_file():
         raise Unavailable("The GGUF converter is not installed. Run the set-up again to install it.")
@@ -125,7 +125,7 @@ def run_child(
     Args:
         command: The program and its arguments.
         failure: What failed, in words.
-        stop: Asked twice a second.
+        stop: Called twice a second.
         messages: What exit codes mean, for those that have a meaning.
 
     Returns:
@@ -134,7 +134,7 @@ def run_child(
     Raises:
         Crashed: It was ended by a signal.
         Unavailable: It failed; the message quotes its last lines.
-        Cancelled: A stop was asked for.
+        Cancelled: A stop was requested.
     """
     environment = child_environment(HF_HUB_OFFLINE="1", PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(

@@ -52,7 +52,7 @@ def measure(model: Any, texts: Sequence[list[int]], stop: Callable[[], bool]) ->
     Args:
         model: The merged model, in float32.
         texts: Token ids.
-        stop: Asked between two texts.
+        stop: Called between two texts.
 
     Returns:
         By the module's path, float32 of shape ``(in_features,)``.

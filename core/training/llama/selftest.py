@@ -79,7 +79,7 @@ class Ended(Exception):
 
 
 def ensure(home: Home, say: Callable[[str], None] = log.info) -> Outcome:
-    """What is known of llama.cpp on this machine; if nothing is, it is tested, by one process at a time.
+    """Known facts about llama.cpp on this machine; if nothing is, it is tested, by one process at a time.
 
     Args:
         home: Whose cache keeps the outcome.

@@ -36,7 +36,7 @@ def attempt(path: Path, threads: int, *, extra_buffers: bool) -> None:
     """One token and many, by one thread and by all.
 
     Raises:
-        RuntimeError: It could not be loaded or decoded, or the result is no number.
+        RuntimeError: It could not be loaded or decoded, or the result is not a number.
     """
     say("at loading")
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), model_params(extra_buffers=extra_buffers))

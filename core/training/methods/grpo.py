@@ -51,7 +51,7 @@ def train(job: TrainingJob) -> None:
     """Warm-up, GRPO, and the evaluations around them.
 
     Raises:
-        Stopped: A stop was asked for; a resume continues from there.
+        Stopped: A stop was requested; a resume continues from there.
     """
     # First of all, because it chooses the engine: converting a model takes minutes, and a user who stops the run
     # meanwhile is told that training has not begun.
@@ -116,7 +116,7 @@ class Rollouts:
         return [value for group in groups for value in self.score.compared(group)]
 
     def scored(self, advantages: list[float]) -> None:
-        """TRL has worked out the advantages: the round is complete."""
+        """TRL has computed the advantages: the round is complete."""
         self.batch.advantages += advantages
         self.fresh = True
 
@@ -198,7 +198,7 @@ class Trainer(JobTrainer, FastGRPOTrainer):
             super().__init__(job, evaluation, reward_funcs=rollouts.reward, rollout_func=rollouts.generate, **kwargs)
 
     def row(self, step: int, logs: Mapping[str, Any]) -> dict[str, Any]:
-        """TRL's numbers, and those worked out from the completions of the step."""
+        """TRL's numbers, and those computed from the completions of the step."""
         return {**super().row(step, logs), **self._rollouts.report(self.job.reporter, step)}
 
     def save_extra(self, folder: Path) -> None:
@@ -236,7 +236,7 @@ def train_grpo(job: TrainingJob, rollouts: Rollouts, evaluation: Evaluation) -> 
     as the reference while the trainer is made, and only then is the checkpoint loaded.
 
     Raises:
-        Stopped: A stop was asked for, and what was promised is saved.
+        Stopped: A stop was requested, and what was promised is saved.
     """
     trainer = Trainer(
         job,

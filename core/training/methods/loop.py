@@ -156,7 +156,7 @@ def forward_backward(
     learnt = sum(batch.learnt for batch in batches) if learnt is None else learnt
     total = 0.0
     for batch in batches:
-        if batch.learnt:  # The mean over no tokens is no number, and its gradient would spoil the others.
+        if batch.learnt:  # The mean over no tokens is not a number, and its gradient would spoil the others.
             part = loss(model, batch) * (batch.learnt / learnt)
             part.backward()
             total += part.item()

@@ -35,7 +35,7 @@ def train(job: TrainingJob) -> None:
     """Run SFT, and measure the held-out loss before, during and after it.
 
     Raises:
-        Stopped: A stop was asked for; a resume continues from there.
+        Stopped: A stop was requested; a resume continues from there.
     """
     evaluation = job.evaluation(held_out_loss(job))
     rows = examples(job, job.data.train)
@@ -73,7 +73,7 @@ def sft_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, 
 
 def _loss_type(config: RunConfig) -> str:
     # The chunked cross-entropy has the logits of the answer's tokens alone, which saves time and memory. It reads the
-    # output layer's own weights, so it cannot be had where that layer has an adapter.
+    # output layer's own weights, so it is not available where that layer has an adapter.
     chosen, targets = config.own(SftSection).loss_type, config.model.target_modules
     return "chunked_nll" if chosen == "nll" and "lm_head" not in targets else chosen
 

@@ -36,7 +36,7 @@ class TrainingJob:
         loaded: Model and tokenizer. The model holds a fresh adapter, also on a resume: a method loads the
             checkpoint itself, when whatever needs the fresh one (such as a reference model) has seen it.
         data: The rows that are trained on and those that are held out, in tokens.
-        status: Where the run is; also says whether a stop was asked for.
+        status: Where the run is; also says whether a stop was requested.
         reporter: Takes rows of metrics and groups of completions.
         resume: The newest whole checkpoint when the job was made, None if the method has saved none yet.
     """
@@ -61,7 +61,7 @@ class TrainingJob:
         """Writes completions with the model as it is at that moment.
 
         Raises:
-            Stopped: A stop was asked for while the engine was made ready.
+            Stopped: A stop was requested while the engine was made ready.
         """
         engine = engine_for(self.loaded, self.data, self.config, self.device, self.home, self.run, self.status)
         self._opened.callback(engine.close)
@@ -99,7 +99,7 @@ class TrainingJob:
         compare_run(self.run, self.config, self.best, step)
 
     def stop_between_phases(self) -> None:
-        """End here where a stop was asked for.
+        """End here where a stop was requested.
 
         Raises:
             Stopped: It was. Nothing has to be saved: a phase that is done has saved its result.

@@ -104,7 +104,7 @@ class JobTrainer(Trainer):
             The number of the last one.
 
         Raises:
-            Stopped: A stop was asked for, and what was promised is saved.
+            Stopped: A stop was requested, and what was promised is saved.
         """
         # Callbacks are called in the order in which they were added. DefaultFlowCallback is the first and decides
         # what is logged and saved after a step; what Progress says about a stop comes later and so prevails.

@@ -37,7 +37,7 @@ def warm_up(job: TrainingJob) -> bool:
         Whether it was done just now; False if an earlier attempt had done it.
 
     Raises:
-        Stopped: A stop was asked for; the phase continues from here.
+        Stopped: A stop was requested; the phase continues from here.
     """
     model, tokenizer, run = job.loaded.model, job.loaded.tokenizer, job.run
     done = run.checkpoints / checkpoint.WARM_UP

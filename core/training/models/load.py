@@ -237,7 +237,7 @@ def explain(source: str, error: Exception) -> TunesmithError:
             field="model.name",
         )
     if missing or "404" in status:
-        # Hugging Face answers 401 for a name that it does not know, too, as long as nobody is logged in.
+        # Hugging Face answers 401 for a name that it does not know, too, as long as no one is logged in.
         return NotFound(
             f"Hugging Face has no model {source} (or not in this revision, or it is private). Check the spelling: "
             "owner/name.",

@@ -61,7 +61,7 @@ MAX_SAMPLER_KL = 1e-2
 """Mean KL divergence, sampler to trainer, above which a round of answers is not trained on but written
 again. A healthy one is a thousand times smaller; an adapter that did not arrive is far above."""
 REDRAWS = 3
-"""How often, at most, a step's groups without spread are replaced when dynamic sampling is on."""
+"""How often, at most, a step's groups with zero variance are replaced when dynamic sampling is on."""
 PADDED_LEFT = ("prompt_ids", "prompt_mask")
 """Of what TRL hands on, what is padded on the left; completions and what goes with them are on the right."""
 
@@ -75,12 +75,12 @@ class SamplerMismatch(Exception):
 
 
 class FastGRPOTrainer(GRPOTrainer):
-    """TRL's trainer with shared tokens computed once and groups without spread left out.
+    """TRL's trainer with shared tokens computed once and groups with zero variance left out.
 
     Args:
         share_prefixes: Whether to compute shared tokens once, where the equivalence check passes.
         skip_constant_groups: Whether to leave out groups whose raw rewards are all equal.
-        dynamic_sampling: Whether to draw other questions in their place.
+        dynamic_sampling: Whether to draw other questions instead.
         kwargs: TRL's own.
 
     Attributes:

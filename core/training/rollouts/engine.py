@@ -86,7 +86,7 @@ def engine_for(
     machine and model. The caller closes it.
 
     Raises:
-        Stopped: A stop was asked for while the base model was converted.
+        Stopped: A stop was requested while the base model was converted.
     """
     from core.training.gguf.file import Cancelled
 
@@ -124,8 +124,8 @@ def choose(
         note: Called with a sentence if transformers is used instead.
 
     Raises:
-        Cancelled: A stop was asked for while the base model was converted.
-        Interrupted: The job was told to end at once.
+        Cancelled: A stop was requested while the base model was converted.
+        Interrupted: The job must end immediately.
     """
     slow = TransformersEngine(loaded.model, loaded.tokenizer, lambda: status.now_asked)
     if reason is not None:

@@ -101,7 +101,7 @@ class TransformersEngine:
             sampling: Sampling settings.
 
         Raises:
-            Interrupted: It was told to end at once.
+            Interrupted: It must end immediately.
         """
         inputs = self._pad(prompt_ids)
         with evaluating(self.model), torch.no_grad():

@@ -310,7 +310,7 @@ def base_gguf(folder: Path, home: Home, stop: Callable[[], bool] = lambda: False
     Args:
         folder: The model's folder of safetensors.
         home: Where the cache is.
-        stop: Asked while it is made; true ends with :class:`core.training.gguf.file.Cancelled`.
+        stop: Called while it is made; true ends with :class:`core.training.gguf.file.Cancelled`.
 
     Raises:
         Unavailable: The converter is missing or does not know the model.

@@ -139,7 +139,7 @@ class Child:
 
         Raises:
             ChildDied: The process has ended.
-            Interrupted: The run was told to end at once; the process is ended.
+            Interrupted: The run must end immediately; the process is ended.
         """
         try:
             self._in.write(json.dumps(request).encode() + b"\n")
