@@ -108,7 +108,7 @@ def _prepare(tokens: list[Any], path: Path) -> None:
             token.attrSet("scope", "col")
         elif token.type == "table_open":
             opening = Token("scroll_open", "div", 1, block=True)
-            opening.attrs = {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": "Table"}
+            opening.attrs = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
             tokens.insert(place, opening)
         elif token.type == "table_close":
             tokens.insert(place + 1, Token("scroll_close", "div", -1, block=True))
