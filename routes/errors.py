@@ -6,6 +6,7 @@ import errno
 import logging
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, g, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, RequestTimeout
@@ -120,7 +121,9 @@ def answer(
     else:
         title, words = _TITLES.get(status, _OTHER), in_words(message)
         response = make_response(
-            _framed(lambda: render_template("errors/answer.html", code=status, title=title, message=words))
+            _framed(
+                lambda: render_template("errors/answer.html", code=status, title=title, message=words, before=_before())
+            )
         )
     response.status_code = status
     return response
@@ -134,6 +137,14 @@ def _framed(render: Callable[[], str]) -> str:
         log.error("the error page could not be shown with its frame", exc_info=error)
         g.without_frame = True
         return render()
+
+
+def _before() -> str:
+    """The page of this server whose form was refused; '' for anything else."""
+    came = urlsplit(request.referrer or "")
+    if request.method != "POST" or came.netloc != request.host or not came.path.startswith("/"):
+        return ""
+    return "/" + f"{came.path}?{came.query}".strip("/?")
 
 
 def wants_json() -> bool:

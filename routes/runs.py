@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.config import RunConfig, parse
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, InvalidInput, NotFound
 from core.rewards import resolve
 from pages.runs.actions import changes_in_words
 from pages.runs.address import Wanted
@@ -210,7 +210,7 @@ def act(session_id: str, action: str) -> AnyResponse:
         raise NotFound("There is no such action for a run.")
     try:
         return _ACTS[action](session_id)
-    except Conflict as error:
+    except (Conflict, InvalidInput) as error:
         say(error.message, "problem")
         return back(f"/runs/{session_id}")
 

@@ -19,6 +19,18 @@ test('a word stays for its time, beside the others', (t) => {
   assert.equal(place.childElementCount, 0)
 })
 
+test('the same word again replaces the first', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const place = el('div', { id: 'toasts' })
+  globalThis.document = new FakeDocument(place)
+  toast('The page has expired.', 4)
+  t.mock.timers.tick(3000)
+  toast('The page has expired.', 4)
+  assert.equal(place.childElementCount, 1)
+  t.mock.timers.tick(3000)
+  assert.equal(place.textContent, 'The page has expired.')
+})
+
 test('an action stays long enough to be pressed, and takes the word with it', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const place = el('div', { id: 'toasts' })

@@ -86,7 +86,7 @@ CONTEXTS: dict[str, type[Any]] = {
 }
 LOOSE = {
     "auth/login.html": {"next", "error"},
-    "errors/answer.html": {"code", "title", "message"},
+    "errors/answer.html": {"code", "title", "message", "before"},
 }
 """Pages that another blueprint gives plain values."""
 FRAME = {"shell"}

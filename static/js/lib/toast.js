@@ -16,6 +16,8 @@ export function toast(text, seconds = 6, action = null) {
     })
     note.append(' ', button)
   }
+  // The same word again is not a second one: it only stays longer.
+  if (!action) [...place.children].find((other) => other.textContent === text)?.remove()
   place.append(note)
   setTimeout(() => note.remove(), (action ? Math.max(seconds, 20) : seconds) * 1000)
 }

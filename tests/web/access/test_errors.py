@@ -119,6 +119,16 @@ def test_real_addresses_answer_with_the_right_page(
     assert f"Error {status}" in text
 
 
+def test_a_refused_form_leads_back_to_its_page(browser: Browser) -> None:
+    """An expired page can be reloaded from its error; another site's address is never linked."""
+    for came, link in (("/configs?q=a", "/configs?q=a"), ("//elsewhere.example/x", "/elsewhere.example/x")):
+        text = browser.post("/configs/keep", Accept="text/html", Referer=f"{browser.base}{came}").text
+        assert f'<a class="button primary" href="{link}">Reload the page</a>' in text
+    text = browser.post("/configs/keep", Accept="text/html", Referer="https://elsewhere.example/configs").text
+    assert "elsewhere" not in text
+    assert '<a class="button primary" href="/">' in text
+
+
 def test_an_error_page_is_there_when_the_frame_cannot_be_built(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,6 +185,15 @@ def test_a_running_run_is_not_deleted(client: FlaskClient, services: Services) -
     assert not (services.settings.home.outputs / session_id).exists()
 
 
+def test_an_empty_name_is_refused_on_the_page_of_the_run(client: FlaskClient, browser: Browser) -> None:
+    """In words at its top, not on an error page."""
+    session_id = start(client, tiny())
+    browser.get(f"/runs/{session_id}")
+    refused = browser.post(f"/runs/{session_id}/rename", form={"name": " "})
+    assert refused.location == f"/runs/{session_id}"
+    assert "Enter a name of 1 to 100 printable characters." in browser.get(f"/runs/{session_id}").text
+
+
 def test_a_renamed_run_keeps_its_name_when_the_database_is_rebuilt(client: FlaskClient, services: Services) -> None:
     """The name is in the run's directory too."""
     session_id = start(client, tiny())
