@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import InvalidInput, TunesmithError
 from core.evaluation import MOST_PROMPTS
+from core.job import JobState
 from core.job_dir import JobDir
 from core.methods import Need, method_of
 from core.model import DEMO_MODEL
@@ -140,7 +141,9 @@ def detectable(limit: str) -> str:
 def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
     """A run's base and what it became; or, beside the run's model, what was made of it."""
     trained = services.models.trained()
-    run = next((item for item in trained if session_id in {"", item.session_id}), None)
+    found = [item for item in trained if session_id in {"", item.session_id}]
+    # A newer run that crashed has an adapter too, but is seldom what somebody wants to measure.
+    run = next((item for item in found if item.status == JobState.COMPLETED), found[0] if found else None)
     first = (run.model_path if model else run.base) if run else DEMO_MODEL
     second = model or (run.model_path if run else "")
     return [first, second if second != first else "", *[""] * (SLOTS - 2)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -229,6 +230,20 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     assert f"/evaluations/new?session_id={trained}" in run
     found = browser.client.get(f"/api/training/sessions/{trained}/evaluation").json or {}
     assert found["report"]["verdict"] == "better"
+
+
+def test_a_finished_run_is_offered_before_a_newer_one_that_crashed(
+    client: FlaskClient, browser: Browser, services: Services, trained: str
+) -> None:
+    """Both have an adapter; asked for by its address, the crashed one is chosen."""
+    crashed = start(client, tiny("crashed"))
+    follow(services, crashed, "completed")
+    services.database.update(crashed, state=JobState.CRASHED)
+    for session_id in (trained, crashed):
+        JobDir(services.settings.home.outputs / session_id).adapter.mkdir(exist_ok=True)
+    assert re.search(rf'value="session:{trained}"\s+selected', browser.get("/evaluations/new").text)
+    asked = browser.get(f"/evaluations/new?session_id={crashed}").text
+    assert re.search(rf'value="session:{crashed}"\s+selected', asked)
 
 
 def test_the_form_starts_one_and_keeps_what_was_typed(browser: Browser, services: Services) -> None:
