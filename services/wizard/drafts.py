@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from core.errors import InvalidInput, NotFound, TunesmithError
+from core.errors import InvalidConfig, InvalidInput, NotFound, TunesmithError
 from services.datasets.library import Library
 from services.forms.fields import field_title
 from services.forms.reward_form import remembering
@@ -25,6 +25,7 @@ from services.wizard.suggestions import use_suggested_reward
 from services.wizard.wizard import Wizard
 
 CONFIRM = "To use this reward, select 'Start anyway' first."
+UNREADY = "The run was not started. Fix the problems listed below first. Your setup is kept."
 CHANGED = "The run was not started: your setup was changed in another tab. Review it here, then start."
 DATA_STEPS = ("model", "dataset")
 """Steps that decide how many rows there are, and how many tokens they have."""
@@ -227,6 +228,8 @@ class Drafts:
                 if read_was(form.get("was", "")).get("others", now) != now:
                     return Outcome("train", ((CHANGED, "watch"),))
                 session_id = self._start_once(snapshot, bool(form.get("confirm_reward")))
+        except InvalidConfig:
+            return Outcome("train", ((UNREADY, "problem"),))  # the page lists the problems, in the fields' own words
         except TunesmithError as error:
             return Outcome("train", ((f"The run was not started. {error.message} Your setup is kept.", "problem"),))
         return Outcome("run", job_id=session_id)
