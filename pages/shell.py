@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.job import JobKind
 from core.version import VERSION
 from services.container import Services
 from services.runs.view import RunView
@@ -108,7 +109,9 @@ def active_job(services: Services) -> ActiveJob | None:
         return None
     kind = job.of_kind
     url = f"{kind.address}/{job.id}"
-    return ActiveJob(kind.word.capitalize(), job.name, job.facts().status, job.step, job.max_steps, url)
+    # 'Probe' is a word of the API; on pages it is the check before training.
+    word = "Check" if job.kind == JobKind.PROBE else kind.word.capitalize()
+    return ActiveJob(word, job.name, job.facts().status, job.step, job.max_steps, url)
 
 
 def _at(path: str, url: str) -> bool:

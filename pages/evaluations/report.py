@@ -180,11 +180,13 @@ def _advice(report: PairedReport) -> str:
 
 def _details(report: PairedReport) -> tuple[Line, ...]:
     """The tests by their names."""
+    smallest = report.smallest_effect
+    detectable = f"{num(smallest)} in reward, with {POWER:.0%} power" if smallest is not None else ""
     return (
         Line("Reward, sign-flip test", _chance(report.p_value)),
         Line("Right and wrong, McNemar's exact test", _chance(report.mcnemar)),
         Line("Intervals", f"{report.level * 100:.3g}%, bootstrap over {report.pairs} question pairs"),
-        Line("Smallest detectable difference", f"At {POWER:.0%} power"),
+        *([Line("Smallest detectable difference", detectable)] if detectable else []),
     )
 
 

@@ -96,7 +96,7 @@ class FormField:
     def shown(self) -> str:
         """The value in words; '' where the field is not set."""
         if self.kind == "check":
-            return f"{self.short}: {'on' if self.value else 'off'}"
+            return f"{self.short}: {'On' if self.value else 'Off'}"
         value = dict(self.choices).get(str(self.value), self.value)
         return f"{self.short}: {value}" if value else ""
 

@@ -220,6 +220,7 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     page = browser.get(f"/evaluations/{compared}?show=improved").text
     assert "sums is better than SmolLM2 135M Instruct on 30 questions: average reward " in page
     assert "<del>" in page
+    assert re.search(r"<dt>Smallest detectable difference</dt><dd>[\d.]+ in reward, with 80% power</dd>", page)
     assert "16 questions, page 1 of 1" in page
     report = services.evaluations.reports(compared)[0].model_dump(mode="json")
     # Its place is there before the run ends, so that it appears on a page that is being looked at.
@@ -289,14 +290,19 @@ def test_what_an_evaluation_needs_is_not_deleted(client: FlaskClient, services: 
 
 
 def test_the_top_bar_shows_the_job_at_work(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """Whatever its kind, with a link to its page."""
-    for kind, page in ((JobKind.EVALUATION, "evaluations"), (JobKind.PROBE, "probe"), (JobKind.EXPORT, "exports")):
+    """Whatever its kind, with a link to its page. A probe has the name of the button that starts it."""
+    kinds = (
+        (JobKind.EVALUATION, "evaluations", "Evaluation"),
+        (JobKind.PROBE, "probe", "Check"),
+        (JobKind.EXPORT, "exports", "Export"),
+    )
+    for kind, page, word in kinds:
         job = Job(
             id=f"one-{kind}", kind=str(kind), name=f"my {kind}", state="running", created_at="", step=3, max_steps=9
         )
         services.database.add(job)
         text = browser.get("/shell").get_data(as_text=True)
         assert f'href="/{page}/one-{kind}"' in text
-        assert f"{str(kind).capitalize()}: my {kind}" in text
+        assert f"{word}: my {kind}" in text
         services.database.delete(job.id)
     assert 'class="job"' not in browser.get("/shell").get_data(as_text=True)

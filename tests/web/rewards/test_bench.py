@@ -24,6 +24,7 @@ from core.probe import Figures
 from core.rewards.catalogue import CATALOGUE
 from core.rewards.own import TEMPLATE
 from core.rewards.sandbox import protection
+from services.container import Services
 from services.forms.reward_form import parts, read_reward, shown_components
 from services.probes.probes import fingerprint
 from services.rewards.bench import StartCheck
@@ -362,6 +363,15 @@ def test_a_check_is_stopped_from_its_page(browser: Browser, client: FlaskClient)
     assert "Stopped" in page
     assert 'data-testid="probe-stop"' not in page
     assert browser.post(f"/probe/{probe_id}", form={}).status_code == 302
+
+
+def test_a_check_that_starts_says_so_once(browser: Browser, client: FlaskClient, services: Services) -> None:
+    """Its state and its message are the same word then."""
+    probe_id = client.post("/api/probe/start", json=probe_body()).get_json()["probe_id"]
+    services.database.update(probe_id, state=JobState.STARTING, message="Starting")
+    page = browser.get(f"/probe/{probe_id}").text
+    state = page.partition('id="probe-state"')[2].partition("</p>")[0]
+    assert state.count("Starting") == 1
 
 
 def test_too_many_answers_are_refused(client: FlaskClient) -> None:

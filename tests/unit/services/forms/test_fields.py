@@ -33,3 +33,10 @@ def test_a_field_names_its_default_and_usual_range() -> None:
 def test_a_folded_group_leaves_out_what_is_not_set() -> None:
     assert form_field("training", "min_p", {}, {}).shown == ""
     assert form_field("grpo", "kl_penalty", {"kl_penalty": 0.01}, {}).shown == "KL penalty: 0.01"
+
+
+def test_a_switch_is_on_or_off_like_a_choice() -> None:
+    """Beside each other in a folded group they are spelled alike."""
+    assert form_field("dataset", "deduplicate", {}, {}).shown == "Remove duplicates: Off"
+    personal = form_field("dataset", "drop_personal", {"drop_personal": True}, {})
+    assert personal.shown == "Drop secrets and email addresses: On"
