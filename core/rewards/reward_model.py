@@ -344,7 +344,7 @@ def close_all() -> None:
 
 def _check(params: dict[str, Any]) -> tuple[str, str] | None:
     if not params["model"].strip():
-        return "model", "name the model: a folder on this machine, or owner/name on Hugging Face"
+        return "model", "name the model: a folder on this machine, or owner/name as on Hugging Face"
     return None
 
 

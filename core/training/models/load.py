@@ -245,8 +245,8 @@ def explain(source: str, error: Exception) -> TunesmithError:
         )
     if any(word in chain for word in _NO_NETWORK):
         return Unavailable(
-            f"{source} is not on this machine, and Hugging Face cannot be reached. Check the network, or choose the "
-            "built-in model or a local folder, which work offline.",
+            f"{source} is not on this machine, and Hugging Face cannot be reached. Check the name and your connection, "
+            "or choose the built-in model or a local folder.",
             field="model.name",
         )
     return InvalidInput(f"{source} cannot be loaded: {_first_line(text)}", field="model.name")
