@@ -26,6 +26,7 @@ PAGES = (
     "/runs",
     f"/runs/{FINISHED}",
     *(f"/runs/{FINISHED}?tab={tab}" for tab in ("answers", "charts", "log", "settings")),
+    f"/runs/{STOPPED}",
     f"/runs/{CRASHED}",
     "/datasets",
     "/configs",
@@ -51,6 +52,7 @@ PAGES = (
     "/help/whats-new",
     "/help/report",
     *(f"/new/{step}" for step in STEPS),
+    "/new/dataset/preparation",
 )
 """Every page, with what :func:`fill` makes."""
 
