@@ -291,7 +291,7 @@ def modelfile(
 def _template_lines(family: Family | None) -> list[str]:
     if family is None:
         return [
-            "# This model's chat template belongs to no known family, and no TEMPLATE could be derived from it.",
+            "# This model's chat template belongs to no known family, and none could be derived, so none is set here.",
             "# If possible, Ollama uses the chat template in the GGUF. Test an answer before you use the model.",
             "",
         ]

@@ -230,7 +230,7 @@ def test_an_error_is_said_and_the_next_request_answered(chat: Chat, models: Home
     assert failed[-1]["event"] == "error"
     assert "Traceback" not in failed[-1]["message"]
     gone = chat.ask("x2", {"kind": "gguf", "path": "/nowhere/model.gguf"})
-    assert "gone" in gone[-1]["message"]
+    assert "was deleted" in gone[-1]["message"]
     (models.root / "half.gguf").write_bytes(b"GGUF" + bytes(100))
     half = chat.ask("x3", {"kind": "gguf", "path": str(models.root / "half.gguf")})
     assert "half.gguf: the file is incomplete or damaged" in half[-1]["message"]

@@ -242,7 +242,7 @@ def test_rollouts_need_no_rule(tmp_path: Path) -> None:
 def test_a_tokenizer_that_llama_cpp_has_no_rule_for_is_refused_in_words() -> None:
     """The exit code of the child has a meaning; others are quoted."""
     ends = [sys.executable, "-c", f"import sys; sys.exit({NO_RULE})"]
-    with pytest.raises(Unavailable, match="no rule for the way in which this model's tokenizer splits text"):
+    with pytest.raises(Unavailable, match="does not support the way this model's tokenizer splits text"):
         gguf_file.run_child(ends, "It failed", lambda: False, {NO_RULE: gguf_file.NO_RULE_WORDS})
     with pytest.raises(Unavailable, match=rf"It failed \(exit code {NO_RULE}\)"):
         gguf_file.run_child(ends, "It failed", lambda: False)

@@ -121,7 +121,7 @@ def test_pickled_weights_are_not_loaded(one: Path, tmp_path: Path) -> None:
     shutil.copytree(one, tmp_path / "pickled")
     (tmp_path / "pickled" / "model.safetensors").unlink()
     torch.save({}, tmp_path / "pickled" / "pytorch_model.bin")
-    with pytest.raises(InvalidInput, match="no weights as safetensors"):
+    with pytest.raises(InvalidInput, match="has no safetensors weights"):
         judged(tmp_path / "pickled")
 
 
