@@ -78,7 +78,7 @@ def test_a_dataset_is_mapped_searched_prepared_and_used(
     expect(page.get_by_test_id("report")).to_contain_text("Training rows")
     assert serious(page) == []
     page.get_by_placeholder("Search all cells").fill("is 77 +")
-    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Search", exact=True).click()
     expect(page.locator("#rows")).to_contain_text("1 match in")
     page.set_viewport_size({"width": NARROW, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW

@@ -223,7 +223,7 @@ def test_a_full_disk_while_checkpointing(models: Home, monkeypatch: pytest.Monke
 
 
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
-    "no_such_folder": ({"model__name": "/nowhere/at/all"}, "no model at /nowhere/at/all"),
+    "no_such_folder": ({"model__name": "/nowhere/at/all"}, "No model found at /nowhere/at/all"),
     "no_such_layer": ({"model__target_modules": ["elbow"]}, "does not fit this model"),
     "too_few_rows": ({"dataset__max_samples": 1, "evaluation__holdout_fraction": 0}, "each step needs 2"),
     "too_long": ({"training__max_sequence_length": 20}, "raise it"),
