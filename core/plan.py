@@ -17,6 +17,9 @@ WORDS = (
 FEWEST_STEPS = 10
 """A run with fewer steps shows nothing."""
 
+SHORTEST = 32
+"""Tokens for an answer alone: room for its tags, and for what an untrained model says before it."""
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -27,12 +30,14 @@ class Situation:
         on_gpu: Whether the run would use a GPU.
         rows: How many rows the dataset has, if known.
         lengths: (max_sequence_length, max_new_tokens) that fit the dataset's answers, where tokens were counted.
+        answers_only: Whether the prompt asks for the answer alone, without reasoning before it.
     """
 
     source: str
     on_gpu: bool
     rows: int | None = None
     lengths: tuple[int, int] | None = None
+    answers_only: bool = False
 
     def steps(self, per_step: int, passes: float, most: int) -> int:
         """Steps for so many passes over the rows, at most ``most``; ``most`` where the rows are not known.
@@ -47,16 +52,19 @@ class Situation:
         return max(FEWEST_STEPS, min(most, math.ceil(self.rows * passes / per_step)))
 
     def room(self, sequence: int, answer: int) -> tuple[int, int]:
-        """The usual lengths, or longer ones where the dataset's answers need them.
+        """The usual lengths, or longer ones where the dataset's answers need them; shorter for answers alone.
 
         >>> Situation("x", False, lengths=(512, 288)).room(512, 128)
         (512, 288)
         >>> Situation("x", False, lengths=(192, 32)).room(512, 128)
         (512, 128)
+        >>> Situation("x", False, lengths=(192, 16), answers_only=True).room(512, 128)
+        (512, 32)
         """
         if self.lengths is None:
             return sequence, answer
-        longest = max(answer, self.lengths[1])
+        # Reasoning is no part of the reference, so its length says nothing about what has to fit before the answer.
+        longest = max(SHORTEST if self.answers_only else answer, self.lengths[1])
         return max(sequence, self.lengths[0] - self.lengths[1] + longest), longest
 
 

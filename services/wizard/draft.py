@@ -71,6 +71,7 @@ class PageMemory(TypedDict, total=False):
     plan: str
     rows: int | None
     lengths: Sequence[int] | None
+    answers_only: bool
 
 
 @dataclass(frozen=True)
@@ -303,7 +304,7 @@ def plans(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu: 
     """A method's plans for a dataset as far as it is known."""
     lengths = memory.get("lengths")
     pair = (lengths[0], lengths[1]) if lengths else None
-    return chosen.plans(Situation(dataset.source, on_gpu, memory.get("rows"), pair))
+    return chosen.plans(Situation(dataset.source, on_gpu, memory.get("rows"), pair, memory.get("answers_only", False)))
 
 
 def suggest_name(draft: Draft, home: Home) -> str:

@@ -29,7 +29,8 @@ def followed(
     draft: Draft, source: str, rows: int | None, lengths: tuple[int, int] | None, *, on_gpu: bool
 ) -> dict[str, Any]:
     """The same where the data has changed; ``source`` is the dataset's so far."""
-    known = {"rows": rows, "lengths": list(lengths) if lengths else None}
+    answers_only = draft.dataset.values.get("reasoning_start") == ""
+    known = {"rows": rows, "lengths": list(lengths) if lengths else None, "answers_only": answers_only}
     memory = draft.page("configuration")
     if source == draft.dataset.source and all(memory.get(name) == value for name, value in known.items()):
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.web.wizard.test_readiness import LONG, WORDS, choose, tokenizer, uplo
 from tests.web.wizard.test_tabs import Tab
 
 __all__ = ["tokenizer"]
+
+LABELS = "".join(json.dumps({"question": f"Ticket {n}?", "answer": "ab"[n % 2] * 3}) + "\n" for n in range(40))
 
 
 def training(services: Services) -> dict[str, Any]:
@@ -91,6 +94,19 @@ def test_lengths_follow_the_data(browser: Browser, client: FlaskClient, services
     assert "are longer than" not in page
     assert training(services)["temperature"] == 0.9
     assert chosen(page_of(browser)) == ["balanced"]
+
+
+@pytest.mark.usefixtures("tokenizer")
+def test_an_answer_without_reasoning_is_short(
+    browser: Browser, client: FlaskClient, services: Services
+) -> None:
+    """Labels get the shortest limit; tags for reasoning make it the usual one again."""
+    choose(browser, upload=upload(client, LABELS))
+    assert training(services)["max_new_tokens"] == 32
+    Tab(browser, "configuration").send(training__temperature="0.9")
+    Tab(browser, "dataset").send(dataset__reasoning_start="<think>", dataset__reasoning_end="</think>")
+    assert training(services)["max_new_tokens"] == 128
+    assert training(services)["temperature"] == 0.9
 
 
 @pytest.mark.usefixtures("tokenizer")
