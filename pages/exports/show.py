@@ -161,7 +161,7 @@ def check_line(report: dict[str, Any]) -> CheckLine:
         Line("Better choice", str(report.get("better_choice") or "")),
     ]
     return CheckLine(
-        subject=report["subject"],
+        subject={"merged": "Merged model", "adapter": "Adapter"}.get(report["subject"], report["subject"]),
         level=level,
         verdict=word,
         reason=report.get("reason", ""),

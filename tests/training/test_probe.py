@@ -141,7 +141,7 @@ def test_a_probe_is_stopped_while_the_model_writes(models: Home) -> None:
     assert status.state is JobState.STOPPED, status.error
     assert worker.returncode == 0
     assert 1 <= len(list(iter_lines(run.completions))) < 32
-    assert "can be read" in status.message
+    assert "were saved" in status.message
     assert read_json(run.result) is None
 
 

@@ -135,7 +135,7 @@ def test_a_model_process_that_dies_is_said_and_started_anew(client: Client) -> N
     """A chat_error with what to do; the next message is answered."""
     client.client.emit("chat", chat("please die now"))
     error = until(lambda: client.of("chat_error"), bool)[0]
-    assert "send again" in error["message"]
+    assert "Send again" in error["message"]
     client.client.emit("chat", chat("still there"))
     assert until(lambda: client.of("chat_done"), bool)[0]["text"] == "still there"
 

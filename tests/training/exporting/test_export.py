@@ -212,7 +212,7 @@ def test_a_model_trained_in_4_bit_is_merged_into_its_16_bit_base(models: Home, t
     reduced.mkdir()
     settings["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
     (reduced / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(InvalidInput, match="in 16 bit"):
+    with pytest.raises(InvalidInput, match="16-bit version"):
         merge.sixteen_bit(str(reduced), None, models)
 
 

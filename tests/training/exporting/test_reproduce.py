@@ -116,8 +116,8 @@ def test_differences_are_named(bundled: tuple[JobDir, Path], elsewhere: Home, tm
     said = [str(one) for one in found]
     assert [one.decisive for one in found] == [True, True, True, True, False]
     assert any(line.startswith("llama.cpp's converter, for faster answers: ") for line in said)
-    assert any(line.startswith("torch: 1.0 then") for line in said)
-    assert any("model.safetensors: 000000000000 then" in line for line in said)
+    assert any(line.startswith("torch: 1.0 in the original run") for line in said)
+    assert any("model.safetensors: 000000000000 in the original run" in line for line in said)
     assert any("cores" in line for line in said)
     assert "flask 0.1" in said[-1]
 
@@ -140,7 +140,7 @@ def test_a_damaged_bundle_is_refused_in_words(bundled: tuple[JobDir, Path], tmp_
     folder.mkdir()
     with pytest.raises(InvalidInput) as refused:
         read_bundle(file, folder)
-    words = {"changed": "config.json", "added": "more.txt", "cut": "Copy it again", "outside": "may not"}
+    words = {"changed": "config.json", "added": "more.txt", "cut": "Copy it again", "outside": "not allowed"}
     assert words.get(harm, "not a reproduction bundle") in refused.value.message
     assert not (tmp_path / "out.txt").exists()
 

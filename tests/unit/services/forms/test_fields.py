@@ -39,4 +39,4 @@ def test_a_switch_is_on_or_off_like_a_choice() -> None:
     """Beside each other in a folded group they are spelled alike."""
     assert form_field("dataset", "deduplicate", {}, {}).shown == "Remove duplicates: Off"
     personal = form_field("dataset", "drop_personal", {"drop_personal": True}, {})
-    assert personal.shown == "Drop secrets and email addresses: On"
+    assert personal.shown == "Remove rows with secrets or email addresses: On"
