@@ -97,9 +97,7 @@ def test_lengths_follow_the_data(browser: Browser, client: FlaskClient, services
 
 
 @pytest.mark.usefixtures("tokenizer")
-def test_an_answer_without_reasoning_is_short(
-    browser: Browser, client: FlaskClient, services: Services
-) -> None:
+def test_an_answer_without_reasoning_is_short(browser: Browser, client: FlaskClient, services: Services) -> None:
     """Labels get the shortest limit; tags for reasoning make it the usual one again."""
     choose(browser, upload=upload(client, LABELS))
     assert training(services)["max_new_tokens"] == 32
