@@ -64,6 +64,8 @@ class Shell:
     """The frame around every page. Without ``nav``, as before a login, only the name is shown."""
 
     theme: str = ""
+    notify: bool = True
+    shortcuts: bool = True
     next_theme: str = "light"
     path: str = "/"
     nav: tuple[NavItem, ...] = ()
@@ -76,21 +78,23 @@ class Shell:
     """Whether a live page fetches itself: messages for the next page are kept for it."""
 
 
-def page_shell(services: Services, path: str, theme: str, viewed: str | None, *, polling: bool = False) -> Shell:
+def page_shell(services: Services, path: str, viewed: str | None, *, polling: bool = False) -> Shell:
     """Build the frame: navigation, the running job, the state of the machine.
 
     Args:
         path: Path of the page.
-        theme: ``light``, ``dark`` or '' to follow the system.
         viewed: The run whose page this is; its log goes into the drawer.
         polling: Whether a live page fetches itself.
     """
-    runs = services.runs.list()
+    runs, chosen = services.runs.list(), services.preferences.get()
+    theme = chosen.theme.replace("system", "")
     at_work = next((run for run in runs if run.job.active), None)
     job = next((run for run in runs if run.session_id == viewed), at_work)
     nav = tuple(NavItem(title, url, icon, _at(path, url), title == "Settings") for title, url, icon in NAV)
     return Shell(
         theme,
+        chosen.notifications,
+        chosen.shortcuts,
         THEMES[theme],
         path,
         nav,

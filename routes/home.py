@@ -33,11 +33,10 @@ def _filters(state: Any) -> None:
 @bp.app_context_processor
 def frame() -> dict[str, Shell]:
     """The frame; only the name before a login, and where the rest of it is what broke."""
-    theme = services().preferences.get().theme.replace("system", "")
     if request.endpoint in {"auth.login", "auth.enter"} or g.get("without_frame") or not logged_in():
-        return {"shell": Shell(theme=theme)}
+        return {"shell": Shell(services().preferences.get().theme.replace("system", ""))}
     viewed = (request.view_args or {}).get("session_id")
-    return {"shell": page_shell(services(), request.path, theme, viewed, polling="X-Tunesmith-Live" in request.headers)}
+    return {"shell": page_shell(services(), request.path, viewed, polling="X-Tunesmith-Live" in request.headers)}
 
 
 @bp.get("/")

@@ -13,7 +13,6 @@ from core.errors import TunesmithError, Unavailable
 from pages.settings import settings_page, token_view
 from routes._api import Body, describes, read_body
 from routes._pages import page, say, to
-from services.container import Services
 from services.current import services
 from services.machine.hub_account import remove_token, save_token
 from services.machine.preferences import MOST_DAYS
@@ -34,12 +33,6 @@ class SettingsBody(Body):
     shortcuts: bool | None = Field(None, description="Whether single-letter keyboard shortcuts work.")
     trash_days: int | None = Field(None, ge=0, le=MOST_DAYS, description="0: until the trash is emptied.")
     webhook_url: str | None = Field(None, description="Posted to when a run ends; '' for none.")
-
-
-@bp.record_once
-def _globals(state: Any) -> None:
-    found: Services = state.app.extensions["tunesmith"]
-    state.app.jinja_env.globals["preferences"] = found.preferences.get
 
 
 @bp.get("/healthz")

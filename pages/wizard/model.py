@@ -15,6 +15,7 @@ from pages.wizard.frame import Frame, frame
 from services.container import Services
 from services.forms.fields import FormField, form_field
 from services.machine.hub_reach import HUB
+from services.machine.preferences import hub_token
 from services.models.downloads import DownloadView
 from services.models.local_models import LocalModel
 from services.models.memory import snapshot
@@ -268,5 +269,5 @@ def _described(services: Services, known: RemoteModel) -> Offer:
     elif (known.size or 0) > free:
         problem = "There is not enough disk space for this model. Free up space, or choose a smaller model."
     page = f"{os.environ.get('HF_ENDPOINT') or HUB}/{known.name}" if known.gated else ""
-    token = bool(services.settings.hf_token)
+    token = bool(hub_token(services.settings))
     return Offer(known.name, " · ".join(parts), page=page, token=token, problem=problem)

@@ -16,6 +16,7 @@ from core.log_tail import native, tail_text
 from core.moment import now
 from core.settings import Settings
 from core.version import VERSION
+from services.machine.preferences import stored_token
 from services.words import size
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def problem_report(services: Services) -> str:
 
 def redacted(text: str, settings: Settings) -> str:
     """Text without tokens, passwords, e-mail addresses, the user's name and the paths of home folders."""
-    for secret in (settings.token, settings.hf_token, settings.secret_key):
+    for secret in (settings.token, settings.hf_token, stored_token(settings.home), settings.secret_key):
         if secret:
             text = text.replace(str(secret), "…")
     for folder, word in ((settings.home.root, "<Tunesmith>"), (Path.home(), "~")):

@@ -18,6 +18,7 @@ from core.process import identify
 from core.progress import PROGRESS, stop_process, write_progress
 from core.settings import PROJECT, Settings
 from services.datasets.prompts import reader_environment
+from services.machine.preferences import hub_token
 from services.models.references import HUB_ID
 
 SCRIPT = PROJECT / "core" / "model_hub" / "__main__.py"
@@ -122,8 +123,10 @@ class Downloads:
 
     def _run(self, folder: Path) -> None:
         home = self._settings.home
-        token = {HUB_TOKEN: self._settings.hf_token} if self._settings.hf_token else {}
-        environment = reader_environment(home) | {"HF_HUB_DISABLE_TELEMETRY": "1"} | token
+        token = hub_token(self._settings)
+        environment = (
+            reader_environment(home) | {"HF_HUB_DISABLE_TELEMETRY": "1"} | ({HUB_TOKEN: token} if token else {})
+        )
         (folder / PROGRESS).unlink(missing_ok=True)
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(

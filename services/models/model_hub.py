@@ -13,6 +13,7 @@ from core.model_hub import remote
 from core.model_hub.remote import RemoteModel
 from core.settings import Settings
 from services.machine.hub_reach import HubReach, offline
+from services.machine.preferences import hub_token
 from services.models.support import trainable
 
 LIMIT = 20
@@ -75,7 +76,7 @@ class ModelHub:
             InvalidInput, NotFound, Unavailable: As :func:`core.model_hub.remote.about`.
         """
         self._check_reach()
-        return self._once(_key(name, revision), lambda: remote.about(name, revision, self._settings.hf_token))
+        return self._once(_key(name, revision), lambda: remote.about(name, revision, hub_token(self._settings)))
 
     def known(self, name: str, revision: str | None = None) -> RemoteModel | TunesmithError | None:
         """The same without waiting: None while the answer is on its way, and the error if there is none."""
@@ -96,11 +97,11 @@ class ModelHub:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _search(self, text: str) -> list[RemoteModel]:
-        return remote.search(text, self._settings.hf_token, LIMIT)
+        return remote.search(text, hub_token(self._settings), LIMIT)
 
     def _ask(self, key: tuple[str, ...], name: str, revision: str | None) -> None:
         try:
-            self._put(key, remote.about(name, revision, self._settings.hf_token))
+            self._put(key, remote.about(name, revision, hub_token(self._settings)))
         except TunesmithError as error:
             self._put(key, error)
         finally:

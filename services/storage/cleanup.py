@@ -23,7 +23,7 @@ class Cleanup:
     Args:
         home: Where.
         database: Knows which jobs are unfinished.
-        fetching: Whether a dataset is being downloaded right now.
+        fetching: Whether a model or dataset is being downloaded right now.
         changed: Told after each, to measure again.
     """
 
@@ -52,7 +52,7 @@ class Cleanup:
 
         Raises:
             NotFound: It is not on this machine.
-            Conflict: An unfinished job needs it, or a dataset is being downloaded.
+            Conflict: An unfinished job needs it, or something is being downloaded.
         """
         folders = [folder for folder, _, found in download_folders(self._home) if found == name]
         if not folders:
@@ -61,14 +61,14 @@ class Cleanup:
         if job:
             raise Conflict(f"{name} is needed by {job}. Wait until it ends or stop it, then try again.")
         if self._fetching():
-            raise Conflict("A dataset is being downloaded. Wait until that ends, then try again.")
+            raise Conflict("A model or dataset is being downloaded. Wait until that ends, then try again.")
         return self._remove(folders, name)
 
     def caches(self) -> int:
         """Delete what is made again when it is needed.
 
         Raises:
-            Conflict: A job is running or waiting, or a dataset is being downloaded.
+            Conflict: A job is running or waiting, or something is being downloaded.
         """
         job = next(iter(self._database.unfinished()), None)
         if job is not None:
@@ -77,7 +77,7 @@ class Cleanup:
                 "Empty them when it has ended."
             )
         if self._fetching():
-            raise Conflict("A dataset is being downloaded. Empty the caches when that has ended.")
+            raise Conflict("A model or dataset is being downloaded. Empty the caches when that has ended.")
         return self._remove(cache_folders(self._home), "The cache")
 
     def _remove(self, folders: list[Path], what: str) -> int:

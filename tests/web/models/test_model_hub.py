@@ -177,7 +177,7 @@ def test_a_gated_model_wants_a_token(
     refused = ended(client, started(client, "someone/small-gated"))
     assert refused["state"] == "failed"
     assert "someone/small-gated" in refused["error"]
-    object.__setattr__(services.settings, "hf_token", TOKEN)
+    services.preferences.change({"hf_token": TOKEN})
     assert ended(client, started(client, "someone/small-gated"))["state"] == "done"
 
 
@@ -242,7 +242,7 @@ def test_a_license_to_accept_is_said_with_what_it_takes(browser: Browser, servic
     page = until(lambda: browser.get("/new/model").text, lambda text: "First accept the license" in text, PATIENCE)
     assert f'href="{hub.endpoint}/someone/small-gated"' in page
     assert "Then add a Hugging Face token" in page
-    object.__setattr__(services.settings, "hf_token", TOKEN)
+    services.preferences.change({"hf_token": TOKEN})
     page = browser.get("/new/model").text
     assert "The download uses your Hugging Face token." in page
     assert TOKEN not in page
