@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from core.export import UNREDUCED, Quantization
 
@@ -44,7 +45,7 @@ PER_TENSOR = 64
 _PLACE = re.compile(r"(?:\.layers\.(\d+)\.)?(?:[a-z_]+\.)*?(\w+)\.weight$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity: sizes are kept for each
 class ModelShape:
     """What of a model decides the sizes of its files.
 
@@ -65,6 +66,11 @@ class ModelShape:
         """How many weights there are."""
         return sum(math.prod(dims) for dims in self.tensors.values())
 
+    @cached_property
+    def tied(self) -> bool:
+        """Whether the embedding is the output matrix, too."""
+        return not any(name.startswith("lm_head.") for name in self.tensors)
+
 
 def gguf_bytes(shape: ModelShape, kind: Quantization, *, matrix: bool = False) -> int:
     """Bytes of a GGUF file.
@@ -78,6 +84,7 @@ def gguf_bytes(shape: ModelShape, kind: Quantization, *, matrix: bool = False) -
     return header + tensor_bytes(shape, kind, matrix=matrix)
 
 
+@lru_cache(maxsize=256)
 def tensor_bytes(shape: ModelShape, kind: Quantization, *, matrix: bool = False) -> int:
     """The same without the header."""
     return sum(
@@ -108,8 +115,7 @@ def _bytes(dims: tuple[int, ...], kind: str) -> int:
 
 def _wanted(role: str, layer: int, shape: ModelShape, kind: str, matrix: bool) -> str:
     main = MAIN.get(kind, kind)
-    tied = not any(name.startswith("lm_head.") for name in shape.tensors)
-    if role == "output" or (role == "embedding" and tied):
+    if role == "output" or (role == "embedding" and shape.tied):
         if kind in {*TINY, "IQ3_XXS"}:
             return "Q5_K"
         return main if main == "Q8_0" else "Q6_K"

@@ -310,6 +310,13 @@ def control_tokens(added: Iterable[tuple[str, bool]]) -> frozenset[str]:
 
 def read_control_tokens(folder: Path) -> frozenset[str]:
     """The same of a model's folder, from ``tokenizer_config.json``, else from the larger ``tokenizer.json``."""
+    files = (folder / "tokenizer_config.json", folder / "tokenizer.json")
+    return _control_tokens(folder, tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
+
+
+@lru_cache(maxsize=16)
+def _control_tokens(folder: Path, _changed: tuple[int, ...]) -> frozenset[str]:
+    """Kept until one of the files changes: the larger one has megabytes, and a page asks at every save."""
     decoder = read_object(folder / "tokenizer_config.json").get("added_tokens_decoder")
     listed = list(decoder.values()) if isinstance(decoder, dict) and decoder else None
     listed = listed or read_object(folder / "tokenizer.json").get("added_tokens")

@@ -13,8 +13,9 @@ from pages.wizard.frame import Frame, frame
 from pages.wizard.groups import groups
 from services.container import Services
 from services.forms.fields import FieldGroup, Values, section_model
+from services.runs.speeds import Estimate
 from services.wizard.draft import Draft, Section, plans, suggest
-from services.wizard.snapshot import Snapshot, can_be_probed
+from services.wizard.snapshot import can_be_probed
 from services.wizard.steps import STEP
 from services.words import num
 
@@ -64,8 +65,9 @@ def configuration_step(services: Services) -> ConfigurationStep:
     suggested = suggest(draft.dataset, chosen, memory, on_gpu=on_gpu)
     shown_groups = groups(draft, review.remarks, suggested)
     offered = plans(draft.dataset, chosen, memory, on_gpu=on_gpu)
-    cards = tuple(_card(snapshot, plan, chosen) for plan in offered)
-    known = next((time for plan in offered if (time := snapshot.estimate(plan.values))), None)
+    times = [snapshot.estimate(plan.values) for plan in offered]
+    cards = tuple(_card(draft, plan, chosen, time) for plan, time in zip(offered, times, strict=True))
+    known = next((time for time in times if time), None)
     complete = not {"model", "dataset", "reward"} & review.missing
     return ConfigurationStep(
         frame=frame(services, "configuration", snapshot),
@@ -87,9 +89,8 @@ def configuration_step(services: Services) -> ConfigurationStep:
     )
 
 
-def _card(snapshot: Snapshot, plan: Plan, chosen: Method) -> PlanCard:
-    time = snapshot.estimate(plan.values)
-    matches = all(_value(snapshot.draft.sections, path) == value for path, value in plan.values.items())
+def _card(draft: Draft, plan: Plan, chosen: Method, time: Estimate | None) -> PlanCard:
+    matches = all(_value(draft.sections, path) == value for path, value in plan.values.items())
     return PlanCard(
         plan.key, plan.title, plan.text, _facts(plan.values, chosen), time.words.capitalize() if time else "", matches
     )

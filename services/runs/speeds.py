@@ -48,6 +48,7 @@ class Speeds:
         self, database: Database, device: Callable[[], Device], parameters: Callable[[RunConfig], float | None]
     ) -> None:
         self._database, self._device, self._parameters = database, device, parameters
+        self._configs: dict[str, RunConfig | None] = {}
 
     def estimate(
         self, config: RunConfig, rows: int | None, checked: tuple[RunConfig, dict[str, Any]] | None = None
@@ -85,15 +86,24 @@ class Speeds:
     def _paces(self, config: RunConfig) -> list[Pace]:
         """Of this machine's recent runs with the same method."""
         device, paces = self._device(), []
-        for job in self._database.timed("cpu" if device.kind == "cpu" else device.name, RECENT):
-            try:
-                ran = parse(job.config)
-            except InvalidConfig:
-                continue
-            parameters = self._parameters(ran)
-            if ran.method == config.method and parameters:
+        jobs = self._database.timed("cpu" if device.kind == "cpu" else device.name, RECENT)
+        # What a run was started with never changes, and a page asks for each of its ready settings.
+        before = self._configs
+        now = {job.id: before[job.id] if job.id in before else _parsed(job.config) for job in jobs}
+        self._configs = now
+        for job in jobs:
+            ran = now[job.id]
+            parameters = self._parameters(ran) if ran and ran.method == config.method else None
+            if ran and parameters:
                 paces.append(Pace(ran, parameters, job.seconds_per_step))
         return paces
+
+
+def _parsed(config: dict[str, Any]) -> RunConfig | None:
+    try:
+        return parse(config)
+    except InvalidConfig:
+        return None
 
 
 def _alike(one: RunConfig, other: RunConfig) -> bool:
