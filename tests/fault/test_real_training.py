@@ -41,11 +41,12 @@ def config() -> dict[str, Any]:
 
 def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
     """Training is not interrupted by the server's death, no row is lost or doubled, and Resume goes on."""
-    chance = random.Random(live.url)
-    run = live.home / "outputs" / "real"
-    live.ask("POST", "/api/training/start", {"config": config(), "session_id": "real", "confirm_reward": True})
-    live.wait("real", "training")
-    listener = Listener(live.url, "real")
+    chance = random.Random()
+    name = f"real-{chance.getrandbits(32):08x}"  # A second try has the same server.
+    run = live.home / "outputs" / name
+    live.ask("POST", "/api/training/start", {"config": config(), "session_id": name, "confirm_reward": True})
+    live.wait(name, "training")
+    listener = Listener(live.url, name)
     pid = worker_pid(run)
     for _ in range(2):
         time.sleep(chance.uniform(0.2, 1.5))
@@ -53,15 +54,15 @@ def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
         assert psutil.pid_exists(pid)
         time.sleep(chance.uniform(0.0, 1.0))
         live.start()
-    view = until(lambda: live.status("real"), lambda view: (view["checkpoint_step"] or 0) >= 4)
+    view = until(lambda: live.status(name), lambda view: (view["checkpoint_step"] or 0) >= 4)
     assert view["attempt"] == 1
     psutil.Process(pid).kill()
-    view = live.wait("real", "crashed")
-    live.ask("POST", "/api/training/resume", {"session_id": "real"})
+    view = live.wait(name, "crashed")
+    live.ask("POST", "/api/training/resume", {"session_id": name})
     goal = view["checkpoint_step"] + 6
-    until(lambda: live.status("real"), lambda now: now["attempt"] == 2 and now["step"] >= goal)
-    live.ask("POST", "/api/training/stop", {"session_id": "real"})
-    assert live.wait("real", "stopped", "failed", "crashed")["status"] == "stopped"
+    until(lambda: live.status(name), lambda now: now["attempt"] == 2 and now["step"] >= goal)
+    live.ask("POST", "/api/training/stop", {"session_id": name})
+    assert live.wait(name, "stopped", "failed", "crashed")["status"] == "stopped"
     rows = list(iter_lines(run / "metrics.jsonl"))
     until(lambda: len(listener.rows), lambda count: count == len(rows))
     listener.close()

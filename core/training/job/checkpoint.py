@@ -42,7 +42,7 @@ def whole_folder(target: Path, what: str) -> Iterator[Path]:
         Unavailable: The disk is full; ``target`` is as it was.
     """
     partial = target.parent / PARTIAL / target.name
-    shutil.rmtree(partial, ignore_errors=True)
+    _clear_up_after_a_kill(partial, target)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -103,9 +103,21 @@ def publish_adapter(run: JobDir, checkpoint: Path, tokenizer: Any) -> None:
         tokenizer.save_pretrained(folder)
 
 
+def _old(new: Path) -> Path:
+    return new.with_name(f"{new.name}.old")
+
+
+def _clear_up_after_a_kill(new: Path, target: Path) -> None:
+    # kill -9 inside _replace leaves the old folder: as the only one between the renames, as rubbish after them.
+    if not target.exists() and _old(new).exists():
+        _old(new).rename(target)
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(_old(new), ignore_errors=True)
+
+
 def _replace(new: Path, target: Path) -> None:
     # A folder cannot be renamed onto one that is not empty.
-    old = new.with_name(f"{new.name}.old")
+    old = _old(new)
     if target.exists():
         target.rename(old)
     new.rename(target)

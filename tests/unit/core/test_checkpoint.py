@@ -1,0 +1,61 @@
+"""A folder that replaces another, with the writer killed at each of its steps."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.training.job.checkpoint import whole_folder
+
+KILLED_AFTER = """
+import os, signal, sys
+from pathlib import Path
+from core.training.job.checkpoint import whole_folder
+
+left, rename = int(sys.argv[2]), Path.rename
+
+def counted(self, target):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    moved = rename(self, target)
+    if left == 0 and sys.argv[3] == "at once":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return moved
+
+Path.rename = counted
+with whole_folder(Path(sys.argv[1]), "the adapter") as folder:
+    (folder / "weights").write_text("second")
+"""
+
+
+def write(target: Path, text: str) -> None:
+    with whole_folder(target, "the adapter") as folder:
+        (folder / "weights").write_text(text)
+
+
+@pytest.mark.parametrize(("renames", "when"), [(0, "before"), (1, "at once"), (2, "at once")])
+def test_a_killed_writer_leaves_nothing_in_the_way(tmp_path: Path, renames: int, when: str) -> None:
+    """Killed before the old folder is moved, with it moved away, and with the new one in place."""
+    target = tmp_path / "adapter"
+    write(target, "first")
+    killed = subprocess.run([sys.executable, "-c", KILLED_AFTER, str(target), str(renames), when], check=False)
+    assert killed.returncode == -9
+    write(target, "third")
+    assert (target / "weights").read_text() == "third"
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_a_failed_write_after_a_kill_keeps_what_was_there(tmp_path: Path) -> None:
+    """The old folder, moved away by the killed writer, is put back before the next one writes."""
+    target = tmp_path / "adapter"
+    write(target, "first")
+    subprocess.run([sys.executable, "-c", KILLED_AFTER, str(target), "1", "at once"], check=False)
+    assert not target.exists()
+    with pytest.raises(ZeroDivisionError), whole_folder(target, "the adapter"):
+        _ = 1 / 0
+    assert (target / "weights").read_text() == "first"
