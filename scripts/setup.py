@@ -295,7 +295,7 @@ def install_converter(console: Console) -> None:
 
 def fetch_browser_libraries(console: Console) -> None:
     """Install them from the lock file with npm, and copy what the pages load to static/vendor."""
-    install_locked(console, find_npm(console), TOOLS / "browser", "--omit=dev")
+    install_locked(console, find_npm(console), TOOLS / "browser", "--omit=dev", "--include=optional")
     console.run([PYTHON, PROJECT / "scripts" / "vendor.py", TOOLS / "browser" / "node_modules"])
 
 

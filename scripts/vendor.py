@@ -7,6 +7,7 @@ with ``<svg class="icon"><use href="/static/vendor/icons.svg#play"></use></svg>`
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,29 +24,18 @@ FILES = {
     "markdown-it/LICENSE": "markdown-it.LICENSE",
     "dompurify/LICENSE": "dompurify.LICENSE",
     "lucide-static/LICENSE": "lucide.LICENSE",
-    "@codemirror/view/LICENSE": "codemirror.LICENSE",
-    "@lezer/common/LICENSE": "lezer.LICENSE",
-    "@marijn/find-cluster-break/LICENSE": "find-cluster-break.LICENSE",
-    "crelt/LICENSE": "crelt.LICENSE",
-    "style-mod/LICENSE": "style-mod.LICENSE",
-    "w3c-keyname/LICENSE": "w3c-keyname.LICENSE",
+    "prism-code-editor/LICENSE": "prism-code-editor.LICENSE",
+    "prism-code-editor/dist/layout.css": "prism-code-editor.css",
 }
-EDITOR = {
-    "@codemirror/commands": ("dist/index.js", "commands.js"),
-    "@codemirror/language": ("dist/index.js", "language.js"),
-    "@codemirror/legacy-modes": ("mode/python.js", "python.js"),
-    "@codemirror/state": ("dist/index.js", "state.js"),
-    "@codemirror/streamparser": ("dist/index.js", "streamparser.js"),
-    "@codemirror/view": ("dist/index.js", "view.js"),
-    "@lezer/common": ("dist/index.js", "lezer-common.js"),
-    "@lezer/highlight": ("dist/index.js", "highlight.js"),
-    "@marijn/find-cluster-break": ("src/index.js", "find-cluster-break.js"),
-    "crelt": ("index.js", "crelt.js"),
-    "style-mod": ("src/style-mod.js", "style-mod.js"),
-    "w3c-keyname": ("index.js", "w3c-keyname.js"),
-}
-"""CodeMirror's modules by package: the file to take, and its name in static/vendor/codemirror."""
-IMPORT = re.compile(r"""^((?:import|export)\b[^'";]*\bfrom )(['"])([^'"]+)\2""", re.MULTILINE)
+EDITOR = """
+export { createEditor } from 'prism-code-editor'
+export { defaultKeymap, editorCommands } from 'prism-code-editor/commands'
+export { highlightBracketPairs } from 'prism-code-editor/highlight-brackets'
+export { matchBrackets } from 'prism-code-editor/match-brackets'
+import 'prism-code-editor/languages/python'
+import 'prism-code-editor/prism/languages/python'
+"""
+"""What the pages use of the code editor, whose package has hundreds of modules: esbuild makes one of these."""
 EXPORTS = {
     # Each ships its module unminified or larger; the same code as a script leaves one global name.
     "uPlot.esm.js": "uPlot",
@@ -68,33 +58,20 @@ def main(modules: Path) -> None:
             text += f"\nexport default {EXPORTS[name]};\n"
         # The source map is not copied, and a browser's tools would ask the server for it in vain.
         (VENDOR / name).write_text(re.sub(r"//# sourceMappingURL=.*", "", text), encoding="utf-8")
-    (VENDOR / "codemirror").mkdir(exist_ok=True)
-    for package, (source, name) in EDITOR.items():
-        text = (modules / package / source).read_text(encoding="utf-8")
-        (VENDOR / "codemirror" / name).write_text(module(text), encoding="utf-8")
+    (VENDOR / "prism-code-editor.esm.js").write_bytes(bundle(modules, EDITOR))
     names = [line.strip() for line in (PROJECT / "static" / "icons.txt").read_text().splitlines() if line.strip()]
     (VENDOR / "icons.svg").write_text(sprite(modules / "lucide-static" / "icons", names), encoding="utf-8")
-    print(f"{VENDOR}: {len(FILES) + len(EDITOR)} files and {len(names)} icons")
+    print(f"{VENDOR}: {len(FILES) + 1} files and {len(names)} icons")
 
 
-def module(text: str) -> str:
-    """One of CodeMirror's modules as a browser loads it without a bundler.
+def bundle(modules: Path, source: str) -> bytes:
+    """One minified module of what ``source`` imports.
 
-    Imports by package name become relative paths, because the pages' content security policy allows no inline import
-    map. Comments that have their lines to themselves and indentation go: half of the files is documentation.
-
-    Raises:
-        SystemExit: It imports a package that is not in :data:`EDITOR`.
+    esbuild's program is started as it is: the script that npm puts in front of it needs a newer Node.js than npm does.
     """
-
-    def relative(match: re.Match[str]) -> str:
-        if match[3] not in EDITOR:
-            raise SystemExit(f"A module of CodeMirror imports '{match[3]}'. Add it to EDITOR in scripts/vendor.py.")
-        return f"{match[1]}'./{EDITOR[match[3]][1]}'"
-
-    text = re.sub(r"^[ \t]*/\*(?:(?!\*/).)*\*/[ \t]*\n", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^[ \t]*(//.*)?\n", "", text, flags=re.MULTILINE)
-    return IMPORT.sub(relative, re.sub(r"^[ \t]+", "", text, flags=re.MULTILINE))
+    (program,) = modules.glob("@esbuild/*/bin/esbuild")
+    command = [str(program), "--bundle", "--minify", "--format=esm"]
+    return subprocess.run(command, cwd=modules, input=source.encode(), stdout=subprocess.PIPE, check=True).stdout
 
 
 def sprite(icons: Path, names: list[str]) -> str:

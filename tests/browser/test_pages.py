@@ -107,8 +107,9 @@ def test_every_page_can_be_read_without_scripts(chromium: Browser, filled: Serve
     context.close()
 
 
-def test_a_page_weighs_little(context: BrowserContext, filled: Server) -> None:
-    """Script and style of the heaviest page stay under 300 KB."""
+@pytest.mark.parametrize("path", [f"/runs/{FINISHED}?tab=charts", "/rewards/short-is-good"])
+def test_a_page_weighs_little(context: BrowserContext, filled: Server, path: str) -> None:
+    """Script and style stay under 300 KB on the two pages with large libraries of their own: charts and code editor."""
     sizes: dict[str, int] = {}
     page = context.new_page()
 
@@ -117,7 +118,7 @@ def test_a_page_weighs_little(context: BrowserContext, filled: Server) -> None:
             sizes[response.url] = len(response.body())
 
     page.on("response", count)
-    settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
+    settle(page, filled.url + path)
     page.wait_for_load_state("networkidle")
     assert 0 < sum(sizes.values()) < MOST_BYTES
 

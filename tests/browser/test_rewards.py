@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from core.rewards.sandbox import protection
 from tests.browser.conftest import Complaints, Server
@@ -11,6 +11,16 @@ from tests.browser.conftest import Complaints, Server
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")]
 
 SOURCE = "def reward(completion, prompt, row):\n    return 1 / (1 + len(completion)), 'the shorter the better'"
+
+FIRST_LETTER = """
+(area) => {
+  const style = getComputedStyle(area)
+  // The code editor has its upper padding around the text area.
+  const top = area.getBoundingClientRect().top + parseFloat(style.paddingTop)
+  const left = area.getBoundingClientRect().left + parseFloat(style.paddingLeft)
+  return [style.fontFamily, style.fontSize, style.lineHeight, Math.round(top), Math.round(left)]
+}
+"""
 
 
 def sums(page: Page, server: Server) -> None:
@@ -32,8 +42,12 @@ def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: 
     page.get_by_text("Python code", exact=True).click()
     for key in ("Control+A", "Delete"):
         page.keyboard.press(key)
-    page.keyboard.insert_text(f"{SOURCE}\n")
+    page.keyboard.insert_text(SOURCE)
+    expect(page.locator(".token.keyword", has_text="def")).to_be_visible()
+    page.keyboard.press("Enter")  # keeps the indentation
     page.keyboard.press("Tab")
+    assert page.locator("#source").input_value() == f"{SOURCE}\n        "
+    page.keyboard.press("Control+Z")
     assert page.locator("#source").input_value() == f"{SOURCE}\n    "
     # Tab indents; after Escape it leads on.
     page.keyboard.press("Escape")
@@ -56,6 +70,22 @@ def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: 
     expect(page.get_by_test_id("flash")).to_contain_text("The run was not started. This reward has loopholes")
     expect(page.get_by_test_id("probe")).to_be_visible()
     assert complaints.found == []
+
+
+@pytest.mark.parametrize("width", [1280, 400, 320])
+def test_the_editor_takes_the_text_area_s_place_exactly(page: Page, server: Server, width: int) -> None:
+    """What stands below does not move when the script arrives late, and neither does the first line."""
+    held: list[Route] = []
+    page.route("**/rewards_edit.js", lambda route: held.append(route))
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{server.url}/rewards/brevity", wait_until="commit")
+    samples, code = page.locator("#samples"), page.locator(".code-editor")
+    expect(samples).to_be_visible()
+    source = page.get_by_test_id("source")
+    before = samples.bounding_box(), code.bounding_box(), source.evaluate(FIRST_LETTER)
+    held[0].continue_()
+    expect(page.get_by_test_id("editor")).to_be_visible()
+    assert (samples.bounding_box(), code.bounding_box(), source.evaluate(FIRST_LETTER)) == before
 
 
 def test_the_bench_shows_each_attempt(page: Page, server: Server, complaints: Complaints) -> None:

@@ -12,7 +12,7 @@ import pytest
 import setup_checks
 import setup_node
 from setup_steps import Console, Step, StepFailed
-from vendor import module, sprite
+from vendor import sprite
 
 from core.settings import PROJECT
 
@@ -120,23 +120,6 @@ def test_an_icon_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert '<path d="M1 1" />' in sprite(tmp_path, ["play"])
     with pytest.raises(SystemExit, match="plaay"):
         sprite(tmp_path, ["plaay"])
-
-
-def test_modules_of_the_editor_import_their_neighbors_by_path() -> None:
-    """No package name and no comment is left, code beside a comment stays, and an unknown package fails the set-up."""
-    source = (
-        "import { a,\n  b } from '@codemirror/state';\nexport { c } from \"style-mod\"\n"
-        "/**\nText from 'nowhere'.\n*/\n  // more\n  /*@__PURE__*/d(a) // kept\n\n  /** x */\nconst e = 'from f'\n"
-    )
-    assert module(source).splitlines() == [
-        "import { a,",
-        "b } from './state.js';",
-        "export { c } from './style-mod.js'",
-        "/*@__PURE__*/d(a) // kept",
-        "const e = 'from f'",
-    ]
-    with pytest.raises(SystemExit, match="'@codemirror/unknown'"):
-        module("import { a } from '@codemirror/unknown'\n")
 
 
 @pytest.mark.parametrize(
