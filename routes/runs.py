@@ -198,7 +198,7 @@ def show(session_id: str) -> str:
 @bp.get("/runs/<session_id>/config.json")
 def config_file(session_id: str) -> Response:
     """A run's configuration as a file, which can be imported again."""
-    text = json.dumps(services().runs.get(session_id).config, indent=2, ensure_ascii=False)
+    text = json.dumps(services().runs.config(session_id), indent=2, ensure_ascii=False)
     named = {"Content-Disposition": f'attachment; filename="{session_id}.json"'}
     return Response(text, mimetype="application/json", headers=named)
 
@@ -231,7 +231,7 @@ def _act_rename(session_id: str) -> AnyResponse:
 
 
 def _act_again(session_id: str) -> AnyResponse:
-    services().wizard.load(services().runs.get(session_id).config)
+    services().wizard.load(services().runs.config(session_id))
     say("Your setup now has the settings of that run. Change what you like, then start.", "good")
     return to("wizard.train")
 

@@ -150,7 +150,7 @@ def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
 
 
 def _has_reward(services: Services, session_id: str) -> bool:
-    return Need.REWARD in method_of(services.runs.get(session_id).config).needs
+    return Need.REWARD in method_of(services.runs.config(session_id)).needs
 
 
 def _held_out(services: Services, session_id: str) -> bool:

@@ -107,7 +107,7 @@ def training_prompt(services: Services, model_path: str) -> str:
     if kind not in {"session", "export"} or not job_id:
         return ""
     try:
-        return system_prompt(parse(services.runs.get(job_id).config).dataset)
+        return system_prompt(parse(services.runs.config(job_id)).dataset)
     except (InvalidConfig, NotFound):  # an export may outlive its run
         if kind == "session":
             raise
@@ -119,7 +119,7 @@ def _system_prompts(services: Services, groups: tuple[ModelGroup, ...]) -> dict[
     told: dict[str, str] = {}
     for item in services.models.trained()[:NEWEST]:
         try:
-            told[item.session_id] = system_prompt(parse(services.runs.get(item.session_id).config).dataset)
+            told[item.session_id] = system_prompt(parse(services.runs.config(item.session_id)).dataset)
         except InvalidConfig:
             continue
     exported = {item.export_id: item.session_id for item in services.exports.list()}

@@ -207,6 +207,10 @@ class Runs:
         view = run_view(job, self._database.queue(), title, with_config=True)
         return replace(view, damage=[*self._damage(job)])
 
+    def config(self, session_id: str) -> dict[str, Any]:
+        """A run's configuration. Unlike :meth:`get`, it reads none of the run's files. Raises NotFound."""
+        return self._job(session_id).config
+
     def _damage(self, job: Job) -> Sequence[str]:
         files = self._files(job.id)
         completions = self._indexes.of(files.completions).bad()

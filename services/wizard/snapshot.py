@@ -287,7 +287,7 @@ class Snapshot:
         A run that is over gives way to the form as soon as the choices have changed; one that is at work does not.
         """
         run = self.own_run
-        if run is None or same_choices(self.config, self._sources.runs.get(run.session_id).config):
+        if run is None or same_choices(self.config, self._sources.runs.config(run.session_id)):
             return StartedRun(run)
         return StartedRun(None if run.job.over else run, run)
 

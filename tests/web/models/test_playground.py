@@ -22,6 +22,7 @@ from services.models.chat_pool import MOST_LOADED, ChatPool
 from services.models.chat_process import ChatProcess
 from services.models.memory import LLAMA_PROCESS, PROCESS, memory_needed
 from services.models.models import Chat, check_chat
+from services.runs.completions import CompletionIndex
 from tests.conftest import SUPPORT, TINY, Browser, tiny
 from tests.support.live import until
 
@@ -145,6 +146,26 @@ def test_what_names_no_model_is_refused(
     exported(services, home, ExportFormat.MERGED, "config.json", state="failed")
     with pytest.raises(error):
         services.models.resolve(reference)
+
+
+def test_what_the_runs_wrote_is_not_read_for_their_system_prompts(
+    client: FlaskClient, services: Services, run: JobDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in their configurations; the answers of 20 long runs are gigabytes."""
+    config = {**TINY, "dataset": {**TINY["dataset"], "system_prompt": "Answer like a pirate."}}
+    services.database.update("r1", config=config)
+    run.completions.write_text("{}\n")
+    read: list[Path] = []
+
+    def bad(index: CompletionIndex) -> list[int]:
+        read.append(index._path)
+        return []
+
+    monkeypatch.setattr(CompletionIndex, "bad", bad)
+    assert "Answer like a pirate." in client.get("/playground?session_id=r1").text
+    assert read == []
+    client.get("/runs/r1")
+    assert read == [run.completions]
 
 
 def test_every_model_is_offered(client: FlaskClient, services: Services, home: Home, run: JobDir) -> None:
