@@ -92,8 +92,8 @@ class Runs:
         self._models = models
         self._check_dataset = check_dataset
         self._indexes = CompletionIndexes()
-        self._verdicts = Verdicts(home.outputs)
         self._metrics = Readings(is_metric)
+        self._verdicts = Verdicts(home.outputs, self._metrics)
         self._listed: tuple[int, list[RunView]] = (-1, [])
         """The list as it was read last, and the database's number of writes by then."""
 

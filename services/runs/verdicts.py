@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from pydantic import ValidationError
 from core.config import RewardSection
 from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
-from core.job_dir import JobDir, read_lines, read_model
-from core.job_rows import is_metric
+from core.job_dir import JobDir, read_model
+from core.job_rows import MetricRow
 from core.rewards import maximum
+from services.jobs.readings import Readings
 from services.runs.verdict import Outcome, RunVerdict, Stored, merge, verdict
 from services.runs.view import RunView
 
@@ -22,10 +24,11 @@ class Verdicts:
 
     Args:
         outputs: Where the runs' directories lie.
+        metrics: Reads their metric rows.
     """
 
-    def __init__(self, outputs: Path) -> None:
-        self._outputs = outputs
+    def __init__(self, outputs: Path, metrics: Readings[MetricRow]) -> None:
+        self._outputs, self._metrics = outputs, metrics
         self._kept: dict[str, tuple[Any, RunVerdict]] = {}
 
     def of(self, run: RunView) -> RunVerdict:
@@ -40,12 +43,11 @@ class Verdicts:
         )
         before = self._kept.get(run.session_id)
         if before is None or before[0] != stamp:
-            before = self._kept[run.session_id] = (stamp, _judged(run, run_dir))
+            before = self._kept[run.session_id] = (stamp, _judged(run, run_dir, self._metrics.of(run_dir.metrics).rows))
         return before[1]
 
 
-def _judged(run: RunView, run_dir: JobDir) -> RunVerdict:
-    rows = read_lines(run_dir.metrics, limit=-1, fits=is_metric).rows
+def _judged(run: RunView, run_dir: JobDir, rows: Sequence[MetricRow]) -> RunVerdict:
     given = run_dir.read_config().get("config")
     report, status = read_model(run_dir.evaluation, RunEvaluation), run_dir.read_status()
     config = given if isinstance(given, dict) else {}

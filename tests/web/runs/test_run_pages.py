@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from core import job_dir
 from core.config import parse
 from core.job import JobState, JobStatus
-from core.job_dir import JobDir, JsonlWriter, write_json
+from core.job_dir import JobDir, JsonlWriter, read_row, write_json
 from services.container import Services
 from services.jobs.rebuild import rebuild
 from tests.conftest import Browser, tiny
@@ -238,6 +239,24 @@ def test_a_run_at_work_offers_a_word_at_its_end(browser: Browser, services: Serv
     assert 'id="notify"' in text(browser, f"/runs/{RUN}")
     make(services, JobState.STOPPED, [0.1] * 3, run_id=OTHER)
     assert 'id="notify"' not in text(browser, f"/runs/{OTHER}")
+
+
+def test_a_new_step_is_read_once(browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live page asks after each step: the verdict, the tiles and the damage are of the same reading."""
+    run = make(services, JobState.STOPPED, [0.1] * 6, checkpoint=6)
+    read: list[bytes] = []
+
+    def counted(line: bytes, fits: Any) -> Any:
+        read.append(line)
+        return read_row(line, fits)
+
+    monkeypatch.setattr(job_dir, "read_row", counted)
+    text(browser, f"/runs/{RUN}")
+    writer = JsonlWriter(run.metrics)
+    writer.append({"phase": "training", "step": 7, "reward": 0.9, "cut_off": 0.0})
+    writer.close()
+    assert "0.9" in text(browser, f"/runs/{RUN}")
+    assert len(read) == 6 + 7
 
 
 def test_damaged_files_of_one_run_are_its_trouble_alone(browser: Browser, services: Services) -> None:
