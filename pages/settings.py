@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from core.rewards.sandbox import protection
 from core.version import VERSION
@@ -73,7 +75,7 @@ class SettingsPage:
 
 def settings_page(services: Services) -> SettingsPage:
     """The settings as they are now."""
-    chosen, force = services.preferences.get(), protection()
+    chosen, force, status = services.preferences.get(), protection(), services.system.status()
     return SettingsPage(
         chosen.model_copy(update={"hf_token": ""}),
         THEMES,
@@ -82,7 +84,7 @@ def settings_page(services: Services) -> SettingsPage:
         token_view(services),
         services.webhook.last(),
         services.preferences.problem,
-        (_machine(services), _folders(services), _network(services), _versions(services)),
+        (_machine(services, status), _folders(services), _network(services), _versions(status)),
         VERSION,
         Line(force.state if force.level else "Not available", force.words),
     )
@@ -106,8 +108,7 @@ def _days(chosen: Preferences) -> tuple[tuple[int, str], ...]:
     return (*((count, f"{count} day{'' if count == 1 else 's'}") for count in days), (0, "Never"))
 
 
-def _machine(services: Services) -> SettingsSection:
-    status = services.system.status()
+def _machine(services: Services, status: Mapping[str, Any]) -> SettingsSection:
     device, disk = status["device"], status["disk"]
     kind = "GPU" if device["kind"] == "cuda" else "CPU; no NVIDIA GPU found"
     waiting = len(services.database.queue())
@@ -150,7 +151,8 @@ def _network(services: Services) -> SettingsSection:
     )
 
 
-def _versions(services: Services) -> SettingsSection:
-    found = services.system.status()["versions"]
-    lines = tuple(Line(PACKAGES.get(name, name), version or "Not installed") for name, version in found.items())
+def _versions(status: Mapping[str, Any]) -> SettingsSection:
+    lines = tuple(
+        Line(PACKAGES.get(name, name), version or "Not installed") for name, version in status["versions"].items()
+    )
     return SettingsSection("Versions", lines)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,7 @@ def _gpu_number(text: str) -> float:
     return 0.0 if text.startswith("[") else float(text)
 
 
+@cache
 def _processor() -> tuple[str, bool]:
     """The processor's name, and whether it computes bfloat16 natively."""
     try:

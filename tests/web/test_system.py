@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import html
+import importlib.metadata
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,6 +19,7 @@ from core.llama import Outcome
 from core.model import Device
 from core.settings import PROJECT
 from services.container import Services
+from services.machine import system
 from services.machine.system import parse_gpu
 from services.models.families import BASE_MODELS, GIB, estimate
 
@@ -30,6 +34,17 @@ def test_the_status_names_device_load_disk_and_versions(client: FlaskClient) -> 
     assert status["disk"]["free_bytes"] > 0
     assert status["versions"]["flask"]
     assert status["active_jobs"] == 0
+
+
+def test_a_page_reads_the_machine_once(client: FlaskClient, services: Services) -> None:
+    """A page with thirty models names the processor once, and Settings looks up the versions once."""
+    system._processor.cache_clear()
+    with mock.patch.object(Path, "read_text", autospec=True, side_effect=Path.read_text) as read:
+        assert len(services.models.families()) == len(BASE_MODELS)
+    assert [call.args for call in read.mock_calls].count((Path("/proc/cpuinfo"),)) == 1
+    with mock.patch("importlib.metadata.version", side_effect=importlib.metadata.version) as asked:
+        client.get("/settings")
+    assert [call.args for call in asked.mock_calls].count(("flask",)) == 1
 
 
 def test_the_web_process_never_loads_the_training_libraries() -> None:
