@@ -257,8 +257,9 @@ def api_cache() -> Response:
 @bp.delete("/api/datasets/cache")
 @describes(answer={"freed": int})
 def api_clear_cache() -> Response:
-    """Delete downloads, or with ``name`` those of one dataset or model. Refused while a run is in progress."""
-    return jsonify({"freed": services().library.clear_cache(request.args.get("name") or None)})
+    """Delete all downloads, or with ``name`` one dataset or model. Refused while something may need them."""
+    cleanup, name = services().cleanup, request.args.get("name")
+    return jsonify({"freed": cleanup.download(name) if name else cleanup.all_downloads()})
 
 
 def _info(info: UploadInfo) -> dict[str, Any]:

@@ -236,7 +236,7 @@ def job(job_id: str) -> AnyResponse:
 def clear() -> AnyResponse:
     """Delete what was downloaded from Hugging Face."""
     try:
-        say(f"Freed {size(services().library.clear_cache())}.", "good")
+        say(f"Freed {size(services().cleanup.all_downloads())}.", "good")
     except TunesmithError as error:
         say(error.message, "problem")
     return to("datasets.index")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -25,6 +24,8 @@ from services.datasets.preparation_child import FILES, REPORT
 from services.datasets.prompts import ask, ask_script, tokenizer_folder
 from services.jobs.database import Database
 from services.jobs.in_use import unfinished
+from services.machine.bin import size_of
+from services.storage.usage import download_folders
 
 MAPPED = ("instruction_field", "response_field", "instruction_template", "extraction", "extraction_pattern", "columns")
 PREPARING = PROJECT / "services" / "datasets" / "preparation_child.py"
@@ -260,42 +261,10 @@ class Library:
 
     def cache(self) -> list[CacheEntry]:
         """The contents of the Hugging Face cache, largest first."""
-        hub = self._home.cache / "hub"
-        found = [
-            CacheEntry(_hub_name(folder.name), folder.name.partition("--")[0].rstrip("s"), _size(folder))
-            for folder in (hub / "hub").glob("*--*")
-            if folder.is_dir()
-        ]
-        made = [
-            CacheEntry(title, "cache", _size(folder))
-            for title, folder in (("Converted rows", hub / "datasets"), ("Prepared rows", self._draft))
-            if _size(folder)
-        ]
-        return sorted(
-            [*found, *made],
-            key=lambda one: -one.size,
-        )
-
-    def clear_cache(self, name: str | None = None) -> int:
-        """Delete one dataset's or model's downloads, or all of them; the bytes that were freed.
-
-        Raises:
-            Conflict: A run that is not finished may need them.
-            NotFound: There is nothing of this name.
-        """
-        if self._database.unfinished():
-            raise Conflict(
-                "A run that is in progress or queued may need these downloads. Clear the cache when it has finished."
-            )
-        hub = self._home.cache / "hub"
-        folders = [path for path in (hub / "hub").glob("*--*") if name is None or _hub_name(path.name) == name]
-        if name and not folders:
-            raise NotFound(f"There is no cached download named {name}.")
-        folders += [hub / "datasets", self._draft]
-        before = sum(map(_size, folders))
-        for path in folders:
-            shutil.rmtree(path, ignore_errors=True)
-        return before
+        found = [CacheEntry(name, kind, size_of(folder)) for folder, kind, name in download_folders(self._home)]
+        made = (("Converted rows", self._home.cache / "hub" / "datasets"), ("Prepared rows", self._draft))
+        found += [CacheEntry(title, "cache", size) for title, folder in made if (size := size_of(folder))]
+        return sorted(found, key=lambda one: -one.size)
 
     def _checked(self, info: UploadInfo, mapping: dict[str, Any]) -> dict[str, Any]:
         unknown = set(mapping) - set(MAPPED)
@@ -346,12 +315,3 @@ def known(path: str) -> dict[str, Any] | None:
     """The catalog's ready-made dataset section for a Hugging Face path."""
     found = BY_PATH.get(path)
     return found.section if found else None
-
-
-def _hub_name(folder: str) -> str:
-    return "/".join(folder.split("--")[1:])
-
-
-def _size(folder: Path) -> int:
-    files: Iterable[Path] = folder.rglob("*") if folder.is_dir() else ()
-    return sum(path.lstat().st_size for path in files if path.is_file() and not path.is_symlink())

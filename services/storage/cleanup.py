@@ -70,15 +70,25 @@ class Cleanup:
         Raises:
             Conflict: A job is running or waiting, or something is being downloaded.
         """
+        self._check_idle("the caches")
+        return self._remove(cache_folders(self._home), "The cache")
+
+    def all_downloads(self) -> int:
+        """Delete everything downloaded from Hugging Face, and rows made from it. Raises Conflict as :meth:`caches`."""
+        self._check_idle("the downloads")
+        folders = [folder for folder, _, _ in download_folders(self._home)]
+        made = [self._home.cache / "hub" / "datasets", self._home.cache / "prepared"]
+        return self._remove([*folders, *made], "The cache")
+
+    def _check_idle(self, what: str) -> None:
         job = next(iter(self._database.unfinished()), None)
         if job is not None:
             raise Conflict(
-                f"The {job.of_kind.word} '{job.name}' is running or waiting and may need the caches. "
-                "Empty them when it has ended."
+                f"The {job.of_kind.word} '{job.name}' is running or waiting and may need {what}. "
+                "Delete them when it has ended."
             )
         if self._fetching():
-            raise Conflict("A model or dataset is being downloaded. Empty the caches when that has ended.")
-        return self._remove(cache_folders(self._home), "The cache")
+            raise Conflict(f"A model or dataset is being downloaded. Delete {what} when that has ended.")
 
     def _remove(self, folders: list[Path], what: str) -> int:
         freed = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from core.process import identify
+from core.progress import Progress, write_progress
 from core.settings import Home
 from services.container import Services
 from services.jobs.database import Job, new_job
@@ -173,3 +176,28 @@ def test_caches_are_emptied_while_no_job_may_need_them(
     assert (home.cache / "hub" / "hub" / "models--org--small").is_dir()
     assert not (home.cache / "gguf").exists()
     assert (client.delete("/api/storage/caches").json or {})["freed"] == 0
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_datasets_page_clears_downloads_by_the_same_rules(
+    browser: Browser, client: FlaskClient, home: Home, services: Services
+) -> None:
+    """Not while an import is writing there, which needs no job; what belongs to runs stays."""
+    entries = (client.get("/api/datasets/cache").json or {})["entries"]
+    assert [(one["name"], one["kind"], one["size"]) for one in entries] == [
+        (MODEL, "model", 50_000), ("org/rows", "dataset", 7000), ("Converted rows", "cache", 900),
+    ]  # fmt: skip
+    job = services.dataset_jobs.begin("rows.jsonl", 10)
+    folder = next(home.uploads.glob(f"{job.id}*"))
+    me = Progress(state="working").by(identify(os.getpid()))
+    write_progress(folder, me)
+    browser.get("/datasets")
+    browser.post("/datasets/cache/clear")
+    assert "is being downloaded" in browser.get("/datasets").text
+    assert client.delete("/api/datasets/cache").status_code == 409
+    write_progress(folder, me.model_copy(update={"state": "stopped"}))
+    assert client.delete("/api/datasets/cache?name=org/rows").json == {"freed": 7000}
+    assert client.delete("/api/datasets/cache?name=org/rows").status_code == 404
+    assert client.delete("/api/datasets/cache").json == {"freed": 50_900}
+    assert (home.cache / "gguf" / "x" / "base.gguf").is_file()
+    assert (home.outputs / sample.FINISHED).is_dir()
