@@ -116,7 +116,7 @@ class Bin:
         Raises:
             Conflict: That is not known.
         """
-        if entry.kind not in FOLDERS or entry.file in {".", ".."}:
+        if entry.kind not in FOLDERS:
             raise Conflict(
                 "This cannot be restored, because the record of what it was is damaged. Its files are still in the "
                 "trash."
@@ -171,6 +171,8 @@ class Bin:
 
     def sweep(self) -> None:
         """Remove what an interrupted deletion left: content whose entry is gone."""
+        if not self._home.trash.is_dir():  # None yet, or a link to a disk that is away, with the entries.
+            return
         for folder in self._folders():
             if not (folder / ENTRY).exists():
                 shutil.rmtree(folder, ignore_errors=True)
@@ -189,7 +191,7 @@ class Bin:
 
     def _read(self, folder: Path) -> Entry:
         entry = read_model(folder / ENTRY, Entry)
-        if entry is not None and entry.id == folder.name:
+        if entry and entry.id == folder.name and entry.kind in FOLDERS and entry.file not in {".", ".."}:
             return entry
         return Entry(id=folder.name, kind="unknown", file=folder.name, name=folder.name, deleted_at="")
 

@@ -130,6 +130,8 @@ class Trash:
 
     def _finish(self, entry: Entry, kind: JobKind | None) -> None:
         place = self._bin.place(entry)
+        if not place.exists():  # Its disk may be away: content whose entry is gone would be deleted when it is back.
+            return
         if kind and place.is_dir() and not self._database.exists(entry.file):
             self._adopt(entry, JobDir(place))
         self._bin.drop(entry)

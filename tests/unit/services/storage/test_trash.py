@@ -204,6 +204,34 @@ def test_a_folder_on_another_disk_keeps_its_trash_there(stage: Stage, monkeypatc
     assert list(stage.home.outputs.iterdir()) == []
 
 
+@pytest.mark.parametrize("away", ["outputs", "trash"])
+def test_what_is_on_a_disk_that_is_away_waits_for_it(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    """A server that starts without the disk takes nothing for left over, now or when the disk is back."""
+    place, disk = stage.home.root / away, tmp_path / "disk"
+    disk.mkdir()
+    if place.exists():
+        place.rmdir()
+    place.symlink_to(disk)
+    files, real = ended(stage), Path.rename
+
+    def across(self: Path, target: Path) -> Path:
+        if stage.home.trash in target.parents:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", across)
+    entry = verbs(stage).delete("one")
+    assert entry
+    disk.rename(tmp_path / "unplugged")
+    trash(stage).start()
+    (tmp_path / "unplugged").rename(disk)
+    trash(stage).start()
+    trash(stage).restore(entry.id)
+    assert written(stage.files("one").path) == files
+
+
 def test_what_has_its_place_taken_waits_or_gets_another_name(stage: Stage) -> None:
     """A run waits: its id is what exports know it by. A preset comes back beside the new one."""
     ended(stage)
@@ -230,13 +258,16 @@ def test_what_has_its_place_taken_waits_or_gets_another_name(stage: Stage) -> No
     "text",
     ["", "[]", '{"kind": "run"}', '{"id": "ID", "kind": "run", "file": "../../x", "name": "n", "deleted_at": ""}',
      '{"id": "ID", "kind": "etc", "file": "x", "name": "n", "deleted_at": ""}',
+     '{"id": "ID", "kind": "run", "file": "..", "name": "n", "deleted_at": ""}',
      '{"id": "other", "kind": "run", "file": "x", "name": "n", "deleted_at": ""}'],
 )  # fmt: skip
-def test_a_damaged_entry_is_listed_and_can_only_be_deleted(stage: Stage, text: str) -> None:
+@pytest.mark.parametrize("content", [True, False])
+def test_a_damaged_entry_is_listed_and_can_only_be_deleted(stage: Stage, text: str, content: bool) -> None:
     """It leads nowhere outside its folder, and neither a start nor the calendar removes it."""
     folder = stage.home.trash / "20260101-000000-abcdef"
     folder.mkdir(parents=True)
-    (folder / "content").write_text("x")
+    if content:
+        (folder / "content").write_text("x")
     (folder / "entry.json").write_text(text.replace("ID", folder.name))
     found = trash(stage)
     found.start()
