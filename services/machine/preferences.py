@@ -20,6 +20,7 @@ DAMAGED = (
     "The file settings.json could not be read, so the default settings are in use. The old file was kept as {}. "
     "Enter your settings again, or repair that file, rename it back and restart the server."
 )
+UNREADABLE = "The file settings.json cannot be read, so the default settings are in use."
 
 TITLES = {
     "hf_token": "Hugging Face token",
@@ -97,9 +98,11 @@ class PreferenceStore:
         """Why defaults are in use instead of what the file holds; '' if nothing is wrong."""
 
     def get(self) -> Preferences:
-        """The settings as they are now. A file that cannot be read is set aside, and the defaults hold."""
+        """The settings as they are now; the defaults if the file cannot be read. A damaged one is set aside."""
         found = read_preferences(self._home)
         if found is not None:
+            if self.problem == UNREADABLE:
+                self.problem = ""
             return found
         with self._lock:
             found = read_preferences(self._home)
@@ -112,10 +115,17 @@ class PreferenceStore:
         file = self._home.preferences
         beside = file.with_name(f"{file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
         try:
+            if file.is_file():
+                file.read_bytes()  # What the system cannot read, such as with too many open files, may be intact.
             file.rename(beside)
             self.problem = DAMAGED.format(beside.name)
         except OSError:
-            self.problem = "The file settings.json cannot be read, so the default settings are in use."
+            self.problem = UNREADABLE
+
+    def trash_days(self) -> int:
+        """How long the trash keeps things; forever (0) if the file that says how long cannot be read."""
+        days = self.get().trash_days
+        return 0 if self.problem else days
 
     def check(self, changes: dict[str, Any]) -> Preferences:
         """What the settings would be with some changes.

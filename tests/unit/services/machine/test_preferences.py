@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +34,27 @@ def test_a_damaged_file_is_kept_aside_and_the_defaults_hold(home: Home, text: st
     """Until something is saved, the person is told."""
     home.preferences.write_text(text)
     store = PreferenceStore(home)
-    assert store.get() == Preferences()
+    assert (store.trash_days(), store.get()) == (0, Preferences())
     aside = [path for path in home.root.iterdir() if path.name.startswith("settings.json.damaged-")]
     assert [path.read_text() for path in aside] == [text]
     assert aside[0].name in store.problem
     store.change({"theme": "light"})
-    assert (store.problem, store.get().theme) == ("", "light")
+    assert (store.problem, store.get().theme, store.trash_days()) == ("", "light", 30)
+
+
+def test_a_file_that_cannot_be_read_just_now_stays(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With too many open files, for example; nothing in the trash expires meanwhile."""
+    store = PreferenceStore(home)
+    store.change({"theme": "dark", "trash_days": 7})
+
+    def refused(_path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        assert (store.get(), store.trash_days()) == (Preferences(), 0)
+        assert "cannot be read" in store.problem
+    assert (store.get().theme, store.trash_days(), store.problem) == ("dark", 7, "")
 
 
 def test_a_file_of_a_later_version_is_read(home: Home) -> None:
