@@ -128,6 +128,10 @@ class JobDir:
             return []
         return sorted((path for path in found if re.fullmatch(rf"{prefix}-\d+", path.name)), key=step_of)
 
+    def superseded(self, keep: int = 1) -> list[Path]:
+        """All but the newest ``keep`` checkpoints, and those whose deletion was interrupted."""
+        return [*self.checkpoints.glob(".checkpoint-*"), *self.numbered()[:-keep]]
+
     def read_config(self) -> dict[str, Any]:
         return read_json(self.config) or {}
 
@@ -197,6 +201,16 @@ def remove_folder(path: Path, what: str) -> None:
     if path.exists() or path.is_symlink():
         why = next((message for error in reasons if (message := disk_words(error))), "")
         raise Unavailable(f"{what} could not be deleted completely and is still in the list. {why}".strip())
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Delete a checkpoint. It is renamed first: under its own name it is complete or absent, even after kill -9.
+
+    Raises:
+        Unavailable: Something of it stays, with the reason.
+    """
+    going = path if path.name.startswith(".") else path.rename(path.with_name(f".{path.name}"))
+    remove_folder(going, "The checkpoint")
 
 
 # --- documents ---

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from core.errors import Conflict, NotFound
-from core.job_dir import remove_folder
+from core.job_dir import remove_checkpoint, remove_folder
 from core.settings import Home
 from services.jobs.database import Database
 from services.machine.bin import size_of
 from services.storage.usage import cache_folders, download_folders, downloads, old_checkpoints
-
-GOING = ".checkpoint-going-"
-"""Begins the name of a checkpoint that is being deleted: under its own name it is whole or not there."""
 
 
 class Cleanup:
@@ -37,13 +34,10 @@ class Cleanup:
         """Delete all but the newest checkpoint of every run that has ended."""
         freed = 0
         for _, path in list(old_checkpoints(self._home, self._database)):
-            size, going = size_of(path), path.with_name(f"{GOING}{path.name}")
-            path.rename(going)
-            remove_folder(going, "The checkpoint")
-            freed += size
-        for parent in self._home.outputs.glob("*/checkpoints"):
-            for left in parent.glob(f"{GOING}*"):  # by a deletion that was interrupted
-                shutil.rmtree(left, ignore_errors=True)
+            size = size_of(path)
+            with suppress(FileNotFoundError):  # Its run was deleted meanwhile.
+                remove_checkpoint(path)
+                freed += size
         self._changed()
         return freed
 

@@ -246,4 +246,4 @@ def old_checkpoints(home: Home, database: Database) -> Iterator[tuple[Job, Path]
     for job in database.jobs(JobKind.TRAIN):
         run_dir = JobDir.known(home.outputs, job.id)
         if job.job_state in ENDED and not needing(database, f"session:{job.id}", run_dir.path):
-            yield from ((job, path) for path in run_dir.numbered()[:-1])
+            yield from ((job, path) for path in run_dir.superseded())

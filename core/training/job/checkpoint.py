@@ -15,12 +15,12 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from core.errors import Unavailable
-from core.job_dir import JobDir
+from core.job_dir import JobDir, remove_checkpoint
 
 WARM_UP = "warm-up"
 PARTIAL = ".partial"
@@ -89,10 +89,9 @@ def latest_warm_up(run: JobDir) -> Path | None:
 
 def prune(run: JobDir, keep: int) -> None:
     """Delete all but the ``keep`` newest GRPO checkpoints."""
-    for old in run.numbered()[:-keep]:
-        old.rename(old.with_name(f".{old.name}"))  # Under its name it is whole or not there, also after kill -9.
-    for going in run.checkpoints.glob(".checkpoint-*"):
-        shutil.rmtree(going, ignore_errors=True)
+    for old in run.superseded(keep):
+        with suppress(Unavailable):  # It is tried again after the next checkpoint.
+            remove_checkpoint(old)
 
 
 def publish_adapter(run: JobDir, checkpoint: Path, tokenizer: Any) -> None:

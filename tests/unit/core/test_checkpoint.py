@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.training.job.checkpoint import whole_folder
+from core.job_dir import JobDir
+from core.training.job.checkpoint import prune, whole_folder
 
 KILLED_AFTER = """
 import os, signal, sys
@@ -59,3 +60,13 @@ def test_a_failed_write_after_a_kill_keeps_what_was_there(tmp_path: Path) -> Non
     with pytest.raises(ZeroDivisionError), whole_folder(target, "the adapter"):
         _ = 1 / 0
     assert (target / "weights").read_text() == "first"
+
+
+def test_what_a_killed_prune_left_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
+    """Even if the same step was trained and saved again since."""
+    run = JobDir(tmp_path)
+    for name in (".checkpoint-2", "checkpoint-2", "checkpoint-4", "checkpoint-6", "warm-up"):
+        (run.checkpoints / name).mkdir(parents=True)
+        (run.checkpoints / name / "weights").write_text(name)
+    prune(run, keep=2)
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["checkpoint-4", "checkpoint-6", "warm-up"]
