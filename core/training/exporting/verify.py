@@ -95,10 +95,13 @@ class Verification(Export):
         self._collect(ggufs)
         shutil.rmtree(self.work)
         files = [file.model_dump(mode="json") for file in self._files()]
-        shutil.rmtree(self.run.files)
-        self.partial.rename(self.run.files)
+        # File by file, and removed last: whenever it is killed, every good file is in its place and listed.
+        for path in self.partial.iterdir():
+            path.replace(self.run.files / path.name)
         # In the order in which they were requested, as their commands are.
         self._rewrite(result, files, export_files.gguf_commands(ggufs, self.stem))
+        for path in {*self.run.files.iterdir()} - {self.run.files / file["name"] for file in files}:
+            path.unlink()
 
     def _collect(self, ggufs: Sequence[str]) -> None:
         """What stays, with its Modelfiles: the first one's is called Modelfile."""
