@@ -8,7 +8,6 @@ downloads, and then reads them row by row. A partial import streams rows from th
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,7 @@ from core.config import DatasetSection
 from core.data import hub
 from core.data.detect import guess_fields
 from core.data.ingest import write_rows
-from core.data.jobs import Job
+from core.data.jobs import FILES, INFO, Job
 from core.data.known_datasets import BY_PATH
 from core.data.rows import plain
 from core.data.store import DATA
@@ -29,8 +28,6 @@ from core.moment import now
 from core.settings import Home
 
 Report = Callable[..., None]
-FILES = "files"
-"""Folder of what has been downloaded, in the job's own; gone once the rows are kept."""
 
 
 def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report) -> UploadInfo:
@@ -53,7 +50,6 @@ def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report)
         raise InvalidInput(f"The split '{dataset.split}' of {name} has no rows.", field="dataset.split")
     with (folder / DATA).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    shutil.rmtree(folder / FILES, ignore_errors=True)
     known = BY_PATH.get(name)
     info = UploadInfo(
         id=upload_id, name=" ".join(filter(None, (name, subset, dataset.split))), format="jsonl",
@@ -64,7 +60,7 @@ def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report)
         bad=tuple(survey.bad),
         mapping={key: value for key, value in known.mapping.items() if key not in {"subset", "split"}} if known else {},
     )  # fmt: skip
-    write_json(folder / "info.json", info.model_dump(mode="json"))
+    write_json(folder / INFO, info.model_dump(mode="json"))
     return info
 
 

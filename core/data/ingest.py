@@ -192,8 +192,8 @@ def ingest(
         notes=tuple(survey.asides[:LISTED]),
         **detected.model_dump(),
     )
-    source.unlink(missing_ok=True)
     write_json(folder / INFO, info.model_dump(mode="json"))
+    source.unlink(missing_ok=True)  # Last: a process that is killed before it can read the file again.
     return info
 
 
@@ -350,15 +350,10 @@ def _take_parquet(source: Path, folder: Path, detected: Detected, limit: int) ->
     """Parquet is kept as it is, once every row of it has been read."""
     if detected.compression != "none":
         _unpack(source, detected, limit)
-    target = folder / PARQUET
-    source.rename(target)
-    try:
-        survey = _Survey()
-        for row in ParquetStore(folder).rows():
-            survey.see(row)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+    survey = _Survey()
+    for row in ParquetStore(source).rows():
+        survey.see(row)
+    source.rename(folder / PARQUET)
     return survey
 
 

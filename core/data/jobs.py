@@ -8,6 +8,7 @@ The web process stays small and answers while a file of gigabytes is read.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +23,9 @@ PARTIAL = ".partial"
 State = Literal["receiving", "working", "stopped", "failed", "bad_rows", "heading", "already", "done"]
 VANISHED = "It stopped unexpectedly, possibly because memory ran out. What was downloaded is kept. Resume to continue."
 
-
 JOB, PART, LOG, INFO = "job.json", "part", "worker.log", "info.json"
+FILES = "files"
+"""Folder of what an import has downloaded."""
 
 
 class Job(BaseModel):
@@ -82,7 +84,9 @@ def read_progress(folder: Path) -> Progress | None:
 
 
 def finished(folder: Path) -> None:
-    """Turn the folder into a dataset: delete the job's files and drop the suffix."""
+    """Turn the folder of a complete dataset into that dataset: delete the job's files and drop the suffix."""
+    (folder / PART).unlink(missing_ok=True)
+    shutil.rmtree(folder / FILES, ignore_errors=True)
     dataset = folder.rename(folder.with_name(folder.name.removesuffix(PARTIAL)))
     for name in (JOB, PROGRESS, LOG):
         (dataset / name).unlink(missing_ok=True)

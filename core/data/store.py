@@ -146,12 +146,12 @@ def _ends_early(rows: int) -> Damaged:
 
 
 class ParquetStore:
-    """Rows in ``data.parquet``, decoded a thousand at a time."""
+    """Rows of a Parquet file, decoded a thousand at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, path: Path) -> None:
         import pyarrow.parquet as parquet
 
-        self._path = folder / PARQUET
+        self._path = path
         with _explained(), parquet.ParquetFile(self._path) as file:
             self._starts, total = [], 0
             for group in range(file.metadata.num_row_groups):
@@ -208,7 +208,8 @@ class _explained:  # noqa: N801 - used like a function
 
 def open_store(folder: Path, rows: int) -> Store:
     """The store in a dataset's folder, whichever form it has."""
-    return ParquetStore(folder) if (folder / PARQUET).is_file() else JsonlStore(folder, rows)
+    parquet = folder / PARQUET
+    return ParquetStore(parquet) if parquet.is_file() else JsonlStore(folder, rows)
 
 
 def page(store: Store, start: int, count: int) -> list[dict[str, Any]]:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from core import progress
-from core.data.jobs import PART, PARTIAL, Progress, finished, read_job
+from core.data.jobs import INFO, PART, PARTIAL, Progress, finished, read_job
+from core.dataset import UploadInfo
 from core.errors import TunesmithError
+from core.job_dir import read_model
 
 
 def work(folder: Path, root: Path, limit: int) -> None:
@@ -19,6 +21,9 @@ def work(folder: Path, root: Path, limit: int) -> None:
     job = read_job(folder)
     if job is None:
         raise SystemExit(f"{folder.name} is not a job folder")
+    if read_model(folder / INFO, UploadInfo):  # The one before was killed when all was done but the last rename.
+        finished(folder)
+        return
     upload_id = folder.name.removesuffix(PARTIAL)
     words = "Reading the file" if job.kind == "upload" else "Contacting Hugging Face"
     reporter = progress.Reporter(folder, Progress(state="working", total_bytes=job.size, message=words))

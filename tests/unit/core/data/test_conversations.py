@@ -243,7 +243,7 @@ def test_keys_that_a_row_never_had_do_not_appear(tmp_path: Path) -> None:
     import pyarrow.parquet as parquet
 
     parquet.write_table(pa.Table.from_pylist([TOOL_ROW]), tmp_path / "data.parquet")
-    (back,) = ParquetStore(tmp_path).rows()
+    (back,) = ParquetStore(tmp_path / "data.parquet").rows()
     found, plain = asked(mapped(back)), asked(mapped(TOOL_ROW))
     assert found == plain
     nulls = [{"role": "user", "content": "a?", "tool_calls": None, "name": None}]

@@ -8,6 +8,7 @@ import io
 import json
 import random
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from core.config import DatasetSection
 from core.data import reading, store, uploads
 from core.data.extract import by_path
 from core.data.ingest import BadRows
+from core.data.jobs import Job
 from core.data.nested import MAX_DEPTH
 from core.data.rows import map_rows, plain, turns
+from core.data.work import work
 from core.dataset import UploadInfo
 from core.errors import InvalidInput, TooLarge, Unavailable
 
@@ -155,6 +158,51 @@ def test_parquet_is_read_by_page_too(tmp_path: Path) -> None:
             : 2500 - offset
         ]
     assert uploads.page(home / info.id, 2500, 5) == []
+
+
+class Killed(BaseException):
+    """The process that reads the file ends here."""
+
+
+@pytest.mark.parametrize(
+    ("form", "step"),
+    [
+        ("a.parquet", "ingest.ParquetStore.rows"),
+        ("a.parquet", "work.finished"),
+        ("a.csv", "ingest._guess"),
+        ("a.csv", "ingest.write_json"),
+        ("a.csv", "work.finished"),
+    ],
+)
+def test_a_reader_that_is_killed_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, step: str
+) -> None:
+    """The uploaded bytes stay until the dataset is complete, and are gone afterwards."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    folder = tmp_path / "uploads" / "20260101-000000-abcdef.partial"
+    folder.mkdir(parents=True)
+    if form == "a.parquet":
+        parquet.write_table(pa.table({"question": ["a?", "b?"], "answer": ["x", "y"]}), folder / "part")
+    else:
+        (folder / "part").write_text("question,answer\na?,x\nb?,y\n")
+    job = Job(kind="upload", name=form, size=(folder / "part").stat().st_size, on_bad="skip")
+    (folder / "job.json").write_text(job.model_dump_json())
+
+    def die(*_args: object, **_more: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"core.data.{step}", die)
+        with suppress(Killed):
+            work(folder, tmp_path, 1 << 30)
+    if folder.exists():
+        work(folder, tmp_path, 1 << 30)
+    dataset = tmp_path / "uploads" / "20260101-000000-abcdef"
+    assert [row["question"] for row in uploads.iter_rows(dataset)] == ["a?", "b?"]
+    data = {"data.parquet"} if form == "a.parquet" else {"data.jsonl", "data.idx"}
+    assert {path.name for path in dataset.iterdir()} == {"info.json", *data}
 
 
 def test_search_finds_text_in_any_cell_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
