@@ -89,6 +89,7 @@ async function follow() {
 async function tab() {
   const place = document.getElementById('chart-place')
   if (!place) {
+    charts?.drop()
     charts = null
   } else if (!place.dataset.begun) {
     place.dataset.begun = ''

@@ -19,10 +19,18 @@ ALWAYS = {"heading-order", "landmark-unique", "region"}
 """What axe calls moderate, and is a fault here."""
 RUNNING = """
 document.getElementById('top-job').innerHTML =
-  '<a class="job" href="/"><span class="state">Learning from answers</span>'
+  '<a class="job" href="/"><span class="status running">Training</span>'
   + '<span class="name">' + 'a-long-name-'.repeat(9) + '</span><progress max="9" value="3"></progress></a>'
 """
 """A job in the top bar, as base.html writes it."""
+SHARING = """
+async () => {
+  const files = performance.getEntriesByType('resource').map((file) => file.name)
+  const { default: uPlot } = await import(files.find((name) => name.includes('uPlot.esm')))
+  return uPlot.sync('run').plots.length
+}
+"""
+"""How many charts share the crosshair, by the page's own copy of uPlot."""
 
 
 def settle(page: Page, url: str) -> None:
@@ -135,6 +143,10 @@ def test_charts_share_a_crosshair_by_keyboard(page: Page, filled: Server) -> Non
     page.keyboard.press("+")
     page.locator("#reset-zoom").click()
     expect(page.locator("#reset-zoom")).to_be_hidden()
+    page.get_by_test_id("tab-log").click()
+    page.get_by_test_id("tab-charts").click()
+    expect(page.locator("#chart-reward .now")).not_to_be_empty()
+    assert page.evaluate(SHARING) == page.locator(".uplot").count(), "charts that left the page were kept"
 
 
 def test_numbers_and_pictures_can_be_taken_away(page: Page, filled: Server) -> None:

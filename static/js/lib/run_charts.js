@@ -161,9 +161,14 @@ export class RunCharts {
   build(sections) {
     const place = document.getElementById('chart-place')
     const opened = new Map([...place.querySelectorAll('details')].map((fold) => [fold.id, fold.open]))
+    this.drop()
+    place.replaceChildren(...sections.map((section) => this.section(section, opened)))
+  }
+
+  // Until it is dropped, a chart that left the page shares the crosshair with those that are on it.
+  drop() {
     for (const chart of this.charts) chart.drop()
     this.charts = []
-    place.replaceChildren(...sections.map((section) => this.section(section, opened)))
   }
 
   section({ title, open, charts }, opened) {
