@@ -1,6 +1,7 @@
 // Previews a column mapping while it is edited. Without a script the page shows the saved one.
 
 import { api, pageData } from './lib/api.js'
+import { element } from './lib/dom.js'
 
 const { id } = pageData()
 const form = document.getElementById('mapping-form')
@@ -43,28 +44,19 @@ async function show() {
     if (mine !== asked) return // The answer to an older edit.
     problem.textContent = ''
     out.replaceChildren(
-      ...rows.map((row) => pair(line('Question', row.instruction), line('Answer', row.response || 'No answer found'))),
+      ...rows.map(({ instruction, response }) => {
+        const lines = [line('Question', instruction), line('Answer', response || 'No answer found')]
+        return element('div', { class: 'pair' }, ...lines)
+      }),
     )
   } catch (error) {
     if (mine === asked) problem.textContent = error.message
   }
 }
 
-function pair(...lines) {
-  const block = document.createElement('div')
-  block.className = 'pair'
-  block.append(...lines)
-  return block
-}
-
 function line(title, text) {
-  const block = document.createElement('div')
-  const name = document.createElement('span')
-  const cell = document.createElement('pre')
-  Object.assign(name, { className: 'small muted', textContent: title })
-  Object.assign(cell, { className: 'code', textContent: text.length > 600 ? `${text.slice(0, 600)}…` : text })
-  block.append(name, cell)
-  return block
+  const shown = text.length > 600 ? `${text.slice(0, 600)}…` : text
+  return element('div', {}, element('span', { class: 'small muted' }, title), element('pre', { class: 'code' }, shown))
 }
 
 form?.addEventListener('input', () => {

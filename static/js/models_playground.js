@@ -2,17 +2,10 @@
 
 import { pageData } from './lib/api.js'
 import { Blind } from './lib/blind.js'
-import {
-  Kept,
-  download,
-  newConversation,
-  parseConversation,
-  questionsOf,
-  titleOf,
-  toMarkdown,
-} from './lib/conversation.js'
+import { Kept, newConversation, parseConversation, questionsOf, titleOf, toMarkdown } from './lib/conversation.js'
 import { Side } from './lib/chat_side.js'
 import { factsOf } from './lib/chat_turns.js'
+import { save } from './lib/dom.js'
 import { markdown } from './lib/markdown.js'
 import { socket } from './lib/socket.js'
 import { toast } from './lib/toast.js'
@@ -246,8 +239,9 @@ function listen(page) {
     get('prompt').focus()
   })
   click('replay', () => page.replay())
-  click('json', () => download('conversation.json', 'application/json', JSON.stringify(page.snapshot(), null, 1)))
-  click('markdown', () => download('conversation.md', 'text/markdown', toMarkdown(page.snapshot(), factsOf)))
+  const hand = (name, type, text) => save(new Blob([text], { type }), name)
+  click('json', () => hand('conversation.json', 'application/json', JSON.stringify(page.snapshot(), null, 1)))
+  click('markdown', () => hand('conversation.md', 'text/markdown', toMarkdown(page.snapshot(), factsOf)))
   click('forget', () => {
     const gone = page.kept.all()
     page.kept.forget()

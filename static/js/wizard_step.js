@@ -1,5 +1,6 @@
 // Saves the step as it is filled in, and shows what the server says of it, without a reload.
 
+import { element } from './lib/dom.js'
 import { sendForm, throttled } from './lib/live.js'
 import { wireFilter } from './lib/settings_filter.js'
 import { wireDrop } from './lib/upload.js'
@@ -34,9 +35,7 @@ async function save(extra = {}, submitter = null) {
   stale = true
   edits = 0
   if (form.elements.was) form.elements.was.value = was
-  const link = document.createElement('a')
-  Object.assign(link, { href: location.pathname, textContent: 'Reload' })
-  tell('Changed in another tab. ', link)
+  tell('Changed in another tab. ', element('a', { href: location.pathname }, 'Reload'))
 }
 
 function again() {

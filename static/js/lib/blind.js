@@ -68,11 +68,9 @@ export class Blind {
     this.get('tally').hidden = !rows.length
     this.get('tally-rows').replaceChildren(
       ...rows.map(({ title, wins, losses, ties, share }) => {
-        const row = element('tr')
-        row.append(element('td', 'break', title))
-        for (const value of [wins, losses, ties, `${Math.round(100 * share)}%`])
-          row.append(element('td', 'num', String(value)))
-        return row
+        const figures = [wins, losses, ties, `${Math.round(100 * share)}%`]
+        const cells = figures.map((value) => element('td', { class: 'num' }, String(value)))
+        return element('tr', {}, element('td', { class: 'break' }, title), ...cells)
       }),
     )
   }

@@ -1,4 +1,4 @@
-// What charts are made of besides uPlot: colours, ranges, pictures, files.
+// What charts are made of besides uPlot: colours, ranges, pictures, tables.
 
 // A colour of the style sheet as the canvas wants it.
 export const style = (name) => {
@@ -48,14 +48,6 @@ function drawLegend(ctx, series, unit) {
     left += ctx.measureText(label).width + 34 * unit
   }
   ctx.restore()
-}
-
-export function save(blob, name) {
-  const link = document.createElement('a')
-  link.href = URL.createObjectURL(blob)
-  link.download = name
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
 }
 
 // Objects as CSV, a column for each key that one of them has.

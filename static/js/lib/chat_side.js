@@ -66,7 +66,7 @@ export class Side {
     this.again.hidden = true
     this.id = crypto.randomUUID()
     this.writing = { role: 'assistant', content: '', pieces: [], model: this.model }
-    this.answer = element('div', 'bubble pending')
+    this.answer = element('div', { class: 'bubble pending' })
     this.messages.append(this.answer)
     // A screen reader reads the answer once it is whole, not every redrawing of it.
     this.messages.setAttribute('aria-busy', 'true')

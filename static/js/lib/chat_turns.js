@@ -27,56 +27,49 @@ export function turnNodes(side, turn, place) {
   if (turn.error) return failure(side, turn)
   const by =
     turn.model && turn.model !== side.model
-      ? [element('p', 'small muted', `Answered by ${side.page.titleOf(turn.model)}`)]
+      ? [element('p', { class: 'small muted' }, `Answered by ${side.page.titleOf(turn.model)}`)]
       : []
-  const bubble = turn.content ? answer(side, turn) : element('div', 'bubble muted', 'The answer is empty.')
+  const bubble = turn.content ? answer(side, turn) : element('div', { class: 'bubble muted' }, 'The answer is empty.')
   return [...by, bubble, ...(turn.content ? [tools(turn)] : []), ...(turn.seen ? [promptOf(turn)] : [])]
 }
 
 function answer(side, turn) {
   if (!side.page.tokens || !turn.pieces?.length) {
-    const bubble = element('div', 'bubble')
+    const bubble = element('div', { class: 'bubble' })
     side.show(bubble, turn.content)
     return bubble
   }
-  const bubble = element('div', 'bubble')
-  bubble.append(...turn.pieces.map((piece) => element('span', 'token', piece)))
-  return bubble
+  return element('div', { class: 'bubble' }, ...turn.pieces.map((piece) => element('span', { class: 'token' }, piece)))
 }
 
 function failure(side, turn) {
-  const note = element('div', 'note problem')
-  note.setAttribute('role', 'alert')
-  note.append(element('span'), element('div', '', turn.error))
+  const named = { class: 'note problem', role: 'alert' }
+  const note = element('div', named, element('span'), element('div', {}, turn.error))
   return turn.content ? [answer(side, turn), note] : [note]
 }
 
 function tools(turn) {
-  const row = element('div', 'buttons turn-tools')
   const copy = button('button small quiet', 'Copy')
   copy.dataset.copy = turn.content
   copy.setAttribute('aria-label', 'Copy answer')
-  row.append(copy)
-  return row
+  return element('div', { class: 'buttons turn-tools' }, copy)
 }
 
 function question(side, turn, place) {
-  const box = element('div', 'asked')
+  const box = element('div', { class: 'asked' })
   const edit = button('button small quiet js-edit', 'Edit', () => {
     if (!side.page.working) box.replaceChildren(...editor(side, turn, place))
     box.querySelector('textarea')?.focus()
   })
   edit.setAttribute('aria-label', 'Edit this message')
-  box.append(element('div', 'bubble you', turn.content), edit)
+  box.append(element('div', { class: 'bubble you' }, turn.content), edit)
   return box
 }
 
 // No form of its own: it stands inside the page's.
 function editor(side, turn, place) {
-  const text = element('textarea')
+  const text = element('textarea', { rows: '3', 'aria-label': 'Edit your message' })
   text.value = turn.content
-  text.rows = 3
-  text.setAttribute('aria-label', 'Edit your message')
   const send = () => {
     if (text.value.trim()) side.page.resend(side.questionsFrom(place), text.value.trim())
   }
@@ -87,20 +80,22 @@ function editor(side, turn, place) {
       send()
     }
   })
-  const row = element('div', 'buttons')
-  row.append(
+  const row = element(
+    'div',
+    { class: 'buttons' },
     button('button small primary', 'Send', send),
     button('button small', 'Cancel', () => side.draw()),
   )
-  const hint = element('p', 'hint small muted', 'Replaces this message and everything after it, for every model.')
-  return [text, hint, row]
+  const hint = 'Replaces this message and everything after it, for every model.'
+  return [text, element('p', { class: 'hint small muted' }, hint), row]
 }
 
 function promptOf(turn) {
-  const details = element('details', 'seen')
-  const text = element('pre', 'code small')
-  text.tabIndex = 0
-  text.append(...turn.seen.map(([part, special]) => (special ? element('span', 'special', part) : part)))
-  details.append(element('summary', '', `Full prompt (${tokensOf({ tokens: turn.prompt_tokens })})`), text)
-  return details
+  const parts = turn.seen.map(([part, special]) => (special ? element('span', { class: 'special' }, part) : part))
+  return element(
+    'details',
+    { class: 'seen' },
+    element('summary', {}, `Full prompt (${tokensOf({ tokens: turn.prompt_tokens })})`),
+    element('pre', { class: 'code small', tabindex: '0' }, ...parts),
+  )
 }

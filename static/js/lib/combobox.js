@@ -1,13 +1,9 @@
 // A text field with a list of suggestions that come from somewhere else, after the ARIA combobox pattern: the arrow
 // keys move, Enter takes, Escape closes, and the focus never leaves the field.
 
-const WAIT_MS = 300
+import { element } from './dom.js'
 
-const made = (name, given, attributes = {}) => {
-  const node = Object.assign(document.createElement(name), given)
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value)
-  return node
-}
+const WAIT_MS = 300
 
 export class Combobox {
   // `search(text, signal)` resolves with [{ value, text }]; `words(count)` is what is read out; a search that fails is
@@ -15,8 +11,9 @@ export class Combobox {
   constructor(input, { label, search, words, taken, shortest = 2 }) {
     Object.assign(this, { input, search, words, taken, shortest, current: -1, timer: null, asking: null })
     const id = `${input.id}-options`
-    this.list = made('ul', { id, className: 'combobox-list', hidden: true }, { role: 'listbox', 'aria-label': label })
-    this.status = made('p', { className: 'small muted' }, { role: 'status' })
+    this.list = element('ul', { id, class: 'combobox-list', role: 'listbox', 'aria-label': label })
+    this.list.hidden = true
+    this.status = element('p', { class: 'small muted', role: 'status' })
     input.after(this.list, this.status)
     input.setAttribute('role', 'combobox')
     input.setAttribute('aria-autocomplete', 'list')
@@ -61,15 +58,14 @@ export class Combobox {
 
   show(found) {
     this.list.replaceChildren(
-      ...found.map(({ value, text }, index) => {
-        const option = made('li', { id: `${this.list.id}-${index}` }, { role: 'option', 'aria-selected': 'false' })
-        option.dataset.value = value
-        option.append(
-          made('span', { className: 'title', textContent: value }),
-          made('span', { className: 'text', textContent: text }),
-        )
-        return option
-      }),
+      ...found.map(({ value, text }, index) =>
+        element(
+          'li',
+          { id: `${this.list.id}-${index}`, role: 'option', 'aria-selected': 'false', 'data-value': value },
+          element('span', { class: 'title' }, value),
+          element('span', { class: 'text' }, text),
+        ),
+      ),
     )
     this.list.hidden = found.length === 0
     this.input.setAttribute('aria-expanded', String(found.length > 0))

@@ -129,11 +129,3 @@ export class Kept {
     }
   }
 }
-
-export function download(name, type, text) {
-  const link = document.createElement('a')
-  link.href = URL.createObjectURL(new Blob([text], { type }))
-  link.download = name
-  link.click()
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000)
-}

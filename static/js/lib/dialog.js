@@ -1,31 +1,24 @@
 // Asks before something that cannot be undone. A button says so with data-confirm, which names the consequence; the
 // question is the button's own words. Without scripts the form is sent as it is.
 
-const words = (text) => text.replace(/\s+/g, ' ').trim()
+import { element } from './dom.js'
 
-function element(name, values, ...inside) {
-  const node = Object.assign(document.createElement(name), values)
-  node.append(...inside)
-  return node
-}
+const words = (text) => text.replace(/\s+/g, ' ').trim()
 
 // Resolves with whether it was agreed to. Esc and Cancel say no; the element itself keeps the focus inside and gives
 // it back.
 export function ask({ title, text, action }) {
-  const cancel = element('button', { className: 'button', value: 'no', autofocus: true }, 'Cancel')
-  const agree = element('button', { className: 'button danger', value: 'yes' }, action)
-  agree.dataset.testid = 'agree'
+  const cancel = element('button', { class: 'button', value: 'no', autofocus: '' }, 'Cancel')
+  const agree = element('button', { class: 'button danger', value: 'yes', 'data-testid': 'agree' }, action)
   const form = element(
     'form',
-    { method: 'dialog', className: 'sheet stack tight' },
+    { method: 'dialog', class: 'sheet stack tight' },
     element('h2', { id: 'ask-title' }, title),
     element('p', { id: 'ask-text' }, text),
-    element('div', { className: 'buttons' }, cancel, agree),
+    element('div', { class: 'buttons' }, cancel, agree),
   )
-  const dialog = element('dialog', { className: 'ask' }, form)
-  dialog.setAttribute('role', 'alertdialog')
-  dialog.setAttribute('aria-labelledby', 'ask-title')
-  dialog.setAttribute('aria-describedby', 'ask-text')
+  const named = { role: 'alertdialog', 'aria-labelledby': 'ask-title', 'aria-describedby': 'ask-text' }
+  const dialog = element('dialog', named, form)
   document.body.append(dialog)
   return new Promise((resolve) => {
     dialog.addEventListener('close', () => {

@@ -1,15 +1,21 @@
-// Elements made by script.
+// Elements made by script, and files handed over by it.
 
-export function element(name, className, text) {
+// Attributes as in HTML: { class: 'note', 'aria-label': 'Log' }; an empty text for one without a value.
+export function element(name, attributes = {}, ...children) {
   const node = document.createElement(name)
-  if (className) node.className = className
-  if (text !== undefined) node.textContent = text
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value)
+  node.append(...children)
   return node
 }
 
 export function button(className, text, act) {
-  const node = element('button', className, text)
-  node.type = 'button'
+  const node = element('button', { type: 'button', class: className }, text)
   if (act) node.addEventListener('click', act)
   return node
+}
+
+export function save(blob, name) {
+  const link = element('a', { href: URL.createObjectURL(blob), download: name })
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
 }

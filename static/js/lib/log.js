@@ -2,6 +2,8 @@
 // those are says the server (core/log_tail.py), in the page's own data. A log that is filtered takes only what
 // fits its filter: `data-words` is what a line must contain, `data-native="off"` leaves out native libraries.
 
+import { element } from './dom.js'
+
 const native = new RegExp(document.body.dataset.native)
 const MOST = 800
 
@@ -11,10 +13,7 @@ export function addLine(place, text) {
   if (place.dataset.words && !text.toLowerCase().includes(place.dataset.words.toLowerCase())) return
   const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40
   place.querySelector('.nothing')?.remove()
-  const line = document.createElement('span')
-  if (remark) line.className = 'native'
-  line.textContent = `${text}\n`
-  place.append(line)
+  place.append(element('span', remark ? { class: 'native' } : {}, `${text}\n`))
   while (place.childElementCount > MOST) place.firstElementChild.remove()
   if (atEnd) place.scrollTop = place.scrollHeight
 }

@@ -57,7 +57,7 @@ export function markdown(text) {
 }
 
 function wrap(node, className) {
-  const box = element('div', className)
+  const box = element('div', { class: className })
   node.replaceWith(box)
   box.append(node)
   return box

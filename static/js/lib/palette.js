@@ -2,6 +2,7 @@
 // when the palette is opened (pages/palette.py), so it costs other pages nothing.
 
 import { api } from './api.js'
+import { element } from './dom.js'
 
 const PLACEHOLDER = 'Search pages and actions'
 const AT_FIRST = ['Actions', 'Pages', 'Runs']
@@ -43,31 +44,19 @@ export function find(entries, query) {
 
 // Sent as the form of a button would be: with its confirmation, and once.
 function send({ title, post, confirm }) {
-  const form = document.createElement('form')
-  form.method = 'post'
-  form.action = post
-  const token = document.createElement('input')
-  Object.assign(token, { type: 'hidden', name: 'csrf_token' })
-  token.value = document.querySelector('meta[name="csrf-token"]').content
-  const button = Object.assign(document.createElement('button'), { textContent: title })
-  if (confirm) button.dataset.confirm = confirm
-  form.hidden = true
-  form.append(token, button)
+  const { content: token } = document.querySelector('meta[name="csrf-token"]')
+  const button = element('button', confirm ? { 'data-confirm': confirm } : {}, title)
+  const field = element('input', { type: 'hidden', name: 'csrf_token', value: token })
+  const form = element('form', { method: 'post', action: post, hidden: '' }, field, button)
   document.body.append(form)
   form.requestSubmit(button)
-}
-
-const element = (tag, attributes, ...content) => {
-  const made = document.createElement(tag)
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value)
-  made.append(...content)
-  return made
 }
 
 function makeDialog() {
   const input = element('input', {
     role: 'combobox',
-    'aria-expanded': 'true',
+    'aria-autocomplete': 'list',
+    'aria-expanded': 'false',
     'aria-controls': 'palette-list',
     'aria-label': PLACEHOLDER,
     placeholder: PLACEHOLDER,
@@ -88,8 +77,8 @@ function makeDialog() {
 function drawGroups(list, groups, onChoose) {
   let place = 0
   const option = (entry) => {
-    const item = element('div', { id: `palette-${place++}`, class: 'option', role: 'option', 'aria-selected': 'false' })
-    item.append(entry.title)
+    const given = { id: `palette-${place++}`, class: 'option', role: 'option', 'aria-selected': 'false' }
+    const item = element('div', given, entry.title)
     item.onclick = () => onChoose(entry)
     return item
   }
@@ -129,6 +118,7 @@ export function makePalette(actions) {
     const groups = find(entries, input.value)
     shown = groups.flatMap((group) => group.entries)
     drawGroups(list, groups, go)
+    input.setAttribute('aria-expanded', String(shown.length > 0))
     const query = input.value.trim()
     nothing.textContent = message || (shown.length ? '' : query ? `No page or action matches “${query}”.` : 'Loading…')
     choose(0)

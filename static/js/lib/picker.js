@@ -1,5 +1,7 @@
 // A searchable list over a select: each match has its title, what it does, and a button that picks it.
 
+import { element } from './dom.js'
+
 const words = (text) => text.toLowerCase().split(/\s+/).filter(Boolean)
 
 // Choices in which every word of the query begins a word; those with it in the title come first.
@@ -11,12 +13,6 @@ export function found(choices, query) {
   return [...matching.filter(({ title }) => all(title)), ...matching.filter(({ title }) => !all(title))]
 }
 
-function make(name, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(name), properties)
-  element.append(...children)
-  return element
-}
-
 export function wirePicker(root, pick) {
   const select = root.querySelector('select')
   const choices = [...select.options].map((option) => ({
@@ -26,11 +22,14 @@ export function wirePicker(root, pick) {
     badge: option.dataset.badge,
     group: option.parentElement.label,
   }))
-  const search = make('input', { type: 'search', id: 'component-search', autocomplete: 'off' })
-  search.placeholder = `Search ${choices.length} components`
-  const list = make('ul', { className: 'matches' })
-  const count = make('p', { className: 'small muted' })
-  count.setAttribute('role', 'status')
+  const search = element('input', {
+    type: 'search',
+    id: 'component-search',
+    autocomplete: 'off',
+    placeholder: `Search ${choices.length} components`,
+  })
+  const list = element('ul', { class: 'matches' })
+  const count = element('p', { class: 'small muted', role: 'status' })
 
   let matching = choices
   const take = ({ value, title }) => {
@@ -41,15 +40,15 @@ export function wirePicker(root, pick) {
     matching = found(choices, search.value)
     list.replaceChildren(
       ...matching.map((choice) => {
-        const button = make('button', { type: 'button', className: 'match' })
-        button.dataset.value = choice.value
-        button.append(
-          make('strong', {}, choice.title),
-          make('span', { className: 'tag' }, choice.badge),
-          make('span', { className: 'small muted' }, choice.text),
+        const button = element(
+          'button',
+          { type: 'button', class: 'match', 'data-value': choice.value },
+          element('strong', {}, choice.title),
+          element('span', { class: 'tag' }, choice.badge),
+          element('span', { class: 'small muted' }, choice.text),
         )
         button.addEventListener('click', () => take(choice))
-        return make('li', {}, button)
+        return element('li', {}, button)
       }),
     )
     count.textContent = matching.length ? '' : 'No component matches. Try another word.'
@@ -60,7 +59,7 @@ export function wirePicker(root, pick) {
     event.preventDefault() // Enter in a field would send the form.
     if (search.value.trim() && matching.length) take(matching[0])
   })
-  const label = make('label', { htmlFor: search.id }, 'Add component')
-  root.append(make('div', { className: 'stack tight' }, label, search, count, list))
+  const label = element('label', { for: search.id }, 'Add component')
+  root.append(element('div', { class: 'stack tight' }, label, search, count, list))
   show()
 }

@@ -2,7 +2,8 @@
 
 import { pageData } from './api.js'
 import { Chart } from './chart.js'
-import { csv, save } from './chart_parts.js'
+import { csv } from './chart_parts.js'
+import { element, save } from './dom.js'
 import { frame } from './run_frame.js'
 import { toast } from './toast.js'
 
@@ -31,10 +32,8 @@ const SPRITE = new URL('../../vendor/icons.svg', import.meta.url).pathname
 const icon = (name) => `<svg class="icon" aria-hidden="true"><use href="${SPRITE}#${name}"></use></svg>`
 
 function card(definition) {
-  const figure = document.createElement('figure')
-  figure.className = `card chart${definition.wide ? ' wide' : ''}`
-  figure.id = `chart-${definition.key}`
-  figure.dataset.testid = `chart-${definition.key}`
+  const id = `chart-${definition.key}`
+  const figure = element('figure', { class: `card chart${definition.wide ? ' wide' : ''}`, id, 'data-testid': id })
   figure.innerHTML =
     '<header><h4></h4><span class="now"></span>' +
     `<button type="button" class="icon-button enlarge">${icon('maximize')}</button>` +
@@ -57,31 +56,24 @@ function card(definition) {
     button.title = `${verb} ${how}`
   }
   if (definition.series.length > 1) {
-    figure.querySelector('.legend').append(
-      ...definition.series.map((entry) => {
-        const mark = document.createElement('span')
-        mark.className = entry.colour.replace('--', '')
-        mark.textContent = entry.label
-        return mark
-      }),
-    )
+    figure
+      .querySelector('.legend')
+      .append(
+        ...definition.series.map(({ colour, label }) => element('span', { class: colour.replace('--', '') }, label)),
+      )
   }
   return figure
 }
 
 // The figure itself moves into the dialog and back, so that what is drawn, read out and zoomed stays one chart.
 function enlarge(figure) {
-  const dialog = document.createElement('dialog')
-  dialog.className = 'full-chart'
-  dialog.setAttribute('aria-label', figure.querySelector('h4').textContent)
-  const close = document.createElement('button')
-  close.className = 'icon-button close'
-  close.setAttribute('aria-label', 'Close')
+  const close = element('button', { class: 'icon-button close', 'aria-label': 'Close' })
   close.innerHTML = icon('x')
   close.onclick = () => dialog.close()
   const spot = document.createComment('')
   figure.before(spot)
-  dialog.append(figure, close)
+  const named = { class: 'full-chart', 'aria-label': figure.querySelector('h4').textContent }
+  const dialog = element('dialog', named, figure, close)
   dialog.onclose = () => {
     spot.replaceWith(figure)
     dialog.remove()
@@ -172,15 +164,12 @@ export class RunCharts {
   }
 
   section({ title, open, charts }, opened) {
-    const fold = document.createElement('details')
-    fold.className = 'fold chart-section'
-    fold.id = `section-${title.toLowerCase()}`
+    const fold = element('details', { class: 'fold chart-section', id: `section-${title.toLowerCase()}` })
     fold.open = opened.get(fold.id) ?? open
     fold.innerHTML = `<summary>${icon('chevron-right')}<h3></h3><span class="values"></span></summary>`
     fold.querySelector('h3').textContent = title
     fold.querySelector('.values').textContent = charts.map((chart) => chart.title).join(', ')
-    const grid = document.createElement('div')
-    grid.className = 'charts inside'
+    const grid = element('div', { class: 'charts inside' })
     fold.append(grid)
     for (const definition of charts) {
       const figure = card(definition)

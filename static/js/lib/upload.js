@@ -2,6 +2,7 @@
 // also after the page was closed. Without a script the same form is sent whole.
 
 import { api } from './api.js'
+import { button } from './dom.js'
 
 const PATIENCE = 8
 const BROKEN = 'The connection was lost. What has been uploaded is kept: choose the same file again to resume.'
@@ -112,11 +113,11 @@ export function wireDrop(done) {
     } catch (error) {
       problem.textContent = signal.aborted ? `Upload canceled: ${file.name}` : `${file.name}: ${error.message}`
       const questions = signal.aborted ? [] : (QUESTIONS[error.code] ?? [])
-      for (const one of questions)
-        problem.append(
-          ' ',
-          answerButton(one, () => start(file, { ...choices, ...one.choice })),
-        )
+      for (const { words, choice, testid } of questions) {
+        const answer = button('button small', words, () => start(file, { ...choices, ...choice }))
+        answer.dataset.testid = testid
+        problem.append(' ', answer)
+      }
     } finally {
       sending = null
       at('file').value = ''
@@ -157,12 +158,4 @@ function wireDrag(start) {
     event.preventDefault()
     start(file)
   })
-}
-
-function answerButton({ words, testid }, action) {
-  const button = document.createElement('button')
-  Object.assign(button, { type: 'button', className: 'button small', textContent: words })
-  button.dataset.testid = testid
-  button.addEventListener('click', action)
-  return button
 }
