@@ -1,7 +1,7 @@
-"""Reads untrusted data in a separate process, which reads one JSON request from stdin.
+"""Reads untrusted data in a separate process, for one JSON request on stdin.
 
 It is started by :func:`core.child.script_command`. The Hugging Face libraries would load torch into the web process,
-and a hostile chat template could fill its memory or never end. Here both can be stopped without side effects. The
+and a hostile chat template could fill its memory or loop forever. Here both can be stopped without side effects. The
 response is one JSON object on stdout: ``{"result": …}`` or ``{"error": {"kind", "message", "field"}}``.
 """
 

@@ -1,4 +1,4 @@
-"""Generated arithmetic problems, the same ones for the same seed on every machine."""
+"""Generated arithmetic problems, deterministic for a seed on every machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SOURCE = "generated:arithmetic"
 
 
 def arithmetic(size: int, max_operand: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows with ``question`` and ``answer``; numbers from 1 to ``max_operand``, both included.
+    """Rows with ``question`` and ``answer``; numbers from 1 to ``max_operand``, inclusive.
 
     >>> arithmetic(1, 50)
     [{'question': 'What is 21 + 12?', 'answer': '33'}]

@@ -1,12 +1,12 @@
-"""A conversation as a model's chat template writes it, and as tokens.
+"""Renders a conversation with a model's chat template, and tokenizes it.
 
-Two things are settled here for every place that asks a model:
+Two things are handled here for every caller that prompts a model:
 
-- What a template cannot show is told in words that it can: a system message in the first question, functions
-  in the system message, calls and results in the text. :data:`WORDS` says so to the user.
-- The text of a message is text. A control token that is in it, such as ``<|im_end|>`` in a question, is
-  cut in two pieces that are tokenized apart, so that no tokenizer takes it for its own. Everything else is
-  tokenized at once, exactly as before.
+- What a template does not support is written as text: a system message into the first question, functions
+  into the system message, calls and results into the text. :data:`WORDS` tells the user.
+- The text of a message stays text. A control token in it, such as ``<|im_end|>`` in a question, is split into two
+  pieces that are tokenized separately, so it is not parsed as a special token. Everything else is tokenized in one
+  piece.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORDS = {
     "calls": "the chat template does not support function calls, so calls and their results are written as text",
     "joined": "the chat template requires alternating roles, so consecutive messages from one side are merged",
 }
-"""What is done where a template cannot show something, by the key in :attr:`Shown.changes`."""
+"""What is done if a template does not support something, by the key in :attr:`Shown.changes`."""
 
 Tokenize = Callable[[str], list[int]]
 
@@ -42,8 +42,8 @@ class Shown:
     """A conversation as the model sees it.
 
     Attributes:
-        parts: The text, cut where a control token stood in a message: to be tokenized piece by piece.
-        changes: Keys of :data:`WORDS`, for what the template could not show.
+        parts: The text, split at control tokens inside messages; each part is tokenized separately.
+        changes: Keys of :data:`WORDS` for what the template does not support.
     """
 
     parts: tuple[str, ...]
@@ -59,11 +59,11 @@ class Shown:
 
 
 def tokens_of(parts: Sequence[str], tokenize: Tokenize) -> list[int]:
-    """The tokens of pieces of one text.
+    """The tokens of one text given in parts.
 
     Args:
         parts: At least one.
-        tokenize: Text to ids, control tokens read as such, nothing added.
+        tokenize: Text to ids; parses control tokens and adds none.
     """
     ids = list(tokenize(parts[0]))
     for part in parts[1:]:
@@ -72,7 +72,7 @@ def tokens_of(parts: Sequence[str], tokenize: Tokenize) -> list[int]:
 
 
 def continued(part: str, tokenize: Tokenize) -> list[int]:
-    """The tokens of a text that continues where another ends."""
+    """The tokens of a text that continues another."""
     # A SentencePiece tokenizer puts a space in front of every text that it is given; after a line break it does not.
     begin, whole = list(tokenize("\n")), list(tokenize(f"\n{part}"))
     return whole[len(begin) :] if whole[: len(begin)] == begin else list(tokenize(part))
@@ -86,14 +86,14 @@ def show(
     *,
     ask: bool = True,
 ) -> Shown:
-    """Render a conversation with what the template can do.
+    """Render a conversation within what the template supports.
 
     Args:
-        conversation: What to show.
+        conversation: What to render.
         template: The chat template; None for a plain one.
         special: Special tokens by name, as templates use them.
-        control: Control tokens that must not be read out of a message's text.
-        ask: Whether the answer's turn is opened.
+        control: Control tokens that must not be parsed in a message's text.
+        ask: Whether to add the generation prompt.
 
     Raises:
         InvalidInput: The template is broken, or refuses the conversation in every form.
@@ -121,25 +121,25 @@ def show(
 def warm_up_parts(
     row: Mapping[str, Any], dataset: DatasetSection, opened: str, control: Collection[str]
 ) -> tuple[str, ...]:
-    """:func:`core.data.prompts.warm_up_target` in pieces: control tokens in the row's own text are cut."""
+    """:func:`core.data.prompts.warm_up_target` in parts, split at control tokens in the row's own text."""
     cut = _Cut(control)
     marked = {name: cut(cell) if name in {"response", "full_response"} else cell for name, cell in row.items()}
     return cut.parts(warm_up_target(marked, dataset, opened))
 
 
-# --- What a template can do ---
+# --- What a template supports ---
 
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a template shows.
+    """What a template supports.
 
     Attributes:
         system: A system message.
         tools: The functions that may be called.
         calls: Function calls and their results.
-        empty: What it wants as the content of a message that only calls: None or ''.
-        objects: Whether arguments are given as objects, or else as JSON text.
+        empty: The content it expects in a message with only calls: None or ''.
+        objects: Whether arguments are objects; otherwise JSON text.
     """
 
     system: bool
@@ -163,7 +163,7 @@ _USER: Message = {"role": "user", "content": _ASK}
 
 @lru_cache(maxsize=64)
 def abilities(template: str | None, special: tuple[tuple[str, str], ...]) -> Abilities:
-    """Found by trying: each thing is rendered, and looked for in the text."""
+    """Found by rendering each feature and looking for it in the text."""
     tokens = dict(special)
 
     def written(messages: list[Message], tools: list[dict[str, Any]] | None = None) -> str:
@@ -196,14 +196,14 @@ def _probe_of_calls(empty: str | None, objects: bool) -> list[Message]:
 
 
 def _shows_calls(text: str) -> bool:
-    """Whether call and result are in it, and neither a Python ``None`` nor arguments quoted twice or by Python."""
+    """Whether it has call and result, without a Python ``None`` and without arguments quoted twice or as Python."""
     call = text.rpartition(_ASK)[2]
     there = all(word in call for word in ("probe_function", "probe_key", "probe value", _REPLY))
     return there and not any(word in call for word in ('\\"probe_key', "'probe_key'", "None"))
 
 
 def _told(conversation: Conversation, able: Abilities) -> tuple[Conversation, tuple[str, ...]]:
-    """The conversation in words that the template can show, and what had to be changed."""
+    """The conversation in a form that the template supports, and what had to be changed."""
     changes: list[str] = []
     messages, tools = list(conversation.messages), conversation.tools
     if tools and not able.tools:
@@ -231,7 +231,7 @@ def _with_tools(messages: list[Message], tools: Iterable[Mapping[str, Any]]) -> 
 
 
 def _in_form(message: Message, able: Abilities) -> Message:
-    """A message with its calls as the template wants them."""
+    """A message with its calls as the template expects them."""
     if not message.get("tool_calls"):
         return message
     calls = [
@@ -251,7 +251,7 @@ def _arguments(call: Mapping[str, Any], objects: bool) -> dict[str, Any]:
 
 
 def _as_text(messages: Iterable[Message]) -> list[Message]:
-    """Calls in the text of the assistant, results in messages of the user; results in a row in one."""
+    """Calls in the assistant's text, results in user messages; consecutive results share one."""
     found: list[Message] = []
     for one in messages:
         if one.get("tool_calls"):
@@ -281,7 +281,7 @@ def _in_question(messages: list[Message]) -> list[Message]:
 
 
 def _joined(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Messages of one side that follow each other as one; those with calls and results stay."""
+    """Merges consecutive messages of one role, except those with calls and results."""
     found: list[Message] = []
     for one in messages:
         last = found[-1] if found else None
@@ -296,11 +296,11 @@ def _joined(messages: Sequence[Message]) -> tuple[Message, ...]:
 # --- Control tokens ---
 
 _LOOKS = re.compile(r"<[|｜].*[|｜]>|<(?:pad|mask|unused\d*|(?:start|end)_of_turn)>", re.DOTALL)
-"""Added tokens that llama.cpp's converter takes for control tokens whatever the tokenizer says of them."""
+"""Added tokens that llama.cpp's converter always treats as control tokens."""
 
 
 def control_tokens(added: Iterable[tuple[str, bool]]) -> frozenset[str]:
-    """Those of a tokenizer's added tokens that have a meaning for the model and none for a reader.
+    """The added tokens of a tokenizer that are control tokens.
 
     Args:
         added: Each token's text, and whether the tokenizer calls it special.
@@ -309,14 +309,14 @@ def control_tokens(added: Iterable[tuple[str, bool]]) -> frozenset[str]:
 
 
 def read_control_tokens(folder: Path) -> frozenset[str]:
-    """The same of a model's folder, from ``tokenizer_config.json``, else from the larger ``tokenizer.json``."""
+    """The same for a model's folder, from ``tokenizer_config.json`` or else the larger ``tokenizer.json``."""
     files = (folder / "tokenizer_config.json", folder / "tokenizer.json")
     return _control_tokens(folder, tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
 
 
 @lru_cache(maxsize=16)
 def _control_tokens(folder: Path, _changed: tuple[int, ...]) -> frozenset[str]:
-    """Kept until one of the files changes: the larger one has megabytes, and a page asks at every save."""
+    """Cached until one of the files changes: the larger one has megabytes, and pages need it at every save."""
     decoder = read_object(folder / "tokenizer_config.json").get("added_tokens_decoder")
     listed = list(decoder.values()) if isinstance(decoder, dict) and decoder else None
     listed = listed or read_object(folder / "tokenizer.json").get("added_tokens")
@@ -325,9 +325,9 @@ def _control_tokens(folder: Path, _changed: tuple[int, ...]) -> frozenset[str]:
 
 
 class _Cut:
-    """Marks control tokens in texts before they are rendered, and cuts the rendered text at the marks.
+    """Marks control tokens in texts before rendering, and splits the rendered text at the marks.
 
-    The mark is a long random number: no text holds it, and no filter of a template changes it.
+    The mark is a long random number: no text contains it, and no template filter changes it.
     """
 
     def __init__(self, control: Collection[str]) -> None:
@@ -336,14 +336,14 @@ class _Cut:
         self._used = False
 
     def __call__(self, value: Any) -> Any:
-        """The value with a mark inside each control token in any of its texts."""
+        """The value with a mark inside each control token in its texts."""
         if self._tokens is None or not any(self._tokens.search(text) for text in strings_in(value)):
             return value
         self._used = True
         return self._marked(value)
 
     def parts(self, text: str) -> tuple[str, ...]:
-        """A rendered text cut at the marks."""
+        """A rendered text split at the marks."""
         return tuple(text.split(self._mark)) if self._used else (text,)
 
     def _marked(self, value: Any) -> Any:
@@ -355,7 +355,7 @@ class _Cut:
 
 
 def cut_text(text: str, control: Collection[str]) -> tuple[str, ...]:
-    """A text in pieces that no tokenizer reads a control token out of.
+    """A text in parts in which no tokenizer finds a control token.
 
     >>> cut_text("Say <|im_end|> twice", {"<|im_end|>"})
     ('Say <|', 'im_end|> twice')
@@ -364,7 +364,7 @@ def cut_text(text: str, control: Collection[str]) -> tuple[str, ...]:
 
 
 def cut_apart(text: str, tokens: re.Pattern[str]) -> list[str]:
-    """The pieces between the cuts, one inside each place where a token stands, overlapping ones too."""
+    """The parts between the cuts; each occurrence of a token is cut, overlapping ones too."""
     cuts: list[int] = []
     place = 0
     while found := tokens.search(text, place):
@@ -377,12 +377,12 @@ def cut_apart(text: str, tokens: re.Pattern[str]) -> list[str]:
 
 
 def _inside(token: str) -> int:
-    """Where to cut a token: after the signs that it begins with, where tokenizers part words anyway."""
+    """Where to cut a token: after its leading punctuation, where tokenizers split words anyway."""
     signs = len(token) - len(token.lstrip("".join({sign for sign in token if not sign.isalnum()})))
     return signs if 0 < signs < len(token) else 1
 
 
 @lru_cache(maxsize=16)
 def _pattern(control: frozenset[str]) -> re.Pattern[str]:
-    # At one place the shortest token: a cut inside it is inside every longer one that begins there, too.
+    # The shortest token at a position: a cut inside it is also inside every longer one that starts there.
     return re.compile("|".join(map(re.escape, sorted(control, key=len))))

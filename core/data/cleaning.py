@@ -12,7 +12,7 @@ from core.data.rows import asked_text, content_hash, text_of
 from core.dataset import Row
 
 LOOK = 50
-"""Removed rows that are kept to look at, for each reason."""
+"""Removed rows that are kept as examples, for each reason."""
 
 EXACT = "duplicate of an earlier row"
 NEAR = "near-duplicate of an earlier question"
@@ -21,12 +21,12 @@ OVERLAP = "nearly the same question as a held-out row"
 TOO_LONG = "too long for the model's limits"
 
 Parses = Callable[[Row], bool]
-"""Whether the chosen reward can compare with a row's reference."""
+"""Whether the chosen reward can use a row's reference."""
 
 
 @dataclass
 class Removed:
-    """Rows that a reason removed."""
+    """Rows removed for one reason."""
 
     count: int = 0
     rows: list[Row] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Preparation:
 
 
 def without_overlap(train: Iterable[Row], holdout: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Rows to train on whose question no held-out row nearly asks, and the others."""
+    """Training rows whose question is not nearly that of a held-out row, and the others."""
     known = NearDuplicates()
     for row in holdout:
         known.add(asked_text(row))
@@ -125,7 +125,7 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def personal(row: Mapping[str, object]) -> str | None:
-    """What a row holds that should not be learned by heart, or None.
+    """Personal data in a row that a model should not memorize, or None.
 
     >>> personal({"instruction": "Write to anna.b@firma.de", "response": ""})
     'contains an email address'

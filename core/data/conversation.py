@@ -15,8 +15,8 @@ from core.data.nested import decoded
 from core.data.transcripts import transcript
 
 Message = dict[str, Any]
-"""One message as chat templates take it: ``role``, ``content`` (text or None), and where it has them
-``tool_calls``, ``tool_call_id``, ``name``, ``reasoning_content`` and whatever else the row gave it."""
+"""One message as chat templates take it: ``role``, ``content`` (text or None), and if present ``tool_calls``,
+``tool_call_id``, ``name``, ``reasoning_content`` and any other keys of the row."""
 
 ROLES = {
     "human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
@@ -25,10 +25,10 @@ ROLES = {
 }  # fmt: skip
 """Other names of the four roles: ShareGPT's, Llama's, and OpenAI's newer and older ones."""
 _CALLS = frozenset({"function_call", "tool_call"})
-"""ShareGPT's roles whose text is a function call in JSON."""
+"""ShareGPT's roles for function calls in JSON."""
 _OWN = frozenset({"role", "from", "content", "value", "tool_calls", "function_call"})
 THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
-"""Where a message keeps its thought apart from its answer."""
+"""Keys that hold a message's reasoning separately from its answer."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Conversation:
     Attributes:
         messages: See :data:`Message`.
         tools: Function schemas in OpenAI's form, ``{"type": "function", "function": {"name", …}}``.
-        as_is: Whether it is asked without the configuration's system prompt.
+        as_is: Whether to leave out the configuration's system prompt.
     """
 
     messages: tuple[Message, ...]
@@ -47,34 +47,34 @@ class Conversation:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Conversation | None:
-        """What :meth:`json` put under ``conversation`` in a mapped row; None if the row is one question."""
+        """Read from a mapped row's ``conversation``; None if the row is a single question."""
         found = row.get("conversation")
         return cls.read(found) if isinstance(found, Mapping) and isinstance(found.get("messages"), list) else None
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Conversation:
-        """From what :meth:`json` gives."""
+        """The inverse of :meth:`json`."""
         return cls(tuple(data["messages"]), tuple(data.get("tools") or ()), bool(data.get("as_is")))
 
     def json(self) -> dict[str, Any]:
-        """As a mapped row keeps it."""
+        """The form stored in a mapped row."""
         found: dict[str, Any] = {"messages": list(self.messages)}
         return found | ({"tools": list(self.tools)} if self.tools else {}) | ({"as_is": True} if self.as_is else {})
 
     @property
     def one_question(self) -> bool:
-        """Whether there is nothing in it but a question."""
+        """Whether it is a single question."""
         one = self.messages[0] if len(self.messages) == 1 else {}
         return one.keys() == {"role", "content"} and isinstance(one["content"], str) and not self.tools
 
     @property
     def question(self) -> str:
-        """The last thing that the user said."""
+        """The last user message."""
         return next((text_in(one) for one in reversed(self.messages) if one["role"] == "user"), "")
 
     @property
     def text(self) -> str:
-        """Everything that was said, for comparing rows."""
+        """All text of the conversation, for comparing rows."""
         return "\n".join(text_in(one) for one in self.messages)
 
     @property
@@ -83,13 +83,13 @@ class Conversation:
         return any(isinstance(one.get("content"), list) for one in self.messages)
 
     def parted(self) -> tuple[Conversation, Message | None]:
-        """What is asked, and the assistant's closing message; None if it does not end with one."""
+        """The prompt and the final assistant message; None if it does not end with one."""
         if self.messages and self.messages[-1]["role"] == "assistant":
             return Conversation(self.messages[:-1], self.tools, self.as_is), self.messages[-1]
         return self, None
 
     def asking(self, question: str) -> Conversation:
-        """The same with another text for the user's last message."""
+        """A copy with another text for the last user message."""
         last = max((place for place, one in enumerate(self.messages) if one["role"] == "user"), default=None)
         if last is None:
             return self
@@ -97,7 +97,7 @@ class Conversation:
         return Conversation((*self.messages[:last], changed, *self.messages[last + 1 :]), self.tools, self.as_is)
 
     def told(self, system: str) -> Conversation:
-        """The same with a system prompt in front of the row's own, in one system message."""
+        """A copy with a system prompt before the row's own, in one system message."""
         if self.as_is or not system.strip():
             return self
         rest = self.messages
@@ -107,13 +107,13 @@ class Conversation:
 
 
 def text_in(message: Message) -> str:
-    """A message's text; '' where it only calls functions."""
+    """A message's text; '' if it only calls functions."""
     content = message.get("content")
     return content if isinstance(content, str) else ""
 
 
 def answer_in(message: Message) -> str:
-    """What a message answers: its text, or the functions that it calls as JSON.
+    """A message's answer: its text, or its function calls as JSON.
 
     >>> call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1, "b": 2.0}}}
     >>> answer_in({"role": "assistant", "content": None, "tool_calls": [call]})
@@ -132,12 +132,12 @@ def call_of(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def thought_in(message: Message) -> str:
-    """The thought that a message keeps apart from its answer, if any."""
+    """The reasoning that a message holds separately from its answer, if any."""
     return next((message[key] for key in THOUGHT_KEYS if isinstance(message.get(key), str)), "")
 
 
 def read_messages(value: Any) -> tuple[Message, ...] | None:
-    """The messages of a cell that holds a conversation, or None if it holds none.
+    """The messages of a cell with a conversation, or None if it is not one.
 
     Reads ``[{"role", "content"}]`` with OpenAI's function calls, ShareGPT's ``[{"from", "value"}]``, both also
     as JSON text and as one list for each key, and transcripts.
@@ -160,7 +160,7 @@ def _decoded(value: Any) -> Any:
 
 
 def _rows(value: Any) -> Any:
-    """A list of objects for an object of lists, as some datasets store a list of messages."""
+    """A list of objects from an object of lists, as some datasets store messages."""
     if not isinstance(value, Mapping) or not {"role", "from"} & value.keys():
         return value
     columns = {name: cells for name, cells in value.items() if isinstance(cells, list)}
@@ -180,13 +180,13 @@ def _message(turn: Mapping[str, Any]) -> Message | None:
     if content is None and not calls and not (role == "assistant" and any(turn.get(key) for key in THOUGHT_KEYS)):
         return None
     content = None if said in _CALLS and calls else _text(content)
-    # A null says that the row has no such key: files with columns have every key in every row.
+    # A null means that the row lacks the key: columnar files have every key in every row.
     more = {str(name): cell for name, cell in turn.items() if name not in _OWN and cell is not None}
     return {"role": role, "content": content, **more, **({"tool_calls": calls} if calls else {})}
 
 
 def _text(content: Any) -> Any:
-    """Text, None, or the list of parts as it is where some part is not a text."""
+    """Text, None, or the unchanged list of parts if some part is not text."""
     if content is None or isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -204,7 +204,7 @@ def _calls(turn: Mapping[str, Any], text: Any) -> list[dict[str, Any]]:
 
 
 def _call(call: Any) -> dict[str, Any] | None:
-    """One call in OpenAI's form. Its arguments stay as they are, text or object: the template decides."""
+    """One call in OpenAI's form. Its arguments are unchanged, text or object: the template decides."""
     if not isinstance(call, Mapping):
         return None
     function = call["function"] if isinstance(call.get("function"), Mapping) else call
@@ -216,7 +216,7 @@ def _call(call: Any) -> dict[str, Any] | None:
 
 
 def read_tools(value: Any) -> tuple[dict[str, Any], ...]:
-    """Function schemas of a cell, in OpenAI's form; nothing where the cell holds something else.
+    """Function schemas of a cell, in OpenAI's form; empty if the cell holds something else.
 
     >>> read_tools('[{"name": "add", "parameters": {"type": "object"}}]')
     ({'type': 'function', 'function': {'name': 'add', 'parameters': {'type': 'object'}}},)
@@ -236,7 +236,7 @@ def _tool(tool: Any) -> dict[str, Any] | None:
         return None
     function = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
     schemas = ("parameters", "input_schema", "inputSchema")
-    # A thing with a name alone is no function: a column called tools may hold hammers.
+    # An object with only a name is not a function: a column called tools may hold hammers.
     if not isinstance(function.get("name"), str) or not (function is not tool or set(schemas) & function.keys()):
         return None
     cleaned = without_nulls(function, keep=frozenset({"default", "const"}))
@@ -247,9 +247,9 @@ def _tool(tool: Any) -> dict[str, Any] | None:
 
 
 def without_nulls(value: Any, keep: frozenset[str] = frozenset()) -> Any:
-    """The value without the keys of its objects that are null, but those in ``keep``.
+    """The value without null keys in its objects, except those in ``keep``.
 
-    Columnar files give every object in a column the same keys, and null to those that it never had.
+    Columnar files give every object in a column the same keys, with null for the missing ones.
 
     >>> without_nulls({"city": "Paris", "unit": None, "days": [1, None]})
     {'city': 'Paris', 'days': [1, None]}

@@ -13,14 +13,14 @@ from core.data.tables import is_conversation
 from core.dataset import FieldGuess
 
 SAMPLE = 50
-"""Rows that are looked at."""
+"""Rows that are examined."""
 Rows = Sequence[Mapping[str, Any]]
 CHOOSE = "Choose the column with the correct answers."
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """A pair of column names that is common enough to be known."""
+    """A well-known pair of column names."""
 
     instruction: str
     response: str
@@ -28,9 +28,9 @@ class _Shape:
     context: str = ""
     """A column that belongs to the question."""
     before: bool = True
-    """Whether the context is before the question."""
+    """Whether the context comes before the question."""
     path: str = ""
-    """Where in the answer's value the reference stands; the shape is different if there is nothing at that place."""
+    """Path of the reference in the answer's value; the shape does not match if nothing is there."""
 
 
 _SHAPES = (
@@ -65,15 +65,15 @@ _LETTERS = (
     ("a", "b", "c", "d", "e"),
     *(tuple(f"{name}{letter}" for letter in "abcde") for name in ("option_", "op", "choice_")),
 )
-"""Columns of their own for the choices: A, B, C, D or option_a, …"""
+"""One column for each choice: A, B, C, D or option_a, …"""
 
 
 def guess_fields(rows: Rows) -> FieldGuess:
     """The most likely mapping of some rows' columns.
 
-    Published shapes come first, then known names, then conversations, then what the cells look like: the column
-    with the most question marks or the longest text asks. Where several columns could answer none is taken, and
-    ``ask`` says what to choose.
+    Tries published shapes, known names, conversations, then the cells' content: the column with the most question
+    marks or the longest text is the question. If several columns could be the answer, none is chosen and ``ask`` says
+    what the user has to choose.
 
     >>> guess_fields([{"id": 1, "Question": "2+2?", "Answer": "4"}]).instruction
     'Question'
@@ -118,7 +118,7 @@ def _of_shape(shape: _Shape, known: Mapping[str, str], rows: Rows) -> FieldGuess
 
 
 def _with_rule(guess: FieldGuess, rows: Rows, path: str = "") -> FieldGuess:
-    """With the rule that takes the reference out of the answer column, where its cells show one."""
+    """With the rule that extracts the reference from the answer column, if its cells suggest one."""
     answer = guess.response or ""
     rule = Extraction("json_path", path) if path else propose(_answer_text(row.get(answer)) for row in rows)
     if rule.rule == "none":
@@ -142,7 +142,7 @@ def _answer_text(value: Any) -> str:
 
 
 _FURTHER = {"tests": ("tests", "test_list", "test", "unit_tests")}
-"""What rewards call a column, and what datasets call it."""
+"""Column names in rewards, and their names in datasets."""
 
 
 def _further(known: Mapping[str, str]) -> dict[str, str]:
@@ -155,7 +155,7 @@ def _further(known: Mapping[str, str]) -> dict[str, str]:
 
 
 def _by_name(columns: Sequence[str], rows: Rows) -> FieldGuess | None:
-    """A column called as questions are and one called as answers are."""
+    """Columns with usual names for a question and an answer."""
     question = first_known(columns, QUESTIONS)
     answer = first_known([name for name in columns if name != question], ANSWERS)
     if not question or not answer:
@@ -194,7 +194,7 @@ def _rank(name: str, names: Sequence[str]) -> int:
 
 
 def _of_conversation(name: str, columns: Sequence[str], rows: Rows) -> FieldGuess:
-    """A conversation asks; its last turn answers, or another column where it ends with a question."""
+    """A conversation is the question; its last turn is the answer, or another column if it ends with a question."""
     roles = [[role for role, _ in turns(row.get(name)) or ()] for row in rows]
     readable = [role for role in roles if role]
     ends = [role[-1] == "assistant" for role in readable]
@@ -241,7 +241,7 @@ def _by_content(columns: Sequence[str], rows: Rows) -> FieldGuess:
 
 
 def _of_rest(question: str, rest: Sequence[str], why: str, *, sure: bool) -> FieldGuess:
-    """The only column that is left answers; none, or one of several, is for a user to choose."""
+    """The only remaining column is the answer; if there are several or none, the user chooses."""
     if not rest:
         return FieldGuess(
             instruction=question,
@@ -268,12 +268,12 @@ def _of_rest(question: str, rest: Sequence[str], why: str, *, sure: bool) -> Fie
 
 
 def _counts(texts: Sequence[str]) -> bool:
-    """Whether a column only numbers its rows: 0, 1, 2 … or 1, 2, 3 …"""
+    """Whether a column just numbers the rows: 0, 1, 2 … or 1, 2, 3 …"""
     return len(texts) > 1 and any(texts == [str(start + i) for i in range(len(texts))] for start in (0, 1))
 
 
 def _with_choices(guess: FieldGuess, columns: Sequence[str], rows: Rows) -> FieldGuess:
-    """With the choices put below the question, where they have their own columns and it does not hold them."""
+    """With the choices below the question, if they have columns and the question does not contain them."""
     question = guess.instruction
     if not question or guess.template:
         return guess
@@ -304,7 +304,7 @@ def _lists_choices(cell: Any) -> bool:
 
 
 def _within(question: str, name: str, rows: Rows) -> bool:
-    """Whether the question's text already holds its choices."""
+    """Whether the question's text already contains its choices."""
     row = next((row for row in rows if row.get(name)), {})
     cell = row.get(name)
     texts = cell.get("text") if isinstance(cell, Mapping) else cell

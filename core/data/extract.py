@@ -31,9 +31,9 @@ TITLES: dict[Rule, str] = {
 }
 NEEDS_PATTERN = frozenset({"after_marker", "regex", "json_path"})
 REGEX_SECONDS = 0.1
-"""Longest time for one row. An honest expression needs a thousandth of it."""
+"""Longest time for one row. A normal expression needs a thousandth of it."""
 MAX_TEXT = 200_000
-"""Characters that a rule looks at: the end of the text, where answers stand."""
+"""Characters that a rule searches: the end of the text, where answers are."""
 
 _NUMBER = regex.compile(r"(?<![\w.,])[-+]?[$€£¥]?-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?(?![\w]|[.,]\d)")
 _STEP = regex.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]|\[['\"]([^'\"]+)['\"]\]")
@@ -50,12 +50,12 @@ class Extraction:
         """The reference in a cell, or None if the rule finds none.
 
         Raises:
-            InvalidInput: The pattern itself is wrong, or runs without end.
+            InvalidInput: The pattern is invalid or does not terminate.
         """
         return _RULES[self.rule](value, self.pattern)
 
     def check(self) -> None:
-        """Raise InvalidInput where the pattern is missing or malformed."""
+        """Raise InvalidInput if the pattern is missing or malformed."""
         if self.rule in NEEDS_PATTERN and not self.pattern:
             raise _wrong(f"Enter the {_PATTERN_WORD[self.rule]} that finds the answer.")
         if self.rule == "regex":
@@ -65,7 +65,7 @@ class Extraction:
 
 
 def propose(texts: Iterable[str]) -> Extraction:
-    r"""The rule that suits a column, from some of its cells; 'none' if nothing is plain.
+    r"""The rule that fits a sample of a column's cells; 'none' if unclear.
 
     >>> propose(["48 + 24 = 72\n#### 72", "so 5\n#### 5"])
     Extraction(rule='after_marker', pattern='####')
@@ -91,7 +91,7 @@ def after_marker(value: Any, marker: str) -> str | None:
 
 
 def last_number(value: Any, _pattern: str = "") -> str | None:
-    """The last number as it is written.
+    """The last number, as written.
 
     >>> last_number("3 boxes of 12 make 36 pens.")
     '36'
@@ -101,7 +101,7 @@ def last_number(value: Any, _pattern: str = "") -> str | None:
 
 
 def boxed(value: Any, _pattern: str = "") -> str | None:
-    r"""The content of the last box, braces balanced.
+    r"""The content of the last box, with balanced braces.
 
     >>> boxed(r"first \boxed{1}, so \boxed{\frac{3}{4}}")
     '\\frac{3}{4}'
@@ -116,7 +116,7 @@ def boxed(value: Any, _pattern: str = "") -> str | None:
 
 
 def by_regex(value: Any, pattern: str) -> str | None:
-    """The last match: its first group if there is one, else the whole of it.
+    """The last match: its first group if there is one, else the whole match.
 
     >>> by_regex("The answer is (C).", r"answer is [(]([A-E])[)]")
     'C'
@@ -137,7 +137,7 @@ def by_regex(value: Any, pattern: str) -> str | None:
 
 
 def by_path(value: Any, path: str) -> str | None:
-    """What is at a path such as ``answers.text[0]``; the cell may be JSON text.
+    """The value at a path such as ``answers.text[0]``; the cell may be JSON text.
 
     >>> by_path({"text": ["Denver", "denver"]}, "text[0]"), by_path('{"a": {"b": 3}}', "$.a.b"), by_path({}, "a")
     ('Denver', '3', None)

@@ -1,4 +1,4 @@
-"""Imports a Hugging Face dataset: every row on this machine, for paging, search and offline training.
+"""Imports a Hugging Face dataset: all rows are stored locally, for paging, search and offline training.
 
 A complete import downloads the data files one after the other through the Hugging Face client, resumes interrupted
 downloads, and then reads them row by row. A partial import streams rows from the beginning and downloads nothing else.
@@ -31,7 +31,7 @@ Report = Callable[..., None]
 
 
 def fetch(job: Job, folder: Path, home: Home, *, upload_id: str, report: Report) -> UploadInfo:
-    """Fetch what the job names into ``folder``.
+    """Fetch the job's dataset into ``folder``.
 
     Raises:
         InvalidInput, NotFound, Unavailable: As :func:`core.data.hub.load`.
@@ -97,10 +97,10 @@ def _downloaded(
 
 
 def _fetch_files(addresses: list[str], folder: Path, report: Report) -> tuple[list[str], int, str | None]:
-    """Download ``hf://datasets/<name>@<commit>/<file>`` one after the other, telling the bytes as they come.
+    """Download ``hf://datasets/<name>@<commit>/<file>`` one after the other, reporting bytes as they arrive.
 
     The client's own cache starts each file over in every process. Here each file has its ``.part``, and a
-    later process asks for what is missing only; the commit in the folder's name keeps versions apart.
+    later process requests only what is missing; the commit in the folder's name separates versions.
     """
     import huggingface_hub
 
@@ -124,12 +124,12 @@ def _fetch_files(addresses: list[str], folder: Path, report: Report) -> tuple[li
 
 
 def fetch_file(url: str, path: Path, size: int, bar: Any) -> None:
-    """Download one file from Hugging Face, beside and renamed; what an earlier process left is resumed.
+    """Download one file from Hugging Face to a temporary name, then rename it; resumes an earlier process's download.
 
     Args:
-        url: As ``huggingface_hub.hf_hub_url`` gives it.
-        path: Where it goes; the part that has arrived is beside it with ``.part``.
-        size: Its bytes. Anything else that arrives is refused.
+        url: From ``huggingface_hub.hf_hub_url``.
+        path: Destination; the incomplete file is beside it with ``.part``.
+        size: Its bytes. Any other size is rejected.
         bar: Reports bytes: :func:`progress_bar`.
     """
     from huggingface_hub.file_download import http_get
@@ -148,7 +148,7 @@ def fetch_file(url: str, path: Path, size: int, bar: Any) -> None:
 
 
 def progress_bar(before: int, report: Report) -> Any:
-    """A progress bar of the client's kind that draws nothing and reports bytes."""
+    """A progress bar for the client that draws nothing and reports bytes."""
     from tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]

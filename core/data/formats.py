@@ -24,10 +24,10 @@ from core.errors import InvalidInput, TooLarge
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
 SAMPLE = 1 << 18
-"""Bytes that are looked at."""
+"""Bytes that are examined."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 BROKEN_STREAM = (EOFError, zlib.error, gzip.BadGzipFile)
-"""What the decompressors raise on a truncated or damaged file; zstd's says OSError."""
+"""What the decompressors raise on a truncated or damaged file; zstd raises OSError."""
 
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -42,9 +42,9 @@ class Detected(BaseModel):
     """What was found, shown to the user.
 
     Attributes:
-        encoding: Python's name of it; ``utf-8-sig`` is UTF-8 with a byte-order mark. Empty for Parquet.
-        delimiter: For tables of text, the character between cells.
-        heading: For tables of text, whether the first line holds the columns' names.
+        encoding: Python's name for it; ``utf-8-sig`` is UTF-8 with a byte-order mark. Empty for Parquet.
+        delimiter: For CSV and TSV, the character between cells.
+        heading: For CSV and TSV, whether the first line is a header row.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -74,14 +74,14 @@ _FOREIGN = (
     (b"\xff\xd8\xff", "a picture"),
     (b"gguf", "a model"),
 )
-"""What a file begins with that would else pass for text with one column."""
+"""First bytes of files that would otherwise pass for text with one column."""
 
 
 def detect(path: Path, name: str) -> Detected:
-    """Look at a file's content; the name decides only if the content leaves it open.
+    """Examine a file's content; the name decides only if the content is ambiguous.
 
     Raises:
-        InvalidInput: It is empty, damaged, or nothing that is read here.
+        InvalidInput: It is empty, damaged or unsupported.
     """
     compression = _compression(path)
     if compression == "none" and _starts(path) == b"PK\x03\x04":
@@ -102,7 +102,7 @@ def detect(path: Path, name: str) -> Detected:
 def open_bytes(
     path: Path, compression: Compression, *, limit: int, progress: Callable[[int], None] | None = None
 ) -> io.BufferedReader:
-    """The file's bytes, decompressed as they are read.
+    """Open a file, decompressing it as it is read.
 
     Args:
         limit: Most decompressed bytes; a small file can unpack to terabytes.
@@ -112,7 +112,7 @@ def open_bytes(
 
 
 class _Counted(io.RawIOBase):
-    """Decompresses, counts what comes out, and refuses more than the limit."""
+    """Decompresses and counts the bytes, up to the limit."""
 
     def __init__(
         self, path: Path, compression: Compression, limit: int, progress: Callable[[int], None] | None
@@ -135,7 +135,7 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        # A damaged stream loses only the piece in which it breaks.
+        # Only the damaged piece of a stream is lost.
         data = self._inner.read1(len(buffer)) if self._gzip else self._inner.read(min(len(buffer), self._piece))
         self._left -= len(data)
         if self._left < 0:
@@ -177,7 +177,7 @@ def _head(path: Path, compression: Compression) -> bytes:
 
 
 def _some(stream: io.BufferedReader) -> bytes:
-    """What can be read of the sample; a stream that breaks later is reported where its rows are read."""
+    """The readable part of the sample; damage further on is reported when the rows are read."""
     found = b""
     try:
         while len(found) < SAMPLE and (piece := stream.read1(SAMPLE - len(found))):
@@ -247,15 +247,15 @@ _BY_COLUMNS = re.compile(r'\s*\{\s*"[^"\\]*"\s*:\s*(?:\[|\{\s*"0"\s*:)')
 
 
 def _is_one_value(text: str, endings: list[str]) -> bool:
-    """Whether a text that begins with a brace is one JSON value rather than one a line."""
+    """Whether a text that begins with a brace is one JSON value rather than one per line."""
     lines = bool({".jsonl", ".ndjson"} & set(endings))
     first, _, rest = text.partition("\n")
     if rest.strip() and not _parses(first):
-        # A first line that is not a value: of a pretty-printed file, or a broken one of JSON Lines.
+        # A first line that is not a value: a pretty-printed file, or a broken line of JSON Lines.
         return not lines and (".json" in endings or first.strip() in {"{", "{ "})
     if rest.strip():
         return False
-    # One line alone. Of JSON Lines it is a row, unless pandas' to_json() was called without lines=True.
+    # A single line. It is one row of JSON Lines, unless pandas' to_json() was called without lines=True.
     return not lines or bool(_BY_COLUMNS.match(first))
 
 
@@ -267,7 +267,7 @@ def _parses(line: str) -> bool:
 
 
 def _delimiter(text: str, default: str) -> str:
-    """The character that cuts the sample into rows of equal length, more cells first."""
+    """The character that splits the sample into rows of equal length, preferring more cells."""
     scores = {}
     for candidate in DELIMITERS:
         widths = _widths(text, candidate)
@@ -277,10 +277,10 @@ def _delimiter(text: str, default: str) -> str:
 
 
 def _table_rows(text: str, delimiter: str, most: int) -> list[list[str]]:
-    """The first rows of a sample that have cells with something in them."""
+    """The first rows of a sample that are not empty."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     found: list[list[str]] = []
-    with contextlib.suppress(csv.Error):  # the rows before it are what there is to go by
+    with contextlib.suppress(csv.Error):  # only the rows before it can be used
         found.extend(islice((row for row in reader if any(cell.strip() for cell in row)), most))
     return found
 

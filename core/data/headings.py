@@ -13,11 +13,11 @@ from typing import Literal
 from core.data.names import ANSWERS, NEVER, QUESTIONS, folded
 
 Heading = Literal["", "yes", "no", "unsure"]
-"""Empty if a format has its names elsewhere."""
+"""Empty if a format keeps column names elsewhere."""
 LOOKED_AT = 50
-"""Rows that are compared with the first line."""
+"""Rows compared with the first line."""
 WIDEST = 1000
-"""Columns of which more are not looked at."""
+"""Most columns that are compared."""
 _KNOWN = {*QUESTIONS, *ANSWERS, *NEVER, "text", "code", "name", "review", "sentiment", "comment"}
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d%?")
 _NAME = re.compile(r"[^\W\d][\w .()/#-]{0,40}")
@@ -25,7 +25,7 @@ _LONG = 100
 
 
 def heading_of(rows: Sequence[Sequence[str]]) -> Heading:
-    """What the first of some rows is, by its cells and those below.
+    """Whether the first row is a header, judged by its cells and those below.
 
     >>> heading_of([["question", "answer"], ["2+2?", "4"]]), heading_of([["What is 2+2?", "4"], ["What is 3+3?", "6"]])
     ('yes', 'no')
@@ -36,7 +36,7 @@ def heading_of(rows: Sequence[Sequence[str]]) -> Heading:
         return "yes"
     first, below = [cell.strip() for cell in rows[0]], rows[1 : LOOKED_AT + 1]
     if len(first) > WIDEST:
-        return "yes"  # refused for its width by the reader, before any work on it
+        return "yes"  # the reader rejects its width before any work on it
     if any(folded(cell) in _KNOWN for cell in first) or (len(first) == 1 and not below):
         return "yes"
     votes = {_vote(cell, [row[place].strip() for row in below if place < len(row)]) for place, cell in enumerate(first)}
@@ -46,7 +46,7 @@ def heading_of(rows: Sequence[Sequence[str]]) -> Heading:
 
 
 def _vote(name: str, cells: Sequence[str]) -> str:
-    """What one column says of its first cell: a name, a cell like the others, or nothing."""
+    """One column's vote on its first cell: a name, a cell like the others, or undecided."""
     cells = [cell for cell in cells if cell]
     numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells)
     if _NUMBER.fullmatch(name):

@@ -1,6 +1,6 @@
-"""Datasets of the Hugging Face Hub, through its own client.
+"""Datasets on the Hugging Face Hub, read with its client.
 
-The library is imported on use: it takes a second, and most pages never need it. A dataset's own code is
+The library is imported lazily: it takes a second, and most pages never need it. A dataset's own code is
 never run; the library reads data files only.
 """
 
@@ -26,9 +26,9 @@ def load(name: str, dataset: SourceFields, home: Home) -> Iterator[dict[str, Any
     """Every row of a split, downloaded once into ``cache/hub``.
 
     Raises:
-        InvalidInput: Subset or split is not one of the dataset's.
+        InvalidInput: The dataset has no such subset or split.
         NotFound: There is no such dataset, or it is private.
-        Unavailable: Hugging Face cannot be reached, or wants a token.
+        Unavailable: Hugging Face cannot be reached, or requires a token.
     """
     import datasets
 
@@ -64,21 +64,21 @@ def peek(
 
 
 def _usable(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as it is, where pages and workers can walk through it."""
+    """The row unchanged, if pages and workers can traverse it."""
     if too_deep(row):
         raise InvalidInput(f"One of its rows cannot be used: {TOO_DEEP}.", field="dataset.source")
     return whole(row)
 
 
 def whole(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the client's without the nulls that it puts into objects whose keys differ from row to row."""
+    """A row without the nulls that the client adds to objects whose keys differ between rows."""
     return {name: without_nulls(cell) for name, cell in row.items()}
 
 
 def ask_once(name: str, dataset: SourceFields) -> None:
-    """Find out in seconds whether Hugging Face answers, and use the cache alone if it does not.
+    """Check within seconds whether Hugging Face responds; if not, use only the cache.
 
-    The client by itself tries each file six times over half a minute.
+    By default the client retries each file six times over half a minute.
     """
     import datasets
     import httpx
@@ -89,17 +89,17 @@ def ask_once(name: str, dataset: SourceFields) -> None:
             name, revision=dataset.revision, timeout=huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT
         )
     except (httpx.TransportError, OSError) as error:
-        if getattr(error, "response", None) is not None:  # it answered: not found, gated, …
+        if getattr(error, "response", None) is not None:  # it responded: not found, gated, …
             raise
         datasets.config.HF_HUB_OFFLINE = True
         huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
 def choose_subset(name: str, dataset: SourceFields) -> str | None:
-    """The subset asked for, else 'main', 'default', or the only one.
+    """The requested subset, else 'main', 'default', or the only one.
 
     Raises:
-        InvalidInput: There are several and none is plainly meant.
+        InvalidInput: There are several and none was named.
     """
     if dataset.subset:
         return dataset.subset
@@ -120,14 +120,14 @@ def _total(data: Any, split: str) -> int | None:
 
 
 def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
-    """Small files of a Hugging Face model, such as its tokenizer; those that it lacks are left out.
+    """Small files of a Hugging Face model, such as its tokenizer; missing ones are left out.
 
     Returns:
-        The folder of the snapshot in the cache that ``HF_HOME`` names.
+        The snapshot folder in the cache of ``HF_HOME``.
 
     Raises:
         NotFound: There is no such model, or it is private.
-        Unavailable: Hugging Face cannot be reached and the files are not in the cache, or it wants a token.
+        Unavailable: Hugging Face cannot be reached and the files are not in the cache, or it requires a token.
     """
     import huggingface_hub
 
@@ -140,7 +140,7 @@ def fetch_files(name: str, revision: str | None, files: list[str]) -> Path:
 
 @dataclass(frozen=True)
 class What:
-    """What was asked of Hugging Face, for the words of an error."""
+    """What was requested from Hugging Face, for error messages."""
 
     kind: str
     name: str
@@ -150,14 +150,14 @@ class What:
 
 
 def dataset_words(name: str, dataset: SourceFields) -> What:
-    """What was requested, for the words of an error."""
+    """What was requested, for error messages."""
     instead = "Check your network connection, upload a file, or use generated arithmetic, which works offline."
     return What("dataset", name, "dataset.source", instead, dataset)
 
 
 @contextlib.contextmanager
 def explained(what: What) -> Iterator[None]:
-    """Turn what the client raises into words. Its exceptions share no base class, so all are caught here."""
+    """Convert the client's exceptions into ours. They share no base class, so all are caught here."""
     try:
         yield
     except TunesmithError:
@@ -168,7 +168,7 @@ def explained(what: What) -> Iterator[None]:
 
 
 def explain(error: BaseException, what: What) -> TunesmithError:
-    """The error of the Hugging Face client as one of ours, with what to do."""
+    """The Hugging Face client's error as one of ours, with what to do about it."""
     names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
     name, text = what.name, _shorten(str(error))
     offline = names & _OFFLINE or "offline" in text.casefold()

@@ -1,9 +1,8 @@
-"""From uploaded bytes to a dataset on disk: one pass over the file, memory flat.
+"""From uploaded bytes to a dataset on disk, in one pass and constant memory.
 
-JSON Lines that are whole already are kept as they are, and so is Parquet; everything else is written
-out as JSON Lines. A row that cannot be used is listed with its line and the reason, and the caller
-says beforehand whether such rows are skipped or stop the whole thing. The dataset appears by its
-``info.json``, written last: a crash before that leaves nothing that looks like a dataset.
+Valid JSON Lines and Parquet are kept unchanged; everything else is written as JSON Lines. Unusable rows are listed
+with their line and the reason, and the caller decides beforehand whether they are skipped or stop the import. The
+dataset exists once its ``info.json`` does, which is written last: a crash before that leaves no dataset.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ from core.moment import now
 
 OnBad = Literal["stop", "skip"]
 HeadingChoice = Literal["auto", "yes", "no"]
-"""What a user says of a table's first line; ``auto`` goes by its cells, and asks if they do not tell."""
+"""The user's choice about a table's first line; ``auto`` goes by its cells, and asks if they are unclear."""
 LISTED = 100
-"""Bad rows that are listed; the others are counted."""
+"""Bad rows that are listed; the others are only counted."""
 KINDS_FROM = 2000
-"""Rows whose cells are looked at for what a column holds."""
+"""Rows sampled to find out what a column holds."""
 Progress = Callable[[int, int], None]
 """Called with (bytes of the file read, rows found) periodically."""
 
 
 class BadRows(InvalidInput):
-    """Some rows cannot be used and are not to be skipped. ``bad`` lists the first of them."""
+    """Some rows are unusable and must not be skipped. ``bad`` lists the first of them."""
 
     code = "bad_rows"
 
@@ -71,7 +70,7 @@ class HeadingUnsure(InvalidInput):
 
 
 class AlreadyHere(Conflict):
-    """The same content is stored already, as the dataset ``info``."""
+    """The same content is already stored as the dataset ``info``."""
 
     code = "already_here"
 
@@ -93,7 +92,7 @@ class _Survey:
     sample: list[dict[str, Any]] = field(default_factory=list)
     asides: list[str] = field(default_factory=list)
     structured: StructuredColumns | None = None
-    """For tables of text: which of their columns hold lists or objects."""
+    """For CSV and TSV: which columns hold lists or objects."""
 
     def refuse(self, line: int, bad: Bad) -> None:
         self.count += 1
@@ -101,10 +100,10 @@ class _Survey:
             self.bad.append(BadRow(line=line, reason=bad.reason))
 
     def see(self, row: dict[str, Any]) -> None:
-        """Take note of a good row.
+        """Record a good row.
 
         Raises:
-            InvalidInput: It brings the columns of all rows above what a dataset may have.
+            InvalidInput: The rows so far have more columns than a dataset may have.
         """
         self.good += 1
         if not row.keys() <= self.columns.keys():
@@ -139,21 +138,21 @@ def ingest(
     progress: Progress | None = None,
     origin: str = "upload",
 ) -> UploadInfo:
-    """Make the dataset ``folder`` of an uploaded file, which is moved or deleted.
+    """Turn an uploaded file into the dataset ``folder``; the file is moved or deleted.
 
     Args:
         source: The uploaded bytes, on the same disk as ``folder``.
-        folder: An existing folder of its own.
-        name: The file's name as it was uploaded.
-        heading: Whether a table's first line holds the columns' names.
-        once: Refuse what a dataset beside ``folder`` holds already.
+        folder: An existing folder for this dataset only.
+        name: The uploaded file's name.
+        heading: Whether a table's first line is a header row.
+        once: Reject content that a dataset beside ``folder`` already holds.
         limit: Most bytes after decompression.
 
     Raises:
-        AlreadyHere: The same bytes, read the same way, are a dataset already.
-        HeadingUnsure: ``heading`` is ``auto`` and the first line may be either; the source is kept.
-        BadRows: Rows cannot be used and ``on_bad`` is ``stop``; the source is kept for another try.
-        InvalidInput: The file cannot be read at all, or no row of it can.
+        AlreadyHere: The same bytes, read the same way, are already a dataset.
+        HeadingUnsure: ``heading`` is ``auto`` and the first line is ambiguous; the source is kept.
+        BadRows: Some rows are unusable and ``on_bad`` is ``stop``; the source is kept for another try.
+        InvalidInput: The file cannot be read, or none of its rows.
         Unavailable: The disk is full.
     """
     try:
@@ -204,7 +203,7 @@ def _with_heading(detected: Detected, heading: HeadingChoice) -> Detected:
 
 
 def _same(uploads: Path, digest: str, on_bad: OnBad, heading: HeadingChoice) -> UploadInfo | None:
-    """A dataset that reading the same bytes in this way would give once more."""
+    """The existing dataset that reading the same bytes in this way would duplicate."""
     for path in uploads.glob(f"*/{INFO}"):
         if path.parent.name.endswith(PARTIAL):
             continue
@@ -240,7 +239,7 @@ def _take(source: Path, folder: Path, detected: Detected, on_bad: OnBad, limit: 
 def _take_lines(
     source: Path, folder: Path, detected: Detected, on_bad: OnBad, limit: int, progress: Progress
 ) -> _Survey:
-    """JSON Lines: read through, and kept as they are where every line is good."""
+    """JSON Lines: kept unchanged if every line is good."""
     survey, index, offset = _Survey(), IndexWriter(), 0
     with source.open("rb") as file:
         for number, (line, size) in enumerate(lines_of(file), 1):
@@ -262,10 +261,9 @@ def _take_lines(
 
 
 def _guess(folder: Path, survey: _Survey) -> FieldGuess:
-    """The mapping, and with it the columns of text whose cells become lists and objects.
+    """The mapping, and the text columns whose cells become lists and objects.
 
-    Question and reference stay the text that they are, unless they are a conversation or the reference stands
-    somewhere inside.
+    Question and reference stay text, unless they are a conversation or the reference is nested in the value.
     """
     names = survey.structured.names if survey.structured else frozenset()
     sample = [converted(row, names) for row in survey.sample]
@@ -332,7 +330,7 @@ def _written(row: dict[str, Any], out: BinaryIO, index: IndexWriter) -> dict[str
 
 
 def write_rows(folder: Path, rows: Iterator[dict[str, Any]], survey: _Survey | None = None) -> _Survey:
-    """Write rows that do not come from a file, such as an import, as a dataset's data."""
+    """Write rows that do not come from a file, such as an import, as a dataset."""
     survey, index = survey or _Survey(), IndexWriter()
     with (folder / DATA).open("wb") as out:
         for number, raw in enumerate(rows, 1):
@@ -347,7 +345,7 @@ def write_rows(folder: Path, rows: Iterator[dict[str, Any]], survey: _Survey | N
 
 
 def _take_parquet(source: Path, folder: Path, detected: Detected, limit: int) -> _Survey:
-    """Parquet is kept as it is, once every row of it has been read."""
+    """Parquet is kept unchanged once every row has been read."""
     if detected.compression != "none":
         _unpack(source, detected, limit)
     survey = _Survey()

@@ -1,9 +1,9 @@
 """Jobs that become datasets: uploads, files being read, and imports from Hugging Face.
 
-Each has a folder ``uploads/<id>.partial/`` until it is a dataset; then the folder loses its ending by one
-rename. The web process writes ``job.json`` and, for an upload, appends to ``part``; a separate process
-reads large files and downloads, and writes ``progress.json`` beside and renamed, about twice a second.
-The web process stays small and answers while a file of gigabytes is read.
+Each has a folder ``uploads/<id>.partial/`` until it is a dataset; then the folder loses its suffix by a rename. The
+web process writes ``job.json`` and, for an upload, appends to ``part``; a separate process reads large files and
+downloads, and writes ``progress.json`` atomically, about twice a second. The web process stays small and responsive
+while gigabytes are read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Job(BaseModel):
     """``job.json``: what was requested.
 
     Attributes:
-        size: Bytes that an upload will have.
+        size: Total bytes of an upload.
         on_bad, heading, once: See :func:`core.data.ingest.ingest`.
         dataset: For a download, the dataset section of a configuration.
         most_rows: For a download, how many rows to fetch from the beginning; None for all.
@@ -55,11 +55,11 @@ class Progress(progress.Progress):
     """Its progress.
 
     Attributes:
-        bytes, total_bytes: Read or downloaded, and of how many; 0 where not known.
-        rows, total_rows: Found so far, and of how many; 0 where not known.
+        bytes, total_bytes: Read or downloaded, and the total; 0 if unknown.
+        rows, total_rows: Found so far, and the total; 0 if unknown.
         field: Which field of the request the error is about.
-        bad: Rows that cannot be used, where a user has to decide.
-        same_as: Id of the dataset that holds the same content already.
+        bad: Unusable rows that a user has to decide about.
+        same_as: Id of the dataset that already holds the same content.
     """
 
     state: State
@@ -74,7 +74,7 @@ class Progress(progress.Progress):
 
 
 def read_job(folder: Path) -> Job | None:
-    """The request, or None if the folder is not a job, or its contents cannot be read."""
+    """The request, or None if the folder is not a job or cannot be read."""
     return read_model(folder / JOB, Job)
 
 

@@ -1,7 +1,7 @@
-"""Popular datasets on Hugging Face, as data: what each is good for and how its columns are mapped.
+"""Popular datasets on Hugging Face: what each is good for and how its columns are mapped.
 
-Sizes and licenses are those on the datasets' own cards. A card can change, so check the license there
-before you publish a model.
+Sizes and licenses are from the dataset cards. A card can change, so check the license there before you publish a
+model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class KnownDataset(BaseModel):
 
     Attributes:
         path: ``owner/name`` on Hugging Face.
-        rows: Rows of the split that ``mapping`` names.
+        rows: Rows of the split in ``mapping``.
         fields: Its columns.
         mapping: Fields of the configuration's dataset section, ready to use.
         good_for: One line: what it teaches.
@@ -41,7 +41,7 @@ class KnownDataset(BaseModel):
 
     @property
     def watch(self) -> str:
-        """What is particular about scoring it; empty if many datasets share the same sentence."""
+        """Caveats about scoring it; empty if many datasets share the same sentence."""
         return "" if self.reward_why in _COMMON else self.reward_why
 
     @property

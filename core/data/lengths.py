@@ -1,4 +1,4 @@
-"""How long prompts and references are in tokens, and which limits follow from it."""
+"""Token lengths of prompts and references, and the limits that follow from them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 BARS = 24
 COVERED = 0.99
-"""Share of rows that a proposed limit must fit whole."""
+"""Share of rows that a proposed limit must not truncate."""
 ROOM = 1.5
-"""A model's reasoning is longer than a reference: the proposed answer length leaves room for it."""
+"""Headroom of the proposed answer length: a model's reasoning is longer than a reference."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Histogram:
     Attributes:
         step: Width of a bar in tokens; bar ``i`` holds lengths from ``i * step`` up to the next.
         counts: Rows in each bar; the last one also holds everything longer.
-        median, high, most: The middle length, the one that 99% of rows do not pass, and the longest.
+        median, high, most: The median, the 99th percentile and the maximum.
     """
 
     step: int
@@ -32,11 +32,11 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Lengths:
-    """What is said of a dataset's lengths.
+    """A dataset's lengths in tokens.
 
     Attributes:
         rows: Rows that were counted.
-        cut_prompts: Share of rows whose prompt does not fit beside the longest answer, 0 to 1.
+        cut_prompts: Share of rows, 0 to 1, whose prompt does not fit beside the longest answer.
         cut_references: Share of rows whose reference alone is longer than the longest answer.
     """
 
@@ -58,7 +58,7 @@ def measure(prompts: Sequence[int], references: Sequence[int], *, limits: tuple[
     Args:
         prompts: Tokens of each row's whole rendered prompt.
         references: Tokens of each row's reference with its reasoning, in the same order.
-        limits: (max_sequence_length, max_new_tokens) to say the cut shares for; None: the proposed ones.
+        limits: (max_sequence_length, max_new_tokens) that the truncated shares are for; None: the proposed ones.
 
     Raises:
         ValueError: There are no rows.
@@ -77,7 +77,7 @@ def measure(prompts: Sequence[int], references: Sequence[int], *, limits: tuple[
 
 
 def propose(prompts: Sequence[int], references: Sequence[int]) -> tuple[int, int]:
-    """(max_sequence_length, max_new_tokens) that leave 99% of the rows whole, rounded up to what is usual.
+    """(max_sequence_length, max_new_tokens) that truncate at most 1% of the rows, rounded up to usual values.
 
     >>> propose([100] * 99 + [900], [40] * 100)
     (192, 64)
@@ -87,7 +87,7 @@ def propose(prompts: Sequence[int], references: Sequence[int]) -> tuple[int, int
 
 
 def histogram(lengths: Sequence[int]) -> Histogram:
-    """Lengths in at most 24 bars, up to the length that 99% do not pass.
+    """Lengths in at most 24 bars, up to the 99th percentile.
 
     >>> histogram([3, 5, 9]).counts
     (0, 0, 0, 1, 0, 1, 0, 0, 0, 1)
@@ -101,7 +101,7 @@ def histogram(lengths: Sequence[int]) -> Histogram:
 
 
 def quantile(lengths: Sequence[int], share: float) -> int:
-    """The smallest length that this share of the rows does not pass."""
+    """The smallest length that this share of the rows does not exceed."""
     if not lengths:
         raise ValueError("there are no rows")
     ordered = sorted(lengths)

@@ -1,7 +1,7 @@
-"""Lists and objects that a table of text holds in its cells: as JSON, or as Python and numpy print them.
+"""Lists and objects in the cells of CSV and TSV files: as JSON, or as Python and numpy print them.
 
-Whether a column holds them is decided once for the column: every filled cell can be read, or all stay text.
-Nothing is evaluated: a small reader walks over the text once, to a limit of length and depth.
+This is decided per column: every filled cell can be parsed, or all stay text.
+Nothing is evaluated: a small parser reads the text once, with limits on length and depth.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.data.nested import MAX_DEPTH, decoded, too_deep
 from core.text import whole
 
 LONGEST = 1 << 20
-"""Characters of a cell that is read."""
+"""Longest cell that is parsed, in characters."""
 _STRING = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WORDS = {"None": None, "null": None, "nan": None, "True": True, "true": True, "False": False, "false": False}
@@ -27,11 +27,11 @@ _CLOSES = {"[": "]", "(": ")", "{": "}"}
 
 
 class _NoLiteral(Exception):
-    """The text is none."""
+    """The text is not a literal."""
 
 
 def structured(cell: str) -> list[Any] | dict[str, Any] | None:
-    r"""The list or object that a cell's text is, or None if it is plain text.
+    r"""The list or object in a cell's text, or None if it is plain text.
 
     >>> structured('["a", 1]'), structured("['a', 'it\\'s']"), structured("['a' 'b']"), structured("[see below]")
     (['a', 1], ['a', "it's"], ['a', 'b'], None)
@@ -51,13 +51,13 @@ def structured(cell: str) -> list[Any] | dict[str, Any] | None:
             return None
         if end != len(text) or too_deep(value):
             return None
-    # Escapes can spell half a character, which no file can hold: then the cell stays the text that it is.
+    # Escapes can spell a lone surrogate, which UTF-8 cannot encode: then the cell stays text.
     spelled = json.dumps(value, ensure_ascii=False) if "\\" in text else ""
     return value if whole(spelled) == spelled else None
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
-    """The value that begins at a place, and where it ends."""
+    """The value that begins at a position, and where it ends."""
     if depth > MAX_DEPTH or at >= len(text):
         raise _NoLiteral
     if text[at] in "[(":
@@ -123,9 +123,9 @@ def _skip(text: str, at: int) -> int:
 
 
 class StructuredColumns:
-    """Which columns of a table of text hold lists or objects in every filled cell.
+    """Which columns of a CSV or TSV file hold lists or objects in every filled cell.
 
-    A column that holds one plain text is text as a whole, wherever the text stands.
+    A single plain-text cell anywhere makes the whole column text.
     """
 
     def __init__(self) -> None:
@@ -147,5 +147,5 @@ class StructuredColumns:
 
 
 def converted(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """A row with these columns' cells as the lists and objects that their texts are; empty ones become None."""
+    """A row with these columns parsed into lists and objects; empty cells become None."""
     return dict(row) | {name: structured(row[name]) for name in names if isinstance(row.get(name), str)}

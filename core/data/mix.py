@@ -1,7 +1,7 @@
-"""Several sources as one: mapped each by its own mapping, drawn by weight, shuffled by seed.
+"""Mixes several sources: each with its own mapping, drawn by weight, shuffled by seed.
 
-The shares are exact, and no row is used twice: the source that would run out first sets how many rows
-there are. Which rows of a source are taken depends on the rows' content and the seed alone.
+The shares are exact and no row is used twice: the source that would run out first limits how many rows
+there are. Which rows are taken depends only on their content and the seed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def draw(parts: Sequence[list[Row]], weights: Sequence[float], seed: int, most: 
 
     Args:
         parts: The mapped rows of each source.
-        weights: Relative: 2.0 and 1.0 mean two thirds to one third.
-        seed: Another seed takes other rows in another order.
+        weights: Relative: 2.0 and 1.0 mean two thirds and one third.
+        seed: Determines which rows are taken, and their order.
         most: Upper limit of rows.
 
     >>> a = [{"instruction": str(i), "response": "a"} for i in range(9)]
@@ -39,7 +39,7 @@ def draw(parts: Sequence[list[Row]], weights: Sequence[float], seed: int, most: 
 
 
 def counts_of(sizes: Sequence[int], weights: Sequence[float], most: int | None = None) -> list[int]:
-    """How many rows each source gives, so that no source gives more than it has."""
+    """How many rows to take from each source, at most what it has."""
     whole = sum(weights)
     total = min(int(size * whole / weight) for size, weight in zip(sizes, weights, strict=True))
     total = min(total, most or total)

@@ -1,6 +1,6 @@
-"""What people call the columns of a dataset, the most likely name first.
+"""Usual names of dataset columns, the most likely first.
 
-Names are compared without capitals, and words apart: ``answerKey``, ``answer key`` and ``answer_key`` are one.
+Case and word separators do not matter: ``answerKey``, ``answer key`` and ``answer_key`` are equal.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ANSWERS = (
     "antwort", "respuesta", "resposta", "risposta", "antwoord", "réponse", "reponse", "ответ", "答案", "回答",
 )  # fmt: skip
 CHOICES = ("choices", "options", "endings", "answer_choices", "candidates")
-"""Columns with the choices of a question. The first two are the names that rewards know."""
+"""Columns with the choices of a question. Rewards know the first two."""
 NEVER = frozenset(
     {
         *CHOICES,
@@ -70,11 +70,11 @@ NEVER = frozenset(
         "question_type", "problem_type", "answer_type", "score", "model", "metadata", "meta", "extra_info",
     }
 )  # fmt: skip
-"""Columns that are no answer, however much their cells look like one."""
+"""Columns that are never the answer, even if their cells look like it."""
 
 
 def folded(name: str) -> str:
-    """A name as it is compared.
+    """A name normalized for comparison.
 
     >>> folded("answerKey"), folded(" Correct Answer "), folded("final-answer"), folded("QUESTION")
     ('answer_key', 'correct_answer', 'final_answer', 'question')
@@ -84,7 +84,7 @@ def folded(name: str) -> str:
 
 
 def first_known(columns: Iterable[str], names: Iterable[str]) -> str | None:
-    """The column that stands earliest in a list of names, by its own spelling."""
+    """The column whose name comes first in a list of names, in its own spelling."""
     spelt: dict[str, str] = {}
     for column in columns:
         spelt.setdefault(folded(column), column)
@@ -92,12 +92,12 @@ def first_known(columns: Iterable[str], names: Iterable[str]) -> str | None:
 
 
 def known_question(row: Mapping[str, object]) -> bool:
-    """Whether one of a row's columns is called as questions are."""
+    """Whether one of a row's columns has a usual name for a question."""
     return first_known(row, QUESTIONS) is not None
 
 
 def never_answer(name: str) -> bool:
-    """Whether a column is not an answer by its name; numbered ones, such as distractor1, count with the others.
+    """Whether a column's name rules it out as the answer, numbered or not (distractor1).
 
     >>> never_answer("thinking"), never_answer("distractor2"), never_answer("Antwort")
     (True, True, False)

@@ -1,7 +1,7 @@
-"""Near duplicates: MinHash signatures, compared only within buckets, then checked on the words themselves.
+"""Near duplicates: MinHash signatures, compared within buckets, then verified on the words.
 
-Two texts are near duplicates where at least :data:`ALIKE` of their three-word runs are shared. Case,
-punctuation and spacing do not count; digits do, so that two sums with other numbers stay two rows.
+Two texts are near duplicates if they share at least :data:`ALIKE` of their three-word shingles. Case,
+punctuation and spacing are ignored; digits are not, so sums with other numbers stay separate rows.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from zlib import crc32
 import numpy as np
 
 ALIKE = 0.8
-"""Share of common word runs (Jaccard) from which two texts count as the same."""
+"""Jaccard similarity of shingles from which two texts count as the same."""
 RUN = 3
-"""Words in a run."""
+"""Words in a shingle."""
 _PERMUTATIONS, _BANDS = 64, 16
 _PRIME = (1 << 31) - 1
 _WORD = re.compile(r"\w+")
@@ -24,9 +24,9 @@ _B = _draw.integers(0, _PRIME, _PERMUTATIONS, dtype=np.uint64)
 
 
 class NearDuplicates:
-    """Remembers texts and says which earlier one a new text nearly repeats.
+    """Stores texts and finds the earlier one that a new text nearly repeats.
 
-    Memory grows by about 1 kB a text.
+    Memory grows by about 1 kB per text.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class NearDuplicates:
         self._seen: list[frozenset[int]] = []
 
     def add(self, text: str) -> int | None:
-        """Number (from 0, in the order added) of an earlier text like this one, or None and it is remembered."""
+        """Index of an earlier near duplicate; if there is none, stores the text and returns None."""
         runs = runs_of(text)
         keys = _keys(runs)
         found = self._find(runs, keys)
@@ -45,7 +45,7 @@ class NearDuplicates:
         return found
 
     def find(self, text: str) -> int | None:
-        """As :meth:`add`, but nothing is remembered."""
+        """Like :meth:`add`, but stores nothing."""
         runs = runs_of(text)
         return self._find(runs, _keys(runs))
 
@@ -57,7 +57,7 @@ class NearDuplicates:
 
 
 def runs_of(text: str) -> frozenset[int]:
-    """Hashes of a text's runs of words; of its single words where it is short."""
+    """Hashes of a text's shingles; of its single words if it is short."""
     words = _WORD.findall(text.casefold())
     if len(words) < 2 * RUN:
         return frozenset({crc32(" ".join(words).encode("utf-8", "replace"))})
@@ -67,7 +67,7 @@ def runs_of(text: str) -> frozenset[int]:
 
 
 def alike(one: frozenset[int], other: frozenset[int]) -> float:
-    """Shared runs over all runs (Jaccard), 0 to 1."""
+    """Jaccard similarity of the shingles, 0 to 1."""
     return len(one & other) / len(one | other)
 
 

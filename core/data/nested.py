@@ -1,7 +1,7 @@
-"""How deep lists and objects may be in one another.
+"""How deeply lists and objects may be nested.
 
-The limit at the door is the one that every room behind can take: pages, previews and the workers walk
-through values by recursion, each from a depth of its own in Python's stack.
+The limit on input is what all later code can handle: pages, previews and the workers traverse values recursively,
+each from a different depth of Python's stack.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TOO_DEEP = f"lists or objects are nested more than {MAX_DEPTH} deep"
 
 
 def too_deep(value: Any) -> bool:
-    """Whether lists and objects lie more than :data:`MAX_DEPTH` deep in one another. Walks without recursion.
+    """Whether lists and objects are nested more than :data:`MAX_DEPTH` deep. Iterative.
 
     >>> too_deep({"a": [1, {"b": []}]})
     False
@@ -29,7 +29,7 @@ def too_deep(value: Any) -> bool:
 
 
 def _inside(value: Any) -> Any:
-    """The values in a list or object. Cells that hold nothing are dropped at once: most rows end here."""
+    """The values in a list or object, without empty ones: most rows end here."""
     if isinstance(value, Mapping):
         return (inner for inner in value.values() if isinstance(inner, list | tuple | Mapping))
     if isinstance(value, list | tuple):
@@ -38,7 +38,7 @@ def _inside(value: Any) -> Any:
 
 
 def decoded(text: str) -> Any:
-    """What a JSON text holds, or None if it is not JSON, or nested too deeply to be used.
+    """The value of a JSON text, or None if it is not JSON or too deeply nested.
 
     >>> decoded('{"a": [1]}'), decoded("[1"), decoded("[" * 500 + "]" * 500)
     ({'a': [1]}, None, None)

@@ -20,12 +20,12 @@ class PreparedRows:
     """The rows of a run.
 
     Attributes:
-        read: Raw rows read.
+        read: Number of raw rows.
         left_out: How many were left out, by reason.
-        removed: The same with some of the rows to look at, for the preparation's reasons.
+        removed: The same with example rows, for the cleaning steps.
         train, holdout, test: See :class:`core.data.rows.Split`.
-        spare: How many rows are held out and not scored.
-        sha256: Of all mapped rows that are used, in order: the prepared dataset's content hash.
+        spare: How many held-out rows are not scored.
+        sha256: Content hash of the prepared dataset: of all used mapped rows, in order.
     """
 
     read: int
@@ -43,7 +43,7 @@ def prepare_rows(config: RunConfig, home: Home, parses: Parses | None = None) ->
 
     Args:
         config: Dataset, evaluation and seed are used.
-        parses: Whether the reward can compare with a row's reference; for ``drop_unparseable``.
+        parses: Whether the reward can use a row's reference; for ``drop_unparseable``.
 
     Raises:
         InvalidInput, NotFound, Unavailable: As :func:`core.data.sources.load_rows` and ``map_rows``.
@@ -77,7 +77,7 @@ def prepare_rows(config: RunConfig, home: Home, parses: Parses | None = None) ->
 
 
 def sha256_of(rows: Iterable[Row]) -> str:
-    """SHA-256 over the rows in order: two runs with the same hash saw the same data."""
+    """SHA-256 over the rows in order: runs with the same hash used the same data."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json_line(row, sort_keys=True, default=str))

@@ -21,14 +21,14 @@ def read_prompts(text: str, most: int) -> list[Row]:
 
     A line that is a JSON object has its question as ``instruction``, ``prompt``, ``question``, ``input`` or
     ``text``, or a whole conversation as ``messages``; a reference answer as ``response``, ``reference``,
-    ``answer``, ``output``, ``completion`` or ``solution``; further columns are kept. Any other line is a
-    prompt as it stands.
+    ``answer``, ``output``, ``completion`` or ``solution``; other columns are kept. Any other line is a
+    prompt itself.
 
     >>> [row["instruction"] for row in read_prompts('What is 1 + 1?\\n\\n{"question": "And 2 + 2?", "answer": 4}', 10)]
     ['What is 1 + 1?', 'And 2 + 2?']
 
     Raises:
-        InvalidInput: There is no prompt, there are too many, or an object has no question; with its line.
+        InvalidInput: There is no prompt, there are too many, or an object has no question; names the line.
     """
     found = _listed(text) or [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not found:
@@ -39,7 +39,7 @@ def read_prompts(text: str, most: int) -> list[Row]:
 
 
 def _listed(text: str) -> list[tuple[int, Any]]:
-    """The items of a JSON list, numbered; nothing where the text is none."""
+    """The items of a JSON list, numbered; empty if the text is not one."""
     if not text.lstrip().startswith("["):
         return []
     try:
@@ -83,7 +83,7 @@ def _from_object(item: dict[str, Any], number: int) -> Row:
 
 
 def _conversation(item: Mapping[str, Any], number: int) -> tuple[Conversation, Message | None]:
-    """What is asked, to the letter, and the closing answer: what the model is to write is not given to it."""
+    """The prompt, unchanged, and the final answer, which the model must not see."""
     messages = read_messages(item["messages"]) or ()
     asked = Conversation(messages, read_tools(item.get("tools")), as_is=True)
     if not asked.question or asked.unreadable or any(one["role"] not in _ROLES for one in messages):

@@ -1,4 +1,4 @@
-"""What the model sees: system prompt, messages, and the string that a chat template makes of them."""
+"""What the model sees: system prompt, messages, and the string that a chat template renders from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.errors import InvalidInput
 from core.reward import THOUGHTS
 
 MAX_RENDERED = 2_000_000
-"""Characters. A template that makes more of a few messages is broken or hostile."""
+"""Characters. A template that renders more from a few messages is broken or hostile."""
 MOST_INDENT = 64
 
 PLAIN_TEMPLATE = (
@@ -31,13 +31,13 @@ PLAIN_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ 'Answer:' }}{% endif %}"
 )
-"""For a model without a chat template, such as a base model that was never taught to chat."""
+"""For a model without a chat template, such as one that was never trained to chat."""
 
 _MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
 
 
 def system_prompt(dataset: DatasetSection) -> str:
-    """The system prompt with the markers filled in; other braces are left as they are."""
+    """The system prompt with the markers filled in; other braces are unchanged."""
     text = DEFAULT_SYSTEM_PROMPT if dataset.system_prompt is None else dataset.system_prompt
     for name in _MARKERS:
         text = text.replace("{" + name + "}", getattr(dataset, name))
@@ -45,9 +45,9 @@ def system_prompt(dataset: DatasetSection) -> str:
 
 
 def conversation(row: Mapping[str, Any], dataset: DatasetSection) -> Conversation:
-    """What asks for one row's answer: its own conversation, or its question alone.
+    """The prompt of one row: its own conversation, or its question alone.
 
-    The configuration's system prompt comes first, then the row's own in the same message. An empty one adds
+    The configuration's system prompt comes first, then the row's own, in the same message. An empty one adds
     nothing.
     """
     own = Conversation.of_row(row) or Conversation(({"role": "user", "content": str(row["instruction"])},))
@@ -55,16 +55,15 @@ def conversation(row: Mapping[str, Any], dataset: DatasetSection) -> Conversatio
 
 
 def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection, opened: str = "") -> str:
-    """The answer that the warm-up imitates: reasoning, where the reference has any, and solution in markers.
+    """The target of the warm-up: reasoning, if the reference has any, and solution, in markers.
 
-    Where a rule took the reference out of a longer text, the text is the reasoning. In a reference like
-    GSM8K's, what is before ``####`` is the reasoning and the rest the solution;
-    the calculator notes (``<<48/2=24>>``) are left out. A reference without reasoning gives reasoning
-    markers only if the system prompt asks for them.
+    If a rule extracted the reference from a longer text, the text is the reasoning. In a reference like GSM8K's, the
+    reasoning is before ``####`` and the solution after it; calculator annotations (``<<48/2=24>>``) are left out. A
+    reference without reasoning gets reasoning markers only if the system prompt asks for them.
 
     Args:
-        opened: The opening marker with which the prompt ends (:func:`core.reward.opened_by`). It is not
-            repeated, and the thought that it opens is closed in any case.
+        opened: The opening marker at the end of the prompt (:func:`core.reward.opened_by`). It is not
+            repeated, and the reasoning that it opens is always closed.
 
     >>> warm_up_target({"response": "48 + 24 = <<48+24=72>>72\\n#### 72"}, DatasetSection(source="x"))
     '<start_working_out>48 + 24 = 72<end_working_out><SOLUTION>72</SOLUTION>'
@@ -98,7 +97,7 @@ def read_chat_template(folder: Path) -> tuple[str | None, dict[str, str]]:
     """A model folder's chat template and special tokens.
 
     Args:
-        folder: With ``tokenizer_config.json``, and ``chat_template.jinja`` in newer models, which wins.
+        folder: With ``tokenizer_config.json``, and ``chat_template.jinja`` in newer models, which takes precedence.
 
     Returns:
         The template, or None if the model has none; and special tokens such as ``eos_token``.
@@ -112,7 +111,7 @@ def read_chat_template(folder: Path) -> tuple[str | None, dict[str, str]]:
     if own.is_file():
         return own.read_text("utf-8"), special
     template = config.get("chat_template")
-    if isinstance(template, list):  # several named ones: the one called 'default' is for chatting
+    if isinstance(template, list):  # several named ones: 'default' is the one for chat
         named = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
         template = named.get("default")
     return (template if isinstance(template, str) else None), special
@@ -126,9 +125,9 @@ def render(
     add_generation_prompt: bool = True,
     tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
-    """What a chat template makes of messages, in the sandbox and with the options that transformers uses.
+    """Render messages with a chat template, in the sandbox and with the options that transformers uses.
 
-    Models are asked through :func:`core.data.chat_template.show`, which fills in what a template lacks.
+    To prompt a model use :func:`core.data.chat_template.show`, which makes up for what a template lacks.
 
     Args:
         messages: ``[{"role", "content"}]``.
@@ -137,7 +136,7 @@ def render(
         special: Special tokens by name.
 
     Raises:
-        InvalidInput: The template is broken, refuses the messages, or does what a template may not.
+        InvalidInput: The template is broken, rejects the messages, or exceeds its limits.
     """
     values = {
         **special,
@@ -203,7 +202,7 @@ def _compile(template: str) -> Any:
 def _tojson(
     value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
-    # Jinja's own filter escapes for HTML, which a prompt must not be.
+    # Jinja's own filter escapes for HTML, which would corrupt a prompt.
     if isinstance(indent, str) or (indent or 0) > MOST_INDENT:
         raise TemplateError(f"it indents by more than {MOST_INDENT}")
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
@@ -218,7 +217,7 @@ def _now(form: str) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object of a model's folder; empty if the file is missing or holds something else."""
+    """A JSON object in a model's folder; empty if the file is missing or is not an object."""
     try:
         data = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

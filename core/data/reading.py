@@ -1,8 +1,8 @@
-"""Rows of an uploaded file, one at a time, each with the line it begins on.
+"""Reads the rows of an uploaded file one at a time, each with its line number.
 
-The parsers are the standard library's ``json`` and ``csv`` and Arrow's Parquet reader; what is here
-is the walk through the file, which keeps memory flat whatever the file's size and says for every row
-that cannot be used where it stands and why. A row is never larger than :data:`MAX_ROW`.
+The parsers are the standard library's ``json`` and ``csv`` and Arrow's Parquet reader; this module walks through the
+file in constant memory, and reports the line and the reason for every row that is unusable. A row is never larger
+than :data:`MAX_ROW`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MAX_COLUMNS = 1000
 MAX_NAME = 200
 """Characters of a column's name."""
 MAX_TABLE = 1 << 26
-"""Characters of a JSON value that has to be in memory whole: a table by columns."""
+"""Characters of a JSON value that must be in memory as a whole: a table by columns."""
 
 csv.field_size_limit(MAX_ROW)
 
 
 @dataclass(frozen=True)
 class Bad:
-    """A row that cannot be used; ``final`` where nothing after it can be read either."""
+    """An unusable row; ``final`` if nothing after it can be read either."""
 
     reason: str
     final: bool = False
@@ -43,13 +43,13 @@ class Bad:
 
 @dataclass(frozen=True)
 class Aside:
-    """Something to say of the file that is not a row."""
+    """A remark on the file that is not about a row."""
 
     words: str
 
 
 Found = tuple[int, "dict[str, Any] | Bad | Aside"]
-"""Line number from 1, and the row, what is wrong with it, or a word on the file."""
+"""Line number from 1, and the row, what is wrong with it, or a remark on the file."""
 
 
 def read_rows(
@@ -113,7 +113,7 @@ def _parse(text: str) -> dict[str, Any] | Bad:
 
 
 def check_row(value: Any) -> dict[str, Any] | Bad:
-    """A decoded value as a row, or what keeps it from being one."""
+    """A decoded value as a row, or the reason that it is not one."""
     if not isinstance(value, dict):
         return Bad(f'this is {_kind(value)}, not an object like {{"question": …}}')
     if not value:
@@ -128,7 +128,7 @@ def check_row(value: Any) -> dict[str, Any] | Bad:
 
 
 def whole_unicode(text: str) -> bool:
-    """Whether a text can be written as UTF-8: JSON's ``\\ud800`` escapes allow half a character."""
+    """Whether a text can be written as UTF-8: JSON's ``\\ud800`` escapes allow lone surrogates."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -137,7 +137,7 @@ def whole_unicode(text: str) -> bool:
 
 
 def _no_number(_name: str) -> None:
-    """NaN and Infinity are not JSON; as an empty cell they do no harm."""
+    """NaN and Infinity are not JSON; they become empty cells."""
 
 
 def _cells(count: int) -> str:
@@ -170,7 +170,7 @@ def _json_lines(stream: io.BufferedReader, detected: Detected) -> Iterator[Found
 
 
 def lines_of(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Each line and its bytes in the file. Of a line longer than a row may be, only the beginning is kept."""
+    """Each line and its size in bytes. Only the beginning of an overlong line is kept."""
     while line := stream.readline(MAX_ROW + 1):
         size = len(line)
         if size > MAX_ROW and not line.endswith(b"\n"):
@@ -191,7 +191,7 @@ def _other_lines(stream: io.BufferedReader, encoding: str) -> Iterator[Found]:
 
 
 def _text_lines(stream: io.BufferedReader, encoding: str) -> Iterator[str]:
-    """Lines of any encoding; a byte that is wrong becomes half a character, which its row is refused for."""
+    """Lines in any encoding; an invalid byte becomes a lone surrogate, for which its row is rejected."""
     errors = (
         "surrogateescape"
         if encoding.startswith(("utf-8", "ascii"))
@@ -247,10 +247,10 @@ def _records(reader: Any) -> Iterator[tuple[int, list[str] | Bad]]:
 
 
 def limited(names: Sequence[str]) -> Sequence[str]:
-    """The names themselves, where they are no more than a table may have.
+    """The names, if there are not too many for a table.
 
     Raises:
-        InvalidInput: They are more.
+        InvalidInput: There are too many.
     """
     if len(names) > MAX_COLUMNS:
         raise InvalidInput(f"The header row has {len(names)} columns; the limit is {MAX_COLUMNS}.", field="file")
@@ -258,7 +258,7 @@ def limited(names: Sequence[str]) -> Sequence[str]:
 
 
 def unique(names: Iterable[Any]) -> list[str]:
-    """Column names that are all there and all differ. The work grows with the number of names.
+    """Column names made nonempty and unique, in linear time.
 
     >>> unique([" a", "a", "", "b"])
     ['a', 'a (2)', 'column 3', 'b']
@@ -269,7 +269,7 @@ def unique(names: Iterable[Any]) -> list[str]:
         plain = _name(name) or f"column {place}"
         free = plain
         while free in found:
-            # Counted on from the last of this name: from 2 each time, the work would grow with its square.
+            # Continues from the last number of this name: starting at 2 each time would be quadratic.
             counts[plain] = counts.get(plain, 1) + 1
             free = f"{plain} ({counts[plain]})"
         found[free] = None
@@ -285,11 +285,11 @@ def _name(name: Any) -> str:
 
 
 class _Broken(Exception):
-    """The text stops being JSON here."""
+    """The text is not valid JSON from here on."""
 
 
 class _TooLong(_Broken):
-    """It may be JSON, and is more than can be held."""
+    """It may be JSON but is too long to hold."""
 
 
 class _Window:
@@ -305,7 +305,7 @@ class _Window:
         """Characters of the values so far."""
 
     def peek(self) -> str:
-        """The next character that is not white space, or nothing at the end."""
+        """The next non-whitespace character, or '' at the end."""
         while True:
             while self._pos < len(self._buffer) and self._buffer[self._pos] in " \t\r\n\ufeff":
                 self.take()
@@ -315,7 +315,7 @@ class _Window:
                 return ""
 
     def take(self) -> None:
-        """Step over one character."""
+        """Consume one character."""
         self.line += self._buffer[self._pos] == "\n"
         self._pos += 1
 
@@ -378,7 +378,7 @@ def _json(stream: io.BufferedReader, detected: Detected) -> Iterator[Found]:
 
 
 def _elements(window: _Window) -> Iterator[tuple[int, Any]]:
-    """The line and value of each element of a list."""
+    """Line number and value of each element of a list."""
     window.take()
     closed = window.peek() == "]"
     while not closed:
@@ -398,7 +398,7 @@ def _list(window: _Window) -> Iterator[Found]:
 
 
 def _rows(elements: Iterable[tuple[int, Any]], names: list[str] | None = None) -> Iterator[Found]:
-    """Elements of a list as rows; lists of cells are rows of a table, whose columns may have names."""
+    """Elements of a list as rows; lists of cells are table rows, possibly with a header."""
     for line, value in elements:
         if is_conversation(value):
             yield line, check_row({"messages": value})
@@ -424,7 +424,7 @@ def _table_row(names: list[str], cells: list[Any]) -> dict[str, Any] | Bad:
 
 
 def _object(window: _Window, *, first: bool) -> Iterator[Found]:
-    """One object: the list in its data field gives the rows; without one it is a table by columns, or a row itself."""
+    """One object: its data field has the rows; without one it is a table by columns, or itself a row."""
     line, taken = window.line, ""
     row: dict[str, Any] = {}
     before = window.seen
@@ -457,7 +457,7 @@ def _object(window: _Window, *, first: bool) -> Iterator[Found]:
 
 
 def _held(window: _Window, elements: Iterable[tuple[int, Any]], before: int) -> list[Any]:
-    """Elements that have to be in memory all at once, to the limit of the object that began at ``before``."""
+    """Elements that must be in memory all at once, up to the limit of the object that began at ``before``."""
     found = []
     for _, value in elements:
         found.append(value)
@@ -475,7 +475,7 @@ def _names(columns: Any) -> list[str] | None:
 
 
 def _whole_object(line: int, value: dict[str, Any], *, alone: bool) -> Iterator[Found]:
-    """An object that holds no list of rows."""
+    """An object without a list of rows."""
     try:
         rows = rows_in(value) if alone and value else None
     except Uneven as error:

@@ -1,4 +1,4 @@
-"""What a preparation kept of its findings, in ``report.json``: to tell a report from a damaged file."""
+"""The schema of a preparation's ``report.json``, to tell a report from a damaged file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from core.data.lengths import Histogram
 
 
 class Removed(BaseModel):
-    """Rows that were taken out for one reason; a few of them to look at."""
+    """Rows removed for one reason, with a few examples."""
 
     count: int
     rows: tuple[dict[str, str], ...]
 
 
 class Measured(BaseModel):
-    """Lengths in tokens, and what the limits cut."""
+    """Lengths in tokens, and how much the limits truncate."""
 
     prompt: Histogram
     reference: Histogram
@@ -30,7 +30,7 @@ class Measured(BaseModel):
 
 
 class Asked(BaseModel):
-    """The sections of the configuration that a report is about."""
+    """The configuration sections that a report is about."""
 
     dataset: dict[str, Any]
     reward: dict[str, Any] = {}

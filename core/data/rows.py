@@ -1,4 +1,4 @@
-"""From raw rows to mapped rows, and the share that is held out."""
+"""From raw rows to mapped rows, and the held-out split."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOT_EXTRACTED = "no answer was found in the answer column"
 
 
 def text_of(value: Any) -> str:
-    """A cell as the model and the rewards read it.
+    """A cell as text, for the model and the rewards.
 
     >>> text_of(None), text_of(7.0), text_of(True), text_of(["a", 1]), text_of({"é": None})
     ('', '7', 'true', '["a", 1]', '{"é": null}')
@@ -52,7 +52,7 @@ def text_of(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value with nothing in it that JSON cannot hold: dates and the like become text, NaN becomes null.
+    """The value as JSON data: dates and the like become text, NaN becomes null.
 
     >>> plain({"a": float("nan"), 1: (b"x", 2)})
     {'a': None, '1': ['x', 2]}
@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
 
 
 def turns(value: Any) -> list[tuple[str, str]] | None:
-    """(role, text) pairs of a cell that holds a conversation, or None if it holds none.
+    """(role, text) pairs of a cell with a conversation, or None if it is not one.
 
     >>> turns([{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}])
     [('user', '2+2?'), ('assistant', '4')]
@@ -79,13 +79,12 @@ def turns(value: Any) -> list[tuple[str, str]] | None:
 
 
 def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
-    """One row by its mapped names: ``instruction``, ``response`` and every further column by its own.
+    """One row by its mapped names: ``instruction``, ``response`` and every other column under its own name.
 
-    A conversation in the question's column is kept under ``conversation``, without its closing answer;
-    ``instruction`` is its last question. Where the answer's column is the same one, the closing answer is the
-    reference. A column that is itself called ``instruction`` or ``response`` but mapped to nothing is replaced.
-    Where a rule takes the answer out of a longer text, or the answer has a thought of its own,
-    ``full_response`` keeps the reasoning for the warm-up.
+    A conversation in the question column is kept under ``conversation``, without its final answer; ``instruction`` is
+    its last question. If the answer column is the same one, the final answer is the reference. An unmapped column
+    that is itself called ``instruction`` or ``response`` is replaced. If a rule extracts the answer from a longer
+    text, or the answer contains reasoning, ``full_response`` keeps the reasoning for the warm-up.
     """
     mapped = {dataset.instruction_field, dataset.response_field}
     row = {name: value for name, value in raw.items() if name not in mapped}
@@ -102,7 +101,7 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
 
 
 def _asked(raw: Mapping[str, Any], row: Row, dataset: SourceFields) -> tuple[Conversation, Message | None]:
-    """What is asked with everything that came before, and the closing answer where the row has one."""
+    """The prompt with the previous turns, and the final answer if the row has one."""
     cell = raw.get(dataset.instruction_field)
     messages = read_messages(cell)
     tools = read_tools(row.get("tools") or row.get("functions"))
@@ -115,7 +114,7 @@ def _asked(raw: Mapping[str, Any], row: Row, dataset: SourceFields) -> tuple[Con
 
 
 def _reference(given: Any, dataset: SourceFields) -> Row:
-    """``response``, and ``full_response`` if there is reasoning beside it."""
+    """``response``, and ``full_response`` if there is reasoning."""
     messages = read_messages([given] if isinstance(given, Mapping) and "role" in given else given)
     if messages is not None:
         said = next((one for one in reversed(messages) if one["role"] == "assistant"), None)
@@ -131,7 +130,7 @@ def _reference(given: Any, dataset: SourceFields) -> Row:
 
 
 def parted_thought(text: str, thought: str = "") -> tuple[str, str]:
-    """The thought with which an answer begins, or the one that was kept apart from it, and the answer itself.
+    """The reasoning before an answer, or the separately stored one, and the answer itself.
 
     >>> parted_thought("<think>\\n2 + 2\\n</think>\\n\\n4"), parted_thought("4", "2 + 2"), parted_thought("4")
     (('2 + 2', '4'), ('2 + 2', '4'), ('', '4'))
@@ -147,7 +146,7 @@ _COLUMN = re.compile(r"\{([^{}]{1,200})\}")
 
 
 def _question(raw: Mapping[str, Any], dataset: SourceFields, asked: str) -> str:
-    """The question, put together by the template if there is one; empty without its own column."""
+    """The question, built with the template if there is one; empty without a question column."""
     if not dataset.instruction_template or not asked:
         return asked
 
@@ -161,7 +160,7 @@ def _question(raw: Mapping[str, Any], dataset: SourceFields, asked: str) -> str:
 
 
 def choices(value: Any, *, lettered: bool = False) -> str:
-    """A cell inside a question: a list of choices becomes a line each, with a letter if it has no label.
+    """A cell in a question: a list of choices becomes one line each, lettered if it has no labels.
 
     >>> choices({"text": ["red", "blue"], "label": ["A", "B"]})
     'A) red\\nB) blue'
@@ -192,10 +191,10 @@ def _cell(value: Any, role: str) -> str:
 
 
 def check_columns(columns: Iterable[str], dataset: SourceFields) -> None:
-    """Refuse a mapping to a column that is not there.
+    """Reject a mapping to a missing column.
 
     Raises:
-        InvalidInput: With the field's path and the columns there are.
+        InvalidInput: With the field's path and the available columns.
     """
     known = list(columns)
     wanted = [(field, getattr(dataset, field)) for field in ("instruction_field", "response_field")]
@@ -208,17 +207,17 @@ def check_columns(columns: Iterable[str], dataset: SourceFields) -> None:
 
 
 def map_rows(rows: Iterable[Mapping[str, Any]], dataset: SourceFields) -> tuple[list[Row], dict[str, int]]:
-    """Map every row and leave out those that cannot be asked or scored.
+    """Map every row, leaving out those without a question or a reference that is needed.
 
     Args:
-        rows: As :func:`core.data.sources.load_rows` gives them. A mixture's rows are mapped already.
-        dataset: Its mapping; ``max_samples`` counts rows that are kept.
+        rows: From :func:`core.data.sources.load_rows`. A mixture's rows are already mapped.
+        dataset: Its mapping; ``max_samples`` counts kept rows.
 
     Returns:
-        The mapped rows, and how many were left out for each reason.
+        The mapped rows, and the number left out for each reason.
 
     Raises:
-        InvalidInput: A mapped column is not there, or no row is left.
+        InvalidInput: A mapped column is missing, or no row is left.
     """
     kept: list[Row] = []
     left_out: Counter[str] = Counter()
@@ -252,7 +251,7 @@ def _unusable(row: Row, dataset: SourceFields) -> str | None:
     if not row["instruction"]:
         return NO_QUESTION
     if dataset.response_field and not row["response"]:
-        # A checker of its own, such as reasoning-gym's, may need no reference.
+        # Rewards with their own checker, such as reasoning-gym's, may need no reference.
         if row.get("reasoning_gym"):
             return None
         return NOT_EXTRACTED if row.get("full_response") else NO_ANSWER
@@ -260,15 +259,15 @@ def _unusable(row: Row, dataset: SourceFields) -> str | None:
 
 
 def asked_text(row: Mapping[str, Any]) -> str:
-    """All that a mapped row asks, for finding rows that ask nearly the same."""
+    """The full prompt text of a mapped row, for finding near duplicates."""
     talk = Conversation.of_row(row)
     return talk.text if talk else str(row["instruction"])
 
 
 def content_hash(row: Mapping[str, Any]) -> str:
-    """Of a mapped row's question and answer: the same row has the same hash in every file and order.
+    """Hash of a mapped row's question and answer, independent of file and order.
 
-    What was said before the question belongs to it.
+    Previous turns are included.
     """
     talk = Conversation.of_row(row)
     text = json.dumps([row["instruction"], row["response"], *([talk.json()] if talk else ())], ensure_ascii=False)
@@ -277,14 +276,14 @@ def content_hash(row: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows by what they are for; no row, and no two equal rows, are on two sides.
+    """Rows by purpose; no row, and no two equal rows, are in two splits.
 
     Attributes:
-        train: To train on.
-        holdout: To score while training, at most ``max_rows``.
-        test: Kept for a test afterwards.
-        spare: Held out above ``max_rows``: neither trained on nor scored, so that a dataset that grows
-            moves no row across.
+        train: For training.
+        holdout: Evaluated during training, at most ``max_rows``.
+        test: Kept for a test after training.
+        spare: Held out beyond ``max_rows``: neither trained on nor scored, so that no row changes splits when a
+            dataset grows.
     """
 
     train: list[Row]
@@ -294,11 +293,10 @@ class Split:
 
 
 def split_rows(rows: list[Row], evaluation: EvaluationSection, seed: int) -> Split:
-    """Put every row on its side by its content and the seed alone.
+    """Assign every row to a split by its content and the seed alone.
 
-    A row's place is a number from 0 to 1 made of its content. The lowest ones are for the test, those
-    above them are held out. Rows that are added later get places of their own and change nobody's side.
-    Where no row falls among the held-out ones, as happens with a few dozen rows, the lowest is held out.
+    Each row is hashed to a number from 0 to 1. The lowest are for the test, those above them are held out. Rows that
+    are added later do not move others. If no row happens to be held out, as with a few dozen rows, the lowest one is.
     """
     test_below = evaluation.test_fraction
     held_below = test_below + evaluation.holdout_fraction
@@ -319,7 +317,7 @@ def split_rows(rows: list[Row], evaluation: EvaluationSection, seed: int) -> Spl
 
 
 def _not_empty(sides: dict[str, list[tuple[float, Row]]], evaluation: EvaluationSection) -> None:
-    """Move rows where a side that is needed came out empty."""
+    """Move rows if a required split came out empty."""
     if not sides["train"]:
         other = "holdout" if sides["holdout"] else "test"
         last = max((place for place, _ in sides[other]), default=None)
@@ -340,6 +338,6 @@ def _place(row: Row, seed: int) -> float:
 
 
 def split_holdout(rows: list[Row], evaluation: EvaluationSection, seed: int) -> tuple[list[Row], list[Row]]:
-    """Rows to train on and rows to score. See :func:`split_rows`."""
+    """Training and held-out rows. See :func:`split_rows`."""
     split = split_rows(rows, evaluation, seed)
     return split.train, split.holdout

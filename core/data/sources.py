@@ -1,4 +1,4 @@
-"""Where rows come from: an upload, a generated task, or a Hugging Face dataset."""
+"""Sources of rows: an upload, a generated task, or a Hugging Face dataset."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _HUB_ID = re.compile(r"[\w][\w.-]{0,95}(/[\w][\w.-]{0,95})?")
 
 
 def load_rows(dataset: SourceFields, home: Home) -> list[dict[str, Any]]:
-    """Every raw row of a dataset, before mapping. This loads it into memory: for workers, not for pages.
+    """Every raw row of a dataset, before mapping. Loads everything into memory: for workers, not for pages.
 
-    A mixture's rows come mapped, because each of its sources has a mapping of its own.
+    A mixture's rows are already mapped, because each source has its own mapping.
 
     Raises:
-        InvalidInput: The source, subset or split is not one.
-        NotFound: The upload or Hugging Face's dataset is not there.
+        InvalidInput: The source, subset or split is invalid.
+        NotFound: There is no such upload or Hugging Face dataset.
         Unavailable: Hugging Face cannot be reached.
     """
     return list(iter_rows(dataset, home))
@@ -55,10 +55,10 @@ def iter_rows(dataset: SourceFields, home: Home) -> Iterator[dict[str, Any]]:
 
 
 def peek(dataset: SourceFields, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
-    """The first rows, without reading more than they need.
+    """The first rows, reading no more than necessary.
 
     Returns:
-        At most ``samples`` raw rows, the column names, and how many rows there are (None: not known).
+        At most ``samples`` raw rows, the column names, and the number of rows (None: unknown).
 
     Raises:
         As :func:`load_rows`.
@@ -78,7 +78,7 @@ def peek(dataset: SourceFields, home: Home, samples: int) -> tuple[list[dict[str
 
 
 def _peek_mix(dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
-    """Some rows of each source in the mixture's proportion; which ones a run draws depends on all rows."""
+    """Some rows of each source in the mixture's proportion; a run may draw others."""
     parts, sizes = [], []
     for part in dataset.mix:
         raw, _, total = peek(part, home, samples)
@@ -96,12 +96,12 @@ def _seed(dataset: SourceFields) -> int:
 
 
 def is_hub(source: str) -> bool:
-    """Whether its rows come over the network."""
+    """Whether it is a Hugging Face dataset."""
     return not source.startswith((UPLOAD, GENERATED)) and source != "mix"
 
 
 def upload_folder(source: str, home: Home, *, damaged: bool = False) -> Path:
-    """The folder of ``upload:<id>``; with ``damaged`` also if it cannot be used, to delete it.
+    """The folder of ``upload:<id>``; with ``damaged`` even if it is damaged, to delete it.
 
     Raises:
         InvalidInput: The id is malformed.
@@ -125,7 +125,7 @@ def check_hub_id(source: str) -> str:
     """Return ``source`` if it can be the id of a Hugging Face dataset.
 
     Raises:
-        InvalidInput: It cannot; a path on this machine, for example, is not read.
+        InvalidInput: It cannot; local paths, for example, are rejected.
     """
     if not _HUB_ID.fullmatch(source) or ".." in source:
         raise InvalidInput(

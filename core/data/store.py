@@ -1,8 +1,7 @@
-"""The rows of a dataset on disk: any page of them at once, all of them in flat memory.
+"""The rows of a dataset on disk: random access by page, iteration in constant memory.
 
-Two forms. ``data.jsonl`` with ``data.idx``, the byte offset of every 64th row, so that page 10,000
-costs one seek; and ``data.parquet``, which has row groups for that. Whatever was uploaded ends up as
-one of the two.
+There are two formats: ``data.jsonl`` with ``data.idx``, the byte offset of every 64th row, so that page 10,000 takes
+one seek; and ``data.parquet``, which has row groups for that. Every upload ends up as one of them.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Hits:
     Attributes:
         rows: (row number from 0, row).
         searched: Rows looked at, counted from the first row of all.
-        done: Whether the whole dataset has been looked at.
+        done: Whether the whole dataset has been searched.
     """
 
     rows: list[tuple[int, dict[str, Any]]]
@@ -65,12 +64,12 @@ class JsonlStore:
         self._index = self._offsets(folder / INDEX)
 
     def _offsets(self, path: Path) -> array[int]:
-        """The index; rebuilt where it is missing or cannot be that of these rows."""
+        """The index; rebuilt if it is missing or does not match the rows."""
         kept, size = array("q"), 0
         try:
             size = self._path.stat().st_size
             kept.frombytes(path.read_bytes())
-        except (OSError, ValueError):  # there is none, or half an entry at its end
+        except (OSError, ValueError):  # it is missing, or ends with half an entry
             kept = array("q")
         if len(kept) == -(-self._total // STRIDE) and all(a < b for a, b in pairwise([-1, *kept, size])):
             return kept
@@ -85,12 +84,12 @@ class JsonlStore:
                     made.add(offset)
                 offset += len(line)
         if made.rows == self._total:
-            with suppress(OSError):  # a disk that is full: it is made again the next time
+            with suppress(OSError):  # disk full: rebuilt next time
                 made.write(self._path.parent)
         return made.offsets
 
     def _place(self, file: IO[bytes], row: int) -> int:
-        """Where the line of an indexed row begins; an entry that points into a line is none of these rows'."""
+        """Byte offset of an indexed row; an entry that points into a line does not match these rows."""
         for again in (False, True):
             self._index = self._indexed() if again else self._index
             if row // STRIDE < len(self._index):
@@ -114,7 +113,7 @@ class JsonlStore:
             yield _row(number, line)
 
     def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        """(row number, line) from a row on."""
+        """(row number, line), starting at a row."""
         if start >= self._total:
             return
         with self._opened() as file:
@@ -134,7 +133,7 @@ _REPLACE = "Delete the dataset, then upload or import it again."
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
-    """Raises Damaged: what is on the disk is not what was checked when it came."""
+    """Raises Damaged if the data on disk is not what was validated on import."""
     row = read_row(line, is_any)
     if row is None:
         raise Damaged(f"{DATA} of this dataset is damaged at row {number + 1:,}. {_REPLACE}")
@@ -185,7 +184,7 @@ class ParquetStore:
 
 
 class _explained:  # noqa: N801 - used like a function
-    """Turn what Arrow raises on a damaged file into words."""
+    """Convert what Arrow raises on a damaged file."""
 
     def __enter__(self) -> None:
         return None
@@ -207,20 +206,20 @@ class _explained:  # noqa: N801 - used like a function
 
 
 def open_store(folder: Path, rows: int) -> Store:
-    """The store in a dataset's folder, whichever form it has."""
+    """The store in a dataset's folder, in either format."""
     parquet = folder / PARQUET
     return ParquetStore(parquet) if parquet.is_file() else JsonlStore(folder, rows)
 
 
 def page(store: Store, start: int, count: int) -> list[dict[str, Any]]:
-    """Rows ``start`` to ``start + count``, fewer at the end."""
+    """Rows ``start`` up to ``start + count``; fewer at the end."""
     return list(islice(store.rows(start), count))
 
 
 def search(store: Store, text: str, *, start: int = 0, limit: int = 20, seconds: float = SEARCH_SECONDS) -> Hits:
-    """Rows in which any cell holds a text, capitals or not.
+    """Rows with a cell that contains a text, ignoring case.
 
-    It stops after ``limit`` hits or ``seconds``, so that no page waits long for a large dataset; continue
+    Stops after ``limit`` hits or ``seconds``, so that no page waits long for a large dataset; continue
     with ``start=searched``.
     """
     needle = text.casefold()
@@ -232,14 +231,14 @@ def search(store: Store, text: str, *, start: int = 0, limit: int = 20, seconds:
             hits.append((number, row))
             if len(hits) == limit:
                 break
-        if time.monotonic() > until:  # Looked at for every row: one may have 16 MB.
+        if time.monotonic() > until:  # Checked after every row: one may have 16 MB.
             break
     searched = min(number + 1, len(store))
     return Hits(hits, searched, searched >= len(store))
 
 
 def _candidates(store: Store, needle: str, start: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Every row's number, with the row where it may hold the text: most lines are ruled out undecoded."""
+    """Every row's number, with the row if it may contain the text: most lines are ruled out without decoding."""
     if not isinstance(store, JsonlStore) or not (needle.isascii() and needle.replace(" ", "").isalnum()):
         yield from enumerate(store.rows(start), start)
         return
@@ -252,7 +251,7 @@ def _candidates(store: Store, needle: str, start: int) -> Iterator[tuple[int, di
 
 
 class IndexWriter:
-    """Notes the offset of every 64th row while the rows are read or written."""
+    """Records the offset of every 64th row while rows are read or written."""
 
     def __init__(self) -> None:
         self.offsets = array("q")
@@ -268,9 +267,9 @@ class IndexWriter:
 
 
 def plain(value: Any) -> Any:
-    """An Arrow value as JSON knows it: dates as ISO text, decimals as text, bytes as text or base64.
+    """An Arrow value as JSON data: dates as ISO text, decimals as text, bytes as text or base64.
 
-    Nulls inside objects are left out: Arrow gives every object of a column the keys of all others.
+    Nulls inside objects are left out: Arrow gives every object in a column the keys of all others.
     """
     if value is None or isinstance(value, str | bool | int):
         return value

@@ -1,7 +1,7 @@
-"""Rows in a decoded JSON value that is not a list of rows: the shapes in which tables are written as one object.
+"""Rows in a JSON object instead of a list: the layouts in which tables are written as one object.
 
-pandas' ``to_json`` writes by columns unless it is told otherwise, dictionaries of lists are usual in Python,
-and Hugging Face's rows service wraps each row. All of them are known by their form, never by a file's name.
+pandas' ``to_json`` writes by columns by default, dictionaries of lists are usual in Python, and Hugging Face's rows
+API wraps each row. They are recognized by their structure, never by a file's name.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ CONTAINERS = frozenset(
         "validation",
     }
 )
-"""Fields whose list is taken for the rows of a file that holds one object."""
+"""Fields whose list has the rows of a file with one object."""
 CUT = "cut"
-"""Stands for a row of which Hugging Face's rows service left out a part."""
+"""Stands for a row that Hugging Face's rows API truncated."""
 _SERVICE = {"row_idx", "row", "truncated_cells"}
 
 
 def is_conversation(value: Any) -> bool:
-    """Whether a value is a list of turns, each with who speaks; also as JSON text.
+    """Whether a value is a list of messages with roles, or such a list as JSON text.
 
     >>> is_conversation([{"role": "assistant", "content": None, "tool_calls": []}]), is_conversation([{"text": "a"}])
     (True, False)
@@ -56,10 +56,10 @@ class Uneven(ValueError):
 
 
 def rows_in(value: Mapping[str, Any]) -> list[Any] | None:
-    """The rows of an object that stands alone in its file, or None if it is a row itself.
+    """The rows of the only object in a file, or None if it is itself a row.
 
     Raises:
-        Uneven: It is a table by columns, and they differ in length.
+        Uneven: It is a table whose columns differ in length.
 
     >>> rows_in({"question": ["a?", "b?"], "answer": ["1", "2"]})
     [{'question': 'a?', 'answer': '1'}, {'question': 'b?', 'answer': '2'}]
@@ -85,13 +85,13 @@ def rows_in(value: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _is_split(value: Mapping[str, Any]) -> bool:
-    """Whether it is what pandas calls ``orient="split"``."""
+    """Whether it is in pandas' ``orient="split"`` layout."""
     names, rows = value.get("columns"), value.get("data")
     return isinstance(names, list) and isinstance(rows, list) and all(isinstance(row, list) for row in rows)
 
 
 def table_rows(names: Sequence[Any], rows: Sequence[Any]) -> Iterator[Any]:
-    """Lists of cells as rows; one of another width is given as it is, for the reader to refuse."""
+    """Lists of cells as rows; one of another width is returned unchanged, for the reader to reject."""
     for cells in rows:
         fits = isinstance(cells, list) and len(cells) == len(names)
         yield dict(zip(map(str, names), cells, strict=True)) if fits else cells
@@ -99,7 +99,7 @@ def table_rows(names: Sequence[Any], rows: Sequence[Any]) -> Iterator[Any]:
 
 def _from_lists(value: Mapping[str, list[Any]]) -> list[Any] | None:
     if any(is_conversation(cell) for cell in value.values()):
-        return None  # a conversation is one row, with its tools perhaps
+        return None  # a conversation is one row, possibly with its tools
     lengths = {name: len(cell) for name, cell in value.items()}
     name, only = next(iter(value.items()))
     if len(value) == 1 and (name.casefold() in CONTAINERS or all(isinstance(item, Mapping) for item in only)):
@@ -110,7 +110,7 @@ def _from_lists(value: Mapping[str, list[Any]]) -> list[Any] | None:
 
 
 def _from_objects(value: Mapping[str, Mapping[str, Any]]) -> list[Any] | None:
-    """Objects of objects: by columns where the inner names are row numbers, else a row under each name."""
+    """Objects of objects: by columns if the inner keys are row numbers, else one row per key."""
     inner = list(next(iter(value.values())))
     if _numbers(inner) and not _numbers(list(value)):
         return [{name: column.get(key) for name, column in value.items()} for key in inner]
@@ -126,7 +126,7 @@ def _numbers(names: Sequence[str]) -> bool:
 
 
 def _wrapped(value: Mapping[str, Any]) -> list[Any] | None:
-    """The table in the one field that holds any, beside a version, a license and the like."""
+    """The table in the only field with one, next to a version, a license and the like."""
     inside = [cell for name, cell in value.items() if isinstance(cell, Mapping) and name.casefold() in CONTAINERS]
     lists = [cell for cell in value.values() if isinstance(cell, list)]
     if len(inside) == 1 and not lists:
@@ -138,7 +138,8 @@ def _wrapped(value: Mapping[str, Any]) -> list[Any] | None:
 
 
 def unwrapped(value: Any) -> Iterator[Any]:
-    """The rows in one element of a list: itself, what Hugging Face's rows service put around it, or SQuAD's paragraphs.
+    """The rows in one element of a list: itself, inside the wrapper of Hugging Face's rows API, or in SQuAD's
+    paragraphs.
 
     >>> list(unwrapped({"row_idx": 0, "row": {"question": "a?"}, "truncated_cells": []}))
     [{'question': 'a?'}]
@@ -157,7 +158,7 @@ def unwrapped(value: Any) -> Iterator[Any]:
 
 
 def _is_article(value: Mapping[str, Any]) -> bool:
-    """SQuAD as its authors publish it: an article with paragraphs, each with its questions."""
+    """SQuAD's original format: an article with paragraphs, each with its questions."""
     paragraphs = value.get("paragraphs")
     return (
         isinstance(paragraphs, list)

@@ -1,8 +1,8 @@
-"""Generated tasks of reasoning-gym: over a hundred kinds of exercise, each with its own exact checker.
+"""Generated reasoning-gym tasks: over a hundred kinds of exercise, each with its own exact checker.
 
-Rows are made on this machine and are the same for the same seed. Each row keeps the whole entry under
-``reasoning_gym``, because the reward of the same name scores an answer with the task's own checker,
-which wants it. The library takes seconds to import and is imported on use.
+Rows are generated locally and deterministic for a seed. Each row keeps the whole entry under ``reasoning_gym``,
+because the reward of the same name passes it to the task's own checker. The library takes seconds to import and is
+imported lazily.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from core.errors import InvalidInput
 
 SOURCE = "generated:reasoning-gym"
 LEVELS = 6
-"""Steps of difficulty that are offered, 0 to 5; a task with fewer stays at its hardest."""
+"""Difficulty levels offered, 0 to 5; a task with fewer stays at its hardest."""
 UNSUITABLE = frozenset({"composite", "arc_agi", "rearc", "jugs", "sokoban", "zebra_puzzles", "knight_swap"})
-"""``composite`` is a mixture itself; the ARC tasks' entries do not survive being written to a file; the
-others take from ten seconds to minutes for one row at some difficulty, or cannot be made at any."""
+"""``composite`` is itself a mixture; the ARC tasks' entries cannot be serialized; the others take ten seconds to
+minutes for one row at some level, or fail at every level."""
 
 
 class TaskInfo(BaseModel):
-    """A kind of exercise as it is offered.
+    """A kind of exercise.
 
     Attributes:
         category: algebra, algorithmic, arithmetic, cognition, games, geometry, graphs, logic, …
-        levels: How many steps of difficulty it has; 1 if it has none.
+        levels: Number of difficulty levels; 1 if it has none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,7 +45,7 @@ class TaskInfo(BaseModel):
 
 @lru_cache(maxsize=1)
 def catalogue() -> tuple[TaskInfo, ...]:
-    """Every task that can be chosen, by category and name. Takes seconds the first time."""
+    """All available tasks, by category and name. Takes seconds the first time."""
     from reasoning_gym.factory import CURRICULA, DATASETS
 
     found = [
@@ -62,10 +62,10 @@ def catalogue() -> tuple[TaskInfo, ...]:
 
 
 def rows(tasks: Sequence[GeneratedTask], size: int, seed: int) -> Iterator[dict[str, Any]]:
-    """``size`` rows, the tasks in proportion to their weights and shuffled among each other.
+    """``size`` rows, with tasks in proportion to their weights, shuffled.
 
     Raises:
-        InvalidInput: A task is not known, or cannot be made at this difficulty.
+        InvalidInput: A task is unknown, or cannot be generated at this level.
     """
     if not tasks:
         raise InvalidInput("Select at least one exercise.", field="dataset.tasks")
@@ -81,10 +81,10 @@ def preview(tasks: Sequence[GeneratedTask], size: int, seed: int, samples: int) 
 
 
 def dataset(task: GeneratedTask, size: int, seed: int, field: str = "dataset.tasks") -> Any:
-    """reasoning-gym's own dataset object for a task at its difficulty.
+    """reasoning-gym's dataset object for a task at its level.
 
     Raises:
-        InvalidInput: There is no such task, or it cannot be made so.
+        InvalidInput: There is no such task, or it cannot be generated at this level.
     """
     from reasoning_gym.factory import CURRICULA, DATASETS, create_curriculum, create_dataset
 
@@ -107,7 +107,7 @@ def dataset(task: GeneratedTask, size: int, seed: int, field: str = "dataset.tas
 def _stream(place: int, task: GeneratedTask, count: int, seed: int) -> Iterator[dict[str, Any]]:
     made = dataset(task, count, seed + place * 1_000_003, f"dataset.tasks.{place}")
     for number in range(count):
-        # As it will be read back from a file, so that preview, training and rewards see one thing.
+        # As read back from a file, so that preview, training and rewards see the same data.
         entry = json.loads(json.dumps(_entry(made, number, task.name), default=str))
         answer = entry.get("answer")
         yield {

@@ -1,8 +1,8 @@
-"""Jinja with limits: a chat template is an untrusted program, and rendering it must end, and soon.
+"""Jinja with limits: a chat template is an untrusted program, and rendering it must end soon.
 
-Jinja's sandbox keeps a template from reaching Python; it does not keep it from making gigabytes or looping forever.
-Here every loop, call, filter and operator is charged to the budget of its rendering, and what would make a value
-larger than :data:`LARGEST` is refused before it is made.
+Jinja's sandbox isolates a template from Python; it does not prevent gigabytes of output or endless loops.
+Here every loop, call, filter and operator is charged to a budget, and an operation that would make a value
+larger than :data:`LARGEST` is rejected before it runs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 LARGEST = 2_000_000
-"""Characters and items of one value, and the largest width or count that a template may name."""
+"""Characters and items of one value, and the largest width or count in a template."""
 BUDGET = 10_000_000
-"""Units of work of one rendering: about a second. A character handled costs one."""
+"""Units of work for one rendering: about a second. Each character costs one."""
 ITERATION = 10
-"""Units of a turn of a loop and of a call."""
+"""Units for one loop iteration or call."""
 BITS = 10_000
-"""Of a whole number."""
+"""Of an integer."""
 
 _left: ContextVar[list[int] | None] = ContextVar("units of work left", default=None)
 _WIDTHS = re.compile(r"\d+")
@@ -33,7 +33,7 @@ _NESTED = re.compile(r"\{[^{}]*\{|%[^a-zA-Z%]*\*")
 
 
 class TooMuch(TemplateError):
-    """The template does more than showing a conversation takes."""
+    """The template does more than rendering a conversation needs."""
 
     def __init__(self) -> None:
         super().__init__("it uses too much memory or time")
@@ -41,7 +41,7 @@ class TooMuch(TemplateError):
 
 @contextmanager
 def budget() -> Iterator[None]:
-    """Charge what is rendered inside to one budget, whichever environment renders it. TooMuch when it is used up."""
+    """Charge all rendering inside to one budget, in any environment. TooMuch when it is used up."""
     before = _left.set([BUDGET])
     try:
         yield
@@ -58,20 +58,20 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         super().__init__(**options, finalize=measured)
         self.filters = {name: _metered(function, name) for name, function in self.filters.items()}
         self.globals["range"] = _range
-        del self.globals["lipsum"]  # paragraphs by the million
+        del self.globals["lipsum"]  # can make millions of paragraphs
 
     def add_filter(self, name: str, function: Callable[..., Any]) -> None:
         """A filter of our own, under the same limits."""
         self.filters[name] = _metered(function, name)
 
     def turn(self) -> bool:
-        """Charged once for each turn of a loop."""
+        """Charged once per loop iteration."""
         _charge(ITERATION)
         return True
 
     @staticmethod
     def measured(value: Any) -> Any:
-        """The value, if it is no larger than any may be."""
+        """The value, if it is not too large."""
         return measured(value)
 
     def joined(self, *values: Any) -> str:
@@ -83,7 +83,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         return measured(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805, PYI063 - Jinja's
-        if __obj == __self.turn:  # the short way for what is called most
+        if __obj == __self.turn:  # fast path for the most frequent calls
             return __self.turn()
         method = getattr(__obj, "__wrapped__", __obj)  # Jinja's own str.format
         name, of = getattr(method, "__name__", ""), getattr(method, "__self__", None)
@@ -96,7 +96,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
             turn = _call("turn", [], loop.lineno)
             if loop.test is None:
                 loop.body.insert(0, nodes.ExprStmt(turn, lineno=loop.lineno))
-            else:  # it is asked once for each turn, also for those that it leaves out
+            else:  # called once per iteration, including skipped ones
                 loop.test = nodes.And(turn, loop.test, lineno=loop.lineno)
         _replace(tree)
         tree.set_environment(self)
@@ -104,13 +104,13 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
 
 def measured(value: Any) -> Any:
-    """``value``, charged by its size. Raises TooMuch if it is larger than any may be."""
+    """``value``, charged by its size. Raises TooMuch if it is too large."""
     _charge(_size(value))
     return value
 
 
 def _replace(node: nodes.Node) -> None:
-    """Put the measuring around what makes larger values of smaller ones without an operator or a call."""
+    """Wrap the nodes that make larger values from smaller ones without an operator or a call."""
     for field in node.fields:
         value = getattr(node, field, None)
         if isinstance(value, list):
@@ -131,12 +131,12 @@ def _replaced(node: Any) -> Any:
 
 
 def _call(name: str, args: list[nodes.Expr], line: int) -> nodes.Call:
-    """A call of the environment's method, whatever names the template uses itself."""
+    """A call of the environment's method that no name in the template can shadow."""
     return nodes.Call(nodes.EnvironmentAttribute(name, lineno=line), args, [], None, None, lineno=line)
 
 
 def _metered(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    @wraps(function)  # with it the mark by which Jinja gives a filter its context
+    @wraps(function)  # including the mark that makes Jinja pass a filter its context
     def metered(*args: Any, **kwargs: Any) -> Any:
         _check_call(name, args, kwargs)
         return measured(function(*args, **kwargs))
@@ -145,7 +145,7 @@ def _metered(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _check_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Charge a call, and refuse it where its result may be larger than any may be."""
+    """Charge a call, and reject it if its result may be too large."""
     given = [*args, *kwargs.values()]
     _charge(ITERATION + sum(_size(one) for one in given))
     texts = [one for one in given if isinstance(one, str)]
@@ -169,7 +169,7 @@ def _check_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 
 
 def _check_format(pattern: str, values: list[Any]) -> None:
-    """A width in a pattern is a size, and a field that is named often is a factor."""
+    """A width in a pattern adds to the size, and a repeated field multiplies it."""
     widths = sum(int(width[:9]) for width in _WIDTHS.findall(pattern))
     fields = pattern.count("{") + pattern.count("%")
     if _NESTED.search(pattern) or widths > LARGEST or fields * sum(_size(one) for one in values) > LARGEST:
@@ -206,7 +206,7 @@ def _charge(units: int) -> None:
 
 
 def _size(value: Any) -> int:
-    """Characters and items in a value, all levels of it. Raises TooMuch beyond :data:`LARGEST`."""
+    """Characters and items in a value, at all levels. Raises TooMuch beyond :data:`LARGEST`."""
     if isinstance(value, str | bytes):
         size = len(value)
     elif isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Conversations that are written down as one text, as in Anthropic's helpful and harmless set."""
+"""Conversations written as one text, as in Anthropic's hh-rlhf dataset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ _ROLES = {"Human": "user", "Assistant": "assistant", "System": "system"}
 
 
 def transcript(text: str) -> list[tuple[str, str]] | None:
-    r"""(role, text) of each turn, or None if the text is not a transcript: it begins with 'Human:' and has an answer.
+    r"""(role, text) of each turn, or None if the text is not a transcript, which begins with 'Human:' and has an
+    answer.
 
     >>> transcript("\n\nHuman: 2+2?\n\nAssistant: 4\n\nHuman: Sure?\n\nAssistant: Yes.")
     [('user', '2+2?'), ('assistant', '4'), ('user', 'Sure?'), ('assistant', 'Yes.')]

@@ -1,7 +1,7 @@
 """Datasets on disk: ``uploads/<id>/`` with the rows and ``info.json``.
 
-The folder appears by one rename when everything in it is complete; before that it is ``<id>.partial``
-(see :mod:`core.data.jobs`), which a refused or broken upload removes.
+The folder appears by a rename once everything in it is complete; before that it is ``<id>.partial``
+(see :mod:`core.data.jobs`), which a rejected or failed upload removes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DAMAGED = (
     "upload or import it again."
 )
 ABANDONED_AFTER = 7 * 24 * 3600.0
-"""Seconds after which nobody comes back for an upload or download that was left half done."""
+"""Seconds after which an unfinished upload or download counts as abandoned."""
 _PIECE = 1 << 20
 
 
@@ -44,22 +44,22 @@ def store(
     heading: HeadingChoice = "auto",
     once: bool = False,
 ) -> UploadInfo:
-    """Read an upload to its end, check every row and keep it.
+    """Read an upload to its end, check every row and store it.
 
     Args:
         stream: The file's bytes.
-        filename: As the sender calls it; shown, never used as a path.
-        uploads: Folder of all uploads.
+        filename: The sender's name for it; shown, never used as a path.
+        uploads: The folder of all uploads.
         limit: Most bytes.
-        on_bad: Whether rows that cannot be used are skipped or refuse the file.
-        heading: Whether a table's first line holds the columns' names.
-        once: Refuse what is here already.
+        on_bad: Whether unusable rows are skipped or cause the file to be rejected.
+        heading: Whether a table's first line is a header row.
+        once: Reject content that is already stored.
 
     Returns:
-        What is stored. Its id is new.
+        The stored dataset, with a new id.
 
     Raises:
-        AlreadyHere: ``once``, and a dataset holds the same content.
+        AlreadyHere: ``once`` is set, and a dataset has the same content.
         InvalidInput: The file cannot be used; nothing is kept.
         TooLarge: It is larger than ``limit``.
         Unavailable: The disk is full.
@@ -104,7 +104,7 @@ def _receive(stream: BinaryIO, target: Path, limit: int) -> None:
 
 
 def shown_name(filename: str) -> str:
-    """The last part of a file name, printable, for showing only.
+    """The last part of a file name, printable; for display only.
 
     >>> shown_name("../../etc/passwd"), shown_name("C:\\\\data\\\\x.csv"), shown_name("")
     ('passwd', 'x.csv', 'upload')
@@ -119,12 +119,12 @@ def read_info(folder: Path) -> UploadInfo | None:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Whether it holds a dataset, be it damaged; else it was never there, or is deleted."""
+    """Whether it holds a dataset, even a damaged one; otherwise it never existed or is deleted."""
     return folder.is_dir() and any(folder.iterdir())
 
 
 def whole_info(folder: Path) -> UploadInfo:
-    """Known facts about a dataset.
+    """A dataset's metadata.
 
     Raises:
         NotFound: There is none.
@@ -145,7 +145,7 @@ def damaged(uploads: Path) -> list[Damage]:
 
 
 def write_info(folder: Path, info: UploadInfo) -> None:
-    """Keep what a user changed: its name or its mapping."""
+    """Store what a user changed: its name or its mapping."""
     write_json(folder / INFO, info.model_dump(mode="json"))
 
 
@@ -162,7 +162,7 @@ def _folders(uploads: Path) -> list[Path]:
 
 
 def names(uploads: Path) -> dict[str, str]:
-    """Names of all datasets by id; those that share one have the beginning of their content's hash beside it."""
+    """Names of all datasets by id; shared ones are followed by the start of the content hash."""
     infos = every(uploads)
     counts = Counter(info.name for info in infos)
     return {info.id: info.name if counts[info.name] == 1 else f"{info.name} ({info.short_hash})" for info in infos}
@@ -173,13 +173,13 @@ def opened(folder: Path) -> Store:
 
     Raises:
         NotFound: It has been deleted.
-        Damaged: What it is, or where its rows lie, cannot be read.
+        Damaged: Its metadata or its index cannot be read.
     """
     return open_store(folder, whole_info(folder).rows)
 
 
 def page(folder: Path, offset: int, limit: int) -> list[dict[str, Any]]:
-    """Some rows from the middle, without reading those before them.
+    """A page of rows, without reading those before it.
 
     Args:
         folder: A complete dataset.
@@ -190,7 +190,7 @@ def page(folder: Path, offset: int, limit: int) -> list[dict[str, Any]]:
 
 
 def search(folder: Path, text: str, *, start: int = 0, limit: int = 20) -> Hits:
-    """Rows in which any cell holds a text. See :func:`core.data.store.search`."""
+    """Only rows with a cell that contains a text. See :func:`core.data.store.search`."""
     return search_in(opened(folder), text, start=start, limit=limit)
 
 

@@ -1,4 +1,4 @@
-"""Doing a dataset job: reading an upload or importing from Hugging Face, in a separate process."""
+"""Runs a dataset job, an upload or a Hugging Face import, in a separate process."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def work(folder: Path, root: Path, limit: int) -> None:
         reporter.end("failed", error=error.message, field=error.field)
     else:
         reporter.close()
-        finished(folder)  # Reported last: 'done' any earlier would announce a dataset that does not exist yet.
+        finished(folder)  # Reported last: an earlier 'done' would announce a dataset that does not exist yet.
 
 
 def asked(error: TunesmithError) -> dict[str, Any]:
-    """Fields of :class:`Progress` for an upload that a user has to decide about, or has already."""
+    """Fields of :class:`Progress` for an upload that needs a user's decision or is a duplicate."""
     from core.data.ingest import AlreadyHere, BadRows
 
     found: dict[str, Any] = {"state": error.code, "error": error.message}
