@@ -64,14 +64,14 @@ def resolve(section: RewardSection) -> list[RewardComponent]:
 
 
 def settled(section: RewardSection, rows: Sequence[Mapping[str, Any]]) -> RewardSection:
-    """The reward with everything decided that its settings leave to the dataset.
+    """The reward with all settings resolved that depend on the dataset.
 
     Args:
         section: The reward.
-        rows: Mapped rows of the whole dataset, or enough of them to stand for it.
+        rows: Mapped rows of the whole dataset, or a representative sample.
 
     Returns:
-        The same section if nothing was open; else its parts with every setting filled in.
+        The same section if nothing was unresolved; else its parts with every setting filled in.
     """
     parts = resolve(section)
     found = {part.key: decision for part, decision in _decisions(parts, rows)}
@@ -85,7 +85,7 @@ def settled(section: RewardSection, rows: Sequence[Mapping[str, Any]]) -> Reward
 
 
 def decided(section: RewardSection, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What :func:`settled` decides, a sentence or two a part."""
+    """What :func:`settled` decides, one or two sentences per part."""
     return [decision.words for _, decision in _decisions(resolve(section), rows)]
 
 
@@ -100,7 +100,7 @@ def _decisions(
 
 
 class Scorer:
-    """A composed reward: scores one completion when called, many at once with :meth:`many`.
+    """A composed reward: scores one completion when called, or many with :meth:`many`.
 
     Never raises: a part that fails scores 0 and says why. Made by :func:`compose`.
     """
@@ -118,7 +118,7 @@ class Scorer:
         return self.many([Item(completion, prompt, row)])[0]
 
     def many(self, items: Sequence[Item]) -> list[Total]:
-        """Score many, each part on all of them: what runs in the sandbox or asks a judge runs side by side."""
+        """Score many, part by part: sandbox tasks and judge requests run in parallel."""
         with charged_to(self._account):
             columns = {part.key: (part, self._scores(part, items)) for part in self._parts}
         return [
@@ -127,10 +127,10 @@ class Scorer:
         ]
 
     def compared(self, group: Sequence[Total]) -> list[float]:
-        """What each answer of a group counts as where they are compared with each other.
+        """Totals for comparing the answers of a group with each other.
 
-        A part that has no opinion on an answer counts there as the mean of its opinions on the others: the answer
-        neither moves the group's mean nor gains or loses by it. Counted as 0 it would be the worst of its group.
+        A part without a score for an answer counts as the mean of its scores for the others: the answer
+        then neither moves the group's mean nor gains or loses by it. A 0 would make it the worst of its group.
         """
         means: dict[str, float] = {}
         for key in group[0].components if group else ():
@@ -140,11 +140,11 @@ class Scorer:
         return [self._sum(total.components, means) for total in group] if means else [total.total for total in group]
 
     def take_spent(self) -> Spent:
-        """What judges were asked since the last time this was called."""
+        """What judges were asked since the last call."""
         return self._account.take()
 
     def _scores(self, part: RewardComponent, items: Sequence[Item]) -> list[Score]:
-        """Of one part. Where the thought is not its business, it is shown the answer alone."""
+        """Scores of one part. Parts that do not read the reasoning see only the answer."""
         if CATALOGUE[part.name].thought:
             return self._asked(part, items)
         said = [after_thought(item.completion, self._markers) for item in items]
@@ -163,7 +163,7 @@ class Scorer:
         except Exception as error:  # noqa: BLE001 - one bad row or reward must not end a night's training
             if len(items) == 1:
                 return [_failed(error)]
-            # One answer that breaks the reward must not change what the others earn.
+            # An answer that makes the reward fail must not change the others' scores.
             return [_guarded(info.function, item, params) for item in items]
         return [_in_range(score) for score in scores]
 
@@ -181,14 +181,14 @@ class Scorer:
         return Total(self._sum(parts, {}), parts)
 
     def _sum(self, parts: Mapping[str, Part], instead: Mapping[str, float]) -> float:
-        """The weighted sum within its limits; ``instead`` holds what a part counts as that has no opinion."""
+        """The clipped weighted sum; ``instead`` has the values of parts without a score."""
         scores = {key: part.score if part.opinion else instead.get(key, 0.0) for key, part in parts.items()}
         total = math.fsum(scores[key] * part.weight for key, part in parts.items()) / self._divisor
         return min(self._high, max(self._low, total))
 
 
 def compose(section: RewardSection, markers: Markers) -> Scorer:
-    """One function that scores a completion by every part.
+    """Compose one function that scores a completion by every part.
 
     It takes (completion, prompt, row) and never raises: a part that fails scores 0 and says why.
 
@@ -199,7 +199,7 @@ def compose(section: RewardSection, markers: Markers) -> Scorer:
 
 
 def maximum(section: RewardSection) -> float:
-    """The largest total that a completion can earn: the positive weights, or 1 where they are divided out; then clipped."""
+    """The largest possible total: the sum of positive weights, or 1 if normalized; then clipped."""
     parts = resolve(section)
     best = math.fsum(part.weight * (part.clip_high if part.weight > 0 else part.clip_low) for part in parts)
     best = best / (_positive(parts) or 1.0) if section.normalise else best
@@ -207,7 +207,7 @@ def maximum(section: RewardSection) -> float:
 
 
 def titles(section: RewardSection) -> dict[str, str]:
-    """What to call each part, by the key under which it is stored."""
+    """The title of each part, by the key under which its scores are stored."""
     return {part.key: _title(part) for part in resolve(section)}
 
 
@@ -216,11 +216,11 @@ def _title(part: RewardComponent) -> str:
 
 
 def part_title(key: str, reward: RewardSection | Mapping[str, Any] | None = None) -> str:
-    """What every page calls a part of a reward, by the key under which its scores are stored.
+    """The title of a part of a reward on all pages, by the key under which its scores are stored.
 
     Args:
         key: A part's label, or its reward's name.
-        reward: The section that it belongs to, where it is known: there a part of own Python has its title.
+        reward: The section that it belongs to, if known: it has the titles of custom rewards.
     """
     try:
         section = reward if isinstance(reward, RewardSection) else RewardSection.model_validate(dict(reward or {}))

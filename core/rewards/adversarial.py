@@ -1,4 +1,4 @@
-"""The loophole test: made-up answers that must score less than the reference."""
+"""The loophole test: adversarial answers that must score less than the reference."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from core.rewards.code import program_of
 from core.rewards.numbers import find_numbers, show, single_number
 
 ROWS = 8
-"""Rows that the check is made on."""
+"""Rows used by the check."""
 TIMED_ROWS = 2
-"""Of them, rows on which programs are timed: each takes seconds."""
+"""Rows of these on which programs are timed: each takes seconds."""
 KEYWORDS = "therefore because step answer final solution correct reasoning thus hence "
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One kind of made-up answer over the rows.
+    """One kind of adversarial answer over the rows.
 
     Attributes:
         key, title: Which.
-        mean, best: Totals over the rows; for 'every number' the mean over all that are wrong.
+        mean, best: Totals over the rows; for 'every number' the mean over all wrong ones.
         reference: The reference's mean total on the same rows.
-        warning: A sentence where it beats or ties the reference; else empty.
+        warning: A sentence if it beats or ties the reference; else empty.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Report:
-    """The table, and what to be warned of."""
+    """The table and its warnings."""
 
     attempts: tuple[Attempt, ...]
     reference: float
@@ -52,7 +52,7 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there are no warnings."""
         return not self.warnings
 
     def json(self) -> dict[str, Any]:
@@ -69,16 +69,16 @@ def check(
     count: int = ROWS,
     every: int = 1,
 ) -> Report:
-    """Score made-up answers on a few rows.
+    """Score adversarial answers on a few rows.
 
     Args:
         section: The reward.
         dataset: For its markers.
-        rows: Mapped rows; the first few are used, those without what the reward needs are not.
-        target: The reference answer of a row in the required format, as the warm-up shows it.
-        longest: Words of the longest answer.
+        rows: Mapped rows; uses the first few that have what the reward needs.
+        target: The reference answer of a row in the required format, as in the warm-up.
+        longest: Length of the longest answer in words.
         count: How many rows.
-        every: Of the numbers from 0 to 100, only each of so many: for a reward that takes time or money.
+        every: Step through the numbers from 0 to 100; larger for slow or expensive rewards.
     """
     section, needed = settled(section, rows), needs(section)
     chosen = [row for row in rows if all(row.get(name) is not None for name in needed)][:count]
@@ -118,7 +118,7 @@ def check(
 
 
 def wrong_in_form(dataset: DatasetSection, rows: Sequence[Mapping[str, Any]]) -> list[Item]:
-    """For each row a wrong answer in the right form."""
+    """For each row a wrong answer in the right format."""
     markers = markers_of(dataset)
     return [
         Item(_in_form(_wrong(_answer(row, markers)), markers), str(row.get("instruction", "")), row) for row in rows
@@ -190,7 +190,7 @@ def _made(
 
 
 def _made_of(answer: str) -> list[str]:
-    """What looks like the number and is another; nothing for 0, 1 and 2, which powers and factorials leave alone."""
+    """Expressions that look like the number but differ; none for 0, 1 and 2, which can equal their powers."""
     value = single_number(answer)
     if value is None or abs(value) in (0, 1, 2):
         return []
@@ -221,7 +221,7 @@ _DISGUISES = (
 
 
 def _programs(section: RewardSection, row: Mapping[str, Any], place: int) -> dict[str, list[str]]:
-    """Programs that try to set their own terms, for rewards that look at programs."""
+    """Programs that try to cheat, for rewards that score programs."""
     names = {part.name for part in resolve(section)}
     made = {"hushed": [HUSHED]} if "style" in names else {}
     linear = str(row.get("max_power", 1)) in {"1", "1.0"}
@@ -242,7 +242,7 @@ def _in_form(text: str, markers: Markers) -> str:
 
 
 def show_number(text: str) -> str:
-    """The one number of a text as people write it, or nothing."""
+    """The only number in a text as people write it, or ''."""
     found = find_numbers(text)
     return show(found[-1]) if found else ""
 
@@ -266,7 +266,7 @@ def _attempt(key: str, values: list[float], ties: int, reference: float) -> Atte
 
 
 def _compares(part: RewardComponent) -> bool:
-    """Whether a part may look at more than form. Own Python and judges are not read but tried: the table shows them."""
+    """Whether a part may score more than format. Custom code and judges cannot be known, so the table shows them."""
     info = CATALOGUE[part.name]
     tried = {"python", "judge", "reward_model"}
     return info.verifies or "response" in info.needs or part.name in tried or bool(part.params.get("compare"))
@@ -286,7 +286,7 @@ def _warnings(section: RewardSection, attempts: Sequence[Attempt], reference: fl
 
 
 def answered(text: str, section: RewardSection, markers: Markers) -> bool:
-    """Whether an answer could be found in the text: a program for a reward on programs, else a stated final answer."""
+    """Whether an answer was found in the text: a program for rewards that score programs, else a final answer."""
     names = {part.name for part in resolve(section)}
     text = after_thought(text, markers) or ""
     if names & {"code", "syntax", "style", "algorithm"}:

@@ -13,10 +13,10 @@ HASHES = "####"
 
 
 def after_thought(text: str, markers: Markers) -> str | None:
-    """What a completion says outside its thoughts; None if a thought is opened and never closed.
+    """A completion without its reasoning; None if a reasoning block is never closed.
 
-    A thought is between the configuration's reasoning markers or the usual ones of models, such as
-    ``<think>``. A closing marker that comes first closes a thought that was opened before the text begins.
+    Reasoning is between the configuration's markers or the usual ones of models, such as ``<think>``. A leading
+    closing marker closes reasoning that the prompt opened.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> after_thought("<w>perhaps <s>3</s></w><s>4</s>", m), after_thought("<think>perhaps <s>3</s>", m)
@@ -48,7 +48,7 @@ def _thought_marks(markers: Markers) -> re.Pattern[str]:
 
 
 def between_markers(text: str, markers: Markers) -> list[str]:
-    """What is between each pair of solution markers. An opened one that is never closed gives nothing.
+    """The text between each pair of solution markers. Unclosed ones are ignored.
 
     >>> between_markers("<S>72</S> and <S>7", Markers("<R>", "</R>", "<S>", "</S>"))
     ['72']
@@ -64,7 +64,7 @@ def between_markers(text: str, markers: Markers) -> list[str]:
 
 
 def boxed(text: str) -> list[str]:
-    r"""The contents of each ``\boxed{…}``, braces inside balanced.
+    r"""The contents of each ``\boxed{…}``, with balanced braces.
 
     >>> boxed(r"so \boxed{\frac{3}{4}}")
     ['\\frac{3}{4}']
@@ -81,7 +81,7 @@ def boxed(text: str) -> list[str]:
 
 
 def after_hashes(text: str) -> list[str]:
-    """The line after the last ``####``, which is where GSM8K writes its answers.
+    """The line after the last ``####``, as in GSM8K.
 
     >>> after_hashes("48 + 24 = 72\\n#### 72")
     ['72']
@@ -92,10 +92,10 @@ def after_hashes(text: str) -> list[str]:
 
 
 def final_answers(text: str, where: Where, markers: Markers) -> list[str]:
-    """The stretches of text that claim to be the final answer, in the place that ``where`` names.
+    """Candidates for the final answer, found where ``where`` says.
 
-    ``auto`` looks between the solution markers, then for a box, then after ``####``, and stops at the
-    first place that is there at all: a text that opens a solution marker is judged by its markers.
+    ``auto`` looks between the solution markers, then in boxes, then after ``####``, and stops at the
+    first of them that exists: a text with an opening solution marker is judged by its markers.
     """
     places = {
         "markers": lambda: between_markers(text, markers),

@@ -18,9 +18,9 @@ _ARTICLES = frozenset({"a", "an", "the"})
 def token_f1(
     completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, threshold: float = 0.0
 ) -> Score:
-    """SQuAD's F1: how many words the answer shares with the reference, articles aside; the best of several references.
+    """SQuAD's F1: word overlap of the answer with the reference, without articles; the best of several references.
 
-    Repeating a word does not help: each counts as often as the reference has it.
+    Repeating a word does not help: each counts at most as often as in the reference.
 
     Args:
         threshold: Below it the score is 0.
@@ -54,10 +54,10 @@ def _bare(text: str) -> list[str]:
 
 
 def semantic(items: Sequence[Item], *, markers: Markers, low: float = 0.3, high: float = 0.9) -> list[Score]:
-    """How near in meaning the answer is to the reference: cosine of a small embedding model (all-MiniLM-L6-v2, here).
+    """Semantic similarity to the reference: cosine of a small local embedding model (all-MiniLM-L6-v2).
 
-    ``low`` and below gives 0, ``high`` and above 1, a straight line between. Likeness is not truth: 'is' and
-    'is not' lie close together.
+    ``low`` and below gives 0, ``high`` and above 1, linear in between. Similar is not correct: 'is' and
+    'is not' are close.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": "The cat sleeps on the sofa."}
@@ -101,12 +101,12 @@ _QUOTE = re.compile(r"[\"“«]([^\"”»]{3,600})[\"”»]")
 def cites_context(
     completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, shortest: int = 4
 ) -> Score:
-    """The share of quotations that stand word for word in the given context. No quotation of ``shortest`` words earns 0.
+    """The share of quotations that appear verbatim in the context. No quotation of ``shortest`` words earns 0.
 
     The context is the row's ``context``, ``document``, ``article`` or ``text``.
 
     Args:
-        shortest: Words that a quotation needs to count; a single common word proves nothing.
+        shortest: Words that a quotation needs to count; a single common word is no evidence.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"context": "The tower was finished in 1889 for the world's fair."}

@@ -1,7 +1,7 @@
-"""Estimates how large an expression would become before it is computed.
+"""Estimates the size of an expression before it is computed.
 
-``9^{9^{9^9}}`` has twelve characters and would fill any memory. The size is estimated generously from the
-text, in digits of its largest number: only expressions far beyond any real answer are refused.
+``9^{9^{9^9}}`` has twelve characters and would fill any memory. The size is overestimated from the text, in digits of
+the largest number; only expressions far beyond any real answer are rejected.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from typing import NamedTuple
 
 MOST_DIGITS = 5_000
-"""Digits of the largest number inside."""
+"""Digits of the largest number."""
 MOST_POWER = 30
-"""The largest power of a bracket with variables: it may be multiplied out."""
+"""The largest power of a bracket with variables, because it may be expanded."""
 MOST_TERMS = 200
-"""The largest upper end of a sum or product."""
+"""The largest upper bound of a sum or product."""
 _DEEPEST = 40
 _TOKEN = re.compile(r"\\[A-Za-z]+|\d+(?:\.\d+)?|\S")
 _CLOSES = {"{": "}", "(": ")", "[": "]"}
@@ -24,7 +24,7 @@ _REPEATED = frozenset({"\\sum", "\\prod"})
 
 
 class _Size(NamedTuple):
-    """Digits, the value where it is one plain number, whether there are variables, how many terms."""
+    """Digits, the value if it is a plain number, whether there are variables, number of terms."""
 
     digits: float
     value: float | None = None
@@ -33,12 +33,12 @@ class _Size(NamedTuple):
 
     @property
     def most(self) -> float:
-        """The largest value that it can have."""
+        """Upper bound of its value."""
         return self.value if self.value is not None else 10 ** min(self.digits, 300)
 
 
 def too_large(text: str) -> bool:
-    r"""Whether working the expression out would take more than a moment.
+    r"""Whether computing the expression would take too long.
 
     >>> [too_large(text) for text in ("9^{9^{9^9}}", r"\binom{999999}{333333}", "999999!", "2^9^9", "(x+1)^{999}")]
     [True, True, True, True, True]
@@ -52,7 +52,7 @@ def too_large(text: str) -> bool:
 
 
 def balanced(text: str) -> bool:
-    r"""Whether every brace is closed: of ``10^{`` a reader would keep the 10.
+    r"""Whether every brace is closed: ``10^{`` would be read as 10.
 
     >>> balanced(r"\frac{1}{2}"), balanced("10^{")
     (True, False)
@@ -78,7 +78,7 @@ class _Reader:
         return self.tokens[self.place] if self.place < len(self.tokens) else ""
 
     def group(self, close: str, depth: int) -> _Size:
-        """Up to the closing sign: the digits of a product of all that is inside."""
+        """Up to the closing bracket: the digits of the product of its contents."""
         parts: list[_Size] = []
         terms = 1
         while (token := self.peek()) and token != close:
@@ -93,7 +93,7 @@ class _Reader:
         return _Size(sum(part.digits for part in parts), None, any(part.letters for part in parts), terms)
 
     def power(self, depth: int) -> _Size:
-        """One thing with its powers and factorials."""
+        """One operand with its powers and factorials."""
         if depth > _DEEPEST:
             self.place = len(self.tokens)
             return _Size(math.inf)

@@ -1,4 +1,4 @@
-"""Runs Python from other people as a reward: in the sandbox, many rows at a time."""
+"""Runs untrusted Python as a reward, in the sandbox, on many rows at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.rewards.sandbox import Limits, Task, shared
 from core.text import reason
 
 ROWS_A_TASK = 16
-"""Rows that share one process; more would keep one core busy while others wait."""
+"""Rows per process; more would keep one core busy while others idle."""
 
 
 def run_reward(
@@ -20,13 +20,13 @@ def run_reward(
 ) -> list[Score]:
     """Score items by ``def reward(completion, prompt, row)`` in ``source``.
 
-    A row on which it hangs, crashes, or gives something else than a number in [0, 1] scores 0 with the
-    reason; the other rows are scored.
+    A row on which it hangs, crashes or does not return a number in [0, 1] scores 0 with the reason; other rows are
+    unaffected.
 
     Args:
         source: Python that defines ``reward``.
         items: What to score.
-        limits: For each process; the wall time is each row's.
+        limits: For each process; the wall time is per row.
         preload: Modules that the sandbox imports once.
     """
     chunks = [items[start : start + ROWS_A_TASK] for start in range(0, len(items), ROWS_A_TASK)]
@@ -42,7 +42,7 @@ def run_reward(
 
 
 def run_tasks(tasks: Sequence[Task]) -> list[dict[str, Any]]:
-    """Run programs in the process's own sandbox; without one, every answer is the reason."""
+    """Run programs in this process's sandbox; without one, every result is the error."""
     try:
         return shared().run(tasks)
     except Unavailable as error:

@@ -42,7 +42,7 @@ class Preset:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Mapped columns that any of its parts needs."""
+        """Mapped columns that its parts need."""
         return tuple(dict.fromkeys(need for part in self.components for need in CATALOGUE[part.name].needs))
 
     def json(self) -> dict[str, Any]:

@@ -19,11 +19,11 @@ _BARE = re.compile(r"\b([A-J])\b")
 _SAID = re.compile(r"(?:answer|choice|option)\s*(?:is|:)?\s*[(\[*]*([A-J])\b", re.IGNORECASE)
 _LABELLED = re.compile(r"^[(\[]?([A-Za-z]|\d{1,2})[).:\]]\s*(.+)$", re.DOTALL)
 _COLUMNS = ("{}", "op{}", "option_{}", "option{}", "choice_{}", "choice{}")
-"""How columns are called where each choice has its own: A, opa, option_a."""
+"""Column names if each choice has its own: A, opa, option_a."""
 _ARRAY = re.compile(r"array\((\[.*?\])(?:,\s*dtype=[\w'<]+)?\)", re.DOTALL)
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 MOST_TEXT = 20_000
-"""Characters of a cell that is read as a list."""
+"""Longest cell that is parsed as a list, in characters."""
 
 Notation = Literal["auto", "letter", "text", "from_0", "from_1"]
 _KNOWN: tuple[Notation, ...] = ("letter", "text", "from_0", "from_1")
@@ -37,7 +37,7 @@ _TITLES: dict[Notation, str] = {
 
 
 class _Choices(NamedTuple):
-    """The texts of a row's choices in lower case, and what each is called where the row says so."""
+    """The texts of a row's choices in lower case, and their labels if it has any."""
 
     texts: list[str]
     labels: list[str]
@@ -46,15 +46,15 @@ class _Choices(NamedTuple):
 def choice(
     completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, reference: Notation = "auto"
 ) -> Score:
-    """1 where the chosen letter is the reference's, else 0. Two different letters earn nothing.
+    """1 if the chosen letter is the reference's, else 0. Two different letters earn nothing.
 
     The answer is looked for between the solution markers, in a box, then as 'answer is (B)', then as
-    a text of one letter; or as the text of the choice itself.
+    a single letter, or as the text of the choice.
 
     Args:
         reference: How references name the choice. ``letter``: by letter or by a label of the row's ``choices``;
-            ``text``; ``from_0`` and ``from_1``: by place. ``auto`` decides by the rows that are scored together
-            with this one (:func:`notation`), and by this row where it is alone.
+            ``text``; ``from_0`` and ``from_1``: by index. ``auto`` decides by the rows that are scored together
+            with this one (:func:`notation`), or by this row if it is alone.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": "B", "choices": ["Lyon", "Paris", "Nice"]}
@@ -88,10 +88,9 @@ def choice(
 
 
 def notation(rows: Iterable[Mapping[str, Any]]) -> Notation:
-    """How the references of these rows name their choices: the way in which the most of them can be read.
+    """How the references of these rows name their choices: the notation that fits most of them.
 
-    Only letters and digits can be read in several ways. Of ways that fit as many, the first counts, in the order
-    letter, text, place from 0, place from 1.
+    Only letters and digits are ambiguous. Ties are resolved in the order letter, text, index from 0, index from 1.
 
     >>> notation([{"response": "2", "choices": ["1", "2", "3"]}, {"response": "1", "choices": ["4", "3", "2", "1"]}])
     'text'
@@ -114,7 +113,7 @@ def _fits(rows: Iterable[Mapping[str, Any]]) -> dict[Notation, int]:
 
 
 def decide(rows: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Decision | None:
-    """What ``auto`` means for a dataset, for the settings and for a user. None if it is set, or nothing is open."""
+    """What ``auto`` means for a dataset, as settings and in words. None if it is set or unambiguous."""
     if params.get("reference", "auto") != "auto":
         return None
     counts = _fits(rows)
@@ -131,7 +130,7 @@ def decide(rows: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Deci
 
 
 def wrong_choices(row: Mapping[str, Any], way: Notation) -> list[str]:
-    """Every choice of a row but the right one, by letter and by text; none where the row has none or no reference.
+    """The wrong choices of a row, by letter and by text; empty without choices or a reference.
 
     >>> wrong_choices({"response": "B", "choices": ["Lyon", "Paris", "Nice"]}, "letter")
     ['A', 'C', 'lyon', 'nice']
@@ -158,10 +157,10 @@ def _bare(text: str) -> str:
 
 
 def _wanted(text: str, choices: _Choices, way: Notation) -> str | None:
-    """The letter of the reference's choice, read in one way; texts that can be read in no other way are texts."""
+    """The letter of the reference's choice in one notation; unambiguous texts are read as text."""
     bare = _bare(text)
     if not choices.texts and bare.isdecimal():
-        return bare  # the choices are in the question alone; the answer has to name the same number
+        return bare  # the choices are only in the question; the answer has to name the same number
     if way == "text" or not _ambiguous(text):
         return _by_text(text, choices) or _by_dress(text, choices)
     if way == "letter":
@@ -170,7 +169,7 @@ def _wanted(text: str, choices: _Choices, way: Notation) -> str | None:
 
 
 def _chosen(text: str, choices: _Choices, way: Notation) -> str | None:
-    """What an answer names: by text, by label or letter, or by a place as the references count them."""
+    """The choice an answer names: by text, by label or letter, or by index in the references' notation."""
     bare = _bare(text)
     if not choices.texts and bare.isdecimal():
         return bare
@@ -241,13 +240,13 @@ def _choices(row: Mapping[str, Any]) -> _Choices:
 
 
 def _listed(value: Any) -> Any:
-    """A cell that should hold a list or a mapping, read where it is text: JSON, Python's or numpy's way of writing."""
+    """A cell with a list or mapping, parsed if it is text in JSON, Python or numpy notation."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{") or len(value) > MOST_TEXT:
         return list(value) if isinstance(value, tuple) else value
     text = _ARRAY.sub(r"\1", value.strip())
-    if text.startswith("[") and re.search(r"['\"]\s+['\"]", text):  # numpy parts them by spaces
+    if text.startswith("[") and re.search(r"['\"]\s+['\"]", text):  # numpy separates them by spaces
         return [first or second for first, second in _QUOTED.findall(text)]
     for read in (json.loads, ast.literal_eval):
         try:

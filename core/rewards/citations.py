@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 def entries(text: str, style: Literal["apa", "mla"]) -> list[Entry]:
-    """The lines that are complete entries.
+    """The complete entries of a text, one per line.
 
     >>> entries("Curie, M. (1911). Radium and its discovery. Science Press.", "apa")
     [Entry(author='Curie', year='1911', title='Radium and its discovery')]
@@ -59,14 +59,14 @@ def citation(
     style: Literal["apa", "mla"] = "apa",
     wanted: int = 1,
 ) -> Score:
-    """Whether claims are cited and every citation leads to a complete entry, in APA or MLA form.
+    """Whether there are citations and each matches a complete entry, in APA or MLA style.
 
-    Half for the share of ``wanted`` different entries that are complete; half for the share of citations in
-    the text that lead to one of them (by author, in APA by year as well). Checks form, not whether the works exist.
+    Half for the number of different complete entries out of ``wanted``; half for the share of citations in
+    the text that match one (by author, in APA also by year). Checks format, not whether the works exist.
 
     Args:
         style: ``apa``: (Curie, 1911); ``mla``: (Curie 12).
-        wanted: How many works a full answer lists.
+        wanted: Number of works that a full answer lists.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> text = "Radium glows (Curie, 1911).\\n\\nReferences\\nCurie, M. (1911). Radium and its discovery. Science Press."

@@ -1,4 +1,4 @@
-"""Rewards for programs: they are run against the row's tests in the sandbox."""
+"""Rewards for programs, run against the row's tests in the sandbox."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FENCE = re.compile(r"```(?:python|py|python3)?[ \t]*\n(.*?)(?:\n```|\Z)", re.DO
 
 
 def program_of(completion: str, markers: Markers) -> str:
-    """The Python in an answer: the last fenced block between the solution markers, or of all; else the text itself.
+    """The Python in an answer: the last fenced block between the solution markers or anywhere, else the text itself.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> program_of("Here:\\n```python\\nprint(1)\\n```\\nDone.", m)
@@ -46,12 +46,12 @@ def code(items: Sequence[Item], *, markers: Markers, seconds: float = 6.0, whole
     """The share of the row's tests that the program passes, run in the sandbox.
 
     Tests are found in the row by their usual names: ``test_list`` (MBPP: assert statements), ``test`` with
-    ``entry_point`` (HumanEval: ``check(candidate)``; ``prompt`` holds the head of the function),
-    ``tests`` (assert statements), ``inputs`` and ``outputs`` or ``input_output`` (standard input and output, or
-    calls of ``fn_name``). The program sees neither the tests nor the expected results.
+    ``entry_point`` (HumanEval: ``check(candidate)``; ``prompt`` has the function's signature), ``tests`` (assert
+    statements), ``inputs`` and ``outputs`` or ``input_output`` (standard input and output, or calls of ``fn_name``).
+    The program sees neither the tests nor the expected results.
 
     Args:
-        seconds: Longest time for a program with all its tests.
+        seconds: Time limit for a program with all its tests.
         whole_only: 1 for a program that passes every test, else 0.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
@@ -77,7 +77,7 @@ def code(items: Sequence[Item], *, markers: Markers, seconds: float = 6.0, whole
 
 
 def _read(reader: Any, answer: dict[str, Any] | None) -> Score:
-    """One program's score. What it returned may have been made to be unreadable: that is its own trouble."""
+    """One program's score. Results that it made unreadable on purpose count as failures."""
     try:
         score: Score = reader(answer)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError, OverflowError):
@@ -108,7 +108,7 @@ def _task(item: Item, markers: Markers, limits: Limits) -> tuple[Task | None, An
 
 
 def _looks_like_code(source: str) -> bool:
-    """Whether the text parses, alone or as the body of a function, as something else than a bare expression."""
+    """Whether the text parses, alone or as a function body, as more than a bare expression."""
     for text in (source, f"def f():\n{source}"):
         try:
             body = ast.parse(text).body
@@ -132,7 +132,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _pairs(row: Mapping[str, Any]) -> tuple[list[Any], list[Any], str] | None:
-    """Inputs, expected outputs, and the function's name where it is called rather than fed."""
+    """Inputs, expected outputs, and the function's name if it is called instead of reading stdin."""
     found: Any = row.get("input_output")
     if isinstance(found, str):
         try:
@@ -176,7 +176,7 @@ def _packed(value: Any) -> Any:
 
 
 def _unpacked(data: Any) -> Any:
-    """Plain data as JSON would have it: tuples and lists are one."""
+    """Plain data as in JSON: tuples become lists."""
     if not isinstance(data, list):
         return data
     tag, value = data[0], data[1]
@@ -208,7 +208,7 @@ def _printed(answer: dict[str, Any], wanted: list[str]) -> Score:
 
 
 def _same_output(got: str, wanted: str) -> bool:
-    """Word for word, line ends and spaces at the end aside; numbers within 1e-6."""
+    """Equal apart from line endings and trailing spaces; numbers within 1e-6."""
     left, right = got.split(), wanted.split()
     return len(left) == len(right) and all(a == b or _close(a, b) for a, b in zip(left, right, strict=True))
 
@@ -243,7 +243,7 @@ def _share(good: list[bool], error: str) -> Score:
 
 
 def syntax(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers) -> Score:
-    """1 where the answer holds Python that parses, else 0. A sentence that happens to parse is not a program.
+    """1 if the answer contains Python that parses, else 0. A sentence that happens to parse is not a program.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> syntax("```python\\nx = 1\\n```", "", {}, markers=m)
@@ -265,10 +265,10 @@ def syntax(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mar
 
 
 def style(items: Sequence[Item], *, markers: Markers, a_line: float = 0.25) -> list[Score]:
-    """How clean ruff finds the program: 1 without a remark, falling with remarks for each line. What does not parse earns 0.
+    """1 if ruff has no findings in the program, falling with findings per line. Code that does not parse earns 0.
 
     Args:
-        a_line: Remarks for each line at which the score reaches 0.
+        a_line: Findings per line at which the score reaches 0.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> good, bad = "```python\\nx = 1\\nprint(x)\\n```", "```python\\nimport os, sys\\nl = 1\\n```"
@@ -283,7 +283,7 @@ def style(items: Sequence[Item], *, markers: Markers, a_line: float = 0.25) -> l
 
 
 def _without_orders(source: str) -> str:
-    """The program with its comments emptied: some of them give ruff orders, such as noqa, isort: skip_file, fmt: off."""
+    """The program with empty comments, because some are ruff directives: noqa, isort: skip_file, fmt: off."""
     lines = source.splitlines(keepends=True)
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -303,7 +303,7 @@ def _by_ruff(source: str, a_line: float) -> Score:
     program = str(ruff) if ruff.exists() else shutil.which("ruff")
     if program is None:
         return Score(0.0, "ruff is not installed, so style cannot be checked. Run setup again.")
-    # It reads the text and never runs it.
+    # Reads the text and never runs it.
     options = [
         "check",
         "--isolated",
@@ -330,18 +330,17 @@ def _by_ruff(source: str, a_line: float) -> Score:
 
 
 def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, seconds: float = 8.0) -> list[Score]:
-    """1 where the program's time grows no faster than the row allows, falling to 0 half a power above.
+    """1 if the program's time grows no faster than the row allows, falling to 0 half a power above.
 
-    The row has ``entry_point``, ``make_input`` (Python that defines ``make_input(n)``), ``sizes``, of which the
-    two largest count, and ``max_power`` (1 for time proportional to n, 2 for its square). Processor time is
-    measured from outside the program, at both sizes and one between them in turn, and the median of the rounds
-    counts. Every call has a process and an input of its own, so nothing can be remembered; time that does not
-    grow with the input is taken off before growth is judged, and where it is most of the time the score is 0.
-    Right results are the business of the reward 'code'.
+    The row has ``entry_point``, ``make_input`` (Python that defines ``make_input(n)``), ``sizes``, of which the two
+    largest count, and ``max_power`` (1 for time proportional to n, 2 for its square). Processor time is measured from
+    outside the program, at both sizes and one between them in each round, and the median of the rounds counts. Every
+    call has its own process and input, so nothing can be cached; time that does not grow with the input is subtracted
+    first, and if it is most of the time the score is 0. Correct results are checked by the reward 'code'.
 
     Args:
-        slack: How far above the allowed power is still fine; measuring is not exact.
-        seconds: Longest time in all; running out of it earns 0.
+        slack: Tolerance above the allowed power; measuring is not exact.
+        seconds: Total time limit; exceeding it earns 0.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"entry_point": "f", "make_input": "def make_input(n): return (n,)", "sizes": [1000, 4000, 16000], "max_power": 1}
@@ -370,7 +369,7 @@ def algorithm(items: Sequence[Item], *, markers: Markers, slack: float = 0.35, s
 
 
 class _Growth(NamedTuple):
-    """The two largest sizes of a row and the allowed power. At small sizes fixed costs hide the growth."""
+    """The two largest sizes of a row and the allowed power. At small sizes fixed costs hide growth."""
 
     small: float
     large: float
@@ -378,7 +377,7 @@ class _Growth(NamedTuple):
 
     @property
     def sizes(self) -> tuple[float, float, float]:
-        """With the one that is as many times the small as the large is of it."""
+        """Both sizes and their geometric mean."""
         middle = math.sqrt(self.small * self.large)
         whole = isinstance(self.small, int) and isinstance(self.large, int)
         return self.small, round(middle) if whole else middle, self.large
@@ -395,13 +394,13 @@ def _asked_of(row: Mapping[str, Any]) -> _Growth | None:
 
 
 NOTICED = 0.02
-"""Seconds at the small size from which a constant part is looked for; below it measuring is noise."""
+"""Seconds at the small size above which a constant part is looked for; less is noise."""
 MOST_CONSTANT = 0.05
-"""Seconds that need not grow with the input."""
+"""Constant time that is allowed, in seconds."""
 FLAT = 0.45
-"""The power below which time hardly grows: from one size to four times as much it does not even double."""
+"""The power below which time hardly grows: four times the size does not even double it."""
 BENT, BENT_FROM = 0.5, 0.1
-"""How much steeper the upper half may be than the lower before a constant part is suspected; from so many seconds."""
+"""How much steeper the upper half may be than the lower before a constant part is suspected; from this many seconds."""
 
 
 def _grown(answer: dict[str, Any], asked: _Growth, slack: float) -> Score:
@@ -428,7 +427,7 @@ def _grown(answer: dict[str, Any], asked: _Growth, slack: float) -> Score:
 
 
 def _without_constant(rounds: Sequence[Sequence[float]], step: float) -> float:
-    """The power of what grows: a constant part is in no difference between two sizes."""
+    """The power of the growing part: differences between sizes cancel a constant."""
     powers = [
         math.log((large - middle) / (middle - small)) / step
         for small, middle, large in rounds

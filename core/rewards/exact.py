@@ -25,9 +25,9 @@ def exact(
     ignore_punctuation: bool = True,
     ignore_articles: bool = False,
 ) -> Score:
-    """1 where the answer is the reference's text, else 0. White space never counts.
+    """1 if the answer is the reference's text, else 0. Whitespace is ignored.
 
-    Signs that carry meaning (minus, plus, percent, a decimal point, < and >, ! after a digit) are always compared.
+    Meaningful symbols (minus, plus, percent, a decimal point, < and >, ! after a digit) are always compared.
 
     Args:
         where: ``auto`` (between the solution markers, or the whole text if no marker is opened),
@@ -71,7 +71,7 @@ def exact(
 
 
 def normalise(text: str, *, case: bool, punctuation: bool, articles: bool) -> str:
-    """The text as it is compared.
+    """The text normalized for comparison.
 
     >>> normalise("  The  answer: -3.5%. ", case=True, punctuation=True, articles=True)
     'answer -3.5%'

@@ -1,4 +1,4 @@
-"""Rewards for the format of an answer, whatever it says."""
+"""Rewards for the format of an answer, independent of its content."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from core.reward import Markers, Score
 from core.rewards.answers import after_thought
 
 TEXT_AFTER = 0.9
-"""What remains where the answer continues after its solution: the form is right, the stop is not."""
+"""Score if text follows the solution: the format is right, but the answer does not stop."""
 INCOMPLETE = 0.5
-"""The most that an answer can earn whose form is not right as a whole."""
+"""Upper limit for an answer with a partly wrong format."""
 
 
 def format_markers(
@@ -23,16 +23,16 @@ def format_markers(
     markers: Markers,
     require: Literal["all", "solution"] = "all",
 ) -> Score:
-    """How far the answer keeps the form: each marker there, once, in order, with a solution inside.
+    """How well the answer keeps the format: each marker once, in order, with a solution inside.
 
-    All of it: 1, or 0.9 where text follows the end of the solution. Else half of the share of markers
-    that are there exactly once: a marker written forty times counts as missing, so repeating never pays.
+    Fully: 1, or 0.9 if text follows the solution. Otherwise half of the share of markers
+    that appear exactly once: a marker written forty times counts as missing, so repeating never pays.
 
-    A solution marker that is quoted inside the reasoning does not count, nor does anything in a thought
-    that has markers of its own, such as ``<think>``.
+    A solution marker inside the reasoning does not count, nor does anything in a reasoning block with other markers,
+    such as ``<think>``.
 
     Args:
-        require: ``all`` for the reasoning and solution markers, ``solution`` for the latter alone.
+        require: ``all`` for the reasoning and solution markers, ``solution`` for only the latter.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> format_markers("<w>2+2</w><s>4</s>", "", {}, markers=m)
@@ -74,10 +74,10 @@ def format_markers(
 
 
 def _outside(completion: str, markers: Markers, *, whole: bool) -> tuple[str, int]:
-    """The text whose markers count, and where in it solution markers count from.
+    """The text whose markers count, and the position from which solution markers count.
 
     Args:
-        whole: Whether the reasoning markers belong to the form; else what is between them is left out too.
+        whole: Whether the reasoning markers are part of the format; else the text between them is left out too.
     """
     if not whole:
         return after_thought(completion, markers) or "", 0
@@ -86,7 +86,7 @@ def _outside(completion: str, markers: Markers, *, whole: bool) -> tuple[str, in
         completion = after_thought(completion, others) or ""
     end = completion.find(markers.reasoning_end) if markers.reasoning_end else -1
     after = end + len(markers.reasoning_end)
-    # Where no solution follows the reasoning, one before it is told as 'not in order'.
+    # If no solution follows the reasoning, one before it is reported as 'not in order'.
     return completion, after if end >= 0 and markers.opened(completion[after:]) else 0
 
 
@@ -101,12 +101,12 @@ def length(
     maximum: int = 200,
     fall_off: int = 100,
 ) -> Score:
-    """1 inside the wanted length, falling in a straight line to 0 outside it. An empty answer earns 0.
+    """1 inside the wanted length, falling linearly to 0 outside it. An empty answer earns 0.
 
     Args:
         unit: What is counted.
-        minimum, maximum: The wanted length, both included.
-        fall_off: How far outside the score reaches 0, in the same unit.
+        minimum, maximum: The wanted length, inclusive.
+        fall_off: Distance at which the score reaches 0, in the same unit.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> length("four words are here", "", {}, markers=m, minimum=2, maximum=5)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from core.reward import Item, Score
 
 BatchFunction = Callable[..., list[Score]]
-"""A reward on many completions at once: (items, *, markers, **params), one score for each item, in order."""
+"""A reward on many completions: (items, *, markers, **params) to one score per item, in order."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Param:
 
     Attributes:
         type: ``integer``, ``number``, ``boolean``, ``choice`` or ``text``.
-        choices: For ``choice``: value and what it means, in the order to show.
-        minimum, maximum: For numbers, both included; for text, its length.
+        choices: For ``choice``: value and meaning, in display order.
+        minimum, maximum: For numbers, inclusive; for text, its length.
         required: For text: whether it must not be empty.
     """
 
@@ -62,11 +62,11 @@ class Param:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a reward's settings come to on a dataset.
+    """How a reward's settings are resolved for a dataset.
 
     Attributes:
-        params: Settings that replace those that leave it open.
-        words: A sentence or two for a user.
+        params: Settings that replace the unresolved ones.
+        words: One or two sentences for a user.
     """
 
     params: dict[str, Any]
@@ -81,12 +81,12 @@ class RewardInfo:
         verifies: Whether it checks correctness against the reference; False: 'Checks format only'.
         needs: Mapped columns that a row must have.
         function: See :class:`core.reward.RewardFunction`; also given ``markers`` and the params.
-        batch: The same on many completions at once, where that is faster: sandbox, embedding, judge.
+        batch: The same on many completions, if that is faster: sandbox, embedding, judge.
         family: Heading in the list.
-        check: Problems between params, as (param, what would be right).
-        decide: What the params leave open, decided by a dataset's rows: once for all of them, never row by row.
-        thought: Whether it reads the whole completion. The others are given what stands outside the model's
-            thoughts, and nothing is earned where a thought never ends.
+        check: Problems between params, as (param, fix).
+        decide: Resolves params by a dataset's rows: once for all of them, never per row.
+        thought: Whether it reads the whole completion. Others get the text outside the model's reasoning, and earn
+            nothing if the reasoning never ends.
     """
 
     name: str
@@ -104,13 +104,13 @@ class RewardInfo:
 
     @property
     def badge(self) -> str:
-        """What it goes by, in a few words. What own Python checks is for its writer to know."""
+        """What it checks, in a few words; unknown for custom code."""
         if self.verifies:
             return "Checks the answer"
         return {"Judges": "Opinion", "Custom": "Custom rule"}.get(self.family, "Checks format only")
 
     def json(self) -> dict[str, Any]:
-        """JSON data, the function left out."""
+        """JSON data, without the function."""
         params = [
             asdict(param) | {"choices": [{"value": v, "title": t} for v, t in param.choices]} for param in self.params
         ]
@@ -125,7 +125,7 @@ class RewardInfo:
 
 
 def one_of(batch: BatchFunction) -> Callable[..., Score]:
-    """A batched reward as a function of one completion."""
+    """A batch reward as a function of one completion."""
 
     def single(completion: str, prompt: str, row: Any, **params: Any) -> Score:
         return batch([Item(completion, prompt, row)], **params)[0]

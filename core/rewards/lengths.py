@@ -13,7 +13,8 @@ from core.rewards.info import Param, RewardInfo
 def soft_limit(
     completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, limit: int = 400, margin: int = 100
 ) -> Score:
-    """1 up to ``limit - margin`` words, falling in a straight line to 0 at ``limit`` (DAPO's soft overlong penalty). Empty earns 0.
+    """1 up to ``limit - margin`` words, falling linearly to 0 at ``limit`` (DAPO's soft overlong penalty). Empty
+    earns 0.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> [soft_limit("word " * count, "", {}, markers=m, limit=20, margin=10).value for count in (5, 15, 30, 0)]
@@ -31,7 +32,7 @@ def cosine_length(
 ) -> Score:
     """From 1 for the shortest answer along half a cosine to ``least`` at ``longest`` words; 0 beyond and for an empty answer.
 
-    With a gate on a reward that checks correctness, of two right answers the shorter earns more, and a wrong one nothing.
+    Gated on a reward that checks correctness, the shorter of two right answers earns more, and a wrong one nothing.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> [round(cosine_length("word " * count, "", {}, markers=m, longest=100).value, 2) for count in (1, 50, 100, 101, 0)]

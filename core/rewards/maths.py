@@ -1,4 +1,4 @@
-"""Rewards for mathematics: numbers are compared exactly, expressions by algebra."""
+"""Rewards for mathematics: numbers are compared exactly, expressions symbolically."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from core.rewards.numeric import NUMBER_STYLE
 from core.rewards.sandbox import Limits
 
 LONGEST = 400
-"""Characters of an expression that is compared; no answer is longer, and comparing takes time."""
+"""Longest expression that is compared, in characters; real answers are shorter, and comparing takes time."""
 _SYMBOLIC = """
 import math_verify
 def reward(completion, prompt, row):
@@ -53,18 +53,18 @@ def math(
     percent: Percent = "ignore",
     decimal: Decimals = "point",
 ) -> list[Score]:
-    r"""1 where the answer equals the reference as a number or as an expression, else 0.
+    r"""1 if the answer equals the reference as a number or an expression, else 0.
 
     The answer is looked for between the solution markers, then in ``\boxed{}``, then after ``####``, then
-    (with ``last_number``) as the last number of the text; the first place that is there counts, and an
-    opened solution marker rules the later ones out. Numbers are compared exactly or within the tolerance;
-    anything else by math-verify, in the sandbox, with a limit on its time.
+    (with ``last_number``) as the last number of the text; the first of these that exists counts, and an
+    opening solution marker rules out the others. Numbers are compared exactly or within the tolerance;
+    anything else by math-verify, in the sandbox with a time limit.
 
     Args:
         tolerance: Largest difference between two numbers that still counts as equal.
-        last_number: Whether a text with none of the three places is judged by its last number.
-        percent, decimal: As in :func:`core.rewards.numeric.numeric`. With a decimal ``comma`` the members of a
-            pair or a set are parted by semicolons: (1,5; 2).
+        last_number: Whether a text with none of the three is judged by its last number.
+        percent, decimal: As in :func:`core.rewards.numeric.numeric`. With a decimal ``comma`` the elements of a
+            pair or set are separated by semicolons: (1,5; 2).
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> row = {"response": r"\frac{x+1}{2}"}
@@ -108,7 +108,7 @@ def _reference(text: str, markers: Markers) -> str:
 
 
 def _by_number(answers: list[str], reference: str, tolerance: float, style: Style) -> Score | None:
-    """The verdict where numbers decide; None if it takes algebra."""
+    """The score if numbers decide; None if algebra is needed."""
     if not reference:
         return Score(0.0, "The reference answer is empty, so there is nothing to compare with.")
     if not answers:
@@ -134,7 +134,7 @@ _BASE = re.compile(r"\d\s*_\s*\{?\d")
 
 
 def _unread(answer: str, reference: str) -> Score | None:
-    """Why the two are not given to algebra, None if they are."""
+    """Why the two are not compared by algebra; None if they are."""
     if DENIAL.search(answer) and not DENIAL.search(reference):
         return Score(0.0, f"The answer “{answer:.60}” negates its own value.")
     if not balanced(answer) or re.search(r"[-+*/^_=]$", answer):
@@ -148,7 +148,7 @@ def _unread(answer: str, reference: str) -> Score | None:
     return None
 
 
-# A letter is a variable and no unit: 5x is not 5, and 5 m is.
+# A letter is a variable, not a unit: 5x is not 5, but 5 m is.
 _LETTER = "[abcefijknopqrtuvwxyz]"
 _VARIABLE = re.compile(
     rf"(?<=\d){_LETTER}\b|(?<![\w\\]){_LETTER}\s*[-+*^]|[-+*^]\s*{_LETTER}\b|\b(?:sin|cos|tan|log|ln|sqrt|exp|pi)\b"
@@ -156,7 +156,7 @@ _VARIABLE = re.compile(
 
 
 def _algebra(text: str) -> bool:
-    """Whether there is more than one number and its dress: a root, a power, a variable, a set, an interval."""
+    """Whether there is more than a formatted number: a root, a power, a variable, a set, an interval."""
     return bool(
         re.search(
             r"\\(?!boxed|text|mathrm|mathbf|frac|dfrac|tfrac|[$%!,;: ])\w+|[\^_{}()\[\]*+|!√]|(?<=\d)[a-z]\b|\d\s*/\s*[a-z(]|\d\s*-\s*\d",
@@ -167,7 +167,7 @@ def _algebra(text: str) -> bool:
 
 def _tidy(text: str, style: Style = PLAIN) -> str:
     text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", plain_signs(text)).strip().strip("$").strip().rstrip(".").strip()
-    text = re.sub(r"\^(-?\d{2,})", r"^{\1}", text)  # LaTeX would raise the first digit alone
+    text = re.sub(r"\^(-?\d{2,})", r"^{\1}", text)  # LaTeX would only superscript the first digit
     if style.decimal == "comma":
         text = re.sub(r"\d{1,3}(?:\.\d{3})+(?![\d.])", lambda match: match[0].replace(".", ""), text)
         text = re.sub(r"(?<=\d)(?:,|\{,\})(?=\d)", ".", text).replace(";", ",")

@@ -1,6 +1,6 @@
 """Reads numbers from text, exactly.
 
-Values are fractions of integers, so 72, 72.0 and 144/2 are one number and 0.1 + 0.2 is 0.3. Currency signs and trailing
+Values are fractions of integers, so 72, 72.0 and 144/2 are equal and 0.1 + 0.2 is 0.3. Currency signs and trailing
 units are removed: '$1,200 a year' is 1200. :class:`Style` defines the meaning of percent signs and commas.
 
 :func:`single_number` is an allowlist of what may surround a number: with an unknown sign ('5!', '|-5|', '5²'), the text
@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Literal
 
 MAX_DIGITS = 60
-"""Longer runs of digits are not answers, and would make arithmetic slow."""
+"""Longer digit runs are not answers and would slow down arithmetic."""
 MAX_TEXT = 20_000
 """Only the end of a longer text is read."""
 
@@ -42,7 +42,7 @@ class Style:
 PLAIN = Style()
 
 _DASHES = "\u02d7\u2010\u2011\u2012\u2013\u2014\u2015\u207b\u208b\u2212\u2796\ufe58\ufe63\uff0d"
-"""Every sign that people write for a minus: hyphens and dashes of all lengths, the minus sign itself, raised, wide."""
+"""All characters used as a minus: hyphens, dashes, the minus sign, superscript and full-width forms."""
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
 _LEVEL = str.maketrans(_RAISED + _LOWERED, "0123456789+-" * 2)
 _VULGAR = {ord(sign): f" {top}/{under}" for sign, top, under in (
@@ -52,16 +52,16 @@ _VULGAR = {ord(sign): f" {top}/{under}" for sign, top, under in (
 )}  # fmt: skip
 _SLASHES = str.maketrans("\N{FRACTION SLASH}\N{DIVISION SLASH}", "//")
 _HERE = "\N{OBJECT REPLACEMENT CHARACTER}"
-"""Stands for a number where only what is round it matters."""
+"""Placeholder for a number when only its surroundings matter."""
 _THOUSANDS = re.compile("(?<=\\d)[\u00a0\u2009\u202f_'’](?=\\d{3}(?!\\d))")
-"""Apart by a thin space, as French has them, or by an apostrophe, as the Swiss do."""
+"""Digit groups with a thin space (French) or an apostrophe (Swiss)."""
 _SPACED_MINUS = re.compile(rf"(^|[=:])(\s*)[{_DASHES}]\s+(?=[$€£¥]?\.?\d)")
 _SAID_MINUS = re.compile(r"(^|[=:]|\bis\b|\bequals\b)(\s*)(?:minus|negative)\s+(?=[$€£¥]?\.?\d)", re.IGNORECASE)
 
 _CLEANING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"<<[^<>]{0,200}>>", ""),  # GSM8K's calculator notes
+        (r"<<[^<>]{0,200}>>", ""),  # GSM8K's calculator annotations
         (r"\\[!,;: ]", ""),
         (r"\{,\}", ","),
         (r"\\([$%])", r"\1"),
@@ -108,11 +108,11 @@ _HYPHEN = re.compile(rf"(?<=[\w{_HERE}])-(?=[^\W\d_]{{2}})")
 _WORD = re.compile(r"[^\W\d_](?:\w|(?<=[^\W\d_])['’.]?(?=\w))*")
 _HARMLESS = frozenset(f"{_HERE} \t\n\r.,;:!?\"“”„'‘’«»()[]{{}}#%&/°=$¢£¤¥฿" + "".join(map(chr, range(0x20A0, 0x20C1))))
 _SET_NAMES = re.compile(r"(?:[,;\s]|\band\b|\bor\b)\s*[^\W\d_]\w*\s*$")
-"""'73, y' between two equals signs: the text gives several things their numbers."""
+"""'73, y' between two equals signs: the text assigns several values."""
 _EQUATION = re.compile(
     r"\d\s*[xyzn]\b|\b[xyzn]\s*[-+*/^]\s*\d|\d\s*[-+*/^]\s*[xyzn]\b|[|√]|\\(?:sqrt|log|ln|sin|cos|tan)|-\s*[xyzn]\b"
 )
-"""What is before an equals sign where the number after it is not the answer: '2x = 10'."""
+"""Text before an equals sign after which the number is not the answer: '2x = 10'."""
 _BEFORE = (
     "no|non|nicht|kein\\w*|pas|minus|moins|menos|meno|negativ\\w*|négativ\\w*|log|ln|lg|exp|sin|cos|tan|cot|csc|arc\\w+|"
     "sqrt|cbrt|abs|floor|ceil|round|max|min|gcd|lcm|mod|modulo|roots?|square|cube|double|twice|triple|thrice|half|third|"
@@ -127,7 +127,7 @@ _ANYWHERE = (
     "(?:more|less|fewer|greater|smaller|larger|higher|lower|bigger|other|rather|longer|shorter)\\s+than"
 )
 DENIAL = re.compile(r"\b(?:not|never|neither|nor|except|unless|cannot|wrong|incorrect|false)\b|n['’]t\b", re.IGNORECASE)
-"""Words that take back what is beside them."""
+"""Words that negate what is next to them."""
 _UNPLAIN = re.compile(
     "|".join((
         rf"{_HERE}[\s,;:/.-]*(?:(?:to|and|&)\s*)?{_HERE}",  # a list, a point, a ratio
@@ -142,11 +142,11 @@ _UNPLAIN = re.compile(
     )),
     re.IGNORECASE,
 )  # fmt: skip
-"""Round a number: what makes it no plain number although only harmless signs are there."""
+"""Around a number: allowed characters that still make it not a plain number."""
 
 
 def plain_signs(text: str) -> str:
-    """A minus is a minus in every length, a digit the same in every width; a raised digit is a power.
+    """Normalizes minus signs and full-width digits; a superscript digit becomes a power.
 
     >>> plain_signs("–5² + ½")
     '-5^2 +  1/2'
@@ -160,7 +160,7 @@ def plain_signs(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """The text without LaTeX and Markdown dress, at most its last ``MAX_TEXT`` characters."""
+    """The text without LaTeX and Markdown markup, at most its last ``MAX_TEXT`` characters."""
     text = plain_signs(text)
     for pattern, replacement in _CLEANING:
         text = pattern.sub(replacement, text)
@@ -180,10 +180,10 @@ def find_numbers(text: str, style: Style = PLAIN) -> list[Fraction]:
 
 
 def single_number(text: str, style: Style = PLAIN) -> Fraction | None:
-    """The one number that a short answer states, or None if it states none, several, or something made of it.
+    """The one number that a short answer states, or None if it states none, several, or an expression.
 
-    After an equals sign only what follows the last one is read. A sum that was not done, a root, a power, a
-    bound, a denial and an estimate state no number: '36 + 36' is neither 36 nor 72 here, and 'x < 3' is not 3.
+    Only the text after the last equals sign is read. An unevaluated sum, a root, a power, a
+    bound, a negation or an estimate is not a number: '36 + 36' is neither 36 nor 72 here, and 'x < 3' is not 3.
 
     >>> single_number("48 + 24 = $72.00 in total")
     Fraction(72, 1)
@@ -197,7 +197,7 @@ def single_number(text: str, style: Style = PLAIN) -> Fraction | None:
 
 @lru_cache(maxsize=1024)
 def _single_number(text: str, style: Style) -> Fraction | None:
-    # Kept, because a reference is read again for each answer to it, and the answers to one question are often the same.
+    # Cached, because a reference is read again for each answer, and the answers to one question often repeat.
     text = clean(text)
     if _UNEQUAL.search(text):
         return None
@@ -214,7 +214,7 @@ def _single_number(text: str, style: Style) -> Fraction | None:
 
 
 def open_equation(text: str) -> bool:
-    """Whether it still has to be solved for its variable: '2x = 10' names 10 and says 5.
+    """Whether it still has to be solved for its variable: '2x = 10' names 10 but means 5.
 
     >>> open_equation("2x = 10"), open_equation("x = 5"), open_equation("2 + 3 = 5")
     (True, False, False)
@@ -223,7 +223,7 @@ def open_equation(text: str) -> bool:
 
 
 def last_number(text: str, style: Style = PLAIN) -> Fraction | None:
-    """The last number of a free text; None if what stands round it makes it another, or there is none.
+    """The last number of a free text; None if there is none or its context changes its meaning.
 
     >>> last_number("She pays 3 dollars for 5 apples"), last_number("It is not 5."), last_number("4 or 5")
     (Fraction(5, 1), None, None)
@@ -241,11 +241,11 @@ def last_number(text: str, style: Style = PLAIN) -> Fraction | None:
 
 _CLAUSE = re.compile(r"[.!?]\s|\n|=(?!=)")
 _JOINED = re.compile(r"[ \t]*(?:[-+*/^&,;:×÷·xX]|and|or|to)?[ \t]*")
-"""Between two numbers: a sum that was not done, a list."""
+"""Between two numbers: an unevaluated sum, a list."""
 
 
 def _plain(text: str, style: Style) -> Fraction | None:
-    """The number of a cleaned text that is nothing but a number and its units."""
+    """The number of a cleaned text that is only a number with units."""
     values: set[Fraction | None] = set()
     for match in _NUMBER[style.decimal].finditer(text):
         values.add(_value(match, style))
@@ -287,7 +287,7 @@ def _value(match: re.Match[str], style: Style) -> Fraction | None:
 
 
 def _digits(number: str, style: Style) -> str:
-    """Without grouping, and with a point before the decimals."""
+    """Without digit grouping, and with a decimal point."""
     if style.decimal == "point":
         return number.replace(",", "")
     if "," not in number and not re.fullmatch(r"\d{1,3}(?:\.\d{3})+", number):

@@ -37,18 +37,18 @@ def numeric(
     percent: Percent = "ignore",
     decimal: Decimals = "point",
 ) -> Score:
-    """1 where the answer is the reference's number, else 0. Nothing in between.
+    """1 if the answer is the reference's number, else 0. Nothing in between.
 
-    Values are compared exactly: 1,000 = 1000 = 1000.0, 3/4 = 0.75, $5 = 5. An answer that names several
-    different numbers earns nothing, whichever they are; nor does one that makes something else of its number:
-    'not 5', 'log(5)', '5!', '|-5|', 'about 5'. Formulas are for the reward 'math'.
+    Values are compared exactly: 1,000 = 1000 = 1000.0, 3/4 = 0.75, $5 = 5. An answer that names several different
+    numbers earns nothing, nor does one that changes the meaning of its number: 'not 5', 'log(5)', '5!', '|-5|',
+    'about 5'. Formulas are for the reward 'math'.
 
     Args:
-        where: ``auto`` (solution markers, else a box, else after ####), one of the three alone, or
-            ``anywhere``: like ``auto``, and the last number of the text where none of the three is there.
+        where: ``auto`` (solution markers, else a box, else after ####), only one of the three, or
+            ``anywhere``: like ``auto``, else the last number of the text.
         tolerance: Largest difference that still counts as equal.
-        percent: What a percent sign means, in answers and references: nothing (50% = 50), or a hundredth (50% = 0.5).
-        decimal: What is before the decimals: a ``point`` (1,234 = 1234; '3,5' is not read), or a ``comma``
+        percent: Meaning of a percent sign in answers and references: nothing (50% = 50), or a hundredth (50% = 0.5).
+        decimal: The decimal separator: a ``point`` (1,234 = 1234; '3,5' is not read), or a ``comma``
             (3,5 = 3.5; 1.234 = 1234).
 
     >>> m = Markers("<w>", "</w>", "<SOLUTION>", "</SOLUTION>")
@@ -88,9 +88,9 @@ def numeric(
 
 
 def read_reference(text: str, where: Where, markers: Markers, style: Style = PLAIN) -> Fraction | None:
-    """The number that a reference answer states: after ####, in a box, between markers, or all of the text.
+    """The number in a reference answer: after ####, in a box, between markers, or the whole text.
 
-    With ``where`` set to ``anywhere``, the last number of a text that names several.
+    With ``where`` set to ``anywhere``, the last number of a text with several.
     """
     answers = final_answers(text, "auto", markers) or [text]
     value = single_number(answers[-1], style)

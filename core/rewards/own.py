@@ -75,13 +75,14 @@ def reward(completion, prompt, row):
 def own(
     items: Sequence[Item], *, markers: Markers, source: str = "", seconds: float = 2.0, title: str = ""
 ) -> list[Score]:
-    """What the user's own ``reward(completion, prompt, row)`` gives. It cannot reach files, network or this program.
+    """Score by the user's ``reward(completion, prompt, row)``, which has no access to files, network or this process.
 
-    A function in TRL's form, ``f(completions, prompts, answer, **kwargs)``, is called for each answer with lists of one.
+    A function in TRL's form, ``f(completions, prompts, answer, **kwargs)``, is called for each answer with
+    one-element lists.
 
     Args:
         source: Python that defines ``reward``, or a function in TRL's form.
-        seconds: Longest time for one row.
+        seconds: Time limit per row.
         title: What the user called it; for display.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
@@ -97,7 +98,7 @@ def own(
 
 
 _TRL = "completions"
-"""The argument by which a function in TRL's form is known."""
+"""The argument that identifies a function in TRL's form."""
 _CONVERSATIONS = re.compile(r"\[\s*(?:0|-1)\s*\]\s*(?:\[\s*['\"]content['\"]\s*\]|\.get\(\s*['\"]content)")
 _ADAPTER = """
 
@@ -133,10 +134,10 @@ _ANOTHER_FORM = (
 
 
 def adapted(source: str) -> str:
-    """The source with a ``reward(completion, prompt, row)`` round a function in TRL's form; as it is if it has none.
+    """The source with ``reward(completion, prompt, row)`` wrapped around a function in TRL's form, if it has one.
 
-    TRL calls with lists, one entry per completion, and with the dataset's columns by their names. Where the function
-    takes a completion's ``[0]["content"]``, it gets conversations, as from TRL's conversational datasets.
+    TRL calls with lists, one entry per completion, and the dataset's columns by name. If the function
+    reads a completion's ``[0]["content"]``, it gets conversations, as from TRL's conversational datasets.
     """
     try:
         tree = ast.parse(source)
@@ -150,7 +151,7 @@ def adapted(source: str) -> str:
 
 
 def problem(source: str) -> str | None:
-    """What keeps this source from being a reward, without running it; None if nothing is seen.
+    """Why this source cannot be a reward, checked without running it; None if no problem is found.
 
     >>> problem("def reward(completion, prompt):\\n    return 1")
     'reward must take three arguments: completion, prompt, row'
@@ -182,7 +183,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _in_trl_form(tree: ast.Module) -> list[_Function]:
-    """Functions that take ``completions``; of several, those that are called ``reward``."""
+    """Functions that take ``completions``; of several, those named ``reward``."""
     found = [
         node for node in tree.body if isinstance(node, _Function) and _TRL in {arg.arg for arg in _arguments(node)}
     ]

@@ -29,10 +29,10 @@ def science(
     tolerance: float = 0.01,
     figures: Literal["ignore", "half", "need"] = "half",
 ) -> Score:
-    """The reference quantity in any unit that measures the same: 3.6 km/h is 1 m/s.
+    """The reference quantity in any compatible unit: 3.6 km/h is 1 m/s.
 
-    1 where value and unit agree; 0.5 (``figures='half'``) or 0 (``'need'``) where the number of significant
-    figures differs from the reference's; 0 for a wrong value, a wrong or missing unit.
+    1 if value and unit agree; 0.5 (``figures='half'``) or 0 (``'need'``) if the number of significant
+    figures differs from the reference's; 0 for a wrong value or a wrong or missing unit.
 
     Args:
         tolerance: Largest relative difference of the values.
@@ -101,14 +101,14 @@ def _plainly(text: str) -> str:
 
 
 def _several(text: str) -> bool:
-    """Whether there is a number beside the first quantity; before an equals sign stands what it was made of."""
+    """Whether there is another number after the first quantity; terms before an equals sign do not count."""
     text = _plainly(text).rpartition("=")[2]
     match = _QUANTITY.search(text)
     return match is not None and bool(re.search(r"\d", text[match.end() :]))
 
 
 def _quantity(text: str) -> tuple[Decimal, str, int] | None:
-    """Value, unit, significant figures; None if the text holds no number."""
+    """Value, unit, significant figures; None if the text has no number."""
     text = _plainly(text)
     match = _QUANTITY.search(text.rpartition("=")[2]) or _QUANTITY.search(text)
     if match is None:
@@ -122,7 +122,7 @@ def _quantity(text: str) -> tuple[Decimal, str, int] | None:
 
 
 def _figures(digits: str) -> int:
-    """Significant figures as written; zeros at the end of a whole number do not count.
+    """Significant figures as written; trailing zeros of an integer do not count.
 
     >>> _figures("0.0120"), _figures("1200"), _figures("12.0")
     (3, 2, 3)
@@ -170,7 +170,7 @@ def _plain(unit: str) -> str:
     unit = re.sub(r"⁻([¹²³])", lambda m: "**-" + "123"["¹²³".index(m[1])], unit)
     for sign, power in (("¹", "**1"), ("²", "**2"), ("³", "**3")):
         unit = unit.replace(sign, power)
-    unit = re.sub(r"\bNm\b", "N*m", unit)  # a newton metre; to pint a nanometre of something
+    unit = re.sub(r"\bNm\b", "N*m", unit)  # a newton meter; pint reads it as a nanometer
     return unit.replace("^", "**").replace("·", "*").replace("%", "percent")
 
 

@@ -1,4 +1,4 @@
-"""Rewards for reasoning: are there steps, are they correct, and does the answer follow from them."""
+"""Rewards for reasoning: whether there are steps, they are correct, and the answer follows from them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _working(completion: str, markers: Markers) -> str:
 
 
 def equations(text: str) -> list[tuple[str, Fraction | None, Fraction]]:
-    """Each 'a + b = c' as (text, what the left comes to, what is claimed). None if it cannot be computed.
+    """Each 'a + b = c' as (text, computed left side, claimed result). None if it cannot be computed.
 
     >>> [(left, str(got), str(said)) for left, got, said in equations("48 / 2 = 24, then 2 + 3 x 4 = 14 and 1 + 1 = 3")]
     [('48 / 2', '24', '24'), ('2 + 3 x 4', '14', '14'), ('1 + 1', '2', '3')]
@@ -68,11 +68,11 @@ def _value(left: str) -> Fraction | None:
 
 
 def steps(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, wanted: int = 2) -> Score:
-    """Whether there are steps that can be checked and are right, and whether later ones use earlier ones.
+    """Whether there are checkable, correct steps, and whether later ones use earlier ones.
 
-    A third each: the share of ``wanted`` equations that are there, the share of all that are right, and the
-    share of later ones whose numbers come from the question or from an earlier result. An equation that is
-    repeated counts once; without any equation the score is 0. Says nothing of the final answer.
+    A third each: the number of equations out of ``wanted``, the share that are right, and the share of later ones
+    whose numbers come from the question or from an earlier result. An equation that is repeated counts once; without
+    equations the score is 0. Does not check the final answer.
 
     Args:
         wanted: Number of different equations for full score.
@@ -109,9 +109,9 @@ def steps(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Mark
 
 
 def consistent(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers) -> Score:
-    """1 where the final answer is what the reasoning comes to: its last number, or the result of its last equation.
+    """1 if the final answer is the result of the reasoning: its last number, or the result of its last equation.
 
-    0 if it is not, or where one of the two is missing. Compares the answer with the reasoning, not with the truth.
+    0 otherwise, or if one of the two is missing. Compares the answer with the reasoning, not with the reference.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> consistent("<w>48 / 2 = 24, 48 + 24 = 72</w><s>72</s>", "", {}, markers=m)
@@ -146,11 +146,11 @@ def reward(completion, prompt, row):
 def reasoning_gym(items: Sequence[Item], *, markers: Markers, partial: bool = False) -> list[Score]:
     """The task's own checker from reasoning-gym, run in the sandbox.
 
-    The row has ``reasoning_gym`` with ``task`` and ``entry``, as the generated dataset of that name makes it.
-    What is between the solution markers is the answer, or all of the text if no marker is opened.
+    The row has ``reasoning_gym`` with ``task`` and ``entry``, as in the generated dataset of that name.
+    The answer is between the solution markers, or the whole text without an opening marker.
 
     Args:
-        partial: Keep the checkers' partial credit (many give 0.01 for any attempt); else right or nothing.
+        partial: Keep the checkers' partial credit (many give 0.01 for any attempt); else all or nothing.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> entry = {"question": "4 + 3 =", "answer": "7", "metadata": {"source_dataset": "chain_sum", "source_index": 0}}

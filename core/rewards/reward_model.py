@@ -30,13 +30,13 @@ from core.settings import PROJECT, Settings
 
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
 LOADING = 600.0
-"""Seconds for the start: a model from Hugging Face is downloaded once."""
+"""Time limit for the start in seconds: a Hugging Face model may have to be downloaded."""
 IDLE = 600.0
-"""Seconds after which a model that nobody asks is put out of memory."""
+"""Seconds after which an idle model is unloaded."""
 AGAIN = 60.0
-"""Seconds before a start that failed is tried again; until then its reason is repeated."""
+"""Seconds before a failed start is retried; until then its error is repeated."""
 KEPT = 100_000
-"""Judged answers remembered; the oldest go first."""
+"""Cached answers; the oldest are evicted first."""
 _PASSED_ON = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH",
     "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
@@ -62,21 +62,21 @@ def reward_model(
     max_tokens: int = 1024,
     timeout: float = 60,
 ) -> list[Score]:
-    """What a sequence classifier thinks of the answer, brought to [0, 1]; 0 with the reason where it says nothing.
+    """A sequence classifier's score for the answer, scaled to [0, 1]; 0 with the reason if there is none.
 
-    Right, wrong and garbage are what the model says they are.
+    The model alone decides what is right, wrong or garbage.
 
     Args:
-        model: A folder on this machine or a name from Hugging Face; safetensors only, no code of its own is run.
+        model: A folder on this machine or a name from Hugging Face; safetensors only, remote code is never run.
         revision: A branch, tag or commit of a Hugging Face model.
-        form: How it is shown the answer: as a ``chat``, as a ``pair`` of texts, or the ``answer`` alone. ``auto``
-            takes its chat template if it has one, else a pair.
-        scale: ``sigmoid`` of one output, or ``softmax`` over all of them. ``auto`` looks at how many there are.
-        label: Name or number of the output that means good; empty for the last.
-        centre, width: For the sigmoid: the raw score that counts as 0.5, and how far from it 0.73 is.
-        batch: Answers in one pass.
-        max_tokens: Longer texts lose their beginning.
-        timeout: Seconds for one batch.
+        form: Input format: a ``chat``, a ``pair`` of texts, or only the ``answer``. ``auto`` uses its chat template
+            if it has one, else a pair.
+        scale: ``sigmoid`` of one output, or ``softmax`` over all. ``auto`` goes by their number.
+        label: Name or index of the output that means good; empty for the last.
+        centre, width: For the sigmoid: the raw score that maps to 0.5, and its distance from the one for 0.73.
+        batch: Answers per forward pass.
+        max_tokens: Longer texts are truncated at the start.
+        timeout: Seconds per batch.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> reward_model([Item("Paris", "Capital?", {})], markers=m, model="/there/is/none")[0]
@@ -104,7 +104,7 @@ def reward_model(
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the classifier gave for one answer: a number for each label."""
+    """The classifier's output for one answer: a number for each label."""
 
     values: tuple[float, ...]
     labels: tuple[str, ...]
@@ -112,7 +112,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Which model, and how it is shown the answers."""
+    """Which model, and its input format."""
 
     model: str
     revision: str
@@ -121,7 +121,7 @@ class _Asked:
 
     @property
     def missing(self) -> str:
-        """Why it cannot be asked at all."""
+        """Why it cannot be used at all."""
         if not self.model:
             return "no model is set"
         return (
@@ -157,7 +157,7 @@ def _remember(outputs: dict[str, Any]) -> None:
 
 
 def _judged(asked: _Asked, items: Sequence[Item], timeout: float) -> tuple[list[Outputs | str], int]:
-    """The classifier's numbers for one batch and the tokens it read, or for each the reason why there are none."""
+    """The classifier's outputs for one batch and the tokens it read, or an error for each answer."""
     try:
         answer = _process(asked).ask([[item.prompt, item.completion] for item in items], timeout)
         if "error" in answer:
@@ -199,7 +199,7 @@ def _place(labels: Sequence[str], label: str) -> int | None:
 
 
 def _sigmoid(value: float) -> float:
-    """Without overflow at either end.
+    """Without overflow.
 
     >>> _sigmoid(0), _sigmoid(-1e6), _sigmoid(1e6)
     (0.5, 0.0, 1.0)
@@ -212,7 +212,7 @@ def _sigmoid(value: float) -> float:
 
 @dataclass
 class _Classifier:
-    """One running classifier, asked by one thread at a time."""
+    """One running classifier, used by one thread at a time."""
 
     asked: _Asked
     stamp: str
@@ -226,7 +226,7 @@ class _Classifier:
         """One batch.
 
         Raises:
-            TimeoutError: It took too long; the process was ended, and the next batch starts another.
+            TimeoutError: It took too long; its process is ended, and the next batch starts another.
             OSError: The process ended, or could not be started.
         """
         with self.lock:
@@ -309,7 +309,7 @@ class _Classifier:
 
 
 def _environment() -> dict[str, str]:
-    """What the process gets of the environment: Hugging Face's settings, and none of this server's secrets."""
+    """The process's environment: Hugging Face's settings, and none of this server's secrets."""
     env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     env.setdefault("HF_HOME", str(Settings.from_env().home.cache / "hub"))
     return env | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -319,7 +319,7 @@ _RUNNING: dict[tuple[str, str, str, int], _Classifier] = {}
 
 
 def _process(asked: _Asked) -> _Classifier:
-    """The classifier's process; one whose folder has new weights is replaced."""
+    """The classifier's process; restarted if the weights in its folder have changed."""
     key, stamp = (asked.model, asked.revision, asked.form, asked.max_tokens), asked.stamp
     with _LOCK:
         if not _RUNNING:

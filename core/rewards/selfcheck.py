@@ -1,4 +1,4 @@
-"""Checks that a reward can be earned: the reference itself, given as the answer, must earn it."""
+"""Checks that a reward can be earned: the reference, given as the answer, must earn it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from core.rewards import CATALOGUE, compose, resolve
 def earns_with_reference(section: RewardSection, markers: Markers) -> Callable[[Mapping[str, Any]], bool]:
     """A function that says whether a row's reference earns every part that checks correctness.
 
-    A row that fails it can only teach that nothing helps: its reference is empty, or not what the reward
-    compares with, such as a sentence where a number is wanted. Rewards with a checker of their own, which
-    need no reference, are left out of the question.
+    No answer to a failing row can earn the reward: its reference is empty, or not what the reward compares with, such
+    as a sentence instead of a number. Rewards with their own checker, which need no reference, are skipped.
     """
     parts = tuple(
         part.model_copy(update={"requires": None})

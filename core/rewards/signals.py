@@ -17,7 +17,7 @@ _PLACE = {"sell": -1, "hold": 0, "buy": 1}
 
 
 def read_signal(text: str) -> str | None:
-    """The one signal that a text names, or None if it names none, several, or says what not to do.
+    """The one signal that a text names, or None if it names none, several or a negated one.
 
     >>> read_signal("Strong BUY"), read_signal("buy or sell"), read_signal("do not buy")
     ('buy', None, None)

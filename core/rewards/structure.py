@@ -35,7 +35,7 @@ def reward(completion, prompt, row):
 
 
 def json_answer(items: Sequence[Item], *, markers: Markers, schema: str = "", compare: bool = False) -> list[Score]:
-    """1 for JSON that fits the schema (or the row's ``schema``), less with each fault, 0 for what is not JSON.
+    """1 for JSON that fits the schema (or the row's ``schema``), less with each error, 0 for invalid JSON.
 
     Args:
         schema: JSON Schema; empty for the row's, or any JSON.
@@ -97,7 +97,7 @@ def _compared(text: str, reference: str) -> Score:
 
 
 def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], Any]:
-    """Every value that holds no others, by its way there: keys are text, places in a list numbers."""
+    """Every leaf value, by its path: keys are text, list indexes numbers."""
     if isinstance(value, Mapping | list) and value:
         inside = value.items() if isinstance(value, Mapping) else enumerate(value)
         return {key: leaf for name, item in inside for key, leaf in _leaves(item, (*path, name)).items()}
@@ -105,7 +105,8 @@ def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | in
 
 
 def pattern(items: Sequence[Item], *, markers: Markers, expression: str = ".", whole: bool = False) -> list[Score]:
-    """1 where the regular expression is found in the answer, else 0. Runs in the sandbox: a slow pattern costs its row.
+    """1 if the regular expression is found in the answer, else 0. Runs in the sandbox: a slow pattern only affects
+    its row.
 
     Args:
         expression: Python's ``re``.
@@ -131,10 +132,11 @@ def markdown(
     code_blocks: int = 0,
     tables: int = 0,
 ) -> Score:
-    """The share of the wanted Markdown parts that are there, parsed (not searched for signs), each with text inside.
+    """The share of the wanted Markdown elements that are present, parsed (not searched for symbols), each with text
+    inside.
 
     Args:
-        headings, lists, code_blocks, tables: How many of each at least.
+        headings, lists, code_blocks, tables: Minimum number of each.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> markdown("# Title\\n\\n- one\\n- two", "", {}, markers=m, lists=1)
@@ -157,7 +159,7 @@ def markdown(
 def _parts(text: str) -> dict[str, int]:
     names = {"heading": "headings", "bullet_list": "lists", "ordered_list": "lists", "table": "tables"}
     counts: dict[str, int] = {}
-    # Parts that are open, and how many texts with words came before each: one look at every token.
+    # Open elements, and the number of texts with words before each: one pass over the tokens.
     opened: list[tuple[str, int]] = []
     texts = 0
     for token in _markdown().parse(text):
@@ -184,11 +186,11 @@ def _markdown() -> Any:
 def language(
     completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, wanted: str = "en", where: str = "all"
 ) -> Score:
-    """How sure it is that the text is in the wanted language (py3langid). Below five words nothing can be told: 0.
+    """Confidence that the text is in the wanted language (py3langid). Fewer than five words earn 0.
 
     Args:
         wanted: Two letters: en, de, fr, es, zh …
-        where: ``all`` of the text, or the ``answer`` between the solution markers.
+        where: ``all`` of the text, or only the ``answer`` between the solution markers.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> language("The weather was fine and we walked along the river.", "", {}, markers=m).value > 0.9

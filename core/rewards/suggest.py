@@ -15,10 +15,10 @@ from core.rewards.signals import read_signal
 _TESTS = ("test_list", "tests", "test", "unit_tests", "input_output")
 _CONTEXT = ("context", "document", "article")
 PROMPT = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
-"""Fields of the dataset section that a suggestion may set."""
+"""Dataset fields that a suggestion may set."""
 MOST_LABELS = 12
 MOST_NUMBERS = 5
-"""Numbers that still look like labels: 0 and 1, or one to five stars."""
+"""Numbers that can be labels: 0 and 1, or one to five stars."""
 
 _NO_WORKING: dict[str, Any] = {"reasoning_start": "", "reasoning_end": ""}
 _BETWEEN = "between {solution_start} and {solution_end}"
@@ -28,7 +28,7 @@ SUMS = {"system_prompt": f"Give the result {_BETWEEN}.", **_NO_WORKING}
 
 
 class Suggestion(NamedTuple):
-    """What suits a dataset.
+    """A suggestion for a dataset.
 
     Attributes:
         reward: A reward section.
@@ -42,11 +42,11 @@ class Suggestion(NamedTuple):
 
 
 def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers) -> Suggestion:
-    """Reward, system prompt and markers together, so that what is asked for is what is scored.
+    """Suggest reward, system prompt and markers together, so that the prompt asks for what is scored.
 
     Args:
         rows: Some mapped rows, at least one.
-        markers: Of the configuration, in which references may already stand.
+        markers: Of the configuration; references may already contain them.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> found = suggest([{"instruction": "2+2?", "response": "so 2+2 = 4\\n#### 4"}] * 3, m)
@@ -60,7 +60,7 @@ def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers) -> Suggestion:
     """
     columns = {name for row in rows for name, value in row.items() if value not in (None, "", [])}
     answers = [str(row.get("response", "")).strip() for row in rows]
-    # A rule may have taken the answer out of its reasoning; what there is to learn from is the whole of it.
+    # A rule may have extracted the answer from its reasoning; the full text is what can be learned.
     whole = [str(row.get("full_response") or row.get("response") or "").strip() for row in rows]
     return (
         _by_columns(columns, answers)
@@ -96,7 +96,7 @@ def _by_columns(columns: set[str], answers: Sequence[str]) -> Suggestion | None:
 
 
 def _by_labels(answers: Sequence[str], whole: Sequence[str], markers: Markers) -> Suggestion | None:
-    """For answers that are a few labels, each several times: the prompt names them."""
+    """For answers that are a few repeated labels: the prompt lists them."""
     counts = Counter(answers)
     numbers = any(_is_number(text, markers) for text in counts)
     few = 2 <= len(counts) <= (MOST_NUMBERS if numbers else MOST_LABELS) and min(counts.values()) >= 2
@@ -163,13 +163,13 @@ def _by_length(columns: set[str], answers: Sequence[str]) -> Suggestion:
 
 
 def _is_number(text: str, markers: Markers) -> bool:
-    """Whether an answer is a number, perhaps with its unit or its reasoning; not prose with a number in it."""
+    """Whether an answer is a number, possibly with a unit or reasoning; not prose with a number in it."""
     stated = final_answers(text, "auto", markers)
     return (bool(stated) or len(text.split()) <= 6) and read_reference(text, "auto", markers) is not None
 
 
 def _only(told: str) -> dict[str, Any]:
-    """A prompt that asks for the solution alone, in its markers."""
+    """A prompt that asks for only the solution, in its markers."""
     return {"system_prompt": f"{told} {_BETWEEN}.", **_NO_WORKING}
 
 

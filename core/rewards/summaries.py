@@ -125,11 +125,11 @@ def coverage(
 ) -> Score:
     """The share of the source's main terms (its most frequent content words, names and numbers) that the answer names.
 
-    An answer longer than ``longest`` of the source earns that much less: repeating the source is no summary.
+    An answer longer than ``longest`` of the source earns proportionally less: repeating the source is no summary.
 
     Args:
-        terms: How many terms are looked for.
-        longest: Length of the answer against the source at which the score begins to fall.
+        terms: Number of terms.
+        longest: Length relative to the source at which the score begins to fall.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> text = "Bees dance. The dance of bees tells where flowers are. Bees smell flowers. Flowers feed bees in summer gardens."

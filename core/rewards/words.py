@@ -15,7 +15,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?=[\"'“‘(]?[A-ZÀ-Þ0-9]
 
 
 def words(text: str) -> list[str]:
-    """Words in lower case, punctuation gone.
+    """Words in lower case, without punctuation.
 
     >>> words("It's 3.5 km, isn’t it?")
     ["it's", '3', '5', 'km', 'isn’t', 'it']
@@ -24,7 +24,7 @@ def words(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences, as far as a full stop before a capital tells.
+    """Sentences, split at a period before a capital.
 
     >>> sentences("It rained. Then it stopped! 3 of us went.")
     ['It rained.', 'Then it stopped!', '3 of us went.']
@@ -33,7 +33,7 @@ def sentences(text: str) -> list[str]:
 
 
 def answer_text(completion: str, markers: Markers) -> str:
-    """What is between the solution markers (the last pair), or all of the text if no marker is opened."""
+    """The text between the last pair of solution markers, or the whole text without an opening marker."""
     found = between_markers(completion, markers)
     return found[-1].strip() if found else "" if markers.opened(completion) else completion.strip()
 
@@ -71,10 +71,10 @@ def references(row: Mapping[str, Any]) -> list[str]:
 
 
 def source_text(row: Mapping[str, Any], prompt: str) -> str:
-    """The text that an answer is about: ``context``, ``document``, ``article`` or ``text``; else the question."""
+    """The source text of an answer: ``context``, ``document``, ``article`` or ``text``; else the question."""
     return next((str(row[name]) for name in ("context", "document", "article", "text") if row.get(name)), prompt)
 
 
 def clipped(text: str, limit: int = 4000) -> list[str]:
-    """At most so many words, so that comparing stays quick."""
+    """Truncated to so many words, so that comparing stays fast."""
     return words(text)[:limit]

@@ -1,4 +1,4 @@
-"""Rewards for writing: readability, vocabulary, repetition. They check form, not correctness."""
+"""Rewards for writing: readability, vocabulary, repetition. They check format, not correctness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.rewards.words import answer_text, clipped, sentences
 
 _VOWELS = re.compile(r"[aeiouyäöüàâéèêëîïôûœæ]+")
 SHORTEST = 20
-"""Words below which these measures say nothing."""
+"""Fewest words for which these measures are meaningful."""
 
 
 def syllables(word: str) -> int:
@@ -32,9 +32,9 @@ def syllables(word: str) -> int:
 def readability(
     completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, lowest: float = 50, highest: float = 80
 ) -> Score:
-    """1 where Flesch's reading ease is in the wanted band (60 to 70 is plain English), falling to 0 over 30 points outside.
+    """1 if Flesch reading ease is in the wanted range (60 to 70 is plain English), falling to 0 over 30 points outside.
 
-    Texts under 20 words or with a repeated word in every second place earn 0: the measure says nothing of them.
+    Texts under 20 words, or with less than a third distinct words, earn 0: the measure is meaningless for them.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> plain = "The boat left the harbour at dawn. A light wind filled the sail, and the crew sang. By noon they had lost sight of land."
@@ -60,9 +60,9 @@ def readability(
 def vocabulary(
     completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, window: int = 50, wanted: float = 0.7
 ) -> Score:
-    """How many different words there are in each stretch of ``window`` words (moving type-token ratio), against ``wanted``.
+    """Share of distinct words in each window of ``window`` words (moving type-token ratio), relative to ``wanted``.
 
-    Independent of the text's length, so neither padding nor brevity pays.
+    Independent of length, so neither padding nor brevity pays.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> rich = "Slow rivers carry silt past willow banks while herons wait, patient and grey, for silver fish to rise again at dusk."
@@ -87,7 +87,7 @@ def vocabulary(
 
 
 def repetition(completion: str, prompt: str, row: Mapping[str, Any], *, markers: Markers, size: int = 3) -> Score:
-    """1 minus the share of groups of ``size`` words that occurred before. Use it as a gate or with a small weight. Empty earns 0.
+    """1 minus the share of repeated ``size``-word phrases. Use it as a gate or with a small weight. Empty earns 0.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> repetition("one two three four five six", "", {}, markers=m)
@@ -103,7 +103,7 @@ def repetition(completion: str, prompt: str, row: Mapping[str, Any], *, markers:
         return Score(0.0, "The answer is empty.")
     groups = [tuple(found[place : place + size]) for place in range(max(1, len(found) - size + 1))]
     share = 1 - len(set(groups)) / len(groups)
-    # One word without spaces can repeat itself too: 'aaaa…' squeezes to nothing.
+    # One word without spaces can be repetitive too: 'aaaa…' compresses to nothing.
     packed = len(zlib.compress(text.encode()[:20_000])) / len(text.encode()[:20_000])
     if len(text) > 200 and packed < 0.1:
         share = max(share, 0.95)

@@ -1,4 +1,4 @@
-"""Where code that nobody has read is run: own rewards, and programs that a model wrote."""
+"""Runs untrusted code: custom rewards, and programs that a model wrote."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The sandbox from outside: a pool of sandboxes, one for each processor core, that run tasks in parallel.
+"""The sandbox's client: a pool of sandboxes, one per processor core, that run tasks in parallel.
 
-Start-up is paid once a sandbox (about a tenth of a second); a task in it costs two forks. A sandbox
-that is too late or dies is ended and replaced, and its task says so; nothing else notices.
+Starting a sandbox takes about a tenth of a second, once; a task in it costs two forks. A sandbox that times out or
+dies is replaced, and its task reports it; others are not affected.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from core.rewards.sandbox.launch import WEAK_CONSENT, Level, available, command
 
 MAX_ANSWER = 8 << 20
 START_TIME = 60.0
-"""Seconds that a sandbox may take to start, on a busy machine."""
+"""Seconds that a sandbox may take to start on a busy machine."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a task may use.
+    """Resource limits of a task.
 
     Attributes:
-        cpu: Seconds of processor time of each untrusted process.
-        wall: Seconds by the clock of each untrusted process; for own rewards, of each row.
+        cpu: Seconds of CPU time of each untrusted process.
+        wall: Seconds of wall-clock time of each untrusted process; for custom rewards, of each row.
         memory: Bytes of address space.
         output: Bytes of standard output.
     """
@@ -53,11 +53,11 @@ class Task:
 
     Attributes:
         kind: ``script`` (once for each of ``inputs``), ``calls`` (functions with arguments), ``tests``
-            (assert statements), ``growth`` (time on rising inputs), ``rewards`` (an own reward on rows).
+            (assert statements), ``growth`` (time on growing inputs), ``rewards`` (a custom reward on rows).
         source: The untrusted program.
-        payload: What it is given, one at a time: ``inputs``, ``calls`` or ``items``.
-        hidden: What it must not see: the tests.
-        limits: See there.
+        payload: Its input, one at a time: ``inputs``, ``calls`` or ``items``.
+        hidden: What it must not see, such as the tests.
+        limits: See :class:`Limits`.
     """
 
     kind: Literal["script", "calls", "tests", "growth", "rewards"]
@@ -68,17 +68,17 @@ class Task:
 
     @property
     def longest(self) -> float:
-        """Seconds after which the whole sandbox is taken to be stuck."""
+        """Seconds after which the whole sandbox counts as stuck."""
         runs = max(len(self.payload.get("inputs", ())), len(self.payload.get("items", ())), 1)
         return 5 + (self.limits.wall + 1) * runs
 
 
 @dataclass(frozen=True)
 class Protection:
-    """What is in force on this machine.
+    """The protection available on this machine.
 
     Attributes:
-        level: None if untrusted code is refused.
+        level: None if untrusted code is rejected.
         words: One to three sentences for a user.
     """
 
@@ -115,7 +115,7 @@ _REFUSED = (
 
 @cache
 def protection() -> Protection:
-    """The strongest protection that really starts here, found by trying; remembered."""
+    """The strongest protection that starts on this machine, found by trying; cached."""
     for level in (Level.BUBBLEWRAP, Level.NAMESPACES):
         if available(level) and _starts(level):
             return _found(level)
@@ -137,15 +137,15 @@ def _starts(level: Level) -> bool:
 
 
 class Sandbox:
-    """A pool of sandboxes. Safe from any thread.
+    """A pool of sandboxes. Thread-safe.
 
     Args:
-        size: How many; default one for each processor core.
-        level: The protection; default the strongest of this machine.
-        preload: Modules that each sandbox imports once, so that its programs need not.
+        size: How many; default one per processor core.
+        level: The protection; default the strongest available.
+        preload: Modules that each sandbox imports once for all its programs.
 
     Raises:
-        Unavailable: There is no protection here, and the weaker one was not agreed to.
+        Unavailable: There is no protection on this machine, and the weaker one was not accepted.
     """
 
     def __init__(self, size: int | None = None, level: Level | None = None, preload: Sequence[str] = ()) -> None:
@@ -154,17 +154,17 @@ class Sandbox:
             raise Unavailable(protection().words)
         self.preload = tuple(preload)
         self.size = size or os.cpu_count() or 1
-        # A sandbox ends with the thread that started it, so the pool's own lasting threads start them.
+        # A sandbox ends with the thread that started it, so the pool's long-lived threads start them.
         self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="sandbox")
         self._local = threading.local()
         self._guests: set[_Guest] = set()
 
     def run(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
-        """Run them side by side.
+        """Run tasks in parallel.
 
         Returns:
             For each task, in order, ``{"results": […]}``, ``{"passed", "total", "messages"}`` or
-            ``{"rounds": […]}`` by its kind, or ``{"error": why}``. Never raises for what a program does.
+            ``{"rounds": […]}`` by its kind, or ``{"error": why}``. Never raises because of a program.
         """
         return list(self._threads.map(self._one, tasks))
 
@@ -218,10 +218,10 @@ class _Guest:
             raise
 
     def ask(self, task: Task) -> dict[str, Any]:
-        """One task, from the announcement to the verdict.
+        """Run one task, from its announcement to the verdict.
 
         Raises:
-            TimeoutError: It took longer than its parts together may take.
+            TimeoutError: It exceeded the sum of its limits.
             OSError: The sandbox ended.
         """
         token = secrets.token_hex(8)
@@ -236,7 +236,7 @@ class _Guest:
 
     @property
     def idle(self) -> bool:
-        """Whether it lives and has said nothing unasked."""
+        """Whether it is alive and has sent nothing unrequested."""
         assert self._process.stdout  # noqa: S101 - as below
         return self._process.poll() is None and not select.select([self._process.stdout.fileno()], [], [], 0)[0]
 
@@ -292,7 +292,7 @@ _SHARED_LOCK = threading.Lock()
 
 
 def shared(preload: Sequence[str] = ()) -> Sandbox:
-    """The process's own pool for these modules, started at first use and ended with the process.
+    """This process's pool for these modules, started on first use and ended with the process.
 
     Raises:
         Unavailable: As :class:`Sandbox`.

@@ -1,19 +1,19 @@
-"""The program inside the sandbox. Standard library only; it imports nothing of this project but its neighbors here.
+"""The program inside the sandbox. Standard library only; it imports nothing of this project but the modules next to it.
 
-Three kinds of process, each trusting less than the one above:
+Three kinds of process, each less trusted than the one above:
 
-- The *keeper* (started once) loads what programs usually import, then waits. It forks every other process
-  and never reads a task, a value or a verdict: numbers of processes are all it learns. So what it hands on
-  to the next process by forking is the same forever.
-- The *judge* (one a task) reads the task with everything that is expected, and decides. It writes its verdict
-  to the host itself. What it gets from a candidate is plain data, rebuilt here: numbers, text, lists. An
-  object with an ``__eq__`` that always agrees does not survive the way.
-- The *candidate* runs the untrusted code. The keeper forks it, so nothing of a task is in its memory: it is told
-  its program, and its inputs one by one. It has its own pipes, no way to signal, trace or read the others, and
-  limits on processor time, memory, files and output.
+- The *keeper* (started once) loads common imports, then waits. It forks every other process
+  and never reads a task, a value or a verdict: it only learns process ids. So the state that it passes on
+  by forking never changes.
+- The *judge* (one per task) reads the task with the expected results, and decides. It writes its verdict
+  to the host itself. From a candidate it only gets plain data, rebuilt here: numbers, text, lists. An
+  object with an ``__eq__`` that always returns True does not get through.
+- The *candidate* runs the untrusted code. The keeper forks it, so nothing of a task is in its memory: it receives
+  its program, and its inputs one by one. It has its own pipes, cannot signal, trace or read the others, and has
+  limits on CPU time, memory, files and output.
 
-So replaced builtins, printing 'passed', ``os._exit(0)`` or a patched assert change the candidate alone.
-Judge and candidate are both behind the filter on system calls before they read a byte of anybody's.
+So replaced builtins, printing 'passed', ``os._exit(0)`` or a patched assert affect only the candidate.
+Judge and candidate both install the system call filter before they read any input.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 FRAME_LIMIT = 8 << 20
-"""Most bytes of one message, in either direction."""
+"""Largest message in bytes, in either direction."""
 PRELOADED = (
     "bisect",
     "collections",
@@ -65,7 +65,7 @@ PRELOADED = (
 )
 
 Plain = Any
-"""What :func:`pack` makes: JSON."""
+"""The result of :func:`pack`: JSON."""
 
 
 class Gone(Exception):
@@ -73,18 +73,18 @@ class Gone(Exception):
 
 
 class Unreadable(Gone):
-    """What came through the candidate's pipe makes no sense."""
+    """Invalid data came through the candidate's pipe."""
 
 
 class Expired(BaseException):
-    """The judge's own time is up. Not an Exception, so that no test can catch it by accident."""
+    """The judge's own time limit. Not an Exception, so that no test can catch it by accident."""
 
 
 # --- frames ---
 
 
 def read_exact(fd: int, count: int, deadline: float | None = None) -> bytes:
-    """``count`` bytes; fewer only if the other side closed its end."""
+    """Read ``count`` bytes; fewer only if the other end was closed."""
     data = b""
     while len(data) < count:
         if deadline is not None and not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -97,10 +97,10 @@ def read_exact(fd: int, count: int, deadline: float | None = None) -> bytes:
 
 
 def read_frame(fd: int, deadline: float | None = None) -> Any:
-    """One message, or None at the end.
+    """Read one message, or None at the end.
 
     Raises:
-        TimeoutError: Nothing whole came before the deadline.
+        TimeoutError: No complete message arrived before the deadline.
         ValueError: It is too long or not JSON.
     """
     head = read_exact(fd, 4, deadline)
@@ -116,23 +116,23 @@ def write_frame(fd: int, message: Any, deadline: float | None = None) -> None:
     """Send one message.
 
     Raises:
-        TimeoutError: Nobody took all of it before the deadline.
+        TimeoutError: It was not read completely before the deadline.
     """
     data = json.dumps(message).encode()
     view, most = memoryview(struct.pack("<I", len(data)) + data), 1 << 16
     if deadline is not None:
-        most = select.PIPE_BUF  # so much fits where anything does
+        most = select.PIPE_BUF  # this much can always be written
     while view:
         if deadline is not None and not select.select([], [fd], [], max(0.0, deadline - time.monotonic()))[1]:
             raise TimeoutError
         view = view[os.write(fd, view[:most]) :]
 
 
-# --- values on their way between judge and candidate ---
+# --- values passed between judge and candidate ---
 
 
 def pack(value: Any, keep: dict[int, Any] | None, depth: int = 0) -> Plain:
-    """Plain data as tagged JSON. Anything else stays here in ``keep`` and travels as a handle.
+    """Plain data as tagged JSON. Anything else stays in ``keep`` and is sent as a handle.
 
     Raises:
         TypeError: It is not plain data and there is no ``keep``.
@@ -158,7 +158,7 @@ def pack(value: Any, keep: dict[int, Any] | None, depth: int = 0) -> Plain:
     return ["o", len(keep) - 1, type(value).__name__]
 
 
-# By their base classes' own functions, so that a subclass's overridden method is not asked.
+# With the base classes' functions, so that overridden methods of subclasses are not called.
 _PACKERS: tuple[tuple[Any, Callable[[Any], Plain]], ...] = (
     (bool, bool),
     (int, lambda value: ["i", int.__format__(value, "x")]),
@@ -171,10 +171,10 @@ _SORTS: dict[str, Any] = {"l": list, "t": tuple, "s": set, "z": frozenset}
 
 
 def unpack(data: Plain, candidate: Candidate | None, kept: dict[int, Any] | None = None) -> Any:
-    """The value again: built-in types only, or a handle on something that stays with the candidate.
+    """The inverse: built-in types only, or a handle to an object that stays in the candidate.
 
     Raises:
-        Exception: Of any kind, where ``data`` was not made by :func:`pack`.
+        Exception: Of any kind, if ``data`` was not made by :func:`pack`.
     """
     if not isinstance(data, list):
         return data
@@ -199,7 +199,7 @@ def unpack(data: Plain, candidate: Candidate | None, kept: dict[int, Any] | None
 
 
 class Handle:
-    """Something of the candidate's that is not plain data. Equal to itself alone, whatever it claims."""
+    """An object in the candidate that is not plain data. Equal only to itself, whatever its ``__eq__`` says."""
 
     def __init__(self, candidate: Candidate, number: int, kind: str) -> None:
         self._candidate, self._number, self._kind = candidate, number, kind
@@ -242,9 +242,9 @@ _FIXED_LIMITS = (
 
 
 def confine(filtered: bytes | None, memory: int, cpu: float | None) -> None:
-    """Limits and the filter on system calls; after this there is no way back.
+    """Apply limits and the system call filter; this cannot be undone.
 
-    ``memory`` in bytes; ``cpu`` in seconds of processor time, None for a process that runs only what is in this file.
+    ``memory`` in bytes; ``cpu`` in seconds of CPU time, None for a process that runs only this file's code.
     """
     limits = [(what, most, most) for what, most in (*_FIXED_LIMITS, (resource.RLIMIT_AS, memory))]
     if cpu is not None:
@@ -258,10 +258,10 @@ def confine(filtered: bytes | None, memory: int, cpu: float | None) -> None:
 
 
 def candidate_main(filtered: bytes | None, *ends: int) -> NoReturn:
-    """Become a candidate on these ends of its pipes, be told the program, and run it.
+    """Become a candidate on these ends of its pipes, receive the program, and run it.
 
-    As a script it runs from top to bottom. Else it is loaded, and then answers questions until the pipe is closed.
-    Every answer carries the number of its question, which nobody can know before: answers made in advance are none.
+    A script runs from top to bottom. Otherwise the program is loaded and then answers requests until the pipe is
+    closed. Every response carries the random id of its request, so responses cannot be forged in advance.
     """
     wanted = [os.dup(end) for end in ends]
     high = [os.dup2(end, 100 + place) for place, end in enumerate(wanted)]
@@ -342,14 +342,14 @@ def _told(error: BaseException) -> str:
 class Keeper:
     """The keeper as a judge sees it: it starts and ends candidates.
 
-    A request is one letter and a process number; nothing else reaches the keeper.
+    A request is one letter and a process id; nothing else reaches the keeper.
     """
 
     def __init__(self, fd: int) -> None:
         self._socket, self._fd = socket.socket(fileno=fd), fd
 
     def start(self) -> tuple[int, list[int]]:
-        """A candidate's process number, and the judge's ends of its four pipes."""
+        """Start a candidate: its process id, and the judge's ends of its four pipes."""
         os.write(self._fd, _REQUEST.pack(b"S", 0))
         data, fds, _, _ = socket.recv_fds(self._socket, 4, 4)
         if len(data) < 4 or len(fds) < 4:
@@ -361,7 +361,7 @@ class Keeper:
         os.write(self._fd, _REQUEST.pack(b"K", pid))
 
     def status(self, pid: int) -> int | None:
-        """How a candidate ended, as ``waitpid`` has it; None if it still lives after a tenth of a second."""
+        """A candidate's exit status from ``waitpid``; None if it is still alive after a tenth of a second."""
         os.write(self._fd, _REQUEST.pack(b"W", pid))
         (status,) = struct.unpack("<i", read_exact(self._fd, 4))
         return None if status < 0 else int(status)
@@ -374,10 +374,10 @@ class Candidate:
     """The untrusted process as the judge sees it.
 
     Args:
-        keeper: Who starts it.
+        keeper: Starts it.
         source: Its code.
         limits: ``cpu`` and ``wall`` in seconds, ``memory`` and ``output`` in bytes.
-        stdin: None: it answers questions. A text: it runs as a script with this as its standard input.
+        stdin: None: it answers requests. Text: it runs as a script with this as its standard input.
     """
 
     def __init__(self, keeper: Keeper, source: str, limits: dict[str, Any], stdin: str | None = None) -> None:
@@ -388,7 +388,7 @@ class Candidate:
         self.deadline = time.monotonic() + float(limits["wall"])
         self._number = _number()
         told = {"source": source, "limits": limits, "script": stdin is not None, "number": self._number}
-        with contextlib.suppress(OSError):  # it may be dead already; the answer tells
+        with contextlib.suppress(OSError):  # it may already be dead; the response tells
             write_frame(self._ask, told, self.deadline)
 
     def loaded(self) -> None:
@@ -400,7 +400,7 @@ class Candidate:
         self._result()
 
     def value(self, request: dict[str, Any]) -> Any:
-        """What it answers to one question, as plain data.
+        """Its response to one request, as plain data.
 
         Raises:
             Gone: It raised, ended, or was too slow.
@@ -422,7 +422,7 @@ class Candidate:
             raise self._senseless() from None
 
     def run(self) -> dict[str, Any]:
-        """Feed standard input, gather standard output, until the script ends."""
+        """Write standard input and collect standard output until the script ends."""
         data, feed, open_pipes = b"", self._feed, {self._output}
         out: bytes | None = self.stdin or b""
         limit = int(self.limits["output"])
@@ -470,13 +470,13 @@ class Candidate:
         except Gone as gone:
             error = str(gone)
         self.kill()
-        # sys.exit(0) at the end of a script is an ordinary end.
+        # sys.exit(0) at the end of a script is a normal exit.
         if error in {"", "it exited with code 0", "it exited with code None"}:
             return {"output": output}
         return {"error": error, "output": output}
 
     def _result(self) -> dict[str, Any]:
-        """The answer to the last question; what it wrote on other occasions is passed over."""
+        """The response to the last request; other output is skipped."""
         try:
             while isinstance(answer := read_frame(self._answer, self.deadline), dict):
                 if answer.get("of") == self._number:
@@ -518,7 +518,7 @@ class Candidate:
 
 
 class _Nowhere:
-    """Standard output that nobody reads."""
+    """Discards standard output."""
 
     encoding = "utf-8"
 
@@ -535,7 +535,7 @@ def judge(filtered: bytes | None, keeper: Keeper) -> None:
     """Read one task from standard input, decide it, and write the verdict to standard output."""
     task = read_frame(0)
     limits = task["limits"]
-    # The tests come with a dataset: they get limits as well, though they may not lie about themselves.
+    # The tests come from a dataset, so they get limits as well.
     strange = task["kind"] in {"tests", "growth"}
     confine(filtered, max(2 * int(limits["memory"]), 1 << 30), limits["cpu"] if strange else None)
     try:
@@ -576,7 +576,7 @@ def _begin_clock(limits: dict[str, Any]) -> None:
 
 
 def _fitting(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same, where the long ones among many that fit into no message together give way to their error."""
+    """The same; if all results together exceed a message, long ones are replaced by an error."""
     most = FRAME_LIMIT // (len(results) + 1)
     return [
         result
@@ -587,7 +587,7 @@ def _fitting(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def one_call(candidate: Candidate, call: dict[str, Any]) -> dict[str, Any]:
-    """What one function call gives, as packed data, or why it gives nothing."""
+    """The result of one function call as packed data, or an error."""
     try:
         value = candidate.value({"op": "call", "name": call["name"], "args": call["args"], "kwargs": call["kwargs"]})
         return {"value": pack(value, None)}
@@ -599,9 +599,9 @@ _EXECUTES = re.compile(r"(?<![.\w])(exec|eval|compile|__import__|builtins|import
 
 
 def judge_rewards(task: dict[str, Any], keeper: Keeper) -> list[dict[str, Any]]:
-    """One result an item. A row that ends the process costs that row alone.
+    """One result per item. A row that ends the process affects only that row.
 
-    Only where the reward itself cannot be loaded, three times in a row, the others are not tried: that is not a row's fault.
+    If the reward cannot be loaded three times in a row, the remaining rows are skipped: that is not a row's fault.
     """
     rows, results, broken = _Rows(task, keeper), list[dict[str, Any]](), 0
     for item in task["items"]:
@@ -620,10 +620,10 @@ def judge_rewards(task: dict[str, Any], keeper: Keeper) -> list[dict[str, Any]]:
 
 
 class _Rows:
-    """An own reward, loaded once for many rows, and again after a row that ended its process.
+    """A custom reward, loaded once for many rows, and again after a row that ended its process.
 
-    Where it may execute what it is given to score, every row has a separate process: one answer could change the
-    reward for the answers after it.
+    If it may execute the answers, every row has a separate process: one answer could change the reward for the
+    answers after it.
     """
 
     def __init__(self, task: dict[str, Any], keeper: Keeper) -> None:
@@ -632,14 +632,14 @@ class _Rows:
         self._alone = bool(_EXECUTES.search(task["source"]))
 
     def score(self, item: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-        """What it gives for one row, and whether the reward could not even be loaded."""
+        """The result for one row, and whether the reward could not be loaded."""
         if self._alone:
             self.close()
         used = self._candidate is not None
         try:
             return self._asked(item)
         except Unreadable as error:
-            # What a row before left in the pipe is not this row's fault.
+            # Data that an earlier row left in the pipe is not this row's fault.
             return self.score(item) if used else ({"error": str(error)}, False)
 
     def _asked(self, item: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -671,14 +671,14 @@ class _Rows:
 
 
 class _Counting(ast.NodeTransformer):
-    """Turns each assert into one that is counted, so that one failure does not hide the rest."""
+    """Makes asserts count, so that one failure does not hide the rest."""
 
     def __init__(self) -> None:
         self.asserts = 0
 
     def visit_Assert(self, node: ast.Assert) -> Any:
         if isinstance(node.test, ast.Constant):
-            return ast.Pass()  # 'assert True' tells nothing
+            return ast.Pass()  # 'assert True' checks nothing
         self.asserts += 1
         counted = ast.parse(
             "try:\n pass\nexcept Exception as __e:\n __record__(False, __e)\nelse:\n __record__(True, None)"
@@ -724,7 +724,7 @@ def judge_tests(candidate: Candidate, hidden: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trusted(prompt: str, entry: str, space: dict[str, Any]) -> None:
-    """Run the task's own imports and helpers, all but the function that is asked for."""
+    """Run the task's imports and helpers, except the requested function."""
     with contextlib.suppress(SyntaxError):
         tree = ast.parse(prompt)
         tree.body = [node for node in tree.body if getattr(node, "name", None) != entry]
@@ -732,7 +732,7 @@ def _trusted(prompt: str, entry: str, space: dict[str, Any]) -> None:
 
 
 def _bind(trees: list[Any], candidate: Candidate, space: dict[str, Any], entry: str) -> None:
-    """Names that the tests use and nobody else defines are the candidate's. Built-in names never are."""
+    """Undefined names in the tests refer to the candidate. Built-in names never do."""
     nodes = [node for tree in trees for node in ast.walk(tree)]
     made = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
@@ -757,11 +757,11 @@ def _function(candidate: Candidate, name: str) -> Any:
 def judge_growth(start: Callable[[], Candidate], hidden: dict[str, Any]) -> dict[str, Any]:
     """Seconds for three sizes, round by round, with inputs from ``make_input(n)``; measured by the judge.
 
-    A processor is not always equally fast: a neighbor on the same core slows everything. So the larger sizes are
-    timed between two timings of the small one, and a round has what lay side by side. Every call has a process and
-    an input of its own, of a size that is not known before: nothing can be remembered from one to the next.
+    CPU speed varies: another process on the same core slows everything. So the larger sizes are timed between two
+    timings of the small one, as one round. Every call has its own process and input, of an unpredictable size, so
+    nothing can be cached between calls.
 
-    ``hidden``: ``generator``, ``entry`` and ``sizes`` (three, rising).
+    ``hidden``: ``generator``, ``entry`` and ``sizes`` (three, ascending).
     """
     space: dict[str, Any] = {"__name__": "inputs"}
     rounds: list[list[float]] = []
@@ -770,7 +770,7 @@ def judge_growth(start: Callable[[], Candidate], hidden: dict[str, Any]) -> dict
         timing = _Timing(start, hidden["entry"], space)
         small, middle, large = hidden["sizes"]
         before = timing(small)
-        # Long times are steady: they need no third round.
+        # Long times are stable: they need no third round.
         while not rounds or (timing.spent < 3 and len(rounds) < 3) or (timing.spent < 0.6 and len(rounds) < 12):
             halfway, long = timing(middle), timing(large)
             after = timing(small)
@@ -784,21 +784,21 @@ def judge_growth(start: Callable[[], Candidate], hidden: dict[str, Any]) -> dict
 
 
 class _Timing:
-    """Processor time of one call, in a fresh process; with what its loading takes beyond imports."""
+    """CPU time of one call in a fresh process, plus what its loading takes beyond imports."""
 
     LOADING = 0.5
-    """Seconds of loading that are free: imports take them. What is computed in advance counts."""
+    """Seconds of loading that are free, for imports. Precomputation counts."""
 
     def __init__(self, start: Callable[[], Candidate], entry: str, space: dict[str, Any]) -> None:
         self._start, self._entry, self._space = start, entry, space
         self.spent = 0.0
-        """Seconds of processor time so far, loading and all."""
+        """Seconds of CPU time so far, including loading."""
 
     def __call__(self, size: float) -> float:
         packed = self._made(size)
         candidate = self._start()
         try:
-            # The kernel's own count of its processor time: it cannot be forged, and a busy machine does not count.
+            # The kernel's count of its CPU time: it cannot be forged and excludes other load.
             clock = (~candidate.pid << 3) | 2
             candidate.loaded()
             loaded = time.clock_gettime(clock)
@@ -810,7 +810,7 @@ class _Timing:
             candidate.kill()
 
     def _made(self, size: float) -> Plain:
-        """An input of about this size: a few percent smaller, by chance, where the generator takes that."""
+        """An input of about this size: randomly a few percent smaller, if the generator supports that."""
         lower = size - int.from_bytes(os.urandom(4), "little") % (size // 32 + 1) if isinstance(size, int) else size
         try:
             args = self._space["make_input"](lower)
@@ -820,7 +820,7 @@ class _Timing:
 
 
 def _number() -> str:
-    """What a question is known by: not to be guessed."""
+    """A request's unguessable id."""
     return os.urandom(8).hex()
 
 
@@ -832,7 +832,7 @@ def _expire(number: int, frame: Any) -> None:
 
 
 def serve(for_judge: bytes | None, for_candidate: bytes | None) -> None:
-    """Fork a judge for each task that is announced, and the candidates that it asks for."""
+    """Fork a judge for each announced task, and the candidates that it requests."""
     while os.read(0, 1) == b"G":
         ours, theirs = socket.socketpair()
         judge_pid = os.fork()
@@ -845,11 +845,11 @@ def serve(for_judge: bytes | None, for_candidate: bytes | None) -> None:
         died = os.waitpid(judge_pid, 0)[1]
         _reap()
         if died:
-            return  # the judge died, perhaps with part of its task unread: the host starts a fresh sandbox
+            return  # the judge died, perhaps before reading its whole task: the host starts a fresh sandbox
 
 
 def attend(control: socket.socket, for_candidate: bytes | None) -> None:
-    """Do what a judge asks until it has finished, and leave no candidate behind."""
+    """Serve a judge's requests until it has finished, and leave no candidate behind."""
     living: set[int] = set()
     while len(request := read_exact(control.fileno(), _REQUEST.size)) == _REQUEST.size:
         what, pid = _REQUEST.unpack(request)
@@ -868,12 +868,12 @@ def attend(control: socket.socket, for_candidate: bytes | None) -> None:
 
 
 def _candidate(control: socket.socket, filtered: bytes | None) -> int:
-    """Fork one and hand the judge its ends of the pipes."""
+    """Fork one and pass the judge its ends of the pipes."""
     questions, answers, feed, output = os.pipe(), os.pipe(), os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
         _as_a_child(candidate_main, filtered, questions[0], answers[1], feed[0], output[1])
-    with contextlib.suppress(OSError):  # the judge may have died meanwhile
+    with contextlib.suppress(OSError):  # the judge may have died in the meantime
         socket.send_fds(control, [pid.to_bytes(4, "little")], [questions[1], answers[0], feed[1], output[0]])
     for fd in (*questions, *answers, *feed, *output):
         os.close(fd)
@@ -899,14 +899,14 @@ def _status(pid: int) -> int | None:
 
 
 def _reap() -> None:
-    """Bury those who have finished dying; the others are buried after the next task."""
+    """Reap exited children; the others are reaped after the next task."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 class _Hollow(types.ModuleType):
-    """A module in which every name is there and does nothing."""
+    """A stub module in which every name exists and does nothing."""
 
     __path__ = []  # noqa: RUF012 - what makes it a package, to the import system
 
@@ -917,16 +917,16 @@ class _Hollow(types.ModuleType):
 
 
 def _stand_in() -> None:
-    """Libraries with checkers import matplotlib on the way; it costs seconds and wants a folder to write in."""
+    """Checker libraries import matplotlib, which takes seconds and needs a writable folder."""
     parts = ("", ".pyplot", ".animation", ".collections")
     for name in (*(f"matplotlib{part}" for part in parts), "mpl_toolkits", "mpl_toolkits.mplot3d"):
         sys.modules[name] = _Hollow(name)
 
 
 def main() -> None:
-    """Load what programs usually import, put the root in place, say so, and serve."""
+    """Load common imports, enter the root, report ready, and serve."""
     options = json.loads(sys.argv[1])
-    # numpy would start threads when it is imported, and there are none to be had here.
+    # numpy would start threads on import, which are not allowed here.
     os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     if options["root"]:
         _root.enter(options["binds"])
@@ -936,10 +936,10 @@ def main() -> None:
     _stand_in()
     for name in (*PRELOADED, *options["preload"]):
         importlib.import_module(name)
-    # What is there now lasts: no collection in a forked process touches, and so copies, it.
+    # Existing objects stay: garbage collection in forked processes does not touch and thus copy them.
     gc.collect()
     gc.freeze()
-    # For good, and for every process that is forked: others of the same user cannot look inside.
+    # Permanent, and inherited by forks: other processes of the same user cannot inspect them.
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
     write_frame(1, {"ready": True})
     serve(_seccomp.build(judge=True), _seccomp.build())
@@ -947,7 +947,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[0].rpartition("/")[0])
-    # Its neighbors by their file names: inside the sandbox there is no package core.
+    # Imported by file name: there is no package core inside the sandbox.
     import root as _root  # type: ignore[import-not-found]
     import seccomp as _seccomp  # type: ignore[import-not-found]
 

@@ -1,4 +1,4 @@
-"""The command that starts a sandbox, for each of the protections that a machine may have."""
+"""The command that starts a sandbox, for each level of protection."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from core.rewards.sandbox import seccomp
 
 HERE = Path(__file__).resolve().parent
 WEAK_CONSENT = "TUNESMITH_WEAK_SANDBOX"
-"""Set to 1 by a user who agrees to run untrusted code with the weaker protection."""
+"""Set to 1 by a user who accepts running untrusted code with the weaker protection."""
 
 
 class Level(StrEnum):
-    """How untrusted code is kept in, strongest first."""
+    """How untrusted code is contained, strongest first."""
 
     BUBBLEWRAP = "bubblewrap"
-    """bubblewrap: no network, no files but Python's own, no sight of other processes."""
+    """bubblewrap: no network, no files but Python's own, other processes hidden."""
     NAMESPACES = "namespaces"
-    """The same from the kernel's namespaces directly, where bubblewrap is not installed."""
+    """The same with kernel namespaces directly, if bubblewrap is not installed."""
     WEAK = "weak"
-    """Filter on system calls and limits only. Code can read what this user can read, and do nothing else."""
+    """Only the system call filter and limits. Code can read what this user can read, and nothing more."""
 
 
 def command(level: Level, preload: Sequence[str] = ()) -> list[str]:
-    """The argument list that starts a sandbox of this level; it talks on standard input and output.
+    """The argument list that starts a sandbox of this level; it communicates on standard input and output.
 
     ``preload`` names modules that are imported once, at the start, instead of by every program.
     """
     python = os.path.realpath(sys.executable)
-    # Resolved, because only the real folder is bound: a project reached through a link works too.
+    # Resolved, because only the real folder is bound: the project may be behind a symlink.
     site = os.path.realpath(sysconfig.get_paths()["purelib"])
     inside = HERE if level is not Level.BUBBLEWRAP else Path("/sandbox")
     options = {
@@ -82,11 +82,11 @@ def command(level: Level, preload: Sequence[str] = ()) -> list[str]:
 
 
 def available(level: Level) -> bool:
-    """Whether what this level needs is here; whether the kernel lets it is found by trying."""
+    """Whether this level's tools are installed; whether the kernel allows it is found by trying."""
     needed = {Level.BUBBLEWRAP: "bwrap", Level.NAMESPACES: "unshare"}.get(level)
     if sys.platform != "linux":
         return False
-    # In the weak form the filter is all there is.
+    # At the weak level the filter is the only protection.
     return shutil.which(needed) is not None if needed else seccomp.build() is not None
 
 

@@ -1,7 +1,7 @@
-"""A root of its own for the sandbox where bubblewrap is not installed. Standard library only.
+"""A private root for the sandbox if bubblewrap is not installed. Standard library only.
 
 Runs inside fresh namespaces (made by ``unshare``): builds an empty file system, binds a few folders
-into it read-only, makes it the root, and gives up every capability.
+into it read-only, makes it the root, and drops every capability.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CAPSET = {"x86_64": 126, "aarch64": 91}
 
 
 def enter(binds: list[str]) -> None:
-    """Make a root that holds ``binds`` and the usual devices, all read-only, and move into it.
+    """Make a root with ``binds`` and the usual devices, all read-only, and enter it.
 
     Raises:
         OSError: The kernel refused a step.
@@ -37,7 +37,7 @@ def enter(binds: list[str]) -> None:
 
 
 def _place(binds: list[str]) -> Path:
-    """A folder to mount on, and to hide by it: none that holds what is to be bound. Nothing is written to the disk."""
+    """A folder to mount over, which it hides: none that contains a bind source. Nothing is written to disk."""
     for place in ("/tmp", "/mnt", "/srv", "/media", "/run"):  # noqa: S108
         if Path(place).is_dir() and not any(path.startswith(f"{place}/") for path in binds):
             return Path(place)
@@ -52,7 +52,7 @@ def _bind(path: str, new: Path) -> None:
         inside.parent.mkdir(parents=True, exist_ok=True)
         inside.touch()
     _mount(path, str(inside), None, _BIND)
-    kept = os.statvfs(inside).f_flag & (_NOSUID | _NODEV | 8 | 1024 | 2048)  # flags that a namespace may not lift
+    kept = os.statvfs(inside).f_flag & (_NOSUID | _NODEV | 8 | 1024 | 2048)  # flags that a namespace may not clear
     _mount(None, str(inside), None, _BIND | _REMOUNT | _READONLY | kept)
 
 
@@ -72,14 +72,14 @@ def _pivot(new: str) -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability, also root's to read and signal what is another's.
+    """Drop every capability, including root's to read and signal other users' processes.
 
     Raises:
         OSError: The kernel refused.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     for number in range(64):
-        libc.prctl(24, number, 0, 0, 0)  # PR_CAPBSET_DROP; numbers that this kernel does not know are refused
+        libc.prctl(24, number, 0, 0, 0)  # PR_CAPBSET_DROP; the kernel rejects numbers that it does not know
     header = struct.pack("Ii", 0x20080522, 0)
     if libc.syscall(_CAPSET[os.uname().machine], header, bytes(24)):
         raise OSError(ctypes.get_errno(), "cannot give up capabilities")

@@ -1,16 +1,15 @@
-"""A filter on system calls, made by hand: the few things that code inside the sandbox may ask of the kernel.
+"""A handwritten system call filter: an allowlist for code inside the sandbox.
 
-Standard library only: the sandbox loads this file by itself. The filter is a list of what is allowed; a call that
-is not on it is refused, also one that the next kernel invents. What is allowed is to compute, to read what is
-mounted, to use the pipes that are open, and to ask the time. Some calls do more than one thing, so their
+Standard library only: the sandbox loads this file alone. A call that is not on the list is refused, including those
+of future kernels. Code may compute, read what is mounted, use the open pipes, and get the time. For some calls the
 arguments decide (``_CHECKED``).
 
-What a refused call hears:
+The result of a refused call:
 
-- from 424 on (``pidfd_send_signal``, Linux 5.1): that it is not there. Libraries have to run on older kernels and
-  fall back; the C library's ``clone3`` falls back on ``clone``, which is refused.
+- from 424 on (``pidfd_send_signal``, Linux 5.1): ``ENOSYS``. Libraries have to run on older kernels and
+  fall back; the C library's ``clone3`` falls back to ``clone``, which is refused.
 - before that: ``EPERM``.
-- a call of another processor's table (32 bits on a 64-bit machine) ends the process: no library makes one.
+- a call of another architecture (32 bits on a 64-bit machine) ends the process: no library makes one.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ O_WRITING = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000 | 0o20000000
 O_ASYNC = 0o20000
 MAP_HUGETLB = 0x40000
 NEWER = 424
-"""The first call number of the table that all processors share."""
+"""The first call number that all architectures share."""
 
-# name: (x86_64, aarch64); None if the architecture has no such call. The busiest come first.
+# name: (x86_64, aarch64); None if the architecture has no such call. The most frequent come first.
 _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63),
     "write": (1, 64),
@@ -80,12 +79,12 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "getitimer": (36, 102),
     "pause": (34, None),
     "restart_syscall": (219, 128),
-    # signals to itself, sent by the kernel
+    # signals to itself, from the kernel
     "sigaltstack": (131, 132),
     "rt_sigpending": (127, 136),
     "rt_sigtimedwait": (128, 137),
     "rt_sigsuspend": (130, 133),
-    # what it is and where it runs
+    # process identity and location
     "getpid": (39, 172),
     "gettid": (186, 178),
     "getppid": (110, 173),
@@ -103,7 +102,7 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "getcpu": (309, 168),
     "sched_yield": (24, 124),
     "sched_getaffinity": (204, 123),
-    # its own memory and threads' bookkeeping
+    # own memory, and bookkeeping of threads
     "set_tid_address": (218, 96),
     "set_robust_list": (273, 99),
     "rseq": (334, 293),
@@ -112,18 +111,18 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "exit": (60, 93),
     "exit_group": (231, 94),
 }
-# What the judge needs besides: it is handed the pipes to a candidate, and it reads the candidate's processor clock.
+# What the judge also needs: it receives the pipes to a candidate, and reads the candidate's CPU clock.
 _JUDGE: dict[str, tuple[int | None, int | None]] = {"recvmsg": (47, 212), "clock_gettime": (228, 113)}
 
 _F_SETFL = 4
 _FCNTL = (0, 1, 2, 3, 1030)
-"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC: no owner, no signal, no lease, lock, notice or pipe size."""
+"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC: no owner, signal, lease, lock, notification or pipe size."""
 _IOCTL = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-"""Whether it is a terminal and how wide, how much can be read, blocking or not, closing on exec."""
+"""Is it a terminal, terminal width, readable bytes, blocking mode, close on exec."""
 _PRCTL = (15, 16)
-"""The name of the process."""
+"""Process name."""
 _MADVISE = (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 102, 103)
-"""What the C library and Python's allocator advise about their own memory."""
+"""Advice that the C library and Python's allocator give about their own memory."""
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -137,21 +136,21 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-# Made once and not by every process that installs the filter: half a millisecond each.
+# Built once instead of in every process that installs the filter, which would take half a millisecond each.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def build(machine: str = "", *, judge: bool = False) -> bytes | None:
-    """The filter as BPF for a processor, default this one, or None if its call numbers are not known here.
+    """The filter as BPF for an architecture, by default this one, or None if its call numbers are unknown.
 
-    ``judge`` allows what the process needs that decides, and the untrusted one does not.
+    ``judge`` allows what the judge needs and the candidate does not.
     """
     known = _ARCHITECTURES.get(machine or platform.machine())
     if known is None:
         return None
     column, audit = known
     program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
-    # The x32 calls of the same processor have numbers of their own.
+    # The x32 calls of the same architecture have their own numbers.
     program += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _ENOSYS)]
     for numbers in (_ALLOWED | (_JUDGE if judge else {})).values():
         if (number := numbers[column]) is not None:
@@ -164,7 +163,7 @@ def build(machine: str = "", *, judge: bool = False) -> bytes | None:
 
 
 def install(program: bytes) -> None:
-    """Put the filter on this process, permanently.
+    """Install the filter in this process, permanently.
 
     Raises:
         OSError: The kernel refused.
@@ -177,7 +176,7 @@ def install(program: bytes) -> None:
 
 
 def _low(argument: int) -> Step:
-    """Load the lower half of an argument; the kernel looks at no more of an int."""
+    """Load the lower half of an argument; the kernel reads no more of an int."""
     return (_LOAD, 0, 0, 16 + 8 * argument)
 
 
@@ -187,7 +186,7 @@ def _without(argument: int, bits: int, refusal: int = _EPERM) -> list[Step]:
 
 
 def _one_of(argument: int, values: Sequence[int], refusal: int = _EPERM) -> list[Step]:
-    """Allow these values alone."""
+    """Allow only these values."""
     steps = [_low(argument)]
     for value in values:
         steps += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]
@@ -195,7 +194,7 @@ def _one_of(argument: int, values: Sequence[int], refusal: int = _EPERM) -> list
 
 
 def _zero(*halves: int) -> list[Step]:
-    """Allow where these halves of arguments (two an argument, the lower first) are all 0."""
+    """Allow if these halves of arguments (two per argument, the lower first) are all 0."""
     steps: list[Step] = []
     for half in halves:
         steps += [(_LOAD, 0, 0, 16 + 4 * half), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _EPERM)]
@@ -212,7 +211,7 @@ _CHECKED: tuple[tuple[tuple[int | None, int | None], list[Step]], ...] = (
     ((2, None), _without(1, O_WRITING)),  # open
     ((9, 222), _without(3, MAP_HUGETLB)),  # mmap: the host's huge pages are counted for all
     ((28, 233), _one_of(2, _MADVISE, _REFUSE | errno.EINVAL)),  # madvise
-    ((228, 113), _without(0, 1 << 31)),  # clock_gettime: negative numbers are clocks of other processes
+    ((228, 113), _without(0, 1 << 31)),  # clock_gettime: negative ids are clocks of other processes
     ((72, 25), _fcntl()),
     ((16, 29), _one_of(1, _IOCTL, _REFUSE | errno.ENOTTY)),  # ioctl
     ((157, 167), _one_of(0, _PRCTL, _REFUSE | errno.EINVAL)),  # prctl
