@@ -28,12 +28,12 @@ class ConfigEntry:
     """One entry of the list.
 
     Attributes:
-        name: To load it by.
+        name: Identifies it.
         modified_at: ISO 8601, UTC.
-        summary: Model, dataset and reward in a line; empty if it cannot be read.
-        preset: Whether it ships with the project; it cannot be changed or deleted.
+        summary: Model, dataset and reward in one line; empty if it cannot be read.
+        preset: Whether it is built in, and cannot be changed or deleted.
         problem: What is wrong with the file, or None.
-        config: What it holds, if it can be read; not part of the JSON.
+        config: Its contents, if readable; not part of the JSON.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ConfigEntry:
 
 
 Entries = list[ConfigEntry]
-"""Inside the class below, ``list`` is a verb."""
+"""Inside the class below, ``list`` is a method."""
 
 
 class Configs:
@@ -63,12 +63,12 @@ class Configs:
         self._bin = Bin(home)
 
     def save(self, name: str, config: object) -> ConfigEntry:
-        """Validate a configuration and keep it exactly as given, in place of one of the same name.
+        """Validate a configuration and store it unchanged, replacing one of the same name.
 
         Raises:
             InvalidConfig: With every problem; nothing is written.
             InvalidInput: The name cannot be used.
-            Conflict: The name is a preset's.
+            Conflict: A built-in preset has this name.
         """
         path = self._own(name)
         check(config)
@@ -76,10 +76,10 @@ class Configs:
         return _entry(path, preset=False)
 
     def load(self, name: str) -> dict[str, Any]:
-        """A configuration as it was given, the user's own before a preset of the same name.
+        """A stored configuration, unchanged; the user's takes precedence over a built-in one of the same name.
 
         Raises:
-            NotFound: There is none of this name.
+            NotFound: There is none with this name.
             InvalidInput: Its file is not JSON.
         """
         return _read(self.path(name))
@@ -93,19 +93,19 @@ class Configs:
         raise NotFound(f"There is no preset {name!r:.120}. See the list of presets.", field="name")
 
     def list(self) -> Entries:
-        """The user's own by time, newest first; then the presets by name. Broken files are listed too."""
+        """The user's, newest first; then the built-in ones by name. Broken files are listed too."""
         own = [_entry(path, preset=False) for path in self._folder.glob("*.json") if not path.name.startswith(".")]
         return sorted(own, key=lambda entry: entry.modified_at, reverse=True) + self.presets()
 
     def presets(self) -> Entries:
-        """What ships with the project."""
+        """The built-in presets."""
         return [_entry(path, preset=True) for path in sorted(PRESETS.glob("*.json"))]
 
     def rename(self, name: str, new_name: str) -> ConfigEntry:
-        """Give a configuration another name, also inside where it bore the old one.
+        """Rename a configuration, and the name inside it if that was the old one.
 
         Raises:
-            NotFound: There is none of this name, or it is a preset.
+            NotFound: There is none with this name, or it is built in.
             Conflict: The new name is taken.
         """
         old, new = self._own(name, must_exist=True), self._own(new_name)
@@ -122,12 +122,12 @@ class Configs:
         return self._bin.put(self._own(name, must_exist=True), kind="preset", name=name)
 
     def upload(self, data: bytes, filename: str) -> ConfigEntry:
-        """Keep a configuration file, by the name that is in it.
+        """Store a configuration file under the name in it.
 
         Raises:
-            InvalidConfig: It cannot be run; nothing is written.
+            InvalidConfig: It is invalid; nothing is written.
             InvalidInput: It is not JSON.
-            Conflict: There is one of this name already.
+            Conflict: The name is taken.
         """
         if len(data) > MAX_BYTES:
             raise TooLarge("The file is larger than 1 MiB, so it is not a preset. Choose another file.")
@@ -162,7 +162,7 @@ def check(config: object) -> RunConfig:
 
 
 def problems(config: object) -> tuple[RunConfig | None, list[tuple[str, str]]]:
-    """The parsed configuration, or None and what is wrong with it as (field path, what would be right)."""
+    """The parsed configuration, or None and its problems as (field path, fix)."""
     try:
         return check(config), []
     except InvalidConfig as error:
@@ -170,7 +170,7 @@ def problems(config: object) -> tuple[RunConfig | None, list[tuple[str, str]]]:
 
 
 def _file_name(name: str) -> str:
-    """The file name for a name: letters, digits and a few signs as they are, all else percent-encoded.
+    """The file name for a name: letters, digits and a few symbols unchanged, the rest percent-encoded.
 
     >>> _file_name("My config (2)"), _file_name("../x")
     ('My config (2).json', '%2E.%2Fx.json')

@@ -1,4 +1,4 @@
-"""Choosing the setup's dataset and what goes with it: mapping, saved prompts, limits, what suits its rows."""
+"""Chooses the setup's dataset with its mapping, saved prompts, length limits and suggestions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class DatasetChoice:
 
         Args:
             section: The dataset section.
-            kind: Which of the dataset step's ways it belongs to.
+            kind: Which kind of source on the Dataset step it belongs to.
         """
         before = self.wizard.draft().dataset.values
         self._choose({name: value for name, value in before.items() if name in TEMPLATE_FIELDS}, section, kind)
 
     def use_known(self, path: str) -> bool:
-        """Choose a well-known dataset with its mapping. False if none has this path."""
+        """Choose a well-known dataset with its mapping. False if there is none with this path."""
         known = next((known for known in CATALOGUE if known.path == path), None)
         if known is None:
             return False
@@ -51,7 +51,7 @@ class DatasetChoice:
         self.suggest()
 
     def suggest(self) -> None:
-        """Suggest a reward, a system prompt and markers for the rows, where nobody has chosen others."""
+        """Suggest a reward, a system prompt and markers for the rows, unless the user has chosen others."""
         follow_dataset(self.wizard, self.rows)
 
     def fetch(self) -> None:
@@ -89,17 +89,17 @@ class DatasetChoice:
             self.wizard.put(dataset=kept | template)
 
     def save_template(self, name: str) -> None:
-        """Keep what the model is told under a name. Raises InvalidInput if it is none, Conflict for too many."""
+        """Save the prompt settings under a name. Raises InvalidInput for an invalid name, Conflict for too many."""
         self.library.save_template(name, self.wizard.draft().dataset.json())
 
     # --- preparation ---
 
     def prepare(self) -> None:
-        """Prepare all of it; a page shows how far that is, then the report. Raises TunesmithError."""
+        """Prepare the whole dataset; a page shows the progress, then the report. Raises TunesmithError."""
         self.preparations.start(DRAFT, preparable(self.wizard.config()))
 
     def use_limits(self, report: Mapping[str, Any] | None) -> bool:
-        """Take the lengths that a report on a dataset proposes; False if it proposes none."""
+        """Apply the lengths that a preparation report proposes; False if it proposes none."""
         lengths = (report or {}).get("lengths")
         if not lengths:
             return False
@@ -109,5 +109,5 @@ class DatasetChoice:
         return True
 
     def use_own_limits(self) -> bool:
-        """The same with the latest report on the draft's own dataset."""
+        """The same with the latest report on the draft's dataset."""
         return self.use_limits(self.library.draft_report(preparable(self.wizard.config()))[0])

@@ -1,4 +1,4 @@
-"""Turns the dataset step's form into the configuration: exercises, mixes, a dataset with its mapping."""
+"""Converts the dataset step's form into the configuration: exercises, mixes, a dataset with its mapping."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FOREIGN = {
     "generated": ("subset",),
     "tasks": ("subset", "max_operand"),
 }
-"""Fields that mean nothing for a kind of source: what was entered for another kind is not kept."""
+"""Fields that do not apply to a kind of source; values entered for another kind are dropped."""
 LEVELS = tuple(range(tasks.LEVELS))
 PART = "mix-part"
-"""Where the fields of a mixture's sources begin."""
+"""Prefix of the fields of a mixture's sources."""
 
 
 def source_of(kind: str, form: Mapping[str, str]) -> str:
@@ -34,7 +34,7 @@ def source_of(kind: str, form: Mapping[str, str]) -> str:
 
 
 def ready_mapping(library: Library, source: str) -> dict[str, Any]:
-    """The mapping that comes with a source: a dataset's own, a popular one's, or the plain one."""
+    """The mapping that comes with a source: a dataset's own, a popular one's, or the default."""
     plain: dict[str, Any] = {
         "instruction_field": "question",
         "response_field": "answer",
@@ -51,10 +51,9 @@ def ready_mapping(library: Library, source: str) -> dict[str, Any]:
 
 
 def read(library: Library, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The dataset section that the step's form asks for; ``before`` is the one that its page was made from.
+    """The dataset section from the step's form; ``before`` is the one that its page was rendered from.
 
-    Another source brings its own columns. Exercises and mixture are as the form has them, gone where they are not
-    meant.
+    A new source brings its own columns. Exercises and mixture are as in the form, and dropped for other sources.
     """
     kind = form.get("ui.kind", "upload")
     named = source_of(kind, form)
@@ -76,7 +75,7 @@ def read(library: Library, form: Mapping[str, str], before: Mapping[str, Any]) -
 
 
 def _told(text: str, section: dict[str, Any]) -> dict[str, Any]:
-    """The section with the system prompt as its page shows it: the default in full, and an empty field for none."""
+    """The section with the system prompt as shown on its page: the default in full, an empty field for none."""
     text = text.replace("\r\n", "\n")
     if text == DEFAULT_SYSTEM_PROMPT and section.get("system_prompt") is None:
         return section
@@ -90,7 +89,7 @@ def _mapped(
     try:
         mapping = ready_mapping(library, source)
     except TunesmithError:
-        return form, section  # deleted meanwhile; the page says so
+        return form, section  # deleted in the meantime; the page says so
     form.pop("dataset.columns", None)  # it belongs to the previous source
     form |= {f"dataset.{name}": value or "" for name, value in mapping.items() if name != "columns"}
     section = {name: value for name, value in section.items() if name != "columns"}
@@ -121,8 +120,8 @@ def _mix(library: Library, form: Mapping[str, str]) -> list[MixEntry]:
 
 
 def _parts(library: Library, form: Mapping[str, str]) -> list[MixEntry]:
-    """The sources with fields of their own. Each brings what it was when the page was made, so that a field which
-    the page does not show is kept, and a half-typed name that was saved on the way leaves nothing behind.
+    """The sources with their own fields. Each brings its state when the page was rendered, so that a field which
+    the page does not show is kept, and an autosaved half-typed name leaves nothing behind.
     """
     parts: list[MixEntry] = []
     for key in form:
@@ -144,7 +143,7 @@ def _hub_part(library: Library, path: str, form: Mapping[str, str], before: dict
 
 
 def _needed(library: Library, source: str) -> dict[str, Any]:
-    """The mapping that comes with a source, as far as a part of a mixture has to say it."""
+    """The mapping that comes with a source, limited to what a part of a mixture needs."""
     return {
         name: value
         for name, value in ready_mapping(library, source).items()
@@ -171,7 +170,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def on_this_machine(source: str) -> bool:
-    """Whether a mixture's source has its own line on the page, and no fields."""
+    """Whether a mixture's source has its own line on the page, without fields."""
     return source == SUMS or source.startswith("upload:")
 
 

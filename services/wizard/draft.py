@@ -1,6 +1,6 @@
-"""The wizard's draft at one moment.
+"""An immutable state of the wizard's draft.
 
-A draft contains what was entered, valid or not: a field may be missing, a number may be text. Sections therefore keep
+A draft contains what was entered, valid or not: a field may be missing, a number may be text. So sections keep
 their values unchanged, and values that the code uses are properties with a definite type.
 """
 
@@ -26,7 +26,7 @@ SINGLE = ("name", "method")
 
 
 class TaskEntry(TypedDict, total=False):
-    """A chosen exercise. A weight or difficulty that is not a number is what was typed."""
+    """A chosen exercise. A weight or difficulty that is not a number is kept as typed."""
 
     name: str
     weight: float | str
@@ -34,7 +34,7 @@ class TaskEntry(TypedDict, total=False):
 
 
 class MixEntry(TypedDict, total=False):
-    """One source of a mixture; it may have further fields of a dataset."""
+    """One source of a mixture; it may have other dataset fields."""
 
     source: str
     weight: float | str
@@ -42,7 +42,7 @@ class MixEntry(TypedDict, total=False):
 
 
 class Suggested(TypedDict, total=False):
-    """What suits the dataset, as :class:`core.rewards.suggest.Suggestion`; ``of`` says for which rows."""
+    """The suggestion for the dataset, as in :class:`core.rewards.suggest.Suggestion`; ``of`` identifies its rows."""
 
     of: str
     reward: Mapping[str, Any]
@@ -51,11 +51,11 @@ class Suggested(TypedDict, total=False):
 
 
 class PageMemory(TypedDict, total=False):
-    """What the page of a step remembers that is no part of the configuration.
+    """State of a step's page that is not part of the configuration.
 
     ``visited`` is set by the first form that is saved; ``sent`` is '<page> <number>' of the newest form, and ``by``
-    the page that each field's value came from (see :mod:`services.wizard.merge`). The others belong to one step each:
-    to the configuration step the plan that was chosen, and what its values go by.
+    the page that each field's value came from (see :mod:`services.wizard.merge`). The others belong to one step each;
+    the configuration step has the chosen plan and what its values depend on.
     """
 
     visited: bool
@@ -81,15 +81,15 @@ class Section:
     values: Values = field(default_factory=dict)
 
     def text(self, name: str) -> str:
-        """A field as text, '' where it is not set."""
+        """A field as text, '' if not set."""
         return str(self.values.get(name) or "")
 
     def whole(self, name: str, default: int) -> int:
-        """A field as a whole number. Raises TypeError or ValueError where it is none."""
+        """A field as a whole number. Raises TypeError or ValueError if it is not one."""
         return int(cast("int", self.values.get(name, default)))
 
     def number(self, name: str, default: float) -> float:
-        """A field as a number. Raises TypeError or ValueError where it is none."""
+        """A field as a number. Raises TypeError or ValueError if it is not one."""
         return float(cast("float", self.values.get(name, default)))
 
     def json(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Section:
         return dict(self.values)
 
     def filled(self) -> dict[str, Any]:
-        """The same without the fields that were left empty."""
+        """A copy without empty fields."""
         return {name: value for name, value in self.values.items() if value != ""}
 
 
@@ -112,19 +112,19 @@ class ModelDraft(Section):
 
 @dataclass(frozen=True)
 class DatasetDraft(Section):
-    """The dataset, how its rows are read, and what the model is told."""
+    """The dataset, its mapping, and the prompt settings."""
 
     @property
     def source(self) -> str:
         return self.text("source")
 
     def filled(self) -> dict[str, Any]:
-        """Without the fields that were left empty; an empty prompt or marker says that there is none."""
+        """A copy without empty fields; an empty prompt or marker is kept and means none."""
         return {name: value for name, value in self.values.items() if value != "" or name in PROMPT}
 
     @property
     def kind(self) -> str:
-        """Which of the dataset step's ways its source belongs to."""
+        """The kind of its source on the Dataset step."""
         return kind_of(self.source)
 
     @property
@@ -136,13 +136,13 @@ class DatasetDraft(Section):
         return tuple(cast("list[TaskEntry]", self._objects("tasks")))
 
     def _objects(self, name: str) -> list[object]:
-        """The objects of a list; what a file has instead is said to be wrong beside the field."""
+        """The objects of a list; other values are reported next to the field."""
         listed = self.values.get(name)
         return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list | tuple) else []
 
     @property
     def remote(self) -> bool:
-        """Whether its rows, or some of them, come over the network."""
+        """Whether any of its rows come over the network."""
         return self.kind == "hub" or any(kind_of(str(part.get("source") or "")) == "hub" for part in self.mix)
 
 
@@ -161,13 +161,13 @@ class RewardDraft(Section):
 
 @dataclass(frozen=True)
 class Draft:
-    """Every choice so far, with suggestions if none was made.
+    """All choices so far, with suggestions for the others.
 
     Attributes:
-        name: Of the run; '' takes :func:`suggest_name`.
+        name: The run's name; '' for :func:`suggest_name`.
         method: Key of the training method; '' for the default.
-        sections: The configuration's sections by name; each of :data:`core.config.SECTIONS` is there.
-        pages: What each step's page remembers, by step.
+        sections: The configuration's sections by name, all of :data:`core.config.SECTIONS`.
+        pages: State of each step's page, by step.
         session_id: The run that was started from this draft.
     """
 
@@ -195,16 +195,16 @@ class Draft:
 
     @property
     def chosen_method(self) -> Method:
-        """The training method. Raises InvalidInput if there is none of that key."""
+        """The training method. Raises InvalidInput if there is none with that key."""
         return method_of({"method": self.method})
 
     def page(self, step: str) -> PageMemory:
-        """What a step's page remembers; empty before its first form."""
+        """State of a step's page; empty before its first form."""
         return self.pages.get(step, {})
 
     @property
     def row(self) -> int:
-        """The row that the reward step tries; the first where the form sent no number."""
+        """The row used on the reward step; the first if the form sent no number."""
         return whole_number(str(self.page("reward").get("row", 0))) or 0
 
     @property
@@ -213,32 +213,31 @@ class Draft:
         return self.page("dataset").get("suggested") or {}
 
     def value(self, path: str) -> object:
-        """A field by its path; None if it is not set."""
+        """A field by its path; None if not set."""
         section, _, name = path.partition(".")
         return self.sections[section].get(name)
 
     def section(self, name: str) -> Section:
-        """A section that has no type of its own."""
+        """A section without its own type."""
         return Section(self.sections[name])
 
     def part(self, name: str) -> object:
-        """What a step saves under a name of :attr:`StepInfo.sections`: a section, the run's name or the method."""
+        """A part from :attr:`StepInfo.sections`: a section, the run's name or the method."""
         return {"name": self.name, "method": self.method}[name] if name in SINGLE else self.sections[name]
 
     def remembering(self, step: str, values: Mapping[str, object]) -> Draft:
-        """The same with more for a step's page to remember."""
+        """A copy with more state for a step's page."""
         page = cast("PageMemory", {**self.page(step), **values})
         return replace(self, pages={**self.pages, step: page})
 
 
 def read_draft(saved: Mapping[str, Any], *, on_gpu: bool, base_model: str = DEMO_MODEL) -> Draft:
-    """The draft from what the database keeps: sections by name, ``ui_<step>``, ``name`` and ``session_id``.
+    """The draft from its database form: sections by name, ``ui_<step>``, ``name`` and ``session_id``.
 
-    A section that was never saved, or was taken back with None, is what :func:`suggest` gives for it; the model is
-    ``base_model``.
+    A section that was never saved, or was reset with None, comes from :func:`suggest`; the model is ``base_model``.
     """
     chosen = {name: saved[name] for name in SECTIONS if saved.get(name) is not None}
-    # A file that was loaded may have anything in a section's place.
+    # A loaded file may have anything as a section.
     kept: dict[str, Values] = {name: one if isinstance(one, Mapping) else {} for name, one in chosen.items()}
     dataset = DatasetDraft(kept.get("dataset", {}))
     memory = cast("PageMemory", saved.get("ui_configuration") or {})
@@ -253,7 +252,7 @@ def read_draft(saved: Mapping[str, Any], *, on_gpu: bool, base_model: str = DEMO
 
 
 def config_of(draft: Draft, home: Home) -> dict[str, Any]:
-    """The draft as a configuration to be validated; sections never chosen are left out."""
+    """The draft as an unvalidated configuration, without sections that were never chosen."""
     uses = draft.chosen_method.uses
     sections = {name: _used(name, values, uses) for name, values in draft.sections.items() if values and uses(name)}
     named = {"method": draft.method} if draft.method else {}
@@ -261,13 +260,13 @@ def config_of(draft: Draft, home: Home) -> dict[str, Any]:
 
 
 def _used(section: str, values: Values, uses: Callable[[str], bool]) -> dict[str, Any]:
-    """A section without the fields that the draft keeps for another method; unknown keys stay, and are refused."""
+    """A section without the fields of other methods; unknown keys stay, to be rejected."""
     fields = section_model(section).model_fields
     return {name: value for name, value in values.items() if name not in fields or uses(f"{section}.{name}")}
 
 
 def same_choices(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two configurations make the same run: neither the name nor what their method does not use counts.
+    """Whether two configurations describe the same run, ignoring the name and what their method does not use.
 
     False if one cannot be read.
     """
@@ -279,17 +278,17 @@ def same_choices(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _effective(config: RunConfig) -> dict[str, Any]:
-    """What of a configuration its run depends on."""
+    """The parts of a configuration that its run depends on."""
     uses, sections = method_of({"method": config.method}).uses, config.model_dump(include=set(SECTIONS))
     used = {name: _used(name, values, uses) for name, values in sections.items() if uses(name)}
     return {"method": config.method, **used}
 
 
 def suggest(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu: bool) -> dict[str, Values]:
-    """The built-in model, and what a method suggests for a dataset and this machine, by the plan that was chosen.
+    """The built-in model, and a method's suggestions for a dataset and this machine, by the chosen plan.
 
     Args:
-        memory: The configuration step's.
+        memory: State of the configuration step's page.
     """
     sections: dict[str, Any] = {"model": {"name": DEMO_MODEL}, **chosen.suggest(dataset.source, on_gpu)}
     wanted = memory.get("plan", BALANCED)
@@ -319,7 +318,7 @@ def suggest_name(draft: Draft, home: Home) -> str:
 
 
 def kind_of(source: str) -> str:
-    """Which of the dataset step's ways a source belongs to."""
+    """The kind of a source on the Dataset step."""
     if source in {"generated:reasoning-gym", "mix"}:
         return "mix" if source == "mix" else "tasks"
     head = source.partition(":")[0]

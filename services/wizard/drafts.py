@@ -28,11 +28,11 @@ CONFIRM = "To use this reward, select 'Start anyway' first."
 UNREADY = "The run was not started. Fix the problems listed below first. Your setup is kept."
 CHANGED = "The run was not started: your setup was changed in another tab. Review it here, then start."
 DATA_STEPS = ("model", "dataset")
-"""Steps that decide how many rows there are, and how many tokens they have."""
+"""Steps that affect the number of rows and their length in tokens."""
 ANSWER = "training.max_new_tokens"
 Form = Mapping[str, str]
 Said = tuple[str, str]
-"""Words for a user, and their level: '', ``good``, ``watch`` or ``problem``."""
+"""A message and its level: '', ``good``, ``watch`` or ``problem``."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Outcome:
 
     Attributes:
         page: The next page: a step's key, ``preparation``, ``probe`` or ``run``.
-        said: Message at its top.
-        job_id: Which one, for the pages ``probe`` and ``run``.
-        refused: Fields that another tab has changed as well: they keep its value, and the button did nothing.
-        elsewhere: Fields that another tab has changed, where the same page comes again.
+        said: Message at the top of the page.
+        job_id: For the pages ``probe`` and ``run``.
+        refused: Fields that another tab also changed: they keep its value, and the button did nothing.
+        elsewhere: Fields that another tab changed, if the same page is shown again.
     """
 
     page: str
@@ -56,7 +56,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Drafts:
-    """Operations on the draft as a whole; those on its dataset are in ``dataset``."""
+    """Operations on the draft as a whole; those on the dataset are in ``dataset``."""
 
     wizard: Wizard
     snapshots: Snapshots
@@ -77,7 +77,7 @@ class Drafts:
         return next((key for key in steps if key in missing or not draft.page(key).get("visited")), "train")
 
     def submit(self, step: str, form: Form) -> Outcome:
-        """Keep what a step's form changed, then do what its button says (``action``).
+        """Save what a step's form changed, then run the button's ``action``.
 
         Raises:
             NotFound: There is no such step.
@@ -96,19 +96,19 @@ class Drafts:
             return Outcome(step, told, refused=merged.refused)
         outcome = self._act(step, form)
         if step == "dataset":
-            self.dataset.suggest()  # the button may have fetched rows or changed the columns
+            self.dataset.suggest()  # the action may have fetched rows or changed the columns
         if step in DATA_STEPS:
             told = (*told, *self._follow_data(before))
         elsewhere = merged.elsewhere if outcome.page == step else ()
         return replace(outcome, said=(*told, *outcome.said), elsewhere=elsewhere)
 
     def start(self, *, confirmed: bool = False) -> str:
-        """Start the draft's run once: a second call, from a double click or another tab, gets the same run.
+        """Start the draft's run once: a second call, from a double click or another tab, returns the same run.
 
-        A run that has ended gives way to another as soon as the draft has changed.
+        After a run has ended, a changed draft starts another.
 
         Args:
-            confirmed: Whether a user chose to start although the reward has loopholes.
+            confirmed: Whether the user chose to start although the reward has loopholes.
 
         Returns:
             The run's id.
@@ -123,14 +123,14 @@ class Drafts:
     def _start_once(self, snapshot: Snapshot, confirmed: bool) -> str:
         if snapshot.started.run:
             return snapshot.started.run.session_id
-        # Last of all that may refuse it, because it may fetch rows and load a model to try the reward.
+        # The last check, because it may fetch rows and load a model to test the reward.
         self.preflight.admit(self.runs.check_start(snapshot.config), confirmed, CONFIRM)
         session_id = self.runs.start(snapshot.config).session_id
         self.wizard.put(session_id=session_id)
         return session_id
 
     def _follow_data(self, before: Draft) -> tuple[Said, ...]:
-        """Let the suggested settings follow the rows; says where that changed the length of answers."""
+        """Update suggested settings for the rows, with a message if the answer length changed."""
         snapshot = self.snapshots.take()
         if snapshot.data is None:
             return ()
@@ -205,7 +205,7 @@ class Drafts:
         return Outcome("reward")
 
     def _fill_in(self, key: str) -> None:
-        """Fill the reward step's test field with a sample answer."""
+        """Fill in the reward step's test field with a sample answer."""
         draft = self.wizard.draft()
         try:
             rows = self.rows.mapped(draft.dataset)
@@ -220,7 +220,7 @@ class Drafts:
         return Outcome("reward")
 
     def _start(self, form: Form) -> Outcome:
-        """Start what the page shows: not where another tab has changed the choices since."""
+        """Start what the page shows, unless another tab has changed the choices since."""
         try:
             with self._starting:
                 snapshot = self.snapshots.take()
@@ -229,7 +229,7 @@ class Drafts:
                     return Outcome("train", ((CHANGED, "watch"),))
                 session_id = self._start_once(snapshot, bool(form.get("confirm_reward")))
         except InvalidConfig:
-            return Outcome("train", ((UNREADY, "problem"),))  # the page lists the problems, in the fields' own words
+            return Outcome("train", ((UNREADY, "problem"),))  # the page lists the problems, with the fields' labels
         except TunesmithError as error:
             return Outcome("train", ((f"The run was not started. {error.message} Your setup is kept.", "problem"),))
         return Outcome("run", job_id=session_id)
@@ -283,7 +283,7 @@ _ACTIONS: dict[str, Callable[[Drafts, Form], Outcome]] = {
     "apply-probe": lambda drafts, _: drafts._apply_probe(),
     "keep": lambda drafts, _: drafts._keep(),
 }
-"""By a button's ``action``. Those that name something after a dash (``fix-<field>``) are not here."""
+"""By a button's ``action``. Those with a parameter after a dash (``fix-<field>``) are not included."""
 
 
 def _tried(page: str, act: Callable[[], object], done: str = "") -> Outcome:
@@ -296,7 +296,7 @@ def _tried(page: str, act: Callable[[], object], done: str = "") -> Outcome:
 
 
 def _told(merged: Merged) -> tuple[Said, ...]:
-    """What another tab changed; the page's script reads the same from the address."""
+    """Message about what another tab changed; the page's script reads the same from the URL."""
     names = ", ".join(f"'{field_title(path)}'" for path in merged.refused or merged.elsewhere)
     if merged.refused:
         words = f"Changed in another tab: {names}. Your change here was not saved. Reload to see the current values."

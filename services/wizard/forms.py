@@ -15,16 +15,16 @@ from services.wizard.steps import STEP
 
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
 ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
-"""Settings of the adapter, by how much of it a user wants to set."""
+"""Adapter settings, by how many of them a user wants to set."""
 
 
 def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The step's sections, and the method or the run's name where the step has it.
+    """The step's sections, and the method or the run's name if the step has it.
 
     Args:
         library: Knows the mapping that comes with a dataset.
-        form: What was sent; what it does not have stays as it was.
-        before: The same sections as the form's page was made from.
+        form: The submitted fields; others are unchanged.
+        before: The same sections when the form's page was rendered.
     """
     changed: dict[str, Any] = {}
     for section in STEP[step].sections:
@@ -45,13 +45,13 @@ def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapp
 
 
 def _read_method(form: Mapping[str, str], before: str) -> str:
-    """The method that was ticked; the default one stays unnamed if none was named before, as a field does."""
+    """The selected method; the default stays unset if it was unset before."""
     key = form.get("method", before)
     return key if before or key != DEFAULT else ""
 
 
 def _read_model(form: Mapping[str, str], before: Values) -> dict[str, Any]:
-    """The model that was ticked or named; 'Recommended' takes every setting of the adapter back to its default."""
+    """The selected or entered model; 'Recommended' resets every adapter setting to its default."""
     form = {**form, "model.name": form.get("choice") or without_address(form.get("model.name", ""))}
     if form.get("ui.setup") == "recommended":
         before = {name: before[name] for name in ("name", "revision") if before.get(name)}

@@ -1,6 +1,6 @@
-"""Merges concurrent changes to one draft: a form changes only what differs from the state its page was made from.
+"""Merges concurrent changes to one draft: a form changes only what differs from the state its page was rendered from.
 
-A page contains that state (``was``). Changes that were made elsewhere in the meantime are kept; conflicting changes are
+A page contains that state (``was``). Concurrent changes made elsewhere are kept; conflicting ones are
 rejected with a message.
 """
 
@@ -17,7 +17,7 @@ from services.wizard.draft import Draft
 from services.wizard.steps import STEP
 
 ANCHORS: dict[str, tuple[str, ...]] = {"model": ("name",), "dataset": ("source",), "reward": ("type", "preset_name")}
-"""Fields on which others of their section depend: another dataset has other columns."""
+"""Fields that others in their section depend on: another dataset has other columns."""
 APART: dict[str, frozenset[str]] = {
     "model": frozenset(
         {"lora_rank", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "load_in_4bit", "dtype"}
@@ -39,10 +39,10 @@ class Merged:
     """Result of a merge.
 
     Attributes:
-        sections: As they are to be saved.
-        mine: Paths that take the form's value.
-        elsewhere: Paths that were changed elsewhere and that the form left alone.
-        refused: Paths that both changed; they keep the other value.
+        sections: Sections to save.
+        mine: Paths with the form's value.
+        elsewhere: Paths that were changed elsewhere and not in the form.
+        refused: Paths that both changed; they keep the stored value.
     """
 
     sections: dict[str, Any]
@@ -52,13 +52,13 @@ class Merged:
 
 
 def merge(was: Sections, mine: Sections, now: Sections, own: Callable[[str], bool] = lambda _: False) -> Merged:
-    """Three-way: the form's changes on top of what is there now.
+    """Three-way merge: the form's changes on top of the current state.
 
     Args:
-        was: What the page was made from; sections are objects, or single values such as the name.
+        was: The state the page was rendered from; sections are objects, or single values such as the name.
         mine: The same with the form's values.
-        now: What is there now.
-        own: Whether the value of a path that is there now came from this very page.
+        now: The current state.
+        own: Whether a path's current value came from this very page.
     """
     sections: dict[str, Any] = {}
     lists: dict[str, list[str]] = {"mine": [], "elsewhere": [], "refused": []}
@@ -97,14 +97,14 @@ def _moved(section: str, was: Sections, now: Sections) -> bool:
 
 
 def _fields(name: str, section: Any) -> dict[str, Any]:
-    """A section's fields by path; a single value by its own name."""
+    """A section's fields by path; a single value by its name."""
     if isinstance(section, Mapping):
         return {f"{name}.{field}": value for field, value in section.items()}
     return {} if section is None else {name: section}
 
 
 def read_was(text: str) -> dict[str, Any]:
-    """What a form says of its page's beginning; empty if it says nothing that can be read."""
+    """The state a form's page was rendered from; empty if missing or unreadable."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -113,7 +113,7 @@ def read_was(text: str) -> dict[str, Any]:
 
 
 def page_state(draft: Draft, step: str) -> str:
-    """What a page of a step was made from, as JSON for its form to bring back."""
+    """The state a step's page is rendered from, as JSON for its form to send back."""
     memory, dataset = draft.page(step), draft.dataset
     shown = {
         "model": {"setup": memory.get("setup", "recommended")},
@@ -128,6 +128,6 @@ def page_state(draft: Draft, step: str) -> str:
 
 
 def others(draft: Draft, step: str) -> str:
-    """A short hash of what the other steps hold: another one means that they were changed."""
+    """A short hash of the other steps' state, to detect changes."""
     rest = {name: draft.part(name) for name in ("method", *SECTIONS) if name not in STEP[step].sections}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:16]

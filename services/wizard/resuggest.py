@@ -14,13 +14,13 @@ _ABSENT = object()
 
 
 def switched(draft: Draft, to: Method, *, on_gpu: bool) -> dict[str, Any]:
-    """What changes of a draft beside its method when that is changed: suggestions become those of the new one.
+    """Changes to a draft when its method changes: suggestions become those of the new one.
 
-    What a user or a file set stays, and the configuration step's page remembers it as theirs, even if the new
-    method suggests the same or does not use it: so the way back loses nothing.
+    Values that a user or a file set stay, and the configuration step's page remembers them, even if the new
+    method suggests the same or does not use them, so switching back loses nothing.
 
     Returns:
-        Parts of the draft to be saved: sections, None for one that is as suggested, and that page's memory.
+        Parts of the draft to save: sections, None for one that is as suggested, and that page's state.
     """
     return _resuggest(draft, draft.dataset.source, to, {}, on_gpu=on_gpu)
 
@@ -28,7 +28,7 @@ def switched(draft: Draft, to: Method, *, on_gpu: bool) -> dict[str, Any]:
 def followed(
     draft: Draft, source: str, rows: int | None, lengths: tuple[int, int] | None, *, on_gpu: bool
 ) -> dict[str, Any]:
-    """The same where the data has changed; ``source`` is the dataset's so far."""
+    """The same when the data has changed; ``source`` is the dataset's previous one."""
     answers_only = draft.dataset.values.get("reasoning_start") == ""
     known = {"rows": rows, "lengths": list(lengths) if lengths else None, "answers_only": answers_only}
     memory = draft.page("configuration")
@@ -38,7 +38,7 @@ def followed(
 
 
 def planned(draft: Draft, key: str, *, on_gpu: bool) -> dict[str, Any]:
-    """The same where a plan is chosen: its values are set even if a user had set others."""
+    """The same when a plan is chosen: its values replace even those that a user set."""
     memory = {**draft.page("configuration"), "plan": key}
     offered = plans(draft.dataset, draft.chosen_method, cast("PageMemory", memory), on_gpu=on_gpu)
     paths = frozenset(path for plan in offered if plan.key == key for path in plan.values)
@@ -56,7 +56,7 @@ def _resuggest(
 ) -> dict[str, Any]:
     memory = draft.page("configuration")
     then = cast("PageMemory", {**memory, **known})
-    # A section that was never saved shows what is suggested for the dataset as it is now, a saved one what was then.
+    # An unsaved section shows the current suggestions for the dataset, a saved one those at the time.
     shown = [
         suggest(dataset, draft.chosen_method, memory, on_gpu=on_gpu)
         for dataset in (DatasetDraft({"source": source}), draft.dataset)
@@ -76,7 +76,7 @@ def _resuggest(
 
 
 def _set_by_hand(section: str, draft: Draft, suggested: Sequence[Values], by: Mapping[str, str]) -> list[str]:
-    """Paths of a section whose value was never suggested to the draft's method, and that are not known yet."""
+    """New paths of a section whose value was not suggested for the draft's method."""
     values, uses = draft.sections[section], draft.chosen_method.uses
     return [
         path
@@ -88,7 +88,7 @@ def _set_by_hand(section: str, draft: Draft, suggested: Sequence[Values], by: Ma
 
 
 def _resuggested(section: str, values: Values, suggested: Values, to: Method, by: Mapping[str, str]) -> dict[str, Any]:
-    """A section with what is nobody's choice as a method suggests it; what the method does not use stays."""
+    """A section with a method's suggestions for values that nobody chose; values it does not use stay."""
     names = [name for name in {**suggested, **values} if f"{section}.{name}" not in by and to.uses(f"{section}.{name}")]
     kept = {name: value for name, value in values.items() if name not in names}
     return kept | {name: suggested[name] for name in names if name in suggested}

@@ -16,7 +16,7 @@ from services.wizard.draft import DatasetDraft, Draft, config_of
 SAMPLES = 5
 PROMPTS = 2
 SLOW = ("tasks", "mix")
-"""Their rows take a moment to make, and are the same each time."""
+"""Their rows take a moment to generate, and are deterministic."""
 MAPPING = (
     "instruction_field",
     "response_field",
@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RowsPreview:
-    """The first rows as they are in the file (long cells cut), of how many, and the mapping that they suggest.
+    """The first rows of the file (long cells truncated), the total, and the suggested mapping.
 
-    ``total`` is None if it is not known.
+    ``total`` is None if unknown.
     """
 
     rows: list[Row]
@@ -45,7 +45,7 @@ class RowsPreview:
 
 
 class DraftRows:
-    """Looks into the draft's dataset. A page never waits for Hugging Face by itself: only a button may :meth:`fetch`.
+    """Reads the draft's dataset. Loading a page never waits for Hugging Face: only a button may :meth:`fetch`.
 
     Args:
         home: Location of models.
@@ -54,12 +54,12 @@ class DraftRows:
 
     def __init__(self, home: Home, datasets: Datasets) -> None:
         self._home, self._datasets = home, datasets
-        # What was fetched over the network or took a moment to make, by what was asked.
+        # Cache of what was fetched or took a moment to generate, by request.
         self._rows: dict[str, RowsPreview] = {}
         self._prompts: dict[str, dict[str, Any]] = {}
 
     def look(self, dataset: DatasetDraft) -> RowsPreview | None:
-        """The first rows; None if they are on Hugging Face and were not downloaded yet.
+        """The first rows; None if they are on Hugging Face and not downloaded yet.
 
         Raises:
             TunesmithError: They cannot be read.
@@ -84,7 +84,7 @@ class DraftRows:
             _keep(self._prompts, _prompt_key(draft), self._prompt_preview(draft))
 
     def mapped(self, dataset: DatasetDraft, count: int = 50) -> list[Row]:
-        """Rows by their mapped names, as far as they can be read without the network; none without a source.
+        """Mapped rows, as far as they can be read without the network; empty without a source.
 
         Raises:
             TunesmithError: They cannot be read or mapped.
@@ -95,13 +95,13 @@ class DraftRows:
         return map_rows(raw.rows if raw else [], read_dataset_section(_readable(dataset)))[0]
 
     def prompts(self, draft: Draft) -> dict[str, Any] | None:
-        """The first exact prompts; None if the model's chat template would have to be downloaded.
+        """The first prompts, exactly as rendered; None if the model's chat template would have to be downloaded.
 
         Returns:
             As :func:`services.datasets.prompts.preview`.
 
         Raises:
-            TunesmithError: They cannot be made.
+            TunesmithError: They cannot be rendered.
         """
         answer = self._prompts.get(_prompt_key(draft))
         if answer is None and not draft.dataset.remote and local_folder(draft.model.name, self._home):
@@ -120,14 +120,14 @@ class DraftRows:
 
 
 def _keep(kept: dict[str, T], key: str, value: T) -> None:
-    """Keep the latest few."""
+    """Cache the latest few."""
     while len(kept) >= KEPT:
         kept.pop(next(iter(kept)))
     kept[key] = value
 
 
 def _readable(dataset: DatasetDraft) -> dict[str, Any]:
-    """What decides which rows are read; a slip elsewhere must not hide them."""
+    """The fields that decide which rows are read; an error in others must not hide them."""
     return {name: dataset.values[name] for name in (*ROWS, *MAPPING, *PROMPT) if name in dataset.values}
 
 

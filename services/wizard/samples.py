@@ -12,7 +12,7 @@ SAMPLES = (
     ("wrong", "Wrong answer, correct format"),
     ("bare", "Correct answer without tags"),
 )
-"""Keys of the answers, and what their buttons say."""
+"""Keys of the answers, and their button labels."""
 MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
 
 

@@ -1,7 +1,7 @@
-"""The draft as one request sees it: read and reviewed once.
+"""The draft during one request: read and reviewed once.
 
-Pages and buttons need the same information several times: whether the draft is ready, which run was started from it,
-what its probe found. :class:`Snapshot` computes each on first use, all from the same draft.
+Pages and actions need the same information several times: whether the draft is ready, which run was started from it,
+the result of its probe. :class:`Snapshot` computes each on first use, all from the same draft.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ NOT_CHOSEN = {
     "dataset": Problem(Severity.BLOCKS, "dataset.source", "Choose a dataset."),
     "reward": Problem(Severity.BLOCKS, "reward", "Choose a reward."),
 }
-"""By step, the message if nothing has been chosen."""
+"""By step, the message if nothing was chosen."""
 _LIMIT = re.compile(
     r"must be (?:(a (?:whole |finite )?number)|((?:at least|at most|greater than|less than) [-\d.]+)) \(it is .*\)",
     re.DOTALL,
 )
-"""What is said of a number that is none or out of range; the field beside it shows what it is."""
+"""Messages for values that are not numbers or out of range; the field shows the value."""
 STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "model": {"name": DEMO_MODEL},
     "dataset": {"source": SUMS},
@@ -60,9 +60,9 @@ class Review:
     """Whether a draft is ready to start.
 
     Attributes:
-        config: The whole configuration where every choice was made and can be read, else None.
-        unseen: Steps whose choice was not made and that were not looked at either: nothing is wrong there yet.
-        readiness: Everything that speaks against a start, the worst first.
+        config: The whole configuration if every choice was made and is readable, else None.
+        unseen: Steps without a choice that were not visited either: nothing is wrong there yet.
+        readiness: Everything that prevents or argues against a start, most severe first.
     """
 
     config: RunConfig | None
@@ -84,7 +84,7 @@ class Review:
         return found
 
     def of(self, step: StepInfo) -> list[Problem]:
-        """The problems of a step, notes left out."""
+        """The problems of a step, without notes."""
         return [p for p in self.readiness.problems if p.severity is not Severity.NOTE and step_of(p.field) is step]
 
 
@@ -93,8 +93,8 @@ class StartedRun:
     """The run that was started from the draft.
 
     Attributes:
-        run: It, if the Start step shows it.
-        before: It, where the choices have changed since its start.
+        run: The run, if the Start step shows it.
+        before: The run, if the choices have changed since its start.
     """
 
     run: RunView | None = None
@@ -103,7 +103,7 @@ class StartedRun:
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Takes snapshots of the draft, with what it takes to review them."""
+    """Takes snapshots of the draft, with what is needed to review them."""
 
     home: Home
     wizard: Wizard
@@ -115,25 +115,25 @@ class Snapshots:
     speeds: Speeds
 
     def take(self, *, quick: bool = True) -> Snapshot:
-        """The draft as it stands now.
+        """The current draft.
 
         Args:
-            quick: Whether the review leaves out what may take seconds: a reward that needs a sandbox or rows that
-                have to be made is tried only if it was tried before. The page before a start is not quick.
+            quick: Whether the review skips what may take seconds: a reward that needs a sandbox or rows that
+                must be generated is only tested if the result is cached. Never set for the page before a start.
         """
         return self.of(self.wizard.draft(), quick=quick)
 
     def of(self, draft: Draft, *, quick: bool = True) -> Snapshot:
-        """A snapshot of a draft that was read already."""
+        """A snapshot of a draft that was already read."""
         return Snapshot(draft, self, quick)
 
 
 class Snapshot:
-    """One draft, and what follows from it. Nothing in it changes: a request that changes the draft takes another.
+    """One draft and what follows from it. Immutable: a request that changes the draft takes another.
 
     Args:
-        draft: What was read.
-        sources: Where the rest is looked up.
+        draft: The draft.
+        sources: Provides everything else.
         quick: See :meth:`Snapshots.take`.
     """
 
@@ -144,12 +144,12 @@ class Snapshot:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The draft as a configuration, right or wrong."""
+        """The draft as a configuration, valid or not."""
         return config_of(self.draft, self._sources.home)
 
     @cached_property
     def review(self) -> Review:
-        """What the draft itself tells, and then what only a look at this machine can tell."""
+        """Problems in the draft itself, then those that depend on this machine."""
         unset, (standing, wrong) = self._unset, self._parsed
         unseen = frozenset(step for step in unset if not self.draft.page(step).get("visited"))
         problems = [NOT_CHOSEN[step] for step in STEP if step in unset] + wrong
@@ -163,7 +163,7 @@ class Snapshot:
 
     @cached_property
     def _unset(self) -> frozenset[str]:
-        """Steps whose choice was not made."""
+        """Steps without a choice."""
         draft = self.draft
         chosen: dict[str, object] = {
             "model": draft.model.values.get("name"),
@@ -175,7 +175,7 @@ class Snapshot:
 
     @cached_property
     def _parsed(self) -> tuple[RunConfig | None, list[Problem]]:
-        """The configuration with stand-ins for what was not chosen, or what is wrong with it."""
+        """The configuration with placeholders for missing choices, or its problems."""
         try:
             standing = parse(_completed(self.config, self._unset))
             core.rewards.resolve(standing.reward)
@@ -195,7 +195,7 @@ class Snapshot:
         return self.estimate({})
 
     def estimate(self, values: Mapping[str, Any]) -> Estimate | None:
-        """How long it would take with these fields, by path; None if that is not known or a choice is missing."""
+        """Estimated duration with these fields, by path; None if unknown or a choice is missing."""
         if {"model", "dataset"} & self._unset:
             return None
         config = _completed(self.config, self._unset)
@@ -210,7 +210,7 @@ class Snapshot:
 
     @cached_property
     def _checked(self) -> tuple[RunConfig, dict[str, Any]] | None:
-        """What the latest probe ran with, and its figures; None if it has none or its configuration is damaged."""
+        """The latest probe's configuration and figures; None if it has none or its configuration is damaged."""
         if not self.probe or not self.probe.figures:
             return None
         try:
@@ -219,7 +219,7 @@ class Snapshot:
             return None
 
     def _not_there(self, unset: frozenset[str], problems: list[Problem]) -> list[Problem]:
-        """Whether the model and the dataset are where the draft says, unless something else is wrong with them."""
+        """Whether the model and the dataset exist, unless something else is wrong with them."""
         found = []
         for key, field, look in (("model", "name", self._find_model), ("dataset", "source", self._find_dataset)):
             if key in unset or any(problem.field.startswith(f"{key}.") for problem in problems):
@@ -239,7 +239,7 @@ class Snapshot:
         self._sources.datasets.check(DatasetSection.model_validate(self.draft.dataset.json()))
 
     def _probed(self, config: RunConfig | None) -> list[Problem]:
-        """What the latest probe of exactly these choices found, where it is not that they will do."""
+        """The problems that the latest probe of exactly these choices found."""
         probe = self.probe
         verdict = probe.verdict if probe and config and probe.fingerprint == fingerprint(config) else None
         if not verdict or verdict["outcome"] == "will_learn":
@@ -257,7 +257,7 @@ class Snapshot:
             return None
 
     def fix_of(self, probe: ProbeView | None) -> Fix | None:
-        """What a probe's advice comes to, where it is the draft's, names values, and these are not set yet."""
+        """The values a probe of this draft advises, if they are not set yet."""
         if not probe or not probe.verdict or probe.probe_id != self.draft.page("train").get("probe_id"):
             return None
         config = self._sources.probes.config(probe.probe_id)
@@ -282,9 +282,9 @@ class Snapshot:
 
     @cached_property
     def started(self) -> StartedRun:
-        """The same, as the Start step shows it.
+        """The same, as shown on the Start step.
 
-        A run that is over gives way to the form as soon as the choices have changed; one that is at work does not.
+        After the choices change, the form replaces a run that has ended, but not an active one.
         """
         run = self.own_run
         if run is None or same_choices(self.config, self._sources.runs.config(run.session_id)):
@@ -293,17 +293,17 @@ class Snapshot:
 
 
 def can_be_probed(chosen: Method) -> bool:
-    """Whether a probe makes sense with a method: it has the model write answers, and scores them."""
+    """Whether a probe makes sense with a method: the model writes answers, which are scored."""
     return {Need.REWARD, Need.ROLLOUTS} <= set(chosen.needs)
 
 
 def preparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A draft's configuration as one whose dataset can be prepared, even if no model is chosen yet."""
+    """A draft's configuration completed so that its dataset can be prepared, even without a model."""
     return {"model": STAND_INS["model"], **config}
 
 
 def _completed(config: dict[str, Any], unset: frozenset[str]) -> dict[str, Any]:
-    """The configuration with stand-ins, which the fields that are set already complete."""
+    """The configuration with placeholders, overridden by the fields that are set."""
     stand_ins = {step: {**STAND_INS[step], **config.get(step, {})} for step in unset}
     return config | stand_ins
 
@@ -313,5 +313,5 @@ def _sentence(words: str) -> str:
         return f"Enter {found[1] or f'a value {found[2]}'.replace('value at', 'value of at')}."
     if words == "must not be empty":
         return "This field is required."
-    name = "_" in words.split(" ", 1)[0]  # a field's own name stays as it is written
+    name = "_" in words.split(" ", 1)[0]  # a field's own name keeps its spelling
     return (words if name else words[:1].upper() + words[1:]) + ("" if words.endswith((".", "?")) else ".")

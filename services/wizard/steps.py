@@ -1,4 +1,4 @@
-"""The steps of the wizard, which methods ask for them, and which parts of the draft each of them saves."""
+"""The steps of the wizard, the methods that need them, and the parts of the draft that each saves."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CONFIGURATION = ("training", *(one.section_name for one in METHODS), "pre_traini
 
 @dataclass(frozen=True)
 class StepInfo:
-    """A step. ``sections`` are the parts of the draft that it alone saves.
+    """A step. ``sections`` are the parts of the draft that only this step saves.
 
-    ``title`` is its name in the stepper, ``heading`` that of its page. ``need`` is what a method must need to ask for
-    the step; None if every method does.
+    ``title`` is its name in the stepper, ``heading`` that of its page. ``need`` is the need of a method that requires
+    this step; None for all.
     """
 
     key: str
@@ -63,27 +63,27 @@ AFTERWARDS = (
     StepInfo("export", "Export", "Export", "Download the trained model as an adapter, a merged model, or a GGUF file."),
     StepInfo("test", "Test", "Test", "Ask the base model and the trained model the same question, side by side."),
 )
-"""Pages about the run that was started from the draft; no part of its set-up."""
+"""Pages about the run that was started from the draft; not part of the setup."""
 STEP: dict[str, StepInfo] = {step.key: step for step in (*STEPS, *AFTERWARDS)}
 
 
 def steps_of(chosen: Method) -> tuple[StepInfo, ...]:
-    """The steps that a method asks for, in order."""
+    """The steps that a method needs, in order."""
     return tuple(step for step in STEPS if step.need is None or step.need in chosen.needs)
 
 
 def choices_of(chosen: Method) -> tuple[StepInfo, ...]:
-    """Those on which something is chosen before the start."""
+    """Those with choices to make before the start."""
     return tuple(step for step in steps_of(chosen) if step.key != "train")
 
 
 def following(step: str, chosen: Method) -> str:
-    """The step that a method asks for after a step; the last one itself."""
+    """The next step that a method needs; after the last one, that one again."""
     later = dropwhile(lambda one: one.key != step, STEPS)
     return next((one.key for one in later if one.key != step and one in steps_of(chosen)), step)
 
 
 def step_of(path: str) -> StepInfo:
-    """The step on which a field is."""
+    """The step with a field."""
     section = path.partition(".")[0]
     return next((step for step in STEPS if section in step.sections), STEP["train"])

@@ -1,4 +1,4 @@
-"""Suggested reward, system prompt and markers for the draft's dataset, used until the user chooses others."""
+"""Suggested reward, system prompt and markers for the draft's dataset, until the user chooses others."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from services.wizard.rows import MAPPING, ROWS, SLOW, DraftRows
 from services.wizard.wizard import Wizard
 
 LOOKED_AT = 200
-"""Rows that a suggestion is made from; fewer where making rows takes a moment."""
+"""Rows that a suggestion is based on; fewer if generating rows takes a moment."""
 _ABSENT = object()
 
 
 def follow_dataset(wizard: Wizard, rows: DraftRows) -> None:
-    """Suggest again where the draft has other rows than those of the last suggestion.
+    """Suggest again if the draft's rows have changed since the last suggestion.
 
-    What is not known to be suggested counts as chosen and stays: prompt and markers together, because a prompt names
+    Values that were not suggested count as chosen and stay: prompt and markers together, because a prompt names
     its markers; and the reward.
     """
     draft = wizard.draft()
@@ -39,7 +39,7 @@ def follow_dataset(wizard: Wizard, rows: DraftRows) -> None:
     def change(now: Draft) -> dict[str, Any]:
         before, changed = now.suggested, dict[str, Any]()
         if _key(now.dataset, rows) != key:
-            return {}  # another tab has chosen another dataset meanwhile, and suggests for that
+            return {}  # another tab has since chosen another dataset, with its own suggestions
         if _prompt_is_free(now, before):
             told = {name: value for name, value in now.dataset.values.items() if name not in PROMPT}
             changed["dataset"] = told | dict(after.get("prompt", {}))
@@ -51,7 +51,7 @@ def follow_dataset(wizard: Wizard, rows: DraftRows) -> None:
 
 
 def suggested(draft: Draft, rows: DraftRows) -> Suggestion | None:
-    """What suits the draft's dataset: as it was suggested, or again for a draft that was loaded."""
+    """The suggestion for the draft's dataset; a new one if the draft was loaded."""
     known = draft.suggested
     if "reward" in known and known.get("of") == _key(draft.dataset, rows):
         return Suggestion(dict(known["reward"]), dict(known["prompt"]), known["reason"])
@@ -59,7 +59,7 @@ def suggested(draft: Draft, rows: DraftRows) -> Suggestion | None:
 
 
 def use_suggested_reward(wizard: Wizard, rows: DraftRows) -> None:
-    """Take the reward that suits the dataset in place of the one that was chosen; nothing if none is known."""
+    """Replace the chosen reward with the suggested one, if there is one."""
     draft = wizard.draft()
     found = suggested(draft, rows)
     if found:
@@ -69,7 +69,7 @@ def use_suggested_reward(wizard: Wizard, rows: DraftRows) -> None:
 
 
 def _suggestion(dataset: DatasetDraft, rows: DraftRows) -> Suggestion | None:
-    """What suits the rows; None if they cannot be read here or have no answers."""
+    """The suggestion for the rows; None if they cannot be read here or have no answers."""
     try:
         markers = markers_of(read_dataset_section(dataset.filled() | {"mix": [], "tasks": [], "source": "none"}))
         if dataset.source == tasks.SOURCE:
@@ -82,7 +82,7 @@ def _suggestion(dataset: DatasetDraft, rows: DraftRows) -> Suggestion | None:
 
 
 def _key(dataset: DatasetDraft, rows: DraftRows) -> str:
-    """What a suggestion is made of: which rows, how they are read, and whether they can be seen here."""
+    """What a suggestion depends on: which rows, how they are read, and whether they are available here."""
     values = [dataset.values.get(name) for name in (*ROWS, *MAPPING)]
     return json.dumps([*values, dataset.remote and rows.look(dataset) is not None], default=str)
 

@@ -24,14 +24,14 @@ from services.wizard.steps import STEP
 
 
 class Wizard:
-    """The kept draft.
+    """The stored draft.
 
     Args:
-        database: Keeps it.
-        on_gpu: Whether runs here use a GPU; asked when defaults are wanted.
+        database: Stores it.
+        on_gpu: Whether runs here use a GPU; called when defaults are needed.
         home: Location of uploads, for their names.
         library: Knows the mapping that comes with a dataset.
-        base_model: The model that a new draft has.
+        base_model: The model of a new draft.
     """
 
     def __init__(
@@ -47,25 +47,25 @@ class Wizard:
         self._saving = threading.Lock()
 
     def draft(self) -> Draft:
-        """The draft as it stands now. A request reads it once and passes it on."""
+        """The current draft. A request reads it once and passes it on."""
         return read_draft(self._database.get_draft(), on_gpu=self._on_gpu(), base_model=self._base_model())
 
     def method(self) -> Method:
-        """The draft's training method alone, for pages that show nothing else of the draft."""
+        """Only the draft's training method, for pages that show nothing else of the draft."""
         return method_of({"method": self._database.draft_part("method")})
 
     def config(self) -> dict[str, Any]:
-        """The draft as a configuration to be validated; sections never chosen are left out."""
+        """The draft as an unvalidated configuration, without sections that were never chosen."""
         return config_of(self.draft(), self._home)
 
     def save(self, step: str, form: Mapping[str, str]) -> Merged:
-        """Keep what the step's form changed of the step's own sections, unless the same page has sent a newer one.
+        """Save what the form changed in the step's sections, unless the same page has sent a newer form.
 
         Args:
-            form: What was sent; ``was`` is :func:`services.wizard.merge.page_state` of the page that it is on.
+            form: The submitted fields; ``was`` is the page's :func:`services.wizard.merge.page_state`.
 
         Returns:
-            What was kept, what was changed in another tab, and what was refused because both changed it.
+            What was saved, what was changed in another tab, and what was rejected because both changed it.
         """
         with self._saving:
             draft = self.draft()
@@ -82,7 +82,7 @@ class Wizard:
         mine = read_form(self._library, step, form, base)
         merged = merge(base, mine, now, lambda path: bool(page) and by.get(path) == page)
         by |= dict.fromkeys(merged.mine, page)
-        # A choice that was refused must not look as if it had been made.
+        # A rejected choice must not look as if it had been made.
         shown = {"sent": form.get("ui.sent", "")} if merged.refused else _ui(form, state)
         saved = {**merged.sections, f"ui_{step}": {**memory, **shown, "by": by, "visited": True}}
         if (to := method_of({"method": merged.sections.get("method", draft.method)})) is not draft.chosen_method:
@@ -91,24 +91,24 @@ class Wizard:
         return merged
 
     def remember(self, step: str, *, of: Draft | None = None, **values: Any) -> Draft:
-        """Let the page of a step remember something that is no part of the configuration.
+        """Store state of a step's page that is not part of the configuration.
 
         Args:
-            of: The draft where it was read already.
+            of: The draft, if already read.
 
         Returns:
-            The draft with it.
+            The updated draft.
         """
         draft = (of or self.draft()).remembering(step, values)
         self._database.save_draft({f"ui_{step}": draft.page(step)})
         return draft
 
     def put(self, **sections: Any) -> None:
-        """Replace whole sections of the draft; None takes a section back to what is suggested."""
+        """Replace whole sections of the draft; None resets a section to the suggestions."""
         self._database.save_draft(sections)
 
     def update(self, change: Callable[[Draft], Mapping[str, Any]]) -> None:
-        """Replace the parts of the draft that ``change`` makes of it; no form is saved in between."""
+        """Apply ``change`` to the draft atomically; no form is saved in between."""
         with self._saving:
             self._database.save_draft(dict(change(self.draft())))
 
@@ -122,9 +122,9 @@ class Wizard:
         self.put(**changed)
 
     def load(self, config: Mapping[str, Any]) -> None:
-        """Make a saved configuration the draft, as it was given."""
+        """Make a saved configuration the draft, unchanged."""
         given = {name: one for name in SECTIONS if isinstance(one := config.get(name), Mapping)}
-        # What its method does without is left to what another one suggests, should that be chosen.
+        # Sections that its method does not use come from another method's suggestions, if that is chosen.
         sections = given | {name: {} for name in SECTIONS if name not in given and method_of(config).uses(name)}
         self._database.clear_draft()
         self.put(
@@ -138,7 +138,7 @@ class Wizard:
         )
 
     def follow(self, source: str, rows: int | None, lengths: tuple[int, int] | None) -> None:
-        """Let what is suggested follow the data; what a user set stays. ``source`` is the dataset's so far."""
+        """Update suggestions for the data; values that a user set stay. ``source`` is the dataset's previous one."""
         with self._saving:
             if changes := followed(self.draft(), source, rows, lengths, on_gpu=self._on_gpu()):
                 self._database.save_draft(changes)
@@ -154,7 +154,7 @@ class Wizard:
 
 
 def _as_it_was(state: Mapping[str, Any], name: str, now: Any) -> Any:
-    """A section as a page had it; as it is now where the form does not say, or says what is not a section."""
+    """A section as rendered on a page; the current one if the form has none or it is invalid."""
     sections = state.get("sections")
     if not isinstance(sections, dict) or name not in sections:
         return now
@@ -163,7 +163,7 @@ def _as_it_was(state: Mapping[str, Any], name: str, now: Any) -> Any:
 
 
 def _ui(form: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page remembers that is no part of the configuration; what the form did not change stays."""
+    """State of the page that is not part of the configuration, with the form's changes."""
     before = state.get("ui") if isinstance(state.get("ui"), dict) else None
     given = {key.removeprefix("ui."): value for key, value in form.items() if key.startswith("ui.")}
     return {key: value for key, value in given.items() if (before or {}).get(key, _NEVER) != value}
@@ -173,7 +173,7 @@ _NEVER = object()
 
 
 def _overtaken(given: str, kept: str) -> bool:
-    """Whether both are ``<page> <number>`` of the same page, and ``kept`` was sent later."""
+    """Whether both are ``<page> <number>`` of the same page and ``kept`` was sent later."""
     page, _, number = given.rpartition(" ")
     same, _, last = kept.rpartition(" ")
     sent, before = whole_number(number), whole_number(last)
