@@ -19,7 +19,7 @@ QUIET = 120.0
 """Seconds without a row before a run can count as stalled, however short its steps are."""
 MANY = 6
 """A run must also be silent for this many of its usual steps to count as stalled."""
-_ROWS_OF = {JobPhase.TRAIN: "training", JobPhase.WARM_UP: "warm_up"}
+_ROWS_OF: Mapping[str, str] = {JobPhase.TRAIN: "training", JobPhase.WARM_UP: "warm_up"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _left(rows: Sequence[MetricRow], config: Mapping[str, Any], at: AtWork) -> f
 def _silent(rows: Sequence[MetricRow], at: AtWork) -> float:
     """Only within a phase that writes rows: between phases, loading or saving a model takes as long as it takes."""
     last = rows[-1] if rows else None
-    if last is None or last["phase"] != _ROWS_OF.get(JobPhase(at.phase) if at.phase else JobPhase.EVALUATE):
+    if last is None or last["phase"] != _ROWS_OF.get(at.phase):
         return 0.0
     moment, times = _time(last), _step_times([row for row in rows if row["phase"] == last["phase"]])
     if moment is None or not times:

@@ -111,3 +111,10 @@ def test_a_long_silence_is_a_stall_only_within_a_phase_that_has_rows() -> None:
         assert forecast(rows, CONFIG, at(last + 900, phase)).silent == 0
     assert forecast(rows, CONFIG, AtWork(JobState.RUNNING, "", 0, last + 900)).silent == 0
     assert forecast([], CONFIG, at(last)) == Forecast()
+
+
+@pytest.mark.parametrize("phase", ["", "of a later version"])
+def test_a_phase_without_rows_of_its_own_is_not_silent(phase: str) -> None:
+    """The worker's word is a text in a file, which another version may have written."""
+    at_work = AtWork(JobState.RUNNING, phase, 20, START + 10_000)
+    assert forecast(rows_of(*steps(1, 5)), CONFIG, at_work).silent == 0
