@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
-from core.errors import TunesmithError
+from core.errors import NotFound, TunesmithError
 from pages.storage.index import storage_page
 from routes._api import Body, describes, read_query
 from routes._pages import page, say, to
@@ -92,6 +92,8 @@ def act(action: str) -> AnyResponse:
         "caches": cleanup.caches,
         "download": lambda: cleanup.download(request.form.get("name", "")),
     }
+    if action not in {*acts, "measure"}:
+        raise NotFound("There is no such action on the Storage page.")
     try:
         if action in acts:
             say(f"{size(acts[action]())} freed.", "good")

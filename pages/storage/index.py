@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
+from pages.trash.index import WORDS
 from services.container import Services
 from services.models.families import BASE_MODELS
 from services.storage.usage import Download, Item, Usage
@@ -22,10 +23,7 @@ PARTS = {
     "trash": ("Trash", ""),
 }
 """Part to its title and what is in it, in the order of the page."""
-KINDS = {
-    "run": "Run", "export": "Export", "evaluation": "Evaluation", "probe": "Check before training",
-    "dataset": "Dataset", "model": "Base model", "folder": "Folder that Tunesmith does not know",
-}  # fmt: skip
+KINDS = {**WORDS, "model": "Base model", "folder": "Folder that Tunesmith does not know"}
 _PAGES = {"run": "/runs/{}", "export": "/exports/{}", "evaluation": "/evaluations/{}", "probe": "/probe/{}"}
 _PAGES["dataset"] = "/datasets/{}"
 

@@ -27,7 +27,6 @@ PATIENCE = 0.3
 """Seconds that a page waits for a measurement under way: on most disks that is enough."""
 LARGEST = 12
 """Items in the list of the largest."""
-_WORDS = {JobKind.TRAIN: "run", JobKind.PROBE: "probe", JobKind.EVALUATION: "evaluation", JobKind.EXPORT: "export"}
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ def _inside(folder: Path) -> list[Path]:
 def _job_item(folder: Path, job: Job | None, size: int) -> Item:
     if job is None:
         return Item("folder", folder.name, str(folder), size)
-    return Item(_WORDS[JobKind(job.kind)], job.id, job.name, size)
+    return Item(job.of_kind.word, job.id, job.name, size)
 
 
 def downloads(home: Home, database: Database, jobs: Sequence[Job] | None = None) -> list[Download]:

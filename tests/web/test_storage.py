@@ -173,6 +173,7 @@ def test_caches_are_emptied_while_no_job_may_need_them(
     browser.post("/settings/storage/caches")
     assert "may need the caches" in browser.get("/settings/storage").text
     services.database.update(sample.FINISHED, state="completed")
+    assert browser.post("/settings/storage/everything").status_code == 404
     browser.post("/settings/storage/caches")
     assert "1 kB freed." in browser.get("/settings/storage").text
     assert (home.cache / "hub" / "hub" / "models--org--small").is_dir()
