@@ -7,7 +7,7 @@ is reference.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,13 +180,12 @@ def guides() -> tuple[Topic, ...]:
 
 def chapters() -> tuple[Chapter, ...]:
     """The table of contents."""
-    reference = [(topic, path) for topic, path in _reference() if path.stem not in DEVELOPERS]
-    developers = [(topic, path) for topic, path in _reference() if path.stem in DEVELOPERS]
+    reference = _reference()
     return (
         Chapter("Guides", tuple(topic for topic, _ in _guides())),
         Chapter("Look up", _look_up()),
-        Chapter("Reference", tuple(topic for topic, _ in reference)),
-        Chapter("For developers", tuple(topic for topic, _ in developers)),
+        Chapter("Reference", tuple(topic for topic, path in reference if path.stem not in DEVELOPERS)),
+        Chapter("For developers", tuple(topic for topic, path in reference if path.stem in DEVELOPERS)),
     )
 
 
@@ -222,14 +221,16 @@ def _reference() -> list[tuple[Topic, Path]]:
 
 def _searchable() -> Iterator[tuple[str, str, str, str]]:
     """Title, topic, address and text of everything that the search looks at, guides first."""
-    for topic, path in [*_guides()]:
-        for section in document(path).sections:
-            yield section.title, topic.title, f"{topic.url}{f'#{section.slug}' if section.slug else ''}", section.text
+    yield from _sections(_guides())
     for term in GLOSSARY.values():
         yield term.term, "Glossary", f"/help/glossary#word-{term.key}", f"{term.text} {term.reading}".strip()
     for title, url, summary in LOOK_UP:
         yield title, "Help", url, summary
-    for topic, path in _reference():
+    yield from _sections(_reference())
+
+
+def _sections(documents: Iterable[tuple[Topic, Path]]) -> Iterator[tuple[str, str, str, str]]:
+    for topic, path in documents:
         for section in document(path).sections:
             yield section.title, topic.title, f"{topic.url}{f'#{section.slug}' if section.slug else ''}", section.text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass, replace
 
@@ -268,6 +267,6 @@ def _described(services: Services, known: RemoteModel) -> Offer:
         problem = f"This version of Tunesmith cannot train models of the type {known.model_type}. Choose another model."
     elif (known.size or 0) > free:
         problem = "There is not enough disk space for this model. Free up space, or choose a smaller model."
-    page = f"{os.environ.get('HF_ENDPOINT') or HUB}/{known.name}" if known.gated else ""
+    page = f"{services.settings.hf_endpoint or HUB}/{known.name}" if known.gated else ""
     token = bool(hub_token(services.settings))
     return Offer(known.name, " · ".join(parts), page=page, token=token, problem=problem)

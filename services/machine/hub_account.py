@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import urllib.error
 import urllib.request
 from typing import Any
 
 from core.errors import InvalidInput
 from core.settings import Settings
-from services.machine.hub_reach import HUB
+from services.machine.hub_reach import HUB, offline
 from services.machine.preferences import PreferenceStore
 
 TIMEOUT = 6.0
@@ -63,7 +62,7 @@ def whose(token: str, endpoint: str) -> str | None:
     Raises:
         InvalidInput: The token is not accepted.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+    if offline():
         return None
     request = urllib.request.Request(  # noqa: S310 - the operator's own endpoint
         f"{endpoint.rstrip('/')}/api/whoami-v2", headers={"Authorization": f"Bearer {token}"}

@@ -74,9 +74,9 @@ class Webhook:
 
     def heard(self, event: str, payload: dict[str, Any]) -> None:
         """Take an event of the server; one end of a run is told once, however often it is announced."""
-        session_id, status = str(payload.get("session_id")), str(payload.get("status"))
         if event != EVENT:
             return
+        session_id, status = str(payload.get("session_id")), str(payload.get("status"))
         with self._lock:
             before = self._told.pop(session_id, "")
             self._told[session_id] = status

@@ -87,7 +87,7 @@ class Drafts:
             raise NotFound("There is no such step. Start at New run.")
         before = self.wizard.draft()
         if step == "reward":
-            form = remembering(form, self.wizard.draft().reward.values)
+            form = remembering(form, before.reward.values)
         merged = self.wizard.save(step, form)
         if step == "dataset":
             self.dataset.suggest()
