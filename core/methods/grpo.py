@@ -23,8 +23,8 @@ class GrpoSection(Section):
     """What GRPO alone has."""
 
     kl_penalty: float = Field(0.0, ge=0, le=10, title="KL penalty (beta)", description="Keeps the model close to the base model. 0 is fastest; 0.01 to 0.1 limits drift.", json_schema_extra=usual(0, 0.1))
-    clip_range: float = Field(0.2, gt=0, le=10, title="Clip range (epsilon)", description="How much one step may change the probability of an answer.", json_schema_extra=usual(0.1, 0.3))
-    clip_range_high: float | None = Field(None, gt=0, le=10, title="Upper clip range (epsilon high)", description="A higher upper limit lets rare good answers grow faster. Leave empty to use the clip range.", json_schema_extra=usual(0.2, 0.4))
+    clip_range: float = Field(0.2, gt=0, le=10, title="Clip range (epsilon)", description="How much one step may change the probability of a token. GSPO, which compares whole answers, uses about 0.0003.")
+    clip_range_high: float | None = Field(None, gt=0, le=10, title="Upper clip range (epsilon high)", description="A higher upper limit lets rare good answers grow faster. The DAPO paper uses 0.28, CISPO about 5. Leave empty to use the clip range.")
     importance_sampling_level: Literal["token", "sequence"] = Field("token", title="Importance sampling", description="Per token is GRPO. Per answer is GSPO, which is more stable for long answers.")
     loss_type: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo"] = Field("dapo", title="Loss", description="How tokens of long and short answers are weighted. DAPO treats every token equally.")
     num_iterations: int = Field(1, ge=1, le=64, title="Iterations per batch", description="How many updates each batch of answers is used for.", json_schema_extra=usual(1, 4))
@@ -126,11 +126,11 @@ def plans(situation: Situation) -> tuple[Plan, ...]:
     A comparison needs several answers per question, so a try has four and the others eight; on a GPU, where answers
     are cheap, a thorough run has sixteen. Passes over a small dataset are limited: it would be memorized.
     """
-    usual = suggest(situation.source, situation.on_gpu)["training"]
+    suggested = suggest(situation.source, situation.on_gpu)["training"]
     arithmetic = situation.source == "generated:arithmetic"
-    lengths = (usual["max_sequence_length"], usual["max_new_tokens"])
+    lengths = (suggested["max_sequence_length"], suggested["max_new_tokens"])
     sequence, answer = lengths if arithmetic else situation.room(*lengths)
-    questions = usual["batch_size"] * usual["gradient_accumulation_steps"] // 8
+    questions = suggested["batch_size"] * suggested["gradient_accumulation_steps"] // 8
     most = (20, 250, 1000) if situation.on_gpu else (10, 40, 150)
 
     def values(steps: int, group: int, accumulated: int) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def plans(situation: Situation) -> tuple[Plan, ...]:
             "training.max_sequence_length": sequence,
         }
 
-    accumulated = usual["gradient_accumulation_steps"]
+    accumulated = suggested["gradient_accumulation_steps"]
     many = (16, 2 * accumulated) if situation.on_gpu else (8, accumulated)
     return plans_of(
         values(situation.steps(2 * questions, 1, most[0]), 4, accumulated),

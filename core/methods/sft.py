@@ -54,9 +54,9 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
 
 def plans(situation: Situation) -> tuple[Plan, ...]:
     """One pass over the rows at most for a try, three for a first result, five for a thorough run."""
-    usual = suggest(situation.source, situation.on_gpu)["training"]
-    rows = usual["batch_size"] * usual["gradient_accumulation_steps"]
-    longest = usual["max_sequence_length"]
+    suggested = suggest(situation.source, situation.on_gpu)["training"]
+    rows = suggested["batch_size"] * suggested["gradient_accumulation_steps"]
+    longest = suggested["max_sequence_length"]
     if situation.lengths and situation.source != "generated:arithmetic":
         longest = max(longest, situation.lengths[0])
     most = (30, 300, 1500) if situation.on_gpu else (10, 40, 200)

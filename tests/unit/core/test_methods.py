@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,8 @@ from core.methods import METHODS, Method, method, method_of
 from core.methods.grpo import GRPO
 from core.model import Device
 from core.rewards import maximum, needs, settled
-from core.section import usual_range
+from core.section import range_words, usual_range
+from core.settings import PROJECT
 from services.probes.probes import fingerprint
 from tests.support.second_method import CopySection, install
 
@@ -183,3 +185,16 @@ def test_suggested_values_are_usual(one: Method, on_gpu: bool) -> None:
             value, usual = getattr(values, name), usual_range(info)
             if usual and value is not None and one.uses(f"{section}.{name}"):
                 assert usual[0] <= value <= usual[1], f"{section}.{name}"
+
+
+def test_every_suggested_range_has_a_source() -> None:
+    """The table of docs/decisions/ranges.md names these and no others."""
+    text = (PROJECT / "docs" / "decisions" / "ranges.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `([\w.]+)` \| (.+?) \| \S.*\|$", text, re.MULTILINE))
+    ranges = {
+        f"{section}.{name}": range_words(usual)
+        for section in SECTIONS
+        for name, info in type(getattr(parse(SMALL), section)).model_fields.items()
+        if (usual := usual_range(info))
+    }
+    assert ranges == table

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from core.readiness import (
     ordered,
     rows_needed,
 )
+from core.settings import PROJECT
 from core.statistics import smallest_share
 from tests.conftest import TINY
 from tests.support.second_method import install
@@ -379,3 +382,10 @@ def test_an_unusual_number_without_effect_is_not_mentioned() -> None:
     """The warm-up is off."""
     messages = [problem.message for problem in found(pre_training={"epochs": 50}).problems]
     assert not any("usual" in words for words in messages)
+
+
+@pytest.mark.parametrize("preset", sorted((PROJECT / "configs" / "presets").glob("*.json")), ids=lambda path: path.stem)
+def test_built_in_presets_have_no_unusual_numbers(preset: Path) -> None:
+    """GSPO's clip range is a thousandth of GRPO's."""
+    messages = [problem.message for problem in check(parse(json.loads(preset.read_text())), CPU, Facts()).problems]
+    assert not any("usual range" in words for words in messages)
