@@ -1,7 +1,8 @@
 """Estimates the duration of a run from measured steps.
 
-The cost of a step is about proportional to the number of parameters, times the answers (or rows) it uses, times their
-length. So the duration of one step gives that of another configuration on the same machine.
+The cost of a step is about proportional to the number of parameters, times the answers (or rows) it uses, times the
+length of the answers it generates. So the duration of one step gives that of another configuration on the same machine.
+Rows are taken to be as long as those of the measured step.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from core.methods import Need, method
 
 EVALUATIONS = 3
 """Before the first step, halfway and at the end, unless an interval is set."""
-FORWARD = 1 / 3
-"""Share of a training step's work that scoring a row takes if nothing is generated: the forward pass."""
+FORWARD = 0.45
+"""Share of a training step's work that scoring a row takes if nothing is generated: the forward pass.
+
+Measured for SmolLM2-135M with LoRA on a CPU: 0.42 to 0.47, with rows of 64 and 160 tokens."""
 
 
 @dataclass(frozen=True)
