@@ -42,7 +42,7 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
     if training.max_steps is not None and "num_epochs" in training.model_fields_set:
         note("training.num_epochs", f"Ignored because the number of steps is set: the run ends after {training.max_steps}.")
     notes.extend(chosen.remarks(config, device))
-    if config.evaluation.holdout_fraction == 0:
+    if config.evaluation.holdout_fraction == 0 and not config.evaluation.split:
         note("evaluation.holdout_fraction", "No rows are held out, so you cannot tell whether the model improves on questions it has not seen.")
     source = config.dataset.source
     if not source.startswith("generated:"):

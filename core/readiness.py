@@ -415,7 +415,7 @@ def _times(factor: float) -> str:
 def _held_out(found: _Found) -> None:
     evaluation, rows = found.config.evaluation, found.facts.rows
     if evaluation.holdout_fraction == 0 and not evaluation.split:
-        return  # the device checks say that nothing is held out
+        return  # _nothing_held_out says so
     held = rows.held_out if rows and rows.held_out is not None else evaluation.max_rows
     pairs = min(held, evaluation.max_prompts, evaluation.max_rows)
     compared = Need.REWARD in found.method.needs

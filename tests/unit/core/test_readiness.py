@@ -378,6 +378,12 @@ def test_an_unusual_number_is_a_note(changes: dict[str, Any], field: str, words:
     assert [(problem.field, problem.message) for problem in readiness.problems] == [(field, words)]
 
 
+def test_rows_of_another_split_are_held_out() -> None:
+    """A share of 0 alone does not mean that nothing is evaluated."""
+    fields = {problem.field for problem in found(evaluation={"holdout_fraction": 0, "split": "test"}).problems}
+    assert "evaluation.holdout_fraction" not in fields
+
+
 def test_an_unusual_number_without_effect_is_not_mentioned() -> None:
     """The warm-up is off."""
     messages = [problem.message for problem in found(pre_training={"epochs": 50}).problems]
