@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -88,7 +89,7 @@ def keep(arrived: Path, names: list[str], snapshot: Path, revision: str | None) 
     """Move what has arrived to where transformers looks for it; the reference comes last and makes it count."""
     snapshot.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (arrived / name).replace(snapshot / name)
+        _move(arrived / name, snapshot / name)
     commit, references = snapshot.name, snapshot.parent.parent / "refs"
     if revision == commit:
         return
@@ -96,7 +97,21 @@ def keep(arrived: Path, names: list[str], snapshot: Path, revision: str | None) 
     if not reference.is_relative_to(references.resolve()):
         raise InvalidInput("This is not a valid revision. Use a branch, a tag or a commit.", field="model.revision")
     reference.parent.mkdir(parents=True, exist_ok=True)
-    reference.write_text(commit, encoding="ascii")
+    written = arrived / ".reference"  # Written elsewhere: an empty one would hide a model that is here.
+    written.write_text(commit, encoding="ascii")
+    _move(written, reference)
+
+
+def _move(file: Path, target: Path) -> None:
+    try:
+        file.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # The cache is a link to another disk.
+        beside = target.with_name(f".{target.name}.part")
+        shutil.copyfile(file, beside)
+        beside.replace(target)
 
 
 def _repo(home: Home, name: str) -> Path:
