@@ -23,7 +23,7 @@ from core.errors import Unavailable
 from core.job_dir import JobDir, remove_checkpoint
 
 WARM_UP = "warm-up"
-PARTIAL = ".partial"
+PARTIAL, OLD = ".partial", ".old"
 ALMOST_NOTHING = 4 * 1024 * 1024
 """With fewer free bytes than this, a failed write is put down to the full disk."""
 
@@ -42,23 +42,21 @@ def whole_folder(target: Path, what: str) -> Iterator[Path]:
         Unavailable: The disk is full; ``target`` is as it was.
     """
     partial = target.parent / PARTIAL / target.name
-    _clear_up_after_a_kill(partial, target)
+    _clear_up(target.parent)
     try:
         partial.mkdir(parents=True)
         yield partial
         _sync(partial)
         _replace(partial, target)
     except Exception as error:
-        full = disk_full(error, target.parent)
-        shutil.rmtree(partial, ignore_errors=True)
-        if full:
+        if disk_full(error, target.parent):
             raise Unavailable(
                 f"The disk is full: {what} could not be written. Everything saved earlier was kept. Free some "
                 "space, then resume."
             ) from error
         raise
     finally:
-        shutil.rmtree(target.parent / PARTIAL, ignore_errors=True)
+        _clear_up(target.parent)
 
 
 def disk_full(error: BaseException, folder: Path) -> bool:
@@ -102,26 +100,21 @@ def publish_adapter(run: JobDir, checkpoint: Path, tokenizer: Any) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def _old(new: Path) -> Path:
-    return new.with_name(f"{new.name}.old")
-
-
-def _clear_up_after_a_kill(new: Path, target: Path) -> None:
-    # kill -9 inside _replace leaves the old folder: as the only one between the renames, as rubbish after them.
-    if not target.exists() and _old(new).exists():
-        _old(new).rename(target)
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(_old(new), ignore_errors=True)
+def _clear_up(parent: Path) -> None:
+    # What ends _replace leaves the old folder: as the only one between the renames, as rubbish after them.
+    for old in (parent / PARTIAL).glob(f"*{OLD}"):
+        target = parent / old.name.removesuffix(OLD)
+        if not target.exists():
+            old.rename(target)
+    shutil.rmtree(parent / PARTIAL, ignore_errors=True)
 
 
 def _replace(new: Path, target: Path) -> None:
     # A folder cannot be renamed onto one that is not empty.
-    old = _old(new)
     if target.exists():
-        target.rename(old)
+        target.rename(new.with_name(f"{new.name}{OLD}"))
     new.rename(target)
     _sync_one(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

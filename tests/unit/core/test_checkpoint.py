@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -51,15 +52,36 @@ def test_a_killed_writer_leaves_nothing_in_the_way(tmp_path: Path, renames: int,
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
-def test_a_failed_write_after_a_kill_keeps_what_was_there(tmp_path: Path) -> None:
-    """The old folder, moved away by the killed writer, is put back before the next one writes."""
+@pytest.mark.parametrize("name", ["adapter", "another"])
+def test_a_failed_write_after_a_kill_keeps_what_was_there(tmp_path: Path, name: str) -> None:
+    """The old folder, moved away by the killed writer, is put back before the next one writes, whatever that is."""
     target = tmp_path / "adapter"
     write(target, "first")
     subprocess.run([sys.executable, "-c", KILLED_AFTER, str(target), "1", "at once"], check=False)
     assert not target.exists()
-    with pytest.raises(ZeroDivisionError), whole_folder(target, "the adapter"):
+    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / name, "the adapter"):
         _ = 1 / 0
     assert (target / "weights").read_text() == "first"
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails between the two renames takes nothing away."""
+    target = tmp_path / "adapter"
+    write(target, "first")
+    real, results = Path.rename, iter([True, False])
+
+    def failing(self: Path, to: Path) -> Path:
+        if not next(results, True):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        write(target, "second")
+    assert (target / "weights").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
 def test_what_a_killed_prune_left_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
