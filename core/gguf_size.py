@@ -42,6 +42,7 @@ ROLES = {
 PER_TOKEN = 35
 """Bytes of the header for each token of the vocabulary: its text, type and the merge that makes it; measured."""
 PER_TENSOR = 64
+"""Bytes of the header for each tensor: its name, shape, type and place."""
 _PLACE = re.compile(r"(?:\.layers\.(\d+)\.)?(?:[a-z_]+\.)*?(\w+)\.weight$")
 
 

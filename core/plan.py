@@ -1,4 +1,8 @@
-"""Plans: the same method as a quick try, balanced, or thorough. Each method defines its own values."""
+"""Plans: the same method as a quick try, balanced, or thorough. Each method defines its own values.
+
+How many steps a plan has is a choice; only GRPO's 40 for generated arithmetic were measured. So a plan's words promise
+no result, and its time comes from measured steps alone (:mod:`services.runs.speeds`).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,11 @@ BALANCED = "balanced"
 """Key of the plan that a method's suggestions follow until a user chooses another one."""
 WORDS = (
     ("quick", "Quick try", "A short run that shows whether your setup works."),
-    (BALANCED, "Balanced", "Enough training for a first useful result."),
-    ("thorough", "Thorough", "Trains longest, for the best result."),
+    (BALANCED, "Balanced", "The suggested length of a run."),
+    ("thorough", "Thorough", "Trains longest. Worth it if a shorter run was still improving."),
 )
 FEWEST_STEPS = 10
-"""A run with fewer steps shows nothing."""
-
+"""No plan has fewer, however few rows there are."""
 SHORTEST = 32
 """Tokens for an answer alone: room for its tags, and for what an untrained model says before it."""
 
