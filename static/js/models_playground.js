@@ -175,6 +175,8 @@ class Playground {
     get('add').hidden = this.sides.length >= MOST_SIDES || this.blind.hidden
     const asked = this.sides.some((side) => side.turns.length)
     for (const id of ['replay', 'json', 'markdown']) get(id).disabled = !asked || working
+    // An answer on its way would end up in the conversation that is opened.
+    for (const id of ['earlier', 'open']) get(id).disabled = working
     for (const side of this.sides) {
       side.section.querySelector('.js-remove').hidden = this.sides.length < 2 || this.blind.hidden
       side.again.hidden = working || !side.turns.length
@@ -261,7 +263,7 @@ function listen(page) {
   )
   get('open').addEventListener('change', async (event) => {
     const file = event.target.files[0]
-    if (!file || page.working) return
+    if (!file) return
     try {
       page.open(parseConversation(await file.text()))
     } catch (error) {
