@@ -4,9 +4,5 @@ import { wireChips } from './lib/chips.js'
 
 wireChips()
 
-// Text for a dataset of its own is no part of the setup: it is neither saved while it is typed nor sent with it.
-for (const field of document.querySelectorAll('#paste [name]:not(button)')) {
-  field.removeAttribute('name')
-  field.addEventListener('input', (event) => event.stopPropagation())
-  field.addEventListener('change', (event) => event.stopPropagation())
-}
+// Text for a dataset of its own is no part of the setup: without a name it is neither saved nor sent with it.
+for (const field of document.querySelectorAll('#paste [name]:not(button)')) field.removeAttribute('name')

@@ -93,16 +93,17 @@ if (form) {
     form.requestSubmit(next)
   })
   const later = throttled(700, () => save())
-  const edited = () => {
+  // A search within the form is no part of it: it has no name, or a form of its own.
+  const edited = ({ target: field }) => {
+    if (!field.name || field.form !== form) return
     edits += 1
     later()
   }
   form.addEventListener('change', (event) => {
-    if (event.target.type === 'file' || event.target.id === 'try-completion') return
-    edited()
+    if (event.target.type !== 'file' && event.target.id !== 'try-completion') edited(event)
   })
   form.addEventListener('input', (event) => {
-    if (event.target.matches('input:not([type]), textarea')) edited()
+    if (event.target.matches('input:not([type]), textarea')) edited(event)
   })
   // Small actions stay on the page; the ones that lead on are sent as usual.
   let leaving = false

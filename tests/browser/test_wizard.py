@@ -35,6 +35,28 @@ def test_a_change_is_kept_without_a_click(page: Page, server: Server, complaints
     assert complaints.found == []
 
 
+def test_a_search_within_a_step_is_not_saved(page: Page, server: Server) -> None:
+    """A component's name that is looked for is no part of the setup; a component's weight is."""
+    page.clock.install()
+    page.goto(f"{server.url}/new/reward")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.get_by_test_id("reward-composite").check()
+    page.clock.run_for(1000)
+    saved(page)
+    assert len(sent) == 1
+    for _ in range(2):
+        page.locator("#component-search").fill("number")
+        page.locator("#component-search").blur()
+        page.clock.run_for(1000)
+    assert len(sent) == 1
+    page.locator("#total > summary").click()
+    page.locator("#reward-clip-low").fill("0")
+    page.clock.run_for(1000)
+    saved(page)
+    assert len(sent) == 2
+
+
 def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, server: Server) -> None:
     """A wrong value is kept as typed, with what would be right."""
     open_settings(page, server)
