@@ -144,14 +144,6 @@ document.addEventListener('submit', (event) => {
     sendForm(form, { submitter: event.submitter }).then(free)
   }
 })
-document.addEventListener(
-  'toggle',
-  (event) => {
-    if (event.target.matches?.('.menu'))
-      event.target.querySelector('summary').setAttribute('aria-expanded', String(event.target.open))
-  },
-  true,
-)
 
 // What's new is marked until its page was opened with this version. A first visit has nothing to catch up on.
 const SEEN = 'tunesmith.seen'
