@@ -10,13 +10,15 @@ import os
 import sys
 from pathlib import Path
 
-# Before torch is imported: the tokenizer's threads must not be forked, and nothing phones home.
+# Before torch is imported: the tokenizer's threads must not be forked, and telemetry is off.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# How long torch's threads spin while they wait for each other. By default so long that, as soon as anything else wants
-# one of the cores (the server, a browser), a spinning thread keeps the one it waits for from running: measured on two
-# shared cores, 25 small matrix products a second instead of 817. Asleep at once, each of a step's thousands of products
-# wakes them again: 1.4 s for a step's forward and backward pass, and 1.0 s with 2,000 rounds.
+# How long torch's threads spin while they wait for each other. The default is so long that, as soon as anything else
+# needs
+# a core (the server, a browser), a spinning thread keeps the one it waits for from running: measured on two
+# shared cores, 25 small matrix products a second instead of 817. Without spinning, each of a step's thousands of
+# products
+# has to wake them: 1.4 s for a step's forward and backward pass, against 1.0 s with 2,000 rounds.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 ROOT = str(Path(__file__).resolve().parent.parent.parent)

@@ -17,11 +17,11 @@ from core.model import Device
 
 
 def trainer_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, Any]:
-    """Keyword arguments that the configurations of all TRL trainers share: those of transformers, and few more.
+    """Keyword arguments that the configurations of all TRL trainers share: those of transformers and a few more.
 
     Args:
         config: The run's configuration.
-        device: Decides the optimizer's kind and the number format.
+        device: Determines the optimizer's variant and the number format.
         folder: Where TRL may write.
     """
     training = config.training
@@ -44,14 +44,14 @@ def trainer_arguments(config: RunConfig, device: Device, folder: Path) -> dict[s
         "save_steps": training.save_steps,
         "save_total_limit": training.keep_checkpoints,
         "seed": training.seed,
-        # What is the same for every run. TRL would train in bfloat16 unless told not to.
+        # Constant for all runs. TRL would train in bfloat16 by default.
         **_number_format(config, device),
         "use_cpu": device.kind == "cpu",
         "dataloader_pin_memory": device.kind == "cuda",
         "logging_strategy": "steps",
         "logging_steps": 1,
         "logging_first_step": True,
-        # A loss that is not a number must show: transformers would log the mean of the losses before it.
+        # A NaN loss must be visible: transformers would log the mean of the losses before it.
         "logging_nan_inf_filter": False,
         "report_to": "none",
         "disable_tqdm": True,
@@ -64,7 +64,7 @@ def grpo_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str,
     """Keyword arguments of ``trl.GRPOConfig``; the parameters are those of :func:`trainer_arguments`.
 
     Raises:
-        Unavailable: The installed TRL has no argument of a name that the configuration needs.
+        Unavailable: The installed TRL lacks an argument that the configuration needs.
     """
     from trl import GRPOConfig
 
@@ -92,14 +92,14 @@ def grpo_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str,
 
 
 def known_to(arguments: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """``wanted``, every name of which the installed TRL knows.
+    """``wanted``, if the installed TRL knows every name.
 
     Args:
         arguments: The dataclass that they are for, such as ``trl.GRPOConfig``.
         wanted: Its keyword arguments.
 
     Raises:
-        Unavailable: It does not know one. Left to the dataclass this would be a TypeError that helps nobody.
+        Unavailable: It does not know one. The dataclass would raise an unhelpful TypeError.
     """
     missing = sorted(set(wanted) - {field.name for field in fields(arguments)})
     if missing:
@@ -111,7 +111,7 @@ def known_to(arguments: Any, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def optimizer_name(config: RunConfig, device: Device) -> str:
-    """The optimizer as transformers names it; those of bitsandbytes become plain AdamW without CUDA."""
+    """The optimizer's name in transformers; those of bitsandbytes become plain AdamW without CUDA."""
     optimizer = config.training.optim
     return "adamw_torch" if device.kind != "cuda" and optimizer in GPU_OPTIMIZERS else optimizer
 
@@ -122,21 +122,21 @@ def dtype_name(config: RunConfig, device: Device) -> str:
 
 
 def native_dtype(device: Device) -> str:
-    """What a device computes fastest in: bfloat16 on a CPU is emulated and half as fast as float32."""
+    """A device's fastest number format: bfloat16 on a CPU is emulated and half as fast as float32."""
     if device.kind != "cuda":
         return "float32"
     return "bfloat16" if device.bf16 else "float16"
 
 
 def _number_format(config: RunConfig, device: Device) -> dict[str, bool]:
-    # On a CPU the weights themselves are in the chosen format and nothing is cast on the way.
+    # On a CPU the weights themselves are in the chosen format, without autocast.
     mixed = device.kind == "cuda"
     dtype = dtype_name(config, device)
     return {"bf16": mixed and dtype == "bfloat16", "fp16": mixed and dtype == "float16"}
 
 
 def fast_arguments(config: RunConfig, device: Device) -> dict[str, bool]:
-    """Keyword arguments of :class:`core.training.prefix_sharing.trainer.FastGRPOTrainer`; savings on a CPU."""
+    """Keyword arguments of :class:`core.training.prefix_sharing.trainer.FastGRPOTrainer`; optimizations on a CPU."""
     on_cpu = device.kind == "cpu"
     return {
         "share_prefixes": on_cpu and config.training.share_prefixes,
@@ -160,7 +160,7 @@ def lora_arguments(config: RunConfig) -> dict[str, Any]:
 
 
 def unsloth_lora_arguments(config: RunConfig) -> dict[str, Any]:
-    """Keyword arguments of Unsloth's ``get_peft_model``, which wants the layers by name."""
+    """Keyword arguments of Unsloth's ``get_peft_model``, which takes the layers by name."""
     shared = lora_arguments(config)
     del shared["task_type"]
     if shared["target_modules"] == "all-linear":
@@ -175,7 +175,7 @@ def _targets(given: str | tuple[str, ...]) -> str | list[str]:
 
 @dataclass(frozen=True)
 class WarmUpArguments:
-    """What the warm-up phase runs with.
+    """Settings of the warm-up phase.
 
     Attributes:
         epochs: Passes over its rows.

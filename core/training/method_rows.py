@@ -39,9 +39,9 @@ class Item:
 
     Attributes:
         row: The mapped row, for rewards.
-        prompt: The whole rendered text.
+        prompt: The full rendered text.
         prompt_ids: Its tokens.
-        opened: What of the answer the template has written already, such as ``<think>`` and a line break.
+        opened: The start of the answer in the prompt, such as ``<think>`` and a line break.
     """
 
     row: Row
@@ -50,23 +50,23 @@ class Item:
     opened: str = ""
 
     def answered(self, text: str) -> Answer:
-        """A completion to score, from where the answer's turn begins."""
+        """A completion to score, including ``opened``."""
         return Answer(self.opened + text, str(self.row["instruction"]), self.row)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is trained on and what is held out; no row is in both."""
+    """Training and held-out rows; no row is in both."""
 
     train: list[Item]
     holdout: list[Item]
 
 
 def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, run: JobDir, home: Home, status: Status) -> Prepared:
-    """Read the rows, or what the run's first start froze, and render them.
+    """Read the rows, or those frozen at the run's first start, and render them.
 
     Raises:
-        InvalidInput: Nothing is left to train on, with the reason.
+        InvalidInput: No rows are left to train on, with the reason.
     """
     train_rows, holdout_rows = _frozen(run) or _freeze(config, run, home, status)
     asking = _Asking(config, tokenizer)
@@ -80,7 +80,7 @@ def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, run: JobDir, 
 
 
 def with_decisions(config: RunConfig, data: Prepared, status: Status) -> RunConfig:
-    """The configuration with what its reward leaves to the dataset decided by all rows of the run, and told."""
+    """The configuration with the reward resolved by all rows of the run, noting the decisions."""
     rows = [item.row for item in (*data.train, *data.holdout)]
     for words in decided(config.reward, rows):
         status.note(words)
@@ -88,7 +88,7 @@ def with_decisions(config: RunConfig, data: Prepared, status: Status) -> RunConf
 
 
 def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens of a text that a chat template or this program wrote. Its special tokens are in it: none is added."""
+    """Tokens of a rendered text, which already includes special tokens; none is added."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
@@ -98,12 +98,12 @@ def ids_of(shown: Shown, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-    """The names that chat templates use, such as ``bos_token``."""
+    """Special tokens by their names in chat templates, such as ``bos_token``."""
     return {name: str(value) for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
 
 
 def control_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
-    """Tokens that a message must not smuggle in."""
+    """Control tokens that messages must not inject."""
     known = _control.get(tokenizer)
     if known is None:
         _control[tokenizer] = known = _read_control(tokenizer)
@@ -111,7 +111,7 @@ def control_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
 
 
 _control: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
-"""By tokenizer: the list takes a millisecond to read, and every row needs it."""
+"""Cached by tokenizer: reading the list takes a millisecond, and every row needs it."""
 
 
 def _read_control(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
@@ -120,24 +120,24 @@ def _read_control(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
 
 
 def shown(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, *, ask: bool = True) -> Shown:
-    """A conversation as the model sees it, by the same function that the preview uses. ``ask`` opens the answer."""
+    """A rendered conversation, with the same function as the preview. ``ask`` adds the generation prompt."""
     template = str(tokenizer.chat_template)
     return show(conversation, template, special_tokens(tokenizer), control_of(tokenizer), ask=ask)
 
 
 def rendered(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, *, ask: bool = True) -> str:
-    """The text of :func:`shown` for messages alone."""
+    """The text of :func:`shown` for messages without tools."""
     return shown(Conversation(tuple(messages)), tokenizer, ask=ask).text
 
 
 def target_ids(row: Row, config: RunConfig, tokenizer: PreTrainedTokenizerBase, opened: str, end: str) -> list[int]:
-    """Tokens of the answer that the warm-up imitates. The reference's own text is text, and ``end`` a token."""
+    """Tokens of the warm-up target. Control tokens in the reference are text; only ``end`` is a token."""
     parts = warm_up_parts(row, config.dataset, opened, control_of(tokenizer))
     return tokens_of((*parts[:-1], parts[-1] + end), lambda text: encode(text, tokenizer))
 
 
 def check_rendering(items: list[Item], config: RunConfig, tokenizer: PreTrainedTokenizerBase, status: Status) -> None:
-    """Compare our rendering with the tokenizer's own, token by token, on a few rows that need no help."""
+    """Compare our rendering with the tokenizer's own, token by token, on a few rows that need no changes."""
     for item in items[:3]:
         asked = prompts.conversation(item.row, config.dataset)
         ours = shown(asked, tokenizer)
@@ -203,7 +203,7 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 class _Asking:
-    """Renders rows, and counts what had to be done for it."""
+    """Renders rows, and counts the changes that were necessary."""
 
     def __init__(self, config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self._config, self._tokenizer = config, tokenizer
@@ -216,7 +216,7 @@ class _Asking:
         self.refused: list[InvalidInput] = []
 
     def fitting(self, rows: list[Row]) -> list[Item]:
-        """The rows that the template can show and that leave room for an answer."""
+        """The rows that the template can render and that leave space for an answer."""
         items = []
         for row in rows:
             try:
@@ -233,7 +233,7 @@ class _Asking:
         return items
 
     def note(self, status: Status) -> None:
-        """Say what was done."""
+        """Report the changes."""
         training = self._config.training
         if self.too_long:
             why = (

@@ -41,12 +41,12 @@ from core.training.rollouts.engine import Engine
 from core.training.rollouts.generate import training_sampling
 
 ADAM_BYTES = 8
-"""Two float32 numbers for each trained weight."""
+"""Two float32 values per trained weight."""
 
 
 @dataclass
 class Sampled:
-    """Everything that was written, group after group."""
+    """All sampled completions, group by group."""
 
     items: list[Item] = field(default_factory=list)
     texts: list[list[str]] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Cost:
-    """One forward and backward pass: seconds and bytes for each token, and what is held anyway."""
+    """Cost of one forward and backward pass: seconds and bytes per token, and constant memory."""
 
     seconds_a_token: float
     bytes_a_token: float
@@ -69,11 +69,11 @@ class Cost:
 
 
 def probe(run: JobDir, home: Home, status: Status) -> str:
-    """Do the probe of ``run``.
+    """Run the probe in ``run``.
 
     Raises:
-        Stopped: A user stopped it; nothing is kept but what was sampled.
-        TunesmithError: It cannot be done, in words.
+        Stopped: A user stopped it; only the samples are kept.
+        TunesmithError: It failed; the message says why.
     """
     asked = run.whole_config()
     config = parse(asked["config"])
@@ -181,14 +181,14 @@ def _reference(score: Scorer, items: list[Item], targets: list[str]) -> float:
 
 
 def _wrong(score: Scorer, config: RunConfig, items: list[Item]) -> float:
-    """What a wrong answer in the right form earns."""
+    """The reward of a wrong answer in the right format."""
     return statistics.fmean(
         total.total for total in score.many(wrong_in_form(config.dataset, [item.row for item in items]))
     )
 
 
 def _length(text: str, loaded: Loaded) -> int:
-    # One more for the token that ends an answer.
+    # One more for the end token.
     return len(loaded.tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
 
 
@@ -199,12 +199,12 @@ def _steps(config: RunConfig, rows: int) -> int:
 
 
 def answers_a_step(config: RunConfig) -> int:
-    """Completions that one optimizer step learns from."""
+    """Completions per optimizer step."""
     return config.training.batch_size * config.training.gradient_accumulation_steps
 
 
 def _step_seconds(found: Sampled, cost: Cost, config: RunConfig, tokens: int) -> float:
-    """Writing, scoring and learning from as many answers as one step has."""
+    """Seconds for generating, scoring and training on one step's answers."""
     answers = answers_a_step(config)
     sampled = sum(len(group) for group in found.ids)
     prompt = statistics.fmean(len(item.prompt_ids) for item in found.items)
@@ -213,7 +213,7 @@ def _step_seconds(found: Sampled, cost: Cost, config: RunConfig, tokens: int) ->
 
 
 def _measure(loaded: Loaded, found: Sampled, device: Device) -> Cost:
-    """One pass over the longest sampled answer; the adapter is left as it was."""
+    """Measure one pass over the longest sampled answer; the adapter is unchanged."""
     model = loaded.model
     place = max(range(len(found.items)), key=lambda n: len(found.items[n].prompt_ids))
     ids = torch.tensor([[*found.items[place].prompt_ids, *max(found.ids[place], key=len)]], device=model.device)
@@ -235,7 +235,7 @@ def _used(device: Device) -> int:
 
 @contextmanager
 def _peak(device: Device) -> Iterator[list[int]]:
-    """The most bytes in use meanwhile; on a CPU looked at every few milliseconds."""
+    """Peak memory in bytes; on a CPU sampled every few milliseconds."""
     peak, over = [_used(device)], threading.Event()
     if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -257,14 +257,14 @@ def _peak(device: Device) -> Iterator[list[int]]:
 
 
 def _memory(cost: Cost, config: RunConfig, found: Sampled) -> int:
-    """What is held, the optimizer's numbers and gradients, and one batch at its longest, by tokens."""
+    """Constant memory, optimizer state and gradients, and the largest batch, by tokens."""
     longest = max(len(item.prompt_ids) for item in found.items) + config.training.max_new_tokens
     batch = longest * config.training.batch_size
     return int(cost.held + cost.trained * (ADAM_BYTES + 4) + cost.bytes_a_token * batch)
 
 
 def _free(device: Device) -> int:
-    """What this process may use: what it has and what is left."""
+    """Memory that this process may use: its own plus what is free."""
     if device.kind == "cuda":
         return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved())
     return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)

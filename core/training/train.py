@@ -1,4 +1,4 @@
-"""A training run from top to bottom: device, model, data, and then its method's ``train``."""
+"""A training run from top to bottom: device, model, data, then its method's ``train``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger("tunesmith")
 
 
 def train(run: JobDir, home: Home, status: Status) -> str:
-    """Do what is left of the run in ``run``.
+    """Complete the rest of the run in ``run``.
 
     Returns:
         A final message.
@@ -39,11 +39,11 @@ def train(run: JobDir, home: Home, status: Status) -> str:
     use_cores(device)
     status.update(device=device.name if device.kind == "cuda" else "cpu")
     note_environment(run, status.value.attempt, device)
-    # The remarks are about what a user set, and the complete configuration sets every field.
+    # The remarks are about fields that a user set; the complete configuration sets every field.
     _check(parse(run.read_config().get("given") or dump(config)), device, status)
     if use_unsloth(device):
-        # It replaces classes inside TRL. A method's module imports these classes by name, so Unsloth comes first:
-        # the other way round the run would quietly train with plain TRL.
+        # It replaces classes inside TRL, which a method's module imports by name, so Unsloth must be imported first:
+        # otherwise the run would silently train with plain TRL.
         import unsloth  # noqa: F401
     train_by_method = methods.trainer_of(config.method)
     status.update(message="Loading the model")

@@ -20,11 +20,11 @@ log = logging.getLogger("tunesmith")
 
 
 class Work(NamedTuple):
-    """What the worker of one kind of job does.
+    """The work of one kind of job.
 
     Attributes:
-        do: Does it; returns the last message.
-        stopped: What is left after an immediate stop; ``{kept}`` says what the last checkpoint kept.
+        do: Does the work; returns the final message.
+        stopped: Message after an immediate stop; ``{kept}`` describes the last checkpoint.
     """
 
     do: Callable[[JobDir, Home, Status], str]
@@ -32,20 +32,20 @@ class Work(NamedTuple):
 
 
 class Worker:
-    """Does one job and talks through its directory alone.
+    """Runs one job and communicates only through its directory.
 
-    The guarantee, which tests break on purpose:
+    Guarantees, tested by fault injection:
 
-    - The server is not needed: it may die and come back, the job continues and nothing is lost.
-    - ``status.json`` is refreshed at least every two seconds while the process lives, and its last
-      state is ``completed``, ``stopped`` or ``failed``. Any other state without a living process of
-      that id and start time means that the process was killed.
-    - A row is in ``metrics.jsonl`` as soon as its step is done. A kill at any moment loses no row
-      that was written, and at most the steps since the last checkpoint.
-    - A checkpoint is complete or absent. A resumed run takes the newest and continues as the run that
-      was never stopped would have: same data, same random numbers, same rewards on a CPU.
-    - A stop (``control.json`` or SIGTERM) ends within one step with a checkpoint; ``now`` ends within
-      one token without.
+    - The server is not needed: if it dies and restarts, the job continues and nothing is lost.
+    - ``status.json`` is refreshed at least every two seconds while the process lives, and its last state is
+      ``completed``, ``stopped`` or ``failed``. Any other state without a live process with that id and start time
+      means that the process was killed.
+    - A row is in ``metrics.jsonl`` as soon as its step is done. A kill at any moment loses no written row, and at
+      most the steps since the last checkpoint.
+    - A checkpoint is complete or absent. A resumed run loads the newest and continues like an uninterrupted run:
+      same data, same random numbers, same rewards on a CPU.
+    - A stop (``control.json`` or SIGTERM) ends within one step with a checkpoint; ``now`` ends within one token,
+      without a checkpoint.
 
     Args:
         folder: The job's directory.
@@ -57,7 +57,7 @@ class Worker:
         self.home = Settings.from_env().home
 
     def run(self) -> int:
-        """Do the job; the process's exit code."""
+        """Run the job; returns the process's exit code."""
         self.status.begin()
         _quiet()
         log.info("attempt %d, pid %d", self.status.value.attempt, self.status.value.pid)
@@ -86,7 +86,7 @@ class Worker:
         self.status.end(JobState.FAILED, message="Failed", error=message, error_field=field)
 
     def _in_words(self, error: Exception) -> tuple[str, str | None]:
-        """What went wrong and what to do, and the setting that it is about."""
+        """What went wrong and what to do, with the affected setting."""
         from core.training.job.checkpoint import disk_full
 
         kept = self._kept()
@@ -137,13 +137,13 @@ WORK = {
     JobKind.EVALUATION: Work(_evaluate, "The answers collected so far were saved. Resume continues with the rest."),
     JobKind.EXPORT: Work(_export, "No incomplete files were kept. Export again."),
 }
-"""Each imports what it needs when it begins: a worker loads the libraries of its own kind only."""
+"""Each imports what it needs when it starts: a worker only loads the libraries of its own kind."""
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
 def _quiet() -> None:
-    """Our own lines with a time; of the libraries' remarks only what is a warning."""
+    """Log our own lines with a timestamp, and only warnings from libraries."""
     logging.basicConfig(
         stream=sys.stdout,
         level=logging.WARNING,

@@ -1,6 +1,6 @@
 """The classifier process: scores answers with one reward model over standard input and output.
 
-The first JSON line names the model. Each further line is a batch of ``[question, answer]`` pairs, and each line gets
+The first JSON line names the model. Each further line is a batch of ``[question, answer]`` pairs, and each gets
 one line in return. It is started by :mod:`core.rewards.reward_model`, whose process never loads torch, and ends with
 its input.
 """
@@ -29,11 +29,11 @@ class Judge:
     """A sequence classifier in memory.
 
     Attributes:
-        model: On the GPU if there is one with room, else on the CPU in float32.
-        tokenizer: Cuts at the left, because the end of an answer matters most; pads at the right, where it
-            moves no position.
+        model: On the GPU if there is one with enough free memory, else on the CPU in float32.
+        tokenizer: Truncates on the left, because the end of an answer matters most; pads on the right, where it
+            does not shift positions.
         form: ``auto``, ``chat``, ``pair`` or ``answer``.
-        labels: A name for each output.
+        labels: Name of each output.
     """
 
     model: Any
@@ -43,7 +43,7 @@ class Judge:
     labels: tuple[str, ...]
 
     def outputs(self, texts: list[list[str]]) -> tuple[list[list[float]], int]:
-        """The raw outputs, a row of ``len(labels)`` for each answer, and how many tokens were read."""
+        """The raw outputs, a row of ``len(labels)`` for each answer, and the number of tokens read."""
         encoded = self._encoded(texts).to(self.model.device)
         with torch.inference_mode():
             logits = self.model(**encoded).logits.float()
@@ -59,7 +59,7 @@ class Judge:
                 for question, answer in texts
             ]
             written = [self.tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
-            # A template writes the special tokens itself.
+            # A template adds the special tokens itself.
             return self.tokenizer(written, add_special_tokens=False, **limits)
         answers = [answer for _, answer in texts]
         if self.form == "answer":
@@ -68,11 +68,11 @@ class Judge:
 
 
 def load(asked: dict[str, Any]) -> Judge:
-    """The model that was requested.
+    """Load the requested model.
 
     Raises:
-        InvalidInput: It is not a sequence classifier, has no safetensors, or brings code of its own.
-        TunesmithError: It is not there or cannot be reached.
+        InvalidInput: It is not a sequence classifier, has no safetensors, or needs remote code.
+        TunesmithError: It is missing or cannot be reached.
     """
     source, revision = str(asked["model"]), str(asked.get("revision") or "") or None
     try:
@@ -116,7 +116,7 @@ def _placed(model: Any, tokenizer: Any) -> Any:
 
 
 def _longest(asked: dict[str, Any], model: Any) -> int:
-    """As asked, and no longer than the model's positions reach."""
+    """The requested limit, capped at the model's positions."""
     reach = int(getattr(model.config, "max_position_embeddings", 0) or 0)
     return min(int(asked["max_tokens"]), reach) if reach else int(asked["max_tokens"])
 
@@ -127,19 +127,19 @@ def _labels(model: Any) -> tuple[str, ...]:
 
 
 def answer(judge: Judge, message: dict[str, Any]) -> dict[str, Any]:
-    """What is said to one batch."""
+    """The response to one batch."""
     outputs, tokens = judge.outputs([[_plain(question), _plain(text)] for question, text in message["texts"]])
     return {"outputs": outputs, "labels": list(judge.labels), "tokens": tokens}
 
 
 def _plain(text: str) -> str:
-    """Text that a tokenizer can take: a lone surrogate is none."""
+    """Text without lone surrogates, which a tokenizer rejects."""
     return str(text).encode("utf-8", "replace").decode()
 
 
 def serve() -> int:
-    """Answer until the input ends."""
-    # What a library prints must not stand among the answers.
+    """Respond until the input ends."""
+    # Library output must not mix with the responses.
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     transformers_logging.disable_progress_bar()
@@ -158,7 +158,7 @@ def serve() -> int:
 
 
 def _guarded(do: Callable[..., Any], *arguments: Any) -> Any:
-    """What ``do`` gives, or the error in words: one bad batch must not end the process."""
+    """The result of ``do`` or the error message: one bad batch must not end the process."""
     try:
         return do(*arguments)
     except TunesmithError as error:

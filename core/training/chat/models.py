@@ -16,26 +16,26 @@ from core.errors import InvalidInput, Unavailable
 from core.settings import Settings
 
 MOST_ADAPTERS = 4
-"""Adapters that stay loaded beside one base; the oldest goes first."""
+"""Adapters that stay loaded with one base; the oldest is evicted first."""
 Piece = tuple[str, int]
-"""New text, which may be empty if a character needs more tokens, and tokens so far."""
+"""New text, which is empty while a character needs more tokens, and tokens so far."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One question.
+    """One chat request.
 
     Attributes:
         id: Repeated in every event.
         model: ``{"kind": "transformers", "base", "adapter", "revision"?}`` or ``{"kind": "gguf", "path", "safe"?}``,
-            where ``safe`` is without llama.cpp's extra buffers, whatever the self-test says.
+            where ``safe`` disables llama.cpp's extra buffers regardless of the self-test.
         messages: The conversation so far.
         tools: Schemas of functions that the model may call.
         temperature: 0 is greedy.
-        top_p, top_k, min_p, repetition_penalty: As their names say; 1, 0, 0 and 1 are off.
+        top_p, top_k, min_p, repetition_penalty: Sampling settings; 1, 0, 0 and 1 are off.
         max_tokens: Longest answer.
-        seed: Without one every answer is sampled again.
-        stop: Texts at whose first appearance the answer ends; they are not part of it.
+        seed: None draws a new one for each answer.
+        stop: Stop strings, not included in the answer.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Request:
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Request:
-        """From a decoded line; unknown names are left out."""
+        """From a decoded line; unknown fields are ignored."""
         known = cls.__dataclass_fields__
         given = {name: value for name, value in data.items() if name in known and value is not None}
         return cls(**{**given, **{name: tuple(given.get(name, ())) for name in ("stop", "tools")}})
@@ -72,8 +72,8 @@ class Held(Protocol):
     """A model in memory.
 
     Attributes:
-        context: Most tokens of a conversation and its answer.
-        special: The tokens that have a meaning for the model and none for a reader, as text.
+        context: Maximum tokens of a conversation with its answer.
+        special: Text of the special tokens, which are hidden from readers.
     """
 
     context: int
@@ -82,20 +82,20 @@ class Held(Protocol):
     def special(self) -> list[str]: ...
 
     def use(self, model: dict[str, Any]) -> None:
-        """Answer as this reference says: with an adapter, or with the base alone."""
+        """Switch to what this reference names: an adapter, or only the base."""
 
     def prompt(self, conversation: Conversation) -> Shown:
-        """The conversation exactly as the model sees it."""
+        """The rendered conversation, exactly as the model sees it."""
 
     def tokens(self, prompt: Shown) -> list[int]:
         """The prompt's tokens."""
 
     def stream(self, ids: list[int], limit: int, request: Request, stop: threading.Event) -> Iterator[Piece]:
-        """Token by token until the end token, the limit or a stop."""
+        """Generate token by token until the end token, the limit or a stop string."""
 
 
 class TransformersModel:
-    """A base model with any number of adapters, of which one or none is in use."""
+    """A base model with any number of adapters, at most one of them active."""
 
     def __init__(self, base: str, revision: str | None = None) -> None:
         from core.training.arguments import native_dtype
@@ -174,7 +174,7 @@ class TransformersModel:
         self._drop_old(folder, stamp)
 
     def _drop_old(self, folder: Path, stamp: str) -> None:
-        """An adapter that was trained further takes the place of its older self."""
+        """An adapter that was trained further replaces its older version."""
         old = [key for key in self._adapters if key != stamp and key.rpartition("@")[0] == str(folder)]
         surplus = [key for key in self._adapters if key not in {stamp, *old}]
         self.model.set_adapter(self._adapters[stamp][0])
@@ -200,7 +200,7 @@ class TransformersModel:
 
 
 class GgufModel:
-    """A GGUF in llama.cpp, asked with the chat template that the file holds."""
+    """A GGUF in llama.cpp, prompted with the chat template in the file."""
 
     CONTEXT = 4096
 
@@ -230,7 +230,7 @@ class GgufModel:
         return self._special
 
     def use(self, model: dict[str, Any]) -> None:
-        """There is only the one."""
+        """Does nothing: there is only one."""
 
     def prompt(self, conversation: Conversation) -> Shown:
         metadata = self.model.metadata
@@ -258,7 +258,7 @@ class GgufModel:
             yield text[len(shown) :], len(written)
 
     def _drawn(self, ids: list[int], request: Request) -> Iterator[int]:
-        # llama.cpp's own defaults (top-k 40, min-p 0.05) are switched off: what was requested is what is done.
+        # llama.cpp's own defaults (top-k 40, min-p 0.05) are disabled: only the requested settings apply.
         drawn: Iterator[int] = self.model.generate(
             ids, temp=request.temperature, top_p=request.top_p, top_k=request.top_k, min_p=request.min_p,
             repeat_penalty=request.repetition_penalty,
@@ -274,21 +274,21 @@ class GgufModel:
 
 
 def open_model(model: dict[str, Any]) -> Held:
-    """Load what a resolved reference names."""
+    """Load the model of a resolved reference."""
     if model["kind"] == "gguf":
         return GgufModel(model["path"], safe=bool(model.get("safe")))
     return TransformersModel(model["base"], model.get("revision"))
 
 
 def key_of(model: dict[str, Any]) -> str:
-    """Names what has to be loaded: equal for a base and all its adapters."""
+    """Key of what has to be loaded: equal for a base and all its adapters."""
     if model["kind"] == "gguf":
         return f"gguf {model['path']} {Path(model['path']).stat().st_mtime_ns}"
     return f"transformers {model['base']} {model.get('revision') or ''}"
 
 
 def _tokenizer_of(adapter: Path) -> Path | None:
-    """Where the tokenizer and chat template of a training lie: beside the adapter, or beside the published one."""
+    """Location of a run's tokenizer and chat template: beside the adapter, or beside the published one."""
     published = adapter.parent.parent / "adapter" if adapter.parent.name == "checkpoints" else adapter
     return next((place for place in (adapter, published) if (place / "tokenizer_config.json").is_file()), None)
 

@@ -28,10 +28,10 @@ Emit = Callable[..., None]
 
 
 class Stops:
-    """Cuts an answer at the first of some texts. What may be the start of one waits until that is known.
+    """Ends an answer at the first stop string. Text that may be the start of one is held back until that is known.
 
     Args:
-        texts: None may be empty.
+        texts: Stop strings, none of them empty.
     """
 
     def __init__(self, texts: tuple[str, ...]) -> None:
@@ -39,7 +39,7 @@ class Stops:
         self._waiting = ""
 
     def feed(self, piece: str) -> tuple[str, bool]:
-        """What can be shown now, and whether one of the texts has come."""
+        """The text that can be shown now, and whether a stop string was found."""
         self._waiting += piece
         found = [place for text in self._texts if (place := self._waiting.find(text)) >= 0]
         if found:
@@ -50,7 +50,7 @@ class Stops:
         return shown, False
 
     def rest(self) -> str:
-        """What still waited when the answer ended by itself."""
+        """The text still held back when the answer ended by itself."""
         rest, self._waiting = self._waiting, ""
         return rest
 
@@ -65,8 +65,8 @@ class Server:
 
     Attributes:
         output: Where events go.
-        waiting: Ids that were requested and are not answered yet.
-        cancelled: Those among them that are not wanted any more.
+        waiting: Ids of requests that are not answered yet.
+        cancelled: Those of them that were canceled.
     """
 
     output: TextIO
@@ -79,7 +79,7 @@ class Server:
     key: str = ""
 
     def listen(self, lines: Iterator[str]) -> None:
-        """Sort what comes in: a cancel acts at once, the rest waits its turn."""
+        """Read input: a cancel takes effect immediately, other requests are queued."""
         for line in lines:
             try:
                 message = json.loads(line)
@@ -87,7 +87,7 @@ class Server:
                 continue
             name = str(message.get("id", ""))
             if message.get("op") == "cancel":
-                # Noted before the look at the present one, which looks here after it has become that.
+                # Recorded before checking the current request, which checks this set after it became current.
                 if name in self.waiting:
                     self.cancelled.add(name)
                 if name == self.current:
@@ -107,14 +107,14 @@ class Server:
         return 0
 
     def unload(self) -> None:
-        """Give the model's memory back."""
+        """Release the model's memory."""
         import gc
 
         self.held, self.key = None, ""
         gc.collect()
 
     def answer(self, message: dict[str, Any]) -> None:
-        """One request, to its ``done`` or ``error``."""
+        """Handle one request up to its ``done`` or ``error``."""
         self.stop.clear()
         self.current = str(message.get("id", ""))
         if self.current in self.cancelled:
@@ -163,12 +163,12 @@ class Server:
 
 
 class Writing:
-    """One answer as it is written.
+    """One answer while it is generated.
 
     Args:
-        server: Where its pieces go, and whether it was told to stop.
-        request: What was requested.
-        limit: Most tokens, as far as the model's memory for a conversation reaches.
+        server: Receives the pieces, and knows about cancellation.
+        request: The request.
+        limit: Maximum tokens, within the model's context.
     """
 
     def __init__(self, server: Server, request: Request, limit: int) -> None:
@@ -179,15 +179,15 @@ class Writing:
         self._tokens = 0
 
     def write(self, held: Held, ids: list[int]) -> dict[str, Any]:
-        """Every piece, then ``text``, ``tokens``, ``seconds``, ``first`` and ``finish``.
+        """Emit every piece, then return ``text``, ``tokens``, ``seconds``, ``first`` and ``finish``.
 
-        ``first`` is when the first token was there, in seconds; ``finish`` is ``stop`` (end token or a stop
-        text), ``length`` or ``cancelled``.
+        ``first`` is the time to the first token in seconds; ``finish`` is ``stop`` (end token or stop
+        string), ``length`` or ``cancelled``.
         """
         finish, first = "", 0.0
         for piece, tokens in held.stream(ids, self._limit, self._request, self._server.stop):
             if finish == "stop":
-                continue  # the model writes one token more until it hears of it
+                continue  # the model generates one more token before it notices
             self._tokens, first = tokens, first or self._elapsed()
             shown, stopped = self._stops.feed(piece)
             self._show(shown)
@@ -211,7 +211,7 @@ class Writing:
 
 
 def segments(parts: Sequence[str], special: list[str]) -> list[tuple[str, bool]]:
-    """A prompt in pieces: each special token by itself and marked, the text between them as it is.
+    """A prompt in pieces: each special token separate and marked, the text between them unchanged.
 
     >>> segments(["<|user|>Say <|", "end|>!<|end|>"], ["<|user|>", "<|end|>"])
     [('<|user|>', True), ('Say <|end|>!', False), ('<|end|>', True)]
@@ -230,7 +230,7 @@ def segments(parts: Sequence[str], special: list[str]) -> list[tuple[str, bool]]
 
 
 def serve() -> int:
-    """The process: standard output is kept for events, whatever a library prints goes to the log."""
+    """The process: standard output is reserved for events, library output goes to the log."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)

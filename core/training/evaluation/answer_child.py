@@ -1,10 +1,10 @@
-"""What an evaluation asks of llama.cpp with a GGUF: :mod:`core.training.rollouts.llama_cpp_child` and more.
+"""Evaluates a GGUF in llama.cpp: extends :mod:`core.training.rollouts.llama_cpp_child` with more requests.
 
-- ``{"op": "inspect"}`` → as in :mod:`core.training.fidelity.llama_child`, and ``longest``: tokens of a prompt and
-  its answer together
-- ``{"op": "prompts", "texts": [[part, …], …]}`` → ``{"ids": [[…]]}``: nothing is added to what a chat template wrote
-- ``{"op": "open", …}``: as ``generate`` without ``slots``, with ``places``; begins and returns at once
-- ``{"op": "more", "seconds"}`` → ``{"finished": [[place, text, tokens]]}``: continues for so long
+- ``{"op": "inspect"}`` → as in :mod:`core.training.fidelity.llama_child`, and ``longest``: maximum tokens of a
+  prompt with its answer
+- ``{"op": "prompts", "texts": [[part, …], …]}`` → ``{"ids": [[…]]}``: no tokens are added to the rendered prompt
+- ``{"op": "open", …}``: as ``generate`` without ``slots``, with ``places``; starts and returns immediately
+- ``{"op": "more", "seconds"}`` → ``{"finished": [[place, text, tokens]]}``: continues for that long
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from core.training.rollouts import llama_cpp_child
 from core.training.rollouts.llama_cpp_child import Generation, Llama
 
 LEAST = 4096
-"""Tokens that a conversation may have even where its cache then passes ``llama_child.CACHE``."""
+"""Tokens that a conversation may have even if its cache then exceeds ``llama_child.CACHE``."""
 
 
 def inspect(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-    """How the model is asked, where it stops, and how much it holds."""
+    """The model's prompt format, end tokens and context length."""
     trained = llama_cpp.llama_model_n_ctx_train(llama.model)
     fits = max(LEAST, llama_child.CACHE // llama_child.cell_bytes(llama))
     return {**llama_child.inspect(llama, request), "longest": min(trained, fits) if trained > 0 else fits}
 
 
 def prompts(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-    """Tokens of rendered prompts: the template has written the first token already if there is one."""
+    """Tokens of rendered prompts: the template already includes a first token if there is one."""
     vocab = llama_cpp.llama_model_get_vocab(llama.model)
     found = [
         llama_child.ids(vocab, parts[0], add=False) + llama_child.ids_of(vocab, parts[1:]) for parts in request["texts"]
@@ -40,20 +40,20 @@ def prompts(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
 
 
 class Writing:
-    """Answers that are being written, a second at a time."""
+    """Answers being generated, a second at a time."""
 
     def __init__(self) -> None:
         self._generation: Generation | None = None
 
     def open(self, llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-        """Begin. States of a recurrent model cannot be cut back to a shared prompt: it answers one after the other."""
+        """Start. States of a recurrent model cannot be truncated to a shared prompt: it answers one at a time."""
         alone = llama_cpp.llama_model_is_recurrent(llama.model) or llama_cpp.llama_model_is_hybrid(llama.model)
         slots = 1 if alone else min(len(request["prompts"]), llama_child.slots(llama, request)["slots"])
         self._generation = Generation(llama, {**request, "slots": slots})
         return {}
 
     def more(self, llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-        """Go on for a while, at least one token each; what was finished meanwhile."""
+        """Continue for a while, at least one token each; returns what was finished."""
         writing, until = self._generation, time.monotonic() + request["seconds"]
         if writing is None:
             raise RuntimeError("'open' comes before 'more'")
@@ -76,7 +76,7 @@ def _text(vocab: Any, tokens: list[int]) -> str:
 
 
 def _piece(vocab: Any, token: int, size: int = 64) -> bytes:
-    """A token's bytes; none for one that has a meaning for the model only."""
+    """A token's bytes; empty for special tokens."""
     buffer = ctypes.create_string_buffer(size)
     length = llama_cpp.llama_token_to_piece(vocab, token, buffer, size, 0, False)
     return buffer.raw[:length] if length >= 0 else _piece(vocab, token, -length)

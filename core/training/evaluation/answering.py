@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from core.training.rollouts.llama_process import Child
 
 TRIES = 3
-"""A file that can be asked none of so many prompts is no use; the evaluation ends."""
+"""If the first so many prompts all fail, the file is unusable and the evaluation ends."""
 LOOK = 1.0
-"""Seconds between two looks at what a GGUF has finished, and whether a stop was requested."""
+"""Seconds between checks for a GGUF's finished answers and for stop requests."""
 CHILD = Path(__file__).with_name("answer_child.py")
 Question = tuple[int, Conversation]
-"""A prompt's place in the evaluation, and what is asked."""
+"""A prompt's index in the evaluation, and the prompt."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Written:
     """One answer.
 
     Attributes:
-        prompt: The conversation as the model saw it.
-        text, tokens: What it wrote.
-        cut_off: Whether it reached the length limit.
+        prompt: The rendered conversation.
+        text, tokens: The answer.
+        cut_off: Whether it was truncated at the length limit.
         problem: Why there is no answer; '' if there is one.
     """
 
@@ -56,14 +56,14 @@ class Written:
 
 
 Answers = list[tuple[int, Written]]
-"""Answers by their prompt's place."""
+"""Answers by their prompt's index."""
 
 
 class Answerer(Protocol):
     """A loaded model."""
 
     def answers(self, questions: Sequence[Question]) -> Iterator[Answers]:
-        """One answer per question, yielded in batches, in any order; a batch may be empty.
+        """One answer per prompt, yielded in batches, in any order; a batch may be empty.
 
         Raises:
             Interrupted: It must end immediately.
@@ -75,12 +75,12 @@ class Answerer(Protocol):
 
 
 class InTransformers:
-    """A base model with or without an adapter. Models that share a base load it once.
+    """A base model with or without an adapter. Models with the same base load it once.
 
     Args:
-        spec: How answers are drawn, what may write them, and the chat template where the training had one of its own.
-        home, run: Where the base model is kept as GGUF, and where files for llama.cpp lie.
-        status: Receives stop requests, and is told where llama.cpp is not used.
+        spec: Sampling settings, the engine, and the chat template if the training had its own.
+        home, run: Location of the base model's GGUF, and of files for llama.cpp.
+        status: Receives stop requests, and a note if llama.cpp is not used.
     """
 
     def __init__(self, spec: EvaluationSpec, home: Home, run: JobDir, status: Status) -> None:
@@ -90,11 +90,11 @@ class InTransformers:
         self._engine: Engine | None = None
 
     def use(self, asked: Asked, questions: Sequence[Question]) -> None:
-        """Load a base, or keep the one that is there, and put an adapter on it.
+        """Load a base, or keep the loaded one, and apply an adapter.
 
         Args:
             asked: The model.
-            questions: A few of them are what llama.cpp is compared with transformers on.
+            questions: A few of them are used to compare llama.cpp with transformers.
 
         Raises:
             Cancelled: A stop was requested while the base model was converted.
@@ -117,7 +117,7 @@ class InTransformers:
             self._model = self._model.unload()
         if adapter:
             self._model = PeftModel.from_pretrained(self._model, adapter)
-        # The adapter's folder holds the tokenizer and chat template that it was trained with.
+        # The adapter's folder has the tokenizer and chat template that it was trained with.
         own = adapter if adapter and (Path(adapter) / "tokenizer_config.json").is_file() else base
         tokenizer = load_tokenizer(str(own), None if own == adapter else revision)
         tokenizer.chat_template = self._spec.dataset.chat_template or tokenizer.chat_template
@@ -166,7 +166,7 @@ class InTransformers:
         return choose(loaded, Base(*self._base), prompts, reason, self._home, self._run, self._status, note)
 
     def _unfit(self, prompts: Sequence[Sequence[int]]) -> str | None:
-        """Why this model is not tried in llama.cpp."""
+        """Why llama.cpp is not tried for this model."""
         if not any(prompts):
             return "there is no prompt for checking the faster engine"
         if Path(self._base[0]).resolve().is_relative_to(self._home.exports.resolve()):
@@ -195,13 +195,13 @@ class InTransformers:
 
 
 class InLlama:
-    """A GGUF, asked with the chat template that the file holds.
+    """A GGUF, prompted with the chat template in the file.
 
-    Its process ends with the worker, and with an error of llama.cpp, which is said in words.
+    Its process ends with the worker, or on an error of llama.cpp, which is reported.
 
     Args:
         path: The file.
-        spec: How answers are drawn.
+        spec: Sampling settings.
         interrupted: Called five times a second.
     """
 
@@ -236,7 +236,7 @@ class InLlama:
                 problems.append((place, Written(texts[place], problem=problem)))
                 del ids[place]
         yield problems
-        # One long prompt must not take the room of thirty short ones: prompts of about one length go together.
+        # One long prompt must not take the space of thirty short ones: prompts of similar length are grouped.
         for cells, group in groupby(
             sorted(ids, key=lambda place: self._cells(ids[place])), lambda p: self._cells(ids[p])
         ):
@@ -246,7 +246,7 @@ class InLlama:
         self._child.close()
 
     def _rendered(self, questions: Sequence[Question]) -> tuple[dict[int, Shown], Answers]:
-        """Prompts by place, and those that the file's template cannot show."""
+        """Prompts by index, and those that the file's template cannot render."""
         special = {name: self._facts[name] for name in ("bos_token", "eos_token")}
         found: dict[int, Shown] = {}
         problems: Answers = []
@@ -273,7 +273,7 @@ class InLlama:
             ]
 
     def _more(self, left: dict[int, list[int]], cells: int) -> list[tuple[int, str, int]]:
-        """Go on for a while; a process that does not write these answers yet begins with those that are left."""
+        """Continue for a while; a new process starts with the remaining answers."""
         from core.training.rollouts.sampling import Rules
 
         spec = self._spec
@@ -289,7 +289,7 @@ class InLlama:
         return finished
 
     def _running(self) -> Child:
-        """Its process; another one after it has died."""
+        """Its process, restarted after it has died."""
         if self._child.process.poll() is not None:
             self._child = self._start()
         return self._child
@@ -322,7 +322,7 @@ def _sampling(spec: EvaluationSpec) -> Sampling:
 
 
 def _problem(tokens: int, longest: int, context: int | None) -> str:
-    """Why a prompt of so many tokens cannot be answered with up to ``longest``; '' if it can."""
+    """Why a prompt of this many tokens cannot be answered with up to ``longest``; '' if it can."""
     if not tokens:
         return "The prompt is empty."
     if not context or tokens + longest <= context:

@@ -27,20 +27,20 @@ from core.training.rollouts.engine import Engine
 from core.training.rollouts.generate import Sampling
 
 KL_BATCH = 4
-"""Answers measured at once: their logits over the whole vocabulary are in memory twice."""
+"""Answers per batch: their logits over the whole vocabulary are in memory twice."""
 
 log = logging.getLogger("tunesmith")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One answer and what it earned.
+    """One answer and its reward.
 
     Attributes:
         item: The question.
         ids: The answer's tokens.
         text: The answer.
-        cut_off: Whether it reached the length limit.
+        cut_off: Whether it was truncated at the length limit.
         total: Its reward.
     """
 
@@ -52,18 +52,18 @@ class Scored:
 
 
 Measure = Callable[[str, int], bool]
-"""Measures the held-out rows and reports what it found, given when and after which step; false where a stop was
-asked for in between and nothing was reported."""
+"""Measures the held-out rows and reports the result, given when and after which step; false if a stop was
+requested in between and nothing was reported."""
 
 
 class Evaluation:
     """Schedules the measurements of the held-out rows, and skips those that an earlier attempt has done.
 
     Args:
-        rows: How many are measured; with none, nothing is ever due.
-        measure: Does it.
+        rows: How many are measured; 0 disables evaluation.
+        measure: Measures them.
         config: The run's configuration.
-        run, status: Where the run is, and what its earlier attempts have written.
+        run, status: The run's directory and status, with what earlier attempts have written.
     """
 
     def __init__(self, rows: int, measure: Measure, config: RunConfig, run: JobDir, status: Status) -> None:
@@ -75,17 +75,17 @@ class Evaluation:
 
     @staticmethod
     def chosen(holdout: list[Any], config: RunConfig) -> list[Any]:
-        """The measured held-out rows, always the same ones."""
+        """The held-out rows to measure, always the same ones."""
         return holdout[: config.evaluation.max_prompts]
 
     def at_interval(self, step: int, max_steps: int) -> None:
         """Called after every training step; evaluates when one is due. Halfway if no interval is set.
 
-        One that a stop kept from happening is made up for at the next step.
+        One that a stop prevented is made up for at the next step.
 
         Args:
-            step: Steps that are done.
-            max_steps: Steps that the run will have; after the last one the evaluation is not an interval's.
+            step: Completed steps.
+            max_steps: Steps of the run; after the last one, no interval evaluation is due.
         """
         every = self.every or max(1, max_steps // 2)
         due = step - step % every
@@ -94,11 +94,11 @@ class Evaluation:
             self.once("interval", step)
 
     def once(self, when: str, step: int) -> None:
-        """Evaluate unless an earlier attempt has, or a stop is waiting.
+        """Evaluate unless an earlier attempt has, or a stop is pending.
 
         Args:
-            when: ``before``, ``after_warm_up``, ``interval`` or ``end``, as the row in ``metrics.jsonl`` says it.
-            step: Steps of the method that are done.
+            when: ``before``, ``after_warm_up``, ``interval`` or ``end``, as in the row of ``metrics.jsonl``.
+            step: Completed steps of the method.
         """
         if not self.rows or (when, step) in self.done or self.status.stop_asked:
             return
@@ -108,7 +108,7 @@ class Evaluation:
         with undisturbed():
             if self.measure(when, step):
                 self.done.add((when, step))
-        # Not where a stop was requested meanwhile: that stays shown.
+        # Not if a stop was requested in the meantime: that stays visible.
         if self.status.value.state is JobState.RUNNING:
             self.status.update(state=before.state, phase=before.phase, message=before.message)
 
@@ -119,10 +119,10 @@ class AnswersByReward:
     Args:
         items: The rows.
         config: The run's configuration.
-        engine: Writes the answers.
+        engine: Generates the answers.
         score: The composed reward.
-        best: The most that an answer can earn.
-        status, reporter: Where results go.
+        best: The highest possible reward.
+        status, reporter: Receive the results.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class AnswersByReward:
         self.status, self.reporter = status, reporter
 
     def __call__(self, when: str, step: int) -> bool:
-        """Ask, score, and report a row of numbers and a group of completions for each answer."""
+        """Generate, score, and report a metrics row and a group of completions for each answer."""
         scored = self._answers()
         if scored is None:
             return False
@@ -211,7 +211,7 @@ def answers_kl(model: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]])
 
     Args:
         model: With an adapter.
-        pairs: (prompt tokens, answer tokens). Padded on the left, so that the answers end together
+        pairs: (prompt tokens, answer tokens). Padded on the left, so that the answers end at the same position
             and only the logits of their positions are computed.
     """
     inputs = _left_padded([[*prompt, *answer] for prompt, answer in pairs], model.device)
@@ -245,11 +245,11 @@ def _divergence(p: torch.Tensor, q: torch.Tensor) -> float:
 def reward_summary(totals: Sequence[Total], best: float) -> dict[str, Any]:
     """Means over completions: ``reward``, ``reward_components`` by name, and the share ``solved``.
 
-    What a reward has no opinion on is in none of its means; ``no_opinion`` counts such completions if there are any.
+    Completions without a score are excluded from a reward's mean; ``no_opinion`` counts them if there are any.
 
     Args:
         totals: At least one.
-        best: The most that a completion can earn.
+        best: The highest possible reward.
     """
     said = [total for total in totals if total.opinion]
     parts = {
@@ -268,7 +268,7 @@ def reward_summary(totals: Sequence[Total], best: float) -> dict[str, Any]:
 def completion_record(
     text: str, ids: Sequence[int], cut_off: bool, total: Total, advantage: float | None
 ) -> CompletionRow:
-    """One completion as ``completions.jsonl`` holds it. Greedy held-out answers have no advantage."""
+    """One completion in the form of ``completions.jsonl``. Greedy held-out answers have no advantage."""
     return {
         "text": text,
         "tokens": len(ids),

@@ -29,7 +29,7 @@ from core.training.job.reporter import Reporter
 from core.training.job.status import Status, Stopped
 
 SETTLED = "reward.json"
-"""Below ``prepared/``: the reward with what it leaves to the dataset decided."""
+"""Below ``prepared/``: the reward with all dataset-dependent settings resolved."""
 STOPPED = "Stopped. The answers collected so far were saved. Resume continues with the rest."
 
 
@@ -40,7 +40,7 @@ def evaluate(run: JobDir, home: Home, status: Status) -> str:
         A final message.
 
     Raises:
-        Stopped: A user stopped it; what was answered is kept.
+        Stopped: A user stopped it; existing answers are kept.
         TunesmithError: It cannot continue.
     """
     spec = EvaluationSpec.model_validate(run.whole_config())
@@ -65,7 +65,7 @@ def evaluate(run: JobDir, home: Home, status: Status) -> str:
 
 
 class _Asking:
-    """One model's answers."""
+    """Generates one model's answers."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _Asking:
         self.status, self.reporter = status, reporter
 
     def run(self, left: list[int], transformers: InTransformers) -> None:
-        """Answer the prompts in these places."""
+        """Answer the prompts with these indexes."""
         questions = [(place, prompts.conversation(self.rows[place], self.spec.dataset)) for place in left]
         self._stop_if_asked()
         self.status.update(message=f"Loading {self.model.label}")
@@ -137,7 +137,7 @@ class _Asking:
 
 
 def _rows(run: JobDir, spec: EvaluationSpec, home: Home, status: Status) -> list[Row]:
-    """The prompts that were given, or the dataset's first ones, frozen at the first start."""
+    """The given prompts, or the dataset's first ones, frozen at the first start."""
     frozen = run.prepared / "prompts.jsonl"
     if run.given.is_file():
         rows: list[Row] = whole_lines(run.given)
@@ -151,7 +151,7 @@ def _rows(run: JobDir, spec: EvaluationSpec, home: Home, status: Status) -> list
         with whole_folder(run.prepared, "the prompts") as folder:
             (folder / frozen.name).write_bytes(b"".join(json_line(row, default=str) for row in rows))
             if spec.reward:
-                # By all rows, as a training decides, and not by the few that are asked.
+                # By all rows, as in training, not by the few that are used.
                 write_json(folder / SETTLED, settled(spec.reward, mapped).model_dump(mode="json"))
     if not rows:
         raise InvalidInput("There are no questions. Choose another dataset, split or file.", field="prompts")
@@ -165,7 +165,7 @@ def _settled(run: JobDir, reward: RewardSection, rows: list[Row]) -> RewardSecti
 
 
 def _check_needs(rows: list[Row], spec: EvaluationSpec) -> None:
-    """A reward that compares with a reference is of no use where no row has one."""
+    """A reward that compares with a reference is useless if no row has one."""
     for name in needs(spec.reward) if spec.reward else ():
         if not any(str(row.get(name) or "").strip() for row in rows):
             raise InvalidInput(

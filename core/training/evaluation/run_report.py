@@ -13,13 +13,13 @@ log = logging.getLogger("tunesmith")
 
 
 def compare_run(run: JobDir, config: RunConfig, best: float, step: int) -> None:
-    """Write ``evaluation.json``: the held-out answers before the first step against those at the end.
+    """Write ``evaluation.json``: the held-out answers before the first step compared with those at the end.
 
-    Without held-out rows there is nothing to compare and no file. Done again after a resume, it gives
-    the same file: it reads what ``completions.jsonl`` holds.
+    Without held-out rows there is nothing to compare and no file. After a resume it writes the same file, because it
+    reads ``completions.jsonl``.
 
     Args:
-        best: The most that an answer can earn.
+        best: The highest possible reward.
         step: The last training step.
     """
     pairs = run_pairs(iter_rows(run.completions, is_group), best)

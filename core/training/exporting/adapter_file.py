@@ -1,4 +1,4 @@
-"""Exporting the adapter alone: PEFT's folder, or a GGUF LoRA for llama.cpp and Ollama."""
+"""Exports only the adapter: PEFT's folder, or a GGUF LoRA for llama.cpp and Ollama."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKENIZER_FILES = (
 
 
 def copy(origin: Origin, target: Path) -> None:
-    """The adapter's two files and the tokenizer's, and nothing else: a checkpoint also holds an optimizer."""
+    """Copy only the files of adapter and tokenizer: a checkpoint also has an optimizer."""
     for name in (SETTINGS, WEIGHTS):
         shutil.copy2(origin.adapter / name, target / name)
     tokenizer = Path(tokenizer_source(origin))
@@ -44,7 +44,7 @@ def check_lora(model: Any) -> None:
 
 
 def hold(model: Any) -> dict[bool, list[gguf_adapter.LoraLayer]]:
-    """The adapted layers, found before the model is taken apart: with q and k reordered and without.
+    """The adapted layers, collected before the model is dismantled: with q and k reordered, and without.
 
     Raises:
         Unavailable: One of them has no name in GGUF.

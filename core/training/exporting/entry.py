@@ -10,13 +10,13 @@ from core.training.job.status import Status
 
 
 def export(run: JobDir, home: Home, status: Status) -> str:
-    """Make what ``run``'s configuration asks for; of one that is made, compare what was left unverified.
+    """Create what ``run``'s configuration requests; for an existing export, verify what was left unverified.
 
     Returns:
         A final message.
 
     Raises:
-        Stopped: It was canceled; nothing is left of it.
+        Stopped: It was canceled; nothing is kept.
         TunesmithError: It cannot be created.
     """
     from core.training.exporting.verify import Verification

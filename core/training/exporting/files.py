@@ -1,4 +1,4 @@
-"""Metadata of finished files, read back from them, and commands for using them."""
+"""Metadata read back from finished files, and commands for using them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def exported(path: Path, reports: Mapping[str, FidelityReport]) -> ExportedFile:
 
     Args:
         path: A finished file.
-        reports: The checks by what was checked.
+        reports: The checks by subject.
     """
     common = {"name": path.name, "size": path.stat().st_size, "sha256": sha256(path)}
     if path.suffix == ".gguf":
@@ -88,7 +88,7 @@ def merged_commands() -> list[Command]:
 
 
 def gguf_commands(files: Sequence[str], stem: str) -> list[Command]:
-    """For GGUF files with their Modelfiles, of which the first one's is called Modelfile; a line or two for each."""
+    """For GGUF files with their Modelfiles, the first of which is called Modelfile; a line or two each."""
     ollama = []
     for place, file in enumerate(files):
         kind = Path(file).stem.rpartition("-")[2]
@@ -107,7 +107,7 @@ def _each(title: str, command: str, files: Sequence[str]) -> Command:
 
 
 def lora_commands(adapter: str, base: str, stem: str, name: str) -> list[Command]:
-    """For a GGUF adapter; ``base`` is the file that a user makes or has of the base model ``name``."""
+    """For a GGUF adapter; ``base`` is the user's GGUF of the base model ``name``."""
     made = f"python convert_hf_to_gguf.py <folder of {name}> --outfile {base} --outtype f16"
     return [
         {"title": "Once: convert the base model to GGUF with llama.cpp", "text": made},

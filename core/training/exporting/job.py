@@ -52,8 +52,8 @@ log = logging.getLogger("tunesmith")
 class Export:
     """One export, stage by stage.
 
-    However it ends, no incomplete file is kept: ``files`` appears by one rename after every check has
-    passed, and the process that looks after workers removes ``files.partial`` of one that was killed.
+    However it ends, no incomplete file is kept: ``files`` appears by a rename after every check has
+    passed, and the watcher removes ``files.partial`` if the worker was killed.
     """
 
     def __init__(self, run: JobDir, spec: ExportSpec, home: Home, status: Status) -> None:
@@ -67,7 +67,7 @@ class Export:
         self.reports: list[FidelityReport] = []
 
     def make(self) -> str:
-        """Every stage; on the way out nothing incomplete is left."""
+        """Run every stage; leave nothing incomplete on exit."""
         shutil.rmtree(self.partial, ignore_errors=True)
         self.work.mkdir(parents=True)
         try:
@@ -79,7 +79,7 @@ class Export:
         except (gguf_file.Cancelled, reproduce.Cancelled):
             raise Stopped("Canceled. No files were kept.") from None
         except TunesmithError:
-            # The reason of a failed export is shown on its page.
+            # A failed export's page shows the reason.
             self._write_result([], [])
             raise
         finally:
@@ -87,7 +87,7 @@ class Export:
         return self.closing()
 
     def closing(self) -> str:
-        """The sentence that says what it came to."""
+        """The final message."""
         left = [report.subject for report in self.reports if report.verdict == FidelityVerdict.UNVERIFIED]
         return f"Finished. Not verified on this machine: {', '.join(left)}." if left else "Finished"
 
@@ -153,7 +153,7 @@ class Export:
         return self._files(), export_files.lora_commands(made.name, base, self.stem, published(self.origin.base))
 
     def _base_gguf(self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity) -> tuple[Path, Any]:
-        """The base as a GGUF in 16 bit, and the adapter's layers, held before they are taken off it."""
+        """The base as a 16-bit GGUF, and the adapter's layers, collected before they are removed from it."""
         folder, raw = self.work / "base", self.work / "base.gguf"
         self._next("Converting the base model to GGUF for the check")
         layers = adapter_file.hold(model)
@@ -206,7 +206,7 @@ class Export:
     def _convert(
         self, folder: Path, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity
     ) -> dict[Quantization, Path]:
-        """The unquantized files: those that were requested, and the 16-bit one that the others are quantized from."""
+        """The unquantized files: the requested ones, and the 16-bit one that the others are quantized from."""
         made = {}
         for kind in unreduced(self.spec.quantizations):
             self._next(f"Converting to GGUF ({kind.label})")
@@ -251,13 +251,13 @@ class Export:
         for place, file in enumerate(kept):
             name = "Modelfile" if place == 0 else f"Modelfile-{file.stem.rpartition('-')[2]}"
             self._modelfile(name, file.name, tokenizer)
-        # One that loses quality names a larger one that does not, even if that was made after it.
+        # A file that loses quality names a larger one that does not, even if that was created later.
         self.reports = [with_better_choice(report, self.reports) for report in self.reports]
         self._next("Reading the files back")
         return self._files(), export_files.gguf_commands([file.name for file in kept], self.stem)
 
     def _named(self, made: Path, kind: Quantization) -> Path:
-        """Name a file after the type in its own header."""
+        """Name a file after the type in its header."""
         facts = gguf_file.read_back(made)
         if facts.file_type != kind.label:
             raise Unavailable(f"The file is {facts.file_type} instead of {kind.label}, so it was not kept.")
@@ -317,7 +317,7 @@ class Export:
         (self.partial / name).write_text(text, "utf-8")
 
     def _base_folder(self) -> Path:
-        """Where the base's files are on this machine; of one from Hugging Face, its license is fetched if it can be."""
+        """Local folder of the base's files; for a Hugging Face model, fetches its license if possible."""
         source = self.origin.source
         if Path(source).is_dir():
             return Path(source)
@@ -372,7 +372,7 @@ def stages(spec: ExportSpec) -> int:
 
 
 def unreduced(quantizations: Sequence[Quantization]) -> list[Quantization]:
-    """What the converter writes itself: what was requested, and F16 where something is made from it."""
+    """Formats that the converter writes: requested ones, and F16 if others are made from it."""
     wanted = {kind for kind in quantizations if kind in UNREDUCED}
     if any(kind not in UNREDUCED for kind in quantizations):
         wanted.add(Quantization.F16)
@@ -380,5 +380,5 @@ def unreduced(quantizations: Sequence[Quantization]) -> list[Quantization]:
 
 
 def published(base: str) -> str:
-    """The base's name where other people find it."""
+    """The base's public name."""
     return BUILTIN_ORIGINAL.get(base, base)

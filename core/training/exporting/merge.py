@@ -32,9 +32,9 @@ CPU = Device("cpu", "cpu", 0, 0, False)
 WEIGHTS = "adapter_model.safetensors"
 SETTINGS = "adapter_config.json"
 FOUR_BIT_ENDINGS = ("-unsloth-bnb-4bit", "-bnb-4bit")
-"""How Hugging Face names a copy of a model that is stored in 4 bit; without the ending it is the 16-bit one."""
+"""Hugging Face names of 4-bit copies; without the suffix it is the 16-bit model."""
 TOLERANCE = 1e-3
-"""Largest difference of merged from base plus adapter, relative to the largest logit. Float32 gives 1e-5."""
+"""Largest difference between merged and base plus adapter, relative to the largest logit. Float32 gives 1e-5."""
 
 log = logging.getLogger("tunesmith")
 
@@ -45,12 +45,12 @@ class Origin:
 
     Attributes:
         adapter: The folder with the trained adapter.
-        base: The base model's name, as a user wrote it.
+        base: The base model's name, as entered by the user.
         source: What transformers loads for it: a folder or a Hugging Face id, never a 4-bit copy.
-        revision: Of a base on Hugging Face.
+        revision: Revision of a base on Hugging Face.
         session: The run; None for an adapter that was not trained here.
         config: The run's configuration, or None.
-        step: The checkpoint's step; None if it is not known.
+        step: The checkpoint's step; None if unknown.
     """
 
     adapter: Path
@@ -62,7 +62,7 @@ class Origin:
     step: int | None
 
     def facts(self) -> dict[str, Any]:
-        """JSON for ``result.json``: enough to identify the same weights again."""
+        """JSON for ``result.json`` that identifies the weights."""
         info = (read_json(self.session.prepared / "info.json") if self.session else None) or {}
         return {
             "session_id": self.session.path.name if self.session else "",
@@ -76,10 +76,10 @@ class Origin:
 
 
 def origin_of(spec: ExportSpec, home: Home) -> Origin:
-    """Locate what a spec names.
+    """Locate the sources of an export.
 
     Raises:
-        NotFound: The run, the checkpoint, the folder or the base is not there.
+        NotFound: The run, checkpoint, folder or base does not exist.
         InvalidInput: The folder holds no adapter that can be read safely.
         Conflict: The run has no adapter yet.
     """
@@ -125,7 +125,7 @@ def _of_folder(spec: ExportSpec, home: Home) -> Origin:
 
 
 def adapter_folder(session: JobDir) -> Path:
-    """A run's trained adapter: the published one, else its latest checkpoint's.
+    """A run's trained adapter: the published one, else the latest checkpoint's.
 
     Raises:
         Conflict: There is none yet.
@@ -145,8 +145,8 @@ def sixteen_bit(base: str, revision: str | None, home: Home) -> str:
     Merging into weights that were rounded to 4 bit would keep their error permanently.
 
     Raises:
-        InvalidInput: The base is stored reduced, and where its 16-bit weights are is not known.
-        NotFound: Its folder is not there.
+        InvalidInput: The base is stored quantized, and the location of its 16-bit weights is unknown.
+        NotFound: Its folder does not exist.
     """
     for ending in FOUR_BIT_ENDINGS:
         if base.lower().endswith(ending):
@@ -167,7 +167,7 @@ def _model_config(source: str, revision: str | None) -> Any:
 
 
 def count_parameters(origin: Origin) -> int:
-    """Parameters of the base, from its configuration alone: no weight is loaded."""
+    """Number of parameters of the base, from its configuration, without loading weights."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(_model_config(origin.source, origin.revision))
     return int(model.num_parameters())
@@ -179,7 +179,7 @@ def vocabulary(origin: Origin) -> int:
 
 
 def stored_dtype(origin: Origin) -> torch.dtype:
-    """The 16-bit format that the base came in; bfloat16 where it came in 32 bit."""
+    """The 16-bit format of the base; bfloat16 if it is in 32 bit."""
     stored = _model_config(origin.source, origin.revision).dtype
     return torch.float16 if stored == torch.float16 else torch.bfloat16
 
@@ -208,7 +208,7 @@ def load_trained(origin: Origin) -> tuple[Any, PreTrainedTokenizerBase]:
 
 
 def tokenizer_source(origin: Origin) -> str:
-    """The adapter's folder where a tokenizer is beside it, the run's published adapter, else the base."""
+    """The adapter's folder if it has a tokenizer, the run's published adapter, else the base."""
     places = [origin.adapter, *([origin.session.adapter] if origin.session else [])]
     found = next((place for place in places if (place / "tokenizer_config.json").is_file()), None)
     return str(found) if found else origin.source
@@ -222,12 +222,12 @@ def _embedding_rows(weights: Path) -> int:
 
 
 def check_taken(model: Any, origin: Origin) -> None:
-    """Check that every tensor of the file is in the model with the same values, and that not all are zero.
+    """Check that the model has every tensor of the file with the same values, and that not all are zero.
 
-    PEFT only warns about tensors that found no place: the model would answer like its base.
+    PEFT only warns about unmatched tensors: the model would answer like its base.
 
     Raises:
-        InvalidInput: One is not.
+        InvalidInput: It does not.
     """
     held = get_peft_model_state_dict(model)
     changes = False
@@ -249,11 +249,11 @@ def merge(model: Any, probes: Sequence[list[int]]) -> Any:
     """Merge the adapter into the base model, and check that the result has the same logits.
 
     Args:
-        model: From :func:`load_trained`; it is used up.
+        model: From :func:`load_trained`; unusable afterwards.
         probes: Token ids of a few prompts.
 
     Raises:
-        Unavailable: This kind of adapter cannot be merged, or the sum is not right.
+        Unavailable: This kind of adapter cannot be merged, or the result differs.
     """
     if not hasattr(model.base_model, "merge_and_unload"):
         raise Unavailable("This kind of adapter cannot be merged, because it does not consist of weight changes.")
@@ -283,7 +283,7 @@ def write(model: Any, tokenizer: PreTrainedTokenizerBase, target: Path, dtype: t
 
 
 def name_base(settings: Path, base: str) -> None:
-    """Write the base's name into an adapter's settings: the trainer wrote a folder of this machine."""
+    """Write the base's name into an adapter's settings, where the trainer wrote a local path."""
     data = json.loads(settings.read_text("utf-8"))
     settings.write_text(json.dumps({**data, "base_model_name_or_path": base}, indent=2), "utf-8")
 

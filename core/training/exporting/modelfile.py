@@ -20,7 +20,7 @@ from pathlib import Path
 from core.errors import InvalidInput
 
 Render = Callable[[list[dict[str, str]]], str]
-"""The model's own chat template: a conversation as text, with the answer's turn opened."""
+"""The model's own chat template: renders a conversation with the generation prompt."""
 Conversation = list[dict[str, str]]
 
 
@@ -31,15 +31,15 @@ class Family:
     Attributes:
         name: Shown in a comment.
         user, assistant: Text before and after a message of that role.
-        opening: Opens the answer's turn.
+        opening: The generation prompt.
         stops: Tokens that end an answer.
-        system: Text before and after the system prompt; None if the model knows none.
-        place: Where the system prompt goes: in a ``turn`` of its own at the start, or inside the ``first`` or
+        system: Text before and after the system prompt; None if unsupported.
+        place: Where the system prompt goes: in its own ``turn`` at the start, or inside the ``first`` or
             the ``last`` question.
-        default: What a conversation without a system prompt begins with, such as a system prompt of the maker.
-        thinks: Whether an answer may begin with its thoughts in ``<think>``, as Qwen3's. Ollama keeps them apart,
-            so that they are not in the next prompt, and can switch them off: the answer's turn then opens with
-            empty thoughts.
+        default: Start of a conversation without a system prompt, such as the vendor's system prompt.
+        thinks: Whether an answer may begin with reasoning in ``<think>``, as Qwen3's. Ollama separates it,
+            so that it is not in the next prompt, and can disable it: the generation prompt then includes
+            empty reasoning.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Family:
     thinks: bool = False
 
     def conversation(self, messages: Conversation) -> str:
-        """What Ollama sends for these messages with :meth:`template`, without the first token."""
+        """The prompt that Ollama renders for these messages with :meth:`template`, without the first token."""
         system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
         if system and self.system is None:
             raise InvalidInput("This family does not support system prompts.")
@@ -68,7 +68,7 @@ class Family:
         return "".join(parts) + self.opening
 
     def template(self) -> str:
-        """In Go's template language. Line breaks are kept where the family has them, and nowhere else."""
+        """In Go's template language, with exactly the family's line breaks."""
         user, assistant = ([_literal(part) for part in turn] for turn in (self.user, self.assistant))
         return (
             self._head()
@@ -107,7 +107,7 @@ class Family:
 
 
 def _literal(text: str) -> str:
-    """Text as a template has it: two braces would begin an action."""
+    """Text escaped for a template, where two braces would begin an action."""
     return text.replace("{{", '{{ "{{" }}')
 
 
@@ -128,9 +128,9 @@ FAMILIES = (
     _uniform("Phi-4 mini", "<|{role}|>", "<|end|>", ("<|end|>", "<|user|>", "<|assistant|>")),
     _uniform("Phi-3", "<|{role}|>\n", "<|end|>\n", ("<|end|>", "<|user|>", "<|assistant|>")),
 )
-"""How each opens and closes a turn. What comes before the first one is read off the model's own template."""
+"""How each opens and closes a turn. The text before the first turn comes from the model's own template."""
 MARKERS = {"Mistral": ("[INST]", "[/INST]"), "Gemma": ("<start_of_turn>", "<end_of_turn>")}
-"""Stops of families that are derived, by name; the first one tells the family."""
+"""Stop tokens of derived families, by name; the first one identifies the family."""
 
 SYSTEM, *QUESTIONS = ("SYSTEM-TEXT", "FIRST-QUESTION", "SECOND-QUESTION", "THIRD-QUESTION")
 ANSWERS = ("FIRST-ANSWER", "SECOND-ANSWER")
@@ -147,20 +147,20 @@ def _asked(turns: int, *, system: bool = False, thought: str = "") -> Conversati
 
 
 PROBES = tuple(_asked(turns, system=system) for system in (False, True) for turns in (1, 2, 3))
-"""What a template is checked on: without and with a system prompt, of one, two and three questions."""
+"""Conversations for checking a template: with and without a system prompt, with one, two and three questions."""
 
 
 def recognise(render: Render, first_token: str) -> Family | None:
-    """The family whose conversations equal the model's own, one derived from the model's own, or None.
+    """The family that renders conversations like the model's own template, one derived from that template, or None.
 
     Args:
-        render: The model's chat template. It may refuse a system prompt; then none is written.
-        first_token: Its beginning-of-sequence token: Ollama puts it there by itself.
+        render: The model's chat template. It may reject a system prompt; then none is written.
+        first_token: Its beginning-of-sequence token, which Ollama adds itself.
     """
     truths = [_rendered(render, probe) for probe in PROBES]
     if truths[1] is None:
         return None
-    if first_token and truths[1].count(first_token) == 1:  # more often, it is part of every turn and not put in front
+    if first_token and truths[1].count(first_token) == 1:  # more often: part of every turn
         truths = [truth.removeprefix(first_token) if truth is not None else None for truth in truths]
     thinks = _drops_thoughts(render)
     for family in (*FAMILIES, *_derived(truths)):
@@ -185,7 +185,7 @@ def _proved(family: Family, truths: list[str | None]) -> bool:
 
 
 def _with_head(family: Family, truths: list[str | None]) -> Family | None:
-    """With what the model's own template writes before the first question: its default, its system turn."""
+    """With the text before the first question in the model's own template: default, system turn."""
     bare, asked = truths[0] or "", family.conversation(PROBES[0])
     if not bare.endswith(asked):
         return None
@@ -200,17 +200,17 @@ def _with_head(family: Family, truths: list[str | None]) -> Family | None:
 
 
 def _derived(truths: list[str | None]) -> list[Family]:
-    """Families read off the model's own conversations, one for each place where a system prompt may stand."""
+    """Families derived from the model's own template, one for each possible position of the system prompt."""
     one, two = truths[0] or "", truths[1] or ""
     question, answer, second = QUESTIONS[0], ANSWERS[0], QUESTIONS[1]
     shape = re.fullmatch(f"(.*){question}(.*){answer}(.*){second}(.*)", two, re.DOTALL)
     if not shape or not one.endswith(shape[4]):
         return []
     head, between, again, tail = shape.groups()
-    # What follows a question belongs to it, as far as it is the same before an answer and before the end.
+    # Text after a question belongs to it as far as it is the same before an answer and at the end.
     after = tail if between.startswith(tail) else ""
     opening = tail.removeprefix(after)
-    # The head may hold a default system prompt; the question's own part is what comes back before the second one.
+    # The head may contain a default system prompt; the question's own part recurs before the second one.
     before = _common_end(head, again)
     name = next((name for name, marks in MARKERS.items() if marks[0] in two), "Derived from the chat template")
     plain = Family(
@@ -237,7 +237,7 @@ def _common_end(one: str, other: str) -> str:
 
 
 def _drops_thoughts(render: Render) -> bool:
-    """Whether the chat template leaves the thoughts of earlier answers out, as Qwen3's does."""
+    """Whether the chat template omits the reasoning of earlier answers, as Qwen3's does."""
     with_thought = _rendered(render, _asked(2, thought=THOUGHT))
     return with_thought is not None and with_thought == _rendered(render, _asked(2))
 
@@ -261,12 +261,12 @@ def modelfile(
     """The whole Modelfile.
 
     Args:
-        file_name: Of the GGUF beside it.
+        file_name: The GGUF beside it.
         family: As recognized, or None.
         system: The training's system prompt; empty for none.
         end_token: The model's end-of-sequence token, always a stop.
         parameters: Sampling settings by Ollama's names.
-        licence: Its text or name; empty if it is not known.
+        licence: Its text or name; empty if unknown.
         adapter: File name of a GGUF adapter beside it that is applied to the model.
 
     Raises:
@@ -302,15 +302,15 @@ def _template_lines(family: Family | None) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """Text between three quotes, as a Modelfile holds more than one line.
+    """Text in triple quotes, a Modelfile's form of multi-line text.
 
-    There is no escape for three quotes inside, so there they become single ones.
+    Triple quotes inside cannot be escaped, so they become single ones.
     """
     return '"""' + text.replace('"""', "'''") + '"""'
 
 
 def licence_of(folder: Path) -> str:
-    """A model folder's licence: the text of its LICENSE file, else the name that its README gives, else empty."""
+    """A model folder's license: the text of its LICENSE file, else the name in its README, else empty."""
     for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"):
         file = folder / name
         if file.is_file():
@@ -324,10 +324,9 @@ def licence_of(folder: Path) -> str:
 
 
 def sampling_of(folder: Path) -> dict[str, float | int]:
-    """Sampling settings for a Modelfile: those that a model's folder recommends, else temperature 0.
+    """Sampling settings for a Modelfile: those recommended in a model's folder, else temperature 0.
 
-    With temperature 0 Ollama takes the most likely word each time, as the held-out answers were scored; its own
-    default is 0.8.
+    With temperature 0 Ollama decodes greedily, as for the scored held-out answers; its default is 0.8.
     """
     file = folder / "generation_config.json"
     given = json.loads(file.read_text("utf-8")) if file.is_file() else {}

@@ -29,9 +29,9 @@ def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Space:
     """Peak disk and memory of an export.
 
     Args:
-        spec: What is made.
-        parameters: Of the base.
-        vocabulary: Its tokens: the check keeps probabilities of each.
+        spec: What is created.
+        parameters: Parameters of the base.
+        vocabulary: Its size: the check stores probabilities for each token.
     """
     check = 3 * min(BYTES, 2 * POSITIONS * vocabulary)
     memory = 4 * parameters + LIBRARIES
@@ -42,22 +42,22 @@ def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Space:
     if spec.format == ExportFormat.ADAPTER_GGUF:
         return Space(4 * parameters + check + SPARE, memory)
     if spec.format == ExportFormat.MERGED:
-        # The check loads the written model while nothing else is loaded.
+        # The check loads the written model after everything else was released.
         return Space(2 * parameters + check + SPARE, memory)
     files = sum(BITS[kind] * parameters // 8 for kind in spec.quantizations)
     source = 0 if all(kind in UNREDUCED for kind in spec.quantizations) else 2 * parameters
-    # The merged model in 32 bit is gone before the first smaller file is made.
+    # The merged 32-bit model is released before the first smaller file is made.
     unreduced = sum(BITS[kind] * parameters // 8 for kind in spec.quantizations if kind in UNREDUCED)
     return Space(max(4 * parameters + unreduced + source, files + source) + check + SPARE, memory)
 
 
 def check(space: Space, folder: Path, *, memory: int | None = None) -> None:
-    """Refuse if there is not enough.
+    """Raise if there is not enough.
 
     Args:
         space: From :func:`needed`.
-        folder: Where it is written.
-        memory: Free bytes; asked of the machine by default.
+        folder: Destination.
+        memory: Free bytes; by default those of the machine.
 
     Raises:
         Unavailable: With the figures.
@@ -91,7 +91,7 @@ def free_memory() -> int:
 
 
 def _cached() -> int:
-    """What a container's use counts and gives back on demand: file contents."""
+    """Reclaimable file cache that counts as a container's memory use."""
     try:
         lines = Path("/sys/fs/cgroup/memory.stat").read_text("utf-8").splitlines()
     except OSError:

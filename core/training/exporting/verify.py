@@ -25,7 +25,7 @@ from core.training.job.status import Stopped
 
 
 class Verification(Export):
-    """An export whose files are there, of which some were not compared with the trained model."""
+    """An export with files that were not yet compared with the trained model."""
 
     def make(self) -> str:
         """Compare what is unverified.
@@ -35,7 +35,7 @@ class Verification(Export):
 
         Raises:
             Stopped: It was canceled; the files are kept.
-            Conflict: The run has been trained on since.
+            Conflict: The run has been trained further since.
             Unavailable: No file is left: all are broken.
         """
         result = read_json(self.run.result) or {}
@@ -81,7 +81,7 @@ class Verification(Export):
         return reports
 
     def _conclude(self, result: dict[str, Any], found: dict[str, FidelityReport]) -> None:
-        """Take out what is broken, and write down what was found."""
+        """Remove broken files and record the results."""
         broken = [file for file in result["files"] if self._verdict_of(file, found) == FidelityVerdict.BROKEN]
         if not broken:
             files = [self._judged(file, found) for file in result["files"]]
@@ -104,7 +104,7 @@ class Verification(Export):
             path.unlink()
 
     def _collect(self, ggufs: Sequence[str]) -> None:
-        """What stays, with its Modelfiles: the first one's is called Modelfile."""
+        """The remaining files, with their Modelfiles: the first one's is called Modelfile."""
         recipes = [path.read_text("utf-8") for path in sorted(self.run.files.glob("Modelfile*"))]
         for place, name in enumerate(ggufs):
             os.link(self.run.files / name, self.partial / name)

@@ -25,11 +25,11 @@ CHILD = Path(__file__).with_name("llama_child.py")
 BATCH = 32
 """Batch size for transformers."""
 Pairs = Sequence[tuple[list[int], list[int]]]
-"""Tokenized prompts, and answers along which probabilities are compared."""
+"""Tokenized prompts, and answers at whose tokens probabilities are compared."""
 
 
 class Unusable(Exception):
-    """The model cannot answer at all; the message says why."""
+    """The model cannot answer; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Task:
 
     Attributes:
         conversations: Conversations to render.
-        sampling: How answers are written.
-        stop: Called all the time; true ends with :class:`core.training.gguf.file.Cancelled`.
+        sampling: Sampling settings.
+        stop: Polled; true ends with :class:`core.training.gguf.file.Cancelled`.
     """
 
     conversations: list[Conversation]
@@ -54,10 +54,10 @@ class Backend:
     Attributes:
         texts: The rendered conversations.
         ids: Their tokens.
-        ends: Tokens that end an answer.
-        end: The one that its file names as the end of a sequence; None if that is not part of an export.
-        answer: Writes greedy answers to token ids.
-        measure: Writes log-probabilities along given answers to a file, as :mod:`core.training.fidelity.kl` reads them.
+        ends: End tokens.
+        end: The end-of-sequence token in its file; None if that is not part of an export.
+        answer: Generates greedy answers to token ids.
+        measure: Writes log-probabilities of given answers to a file, as :mod:`core.training.fidelity.kl` reads them.
     """
 
     texts: list[str]
@@ -72,7 +72,7 @@ def in_transformers(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task) 
     """A model in memory.
 
     Raises:
-        Unusable: Its chat template cannot show a conversation.
+        Unusable: Its chat template cannot render a conversation.
     """
     engine = TransformersEngine(model, tokenizer, task.stop)
 
@@ -104,15 +104,15 @@ def in_llama(
 
     Args:
         file: The model.
-        adapter: A GGUF adapter to apply. How the base is asked and where it ends is then not the export's
-            business, and the trained model's prompts are taken.
-        task: What is asked.
+        adapter: A GGUF adapter to apply. Chat template and end tokens are then not part of the export,
+            and the trained model's prompts are used.
+        task: The task.
         trained: The trained model.
-        extra_buffers: How it is loaded.
+        extra_buffers: Whether llama.cpp's extra buffers are used.
 
     Raises:
-        Unusable: It has no chat template that works.
-        ChildDied: llama.cpp's process died of it, or cannot be used here.
+        Unusable: It has no working chat template.
+        ChildDied: llama.cpp's process crashed, or cannot be used here.
     """
     with (
         _cancelled(),

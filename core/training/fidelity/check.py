@@ -2,8 +2,8 @@
 
 The trained model answers first, in float32 with its adapter. Each export then answers the way its users will run it:
 with its own chat template, tokens and end tokens, a GGUF in llama.cpp in a separate process
-(:mod:`core.training.fidelity.backends`). Probabilities are compared along the reference answers, so that one different
-token does not make everything after it incomparable.
+(:mod:`core.training.fidelity.backends`). Probabilities are compared at the tokens of reference answers, so that one
+different token does not make everything after it incomparable.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ PROMPTS = 64
 ANSWER = 128
 """Most tokens of a greedy answer."""
 POSITIONS = 1500
-"""Tokens of reference answers at which probabilities are compared at most: 150 MB a model for 50,000 words."""
+"""Most reference tokens at which probabilities are compared: 150 MB per model with a vocabulary of 50,000."""
 BYTES = 512 * 1024 * 1024
-"""Of one model's log-probabilities at most; fewer positions are taken where the vocabulary is large."""
+"""Most bytes of one model's log-probabilities; fewer positions are used if the vocabulary is large."""
 
 log = logging.getLogger("tunesmith")
 
@@ -67,13 +67,13 @@ class Fidelity:
     """The trained model's answers and probabilities, and the comparison of exports with them.
 
     Args:
-        config: The run's; None for a merge of a folder that no run made: then general questions are asked
-            and nothing is rewarded; nor is anything of a method without a reward.
+        config: The run's; None for a merge of a folder without a run: then general questions are asked
+            and nothing is scored, as for a method without a reward.
         rows: Held-out rows, of which the first 64 are asked; with none, general questions are.
         tokenizer: The trained model's.
-        work: A folder for what is kept in between; removed by the caller.
+        work: A folder for intermediate files; removed by the caller.
         stop: Called between and during stages; true ends with :class:`core.training.gguf.file.Cancelled`.
-        say: Called with what is being done, in words.
+        say: Called with a progress message.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Fidelity:
     # The models
 
     def trained(self, model: Any) -> None:
-        """Ask the trained model, a ``PeftModel`` in float32 before it is merged; with its adapter and without."""
+        """Run the trained model, a ``PeftModel`` in float32 before it is merged; with and without its adapter."""
         self.say(f"Sampling {len(self.questions)} answers from the trained model")
         backend = in_transformers(model, self.tokenizer, self.task)
         self.answers = backend.answer([question.ids for question in self.questions])
@@ -117,7 +117,7 @@ class Fidelity:
         backend.measure(self.pairs, self.work / "trained.npy")
         with model.disable_adapter():
             backend.measure(self.pairs, self.work / "base.npy")
-        # Without what would keep the model in memory.
+        # Without references that would keep the model in memory.
         self.backend = Backend(backend.texts, backend.ids, backend.ends, backend.end, _gone, _gone)
 
     def adapted(self, model: Any, subject: str = "adapter") -> FidelityReport:
@@ -142,7 +142,7 @@ class Fidelity:
             file: The model.
             subject: What it is, such as ``Q4_K_M``.
             adapter: A GGUF adapter that is applied to it. The base's own chat template and end token are then
-                not part of the export and are not judged.
+                not part of the export and not compared.
         """
 
         fallback = Fallback()
@@ -163,7 +163,7 @@ class Fidelity:
     # The comparison
 
     def _checked(self, subject: str, compared: Callable[[], FidelityReport]) -> FidelityReport:
-        """A report whatever happens to the model that is compared, with the time that it took."""
+        """A report even if the compared model fails, with the time that it took."""
         began = time.monotonic()
         self.say(f"Comparing {subject} with the trained model")
         try:
@@ -178,7 +178,7 @@ class Fidelity:
         return report
 
     def _died(self, subject: str, file: Path, error: ChildDied) -> FidelityReport:
-        """What the death of llama.cpp says about the file: that it is broken, or nothing."""
+        """What a crash of llama.cpp implies: the file is broken, or nothing."""
         outcome = ensure(Settings.from_env().home)
         elsewhere = not_the_file(outcome, error.code, gguf_file.tensor_types(file))
         if elsewhere:
@@ -236,7 +236,7 @@ class Fidelity:
         return found
 
     def _prompts(self, backend: Backend) -> dict[str, Any]:
-        """Whether questions and further conversations have the same tokens, and the first difference."""
+        """Whether questions and other conversations have the same tokens, and the first difference."""
         differing = [place for place, one in enumerate(self.asked) if backend.ids[place] != one.ids]
         if not differing:
             return {"same_prompt_ids": 1.0}
@@ -249,7 +249,7 @@ class Fidelity:
             and only_spaces(self.asked[place].ids, backend.ids[place], self.tokenizer)
             for place in differing
         )
-        # A template may differ in conversations alone that the run does not have; there are few of them.
+        # A template may differ only in conversations that are not in the run; there are few of them.
         return {
             "same_prompt_ids": 1 - max(asked / count, further / max(1, len(self.asked) - count)),
             "first_difference": first_difference(
@@ -300,12 +300,12 @@ class Fidelity:
     def _renders(self, conversation: Conversation) -> bool:
         try:
             shown(conversation, self.tokenizer)
-        except InvalidInput:  # a template may refuse more than one turn
+        except InvalidInput:  # a template may reject more than one turn
             return False
         return True
 
     def _references(self, vocabulary_size: int) -> Pairs:
-        """Prompts with the answers along which probabilities are compared, all cut to one length that fits."""
+        """Prompts with the answers at whose tokens probabilities are compared, all truncated to one length."""
         answers = [
             self._reference(question) or answer for question, answer in zip(self.questions, self.answers, strict=True)
         ]
@@ -316,7 +316,7 @@ class Fidelity:
         return [(one.ids, answer[:longest]) for one, answer in zip(self.questions, answers, strict=True)]
 
     def _reference(self, question: Question) -> list[int]:
-        """The row's answer in the form that the warm-up teaches, end token included; nothing if it has none."""
+        """The row's answer in the warm-up's format, with end token; empty if it has none."""
         if self.config is None or not str(question.row.get("response") or ""):
             return []
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []

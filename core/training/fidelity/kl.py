@@ -1,4 +1,4 @@
-"""KL divergence between two models' next-token probabilities along given answers."""
+"""KL divergence between two models' next-token probabilities at the tokens of given answers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Closeness:
     """An export compared with the trained model and the base, over the same positions.
 
     Attributes:
-        positions: How many.
+        positions: Their number.
         top1_agreement: Share at which trained and exported model have the same most likely token.
         mean_kl: Mean KL(trained ‖ exported), nats per token.
         base_kl: Mean KL(base ‖ exported).
         adapter_kl: Mean KL(trained ‖ base).
-        kept: The share of the training's change that is in the export: 1 where the adapter is in it once,
-            0 if it is missing, 2 where it was added twice. It is the slope of (exported - base) on
-            (trained - base), both as log-probabilities, weighted by probability. Rounding of weights goes
-            in all directions and leaves it near 1. None if the training changed nothing.
+        kept: The share of the training's change in the export: 1 if the adapter was applied once, 0 if it is missing,
+            2 if it was applied twice. It is the slope of (exported - base) on (trained - base), both as
+            log-probabilities, weighted by probability. Rounding errors of weights go in all directions and leaves it
+            near 1. None if the training changed nothing.
         kept_low, kept_high: Its 95% bootstrap interval over answers.
     """
 
@@ -48,8 +48,8 @@ def compare(trained: Path, base: Path, exported: Path, lengths: Sequence[int]) -
     """Read three files of float16 log-probabilities, ``(positions, words)``, answer by answer.
 
     Args:
-        trained, base, exported: ``.npy``. Where an export has fewer or more words (padding of the
-            vocabulary differs), the words that both have are compared.
+        trained, base, exported: ``.npy``. If an export has fewer or more tokens (padding of the vocabulary differs),
+            the shared ones are compared.
         lengths: Positions of each answer, in order.
     """
     files = [np.load(path, mmap_mode="r") for path in (trained, base, exported)]
@@ -76,12 +76,12 @@ def compare(trained: Path, base: Path, exported: Path, lengths: Sequence[int]) -
 
 
 def _normal(rows: Any) -> torch.Tensor:
-    # Rounding to 16 bit has moved the sum of the probabilities a little away from 1.
+    # Rounding to 16 bit makes the sum of the probabilities deviate from 1.
     return torch.from_numpy(np.array(rows, dtype=np.float32)).log_softmax(dim=-1)
 
 
 def _sums(trained: torch.Tensor, base: torch.Tensor, exported: torch.Tensor) -> tuple[float, ...]:
-    """Of one answer: equal top tokens, the three divergences, and the two sums of the slope."""
+    """For one answer: equal top tokens, the three divergences, and the two sums of the slope."""
     p, b = trained.exp(), base.exp()
     weight = (p + b) / 2
     change, moved = _centred(trained - base, weight), _centred(exported - base, weight)
@@ -131,7 +131,7 @@ def measure(model: Any, pairs: Sequence[tuple[list[int], list[int]]], out: Path,
 
 
 def _logits(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
-    """Padded on the left, so that the answers end together and only their logits are computed."""
+    """Padded on the left, so that the answers end at the same position and only their logits are computed."""
     rows = [[*prompt, *answer] for prompt, answer in pairs]
     longest = max(len(row) for row in rows)
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=model.device)

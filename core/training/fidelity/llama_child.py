@@ -1,9 +1,9 @@
-"""What the fidelity check asks of llama.cpp: :mod:`core.training.rollouts.llama_cpp_child` and three questions more.
+"""The fidelity check in llama.cpp: extends :mod:`core.training.rollouts.llama_cpp_child` with more requests.
 
-- ``{"op": "inspect"}`` → chat template, special tokens, end tokens, as the file and llama.cpp have them
+- ``{"op": "inspect"}`` → chat template, special tokens and end tokens of the file and llama.cpp
 - ``{"op": "tokenize", "texts": [[part, …], …]}`` → ``{"ids": [[…]]}``, as llama.cpp's own chat programs tokenize a
   prompt; see :class:`core.data.chat_template.Shown` for its parts
-- ``{"op": "slots", "cells"}`` → ``{"slots"}``: sequences whose cache takes at most ``CACHE`` bytes
+- ``{"op": "slots", "cells"}`` → ``{"slots"}``: number of sequences whose cache fits into ``CACHE`` bytes
 - ``{"op": "measure", "pairs": [[prompt, answer]], "cells", "slots", "out"}``: float16 log-probabilities of
   the whole vocabulary before every answer token, ``(positions, words)``, to ``out`` as .npy
 """
@@ -25,11 +25,11 @@ CACHE = 1 << 30
 ROWS = 64
 """Positions whose probabilities are computed at once."""
 SLOTS = 32
-"""Sequences decoded together at most."""
+"""Most sequences decoded together."""
 
 
 def inspect(llama: Llama, _: dict[str, Any]) -> dict[str, Any]:
-    """What decides how the model is asked and where it stops."""
+    """The model's prompt format and end tokens."""
     vocab = llama_cpp.llama_model_get_vocab(llama.model)
     template = llama_cpp.llama_model_chat_template(llama.model, None)
     bos, eos = llama_cpp.llama_vocab_bos(vocab), llama_cpp.llama_vocab_eos(vocab)
@@ -44,7 +44,7 @@ def inspect(llama: Llama, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def tokenize(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-    """Tokens of rendered prompts. A first token that the file asks for is not doubled where the text has it."""
+    """Tokens of rendered prompts. A first token that the file adds is not duplicated if the text has it."""
     vocab = llama_cpp.llama_model_get_vocab(llama.model)
     first = llama_cpp.llama_vocab_get_add_bos(vocab)
     bos = _text(vocab, llama_cpp.llama_vocab_bos(vocab))
@@ -57,19 +57,19 @@ def tokenize(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def slots(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-    """How many sequences of this length are decoded together."""
+    """Number of sequences of this length that are decoded together."""
     return {"slots": max(1, min(SLOTS, CACHE // (cell_bytes(llama) * int(request["cells"]))))}
 
 
 def cell_bytes(llama: Llama) -> int:
-    """What one token takes in the cache."""
+    """Bytes of one token in the cache."""
     model = llama.model
     width = llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
     return int(4 * llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_head_kv(model) * width)
 
 
 def measure(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-    """Log-probabilities along given answers, a few sequences at a time."""
+    """Log-probabilities of given answers, a few sequences at a time."""
     pairs, slots = request["pairs"], int(request["slots"])
     rows = sum(len(answer) for _, answer in pairs)
     out = np.lib.format.open_memmap(request["out"], mode="w+", dtype=np.float16, shape=(rows, llama.vocabulary_size))
@@ -104,12 +104,12 @@ def _control(vocab: Any, token: int) -> str:
 
 
 def ids_of(vocab: Any, parts: Sequence[str]) -> list[int]:
-    """Tokens of the later parts of a prompt, which continue where the one before ends."""
+    """Tokens of a prompt's later parts, each continuing the previous one."""
     return [token for part in parts for token in continued(part, lambda text: ids(vocab, text, add=False))]
 
 
 def ids(vocab: Any, text: str, *, add: bool = True) -> list[int]:
-    """Tokens of a text; ``add`` puts those around it that the file asks for."""
+    """Tokens of a text; ``add`` adds the first and last tokens that the file specifies."""
     data = text.encode()
     room_for = len(data) + 8
     found = (llama_cpp.llama_token * room_for)()

@@ -32,7 +32,7 @@ GENERAL = (
     "Answer with yes or no: is water wet?",
     "Write a polite reply to an invitation that you cannot accept.",
 )
-"""For a model without held-out rows. Short, and of many kinds."""
+"""For a model without held-out rows: short and varied."""
 
 SYSTEM = {"role": "system", "content": "Answer in one word."}
 TURNS = [
@@ -41,13 +41,13 @@ TURNS = [
     {"role": "user", "content": "And twice that?"},
 ]
 PROBES: tuple[list[dict[str, str]], ...] = (TURNS[:1], [SYSTEM, *TURNS[:1]], TURNS, [SYSTEM, *TURNS])
-"""Conversations with and without a system prompt, of one turn and of two: people have them all with an export."""
+"""Conversations with and without a system prompt, with one turn and with two, as users of an export have them."""
 
 
 def first_difference(
     text: str, other: str, ids: Sequence[int], other_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
 ) -> str:
-    """Where two renderings of one conversation part, in words.
+    """Describes where two renderings of one conversation first differ.
 
     Args:
         text, other: The trained model's rendering and the export's.
@@ -68,10 +68,10 @@ def first_difference(
 
 
 def only_spaces(ids: Sequence[int], other_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether two ways to tokenize one text differ in nothing but spaces.
+    """Whether two tokenizations of one text differ only in spaces.
 
-    SentencePiece tokenizers are told to put a space in front of a text, and programs differ in whether that
-    holds after a special token too. The words are then the same.
+    SentencePiece tokenizers add a space before a text, and programs differ in whether that also applies after a
+    special token. The words are then the same.
     """
     return _words(ids, tokenizer) == _words(other_ids, tokenizer)
 

@@ -16,10 +16,10 @@ from gguf import GGUFReader, GGUFWriter
 
 LAYER = re.compile(r"\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)$")
 HEAD = 512
-"""Bytes that hold the first entry: after magic, version and two counts (24 bytes) its key, type and value."""
+"""Bytes that contain the first entry: after magic, version and two counts (24 bytes), its key, type and value."""
 _KEY = b"general.architecture"
 FIRST = struct.pack("<Q", len(_KEY)) + _KEY + struct.pack("<I", 8)
-"""An entry of this name whose value is text (type 8)."""
+"""The bytes of this key with a text value (type 8)."""
 NAMES = {
     "q_proj": "attn_q",
     "k_proj": "attn_k",
@@ -33,18 +33,18 @@ NAMES = {
 }
 """transformers' names of linear layers and GGUF's."""
 PERMUTED = ("llama", "granite", "smollm3", "arcee", "olmo")
-"""Architectures whose converter reorders the rows of q and k for llama.cpp's way of rotating."""
+"""Architectures whose converter reorders the rows of q and k for llama.cpp's rotary embedding."""
 
 
 class UnknownLayer(Exception):
-    """The adapter sits on a layer that has no known name in GGUF."""
+    """The adapter is on a layer without a known GGUF name."""
 
 
 class LoraLayer(NamedTuple):
     """One adapted layer.
 
     Attributes:
-        name: GGUF's name of the tensor that it adds to.
+        name: GGUF name of the adapted tensor.
         module: PEFT's layer.
         heads: Heads by which the rows of B are reordered; 0 if they are not.
     """
@@ -57,7 +57,7 @@ class LoraLayer(NamedTuple):
 def architecture(gguf: Path) -> str:
     """``general.architecture`` of a GGUF file.
 
-    Writers put it first; then the head of the file is enough. The library's reader takes a second and more, because
+    Usually the first key, so the start of the file is enough. The library's reader takes over a second, because
     it reads the whole vocabulary.
     """
     with gguf.open("rb") as file:
@@ -73,7 +73,7 @@ def layers(model: Any, *, permute: bool) -> list[LoraLayer]:
     """Every adapted layer of a ``PeftModel``.
 
     Args:
-        permute: Whether the base's GGUF has the rows of q and k reordered.
+        permute: Whether the rows of q and k are reordered in the base's GGUF.
 
     Raises:
         UnknownLayer: One of them has no counterpart.
@@ -95,8 +95,8 @@ def layers(model: Any, *, permute: bool) -> list[LoraLayer]:
 def write(path: Path, arch: str, adapted: list[LoraLayer]) -> None:
     """Write the adapter named ``default``, in float32.
 
-    llama.cpp multiplies by alpha over rank, where PEFT has a scaling of its own for each layer
-    (rsLoRA); the difference goes into B.
+    llama.cpp multiplies by alpha over rank, but PEFT scales each layer separately (rsLoRA); the difference goes into
+    B.
     """
     writer = GGUFWriter(path, arch)
     writer.add_type("adapter")
@@ -106,7 +106,7 @@ def write(path: Path, arch: str, adapted: list[LoraLayer]) -> None:
     for name, module, heads in adapted:
         a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
         writer.add_tensor(f"{name}.lora_a", _array(a))
-        # Layers may have ranks of their own; llama.cpp divides by each one's.
+        # Layers may have different ranks; llama.cpp divides by each one's.
         factor = np.float32(module.scaling["default"] * a.shape[0] / rank)
         writer.add_tensor(f"{name}.lora_b", _permuted(_array(b) * factor, heads))
     writer.write_header_to_file()
@@ -120,7 +120,7 @@ def _array(weight: torch.Tensor) -> Any:
 
 
 def _permuted(rows: Any, heads: int) -> Any:
-    """Rows of each head from (first half, second half) to pairs, as the converter reorders the weights."""
+    """Reorders rows of each head from halves to pairs, as the converter does with the weights."""
     if not heads:
         return rows
     width = rows.shape[0] // heads // 2

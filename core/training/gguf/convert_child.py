@@ -1,9 +1,9 @@
-"""llama.cpp's converter in a separate process, told what it cannot know of a tokenizer.
+"""llama.cpp's converter in a separate process, with facts about a tokenizer that it cannot detect.
 
-``convert_child.py <converter.py> <what it is told, JSON> <the converter's own arguments …>``
+``convert_child.py <converter.py> <facts, JSON> <converter arguments …>``
 
-The JSON has ``rule``, llama.cpp's name for the way in which the tokenizer splits text, used where the
-converter does not recognize it, and ``flags``, header fields that are written over the converter's own.
+The JSON has ``rule``, llama.cpp's name of the pre-tokenizer, used if the converter does not recognize it, and
+``flags``, header fields that override the converter's.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 NO_RULE = 3
-"""Exit code: llama.cpp has no rule for this tokenizer."""
+"""Exit code: llama.cpp has no pre-tokenizer for this tokenizer."""
 
 
 def tell(rule: str, flags: dict[str, bool]) -> None:
-    """Change the converter's two places before it runs. Its own folder is first on the path."""
+    """Patch the converter in two places before it runs. Its own folder is first on the path."""
     from conversion.base import TextModel  # type: ignore[import-not-found]  # in .tools/convert
     from gguf import GGUFWriter
 

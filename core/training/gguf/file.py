@@ -29,7 +29,7 @@ from core.training.gguf.vocabulary import Vocabulary
 
 CONVERTER = PROJECT / ".tools" / "convert" / "convert_hf_to_gguf.py"
 FILE_TYPES = {member.name.removeprefix("MOSTLY_").removeprefix("ALL_"): int(member.value) for member in LlamaFileType}
-"""Numbers of ``general.file_type`` by name."""
+"""Values of ``general.file_type`` by name."""
 CHILD = Path(__file__).with_name("quantize_child.py")
 CONVERT_CHILD = Path(__file__).with_name("convert_child.py")
 NO_RULE_WORDS = (
@@ -51,14 +51,14 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class GgufFacts:
-    """What a GGUF holds, read from the file itself.
+    """Contents of a GGUF, read from the file itself.
 
     Attributes:
         file_type: ``general.file_type`` by name, such as ``Q4_K_M``.
-        tensor_types: How many tensors have which type. Rows that no block of the wanted type fits
-            get another one, so a Q4_K_M file may hold Q5_0 and Q8_0.
+        tensor_types: Number of tensors of each type. Rows that are not a multiple of the wanted type's block
+            get another type, so a Q4_K_M file may contain Q5_0 and Q8_0.
         bits_per_weight: Tensor bytes times eight over the number of weights.
-        tensors: Which type each tensor has, by its name.
+        tensors: Type of each tensor, by name.
         adapter: Whether it is an adapter, not a model.
         chat_template: As stored, or None.
     """
@@ -79,14 +79,14 @@ def convert(
     vocabulary: Vocabulary | None = None,
     name: str = "",
 ) -> None:
-    """Turn a merged Hugging Face folder into a GGUF in 32 or 16 bit.
+    """Convert a merged Hugging Face folder to a GGUF in 32 or 16 bit.
 
     Args:
         model: The folder.
         target: The file.
-        stop: Called while it works.
+        stop: Polled.
         kind: F32, F16 or BF16.
-        vocabulary: What the converter cannot know of the tokenizer.
+        vocabulary: Facts about the tokenizer that the converter cannot detect.
         name: The model's name in the file's header; empty for the folder's.
 
     Raises:
@@ -106,7 +106,7 @@ def convert(
 def quantize(
     source: Path, target: Path, kind: Quantization, stop: Callable[[], bool], matrix: Path | None = None
 ) -> None:
-    """Make a smaller file from an f16 one, with an importance matrix if there is one. Raises as :func:`convert`."""
+    """Quantize an f16 file, with an importance matrix if there is one. Raises as :func:`convert`."""
     command = [sys.executable, "-P", str(CHILD), str(source), str(target), kind.label]
     command += [str(matrix)] if matrix else []
     failure = f"Quantization to {kind.label} failed"
@@ -120,13 +120,13 @@ def quantize(
 def run_child(
     command: Sequence[str], failure: str, stop: Callable[[], bool], messages: Mapping[int, str] | None = None
 ) -> str:
-    """Run a program to its end, or end it when a stop is asked for.
+    """Run a program to its end, or terminate it when a stop is requested.
 
     Args:
         command: The program and its arguments.
-        failure: What failed, in words.
+        failure: Description of the failure.
         stop: Called twice a second.
-        messages: What exit codes mean, for those that have a meaning.
+        messages: Messages for known exit codes.
 
     Returns:
         Its standard output. Its standard error goes to the log.
@@ -169,7 +169,7 @@ def run_child(
 
 
 def tensor_types(path: Path) -> set[str]:
-    """Which types a file's tensors have; none where it is too broken to be read."""
+    """The types of a file's tensors; empty if it cannot be read."""
     try:
         return {tensor.kind for tensor in gguf_header.read(path).tensors.values()}
     except (ValueError, OSError):

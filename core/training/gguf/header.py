@@ -15,7 +15,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 TEXT, LIST = 8, 9
 SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
-"""How a value of each other type is stored."""
+"""Format of a value of each other type."""
 VERSIONS = (2, 3)
 ALIGNMENT = 32
 
@@ -43,7 +43,7 @@ def read(path: Path) -> Header:
     """Read a file's header.
 
     Raises:
-        ValueError: It is no GGUF, or damaged, or ends before its last tensor does.
+        ValueError: It is not a GGUF, is damaged, or is truncated.
         OSError: It cannot be read.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -54,7 +54,7 @@ def read(path: Path) -> Header:
 
 
 class _Reader:
-    """A place in a file that is read from front to back."""
+    """A sequential reader."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.at = data, 0
@@ -99,7 +99,7 @@ class _Reader:
             raise ValueError("the file ends inside its header")
 
     def _value(self, kind: int) -> Value | None:
-        """The next value; None if it is a list, which is passed over."""
+        """The next value; None for a list, which is skipped."""
         if kind == TEXT:
             return self._text()
         if kind in SCALARS:
@@ -126,7 +126,7 @@ class _Reader:
         self._skip(0)
 
     def _tensor(self, found: Header) -> int:
-        """Note the next tensor; where it ends, from the first one's beginning."""
+        """Record the next tensor; returns its end, relative to the first one's start."""
         name = self._text()
         weights = math.prod(self._unpack("<Q") for _ in range(self._unpack("<I")))
         kind, start = GGMLQuantizationType(self._unpack("<I")), self._unpack("<Q")

@@ -26,15 +26,15 @@ from core.rewards import markers_of
 from core.training.method_rows import ids_of, shown, target_ids
 
 TEXTS = 128
-"""Most rows that it is measured on."""
+"""Most rows to measure."""
 LONGEST = 512
-"""Tokens of one text; longer ones are cut."""
+"""Tokens of one text; longer ones are truncated."""
 
 log = logging.getLogger("tunesmith")
 
 
 def texts_of(session: JobDir, config: RunConfig, tokenizer: Any) -> list[list[int]]:
-    """Token ids of training prompts with their reference answers; held-out rows are left for the check."""
+    """Token ids of training prompts with their reference answers; held-out rows are reserved for the check."""
     found = []
     for row in iter_lines(session.prepared / "train.jsonl"):
         asked = shown(prompts.conversation(row, config.dataset), tokenizer)
@@ -91,15 +91,15 @@ def _listening(model: Any) -> Iterator[tuple[dict[str, torch.Tensor], dict[str, 
 
 
 def by_tensor(measured: dict[str, np.ndarray], architecture: str, layers: int, *, tied: bool) -> dict[str, np.ndarray]:
-    """The same by GGUF's names.
+    """The same by GGUF tensor names.
 
     A converter that reorders q and k moves rows, never columns, so the numbers stay as they are.
 
     Args:
         measured: From :func:`measure`.
         architecture: ``general.architecture`` of the GGUF.
-        layers: How many blocks the model has.
-        tied: Whether the output layer is the embedding table, which then is the tensor to round well.
+        layers: Number of blocks.
+        tied: Whether the output layer is the embedding table, which then must be quantized carefully.
     """
     kind = next((number for number, name in MODEL_ARCH_NAMES.items() if name == architecture), None)
     if kind is None:
@@ -116,6 +116,6 @@ def by_tensor(measured: dict[str, np.ndarray], architecture: str, layers: int, *
 
 
 def write(path: Path, matrix: dict[str, np.ndarray]) -> None:
-    """As an archive of arrays by tensor name, for :mod:`core.training.gguf.quantize_child`."""
+    """Write an archive of arrays by tensor name, for :mod:`core.training.gguf.quantize_child`."""
     with path.open("wb") as file:
         np.savez(file, **matrix)  # type: ignore[arg-type]  # its stub takes no arrays by name

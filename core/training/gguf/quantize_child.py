@@ -1,4 +1,4 @@
-"""llama.cpp's quantizer in a separate process: llama.cpp ends its process on an error.
+"""llama.cpp's quantizer in a separate process, because llama.cpp terminates its process on errors.
 
 ``llama_child.py <from.gguf> <to.gguf> <type> [<importance matrix.npz>]``
 """
@@ -31,7 +31,7 @@ def quantize(source: str, target: str, name: str, matrix: str = "") -> None:
 
 
 def importance(path: str) -> ctypes.Array[Any]:
-    """An archive of float32 arrays by tensor name, as llama.cpp takes it: a list that ends with an empty entry."""
+    """An archive of float32 arrays by tensor name, converted for llama.cpp: a list that ends with an empty entry."""
     import llama_cpp
     import numpy as np
 

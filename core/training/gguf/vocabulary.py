@@ -23,10 +23,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 proto: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
-"""Made when it is imported, so that no checker of types can read it."""
+"""Generated on import, so type checkers cannot read it."""
 KIND = proto.ModelProto.SentencePiece
 MARK = "\u2581"
-"""How SentencePiece writes a space."""
+"""SentencePiece's symbol for a space."""
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 PHI3 = re.compile("phi-?3", re.IGNORECASE)
 PHI3_SPECIAL = ("<unk>", "<s>", "</s>", "<|endoftext|>")
@@ -44,20 +44,20 @@ RULES: dict[tuple[str, ...], str] = {
     (rf"{UPPER}{CONTRACTIONS}?|{LOWER}{CONTRACTIONS}?|\p{{N}}{{1,3}}|{PATHS}", "bytes"): "gpt-4o",
     (rf"{UPPER}|{LOWER}|\p{{N}}|{PATHS}", "bytes"): "tekken",
 }
-"""llama.cpp's name for a way to split text, by the steps of the tokenizer's own pre-tokenizer."""
+"""llama.cpp's pre-tokenizer names, by the steps of the tokenizer's own pre-tokenizer."""
 WHOLE_WORDS = {"dbrx": "llama-bpe"}
-"""The same for one that takes a word that is a token without merging."""
+"""The same for tokenizers that take whole-word tokens without merging."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the converter is told beside the model's folder.
+    """What the converter needs besides the model's folder.
 
     Attributes:
-        rule: llama.cpp's name of the rule that splits text, used where the converter does not recognize the
-            tokenizer; empty if llama.cpp has no such rule.
-        flags: Header fields by name that say how a prompt begins and ends.
-        strips: Whether special tokens take the white space behind them, as Phi-3's.
+        rule: llama.cpp's name of the pre-tokenizer, used if the converter does not recognize the tokenizer; empty if
+            llama.cpp has none.
+        flags: Header fields by name for the start and end of a prompt.
+        strips: Whether special tokens consume the whitespace after them, as Phi-3's.
     """
 
     rule: str = ""
@@ -65,9 +65,9 @@ class Vocabulary:
     strips: bool = False
 
     def named(self, name: str) -> str:
-        """A model's name for the file's header: by a Phi-3 in it llama.cpp decides whether to strip.
+        """A model name for the file's header: llama.cpp strips if it contains Phi-3.
 
-        It cannot load one of that name without Phi-3's special tokens.
+        It cannot load a model with that name without Phi-3's special tokens.
         """
         return f"{name} (phi3)" if self.strips else PHI3.sub("phi", name)
 
@@ -77,7 +77,7 @@ def read(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> Vocabula
 
     Args:
         tokenizer: The trained model's.
-        prompts: Rendered conversations, of one turn and of several.
+        prompts: Rendered conversations, with one turn and with several.
     """
     parts = _parts(tokenizer)
     added = parts["added_tokens"]
@@ -94,19 +94,20 @@ def read(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> Vocabula
 
 
 def write(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Put into a model's folder what the converter looks for there.
+    """Add the files that the converter looks for to a model's folder.
 
     Args:
-        folder: Of a model that was just written, with its tokenizer.
+        folder: A newly written model with its tokenizer.
         tokenizer: The same.
     """
     parts = _parts(tokenizer)
     if is_sentencepiece(parts):
         (folder / "tokenizer.model").write_bytes(sentencepiece_model(tokenizer))
-        # The converter does not ask that file which tokens were added by hand.
+        # The converter does not read added tokens from that file.
         _set(folder, added_tokens_decoder={str(one["id"]): one for one in parts["added_tokens"]})
     elif json.loads((folder / "config.json").read_text("utf-8")).get("model_type") == "phi3":
-        # transformers writes its newer name for any tokenizer; the converter tells Phi-4 from Phi-3 by the old one.
+        # transformers writes its newer class name for any tokenizer; the converter tells Phi-4 from Phi-3 by the old
+        # one.
         _set(folder, tokenizer_class="GPT2Tokenizer")
 
 
@@ -117,7 +118,7 @@ def _set(folder: Path, **values: Any) -> None:
 
 
 def is_sentencepiece(parts: dict[str, Any]) -> bool:
-    """Whether a ``tokenizer.json`` is a SentencePiece model with merges and bytes for what it has no token for."""
+    """Whether a ``tokenizer.json`` is a SentencePiece model with merges and byte fallback."""
     model = parts["model"]
     return model["type"] == "BPE" and bool(model.get("byte_fallback")) and "<0x00>" in model["vocab"]
 
@@ -146,9 +147,9 @@ def sentencepiece_model(tokenizer: PreTrainedTokenizerBase) -> bytes:
 
 
 def _pieces(model: dict[str, Any], added: dict[int, dict[str, Any]]) -> Iterator[tuple[str, float, int]]:
-    """Text, score and kind of each token, by number.
+    """Text, score and kind of each token, by id.
 
-    SentencePiece merges the pair whose sum has the highest score, so a score is the place of the token's first merge.
+    SentencePiece merges the pair with the highest-scoring result, so a score is the rank of the token's first merge.
     """
     words: dict[int, str] = {number: text for text, number in model["vocab"].items()}
     unknown = model["vocab"].get(model.get("unk_token") or "<unk>", next(iter(added), 0))
@@ -168,13 +169,13 @@ def _pieces(model: dict[str, Any], added: dict[int, dict[str, Any]]) -> Iterator
 def _added(token: dict[str, Any]) -> tuple[str, int]:
     if token["special"]:
         return token["content"], KIND.CONTROL
-    # llama.cpp looks for these in the text as it comes.
+    # llama.cpp looks for these in the raw text.
     return token["content"].replace(MARK, " "), KIND.USER_DEFINED
 
 
 def _parts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:  # one written in Python: the converter is left to itself
+    if backend is None:  # written in Python: the converter gets no facts
         return {"model": {"type": ""}, "added_tokens": []}
     found: dict[str, Any] = json.loads(backend.to_str())
     return found
@@ -185,7 +186,7 @@ def _first_only(prompts: Sequence[str], first: str) -> bool:
 
 
 def _adds_space(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], added: Sequence[str]) -> bool:
-    """Whether a text gets a space in front where the trained model's prompts begin: after a special token or not."""
+    """Whether a space is added at the start of the trained model's prompts: after a special token or not."""
     start = max((one for one in added if prompts[0].startswith(one)), key=len, default="")
     return _space_after(start, tokenizer)
 
@@ -196,7 +197,7 @@ def _space_after(start: str, tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _rule(parts: dict[str, Any]) -> str:
-    """llama.cpp's name for the way in which the tokenizer splits text before it merges; empty if it has none."""
+    """llama.cpp's name of the tokenizer's pre-tokenizer; empty if it has none."""
     given = parts.get("pre_tokenizer") or {}
     steps = tuple(_step(step) for step in given.get("pretokenizers", [given]))
     rule = RULES.get(steps, "")

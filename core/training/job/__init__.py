@@ -1,1 +1,1 @@
-"""Communication of a worker: status and rows out, control in."""
+"""A worker's communication: status and rows out, control in."""

@@ -4,8 +4,7 @@
 ``checkpoints/warm-up``         the warm-up is done; its adapter is where GRPO starts
 ``checkpoints/checkpoint-<n>``  GRPO after step n: adapter, optimizer, schedule, random states, data position
 
-Each is written as ``.partial`` beside and renamed, so that neither kill -9 nor a full disk leaves a
-half one for resume to pick.
+Each is written as ``.partial`` and renamed, so that neither kill -9 nor a full disk leaves an incomplete one.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from core.job_dir import JobDir, remove_checkpoint
 WARM_UP = "warm-up"
 PARTIAL, OLD = ".partial", ".old"
 ALMOST_NOTHING = 4 * 1024 * 1024
-"""With fewer free bytes than this, a failed write is put down to the full disk."""
+"""With fewer free bytes than this, a failed write is attributed to the full disk."""
 
 log = logging.getLogger("tunesmith")
 
 
 @contextmanager
 def whole_folder(target: Path, what: str) -> Iterator[Path]:
-    """Yield an empty folder to fill; it becomes ``target`` by one rename, or vanishes.
+    """Yield an empty folder to fill; it is renamed to ``target``, or removed on errors.
 
     Args:
-        target: Where it will be. What is there now is replaced.
-        what: What is being written, for the message ('the checkpoint of step 20').
+        target: Its final path; an existing folder is replaced.
+        what: Its description for messages ('the checkpoint of step 20').
 
     Raises:
-        Unavailable: The disk is full; ``target`` is as it was.
+        Unavailable: The disk is full; ``target`` is unchanged.
     """
     partial = target.parent / PARTIAL / target.name
     _clear_up(target.parent)
@@ -60,10 +59,10 @@ def whole_folder(target: Path, what: str) -> Iterator[Path]:
 
 
 def disk_full(error: BaseException, folder: Path) -> bool:
-    """Whether a failed write is due to a full disk. Must be asked before the half file is removed.
+    """Whether a failed write is due to a full disk. Must be called before the incomplete file is removed.
 
-    torch reports a short write as a RuntimeError and safetensors as an error of its own, neither
-    with an errno, so their text and the space left are looked at.
+    torch reports a short write as a RuntimeError and safetensors as its own error, neither with an errno, so their
+    text and the free space are checked.
     """
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return True
@@ -93,7 +92,7 @@ def prune(run: JobDir, keep: int) -> None:
 
 
 def publish_adapter(run: JobDir, checkpoint: Path, tokenizer: Any) -> None:
-    """Copy a checkpoint's adapter to ``adapter/``, with the tokenizer, where export and chat look."""
+    """Copy a checkpoint's adapter to ``adapter/``, with the tokenizer, for exports and chats."""
     with whole_folder(run.adapter, "the adapter") as folder:
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             shutil.copy2(checkpoint / name, folder / name)

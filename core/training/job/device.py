@@ -16,7 +16,7 @@ from core.model import Device
 
 
 def this_device() -> Device:
-    """The first GPU that CUDA shows, else the processor."""
+    """The first CUDA GPU, else the CPU."""
     if torch.cuda.is_available():
         free, memory = torch.cuda.mem_get_info()
         return Device("cuda", torch.cuda.get_device_name(), memory, free, torch.cuda.is_bf16_supported())
@@ -48,8 +48,8 @@ def _cpu_bf16() -> bool:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Give every random generator its state back afterwards, so that a resumed run draws what the
-    uninterrupted one would have drawn.
+    """Restore every random generator's state afterwards, so that a resumed run draws the same as the
+    uninterrupted one.
     """
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

@@ -20,7 +20,7 @@ class Reporter:
 
     Args:
         run: The job's directory.
-        attempt: Which start of the job this is.
+        attempt: Number of the job's start.
     """
 
     def __init__(self, run: JobDir, attempt: int) -> None:
@@ -29,25 +29,25 @@ class Reporter:
         self._attempt = attempt
 
     def close(self) -> None:
-        """Nothing is written after this."""
+        """Write nothing after this."""
         self._metrics.close()
         self._completions.close()
 
     def row(self, phase: str, step: int, values: Mapping[str, Any]) -> None:
-        """One row of ``metrics.jsonl``."""
+        """Append a row to ``metrics.jsonl``."""
         row = {"attempt": self._attempt, "time": time.time(), "phase": phase, "step": step, **finite(values)}
         self._metrics.append(row)
         log.info("%s step %d: %s", phase, step, _log_line(row))
 
     def group(self, phase: str, step: int, values: GroupContent) -> None:
-        """One row of ``completions.jsonl``: a prompt and everything written to it."""
+        """Append a row to ``completions.jsonl``: a prompt and its completions."""
         self._completions.append(
             {"attempt": self._attempt, "time": time.time(), "phase": phase, "step": step, **finite(values)}
         )
 
 
 def finite(value: Any) -> Any:
-    """``value`` without numbers that JSON does not know: left out of mappings, None in lists."""
+    """``value`` without NaN and infinity: omitted from mappings, None in lists."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items() if not _infinite(item) and item is not None}
     if isinstance(value, list | tuple):

@@ -15,24 +15,24 @@ from core.job_dir import JobDir, step_of
 from core.process import this_process
 
 HEARTBEAT = 1.0
-"""Seconds between two refreshes of ``status.json``."""
+"""Seconds between refreshes of ``status.json``."""
 THROTTLE = 0.2
-"""Changes that follow each other faster than this wait for the next heartbeat."""
+"""More frequent changes wait for the next heartbeat."""
 RESERVE = 64 * 1024
-"""Bytes set aside in the job's folder, so that the last word still fits on a full disk."""
+"""Bytes reserved in the job's folder, so that the final status fits on a full disk."""
 
 log = logging.getLogger("tunesmith")
 
 
 class Stopped(Exception):
-    """The job was asked to stop and has saved what it promised to save. The message says what was kept."""
+    """The job was stopped on request and has saved its state. The message says what was kept."""
 
 
 class Status:
     """Holds the job's :class:`JobStatus`, writes it, and listens for a stop.
 
-    A thread refreshes the file every second, whatever the main thread is busy with, so that a long
-    step is not taken for a crash.
+    A thread refreshes the file every second, independent of the main thread, so that a long step is not taken for a
+    crash.
 
     Args:
         run: The job's directory.
@@ -48,7 +48,7 @@ class Status:
         self._step_times: deque[float] = deque(maxlen=10)
         self._reserve = run.path / ".reserve"
         before, saved = run.read_status(), run.numbered()
-        # A worker that was killed may have saved a checkpoint and not said so; a warm-up's has no number.
+        # A killed worker may have saved a checkpoint without reporting it; a warm-up's has no number.
         steps = [step_of(folder) for folder in saved[-1:]]
         if before and before.checkpoint_step is not None:
             steps.append(before.checkpoint_step)
@@ -74,19 +74,19 @@ class Status:
 
     @property
     def stop_asked(self) -> bool:
-        """Whether to finish the step at hand, save a checkpoint and end."""
+        """Whether to finish the current step, save a checkpoint and end."""
         self._listen()
         return self._stop.is_set()
 
     @property
     def now_asked(self) -> bool:
-        """Whether to end at once, with the last checkpoint. Cheap: asked for every token."""
+        """Whether to end immediately, with the last checkpoint. Cheap: called for every token."""
         return self._now.is_set()
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the status. State and phase are written at once, the rest at most five times a second."""
+        """Change fields of the status. State and phase are written immediately, others at most five times a second."""
         with self._lock:
-            if self._ended.is_set():  # The heartbeat may have heard of a stop while the job came to its end.
+            if self._ended.is_set():  # The heartbeat may have received a stop while the job was ending.
                 return
             before = self.value.word
             self.value = self.value.model_copy(update=changes)
@@ -101,13 +101,13 @@ class Status:
             self.update(notes=(*self.value.notes, text))
 
     def begin_phase(self, phase: str, message: str, *, step: int, max_steps: int) -> None:
-        """Enter a phase that counts its own steps; '' where the job has only one."""
+        """Enter a phase that counts its own steps; '' if the job has only one."""
         self._step_times.clear()
         begun = {"step": step, "max_steps": max_steps, "seconds_per_step": 0.0}
         self.update(state=JobState.RUNNING, phase=phase, message=message, **begun)
 
     def stepped(self, step: int, seconds: float) -> None:
-        """One optimizer step of the present phase was done in ``seconds``."""
+        """Record an optimizer step of the current phase, which took ``seconds``."""
         self._step_times.append(seconds)
         self.update(step=step, seconds_per_step=sum(self._step_times) / len(self._step_times))
 
@@ -134,7 +134,7 @@ class Status:
         try:
             self._write()
         except OSError as error:
-            # A full disk. What cannot be written without loss says so; a status can wait.
+            # A full disk. Writes that must not be lost raise; a status can wait.
             log.warning("Could not refresh the status: %s", error)
 
     def _set_aside(self) -> None:

@@ -1,1 +1,1 @@
-"""What llama.cpp can do on this machine."""
+"""llama.cpp's capabilities on this machine."""

@@ -31,28 +31,28 @@ TYPES = (
     "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_1", "Q5_K", "Q5_0", "Q4_1", "Q4_K", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K",
     "IQ3_S", "IQ3_XXS", "Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S",
 )  # fmt: skip
-"""Every tensor type of which the number formats that are offered are made (:mod:`core.export`)."""
+"""Every tensor type that the offered number formats use (:mod:`core.export`)."""
 QUANTIZER = "quantizer"
 WIDTH = 256
-"""Numbers in a row: what a block of a K-quant takes."""
+"""Values per row: the block size of K-quants."""
 HEADS, KEY_HEADS = 4, 2
 SMALL_BYTES = 32
-"""Bytes of a quantized block are drawn below this: as a 16-bit number that is a scale below 0.01, never infinite."""
+"""Upper bound for random bytes of a quantized block: as 16-bit numbers, scales stay below 0.01 and finite."""
 PATIENCE = 120.0
-"""Seconds without a word after which a try counts as hung. It takes hundredths."""
+"""Seconds without output after which a process counts as hung. Normal are hundredths."""
 
 log = logging.getLogger("tunesmith")
 
 
 @dataclass
 class Tried:
-    """What one process came to.
+    """The result of one process.
 
     Attributes:
         done: Names that worked.
-        at: The one at which it ended, and what it was doing; empty before the first.
-        code: Its exit code; None if it hung and was ended.
-        said: Its last line of error.
+        at: The name and operation at which it ended; empty before the first.
+        code: Its exit code; None if it hung and was terminated.
+        said: Its last line on standard error.
     """
 
     done: list[str]
@@ -63,27 +63,27 @@ class Tried:
 
     @property
     def how(self) -> str:
-        """How it ended, in words."""
+        """Description of how it ended."""
         ended = "no answer" if self.code is None else llama.died(self.code)
         said = f": {self.said}" if self.said and (self.code or 0) > 0 else ""
         return f"{ended}{f' at {self.doing}' if self.doing else ''}{said}"
 
     @property
     def outside(self) -> bool:
-        """Whether somebody else ended it: that says nothing about llama.cpp."""
+        """Whether it was terminated from outside, which says nothing about llama.cpp."""
         return self.code is not None and self.code < 0 and -self.code not in llama.CRASHES
 
 
 class Ended(Exception):
-    """The test's process was ended from outside, so there is no outcome."""
+    """The test's process was terminated from outside, so there is no outcome."""
 
 
 def ensure(home: Home, say: Callable[[str], None] = log.info) -> Outcome:
-    """Known facts about llama.cpp on this machine; if nothing is, it is tested, by one process at a time.
+    """The stored outcome for this machine; if there is none, run the test, in one process at a time.
 
     Args:
-        home: Whose cache keeps the outcome.
-        say: Told what is tried.
+        home: Its cache stores the outcome.
+        say: Called with progress messages.
     """
     found = llama.read(home)
     if found is not None:
@@ -94,12 +94,12 @@ def ensure(home: Home, say: Callable[[str], None] = log.info) -> Outcome:
 
 
 def run(home: Home, say: Callable[[str], None] = log.info, child: Path = CHILD) -> Outcome:
-    """Test llama.cpp and keep the outcome.
+    """Test llama.cpp and store the outcome.
 
     Args:
-        home: Whose cache keeps the outcome.
-        say: Told what is tried.
-        child: The script that tries.
+        home: Its cache stores the outcome.
+        say: Called with progress messages.
+        child: The script to run.
     """
     began = time.monotonic()
     say("Testing llama.cpp on this machine (once per processor and build)")
@@ -118,20 +118,20 @@ def run(home: Home, say: Callable[[str], None] = log.info, child: Path = CHILD) 
 
 
 def _found(files: Sequence[Path], say: Callable[[str], None], child: Path) -> dict[str, object]:
-    """With the extra buffers; and where anything died, everything once more without."""
+    """Test with the extra buffers; if anything died, repeat everything without."""
     with_them, unusable = _all(files, True, say, child)
     if unusable or not with_them:
         return {"unusable": unusable}
     say(f"Crashed on {', '.join(with_them)}; trying without the extra buffers")
     without, _ = _all(files, False, say, child)
-    # Where switching them off cures nothing, they are not what is wrong.
+    # If disabling them does not help, they are not the cause.
     if set(without) == set(with_them):
         return {"dead": with_them}
     return {"extra_buffers": False, "crashed": with_them, "dead": without}
 
 
 def _all(files: Sequence[Path], extra: bool, say: Callable[[str], None], child: Path) -> tuple[dict[str, str], str]:
-    """How each died that did, and how the process did before it came to any."""
+    """How each failed one died, and how a process died before the first."""
     left = list(files)
     died: dict[str, str] = {}
     while left:
@@ -153,7 +153,7 @@ def _place(files: Sequence[Path], name: str) -> int:
 
 
 def _try(files: Sequence[Path], extra: bool, say: Callable[[str], None], child: Path) -> Tried:
-    """One process, until it has tried all or has died."""
+    """Run one process until it has tried all or has died."""
     threads = len(os.sched_getaffinity(0))
     command = script_command(child, str(int(extra)), str(threads), *map(str, files))
     environment = {k: v for k, v in child_environment(GOMP_SPINCOUNT=SPIN).items() if k != "OMP_WAIT_POLICY"}
@@ -175,7 +175,7 @@ def _try(files: Sequence[Path], extra: bool, say: Callable[[str], None], child: 
 
 
 def _listen(process: subprocess.Popen[bytes], tried: Tried, say: Callable[[str], None]) -> bool:
-    """Note what it says until it ends. Returns whether it hung, and was ended."""
+    """Record its output until it ends. Returns whether it hung and was terminated."""
     rest = b""
     while process.stdout is not None:
         if not select.select([process.stdout], [], [], PATIENCE)[0]:
@@ -201,7 +201,7 @@ def _listen(process: subprocess.Popen[bytes], tried: Tried, say: Callable[[str],
 
 
 def write(folder: Path) -> list[Path]:
-    """A model of one layer for each tensor type, half a megabyte or less but for the unreduced ones."""
+    """Write a one-layer model for each tensor type, at most half a megabyte except unquantized ones."""
     draw = np.random.default_rng(0)
     files = [folder / f"{name}.gguf" for name in (*TYPES, QUANTIZER)]
     for file in files:
@@ -237,7 +237,7 @@ def _model(path: Path, kind: GGMLQuantizationType, draw: np.random.Generator) ->
 
 
 def _weights(rows: int, kind: GGMLQuantizationType, draw: np.random.Generator) -> Any:
-    """Random rows of the type. Those of a quantized one need no quantizer: any bytes are weights."""
+    """Random rows of the type. Quantized ones need no quantizer: any bytes are valid weights."""
     values = (0.05 * draw.standard_normal((rows, WIDTH))).astype(np.float32)
     if kind.name == "F32":
         return values
@@ -250,7 +250,7 @@ def _weights(rows: int, kind: GGMLQuantizationType, draw: np.random.Generator) -
 
 
 def main() -> int:
-    """For the set-up: test where it is due. Returns 0 where every number format works."""
+    """For the setup: test if needed. Returns 0 if every number format works."""
     home = Settings.from_env().home
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     home.cache.mkdir(parents=True, exist_ok=True)

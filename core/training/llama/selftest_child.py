@@ -1,7 +1,7 @@
-"""Tries llama.cpp on tiny models, in a separate process that may die of any of them.
+"""Tries llama.cpp on tiny models, in a separate process that may crash on any of them.
 
 ``llama_selftest_child.py <extra buffers: 0 or 1> <threads> <file.gguf> …``: for each file a line ``try <stem>``
-on standard output, then ``at <what is done>`` before each part of it, then ``done <stem>``. The quantizer is
+on standard output, then ``at <operation>`` before each part, then ``done <stem>``. The quantizer is
 tried last, on the first file.
 """
 
@@ -20,23 +20,23 @@ from core.training.gguf.quantize_child import quantize
 from core.training.llama.params import ERROR, model_params
 
 MANY = 70
-"""Tokens at once: more than any kernel takes in one piece, and not a multiple of any."""
+"""Batch size in tokens: larger than any kernel's block size, and not a multiple of any."""
 CELLS = 256
 QUANTIZER = "quantizer"
 SMALL = "Q4_K_M"
-"""What the quantizer is asked for."""
+"""The type requested from the quantizer."""
 
 
 def say(*words: object) -> None:
-    """One line to the process that listens."""
+    """Print a line for the parent process."""
     print(*words, flush=True)
 
 
 def attempt(path: Path, threads: int, *, extra_buffers: bool) -> None:
-    """One token and many, by one thread and by all.
+    """Decode one token and many, with one thread and with all.
 
     Raises:
-        RuntimeError: It could not be loaded or decoded, or the result is not a number.
+        RuntimeError: It could not be loaded or decoded, or the result is NaN.
     """
     say("at loading")
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), model_params(extra_buffers=extra_buffers))
@@ -62,7 +62,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def decode(context: Any, count: int, words: int) -> None:
-    """So many tokens at once from an empty cache."""
+    """Decode this many tokens at once with an empty cache."""
     llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
     tokens = (llama_cpp.llama_token * count)(*((7 * place) % words for place in range(count)))
     code = llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, count))
@@ -80,7 +80,7 @@ def _log(level: int, text: bytes, _: Any) -> None:
 
 
 def main(extra_buffers: bool, threads: int, names: list[str]) -> None:
-    """Try each in turn; the first that fails ends the process, one way or another."""
+    """Try each in turn; the first failure ends the process, one way or another."""
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()

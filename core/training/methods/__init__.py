@@ -18,7 +18,7 @@ def trainer_of(key: str) -> Callable[[TrainingJob], None]:
     """The ``train`` function of a method.
 
     Args:
-        key: Of a parsed configuration, which names only methods that there are.
+        key: From a parsed configuration, so it exists.
     """
     train: Callable[[TrainingJob], None] = import_module(f"{__name__}.{key}").train
     return train

@@ -1,4 +1,4 @@
-"""Rows with a reference answer as examples to learn from: for the warm-up, and for supervised fine-tuning itself."""
+"""Training examples from rows with a reference answer, for the warm-up and supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from core.training.methods.loop import IGNORED, Example
 def reference_examples(
     items: list[Item], config: RunConfig, tokenizer: PreTrainedTokenizerBase, *, max_length: int
 ) -> list[Example]:
-    """Each row's prompt and reference answer. The answer alone is learned, with the token that ends it.
+    """Each row's prompt and reference answer. Only the answer and its end token are learned.
 
     Args:
         items: The rows, each with a reference answer.
-        config: Says how the answer is to be written.
+        config: Determines the answer's format.
         tokenizer: The model's.
-        max_length: Rows with more tokens are cut at the end.
+        max_length: Longer rows are truncated at the end.
     """
     end = end_of_turn(tokenizer)
     return [_example(item, config, tokenizer, end, max_length) for item in items]

@@ -1,6 +1,6 @@
 """A plain training loop for methods without a TRL trainer.
 
-Two functions do the work. They have no state and do not depend on runs, so a training API can call them as well
+Two stateless functions do the work. They do not depend on runs, so a training API can call them as well
 as a method::
 
     batches = micro_batches(examples, 4, pad=tokenizer.pad_token_id, device=model.device)
@@ -9,7 +9,7 @@ as a method::
 
 :class:`Loop` counts the steps around them, and can be saved and restored between any two.
 
-Not supported: packing, several devices, and mixed precision; the model computes in the number format of its weights.
+Not supported: packing, several devices, and mixed precision; the model computes in the dtype of its weights.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from torch import Tensor
 from core.training.rollouts.generate import evaluating
 
 IGNORED = -100
-"""Label of a token that is not learned, as torch's cross-entropy and transformers have it."""
+"""Label of a token that is not learned, as in torch's cross-entropy and transformers."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row to learn from.
+    """One training row.
 
     Attributes:
         ids: Its tokens, prompt and answer.
-        labels: For each token the same token where it is to be learned, else :data:`IGNORED`. They are not
-            shifted: a token's label is in the token's own place.
-        values: Further numbers that a loss function wants, by name: one for each token, such as advantages or
+        labels: For each token the same token if it is to be learned, else :data:`IGNORED`. They are not
+            shifted: a token's label is at the token's own position.
+        values: Other inputs of a loss function, by name: one number per token, such as advantages or
             the log-probabilities that the tokens were sampled with.
     """
 
@@ -50,12 +50,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that are run together, padded on the right.
+    """Rows processed together, padded on the right.
 
     Attributes:
         ids, mask, labels: ``(rows, tokens)`` int64; the mask is 0 and the label :data:`IGNORED` on padding.
         values: As in :class:`Example`, ``(rows, tokens)`` float32, 0 on padding.
-        learnt: Tokens that are learned. The first of a row never is: nothing is before it to predict it from.
+        learnt: Tokens that are learned. The first of a row never is: no token precedes it.
     """
 
     ids: Tensor
@@ -70,8 +70,8 @@ class Batch:
 
         Args:
             examples: At least one, all with values of the same names.
-            pad: The token to pad with; which one makes no difference, as it is masked.
-            device: Where the tensors go.
+            pad: The token to pad with; any, because it is masked.
+            device: The tensors' device.
         """
         longest = max(len(example.ids) for example in examples)
 
@@ -91,13 +91,13 @@ class Batch:
 
 
 LossFunction = Callable[[Any, Batch], Tensor]
-"""Runs the model on a batch and returns the mean of a loss over the tokens that are learned, a scalar."""
+"""Runs the model on a batch and returns the mean loss over the learned tokens, a scalar."""
 
 
 def cross_entropy(model: Any, batch: Batch) -> Tensor:
     """Next-token prediction, in nats per token: the loss of supervised fine-tuning and of pre-training."""
     # The model's own, because a patched model (Unsloth) computes it without holding all logits at once.
-    # transformers shifts the labels by one and takes the mean over those that are not IGNORED.
+    # transformers shifts the labels by one and averages over those that are not IGNORED.
     keep = _last_tokens(batch)
     some = {"logits_to_keep": keep} if keep < batch.ids.shape[1] else {}
     loss: Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, labels=batch.labels[:, -keep:], **some).loss
@@ -105,10 +105,10 @@ def cross_entropy(model: Any, batch: Batch) -> Tensor:
 
 
 def _last_tokens(batch: Batch) -> int:
-    """How many of the last tokens need logits.
+    """Number of last tokens that need logits.
 
-    A logit predicts the next token, so those before the first answer's last prompt token are of no use. With a large
-    vocabulary they are most of a step's memory and some of its time; loss and gradients stay as they are.
+    A logit predicts the next token, so those before the first answer's last prompt token are unused. With a large
+    vocabulary they take most of a step's memory and some of its time; loss and gradients are unchanged.
     """
     longest = batch.ids.shape[1]
     learnt = (batch.labels != IGNORED).any(0).nonzero()
@@ -116,7 +116,7 @@ def _last_tokens(batch: Batch) -> int:
 
 
 def log_probabilities(model: Any, batch: Batch) -> Tensor:
-    """What loss functions of one's own start from.
+    """Log-probabilities for custom loss functions.
 
     Returns:
         ``(rows, tokens)``: the log-probability of each token given those before it, in nats at temperature 1;
@@ -130,7 +130,7 @@ def log_probabilities(model: Any, batch: Batch) -> Tensor:
 
 
 def micro_batches(examples: Sequence[Example], size: int, *, pad: int, device: Any) -> list[Batch]:
-    """The rows of one step, cut into batches of at most ``size`` that fit into memory; further as :meth:`Batch.of`."""
+    """The rows of one step in batches of at most ``size`` that fit into memory; arguments as in :meth:`Batch.of`."""
     return [Batch.of(examples[start : start + size], pad=pad, device=device) for start in range(0, len(examples), size)]
 
 
@@ -139,15 +139,15 @@ def forward_backward(
 ) -> float:
     """Add the gradients of a loss over some batches to the parameters' ``grad``.
 
-    The batches are run one after the other. Each counts by its share of the learned tokens, so that the gradients
-    do not depend on how a step's rows were cut into batches. (The mean of the batches' means would: it counts a
-    token of a short answer more.)
+    The batches run one after the other. Each is weighted by its share of the learned tokens, so the gradients
+    do not depend on how a step's rows were split into batches. (The mean of the batches' means would: it weights a
+    token of a short answer higher.)
 
     Args:
-        model: In training mode, if it is to use dropout.
-        batches: As :func:`micro_batches` makes them.
+        model: In training mode, to use dropout.
+        batches: From :func:`micro_batches`.
         loss: The loss function.
-        learnt: Learnt tokens of the whole step, where its batches come in several calls. The losses that the
+        learnt: Learned tokens of the whole step, if its batches come in several calls. The losses that the
             calls return then add up to that of the step.
 
     Returns:
@@ -156,7 +156,7 @@ def forward_backward(
     learnt = sum(batch.learnt for batch in batches) if learnt is None else learnt
     total = 0.0
     for batch in batches:
-        if batch.learnt:  # The mean over no tokens is not a number, and its gradient would spoil the others.
+        if batch.learnt:  # The mean over no tokens is NaN, and its gradient would corrupt the others.
             part = loss(model, batch) * (batch.learnt / learnt)
             part.backward()
             total += part.item()
@@ -172,15 +172,15 @@ def mean_loss(model: Any, batches: Sequence[Batch], loss: LossFunction = cross_e
 
 
 def optimizer_step(optimizer: Any, *, max_grad_norm: float = math.inf, scheduler: Any = None) -> float:
-    """Move the parameters by the gradients that have been added up, and clear these.
+    """Update the parameters with the accumulated gradients, and clear these.
 
     Args:
         optimizer: One of torch's.
-        max_grad_norm: Gradients whose norm, over all parameters, is larger are scaled down to it.
+        max_grad_norm: Gradients with a larger norm over all parameters are scaled down to it.
         scheduler: One of torch's, which changes the learning rate after each step; None leaves it constant.
 
     Returns:
-        The norm of the gradients before it was limited.
+        The gradient norm before clipping.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
@@ -192,11 +192,11 @@ def optimizer_step(optimizer: Any, *, max_grad_norm: float = math.inf, scheduler
 
 
 def rows_of_step(count: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Which rows a step takes. Each epoch's order is drawn from seed and epoch alone, so that resume is exact.
+    """The rows of a step. Each epoch's order depends only on seed and epoch, so that resume is exact.
 
     Args:
-        count: Rows there are.
-        batch_size: Rows of a step; an epoch's last step may have fewer.
+        count: Number of rows.
+        batch_size: Rows per step; an epoch's last step may have fewer.
         step: The step, counted from 0.
         seed: The run's.
 
@@ -210,15 +210,15 @@ def rows_of_step(count: int, batch_size: int, step: int, seed: int) -> list[int]
 
 
 class Loop:
-    """Optimizer steps, counted; with all that has to be kept for a resume but the model's weights.
+    """Counted optimizer steps, with all state for a resume except the model's weights.
 
     Args:
-        model: What is trained.
-        optimizer: Of the parameters that are trained.
+        model: The model to train.
+        optimizer: Optimizes the trained parameters.
         max_grad_norm, scheduler: As in :func:`optimizer_step`.
 
     Attributes:
-        step: Steps that are done.
+        step: Completed steps.
     """
 
     def __init__(self, model: Any, optimizer: Any, *, max_grad_norm: float = math.inf, scheduler: Any = None) -> None:
@@ -227,24 +227,24 @@ class Loop:
         self.step = 0
 
     def one_step(self, batches: Sequence[Batch], loss: LossFunction = cross_entropy) -> dict[str, float]:
-        """One optimizer step from the micro-batches of it; its ``loss``, ``learning_rate`` and ``grad_norm``."""
+        """One optimizer step on its micro-batches; returns ``loss``, ``learning_rate`` and ``grad_norm``."""
         value = forward_backward(self.model, batches, loss)
-        rate = float(self.optimizer.param_groups[0]["lr"])  # Of this step: the scheduler sets the next one's.
+        rate = float(self.optimizer.param_groups[0]["lr"])  # This step's rate: the scheduler sets the next one's.
         norm = optimizer_step(self.optimizer, max_grad_norm=self.max_grad_norm, scheduler=self.scheduler)
         self.step += 1
         return {"loss": value, "learning_rate": rate, "grad_norm": norm}
 
     def save(self, folder: Path) -> None:
-        """Put optimizer, schedule, random states and step into a checkpoint, beside the weights."""
+        """Save optimizer, schedule, random states and step to a checkpoint, beside the weights."""
         torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
         if self.scheduler is not None:
             torch.save(self.scheduler.state_dict(), folder / "scheduler.pt")
-        # Dropout draws from these; the order of the rows is a function of seed and epoch.
+        # Dropout uses these; the order of the rows is a function of seed and epoch.
         torch.save({"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}, folder / "random.pt")
         (folder / "progress.json").write_text(json.dumps({"step": self.step}))
 
     def restore(self, folder: Path) -> None:
-        """Take up what :meth:`save` wrote. The weights must be the checkpoint's already."""
+        """Restore what :meth:`save` wrote. The weights must already be the checkpoint's."""
         self.optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
         if self.scheduler is not None:
             self.scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))

@@ -1,7 +1,7 @@
-"""Supervised fine-tuning with TRL: cross-entropy on the answer's tokens, with the guarantees of every job.
+"""Supervised fine-tuning with TRL: cross-entropy on the answer's tokens, with the guarantees of all jobs.
 
-The rows are turned into tokens here, by the functions that the preview and the warm-up use, so TRL's own
-preparation of datasets has nothing left to do. Not supported: packing.
+The rows are tokenized here, by the functions that the preview and the warm-up use, so TRL's own dataset preparation
+is not needed. Not supported: packing.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def sft_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, 
 
 
 def _loss_type(config: RunConfig) -> str:
-    # The chunked cross-entropy has the logits of the answer's tokens alone, which saves time and memory. It reads the
-    # output layer's own weights, so it is not available where that layer has an adapter.
+    # The chunked cross-entropy computes logits only for the answer's tokens, which saves time and memory. It reads the
+    # output layer's own weights, so it is unavailable if that layer has an adapter.
     chosen, targets = config.own(SftSection).loss_type, config.model.target_modules
     return "chunked_nll" if chosen == "nll" and "lm_head" not in targets else chosen
 
 
 def note_cut(job: TrainingJob, rows: list[Example]) -> None:
-    """Say how many answers lose their end to the length limit: a whole one closes with the token that ends a turn."""
+    """Note how many answers are truncated by the length limit, so they lack the end-of-turn token."""
     tokenizer = job.loaded.tokenizer
     end = encode(end_of_turn(tokenizer), tokenizer)[-1]
     if cut := sum(one.ids[-1] != end for one in rows):
@@ -91,7 +91,7 @@ def note_cut(job: TrainingJob, rows: list[Example]) -> None:
 
 
 def examples(job: TrainingJob, items: list[Item]) -> list[Example]:
-    """Prompts and reference answers in tokens; longer ones are cut at the end."""
+    """Prompts and reference answers in tokens; longer ones are truncated at the end."""
     length = job.config.training.max_sequence_length
     return reference_examples(items, job.config, job.loaded.tokenizer, max_length=length)
 
@@ -99,8 +99,8 @@ def examples(job: TrainingJob, items: list[Item]) -> list[Example]:
 def answer_loss(model: Any, batch: Batch) -> Tensor:
     """Cross-entropy as the trained model computes it.
 
-    TRL replaces the model's ``forward`` by one that takes only the logits it needs, and that wants the labels of the
-    whole row: the ``logits_to_keep`` of :func:`core.training.methods.loop.cross_entropy` would be passed over.
+    TRL replaces the model's ``forward`` with one that computes only the logits it needs and expects the labels of the
+    whole row: the ``logits_to_keep`` of :func:`core.training.methods.loop.cross_entropy` would be ignored.
     """
     loss: Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, labels=batch.labels).loss
     return loss

@@ -23,22 +23,22 @@ from core.training.rollouts.engine import Engine, engine_for
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A run that is ready for training: everything a method needs.
+    """A run that is ready for training, with everything a method needs.
 
     Engine and reward are created on first use, so a method without rollouts does not start llama.cpp.
     The creator of a job closes it.
 
     Attributes:
-        config: The complete configuration; what its reward leaves to the dataset is decided.
+        config: The complete configuration, with the reward's dataset-dependent settings resolved.
         run: The run's directory.
-        home: Where models and caches are.
-        device: What is computed on.
-        loaded: Model and tokenizer. The model holds a fresh adapter, also on a resume: a method loads the
-            checkpoint itself, when whatever needs the fresh one (such as a reference model) has seen it.
-        data: The rows that are trained on and those that are held out, in tokens.
-        status: Where the run is; also says whether a stop was requested.
-        reporter: Takes rows of metrics and groups of completions.
-        resume: The newest whole checkpoint when the job was made, None if the method has saved none yet.
+        home: Location of models and caches.
+        device: The device.
+        loaded: Model and tokenizer. The model has a fresh adapter, even on a resume: a method loads the
+            checkpoint itself, after whatever needs the fresh one (such as a reference model) was created.
+        data: Training and held-out rows, tokenized.
+        status: The run's status, including stop requests.
+        reporter: Receives metric rows and groups of completions.
+        resume: The newest complete checkpoint when the job was created, None if the method has saved none yet.
     """
 
     config: RunConfig
@@ -53,15 +53,15 @@ class TrainingJob:
     _opened: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def close(self) -> None:
-        """Give back what was opened on the way: the engine's processes and files."""
+        """Release what was opened: the engine's processes and files."""
         self._opened.close()
 
     @cached_property
     def engine(self) -> Engine:
-        """Writes completions with the model as it is at that moment.
+        """Generates completions with the model's current weights.
 
         Raises:
-            Stopped: A stop was requested while the engine was made ready.
+            Stopped: A stop was requested while the engine was prepared.
         """
         engine = engine_for(self.loaded, self.data, self.config, self.device, self.home, self.run, self.status)
         self._opened.callback(engine.close)
@@ -74,7 +74,7 @@ class TrainingJob:
 
     @cached_property
     def best(self) -> float:
-        """The most that a completion can earn."""
+        """The highest possible reward."""
         return maximum(self.config.reward)
 
     @cached_property
@@ -83,11 +83,11 @@ class TrainingJob:
         return Evaluation.chosen(self.data.holdout, self.config)
 
     def evaluation(self, measure: Measure | None = None) -> Evaluation:
-        """When the held-out rows are measured, and how.
+        """The schedule and measure for the held-out rows.
 
         Args:
-            measure: What a method measures that has no reward, such as the loss on :attr:`held_out`. None has the
-                engine answer them and the reward score the answers.
+            measure: The measure of a method without a reward, such as the loss on :attr:`held_out`. With None, the
+                engine answers them and the reward scores the answers.
         """
         measure = measure or AnswersByReward(
             self.held_out, self.config, self.engine, self.score, self.best, self.status, self.reporter
@@ -99,10 +99,10 @@ class TrainingJob:
         compare_run(self.run, self.config, self.best, step)
 
     def stop_between_phases(self) -> None:
-        """End here where a stop was requested.
+        """End here if a stop was requested.
 
         Raises:
-            Stopped: It was. Nothing has to be saved: a phase that is done has saved its result.
+            Stopped: It was. Nothing has to be saved: a finished phase has saved its result.
         """
         if self.status.stop_asked:
             raise Stopped("Stopped between two phases. Resume continues here.")

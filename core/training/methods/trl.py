@@ -7,12 +7,12 @@ A method puts :class:`JobTrainer` in front of one of TRL's trainers and calls :m
 
     last = Trainer(job, evaluation, model=..., args=..., train_dataset=..., processing_class=...).run()
 
-TRL's trainers are subclasses of transformers' ``Trainer``, and neither has a public way to set where a
-checkpoint goes or in which order rows come. So this module overrides methods whose names begin with an
-underscore. Both libraries are pinned in ``requirements/``. Before upgrading one, check these again, in
-``transformers/trainer.py`` unless another file is named:
+TRL's trainers are subclasses of transformers' ``Trainer``, and neither has a public API for where a checkpoint is
+saved or the order of rows. So this module overrides methods that begin with an underscore. Both libraries are pinned
+in ``requirements/``. Before upgrading one, check these again, in ``transformers/trainer.py`` unless another file is
+named:
 
-- ``_save_checkpoint``, ``_get_output_dir``, ``_save``: where and what a checkpoint is;
+- ``_save_checkpoint``, ``_get_output_dir``, ``_save``: location and contents of a checkpoint;
 - ``_load_from_checkpoint``: which adapter of a checkpoint is loaded;
 - ``_get_train_sampler``, and ``set_epoch`` in ``accelerate/data_loader.py``: the order of the rows;
 - ``_run_epoch``, ``_load_rng_state``: what is skipped and restored on a resume, and when;
@@ -44,17 +44,17 @@ from core.training.methods.training_job import TrainingJob
 
 
 class EpochSampler(Sampler[int]):
-    """A trainer's own sampler, with each epoch's order drawn from seed and epoch alone.
+    """A trainer's own sampler, with each epoch's order drawn only from seed and epoch.
 
-    Left to themselves, TRL's ``RepeatSampler`` draws all epochs from one generator that a resumed run starts
-    again, and transformers' ``RandomSampler`` has no generator and is replaced by accelerate. With this one a run
-    that is resumed in its third epoch meets the third epoch's order.
+    By default, TRL's ``RepeatSampler`` draws all epochs from one generator that a resumed run restarts,
+    and transformers' ``RandomSampler`` has no generator and is replaced by accelerate. With this one, a run
+    that is resumed in its third epoch gets the third epoch's order.
 
     It relies on both drawing from their attribute ``generator`` when they are iterated over, and on ``set_epoch``
-    being called before each epoch, also behind the batches that a resume skips. accelerate looks for the method
-    on ``batch_sampler.sampler`` and, when batches are skipped, on ``batch_sampler.batch_sampler.sampler``. Were
-    it not called, every epoch after the first would draw on from the same generator, and only a resume in a later
-    epoch would show it.
+    being called before each epoch, including batches that a resume skips. accelerate looks for the method
+    on ``batch_sampler.sampler`` and, when batches are skipped, on ``batch_sampler.batch_sampler.sampler``. Without
+    that call, every epoch after the first would continue with the same generator, which only a resume in a later
+    epoch would reveal.
 
     Args:
         stock: The sampler that the trainer would have used.
@@ -78,15 +78,15 @@ class EpochSampler(Sampler[int]):
 
 
 class JobTrainer(Trainer):
-    """To be put in front of a TRL trainer: it keeps what a job promises, see the module's docstring.
+    """Mixin in front of a TRL trainer that provides a job's guarantees; see the module's docstring.
 
     Args:
         job: The run.
-        evaluation: When the held-out rows are measured between steps.
+        evaluation: Schedule for measuring held-out rows between steps.
         kwargs: The TRL trainer's own.
 
     Attributes:
-        title: What the status says during the phase.
+        title: The phase's title in the status.
     """
 
     title: ClassVar[str] = "Training"
@@ -94,20 +94,20 @@ class JobTrainer(Trainer):
     def __init__(self, job: TrainingJob, evaluation: Evaluation, **kwargs: Any) -> None:
         self.job, self.evaluation = job, evaluation
         super().__init__(**kwargs)
-        # It is there because of disable_tqdm, and prints every row as a dictionary into the log.
+        # Added because of disable_tqdm; prints every row as a dictionary into the log.
         self.remove_callback(PrinterCallback)
 
     def run(self) -> int:
-        """Every step that is left.
+        """Run the remaining steps.
 
         Returns:
             The number of the last one.
 
         Raises:
-            Stopped: A stop was requested, and what was promised is saved.
+            Stopped: A stop was requested, and its state is saved.
         """
-        # Callbacks are called in the order in which they were added. DefaultFlowCallback is the first and decides
-        # what is logged and saved after a step; what Progress says about a stop comes later and so prevails.
+        # Callbacks run in the order in which they were added. DefaultFlowCallback is first and decides
+        # what is logged and saved after a step; Progress comes later, so its stop takes precedence.
         self.add_callback(Progress(self))
         resume = self.job.resume
         if resume:
@@ -125,50 +125,50 @@ class JobTrainer(Trainer):
 
         Args:
             step: The step, counted from 1.
-            logs: The trainer's numbers under its own names.
+            logs: The trainer's metrics under its own names.
         """
         return renamed(logs)
 
     def save_extra(self, folder: Path) -> None:
-        """Put into a checkpoint what the method needs besides what transformers saves."""
+        """Save what the method needs in a checkpoint besides what transformers saves."""
 
     def load_extra(self, folder: Path) -> None:
-        """Take up what :meth:`save_extra` wrote. Called before the trainer loads the same checkpoint."""
+        """Restore what :meth:`save_extra` wrote. Called before the trainer loads the same checkpoint."""
 
-    # The seams
+    # Overrides
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: the run's own directory says what it was. TRL's trainers call this at every checkpoint."""
+        """Write none: the run's directory has this information. TRL's trainers call this at every checkpoint."""
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> EpochSampler:
-        # The only way to the sampler: get_train_dataloader() passes this method on by name, and TRL's trainers
-        # override one or the other. Should one stop to call it, its rows would come in the stock order; the resume
-        # test in the second epoch fails then.
+        # The only access to the sampler: get_train_dataloader() passes this method on by name, and TRL's trainers
+        # override one or the other. If one no longer called it, its rows would come in the stock order, and the resume
+        # test in the second epoch would fail.
         return EpochSampler(super()._get_train_sampler(*args, **kwargs), self.args.seed)
 
     def _get_output_dir(self, trial: Any) -> str:
         # transformers writes `checkpoint-<step>` into this folder, which is where checkpoint.whole_folder() waits
         # for it. It also deletes old checkpoints in it (save_total_limit) and finds none: they are pruned below,
-        # after the new one is whole under its name.
+        # after the new one is complete under its name.
         return str(self.job.run.checkpoints / checkpoint.PARTIAL)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        # By now the step's row is written: transformers logs before it saves. A kill in between leaves rows without
+        # The step's row is already written: transformers logs before it saves. A kill in between leaves rows without
         # a checkpoint, and the resumed run writes them again. The other order would lose rows.
         run, step = self.job.run, self.state.global_step
         target = run.checkpoints / f"checkpoint-{step}"
         with checkpoint.whole_folder(target, f"the checkpoint of step {step}") as folder:
             super()._save_checkpoint(model, trial)
             self.save_extra(folder)
-        # Only what is whole is announced: status, then the adapter where export and chat look, then the pruning.
+        # Only complete checkpoints are announced: status, then the published adapter, then pruning.
         self.job.status.update(checkpoint_step=step)
         checkpoint.publish_adapter(run, target, self.processing_class)
         checkpoint.prune(run, self.args.save_total_limit)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # The stock method saves every adapter of the model, each but "default" in its own folder. When such a
-        # folder is there, _load_from_checkpoint() loads the folders and not the trained adapter beside them. It
-        # also writes the tokenizer, which publish_adapter() does once, and pickles the arguments for nobody.
+        # The stock method saves every adapter of the model, all but "default" in their own folders. If such a
+        # folder exists, _load_from_checkpoint() loads the folders and not the trained adapter beside them. It
+        # also writes the tokenizer, which publish_adapter() does once, and pickles the arguments, which nothing reads.
         self.model.save_pretrained(output_dir, selected_adapters=["default"])
 
     def _saved_step(self) -> int:
@@ -184,7 +184,7 @@ class Progress(TrainerCallback):
     :meth:`on_step_end` and the next :meth:`on_step_begin` the trainer logs and then saves what is due.
 
     Args:
-        trainer: Whose callback it is.
+        trainer: The trainer to follow.
     """
 
     def __init__(self, trainer: JobTrainer) -> None:
@@ -194,7 +194,7 @@ class Progress(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The phase begins, or continues after a resume: the state is the checkpoint's already."""
+        """The phase begins, or continues after a resume with the checkpoint's state."""
         self._job.status.begin_phase(
             JobPhase.TRAIN, self._trainer.title, step=state.global_step, max_steps=state.max_steps
         )
@@ -202,17 +202,17 @@ class Progress(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Between two steps, when row and checkpoint of the last one are written.
+        """Between two steps, after row and checkpoint of the last one were written.
 
-        An evaluation belongs here and not after the step: a kill during it then costs no trained step, and on a
-        resume the evaluation that did not happen is made up for. The random states of a checkpoint are restored
-        just before (``_load_rng_state``), and the evaluation gives them back as they were.
+        An evaluation belongs here and not after the step: a kill during it then loses no trained step, and a resume
+        makes up for the missed evaluation. The random states of a checkpoint are restored just before
+        (``_load_rng_state``), and the evaluation restores them as well.
         """
         self._trainer.evaluation.at_interval(state.global_step, state.max_steps)
         self._started = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """A stop ends the loop here, with a checkpoint unless it was to be at once."""
+        """A stop ends the loop here, with a checkpoint unless it is immediate."""
         self._stop_if_asked(control)
 
     def on_log(
@@ -223,14 +223,14 @@ class Progress(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """The numbers of a step. The closing summary has ``train_loss`` and no ``loss``, and is not a row."""
+        """The metrics of a step. The final summary has ``train_loss`` and no ``loss``, and is not a row."""
         if logs and "loss" in logs:
             seconds = time.perf_counter() - self._started
-            # GRPO's trainer logs a step_time of its own, without what happens between its micro-batches.
+            # GRPO's trainer logs its own step_time, which excludes the time between its micro-batches.
             values = self._trainer.row(state.global_step, {**logs, "step_time": seconds})
             self._job.reporter.row("training", state.global_step, values)
             self._job.status.stepped(state.global_step, seconds)
-            # Once more: the row may be what a user waited for, and saving can take long.
+            # Checked again: the user may have waited for this row, and saving can take long.
             self._stop_if_asked(control)
 
     def _stop_if_asked(self, control: TrainerControl) -> None:
@@ -242,7 +242,7 @@ class Progress(TrainerCallback):
 
 
 def renamed(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """A trainer's numbers under our names, without those that it left out this time (None).
+    """A trainer's metrics under our names, without those that are None this time.
 
     >>> renamed({"loss": 0.5, "kl": None, "num_tokens": 12})
     {'loss': 0.5}

@@ -1,8 +1,8 @@
 """The warm-up: supervised fine-tuning on reference answers before GRPO.
 
-Cross-entropy on the answer's tokens alone, AdamW, constant rate, by the plain loop of
+Cross-entropy on only the answer's tokens, AdamW, constant rate, with the plain loop of
 :mod:`core.training.methods.loop`. It can be stopped after any step and continues there; once done,
-``checkpoints/warm-up`` says so and it is not repeated. What was left out: packing, schedules, evaluation
+``checkpoints/warm-up`` exists and it is not repeated. Not supported: packing, schedules, evaluation
 inside the phase.
 """
 
@@ -31,10 +31,10 @@ log = logging.getLogger("tunesmith")
 
 
 def warm_up(job: TrainingJob) -> bool:
-    """Run the phase, continue it, or take over its result.
+    """Run the phase, continue it, or load its result.
 
     Returns:
-        Whether it was done just now; False if an earlier attempt had done it.
+        Whether it was completed now; False if an earlier attempt had completed it.
 
     Raises:
         Stopped: A stop was requested; the phase continues from here.
@@ -58,17 +58,17 @@ def warm_up(job: TrainingJob) -> bool:
 
 
 def load_adapter(model: Any, folder: Path) -> None:
-    """Put a saved adapter's numbers into the model's own adapter."""
+    """Load a saved adapter's weights into the model's adapter."""
     set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
 
 
 class WarmUp:
-    """The phase's steps, and its checkpoint when it is stopped.
+    """Runs the phase's steps, and saves a checkpoint when stopped.
 
     Args:
         job: The run.
-        examples: What is learned.
-        arguments: How.
+        examples: The training examples.
+        arguments: The phase's settings.
     """
 
     def __init__(self, job: TrainingJob, examples: list[Example], arguments: WarmUpArguments) -> None:
@@ -89,10 +89,10 @@ class WarmUp:
             self.loop.restore(unfinished)
 
     def run(self) -> None:
-        """Every step that is left.
+        """Run the remaining steps.
 
         Raises:
-            Stopped: After the step at hand, with a checkpoint unless it was to be at once.
+            Stopped: After the current step, with a checkpoint unless it is immediate.
         """
         loop, status = self.loop, self.job.status
         status.begin_phase(

@@ -3,7 +3,7 @@
 Plain transformers and PEFT on a CPU; where CUDA is available and Unsloth is installed, Unsloth's
 loader. The CUDA branch has not been run on the machine that this was written on.
 
-Weights come as safetensors and nothing else, and no code out of a model's repository is run.
+Weights are only loaded from safetensors, and no code from a model's repository is run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ transformers_logging.disable_progress_bar()
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model to train and what goes with it.
+    """A model to train, with its tokenizer.
 
     Attributes:
         model: The base with its adapter (a ``PeftModel``).
@@ -57,12 +57,12 @@ def use_unsloth(device: Device) -> bool:
 
 
 def load_for_training(config: RunConfig, device: Device, home: Home) -> Loaded:
-    """The base model with a new adapter, drawn from the run's seed.
+    """The base model with a new adapter, initialized from the run's seed.
 
     Raises:
-        NotFound: The model is not there.
+        NotFound: There is no such model.
         Unavailable: Hugging Face cannot be reached.
-        InvalidInput: It cannot be used: no safetensors, no layer of the given names.
+        InvalidInput: It cannot be used: no safetensors, no layer with the given names.
     """
     source = source_of(config.model.name, home)
     tokenizer = load_tokenizer(source, config.model.revision)
@@ -77,7 +77,7 @@ def load_for_training(config: RunConfig, device: Device, home: Home) -> Loaded:
 
 
 def source_of(name: str, home: Home) -> str:
-    """What transformers loads: a folder's path, or the Hugging Face id as it is."""
+    """What transformers loads: a folder's path, or the unchanged Hugging Face id."""
     folder = local_folder(name, home)
     return str(folder) if folder else name
 
@@ -88,7 +88,7 @@ def template_of(config: RunConfig, own: str) -> str:
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer, padding on the left as generation wants it."""
+    """The tokenizer, padding on the left for generation."""
     with _Explained(source):
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=revision, trust_remote_code=False, padding_side="left"
@@ -103,14 +103,14 @@ def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokeni
 def load_base(
     source: str, revision: str | None = None, *, dtype: str, device: Device, config: RunConfig | None = None
 ) -> Any:
-    """The base model alone.
+    """The base model without an adapter.
 
     Args:
         source: A folder or a Hugging Face id.
-        revision: Of the Hugging Face model.
+        revision: Revision of the Hugging Face model.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        device: Where it goes.
-        config: Of a training run; decides whether the weights are loaded in 4 bit.
+        device: Its device.
+        config: A training run's, which decides whether the weights are loaded in 4 bit.
     """
     extra: dict[str, Any] = {}
     if config is not None and config.model.load_in_4bit:
@@ -128,7 +128,7 @@ def load_base(
 
 
 def four_bit(dtype: str) -> Any:
-    """NF4 with double quantization, as QLoRA does it."""
+    """NF4 with double quantization, as in QLoRA."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
@@ -140,7 +140,7 @@ def four_bit(dtype: str) -> Any:
 
 
 def add_adapter(base: Any, config: RunConfig) -> Any:
-    """A fresh LoRA adapter. The seed comes first: the matrices are drawn here, and TRL seeds only later."""
+    """A fresh LoRA adapter. Seeds first: the matrices are initialized here, before TRL sets the seed."""
     set_seed(config.training.seed)
     if config.model.load_in_4bit:
         from peft import prepare_model_for_kbit_training
@@ -158,8 +158,8 @@ def add_adapter(base: Any, config: RunConfig) -> Any:
 def plain_generation(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     """Drop the sampling defaults that come with a model.
 
-    transformers fills settings that are left out from the model's own file (top-k 20 with Qwen), so
-    a configuration would not say how its completions were drawn.
+    transformers takes omitted settings from the model's own file (top-k 20 with Qwen), so a configuration would not
+    determine how its completions were sampled.
     """
     ends = model.generation_config.eos_token_id
     model.generation_config = GenerationConfig(
@@ -188,9 +188,9 @@ def _unsloth(config: RunConfig, device: Device, source: str) -> Any:
 
 
 def ask_once(name: str) -> None:
-    """Find out in seconds whether Hugging Face answers, and use the cache alone if it does not.
+    """Check within seconds whether Hugging Face responds; if not, use only the cache.
 
-    The client by itself tries each file six times over half a minute, and a model has several.
+    By default the client retries each file six times over half a minute, and a model has several.
     """
     import httpx
     import huggingface_hub
@@ -202,12 +202,12 @@ def ask_once(name: str) -> None:
     try:
         huggingface_hub.HfApi().model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     except (httpx.TransportError, OSError) as error:
-        # Where it answered (not found, gated, …) the loading says so in its own words.
+        # If it responded (not found, gated, …), loading reports that itself.
         constants.HF_HUB_OFFLINE = getattr(error, "response", None) is None
 
 
 class _Explained:
-    """Turns what transformers raises for a missing or unreachable model into words."""
+    """Converts what transformers raises for a missing or unreachable model."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -222,12 +222,12 @@ class _Explained:
 
 
 def explain(source: str, error: Exception) -> TunesmithError:
-    """One of this program's errors for what transformers raised while it loaded ``source``."""
+    """Our error for what transformers raised while loading ``source``."""
     text = str(error)
     chain = " ".join(f"{type(link).__name__} {link}" for link in _causes(error))
     if Path(source).is_absolute():
         return InvalidInput(f"The model in {source} cannot be loaded: {_first_line(text)}", field="model.name")
-    # Whole numbers only: an address may have 401 in its port.
+    # Whole numbers only: a URL may have 401 in its port.
     status = set(re.findall(r"\b40[134]\b", chain))
     missing = any(word in chain for word in ("RepositoryNotFound", "RevisionNotFound", "not a valid model identifier"))
     if "gated" in chain.lower() or (status & {"401", "403"} and not missing):
@@ -237,7 +237,7 @@ def explain(source: str, error: Exception) -> TunesmithError:
             field="model.name",
         )
     if missing or "404" in status:
-        # Hugging Face answers 401 for a name that it does not know, too, as long as no one is logged in.
+        # Hugging Face also responds with 401 to an unknown name if no one is logged in.
         return NotFound(
             f"Hugging Face has no model {source} (or not in this revision, or it is private). Check the spelling: "
             "owner/name.",

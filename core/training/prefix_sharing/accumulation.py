@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class WindowRow(NamedTuple):
-    """One completion of the window: which micro-batch, which row in it."""
+    """One completion of the window: its micro-batch and its row in it."""
 
     batch: int
     row: int
@@ -20,7 +20,7 @@ class WindowRow(NamedTuple):
 
 @dataclass
 class Window:
-    """One stretch of gradient accumulation, computed at once.
+    """One gradient accumulation window, computed at once.
 
     Attributes:
         batches: TRL's micro-batches, in order.
@@ -35,29 +35,29 @@ class Window:
 
     @classmethod
     def of(cls, batches: list[dict[str, Any]]) -> Window:
-        """A window in which nothing is computed yet: rows that are left out keep what stands here."""
-        # The old policy's numbers, so that the ratio of a row that is left out or not computed yet is 1: another one
-        # might overflow, and infinity times an advantage of zero is NaN. TRL leaves old_per_token_logps out where they
-        # would equal the new ones; the ratio is then 1 whatever stands here.
+        """A window in which nothing is computed yet: skipped rows keep these values."""
+        # The old policy's numbers, so that the ratio of a row that is skipped or not computed yet is 1: another one
+        # might overflow, and infinity times an advantage of zero is NaN. TRL omits old_per_token_logps if they
+        # would equal the new ones; the ratio is then always 1.
         empty = [torch.zeros(batch["completion_ids"].shape) for batch in batches]
         old = [batch.get("old_per_token_logps") for batch in batches]
         known = [(zeros if logps is None else logps).clone() for zeros, logps in zip(empty, old, strict=True)]
         return cls(batches, known, empty)
 
     def micro_batches(self) -> Iterator[list[WindowRow]]:
-        """The rows that are not left out, as TRL cut them."""
+        """The rows that are not skipped, as TRL split them."""
         for batch, inputs in enumerate(self.batches):
             rows = [WindowRow(batch, row) for row in _kept(inputs).nonzero().flatten().tolist()]
             if rows:
                 yield rows
 
     def groups(self, limit: int) -> Iterator[list[WindowRow]]:
-        """The rows that are not left out, in chunks of whole groups while they fit.
+        """The rows that are not skipped, in chunks of whole groups if they fit.
 
         Args:
-            limit: Tokens that one chunk may have; the largest micro-batch fits in any case.
+            limit: Maximum tokens of a chunk; the largest micro-batch always fits.
         """
-        # By their tokens: TRL has shuffled the rows, and nothing in a micro-batch says which group a row came from.
+        # By their tokens: TRL has shuffled the rows, and a micro-batch does not record a row's group.
         groups: dict[tuple[int, ...], list[WindowRow]] = defaultdict(list)
         for row in (row for rows in self.micro_batches() for row in rows):
             groups[self._prompt(row)].append(row)
@@ -87,7 +87,7 @@ class Window:
         return ids, torch.cat([column("prompt_mask"), column("completion_mask")], dim=1), completions.shape[1]
 
     def fill_entropies(self) -> None:
-        """Rows left out get the mean of the others, so that TRL's mean is that of what was computed."""
+        """Skipped rows get the mean of the others, so that TRL's mean is that of the computed rows."""
         masks = [batch["completion_mask"] for batch in self.batches]
         kept = [_kept(batch) for batch in self.batches]
         weights = [mask * keep[:, None] for mask, keep in zip(masks, kept, strict=True)]
@@ -108,7 +108,7 @@ def constant_groups(rewards: Tensor, weights: Tensor, group: int) -> Tensor:
     Args:
         rewards: ``(B, functions)``; NaN where a function does not apply.
         weights: ``(functions,)``.
-        group: Rows of one prompt, which stand together.
+        group: Rows of one prompt, which are adjacent.
 
     Returns:
         ``(B,)`` of booleans.

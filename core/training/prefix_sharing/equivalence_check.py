@@ -1,4 +1,4 @@
-"""What prefix sharing supports, and the equivalence check on each model before its first step."""
+"""Limits of prefix sharing, and the equivalence check on each model before its first step."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from trl import GRPOTrainer
 from core.training.prefix_sharing import prefix_trie
 
 MAX_DIFFERENCE = 1e-2
-"""Largest relative difference of any gradient in the check before the first step. A mistake shows as a
+"""Largest relative difference of any gradient in the check before the first step. An error shows as a
 tenth or more; rounding of float32 reaches 1e-3 in 30 layers of a trained model (in float64: 4e-6)."""
 
 
 def unsupported_adapter(model: Any) -> str | None:
-    """Why the adapter's own arithmetic is not supported, as part of a sentence; None if it is."""
+    """Why the adapter's arithmetic is not supported, as part of a sentence; None if it is."""
     configs = getattr(model, "peft_config", {})
     if not configs:
         return "the model has no adapter"
-    # TRL adds "ref", a frozen copy of "default", if there is a KL penalty; it is active only while the reference is
-    # asked for. peft_config is PEFT's, and "default" the name that get_peft_model gives.
+    # TRL adds "ref", a frozen copy of "default", for a KL penalty; it is active only while the reference is
+    # computed. peft_config is PEFT's, and "default" the name that get_peft_model assigns.
     if set(configs) - {"default", "ref"}:
         return "the model has several adapters"
     if any(str(getattr(config.peft_type, "value", config.peft_type)) != "LORA" for config in configs.values()):
@@ -53,12 +53,12 @@ def check_equivalence(trainer: Any, model: Any) -> float:
         gradients = torch.autograd.grad((log_probabilities * weights).sum(), parameters, allow_unused=True)
         return [log_probabilities.detach(), *(g for g in gradients if g is not None)]
 
-    # TRL's own method, not FastGRPOTrainer's override of it: that one answers with the shared pass where it may.
+    # TRL's own method, not FastGRPOTrainer's override, which uses the shared pass where possible.
     usual = run(GRPOTrainer._get_per_token_logps_and_entropies(trainer, model, ids, mask, 5)[0])
     shared = run(prefix_trie.log_probabilities(model, prefix_trie.plan(ids, mask, 5), trainer.temperature)[0])
     if len(usual) != len(shared):
         return float("inf")
-    # Where a gradient is a thousandth of the largest or less, what is left of it is rounding: an
-    # adapter's A while its B is zero, keys and queries of a model that is sure of its answer.
+    # A gradient of a thousandth of the largest or less is mostly rounding: an
+    # adapter's A while its B is zero, keys and queries of a model that is certain of its answer.
     floor = 1e-3 * max(float(tensor.norm()) for tensor in usual)
     return max(float((a - b).norm() / max(float(a.norm()), floor)) for a, b in zip(usual, shared, strict=True))

@@ -1,7 +1,7 @@
 """A fused LoRA layer for the pass over unique tokens.
 
 PEFT adds the adapter to the base layer in separate operations: a product, a scaling and an addition, and the same in
-the backward pass. On a CPU each of them goes through memory once more. Here the adapter's product is accumulated
+the backward pass. On a CPU each of them is another pass over memory. Here the adapter's product is accumulated
 directly, forward and backward; the results are equal to rounding. Layers other than one plain adapter on one frozen
 linear layer are not changed.
 """
@@ -66,11 +66,11 @@ def _plain(layer: nn.Module) -> bool:
 
 @contextmanager
 def fused(model: nn.Module) -> Iterator[None]:
-    """Within it, the model's plain LoRA layers run in one piece."""
+    """Inside, the model's plain LoRA layers are fused."""
     layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear) and _plain(layer)]
     for layer in layers:
-        # On the instance, where it hides the class's method until it is deleted again. The checks of _plain() are about
-        # attributes of PEFT's LoRA layer; one that a new version adds and that changes its sum must be looked at there.
+        # Set on the instance, where it shadows the class's method until it is deleted. The checks of _plain() cover the
+        # attributes of PEFT's LoRA layer; new ones that change its sum must be added there.
         layer.forward = partial(_forward, layer)
     try:
         yield

@@ -28,10 +28,11 @@ from core.training.prefix_sharing.fused_lora import fused
 
 ATTENTION = "tunesmith_tree"
 HEAD_ROWS = 128
-"""Rows of the output layer computed at a time, about. At 49,152 words that is 25 MB of logits. Half as many take a
-sixth longer, because each piece reads all weights; no tensor of all rows times all words is ever made."""
+"""Approximate rows of the output layer computed at a time. With a vocabulary of 49,152 that is 25 MB of logits. Half
+as many take a sixth longer, because each piece reads all weights; a tensor of all rows times the vocabulary is never
+created."""
 PADDING = 2048
-"""Pairs of query and key that attention over padding may waste rather than be called once more."""
+"""Query-key pairs that attention over padding may waste to avoid another call."""
 
 
 class Segments(NamedTuple):
@@ -40,8 +41,8 @@ class Segments(NamedTuple):
     Attributes:
         queries: ``(rows, longest stretch)`` indices of unique tokens.
         keys: ``(rows, longest path)`` indices of unique tokens, from the root on.
-        mask: ``(rows, 1, longest stretch, longest path)``, 0 if a token may look, else -inf.
-        valid: Flat places of the true queries among ``rows x longest stretch``.
+        mask: ``(rows, 1, longest stretch, longest path)``, 0 if a token may attend, else -inf.
+        valid: Flat indices of the real queries in ``rows x longest stretch``.
     """
 
     queries: Tensor
@@ -57,11 +58,11 @@ class Trie:
     Attributes:
         tokens: ``(N,)`` token ids, a parent always before its children.
         depths: ``(N,)`` positions, 0 for the first token of a row.
-        segments: Together they hold each unique token once, in order.
-        parents: ``(U,)`` unique tokens after which a completion token was written.
-        child_parent: ``(K,)`` for each unique completion token, its place in ``parents``; ascending.
+        segments: Together they contain each unique token once, in order.
+        parents: ``(U,)`` unique tokens followed by a completion token.
+        child_parent: ``(K,)`` for each unique completion token, its index in ``parents``; ascending.
         child_token: ``(K,)`` its token id.
-        cells: ``(B, C)`` for each completion position, its place among the K; K itself where masked.
+        cells: ``(B, C)`` for each completion position, its index among the K; K itself if masked.
         row_tokens: Tokens of all rows together, as a padded pass without padding would compute them.
     """
 
@@ -108,7 +109,7 @@ def plan(input_ids: Tensor, attention_mask: Tensor, completion_length: int) -> T
 
     Args:
         input_ids: ``(B, P + C)`` prompts padded on the left, completions on the right.
-        attention_mask: ``(B, P + C)`` 1 for true tokens.
+        attention_mask: ``(B, P + C)`` 1 for real tokens.
         completion_length: C.
 
     Raises:
@@ -116,10 +117,10 @@ def plan(input_ids: Tensor, attention_mask: Tensor, completion_length: int) -> T
     """
     prompts, completions = _rows(input_ids, attention_mask, completion_length)
     trie = _Trie()
-    # Prompts first: each becomes a stretch of its own, and a group's rows then add their answers only.
+    # Prompts first: each becomes its own stretch, and a group's rows then only add their answers.
     roots = {prompt: trie.insert(prompt) for prompt in dict.fromkeys(prompts)}
     paths: list[list[int]] = [[]] * len(prompts)
-    # Short ones first: neighbors of like length are padded least.
+    # Short ones first: neighbors of similar length need the least padding.
     for row in sorted(range(len(prompts)), key=lambda row: len(completions[row])):
         root = roots[prompts[row]]
         paths[row] = trie.insert(completions[row], root[-1], root)
@@ -184,8 +185,8 @@ def _segments(stretches: list[tuple[int, list[int]]], total: int, device: torch.
 
 
 def _fits(batch: list[tuple[int, int, list[int]]], item: tuple[int, int, list[int]]) -> bool:
-    # Attention over padding is lost work: a batch may be at most half as large again as what is in it, or so small
-    # that one more call would cost more.
+    # Attention over padding is wasted work: a batch may be at most 1.5 times its content, or so small
+    # that another call would cost more.
     items = [*batch, item]
     padded = len(items) * max(end - first for first, end, _ in items) * max(len(path) for *_, path in items)
     needed = sum((end - first) * len(path) for first, end, path in items)
@@ -201,7 +202,7 @@ def _batch(batch: list[tuple[int, int, list[int]]], device: torch.device) -> Seg
     valid = torch.zeros((rows, wide), dtype=torch.bool)
     for row, (first, end, path) in enumerate(batch):
         new = end - first
-        # Padding repeats the stretch's last token: a harmless query whose answer nobody reads.
+        # Padding repeats the stretch's last token: a harmless query whose result is unused.
         queries[row] = torch.arange(first, first + wide).clamp(max=end - 1)
         keys[row, : len(path)] = torch.tensor(path)
         last = torch.arange(len(path) - new, len(path) - new + wide).clamp(max=len(path) - 1)
@@ -228,8 +229,8 @@ def tree_attention(
     Args:
         module: The attention layer.
         query: ``(1, heads, N, d)``; key and value ``(1, key heads, N, d)``, for N unique tokens.
-        attention_mask: Unused; each segment brings its own.
-        scaling: Factor on the scores; one over the square root of d where not given.
+        attention_mask: Unused; each segment has its own.
+        scaling: Factor on the scores; by default one over the square root of d.
         trie: The layout.
 
     Returns:
@@ -245,7 +246,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, segment: Segments, scalin
     rows, wide = segment.queries.shape
     deep = segment.keys.shape[1]
     repeats = heads // shared
-    # (rows, key heads, repeats x stretch, d): query heads that share a key head stand one after the other.
+    # (rows, key heads, repeats x stretch, d): query heads that share a key head are adjacent.
     q = query.index_select(1, segment.queries.flatten()).view(shared, repeats, rows, wide, width)
     q = q.permute(2, 0, 1, 3, 4).reshape(rows, shared, repeats * wide, width)
     k = key.index_select(1, segment.keys.flatten()).view(shared, rows, deep, width).transpose(0, 1)
@@ -257,16 +258,16 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, segment: Segments, scalin
 
 
 # transformers' registry of attention backends. A layer looks its function up by config._attn_implementation in every
-# forward pass and hands on the keyword arguments that the model was called with: so `trie` gets from
-# log_probabilities() to tree_attention() without any model knowing of it.
+# forward pass and passes on the keyword arguments that the model was called with, so `trie` gets from
+# log_probabilities() to tree_attention() without changes to any model.
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, tree_attention)
 
 
 class _Head(torch.autograd.Function):
     """Log-probabilities and entropies from hidden states, a few rows of logits at a time.
 
-    The gradient of log p(t) with regard to the hidden state is (W[t] - sum_v p(v) W[v]) / T. The sum
-    is made in the forward pass, while the row's probabilities are at hand, so the backward pass
+    The gradient of log p(t) with respect to the hidden state is (W[t] - sum_v p(v) W[v]) / T. The sum
+    is computed in the forward pass, while the row's probabilities are available, so the backward pass
     needs no logits at all. The output layer itself is frozen.
     """
 
@@ -279,7 +280,7 @@ class _Head(torch.autograd.Function):
         needed = ctx.needs_input_grad[0]
         expected = torch.empty_like(hidden) if needed else hidden
         count = hidden.shape[0]
-        # Pieces of one size: two rows that are left over would read all weights for themselves.
+        # Pieces of equal size: two leftover rows would read all weights again.
         size = max(1, -(-count // max(1, round(count / HEAD_ROWS))))
         starts = torch.arange(0, count + size, size, device=hidden.device)
         edges = torch.searchsorted(parent, starts).tolist()
@@ -313,14 +314,14 @@ class _Head(torch.autograd.Function):
 
 
 class Parts(NamedTuple):
-    """The two halves of a causal language model: ``backbone`` gives hidden states, ``head`` logits."""
+    """The two halves of a causal language model: ``backbone`` computes hidden states, ``head`` logits."""
 
     backbone: nn.Module
     head: nn.Linear
 
 
 def parts(model: Any) -> Parts:
-    """Take a model apart, with or without an adapter around it."""
+    """Split a model, with or without an adapter around it."""
     inner = model.base_model.model if hasattr(model, "peft_config") else model
     return Parts(inner.base_model, inner.get_output_embeddings())
 
@@ -356,7 +357,7 @@ def _slides(config: Any) -> bool:
 
 @contextmanager
 def _attention_of(backbone: Any) -> Iterator[None]:
-    # For a name that transformers does not know it makes no mask, which tree_attention() does not read either.
+    # transformers makes no mask for an unknown name, and tree_attention() needs none.
     usual = backbone.config._attn_implementation
     backbone.config._attn_implementation = ATTENTION
     try:
@@ -366,7 +367,7 @@ def _attention_of(backbone: Any) -> Iterator[None]:
 
 
 def log_probabilities(model: Any, trie: Trie, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probability of each completion token, and the entropy of the distribution it was drawn from.
+    """Log-probability of each completion token, and the entropy of its distribution.
 
     Args:
         model: A model for which :func:`supported` is None, with or without an adapter.

@@ -2,29 +2,28 @@
 
 Two kinds of work are skipped; nothing is approximated:
 
-- **Shared tokens.** The forward and backward pass runs over a trie of unique
-  tokens (:mod:`core.training.prefix_sharing.prefix_trie`), a window of gradient accumulation at a time, so that
-  a group's rows meet again however TRL shuffled and split them.
-- **Zero-variance groups.** If all raw rewards of a group are equal, its advantages are zero
-  and, without a KL penalty, so is its gradient. Its rows are neither run nor differentiated, and
-  still count in every loss type's denominator. Stock TRL trains on rounding noise there.
+- **Shared tokens.** The forward and backward passes run over a trie of unique tokens
+  (:mod:`core.training.prefix_sharing.prefix_trie`), a window of gradient accumulation at a time, so that a group's
+  rows are together again however TRL shuffled and split them.
+- **Zero-variance groups.** If all raw rewards of a group are equal, its advantages are zero and, without a KL
+  penalty, so is its gradient. Its rows are not computed, and still count in every loss type's denominator. Stock TRL
+  trains on rounding noise there.
 
-The loss itself stays TRL's: :meth:`GRPOTrainer._compute_loss` is called once for each micro-batch
-with log-probabilities that were computed in advance. It is a sum over rows, so a chunk of rows gets
-its exact gradient while the others are constants.
+The loss itself stays TRL's: :meth:`GRPOTrainer._compute_loss` is called once for each micro-batch with precomputed
+log-probabilities. It is a sum over rows, so a chunk of rows gets its exact gradient while the others are constants.
 
-Optionally, and off by default, **dynamic sampling** draws other questions in place
-of zero-variance groups, at most :data:`REDRAWS` times per step. It changes which questions are trained on.
+Optionally, and off by default, **dynamic sampling** draws other prompts in place of zero-variance groups, at most
+:data:`REDRAWS` times per step. It changes which prompts are trained on.
 
 Whatever the equivalence check does not cover runs as in stock TRL, and :attr:`FastGRPOTrainer.fast_notes` says why.
 
-Everything below relies on private parts of TRL's ``grpo_trainer.py``. Check these again before upgrading TRL:
+This relies on internals of TRL's ``grpo_trainer.py``. Check these again before upgrading TRL:
 
 - the order in ``_prepare_inputs``: generate and score a whole round, shuffle its rows, split it into as many pieces as
   there are micro-batches, keep them in ``_buffered_inputs``, serve piece ``_step % steps_per_generation``;
-- the names in the dictionary that goes this way (``PADDED_LEFT``,
-  :class:`core.training.prefix_sharing.accumulation.Window`), and that any further tensor put into it is shuffled
-  and cut like the others;
+- the names in the dictionary that is passed along (``PADDED_LEFT``,
+  :class:`core.training.prefix_sharing.accumulation.Window`), and that any other tensor in it is shuffled and split
+  like these;
 - ``_compute_loss`` asking for log-probabilities once, through ``_get_per_token_logps_and_entropies``, and reducing
   over rows by sums with denominators that do not depend on log-probabilities;
 - ``_metrics["train"]``, lists that are averaged and emptied at each log.
@@ -54,20 +53,20 @@ log = logging.getLogger("tunesmith")
 
 LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
 MEMORY_SHARE = 0.25
-"""Of the machine's memory, for one chunk's activations. Of all of it rather than of what is free
-just now, because the cut into chunks must be the same when a run is resumed."""
+"""Share of the machine's memory for one chunk's activations. Of the total rather than of what is free
+at the moment, because the split into chunks must be the same after a resume."""
 
 MAX_SAMPLER_KL = 1e-2
-"""Mean KL divergence, sampler to trainer, above which a round of answers is not trained on but written
-again. A healthy one is a thousand times smaller; an adapter that did not arrive is far above."""
+"""Mean KL divergence, sampler to trainer, above which a round is not trained on but generated again. A normal one is
+a thousand times smaller; without the adapter it is far above."""
 REDRAWS = 3
-"""How often, at most, a step's groups with zero variance are replaced when dynamic sampling is on."""
+"""Most replacements of a step's zero-variance groups with dynamic sampling."""
 PADDED_LEFT = ("prompt_ids", "prompt_mask")
-"""Of what TRL hands on, what is padded on the left; completions and what goes with them are on the right."""
+"""Tensors from TRL that are padded on the left; completions and related ones are padded on the right."""
 
 
 class SamplerMismatch(Exception):
-    """The sampler's probabilities were not the trainer's: this round is not to be trained on."""
+    """The sampler's probabilities differ from the trainer's: this round must not be trained on."""
 
     def __init__(self, kl: float) -> None:
         super().__init__(f"KL divergence {kl:.1e}")
@@ -75,19 +74,19 @@ class SamplerMismatch(Exception):
 
 
 class FastGRPOTrainer(GRPOTrainer):
-    """TRL's trainer with shared tokens computed once and groups with zero variance left out.
+    """TRL's trainer with shared tokens computed once and zero-variance groups skipped.
 
     Args:
-        share_prefixes: Whether to compute shared tokens once, where the equivalence check passes.
-        skip_constant_groups: Whether to leave out groups whose raw rewards are all equal.
-        dynamic_sampling: Whether to draw other questions instead.
-        kwargs: TRL's own.
+        share_prefixes: Whether to compute shared tokens once, if the equivalence check passes.
+        skip_constant_groups: Whether to skip groups whose raw rewards are all equal.
+        dynamic_sampling: Whether to draw other prompts instead.
+        kwargs: TRL's arguments.
 
     Attributes:
-        fast_notes: What runs the usual way and why, in sentences for the run's notes.
-        on_sampler_mismatch: Called with the KL divergence when a round was written with other probabilities than the
-            trainer's; it sees to it that the next round is not, and this one is discarded. Without it the
-            divergence is only written down.
+        fast_notes: What is not optimized and why, as sentences for the run's notes.
+        on_sampler_mismatch: Called with the KL divergence if a round was sampled with other probabilities than the
+            trainer's; it must fix the next round, and this one is discarded. Without it the divergence is only
+            recorded.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class FastGRPOTrainer(GRPOTrainer):
         self.fast_notes: list[str] = []
         self.on_sampler_mismatch: Callable[[float], None] | None = None
         self._served: tuple[Tensor, Tensor] | None = None
-        """Values that TRL's loss gets instead of running its own forward pass."""
+        """Precomputed values that TRL's loss gets instead of its own forward pass."""
         self._window: Window | None = None
         self._in_step = 0
         self._constant: Tensor | None = None
@@ -120,7 +119,7 @@ class FastGRPOTrainer(GRPOTrainer):
     # Supported configurations
 
     def _unsupported(self) -> str | None:
-        # Each is a branch of TRL's loss, or of what surrounds it, that the tests do not compare. A branch that a new
+        # Each is a branch in or around TRL's loss that the tests do not compare. A branch that a new
         # version adds must be added here as well: an unknown attribute would fail loudly, an unknown branch silently.
         reasons = {
             f"the loss {self.loss_type} has not been verified with them": self.loss_type not in LOSS_TYPES,
@@ -153,8 +152,8 @@ class FastGRPOTrainer(GRPOTrainer):
     # Zero-variance groups
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        # The raw rewards exist in this method's result alone; from here TRL makes advantages of them, in which a group
-        # whose rewards are all equal shows only as noise around zero. The rows are still in the order of the groups.
+        # The raw rewards exist only in this method's result; TRL then turns them into advantages, in which a group
+        # with equal rewards shows only as noise around zero. The rows are still in the order of the groups.
         rewards = super()._calculate_rewards(*args, **kwargs)
         group = self.num_generations if self.model.training else self.num_generations_eval
         self._constant = constant_groups(rewards, self.reward_weights.to(rewards.device), group)
@@ -174,11 +173,11 @@ class FastGRPOTrainer(GRPOTrainer):
     def _round(self, inputs: Any) -> Any:
         """Generate and score one round, and mark its zero-variance groups."""
         output = super()._generate_and_score_completions(inputs)
-        # TRL shuffles and cuts every entry of this dictionary alike, so what is put into it stays with its row.
+        # TRL shuffles and splits all entries of this dictionary equally, so added values stay with their row.
         output["constant"] = self._constant
         if self._skips and self.model.training and self._constant is not None:
             output["advantages"][self._constant] = 0.0
-            # A KL penalty pulls on these rows too, so then they only lose their rounding noise.
+            # A KL penalty also affects these rows, so then they only lose their rounding noise.
             if self.beta == 0.0:
                 output["skipped"] = self._constant
         return output
@@ -200,7 +199,7 @@ class FastGRPOTrainer(GRPOTrainer):
             return output
         at, source = (self._rows_of(groups) for groups in (flat, good))
         result = {}
-        # In order, not by a set: TRL takes the batch's size from the first entry.
+        # In order, not a set: TRL takes the batch size from the first entry.
         for name in (name for name in output if name in more):
             mine, theirs = output[name], more[name]
             if mine.dim() > 1:
@@ -208,7 +207,7 @@ class FastGRPOTrainer(GRPOTrainer):
                 fill = self._tokenizer.pad_token_id if name.endswith("_ids") else 0
                 mine, theirs = (_widened(part, width, fill, left=name in PADDED_LEFT) for part in (mine, theirs))
             result[name] = mine if mine.dim() == 0 else mine.index_copy(0, at, theirs[source].to(mine.dtype))
-        # The denominator of the loss types that count tokens. TRL worked it out for the rows that were replaced.
+        # The denominator of token-based loss types, which TRL computed for the replaced rows.
         result["num_items_in_batch"] = result["completion_mask"].sum()
         return result
 
@@ -216,24 +215,24 @@ class FastGRPOTrainer(GRPOTrainer):
         size = self.num_generations
         return torch.tensor([row for group in groups for row in range(group * size, (group + 1) * size)])
 
-    # A round that the sampler wrote as another model
+    # A round that was sampled from another distribution
 
     @property
     def checks_sampler(self) -> bool:
-        """Whether every round is compared with the trainer before it moves anything."""
+        """Whether every round is compared with the trainer before an update."""
         return (self._shares or self._skips) and self.num_iterations == 1
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """TRL's, once more where the round had to be written again."""
+        """TRL's step, repeated if the round had to be generated again."""
         try:
             loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         except SamplerMismatch as mismatch:
             if self.on_sampler_mismatch is None:
                 raise
             self.on_sampler_mismatch(mismatch.kl)
-            # Back to where the step began. A chunk before the one that showed the mismatch may have left gradients, and
-            # without a buffer TRL's _prepare_inputs writes a new round whatever its count of batches says. The count
-            # itself has not moved: TRL adds to it after a training_step that returned.
+            # Back to the start of the step. Chunks before the mismatch may have left gradients, and
+            # without a buffer TRL's _prepare_inputs generates a new round whatever its batch count. The count
+            # itself is unchanged: TRL increments it after training_step returns.
             model.zero_grad()
             self._window = None
             self._buffered_inputs: Any = None
@@ -241,21 +240,21 @@ class FastGRPOTrainer(GRPOTrainer):
         return loss
 
     def _compare_sampler(self, window: Window, chunk: list[WindowRow], log_probabilities: Tensor) -> None:
-        """How far the sampler's distribution was from the trainer's, over the chunk's tokens."""
+        """Divergence of the sampler's distribution from the trainer's, over the chunk's tokens."""
         gaps = []
         for place, (batch, row) in enumerate(chunk):
             sampled = window.batches[batch].get("sampling_per_token_logps")
-            # With answers used more than once the trainer has rightly moved away from what sampled them.
+            # If completions are reused, the trainer has legitimately moved away from the sampling policy.
             if sampled is not None and self.num_iterations == 1:
                 mask = window.batches[batch]["completion_mask"][row].bool()
                 gaps.append((log_probabilities[place] - sampled[row])[mask])
         gap = torch.cat(gaps) if gaps else torch.zeros(0)
         if not gap.numel():
             return
-        # An estimate from samples that is never negative (Schulman's k3), as TRL takes it for its penalty.
+        # A nonnegative estimate from samples (Schulman's k3), as in TRL's penalty.
         kl = float((gap.exp() - 1 - gap).mean())
-        # Only while nothing of the optimizer step is accepted. Where a step takes several rounds, a later one could not
-        # be written again without throwing away the gradients of the first.
+        # Only before anything of the optimizer step is accepted. If a step has several rounds, a later one could not
+        # be generated again without discarding the gradients of the first.
         if kl > MAX_SAMPLER_KL and self.on_sampler_mismatch is not None and self._in_step == 0:
             raise SamplerMismatch(kl)
         self._metrics["train"]["sampler_kl"].append(kl)
@@ -263,8 +262,8 @@ class FastGRPOTrainer(GRPOTrainer):
     # The window of gradient accumulation
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
-        # TRL calls this once for each micro-batch, in order. The first call of an optimizer step computes all of the
-        # step; this and the later ones hand out what is there, so that loss, metrics and logs are TRL's own.
+        # TRL calls this once per micro-batch, in order. The first call of an optimizer step computes the whole
+        # step; all calls return precomputed values, so that loss, metrics and logs are TRL's own.
         if not (self._shares or self._skips) or not model.training:
             return super()._compute_loss(model, inputs)
         if self._window is None:
@@ -274,16 +273,16 @@ class FastGRPOTrainer(GRPOTrainer):
             loss = super()._compute_loss(model, inputs)
         window.used += 1
         # transformers sets sync_gradients on the last micro-batch before an optimizer step. An epoch may end in the
-        # middle of a stretch of accumulation; the step is then made of fewer micro-batches than configured.
+        # middle of an accumulation window; the step then has fewer micro-batches than configured.
         self._in_step = 0 if self.accelerator.sync_gradients else self._in_step + 1
         if window.used == len(window.batches):
             self._window = None
-        # The gradients are there already: TRL's backward call gets a leaf that leads nowhere.
+        # The gradients already exist: TRL's backward call gets a detached leaf.
         return loss.detach() + torch.zeros((), device=loss.device, requires_grad=True)
 
     def _run_window(self, model: Any) -> Window:
-        """Forward and backward of every micro-batch up to the next optimizer step."""
-        # TRL's own arithmetic in _prepare_inputs, for the micro-batches that it will ask for next.
+        """Forward and backward passes of every micro-batch up to the next optimizer step."""
+        # TRL's arithmetic in _prepare_inputs, for the micro-batches that it will request next.
         first = self._step % self.args.steps_per_generation
         size = self.current_gradient_accumulation_steps - self._in_step
         window = Window.of(self._buffered_inputs[first : first + size])
@@ -291,7 +290,7 @@ class FastGRPOTrainer(GRPOTrainer):
             self._run_chunk(model, window, chunk)
         window.fill_entropies()
         for parameter in model.parameters():
-            # With every row left out, stock TRL's gradients are zeros, not absent: Adam's state continues.
+            # With every row skipped, stock TRL's gradients are zeros, not absent: Adam's state continues.
             if parameter.requires_grad and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         return window
@@ -303,8 +302,8 @@ class FastGRPOTrainer(GRPOTrainer):
         total = log_probabilities.new_zeros(())
         with self._metrics_aside():
             for batch in sorted({row.batch for row in chunk}):
-                # The loss of a whole micro-batch, in which only this chunk's rows carry a gradient: what TRL divides by
-                # is then right without knowing it here.
+                # The loss of a whole micro-batch, in which only this chunk's rows have a gradient: TRL's denominator
+                # is then right without being known here.
                 places = [place for place, row in enumerate(chunk) if row.batch == batch]
                 rows = torch.tensor([chunk[place].row for place in places])
                 served = window.log_probabilities[batch].index_put((rows,), log_probabilities[places])
@@ -340,7 +339,8 @@ class FastGRPOTrainer(GRPOTrainer):
         compute_entropy: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        # TRL's only way to log-probabilities, asked by the loss and, before it, for the reference and the old policy.
+        # TRL's only source of log-probabilities, called by the loss and, before it, for the reference and the old
+        # policy.
         # The third result is the auxiliary loss of mixture-of-experts models, which _unsupported() rules out.
         if self._served is not None:
             return (*self._served, None)
@@ -350,7 +350,7 @@ class FastGRPOTrainer(GRPOTrainer):
                 batch_size=batch_size, compute_entropy=compute_entropy, **kwargs,
             )  # fmt: skip
             return stock
-        # The reference, and the old policy where completions are used more than once.
+        # The reference, and the old policy if completions are reused.
         rows = max(self._token_limit() // input_ids.shape[1], batch_size or 1)
         pieces = [
             prefix_trie.log_probabilities(model, prefix_trie.plan(ids, mask, logits_to_keep), self.temperature)
@@ -359,7 +359,7 @@ class FastGRPOTrainer(GRPOTrainer):
         entropies = torch.cat([piece[1] for piece in pieces]) if compute_entropy else None
         return torch.cat([piece[0] for piece in pieces]), entropies, None
 
-    # Small helpers of the above
+    # Helpers
 
     @contextmanager
     def _serving(self, log_probabilities: Tensor, entropies: Tensor) -> Iterator[None]:
@@ -371,7 +371,7 @@ class FastGRPOTrainer(GRPOTrainer):
 
     @contextmanager
     def _metrics_aside(self) -> Iterator[None]:
-        """The loss of a part of a micro-batch says nothing: keep TRL's numbers out of the log."""
+        """The loss of a partial micro-batch is meaningless: keep TRL's metrics out of the log."""
         kept: dict[str, Any] = self._metrics
         self._metrics: dict[str, Any] = {"train": defaultdict(list), "eval": defaultdict(list)}
         try:

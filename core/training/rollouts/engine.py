@@ -30,7 +30,7 @@ class Engine(Protocol):
     Attributes:
         model: The model being trained (a ``PeftModel``); every call uses its current weights.
         tokenizer: Its tokenizer.
-        batch: Prompts that are best answered together, if there are many.
+        batch: Preferred number of prompts per call.
         checks: Whether each round is compared with the trained model before it is returned. A trainer that
             compares every round itself, on all its tokens, sets it to False.
     """
@@ -44,7 +44,7 @@ class Engine(Protocol):
         """One completion per prompt. All randomness comes from torch's random state.
 
         Args:
-            prompt_ids: Token ids of each prompt, of any length, none empty. A prompt that is to be answered
+            prompt_ids: Token ids of each prompt, of any length, none empty. A prompt to be answered
                 several times is passed several times.
             sampling: Sampling settings.
 
@@ -58,7 +58,7 @@ class Engine(Protocol):
         Args:
             kl: Mean KL divergence from sampler to trainer, in nats per token.
 
-        The engine must make sure that the next round is, whatever that costs.
+        The engine must ensure that the next round is, at any cost.
         """
 
     def cut_off(self, ids: Sequence[int]) -> bool:
@@ -82,8 +82,7 @@ class Base:
 def engine_for(
     loaded: Loaded, data: Prepared, config: RunConfig, device: Device, home: Home, run: JobDir, status: Status
 ) -> Engine:
-    """The engine that the configuration asks for, if it passes the equivalence check on this
-    machine and model. The caller closes it.
+    """The configured engine, if it passes the equivalence check on this machine and model. The caller closes it.
 
     Raises:
         Stopped: A stop was requested while the base model was converted.
@@ -115,7 +114,7 @@ def choose(
     """llama.cpp if it passes the equivalence check, else transformers.
 
     Args:
-        loaded: The model, with or without an adapter. The caller closes it, and the engine too.
+        loaded: The model, with or without an adapter. The caller closes both it and the engine.
         base: The base model, which is converted once.
         prompts: A few real prompts, as tokens, for the equivalence check.
         reason: Why llama.cpp is not even tried; None if it is.

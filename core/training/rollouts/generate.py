@@ -55,10 +55,10 @@ class Completions:
 
     Attributes:
         tokens: Token ids of each completion, its end token included; one without an end token was truncated.
-        log_probabilities: For each of these tokens the natural logarithm of its probability under the
-            distribution that it was sampled from, as a trainer can compute it again: with the temperature
-            applied, before top-k, top-p, min-p and the repetition penalty. With temperature 0 that of the
-            model as it is. Same lengths as ``tokens``. None if the engine does not know them.
+        log_probabilities: For each of these tokens its log-probability in nats under the
+            distribution that it was sampled from, as a trainer can recompute it: with the temperature
+            applied, before top-k, top-p, min-p and the repetition penalty. With temperature 0, that of the
+            unscaled logits. Same lengths as ``tokens``. None if the engine does not provide them.
     """
 
     tokens: list[list[int]]
@@ -72,9 +72,9 @@ class Interrupted(Exception):
 class TransformersEngine:
     """Generates with the model being trained, including its adapter.
 
-    It reports no log-probabilities. The model that writes is the one that is trained, so the trainer's own
-    pass finds the same numbers; collecting them here would hold the logits of every token (completions x
-    tokens x vocabulary) until the round ends, or cost a second pass.
+    It reports no log-probabilities. The sampling model is the trained one, so the trainer's own pass computes the
+    same numbers; collecting them here would keep the logits of every token (completions x tokens x vocabulary) until
+    the round ends, or cost a second pass.
 
     Args:
         model: A causal language model, with or without an adapter.
@@ -101,7 +101,7 @@ class TransformersEngine:
             sampling: Sampling settings.
 
         Raises:
-            Interrupted: It must end immediately.
+            Interrupted: The job must end immediately.
         """
         inputs = self._pad(prompt_ids)
         with evaluating(self.model), torch.no_grad():
@@ -120,11 +120,11 @@ class TransformersEngine:
         """Do nothing: the only resource is the model, which belongs to the caller."""
 
     def cut_off(self, ids: Sequence[int]) -> bool:
-        """Whether a completion reached the length limit before its end token."""
+        """Whether a completion was truncated: it reached the length limit before an end token."""
         return not ids or ids[-1] not in self.end_ids
 
     def text(self, ids: Sequence[int]) -> str:
-        """A completion as rewards and people read it, without special tokens."""
+        """A completion as text, without special tokens, for rewards and users."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
     def _pad(self, prompt_ids: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
@@ -166,7 +166,7 @@ class TransformersEngine:
 
 
 def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Every token that ends an answer: the tokenizer's and those that the model declares."""
+    """All end tokens: the tokenizer's and those that the model declares."""
     declared = model.generation_config.eos_token_id
     ids = declared if isinstance(declared, list) else [declared]
     return {int(token) for token in [*ids, tokenizer.eos_token_id] if token is not None}
@@ -175,7 +175,7 @@ def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
     """The model in evaluation mode, without dropout."""
-    # Gradient checkpointing, which would switch the cache off, has no effect then either.
+    # Gradient checkpointing, which would disable the cache, has no effect then either.
     was_training = model.training
     model.eval()
     try:
@@ -208,9 +208,9 @@ def stream(
     Args:
         model, tokenizer: The model that answers.
         ids: The prompt's tokens, shape (1, tokens).
-        limit: Most tokens of the answer.
+        limit: Maximum tokens of the answer.
         request: With ``temperature``, ``top_p``, ``top_k``, ``min_p`` and ``repetition_penalty``.
-        stop: Ends the answer after the token at hand.
+        stop: Ends the answer after the current token.
         put: Called with (new text, tokens so far).
     """
     engine = TransformersEngine(model, tokenizer)
@@ -235,7 +235,7 @@ def stream(
 
 
 class _Pieces(BaseStreamer):
-    """Decodes tokens to text; a character of several tokens is held back until it is complete."""
+    """Decodes tokens to text, holding back characters of several tokens until they are complete."""
 
     def __init__(self, engine: TransformersEngine, put: Callable[[tuple[str, int]], None]) -> None:
         self._engine, self._put = engine, put
@@ -244,7 +244,7 @@ class _Pieces(BaseStreamer):
         self._shown = self._text = ""
 
     def put(self, value: torch.Tensor) -> None:
-        if self._prompt:  # transformers hands over the prompt first
+        if self._prompt:  # transformers passes the prompt first
             self._prompt = False
             return
         new = [token for token in value.flatten().tolist() if token not in self._engine.end_ids]
@@ -254,7 +254,7 @@ class _Pieces(BaseStreamer):
             self._hand_over(self._shown if self._text.endswith("\ufffd") else self._text)
 
     def end(self) -> None:
-        """What waited for a character's last token that never came."""
+        """The held-back text of an incomplete character."""
         if self._text != self._shown:
             self._hand_over(self._text)
 

@@ -1,6 +1,6 @@
 """Rollouts with llama.cpp, several times faster than transformers on a CPU.
 
-The base model is converted to an f16 GGUF once and cached in ``cache/gguf``. The adapter is written beside the run
+The base model is converted to an f16 GGUF once and cached in ``cache/gguf``. The adapter is written next to the run
 before each round, which takes hundredths of a second. llama.cpp terminates its process on errors, so it runs in a child
 process (:mod:`core.training.rollouts.llama_cpp_child`). After one crash it is restarted in safe mode
 (:mod:`core.training.rollouts.llama_process`) and the request is repeated; after a second one, transformers generates
@@ -42,7 +42,7 @@ MAX_CHECK_KL = 1e-4
 MOST_FALLBACKS = 3
 """Number of rounds with a sampler mismatch after which llama.cpp is no longer used."""
 SLOTS = 32
-"""Most completions decoded together. More would gain little and need more cache."""
+"""Most completions decoded together. More would help little and need more cache."""
 CACHE_SHARE = 0.05
 """Share of the machine's memory for llama.cpp's cache."""
 
@@ -57,7 +57,7 @@ class LlamaEngine(TransformersEngine):
         model: A ``PeftModel``; its adapter is read before each round.
         tokenizer: Its tokenizer.
         base: The base model as GGUF.
-        folder: For the files that the child reads; rebuilt, and removed at the end.
+        folder: For the child's input files; recreated, and removed at the end.
         note: Called with a sentence for the run's notes.
         interrupted: As in :class:`TransformersEngine`.
 
@@ -96,8 +96,8 @@ class LlamaEngine(TransformersEngine):
     def generate(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> Completions:
         """Like :meth:`TransformersEngine.generate`, with log-probabilities unless transformers is used.
 
-        The seed of the draws comes from torch's random state, which a checkpoint holds: a resumed run draws
-        what the uninterrupted one would have drawn.
+        The sampling seed comes from torch's random state, which is in a checkpoint: a resumed run draws
+        the same as the uninterrupted one.
         """
         seed = int(torch.randint(1 << 62, ())) if sampling.temperature else 0
         usual, self._once_by_transformers = self._off or self._once_by_transformers, False
@@ -236,7 +236,7 @@ class LlamaEngine(TransformersEngine):
         path = self._folder / "adapter.gguf"
         if not self._layers:
             self._layers = gguf_adapter.layers(self.model, permute=self._arch in gguf_adapter.PERMUTED)
-        # A base model alone has no layer to write.
+        # A base model without an adapter has no layer to write.
         adapted = bool(self._layers) and not self._layers[0].module.disable_adapters
         if adapted:
             gguf_adapter.write(path, self._arch, self._layers)
@@ -244,7 +244,7 @@ class LlamaEngine(TransformersEngine):
         return self._child
 
     def _slots_and_cells(self, prompt_ids: Sequence[Sequence[int]], sampling: Sampling) -> tuple[int, int]:
-        """Slots and cells for each; never less than the round before, so that the cache is seldom rebuilt."""
+        """Slots and cells per slot; never less than in the previous round, so that the cache is rarely rebuilt."""
         longest = max(len(ids) for ids in prompt_ids) + sampling.max_new_tokens
         cells = max(-(-longest // 256) * 256, self._shape[1])
         config = self.model.config.get_text_config()
@@ -282,9 +282,9 @@ def _mean_kl(wanted: list[torch.Tensor], found: list[torch.Tensor]) -> float:
 
 @contextmanager
 def _random_adapter(model: Any) -> Iterator[None]:
-    """The adapter at random values that change what the model says, without a trace afterwards.
+    """Temporarily sets the adapter to random values that change the model's output.
 
-    What it adds to a layer is about a quarter as large as the layer's own weights at their start.
+    Its contribution to a layer is about a quarter of the layer's initial weights.
     """
     generator = torch.Generator().manual_seed(0)
     adapted = [module for module in model.modules() if hasattr(module, "lora_A") and "default" in module.lora_A]
@@ -309,8 +309,8 @@ def base_gguf(folder: Path, home: Home, stop: Callable[[], bool] = lambda: False
 
     Args:
         folder: The model's folder of safetensors.
-        home: Where the cache is.
-        stop: Called while it is made; true ends with :class:`core.training.gguf.file.Cancelled`.
+        home: Location of the cache.
+        stop: Polled; true ends with :class:`core.training.gguf.file.Cancelled`.
 
     Raises:
         Unavailable: The converter is missing or does not know the model.
@@ -321,7 +321,7 @@ def base_gguf(folder: Path, home: Home, stop: Callable[[], bool] = lambda: False
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{psutil.Process().pid}")
     try:
-        # Tokens come and go as numbers: a tokenizer that the converter does not know needs a rule, no matter which.
+        # Only token ids are used: a tokenizer that the converter does not know needs a rule, but any will do.
         gguf_file.convert(folder, beside, stop, vocabulary=Vocabulary(rule="gpt-2"))
         beside.replace(target)
     finally:

@@ -1,10 +1,10 @@
 """Generates completions with llama.cpp, in a separate process because llama.cpp terminates its process on errors.
 
-Started by :mod:`core.training.rollouts.llama_cpp`. One JSON object per line, in on standard input, out on
-standard output, one answer to each:
+Started by :mod:`core.training.rollouts.llama_cpp`. Reads one JSON object per line on standard input, and responds to
+each on standard output:
 
 - ``{"op": "load", "model", "threads", "gpu", "extra_buffers"}``: comes first, once
-- ``{"op": "adapter", "path" | null}``: applied from now on
+- ``{"op": "adapter", "path" | null}``: applies to later requests
 - ``{"op": "generate", "prompts", "max_tokens", "stop", "rules", "seed", "slots", "cells"}`` →
   ``{"completions": [[token, …]], "log_probabilities": [[…]]}``
 - ``{"op": "score", "sequences", "cells", "out"}``: float32 logits after every token, to ``out`` as .npy
@@ -31,7 +31,7 @@ from core.training.llama.params import ERROR, model_params
 from core.training.rollouts.sampling import Rules, draw, uniforms
 
 BATCH = 512
-"""Tokens in one call of llama.cpp."""
+"""Tokens per call of llama.cpp."""
 WORTH_SHARING = 16
 """Length of a common prefix, in tokens, from which an extra call of llama.cpp pays off."""
 
@@ -41,9 +41,9 @@ class Completion:
     """One completion of the request.
 
     Attributes:
-        row: Its place in the request.
-        chances: Its uniform numbers, one for each token.
-        tokens, log_probabilities: Written so far.
+        row: Its index in the request.
+        chances: Its uniform random numbers, one per token.
+        tokens, log_probabilities: Generated so far.
     """
 
     row: int
@@ -57,10 +57,10 @@ class Branch:
     """Completions that are identical so far and share one cache and one next-token distribution.
 
     Attributes:
-        slot: llama.cpp's sequence that holds their cache.
-        at: Position of the token that is decoded next.
+        slot: llama.cpp's sequence with their cache.
+        at: Position of the next token to decode.
         members: The completions, in the order of the request.
-        seen: Distinct tokens of prompt and completion; kept with a repetition penalty only.
+        seen: Distinct tokens of prompt and completion; only with a repetition penalty.
     """
 
     slot: int
@@ -105,14 +105,14 @@ class Llama:
             raise RuntimeError(f"llama.cpp rejected the adapter (code {code})")
 
     def prepare(self, slots: int, cells: int) -> None:
-        """An empty cache for ``slots`` sequences of up to ``cells`` tokens each."""
+        """Create an empty cache for ``slots`` sequences of up to ``cells`` tokens each."""
         if self.context and self.shape == (slots, cells):
             llama_cpp.llama_memory_clear(self.memory, True)
             return
         if self.context:
             llama_cpp.llama_free(self.context)
         params = llama_cpp.llama_context_default_params()
-        # A stream for each sequence: its attention reads its own cells only.
+        # One stream per sequence: its attention reads only its own cells.
         params.kv_unified = False
         params.n_seq_max, params.n_ctx = slots, slots * cells
         params.n_batch = params.n_ubatch = BATCH
@@ -129,7 +129,7 @@ class Llama:
         """Run tokens through the model.
 
         Args:
-            entries: (token, position, slot, whether its logits are wanted), at most ``BATCH``.
+            entries: (token, position, slot, whether to return its logits), at most ``BATCH``.
 
         Returns:
             ``(wanted, words)`` float32, a view that the next call overwrites.
@@ -149,9 +149,8 @@ class Llama:
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.context), (wanted_rows, self.vocabulary_size))
 
     def prefill(self, prompts: list[tuple[list[int], int]], everything: bool = False, begin: int = 0) -> list[Any]:
-        """Read prompts into their slots, from position ``begin``; the logits after each one's last token.
-
-        With ``everything``, after every token.
+        """Decode prompts into their slots, from position ``begin``; returns the logits after each one's last token,
+        or with ``everything`` after every token.
         """
         entries, owners = [], []
         for prompt, (tokens, slot) in enumerate(prompts):
@@ -175,10 +174,10 @@ class Llama:
 
 
 class Generation:
-    """One request: all its completions, as many at a time as there are slots.
+    """One request: generates its completions, as many at a time as there are slots.
 
-    Completions of one prompt begin as one branch. Each draws with its own numbers, so where they draw
-    alike they stay together, and a word that several of them say is computed once.
+    Completions of one prompt begin as one branch. Each samples with its own random numbers; as long as they
+    agree they stay together, and a shared token is computed once.
     """
 
     def __init__(self, llama: Llama, request: dict[str, Any]) -> None:
@@ -187,14 +186,14 @@ class Generation:
         self.limit, self.stop = int(request["max_tokens"]), frozenset(request["stop"])
         self.rules, self.seed = Rules(**request["rules"]), int(request["seed"])
         self.places: list[int] = request.get("places") or list(range(len(self.prompts)))
-        """Index of each completion's random numbers, in the round or in the list that the round is part of."""
+        """Index of each completion's random numbers, in the round or in the list that contains it."""
         self.waiting = deque(range(len(self.prompts)))
         self.slots = int(request["slots"])
         self.free = list(range(self.slots))
         self.active: list[Branch] = []
         self.done: dict[int, Completion] = {}
         self.first_logits: dict[tuple[int, ...], Any] = {}
-        """After each prompt that was read, while completions of it are still to begin."""
+        """Logits after each decoded prompt, while it has completions still to begin."""
         llama.prepare(request["slots"], request["cells"])
 
     def run(self) -> dict[str, Any]:
@@ -208,8 +207,8 @@ class Generation:
         }
 
     def step(self) -> None:
-        """One token more for every completion that is being written; waiting ones begin if there is a free slot."""
-        # A slot is kept for each completion: any two may draw different words next.
+        """Generate one more token for every active completion; waiting ones begin if there is a free slot."""
+        # A slot is reserved for each completion: any two may diverge at the next token.
         free = self.slots - sum(len(branch.members) for branch in self.active)
         if self.waiting and free:
             self._admit(free)
@@ -222,7 +221,7 @@ class Generation:
             self.active = self._draw(self.active, logits)
 
     def _admit(self, free: int) -> None:
-        """Let waiting completions begin: a branch for each prompt, its cache copied from one that has read it."""
+        """Start waiting completions: one branch per prompt, with the cache copied from one that has decoded it."""
         begun: dict[tuple[int, ...], Branch] = {}
         for _ in range(min(free, len(self.waiting))):
             row = self.waiting.popleft()
@@ -242,7 +241,7 @@ class Generation:
         self.active += self._draw(list(begun.values()), first)
 
     def _read(self, prompts: dict[tuple[int, ...], int]) -> None:
-        """Read prompts into their slots; what all of them begin with, a system prompt, is read once."""
+        """Decode prompts into their slots; a common prefix, such as a system prompt, is decoded once."""
         if not prompts:
             return
         common = _common(prompts)
@@ -255,7 +254,7 @@ class Generation:
         self.first_logits.update({prompt: rows[0] for prompt, rows in zip(prompts, logits, strict=True)})
 
     def _close_gaps(self) -> None:
-        """Let the branches have the lowest slots, in order: llama.cpp runs neighbors at once, others one by one."""
+        """Move the branches to the lowest slots, in order: llama.cpp only processes adjacent ones together."""
         count = len(self.active)
         for branch in self.active:
             if branch.slot >= count:
@@ -270,7 +269,7 @@ class Generation:
         self.free = sorted([*self.free, slot])
 
     def _draw(self, branches: list[Branch], logits: Any) -> list[Branch]:
-        """The next token of each completion; what continues, in branches of those that drew alike."""
+        """Sample the next token of each completion; returns the continuing ones, in branches of equal tokens."""
         members = [one for branch in branches for one in branch.members]
         owners: Any = np.repeat(np.arange(len(branches)), [len(branch.members) for branch in branches])
         chances = np.array([one.chances[len(one.tokens)] for one in members])
@@ -282,7 +281,7 @@ class Generation:
         return [part for branch in branches for part in self._parted(branch)]
 
     def _parted(self, branch: Branch) -> list[Branch]:
-        """One branch for each word that was drawn; finished completions leave, and a slot without any is emptied."""
+        """One branch per sampled token; finished completions leave, and slots without any are released."""
         going: dict[int, list[Completion]] = {}
         for one in branch.members:
             if one.tokens[-1] in self.stop or len(one.tokens) == self.limit:
@@ -302,18 +301,18 @@ class Generation:
 
 
 def _common(prompts: Collection[tuple[int, ...]]) -> int:
-    """How many tokens all prompts begin with; 0 if that is not worth a call, or there is one prompt."""
+    """Length of the common prefix of all prompts; 0 if it is not worth a call, or there is one prompt."""
     if len(prompts) < 2:
         return 0
     low, high = min(prompts), max(prompts)
-    # The last token of each is read by itself, for its logits.
+    # The last token of each is decoded separately, for its logits.
     most = min(map(len, prompts)) - 1
     common = next((place for place in range(most) if low[place] != high[place]), most)
     return common if common >= WORTH_SHARING else 0
 
 
 def score(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
-    """Logits after every token of every sequence, one after the other."""
+    """Logits after every token of every sequence, concatenated."""
     rows = []
     for tokens in request["sequences"]:
         llama.prepare(1, request["cells"])
@@ -323,12 +322,12 @@ def score(llama: Llama, request: dict[str, Any]) -> dict[str, Any]:
 
 
 Answer = Callable[["Llama", dict[str, Any]], dict[str, Any]]
-"""Handler of a further request."""
+"""Handler of an additional request."""
 
 
 def serve(more: Mapping[str, Answer]) -> None:
-    """Answer requests until the input ends; ``more`` are those that this module does not know."""
-    # Whatever llama.cpp prints must not come between the answers.
+    """Serve requests until the input ends; ``more`` has additional handlers."""
+    # llama.cpp's output must not mix with the responses.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -353,7 +352,7 @@ def serve(more: Mapping[str, Answer]) -> None:
                 reply(more[other](llama, request))
 
 
-# llama.cpp calls it for as long as the process lives: it must stay referenced.
+# llama.cpp calls it throughout the process's life: it must stay referenced.
 @llama_cpp.llama_log_callback
 def _log(level: int, text: bytes, _: Any) -> None:
     if level == ERROR:  # progress and warnings would fill the run's log

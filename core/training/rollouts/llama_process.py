@@ -44,7 +44,7 @@ class Fallback:
     """How models are loaded: as the self-test determined, and without the extra buffers after a crash.
 
     Args:
-        home: Home whose cache has the self-test's result; the installation's by default.
+        home: Its cache has the self-test's result; by default the installation's.
 
     Attributes:
         extra_buffers: For the next process.
@@ -69,7 +69,7 @@ class Fallback:
         return True
 
     def guarded(self, work: Callable[[], _T]) -> _T:
-        """What ``work`` returns; it is done once more after a crash, and starts its own process.
+        """Run ``work``, which starts its own process; repeated once after a crash.
 
         Raises:
             ChildDied: It died again.
@@ -97,7 +97,7 @@ class Child:
 
     Args:
         model: The base as GGUF.
-        threads: Number of threads while it works; it sleeps otherwise.
+        threads: Number of threads while it works; it is idle otherwise.
         interrupted: Called five times a second while waiting for a response.
         script: Script to run: the rollout child, or one that handles more requests.
         gpu: Whether a GPU that llama.cpp can use takes all layers.

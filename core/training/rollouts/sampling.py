@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 BLOCK = 256
-"""Words whose probabilities are added up first when a token is looked for in the cumulative sum."""
+"""Block size, in tokens, for finding a token in the cumulative sum."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class Rules:
 
 
 def uniforms(seed: int, row: int, count: int) -> Any:
-    """``(count,)`` numbers in [0, 1) that belong to one completion."""
+    """``(count,)`` numbers in [0, 1) for one completion."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, row]))).random(count)
 
 
 def draw(logits: Any, owners: Any, chances: Any, rules: Rules, seen: Sequence[Any]) -> tuple[list[int], list[float]]:
-    """One token for each completion; several may draw from the same distribution.
+    """Sample one token per completion; several may share a distribution.
 
     Args:
-        logits: ``(rows, words)`` float32; not changed.
-        owners: ``(completions,)`` the row that each draws from.
-        chances: ``(completions,)`` one uniform number for each.
+        logits: ``(rows, words)`` float32; not modified.
+        owners: ``(completions,)`` the row of each completion.
+        chances: ``(completions,)`` one uniform random number each.
         rules: Sampling rules.
-        seen: For each row the distinct tokens of prompt and completion so far; read with a penalty only.
+        seen: For each row the distinct tokens of prompt and completion so far; used only with a penalty.
 
     Returns:
-        Tokens, and the log-probability of each under the temperature alone: penalties and cuts
-        shape what is drawn, the trainer scores without them.
+        Tokens, and the log-probability of each with only the temperature applied: penalties and top-k, top-p and min-p
+        affect sampling, but the trainer scores without them.
     """
     scaled = logits / np.float32(rules.temperature or 1.0)
     scaled -= scaled.max(axis=1, keepdims=True)
@@ -73,7 +73,7 @@ def _block_sums(powers: Any) -> Any:
 
 
 def _find(powers: Any, sums: Any, target: float) -> int:
-    """The first word at which the cumulative sum exceeds ``target``."""
+    """The first token at which the cumulative sum exceeds ``target``."""
     ends = np.cumsum(sums)
     block = min(int(np.searchsorted(ends, target, side="right")), len(sums) - 1)
     here = np.cumsum(powers[block * BLOCK : (block + 1) * BLOCK], dtype=np.float64)
@@ -81,7 +81,7 @@ def _find(powers: Any, sums: Any, target: float) -> int:
     place = int(np.searchsorted(here, target - before, side="right"))
     if place < len(here):
         return block * BLOCK + place
-    # The two ways of adding up differ in the last bit; take the last word with any probability.
+    # The two summations differ in the last bit; take the last token with nonzero probability.
     return block * BLOCK + int(np.flatnonzero(powers[block * BLOCK : (block + 1) * BLOCK])[-1])
 
 
@@ -95,12 +95,12 @@ def _shaped(logits: Any, chance: float, rules: Rules, seen: Any) -> int:
     scores /= rules.temperature
     order = np.argsort(-scores, kind="stable")
     if rules.top_k:
-        # A tie with the last one stays in, as in transformers.
+        # A tie with the last one is kept, as in transformers.
         order = order[scores[order] >= scores[order[min(rules.top_k, len(order)) - 1]]]
     weights = np.exp(scores[order] - scores[order[0]])
     if rules.top_p < 1:
         weights /= weights.sum()
-        # A word stays while the ones before it add up to less than the share.
+        # A token is kept while the sum of those before it is below the threshold.
         weights = weights[np.cumsum(weights) - weights < rules.top_p]
     if rules.min_p:
         weights = weights[weights >= rules.min_p * weights[0]]
