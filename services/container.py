@@ -45,7 +45,7 @@ from services.wizard.wizard import Wizard
 
 @dataclass
 class Services:
-    """What handlers call. Nothing here knows of a request."""
+    """The services that handlers call, independent of requests."""
 
     settings: Settings
     preferences: PreferenceStore
@@ -94,8 +94,8 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     """Wire the services. Starts no thread and no process.
 
     Args:
-        settings: Of this installation.
-        launcher: Where workers run; this machine by default.
+        settings: This installation's settings.
+        launcher: Starts workers; by default on this machine.
     """
     settings.home.make()
     home, events, database = settings.home, Events(), Database(settings.database_url)

@@ -10,5 +10,5 @@ from services.container import Services
 
 
 def services() -> Services:
-    """Those of the Flask application whose context this is: of a request, a socket's event or a command."""
+    """The services of the Flask application in the current context: a request, socket event or command."""
     return cast("Services", current_app.extensions["tunesmith"])

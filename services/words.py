@@ -26,7 +26,7 @@ LIGHTS = {
     "failed": ("failed", "Failed"),
     "crashed": ("failed", "Crashed"),
 }
-"""Public state (:func:`core.job.public_state`) to color name and word; the word always is beside the color."""
+"""Public state (:func:`core.job.public_state`) to color name and label, which are always shown together."""
 
 PHASES = {"warm_up": "Warm-up", "training": "Training", "evaluation": "Held out"}
 
@@ -41,17 +41,17 @@ def light(state: str) -> str:
 
 
 def state_word(state: str) -> str:
-    """The word beside the light."""
+    """The label beside the light."""
     return LIGHTS[state][1]
 
 
 def phase_word(phase: str) -> str:
-    """A phase as people call it."""
+    """A phase's name for users."""
     return PHASES.get(phase, phase)
 
 
 def file_facts(info: UploadInfo) -> str:
-    """What tells a dataset from another of the same name: '40 rows, today 09:56, 3f2a1b'."""
+    """What distinguishes a dataset from another with the same name: '40 rows, today 09:56, 3f2a1b'."""
     return f"{info.rows:,} rows, {when(info.created_at).striptags()}, {info.short_hash}"
 
 
@@ -93,7 +93,7 @@ def duration(seconds: float) -> str:
 
 
 def seconds_between(begun: str | None, ended: str | None) -> float | None:
-    """Seconds between two moments (ISO 8601), the second one now where it is None; None if that cannot be said."""
+    """Seconds between two times (ISO 8601), the second one now if it is None; None if unknown."""
     try:
         first = datetime.fromisoformat(begun or "")
         last = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
@@ -103,7 +103,7 @@ def seconds_between(begun: str | None, ended: str | None) -> float | None:
 
 
 def when(moment: str) -> Markup:
-    """A moment in the server's time zone, the year left out where it is the present one."""
+    """A time in the server's time zone, without the year if it is the current one."""
     try:
         local = datetime.fromisoformat(moment).astimezone()
     except ValueError:

@@ -1,1 +1,1 @@
-"""Who may use the server."""
+"""Access control."""

@@ -24,27 +24,27 @@ EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared with, not b
 _SECRETS = {"session_key": re.compile(r"[0-9a-f]{64}"), "token_hash": re.compile(r"[0-9a-f]{64}")}
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 LEAST_TOKEN = 16
-"""Characters of an access token that others on the network may try to guess; docs/decisions/login.md."""
+"""Minimum length of an access token if the server is on the network; see docs/decisions/login.md."""
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What is kept in ``secrets.json`` (mode 0600). The token itself is not: only its hash."""
+    """The contents of ``secrets.json`` (mode 0600), with the token's hash instead of the token."""
 
     session_key: str
     token_hash: str
     new_token: str | None
-    """The token, the one time it was made."""
+    """The token, only when it was just created."""
 
 
 def load_secrets(settings: Settings) -> Secrets:
     """Read the secrets, creating those that are missing and replacing those that are damaged.
 
-    A new session key logs everybody out. Without the hash nobody's token is the right one, until there is a new
-    token: a damaged file opens no door.
+    A new session key logs everybody out. Without the hash no token is accepted until there is a new
+    one: a damaged file grants no access.
 
     Raises:
-        Unavailable: ``TUNESMITH_TOKEN`` is short enough to be guessed, and others can reach this server.
+        Unavailable: ``TUNESMITH_TOKEN`` is short enough to be guessed, and the server is on the network.
     """
     if settings.token and len(settings.token) < LEAST_TOKEN and (not settings.loopback or settings.allowed_hosts):
         raise Unavailable(
@@ -75,7 +75,7 @@ def hash_token(token: str) -> str:
 
 
 def _kept(settings: Settings) -> dict[str, str]:
-    """What is in the file, as far as it is what was written there."""
+    """The valid contents of the file."""
     path = settings.home.secrets
     found = read_json(path)
     kept = {name: value for name, value in (found or {}).items() if _is_secret(name, value)}
@@ -105,7 +105,7 @@ class Gate:
         self._limit = RateLimit()
 
     def check_host(self, host: str) -> None:
-        """Refuse names that this server does not go by: a page can point its own name here (DNS rebinding).
+        """Reject unknown host names: a site can point its own name here (DNS rebinding).
 
         Raises:
             Forbidden: Unknown name.
@@ -120,11 +120,11 @@ class Gate:
         )
 
     def check_origin(self, origin: str | None, scheme: str, host: str) -> None:
-        """Refuse requests that another site's page sends.
+        """Reject requests from other sites' pages.
 
         Args:
-            origin: What the browser says, or None if it is none.
-            scheme: How the request came in, ``http`` or ``https``.
+            origin: The Origin header, or None without one.
+            scheme: The request's scheme, ``http`` or ``https``.
             host: The request's Host header.
 
         Raises:
@@ -132,7 +132,7 @@ class Gate:
         """
         if origin is None:
             return
-        # Names of ALLOWED_HOSTS may stand for a proxy that adds TLS: there a page's scheme is not the request's.
+        # Names in ALLOWED_HOSTS may be a proxy that adds TLS: then a page's scheme differs from the request's.
         schemes = {"http", "https"} if host_name(host) in self._settings.allowed_hosts else {scheme}
         if origin.lower() not in {f"{one}://{host}".lower() for one in schemes}:
             raise Forbidden(
@@ -140,13 +140,13 @@ class Gate:
             )
 
     def check_token(self, token: str, address: str) -> bool:
-        """Whether ``token`` is the access token; wrong tries are counted per address and in all.
+        """Whether ``token`` is the access token; failed attempts are counted per address and in total.
 
-        The right one is never refused: else anybody on the network could lock its owner out. What keeps
-        guessing out is the token's length (docs/decisions/login.md).
+        The right one is never rejected: otherwise anybody on the network could lock the owner out. The
+        token's length prevents guessing (docs/decisions/login.md).
 
         Raises:
-            TooManyRequests: It is wrong, as too many before were; says how long to wait.
+            TooManyRequests: It is wrong, after too many failed attempts; says how long to wait.
         """
         right = bool(self._token_hash) and hmac.compare_digest(hash_token(token), self._token_hash)
         if not right:
@@ -156,14 +156,14 @@ class Gate:
 
     @property
     def key(self) -> str:
-        """Where the access token comes from: ``environment``, ``kept`` (its hash is), or ``none``."""
+        """Source of the access token: ``environment``, ``kept`` (only its hash), or ``none``."""
         return "environment" if self._settings.token else "kept" if self._token_hash else "none"
 
     def new_token(self) -> str:
         """Create a new access token and store its hash. The old one, and logins with it, end.
 
         Raises:
-            Conflict: The token is set in the environment, which has the last word.
+            Conflict: The token is set in the environment, which takes precedence.
         """
         if self._settings.token:
             raise Conflict("The access token is set by TUNESMITH_TOKEN. Change it there and restart the server.")
@@ -174,7 +174,7 @@ class Gate:
         return token
 
     def login_mark(self) -> str:
-        """What a logged-in session carries: changes with the token, so a new token ends old logins."""
+        """A mark in logged-in sessions that changes with the token, so a new token ends old logins."""
         return hashlib.sha256(f"login:{self._token_hash}".encode()).hexdigest()[:32]
 
 
@@ -195,7 +195,7 @@ def _is_address(name: str) -> bool:
 
 
 class RateLimit:
-    """Five wrong tries per address in five minutes, fifty in all; further wrong ones have to wait."""
+    """Five failed attempts per address in five minutes, fifty in total; further ones have to wait."""
 
     WINDOW = 300.0
     PER_ADDRESS = 5

@@ -1,4 +1,4 @@
-"""Login sessions. A session ends with a logout, its age or a new token."""
+"""Login sessions. A session ends by logout, expiry or a new token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from core.job_dir import read_json, write_json
 
 LIFETIME = 30 * 24 * 3600.0
-"""Seconds until a login has to be made again."""
+"""Seconds until a login expires."""
 MOST = 1000
 """Logins kept at once; beyond that the oldest end."""
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 class Sessions:
-    """The logins that hold, in memory and in a file of mode 0600, so that a restart ends none.
+    """The valid logins, in memory and in a file of mode 0600, so that they survive a restart.
 
-    The file has their hashes alone: who reads it cannot log in with it. A damaged file logs everybody out.
+    The file has only their hashes, which cannot be used to log in. A damaged file logs everybody out.
 
     Args:
         path: ``{hash: end in seconds since 1970}``.
@@ -47,11 +47,11 @@ class Sessions:
         return login
 
     def holds(self, login: str) -> bool:
-        """Whether ``login`` was begun here, and has neither ended nor run out."""
+        """Whether ``login`` was started here, and has neither ended nor expired."""
         return self._ends.get(_hash(login), 0.0) > time.time()
 
     def end(self, login: str) -> None:
-        """Log out: the cookie is worth nothing from now on, wherever a copy of it lies."""
+        """Log out: the cookie and any copy of it become invalid."""
         with self._lock:
             if self._ends.pop(_hash(login), None) is not None:
                 self._keep()
@@ -59,7 +59,7 @@ class Sessions:
     def _keep(self) -> None:
         try:
             write_json(self._path, self._ends, private=True)
-        except OSError as error:  # A full disk locks nobody out: until the restart memory has it.
+        except OSError as error:  # A full disk locks nobody out: logins stay in memory until a restart.
             log.warning("logins could not be written to %s: %s", self._path, error.strerror or error)
 
 

@@ -22,13 +22,13 @@ from services.datasets import prompts
 from services.machine.bin import Bin, Entry
 
 MAX_CELL = 20_000
-"""Characters of a cell that a preview shows."""
+"""Characters of a cell in a preview."""
 MAX_SHOWN = 4_000_000
-"""Characters of all cells that a preview shows together: if there are many, each is cut shorter."""
+"""Characters of all cells in a preview: if there are many, each is truncated further."""
 LEAST_CELL = 300
 MAX_SAMPLES = 200
 MOST_MADE = 8
-"""Looks at exercises that are remembered."""
+"""Number of cached exercise previews."""
 HUB_TIMEOUT = 180.0
 
 GENERATED = (
@@ -44,7 +44,7 @@ GENERATED = (
 Uploads = list[UploadInfo]
 Rows = list[dict[str, Any]]
 Peeked = tuple[list[dict[str, Any]], list[str], int | None]
-"""Rows, columns, and how many rows there are. (Inside the class below, ``list`` is a verb.)"""
+"""Rows, columns, and the number of rows. (Inside the class below, ``list`` is a method.)"""
 
 
 class Datasets:
@@ -81,7 +81,7 @@ class Datasets:
         return uploads.store(stream, filename, self._home.uploads, self._limit, on_bad, heading=heading, once=once)
 
     def info(self, upload_id: str) -> UploadInfo:
-        """An upload's metadata. Raises NotFound, or Damaged where its description cannot be read."""
+        """An upload's metadata. Raises NotFound, or Damaged if its metadata cannot be read."""
         return uploads.whole_info(self._folder(upload_id))
 
     def damaged(self) -> Sequence[Damage]:
@@ -89,15 +89,15 @@ class Datasets:
         return uploads.damaged(self._home.uploads)
 
     def preview(self, dataset: dict[str, Any], samples: int = 5, offset: int = 0) -> dict[str, Any]:
-        """Some rows of any source, with the mapping that they suggest.
+        """Some rows of any source, with the suggested mapping.
 
         Args:
             dataset: A dataset section; ``source`` alone is enough.
             samples: How many rows.
-            offset: First row, for uploads; other sources are shown from their beginning.
+            offset: First row, for uploads; other sources are shown from the start.
 
         Returns:
-            ``rows`` (long cells cut), ``columns``, ``total`` (None: not known), ``fields`` (see FieldGuess).
+            ``rows`` (long cells truncated), ``columns``, ``total`` (None: unknown), ``fields`` (see FieldGuess).
 
         Raises:
             InvalidInput, NotFound, Unavailable: As :func:`core.data.sources.load_rows`.
@@ -121,16 +121,16 @@ class Datasets:
         }
 
     def cut(self, rows: Sequence[dict[str, Any]]) -> Rows:
-        """Rows for display: long cells are cut off, and all values are valid JSON."""
+        """Rows for display: long cells are truncated, and all values are valid JSON."""
         cells = sum(map(len, rows)) or 1
         most = max(LEAST_CELL, min(MAX_CELL, MAX_SHOWN // cells))
         return [{name: _cut(value, most) for name, value in row.items()} for row in rows]
 
     def prompt_preview(self, config: dict[str, Any], n: int = 3) -> dict[str, Any]:
-        """The exact prompts of the first rows. See :func:`services.datasets.prompts.preview` for the answer.
+        """The exact prompts of the first rows, as from :func:`services.datasets.prompts.preview`.
 
         Args:
-            config: A configuration of which the sections model and dataset are needed.
+            config: A configuration; only its model and dataset sections are needed.
             n: How many rows.
         """
         complete = core.config.parse(
@@ -145,10 +145,10 @@ class Datasets:
         return prompts.preview(self._home, complete.model, complete.dataset, rows)
 
     def check(self, dataset: DatasetSection) -> None:
-        """Refuse a source that clearly does not exist. Hugging Face is not asked; the worker does that.
+        """Reject a source that clearly does not exist. Does not query Hugging Face; the worker does that.
 
         Raises:
-            InvalidInput: No such generated task, not a possible name, or a mapped column is missing.
+            InvalidInput: No such generated task, an impossible name, or a missing mapped column.
             NotFound: No such upload.
         """
         source = dataset.source

@@ -28,10 +28,10 @@ from core.settings import Home
 from services.datasets.prompts import READER, reader_environment
 
 SMALL = 8 << 20
-"""Bytes. A file up to this size is read at once; a larger one in a separate process."""
+"""Bytes. Files up to this size are read immediately; larger ones in a separate process."""
 PIECE = 1 << 20
 CHUNK = 8 << 20
-"""Bytes that the page sends at a time."""
+"""Bytes that the page sends per request."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class DatasetJobs:
         """Start an upload that is sent in pieces.
 
         Raises:
-            TooLarge: More than is accepted.
-            Unavailable: There is not enough room on the disk.
+            TooLarge: It is larger than the limit.
+            Unavailable: There is not enough disk space.
         """
         if size > self._limit:
             raise TooLarge(
@@ -100,11 +100,11 @@ class DatasetJobs:
         return self.get(_id(folder))
 
     def append(self, job_id: str, offset: int, stream: IO[bytes]) -> JobView:
-        """Add the piece that starts at ``offset``. What arrives before a connection is lost is kept.
+        """Add the piece that starts at ``offset``. Data that arrives before a connection is lost is kept.
 
         Raises:
             Conflict: The piece does not begin where the file ends; ask for ``offset`` and continue there.
-            TooLarge: More arrives than was said.
+            TooLarge: More data arrives than was announced.
         """
         folder, job = self._folder(job_id), self._job(job_id)
         with self._alone(job_id), (folder / PART).open("ab") as file:
@@ -126,11 +126,11 @@ class DatasetJobs:
     ) -> UploadInfo | JobView:
         """Read a complete upload: immediately if it is small, otherwise in a separate process.
 
-        What was decided for this upload before, to skip bad rows or what its first line is, is kept.
+        Earlier decisions for this upload are kept: skipping bad rows, the meaning of the first line.
 
         Raises:
-            AlreadyHere: ``once``, and the same content is a dataset; what has arrived is removed.
-            HeadingUnsure: Whether a table's first line is a heading is for a user to say.
+            AlreadyHere: ``once`` is set, and the same content is a dataset; the upload is removed.
+            HeadingUnsure: A user has to say whether a table's first line is a header row.
             Conflict: Bytes are missing, or it is being read.
             BadRows, InvalidInput: As :func:`core.data.ingest.ingest`.
         """
@@ -154,7 +154,7 @@ class DatasetJobs:
         """Import a Hugging Face dataset, all of it or its first rows, in a separate process.
 
         Raises:
-            InvalidInput: The source cannot be one of Hugging Face's.
+            InvalidInput: The source cannot be on Hugging Face.
         """
         name = sources.check_hub_id(dataset.source)
         given = dataset.model_dump(mode="json", exclude_unset=True) | {"source": name}
@@ -163,9 +163,9 @@ class DatasetJobs:
             return self._start(folder)
 
     def resume(self, job_id: str) -> JobView:
-        """Resume an import that was canceled or interrupted. What was downloaded is not downloaded again.
+        """Resume an import that was canceled or interrupted. Existing data is not downloaded again.
 
-        If called twice, it continues once.
+        Repeated calls resume it once.
 
         Raises:
             Conflict: It is an upload, which continues by sending the next piece.
@@ -177,7 +177,7 @@ class DatasetJobs:
             return self.get(job_id) if _works(folder) else self._start(folder)
 
     def cancel(self, job_id: str) -> JobView:
-        """Stop it. What was downloaded is kept."""
+        """Stop it and keep the downloaded data."""
         folder = self._folder(job_id)
         found = read_progress(folder)
         if found and found.state == "working":
@@ -186,17 +186,17 @@ class DatasetJobs:
         return self.get(job_id)
 
     def discard(self, job_id: str) -> None:
-        """Stop it and delete what was uploaded or downloaded."""
+        """Stop it and delete its data."""
         folder = self._folder(job_id)
         self.cancel(job_id)
         remove_folder(folder, "The unfinished download")
 
     def get(self, job_id: str) -> JobView:
-        """One job. Raises NotFound if there is none: it may be a dataset by now."""
+        """One job. Raises NotFound if there is none: it may have become a dataset."""
         folder, job = self._folder(job_id), self._job(job_id)
         received = _size(folder / PART)
         progress = read_progress(folder) or Progress(state="receiving")
-        self._folder(job_id)  # Once more: what was read after it became a dataset says nothing about it.
+        self._folder(job_id)  # Checked again: data read after it became a dataset does not describe it.
         return JobView(
             id=job_id, kind=job.kind, name=job.name, state=progress.state, size=job.size, offset=received,
             bytes=progress.bytes, total_bytes=progress.total_bytes, rows=progress.rows, total_rows=progress.total_rows,
@@ -211,11 +211,11 @@ class DatasetJobs:
             try:
                 found.append(self.get(_id(folder)))
             except (NotFound, InvalidInput):
-                continue  # a plain upload on its way, or one that has just become a dataset
+                continue  # an upload in progress, or one that has just become a dataset
         return found
 
     def ended(self, job_id: str) -> UploadInfo | None:
-        """The dataset that a job became, or None if it did not."""
+        """The dataset that a job became, or None."""
         return read_info(self._home.uploads / check_id(job_id))
 
     def _read_now(self, folder: Path, job: Job) -> UploadInfo:
@@ -248,9 +248,9 @@ class DatasetJobs:
                 script_command(READER), stdin=subprocess.PIPE, stdout=log, stderr=log,
                 env=reader_environment(self._home), start_new_session=True, cwd="/",
             )  # fmt: skip
-        # Written before the process gets its task; from then on only the process writes.
+        # Written before the process gets its task; afterwards only the process writes.
         write_progress(folder, Progress(state="working", message="Starting").by(identify(process.pid)))
-        view = self.get(_id(folder))  # A small one may have become a dataset, and no longer be a job, right after that.
+        view = self.get(_id(folder))  # A small one may become a dataset, and no longer be a job, right after that.
         request = {"op": "work", "folder": str(folder), "root": str(self._home.root), "limit": self._limit}
         _tell(process, request)
         self._processes[_id(folder)] = process
@@ -274,7 +274,7 @@ class DatasetJobs:
 
 
 class _Alone:
-    """Allows one request at a time per job; a second one is refused."""
+    """Allows one request at a time per job; a second one is rejected."""
 
     def __init__(self, lock: threading.Lock, busy: set[str], job_id: str) -> None:
         self._lock, self._busy, self._id = lock, busy, job_id

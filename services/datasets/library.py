@@ -45,7 +45,7 @@ MOST_TEMPLATES = 200
 
 @dataclass(frozen=True)
 class Use:
-    """A run that a dataset was used in. ``sha256`` is the content hash of the rows it was given."""
+    """A run that used a dataset. ``sha256`` is the content hash of its rows."""
 
     session_id: str
     name: str
@@ -78,14 +78,14 @@ class Library:
     # --- one dataset ---
 
     def info(self, upload_id: str) -> UploadInfo:
-        """Raises NotFound, or Damaged where its description cannot be read."""
+        """Raises NotFound, or Damaged if its metadata cannot be read."""
         return uploads.whole_info(self._folder(upload_id))
 
     def change(self, upload_id: str, *, name: str | None = None, mapping: dict[str, Any] | None = None) -> UploadInfo:
         """Rename a dataset, or save another mapping. Earlier runs keep theirs.
 
         Raises:
-            InvalidInput: The name is empty, or the mapping names a column that is not there.
+            InvalidInput: The name is empty, or the mapping names a missing column.
         """
         info = self.info(upload_id)
         changes: dict[str, Any] = {}
@@ -100,7 +100,7 @@ class Library:
         return info
 
     def mapping(self, info: UploadInfo) -> dict[str, Any]:
-        """The dataset section that uses a dataset: the mapping kept for it, else the detected one."""
+        """The dataset section for a dataset: with its saved mapping, else the detected one."""
         found = info.fields
         detected = {
             "instruction_field": found.instruction or "question",
@@ -122,7 +122,7 @@ class Library:
         return uploads.page(self._folder(upload_id), offset, limit)
 
     def search(self, upload_id: str, text: str, start: int, limit: int) -> dict[str, Any]:
-        """Rows that hold a text: ``rows`` with their numbers, ``searched`` to continue from, ``done``."""
+        """Rows that contain a text: ``rows`` with their numbers, ``searched`` to continue from, ``done``."""
         hits = uploads.search(self._folder(upload_id), text, start=start, limit=limit)
         rows = [{"row": number, "cells": plain(row)} for number, row in hits.rows]
         return {"rows": rows, "searched": hits.searched, "done": hits.done}
@@ -138,7 +138,7 @@ class Library:
         return [plain(map_row(row, section)) for row in self.page(upload_id, 0, count)]
 
     def uses(self, upload_id: str) -> list[Use]:
-        """Every run that names the dataset, newest first."""
+        """Every run that uses the dataset, newest first."""
         found = []
         for job in self._database.jobs_with_config(JobKind.TRAIN):
             if f"upload:{upload_id}" in sources_of(job.config):
@@ -147,7 +147,7 @@ class Library:
         return found
 
     def use_counts(self) -> dict[str, int]:
-        """How many runs name each dataset, by its id."""
+        """Number of runs that use each dataset, by its id."""
         counts: dict[str, int] = {}
         for job in self._database.jobs_with_config(JobKind.TRAIN):
             for source in set(sources_of(job.config)):
@@ -170,12 +170,12 @@ class Library:
         """What training would do with a dataset: counts, removed rows, lengths, content hash.
 
         Args:
-            config: A configuration; dataset and evaluation decide, the model's tokenizer counts.
-            draft: Keep report and prepared rows as the new run's, whatever the source; else those of an upload are
-                kept beside it, and no others.
-            progress: File that says in ``message`` what is being done.
-            started: Given the process that does it.
-            timeout: Seconds; None for as long as it takes.
+            config: A configuration; its dataset, evaluation and tokenizer are used.
+            draft: Store report and prepared rows as the new run's, for any source; otherwise those of an upload are
+                stored beside it, and no others.
+            progress: File whose ``message`` describes the progress.
+            started: Called with the process.
+            timeout: Seconds; None for no limit.
 
         Raises:
             InvalidInput, NotFound, Unavailable: The dataset cannot be read or mapped.
@@ -196,7 +196,7 @@ class Library:
         return report
 
     def draft_report(self, config: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
-        """The latest report on the new run's dataset, or None; and whether ``config`` is another one by now."""
+        """The latest report on the new run's dataset, or None; and whether ``config`` has changed since."""
         report = checked_json(self._draft / REPORT, Report)
         made = (report or {}).get("config") or {}
         if not report or (made.get("dataset") or {}).get("source") != (config.get("dataset") or {}).get("source"):
@@ -212,7 +212,7 @@ class Library:
         return checked_json(self._folder(upload_id) / "prepared" / REPORT, Report)
 
     def prepared_file(self, upload_id: str | None, form: str) -> Path:
-        """The prepared rows to download; None for the new run's.
+        """The prepared rows, for download; None for the new run's.
 
         Raises:
             InvalidInput: Neither jsonl nor parquet.
@@ -228,17 +228,17 @@ class Library:
     # --- generated tasks, templates, cache ---
 
     def tasks(self) -> list[dict[str, Any]]:
-        """Every task that reasoning-gym can make. The library is loaded once, in a separate process."""
+        """Every reasoning-gym task. The library is loaded once, in a separate process."""
         if not self._tasks:
             self._tasks = ask(self._home, "tasks", timeout=TASK_SECONDS)
         return self._tasks
 
     def templates(self) -> dict[str, dict[str, Any]]:
-        """System prompts with markers and chat template, by the names a user gave them."""
+        """System prompts with markers and chat template, by their user-given names."""
         return dict(self._database.setting(TEMPLATES) or {})
 
     def save_template(self, name: str, section: dict[str, Any]) -> None:
-        """Keep the dataset section's prompt, markers and chat template under a name.
+        """Save the dataset section's prompt, markers and chat template under a name.
 
         Raises:
             InvalidInput: The name is empty or too long.
@@ -253,7 +253,7 @@ class Library:
         self._database.set_setting(TEMPLATES, kept)
 
     def delete_template(self, name: str) -> None:
-        """Raises NotFound if there is none of this name."""
+        """Raises NotFound if there is none with this name."""
         kept = self.templates()
         if kept.pop(name, None) is None:
             raise NotFound(f"There is no saved prompt named {name!r}.")
@@ -292,12 +292,12 @@ class Library:
 
 
 def _complete(config: dict[str, Any]) -> RunConfig:
-    """A configuration of which only some sections are given, with stand-ins for the others."""
+    """A configuration with placeholders for missing sections."""
     return core.config.parse({"name": "preview", "reward": {"type": "preset", "preset_name": "math"}, **config})
 
 
 def sources_of(config: dict[str, Any]) -> list[str]:
-    """Every source that a configuration's dataset names."""
+    """All sources of a configuration's dataset."""
     dataset = config.get("dataset") or {}
     return [str(dataset.get("source"))] + [str(part.get("source")) for part in dataset.get("mix") or ()]
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 MOST_MEASURED = 20_000
-"""Rows whose length is counted in tokens; more change a histogram little and take minutes."""
+"""Rows whose tokens are counted; more hardly change a histogram and take minutes."""
 REPORT = "report.json"
 FILES = {"jsonl": "prepared.jsonl", "parquet": "prepared.parquet"}
 
 
 def main() -> None:
-    """Answer the one request."""
+    """Handle the request."""
     from core.errors import TunesmithError
 
     request = json.load(sys.stdin)
@@ -41,8 +41,8 @@ def prepare(
 
     Args:
         tokenizer: Folder with the model's tokenizer and chat template, or None if it is not available.
-        folder: Where the prepared rows and the report are kept; None to keep nothing.
-        progress: File in which to say what is being done; None for silence.
+        folder: Where the prepared rows and the report are stored; None to store nothing.
+        progress: File for progress messages; None for none.
     """
     from core.config import parse
     from core.data.pipeline import prepare_rows
@@ -82,8 +82,8 @@ def prepare(
 
 
 def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str, Any]:
-    """``lengths``, ``changes`` (what the chat template cannot show, as words, and how many rows that touches) and
-    ``refused`` (rows that it cannot show at all).
+    """``lengths``, ``changes`` (what the chat template does not support, and the number of affected rows) and
+    ``refused`` (rows that it cannot render).
     """
     from tokenizers import Tokenizer
 
@@ -109,7 +109,7 @@ def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str,
         found = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(one.ids) for one in found]
 
-    # Most prompts are one piece, and many pieces at once take a fraction of the time.
+    # Most prompts are one piece, and batches of pieces take a fraction of the time.
     asked = [sum(counted(one.parts)) if len(one.parts) > 1 else 0 for one in shown]
     asked = [many or single for many, single in zip(asked, counted(one.parts[0] for one in shown), strict=True)]
     told = counted(answers)

@@ -18,7 +18,7 @@ from core.job_dir import read_json
 from services.datasets.library import Library
 
 PATIENCE = 2.0
-"""Seconds that a start waits, so that a small dataset is prepared without a page in between."""
+"""Seconds that a start waits, so that a small dataset needs no progress page."""
 DRAFT = ""
 """The key of the new run's dataset; an upload's is its id."""
 
@@ -28,9 +28,9 @@ class Preparing:
     """The status of a preparation.
 
     Attributes:
-        under_way: Whether it continues.
-        message: What is being done now.
-        seconds: Since it began.
+        under_way: Whether it is in progress.
+        message: The current operation.
+        seconds: Seconds since it began.
         error: Why it ended without a report; empty otherwise.
     """
 
@@ -58,7 +58,7 @@ class Preparations:
     """Operations on preparations.
 
     Args:
-        library: Does the work and keeps the reports.
+        library: Does the work and stores the reports.
     """
 
     def __init__(self, library: Library) -> None:
@@ -67,7 +67,7 @@ class Preparations:
         self._lock = threading.Lock()
 
     def start(self, key: str, config: dict[str, Any]) -> None:
-        """Start, unless one for this dataset is in progress, and wait a moment for it to finish."""
+        """Start a preparation, unless one for this dataset is in progress, and wait a moment for it to finish."""
         with self._lock:
             work = self._work.get(key)
             if work is None or work.ended.is_set():
@@ -98,7 +98,7 @@ class Preparations:
     def _run(self, work: _Work, config: dict[str, Any], draft: bool) -> None:
         def started(process: subprocess.Popen[str]) -> None:
             work.process = process
-            if work.stopped:  # Before there was anything to end.
+            if work.stopped:  # Stopped before there was a process to end.
                 process.kill()
 
         try:

@@ -48,11 +48,11 @@ _PASSED_ON = (
 
 
 def ask(home: Home, op: str, *, timeout: float, **request: Any) -> Any:
-    """Have :mod:`core.data.__main__` answer one request in a separate process.
+    """Run one request in a separate process of :mod:`core.data.__main__`.
 
     Raises:
-        TunesmithError: As the reader raised it.
-        Unavailable: It did not answer in time, or ended without an answer.
+        TunesmithError: Raised by the process.
+        Unavailable: It did not respond in time, or ended without a response.
     """
     return ask_script(home, READER, timeout=timeout, op=op, **request)
 
@@ -65,7 +65,7 @@ def ask_script(
     started: Callable[[subprocess.Popen[str]], None] = lambda _: None,
     **request: Any,
 ) -> Any:
-    """As :func:`ask`, of another script that answers one request; ``started`` is given its process."""
+    """Like :func:`ask`, with another script; ``started`` is called with its process."""
     process = subprocess.Popen(
         script_command(script),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=reader_environment(home),
@@ -102,17 +102,17 @@ def reader_environment(home: Home) -> dict[str, str]:
 
 
 def preview(home: Home, model: ModelSection, dataset: DatasetSection, raw: list[dict[str, Any]]) -> dict[str, Any]:
-    """The prompts of some rows, as far as they can be shown.
+    """The prompts of some rows, as far as they can be rendered.
 
     Args:
         home: The data folders.
-        model: Whose chat template and tokenizer are used.
+        model: Its chat template and tokenizer are used.
         dataset: Mapping, system prompt and markers.
         raw: Rows before mapping.
 
     Returns:
         ``prompts`` (each with ``messages``, ``tools``, ``reference``, ``warm_up_target``, ``text``, its ``parts`` and
-        ``tokens``, the last three None if they are not known), ``template`` ('model', 'plain', None) and ``notes``.
+        ``tokens``, the last three None if unknown), ``template`` ('model', 'plain', None) and ``notes``.
 
     Raises:
         InvalidInput: No row can be used.
@@ -182,7 +182,7 @@ def tokenizer_folder(home: Home, model: ModelSection) -> Path:
     """The folder with a model's tokenizer files, downloaded from Hugging Face if needed.
 
     Raises:
-        NotFound: The model is not there.
+        NotFound: There is no such model.
         Unavailable: Hugging Face cannot be reached and the files are not in the cache.
     """
     folder = local_folder(model.name, home)
@@ -204,12 +204,12 @@ def _rendered(
 
 
 def token_counts(file: Path, texts: Sequence[str]) -> tuple[list[int | None], list[str]]:
-    """Tokens of each text, or None for each and the reason."""
+    """Token count of each text, or None for each and the reason."""
     return part_counts(file, [{"parts": [text]} for text in texts])
 
 
 def part_counts(file: Path, answers: Sequence[Mapping[str, Any]]) -> tuple[list[int | None], list[str]]:
-    """Tokens of each rendered prompt; see :class:`core.data.chat_template.Shown` for its ``parts``."""
+    """Token count of each rendered prompt; see :class:`core.data.chat_template.Shown` for its ``parts``."""
     nothing: list[int | None] = [None] * len(answers)
     if not file.is_file():
         return nothing, ["This model has no tokenizer.json, so tokens are not counted until training starts."]
@@ -219,7 +219,7 @@ def part_counts(file: Path, answers: Sequence[Mapping[str, Any]]) -> tuple[list[
         return nothing, [f"Cannot read the model's tokenizer.json: {error}"]
 
     def tokenize(text: str) -> list[int]:
-        # The template has already written the special tokens.
+        # The template has already added the special tokens.
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
     return [len(tokens_of(one["parts"], tokenize)) if "parts" in one else None for one in answers], []

@@ -32,8 +32,8 @@ class EvaluationView(JobView):
         models: ``label`` and ``model_path`` of each.
         source: Where the prompts come from.
         scored: Whether a reward scores the answers.
-        reports: Each model against the first (:class:`core.evaluation.PairedReport`); in lists left out.
-        damage: What is wrong with its files, one sentence each; in lists left out.
+        reports: Each model compared with the first (:class:`core.evaluation.PairedReport`); not in lists.
+        damage: What is wrong with its files, one sentence each; not in lists.
     """
 
     models: list[dict[str, str]]
@@ -55,9 +55,9 @@ class Evaluations:
     Args:
         home: Location of ``outputs/``.
         database: The list of jobs.
-        events: Told of every change.
-        models: Finds what a reference names.
-        check_dataset: Raises where a dataset is not there.
+        events: Receives every change.
+        models: Resolves references.
+        check_dataset: Raises if a dataset does not exist.
         wake: Called after a change that the watcher should act on.
     """
 
@@ -76,8 +76,8 @@ class Evaluations:
         """Queue an evaluation.
 
         Raises:
-            InvalidInput, InvalidConfig: Something in the request cannot be, with its field.
-            NotFound, Conflict: A model, run or dataset is not there, or not yet.
+            InvalidInput, InvalidConfig: Something in the request is invalid; names the field.
+            NotFound, Conflict: A model, run or dataset does not exist, or not yet.
         """
         spec, rows = self.specifier.spec(request)
         job_id = new_id()
@@ -91,17 +91,19 @@ class Evaluations:
         return self.get(job_id)
 
     def stop(self, evaluation_id: str) -> EvaluationView:
-        """End it; what was answered is kept. Raises Conflict if it has ended already."""
+        """Stop it; existing answers are kept. Raises Conflict if it has already ended."""
         self._jobs.stop(evaluation_id)
         return self.get(evaluation_id)
 
     def resume(self, evaluation_id: str) -> EvaluationView:
-        """Ask what has not been answered; asked twice, once. Raises Conflict if it is stopping or completed."""
+        """Queue the unanswered prompts; repeated calls resume it once. Raises Conflict if it is stopping or
+        completed.
+        """
         self._jobs.resume(evaluation_id)
         return self.get(evaluation_id)
 
     def delete(self, evaluation_id: str) -> Entry | None:
-        """Move it with its answers to the trash. Raises Conflict while it runs or waits."""
+        """Move it with its answers to the trash. Raises Conflict while it is running or queued."""
         return self._jobs.delete(evaluation_id)
 
     # --- look at ---
@@ -118,7 +120,7 @@ class Evaluations:
         return replace(view, damage=damage(job, files, completions=self._read.of(files.completions).bad))
 
     def reports(self, evaluation_id: str) -> Sequence[PairedReport]:
-        """Each model against the first; of one that is not over, on what both have answered so far."""
+        """Each model compared with the first; before the end, on prompts that both have answered."""
         job = self._job(evaluation_id)
         done = job.job_state is JobState.COMPLETED
         result = read_model(self._files(job).result, EvaluationResult) if done else None
@@ -130,20 +132,20 @@ class Evaluations:
         """Prompts with every model's answer, in order.
 
         Returns:
-            A page of those that fit, and how many fit.
+            A page of matching prompts, and their total number.
         """
         job, wanted = self._job(evaluation_id), wanted or Wanted()
         fitting = [row for row in rows_of(_spec_of(job), self._groups(job)) if wanted.fits(row)]
         return fitting[offset : offset + limit if limit is not None else None], len(fitting)
 
     def csv(self, evaluation_id: str) -> str:
-        """Every answer, one a line."""
+        """Every answer, one per line."""
         job = self._job(evaluation_id)
         spec = _spec_of(job)
         return as_csv(spec, rows_of(spec, self._groups(job)))
 
     def of_run(self, session_id: str) -> RunEvaluation | None:
-        """The paired evaluation that a training made of itself, or None if it has none (yet).
+        """The paired evaluation of a run's own held-out answers, or None if it has none (yet).
 
         Raises:
             NotFound: There is no such run.

@@ -25,32 +25,32 @@ from services.jobs.kinds import KINDS
 
 MOST_ANSWERS = 20_000
 PROMPT_FIELDS = ("system_prompt", "chat_template", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
-"""How a training asks its questions: what an evaluation of its model takes over."""
+"""A run's prompt and sampling settings that an evaluation of its model uses."""
 
 
 class FindsModels(Protocol):
-    """What is needed of :class:`services.models.models.Models`."""
+    """The required part of :class:`services.models.models.Models`."""
 
     def resolve(self, model_path: str) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for.
+    """A user's request.
 
     Attributes:
-        models: References as the playground takes them; each further one is compared with the first.
-        session_id: Ask the held-out rows of this run; or, beside ``dataset`` or ``text``, ask as its training did.
-        dataset: Ask the rows of a dataset: a section of the configuration format.
-        text: Ask what this file holds.
-        limit: Most prompts.
-        reward: Scores the answers; None for the run's own, if there is one and ``scored`` is set.
+        models: References as in the playground; each of the others is compared with the first.
+        session_id: Use the held-out rows of this run; or, with ``dataset`` or ``text``, only its settings.
+        dataset: Use the rows of a dataset: a section in the configuration format.
+        text: Use the prompts in this file.
+        limit: Maximum number of prompts.
+        reward: Scores the answers; None for the run's, if there is one and ``scored`` is set.
         scored: Whether answers are scored at all.
-        system_prompt: Instead of the training's.
-        max_new_tokens: Longest answer; None for the training's.
-        temperature, top_p, seed: 0 is greedy, and the rest is then without effect.
-        name: What to call it.
-        rollout_engine: As ``training.rollout_engine``; None for the training's, if there is one.
+        system_prompt: Replaces the run's.
+        max_new_tokens: Longest answer; None for the run's.
+        temperature, top_p, seed: Temperature 0 is greedy; the others then have no effect.
+        name: Its name.
+        rollout_engine: As ``training.rollout_engine``; None for the run's, if there is one.
     """
 
     models: tuple[str, ...]
@@ -70,13 +70,13 @@ class Request:
 
 
 class Specifier:
-    """Fills in what a request leaves open from the run, dataset or file that it names.
+    """Fills in missing values of a request from its run, dataset or file.
 
     Args:
         home: Location of ``outputs/``.
         database: The list of jobs.
-        models: Finds what a reference names.
-        check_dataset: Raises where a dataset is not there.
+        models: Resolves references.
+        check_dataset: Raises if a dataset does not exist.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Specifier:
         return tuple(found)
 
     def label(self, path: str) -> str:
-        """What to call a model: a run's or export's name, a base model's own, the last part of a path."""
+        """A model's label: the name of a run, export or base model, or the last part of a path."""
         if path.startswith(("/", "./", "../", "~")):
             return PurePath(path).name
         kind, _, rest = path.partition(":")
@@ -139,7 +139,7 @@ class Specifier:
         return f"{job.name} ({f'step {detail}' if name is JobKind.TRAIN else detail})" if detail else job.name
 
     def _run(self, request: Request) -> RunConfig | None:
-        """The training whose prompts or way of asking are taken: the one named, else the first trained model's."""
+        """The run whose prompts or settings are used: the named one, else the first trained model's."""
         named = [
             path.removeprefix("session:").partition("@")[0] for path in request.models if path.startswith("session:")
         ]
@@ -149,7 +149,7 @@ class Specifier:
         return configuration.parse(self._database.job(check_id(session_id), JobKind.TRAIN).config)
 
     def _prompts(self, request: Request, run: RunConfig | None) -> tuple[Sequence[dict[str, Any]] | None, str]:
-        """Rows, or None if the worker is to read a dataset; and where they come from, in words."""
+        """Rows, or None if the worker reads a dataset; and a description of their source."""
         if request.text is not None and request.dataset is not None:
             raise InvalidInput("Choose either a dataset or a file with questions.", field="dataset")
         if request.text is not None:
@@ -201,7 +201,7 @@ class Specifier:
 
 
 def _first(error: ValueError) -> str:
-    """The first problem of a validation, in words."""
+    """The message of the first validation problem."""
     if not isinstance(error, ValidationError):
         return str(error)
     path, words = configuration.explain(error.errors()[0])

@@ -14,7 +14,7 @@ from core.statistics import ROUNDING
 
 SHOWN = ("all", "right", "wrong", "improved", "worsened", "changed", "problem")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What makes a spreadsheet read a cell as a formula. Answers such as -5 are read as text then, which they are."""
+"""First characters of a formula in spreadsheets. Answers such as -5 become text, too."""
 _COLUMNS = ("place", "model", "prompt", "reference", "answer", "tokens", "cut_off", "reward", "right", "problem")
 
 
@@ -24,8 +24,8 @@ class Cell:
 
     Attributes:
         total: Its reward; None if nothing was scored.
-        solved: Whether it earned all there is; None if nothing was scored.
-        change: ``improved``, ``worsened``, ``same`` against the first model; '' for the first, or without scores.
+        solved: Whether it earned the highest possible reward; None if nothing was scored.
+        change: ``improved``, ``worsened``, ``same`` compared with the first model; '' for the first, or without scores.
         problem: Why there is no answer.
         parts: Each part's score, weight and reason by name.
     """
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class PromptRow:
-    """One prompt and what each model answered; None if it has not yet."""
+    """One prompt and each model's answer; None if there is none yet."""
 
     place: int
     instruction: str
@@ -56,11 +56,11 @@ class PromptRow:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which rows of the results.
+    """A filter for the results.
 
     Attributes:
-        q: Text that is in the prompt, the reference or an answer.
-        model: Place of the model that ``show`` is about; None for any (right, wrong) or any but the first.
+        q: Text in the prompt, the reference or an answer.
+        model: Index of the model that ``show`` applies to; None for any (right, wrong) or any but the first.
         show: One of :data:`SHOWN`.
     """
 
@@ -69,7 +69,7 @@ class Wanted:
     show: str = "all"
 
     def fits(self, row: PromptRow) -> bool:
-        """Whether a row is wanted."""
+        """Whether a row matches."""
         cells = [cell for place, cell in enumerate(row.answers) if cell and self.model in {None, place}]
         texts = [row.instruction, row.reference, *(cell.text for cell in row.answers if cell)]
         if self.q and not any(self.q.casefold() in text.casefold() for text in texts):
@@ -86,7 +86,7 @@ class Wanted:
 
 
 def rows_of(spec: EvaluationSpec, groups: Sequence[AnswerRow]) -> list[PromptRow]:
-    """Every prompt that was asked so far, in order.
+    """Every prompt so far, in order.
 
     Args:
         groups: Lines of the evaluation's ``completions.jsonl``.
@@ -125,7 +125,7 @@ def _change(first: float | None, total: float | None) -> str:
 
 
 def as_csv(spec: EvaluationSpec, rows: Sequence[PromptRow]) -> str:
-    """Every answer, one a line, with each part's score."""
+    """Every answer, one per line, with each part's score."""
     labels = [model.label for model in spec.models]
     names = list(dict.fromkeys(name for row in rows for cell in row.answers if cell for name in cell.parts))
     text = io.StringIO()
@@ -139,7 +139,7 @@ def as_csv(spec: EvaluationSpec, rows: Sequence[PromptRow]) -> str:
 
 
 def _inert(value: Any) -> Any:
-    """What a spreadsheet shows as it is: text that would be a formula there gets an apostrophe before it."""
+    """Text safe for spreadsheets: an apostrophe is put before what would be a formula."""
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 

@@ -1,1 +1,1 @@
-"""Exports of trained models, and where they are sent."""
+"""Exports of trained models, and their deliveries."""

@@ -32,7 +32,7 @@ ENTRY = PROJECT / "core" / "delivery" / "__main__.py"
 LOOK = 10.0
 """Seconds for which the Ollama server's state is cached."""
 QUICK = 0.7
-"""Most seconds that a page waits for the Ollama server."""
+"""Seconds that a page waits for the Ollama server at most."""
 ANSWER_SECONDS = 180.0
 EVERY = 0.3
 LONGEST_CHAT = 40
@@ -51,7 +51,7 @@ class Deliveries:
 
     Args:
         settings: Home, Ollama's address, Hugging Face's token and address.
-        exports: Which exports are finished.
+        exports: Knows which exports are finished.
         events: Receives progress.
     """
 
@@ -64,7 +64,7 @@ class Deliveries:
     # --- where to ---
 
     def ollama(self) -> OllamaView:
-        """Whether an Ollama server answers at ``OLLAMA_HOST``; asked again every ten seconds at most."""
+        """Whether an Ollama server responds at ``OLLAMA_HOST``; cached for ten seconds."""
         at, seen = self._seen
         if seen is None or time.monotonic() - at > LOOK:
             seen = self._look()
@@ -91,16 +91,16 @@ class Deliveries:
         Args:
             export_id: Which.
             to: Where to.
-            name: Of the model in Ollama, or of the repository on Hugging Face (with or without its owner).
-            file: For Ollama, which GGUF; the largest if none is named.
-            base: For an adapter in Ollama, the model there that it belongs to.
-            private: Whether a new repository is seen by its owner alone.
-            replace: Whether what has this name already may be written over.
+            name: The model's name in Ollama, or the repository on Hugging Face (with or without its owner).
+            file: For Ollama, which GGUF; by default the largest.
+            base: For an adapter in Ollama, its base model there.
+            private: Whether a new repository is private.
+            replace: Whether something with this name may be overwritten.
 
         Raises:
             NotFound: There is no such export or file.
             InvalidInput: The name is not valid.
-            Conflict: The export is not finished, there is no token, or the same is being sent already.
+            Conflict: The export is not finished, there is no token, or the same is already being sent.
         """
         view = self._finished(export_id)
         name = name.strip()
@@ -156,7 +156,7 @@ class Deliveries:
             return ""
 
     def _question(self, session_id: str) -> str:
-        """What the model was trained for: the first question that was held out."""
+        """A sample prompt: the first held-out question."""
         prepared = JobDir(self._settings.home.outputs / session_id).prepared if session_id else None
         for name in ("holdout.jsonl", "train.jsonl") if prepared else ():
             for row in iter_lines(prepared / name) if prepared else ():
@@ -169,7 +169,7 @@ class Deliveries:
                 script_command(ENTRY), stdin=subprocess.PIPE, stdout=log, stderr=log,
                 env=self._environment(job), start_new_session=True, cwd="/",
             )  # fmt: skip
-        # Written before the process is told its task: from then on it is the one that writes.
+        # Written before the process gets its task; afterwards only the process writes.
         write_progress(folder, Progress(state="working", message="Starting").by(identify(process.pid)))
         if process.stdin is not None:
             with process.stdin as pipe:
@@ -182,7 +182,7 @@ class Deliveries:
         env = reader_environment(self._settings.home)
         if job.kind == "ollama":
             return {name: value for name, value in env.items() if not name.startswith("HF_")}
-        # Through Hugging Face's plain file interface: it tells how many bytes of each file have gone.
+        # With Hugging Face's plain file API, which reports the bytes sent of each file.
         env |= {"HF_TOKEN": hub_token(self._settings), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         return env | ({"HF_ENDPOINT": self._settings.hf_endpoint} if self._settings.hf_endpoint else {})
 
@@ -215,7 +215,7 @@ class Deliveries:
     # --- end and continue ---
 
     def cancel(self, export_id: str, number: int) -> DeliveryView:
-        """Stop sending. Incomplete files are not visible to the receiver; complete ones are not sent again."""
+        """Stop sending. Incomplete files are not visible there; complete ones are not sent again."""
         folder = self._folder(export_id, number)
         found = state.read_progress(folder)
         if found is None or found.state in {"done", "failed"}:
@@ -229,14 +229,14 @@ class Deliveries:
 
         Args:
             export_id, number: Which.
-            replace: Whether what has this name may be written over; as before where None.
+            replace: Whether something with this name may be overwritten; None for as before.
         """
         self._finished(export_id)
         folder, view = self._folder(export_id, number), self.get(export_id, number)
         if view.status == "done":
             raise Conflict("This delivery is already complete.")
         if view.active:
-            return view  # A second click: it is being sent.
+            return view  # A second click: it is already being sent.
         job = state.read_job(folder)
         if job is None:
             raise NotFound(f"There is no delivery {number} of this export.")
@@ -260,8 +260,8 @@ class Deliveries:
 
         Raises:
             Conflict: It is not in Ollama.
-            InvalidInput: Nothing was said.
-            Unavailable: Ollama does not answer.
+            InvalidInput: The message is empty.
+            Unavailable: Ollama does not respond.
         """
         folder, view = self._folder(export_id, number), self.get(export_id, number)
         job = state.read_job(folder)

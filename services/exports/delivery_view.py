@@ -15,7 +15,7 @@ Kind = Literal["ollama", "hub"]
 
 @dataclass(frozen=True)
 class OllamaView:
-    """The Ollama server as it was found: ``version`` is empty if none answers, and ``error`` says why."""
+    """State of the Ollama server: ``version`` is empty if none responds, and ``error`` says why."""
 
     address: str
     version: str
@@ -80,7 +80,7 @@ def gguf_files(files: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def suggested_name(name: str) -> str:
-    """A name that both Ollama and Hugging Face take.
+    """A name that both Ollama and Hugging Face accept.
 
     >>> suggested_name("Rechnen & mehr: 2. Lauf")
     'rechnen-mehr-2.-lauf'

@@ -26,13 +26,13 @@ QUALITY = {
     **dict.fromkeys(("Q4_1", "Q4_0", "Q3_K_L", "Q3_K_M", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS"), "Noticeable loss"),
     "Q3_K_S": "Large loss",
 }
-"""By the perplexity that llama.cpp's quantizer lists for each (docs/exports.md); whatever is missing: severe."""
+"""By the perplexity in llama.cpp's quantizer (docs/exports.md); others count as severe."""
 SEVERE = "Severe loss"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What earlier exports in one format came to on this machine: of the same run, else of the same base model."""
+    """Results of earlier exports in one format on this machine: of the same run, else of the same base model."""
 
     verdict: FidelityVerdict
     this_run: bool
@@ -40,15 +40,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class Expected:
-    """Known facts about a run's exports beforehand.
+    """What is known about a run's exports beforehand.
 
     Attributes:
-        shape: Of its base model; None if its files are not here.
-        parameters: The base model's, in weights; None if unknown.
+        shape: Its base model's shape; None if its files are not on this machine.
+        parameters: The base model's parameter count; None if unknown.
         adapter: Bytes of the adapter's weights; None without an adapter.
-        tokenizer: Bytes of the files that go with a model.
-        checked: By what was checked: a quantization's label, ``merged`` or ``adapter``.
-        free: Bytes of free disk where exports lie.
+        tokenizer: Bytes of the tokenizer files.
+        checked: By subject: a quantization's label, ``merged`` or ``adapter``.
+        free: Free disk space for exports in bytes.
     """
 
     shape: ModelShape | None
@@ -59,19 +59,19 @@ class Expected:
     free: int
 
     def gguf(self, kind: Quantization) -> int | None:
-        """Bytes of a GGUF file. Without the base model's files only its size and usual bits are known."""
+        """Bytes of a GGUF file. Without the base model's files, estimated from its size and usual bits."""
         if self.shape:
             return gguf_bytes(self.shape, kind)
         return int(self.parameters * BITS[kind.label] / 8) if self.parameters else None
 
     def bits(self, kind: Quantization) -> float:
-        """Bits per weight; of a usual, larger model where this one is not here."""
+        """Bits per weight; those of a typical, larger model if this one is not on this machine."""
         if self.shape:
             return 8 * tensor_bytes(self.shape, kind) / self.shape.parameters
         return BITS[kind.label]
 
     def whole(self, format: ExportFormat) -> int | None:  # noqa: A002 (the format's own word)
-        """Bytes of an export in one of the other formats; None if that cannot be told."""
+        """Bytes of an export in one of the other formats; None if unknown."""
         if format is ExportFormat.MERGED and self.parameters:
             return int(2 * self.parameters) + self.tokenizer
         if format is ExportFormat.ADAPTER and self.adapter:
@@ -80,16 +80,16 @@ class Expected:
 
     @property
     def needed(self) -> int | None:
-        """Bytes of disk that making a GGUF takes for a while: the merged model in 32 bits, and in 16."""
+        """Temporary disk space for making a GGUF in bytes: the merged model in 32 bits, and in 16."""
         return int(6 * self.parameters) if self.parameters else None
 
 
 def expected(home: Home, exports: Sequence[ExportView], *, session_id: str, base: str, siblings: set[str]) -> Expected:
-    """Known facts about the exports of a run.
+    """What is known about the exports of a run.
 
     Args:
         home: Location of models, runs and exports.
-        exports: All that were made, newest first.
+        exports: All exports, newest first.
         session_id: The run.
         base: Its base model.
         siblings: Runs of the same base model.
@@ -108,7 +108,7 @@ def expected(home: Home, exports: Sequence[ExportView], *, session_id: str, base
 
 
 def quality(kind: Quantization) -> str:
-    """What a quantization usually costs, in words."""
+    """The usual quality loss of a quantization, in words."""
     return QUALITY.get(kind.label, SEVERE)
 
 
@@ -120,7 +120,7 @@ def _size(file: Path) -> int:
 
 
 def _checked(exports: Sequence[ExportView], session_id: str, siblings: set[str]) -> dict[str, Checked]:
-    """The newest outcome of each format; one of this run counts over those of others."""
+    """The newest result for each format; this run's take precedence."""
     found: dict[str, Checked] = {}
     known = {FidelityVerdict.FAITHFUL, FidelityVerdict.LOSES_QUALITY}
     for this_run in (False, True):

@@ -27,7 +27,7 @@ from services.jobs.view import JobView
 from services.machine.bin import Entry
 
 PIECE = 1 << 20
-"""Bytes read at a time."""
+"""Bytes per read."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ class ExportView(JobView):
     """One export as shown on pages and in the API.
 
     Attributes:
-        format, quantizations: What was requested; ``quantization`` is the same in one text.
-        checkpoint: Step of the checkpoint it was asked of; None for the run's last.
+        format, quantizations: As requested; ``quantization`` is the same as one text.
+        checkpoint: Step of the requested checkpoint; None for the run's last.
         adapter, base: For the merge of an adapter folder that was not trained here.
-        importance_matrix: Whether the quantizer was told which weights matter.
-        files: What was made, as read back from disk; see :class:`core.export.ExportedFile`.
-        commands: How to use it, ready to copy, as the export wrote them.
-        origin: What it was made from: run, checkpoint, base, hashes; versions of what made it in ``versions``.
-        fidelity: What every check found, those of files that were not kept too.
-        unverified: Names of files that llama.cpp could not be tried with on this machine: it crashed. :meth:`verify`
+        importance_matrix: Whether the quantizer used an importance matrix.
+        files: The finished files, as read back from disk; see :class:`core.export.ExportedFile`.
+        commands: Commands for using it, ready to copy.
+        origin: Its source: run, checkpoint, base, hashes; library versions in ``versions``.
+        fidelity: The results of all checks, including those of files that were not kept.
+        unverified: Names of files that could not be checked because llama.cpp crashed. :meth:`verify`
             compares them again.
-        verifying: Whether it is made and being compared again, or waits for that.
-        model_path: What chat and test take, if it can be talked to by itself.
+        verifying: Whether it is being compared again, or queued for that.
+        model_path: Reference for chat and test, if it is a model by itself.
         damage: What is wrong with its files, one sentence each; empty in lists.
     """
 
@@ -73,11 +73,11 @@ class ExportView(JobView):
 
     @property
     def session_id(self) -> str:
-        """The run it was made from; the job's name is that run's, kept where the run was deleted."""
+        """Its run; the job's name is the run's, even if the run was deleted."""
         return self.job.session_id
 
     def line(self) -> dict[str, Any]:
-        """As in a list: without each tensor's name and the versions."""
+        """For lists: without tensor names and versions."""
         files = [{key: value for key, value in file.items() if key != "tensors"} for file in self.files]
         return {key: value for key, value in self.json().items() if key != "versions"} | {"files": files}
 
@@ -88,7 +88,7 @@ class Exports:
     Args:
         home: Location of ``exports/`` and ``outputs/``.
         database: The list of jobs.
-        events: Told of every change.
+        events: Receives every change.
         wake: Called after a change that the watcher should act on.
     """
 
@@ -114,17 +114,17 @@ class Exports:
         Args:
             session_id: The run; empty for a merge of ``adapter``.
             format: One of :class:`core.export.ExportFormat`.
-            quantization: One for a GGUF; the same as a list of one.
+            quantization: One for a GGUF; same as a list of one.
             quantizations: For a GGUF, several from one merge.
-            importance_matrix: Tell the quantizer which weights the run's own prompts use most.
-            checkpoint: Step of the checkpoint to take; the last by default.
+            importance_matrix: Quantize with an importance matrix from the run's prompts.
+            checkpoint: Step of the checkpoint; the last by default.
             adapter: An adapter folder on this machine that was not trained here.
-            base: The model it belongs to; by default the one that its own file names.
+            base: Its base model; by default the one named in its file.
 
         Raises:
-            InvalidInput: Unknown format or quantization, or what does not go together.
+            InvalidInput: Unknown format or quantization, or an invalid combination.
             NotFound: There is no such run, checkpoint, folder or base.
-            Conflict: The run is not over, or has nothing to export.
+            Conflict: The run has not ended, or has nothing to export.
         """
         chosen = _choice(ExportFormat, format, "format")
         wanted = [_choice(Quantization, value, "quantization") for value in (*quantizations, quantization) if value]
@@ -190,18 +190,18 @@ class Exports:
         return [view for view in self.list() if view.session_id == session_id]
 
     def checkpoints(self, session_id: str) -> Sequence[int]:
-        """Steps of the checkpoints that a run has kept. Raises NotFound."""
+        """Steps of a run's existing checkpoints. Raises NotFound."""
         return [step_of(path) for path in JobDir.open(self._home.outputs, session_id).numbered()]
 
     def log(self, export_id: str, tail: int = 200, *, useful: bool = False) -> str:
-        """The last lines of what the export's worker printed; see :func:`core.log_tail.tail_text`."""
+        """The last lines of the export worker's output; see :func:`core.log_tail.tail_text`."""
         return tail_text(self._files(self._job(export_id)).log, tail, useful=useful)
 
     def path(self, export_id: str, file: str) -> Path:
         """A finished file, for download.
 
         Raises:
-            NotFound: There is none of that name; nothing outside the export's folder is looked at.
+            NotFound: There is none with that name; only the export's folder is searched.
         """
         self._job(export_id)
         files = JobDir.open(self._home.exports, export_id).files
@@ -211,7 +211,7 @@ class Exports:
         return path.resolve()
 
     def bundle(self, export_id: str) -> tuple[str, Iterator[bytes]]:
-        """All finished files as one zip, unpacked in it as they are: its name, and its bytes as they are read.
+        """All finished files as one zip without compression: its name, and a stream of its bytes.
 
         Raises:
             NotFound: The export has no files.
@@ -226,7 +226,7 @@ class Exports:
         """Cancel an export; its worker removes incomplete files.
 
         Raises:
-            Conflict: It has ended already.
+            Conflict: It has already ended.
         """
         self._jobs.stop(export_id)
         return self.get(export_id)
@@ -235,8 +235,8 @@ class Exports:
         """Queue the same export again, as a new one.
 
         Raises:
-            Conflict: It did not end early; or as :meth:`create`.
-            NotFound: What it is made from is gone.
+            Conflict: It is completed or unfinished; or as :meth:`create`.
+            NotFound: Its source no longer exists.
         """
         job = self._job(export_id)
         if job.job_state not in ENDED or job.job_state is JobState.COMPLETED:
@@ -250,8 +250,8 @@ class Exports:
         """Compare unverified files with the trained model again; no file is created again.
 
         Raises:
-            Conflict: Nothing is unverified, or it is not complete; or the run is under way.
-            NotFound: The run or folder that it was made from is gone.
+            Conflict: Nothing is unverified, it is not complete, or the run is in progress.
+            NotFound: Its run or folder no longer exists.
         """
         job = self._job(export_id)
         if not self.get(export_id).unverified:
@@ -270,7 +270,7 @@ class Exports:
         """Move an export with its files to the trash.
 
         Raises:
-            Conflict: It is being made or waits, is being sent somewhere, or an unfinished job needs it.
+            Conflict: It is in progress or queued, is being sent, or an unfinished job needs it.
         """
         return self._jobs.delete(export_id, _not_while_sent)
 
@@ -321,7 +321,7 @@ def unverified(file: dict[str, Any]) -> bool:
 
 
 def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
-    """The first GGUF of several, a merged model or an adapter; nothing for what is not a model by itself."""
+    """The first GGUF, a merged model or an adapter; empty for others."""
     kind = job.config.get("format")
     if files and kind in {ExportFormat.MERGED, ExportFormat.ADAPTER}:
         return f"export:{job.id}"
@@ -330,7 +330,7 @@ def _reference(job: Job, files: Sequence[dict[str, Any]]) -> str | None:
 
 
 def check_choice(spec: ExportSpec) -> None:
-    """Raises InvalidInput if what was requested does not go together."""
+    """Raises InvalidInput for an invalid combination."""
     kinds = spec.quantizations
     if (spec.format is ExportFormat.GGUF) != bool(kinds):
         raise InvalidInput("Select a quantization for GGUF, and none for the other formats.", field="quantization")
@@ -348,13 +348,13 @@ def check_choice(spec: ExportSpec) -> None:
 
 
 def quantizations_of(config: dict[str, Any]) -> list[str]:
-    """What an export's configuration asks for, also one written before it could ask for several."""
+    """The requested quantizations, also for configurations from before there could be several."""
     old = config.get("quantization")
     return list(config.get("quantizations") or ([old] if old else []))
 
 
 class _Passage:
-    """A file to write to that hands on what was written."""
+    """A writable file that passes on its input."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -371,7 +371,7 @@ class _Passage:
 
 
 def zipped(paths: Sequence[Path]) -> Iterator[bytes]:
-    """Files as one zip without compression, a piece at a time: nothing is written to the disk."""
+    """Stream files as one zip without compression; nothing is written to disk."""
     passage = _Passage()
     with zipfile.ZipFile(passage, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # writes only
         for path in paths:

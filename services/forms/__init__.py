@@ -1,1 +1,1 @@
-"""Forms made from the configuration's models, and read back into them."""
+"""Forms generated from the configuration's models, and parsed back into them."""

@@ -1,8 +1,7 @@
-"""Form fields made from the configuration's own models, and form values read back into them.
+"""Form fields generated from the configuration's models, and form values parsed back.
 
-A field's words, default and limits stand in :mod:`core.config` alone. What a person typed is kept
-even where it cannot be read as a number: the problem is then said beside the field, and nothing
-that was typed is lost.
+A field's text, default and limits are defined only in :mod:`core.config`. Input is kept
+even if it is not a valid number: the problem is then shown next to the field, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from core.methods import METHODS
 from core.section import range_words, short_number, usual_range
 
 LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.instruction_template"})
-"""Fields that want several lines."""
+"""Fields with several lines."""
 
 CHOICES: dict[str, Mapping[str, str]] = {
     "adapter": {"lora": "LoRA adapter", "none": "None (train every weight)"},
@@ -53,22 +52,21 @@ CHOICES: dict[str, Mapping[str, str]] = {
     "rollout_engine": {"auto": "Automatic", "transformers": "Transformers", "llama_cpp": "llama.cpp"},
     "type": {"preset": "Built-in", "composite": "Custom"},
 } | {f"{one.section_name}.{field}": titles for one in METHODS for field, titles in one.choices.items()}
-"""What the values of a choice are called, by the field's last name; of a method's own field by its path."""
+"""Labels of a choice's values, by the field's last name; for a method's own field by its path."""
 
 Section = dict[str, Any]
 Values = Mapping[str, object]
-"""A section's fields by name, as they were typed or loaded."""
+"""A section's fields by name, as typed or loaded."""
 Remarks = Mapping[str, tuple[str, str]]
-"""Field path to (level, words); level is ``problem``, ``watch`` or ``note-text``."""
+"""Field path to (level, message); level is ``problem``, ``watch`` or ``note-text``."""
 
 
 @dataclass(frozen=True)
 class FormField:
-    """One input with its label, its words and what is wrong with it.
+    """One input with its label, texts and problem.
 
     ``kind`` is ``text``, ``number``, ``check``, ``choice`` or ``long``; ``value`` is what the input
-    shows (a bool for ``check``); ``shown`` what a folded group says; ``facts`` the default and the
-    usual range.
+    shows (a bool for ``check``); ``shown`` is for a collapsed group; ``facts`` has the default and usual range.
     """
 
     path: str
@@ -89,12 +87,12 @@ class FormField:
 
     @property
     def short(self) -> str:
-        """The title without what stands in brackets."""
+        """The title without the part in parentheses."""
         return self.title.split(" (")[0]
 
     @property
     def shown(self) -> str:
-        """The value in words; '' where the field is not set."""
+        """The value in words; '' if not set."""
         if self.kind == "check":
             return f"{self.short}: {'On' if self.value else 'Off'}"
         value = dict(self.choices).get(str(self.value), self.value)
@@ -103,7 +101,7 @@ class FormField:
 
 @dataclass(frozen=True)
 class FieldGroup:
-    """Fields that belong together; ``values`` is their content in one line, readable while folded."""
+    """Fields that belong together; ``values`` summarizes them in one line while collapsed."""
 
     id: str
     title: str
@@ -122,12 +120,12 @@ def field_id(path: str) -> str:
 
 
 def section_model(section: str) -> type[BaseModel]:
-    """The pydantic model of a section of the configuration."""
+    """The Pydantic model of a configuration section."""
     return cast("type[BaseModel]", RunConfig.model_fields[section].annotation)
 
 
 def field_title(path: str) -> str:
-    """What a field is called on its page, without the term in brackets; of what is no field, its name in words."""
+    """A field's title on its page, without the term in parentheses; for others, the name in words."""
     section, _, name = path.partition(".")
     known = section_model(section).model_fields if section in SECTIONS and name else {}
     info = known.get(name.partition(".")[0])
@@ -135,10 +133,10 @@ def field_title(path: str) -> str:
 
 
 def form_field(section: str, name: str, values: Values, remarks: Remarks, suggested: Values | None = None) -> FormField:
-    """The input for one field, showing the draft's value or the default.
+    """The input for one field, with the draft's value or the default.
 
     Args:
-        suggested: What is suggested for the section's fields; with it the field names its default and usual range.
+        suggested: Suggestions for the section's fields; with them, the field shows its default and usual range.
     """
     field = model_field(section_model(section), f"{section}.{name}", values, remarks)
     return field if suggested is None else replace(field, facts=_facts(field, name, section_model(section), suggested))
@@ -160,7 +158,7 @@ def _facts(field: FormField, name: str, model: type[BaseModel], suggested: Value
 
 
 def model_field(model: type[BaseModel], path: str, values: Values, remarks: Remarks) -> FormField:
-    """As :func:`form_field`, for any model: the field is the path's last name."""
+    """Like :func:`form_field`, for any model: the field is the path's last name."""
     name = path.rpartition(".")[2]
     info = model.model_fields[name]
     kind, choices = _kind(path, info)
@@ -183,7 +181,7 @@ def model_field(model: type[BaseModel], path: str, values: Values, remarks: Rema
 
 
 def shown(value: Any) -> str:
-    """A value as a person would type it: 0.00005 rather than 5e-05."""
+    """A value as a user would type it: 0.00005 rather than 5e-05."""
     if value is None or value is Ellipsis or repr(value) == "PydanticUndefined":
         return ""
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
@@ -197,22 +195,21 @@ def shown(value: Any) -> str:
 
 
 def read_form_section(section: str, form: Mapping[str, str], before: Values) -> Section:
-    """A section after a form was sent.
+    """A section updated from a submitted form.
 
-    Fields that the form does not have keep their value. A check box that is not sent is off, if the
-    form names it in ``checks``. A field stays unset while it has its default and was not set before:
-    a file is saved as it was given.
+    Fields that are not in the form keep their value. A check box that is not sent is off if the form names it in
+    ``checks``. An unset field stays unset while it has its default, so that files are saved unchanged.
 
     Args:
         section: Name of the section.
-        form: What was sent, keyed by field path.
-        before: The section so far.
+        form: The submitted values by field path.
+        before: The previous section.
     """
     return read_model(section_model(section), section, form, before)
 
 
 def read_model(model: type[BaseModel], prefix: str, form: Mapping[str, str], before: Values) -> Section:
-    """As :func:`read_form_section`, for any model and the form's fields below ``prefix``."""
+    """Like :func:`read_form_section`, for any model and the form's fields below ``prefix``."""
     after = dict(before)
     for name, info in model.model_fields.items():
         path = f"{prefix}.{name}"
@@ -243,21 +240,21 @@ def _read(text: str, kind: str, info: FieldInfo, before: Any) -> Any:
     if tuple in origins and text != "all-linear":
         return [part.strip() for part in text.split(",") if part.strip()]
     if dict in origins:
-        # What a form shows of a name with a comma in it could not be told apart again.
+        # Names with a comma would be ambiguous in a form.
         return before if before is not None and text == shown(before) else read_names(text)
     return text
 
 
 def read_names(text: str) -> dict[str, str]:
-    """``tests = test_list, choices`` as a mapping; a name alone stands for itself."""
+    """``tests = test_list, choices`` as a mapping; a single name maps to itself."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     return {name.strip(): of.strip() or name.strip() for name, _, of in pairs}
 
 
 def whole_number(text: str | None) -> int | None:
-    """A whole number from 0 on as digits say it, of an address or a form; None for anything else.
+    """A nonnegative integer from digits in a URL or form; None for anything else.
 
-    ``str.isdigit`` lets signs through that ``int`` refuses (``²``), and thousands of digits take ``int`` long.
+    ``str.isdigit`` accepts characters that ``int`` rejects (``²``), and ``int`` is slow for thousands of digits.
     """
     return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 12 else None
 
@@ -268,7 +265,7 @@ def _typed_number(text: str, before: Any) -> Any:
             value = kind(text)
         except ValueError:
             continue
-        # 3.0 typed where the file says 3 changes nothing.
+        # Typing 3.0 for 3 changes nothing.
         return before if isinstance(before, int | float) and before == value else value
     return text
 

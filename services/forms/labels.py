@@ -1,4 +1,4 @@
-"""What models, datasets, rewards and settings are called on pages. The API keeps ids and field paths."""
+"""Names of models, datasets, rewards and settings on pages. The API uses ids and field paths."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _NAMES = {
     for section, _, name in (path.partition(".") for path in sorted(_PATHS))
     if "_" in name and (section != "dataset" or name in MARKERS)
 }
-"""Names that messages hold without their section. Of the dataset's, only those that no column is called by."""
+"""Field names that messages use without their section; the dataset's only if no column could have them."""
 _WORD = re.compile(r"(?<![\w.'])[a-z]+(?:[._][a-z0-9]+)+(?![\w'])")
 
 
 def in_words(text: str) -> str:
-    """A message for a person: fields by their titles, where programs get paths and names.
+    """A message for users: field titles instead of paths and names.
 
     >>> in_words("training.batch_size: must be at least 1 (it is 0)")
     'Batch size: must be at least 1 (it is 0)'
@@ -55,12 +55,12 @@ def in_words(text: str) -> str:
 
 
 def model_title(name: str) -> str:
-    """A base model's title, or the name itself."""
+    """A base model's title, or its name."""
     return next((info.title for info in BASE_MODELS if info.name == name), name)
 
 
 def dataset_title(source: str, home: Home) -> str:
-    """A dataset in words, with its rows; where another has the same name, with the beginning of its hash."""
+    """A dataset's name with its rows; if the name is shared, with the start of its hash."""
     if not source.startswith(sources.UPLOAD):
         return MADE.get(source, source)
     try:
@@ -73,7 +73,7 @@ def dataset_title(source: str, home: Home) -> str:
 
 
 def plain_name(name: str, home: Home) -> str:
-    """A model's or dataset's name without what only programs need; an upload by its file's name."""
+    """A model's or dataset's name without technical prefixes; an upload by its file name."""
     head = name.partition(":")[0]
     if head == "upload":
         return dataset_title(name, home).rpartition(", ")[0] or "a deleted file"
@@ -91,7 +91,7 @@ def reward_title(reward: Mapping[str, Any]) -> str:
 
 
 def config_title(config: RunConfig, home: Home) -> str:
-    """Model, dataset and, where the method needs one, reward of a configuration in a line."""
+    """Model, dataset and, if the method needs one, reward of a configuration in one line."""
     title = f"{model_title(config.model.name)} · {dataset_title(config.dataset.source, home)}"
     if not method(config.method).uses("reward"):
         return title

@@ -1,8 +1,7 @@
-"""A custom reward as a form: what the page shows of each component, and the form read back.
+"""A custom reward as a form: the view of each component, and parsing of the form.
 
-A component has a *slot*, a name for its fields that stays the same while the page is open: the reward's name, or
-name and place where the component has a label. So a label can be changed and saved again and again without
-reloading the page.
+A component has a *slot*, a stable prefix of its field names while the page is open: the reward's name, or name and
+index if the component has a label. So a label can be changed and saved repeatedly without reloading the page.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from services.forms.fields import shown
 
 Part = Mapping[str, Any]
 _FIELDS = {"requires_at_least": "at-least", "clip_low": "clip-low", "clip_high": "clip-high"}
-"""A part's fields and what the form calls them."""
+"""A part's fields and their names in the form."""
 _DEFAULTS = {name: RewardComponent.model_fields[name].default for name in _FIELDS}
 
 
 @dataclass(frozen=True)
 class ParamView:
-    """One setting of a reward. ``long`` asks for a field of several lines."""
+    """One setting of a reward. ``long`` is for a field with several lines."""
 
     name: str
     title: str
@@ -44,14 +43,14 @@ class PartView:
     """A component of a custom reward, with its fields.
 
     Attributes:
-        slot: Names its fields.
+        slot: Prefix of its fields.
         name: The reward.
-        label: What the person calls it; empty for the reward's own title.
-        gate: Slot of the component that must pass first; ``at_least`` what that must reach.
+        label: The user's name for it; empty for the reward's title.
+        gate: Slot of the component that must pass first; ``at_least`` is its minimum.
         gates: Slots that can be a gate, with their titles.
-        changed: Whether label, gate or limits are set, so that their fold is open.
-        settings: The settings' values in one line, while their fold is closed.
-        open: Whether the settings are shown at once: one of them is long or has to be filled in.
+        changed: Whether label, gate or limits are set, so that their group is open.
+        settings: The settings' values in one line, while collapsed.
+        open: Whether the settings start expanded: one of them is long or required.
     """
 
     slot: str
@@ -77,22 +76,22 @@ class PartView:
 
 
 def parts(section: Part) -> tuple[PartView, ...]:
-    """The components in use, in order, with what is set."""
+    """The components in use, in order, with their values."""
     used = [part for part in components(section) if str(part.get("name")) in CATALOGUE]
     slots = {_key(part): _slot(part, place) for place, part in enumerate(used)}
     titles = {key: part.get("label") or CATALOGUE[part["name"]].title for key, part in zip(slots, used, strict=False)}
-    # A component with a gate cannot be one.
+    # A component with a gate cannot be a gate.
     free = {slots[key]: titles[key] for key, part in zip(slots, used, strict=False) if not part.get("requires")}
     return tuple(_view(CATALOGUE[part["name"]], part, slots[_key(part)], slots, free) for part in used)
 
 
 def shown_components(section: Part, remembered: object) -> Part:
-    """The section whose components the page keeps: its own, or those it had before a preset was chosen."""
+    """The section with the page's components: its own, or those from before a preset was chosen."""
     return section if section.get("type") == "composite" else {"components": _read_components(remembered)}
 
 
 def components(section: Part) -> list[Part]:
-    """The parts of a section; what a file has in their place is said to be wrong above the form."""
+    """The parts of a section; invalid ones in a file are reported above the form."""
     listed = section.get("components")
     return [part for part in listed if isinstance(part, Mapping)] if isinstance(listed, list | tuple) else []
 
@@ -135,15 +134,15 @@ def _param(param: Param, value: Any) -> ParamView:
 
 
 def read_reward(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The reward section of a form: a preset, or the components whose fields it has.
+    """The reward section from a form: a preset, or its components.
 
     A component's fields are ``use.<slot>``, ``part.<slot>`` (its reward), ``label.<slot>``, ``weight.<slot>``,
     ``gate.<slot>``, ``at-least.<slot>``, ``clip-low.<slot>``, ``clip-high.<slot>`` and ``param.<slot>.<setting>``.
-    What the form does not have stays as it was. Its buttons are ``add-component``, which adds the reward that
-    ``component`` names, and ``remove-<slot>``.
+    Missing fields stay unchanged. Its buttons are ``add-component``, which adds the reward in ``component``, and
+    ``remove-<slot>``.
 
-    Custom components that were given up for a preset come back with ``ui.components``; where there were none, the
-    preset's own are what one begins with.
+    Custom components that were replaced by a preset come back with ``ui.components``; if there were none, the
+    preset's are the start.
     """
     kind, action = form.get("reward.type", before.get("type", "preset")), form.get("action", "")
     if kind != "composite":
@@ -173,7 +172,7 @@ def read_reward(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str,
 
 
 def remembering(form: Mapping[str, str], before: Mapping[str, Any]) -> Mapping[str, str]:
-    """The form with its components in ``ui.components`` as they are now, not as its page was made."""
+    """The form with its current components in ``ui.components``."""
     if not any(path.startswith("use.") for path in form):
         return form
     custom = read_reward({**form, "reward.type": "composite"}, before)
@@ -181,7 +180,7 @@ def remembering(form: Mapping[str, str], before: Mapping[str, Any]) -> Mapping[s
 
 
 def _read_components(text: object) -> list[Part]:
-    """Components that a page brought back as JSON; those that are none are left out."""
+    """Components that a page sent back as JSON; invalid ones are left out."""
     try:
         found = json.loads(str(text or "[]"))
     except (ValueError, RecursionError):
@@ -195,7 +194,7 @@ def _of_preset(name: str) -> list[dict[str, Any]]:
 
 
 def _with_added(section: dict[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
-    """The section with the component that the form's button adds; a second one of a reward gets a label."""
+    """The section with the added component; a second one of the same reward gets a label."""
     name = form.get("component", "")
     if form.get("action") != "add-component" or name not in CATALOGUE:
         return section

@@ -1,4 +1,4 @@
-"""The catalog database: jobs, how far each one has been read, and the wizard's draft.
+"""The catalog database: jobs, the watcher's position in each, and the wizard's draft.
 
 Only the web process writes to it. No run depends on it: :mod:`services.jobs.rebuild` recreates it from the directories.
 """
@@ -51,7 +51,7 @@ class Job(Base):
     model: Mapped[str] = mapped_column(default="")
     dataset: Mapped[str] = mapped_column(default="")
     session_id: Mapped[str | None] = mapped_column(default=None, index=True)
-    """For an export: the run it was made from."""
+    """For an export: its run."""
     config: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     place: Mapped[int] = mapped_column(default=0)
     step: Mapped[int] = mapped_column(default=0)
@@ -74,8 +74,8 @@ class Job(Base):
     stop_now_at: Mapped[float | None] = mapped_column(default=None)
     """When an immediate stop was requested, in seconds since the epoch."""
 
-    # Older versions know a worker by these, and their files demand a value of every row. Nothing reads them but
-    # services.jobs.upgrade, which makes handles of what an older version wrote.
+    # Older versions identify a worker by these, and their files require a value in every row. Only
+    # services.jobs.upgrade reads them, to convert older values to handles.
     pid: Mapped[int] = mapped_column(default=0)
     pid_started: Mapped[float] = mapped_column(default=0.0)
     pid_boot: Mapped[str] = mapped_column(default="", server_default="")
@@ -136,10 +136,10 @@ def new_job(job_id: str, content: dict[str, Any]) -> Job:
 
     Args:
         job_id: Its id.
-        content: What its ``config.json`` says.
+        content: Its ``config.json``.
 
     Raises:
-        ValueError, KeyError, TypeError: That is not a job's.
+        ValueError, KeyError, TypeError: It is not a job's.
     """
     kind = JobKind(content["kind"])
     columns = KINDS[kind].columns(content)
@@ -147,7 +147,7 @@ def new_job(job_id: str, content: dict[str, Any]) -> Job:
 
 
 class Draft(Base):
-    """What a user is putting together in the wizard, one JSON object per section."""
+    """The wizard's draft, one JSON object per section."""
 
     __tablename__ = "drafts"
 
@@ -174,13 +174,13 @@ _ACTIVE = [str(state) for state in ACTIVE]
 
 
 class Database:
-    """Access to the database; every method is one short transaction. Safe from any thread.
+    """Access to the database; every method is one short transaction. Thread-safe.
 
     Args:
         url: SQLAlchemy URL, SQLite or PostgreSQL.
 
     Raises:
-        Unavailable: The database cannot be used, or was made by another version.
+        Unavailable: The database cannot be used, or is from another version.
     """
 
     def __init__(self, url: str) -> None:
@@ -217,7 +217,7 @@ class Database:
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
-        """One writer at a time, so that SQLite never answers 'database is locked' within the process."""
+        """One writer at a time, so that SQLite never reports 'database is locked' within the process."""
         with self._writing:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 yield session
@@ -225,9 +225,9 @@ class Database:
 
     @property
     def writes(self) -> int:
-        """The number of writes. While it is unchanged, so is every result, because nobody else writes.
+        """The number of writes. While it is unchanged, so are all results, because nobody else writes.
 
-        What is kept by this number is kept by the one from before the database was asked.
+        As a cache key, use the number from before the query.
         """
         return self._writes
 
@@ -248,7 +248,7 @@ class Database:
         """One job with its configuration.
 
         Raises:
-            NotFound: There is none of this id and kind.
+            NotFound: There is none with this id and kind.
         """
         with self._session() as session:
             job = session.get(Job, job_id)
@@ -270,13 +270,13 @@ class Database:
             return session.scalars(select(Job).where(Job.kind == kind).order_by(Job.created_at.desc())).all()
 
     def timed(self, device: str, most: int) -> Sequence[Job]:
-        """The latest runs on a device of which it is known how long a step took, with their configurations."""
+        """The latest runs on a device with known step times, with their configurations."""
         query = select(Job).where(Job.kind == JobKind.TRAIN, Job.device == device, Job.seconds_per_step > 0)
         with self._session() as session:
             return session.scalars(query.order_by(Job.created_at.desc()).limit(most)).all()
 
     def namesakes(self, job: Job) -> Sequence[Job]:
-        """All jobs of a job's kind and name, itself included."""
+        """All jobs with a job's kind and name, including itself."""
         query = select(Job).where(Job.kind == job.kind, Job.name == job.name)
         with self._session() as session:
             return session.scalars(query.options(defer(Job.config, raiseload=True))).all()
@@ -299,9 +299,9 @@ class Database:
             session.execute(update(Job).where(Job.id == job_id).values(**values))
 
     def move(self, job_id: str, *, to: JobState, only_from: Sequence[JobState], **values: Any) -> bool:
-        """Change a job's state if it still is one of ``only_from``; False if it is not.
+        """Change a job's state if it is still one of ``only_from``; False if not.
 
-        Who goes into the queue goes to its end, unless ``values`` have a ``place``.
+        A queued job goes to the end of the queue, unless ``values`` have a ``place``.
         """
         with self._write() as session:
             if to is JobState.QUEUED:
@@ -315,7 +315,7 @@ class Database:
             return session.scalar(select(func.count()).select_from(Job)) == 0
 
     def active_count(self) -> int:
-        """How many jobs have a worker."""
+        """The number of jobs with a worker."""
         with self._session() as session:
             return session.scalar(select(func.count()).select_from(Job).where(Job.state.in_(_ACTIVE))) or 0
 
@@ -332,7 +332,7 @@ class Database:
     # --- draft and settings ---
 
     def get_draft(self) -> dict[str, Any]:
-        """The wizard's draft, ``{section: data}``; empty if none was begun."""
+        """The wizard's draft, ``{section: data}``; empty if none was started."""
         with self._session() as session:
             return {draft.section: draft.data for draft in session.scalars(select(Draft))}
 
@@ -369,7 +369,7 @@ def _engine(url: str) -> Engine:
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:
-            # WAL lets pages read while the watcher writes; NORMAL is safe against a killed process.
+            # WAL lets pages read while the watcher writes; NORMAL survives a killed process.
             cursor = connection.cursor()
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=NORMAL")

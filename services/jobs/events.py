@@ -9,7 +9,7 @@ Listener = Callable[[str, dict[str, Any]], None]
 
 
 class Events:
-    """Passes an event, a name with a JSON payload, on to every listener, in the order in which events are published."""
+    """Passes events, names with JSON payloads, to every listener in the order of publication."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []

@@ -16,20 +16,20 @@ class JobFacts:
         kind: What it does.
         name: Its name for users.
         state: Its state.
-        phase: What it is doing while it runs, a :class:`core.job.JobPhase` for a training; '' for none.
-        step, max_steps: Done and planned in the present phase; 0 planned while unknown.
-        message: What it is doing now, in one line.
-        notes: Settings without effect, rows left out, and the like.
+        phase: Its current phase, a :class:`core.job.JobPhase` for a run; '' for none.
+        step, max_steps: Done and planned in the current phase; 0 planned while unknown.
+        message: Its current operation, in one line.
+        notes: Remarks such as settings without effect or rows left out.
         error: What went wrong and what to do.
         created_at, started_at, ended_at: ISO 8601, UTC.
-        model, dataset: As its configuration names them; '' where it names none.
-        session_id: The run that an export was made from.
+        model, dataset: As named in its configuration; '' for none.
+        session_id: An export's run.
         attempt: 1 for the first start, one more for each resume; 0 before it.
         device: ``cpu`` or the GPU's name; '' before the start.
         seconds_per_step: Mean of the latest steps; 0 while unknown.
         checkpoint_step: Step that a resume would start from, or None.
         resumable: Whether a resume would be accepted.
-        queue_position: 1 for the next to start; None if it does not wait, or where the queue was not asked.
+        queue_position: 1 for the next to start; None if it is not queued, or the queue was not queried.
     """
 
     id: str
@@ -57,7 +57,7 @@ class JobFacts:
 
     @property
     def status(self) -> str:
-        """State and phase as one public word, for clients and pages."""
+        """State and phase as one public state, for clients and pages."""
         return public_state(self.state, self.phase)
 
     @property

@@ -12,7 +12,7 @@ from services.jobs.database import Database, Job
 
 
 def needing(database: Database, reference: str, folder: Path) -> str:
-    """The first unfinished job that needs a run or an export, in words; empty if there is none.
+    """A description of the first unfinished job that needs a run or an export; empty if there is none.
 
     Args:
         database: The list of jobs.
@@ -32,7 +32,7 @@ def unfinished(database: Database) -> Iterator[Job]:
 
 
 def being_sent(export: Path) -> Sequence[str]:
-    """Names under which an export is being sent somewhere at this moment."""
+    """Names under which an export is currently being sent."""
     folders = (path for path in (export / state.FOLDER).glob("*") if path.is_dir())
     found = ((state.read_job(path), state.read_progress(path)) for path in folders)
     return [job.name for job, progress in found if job and progress and progress.state == "working"]
@@ -45,7 +45,7 @@ def _means(name: str, value: str, reference: str, folder: Path) -> bool:
 
 
 def _texts(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in decoded JSON, with the name that it is under."""
+    """Every text in decoded JSON, with its key."""
     if isinstance(data, str):
         yield name, data
     elif isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""The kinds of jobs: one entry each, with everything that differs between them outside of their workers."""
+"""The kinds of jobs: one entry each, with all their differences outside of the workers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Document:
     Attributes:
         file: Its attribute in :class:`core.job_dir.JobDir`.
         model: The model it is validated against.
-        lost: What is unavailable without it, to end a sentence.
-        demanded: Whether a completed job must have it. Otherwise it may be missing.
+        lost: What is unavailable without it, as the end of a sentence.
+        demanded: Whether a completed job must have it.
     """
 
     file: str
@@ -50,9 +50,8 @@ class Kind:
         event: The Socket.IO event that is published with every change.
         told: Fields of that event besides the id, by their names in :class:`JobFacts`.
         shown: Fields in the API besides its id and those of only this kind, by their names in :class:`JobFacts`.
-        columns: From ``config.json`` to the columns of :class:`services.jobs.database.Job`, for a job that is queued
-            and for one that is found on the disk. Raises ValueError, KeyError or TypeError where it says something
-            that no version has written.
+        columns: From ``config.json`` to the columns of :class:`services.jobs.database.Job`, for a new job or one
+            found on disk. Raises ValueError, KeyError or TypeError for contents that no version has written.
         unfinished: Why an unfinished one cannot be deleted, and what to do.
         kept: After a crash: what is left if something was saved; ``{step}`` is the step of its checkpoint.
         nothing_kept: After a crash: the same if nothing was saved.
@@ -100,7 +99,7 @@ class Kind:
 
 
 def _of_run_config(name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Columns of a job that has a whole configuration, be it one that this version would not start any more."""
+    """Columns of a job with a whole configuration, even one that this version would no longer start."""
     wrong = sorted(section for section in {*SECTIONS} & {*config} if not isinstance(config[section], dict))
     if not isinstance(config.get("method") or "", str):
         wrong.append("method")

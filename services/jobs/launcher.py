@@ -34,7 +34,7 @@ _PASSED_ON = (
     "HF_HUB_OFFLINE", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT",
-    "TUNESMITH_WEAK_SANDBOX",  # whether a user agreed to the weaker sandbox
+    "TUNESMITH_WEAK_SANDBOX",  # whether a user accepted the weaker sandbox
 )  # fmt: skip
 
 
@@ -48,17 +48,17 @@ LOCAL = "local"
 """Name of this machine's launcher."""
 
 _LOOKS, _UNTIL_NEXT_LOOK = 20, 0.05
-"""How often, and after how many seconds, a process is looked at that does not say yet whose it is."""
+"""Retries, and seconds between them, for a process whose environment is not readable yet."""
 
 
 class Launcher(Protocol):
-    """Interface of a place where workers run, as the watcher needs it.
+    """Interface to a place where workers run, as used by the watcher.
 
-    A handle may be old: of a worker that ended long ago, or, where the database was made by another version or on
-    another machine, one that means nothing. It then stands for a worker that is gone.
+    A handle may be stale: of a worker that ended long ago or, if the database is from another version or
+    machine, meaningless. It then stands for a worker that is gone.
 
     Attributes:
-        slots: How many jobs may run there at a time.
+        slots: Number of jobs that may run there at a time.
     """
 
     slots: int
@@ -68,7 +68,7 @@ class Launcher(Protocol):
         ...
 
     def find(self, job: JobDir) -> Handle | None:
-        """The running worker of a directory, no matter which server started it."""
+        """The running worker of a directory, whichever server started it."""
         ...
 
     def alive(self, worker: Handle, job: JobDir) -> bool: ...
@@ -78,7 +78,7 @@ class Launcher(Protocol):
         ...
 
     def exit_code(self, worker: Handle) -> int | None:
-        """Its exit code, negative for a signal; None if it is not known."""
+        """Its exit code, negative for a signal; None if unknown."""
         ...
 
     def end(self, worker: Handle, job: JobDir, *, force: bool) -> None:
@@ -91,12 +91,12 @@ class Launcher(Protocol):
 
 
 def handle_of(process: Identity) -> Handle:
-    """For a process of this machine."""
+    """The handle of a process on this machine."""
     return Handle(json.dumps({"pid": process.pid, "started": process.started, "boot": process.boot}))
 
 
 def process_of(worker: Handle) -> Identity:
-    """The process of this machine that a handle stands for; number 0, which is nobody's, where it stands for none."""
+    """The process on this machine that a handle stands for; id 0, which no process has, if there is none."""
     try:
         known = json.loads(worker)
         return Identity(int(known["pid"]), float(known["started"]), str(known["boot"]))
@@ -105,7 +105,7 @@ def process_of(worker: Handle) -> Identity:
 
 
 def author(status: JobStatus) -> Handle:
-    """Who wrote a status, where that was on this machine."""
+    """The process that wrote a status, if it was on this machine."""
     return handle_of(Identity(status.pid, status.pid_started, status.boot))
 
 
@@ -116,8 +116,8 @@ def worker_env(
 
     Args:
         settings: For folders and Hugging Face's address.
-        secrets: Which of :data:`core.child.SECRETS` it has a use for.
-        environ: The server's own environment.
+        secrets: Which of :data:`core.child.SECRETS` it needs.
+        environ: The server's environment.
     """
     environ = os.environ if environ is None else environ
     env = {name: environ[name] for name in _PASSED_ON if name in environ}
@@ -139,15 +139,15 @@ def worker_env(
 class LocalLauncher:
     """Runs workers on this machine, each in its own session and process group.
 
-    A worker outlives the server: it is affected neither by Ctrl+C in the terminal nor by the server's end.
+    A worker outlives the server: neither Ctrl+C in the terminal nor the server's end affects it.
 
     Args:
         settings: For the worker's environment.
-        entry: The script that a worker runs; it is called with ``job <directory>``.
+        entry: The worker's script, called with ``job <directory>``.
     """
 
     slots = 1
-    """The device, and on most machines the memory, is enough for one."""
+    """The device, and usually the memory, suffices for one."""
 
     def __init__(self, settings: Settings, entry: Path = ENTRY) -> None:
         self._settings = settings
@@ -188,8 +188,9 @@ class LocalLauncher:
         return self._process(worker, job) is not None
 
     def wrote(self, worker: Handle, status: JobStatus) -> bool:
-        # Not by the start time, which the system may report differently after the clock was set. The boot is missing
-        # in what older versions wrote.
+        # Does not compare start times, which the system may report differently after a clock change. The boot is
+        # missing
+        # in files of older versions.
         process = process_of(worker)
         return status.pid == process.pid and (status.boot or process.boot) in {"", process.boot}
 
@@ -212,8 +213,8 @@ class LocalLauncher:
             return
 
     def sweep(self, worker: Handle, job: JobDir) -> None:
-        # While a group has members its number is given to no new process. But once all of ours had ended,
-        # somebody else may have got the number and left a group without a leader, too: each says whose it is.
+        # While a process group has members, its id is not reused. But once all of ours have ended,
+        # another program may have got the id and left a group without a leader, so each process is checked.
         leader = process_of(worker)
         if not of_this_boot(leader) or psutil.pid_exists(leader.pid):
             return
@@ -232,14 +233,14 @@ class LocalLauncher:
             return self._children.get(worker)
 
     def _process(self, worker: Handle, job: JobDir) -> psutil.Process | None:
-        """The worker, where it still is there and is the one that was meant."""
+        """The worker, if it still exists and is the same one."""
         known = process_of(worker)
         try:
             if child := self._child(worker):
-                # A worker whose main thread has ended looks like a zombie while its others still hold the memory.
+                # A worker whose main thread has ended looks like a zombie while other threads still hold the memory.
                 return psutil.Process(known.pid) if child.poll() is None else None
-            # The clock may be set while a run continues, which moves start times: then the command line tells. It
-            # has to, where nobody wrote down which boot the number belongs to.
+            # A clock change during a run shifts start times: then the command line decides. It
+            # also does if the boot of the process id was not recorded.
             if known.boot and (process := find(known)):
                 return process
             process = psutil.Process(known.pid) if of_this_boot(known) else None
@@ -260,9 +261,9 @@ def _in_group(process: psutil.Process, group: int) -> bool:
 
 
 def _job_of(process: psutil.Process) -> str | None:
-    """The directory of the job that a process was started for, '' for none; None if that cannot be seen yet.
+    """The directory of a process's job, '' for none; None if it cannot be determined yet.
 
-    The system shows no environment in the first moments of a process, while it still loads its program.
+    A process's environment is not readable at first, while it still loads its program.
     """
     try:
         environ = process.environ()

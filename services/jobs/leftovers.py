@@ -10,10 +10,10 @@ from core.job_dir import JobDir
 
 
 def remove_unfinished(run_dir: JobDir) -> None:
-    """Give back the disk that an export took which did not end well: its worker may have been killed.
+    """Remove incomplete files of an export that failed: its worker may have been killed.
 
-    Finished files stay: then it was a comparison that did not end well.
-    What the worker started may live a moment longer and write on, so it is tried more than once.
+    Finished files stay: then only a verification failed. The worker's children may live and write a moment longer, so
+    this is retried.
     """
     for folder in (run_dir.path / "files.partial", *(() if run_dir.made else (run_dir.files,))):
         for _ in range(20):
@@ -21,7 +21,7 @@ def remove_unfinished(run_dir: JobDir) -> None:
             if not folder.exists():
                 break
             time.sleep(0.05)
-    for beside in run_dir.path.glob(".*"):  # what it had set aside or was writing beside
+    for beside in run_dir.path.glob(".*"):  # its reserve and temporary files
         if not beside.name.startswith(f".{run_dir.control.name}."):  # that one is this server's
-            with suppress(OSError):  # a folder of that name, or one that may not be written
+            with suppress(OSError):  # a folder with that name, or not writable
                 beside.unlink(missing_ok=True)

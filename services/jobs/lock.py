@@ -13,7 +13,7 @@ from core.settings import Home
 
 
 class HomeInUse(Conflict):
-    """Another process holds the home folder; ``url`` is where it serves, if it does."""
+    """Another process holds the home folder; ``url`` is its address, if it serves."""
 
     def __init__(self, home: Home, url: str | None) -> None:
         where = f" at {url}" if url else ""
@@ -25,7 +25,7 @@ class HomeInUse(Conflict):
 
 
 class HomeLock:
-    """Held from :meth:`take` until :meth:`release` or the process's end, however it ends."""
+    """Held from :meth:`take` until :meth:`release` or the end of the process."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -33,10 +33,10 @@ class HomeLock:
         self._file: IO[str] | None = None
 
     def take(self, url: str | None) -> None:
-        """Take the lock and write down where this process serves; again, to write down another address.
+        """Take the lock and record this process's address; again, to record another address.
 
         Raises:
-            HomeInUse: Another process has it.
+            HomeInUse: Another process holds it.
         """
         self._file = file = self._file or self._lock()
         try:
@@ -44,8 +44,8 @@ class HomeLock:
             file.truncate()
             json.dump({"pid": os.getpid(), "url": url}, file)
             file.flush()
-        except OSError:  # a full disk: nobody serves here
-            with suppress(OSError):  # what could not be written is still in its buffer
+        except OSError:  # disk full: do not serve
+            with suppress(OSError):  # unwritten data is still in its buffer
                 self.release()
             raise
 

@@ -1,4 +1,4 @@
-"""Names of runs in lists and headings, made unique where two runs have the same name."""
+"""Names of runs in lists and headings, made unique if two runs share one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Named(Protocol):
-    """What a title is made of."""
+    """The parts of a title."""
 
     id: str
     name: str
@@ -17,7 +17,7 @@ class Named(Protocol):
 
 
 def titles(jobs: Sequence[Named]) -> dict[str, str]:
-    """By id: the name where it is the only one, else with the minute it was made, else with the id's last part, too."""
+    """By id: the name if it is unique, else with the minute of creation, else also with the id's last part."""
     names = Counter(job.name for job in jobs)
     made = {job.id: job.name if names[job.name] == 1 else f"{job.name}, {_minute(job.created_at)}" for job in jobs}
     again = Counter(made.values())

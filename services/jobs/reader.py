@@ -20,9 +20,9 @@ _TAKEN = ("phase", "step", "max_steps", "message", "attempt", "device", "seconds
 class Reader:
     """One job's reader.
 
-    Every metric row is published once while this process lives: the place in the file is kept here and
-    written to the database after the rows are out. A server that starts again reads what it may have
-    published twice before anyone can be connected (:meth:`services.jobs.watcher.Watcher.catch_up`).
+    Every metric row is published once while this process lives: the position in the file is kept here and written to
+    the database after the rows are published. A restarted server reads what it may have published before, before
+    anyone can connect (:meth:`services.jobs.watcher.Watcher.catch_up`).
 
     Args:
         job: From the database; its fields are kept up to date.
@@ -45,7 +45,7 @@ class Reader:
 
     def poll(self) -> JobStatus | None:
         """Read new data, record it, publish it. Returns the worker's latest status if it is from this start."""
-        # Status before rows: once it says the end, every row is in the file.
+        # Status before rows: once it is final, every row is in the file.
         status = self._status()
         self._rows()
         self._log()
@@ -59,7 +59,7 @@ class Reader:
         return self.poll()
 
     def replay(self, after: int) -> list[MetricRow]:
-        """Rows after a row number, up to the last one published: what follows comes as events."""
+        """Rows after a row number, up to the last one published: later ones arrive as events."""
         with self._lock:
             last = self.job.last_row
             found = read_lines(self.run_dir.metrics, limit=self.job.offset, fits=is_metric)
@@ -75,7 +75,7 @@ class Reader:
             self._latest = self.run_dir.read_status()
             self._seen = stamp
         status = self._latest
-        # An older start's last word is still there until the new worker speaks.
+        # An older start's last status remains until the new worker writes one.
         return status if status is not None and self._launcher.wrote(self.job.handle, status) else None
 
     def _rows(self) -> None:
@@ -89,7 +89,7 @@ class Reader:
             self._publish_rows(rows, offset)
 
     def _shorter(self) -> bool:
-        """Whether the file was cut or rewritten: what is in it now has not been read."""
+        """Whether the file was truncated or rewritten, so its contents have not been read."""
         try:
             return self.run_dir.metrics.stat().st_size < self.job.offset
         except OSError:
@@ -110,12 +110,12 @@ class Reader:
                 self._events.publish("log_line", {"session_id": self.job.id, "line": line})
 
     def _take(self, status: JobStatus) -> None:
-        """Take over a status if it has changed."""
+        """Apply a status if it has changed."""
         values: dict[str, Any] = {name: getattr(status, name) for name in _TAKEN}
         values["notes"] = list(status.notes)
         changed = {name: value for name, value in values.items() if getattr(self.job, name) != value}
         state = JobState(self.job.state)
-        # A stop that was requested stays shown until the worker has ended.
+        # A requested stop stays visible until the worker has ended.
         wanted = state if state is JobState.STOPPING else status.state
         if wanted is not state:
             if not self._database.move(self.job.id, to=wanted, only_from=[state], **changed):

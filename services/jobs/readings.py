@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class Readings(Generic[T]):
-    """The ``.jsonl`` files looked at last, as they were read.
+    """A cache of recently read ``.jsonl`` files.
 
     Args:
-        fits: What a row of such a file is.
+        fits: Whether a row is valid.
     """
 
     KEEP = 8
@@ -34,7 +34,7 @@ class Readings(Generic[T]):
         self._lock = threading.Lock()
 
     def of(self, path: Path) -> Lines[T]:
-        """All of a file; it is read again once it has changed."""
+        """The whole file, read again after changes."""
         stamp = _stamp(path)
         with self._lock:
             kept = self._read.get(path)
@@ -57,7 +57,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def damage(job: Job, run_dir: JobDir, **rows: Sequence[int]) -> list[str]:
-    """What is damaged of a job's files, one sentence each; empty if all is well.
+    """Damage to a job's files, one sentence each; empty if there is none.
 
     Args:
         job: From the database.
@@ -76,7 +76,7 @@ def damage(job: Job, run_dir: JobDir, **rows: Sequence[int]) -> list[str]:
 
 
 def _documents(job: Job, run_dir: JobDir) -> list[tuple[Path, Any, str]]:
-    """Each JSON file of a job that is there, or should be: what it is, and what is not available without it."""
+    """Each JSON file that a job has or should have, and what is unavailable without it."""
     found: list[tuple[Path, Any, str]] = [(run_dir.config, dict, "it cannot be resumed or exported")]
     found.append((run_dir.status, JobStatus, ""))
     demanded = {run_dir.config}

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def rebuild(home: Home, database: Database) -> int:
-    """Add every job found on disk that the database does not know. Returns how many.
+    """Add every job on disk that is missing in the database. Returns how many.
 
-    Jobs that were under way are taken as they say; the watcher finds out whether they still live.
+    Active jobs are added as such; the watcher finds out whether they are alive.
     """
     added = 0
     for run_dir in sorted(_directories(home), key=lambda found: found.path.name):
@@ -46,13 +46,13 @@ def row_of(job: Job) -> dict[str, Any]:
 
 
 def job_from_row(row: dict[str, Any] | None) -> Job | None:
-    """A job as it was; columns that another version had are left out. None if there is not enough to know it by."""
+    """A job from its row; columns of other versions are left out. None if essential ones are missing."""
     known = {name: value for name, value in (row or {}).items() if name in Job.__table__.columns}
     return Job(**known) if {"id", "kind", "name", "state", "created_at"} <= known.keys() else None
 
 
 def read_job(run_dir: JobDir) -> Job | None:
-    """A job as its files say, which is all but the word of a worker that crashed; None if they cannot be read."""
+    """A job from its files, which lack only the crash of a worker; None if they cannot be read."""
     try:
         job = _job(run_dir.path.name, run_dir.read_config())
         status = run_dir.read_status()
@@ -60,7 +60,7 @@ def read_job(run_dir: JobDir) -> Job | None:
         log.warning("skipped %s, which cannot be read: %s", run_dir.path.name, error)
         return None
     if status is None:
-        # It never started. Who took it out of the queue left that in control.json.
+        # It never started. A stop while it was queued is in control.json.
         job.state = str(JobState.STOPPED if run_dir.read_control().stop else JobState.QUEUED)
     else:
         _apply(job, status)
@@ -75,10 +75,10 @@ def read_job(run_dir: JobDir) -> Job | None:
 
 
 def _job(job_id: str, content: dict[str, Any]) -> Job:
-    """A job made from what a file says.
+    """A job from a file's contents.
 
     Raises:
-        ValueError, KeyError, TypeError: It says something that no version has written.
+        ValueError, KeyError, TypeError: No version has written these contents.
     """
     job = new_job(job_id, content)
     texts = {name: getattr(job, name) for name in ("name", "created_at", "model", "dataset")}

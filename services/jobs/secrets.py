@@ -1,4 +1,4 @@
-"""Selects the secrets that a job needs; a worker gets no others."""
+"""Selects the secrets that a job needs; its worker gets no others."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _OF_OTHERS = frozenset({"", "mix"})
 
 
 def needed(config: Mapping[str, Any], home: Home) -> frozenset[str]:
-    """The environment variables that a job of this configuration has a use for.
+    """The environment variables that a job with this configuration needs.
 
     Args:
-        config: Its ``config.json``, of whatever kind of job.
-        home: For the run that an export is made from.
+        config: Its ``config.json``, for any kind of job.
+        home: For an export's run.
     """
     hub = bool(of_hub(config, home))
     judge = any(part.get("name") == "judge" for part in _parts(_flat(config)))
@@ -28,7 +28,7 @@ def needed(config: Mapping[str, Any], home: Home) -> frozenset[str]:
 
 
 def of_hub(config: Mapping[str, Any], home: Home) -> frozenset[str]:
-    """The models and datasets of Hugging Face that a job of this configuration may load. Arguments as above."""
+    """The Hugging Face models and datasets that a job with this configuration may load. Same arguments."""
     names = _names(_flat(config), home)
     return frozenset(name for name in names if name not in _OF_OTHERS and not name.startswith(_HERE))
 
@@ -39,7 +39,7 @@ def _flat(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _names(config: Mapping[str, Any], home: Home) -> Iterator[str]:
-    """What a job may load: models and datasets."""
+    """The models and datasets that a job may load."""
     yield str(_section(config, "model").get("name") or "")
     yield str(config.get("base") or "")
     dataset = _section(config, "dataset")
@@ -51,7 +51,7 @@ def _names(config: Mapping[str, Any], home: Home) -> Iterator[str]:
         if part.get("name") != "judge":
             yield str(_section(part, "params").get("model") or "")
     if config.get("session_id") and not config.get("models"):
-        with suppress(TunesmithError):  # the run is gone: its export says so itself
+        with suppress(TunesmithError):  # the run is gone: its export reports that
             run = read_json(JobDir.open(home.outputs, str(config["session_id"])).config)
             yield str(_section(_flat(run or {}), "model").get("name") or "")
 

@@ -1,4 +1,4 @@
-"""Assigns slots to jobs: how many jobs may run at a time, and where."""
+"""Assigns slots to jobs, which limit how many run at a time, and where."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 
 class Slots:
-    """The slots of every launcher and who has them. Not for several threads.
+    """The slots of every launcher and the jobs that hold them. Not thread-safe.
 
-    A job keeps its slot until its worker is gone: a worker that has said its last word still has the memory.
+    A job keeps its slot until its worker is gone: after its final status it still holds the memory.
 
     Args:
-        sizes: How many jobs each launcher runs at a time, by the launcher's name.
+        sizes: Number of slots by launcher name.
     """
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
@@ -19,13 +19,13 @@ class Slots:
         self._holders: dict[str, dict[int, str]] = {name: {} for name in sizes}
 
     def free(self, launcher: str) -> bool:
-        """Whether another job may start there; False for a launcher that is not known."""
+        """Whether another job may start there; False for an unknown launcher."""
         return len(self._holders.get(launcher, ())) < self._sizes.get(launcher, 0)
 
     def hold(self, launcher: str, job_id: str) -> int:
-        """Give a job the lowest slot that nobody has, or the one that it has already.
+        """Give a job the lowest free slot, or the one that it already has.
 
-        A job that runs already, because another server started it, gets one even if none is free.
+        A job that is already running, because another server started it, gets one even if none is free.
 
         Raises:
             KeyError: There is no such launcher.

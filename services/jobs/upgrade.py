@@ -14,14 +14,14 @@ ADDED = {
     "launcher": f"VARCHAR NOT NULL DEFAULT '{LOCAL}'",
     "worker": "TEXT NOT NULL DEFAULT ''",
 }
-"""Columns of the table of jobs that its first version had not."""
+"""Columns missing in the first version of the jobs table."""
 
 
 def upgrade(engine: Engine) -> None:
-    """Add what is missing and put older values in their new form. Nothing is lost, and it can be done again.
+    """Add what is missing and convert older values. Nothing is lost, and it is idempotent.
 
-    Values are changed on every start, and not only when the columns are added: an older version may have been used
-    on the same home in between.
+    Values are converted on every start, not only when columns are added: an older version may have used the same home
+    in between.
     """
     known = {column["name"] for column in inspect(engine).get_columns("jobs")}
     with engine.begin() as connection:
@@ -33,7 +33,7 @@ def upgrade(engine: Engine) -> None:
 
 
 def _handles(connection: Connection) -> None:
-    """Workers were known by their process: its number, start time and boot."""
+    """Workers were identified by process id, start time and boot."""
     rows = connection.execute(text("SELECT id, pid, pid_started, pid_boot FROM jobs WHERE pid != 0")).all()
     for job_id, *process in rows:
         connection.execute(
@@ -43,7 +43,7 @@ def _handles(connection: Connection) -> None:
 
 
 def _phases(connection: Connection) -> None:
-    """State and phase were one word."""
+    """State and phase were one value."""
     for word in ("warming_up", "training", "evaluating"):
         state, phase = life_of(word)
         connection.execute(

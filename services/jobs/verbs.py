@@ -22,7 +22,7 @@ from services.jobs.rebuild import row_of
 from services.machine.bin import Bin, Entry
 
 FRESH = {"error": None, "ended_at": None, "stop_now_at": None, "message": "", "phase": "", "worker": NO_WORKER}
-"""Of a job that goes into the queue again."""
+"""Columns reset when a job is queued again."""
 
 
 class Jobs:
@@ -72,7 +72,7 @@ class Jobs:
             fill: Writes other files that the job needs.
 
         Raises:
-            FileExistsError: There is a job of this id.
+            FileExistsError: There is a job with this id.
         """
         with new_folder(self._parent / job_id) as run_dir:
             fill(run_dir)
@@ -84,15 +84,15 @@ class Jobs:
     def stop(self, job_id: str, *, at_once: bool = True) -> None:
         """Stop a job: a queued one is removed from the queue, a running one gets a request.
 
-        Asked twice, it is stopped once. Where the job's folder was deleted, nothing can be asked of its worker: it
+        Repeated calls stop it once. If the job's folder was deleted, its worker cannot receive requests: it
         is ended as after 'stop now'.
 
         Args:
             job_id: Which.
-            at_once: Whether it must not finish its step and save a checkpoint.
+            at_once: Without finishing its step and saving a checkpoint.
 
         Raises:
-            Conflict: It has ended by itself.
+            Conflict: It has already ended.
         """
         self._stop(self.get(job_id), at_once=at_once)
         self.announce(job_id)
@@ -103,23 +103,23 @@ class Jobs:
         ended = Conflict("This has already ended, so there is nothing to stop.")
         if job.job_state in ENDED:
             raise ended
-        # Asked before the state is looked at again: a worker that is started between the two reads the request.
+        # Requested before checking the state again: a worker that starts in between reads the request.
         heard = self._ask(job.id, at_once=at_once)
-        # Of one that waited to be worked on again, nothing has changed.
+        # A verification that was only queued leaves a completed export.
         end = JobState.COMPLETED if self.files(job.id).made else JobState.STOPPED
         if self._database.move(job.id, to=end, only_from=[JobState.QUEUED], ended_at=now(), message=""):
             return
-        # It waits no longer. The watcher clears control.json just before it takes a job out of the queue, so it may
-        # have wiped out the request above. From here on nobody clears it any more: asked once more, it stays.
+        # It is no longer queued. The watcher clears control.json just before it takes a job out of the queue, so it may
+        # have deleted the request above. From here on nobody clears it, so a second request stays.
         heard = self._ask(job.id, at_once=at_once) and heard
         values = {"stop_now_at": job.stop_now_at or time()} if at_once or not heard else {}
         moved = self._database.move(job.id, to=JobState.STOPPING, only_from=ACTIVE, **values)
-        # A quick worker may have heeded the request by now, and the watcher written that down.
+        # A quick worker may have followed the request by now, and the watcher recorded that.
         if not moved and self.get(job.id).job_state != JobState.STOPPED:
             raise ended
 
     def _ask(self, job_id: str, *, at_once: bool) -> bool:
-        """Returns whether there is a folder to say it in."""
+        """Returns whether there is a folder for the request."""
         run_dir = self.files(job_id)
         asked = run_dir.read_control()
         try:
@@ -143,17 +143,17 @@ class Jobs:
         self.announce(job_id)
 
     def _resume(self, job_id: str) -> None:
-        # The state is compared where it is changed: of two clicks at once, one moves the job, and the other finds it
-        # waiting.
+        # The state is compared when it is changed: of two simultaneous clicks, one moves the job, and the other finds
+        # it queued.
         if self.requeue(job_id, only_from=tuple(RESUMABLE)):
             return
         if self.get(job_id).job_state in {JobState.STOPPING, JobState.COMPLETED}:
             raise Conflict(f"Only {self._kind.one()} that was stopped, failed or crashed can be resumed.")
 
     def requeue(self, job_id: str, *, only_from: Sequence[JobState], **values: Any) -> bool:
-        """Put a job at the queue's end as if nothing had been said of it; False if it is in another state.
+        """Put a job at the end of the queue with a clean state; False if it is in another state.
 
-        Nobody is told: :meth:`announce` does that.
+        Publishes nothing: :meth:`announce` does that.
         """
         return self._database.move(job_id, to=JobState.QUEUED, only_from=only_from, **{**FRESH, **values})
 
@@ -162,13 +162,13 @@ class Jobs:
 
         Args:
             job_id: Which.
-            refuse: Raises where something else speaks against it; called with its directory.
+            refuse: Called with its directory; raises if it must not be deleted.
 
         Returns:
-            What it is restored by; None if it had no files any more.
+            The trash entry to restore it; None if it had no files.
 
         Raises:
-            Conflict: It runs or waits, or an unfinished job needs what it made.
+            Conflict: It is running or queued, or an unfinished job needs its results.
             Unavailable: Its files cannot be moved.
         """
         job = self.get(job_id)
@@ -181,7 +181,7 @@ class Jobs:
             raise Conflict(
                 f"This {word} is in use by {needs}. Wait until that ends, or stop it, then delete the {word}."
             )
-        # The files first: a row without files can be deleted again, files without a row would be found by a rebuild.
+        # Files first: a row without files can be deleted again, files without a row would reappear in a rebuild.
         entry = self._bin.put(path, kind=word, name=job.name, row=row_of(job)) if os.path.lexists(path) else None
         try:
             self._database.delete(job.id)
@@ -195,6 +195,6 @@ class Jobs:
 
     def announce(self, job_id: str) -> None:
         """Publish a job's state and wake the watcher."""
-        # Told before the watcher looks: what it tells of the job comes after.
+        # Published before the watcher runs: its own events come after.
         self._events.publish(self._kind.event, self._kind.payload(self.get(job_id).facts()))
         self._wake()

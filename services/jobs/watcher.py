@@ -1,7 +1,7 @@
 """The watcher loop: start the next job, read what jobs append, record it, publish it.
 
-Three parties write about a job concurrently. The worker writes ``status.json`` and its rows; a request writes
-``control.json`` and changes the state in the database; the watcher thread does the rest. Where a step depends on an
+Three parties write a job's state concurrently. The worker writes ``status.json`` and its rows; a request writes
+``control.json`` and changes the state in the database; the watcher thread does the rest. If a step depends on an
 earlier read, a comment says what may have happened in between, and a state is changed only if it is still the one that
 was read (:meth:`services.jobs.database.Database.move`).
 """
@@ -34,7 +34,7 @@ from services.jobs.slots import Slots
 log = logging.getLogger(__name__)
 
 BUSY = 0.05
-"""Polling interval in seconds while a job runs: an appended row is published within a twentieth of a second."""
+"""Polling interval in seconds while a job runs: appended rows are published within a twentieth of a second."""
 IDLE = 1.0
 ALIVE_EVERY = 0.5
 DISK_FULL_WAIT = 5.0
@@ -58,17 +58,17 @@ class Clock(Protocol):
 class Watcher:
     """Follows every running job and keeps the queue moving.
 
-    It guarantees: one job at a time per slot, in queue order, across restarts of the server.
-    Each metric row is published once and in order. A job whose worker vanished is ``crashed`` within
-    five seconds. It cannot disturb a running worker: it reads files, and it signals a process
-    only after a user requested an immediate stop and twenty seconds have passed. An error with
+    Guarantees: one job at a time per slot, in queue order, across restarts of the server. Each metric row is
+    published once and in order. A job whose worker vanished is ``crashed`` within five seconds. It cannot disturb a
+    running worker: it reads files, and it signals a process only after a user requested an immediate stop and twenty
+    seconds have passed. An error with
     one job affects only that job: it is logged once and shown on its page.
 
     Args:
         home: Location of the directories.
         database: The list of jobs.
         events: Receives all events.
-        launchers: Where workers run, by the name that a job's row has.
+        launchers: Launchers by the name in a job's row.
         free_device: Called before a job starts, to free the device.
         clock: Source of the time.
     """
@@ -119,7 +119,7 @@ class Watcher:
             self._thread.join(timeout=5)
 
     def catch_up(self) -> None:
-        """Read on where the last server stopped, before anyone is connected to hear a row twice."""
+        """Continue reading where the last server stopped, before anyone connects and gets a row twice."""
         for job in self._database.unfinished():
             if job.active:
                 self._alone(job.id, partial(self._follow, job))
@@ -134,15 +134,15 @@ class Watcher:
             return
         run_dir = self._run_dir(job)
         tidy(run_dir)
-        if run_dir.made:  # What an earlier start had made is there, whole.
+        if run_dir.made:  # The results of an earlier start are complete.
             self._database.move(job.id, to=JobState.COMPLETED, only_from=[job.job_state], error=None)
 
     def trouble(self, job_id: str) -> str:
-        """What kept the watcher from following a job, since this server started; '' where nothing did."""
+        """The error that kept the watcher from following a job, since this server started; '' for none."""
         return self._troubles.get(job_id, "")
 
     def _alone(self, job_id: str, attend: Callable[[], None]) -> None:
-        """Do something for one job. Whatever goes wrong with it must not keep the others waiting."""
+        """Run something for one job. Errors must not affect other jobs."""
         try:
             attend()
         except Exception as error:
@@ -154,7 +154,7 @@ class Watcher:
             self._troubles.pop(job_id, None)
 
     def replay(self, session_id: str, after: int) -> list[MetricRow] | None:
-        """Rows after a row number that were published already; None if the job is not running."""
+        """Already published rows after a row number; None if the job is not running."""
         reader = self._readers.get(session_id)
         return reader.replay(after) if reader else None
 
@@ -172,8 +172,8 @@ class Watcher:
     def tick(self) -> bool:
         """One round. Returns whether a job is running."""
         if self._wake.is_set() or not self._readers:
-            # Cleared before the database is read: who changes it afterwards sets it again, for the next round.
-            # The other way round, a change between the two would wait until something else wakes the watcher.
+            # Cleared before the database is read: later changes set it again, for the next round.
+            # In the reverse order, a change between the two would wait until something else wakes the watcher.
             self._wake.clear()
             self._refresh()
         for reader in list(self._readers.values()):
@@ -183,7 +183,7 @@ class Watcher:
         return bool(self._readers or self._leaving)
 
     def _refresh(self) -> None:
-        """Take over what requests changed in the database."""
+        """Load changes that requests made in the database."""
         for job in self._database.unfinished():
             reader = self._readers.get(job.id)
             if reader:
@@ -195,12 +195,12 @@ class Watcher:
     # --- one job ---
 
     def _follow(self, job: Job) -> None:
-        """Follow a job that runs although this server did not start it."""
+        """Follow a running job that this server did not start."""
         run_dir = self._run_dir(job)
         if not job.worker:
-            # A start is three steps: the state becomes 'starting', the worker is started, its handle is written down.
-            # The last server died after the first or the second. Where there is a worker, it is this job's; where
-            # there is none, the start is made up for, unless a stop was requested in the meantime.
+            # A start has three steps: the state becomes 'starting', the worker is started, its handle is stored.
+            # The last server died after the first or the second. If there is a worker, it is this job's; if
+            # not, the job is started now, unless a stop was requested in the meantime.
             found = self._launcher(job).find(run_dir)
             if found is None and not run_dir.read_control().stop:
                 self._database.move(job.id, to=JobState.QUEUED, only_from=[job.job_state])
@@ -217,14 +217,15 @@ class Watcher:
 
     def _attend(self, reader: Reader) -> None:
         job = reader.job
-        # First whether it lives, then what it says. The other way round, a worker that says its last word and leaves
-        # between the two looks would be taken for one that vanished in the middle of its work.
+        # First whether it is alive, then its status. In the reverse order, a worker that writes its final status and
+        # exits
+        # in between would be mistaken for one that vanished in the middle of its work.
         alive = self._alive(reader)
         status = self._read(reader, alive=alive)
         if status is not None and status.state in ENDED:
             self._finish(reader, status.state, error=status.error, status=status)
         elif not alive:
-            # What it left running may still write: that is ended first, and the files are read once more after it.
+            # Its remaining children may still write: they are ended first, then the files are read again.
             self._launcher(job).sweep(job.handle, reader.run_dir)
             last = self._read(reader, alive=False)
             if last is not None and last.state in ENDED:
@@ -235,7 +236,7 @@ class Watcher:
             self._press(reader, self._clock.time() - job.stop_now_at)
 
     def _read(self, reader: Reader, *, alive: bool) -> JobStatus | None:
-        """What the worker says. Of one that is gone, nothing is waited for: what cannot be read stays unread."""
+        """The worker's status. If the worker is gone, unreadable files are not waited for."""
         try:
             return reader.poll() if alive else reader.look_again()
         except Exception as error:
@@ -245,7 +246,7 @@ class Watcher:
             return None
 
     def _alive(self, reader: Reader) -> bool:
-        """Asked of the launcher twice a second; in between it lives."""
+        """Checked with the launcher twice a second; assumed in between."""
         job, moment = reader.job, self._clock.monotonic()
         if moment - self._checked.get(job.id, -ALIVE_EVERY) < ALIVE_EVERY:
             return True
@@ -261,7 +262,7 @@ class Watcher:
 
     def _vanished(self, reader: Reader) -> None:
         job = reader.job
-        if saved := reader.run_dir.numbered():  # It may have died before it could say so.
+        if saved := reader.run_dir.numbered():  # It may have died before it could report that.
             job.checkpoint_step = step_of(saved[-1])
             self._database.update(job.id, checkpoint_step=job.checkpoint_step)
         if job.stop_now_at is not None:
@@ -282,10 +283,10 @@ class Watcher:
         tidy = job.of_kind.tidy
         if tidy and state is not JobState.COMPLETED:
             tidy(reader.run_dir)
-            if reader.run_dir.made:  # It was compared again, and is as it was.
+            if reader.run_dir.made:  # It was a verification, so its files are unchanged.
                 state = JobState.COMPLETED
                 values |= {"error": None, "message": f"Not verified again. {error or 'The check was canceled.'}"}
-        # From any state with a worker, also from one that a request has put it into since: the end is the end.
+        # From any state with a worker, even one that a request has set since: the end is final.
         self._database.move(job.id, to=state, only_from=ACTIVE, **values)
         job.state = str(state)
         for name, value in values.items():
@@ -293,13 +294,13 @@ class Watcher:
         self._readers.pop(job.id, None)
         self._asked.pop(job.id, None)
         self._checked.pop(job.id, None)
-        # Its slot it keeps: it has said its last word, but its process may still be there. From here on a resume is
-        # accepted, and it waits until that process is gone.
+        # It keeps its slot: its status is final, but its process may still exist. From here on a resume is
+        # accepted, and waits until that process is gone.
         self._leaving.append((reader, self._clock.monotonic()))
         reader.publish_status()
 
     def _see_off(self) -> None:
-        """Hold the device until the worker's process is gone: it still has the memory."""
+        """Hold the device until the worker's process is gone: it still holds the memory."""
         for entry in list(self._leaving):
             reader, since = entry
             job = reader.job
@@ -313,7 +314,7 @@ class Watcher:
     # --- the queue ---
 
     def _start_waiting(self) -> None:
-        """Start the first of those that wait for a launcher with a free slot; the next one in the next round."""
+        """Start the first queued job whose launcher has a free slot; the next one in the next round."""
         places = [name for name in self._launchers if self._slots.free(name)]
         if not places or self._clock.monotonic() < self._not_before:
             return
@@ -340,10 +341,10 @@ class Watcher:
         self._read_from_now_on(job, run_dir).publish_status()
 
     def _launch(self, job: Job, run_dir: JobDir) -> bool:
-        """Start the worker; False if somebody took the job out of the queue."""
-        # An old request is cleared before the job leaves the queue, and not after. A stop that comes while it waits
-        # takes it out of the queue, and the move below fails. One that comes after the move finds it 'starting' and
-        # writes control.json, which nobody clears any more: the worker reads it when it begins.
+        """Start the worker; False if the job was taken out of the queue."""
+        # An old request is cleared before the job leaves the queue, not after. A stop that comes while it is queued
+        # takes it out of the queue, so the move below fails. One that comes after the move finds it 'starting' and
+        # writes control.json, which nobody clears any more: the worker reads it when it starts.
         run_dir.write_control(Control())
         began = now()
         if not self._database.move(
@@ -356,7 +357,7 @@ class Watcher:
         return True
 
     def _put_off(self, job: Job) -> None:
-        """Leave a job at its place in the queue until there is room on the disk again."""
+        """Leave a job at its position in the queue until there is free disk space again."""
         self._not_before = self._clock.monotonic() + DISK_FULL_WAIT
         values = {"message": "The disk is full. Waiting for free space", "place": job.place}
         self._database.move(job.id, to=JobState.QUEUED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
@@ -379,7 +380,7 @@ class Watcher:
 
 
 def crash_words(job: Job, exit_code: int | None, last_lines: str, *, made: bool = False) -> str:
-    """What happened, what was kept, what to do; ``made``: whether it is an export whose files are there."""
+    """What happened, what was kept, what to do; ``made``: whether it is an export with finished files."""
     how = {
         None: "ended without an error message",
         -9: "was killed (signal 9), which usually means that memory ran out",

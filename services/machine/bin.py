@@ -27,7 +27,7 @@ from core.settings import Home
 
 ENTRY, CONTENT = "entry.json", "content"
 BESIDE = ".trash-"
-"""Begins the name of content that is on another disk than the trash and therefore stayed in its folder."""
+"""Prefix of content that is on another disk than the trash and therefore stayed in its folder."""
 FOLDERS = {
     "run": "outputs",
     "probe": "outputs",
@@ -37,7 +37,7 @@ FOLDERS = {
     "preset": "configs",
     "reward": "configs/rewards",
 }
-"""Kind to the folder that such things are in. An entry holds a name alone, so that it cannot lead elsewhere."""
+"""Kind to folder. An entry has only a name, so that it cannot point elsewhere."""
 _NAMED_BY_HAND = frozenset({"preset", "reward"})
 
 
@@ -45,8 +45,8 @@ class Entry(BaseModel):
     """One deleted item.
 
     Attributes:
-        id: Of the entry.
-        kind: A key of :data:`FOLDERS`; ``unknown`` where the entry cannot be read.
+        id: The entry's id.
+        kind: A key of :data:`FOLDERS`; ``unknown`` if the entry cannot be read.
         file: The name of its file or folder.
         name: Its name for users.
         deleted_at: ISO 8601, UTC.
@@ -69,7 +69,7 @@ class Bin:
     """Moves files into and out of the trash. It does not use the catalog.
 
     Args:
-        home: Whose trash.
+        home: Location of the trash.
     """
 
     def __init__(self, home: Home) -> None:
@@ -79,13 +79,13 @@ class Bin:
         """Move a file or folder into the trash.
 
         Args:
-            path: Where it is: directly in its kind's folder.
+            path: Its path, directly in its kind's folder.
             kind: A key of :data:`FOLDERS`.
             name: Its name for users.
             row: What else is needed to restore it.
 
         Raises:
-            Unavailable: It could not be moved, and is where it was.
+            Unavailable: It could not be moved, and stays in place.
         """
         entry = Entry(id=new_id(), kind=kind, file=path.name, name=name, deleted_at=now(), size=size_of(path), row=row)
         folder = self._folder(entry.id)
@@ -99,7 +99,7 @@ class Bin:
         return entry
 
     def list(self) -> list[Entry]:
-        """Everything in the trash, what was deleted last first."""
+        """Everything in the trash, last deleted first."""
         found = [self._read(folder) for folder in self._folders() if (folder / ENTRY).exists()]
         return sorted(found, key=lambda entry: (entry.deleted_at, entry.id), reverse=True)
 
@@ -111,10 +111,10 @@ class Bin:
         return self._read(folder)
 
     def place(self, entry: Entry) -> Path:
-        """Where it was, and where it goes back to.
+        """Its original path, to which it is restored.
 
         Raises:
-            Conflict: That is not known.
+            Conflict: It is unknown.
         """
         if entry.kind not in FOLDERS:
             raise Conflict(
@@ -124,19 +124,19 @@ class Bin:
         return self._home.root / FOLDERS[entry.kind] / entry.file
 
     def content(self, entry: Entry) -> Path | None:
-        """Where it is now; None if it is not in the trash."""
+        """Its current path; None if it is not in the trash."""
         places = [self._folder(entry.id) / CONTENT]
         if entry.kind in FOLDERS:
             places.append(self._home.root / FOLDERS[entry.kind] / f"{BESIDE}{entry.id}")
         return next((path for path in places if _exists(path)), None)
 
     def take_out(self, entry: Entry) -> Path:
-        """Move the content back to its place, or beside it where a file of that name was made since.
+        """Move the content back to its original path, or next to it if a file with that name was created since.
 
         The entry stays until :meth:`drop`.
 
         Raises:
-            Conflict: Something else has its place.
+            Conflict: Something else is at its path.
             Unavailable: It could not be moved, and is still in the trash.
         """
         content, place = self.content(entry), self.place(entry)
@@ -154,14 +154,14 @@ class Bin:
         return place
 
     def drop(self, entry: Entry) -> None:
-        """Remove an entry, whose content is back in its place."""
+        """Remove the entry of restored content."""
         shutil.rmtree(self._folder(entry.id), ignore_errors=True)
 
     def purge(self, entry: Entry) -> None:
         """Delete something permanently.
 
         Raises:
-            Unavailable: Something of it stays; it can no longer be restored, and is removed at the next start.
+            Unavailable: Some of it remains; it can no longer be restored, and is removed at the next start.
         """
         folder, content = self._folder(entry.id), self.content(entry)
         (folder / ENTRY).unlink(missing_ok=True)
@@ -197,7 +197,7 @@ class Bin:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file or of all files in a folder; links count for nothing, and neither does what cannot be read."""
+    """Bytes of a file or of all files in a folder, without links and unreadable files."""
     total, waiting = 0, [path]
     while waiting:
         one = waiting.pop()
@@ -223,7 +223,7 @@ def _move(path: Path, target: Path, *, beside: Path) -> None:
 
 
 def _free_name(place: Path) -> Path:
-    """The name with the first number that is free: 'strict-2.json'."""
+    """The name with the first free number: 'strict-2.json'."""
     numbers = (place.with_name(f"{place.stem}-{number}{place.suffix}") for number in range(2, 10_000))
     return next(path for path in numbers if not _exists(path))
 

@@ -15,7 +15,7 @@ from services.machine.preferences import PreferenceStore
 
 TIMEOUT = 6.0
 MOST = 1 << 20
-"""Bytes that are read of an answer."""
+"""Bytes that are read of a response."""
 REFUSED = (
     "Hugging Face doesn't accept this token, so it was not saved. Copy it again from your access tokens on "
     "Hugging Face, or create a new one."
@@ -23,25 +23,25 @@ REFUSED = (
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A token goes to the address that it is meant for and to no other."""
+    """Sends a token only to the intended address."""
 
     def redirect_request(self, *_args: Any, **_more: Any) -> None:
         return None
 
 
 def save_token(store: PreferenceStore, settings: Settings, token: str) -> str:
-    """Keep a token after asking Hugging Face whose it is; if that cannot be reached, it is kept unchecked.
+    """Save a token after looking up its account on Hugging Face; if that cannot be reached, it is saved unchecked.
 
     Returns:
         What happened, as a sentence.
 
     Raises:
-        InvalidInput: It is not a token, or is not accepted; the one before is kept.
+        InvalidInput: It is not a token, or is not accepted; the previous one is kept.
     """
     token = token.strip()
     if not token:
         raise InvalidInput("Paste a token. It begins with hf_.", field="hf_token")
-    # Whatever is not a token at all is refused before it is sent anywhere.
+    # Anything that is not a token is rejected before it is sent anywhere.
     store.check({"hf_token": token})
     user = whose(token, settings.hf_endpoint or HUB)
     store.change({"hf_token": token, "hf_user": user or ""})
@@ -57,7 +57,7 @@ def remove_token(store: PreferenceStore) -> str:
 
 
 def whose(token: str, endpoint: str) -> str | None:
-    """The account's name; None if Hugging Face cannot be asked.
+    """The account's name; None if Hugging Face cannot be reached.
 
     Raises:
         InvalidInput: The token is not accepted.

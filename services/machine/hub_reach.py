@@ -12,18 +12,18 @@ HUB = "https://huggingface.co"
 TIMEOUT = 3.0
 """Seconds after which it counts as unreachable."""
 KEEP = 60.0
-"""Seconds that an answer is good for."""
+"""Seconds that a result is cached."""
 PATIENCE = 0.3
-"""Seconds that the first caller waits: a refused connection is known at once."""
+"""Seconds that the first caller waits: a refused connection is known immediately."""
 
 
 def offline() -> bool:
-    """Whether ``HF_HUB_OFFLINE`` says that nobody is to be asked."""
+    """Whether ``HF_HUB_OFFLINE`` is set."""
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
 
 
 class HubReach:
-    """Asks the address of Hugging Face, or of the mirror in ``HF_ENDPOINT``, at most once a minute."""
+    """Checks Hugging Face, or the mirror in ``HF_ENDPOINT``, at most once a minute."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class HubReach:
         self._answered = threading.Event()
 
     def look(self) -> bool | None:
-        """True or False as of the last minute; None while the first answer is on its way."""
+        """True or False as of the last minute; None before the first result."""
         if offline():
             return False
         with self._lock:
@@ -49,7 +49,7 @@ class HubReach:
             with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310 (as above)
                 self._known = True
         except urllib.error.HTTPError:
-            self._known = True  # it answers, whatever it says
+            self._known = True  # it responds, no matter how
         except (OSError, ValueError):
             self._known = False
         self._answered.set()

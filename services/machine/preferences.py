@@ -31,21 +31,21 @@ TITLES = {
     "trash_days": "Empty the trash after",
     "webhook_url": "Webhook URL",
 }
-"""What a user calls each setting."""
+"""Each setting's name for users."""
 
 
 class Preferences(BaseModel):
-    """What a user sets in the app. Every field has a default, so that a missing file is a new installation.
+    """Settings in the app. Every field has a default, so a missing file means a new installation.
 
     Attributes:
-        hf_token: Hugging Face access token; ``HF_TOKEN`` in the environment comes first.
-        hf_user: The account that the token belongs to, as Hugging Face answered; '' if it could not be asked.
+        hf_token: Hugging Face access token; ``HF_TOKEN`` in the environment takes precedence.
+        hf_user: The token's account, from Hugging Face; '' if it could not be reached.
         theme: Colors of every page.
         base_model: The model that a new run starts with.
         notifications: Whether pages may show a notification when a run ends.
-        shortcuts: Whether single-letter keys do something.
-        trash_days: Days after which deleted things are gone permanently; 0 keeps them until the trash is emptied.
-        webhook_url: Where the end of a run is posted to; '' for nowhere.
+        shortcuts: Whether single-letter shortcuts are enabled.
+        trash_days: Days after which deleted items are removed permanently; 0 keeps them until the trash is emptied.
+        webhook_url: URL that the end of a run is posted to; '' for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -85,7 +85,7 @@ def _plain(text: str) -> bool:
 
 
 class PreferenceStore:
-    """Reads and changes the settings. A change holds at once, for pages and for jobs that start from then on.
+    """Reads and changes the settings. A change takes effect immediately, for pages and jobs started afterwards.
 
     Args:
         home: Location of the file.
@@ -95,10 +95,10 @@ class PreferenceStore:
         self._home = home
         self._lock, self._changing = threading.Lock(), threading.Lock()
         self.problem = ""
-        """Why defaults are in use instead of what the file holds; '' if nothing is wrong."""
+        """Why defaults are used instead of the file; '' if nothing is wrong."""
 
     def get(self) -> Preferences:
-        """The settings as they are now; the defaults if the file cannot be read. A damaged one is set aside."""
+        """The current settings; the defaults if the file cannot be read. A damaged file is moved aside."""
         found = read_preferences(self._home)
         if found is not None:
             if self.problem == UNREADABLE:
@@ -128,7 +128,7 @@ class PreferenceStore:
         return 0 if self.problem else days
 
     def check(self, changes: dict[str, Any]) -> Preferences:
-        """What the settings would be with some changes.
+        """The settings with some changes.
 
         Raises:
             InvalidInput: A value cannot be used.
@@ -136,12 +136,12 @@ class PreferenceStore:
         try:
             return Preferences.model_validate({**self.get().model_dump(), **changes})
         except ValidationError as error:
-            # Without what was entered, which may be a secret.
+            # Without the input, which may be a secret.
             path, words = explain({**error.errors()[0], "input": ...})
             raise InvalidInput(f"{TITLES.get(path, path)}: {words.rstrip('.')}.", field=path) from None
 
     def change(self, changes: dict[str, Any]) -> Preferences:
-        """Set some of them and keep the others.
+        """Change some settings.
 
         Raises:
             InvalidInput: A value cannot be used; nothing is changed.
@@ -154,17 +154,17 @@ class PreferenceStore:
 
 
 def read_preferences(home: Home) -> Preferences | None:
-    """What the file holds, the defaults if there is none; None if it cannot be read."""
+    """The file's settings, the defaults if there is none; None if it cannot be read."""
     if not home.preferences.exists() and not home.preferences.is_symlink():
         return Preferences()
     return read_model(home.preferences, Preferences)
 
 
 def hub_token(settings: Settings) -> str:
-    """The Hugging Face token that holds: the environment's, else the one entered in Settings; '' for none."""
+    """The effective Hugging Face token: the environment's, else the one from Settings; '' for none."""
     return settings.hf_token or stored_token(settings.home)
 
 
 def stored_token(home: Home) -> str:
-    """The token that was entered in Settings, whatever the environment says."""
+    """The token from Settings, regardless of the environment."""
     return (read_preferences(home) or Preferences()).hf_token

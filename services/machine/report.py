@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from services.container import Services
 
 LOG_LINES = 40
-"""Last lines of the newest failed job's log; of the server's and of the set-up's there are half as many."""
+"""Last lines of the newest failed job's log; half as many of the server's and the setup's."""
 _NAMES = "(?:token|api[_-]?key|secret|password|passwd|authorization)"
 _SECRETS = (
     (re.compile(r"\b(hf_|sk-|ghp_|gho_|github_pat_|xox[abp]-)[\w-]{6,}"), r"\1…"),
@@ -39,7 +39,7 @@ class RecentLog(logging.Handler):
     """Keeps the last warnings and errors of this process for the report.
 
     Args:
-        most: How many it keeps.
+        most: Maximum number of lines.
     """
 
     def __init__(self, most: int = LOG_LINES // 2) -> None:
@@ -48,12 +48,12 @@ class RecentLog(logging.Handler):
         self.lines: deque[str] = deque(maxlen=most)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one line, or the lines of a traceback, as text: a record may hold on to whole requests."""
+        """Store one line, or a traceback's lines, as text: a record may reference whole requests."""
         self.lines.append(self.format(record))
 
 
 RECENT = RecentLog()
-"""Of this process; ``flask_app.main`` lets it hear the root logger."""
+"""This process's; ``flask_app.main`` attaches it to the root logger."""
 
 
 def problem_report(services: Services) -> str:
@@ -112,5 +112,5 @@ def _distribution() -> str:
 def _user() -> str:
     try:
         return getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # a container's user may not have a name
         return os.environ.get("USER", "")

@@ -38,11 +38,11 @@ class Gpu:
 
 
 class System:
-    """Readings of this machine, each kept for a moment so that many pages cost one reading.
+    """Readings of this machine, each cached for a moment.
 
     Args:
-        home: Whose disk is shown.
-        active: Number of jobs that run.
+        home: Its disk is measured.
+        active: Number of running jobs.
     """
 
     KEEP = 1.5
@@ -57,7 +57,7 @@ class System:
         self._cpu = 0.0
 
     def device(self) -> Device:
-        """What a run would use: the first GPU, else the processor."""
+        """The device of a run: the first GPU, else the CPU."""
         gpu = self.gpu()
         if gpu:
             return Device("cuda", gpu.name, gpu.memory, gpu.memory - gpu.used, bf16=gpu.compute >= 8.0)
@@ -69,7 +69,7 @@ class System:
         return self.gpu() is not None
 
     def gpu(self) -> Gpu | None:
-        """The first NVIDIA GPU, or None if there is none (or its driver does not answer)."""
+        """The first NVIDIA GPU, or None if there is none (or its driver does not respond)."""
         if self._smi is None:
             return None
         with self._lock:
@@ -80,9 +80,9 @@ class System:
         return gpu
 
     def cpu(self) -> float:
-        """Percent of all cores in use since the last reading, which is at least a moment ago.
+        """Percent of all cores in use since the last reading.
 
-        psutil's own counts from the calling thread's last call, and each request has its own thread.
+        psutil's own function counts from the calling thread's last call, and each request has its own thread.
         """
         with self._lock:
             marked, (busy_before, total_before) = self._mark
@@ -93,7 +93,7 @@ class System:
             return self._cpu
 
     def load(self) -> dict[str, Any]:
-        """The payload of ``system_update``: percentages, and bytes where the name says so."""
+        """The payload of ``system_update``: percentages, and bytes in the fields named so."""
         memory = psutil.virtual_memory()
         gpu = self.gpu()
         return {
@@ -108,7 +108,7 @@ class System:
         }
 
     def status(self) -> dict[str, Any]:
-        """The answer of ``GET /api/system/status``."""
+        """The response of ``GET /api/system/status``."""
         device = self.device()
         disk = shutil.disk_usage(self._home.root)
         return {
@@ -129,7 +129,7 @@ class System:
 
 
 def llama_state(home: Home) -> dict[str, Any]:
-    """What the self-test of llama.cpp found on this machine; ``tested`` is false before the first."""
+    """Result of the llama.cpp self-test on this machine; ``tested`` is false before the first."""
     outcome = llama.read(home)
     if outcome is None:
         return {"tested": False, "works": None, "extra_buffers": None, "crashes_on": [], "words": llama.NOT_TESTED}
@@ -143,7 +143,7 @@ def llama_state(home: Home) -> dict[str, Any]:
 
 
 def _processor_times() -> tuple[float, float]:
-    """Seconds that all cores together were busy, and in all. A guest's time is in the user's already."""
+    """Busy and total seconds of all cores together. User time already includes guest time."""
     times = psutil.cpu_times()._asdict()
     total = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))
     return total - times["idle"] - times.get("iowait", 0.0), total
@@ -161,7 +161,7 @@ def versions() -> dict[str, str | None]:
 
 
 def memory_limit(total: int) -> int:
-    """The machine's memory, or less where a container has a limit of its own."""
+    """The machine's memory, or a container's lower limit."""
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             limit = Path(path).read_text().strip()
@@ -184,20 +184,20 @@ def _read_gpu(smi: str) -> Gpu | None:
 
 
 def parse_gpu(line: str) -> Gpu:
-    """One line of nvidia-smi's CSV. Raises ValueError if it is not as asked for."""
+    """One line of nvidia-smi's CSV. Raises ValueError if it is malformed."""
     name, total, used, load, compute = (part.strip() for part in line.rsplit(",", 4))
     mib = 1024 * 1024
     return Gpu(name, int(total) * mib, int(used) * mib, _gpu_number(load), _gpu_number(compute))
 
 
 def _gpu_number(text: str) -> float:
-    """Some GPUs answer '[N/A]' for load."""
+    """Some GPUs report '[N/A]' for load."""
     return 0.0 if text.startswith("[") else float(text)
 
 
 @cache
 def _processor() -> tuple[str, bool]:
-    """The processor's name, and whether it computes bfloat16 natively."""
+    """The CPU's name, and whether it computes bfloat16 natively."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -32,11 +32,11 @@ ENDS = frozenset({"completed", "stopped", "failed", "crashed"})
 TIMEOUT = 5.0
 """Seconds for the connection, and again for each piece that arrives."""
 IN_ALL = 10.0
-"""Seconds after which a slow answer is given up."""
+"""Seconds after which a slow response is aborted."""
 MOST = 4096
-"""Bytes that are read of an answer."""
+"""Bytes that are read of a response."""
 WAITING = 100
-"""Ends that wait to be told; more than that are dropped."""
+"""Queued events; more than that are dropped."""
 KEY = "webhook_result"
 
 
@@ -52,10 +52,10 @@ class Webhook:
     """Listens to the events of runs and posts their ends.
 
     Args:
-        preferences: Where the address is.
-        own_port: This server's.
-        remember: Keeps how the last request went, over restarts.
-        recall: Gives it back.
+        preferences: Has the address.
+        own_port: This server's port.
+        remember: Stores the last result across restarts.
+        recall: Returns it.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Webhook:
         self._lock = threading.Lock()
 
     def heard(self, event: str, payload: dict[str, Any]) -> None:
-        """Take an event of the server; one end of a run is told once, however often it is announced."""
+        """Handle a server event; a run's end is sent once, even if announced repeatedly."""
         if event != EVENT:
             return
         session_id, status = str(payload.get("session_id")), str(payload.get("status"))
@@ -105,7 +105,7 @@ class Webhook:
                 log.exception("the webhook could not be sent")
 
     def close(self) -> None:
-        """End the thread after what it is sending now."""
+        """End the thread after its current request."""
         with self._lock, suppress(queue.Empty):
             while self._thread:
                 self._waiting.get_nowait()
@@ -113,7 +113,7 @@ class Webhook:
             self._waiting.put(None)
 
     def test(self) -> Sent:
-        """Send an example to the saved address, now. Raises InvalidInput if none is saved."""
+        """Send an example to the saved address. Raises InvalidInput if none is saved."""
         url = self._preferences.get().webhook_url
         if not url:
             raise InvalidInput("Enter an address and save it first.", field="webhook_url")
@@ -121,7 +121,7 @@ class Webhook:
         return self.send(url, body_of(example))
 
     def send(self, url: str, body: dict[str, Any]) -> Sent:
-        """Post once and keep how it went. Raises nothing that a network can cause."""
+        """Post once and store the result. Network errors are not raised."""
         try:
             status = _post(urlsplit(url), json.dumps(body).encode(), self._own_port)
             sent = Sent(at=now(), ok=200 <= status < 300, message=_words(status))
@@ -140,7 +140,7 @@ class Webhook:
 
 
 def body_of(payload: dict[str, Any]) -> dict[str, Any]:
-    """What is posted: who, how it ended, how far it got."""
+    """The payload: which run, how it ended, how far it got."""
     names = ("session_id", "name", "status", "step", "max_steps", "message", "error", "test")
     return {"event": "run_ended", "sent_at": now(), **{name: payload[name] for name in names if name in payload}}
 
@@ -150,7 +150,7 @@ def _post(url: SplitResult, body: bytes, own_port: int) -> int:
     connection = kind(url.hostname or "", url.port, timeout=TIMEOUT)
     try:
         connection.connect()
-        # A timeout counts from byte to byte: an answer that drips would never end.
+        # A timeout applies between bytes: a trickling response would never end.
         giving_up = threading.Timer(IN_ALL, _cut, (connection.sock,))
         giving_up.daemon = True
         giving_up.start()
@@ -158,7 +158,7 @@ def _post(url: SplitResult, body: bytes, own_port: int) -> int:
         connection.close()
         raise
     try:
-        # The address that was reached, and not the name: a name may lead elsewhere with every look.
+        # Checks the connected address, not the name, which may resolve differently each time.
         _check_peer(connection.sock, own_port)
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         headers = {"Content-Type": "application/json", "User-Agent": "Tunesmith", "Connection": "close"}

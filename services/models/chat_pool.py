@@ -20,24 +20,24 @@ from services.models.memory import PROCESS, memory_needed
 from services.words import size
 
 MOST_LOADED = 4
-"""Models in memory at once, however much of it there is: as many as the playground has sides."""
+"""Models in memory at once, even with more memory: as many as the playground has sides."""
 MOST_WAITING = 32
 SPARE = 300_000_000
-"""Bytes that stay free for everything else."""
+"""Bytes reserved for everything else."""
 GPU_SETTLES = 2.0
-"""Seconds until a reading of the GPU's memory shows what was given back."""
+"""Seconds until a reading of the GPU's memory reflects a release."""
 
 
 class ChatPool:
-    """Answers by the process that holds the model, and starts or ends processes to that end.
+    """Routes requests to the process with the model, and starts or ends processes as needed.
 
-    One answer is written at a time, in the order of asking: two models that compute at once on the
-    same device are each less than half as fast, and their tokens per second would say nothing. A model
-    that does not fit beside those in memory takes the place of the one that was not asked longest.
+    One answer is generated at a time, in the order of requests: two models that run at once on the same device are
+    each less than half as fast, and their tokens per second would be meaningless. A model that does not fit beside
+    those in memory replaces the least recently used one.
 
     Args:
-        settings: For the processes' environment.
-        device: What models run on, and what of its memory is free.
+        settings: Settings for the processes' environment.
+        device: The models' device and its free memory.
     """
 
     def __init__(self, settings: Settings, device: Callable[[], Device]) -> None:
@@ -50,28 +50,28 @@ class ChatPool:
         self._queue: deque[str] = deque()
         self._cancelled: set[str] = set()
         self._early: deque[str] = deque(maxlen=MOST_WAITING)
-        """Cancelled before they were in the queue."""
+        """Ids canceled before they were queued."""
         self._at: ChatProcess | None = None
         self._leave = False
 
     def use(self, entry: Path) -> None:
-        """Start another script than this project's own."""
+        """Use another script than the project's."""
         self._entry = entry
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """What is in memory, the one that was asked longest ago first."""
+        """The models in memory, least recently used first."""
         with self._changed:
             return tuple(self._loaded)
 
     def ask(self, request: dict[str, Any], heard: Heard) -> None:
-        """Pass a request on when it is its turn, and its events back.
+        """Forward a request when it is its turn, and its events back.
 
-        Before those of :class:`services.models.chat_process.ChatProcess` there may be ``waiting``, with how many are
+        Before those of :class:`services.models.chat_process.ChatProcess` there may be ``waiting``, with the number
         ``ahead``.
 
         Raises:
-            TooManyRequests: Too many wait already.
+            TooManyRequests: Too many are already queued.
             Unavailable: There is not enough memory, even with nothing else loaded.
         """
         name = request["id"]
@@ -90,7 +90,7 @@ class ChatPool:
                 self.release()
 
     def cancel(self, name: str) -> None:
-        """End a request early, whether it waits or is being answered."""
+        """End a request early, whether it is queued or being answered."""
         with self._changed:
             if name not in self._queue:
                 self._early.append(name)
@@ -102,7 +102,7 @@ class ChatPool:
             process.cancel(name)
 
     def release(self) -> None:
-        """Give every model's memory back; the one that is answering goes as soon as it has."""
+        """Release every model's memory; one that is answering is released afterwards."""
         with self._changed:
             busy = self._at
             self._leave = busy is not None
@@ -168,7 +168,7 @@ class ChatPool:
             for key in [key for key, process in self._loaded.items() if not process.alive]:
                 self._loaded.pop(key).close()
             held = sum(self._sizes[key] for key in self._loaded)
-        # Nothing is given up for a model that would not fit even so.
+        # Nothing is evicted for a model that would still not fit.
         if need + SPARE > self._free(model) + held:
             raise Unavailable(too_little(need, self._free(model) + held, self._device()))
         while len(self._loaded) >= MOST_LOADED or need + SPARE > self._free(model):
@@ -176,7 +176,7 @@ class ChatPool:
                 raise Unavailable(too_little(need, self._free(model), self._device()))
 
     def _evict(self) -> bool:
-        """End the process that was not asked longest. It is this request's turn, so none is answering."""
+        """End the least recently used process. It is this request's turn, so none is answering."""
         with self._changed:
             if not self._loaded:
                 return False
@@ -187,7 +187,7 @@ class ChatPool:
         return True
 
     def _free(self, model: dict[str, Any]) -> int:
-        """llama.cpp may be built without the GPU: for it the machine's own memory counts."""
+        """llama.cpp may be built without GPU support: for it the machine's own memory counts."""
         return psutil.virtual_memory().available if model["kind"] == "gguf" else self._device().free
 
 
@@ -201,7 +201,7 @@ def too_little(need: int, free: int, device: Device) -> str:
 
 
 def _key(model: dict[str, Any]) -> str:
-    """A base and all its adapters share a process; a file that was rewritten gets a new one."""
+    """A base and all its adapters share a process; a rewritten file gets a new one."""
     if model["kind"] == "gguf":
         return f"{model['path']} {Path(model['path']).stat().st_mtime_ns}"
     return f"{model['base']} {model.get('revision') or ''}"

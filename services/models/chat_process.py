@@ -1,7 +1,7 @@
 """A process that loads a model and answers one request at a time.
 
-It is separate because llama.cpp terminates its process on errors and the server never loads torch. Requests and answers
-are JSON lines over its standard input and output.
+It is separate because llama.cpp terminates its process on errors and the server never loads torch. Requests and
+responses are JSON lines over its standard input and output.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 Heard = Callable[[dict[str, Any]], None]
 
 IDLE = 600.0
-"""Seconds without a request after which the model's memory is given back."""
+"""Seconds without a request after which the model is unloaded."""
 CANCEL_GRACE = 20.0
-"""Seconds after which a process that does not heed a cancel is ended."""
+"""Seconds after which a process that ignores a cancel is ended."""
 CRASHED = (
     "llama.cpp crashed ({how}). Your messages were kept. Send again to restart it in its safe mode. If it crashes "
     "again, try another file: if that one works, this file is damaged, so export or copy it again. If none works: "
@@ -41,11 +41,11 @@ GONE = (
 
 
 class ChatProcess:
-    """Starts the process on the first request, and again after it died.
+    """Starts the process on the first request, and again after a crash.
 
     Args:
-        settings: For the process's environment and log file.
-        entry: The script that is called with ``chat``.
+        settings: Settings for the process's environment and log file.
+        entry: The script to call with ``chat``.
     """
 
     def __init__(self, settings: Settings, entry: Path = ENTRY) -> None:
@@ -59,13 +59,13 @@ class ChatProcess:
         self._idle: threading.Timer | None = None
         self._spoken = False
         self._crash: int | None = None
-        """The exit code of llama.cpp's last crash, until it has answered without its extra buffers."""
+        """Exit code of llama.cpp's last crash, until it has answered without its extra buffers."""
 
     def ask(self, request: dict[str, Any], heard: Heard) -> None:
-        """Send a request and pass on every event until ``done`` or ``error``. Waits for its turn.
+        """Send a request and forward every event until ``done`` or ``error``. Waits for its turn.
 
         Args:
-            request: With an ``id`` that is unique among those under way.
+            request: With an ``id`` that is unique among active ones.
             heard: Called with each event in order; the last has ``event`` ``done`` or ``error``.
         """
         with self._turn:
@@ -86,7 +86,7 @@ class ChatProcess:
                 self._start_idle_timer()
 
     def cancel(self, request_id: str) -> None:
-        """End a request early: its ``done`` comes with what was written so far."""
+        """End a request early: its ``done`` has the text so far."""
         with self._state:
             self._cancelled.add(request_id)
             under_way = self._current == request_id
@@ -97,7 +97,7 @@ class ChatProcess:
             timer.start()
 
     def release(self) -> None:
-        """Give the memory back, unless an answer is being written."""
+        """Release the memory, unless an answer is being generated."""
         if self._turn.acquire(blocking=False):
             try:
                 self.close()
@@ -106,7 +106,7 @@ class ChatProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs: a model may be in it."""
+        """Whether its process is running, possibly with a model."""
         return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class ChatProcess:
         if process is None:
             return
         if process.stdin:
-            with suppress(OSError):  # what could not be sent is still in its buffer
+            with suppress(OSError):  # unsent data is still in its buffer
                 process.stdin.close()
         process.kill()
         process.wait()
@@ -125,7 +125,7 @@ class ChatProcess:
             process.stdout.close()
 
     def _exchange(self, request: dict[str, Any], heard: Heard) -> None:
-        """One request. Where llama.cpp crashes before it has said a word, once more in the way that is safe."""
+        """Run one request, retried in safe mode if llama.cpp crashes before its first token."""
         if self._idle:
             self._idle.cancel()
         first = self._crash is None
@@ -138,10 +138,10 @@ class ChatProcess:
             heard({"id": request["id"], "event": "error", "message": message})
 
     def _try(self, request: dict[str, Any], heard: Heard) -> int | None:
-        """Ask the process; after a crash of llama.cpp without its extra buffers, which stay off where that helps.
+        """Run a request; after a crash of llama.cpp without its extra buffers, which stay off if that helps.
 
         Returns:
-            The process's exit code where it ended, None if it answered.
+            The process's exit code if it ended, None if it answered.
         """
         self._spoken = False
         gguf = (request.get("model") or {}).get("kind") == "gguf"
@@ -161,10 +161,10 @@ class ChatProcess:
         return died
 
     def _listen(self, process: subprocess.Popen[str], request: dict[str, Any], heard: Heard) -> str:
-        """Hand events on to the last, ``done`` or ``error``. Returns it; '' where the process ended before."""
+        """Forward events up to the last, ``done`` or ``error``. Returns it; '' if the process ended before."""
         with self._state:
             cancelled = request["id"] in self._cancelled
-        if cancelled:  # While the process was being started, so that nobody was there to hear of it.
+        if cancelled:  # Canceled while the process was starting, before it could receive that.
             self._send({"op": "cancel", "id": request["id"]})
         for line in process.stdout or ():
             event = _event(line)
@@ -220,7 +220,7 @@ class ChatProcess:
 
 
 def _event(line: str) -> dict[str, Any]:
-    """Libraries print to standard output periodically: what is not an event is put in the log."""
+    """Libraries print to standard output as well: everything but events goes to the log."""
     try:
         event = json.loads(line)
     except ValueError:

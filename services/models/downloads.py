@@ -44,7 +44,7 @@ class DownloadView:
 
     @property
     def share(self) -> float | None:
-        """How much is done, 0 to 1; None if it is not known."""
+        """Progress from 0 to 1; None if unknown."""
         return min(1.0, self.bytes / self.total_bytes) if self.total_bytes else None
 
 
@@ -64,7 +64,7 @@ class Downloads:
         """Download a model, or resume its download. Repeated calls start it once.
 
         Raises:
-            InvalidInput: It is not the name of a model on Hugging Face, or not a revision.
+            InvalidInput: It is not a valid Hugging Face model name or revision.
         """
         if not HUB_ID.fullmatch(name):
             message = "This is not a valid model name on Hugging Face. A name looks like Qwen/Qwen3-0.6B."
@@ -82,12 +82,12 @@ class Downloads:
         return self.get(folder.name)
 
     def resume(self, download_id: str) -> DownloadView:
-        """Resume a download that was stopped or failed. Raises NotFound."""
+        """Resume a stopped or failed download. Raises NotFound."""
         job = self._job(self._folder(download_id))
         return self.start(job.name, job.revision)
 
     def cancel(self, download_id: str) -> DownloadView:
-        """Stop it; what has arrived is kept. Raises NotFound."""
+        """Stop it and keep the downloaded data. Raises NotFound."""
         folder = self._folder(download_id)
         found = read_progress(folder)
         if found and found.state == "working":
@@ -95,7 +95,7 @@ class Downloads:
         return self.get(download_id)
 
     def discard(self, download_id: str) -> None:
-        """Stop it and delete what has arrived. A model that is complete stays. Raises NotFound."""
+        """Stop it and delete its data. A complete model stays. Raises NotFound."""
         folder = self._folder(download_id)
         self.cancel(download_id)
         remove_folder(folder, "The download")
@@ -133,7 +133,7 @@ class Downloads:
                 script_command(SCRIPT), stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment,
                 start_new_session=True, cwd="/",
             )  # fmt: skip
-        # Written before the process is told its task: from then on it is the one that writes.
+        # Written before the process gets its task; afterwards only the process writes.
         first = DownloadProgress(state="working", message="Starting").by(identify(process.pid))
         write_progress(folder, first)
         if process.stdin is not None:

@@ -23,8 +23,8 @@ class Served:
     Attributes:
         on: Whether ``/v1`` answers.
         model_path: The model's reference, resolved again with every request.
-        name: What programs call it.
-        since: When this was chosen, in seconds since the epoch.
+        name: Its name for clients.
+        since: When it was chosen, in seconds since the epoch.
     """
 
     on: bool = False
@@ -34,11 +34,11 @@ class Served:
 
 
 class Endpoint:
-    """The endpoint's switch: off by default, kept across restarts.
+    """The endpoint's state: off by default, kept across restarts.
 
     Args:
         path: The file.
-        models: Who knows whether a model is there.
+        models: Checks whether a model exists.
     """
 
     def __init__(self, path: Path, models: Models) -> None:
@@ -59,8 +59,8 @@ class Endpoint:
 
         Args:
             model_path: Its reference.
-            name: What programs will call it; the last part of the reference where it is empty.
-            since: Now.
+            name: Its name for clients; by default the last part of the reference.
+            since: The current time.
 
         Raises:
             NotFound, InvalidInput, InvalidConfig, Conflict: There is no such model.
@@ -73,7 +73,7 @@ class Endpoint:
         return self._keep(Served(True, model_path, name, since))
 
     def switch_off(self) -> Served:
-        """Stop serving; the chosen model is remembered."""
+        """Stop serving; the choice of model is kept."""
         return self._keep(Served(**{**asdict(self.served), "on": False}))
 
     def chosen(self) -> Served:
@@ -88,10 +88,10 @@ class Endpoint:
         return served
 
     def model_path(self, name: str) -> str:
-        """The reference of the model that a program names.
+        """The reference of the model that a client names.
 
         Raises:
-            NotFound: It is another one, or nothing is served.
+            NotFound: It is not the served one, or nothing is served.
         """
         served = self.chosen()
         if name not in {served.name, served.model_path}:
@@ -105,14 +105,14 @@ class Endpoint:
 
 
 def default_name(model_path: str) -> str:
-    """A short name out of a reference: ``smollm2-135m-instruct``, ``20261121-101500-abcdef``, ``model-Q4_K_M``."""
+    """A short name from a reference: ``smollm2-135m-instruct``, ``20261121-101500-abcdef``, ``model-Q4_K_M``."""
     last = model_path.rstrip("/").rpartition("/")[2] or model_path
     plain = re.sub(r"[^A-Za-z0-9._@-]+", "-", last.rpartition(":")[2]).removesuffix(".gguf").strip("-.@_")
     return plain[:100] or "model"
 
 
 def examples(base_url: str, name: str) -> dict[str, str]:
-    """What to type into other programs: ``curl`` and ``python``, ready to copy, with the key left out."""
+    """Examples for other programs: ``curl`` and ``python``, ready to copy, without the key."""
     curl = (
         f"curl {base_url}/chat/completions \\\n"
         '  -H "Authorization: Bearer $TUNESMITH_TOKEN" \\\n'
@@ -131,5 +131,5 @@ def examples(base_url: str, name: str) -> dict[str, str]:
 
 
 def served_view(served: Served, base_url: str, *, key: str) -> dict[str, Any]:
-    """What is served, how to reach it, and whether there is a key, for programs and the page."""
+    """The served model, its address, and whether there is a key, for clients and the page."""
     return {**asdict(served), "base_url": base_url, "key": key, **examples(base_url, served.name or "model")}

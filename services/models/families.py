@@ -1,4 +1,4 @@
-"""The base models that New run suggests, and the memory that training each of them needs."""
+"""The base models that New run suggests, and the memory that training them needs."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ BASE_MODELS: tuple[BaseModelInfo, ...] = (
     BaseModelInfo("allenai/OLMo-2-0425-1B-Instruct", "OLMo", "OLMo 2 1B", 1.48, "Apache-2.0", False, "Fully open: its training data and code are public.", "Olmo2ForCausalLM"),
     BaseModelInfo("allenai/Olmo-3-7B-Instruct", "OLMo", "Olmo 3 7B", 7.3, "Apache-2.0", False, "Fully open, and newer than OLMo 2.", "Olmo3ForCausalLM"),
 )  # fmt: skip
-"""Only architectures that were trained here, at least as a small copy: tests/training/models/test_families.py."""
+"""Only architectures that were tested, at least with a small copy: tests/training/models/test_families.py."""
 
 GIB = 1024**3
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes that training would take, by part.
+    """Memory for training in bytes, by part.
 
     Attributes:
-        weights: The base model's numbers: 4 bytes each on a CPU (float32), 2 on a GPU (bfloat16) or in 16-bit,
+        weights: The base model's weights: 4 bytes each on a CPU (float32), 2 on a GPU (bfloat16) or in 16-bit,
             0.6 in 4-bit (half a byte, scales, and the layers that stay in 16-bit).
-        adapter: LoRA's numbers with gradient and Adam's two moments, all float32: 16 bytes each.
+        adapter: LoRA weights with gradient and Adam's two moments, all float32: 16 bytes each.
         work: Activations and the key-value cache of a group of answers.
-        total: Their sum and a tenth for what the libraries hold.
+        total: Their sum plus a tenth for the libraries.
     """
 
     weights: int
@@ -74,19 +74,18 @@ def estimate(
     batch: int = 1,
     group: int = 8,
 ) -> MemoryEstimate:
-    """What training a model takes.
+    """Estimate the memory for training a model.
 
-    The model's shape is estimated from its size, as transformers of this kind are built: width
-    ``w = 48 × (parameters / 1e6) ** 0.5`` (about 560 for 135 M, 2,000 for 1.7 B, 4,300 for 8 B) and
-    ``parameters / (13 w²)`` layers. It is a guide for choosing, right to about a third; the first
-    steps of a run show the truth.
+    The model's shape is estimated from its size, as for typical transformers: width ``w = 48 × (parameters / 1e6) **
+    0.5`` (about 560 for 135 M, 2,000 for 1.7 B, 4,300 for 8 B) and ``parameters / (13 w²)`` layers. It is a rough
+    guide, accurate to about a third; the first steps of a run show the actual use.
 
     Args:
         parameters: In billions.
-        device: Decides the number format.
+        device: Determines the number format.
         lora_rank: Rank of the adapter on all linear layers.
         four_bit: Loaded in 4-bit (GPU only).
-        half: Loaded in 16-bit also on a CPU, whose default is 32-bit.
+        half: Loaded in 16-bit even on a CPU, whose default is 32-bit.
         tokens: Longest question and answer together.
         batch: Sequences in one forward pass.
         group: Answers generated together.
@@ -96,7 +95,7 @@ def estimate(
     layers = max(4.0, count / (13 * width**2))
     size = 2 if device.kind == "cuda" or half else 4
     weight_bytes = 0.6 if four_bit and device.kind == "cuda" else size
-    # Seven linear layers, their two sides together about 19 widths, for each layer of the model.
+    # Seven linear layers per layer of the model, with dimensions that add up to about 19 widths.
     adapter = lora_rank * 19 * width * layers * 16
     activations = batch * tokens * width * layers * 34 / 2 * size
     logits = batch * tokens * 100_000 * 4 * 2

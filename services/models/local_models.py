@@ -1,4 +1,4 @@
-"""Base models that are on this machine already."""
+"""Base models that are already on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.models.memory import snapshot, weight_bytes
 from services.models.support import trainable
 
 MOST_FOLDERS = 10
-"""Folders that are offered again, the latest ones."""
+"""Number of recently used folders that are offered again."""
 _BY_NAME = {info.name: info for info in BASE_MODELS}
 
 
@@ -25,7 +25,7 @@ class LocalModel:
     """A base model on this machine.
 
     Attributes:
-        info: What it is.
+        info: Its description.
         kind: ``builtin``, ``download`` or ``folder``.
         size: Bytes of its weights.
     """
@@ -36,11 +36,11 @@ class LocalModel:
 
 
 def local_models(home: Home, used: Iterable[str]) -> list[LocalModel]:
-    """The built-in model, complete downloads by name, and folders that were used before, the latest first.
+    """The built-in model, complete downloads by name, and previously used folders, latest first.
 
     Args:
-        home: Folder of downloads and the built-in model.
-        used: Names of the models that runs were made from, the latest first.
+        home: Location of downloads and the built-in model.
+        used: Names of models used in runs, latest first.
     """
     downloads = sorted((home.cache / "hub" / "hub").glob("models--*/"))
     names = [(folder.name.removeprefix("models--").replace("--", "/", 1)) for folder in downloads]
@@ -54,13 +54,13 @@ def local_models(home: Home, used: Iterable[str]) -> list[LocalModel]:
 def _folder(name: str, kind: str, home: Home) -> LocalModel | None:
     try:
         folder = local_folder(name, home)
-    except TunesmithError:  # it was moved or deleted since
+    except TunesmithError:  # moved or deleted since
         return None
     return _read(name, kind, folder) if folder and (kind == "builtin" or is_complete(folder)) else None
 
 
 def _read(name: str, kind: str, folder: Path) -> LocalModel | None:
-    """None for what is not a text model, such as one that only a reward or an embedding needs."""
+    """None for anything but a text model, such as a reward or embedding model."""
     config = read_json(folder / "config.json") or {}
     if trainable(str(config.get("model_type") or "")) is False:
         return None

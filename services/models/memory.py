@@ -13,24 +13,24 @@ from core.settings import Home
 from services.models.families import BASE_MODELS
 
 PROCESS = 500_000_000
-"""Bytes of a process before a model is in it: Python and torch, measured."""
+"""Bytes of a process before it loads a model: Python and torch, measured."""
 LLAMA_PROCESS = 150_000_000
 """The same with llama.cpp, which needs no torch."""
 CONVERSATION = 1.15
-"""Weights times this: the conversation's keys and values, and what a forward pass needs."""
+"""Factor on the weights for the key-value cache and a forward pass."""
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
 def memory_needed(model: dict[str, Any], device: Device, home: Home) -> int | None:
-    """Bytes that a process takes to hold a resolved model.
+    """Bytes that a process needs with a resolved model loaded.
 
     Args:
-        model: As :meth:`services.models.references.References.resolve` answers.
-        device: Decides the number format: 4 bytes per weight on a processor, 2 on a GPU.
-        home: For what was downloaded before.
+        model: From :meth:`services.models.references.References.resolve`.
+        device: Determines the number format: 4 bytes per weight on a CPU, 2 on a GPU.
+        home: Location of downloads.
 
     Returns:
-        None if the model is on Hugging Face, not here, and of unknown size.
+        None if the model is not on this machine and of unknown size.
     """
     if model["kind"] == "gguf":
         return LLAMA_PROCESS + int(CONVERSATION * Path(model["path"]).stat().st_size)
@@ -67,7 +67,7 @@ def _folder(model: dict[str, Any], home: Home) -> Path | None:
 
 
 def snapshot(name: str, home: Home) -> Path | None:
-    """The newest folder with a whole download of a model on Hugging Face; half a download counts for nothing."""
+    """The newest folder with a complete download of a Hugging Face model."""
     snapshots = home.cache / "hub" / "hub" / f"models--{name.replace('/', '--')}" / "snapshots"
     found = sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime) if snapshots.is_dir() else []
     return next((path for path in reversed(found) if is_complete(path)), None)

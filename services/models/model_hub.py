@@ -17,11 +17,11 @@ from services.machine.preferences import hub_token
 from services.models.support import trainable
 
 LIMIT = 20
-"""Most results of a search."""
+"""Maximum results of a search."""
 SHORTEST, LONGEST = 2, 100
-"""Characters of a search."""
+"""Length limits of a search text."""
 KEEP, KEEP_ERROR = 600.0, 30.0
-"""Seconds that an answer is good for, and that an error is: the network may be back, or a license accepted."""
+"""Seconds that a result is cached, and an error: the network may be back, or a license accepted."""
 KEPT = 200
 UNREACHABLE = (
     "Hugging Face cannot be reached right now. Check the network, or choose a model that is already on this machine."
@@ -31,11 +31,11 @@ T = TypeVar("T")
 
 
 class ModelHub:
-    """Asks Hugging Face about models. Answers are kept for a while: a search is typed letter by letter.
+    """Queries Hugging Face about models. Results are cached: a search is typed letter by letter.
 
     Args:
-        settings: For the token.
-        reach: Whether Hugging Face answers at all.
+        settings: Has the token.
+        reach: Whether Hugging Face can be reached.
     """
 
     def __init__(self, settings: Settings, reach: HubReach) -> None:
@@ -47,13 +47,13 @@ class ModelHub:
 
     @property
     def unreachable(self) -> str:
-        """Why Hugging Face cannot be asked, as of the last minute; empty if it can, or is not known yet."""
+        """Why Hugging Face cannot be reached, as of the last minute; empty if it can, or is not known yet."""
         if offline():
             return OFFLINE
         return UNREACHABLE if self._reach.look() is False else ""
 
     def search(self, text: str) -> list[RemoteModel]:
-        """Models that can be trained here whose name holds a text, the most downloaded first.
+        """Trainable models whose name contains a text, most downloaded first.
 
         Raises:
             InvalidInput: The text is too short or too long.
@@ -79,7 +79,7 @@ class ModelHub:
         return self._once(_key(name, revision), lambda: remote.about(name, revision, hub_token(self._settings)))
 
     def known(self, name: str, revision: str | None = None) -> RemoteModel | TunesmithError | None:
-        """The same without waiting: None while the answer is on its way, and the error if there is none."""
+        """The same without waiting: None while the request is pending, the error if it failed."""
         if words := self.unreachable:
             return Unavailable(words)
         key = _key(name, revision)
@@ -93,7 +93,7 @@ class ModelHub:
         return None
 
     def close(self) -> None:
-        """Wait for nothing more."""
+        """Stop waiting for requests."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _search(self, text: str) -> list[RemoteModel]:

@@ -30,15 +30,15 @@ class BaseModelView:
     """One base model and whether this machine can train it.
 
     Attributes:
-        info: What it is.
+        info: Its description.
         memory: Bytes that training takes with the defaults: in 16-bit on a GPU, in 32-bit on a CPU.
         memory_16bit: The same loaded in 16-bit.
         memory_4bit: The same loaded in 4-bit; None on a machine without an NVIDIA GPU.
-        available: Bytes that this machine has for it.
-        fits: Whether it fits, in 4-bit if need be.
-        needs_4bit: Whether it fits only so.
-        here: Whether it works without a network.
-        gguf: Whether it can be exported as GGUF; None if that is not known.
+        available: Bytes available on this machine.
+        fits: Whether it fits, in 4-bit if necessary.
+        needs_4bit: Whether it fits only in 4-bit.
+        here: Whether it works offline.
+        gguf: Whether it can be exported as GGUF; None if unknown.
     """
 
     info: BaseModelInfo
@@ -58,7 +58,7 @@ class BaseModelView:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A run whose adapter can be talked to. ``model_path`` is what chat and test take, ``title`` tells it apart."""
+    """A run with an adapter to chat with. ``model_path`` is its reference for chat and test, ``title`` is unique."""
 
     model_path: str
     session_id: str
@@ -89,12 +89,12 @@ SAMPLING_TITLES = {
     "temperature": "Temperature", "top_p": "Top-p", "top_k": "Top-k", "min_p": "Min-p",
     "repetition_penalty": "Repetition penalty", "max_tokens": "Maximum length", "seed": "Seed",
 }  # fmt: skip
-"""What people call them."""
+"""Their names for users."""
 
 
 @dataclass(frozen=True)
 class Chat:
-    """One request for an answer.
+    """One chat request.
 
     Attributes:
         model_path: A reference; see :class:`services.models.references.References`.
@@ -105,10 +105,10 @@ class Chat:
         top_k: 0 is off.
         min_p: 0 is off.
         repetition_penalty: 1 is off.
-        seed: For the same answer again.
-        stop: Texts that end the answer.
+        seed: For a reproducible answer.
+        stop: Stop strings.
         tools: Schemas of functions that the model may call.
-        id: Names the request for :meth:`Models.cancel`.
+        id: Identifies the request for :meth:`Models.cancel`.
     """
 
     model_path: str
@@ -129,9 +129,9 @@ class Models:
     """Operations on models.
 
     Args:
-        settings: For the home folder and the chat processes.
-        database: For trained models.
-        system: For what fits.
+        settings: Settings with the home folder, for the chat processes.
+        database: Has the trained models.
+        system: This machine's memory and device.
     """
 
     def __init__(self, settings: Settings, database: Database, system: System) -> None:
@@ -142,16 +142,16 @@ class Models:
         self.pool = ChatPool(settings, system.device)
 
     def families(self) -> list[BaseModelView]:
-        """The base models, smallest first within a family, with what they need here."""
+        """The base models, smallest first within a family, with their needs on this machine."""
         return [self.view(info, here=self._is_here(info.name)) for info in BASE_MODELS]
 
     def local(self) -> list[LocalModel]:
-        """Models on this machine: the built-in one, complete downloads, and folders that runs were made from."""
+        """Models on this machine: the built-in one, complete downloads, and folders used in runs."""
         used = [job.model for job in self._database.jobs(JobKind.TRAIN)]
         return local_models(self._home, used)
 
     def view(self, info: BaseModelInfo, *, here: bool) -> BaseModelView:
-        """A base model with what it needs on this machine."""
+        """A base model with its needs on this machine."""
         device = self._system.device()
         full = estimate(info.parameters, device).total
         small = estimate(info.parameters, device, four_bit=True).total if device.kind == "cuda" else None
@@ -194,7 +194,7 @@ class Models:
         ]
 
     def has_adapter(self, run: JobFacts) -> bool:
-        """Whether a run has saved something that can be exported or talked to."""
+        """Whether a run has an adapter that can be exported or chatted with."""
         return not run.waiting and JobDir(self._home.outputs / run.id).adapter.is_dir()
 
     def validate(self, name: str) -> None:
@@ -205,18 +205,18 @@ class Models:
         """What a process loads for a reference; see :class:`services.models.references.References`."""
         return self._references.resolve(model_path)
 
-    # --- talking ---
+    # --- chat ---
 
     def chat(self, chat: Chat, heard: Heard) -> None:
-        """Answer, passing on events as they come; returns after the last one.
+        """Answer, forwarding events as they come; returns after the last one.
 
         Events are ``waiting`` (``ahead``), ``loading``, ``token`` (``text``, ``tokens``, ``seconds``),
         ``done`` and ``error`` (``message``, ``code``). ``done`` has ``text``, ``tokens``, ``seconds``,
         ``first`` (seconds to the first token), ``finish`` (``stop``, ``length``, ``cancelled``), ``prompt``
-        as the model saw it, ``prompt_tokens``, and ``seen``, the prompt with its special tokens marked.
+        as rendered, ``prompt_tokens``, and ``seen``, the prompt with its special tokens marked.
 
         Raises:
-            NotFound: The model is not there.
+            NotFound: There is no such model.
             InvalidInput: A value is out of range.
             Unavailable: It does not fit into memory.
         """
@@ -224,15 +224,15 @@ class Models:
         self.pool.ask(self._request(chat), heard)
 
     def cancel(self, request_id: str) -> None:
-        """End an answer early, or its waiting."""
+        """End an answer early, or remove it from the queue."""
         self.pool.cancel(request_id)
 
     def test(self, chat: Chat) -> dict[str, Any]:
         """One whole answer: ``response``, ``tokens``, ``seconds``, ``finish``, ``prompt``, ``prompt_tokens``.
 
         Raises:
-            InvalidInput: The conversation is too long for the model, or cannot be put to it.
-            Unavailable: The model could not be loaded or broke off.
+            InvalidInput: The conversation is too long for the model, or cannot be rendered.
+            Unavailable: The model could not be loaded or failed.
         """
         events: list[dict[str, Any]] = []
         self.chat(chat, events.append)
@@ -243,7 +243,7 @@ class Models:
         return {"response": last["text"], "tokens": last["tokens"], "seconds": last["seconds"], **facts}
 
     def free_device(self) -> None:
-        """Give back the memory of models that are loaded but not answering."""
+        """Release the memory of models that are not answering."""
         self.pool.release()
 
     def close(self) -> None:

@@ -18,26 +18,26 @@ from core.errors import InvalidInput, TunesmithError, Unavailable
 from services.models.models import Chat, Models, failure
 
 LOOK_EVERY = 1.0
-"""Seconds between looks whether the one who asked is still there."""
+"""Seconds between checks whether the client is still connected."""
 DEFAULT_TOKENS = 1024
 Event = dict[str, Any]
 
 
 class _Lenient(BaseModel):
-    """Programs send fields that only their own service knows; those are passed over."""
+    """Clients send fields of other services; those are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Part(_Lenient):
-    """A piece of a message; only text is understood."""
+    """A part of a message; only text is supported."""
 
     type: Literal["text"]
     text: str
 
 
 class Message(_Lenient):
-    """One message. ``developer`` is OpenAI's newer word for ``system``."""
+    """One message. ``developer`` is OpenAI's newer name for ``system``."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[Part] | None = None
@@ -49,13 +49,13 @@ class Message(_Lenient):
 
 
 class StreamOptions(_Lenient):
-    """Whether the last piece counts the tokens."""
+    """Whether the last chunk has the token counts."""
 
     include_usage: bool = False
 
 
 class Completion(_Lenient):
-    """What is read of a request for a chat completion. The last three go beyond OpenAI's own."""
+    """The supported fields of a chat completion request. The last three are not OpenAI's."""
 
     model: str
     messages: list[Message] = Field(min_length=1, max_length=200)
@@ -77,7 +77,7 @@ class Completion(_Lenient):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     def chat(self, model_path: str) -> Chat:
-        """As the playground would ask. Seeds of any size are taken, as OpenAI takes them."""
+        """As a request of the playground. Seeds of any size are accepted, as by OpenAI."""
         given = {"top_k": self.top_k, "min_p": self.min_p, "repetition_penalty": self.repetition_penalty}
         return Chat(
             model_path,
@@ -103,14 +103,14 @@ NOT_HERE: dict[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
 }
-"""Fields that would change the answer and that are not understood, with the values that ask for nothing."""
+"""Unsupported fields that would change the answer, with the values that have no effect."""
 
 
 def read(data: Any) -> Completion:
-    """A request's decoded body.
+    """Parse a request's decoded body.
 
     Raises:
-        InvalidInput: A value is wrong, or asks for what this server cannot do.
+        InvalidInput: A value is invalid or unsupported.
     """
     if not isinstance(data, dict):
         raise InvalidInput("Send a JSON object.")
@@ -126,7 +126,7 @@ def read(data: Any) -> Completion:
 
 
 def listen(models: Models, chat: Chat, gone: Callable[[], bool]) -> Iterator[Event]:
-    """The events of an answer as they come, from its own thread; ended early, the answer is too.
+    """The events of an answer as they come, from its own thread; closing it ends the answer.
 
     Args:
         gone: Called periodically; whether the client has disconnected.
@@ -181,9 +181,9 @@ def whole(events: Iterator[Event], name: str, created: int) -> dict[str, Any]:
 
 
 def pieces(events: Iterator[Event], name: str, created: int, *, usage: bool) -> Iterator[str]:
-    """Server-sent events: one ``chat.completion.chunk`` for each token, then ``[DONE]``.
+    """Server-sent events: one ``chat.completion.chunk`` per token, then ``[DONE]``.
 
-    What fails on the way is sent as an error, since the status has been sent by then.
+    Later failures are sent as an error, since the status has already been sent.
     """
     head = _head("chat.completion.chunk", name, created)
     more = {"usage": None} if usage else {}
@@ -207,7 +207,7 @@ def pieces(events: Iterator[Event], name: str, created: int, *, usage: bool) -> 
 
 
 def begun(events: Iterator[Event]) -> Iterator[Event]:
-    """The same events, once the model has begun to answer: what fails before that still has a status of its own."""
+    """The same events, once the model has begun to answer: earlier failures still get their own status."""
     seen: list[Event] = []
     for event in events:
         seen.append(event)

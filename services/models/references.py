@@ -21,7 +21,7 @@ SESSION, EXPORT = (f"{KINDS[kind].reference}:" for kind in (JobKind.TRAIN, JobKi
 
 
 class References:
-    """Reads references.
+    """Resolves references.
 
     =========================  =====================================================================
     ``Qwen/Qwen3-0.6B``        a base model: on Hugging Face, built in (``builtin:…``), or a folder's path
@@ -34,7 +34,7 @@ class References:
 
     Args:
         home: Location of runs, exports and built-in models.
-        database: Which of them there are.
+        database: Knows which of them exist.
     """
 
     def __init__(self, home: Home, database: Database) -> None:
@@ -42,11 +42,11 @@ class References:
         self._database = database
 
     def validate(self, name: str) -> None:
-        """Accept the built-in model, an existing folder or what may be a name on Hugging Face.
+        """Accept the built-in model, an existing folder or a possible Hugging Face name.
 
         Raises:
-            NotFound: It names a folder that is not there.
-            InvalidConfig: It cannot be a name on Hugging Face either.
+            NotFound: It names a missing folder.
+            InvalidConfig: It cannot be a Hugging Face name either.
         """
         if local_folder(name, self._home) is None and not HUB_ID.fullmatch(name):
             raise InvalidConfig(
@@ -62,11 +62,11 @@ class References:
         """What a process loads for a reference.
 
         Returns:
-            ``{"kind": "transformers", "base", "adapter"}``, with ``revision`` where one is asked for, or
-            ``{"kind": "gguf", "path"}``. ``base`` is a folder or a name on Hugging Face, ``adapter`` a folder or None.
+            ``{"kind": "transformers", "base", "adapter"}``, with ``revision`` if one is requested, or
+            ``{"kind": "gguf", "path"}``. ``base`` is a folder or a Hugging Face name, ``adapter`` a folder or None.
 
         Raises:
-            NotFound, InvalidInput, InvalidConfig: It names nothing that can be loaded.
+            NotFound, InvalidInput, InvalidConfig: It cannot be loaded.
             Conflict: The run has not saved anything yet.
         """
         if model_path.startswith(SESSION):
@@ -102,7 +102,7 @@ class References:
         raise NotFound(_NOTHING_TO_LOAD, field="model_path")
 
     def _adapter_on_base(self, files: Path, job: Job) -> dict[str, Any]:
-        """The run's own base where the run is known: the adapter's file may name where others get it."""
+        """The run's own base if the run is known: the adapter's file may have the public name."""
         if job.config.get("base"):
             return _on(self._base(job.config["base"]), str(files), job.config.get("revision"))
         run = next(
@@ -156,7 +156,7 @@ def _gguf(files: Path, name: str) -> dict[str, Any]:
 
 
 def _latest(run: JobDir) -> str:
-    """The published adapter, which every checkpoint renews; the newest checkpoint where that is not there yet."""
+    """The published adapter, which every checkpoint updates; the newest checkpoint if there is none yet."""
     if run.adapter.is_dir():
         return str(run.adapter)
     saved = run.numbered()

@@ -15,7 +15,7 @@ from core.settings import Home
 from services.models.memory import snapshot
 
 LONGEST_HEADER = 100_000_000
-"""Bytes; the format's own limit."""
+"""Bytes; the format's limit."""
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 FOUR_BIT = "-bnb-4bit"
 
@@ -24,7 +24,7 @@ def shape_of(base: str, home: Home) -> ModelShape | None:
     """A base model's shape, or None if it is not on this machine, damaged or stored with fewer than 16 bits.
 
     Args:
-        base: Its name or path. One that was loaded with 4 bits is exported from the model without that ending.
+        base: Its name or path. One that was loaded in 4-bit is exported from the model without that suffix.
         home: Location of models.
     """
     name = base.removesuffix(FOUR_BIT)
@@ -37,7 +37,7 @@ def shape_of(base: str, home: Home) -> ModelShape | None:
     files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
     try:
         return _read(folder, tuple((file, file.stat().st_mtime_ns) for file in files))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not what the format says
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # violates the format
         return None
 
 

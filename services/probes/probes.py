@@ -37,7 +37,7 @@ class ProbeView(JobView):
 
     Attributes:
         verdict, figures: See :mod:`core.probe`; None until it is completed.
-        fingerprint: Of the configuration that was probed; see :func:`fingerprint`.
+        fingerprint: The probed configuration's; see :func:`fingerprint`.
         damage: What is wrong with its files, one sentence each.
     """
 
@@ -57,8 +57,8 @@ class Probes:
     Args:
         home: Location of ``outputs/``.
         database: The list of jobs.
-        events: Told of every change.
-        check_model, check_dataset: Raise where one is not there.
+        events: Receives every change.
+        check_model, check_dataset: Raise if one does not exist.
         wake: Called after a change that the watcher should act on.
     """
 
@@ -75,8 +75,8 @@ class Probes:
 
         Args:
             config: In the configuration format.
-            prompts: How many questions are asked.
-            samples: Answers to each; the configuration's group size where left out.
+            prompts: Number of prompts.
+            samples: Answers to each; by default the configuration's group size.
 
         Raises:
             InvalidConfig: With every problem found.
@@ -116,31 +116,31 @@ class Probes:
         )
 
     def delete(self, probe_id: str) -> Entry | None:
-        """Move it with its answers to the trash. Raises Conflict while it runs or waits."""
+        """Move it with its answers to the trash. Raises Conflict while it is running or queued."""
         return self._jobs.delete(probe_id)
 
     def config(self, probe_id: str) -> RunConfig:
-        """What was probed. Raises NotFound."""
+        """The probed configuration. Raises NotFound."""
         return configuration.parse(self._jobs.get(probe_id).config)
 
     def answers(self, probe_id: str) -> list[GroupRow]:
-        """Every group that was sampled, in order."""
+        """Every sampled group, in order."""
         return self._read.of(self._jobs.files(self._jobs.get(probe_id).id).completions).rows
 
     def reward(self, probe_id: str) -> dict[str, Any]:
-        """The reward section that was probed."""
+        """The probed reward section."""
         return dict(self._jobs.get(probe_id).config.get("reward") or {})
 
     def stop(self, probe_id: str) -> ProbeView:
-        """End it. Raises Conflict if it has ended already."""
+        """Stop it. Raises Conflict if it has already ended."""
         self._jobs.stop(probe_id)
         return self.get(probe_id)
 
 
 def fingerprint(config: dict[str, Any] | RunConfig) -> str:
-    """The same for two configurations that a probe would find the same: all but the name, defaults filled in."""
+    """Equal for configurations with the same probe results: covers all but the name, with defaults filled in."""
     complete = configuration.dump(config) if isinstance(config, RunConfig) else config
     relevant = {name: complete[name] for name in configuration.SECTIONS if name in complete}
     if complete.get("method", DEFAULT) != DEFAULT:
-        relevant["method"] = complete["method"]  # The default is not counted: older probes did not name it.
+        relevant["method"] = complete["method"]  # The default is left out, because older probes did not have it.
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -25,14 +25,14 @@ from services.rewards.rewards import read_reward_section
 
 BINS = 10
 FETCHED = 200
-"""Rows that are fetched at once of a dataset that is not on this machine."""
+"""Rows to fetch of a dataset that is not on this machine."""
 PATIENCE = 60.0
-"""Seconds that a start waits for such rows."""
+"""Seconds that a start waits for those rows."""
 KEPT = 32
 PAID = frozenset({"judge"})
-"""Parts that ask somebody else, who may want money: made-up answers are not sent there unasked."""
+"""Parts that call a service, which may cost money: adversarial answers are only sent on request."""
 SLOW = frozenset({"judge", "reward_model"})
-"""Parts on which fewer made-up answers are tried."""
+"""Parts that are tested with fewer adversarial answers."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class StartCheck:
     """Known facts about a reward before a start.
 
     Attributes:
-        warnings: What fooled it.
-        unchecked: Why it was not tried; empty if it was.
-        asked: Whether a start needs a confirmation although nothing was found, because nothing could be tried.
+        warnings: The loopholes found.
+        unchecked: Why it was not tested; empty if it was.
+        asked: Whether a start needs a confirmation because nothing could be tested.
     """
 
     warnings: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Bench:
 
     Args:
         home: Location of datasets.
-        models: Writes answers, by the chat process.
+        models: Generates answers, with the chat process.
     """
 
     def __init__(self, home: Home, models: Models) -> None:
@@ -69,8 +69,8 @@ class Bench:
 
         Args:
             dataset: A dataset section.
-            count: At most so many.
-            fetch: Whether rows that are not on this machine may be fetched now; else only ones fetched before count.
+            count: Maximum number of rows.
+            fetch: Whether rows that are not on this machine may be fetched now; otherwise only cached ones are used.
 
         Raises:
             InvalidInput: No row fits the mapping.
@@ -88,7 +88,7 @@ class Bench:
     ) -> dict[str, Any]:
         """The same completions under each reward: ``{"row", "rewards": [[total, …], …], "decided"}``.
 
-        ``decided`` says what the rewards leave to the dataset and its rows decide.
+        ``decided`` describes the settings that the rows determine.
         """
         for reward in rewards:
             require_answers(read_dataset_section(dataset), core.rewards.needs(read_reward_section(reward)))
@@ -103,7 +103,7 @@ class Bench:
         return {"row": chosen, "rewards": scored, "decided": list(dict.fromkeys(decided))}
 
     def decided(self, rewards: Sequence[dict[str, Any]], dataset: dict[str, Any]) -> tuple[str, ...]:
-        """What these rewards leave to the dataset and its rows decide, as far as rows are on this machine."""
+        """The settings of these rewards that the dataset's rows determine, if rows are on this machine."""
         sections = [read_reward_section(reward) for reward in rewards]
         if not any(core.rewards.CATALOGUE[part.name].decide for one in sections for part in core.rewards.resolve(one)):
             return ()
@@ -113,7 +113,7 @@ class Bench:
     def write(
         self, model: str, dataset: dict[str, Any], row: int, count: int, max_tokens: int, temperature: float
     ) -> list[str]:
-        """Completions that a model really writes to one row, with what its chat template has opened already."""
+        """A model's actual completions for one row, including what its chat template opens."""
         section = read_dataset_section(dataset)
         rows = self.rows(dataset, row + 1)
         asked = conversation(rows[min(row, len(rows) - 1)], section)
@@ -142,9 +142,9 @@ class Bench:
         }  # fmt: skip
 
     def attack(self, reward: dict[str, Any], dataset: dict[str, Any], *, fetch: bool = True) -> adversarial.Report:
-        """Made-up answers against the reference; see :mod:`core.rewards.adversarial`.
+        """Adversarial answers compared with the reference; see :mod:`core.rewards.adversarial`.
 
-        Where a judge or a reward model has to be asked, on two rows and with a tenth of the numbers.
+        With a judge or a reward model, only on two rows and with a tenth of the numbers.
         """
         section, data = read_reward_section(reward), read_dataset_section(dataset)
         require_answers(data, core.rewards.needs(section))
@@ -156,16 +156,16 @@ class Bench:
         )  # fmt: skip
 
     def suggestion(self, dataset: dict[str, Any]) -> dict[str, Any]:
-        """``{"reward", "dataset", "reason"}`` for a dataset; ``dataset`` has the fields of the prompt that should change."""
+        """``{"reward", "dataset", "reason"}`` for a dataset; ``dataset`` has the prompt fields to change."""
         found = suggest(self.rows(dataset, FETCHED), markers_of(read_dataset_section(dataset)))
         return {"reward": found.reward, "dataset": found.prompt, "reason": found.reason}
 
     def check(self, config: RunConfig, *, fetch: bool = False) -> StartCheck:
-        """What the adversarial check says before a start, as far as the rows are here.
+        """The loophole test before a start, if the rows are on this machine.
 
         Args:
-            config: What is to be started.
-            fetch: Whether rows from Hugging Face may be fetched and a model loaded for it, which takes seconds.
+            config: The configuration to start.
+            fetch: Whether Hugging Face rows may be fetched and a model loaded, which takes seconds.
         """
         if any(part.name in PAID and part.weight for part in core.rewards.resolve(config.reward)):
             return StartCheck(
@@ -183,22 +183,22 @@ class Bench:
             return StartCheck(self._checked[key])
         except TunesmithError as error:
             if at_hand(config.dataset):
-                return StartCheck()  # a dataset that cannot be read is refused by the start itself, in its own words
+                return StartCheck()  # the start itself rejects an unreadable dataset
             known = self._fetched.get(_source(config.dataset))
             return StartCheck(unchecked=_lower(error.message.rstrip(".")), asked=isinstance(known, str) or fetch)
 
     def checked(self, config: RunConfig) -> StartCheck | None:
-        """What an earlier :meth:`check` of the same reward on the same rows found; None if there was none."""
+        """The result of an earlier :meth:`check` of the same reward on the same rows; None if there was none."""
         known = self._checked.get(_checked_key(config))
         return None if known is None else StartCheck(known)
 
     def known_rows(self, section: DatasetSection) -> list[dict[str, Any]] | None:
-        """Raw rows that were fetched or made before; None if there are none, or they could not be had."""
+        """Cached raw rows; None if there are none, or they could not be fetched."""
         known = self._fetched.get(_source(section))
         return known if isinstance(known, list) else None
 
     def _remote(self, section: DatasetSection, fetch: bool) -> list[dict[str, Any]]:
-        """Raw rows that are not on this machine, remembered; so is why they could not be had, until the next attempt."""
+        """Fetched raw rows, cached; so is an error, until the next attempt."""
         key = _source(section)
         known = self._fetched.get(key)
         fetch = fetch or not any(sources.is_hub(part.source) for part in (section.mix or (section,)))
@@ -226,7 +226,7 @@ def _slow(section: RewardSection) -> bool:
 
 
 def _source(section: DatasetSection) -> str:
-    """What decides which rows are fetched."""
+    """The fields that determine which rows are fetched."""
     names = {"source", "subset", "revision", "split", "size", "seed", "tasks", "mix"}
     return json.dumps(section.model_dump(mode="json", include=names), sort_keys=True)
 

@@ -17,7 +17,7 @@ class Rewards:
     """Operations on rewards."""
 
     def list(self) -> dict[str, Any]:
-        """``presets`` and ``rewards``, with what each needs and its settings."""
+        """``presets`` and ``rewards``, with their needs and settings."""
         return {
             "presets": [preset.json() for preset in core.rewards.PRESETS.values()],
             "rewards": [info.json() for info in core.rewards.CATALOGUE.values()],
@@ -32,18 +32,18 @@ class Rewards:
         markers: Mapping[str, str] | None = None,
         rows: Sequence[Mapping[str, Any]] = (),
     ) -> Total:
-        """Score one completion as training does.
+        """Score one completion as in training.
 
         Args:
             reward: A reward section.
             prompt: The question; empty for the row's.
-            completion: What the model might write.
-            row: By mapped names: ``instruction``, ``response``, and further columns.
-            markers: The four markers by name; the defaults where left out.
-            rows: Of the dataset, for what the reward leaves to it; without them this row decides.
+            completion: A possible answer.
+            row: By mapped names: ``instruction``, ``response``, and other columns.
+            markers: The four markers by name; missing ones have their default.
+            rows: The dataset's rows, for dataset-dependent settings; by default only this row.
 
         Raises:
-            InvalidConfig: The reward is not one.
+            InvalidConfig: The reward is invalid.
             InvalidInput: The row lacks what the reward needs.
         """
         section = read_reward_section(reward)
@@ -65,10 +65,10 @@ def read_reward_section(reward: dict[str, Any]) -> RewardSection:
 
 
 def read_markers(given: Mapping[str, str]) -> Markers:
-    """The four markers, the configuration's defaults for those left out.
+    """The four markers, with the configuration's defaults for missing ones.
 
     Raises:
-        InvalidInput: A name is not a marker's, or a solution marker is empty.
+        InvalidInput: There is an unknown name, or a solution marker is empty.
     """
     names = [field.name for field in fields(Markers)]
     unknown = [name for name in given if name not in names]
@@ -81,5 +81,7 @@ def read_markers(given: Mapping[str, str]) -> Markers:
 
 
 def total_json(total: Total) -> dict[str, Any]:
-    """``{"total", "components": {name: {"score", "weight", "why"}}}``; ``"opinion": false`` where a part had none."""
+    """``{"total", "components": {name: {"score", "weight", "why"}}}``; ``"opinion": false`` for a part without a
+    score.
+    """
     return {"total": total.total, "components": {name: part.json() for name, part in total.components.items()}}

@@ -15,14 +15,14 @@ from services.rewards.rewards import read_reward_section
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 KEPT = 100
-"""Versions kept of one reward; the oldest go first."""
+"""Versions kept per reward; the oldest are deleted first."""
 
 
 class SavedRewards:
-    """One JSON file a reward below ``configs/rewards``.
+    """One JSON file per reward in ``configs/rewards``.
 
     Args:
-        home: Where that is.
+        home: Location of ``configs/``.
     """
 
     def __init__(self, home: Home) -> None:
@@ -30,14 +30,14 @@ class SavedRewards:
         self._bin = Bin(home)
 
     def save(self, name: str, reward: dict[str, Any]) -> dict[str, Any]:
-        """A new version; the same reward again makes none.
+        """Save a new version, unless the reward is unchanged.
 
         Returns:
             ``{"name", "version"}``.
 
         Raises:
             InvalidConfig: It is not a reward.
-            InvalidInput: The name is not one.
+            InvalidInput: The name is invalid.
         """
         core.rewards.resolve(read_reward_section(reward))
         path = self._path(name)
@@ -51,13 +51,13 @@ class SavedRewards:
         return {"name": name, "version": versions[-1]["version"]}
 
     def list(self) -> list[dict[str, Any]]:
-        """Name, latest version, when, and its parts; by name."""
+        """Name, latest version, its time and parts; sorted by name."""
         return (
             [self._summary(path.stem) for path in sorted(self._folder.glob("*.json"))] if self._folder.is_dir() else []
         )
 
     def get(self, name: str, version: int | None = None) -> dict[str, Any]:
-        """One version, the latest if none is named: ``{"name", "version", "saved_at", "reward", "versions"}``.
+        """One version, by default the latest: ``{"name", "version", "saved_at", "reward", "versions"}``.
 
         Raises:
             NotFound: There is no such reward or version.
@@ -69,7 +69,7 @@ class SavedRewards:
         return {"name": name, **chosen[-1], "versions": [one["version"] for one in versions]}
 
     def use(self, name: str, version: int | None = None) -> dict[str, Any]:
-        """The reward section for a configuration, complete in itself, with a mark of where it is from."""
+        """The self-contained reward section for a configuration, with a mark of its origin."""
         found = self.get(name, version)
         reward = dict(found["reward"])
         if reward.get("type") == "composite":

@@ -1,4 +1,4 @@
-"""What all verdicts of a run share, whether it is judged by its reward or by its loss."""
+"""Shared by all verdicts of runs, whether they are judged by reward or by loss."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BRIEF = {
     Outcome.STOPPED: "stopped early",
     Outcome.BROKEN: "ended with an error",
 }
-"""The verdict in a word or two, for places without room for a sentence, such as a menu."""
+"""The verdict in one or two words, for places without space for a sentence, such as a menu."""
 
 
 class Action(StrEnum):
@@ -86,7 +86,7 @@ class RunVerdict:
 
     @property
     def brief(self) -> str:
-        """The outcome in a word or two; empty while the run is not over."""
+        """The outcome in one or two words; empty until the run has ended."""
         return BRIEF.get(self.outcome, "")
 
     def json(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class RunVerdict:
 
 @dataclass(frozen=True)
 class Stored:
-    """What is known about a run besides its rows.
+    """Stored data of a run besides its rows.
 
     Attributes:
         config: The stored configuration; missing settings have their default.
@@ -242,7 +242,7 @@ class Case(ABC):
         )  # fmt: skip
 
     def _also(self) -> tuple[tuple[str, ...], tuple[str, ...], Remedy | None]:
-        """What the rows of a run that failed show besides the failure: evidence, advice, remedy."""
+        """What a failed run's rows show besides the failure: evidence, advice, remedy."""
         if not self.found or self.found.level == "good":
             return (), (), None
         return (self.found.sentence,), self.found.advice, self.found.remedy
@@ -254,7 +254,7 @@ class Case(ABC):
 
 
 def _ended(failed: bool, when: str) -> str:
-    """'It failed after step 6', with the usual causes where the worker could not report one."""
+    """'It failed after step 6', with the usual causes if the worker could not report one."""
     if failed:
         return f"It failed {when}"
     return f"It crashed {when} (it was killed, ran out of memory, or the power failed)"

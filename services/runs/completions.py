@@ -93,7 +93,7 @@ class CompletionIndex:
     def _read_on(self) -> None:
         try:
             found = self._path.stat()
-            if found.st_size < self._offset or found.st_ino != self._file:  # It was cut or written anew.
+            if found.st_size < self._offset or found.st_ino != self._file:  # It was truncated or rewritten.
                 self._begin()
                 self._file = found.st_ino
             with self._path.open("rb") as file:
@@ -117,7 +117,7 @@ class CompletionIndex:
 
 
 def _text(group: GroupRow) -> str:
-    """The text of a group that a person reads, in lower case."""
+    """The searchable text of a group, in lower case."""
     said = [str(group["instruction"]), str(group.get("reference") or "")]
     return "\n".join([*said, *(answer["text"] for answer in group["completions"])]).lower()
 

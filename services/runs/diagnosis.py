@@ -44,7 +44,7 @@ class Change:
 class Remedy:
     """What a new run should change, in words that complete 'New run with …'.
 
-    ``changes`` is empty where only a person can choose the value, on the wizard's ``step``.
+    ``changes`` is empty if only the user can choose the value, on the wizard's ``step``.
     """
 
     words: str
@@ -159,7 +159,7 @@ def _truncated(seen: Seen) -> Finding | None:
 
 
 def _longer(seen: Seen, share: float) -> Remedy:
-    """Twice the answer length, or four times if hardly any answer ends; the room for the question stays the same."""
+    """Twice the answer length, or four times if hardly any answer ends; the space for the question stays the same."""
     limit, whole = seen.setting("training.max_new_tokens"), seen.setting("training.max_sequence_length")
     wanted = min(limit * (4 if share > 0.8 else 2), 131_072)
     changes = [seen.change("training.max_new_tokens", wanted)]

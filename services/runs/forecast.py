@@ -37,11 +37,11 @@ class Forecast:
 
 @dataclass(frozen=True)
 class AtWork:
-    """The present state of a run.
+    """The current state of a run.
 
     Attributes:
-        state, phase: Of the job; the phase is a :class:`core.job.JobPhase`.
-        max_steps: Planned in the present phase, by the worker; 0 while unknown.
+        state, phase: The job's; the phase is a :class:`core.job.JobPhase`.
+        max_steps: Steps planned in the current phase, by the worker; 0 while unknown.
         now: Seconds since the epoch.
     """
 
@@ -79,13 +79,13 @@ def _left(rows: Sequence[MetricRow], config: Mapping[str, Any], at: AtWork) -> f
     every = _section(config, "evaluation").get("every_steps") or max(1, total // 2)
     ahead += max(0, (total - 1) // every - done // every)
     if at.phase == JobPhase.EVALUATE:
-        # The evaluation in progress: the final one is counted already, one between two steps is not.
+        # The evaluation in progress: the final one is already counted, one between two steps is not.
         return max(0.0, steps + each * (ahead + (done < total)) - min(since, each))
     return max(0.0, steps + each * ahead - min(since, fmean(times)))
 
 
 def _silent(rows: Sequence[MetricRow], at: AtWork) -> float:
-    """Only within a phase that writes rows: between phases, loading or saving a model takes as long as it takes."""
+    """Only within a phase that writes rows: between phases, loading or saving a model can take any time."""
     last = rows[-1] if rows else None
     if last is None or last["phase"] != _ROWS_OF.get(at.phase):
         return 0.0

@@ -41,8 +41,8 @@ class Point:
     """A loss on the held-out rows.
 
     Attributes:
-        step: Steps of training that were done.
-        loss: In nats a token.
+        step: Completed training steps.
+        loss: In nats per token.
     """
 
     step: int
@@ -133,7 +133,7 @@ class ByLoss(Case):
             remedy,
         )
 
-    # --- at work ---
+    # --- in training ---
 
     def _preparing(self) -> RunVerdict | None:
         if self.state is JobState.RUNNING and self.phase == JobPhase.EVALUATE:
@@ -352,7 +352,7 @@ def _not_finite(training: Sequence[MetricRow], metrics: Sequence[str]) -> str:
     """Which metric is no longer a finite number, or ''. Rows leave such values out, so their absence shows it."""
     lately = training[-LEAST:]
     for key, name in (("loss", "loss"), ("grad_norm", "gradient")):
-        # Methods differ in whether they report gradients; one that has reported some goes on doing so.
+        # Methods differ in whether they report gradients; one that has reported some keeps doing so.
         told = key in metrics and (key == "loss" or any(measure(row, key) is not None for row in training))
         if lately and told and all(measure(row, key) is None for row in lately):
             return name

@@ -1,7 +1,7 @@
-"""The readiness check: gathers what is known of a configuration on this machine, and lets a start through or not.
+"""The readiness check: gathers what is known about a configuration on this machine, and allows a start or not.
 
-Nothing is fetched and no model is loaded by looking. Rows, token counts and what the reward can read are kept
-by what they depend on, so that a page that looks again pays for what changed.
+Looking fetches nothing and loads no model. Rows, token counts and what the reward can read are cached
+by what they depend on, so that only changes are computed again.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from services.rewards.bench import Bench
 from services.words import size
 
 SAMPLE = 500
-"""Rows that are looked at."""
+"""Rows that are examined."""
 PATIENCE = 1.0
-"""Seconds that giving references to the reward may take on a page."""
+"""Time limit in seconds for scoring references on a page."""
 FOR_PROGRAMS = "To start anyway, confirm it (confirm_reward: true, or --confirm-reward on the command line)."
 KEPT = 32
 T = TypeVar("T")
 
 
 class Preflight:
-    """Verbs on the readiness of a configuration.
+    """Operations on the readiness of a configuration.
 
     Args:
-        home: Where datasets and downloads lie.
+        home: Location of datasets and downloads.
         system: The device.
-        bench: Tries the reward, and keeps rows that were fetched.
-        library: Has the report of a preparation.
-        reach: Whether the Hub answers.
+        bench: Tests the reward, and caches fetched rows.
+        library: Has the preparation reports.
+        reach: Whether Hugging Face can be reached.
     """
 
     def __init__(self, home: Home, system: System, bench: Bench, library: Library, reach: HubReach) -> None:
@@ -64,15 +64,15 @@ class Preflight:
     def look(
         self, config: RunConfig, *, quick: bool = False, fetch: bool = False, without: frozenset[str] = frozenset()
     ) -> Readiness:
-        """What is known to speak against a start.
+        """Everything known that prevents or argues against a start.
 
         Args:
             config: A valid configuration whose reward exists.
-            quick: Whether a reward that takes a sandbox or rows that have to be made are tried only where they were
-                before: every page of the wizard looks, and only the one before the start may take seconds.
-            fetch: Whether rows of the Hub may be fetched and a model loaded to try the reward, which takes seconds.
-            without: Sections (model, dataset, reward) that only stand in for a choice not made yet: nothing is
-                said that follows from them.
+            quick: Whether a reward that needs a sandbox or rows that must be generated are only tested if the result is
+                cached: every page of the wizard looks, and only the one before the start may take seconds.
+            fetch: Whether Hugging Face rows may be fetched and a model loaded to test the reward, which takes seconds.
+            without: Sections (model, dataset, reward) that are placeholders for missing choices: nothing is
+                reported about them.
         """
         if Need.REWARD not in method(config.method).needs:
             without |= {"reward"}
@@ -82,25 +82,25 @@ class Preflight:
     def known(
         self, config: RunConfig, without: frozenset[str] = frozenset()
     ) -> tuple[int | None, tuple[int, int] | None]:
-        """How many rows there are, and (max_sequence_length, max_new_tokens) that fit their references, where known.
+        """The number of rows, and (max_sequence_length, max_new_tokens) that fit their references, if known.
 
         Args:
-            without: Of the model and the dataset, what only stands in for a choice not made yet.
+            without: Which of model and dataset are placeholders for missing choices.
         """
         rows, _ = (None, None) if "dataset" in without else self._rows(config, without | {"reward"})
         return (rows.rows, rows.proposed) if rows else (None, None)
 
     def admit(self, config: RunConfig, confirmed: bool, how: str = FOR_PROGRAMS) -> None:
-        """Let a start through.
+        """Allow a start, or raise.
 
         Args:
-            config: What is to be started.
-            confirmed: Whether a person chose to start although the reward has loopholes.
-            how: What to do to confirm it, in a sentence.
+            config: The configuration to start.
+            confirmed: Whether the user chose to start although the reward has loopholes.
+            how: A sentence on how to confirm it.
 
         Raises:
             InvalidConfig: Something blocks it, with the field's path.
-            Conflict: Something has to be confirmed first, and nobody has.
+            Conflict: Something must be confirmed first.
         """
         found = self.look(config, fetch=not confirmed)
         if blocks := found.of(Severity.BLOCKS):
@@ -137,7 +137,7 @@ class Preflight:
         except InvalidInput as error:
             return None, (error.field or "dataset.source", error.message)
         except TunesmithError:
-            return None, None  # what is not there is said where the dataset is checked
+            return None, None  # the dataset check reports what is missing
         if not mapped:
             return self._reported(config), None
         whole = total is not None and total <= SAMPLE
@@ -149,7 +149,7 @@ class Preflight:
         return RowFacts(**facts, held_out=_held_out(config, mapped, total, whole)), None
 
     def _mapped(self, dataset: DatasetSection) -> tuple[list[Row], int | None]:
-        """Rows that are here, and how many there are in all; none where they would have to be fetched."""
+        """Local rows, and the total number; empty if they would have to be fetched."""
 
         def read() -> tuple[list[Row], int | None]:
             if not at_hand(dataset):
@@ -164,7 +164,7 @@ class Preflight:
         return read()
 
     def _reported(self, config: RunConfig) -> RowFacts | None:
-        """What the last preparation said, where nothing was chosen anew since."""
+        """The last preparation's report, if nothing has changed since."""
         report, outdated = self._library.draft_report(core.config.dump(config))
         if not report or outdated:
             return None
@@ -189,7 +189,7 @@ class Preflight:
         dataset, training = config.dataset, config.training
 
         def count() -> tuple[list[int], list[int]] | None:
-            # The chat template adds to a prompt; without it the count is a little too low, never too high.
+            # The chat template adds tokens; without it the count is slightly too low, never too high.
             prompts = tuple(conversation(row, dataset).text for row in mapped)
             targets = tuple(warm_up_target(row, dataset) for row in mapped)
             counts, why = token_counts(folder / "tokenizer.json", prompts + targets)
@@ -224,7 +224,7 @@ class Preflight:
         if missing:
             return {"missing": missing}
         if _batched(config.reward, verifying=True):
-            return {}  # a sandbox or a model would have to be started
+            return {}  # would need to start a sandbox or a model
 
         def judge() -> dict[str, Any]:
             earns, until = earns_with_reference(config.reward, markers_of(config.dataset)), monotonic() + PATIENCE
@@ -268,7 +268,7 @@ class Preflight:
         return (needed, device.memory), in_4bit <= device.memory and device.kind == "cuda" and not model.load_in_4bit
 
     def parameters(self, config: RunConfig) -> float | None:
-        """Of a configuration's model, in billions; None where it is not known before the download."""
+        """Parameters of a configuration's model, in billions; None if unknown before the download."""
         known = next((info.parameters for info in BASE_MODELS if info.name == config.model.name), None)
         if known is not None:
             return known
@@ -279,7 +279,7 @@ class Preflight:
         try:
             return local_folder(config.model.name, self._home) or snapshot(config.model.name, self._home)
         except TunesmithError:
-            return None  # said where the model is checked
+            return None  # reported by the model check
 
     def _model_download(self, config: RunConfig) -> Download | None:
         name = config.model.name
@@ -289,7 +289,7 @@ class Preflight:
         except TunesmithError:
             return None
         parameters = self.parameters(config)
-        # The Hub has two bytes a weight of nearly every model.
+        # Nearly every model on Hugging Face has two bytes per weight.
         return Download(f"about {size(parameters * 2e9)}" if parameters else "", self._reach.look())
 
     def _dataset_download(self, dataset: DatasetSection) -> Download | None:
@@ -302,7 +302,7 @@ class Preflight:
         return Download("", self._reach.look())
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """What ``make`` gives, kept under ``key``; the oldest are forgotten."""
+        """The result of ``make``, cached under ``key``; the oldest are evicted."""
         text = json.dumps(key)
         if text in self._kept:
             kept: T = self._kept[text]
@@ -316,13 +316,13 @@ class Preflight:
 
 
 def _batched(reward: RewardSection, *, verifying: bool = False) -> bool:
-    """Whether a part, or one that checks truth, is scored many at once: by a sandbox, a model or a judge."""
+    """Whether a part, or one that checks correctness, is scored in batches: by a sandbox, a model or a judge."""
     infos = [CATALOGUE[part.name] for part in core.rewards.resolve(reward)]
     return any(info.batch for info in infos if info.verifies or not verifying)
 
 
 def _held_out(config: RunConfig, mapped: list[Row], total: int | None, whole: bool) -> int | None:
-    """How many rows would be scored: counted where all rows are here, else by the share."""
+    """The number of held-out rows: counted if all rows are local, else from the share."""
     evaluation = config.evaluation
     if evaluation.split or total is None:
         return None

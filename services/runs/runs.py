@@ -1,4 +1,4 @@
-"""Training runs: start, stop, resume, look at, delete."""
+"""Training runs: start, stop, resume, view, delete."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class Runs:
     """Actions on training runs.
 
     Args:
-        home: Where ``outputs/`` lies.
+        home: Location of ``outputs/``.
         database: The list of jobs.
-        events: Told of every change.
+        events: Receives every change.
         watcher: Woken after a change; knows which rows were published.
-        machine: For checks against the device.
+        machine: This machine, for device checks.
         models: Validates model names.
-        check_dataset: Raises where a dataset is not there.
+        check_dataset: Raises if a dataset does not exist.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Runs:
         self._metrics = Readings(is_metric)
         self._verdicts = Verdicts(home.outputs, self._metrics)
         self._listed: tuple[int, list[RunView]] = (-1, [])
-        """The list as it was read last, and the database's number of writes by then."""
+        """The cached list, and the database's number of writes before it."""
 
     # --- start and end ---
 
@@ -116,8 +116,8 @@ class Runs:
 
         Raises:
             InvalidConfig: With every problem found.
-            NotFound: Model or dataset is not there.
-            Conflict: There is a run of this id.
+            NotFound: Model or dataset does not exist.
+            Conflict: There is a run with this id.
         """
         run_config = self._checked(config)
         if rows is None:
@@ -131,7 +131,7 @@ class Runs:
 
         Args:
             config: In the configuration format.
-            session_id: An ID chosen by the caller; using it twice is refused.
+            session_id: An ID chosen by the caller; using it twice is rejected.
             rows: A folder with prepared rows to train on instead of the configuration's source.
 
         Raises:
@@ -170,7 +170,7 @@ class Runs:
         """Ask a run to stop: after its current step with a checkpoint, or ``now`` without one.
 
         Raises:
-            Conflict: It has ended by itself.
+            Conflict: It has already ended.
         """
         self._jobs.stop(session_id, at_once=now)
         return self.get(session_id)
@@ -178,7 +178,7 @@ class Runs:
     def resume(self, session_id: str) -> RunView:
         """Queue a stopped, failed or crashed run again; it continues from its last checkpoint.
 
-        Asked twice, as by a double click, it resumes once.
+        Repeated calls, as by a double click, resume it once.
 
         Raises:
             Conflict: It is stopping or completed.
@@ -235,7 +235,7 @@ class Runs:
         Args:
             session_id: Which run.
             after: Row number; 0 for all.
-            points: Thin out to about this many rows for drawing.
+            points: Downsample to about this many rows for drawing.
         """
         self._job(session_id)
         rows = self._metrics.of(self._files(session_id).metrics).rows

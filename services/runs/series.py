@@ -15,7 +15,7 @@ _PHASES = tuple(dict.fromkeys(phase for one in METRICS for phase in one.headline
 
 
 def headline(rows: Sequence[MetricRow], phase: str = "training") -> Metric | None:
-    """The metric that sums up a phase: the first one that its rows have."""
+    """The metric that summarizes a phase: the first one that its rows have."""
     candidates = (one for one in METRICS if phase in one.headlines)
     return next((one for one in candidates if any(one.key in row and row.get("phase") == phase for row in rows)), None)
 
@@ -23,7 +23,7 @@ def headline(rows: Sequence[MetricRow], phase: str = "training") -> Metric | Non
 def collapse(rows: Sequence[MetricRow]) -> list[MetricRow]:
     """One row per step of a phase: a resume repeats steps, and the later row counts.
 
-    Order is that of the first row of each step, so a series runs forward.
+    Ordered by the first row of each step, so a series runs forward.
     """
     latest: dict[tuple[Any, ...], MetricRow] = {}
     for row in rows:
@@ -32,11 +32,10 @@ def collapse(rows: Sequence[MetricRow]) -> list[MetricRow]:
 
 
 def thin(rows: Sequence[MetricRow], points: int) -> list[MetricRow]:
-    """At most about ``points`` rows that look the same when drawn.
+    """Downsample to about ``points`` rows that look the same when drawn.
 
-    Evaluations are all kept. Of the other rows each stretch keeps its first, its last, the lowest and
-    the highest of its phase's headline value, and rows where a value begins or ends, so that peaks
-    stay peaks and gaps stay gaps.
+    All evaluations are kept. Of the other rows each bucket keeps its first, its last, the lowest and the highest of
+    its phase's headline value, and rows where a value begins or ends, so that peaks and gaps are preserved.
     """
     if len(rows) <= points:
         return list(rows)

@@ -1,4 +1,4 @@
-"""How long a run would take here, from runs and checks on this machine; nothing is said where none was measured."""
+"""Estimates a run's duration from runs and checks on this machine; without measurements there is no estimate."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from services.jobs.database import Database
 from services.words import duration
 
 RECENT = 20
-"""Runs that are looked at, newest first."""
+"""Number of recent runs that are considered."""
 FARTHEST = 50
-"""A step this many times larger or smaller than any that was measured is not reckoned from it."""
+"""A step this many times larger or smaller than all measured ones is not extrapolated."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a run takes, and where that is known from."""
+    """How long a run takes, and the source of the estimate."""
 
     seconds: float
     basis: str
 
     @property
     def words(self) -> str:
-        """'about 40 seconds', 'about 1 minute', 'about 12 minutes': no more exact than it is known."""
+        """'about 40 seconds', 'about 1 minute', 'about 12 minutes': rounded to its accuracy."""
         if 50 <= self.seconds < 90:
             return "about 1 minute"
         return f"about {duration(self.seconds if self.seconds > 90 else max(10, round(self.seconds, -1)))}"
 
 
 class Speeds:
-    """Estimates from what was measured on this machine.
+    """Estimates from measurements on this machine.
 
     Args:
         database: Has the runs.
-        device: What a run would use.
-        parameters: A configuration's model in billions of parameters; None where not known.
+        device: The device of a run.
+        parameters: A configuration's model in billions of parameters; None if unknown.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Speeds:
     def estimate(
         self, config: RunConfig, rows: int | None, checked: tuple[RunConfig, dict[str, Any]] | None = None
     ) -> Estimate | None:
-        """How long a run takes here; None where nothing comparable was measured.
+        """How long a run takes here; None without comparable measurements.
 
         Args:
-            config: Of the run.
-            rows: Of the dataset, if known.
+            config: The run's configuration.
+            rows: The dataset's row count, if known.
             checked: Configuration and figures of the latest check before training.
         """
         parameters = self._parameters(config)
@@ -84,10 +84,10 @@ class Speeds:
         return None if seconds is None else Estimate(seconds, words)
 
     def _paces(self, config: RunConfig) -> list[Pace]:
-        """Of this machine's recent runs with the same method."""
+        """Paces of this machine's recent runs with the same method."""
         device, paces = self._device(), []
         jobs = self._database.timed("cpu" if device.kind == "cpu" else device.name, RECENT)
-        # What a run was started with never changes, and a page asks for each of its ready settings.
+        # A started run's configuration never changes, and a page needs this for each plan.
         before = self._configs
         now = {job.id: before[job.id] if job.id in before else _parsed(job.config) for job in jobs}
         self._configs = now

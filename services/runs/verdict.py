@@ -1,4 +1,4 @@
-"""How a run stands, in one sentence that is the same wherever it is shown. Pure functions of the stored files.
+"""The verdict of a run, in one sentence that is the same everywhere. Pure functions of the stored files.
 
 A finished run is judged by its held-out questions if it has any (:mod:`core.evaluation`), otherwise by its training
 rows. The verdict is 'It did not learn this' if it earned next to nothing, got worse, or a rule of
@@ -28,7 +28,7 @@ LOW = 0.1
 
 
 def merge(rows: Iterable[MetricRow]) -> list[MetricRow]:
-    """Rows ordered by step; of several with the same phase, step and moment, the latest one counts.
+    """Rows ordered by step; of several with the same phase, step and time, the latest one counts.
 
     A resumed run repeats the steps after its last checkpoint.
     """
@@ -39,13 +39,13 @@ def merge(rows: Iterable[MetricRow]) -> list[MetricRow]:
 
 
 def verdict(rows: Sequence[MetricRow], state: JobState, stored: Stored | None = None, phase: str = "") -> RunVerdict:
-    """How a run stands.
+    """The verdict of a run.
 
     Args:
         rows: Its metric rows, merged.
         state: Its state.
-        stored: What else is known of it.
-        phase: What it is doing while it runs, a :class:`core.job.JobPhase`.
+        stored: Its other stored data.
+        phase: Its current phase, a :class:`core.job.JobPhase`.
     """
     stored = stored or Stored({})
     judge = _ByReward if Need.REWARD in method_of(stored.config).needs else ByLoss
@@ -64,7 +64,7 @@ class _ByReward(Case):
     def _diagnosis(self) -> Finding | None:
         return diagnose(self.seen)
 
-    # --- at work ---
+    # --- in training ---
 
     def _under_way(self) -> RunVerdict:
         path = self._path()

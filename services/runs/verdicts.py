@@ -23,7 +23,7 @@ class Verdicts:
     """Judges runs. Verdicts are cached until one of the run's files changes, so that a list reads no files.
 
     Args:
-        outputs: Where the runs' directories lie.
+        outputs: Location of the runs' directories.
         metrics: Reads their metric rows.
     """
 
@@ -62,12 +62,12 @@ def _judged(run: RunView, run_dir: JobDir, rows: Sequence[MetricRow]) -> RunVerd
     )
     try:
         return verdict(merge(rows), run.job.state, stored, run.job.phase)
-    except (TypeError, ValueError, ArithmeticError, LookupError):  # values of another kind than a worker writes
+    except (TypeError, ValueError, ArithmeticError, LookupError):  # values of types that a worker does not write
         return RunVerdict(Outcome.NOT_ENOUGH, "problem", "Its files are damaged, so the result is unknown.")
 
 
 def best_of(config: dict[str, Any]) -> float | None:
-    """The highest possible reward of an answer; None if this version does not know the reward any more."""
+    """The highest possible reward of an answer; None if this version no longer has the reward."""
     try:
         return maximum(RewardSection.model_validate(config.get("reward")))
     except (ValidationError, TunesmithError):

@@ -13,7 +13,7 @@ from services.jobs.view import JobView
 
 @dataclass(frozen=True)
 class RunView(JobView):
-    """One run as pages and programs see it.
+    """One run as shown on pages and in the API.
 
     Attributes:
         title: Its name, with a suffix if another run has the same name.
@@ -40,7 +40,7 @@ def run_view(job: Job, queue: Sequence[str], title: str, *, with_config: bool = 
     Args:
         job: From the database.
         queue: Ids of the waiting jobs, next first.
-        title: What tells it apart from other runs.
+        title: Its unique title.
         with_config: Whether ``job`` was read with its configuration.
     """
     config = job.config if with_config else {}

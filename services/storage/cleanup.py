@@ -15,13 +15,13 @@ from services.storage.usage import cache_folders, download_folders, downloads, o
 
 
 class Cleanup:
-    """Verbs that free disk space; each returns how many bytes.
+    """Operations that free disk space; each returns the number of bytes.
 
     Args:
-        home: Where.
+        home: The home folder.
         database: Knows which jobs are unfinished.
         fetching: Whether a model or dataset is being downloaded right now.
-        changed: Told after each, to measure again.
+        changed: Called after each, to measure again.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Cleanup:
         self._fetching, self._changed = fetching, changed
 
     def checkpoints(self) -> int:
-        """Delete all but the newest checkpoint of every run that has ended."""
+        """Delete all but the newest checkpoint of every ended run."""
         freed = 0
         for _, path in list(old_checkpoints(self._home, self._database)):
             size = size_of(path)
@@ -42,7 +42,7 @@ class Cleanup:
         return freed
 
     def download(self, name: str) -> int:
-        """Delete a model or dataset downloaded from Hugging Face; it is downloaded again when it is needed.
+        """Delete a model or dataset downloaded from Hugging Face; it is downloaded again when needed.
 
         Raises:
             NotFound: It is not on this machine.
@@ -59,10 +59,10 @@ class Cleanup:
         return self._remove(folders, name)
 
     def caches(self) -> int:
-        """Delete what is made again when it is needed.
+        """Delete what is recreated when needed.
 
         Raises:
-            Conflict: A job is running or waiting, or something is being downloaded.
+            Conflict: A job is running or queued, or something is being downloaded.
         """
         self._check_idle("the caches")
         return self._remove(cache_folders(self._home), "The cache")

@@ -20,18 +20,18 @@ from services.machine.bin import Bin, Entry
 
 log = logging.getLogger(__name__)
 EVERY = 3600.0
-"""Seconds between two looks for what has been in the trash for too long."""
+"""Seconds between checks for expired items."""
 _OF_JOBS = {kind.word: name for name, kind in KINDS.items()}
 
 
 class Trash:
-    """Operations on deleted things.
+    """Operations on deleted items.
 
     Args:
-        home: Whose trash.
+        home: Location of the trash.
         database: The catalog of jobs.
-        events: Told of restored jobs.
-        keep_days: Days that a thing stays; 0 for as long as no one empties the trash.
+        events: Receives restored jobs.
+        keep_days: Days that an item stays; 0 until the trash is emptied.
     """
 
     def __init__(self, home: Home, database: Database, events: Events, keep_days: Callable[[], int]) -> None:
@@ -41,7 +41,7 @@ class Trash:
         self._ending = threading.Event()
 
     def list(self) -> list[Entry]:
-        """Everything in it, what was deleted last first."""
+        """Everything in it, last deleted first."""
         return self._bin.list()
 
     def gone_on(self, entry: Entry) -> datetime | None:
@@ -51,11 +51,11 @@ class Trash:
         return deleted + timedelta(days=days) if days and deleted else None
 
     def restore(self, entry_id: str) -> Entry:
-        """Put a thing back, with its row in the catalog.
+        """Restore an item, with its row in the catalog.
 
         Raises:
             NotFound: It is no longer in the trash.
-            Conflict: Something else has its place, or what it was cannot be read.
+            Conflict: Something else is at its path, or its entry cannot be read.
             Unavailable: It cannot be moved; it stays in the trash.
         """
         with self._lock:
@@ -71,17 +71,17 @@ class Trash:
         return entry
 
     def _adopt(self, entry: Entry, run_dir: JobDir) -> Job | None:
-        """Add a job's row as it was when it was deleted, else as its files say."""
+        """Add a job's row as it was at deletion, else from its files."""
         job = job_from_row(entry.row) or read_job(run_dir)
         return self._database.add(job) if job else None
 
     def purge(self, entry_id: str) -> None:
-        """Delete one thing permanently. Raises NotFound, or Unavailable where something of it stays."""
+        """Delete one item permanently. Raises NotFound, or Unavailable if some of it remains."""
         with self._lock:
             self._bin.purge(self._bin.get(entry_id))
 
     def empty(self) -> int:
-        """Delete everything in it permanently. Returns how many bytes that freed.
+        """Delete everything in it permanently. Returns the number of freed bytes.
 
         Raises:
             Unavailable: Something could not be deleted; the rest is gone.
@@ -97,7 +97,7 @@ class Trash:
             raise failed
         return freed
 
-    # --- by itself ---
+    # --- automatic ---
 
     def start(self) -> None:
         """Finish interrupted deletions, then permanently delete expired entries, now and every hour."""
@@ -119,7 +119,7 @@ class Trash:
                 return
 
     def recover(self) -> None:
-        """Finish deletions and restores that ended between two of their steps; nothing is lost either way."""
+        """Finish deletions and restores that were interrupted between two steps; nothing is lost either way."""
         for entry in self.list():
             kind = _OF_JOBS.get(entry.kind)
             if self._bin.content(entry) is not None:
@@ -137,7 +137,7 @@ class Trash:
         self._bin.drop(entry)
 
     def expire(self, now: datetime | None = None) -> None:
-        """Delete permanently what has been here for longer than the setting says."""
+        """Permanently delete expired entries."""
         now = now or datetime.now(UTC)
         for entry in self.list():
             limit = self.gone_on(entry)

@@ -22,16 +22,16 @@ from services.machine.bin import size_of
 log = logging.getLogger(__name__)
 
 KEEP = 60.0
-"""Seconds after which a page has the disk measured again."""
+"""Seconds after which a page starts a new measurement."""
 PATIENCE = 0.3
-"""Seconds that a page waits for a measurement under way: on most disks that is enough."""
+"""Seconds that a page waits for a measurement in progress, enough for most disks."""
 LARGEST = 12
 """Items in the list of the largest."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A kind of thing and how many bytes all of it takes."""
+    """A kind of item and its total bytes."""
 
     key: str
     size: int
@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing; ``kind`` is that of :data:`services.machine.bin.FOLDERS`, or ``model``."""
+    """One item; ``kind`` is that of :data:`services.machine.bin.FOLDERS`, or ``model``."""
 
     kind: str
     id: str
@@ -52,10 +52,10 @@ class Download:
     """A model or dataset downloaded from Hugging Face.
 
     Attributes:
-        name: As Hugging Face calls it.
+        name: Its name on Hugging Face.
         kind: ``model`` or ``dataset``.
-        last_used: When the newest job that used it was created, ISO 8601; '' where none did.
-        needed_by: The unfinished job that needs it, in words; '' for none.
+        last_used: When the newest job that used it was created, ISO 8601; '' for none.
+        needed_by: Description of the unfinished job that needs it; '' for none.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Storage:
     """Keeps the latest measurement and makes new ones, one at a time.
 
     Args:
-        home: What is measured.
+        home: The folder to measure.
         database: Knows the jobs.
     """
 
@@ -102,7 +102,7 @@ class Storage:
         self._measured = float("-inf")
 
     def look(self) -> tuple[Usage | None, bool]:
-        """The latest measurement, and whether another one is under way; an old one is renewed."""
+        """The latest measurement, and whether another one is in progress; starts one if it is old."""
         if time.monotonic() - self._measured > KEEP:
             self.measure()
         self.wait(PATIENCE)
@@ -114,7 +114,7 @@ class Storage:
         return thread is not None and thread.is_alive()
 
     def measure(self) -> None:
-        """Have the disk measured; what is under way begins once more, for it may have passed what has changed since."""
+        """Start a measurement; one in progress restarts, because it may have missed changes."""
         with self._lock:
             self._again = True
             if not self.measuring:
@@ -122,7 +122,7 @@ class Storage:
                 self._thread.start()
 
     def wait(self, seconds: float) -> Usage | None:
-        """The measurement that is under way, or the latest one where it takes longer than that."""
+        """The measurement in progress, or the latest one if that takes too long."""
         thread = self._thread
         if thread is not None:
             thread.join(seconds)
@@ -137,13 +137,13 @@ class Storage:
                 self._again = False
             try:
                 self._usage = measured(self._home, self._database)
-            except Exception:  # the disk may change or fail under way; the page says that nothing is known
+            except Exception:  # the disk may change or fail meanwhile; the page shows no figures
                 log.exception("the disk could not be measured")
             self._measured = time.monotonic()
 
 
 def measured(home: Home, database: Database) -> Usage:
-    """Walk through the home folder once."""
+    """Measure the home folder in one pass."""
     sizes: dict[str, int] = {}
     items: list[Item] = []
 
@@ -183,12 +183,12 @@ def measured(home: Home, database: Database) -> Usage:
 
 
 def _size(folder: Path) -> int:
-    """Of a folder that may be a link to another disk."""
+    """Size of a folder that may be a link to another disk."""
     return size_of(folder.resolve())
 
 
 def _unknown(home: Home) -> list[Path]:
-    """What else is in the cache, such as a download under way; it is counted, and never emptied."""
+    """Everything else in the cache, such as a download in progress; counted but never emptied."""
     hub = home.cache / "hub"
     known = {home.cache / "models", hub, hub / "hub", *cache_folders(home)}
     return [path for folder in (home.cache, hub) if folder.is_dir() for path in folder.iterdir() if path not in known]
@@ -196,7 +196,7 @@ def _unknown(home: Home) -> list[Path]:
 
 def _inside(folder: Path) -> list[Path]:
     try:
-        # Names with a dot are somebody's work under way, and what the trash keeps on another disk.
+        # Names with a dot are work in progress, and trash on another disk.
         return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:
         return []
@@ -209,7 +209,7 @@ def _job_item(folder: Path, job: Job | None, size: int) -> Item:
 
 
 def downloads(home: Home, database: Database, jobs: Sequence[Job] | None = None) -> list[Download]:
-    """Every model and dataset in the cache of Hugging Face, largest first."""
+    """Every model and dataset in the Hugging Face cache, largest first."""
     if jobs is None:
         jobs = [job for kind in JobKind for job in database.jobs(kind, with_config=True)]
     used: dict[str, str] = {}
@@ -235,13 +235,13 @@ def download_folders(home: Home) -> Iterator[tuple[Path, str, str]]:
 
 
 def cache_folders(home: Home) -> list[Path]:
-    """What is rebuilt when it is needed: rows made ready to read, prepared rows, converted base models, chunks."""
+    """Folders that are rebuilt when needed: readable rows, prepared rows, converted base models, chunks."""
     hub = home.cache / "hub"
     return [hub / "datasets", hub / "xet", home.cache / "prepared", home.cache / "gguf"]
 
 
 def old_checkpoints(home: Home, database: Database) -> Iterator[tuple[Job, Path]]:
-    """Checkpoints of runs that have ended and that nothing unfinished needs, all but the newest of each."""
+    """All but the newest checkpoints of ended runs that no unfinished job needs."""
     for job in database.jobs(JobKind.TRAIN):
         run_dir = JobDir.known(home.outputs, job.id)
         if job.job_state in ENDED and not needing(database, f"session:{job.id}", run_dir.path):
