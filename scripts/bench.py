@@ -1,9 +1,9 @@
-"""Measure what a person waits for; print figures with how they were taken.
+"""Measure what a user waits for, and print figures with how they were measured.
 
-Four parts, each alone with ``python scripts/bench.py PART``: ``start`` (process start to first page),
-``latency`` (a row's append in the worker to its event in a browser), ``pages`` (page times with 1,000
-finished runs of 2,000 rows each) and ``overhead`` (a training step of the app against a bare TRL
-script of the same run, in turn). Nothing is asserted: the machine's speed is not the program's.
+Four parts, each separately with ``python scripts/bench.py PART``: ``start`` (process start to first page),
+``latency`` (a row's append in the worker to its event in a browser), ``pages`` (page times with 1,000 finished runs
+of 2,000 rows each) and ``overhead`` (a training step of the app against a bare TRL script of the same run,
+alternating). Nothing is asserted: the results depend on the machine.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ def server(home: Path) -> Iterator[str]:
 
 
 def get(url: str) -> bytes:
-    """The answer's body."""
+    """The response's body."""
     with urllib.request.urlopen(url, timeout=60) as response:
         body: bytes = response.read()
         return body
 
 
 def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The decoded answer to a JSON request."""
+    """The decoded response to a JSON request."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as response:
         answer: dict[str, Any] = json.load(response)
@@ -86,7 +86,7 @@ def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def wait_for_end(url: str, run: str, pause: Callable[[], object]) -> None:
-    """Wait until the run has ended; anything but a completed run ends the bench."""
+    """Wait until the run has ended; anything but completion aborts the benchmark."""
     while True:
         status = json.loads(get(f"{url}/api/training/sessions/{run}"))
         if status["status"] == "completed":
@@ -103,7 +103,7 @@ def spread(values: list[float], unit: str, digits: int = 0) -> str:
 
 
 def bench_start(home: Path) -> None:
-    """Process start to the whole first page, and whether torch was loaded for it."""
+    """Process start to the complete first page, and whether torch was loaded for it."""
     seconds = []
     for _ in range(STARTS):
         started = time.perf_counter()
@@ -128,7 +128,7 @@ async () => {
 
 
 def bench_latency(home: Path) -> None:
-    """Append in the worker to event in Chromium, while the worker trains on the same processors."""
+    """Append in the worker to event in Chromium, while the worker trains on the same cores."""
     from playwright.sync_api import sync_playwright
 
     with server(home) as url, sync_playwright() as playwright:
@@ -170,7 +170,7 @@ def bench_pages(home: Path) -> None:
 
 
 def fill(home: Path) -> str:
-    """Write finished runs as a worker leaves them; returns the last one's id."""
+    """Write finished runs in the form of a worker; returns the last one's id."""
     complete = dump(parse(config()))
     lines = "".join(json.dumps(metric_row(row)) + "\n" for row in range(1, ROWS + 1))
     for number in range(RUNS):
@@ -186,7 +186,7 @@ def fill(home: Path) -> str:
 
 
 def metric_row(row: int) -> dict[str, Any]:
-    """A training row of the usual width."""
+    """A training row with the usual columns."""
     wave = (row * 37 % 100) / 100
     return {
         "row": row, "attempt": 1, "time": 1.77e9 + row, "phase": "training", "step": row, "epoch": row / ROWS,
@@ -200,7 +200,7 @@ def metric_row(row: int) -> dict[str, Any]:
 
 
 def bench_overhead(home: Path) -> None:
-    """Seconds a step: the app's worker against bare TRL, in turn, the first two steps of each left out."""
+    """Seconds per step: the app's worker against bare TRL, alternating, without the first two steps of each."""
     ours, bare = [], []
     for turn in range(ROUNDS):
         ours.append(app_step(home / f"turn{turn}"))
@@ -212,7 +212,7 @@ def bench_overhead(home: Path) -> None:
 
 
 def app_step(home: Path) -> float:
-    """Median wall time between two training rows of a worker started as the server starts it, server running."""
+    """Median wall time between two training rows of a worker started by the server, which keeps running."""
     home.mkdir(parents=True)
     with server(home) as url:
         run = post(f"{url}/api/training/start", {"config": config(max_steps=STEPS, rollout_engine="transformers")})[
@@ -225,12 +225,12 @@ def app_step(home: Path) -> float:
 
 
 def median_gap(times: list[float]) -> float:
-    """Median time between two steps; the first step pays for what is made once."""
+    """Median time between two steps; the first step includes one-time costs."""
     return statistics.median(after - before for before, after in pairwise(times[1:]))
 
 
 def bare_step(folder: Path) -> float:
-    """The same run by :mod:`scripts.bench_bare_trl`, which knows nothing of this program."""
+    """The same run by :mod:`scripts.bench_bare_trl`, which is independent of this program."""
     folder.mkdir(parents=True)
     rows = folder / "rows.jsonl"
     from core.data.arithmetic import arithmetic
@@ -247,7 +247,7 @@ PARTS = {"start": bench_start, "latency": bench_latency, "pages": bench_pages, "
 
 
 def main(names: list[str]) -> int:
-    """Run the parts that were named, or all."""
+    """Run the named parts, or all."""
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         print(f"There is no part {unknown[0]}; known: {', '.join(PARTS)}", file=sys.stderr)

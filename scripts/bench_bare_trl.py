@@ -1,4 +1,4 @@
-"""The bench's run in bare TRL: what a person would write without this program.
+"""The benchmark's run in bare TRL: what one would write without this program.
 
 ``bench_bare_trl.py MODEL_FOLDER ROWS.jsonl STEPS`` prints the time at the end of each step as a JSON list.
 """
@@ -31,7 +31,7 @@ def reward(completions: list[Any], answer: list[str], **_: Any) -> list[float]:
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Notes the time at the end of each step."""
+    """Records the time at the end of each step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

@@ -1,8 +1,8 @@
-"""What a large upload costs: ``python scripts/bench_datasets.py [--gigabytes 1 5]``.
+"""Measure large uploads: ``python scripts/bench_datasets.py [--gigabytes 1 5]``.
 
-Starts a server with a home folder of its own, sends JSON Lines in pieces as the page does, waits until the
+Starts a server with its own home folder, sends JSON Lines in pieces as the page does, waits until the
 file is a dataset, opens page 1 and page 10,000, and deletes everything. Prints seconds, and the peak memory
-of the server above what it had before the upload.
+of the server in excess of that before the upload.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 class Server:
-    """The program itself on a free port, its memory watched."""
+    """The server on a free port, with its memory measured."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -91,7 +91,7 @@ class Server:
             time.sleep(0.02)
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and decoded answer."""
+        """Status and decoded response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
@@ -103,7 +103,7 @@ class Server:
 
 
 def measure(server: Server, size: int) -> str:
-    """One line of the table."""
+    """Measure one line of the table."""
     before = server.memory
     server.peak = server.reader_peak = 0
     total, rows = written(size)
@@ -147,7 +147,7 @@ def timed(server: Server, method: str, path: str, body: Any = None) -> float:
 
 
 def line(number: int) -> bytes:
-    """A row of about 1 kB, no two alike."""
+    """A unique row of about 1 kB."""
     words = " ".join(f"word{(number * 7919 + place * 104729) % 100_003}" for place in range(90))
     return f'{{"question": "{number}: what follows from {words}?", "answer": "So it is.\\n#### {number}"}}\n'.encode()
 
@@ -163,7 +163,7 @@ def written(size: int) -> tuple[int, int]:
 
 
 def pieces(total: int, rows: int, chunk: int) -> Iterator[bytes]:
-    """The file, a thousand rows repeated, cut into pieces."""
+    """The file, a thousand rows repeated, split into pieces."""
     block = b"".join(line(n) for n in range(1000))
     waiting = b""
     for _ in range(rows // 1000):
@@ -176,7 +176,7 @@ def pieces(total: int, rows: int, chunk: int) -> Iterator[bytes]:
 
 
 def free_port() -> int:
-    """A port that nobody uses."""
+    """An unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

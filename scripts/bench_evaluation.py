@@ -1,10 +1,10 @@
-"""Seconds that an evaluation takes to answer: one way and the other in turn, on the same prompts.
+"""Answer times of an evaluation: two engines alternating on the same prompts.
 
 ``python scripts/bench_evaluation.py [CASE …]``: ``adapter`` (the built-in model with an adapter, by transformers and
-by llama.cpp after a comparison) and ``f16``, ``q8_0`` (a GGUF, asked one prompt after the other in the playground's
-process, and all together). 32 prompts, greedy, up to 64 tokens; the two ways run A B A B. "Ready" is loading and
+by llama.cpp after a comparison) and ``f16``, ``q8_0`` (a GGUF, one prompt after the other in the playground's
+process, and all together). 32 prompts, greedy, up to 64 tokens; the two run A B A B. "Ready" is loading and
 the comparison; the base model's GGUF is made beforehand. Nothing is asserted. ``ROUNDS``, ``PROMPTS`` and ``TOKENS`` in
-the environment make it shorter.
+the environment shorten it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ QUESTIONS: list[Question] = [
 
 @dataclass(frozen=True)
 class Took:
-    """One way, once: seconds until it could answer, seconds of answering, processor seconds of all, the answers."""
+    """One run: seconds until ready, seconds of answering, total CPU seconds, the answers."""
 
     ready: float
     answering: float
@@ -93,7 +93,7 @@ class OneByOne:
 
 
 def used() -> float:
-    """Processor seconds of this process, its children and those that have ended."""
+    """CPU seconds of this process and its children, including ended ones."""
     own = psutil.Process()
     times = [own.cpu_times(), *(child.cpu_times() for child in own.children())]
     return sum(one.user + one.system for one in times) + times[0].children_user + times[0].children_system
@@ -109,7 +109,7 @@ def spec(engine: str) -> EvaluationSpec:
 
 
 def timed(start: Callable[[], Answerer]) -> Took:
-    """Start what answers, and let it answer everything."""
+    """Start an engine and answer every prompt."""
     before, begun = used(), time.perf_counter()
     with closing(start()) as answerer:
         ready = time.perf_counter()
@@ -120,7 +120,7 @@ def timed(start: Callable[[], Answerer]) -> Took:
 
 
 def with_adapter(folder: Path, engine: str) -> Took:
-    """A base model and its adapter, by one of the engines."""
+    """A base model and its adapter, with one of the engines."""
 
     def start() -> Answerer:
         run = JobDir(folder)
@@ -136,7 +136,7 @@ def with_adapter(folder: Path, engine: str) -> Took:
 
 
 def one_by_one(path: Path) -> Took:
-    """A GGUF as the playground asks it."""
+    """A GGUF as in the playground."""
     before, begun = used(), time.perf_counter()
     with closing(OneByOne(path)) as process:
         ready = time.perf_counter()
@@ -147,7 +147,7 @@ def one_by_one(path: Path) -> Took:
 
 
 def make_adapter(folder: Path) -> None:
-    """An adapter on all linear layers that changes what the model says."""
+    """An adapter on all linear layers that changes the model's output."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -175,7 +175,7 @@ def sides(case: str, folder: Path) -> tuple[Callable[[], Took], Callable[[], Too
 
 
 def report(case: str, slow: list[Took], fast: list[Took]) -> None:
-    """Medians of both ways, the ratio of each round, and whether they answered alike."""
+    """Medians of both, the ratio of each round, and whether their answers are equal."""
     ratios = [a.answering / b.answering for a, b in zip(slow, fast, strict=True)]
     same = sum(a == b for a, b in zip(slow[0].texts, fast[0].texts, strict=True))
     print(json.dumps({
@@ -188,7 +188,7 @@ def report(case: str, slow: list[Took], fast: list[Took]) -> None:
 
 
 def main() -> None:
-    """Every case that was asked for."""
+    """Run every requested case."""
     use_cores(this_device())
     for case in sys.argv[1:] or ["adapter", "q8_0", "f16"]:
         with tempfile.TemporaryDirectory() as name:

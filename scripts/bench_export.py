@@ -1,10 +1,10 @@
-"""How long an export takes, beside llama.cpp's own converter and quantizer run by hand on the same model.
+"""Measure an export against llama.cpp's own converter and quantizer on the same model.
 
 A: this project's export job, from adapter to Q4_K_M. B: ``convert_hf_to_gguf.py`` and llama.cpp's quantizer, by
-hand, on the merged model that A's way of merging made. In turn, A B A B, each in processes of its own.
+hand, on A's merged model. Alternating A B A B, each in separate processes.
 
-A is asked twice over: as people get it, with its comparison of the merged model and of the file with the
-trained model; and its stages by themselves, from its log, so that what the comparison costs is seen.
+A is measured twice: in full, with its comparison of the merged model and of the file with the trained model; and by
+stages, from its log, to show the cost of the comparison.
 
 Run it with ``ROUNDS=2 python scripts/bench_export.py``; it prints a table.
 """
@@ -55,7 +55,7 @@ COMPARING = re.compile("asking|checking|comparing", re.IGNORECASE)
 
 
 class Cost(NamedTuple):
-    """Seconds, and the most memory that a process and its children held at once, in bytes (proportional set)."""
+    """Seconds, and the peak memory of a process and its children in bytes (proportional set)."""
 
     seconds: float
     memory: int
@@ -99,7 +99,7 @@ def _held(process: psutil.Process) -> int:
 
 
 def prepare(home: Home, log: Path) -> JobDir:
-    """A run of one step: its adapter is what is exported."""
+    """A run of one step, whose adapter is exported."""
     home.make()
     (home.cache / "models").mkdir(exist_ok=True)
     (home.cache / "models" / MODEL).symlink_to(PROJECT / "cache" / "models" / MODEL)
@@ -125,7 +125,7 @@ def export(home: Home, name: str, form: dict[str, Any]) -> tuple[JobDir, Cost]:
 
 
 def comparing(job: JobDir) -> float:
-    """Seconds of a job that went into comparing with the trained model, by the times of its log's lines."""
+    """Seconds that a job spent comparing with the trained model, by its log's timestamps."""
     found = re.findall(r"^(\d\d:\d\d:\d\d) INFO (?:stage \d+ of \d+: )?(.*)$", job.log.read_text("utf-8"), re.MULTILINE)
     total = 0.0
     for (at, message), (later, _) in itertools.pairwise(found):
@@ -151,7 +151,7 @@ def by_hand(home: Home, merged: Path, work: Path) -> Cost:
 
 
 def main() -> None:
-    """Prepare, measure in turn, print."""
+    """Prepare, measure alternately, print."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         home = Home(work / "home")

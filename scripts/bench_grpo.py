@@ -1,9 +1,9 @@
-"""Seconds of a GRPO step by part: stock TRL and the fast path in turn, on the same prompts.
+"""Seconds of a GRPO step by part: stock TRL and the fast path alternating on the same prompts.
 
-``python scripts/bench_grpo.py [CASE …]``: ``8x64`` (8 answers of 64 tokens), ``2x8x64`` (two questions),
-``long`` (prompt of 250 tokens, 8 answers of 60) and ``demo`` (sums after a warm-up, 2 x 8 answers of up
-to 24 tokens, as long as the model makes them). Each side is a process of its own; they run A B A B.
-The end token is off except in ``demo``, so that both sides write equally much. Nothing is asserted.
+``python scripts/bench_grpo.py [CASE …]``: ``8x64`` (8 answers of 64 tokens), ``2x8x64`` (two questions), ``long``
+(prompt of 250 tokens, 8 answers of 60) and ``demo`` (sums after a warm-up, 2 x 8 answers of up to 24 tokens, as the
+model ends them). Each side is a separate process; they run A B A B. The end token is off except in ``demo``, so that
+both sides generate equally much. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ sys.path.append(str(PROJECT))
 MODEL = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 PARTS = ("rollout", "reward", "forward_backward", "optimizer", "step", "processor")
-"""``processor``: processor seconds of trainer and llama.cpp together, which a busy machine disturbs least."""
+"""``processor``: CPU seconds of trainer and llama.cpp together, which a busy machine disturbs least."""
 SYSTEM = "Give the result between <SOLUTION> and </SOLUTION>."
 ANSWER = re.compile(r"<SOLUTION>\s*(-?\d+)\s*</SOLUTION>")
 STORY = (
@@ -41,7 +41,7 @@ STORY = (
 
 @dataclass(frozen=True)
 class Case:
-    """What a step is made of. ``filler`` sentences lengthen the question; ``fixed`` switches the end token off."""
+    """A step's workload. ``filler`` sentences lengthen the question; ``fixed`` disables the end token."""
 
     questions: int
     tokens: int
@@ -59,7 +59,7 @@ CASES = {
 
 
 def main(names: list[str]) -> int:
-    """Run the cases that were named, or all."""
+    """Run the named cases, or all."""
     unknown = [name for name in names if name not in CASES]
     if unknown:
         print(f"There is no case {unknown[0]}; known: {', '.join(CASES)}", file=sys.stderr)
@@ -74,7 +74,7 @@ def main(names: list[str]) -> int:
 
 
 def report(name: str, folder: Path) -> None:
-    """Both sides in turn, then the table."""
+    """Run both sides alternately, then print the table."""
     if name == "demo" and not (folder / "warm").is_dir():
         program("--warm-up", str(folder / "warm"))
     sides: dict[str, list[dict[str, float]]] = {"stock": [], "fast": []}
@@ -107,15 +107,15 @@ def spread(ratios: list[float]) -> str:
 
 
 def one_side(name: str, side: str, folder: Path) -> dict[str, float]:
-    """One process: medians over its steps, the first left out."""
+    """One process: medians over its steps without the first."""
     result: dict[str, float] = json.loads(program("--side", side, name, str(folder)))
     return result
 
 
 def program(*arguments: str, file: str = __file__) -> str:
-    """Run this file, or another bench, in a process of its own; the last line that it printed.
+    """Run this file, or another benchmark, in a separate process; returns the last line of its output.
 
-    All wait for their threads as a run's worker does, or a busy machine would favour one side.
+    All wait for threads like a run's worker, otherwise a busy machine would favor one side.
     """
     environment = {k: v for k, v in os.environ.items() if k not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}}
     environment |= {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", **worker_environment()}
@@ -129,7 +129,7 @@ def program(*arguments: str, file: str = __file__) -> str:
 
 
 def worker_environment() -> dict[str, str]:
-    """What the worker's entry sets for itself."""
+    """The environment that the worker's entry sets."""
     kept = dict(os.environ)
     runpy.run_path(str(PROJECT / "core" / "training" / "__main__.py"), run_name="environment")
     return {name: value for name, value in os.environ.items() if kept.get(name) != value}
@@ -161,7 +161,7 @@ def sums(completions: list[str], answer: list[str], **_: Any) -> list[float]:
 
 
 def any_spread(completions: list[str], **_: Any) -> list[float]:
-    """Something that differs, so that neither side may leave a group out."""
+    """A reward that varies, so that neither side may skip a group."""
     return [zlib.crc32(completion.encode()) / 2**32 for completion in completions]
 
 
@@ -181,7 +181,7 @@ def load(adapter: Path | None) -> tuple[Any, Any]:
 
 
 def warm_up(folder: Path) -> None:
-    """16 steps of imitation on 64 sums, as the demo's warm-up; the adapter goes to ``folder``."""
+    """16 steps on 64 sums, as the demo's warm-up; the adapter goes to ``folder``."""
     import torch
 
     model, tokenizer = load(None)
@@ -201,7 +201,7 @@ def warm_up(folder: Path) -> None:
 
 
 class Clock:
-    """Adds up the seconds of wrapped methods, and closes the books after each step."""
+    """Adds up the seconds of wrapped methods for each step."""
 
     def __init__(self) -> None:
         self.now: dict[str, float] = dict.fromkeys(PARTS, 0.0)
@@ -226,7 +226,7 @@ class Clock:
         setattr(owner, name, timed)
 
     def close(self) -> None:
-        """A step is over. Forward and backward is what TRL's training step took besides writing and scoring."""
+        """A step is over. Forward and backward is the rest of TRL's training step after generating and scoring."""
         now, self.now = self.now, dict.fromkeys(PARTS, 0.0)
         now["step"] = time.perf_counter() - self.began
         now["processor"] = processor_seconds() - self.used
@@ -236,7 +236,7 @@ class Clock:
 
 
 def processor_seconds() -> float:
-    """Used so far by this process and its children."""
+    """CPU seconds so far of this process and its children."""
     import psutil
 
     here = psutil.Process()
@@ -256,7 +256,7 @@ def side(kind: str, name: str, folder: Path) -> None:
     case, clock = CASES[name], Clock()
     use_cores(this_device())
     model, tokenizer = load(folder / "warm" if name == "demo" else None)
-    never = 17  # a reserved word that nobody writes
+    never = 17  # an unused reserved token
     lengths: list[int] = []
     engine = None
     extra: dict[str, Any] = {}
@@ -306,13 +306,13 @@ def side(kind: str, name: str, folder: Path) -> None:
 
 
 def fast_engine(model: Any, tokenizer: Any, folder: Path, rows: list[dict[str, str]]) -> Any:
-    """llama.cpp beside the trainer, checked as a run does it."""
+    """llama.cpp beside the trainer, checked as in a run."""
     from core.settings import Home
     from core.training.rollouts.llama_cpp import LlamaEngine, base_gguf
 
     engine = LlamaEngine(model, tokenizer, base_gguf(MODEL, Home(PROJECT)), folder / "rollout", sys.exit)
     engine.check_equivalence([tokenizer.encode(row["prompt"]) for row in rows[:3]])
-    # As in a run: the trainer compares every answer that it runs anyway.
+    # As in a run: the trainer compares every answer that it processes anyway.
     engine.checks = False
     return engine
 

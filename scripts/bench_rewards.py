@@ -1,6 +1,6 @@
-"""How fast rewards score: completions a second for mathematics, programs and a combination, and how the sandbox scales.
+"""Measure scoring: completions per second for mathematics, programs and a combination, and how the sandbox scales.
 
-``.venv/bin/python scripts/bench_rewards.py`` prints a table. Start-up of the sandbox is counted where it says so.
+``.venv/bin/python scripts/bench_rewards.py`` prints a table. The sandbox's start-up is included where stated.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def section(name: str) -> RewardSection:
-    """A reward of one part."""
+    """A reward with one part."""
     return RewardSection.model_validate({"type": "composite", "components": [{"name": name}]})
 
 
@@ -69,7 +69,7 @@ def programs(place: int) -> Item:
 
 
 def rate(reward: RewardSection, make: Callable[[int], Item], count: int) -> float:
-    """Completions a second over ``count``, in batches of 64 as training has them, after one batch to warm up."""
+    """Completions per second over ``count``, in batches of 64 as in training, after one batch to warm up."""
     score, items = compose(reward, MARKERS), [make(place) for place in range(count)]
     score.many(items[:64])
     started = time.perf_counter()
@@ -79,7 +79,7 @@ def rate(reward: RewardSection, make: Callable[[int], Item], count: int) -> floa
 
 
 def scaling(count: int) -> tuple[float, float]:
-    """Seconds for ``count`` programs at once: from nothing, and with the sandbox running (the best of three)."""
+    """Seconds for ``count`` programs at once: cold, and with the sandbox running (the best of three)."""
     tasks = [Task("tests", f"{PROGRAM}# {place}", hidden=TESTS) for place in range(count)]
     started = time.perf_counter()
     box = Sandbox()

@@ -1,11 +1,11 @@
-"""Time until addition is learned: stock TRL, the fast path, and it with dynamic sampling, seed by seed in turn.
+"""Time until addition is learned: stock TRL, the fast path, and the fast path with dynamic sampling, alternating by
+seed.
 
-``python scripts/bench_time_to_reward.py [SIDE …]`` (``stock``, ``fast``, ``dynamic``; all of them by default)
-trains 'What is a + b?' as the demo does (2 questions x 8 answers of up
-to 24 tokens a step) until the mean reward of five steps reaches 0.8 of at most 1.2, and to step 40 in any case.
-There each answers the same 64 held-out questions greedily. All begin from the same warm-up. ``SEEDS`` (3) and
-``STEPS`` (at most, 80) may be set in the environment. With all sides it writes ``docs/img/time-to-reward.svg`` and
-``.json`` beside it. Nothing is asserted.
+``python scripts/bench_time_to_reward.py [SIDE …]`` (``stock``, ``fast``, ``dynamic``; all of them by default) trains
+'What is a + b?' as the demo does (2 questions x 8 answers of up to 24 tokens a step) until the mean reward of five
+steps reaches 0.8 of at most 1.2, and to step 40 in any case. At that step each answers the same 64 held-out questions
+greedily. All start from the same warm-up. ``SEEDS`` (3) and ``STEPS`` (at most, 80) may be set in the environment.
+With all sides it writes ``docs/img/time-to-reward.svg`` and ``.json`` beside it. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SEEDS = int(os.environ.get("SEEDS", "3"))
 STEPS = int(os.environ.get("STEPS", "80"))
 GOAL, WINDOW = 0.8, 5
 LOOK = 40
-"""The step after which the held-out questions are asked."""
+"""The step after which the held-out questions are answered."""
 HELD_OUT = 64
 CASE = bench.Case(questions=2, tokens=24, steps=STEPS, fixed=False)
 COLORS = {"stock": "#d55e00", "fast": "#0072b2", "dynamic": "#009e73"}
@@ -40,7 +40,7 @@ Run = dict[str, Any]
 
 
 def main(sides: list[str]) -> int:
-    """Every seed on each side, then the table and the picture."""
+    """Run every seed on each side, then write the table and the chart."""
     if unknown := set(sides) - set(COLORS):
         print(f"There is no side {min(unknown)}; known: {', '.join(COLORS)}", file=sys.stderr)
         return 2
@@ -64,7 +64,7 @@ def main(sides: list[str]) -> int:
 
 
 def one(side: str, seed: int, folder: Path) -> Run:
-    """One training, in a process of its own."""
+    """One training run in a separate process."""
     result: Run = json.loads(bench.program("--side", side, str(seed), str(folder), file=__file__))
     return result
 
@@ -80,7 +80,7 @@ def reached(rewards: list[float]) -> int | None:
 
 
 def seconds_to(run: Run, measure: str = "seconds") -> float | None:
-    """Seconds, of the clock or of the processor, until the goal; None where it was not reached."""
+    """Wall-clock or CPU seconds until the goal; None if it was not reached."""
     end = reached(run["rewards"])
     return sum(run[measure][:end]) if end else None
 
@@ -100,7 +100,7 @@ def report(runs: list[Run]) -> None:
         middle = {}
         for side in sides:
             found = [seconds_to(run, measure) for run in runs if run["side"] == side]
-            # A run that did not get there took longer than any that did.
+            # A run that did not reach the goal counts as slower than any that did.
             middle[side] = statistics.median(x if x is not None else float("inf") for x in found)
             ratio = middle[sides[0]] / middle[side]
             print(f"{title}, median: {side} {middle[side]:.0f}, ratio {sides[0]} / {side} {ratio:.2f}")
@@ -110,7 +110,7 @@ def report(runs: list[Run]) -> None:
 
 
 def picture(runs: list[Run]) -> str:
-    """Mean reward of the last five steps over seconds, one line a run."""
+    """Mean reward of the last five steps over seconds, one line per run."""
     width, height, left, bottom, top = 720, 360, 56, 44, 20
     longest = max(sum(run["seconds"]) for run in runs)
 
@@ -147,7 +147,7 @@ def picture(runs: list[Run]) -> str:
 
 
 def side(kind: str, seed: int, folder: Path) -> None:
-    """Train, look at the held-out questions on the way, print the run."""
+    """Train, evaluate the held-out questions on the way, print the run."""
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer

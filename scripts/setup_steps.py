@@ -1,8 +1,8 @@
-"""Steps with a name, live progress and a stamp: what the set-up and the checks are made of.
+"""Named steps with live progress and a stamp, used by the setup and the checks.
 
-A step is skipped while the hash of its inputs is the one that was stamped when it last succeeded.
-What its commands print goes to a log file; the terminal shows the name, how long it has been
-running and how far it is. Where the output is no terminal, a line is printed every 15 seconds.
+A step is skipped while the hash of its inputs equals the one stamped at its last success. Its commands' output goes
+to a log file; the terminal shows the name, how long it has been running and its progress. If the output is not a
+terminal, a line is printed every 15 seconds.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-if TYPE_CHECKING:  # an older Python, which has no Self, still gets as far as being refused in words
+if TYPE_CHECKING:  # an older Python without Self still gets to the error message
     from typing import Self
 
 PROGRESS = re.compile(r"\[ *(\d+ */ *\d+|\d+%) *\]")
-"""What ninja and make print before each file that they compile."""
+"""Output of ninja and make before each file that they compile."""
 QUIET_EVERY = 15.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between progress lines without a terminal."""
 
 
 class StepFailed(Exception):
-    """A step's command failed. ``advice`` is what the person can do."""
+    """A step's command failed. ``advice`` is what the user can do."""
 
     def __init__(self, step: str, advice: str, tail: list[str]) -> None:
         super().__init__(step)
@@ -40,16 +40,16 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of the set-up.
+    """One step of the setup.
 
     Attributes:
-        title: What is being done, as a person would say it.
-        stamp: File that holds the hash of the inputs after a success.
-        inputs: Files and strings that, when changed, make the step run again.
-        work: Does it; gets the console to run commands with.
+        title: Its description for users.
+        stamp: File with the hash of the inputs after a success.
+        inputs: Files and strings whose change makes the step run again.
+        work: Does the work; gets the console for running commands.
         advice: What to do when it fails.
-        present: Whether its result is still there.
-        takes: Roughly how long it takes, for the person who waits.
+        present: Whether its result still exists.
+        takes: Roughly how long it takes, for the user.
     """
 
     title: str
@@ -69,7 +69,7 @@ class Step:
         return digest.hexdigest()
 
     def done(self) -> bool:
-        """Whether it has succeeded with these very inputs and its result is there."""
+        """Whether it has succeeded with exactly these inputs and its result exists."""
         return self.stamp.is_file() and self.stamp.read_text() == self.fingerprint() and self.present()
 
     def run(self, console: Console) -> None:
@@ -90,10 +90,10 @@ class Step:
 
 
 class Console:
-    """The terminal and the log of one set-up.
+    """The terminal and the log of one setup.
 
     Args:
-        log: Where everything that the commands print is kept.
+        log: File for all output of commands.
     """
 
     def __init__(self, log: Path) -> None:
@@ -113,7 +113,7 @@ class Console:
         self._log.close()
 
     def say(self, text: str) -> None:
-        """Print a line, and keep it in the log."""
+        """Print a line, and write it to the log."""
         self._clear()
         print(text, flush=True)
         self._write(text)
@@ -125,14 +125,14 @@ class Console:
         self.say(f"- {title}" + (f" (about {takes})" if takes else ""))
 
     def end(self) -> None:
-        """Say how long the step took."""
+        """Print how long the step took."""
         self.say(f"  done in {elapsed(time.monotonic() - self._started)}")
 
     def run(self, command: Iterable[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
-        """Run a command, its output into the log and its progress onto the terminal.
+        """Run a command, with its output in the log and its progress on the terminal.
 
         Raises:
-            subprocess.CalledProcessError: It did not exit with 0.
+            subprocess.CalledProcessError: Its exit code was not 0.
         """
         arguments = [str(part) for part in command]
         self._write("$ " + " ".join(arguments))
@@ -169,7 +169,7 @@ class Console:
                 self._progress(now)
 
     def _line(self, text: str) -> str:
-        """Keep a line of output; the part of it that tells how far the command is."""
+        """Log a line of output; returns the part that shows the command's progress."""
         text = text.rstrip()
         if not text:
             return ""

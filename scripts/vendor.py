@@ -1,7 +1,7 @@
 """Copy the browser libraries to static/vendor and build the icon sprite.
 
-``static/icons.txt`` lists the icons that the pages use, one Lucide name a line; a page shows one
-with ``<svg class="icon"><use href="/static/vendor/icons.svg#play"></use></svg>``.
+``static/icons.txt`` lists the icons that the pages use, one Lucide name per line; a page shows one with ``<svg
+class="icon"><use href="/static/vendor/icons.svg#play"></use></svg>``.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ import 'prism-code-editor/prism/languages/python'
 """
 """What the pages use of the code editor, whose package has hundreds of modules: esbuild makes one of these."""
 EXPORTS = {
-    # Each ships its module unminified or larger; the same code as a script leaves one global name.
+    # Their modules are unminified or larger; the same code as a script defines one global name.
     "uPlot.esm.js": "uPlot",
     "markdown-it.esm.js": "globalThis.markdownit",
     "purify.esm.js": "globalThis.DOMPurify",
 }
-"""Scripts that become modules, with what each exports."""
+"""Scripts that become modules, with their exports."""
 SYMBOL = (
     '<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
     'stroke-linecap="round" stroke-linejoin="round">{shapes}</symbol>'
@@ -56,7 +56,7 @@ def main(modules: Path) -> None:
         text = (modules / source).read_text(encoding="utf-8")
         if name in EXPORTS:
             text += f"\nexport default {EXPORTS[name]};\n"
-        # The source map is not copied, and a browser's tools would ask the server for it in vain.
+        # The source map is not copied, so browser tools would get an error for it.
         (VENDOR / name).write_text(re.sub(r"//# sourceMappingURL=.*", "", text), encoding="utf-8")
     (VENDOR / "prism-code-editor.esm.js").write_bytes(bundle(modules, EDITOR))
     names = [line.strip() for line in (PROJECT / "static" / "icons.txt").read_text().splitlines() if line.strip()]
@@ -78,7 +78,7 @@ def sprite(icons: Path, names: list[str]) -> str:
     """One SVG document with a symbol for each icon.
 
     Raises:
-        SystemExit: The set has no icon of one of the names.
+        SystemExit: The icon set lacks one of the names.
     """
     symbols = []
     for name in sorted(set(names)):

@@ -96,9 +96,7 @@ class Evaluations:
         return self.get(evaluation_id)
 
     def resume(self, evaluation_id: str) -> EvaluationView:
-        """Queue the unanswered prompts; repeated calls resume it once. Raises Conflict if it is stopping or
-        completed.
-        """
+        """Queue the unanswered prompts, once for repeated calls. Raises Conflict if it is stopping or completed."""
         self._jobs.resume(evaluation_id)
         return self.get(evaluation_id)
 
