@@ -1,4 +1,4 @@
-// Shared by every page: theme, palette, shortcuts, log drawer, the machine's readings.
+// Shared by every page: theme, palette, shortcuts, log drawer, system status.
 
 import { number } from './lib/format.js'
 import { held, hold } from './lib/busy.js'
@@ -14,7 +14,7 @@ document.documentElement.classList.add('js')
 const typing = (target) =>
   target.matches?.('input:not([type="checkbox"], [type="radio"], [type="range"]), textarea, select, [contenteditable]')
 
-// Theme: the server keeps it in a cookie; here the page changes without a reload.
+// Theme: stored in a cookie by the server; changed here without a reload.
 const themeForm = document.getElementById('theme-form')
 themeForm?.addEventListener('submit', async (event) => {
   event.preventDefault()
@@ -32,7 +32,7 @@ themeForm?.addEventListener('submit', async (event) => {
   toast(button.title, 2)
 })
 
-// Shortcuts of a single letter can be switched off, here or in Settings: speech input and slips of the hand press them.
+// Single-letter shortcuts can be disabled, here or in Settings, because speech input and accidental keys trigger them.
 const LETTERS = 'tunesmith.letters'
 const offInSettings = () => document.body.dataset.shortcuts === 'off'
 const letters = () => !offInSettings() && localStorage.getItem(LETTERS) !== 'off'
@@ -42,7 +42,7 @@ const showKey = () => {
 }
 showKey()
 
-// The list is the help page's, so that the two cannot differ.
+// The list comes from the help page, so that the two cannot differ.
 async function showKeys() {
   const text = await fetch('/help/shortcuts')
     .then((response) => response.text())
@@ -100,7 +100,7 @@ document.addEventListener('keydown', (event) => {
   letterKeys[key]?.()
 })
 
-// The log of the job in view.
+// The log of the displayed job.
 const log = document.getElementById('console-log')
 const drawer = document.getElementById('console')
 const toEnd = () => {
@@ -117,7 +117,7 @@ document.addEventListener('click', (event) => {
   if (menu?.open && !menu.contains(event.target)) menu.open = false
 })
 
-// Confirmations and copy buttons, wherever they are.
+// Confirmations and copy buttons on all pages.
 wireConfirm()
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy], [data-copy-from]')
@@ -136,7 +136,7 @@ document.addEventListener('submit', (event) => {
     event.preventDefault()
     return
   }
-  // What a page's own script takes over (autosave, chat) is no second sending, however often it comes.
+  // Submits that a page's own script handles (autosave, chat) are not duplicates.
   if (event.defaultPrevented || form.method !== 'post') return
   const free = hold(form, event.submitter)
   if (form.dataset.liveSubmit !== undefined) {
@@ -145,7 +145,7 @@ document.addEventListener('submit', (event) => {
   }
 })
 
-// What's new is marked until its page was opened with this version. A first visit has nothing to catch up on.
+// What's new is marked until its page was opened with this version, except on a first visit.
 const SEEN = 'tunesmith.seen'
 const read = document.getElementById('version-seen')?.dataset.version
 const links = [...document.querySelectorAll('[data-version].version')]
@@ -178,7 +178,7 @@ if (document.querySelector('.rail')) {
       if (text) spot.textContent = text
     }
   })
-  // A page with live content fetches itself; every other page only its top bar, from a small page.
+  // A page with live content fetches itself; other pages fetch only the top bar, from a small page.
   const moving = () => (document.querySelector('[data-refresh]') ? location.href : '/shell')
   const soon = throttled(1200, () => refresh(moving()))
   socket.on('training_status', soon)
@@ -196,6 +196,6 @@ if (document.querySelector('.rail')) {
       addLine(place, entry.line ?? entry.text ?? '')
   })
   socket.on('training_status', tellEnd)
-  // Also the first time: nobody was told what happened between the page's request and its connection.
+  // Also the first time, because changes between the page's request and its connection were missed.
   socket.on('connect', soon)
 }

@@ -10,7 +10,7 @@ wireDrop((info) => {
   location.href = `/datasets/${info.id}${info.already ? '?already=1' : ''}`
 })
 
-// Imports in progress report how far they are; when one ends, the page shows what it became.
+// Imports report their progress; when one ends, the page shows the result.
 const running = () => document.querySelectorAll('[data-job][data-state="working"]')
 const amount = (job) =>
   [

@@ -41,7 +41,7 @@ async function show() {
   const mine = asked
   try {
     const { rows } = await api(`/api/datasets/${id}/map`, { method: 'POST', json: { mapping: mapping(), samples: 3 } })
-    if (mine !== asked) return // The answer to an older edit.
+    if (mine !== asked) return // The response to an older edit.
     problem.textContent = ''
     out.replaceChildren(
       ...rows.map(({ instruction, response }) => {

@@ -1,4 +1,4 @@
-// Sizes and checkpoints are those of the selected run; a quantization of the table selects what goes with it.
+// Sizes and checkpoints are those of the selected run; a quantization in the table selects the matching options.
 
 const form = document.getElementById('export-form')
 

@@ -1,4 +1,4 @@
-// Search while typing: the server searches, and its results take the place of the ones on the page.
+// Search while typing: the server searches, and its results replace the ones on the page.
 
 import { throttled } from './lib/live.js'
 
@@ -11,7 +11,7 @@ const search = throttled(250, async () => {
   const query = input.value.trim()
   const address = query ? `/help?q=${encodeURIComponent(query)}` : '/help'
   const response = await fetch(address, { headers: { Accept: 'text/html' } }).catch(() => null)
-  // Answers may come in another order than the questions: an older one must not replace a newer one.
+  // Responses may arrive out of order: an older one must not replace a newer one.
   if (!response?.ok || mine !== latest) return
   const page = new DOMParser().parseFromString(await response.text(), 'text/html')
   if (mine !== latest) return

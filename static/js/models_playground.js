@@ -41,7 +41,7 @@ class Playground {
     return get('plain').checked
   }
 
-  // As numbers; what is left empty is left to the server. What is no number is sent as it is and refused in words.
+  // As numbers; empty ones use the server's defaults. Invalid ones are sent unchanged, so the server reports them.
   get settings() {
     const given = NAMES.map((name) => [name, form.elements[name].value.trim()]).filter(([, text]) => text !== '')
     return Object.fromEntries(given.map(([name, text]) => [name, Number.isFinite(Number(text)) ? Number(text) : text]))
@@ -118,7 +118,7 @@ class Playground {
     return Promise.all(this.sides.map((side) => side.ask(text)))
   }
 
-  // An earlier question, counted from the last, is replaced; the conversation as it was stays among the earlier ones.
+  // Replaces an earlier question, counted from the last; the previous conversation stays in the list.
   resend(questions, text) {
     if (this.working) return
     this.conversation = newConversation()
@@ -142,7 +142,7 @@ class Playground {
     for (const side of this.sides) side.cancel()
   }
 
-  // A new conversation with the same models and settings; the old one stays kept.
+  // A new conversation with the same models and settings; the old one stays stored.
   begin() {
     this.conversation = newConversation()
     for (const side of this.sides) side.clear()

@@ -1,4 +1,4 @@
-// A run's page: tabs, answers and log that change without a reload, their state in the address; charts that grow.
+// A run's page: tabs, answers and log change without a reload, with their state in the URL; charts are live.
 
 import { api } from './lib/api.js'
 import { refresh, throttled } from './lib/live.js'
@@ -8,8 +8,8 @@ import { socket, watch } from './lib/socket.js'
 const root = document.querySelector('[data-run]')
 const session = root.dataset.run
 
-// Where one is: links and forms of the page are fetched in place. What is chosen by the way, such as a slider's
-// steps and letters of a search, takes the place of the address before, so that Back leads out of it at once.
+// Navigation: links and forms of the page are fetched in place. Intermediate choices, such as a slider's
+// steps and letters of a search, replace the previous URL, so that Back skips them.
 function go(url, { by = 'push' } = {}) {
   if (url !== location.href) history[by === 'push' ? 'pushState' : 'replaceState'](null, '', url)
   return refresh(url)
@@ -17,7 +17,7 @@ function go(url, { by = 'push' } = {}) {
 
 addEventListener('popstate', () => {
   document.querySelector('dialog.full-chart')?.close()
-  // A field that has the focus would keep what it shows.
+  // A focused field would keep its value.
   if (root.contains(document.activeElement)) document.activeElement.blur()
   refresh(location.href)
 })
@@ -32,7 +32,7 @@ root.addEventListener('click', (event) => {
   go(link.href)
 })
 
-// What is as by default is left out of the address.
+// Defaults are left out of the URL.
 function addressOf(form) {
   const given = new URLSearchParams()
   for (const [name, value] of new FormData(form)) if (value) given.append(name, value)
@@ -42,7 +42,7 @@ function addressOf(form) {
   return new URL(`${form.getAttribute('action')}?${given}`, location.href).href
 }
 
-// What was chosen is read at once: an answer to an earlier choice may put the form back before the next is sent.
+// Choices are read immediately: the response to an earlier one may reset the form before the next is sent.
 let wanted = location.href
 const ask = throttled(200, () => go(wanted, { by: 'replace' }))
 
@@ -67,7 +67,7 @@ root.addEventListener('input', (event) => {
   ask()
 })
 
-// Charts: their code and the run's rows are fetched when they are first looked at.
+// Charts: their code and the run's rows are fetched when first viewed.
 const rows = new Rows()
 let charts = null
 let following = false
@@ -114,7 +114,7 @@ document.addEventListener('theme:changed', restyle)
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', restyle)
 
 socket.on('training_status', (status) => {
-  // Where this very page is sending its Delete form, the answer brings the list, and with it the Undo button.
+  // If this page is sending its Delete form, the response brings the list with the Undo button.
   if (document.querySelector('form[data-busy]')) return
   if (status.session_id === session && status.status === 'deleted') location.href = '/runs'
 })

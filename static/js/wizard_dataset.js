@@ -1,4 +1,4 @@
-// The dataset step's catalog of popular datasets: its filters work without a reload, so that nothing entered is lost.
+// The dataset step's catalog of popular datasets: its filters work without a reload, so that no input is lost.
 
 import { wireChips } from './lib/chips.js'
 

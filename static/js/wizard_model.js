@@ -1,4 +1,4 @@
-// Searches Hugging Face while a model's name is typed, and shows a download that has ended among the models here.
+// Searches Hugging Face while a model's name is typed, and adds finished downloads to the models on this machine.
 
 import { api } from './lib/api.js'
 import { Combobox } from './lib/combobox.js'
@@ -18,7 +18,7 @@ const facts = (model) =>
     .join(' · ')
 
 async function search(text, signal) {
-  // Known already, and said above: nobody is asked.
+  // Already known and shown above: no request.
   const { unreachable } = document.getElementById('hub-state').dataset
   if (unreachable) throw new Error(unreachable)
   const { models } = await api(`/api/models/search?q=${encodeURIComponent(text.slice(0, 100))}`, { signal })
@@ -35,11 +35,11 @@ if (input)
     label: 'Models on Hugging Face',
     search,
     words,
-    // The form's own script saves it, as anything that was typed.
+    // The form's own script saves it like any input.
     taken: () => input.dispatchEvent(new Event('change', { bubbles: true })),
   })
 
-// One that is gone from the list is complete. The models to choose from are not swapped: a choice could be lost.
+// One that left the list is complete. The models to choose from are not swapped: a choice could be lost.
 const listed = () => [...document.querySelectorAll('[data-download]')].map((part) => part.dataset.download)
 let before = listed()
 document.addEventListener('live:swapped', () => {

@@ -1,4 +1,4 @@
-// The reward step's search for components. Adding one is sent by the button that stands there without scripts.
+// The reward step's search for components. Adding one uses the button for pages without scripts.
 
 import { wirePicker } from './lib/picker.js'
 
@@ -9,7 +9,7 @@ if (root) {
     document.getElementById('component').value = name
     add.form.requestSubmit(add)
   })
-  // A component that is removed takes the focus with it.
+  // Removing a component also removes the focus.
   let removed = false
   add.form.addEventListener('submit', (event) => {
     removed ||= Boolean(event.submitter?.value.startsWith('remove-'))

@@ -1,4 +1,4 @@
-// Saves the step as it is filled in, and shows what the server says of it, without a reload.
+// Autosaves the step and shows the server's remarks, without a reload.
 
 import { element } from './lib/dom.js'
 import { sendForm, throttled } from './lib/live.js'
@@ -31,7 +31,7 @@ async function save(extra = {}, submitter = null) {
   edits -= sent
   mark()
   if (follow(answer, entered)) return tell(wrong() || 'Saved')
-  // What this page was made from stays what it was: should it be sent all the same, the server refuses again.
+  // The page's original state is kept: if the form is sent anyway, the server rejects it again.
   stale = true
   edits = 0
   if (form.elements.was) form.elements.was.value = was
@@ -45,8 +45,8 @@ function again() {
 const entry = (field) => (field.type === 'checkbox' ? field.checked : field.value)
 const entries = () => new Map([...form.elements].filter((field) => field.name).map((field) => [field, entry(field)]))
 
-// Shows here what another tab changed. False where that takes a reload: both changed the same field, be it while the
-// save was on its way, or a field of another shape.
+// Shows what another tab changed. False if that needs a reload: both changed the same field, even while the
+// save was pending, or a field of another type.
 function follow({ url, page }, entered) {
   const told = new URL(url).searchParams
   if (told.get('refused')) return false
@@ -69,7 +69,7 @@ function wrong() {
   return count && `${count === 1 ? 'One field needs' : `${count} fields need`} a correction. What you typed is kept.`
 }
 
-// A field whose message is a problem says so to assistive technology and by its border.
+// A field with a problem is marked for assistive technology and by its border.
 function mark() {
   for (const message of form.querySelectorAll('.message[id^="msg-"]')) {
     const field = message.closest('.field')
@@ -84,7 +84,7 @@ function mark() {
 wireFilter(document.getElementById('settings-filter'), document.getElementById('settings-found'))
 
 if (form) {
-  // Continue by keyboard from any field; Start is not pressed that way.
+  // Continue by keyboard from any field, but do not press Start.
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return
     const next = form.querySelector('button[value="next"]')
@@ -105,11 +105,11 @@ if (form) {
   form.addEventListener('input', (event) => {
     if (event.target.matches('input:not([type]), textarea')) edited(event)
   })
-  // Small actions stay on the page; the ones that lead on are sent as usual.
+  // Small actions stay on the page; navigating ones are sent as usual.
   let leaving = false
   window.addEventListener('pageshow', () => {
     leaving = false
-  }) // Back may bring this very page again.
+  }) // Back may restore this page.
   const reload = () => {
     if (!leaving) location.reload()
   }
@@ -123,20 +123,20 @@ if (form) {
       if (/row$|^sample-/.test(action) || action === 'use-guess') reload()
     })
   })
-  // The server may get to an autosave after the form that was sent on leaving: this tells it which is the newer.
+  // The server may process an autosave after the form that was sent on leaving: this tells which is newer.
   let sent = 0
   form.addEventListener('formdata', (event) => {
     sent += 1
     event.formData.set('ui.sent', `${performance.timeOrigin} ${sent}`)
   })
 
-  // What was entered while the server was away is sent when it is back; leaving before that asks first.
+  // Input from while the server was unreachable is sent when it is back; leaving before that asks first.
   window.addEventListener('online', again)
   if (document.querySelector('.rail')) import('./lib/socket.js').then(({ socket }) => socket.on('connect', again))
   window.addEventListener('beforeunload', (event) => {
     if (edits && away && !leaving) event.preventDefault()
   })
-  // What was entered a moment ago goes out with the page.
+  // Recent input is sent when the page is left.
   window.addEventListener('pagehide', () => {
     if (!edits || away || stale || leaving) return
     const data = new FormData(form)
@@ -152,7 +152,7 @@ if (form) {
       else reload()
     }),
   )
-  // Typing a name means the name, not the model that was ticked before.
+  // Typing a name selects the name, not the previously selected model.
   document.getElementById('model-name')?.addEventListener('input', () => {
     form.querySelector('[name="choice"][value=""]').checked = true
   })

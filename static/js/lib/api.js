@@ -1,4 +1,4 @@
-// JSON calls to the server. An error is thrown as an Error whose message the server wrote for people.
+// JSON calls to the server. Errors are thrown with the server's message for users.
 
 const token = () => document.querySelector('meta[name="csrf-token"]')?.content ?? ''
 
@@ -18,7 +18,7 @@ export async function api(path, { method = 'GET', json, body, signal } = {}) {
   return data
 }
 
-// `code` and `field` are those of the API's error; an answer that is none, such as a proxy's page, has only `status`.
+// `code` and `field` are those of the API's error; other responses, such as a proxy's page, have only `status`.
 function failure(status, { message, code, field }) {
   const error = new Error(message ?? `The server answered ${status}. Try again in a moment.`)
   return Object.assign(error, { code, field, status })

@@ -22,7 +22,7 @@ export class Blind {
     return this.get('blind').checked && this.page.sides.length > 1
   }
 
-  // Before a question is sent: a new round, unless one is open. The answers of an earlier round would name the models.
+  // Before a question is sent: a new round, unless one is open. Earlier answers would reveal the models.
   open() {
     if (!this.on || this.hidden) return
     if (this.page.sides.some((side) => side.turns.length)) this.page.begin()
@@ -33,7 +33,7 @@ export class Blind {
     this.hidden = true
   }
 
-  // Names are back; without a vote where there was none.
+  // Shows the names, with the vote if there was one.
   reveal() {
     this.hidden = false
     this.page.changed()

@@ -1,11 +1,11 @@
-// A form is sent once: its button is off until the answer is there, and a second press is swallowed.
+// A form is sent once: its button is disabled until the response arrives, and a second press is ignored.
 
 const LONGEST = 15_000
 
 export function hold(form, submitter) {
   form.dataset.busy = ''
   const button = submitter ?? form.querySelector('button:not([type="button"])')
-  // Later: a button that is off at once would not be sent along.
+  // Deferred: a button that is disabled immediately would not be submitted.
   setTimeout(() => {
     if (form.dataset.busy !== undefined) button?.setAttribute('aria-disabled', 'true')
   })
@@ -13,7 +13,7 @@ export function hold(form, submitter) {
     delete form.dataset.busy
     button?.removeAttribute('aria-disabled')
   }
-  // The page may stay: an answer that is a file, or a way back to this very page.
+  // The page may stay: the response is a file, or the user comes back to it.
   const timer = setTimeout(free, LONGEST)
   addEventListener('pageshow', free, { once: true })
   return () => {

@@ -1,5 +1,5 @@
 // Line charts on uPlot that share one x-axis, one crosshair and one zoom, with phases shaded, a faint raw line
-// under a smoothed one, gaps left as gaps, and keys for those without a mouse.
+// under a smoothed one, gaps preserved, and keyboard control.
 
 import uPlot from '../../vendor/uPlot.esm.js'
 import { number, percent } from './format.js'
@@ -8,7 +8,7 @@ import { padded, picture, style } from './chart_parts.js'
 const fade = (colour, share) =>
   colour.replace(/^rgba?\(([^)]+?)\)$/, (_, inside) => `rgba(${inside.split(',').slice(0, 3).join(',')}, ${share})`)
 
-// An exponential mean that starts anew with each phase: the end of one says nothing of the next.
+// An exponential mean that restarts with each phase, because phases are not comparable.
 export function smooth(values, weight, phases) {
   let mean = null
   let phase = null
@@ -24,8 +24,8 @@ export function smooth(values, weight, phases) {
 // definition: { title, unit, axis, share, series, marks, range? }, where one of the series is
 //   { label, values(row), colour: '--c1', points?, plain?, band?(row): [low, high] }
 // frame: { xs, rows, warmUp, evaluations, label(x), word(x) }
-// look: { weight, log, zoom }: how much is smoothed, whether the values' axis is logarithmic, [low, high] of x or null
-// hears: { point(index), zoom([low, high] or null) }: what a person does on the chart by keys, and by dragging
+// look: { weight, log, zoom }: smoothing weight, logarithmic y-axis, [low, high] of x or null
+// hears: { point(index), zoom([low, high] or null) }: user input by keyboard and dragging
 export class Chart {
   constructor(place, definition, hears) {
     this.definition = definition
@@ -49,7 +49,7 @@ export class Chart {
   columns(frame, { weight, log }) {
     const columns = [frame.xs]
     const phases = frame.rows.map((row) => row.phase)
-    // A logarithm has no place for zero and less: such a value is a gap.
+    // A logarithmic axis cannot show values of zero or less: they become gaps.
     const shown = (value) => (value == null || (log && value <= 0) ? null : value)
     for (const line of this.definition.series) {
       const values = frame.rows.map((row) => shown(line.values(row)))
@@ -135,7 +135,7 @@ export class Chart {
         ...axis,
         size: 50,
         label: this.definition.axis,
-        // A logarithmic axis leaves out the words of some of its ticks.
+        // A logarithmic axis omits some tick labels.
         values: (_, ticks) => ticks.map((tick) => (tick == null ? '' : this.written(tick))),
       },
     ]
@@ -145,14 +145,14 @@ export class Chart {
     return {
       ...this.size(),
       ...this.lines(),
-      // Above the values is room for the word 'Warm-up', so that neither a line nor the grid goes through it.
+      // Space above the values for the label 'Warm-up', so that neither a line nor the grid crosses it.
       padding: [20, null, null, null],
       legend: { show: false },
       scales: this.scales(),
       axes: this.axes(),
       cursor: {
         sync: { key: 'run', setSeries: false },
-        // Zooming is the page's affair: a chart that is folded away zooms, too.
+        // The page handles zooming, so that collapsed charts zoom, too.
         drag: { x: true, y: false, setScale: false },
         bind: { dblclick: () => () => this.hears.zoom(null) },
         points: { size: 6 },
@@ -174,7 +174,7 @@ export class Chart {
     this.hears.zoom(ends)
   }
 
-  // Where the warm-up lies on the canvas; null where it has none, or it is out of sight.
+  // Position of the warm-up on the canvas; null if there is none, or it is not visible.
   warmUp(plot) {
     const { bbox } = plot
     if (!(this.frame.warmUp > 0)) return null
@@ -222,7 +222,7 @@ export class Chart {
     ctx.restore()
   }
 
-  // The step and the values at a place, or the latest ones.
+  // The step and the values at an index, or the latest ones.
   say(index) {
     this.index = index
     const several = this.definition.series.length > 1
@@ -252,22 +252,22 @@ export class Chart {
     if (to === undefined || last < 0) return
     event.preventDefault()
     let index = Math.max(0, Math.min(last, to))
-    // Between the phases lies an empty place that only keeps their lines apart.
+    // An empty point between the phases separates their lines.
     if (!Object.keys(this.frame.rows[index]).length) index += to < from ? -1 : 1
     this.point(index)
-    // The pointer moves the crosshair of every chart by itself, a cursor that is set does not.
+    // The pointer moves the crosshair of every chart automatically, but setting the cursor does not.
     this.hears.point(index)
     document.getElementById('chart-readout').textContent =
       `${this.definition.title}, ${this.now.textContent || `${this.frame.word(this.frame.xs[index])}: no value`}`
   }
 
-  // The crosshair at a place, and what is there read out.
+  // Moves the crosshair to an index and announces its values.
   point(index) {
     this.plot.setCursor({ left: this.plot.valToPos(this.frame.xs[index], 'x'), top: 20 })
     this.say(index)
   }
 
-  // A range of x around a place, so many times as wide as the present one; null for all of it.
+  // A range of x around an index, scaled from the current width; null for all of it.
   closer(index, times) {
     const { xs } = this.frame
     const all = [xs[0], xs.at(-1)]

@@ -1,6 +1,6 @@
-// What charts are made of besides uPlot: colours, ranges, pictures, tables.
+// Parts of charts besides uPlot: colors, ranges, images, tables.
 
-// A colour of the style sheet as the canvas wants it.
+// A style sheet color in canvas format.
 export const style = (name) => {
   const probe = document.createElement('span')
   probe.style.color = `var(${name})`
@@ -10,7 +10,7 @@ export const style = (name) => {
   return colour
 }
 
-// From 0 where that is near, with room above.
+// From 0 if that is near, with space above.
 export function padded(low, high) {
   if (low == null) return [0, 1]
   const room = high - low || Math.abs(high) || 1

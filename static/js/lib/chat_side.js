@@ -1,4 +1,4 @@
-// One model of a conversation: its list, its turns, and the answer that is being written.
+// One model of a conversation: its list, its turns, and the streaming answer.
 
 import { factsOf, speedOf, tokensOf, turnNodes } from './chat_turns.js'
 import { messagesOf } from './conversation.js'
@@ -7,7 +7,7 @@ import { paced } from './paced.js'
 import { socket } from './socket.js'
 
 export class Side {
-  // `page` knows the settings and how answers are shown, and is told of every change.
+  // `page` has the settings and display options, and is notified of every change.
   constructor(section, page) {
     this.section = section
     this.page = page
@@ -48,18 +48,18 @@ export class Side {
     return this.select.value === 'other' ? this.model : this.select.selectedOptions[0].textContent.trim()
   }
 
-  // A list cuts long names off; the heading has room for all of it.
+  // The list truncates long names; the heading has space for the full name.
   showChosen() {
     this.typed.hidden = this.select.value !== 'other'
     this.called.textContent = this.title
   }
 
-  // The turns, with what is written of the answer so far.
+  // The turns, with the answer so far.
   get sofar() {
     return this.id && this.writing.content ? [...this.turns, { ...this.writing, finish: 'left' }] : this.turns
   }
 
-  // Resolves when the answer is there or has failed.
+  // Resolves when the answer is complete or has failed.
   ask(text) {
     if (text !== null) this.turns.push({ role: 'user', content: text })
     this.draw()
@@ -68,7 +68,7 @@ export class Side {
     this.writing = { role: 'assistant', content: '', pieces: [], model: this.model }
     this.answer = element('div', { class: 'bubble pending' })
     this.messages.append(this.answer)
-    // A screen reader reads the answer once it is whole, not every redrawing of it.
+    // A screen reader reads the complete answer, not every update.
     this.messages.setAttribute('aria-busy', 'true')
     const bubble = this.answer
     this.paint = paced((written) => this.show(bubble, written))
@@ -180,7 +180,7 @@ export class Side {
     this.facts.textContent = text
   }
 
-  // The text of a bubble: as Markdown, or as it is.
+  // The text of a bubble: as Markdown, or plain.
   show(bubble, text) {
     const { plain } = this.page
     bubble.setAttribute('data-form', plain ? 'plain' : 'markdown')
@@ -197,12 +197,12 @@ export class Side {
     this.again.hidden = !this.turns.length || Boolean(this.id)
   }
 
-  // How many questions there are from a turn on, itself included: that counts alike on sides that joined later.
+  // Number of questions from a turn on, including itself, which is the same on sides that joined later.
   questionsFrom(place) {
     return this.turns.slice(place).filter((turn) => turn.role === 'user').length
   }
 
-  // Back to before one of the last questions; all of them where it has no more.
+  // Removes the last questions from one on; all of them if there are fewer.
   rewind(questions) {
     const asked = this.turns.flatMap((turn, place) => (turn.role === 'user' ? [place] : []))
     this.turns = this.turns.slice(0, asked.at(-questions) ?? 0)

@@ -1,4 +1,4 @@
-// How the turns of a conversation are drawn, and what is said of an answer.
+// Renders the turns of a conversation, and an answer's details.
 
 import { button, element } from './dom.js'
 import { number } from './format.js'
@@ -21,7 +21,7 @@ export function factsOf(turn) {
   return `${tokensOf(turn)} in ${number(turn.seconds ?? 0, 2)} s${speedOf(turn)}${asked}${ended && `; ${ended}`}`
 }
 
-// `side` knows how answers are shown; `place` is the turn's among its turns.
+// `side` has the display options; `place` is the turn's index.
 export function turnNodes(side, turn, place) {
   if (turn.role === 'user') return [question(side, turn, place)]
   if (turn.error) return failure(side, turn)
@@ -66,7 +66,7 @@ function question(side, turn, place) {
   return box
 }
 
-// No form of its own: it stands inside the page's.
+// Not a separate form: it is inside the page's.
 function editor(side, turn, place) {
   const text = element('textarea', { rows: '3', 'aria-label': 'Edit your message' })
   text.value = turn.content

@@ -1,5 +1,5 @@
-// Filter chips are links, and their state is in the address. With scripts the cards are swapped without a reload, so
-// that what is typed elsewhere on the page stays.
+// Filter chips are links, and their state is in the URL. With scripts the cards are swapped without a reload, so
+// that input elsewhere on the page is kept.
 
 const CARDS = '[data-chips]'
 
@@ -10,13 +10,13 @@ async function show(url) {
   const [here, next] = [document.querySelector(CARDS), fresh.querySelector(CARDS)]
   if (!here || !next) throw new Error('There are no cards on this page.')
   here.replaceWith(document.importNode(next, true))
-  // The search is a form outside of the cards, and keeps the filters that are on.
+  // The search form is outside of the cards, and keeps the active filters.
   const [form, other] = [document.getElementById('known-search'), fresh.getElementById('known-search')]
   if (form && other) form.replaceWith(document.importNode(other, true))
   history.replaceState(null, '', url)
 }
 
-// Where the swap fails, the link or the form does what it does without scripts.
+// If the swap fails, the link or form works as without scripts.
 export function wireChips() {
   document.addEventListener('click', (event) => {
     const link = event.target.closest(`${CARDS} a[href]`)

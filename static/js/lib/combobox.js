@@ -1,13 +1,13 @@
-// A text field with a list of suggestions that come from somewhere else, after the ARIA combobox pattern: the arrow
-// keys move, Enter takes, Escape closes, and the focus never leaves the field.
+// A text field with a list of external suggestions, following the ARIA combobox pattern: the arrow
+// keys move, Enter selects, Escape closes, and the focus never leaves the field.
 
 import { element } from './dom.js'
 
 const WAIT_MS = 300
 
 export class Combobox {
-  // `search(text, signal)` resolves with [{ value, text }]; `words(count)` is what is read out; a search that fails is
-  // told by its error's message. `taken(value)` is called when a suggestion was put into the field.
+  // `search(text, signal)` resolves with [{ value, text }]; `words(count)` is announced; a failed search
+  // shows its error message. `taken(value)` is called when a suggestion was selected.
   constructor(input, { label, search, words, taken, shortest = 2 }) {
     Object.assign(this, { input, search, words, taken, shortest, current: -1, timer: null, asking: null })
     const id = `${input.id}-options`
@@ -22,7 +22,7 @@ export class Combobox {
     input.addEventListener('input', () => this.typed())
     input.addEventListener('keydown', (event) => this.pressed(event))
     input.addEventListener('blur', () => this.close())
-    // The press, not the click: it would take the focus first, and the list would be gone.
+    // On press, not on click, which would first move the focus and close the list.
     this.list.addEventListener('pointerdown', (event) => event.preventDefault())
     this.list.addEventListener('click', (event) => {
       const option = event.target.closest('[role="option"]')
@@ -38,7 +38,7 @@ export class Combobox {
     this.close()
     this.status.textContent = ''
     const text = this.input.value.trim()
-    // A path on this machine or a whole address is nothing to search for.
+    // Local paths and URLs are not searched for.
     const searchable = text.length >= this.shortest && !/^[/.~]|:\/\//.test(text)
     if (searchable) this.timer = setTimeout(() => this.ask(text), WAIT_MS)
   }

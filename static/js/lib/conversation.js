@@ -1,4 +1,4 @@
-// A conversation with several models at once: kept in this browser, saved, opened, written as Markdown.
+// A conversation with several models at once: stored in this browser, saved, opened, exported as Markdown.
 
 const FORMAT = 'tunesmith-conversation'
 const MOST = 20
@@ -13,7 +13,7 @@ export const newConversation = () => ({
   sides: [],
 })
 
-// What a model is sent: questions that got no answer are left out, since two in a row break many templates.
+// The messages for a model: questions without an answer are left out, since two in a row break many templates.
 export function messagesOf(turns, system) {
   const answered = (place) =>
     place === turns.length - 1 || (turns[place + 1].role === 'assistant' && !turns[place + 1].error)
@@ -22,7 +22,7 @@ export function messagesOf(turns, system) {
   return system.trim() ? [{ role: 'system', content: system }, ...plain] : plain
 }
 
-// The questions, in order, of the side that has most of them.
+// The questions, in order, of the side with the most.
 export function questionsOf(conversation) {
   const lists = conversation.sides.map((side) =>
     side.turns.filter((turn) => turn.role === 'user').map((turn) => turn.content),
@@ -34,7 +34,7 @@ export const titleOf = (conversation) =>
   `${questionsOf(conversation)[0]?.slice(0, 60) ?? 'Empty conversation'} ` +
   `(${conversation.created.slice(0, 16).replace('T', ' ')})`
 
-// A file that was saved here before; throws an Error in words where it is none.
+// Parses a saved file; throws an Error with a message if it is invalid.
 export function parseConversation(text) {
   const wrong = (what) =>
     new Error(`This file could not be opened: ${what} Choose a conversation exported as JSON. Nothing was changed.`)
@@ -95,7 +95,7 @@ const quoted = (text) =>
     .map((line) => `> ${line}`)
     .join('\n')
 
-// Kept by the name of the page, newest first. A full store drops what is oldest.
+// Stored by page name, newest first. A full store drops the oldest.
 export class Kept {
   constructor(name) {
     this.key = `tunesmith.conversations.${name}`

@@ -1,12 +1,12 @@
-// Asks before something that cannot be undone. A button says so with data-confirm, which names the consequence; the
-// question is the button's own words. Without scripts the form is sent as it is.
+// Asks before an action that cannot be undone. The button's data-confirm names the consequence; the
+// question is the button's text. Without scripts the form is sent directly.
 
 import { element } from './dom.js'
 
 const words = (text) => text.replace(/\s+/g, ' ').trim()
 
-// Resolves with whether it was agreed to. Esc and Cancel say no; the element itself keeps the focus inside and gives
-// it back.
+// Resolves to whether it was confirmed. Esc and Cancel decline; the element itself traps the focus and restores
+// it afterwards.
 export function ask({ title, text, action }) {
   const cancel = element('button', { class: 'button', value: 'no', autofocus: '' }, 'Cancel')
   const agree = element('button', { class: 'button danger', value: 'yes', 'data-testid': 'agree' }, action)
@@ -29,7 +29,7 @@ export function ask({ title, text, action }) {
   })
 }
 
-// A live page may have swapped the form away while the question was open: then it is sent from where nothing swaps.
+// A live page may have replaced the form while the dialog was open: then it is sent from outside the swapped parts.
 function send(form, button) {
   const swapped = !form.isConnected
   if (swapped) {
@@ -40,7 +40,7 @@ function send(form, button) {
   if (swapped) setTimeout(() => form.remove())
 }
 
-// Capturing, so that neither the page's own scripts nor a second listener see a form that is not agreed to yet.
+// Capturing, so that neither the page's own scripts nor other listeners see an unconfirmed form.
 export function wireConfirm() {
   const agreed = new WeakSet()
   document.addEventListener(

@@ -1,4 +1,4 @@
-// Numbers and times as people read them.
+// Numbers and times for users.
 
 export function number(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
@@ -18,7 +18,7 @@ export function bytes(size) {
   return `${(size / 1000 ** power).toFixed(power > 2 ? 1 : 0)} ${units[power]}`
 }
 
-// '1.7B', '12K': counts where the size matters and not the digits.
+// '1.7B', '12K': counts if magnitude matters more than digits.
 export const compact = (count) =>
   Number.isFinite(count)
     ? new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 }).format(count)

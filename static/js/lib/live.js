@@ -1,11 +1,11 @@
 // One way of rendering: the server's. A live page fetches itself again and swaps the parts marked
-// data-live whose content changed. A part in which somebody is filling in a field is left alone. A part with a
-// data-key is swapped as a whole when its key changes, such as another tab; until then only the parts within it are.
+// data-live whose content changed. A part with a field being edited is not swapped. A part with a
+// data-key is swapped as a whole when its key changes, such as another tab; until then only its inner parts are.
 
 import { toast } from './toast.js'
 
-// While a button or a finger is down nothing is swapped: the click would be lost with the part that it began on.
-// Capturing, so that a page's own handler cannot stop the event before it is seen here.
+// While a button or finger is down nothing is swapped: the click would be lost with its target.
+// Capturing, so that a page's own handler cannot stop the event first.
 let down = null
 let lift = () => {}
 document.addEventListener('pointerdown', press, true)
@@ -16,7 +16,7 @@ function press() {
   })
 }
 
-// The click comes after its pointerup, in a task of its own: a swap in between would take its target away.
+// The click comes after its pointerup, in a separate task: a swap in between would remove its target.
 function release() {
   setTimeout(() => {
     lift()
@@ -25,10 +25,10 @@ function release() {
 }
 
 for (const end of ['pointerup', 'pointercancel', 'dragend']) addEventListener(end, release, true)
-// Not capturing: the blur of the window itself alone. Pressing a button takes the focus from something else, too.
+// Not capturing: only the blur of the window itself. Pressing a button also blurs other elements.
 addEventListener('blur', release)
 
-// At most a second: a press that ends outside the window, or in a dialog of the system, may never be seen to end.
+// At most a second: the end of a press outside the window, or in a system dialog, may never be seen.
 const lifted = () => Promise.race([down, new Promise((resolve) => void setTimeout(resolve, 1000))])
 
 function swap(fresh, sent) {
@@ -39,7 +39,7 @@ function swap(fresh, sent) {
     if (part.dataset.key !== undefined && part.dataset.key === next.dataset.key) continue
     const focus = document.activeElement
     const held = part.contains(focus) && focus !== part
-    // What is being typed is newer than what the server sent; the part is swapped by a later fetch.
+    // The input is newer than the server's content; the part is swapped by a later fetch.
     if (held && focus.matches('input:not([type="checkbox"], [type="radio"]), textarea, select')) continue
     keepOpen(part, next)
     const here = part.getAttribute('role') === 'status' ? renewed(part, next) : document.importNode(next, true)
@@ -49,14 +49,14 @@ function swap(fresh, sent) {
   document.dispatchEvent(new CustomEvent('live:swapped'))
 }
 
-// What is spoken stays the same element: a screen reader tells of new words in it, not of a new element.
+// Announced elements are kept: a screen reader announces new text in them, not a new element.
 function renewed(part, next) {
   for (const { name, value } of next.attributes) part.setAttribute(name, value)
   part.innerHTML = next.innerHTML
   return part
 }
 
-// The focus stays where it was, or, where its control is gone, at the part that took its place.
+// The focus is kept or, if its control is gone, moves to the part that replaced it.
 function follow(part, id) {
   const twin = id && part.querySelector(`#${CSS.escape(id)}`)
   if (!twin) part.tabIndex = -1
@@ -74,21 +74,21 @@ async function take(response, sent = false) {
   const text = await response.text()
   if (!response.headers.get('content-type')?.includes('html')) return null
   const fresh = new DOMParser().parseFromString(text, 'text/html')
-  // The last thing that is waited for: from here to the end of the swap nothing else can run.
+  // The last await: from here to the end of the swap nothing else can run.
   if (down) await lifted()
   swap(fresh, sent)
   return fresh
 }
 
-// Whether what is done is seen by asking only: no event tells of it.
+// Whether progress is only visible by polling, because no event reports it.
 export const polled = () => document.querySelector('[data-poll]') !== null
 
 let running = null
 let next = null
 
-// Fetch this page once more; calls that arrive meanwhile become one more fetch, of what the last of them asked for.
-// One at a time, for two answers may come in the other order, and the older would undo the newer. Those who call
-// meanwhile cannot join the fetch that runs: the server may have read its state before what they have heard of.
+// Fetch this page again; calls in the meantime become one more fetch, with the last one's URL.
+// One at a time, because responses may arrive out of order, and the older would undo the newer. Calls in the
+// meantime cannot join the running fetch: the server may have read its state before the event that caused them.
 export async function refresh(url = location.href) {
   if (running) {
     next = url
@@ -103,12 +103,12 @@ export async function refresh(url = location.href) {
         if (fresh && url !== '/shell') document.title = fresh.title
       }
     } catch {
-      // The connection's own word (socket.js) says that the server is away; the next call heals it.
+      // socket.js reports that the server is unreachable; the next call recovers.
     }
   })()
   await running
-  // Only the call that began the fetch gets here. It clears both before it goes on, so that a call made by
-  // a listener of 'live:swapped' or by whoever awaits this one begins anew and is not taken for an old one.
+  // Only the call that started the fetch gets here. It clears both before it continues, so that a call by
+  // a listener of 'live:swapped' or by an awaiting caller starts a new fetch.
   running = null
   if (next) {
     const wanted = next
@@ -131,13 +131,13 @@ export function throttled(wait, job) {
   }
 }
 
-// Forms are sent one after another: two saves at once could reach the server in the other order.
+// Forms are sent one after another: simultaneous saves could reach the server out of order.
 let queue = Promise.resolve()
 
-// Send a form as the browser would, follow its redirect, and swap the live parts of what comes back. Resolves with
-// { ok, url, page }, the page as a document, or with null where the server cannot be reached.
+// Send a form as the browser would, follow its redirect, and swap the live parts of the response. Resolves to
+// { ok, url, page }, the page as a document, or null if the server cannot be reached.
 export function sendForm(form, { submitter = null, extra = {}, quiet = false } = {}) {
-  // Read now, not when it is its turn: by then the answer to the form before may have swapped the fields.
+  // Read now, not when it is sent: by then the response to the previous form may have swapped the fields.
   const data = new FormData(form, submitter)
   for (const [name, value] of Object.entries(extra)) data.set(name, value)
   queue = queue.then(async () => {

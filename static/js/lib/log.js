@@ -1,6 +1,6 @@
-// A log on the page, a line each. Lines of native libraries are marked, so that 'Show everything' shows them; which
-// those are says the server (core/log_tail.py), in the page's own data. A log that is filtered takes only what
-// fits its filter: `data-words` is what a line must contain, `data-native="off"` leaves out native libraries.
+// A log on the page, line by line. Lines of native libraries are marked, so that 'Show everything' shows them; the
+// server identifies them (core/log_tail.py) in the page's data. A filtered log only adds lines that
+// match: `data-words` is text that a line must contain, `data-native="off"` leaves out native libraries.
 
 import { element } from './dom.js'
 

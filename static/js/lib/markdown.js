@@ -1,5 +1,5 @@
-// An answer as Markdown. HTML in it stays text, and what the parser makes is sanitized as well: a model's words can
-// draw nothing beyond this list, load nothing from elsewhere, and act on nothing of the page.
+// An answer as Markdown. HTML in it stays text, and the parser's output is sanitized as well: a model's text can
+// use only these elements, load nothing from elsewhere, and not affect the page.
 
 import DOMPurify from '../../vendor/purify.esm.js'
 import markdownit from '../../vendor/markdown-it.esm.js'
@@ -17,17 +17,17 @@ const RULES = {
 }
 
 const parser = markdownit({ html: false, linkify: true, breaks: true })
-// Headings of an answer are no headings of the page, whose outline people use to find their way.
+// Headings of an answer must not appear in the page's outline, which people use for navigation.
 parser.renderer.rules.heading_open = () => '<p class="heading">'
 parser.renderer.rules.heading_close = () => '</p>\n'
-// An image would tell its server that the answer was read; its address is shown as a link.
+// An image would tell its server that the answer was read; its URL is shown as a link.
 parser.renderer.rules.image = (tokens, place) => {
   const escape = parser.utils.escapeHtml
   const address = tokens[place].attrGet('src') ?? ''
   return `<a href="${escape(address)}">${escape(tokens[place].content || address)}</a>`
 }
 
-// A fragment to put on the page; plain text where it is too long to be parsed while somebody waits.
+// A fragment for the page; plain text if it is too long to be parsed quickly.
 export function markdown(text) {
   if (text.length > LONGEST) return document.createTextNode(text)
   const made = DOMPurify.sanitize(parser.render(text), RULES)

@@ -1,5 +1,5 @@
-// A notification from the browser when a run ends or stalls, for those who asked for it, and a word in the title of a
-// tab in the background for everyone. Only a page that is open can say it.
+// A browser notification when a run ends or stalls, if enabled, and a note in the title of a
+// background tab for everyone. This needs an open page.
 
 import { api } from './api.js'
 import { toast } from './toast.js'
@@ -8,15 +8,15 @@ const KEY = 'tunesmith.notify'
 const ENDS = { completed: 'has finished', stopped: 'was stopped', failed: 'has failed', crashed: 'has crashed' }
 const CHECK_EVERY = 15_000
 
-// As in services/runs/forecast.py: silent for so long, and for so many of its usual steps, a run has stalled.
+// As in services/runs/forecast.py: a run has stalled after this long, and after this many of its usual steps.
 const QUIET = 120_000
 const MANY = 6
 
-// 'off' in Settings holds for all runs.
+// 'off' in Settings applies to all runs.
 const possible = () => document.body.dataset.notify !== 'off' && isSecureContext && 'Notification' in window
 const wanted = () => possible() && Notification.permission === 'granted' && localStorage.getItem(KEY) === 'on'
 
-// The choice stands on the page of a run at work; a page that is drawn anew draws its state anew.
+// The choice is on an active run's page; after a swap its state is set again.
 export function wireNotify() {
   const show = () => {
     const box = document.getElementById('notify')
@@ -36,29 +36,29 @@ export function wireNotify() {
   })
   document.addEventListener('live:swapped', show)
   show()
-  // A page without the menu, such as the login, has no connection.
+  // Pages without the menu, such as the login, have no connection.
   if (document.querySelector('.rail')) import('./socket.js').then(({ socket }) => followStalls(socket))
 }
 
-// Which runs have been silent for too long, by the rows that this page has heard of.
+// Runs that have been silent for too long, by the rows received on this page.
 export class Stalls {
   constructor() {
     this.seen = new Map()
   }
 
-  // How long its steps take shows by two rows; the longest pause between any two counts.
+  // Step times need two rows; the longest pause between any two counts.
   row({ session_id: id, phase }, now) {
     if (phase === 'evaluation') return
     const before = this.seen.get(id)
     this.seen.set(id, { at: now, usual: before ? Math.max(before.usual, now - before.at) : 0 })
   }
 
-  // Only these phases have a row for each step: scoring, loading and saving take as long as they take.
+  // Only these phases have a row for each step: scoring, loading and saving can take any time.
   status({ session_id: id, status }) {
     if (!['training', 'warming_up'].includes(status)) this.seen.delete(id)
   }
 
-  // Each is told once for each silence.
+  // Each silence is reported once.
   late(now) {
     const found = [...this.seen].filter(([, { at, usual }]) => usual && now - at > Math.max(QUIET, MANY * usual))
     for (const [id] of found) this.seen.delete(id)
@@ -91,7 +91,7 @@ export async function tellEnd(status) {
   notify(status.session_id, `${status.name} ${how}`, said?.headline ?? '')
 }
 
-// Several pages may hear of the same end: one tag, one notification.
+// Several pages may receive the same event: one tag, one notification.
 function notify(id, title, body) {
   const note = new Notification(title, { body, tag: id })
   note.onclick = () => {
@@ -100,7 +100,7 @@ function notify(id, title, body) {
   }
 }
 
-// What happened goes before the title until somebody looks at the tab. A page that is drawn anew has another title.
+// The event is put before the title until the tab is viewed. A swapped page has another title.
 let marked = null
 function mark(words) {
   if (!document.hidden) return

@@ -1,5 +1,5 @@
-// Draws the newest of many texts: at most once a frame, and in at most a ninth of the time, so that a long answer,
-// which is parsed from its beginning each time, leaves the page free for everything else.
+// Renders the newest of many texts: at most once per frame, and in at most a ninth of the time, so that a long answer,
+// which is parsed from the start each time, does not block the page.
 
 const REST = 8
 

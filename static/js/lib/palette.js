@@ -1,5 +1,5 @@
 // The command palette: pages, actions, runs, datasets and help topics, found by typing. The server sends the list
-// when the palette is opened (pages/palette.py), so it costs other pages nothing.
+// when the palette is opened (pages/palette.py), so other pages do not pay for it.
 
 import { api } from './api.js'
 import { element } from './dom.js'
@@ -8,8 +8,8 @@ const PLACEHOLDER = 'Search pages and actions'
 const AT_FIRST = ['Actions', 'Pages', 'Runs']
 const MOST_OF_A_GROUP = 6
 
-// 0 is best, null is no match: the title starts with the query; each word starts one of the title's; all are in the
-// title; all are somewhere.
+// 0 is best, null is no match: the title starts with the query; each word starts a word of the title; all are in the
+// title; all are anywhere.
 function rankOf(entry, words) {
   const title = entry.title.toLowerCase()
   const everything = `${title} ${entry.group} ${entry.words ?? ''}`.toLowerCase()
@@ -19,7 +19,7 @@ function rankOf(entry, words) {
   return words.every((word) => everything.includes(word)) ? 3 : null
 }
 
-// The groups that match, the best first, each as { title, entries }. Without a query a short list to start from.
+// The matching groups, best first, each as { title, entries }. Without a query, a short initial list.
 export function find(entries, query) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean)
   const groups = new Map()
@@ -42,7 +42,7 @@ export function find(entries, query) {
     }))
 }
 
-// Sent as the form of a button would be: with its confirmation, and once.
+// Sent like a button's form: with its confirmation, and once.
 function send({ title, post, confirm }) {
   const { content: token } = document.querySelector('meta[name="csrf-token"]')
   const button = element('button', confirm ? { 'data-confirm': confirm } : {}, title)
@@ -66,7 +66,7 @@ function makeDialog() {
   const list = element('div', { id: 'palette-list', role: 'listbox', 'aria-label': 'Results' })
   const nothing = element('p', { class: 'nothing muted', role: 'status' })
   const dialog = element('dialog', { class: 'palette', 'aria-label': PLACEHOLDER }, input, list, nothing)
-  // A press on the dialog itself is one beside its content, on the backdrop.
+  // A press on the dialog itself is on the backdrop.
   dialog.onclick = (event) => {
     if (event.target === dialog) dialog.close()
   }
@@ -90,7 +90,7 @@ function drawGroups(list, groups, onChoose) {
   )
 }
 
-// `actions` are functions by name. Returns what opens the palette.
+// `actions` are functions by name. Returns a function that opens the palette.
 export function makePalette(actions) {
   const { dialog, input, list, nothing } = makeDialog()
   let entries = []
@@ -147,7 +147,7 @@ export function makePalette(actions) {
     try {
       entries = await api('/palette')
       draw()
-      // Enter was pressed before the list was there.
+      // Enter was pressed before the list arrived.
       if (early && dialog.open && shown.length) go(shown[0])
     } catch {
       if (!entries.length) draw('The list could not be loaded. Check that the server is running, then try again.')

@@ -1,10 +1,10 @@
-// A searchable list over a select: each match has its title, what it does, and a button that picks it.
+// A searchable list over a select: each match has its title, a description, and a button that selects it.
 
 import { element } from './dom.js'
 
 const words = (text) => text.toLowerCase().split(/\s+/).filter(Boolean)
 
-// Choices in which every word of the query begins a word; those with it in the title come first.
+// Choices in which every word of the query starts a word; title matches come first.
 export function found(choices, query) {
   const wanted = words(query)
   const begins = (text, word) => words(text.replace(/[^\p{L}\p{N}]+/gu, ' ')).some((one) => one.startsWith(word))

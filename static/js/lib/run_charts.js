@@ -1,4 +1,4 @@
-// The charts of a run's page: what the server describes, drawn from the rows that arrive.
+// The charts of a run's page: described by the server, drawn from the rows that arrive.
 
 import { pageData } from './api.js'
 import { Chart } from './chart.js'
@@ -11,7 +11,7 @@ const COLOURS = ['--c1', '--c2', '--c3', '--c4']
 const EXTRA = ['session_id']
 const wholeAxis = (_, low, high) => [0, Math.max(1, high ?? 1)]
 
-// What lies between two curves: those of two other metrics, or this one's with another on both sides.
+// The band between two curves: of two other metrics, or this one plus and minus another.
 function band({ key, around, between }) {
   if (around) return (row) => (row[around] == null ? null : [row[key] - row[around], row[key] + row[around]])
   if (between) return (row) => (row[between[0]] == null ? null : between.map((name) => row[name]))
@@ -27,7 +27,7 @@ const series = (line) => ({
   points: line.held_out,
 })
 
-// The page's own address of the icons, so that they come from the browser's cache.
+// The page's own icon URL, so that they come from the browser's cache.
 const SPRITE = new URL('../../vendor/icons.svg', import.meta.url).pathname
 const icon = (name) => `<svg class="icon" aria-hidden="true"><use href="${SPRITE}#${name}"></use></svg>`
 
@@ -65,7 +65,7 @@ function card(definition) {
   return figure
 }
 
-// The figure itself moves into the dialog and back, so that what is drawn, read out and zoomed stays one chart.
+// The figure itself moves into the dialog and back, so that it stays one chart with its zoom.
 function enlarge(figure) {
   const close = element('button', { class: 'icon-button close', 'aria-label': 'Close' })
   close.innerHTML = icon('x')
@@ -128,7 +128,7 @@ export class RunCharts {
     }
   }
 
-  // A chart without a value is left out: empty axes say nothing. Of what only some runs have a zero is no value either.
+  // Charts without values are left out. For optional metrics, zero does not count as a value.
   found(rows) {
     const there = (chart) =>
       chart.only_with
@@ -202,7 +202,7 @@ export class RunCharts {
     for (const chart of this.seen(true)) chart.draw(now, this.look)
   }
 
-  // What is folded away has no width to be drawn in; it is drawn when it is opened.
+  // Collapsed charts have no width; they are drawn when opened.
   seen(undrawn = false) {
     return this.charts.filter((chart) => (undrawn || chart.plot) && !chart.place.closest('details:not([open])'))
   }

@@ -1,8 +1,8 @@
-// A run's rows made ready to draw: one place on the x-axis for each step, the warm-up before it.
+// A run's rows prepared for drawing: one position on the x-axis per step, after the warm-up.
 
 const keyOf = (row) => `${row.phase}/${row.step}/${row.when ?? ''}`
 
-// Rows by phase and step; of one that was done twice the later row counts.
+// Rows by phase and step; for repeated steps the later row counts.
 export class Rows {
   constructor() {
     this.latest = new Map()
@@ -23,7 +23,7 @@ export class Rows {
     return [...this.latest.values()]
   }
 
-  // Names of the parts that the objects under a key have, in order.
+  // Names of the parts of the objects under a key, in order.
   parts(key) {
     const names = new Set()
     for (const row of this.latest.values()) for (const name of Object.keys(row[key] ?? {})) names.add(name)
@@ -31,7 +31,7 @@ export class Rows {
   }
 }
 
-// The axis counts training steps from 1. The warm-up's last step is at 0 and its others are below, so that a step has
+// The axis counts training steps from 1. The warm-up's last step is at 0 and the others are below, so that a step has
 // the same number here as everywhere else.
 export function frame(rows) {
   const warmUp = Math.max(0, ...rows.filter((row) => row.phase === 'warm_up').map((row) => row.step))

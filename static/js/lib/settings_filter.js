@@ -1,12 +1,12 @@
-// Finds a setting among folded groups by what is typed.
+// Searches for settings in collapsed groups.
 
-// Which of some texts hold every word of a query, in any case and order.
+// Which texts contain every word of a query, in any case and order.
 export function matching(texts, query) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean)
   return texts.map((text) => words.every((word) => text.toLowerCase().includes(word)))
 }
 
-// Shows the fields that match, with their groups open; an empty query shows all, folded as before.
+// Shows matching fields, with their groups open; an empty query shows all, collapsed as before.
 export function wireFilter(input, told) {
   if (!input) return
   const groups = [...document.getElementById('settings').querySelectorAll('details')]
@@ -57,6 +57,6 @@ function textOf(field) {
   const input = field.querySelector('input, select, textarea')
   const label = field.querySelector('label')?.textContent ?? ''
   const hint = field.querySelector('.hint')?.textContent ?? ''
-  // The field's name in files, too: whoever knows a configuration looks for 'max_new_tokens'.
+  // Includes the field's name in files, because users search for 'max_new_tokens'.
   return `${label} ${hint} ${input?.getAttribute('name') ?? ''}`
 }

@@ -1,11 +1,11 @@
-// One connection a page. Rows come once, in order: watch() asks for what is missing after the row it
+// One connection per page. Rows arrive once, in order: watch() requests what is missing after the row it
 // has, again after each reconnect.
 
 import { io } from '../../vendor/socket.io.esm.min.js'
 
 export const socket = io({ transports: ['websocket', 'polling'] })
 
-// Not at once: leaving the page ends the connection, too, and a short break mends itself before anyone reads of it.
+// Delayed: leaving the page also ends the connection, and short interruptions recover before anyone notices.
 let lostTimer = null
 socket.on('disconnect', () => {
   lostTimer ??= setTimeout(() => {
@@ -20,10 +20,10 @@ socket.on('connect', () => {
 
 // Calls onRows(rows) with every row after `after`, live ones included, each once and in order of their numbers.
 //
-// The race: rows are pushed to everyone who is connected, while the rows before them are read from a file and come
-// as the answer to 'watch'. A pushed row may overtake that answer. Taken at once it would set `last` beyond the rows
-// of the answer, and these would be dropped as old. So what is pushed waits in `early` until the answer is there.
-// The answer may hold rows that are pushed later, or have been: `last` drops the second of the two.
+// The race: rows are pushed to everyone who is connected, while earlier rows are read from a file and arrive
+// as the response to 'watch'. A pushed row may arrive first and would set `last` beyond the rows
+// of the response, which would be dropped as old. So pushed rows wait in `early` until the response arrives.
+// The response may contain rows that are also pushed, before or after: `last` drops the duplicates.
 export function watch(sessionId, after, onRows) {
   let last = after
   let caughtUp = false
@@ -35,12 +35,12 @@ export function watch(sessionId, after, onRows) {
     onRows(fresh)
   }
   const ask = () => {
-    // Again after each reconnect: what was pushed while the connection was away has reached nobody.
+    // Again after each reconnect: rows pushed during an interruption were missed.
     caughtUp = false
     socket.emit('watch', { session_id: sessionId, after: last }, (answer) => {
       take(Array.isArray(answer) ? answer : (answer?.rows ?? []))
       caughtUp = true
-      // Sorted: onRows is promised the order, and take() remembers the number of the last row that it is given.
+      // Sorted: onRows expects rows in order, and take() stores the number of the last row.
       take(early.sort((a, b) => a.row - b.row))
       early = []
     })
@@ -51,6 +51,6 @@ export function watch(sessionId, after, onRows) {
     else early.push(row)
   })
   socket.on('connect', ask)
-  // Not before it is connected: Socket.IO would keep the question, and 'connect' would put it a second time.
+  // Only once connected: Socket.IO would buffer the request, and 'connect' would send it again.
   if (socket.connected) ask()
 }

@@ -1,4 +1,4 @@
-// A short word in the corner, read out politely.
+// A short message in the corner, announced politely.
 
 import { button, element } from './dom.js'
 
@@ -11,7 +11,7 @@ export function toast(text, seconds = 6, action = null) {
     action.act()
   }
   if (action) note.append(' ', button('button small', action.title, act))
-  // The same word again is not a second one: it only stays longer.
+  // A repeated message is not added again, but stays longer.
   if (!action) [...place.children].find((other) => other.textContent === text)?.remove()
   place.append(note)
   setTimeout(() => note.remove(), (action ? Math.max(seconds, 20) : seconds) * 1000)

@@ -1,5 +1,5 @@
 // Uploads a file in pieces, with progress, cancel and drag and drop. An interrupted upload resumes where it stopped,
-// also after the page was closed. Without a script the same form is sent whole.
+// even after the page was closed. Without scripts the same form is sent as a whole.
 
 import { api } from './api.js'
 import { button } from './dom.js'
@@ -32,7 +32,7 @@ async function send(file, job, onProgress, signal) {
       offset = (await api(`${path}?offset=${offset}`, { method: 'PATCH', body, signal })).offset
       tries = 0
     } catch (error) {
-      // 409: the answer to a piece was lost, and the server is further into the file. It says where.
+      // 409: the response to a piece was lost, and the server is further into the file. It reports the offset.
       if (signal?.aborted || (error.status && error.status !== 409)) throw error
       tries += 1
       if (tries > PATIENCE) throw new Error(BROKEN, { cause: error })
@@ -58,7 +58,7 @@ async function finish(job, choices, onProgress, signal) {
 
 const discard = (job) => api(`/api/datasets/jobs/${job.id}`, { method: 'DELETE' }).catch(() => null)
 
-// The server asks about these; each answer is a choice for another try, and what was decided before stays.
+// Questions from the server; each answer is used for another try, and earlier decisions are kept.
 const QUESTIONS = {
   bad_rows: [{ words: 'Skip unusable rows', choice: { bad_rows: 'skip' }, testid: 'skip-bad' }],
   heading: [
@@ -67,9 +67,9 @@ const QUESTIONS = {
   ],
 }
 
-// Resolves with the dataset's info, `already` set where it was here before; rejects with the server's words.
-// `code` names a question of QUESTIONS where a person can decide: call again with the choice. An aborted `signal`
-// deletes what has been uploaded.
+// Resolves to the dataset's info, with `already` for an existing one; rejects with the server's message.
+// `code` is a key of QUESTIONS if the user can decide: call again with the choice. An aborted `signal`
+// deletes the upload.
 export async function upload(file, onProgress, choices = {}, signal = undefined) {
   const job = await begin(file, signal)
   const forget = () => localStorage.removeItem(key(file))
@@ -90,8 +90,8 @@ export async function upload(file, onProgress, choices = {}, signal = undefined)
   }
 }
 
-// Wires the upload area of a page (templates/datasets/_upload.html): a chosen or dropped file or pasted rows are sent
-// at once, then `done` is called. An error stays until the next file.
+// Wires the upload area of a page (templates/datasets/_upload.html): chosen or dropped files and pasted rows are sent
+// immediately, then `done` is called. Errors stay until the next file.
 export function wireDrop(done) {
   const at = (id) => document.getElementById(id)
   let sending = null
@@ -130,13 +130,13 @@ export function wireDrop(done) {
   document.addEventListener('click', (event) => {
     if (event.target.closest('#upload-cancel')) sending?.abort()
     if (!event.target.closest('#paste-send')) return
-    event.preventDefault() // a form's own submit would send the text whole
+    event.preventDefault() // the form's own submit would send the text as a whole
     const text = at('pasted').value
     if (text.trim()) start(new File([text], at('pasted-name').value.trim() || 'Pasted rows'))
     else at('upload-problem').textContent = 'Paste some rows first.'
   })
   wireDrag(start)
-  // A file that was chosen before this script ran is sent too; one that a reload brought back is not.
+  // A file chosen before this script ran is also sent; one restored by a reload is not.
   if (performance.getEntriesByType('navigation')[0]?.type === 'navigate') start(at('file')?.files[0])
 }
 

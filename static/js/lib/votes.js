@@ -1,4 +1,4 @@
-// Votes of blind comparisons, by model; kept in this browser.
+// Votes of blind comparisons, by model; stored in this browser.
 
 const KEY = 'tunesmith.votes'
 const NONE = { wins: 0, losses: 0, ties: 0 }
@@ -13,7 +13,7 @@ export class Votes {
     }
   }
 
-  // `sides` are {model, title}; `winner` is the place of one of them, or null for a tie.
+  // `sides` are {model, title}; `winner` is the index of one of them, or null for a tie.
   record(sides, winner) {
     const all = this.all()
     sides.forEach(({ model, title }, place) => {
@@ -24,7 +24,7 @@ export class Votes {
     try {
       localStorage.setItem(KEY, JSON.stringify(all))
     } catch {
-      /* a full or forbidden store: this vote is shown and not kept */
+      /* storage full or blocked: this vote is shown but not stored */
     }
   }
 
