@@ -1,4 +1,4 @@
-"""What tests share: a home folder of their own, the application, a browser's manners."""
+"""Shared fixtures: a separate home folder, the application, a browser-like client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TINY: dict[str, Any] = {
     },
     "reward": {"type": "preset", "preset_name": "arithmetic"},
 }  # fmt: skip
-"""A configuration that is valid and small."""
+"""A small valid configuration."""
 
 
 def tiny(name: str = "tiny", **training: Any) -> dict[str, Any]:
@@ -56,14 +56,14 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def patient_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute by the clock, processor time as it is: what is right does not fail because the machine stalls."""
+    """A minute of wall-clock time, CPU time unchanged: correct code does not fail on a stalled machine."""
     monkeypatch.setattr(sandbox, "asdict", lambda limits: {**asdict(limits), "wall": max(limits.wall, 60.0)})
     monkeypatch.setattr(sandbox.Task, "longest", 600.0)
 
 
 @pytest.fixture(autouse=True)
 def patient_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Hub of the tests may stall with the machine."""
+    """A longer timeout for the test server of Hugging Face."""
     monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "120")
     monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "120")
 
@@ -75,7 +75,7 @@ def settings(home: Home) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    """The application; its workers keep a worker's promises but load no model."""
+    """The application; its workers behave like real ones but load no model."""
     app = create_app(settings, launcher=LocalLauncher(settings, SUPPORT / "fake_worker.py"))
     yield app
     app.extensions["tunesmith"].close()
@@ -86,7 +86,7 @@ TOKEN = "correct-horse-battery-staple-1234567890"
 
 @pytest.fixture
 def guarded(settings: Settings) -> Iterator[Flask]:
-    """An application that listens on every address, so that a login is needed."""
+    """An application that listens on every address, so it requires a login."""
     app = create_app(replace(settings, host="0.0.0.0", token=TOKEN))
     yield app
     app.extensions["tunesmith"].close()
@@ -105,7 +105,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 class Browser:
-    """A browser on this machine: cookies, Origin, Sec-Fetch headers, the CSRF token of its page."""
+    """A browser on this machine: cookies, Origin, Sec-Fetch headers, its page's CSRF token."""
 
     def __init__(self, app: Flask, base: str = "http://localhost:5000") -> None:
         self.client = app.test_client()
@@ -125,7 +125,7 @@ class Browser:
         return self._open("POST", path, headers, own, data={"csrf_token": self.csrf, **(form or {})})
 
     def once_prepared(self, path: str) -> str:
-        """A page that shows a dataset's preparation, after its end."""
+        """The page of a dataset's preparation, after its end."""
         until = time.monotonic() + 120
         while 'data-testid="preparing"' in (text := self.get(path).get_data(as_text=True)):
             assert time.monotonic() < until, text

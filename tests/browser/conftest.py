@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and Chromium to look at it."""
+"""A real server in a separate process, and Chromium as its client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.live import PATIENCE, REAL_SERVER, until
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 PATIENCE_MS = 120_000
-"""Five seconds, the default, are too few where a model trains on the same processors."""
+"""Five seconds, the default, are too few while a model trains on the same cores."""
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -34,7 +34,7 @@ class Server:
 
 
 def address(log: Path, process: subprocess.Popen[bytes]) -> str:
-    """Where the server says that it is, once it listens there."""
+    """The server's address, once it is listening."""
     said = until(
         lambda: [line for line in log.read_text().splitlines() if line.startswith("Tunesmith is at ")],
         lambda lines: lines or process.poll() is not None,
@@ -69,7 +69,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose home has runs and an export in it; for looking, not for changing."""
+    """A server whose home has runs and an export; read-only for tests."""
     home = tmp_path_factory.mktemp("filled")
     sample.fill(home)
     yield from serve(home)
@@ -77,12 +77,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all who want one without runs."""
+    """A shared server without runs."""
     yield from serve(tmp_path_factory.mktemp("standing"))
 
 
 def ask(server: Server, method: str, path: str) -> bytes:
-    """What the server answers to a program."""
+    """The server's response to an API client."""
     request = urllib.request.Request(server.url + path, method=method)
     with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         return bytes(response.read())
@@ -90,7 +90,7 @@ def ask(server: Server, method: str, path: str) -> bytes:
 
 @pytest.fixture
 def server(standing: Server) -> Server:
-    """A server as it is on the first day: without the choices, datasets and rewards of the test before."""
+    """A fresh server: without choices, datasets and rewards of earlier tests."""
     ask(standing, "POST", "/new/reset")
     for dataset in json.loads(ask(standing, "GET", "/api/datasets/list"))["datasets"]:
         ask(standing, "DELETE", f"/api/datasets/{dataset['id']}")
@@ -101,7 +101,7 @@ def server(standing: Server) -> Server:
 
 @dataclass
 class Complaints:
-    """What the browser found wrong: console errors and refusals of the content security policy."""
+    """Console errors and violations of the content security policy."""
 
     found: list[str] = field(default_factory=list)
 

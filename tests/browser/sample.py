@@ -1,4 +1,4 @@
-"""Run directories as workers leave them, for pages that show something; made without training."""
+"""Run directories in the form of a worker, for pages with content; made without training."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PAGES = (
     *(f"/new/{step}" for step in STEPS),
     "/new/dataset/preparation",
 )
-"""Every page, with what :func:`fill` makes."""
+"""Every page, with the contents of :func:`fill`."""
 
 CONFIG: dict[str, Any] = {
     "name": "sums",
@@ -279,7 +279,7 @@ def _export(home: Path) -> None:
 
 
 def _evaluation(home: Path) -> None:
-    """The original and the trained model on the same forty sums; the run's own report is of the same answers."""
+    """The original and the trained model on the same forty sums; the run's own report uses the same answers."""
     run = JobDir(home / "outputs" / EVALUATION)
     run.path.mkdir(parents=True)
     base = {"kind": "transformers", "base": "builtin:smollm2-135m-instruct", "adapter": None}

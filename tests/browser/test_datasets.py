@@ -1,4 +1,4 @@
-"""The dataset manager in a real browser: pieces, a broken connection, bad rows, a mapping tried while it is typed."""
+"""The dataset manager in a real browser: chunks, a broken connection, bad rows, a live mapping preview."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def made(folder: Path, name: str = "sums.jsonl", *, extra: str = "", padding: in
 
 
 def test_a_large_file_goes_on_after_a_broken_connection(page: Page, server: Server, tmp_path: Path) -> None:
-    """The second piece is lost on the way, once: the page asks how much arrived and goes on there."""
+    """The second chunk is lost once: the page asks how much arrived and continues there."""
     lost: list[str] = []
 
     def lose(route: Route) -> None:
@@ -49,7 +49,7 @@ def test_a_large_file_goes_on_after_a_broken_connection(page: Page, server: Serv
 
 
 def test_bad_rows_are_shown_and_skipped_by_a_click(page: Page, server: Server, tmp_path: Path) -> None:
-    """The line is named; the person decides."""
+    """The line is named; the user decides."""
     page.goto(f"{server.url}/datasets")
     page.set_input_files("#file", made(tmp_path, extra='{"question": oops}\n'))
     expect(page.locator("#upload-problem")).to_contain_text("line 201")
@@ -61,7 +61,7 @@ def test_bad_rows_are_shown_and_skipped_by_a_click(page: Page, server: Server, t
 def test_a_dataset_is_mapped_searched_prepared_and_used(
     page: Page, server: Server, tmp_path: Path, complaints: Complaints
 ) -> None:
-    """The whole page, at a desk and on a phone, without a serious fault of accessibility and without a complaint."""
+    """The whole page, on desktop and phone, without serious accessibility issues and console errors."""
     page.goto(f"{server.url}/datasets")
     page.set_input_files("#file", made(tmp_path))
     page.wait_for_url("**/datasets/2*")
@@ -86,12 +86,12 @@ def test_a_dataset_is_mapped_searched_prepared_and_used(
     page.wait_for_url("**/new/dataset")
     expect(page.get_by_label(RULE)).to_have_value("last_number")
     assert serious(page) == []
-    # A pattern that cannot be read is answered with 400, which the console notes.
+    # An invalid pattern gets a 400, which the console logs.
     assert [words for words in complaints.found if "/map)" not in words] == []
 
 
 def test_exercises_are_chosen_in_the_wizard(page: Page, server: Server) -> None:
-    """Show, tick, take: the rows and their exact prompt appear."""
+    """Show, select, use: the rows and their exact prompt appear."""
     page.goto(f"{server.url}/new/dataset")
     page.get_by_test_id("kind-tasks").check()
     page.get_by_test_id("show-tasks").click()
@@ -109,7 +109,7 @@ def holding(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_a_long_preparation_is_followed_to_its_report(page: Page, holding: Server, complaints: Complaints) -> None:
-    """The page says that it is under way, keeps itself up to date without a reload, and ends with the report."""
+    """The page shows that it is in progress, updates without a reload, and ends with the report."""
     page.goto(f"{holding.url}/new/dataset")
     page.get_by_test_id("kind-generated").check()
     with held(holding.home):
@@ -131,7 +131,7 @@ def test_a_long_preparation_is_followed_to_its_report(page: Page, holding: Serve
 
 
 def test_sums_and_exercises_are_mixed_and_prepared(page: Page, server: Server, complaints: Complaints) -> None:
-    """Weights and names typed, the rows shown, and then their counts and lengths; also on a phone."""
+    """Weights and names are entered, rows shown, then their counts and lengths; also on a phone."""
     page.goto(f"{server.url}/new/dataset")
     page.get_by_test_id("kind-mix").check()
     page.get_by_label("Weight of Arithmetic (generated)").fill("1")

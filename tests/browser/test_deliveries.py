@@ -1,4 +1,4 @@
-"""Sending an export to Ollama by pressing a button, and talking to it there."""
+"""Sending an export to Ollama with a button, and chatting with it there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 def test_one_press_makes_the_model_in_ollama_and_it_can_be_talked_to(
     context: BrowserContext, complaints: Complaints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page follows the delivery by itself, shows the first answer, and goes on with the conversation."""
+    """The page follows the delivery, shows the first answer, and continues the conversation."""
     home = Home(tmp_path / "home")
     home.make()
     (home.root / "cache").rmdir()
@@ -41,7 +41,7 @@ def _walk(context: BrowserContext, complaints: Complaints, server: Server, ollam
         page.goto(f"{server.url}/exports/{EXPORT}")
         return page.get_by_test_id("send-ollama").count()
 
-    until(offered, bool)  # The page does not wait for an Ollama that is slow to answer.
+    until(offered, bool)  # The page does not wait for a slow Ollama.
     ollama.go.clear()
     page.get_by_test_id("send-ollama").click()
     expect(page.get_by_test_id("delivery-status")).to_have_text("Sending")

@@ -1,4 +1,4 @@
-"""A newcomer's evening: a file of one's own that is not about math, from the home page to a chat with the result."""
+"""A newcomer's path: a file that is not about math, from the home page to a chat with the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEAMS = {
 }
 MOST_CLICKS = 25
 TRAINING_MS = 2 * ROAD_MS
-"""The suggested run is longer than the one of the road, whose lengths are set by hand."""
+"""The suggested run is longer than the one in test_road.py, whose lengths are set by hand."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def heading(page: Page, text: str) -> None:
 def test_a_newcomer_gets_from_a_file_to_a_chat(
     context: BrowserContext, server: Server, tickets: Path, complaints: Complaints
 ) -> None:
-    """With what is suggested on every page: nothing has to be typed but the question to the result."""
+    """With the suggestions on every page: only the question to the result has to be typed."""
     context.set_default_timeout(60_000)
     page, hand = context.new_page(), Hand()
     complaints.listen(page)

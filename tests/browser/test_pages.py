@@ -1,4 +1,4 @@
-"""Every page: it renders, says what it must, breaks no policy, and can be used by everybody."""
+"""Every page renders, has its content, violates no policy, and is accessible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 MOST_BYTES = 300_000
 ALWAYS = {"heading-order", "landmark-unique", "region"}
-"""What axe calls moderate, and is a fault here."""
+"""Rules that axe rates moderate but that fail here."""
 RUNNING = """
 document.getElementById('top-job').innerHTML =
   '<a class="job" href="/"><span class="status running">Training</span>'
@@ -42,7 +42,7 @@ def settle(page: Page, url: str) -> None:
 
 
 def serious(page: Page) -> list[str]:
-    """What axe calls serious or critical, and what counts always, each with its first place."""
+    """Serious and critical axe violations, and rules that always count, each with its first element."""
     if page.evaluate("typeof axe") == "undefined":
         page.evaluate(Axe().axe_script)
     found: list[dict[str, Any]] = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
@@ -54,7 +54,7 @@ def serious(page: Page) -> list[str]:
 
 
 def test_no_page_has_a_serious_fault(chromium: Browser, filled: Server, complaints: Complaints) -> None:
-    """In both themes axe finds nothing serious, and the browser's console stays empty."""
+    """In both themes axe finds nothing serious, and the console stays empty."""
     context = chromium.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
@@ -278,7 +278,7 @@ def test_who_asks_for_it_is_notified_at_the_end(context: BrowserContext, page: P
         "document.body.insertAdjacentHTML('beforeend', '<label hidden><input type=checkbox id=notify></label>');"
         "document.dispatchEvent(new CustomEvent('live:swapped'))"
     )
-    # By script: here, at the page's very end, the log's bar lies above it. In one go, since a swap draws the box anew.
+    # By script: at the end of the page the log's bar covers it. In one step, since a swap replaces the box.
     page.evaluate(
         "const box = document.getElementById('notify'); box.checked = true;"
         "box.dispatchEvent(new Event('change', { bubbles: true }))"

@@ -1,4 +1,4 @@
-"""The playground in a browser, on a server whose models repeat what they are asked."""
+"""The playground in a browser, on a server whose models echo the question."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_conversation_is_kept_saved_opened_and_asked_again(
 
 
 def test_an_answer_can_be_stopped_and_asked_for_again(page: Page, live: Live) -> None:
-    """What was written stays; a failure is said beside its question and is not sent along."""
+    """The text so far stays; a failure is shown beside its question and not sent along."""
     opened(page, live)
     page.get_by_test_id("side-2").locator(".js-remove").click()
     page.get_by_test_id("chat-prompt").fill("one hold")
@@ -167,7 +167,7 @@ def test_an_answer_is_shown_as_markdown_and_can_do_nothing_else(
 
 
 def test_a_blind_comparison_names_the_models_after_the_vote(page: Page, live: Live) -> None:
-    """Nothing tells the models apart before it; the tally is there after a reload."""
+    """Nothing reveals the models before it; the tally survives a reload."""
     opened(page, live)
     page.locator("#model-2").select_option("other")
     page.locator("#other-2").fill("Qwen/Qwen3-0.6B")
@@ -191,7 +191,7 @@ def test_a_blind_comparison_names_the_models_after_the_vote(page: Page, live: Li
 
 
 def test_what_was_written_is_there_after_a_reload(page: Page, live: Live) -> None:
-    """The question with the beginning of its answer, which is said to be a beginning."""
+    """The question with the start of its answer, marked as incomplete."""
     opened(page, live)
     page.get_by_test_id("side-2").locator(".js-remove").click()
     page.get_by_test_id("chat-prompt").fill("one hold")
@@ -204,7 +204,7 @@ def test_what_was_written_is_there_after_a_reload(page: Page, live: Live) -> Non
 
 
 def test_a_model_is_served_from_its_page(page: Page, live: Live) -> None:
-    """Switched on, the token is shown once, with the address that this browser used."""
+    """When enabled, the token is shown once, with the address that this browser used."""
     page.goto(f"{live.url}/playground/serve")
     page.get_by_test_id("serve-on").click()
     expect(page.get_by_test_id("serving")).to_have_text("On: smollm2-135m-instruct")

@@ -1,4 +1,4 @@
-"""Rewards in the browser: written, tried, attacked, and asked about before a start."""
+"""Rewards in the browser: written, tested, attacked, and confirmed before a start."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sums(page: Page, server: Server) -> None:
 
 
 def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: Server, complaints: Complaints) -> None:
-    """Written and tried, saved, used in the draft; the last page warns that it can be fooled and asks first."""
+    """Written, tested, saved and used in the draft; the last page warns about loopholes and asks first."""
     page.goto(f"{server.url}/rewards")
     page.get_by_test_id("reward-name").fill("brevity")
     page.get_by_test_id("new-python").click()
@@ -49,7 +49,7 @@ def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: 
     assert page.locator("#source").input_value() == f"{SOURCE}\n        "
     page.keyboard.press("Control+Z")
     assert page.locator("#source").input_value() == f"{SOURCE}\n    "
-    # Tab indents; after Escape it leads on.
+    # Tab indents; after Escape it moves the focus.
     page.keyboard.press("Escape")
     page.keyboard.press("Tab")
     expect(page.locator("#samples > summary")).to_be_focused()

@@ -1,4 +1,4 @@
-"""The whole road, as a person walks it: seven steps, a real model, real rows, a file that answers."""
+"""The whole path of a user: seven steps, a real model, real rows, a working GGUF."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ answer = model.create_chat_completion([{"role": "user", "content": "What is 2+3?
 facts = {"answer": answer["choices"][0]["message"]["content"], "file_type": model.metadata["general.file_type"]}
 print(json.dumps(facts))
 """
-"""Runs in a process of its own: llama.cpp ends its process on an error."""
+"""Runs in a separate process, because llama.cpp terminates its process on errors."""
 
 LLAMA_FTYPE_MOSTLY_Q4_K_M = "15"
 
@@ -90,17 +90,17 @@ def choose_reward(page: Page) -> None:
 
 
 def points(page: Page) -> int:
-    """Rows that the page's charts hold."""
+    """Rows in the page's charts."""
     return int(page.locator("[data-run]").get_attribute("data-rows") or 0)
 
 
 def said(home: Path) -> str:
-    """The state of the only run, by its worker."""
+    """The state of the only run, from its worker."""
     return "".join(json.loads(path.read_text())["state"] for path in (home / "outputs").glob("*/status.json"))
 
 
 def written(home: Path) -> int:
-    """Rows of the only run, by its worker."""
+    """Rows of the only run, from its worker."""
     return sum(path.read_text().count("\n") for path in (home / "outputs").glob("*/metrics.jsonl"))
 
 
@@ -114,7 +114,7 @@ def train_stop_resume(page: Page, home: Path) -> None:
     page.get_by_test_id("run-name").fill("The whole road")
     page.get_by_test_id("start").click()
     expect(page.get_by_test_id("run")).to_be_visible()
-    # By the worker's own files: what shows it may lag behind by more than the run lasts.
+    # From the worker's own files: the page may lag behind by more than the run lasts.
     until(lambda: said(home), lambda state: state == "training", TRAINING_MS / 1000)
     worker = working(home)
     worker.suspend()
@@ -125,8 +125,8 @@ def train_stop_resume(page: Page, home: Path) -> None:
     drawn, before = points(page), written(home)
     worker.resume()
     until(lambda: written(home), lambda count: count > before, TRAINING_MS / 1000)
-    worker.suspend()  # However quick the machine is, there is a step left that can be stopped.
-    # The page's policy forbids the evaluation that Playwright's own waiting for a function needs.
+    worker.suspend()  # Even on a fast machine there is a step left to stop.
+    # The page's policy forbids the eval that Playwright's wait_for_function needs.
     end = time.monotonic() + TRAINING_MS / 1000
     while points(page) <= drawn and time.monotonic() < end:
         page.wait_for_timeout(50)

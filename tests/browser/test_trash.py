@@ -1,4 +1,4 @@
-"""Deleting, undoing, and the question before what cannot be undone."""
+"""Deleting, undoing, and the confirmation before what cannot be undone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 def test_a_deleted_run_comes_back_and_the_trash_asks_before_it_is_emptied(
     context: BrowserContext, complaints: Complaints, tmp_path: Path
 ) -> None:
-    """By keyboard where it matters: Esc and Cancel change nothing, and the focus goes back to the button."""
+    """By keyboard: Esc and Cancel change nothing, and the focus returns to the button."""
     (tmp_path / "cache").mkdir()
     sample.fill(tmp_path)
     for server in serve(tmp_path):

@@ -1,4 +1,4 @@
-"""The wizard's draft: nothing that was entered is lost."""
+"""The wizard's draft: no input is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS = PROJECT / "tests" / "fixtures" / "gsm8k_small.jsonl"
 
 
 def open_settings(page: Page, server: Server) -> None:
-    """The settings step with its first two groups unfolded."""
+    """The settings step with its first two groups expanded."""
     page.goto(f"{server.url}/new/configuration")
     for group in ("batch", "generation"):
         page.locator(f"#group-{group} > summary").click()
@@ -25,7 +25,7 @@ def saved(page: Page) -> None:
 
 
 def test_a_change_is_kept_without_a_click(page: Page, server: Server, complaints: Complaints) -> None:
-    """What is typed is saved by itself, and a reload shows it."""
+    """Input is saved automatically, and a reload shows it."""
     open_settings(page, server)
     page.locator("#training-max-steps").fill("7")
     page.locator("#training-max-steps").blur()
@@ -58,7 +58,7 @@ def test_a_search_within_a_step_is_not_saved(page: Page, server: Server) -> None
 
 
 def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, server: Server) -> None:
-    """A wrong value is kept as typed, with what would be right."""
+    """A wrong value is kept as typed, with a correction."""
     open_settings(page, server)
     page.locator("#training-num-generations").fill("seven")
     page.locator("#training-num-generations").blur()
@@ -92,7 +92,7 @@ def test_a_second_tab_shows_what_the_first_changed(context: BrowserContext, serv
     first, second = context.new_page(), context.new_page()
     for page in (first, second):
         open_settings(page, server)
-    # Without leaving the field: that would be a second save of the first page, which may come after the other's.
+    # Without leaving the field, which would save the first page again, possibly after the other's save.
     first.locator("#training-max-steps").fill("7")
     saved(first)
     second.locator("#training-max-new-tokens").fill("64")
@@ -107,7 +107,7 @@ def test_a_second_tab_shows_what_the_first_changed(context: BrowserContext, serv
 
 
 def test_what_is_typed_while_a_save_is_on_its_way_stays(context: BrowserContext, server: Server) -> None:
-    """Another tab's value, which comes with the save's answer, does not take its place."""
+    """Another tab's value, which comes with the save's response, does not replace it."""
     first, second = context.new_page(), context.new_page()
     for page in (first, second):
         open_settings(page, server)
@@ -129,7 +129,7 @@ def test_what_is_typed_while_a_save_is_on_its_way_stays(context: BrowserContext,
 
 
 def test_a_plan_and_a_setting_by_keyboard_alone(page: Page, server: Server, complaints: Complaints) -> None:
-    """A ready setting is pressed, a folded field found by its name, and Ctrl+Enter leads on."""
+    """A plan is selected, a collapsed field found by its name, and Ctrl+Enter continues."""
     page.goto(f"{server.url}/new/configuration")
     page.get_by_test_id("plan-quick").press("Enter")
     expect(page.get_by_test_id("plan-quick")).to_have_attribute("aria-pressed", "true")
@@ -146,7 +146,7 @@ def test_a_plan_and_a_setting_by_keyboard_alone(page: Page, server: Server, comp
 
 
 def test_what_was_entered_while_the_server_was_away_is_sent(page: Page, server: Server) -> None:
-    """By itself when it answers again; leaving before that asks first."""
+    """Automatically when it responds again; leaving before that asks first."""
     open_settings(page, server)
     page.route(
         "**/new/configuration", lambda route: route.abort() if route.request.method == "POST" else route.fallback()
@@ -181,7 +181,7 @@ def test_saved_is_not_said_while_a_field_is_wrong(page: Page, server: Server) ->
 
 
 def test_an_upload_is_mapped_and_shown(page: Page, server: Server, complaints: Complaints) -> None:
-    """A file is sent when it is chosen; its columns are found; rows and the exact prompt appear."""
+    """A file is sent when chosen; its columns are detected; rows and the exact prompt appear."""
     page.goto(f"{server.url}/new/model")
     page.get_by_test_id("continue").click()
     page.get_by_test_id("file").set_input_files(ROWS)
@@ -194,7 +194,7 @@ def test_an_upload_is_mapped_and_shown(page: Page, server: Server, complaints: C
 
 
 def test_a_broken_file_is_refused_with_its_line(page: Page, server: Server) -> None:
-    """The line at fault is named and the page stays as it is."""
+    """The faulty line is named and the page is unchanged."""
     page.goto(f"{server.url}/new/dataset")
     broken = b'{"question": "1+1", "answer": "2"}\n{"question": "2+2", "answer": "4"}\n{"question": \n'
     page.get_by_test_id("file").set_input_files(
@@ -204,7 +204,7 @@ def test_a_broken_file_is_refused_with_its_line(page: Page, server: Server) -> N
 
 
 def test_a_reward_is_tried_before_training(page: Page, server: Server) -> None:
-    """A right answer to a made-up row earns everything, and says why."""
+    """A right answer to a made-up row gets the full score, with the reason."""
     page.goto(f"{server.url}/new/dataset")
     page.get_by_test_id("kind-generated").check()
     page.get_by_test_id("continue").click()
@@ -217,7 +217,7 @@ def test_a_reward_is_tried_before_training(page: Page, server: Server) -> None:
 
 
 def test_the_wizard_works_without_scripts(chromium: Browser, server: Server) -> None:
-    """The same forms lead through the steps by plain requests, and a button mends what speaks against the start."""
+    """The same forms work with plain requests, and a button fixes what prevents the start."""
     page = chromium.new_context(java_script_enabled=False).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{server.url}/new/model")
@@ -230,7 +230,7 @@ def test_the_wizard_works_without_scripts(chromium: Browser, server: Server) -> 
     page.get_by_test_id("continue").click()
     page.get_by_test_id("continue").click()
     expect(page.locator("h1")).to_have_text("Start training")
-    # 40 rows leave too few to compare on: said, and mended. The suggested lengths suit the file already.
+    # 40 rows leave too few held-out ones: reported and fixed. The suggested lengths already suit the file.
     expect(page.get_by_text("Ready, but check 1 warning first.")).to_be_visible()
     page.get_by_test_id("fix-evaluation-holdout_fraction").click()
     expect(page.get_by_text("Ready to start.")).to_be_visible()

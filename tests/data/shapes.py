@@ -1,4 +1,4 @@
-"""The table of docs/datasets-formats.md: every shape in every format, and the nasty ones, as files."""
+"""The table of docs/datasets-formats.md: every layout in every format, and difficult ones, as files."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def as_columns(rows: Rows) -> bytes:
 
 
 def as_pandas(rows: Rows) -> bytes:
-    """As pandas' ``to_json()`` writes by default: a column after the other, cells by row number."""
+    """As pandas' ``to_json()`` writes by default: by columns, with cells by row number."""
     return json.dumps({name: {str(i): row[name] for i, row in enumerate(rows)} for name in rows[0]}).encode()
 
 
@@ -138,7 +138,7 @@ def as_by_id(rows: Rows) -> bytes:
 
 
 def as_service(rows: Rows) -> bytes:
-    """As the Hub's rows service answers."""
+    """As returned by Hugging Face's rows API."""
     features = [{"feature_idx": i, "name": name, "type": {"dtype": "string"}} for i, name in enumerate(rows[0])]
     wrapped = [{"row_idx": i, "row": row, "truncated_cells": []} for i, row in enumerate(rows)]
     return json.dumps({"features": features, "rows": wrapped, "num_rows_total": len(rows), "partial": False}).encode()

@@ -1,7 +1,7 @@
-"""Every shape in every format, and the nasty ones: what is read, what is detected, what the model would see.
+"""Every layout in every format, and difficult ones: what is read, detected, and shown to the model.
 
 The table in docs/datasets-formats.md is made here (``TUNESMITH_WRITE_DOCS=1 pytest tests/data/test_formats.py``)
-and held to what the code does now.
+and compared with the code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def keep(folder: Path, name: str, data: bytes, *, skip: bool = False) -> UploadI
 
 
 def section(info: UploadInfo) -> DatasetSection:
-    """The mapping that was detected, as a configuration has it."""
+    """The detected mapping, as in a configuration."""
     fields = info.fields
     return DatasetSection(
         source=f"upload:{info.id}", instruction_field=fields.instruction or "question", response_field=fields.response or "",
@@ -41,7 +41,7 @@ def section(info: UploadInfo) -> DatasetSection:
 
 
 def first_prompt(folder: Path, info: UploadInfo) -> tuple[str, str]:
-    """What the model reads of the first row, by the plain template, and the reference."""
+    """The first row's prompt with the plain template, and its reference."""
     row = map_row(uploads.page(folder / info.id, 0, 1)[0], section(info))
     return show(prompts.conversation(row, section(info)), None, {}).text, row["response"]
 
@@ -93,7 +93,7 @@ BEFORE = {
     ),
     "messages ending in a question + answer": "Question: Hello.\n\nAnswer: Hi.\n\n",
 }
-"""What of a conversation the model reads before the question."""
+"""The turns of a conversation before the question."""
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -123,8 +123,8 @@ SKIPPED = {
 
 
 @pytest.mark.parametrize("case", NASTY)
-def test_the_nasty_ones_are_read_or_refused_in_words(case: str, tmp_path: Path) -> None:
-    """Readable ones whole; broken ones refused with the line, and kept in part where the person says so."""
+def test_difficult_files_are_read_or_rejected_with_a_reason(case: str, tmp_path: Path) -> None:
+    """Valid ones completely; broken ones are rejected with the line, or partly kept on request."""
     name, data = NASTY[case]
     if case in READ:
         info = keep(tmp_path, name, data)
@@ -141,7 +141,7 @@ def test_the_nasty_ones_are_read_or_refused_in_words(case: str, tmp_path: Path) 
 
 
 def test_values_come_through_whole(tmp_path: Path) -> None:
-    """Line ends in quotes, accents in another encoding, structs, letters of every script."""
+    """Line breaks in quotes, accents in another encoding, structs, letters of every script."""
     info = keep(tmp_path, *NASTY["CSV, CRLF, quotes with line ends inside"])
     assert uploads.page(tmp_path / info.id, 0, 1)[0]["question"] == 'He said "one,\r\ntwo". How many words?'
     info = keep(tmp_path, *NASTY["CSV, semicolons, Windows-1252"])
@@ -159,7 +159,7 @@ def test_values_come_through_whole(tmp_path: Path) -> None:
 
 
 def test_the_table_in_the_docs_is_what_the_code_does(tmp_path: Path) -> None:
-    """The page is made by this test, and a change in behaviour is a change in the page."""
+    """This test generates the page, so a change in behavior is a change in the page."""
     text = page(tmp_path)
     if os.environ.get("TUNESMITH_WRITE_DOCS"):
         DOC.write_text(text, encoding="utf-8")
@@ -190,7 +190,7 @@ def page(folder: Path) -> str:
 
 
 def steady(case: str, text: str) -> str:
-    """Where a packed file breaks off depends on the library that packed it."""
+    """Where a truncated compressed file breaks off depends on the library that compressed it."""
     if not case.startswith("truncated g") and not case.startswith("truncated z"):
         return text
     return re.sub(r"remaining [\d,]+ row", "remaining N row", re.sub(r"line \d+", "line N", text))

@@ -1,4 +1,4 @@
-"""Datasets and models through the real client of the Hub, from a server on loopback that speaks its file API."""
+"""Datasets and models with the real Hugging Face client, from a loopback server with its file API."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def parquet_bytes() -> bytes:
 
 @pytest.fixture(scope="module")
 def large() -> bytes:
-    """Three pieces of 10 MB, which is how the client writes: what has not filled a piece is fetched again."""
+    """Three chunks of 10 MB, the client's chunk size: incomplete chunks are downloaded again."""
     return "".join(json.dumps({"question": f"{n}?", "answer": "x" * 99_000}) + "\n" for n in range(320)).encode()
 
 
@@ -76,7 +76,7 @@ def peek(home: Home, source: str) -> Any:
 
 
 def waited(jobs: DatasetJobs, job: JobView) -> JobView | None:
-    """The job's last word, or None once it is a dataset."""
+    """The job's final state, or None once it is a dataset."""
 
     def look() -> JobView | None:
         try:
@@ -113,7 +113,7 @@ def test_a_renamed_dataset_is_found_under_its_old_name(hub: Hub, home: Home) -> 
 
 
 def test_a_missing_dataset_says_so(hub: Hub, home: Home) -> None:
-    """When looked at and when fetched."""
+    """In the preview and in the import."""
     with pytest.raises(NotFound, match="has no dataset named someone/nothing"):
         peek(home, "someone/nothing")
     jobs = DatasetJobs(home, 1 << 30)
@@ -123,7 +123,7 @@ def test_a_missing_dataset_says_so(hub: Hub, home: Home) -> None:
 
 
 def test_a_gated_dataset_opens_with_a_token_alone(hub: Hub, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without one the words say what to do; with one the rows come; the token is written nowhere."""
+    """Without one the message says what to do; with one it works; the token is stored nowhere."""
     with pytest.raises(Unavailable, match=r"gated.*HF_TOKEN"):
         peek(home, "someone/gated")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -133,7 +133,7 @@ def test_a_gated_dataset_opens_with_a_token_alone(hub: Hub, home: Home, monkeypa
 
 
 def test_a_download_cut_half_way_goes_on(hub: Hub, home: Home, large: bytes) -> None:
-    """The connection breaks off in the middle: the client asks for the rest only, and every row is there."""
+    """The connection breaks in the middle: the client requests only the rest, and every row arrives."""
     hub.cut.add("train.jsonl")
     assert fetched(home, "someone/large").rows == 320
     starts = [
@@ -173,7 +173,7 @@ def test_a_download_that_was_cancelled_is_resumed_where_it_stopped(hub: Hub, hom
 def test_offline_what_is_cached_works_and_the_rest_says_so(
     hub: Hub, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After one fetch the network may go; another dataset names the ways that need none."""
+    """After one fetch no network is needed; for another dataset the message names offline alternatives."""
     fetched(home, "openai/gsm8k")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
     with pytest.raises(Unavailable, match="cannot be reached"):
@@ -183,7 +183,9 @@ def test_offline_what_is_cached_works_and_the_rest_says_so(
 
 
 def small_model(folder: Path) -> None:
-    """A language model of six words and one layer, as its libraries write it; made without them, who take seconds."""
+    """A language model with six words and one layer, in its libraries' format but made without them, which take
+    seconds.
+    """
     words = {word: place for place, word in enumerate(["<s>", "</s>", "<unk>", "What", "is", "two"])}
     raw = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()

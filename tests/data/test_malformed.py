@@ -1,4 +1,4 @@
-"""Ten thousand malformed files against upload and preview: an answer in words each time, and nothing outside uploads/."""
+"""Ten thousand malformed files against upload and preview: always a proper response, and nothing outside uploads/."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BOUNDARY = "----a-boundary-that-no-file-has-by-accident"
 
 
 def seeds() -> list[bytes]:
-    """A good file of every format and shape, and the beginnings of some that never were."""
+    """A valid file of every format and layout, and the starts of some invalid ones."""
     good = [write(rows) for _, write in FORMATS.values() for rows in SHAPES.values()]
     return [
         *good,
@@ -61,7 +61,7 @@ def seeds() -> list[bytes]:
 
 
 def mutated(draw: random.Random, data: bytes, other: bytes) -> bytes:
-    """A file after one to four accidents."""
+    """A file with one to four random mutations."""
     for _ in range(draw.randint(1, 4)):
         at, until = sorted(draw.randrange(len(data) + 1) for _ in range(2))
         noise = draw.randbytes(draw.randint(1, 8))
@@ -86,14 +86,14 @@ def outside(home: Home) -> set[Path]:
 
 
 class Fuzz:
-    """Uploads files, looks at what was accepted, and remembers how it went."""
+    """Uploads files, views accepted ones, and records the outcomes."""
 
     def __init__(self, client: FlaskClient) -> None:
         self.client = client
         self.statuses: Counter[int] = Counter()
 
     def try_one(self, data: bytes, name: str, *, skip: bool) -> None:
-        """Raises AssertionError where an answer is a 5xx, slow, or not in words."""
+        """Raises AssertionError if a response is a 5xx, slow, or without a message."""
         began = time.thread_time()
         form = {"file": FileStorage(io.BytesIO(data), name), "bad_rows": "skip" if skip else "stop"}
         _, body = encode_multipart(form, BOUNDARY)
@@ -124,7 +124,7 @@ def fuzz(app: Flask, home: Home) -> Iterator[Fuzz]:
 
 @pytest.mark.slow
 def test_ten_thousand_damaged_files_are_read_or_refused(fuzz: Fuzz) -> None:
-    """Good files of every format and shape after accidents: no 5xx, no hang, both outcomes many times."""
+    """Mutated files of every format and layout: no 5xx, no hang, both outcomes many times."""
     draw = random.Random(20260131)
     known = seeds()
     for _ in range(FILES):
@@ -142,7 +142,7 @@ LINES = st.lists(
 )
 
 
-def test_files_that_hypothesis_thinks_of(fuzz: Fuzz) -> None:
+def test_files_generated_by_hypothesis(fuzz: Fuzz) -> None:
     """Text of every script in every encoding, and plain bytes."""
 
     @settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))

@@ -75,7 +75,7 @@ def test_every_reference_of_gsm8k_is_extracted_as_its_number() -> None:
     ],
 )
 def test_each_rule_takes_out_what_it_says(rule: Any, pattern: str, cell: Any, found: str | None) -> None:
-    """The last one counts; nothing found is None, not an empty answer."""
+    """The last match counts; no match is None, not an empty answer."""
     assert Extraction(rule, pattern)(cell) == found
 
 
@@ -83,7 +83,7 @@ def test_each_rule_takes_out_what_it_says(rule: Any, pattern: str, cell: Any, fo
     ("rule", "pattern"), [("regex", "("), ("regex", ""), ("json_path", "a..[x"), ("after_marker", "")]
 )
 def test_a_pattern_that_cannot_be_read_is_refused(rule: Any, pattern: str) -> None:
-    """By its field, before any row is read."""
+    """With its field, before any row is read."""
     with pytest.raises(InvalidInput) as refused:
         Extraction(rule, pattern).check()
     assert refused.value.field == "dataset.extraction_pattern"
@@ -144,7 +144,7 @@ def test_a_task_that_is_not_offered_is_refused(name: str) -> None:
 
 
 def test_held_out_rows_stay_where_they_are_when_the_dataset_grows() -> None:
-    """Adding a thousand rows moves none across, on any of the three sides."""
+    """Adding a thousand rows moves none between the three splits."""
     rows = [{"instruction": f"question {number}", "response": "x"} for number in range(3000)]
     evaluation = EvaluationSection(holdout_fraction=0.1, test_fraction=0.05, max_rows=50)
     small, large = split_rows(rows[:2000], evaluation, 7), split_rows(rows, evaluation, 7)
@@ -160,7 +160,7 @@ def test_held_out_rows_stay_where_they_are_when_the_dataset_grows() -> None:
 
 
 def test_near_duplicates_are_found_and_other_numbers_are_not() -> None:
-    """Case, punctuation and a word more do not count; another number in a sum does."""
+    """Case, punctuation and an extra word do not count; another number in a sum does."""
     seen = NearDuplicates()
     long = "Natalia sold clips to forty eight of her friends in April and then she sold half as many clips in May"
     assert seen.add(long) is None
@@ -175,7 +175,7 @@ def test_near_duplicates_are_found_and_other_numbers_are_not() -> None:
 
 
 def test_lengths_propose_limits_that_fit() -> None:
-    """99 of 100 rows stay whole by the proposed limits, and the share that would be cut is said for any."""
+    """The proposed limits truncate at most 1 of 100 rows, and the truncated share is reported for any limits."""
     draw = random.Random(3)
     prompts, references = [draw.randint(40, 220) for _ in range(1000)], [draw.randint(5, 90) for _ in range(1000)]
     found = lengths.measure(prompts, references)
@@ -190,7 +190,7 @@ def test_lengths_propose_limits_that_fit() -> None:
 
 @pytest.mark.parametrize("known", CATALOGUE, ids=lambda known: str(known.path))
 def test_every_entry_of_the_catalogue_is_ready_to_use(known: Any) -> None:
-    """Its mapping is a valid configuration, names its own columns, and its reward exists, or it says that no answer can be checked."""
+    """Its mapping is valid and uses its columns, and its reward exists or it says that no answer can be checked."""
     section = config(known.section).dataset
     assert {section.instruction_field, section.response_field, *section.columns.values()} <= set(known.fields)
     assert known.reward in PRESETS or "no single correct answer" in known.reward_why

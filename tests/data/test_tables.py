@@ -1,4 +1,4 @@
-"""Tables that are written as one JSON value, lists inside the cells of tables of text, and guesses that ask."""
+"""Tables written as one JSON value, lists in CSV cells, and ambiguous guesses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rows(folder: Path, value: Any, name: str = "a.json") -> list[dict[str, Any]]
 
 @pytest.mark.parametrize("module", ["tables", "names", "literals", "transcripts", "nested", "detect", "headings"])
 def test_the_examples_in_the_docstrings_hold(module: str) -> None:
-    """What the docstrings show is what happens."""
+    """The docstrings' examples are correct."""
     result = doctest.testmod(importlib.import_module(f"core.data.{module}"))
     assert result.attempted
     assert not result.failed
@@ -86,7 +86,7 @@ def test_squad_as_its_authors_publish_it(tmp_path: Path) -> None:
 
 
 def test_what_was_not_read_is_said(tmp_path: Path) -> None:
-    """A second split is counted and named; cells that the rows service cut short make a bad row; so do uneven columns."""
+    """A second split is counted and named; truncated cells of the rows API make a bad row; so do uneven columns."""
     info = keep(tmp_path, "a.json", json.dumps({"train": QA, "test": QA * 3}).encode())
     assert (info.rows, info.notes) == (2, ("Only the rows under 'train' were read. 'test' has 6 more.",))
     cut = {"rows": [{"row_idx": 0, "row": QA[0], "truncated_cells": ["question"]}]}
@@ -109,7 +109,7 @@ def test_a_table_by_columns_is_held_to_its_limit(
 
 
 def test_cells_with_lists_are_decided_once_for_the_column(tmp_path: Path) -> None:
-    """One plain text anywhere in a column, however late, leaves all of it text; lists of numbers stay numbers as written."""
+    """A single plain text anywhere makes the column text; numbers in lists stay as written."""
     lines = ["question,choices,notes,answer"]
     lines += [f"""q{i}?,"['{i}', '2', '3']","[{i}, 2]",{i}""" for i in range(2100)]
     plain = "\n".join([*lines, """last?,"['1', '2']",see [1],1"""]).encode()
@@ -122,7 +122,7 @@ def test_cells_with_lists_are_decided_once_for_the_column(tmp_path: Path) -> Non
 
 
 def test_question_and_reference_stay_the_text_they_are(tmp_path: Path) -> None:
-    """A reference that is a JSON text is compared as text; it is not written anew."""
+    """A reference that is JSON text is compared as text, unchanged."""
     info = keep(tmp_path, "a.csv", b'question,answer\nlist one?,"[1,2]"\nand two?,"[3,4]"\n')
     assert [row["answer"] for row in uploads.iter_rows(tmp_path / info.id)] == ["[1,2]", "[3,4]"]
 
@@ -175,7 +175,7 @@ def test_other_texts_are_texts(text: str) -> None:
     ],
 )  # fmt: skip
 def test_a_guess_is_sure_or_asks(row: dict[str, Any], question: str, answer: str | None, asks: bool) -> None:
-    """Working-out, choices and wrong answers are never the answer; of several columns none is taken by its place."""
+    """Reasoning, choices and wrong answers are never the answer; position does not decide between several columns."""
     guess = guess_fields([row, row])
     assert (guess.instruction, guess.response, bool(guess.ask)) == (question, answer, asks)
     assert (guess.ask == CHOOSE) == (answer is None)
@@ -209,7 +209,7 @@ def test_choices_in_columns_of_their_own_are_shown_below_the_question() -> None:
     ],
 )  # fmt: skip
 def test_the_first_line_is_a_heading_or_a_row_or_a_question(tmp_path: Path, text: str, heading: str) -> None:
-    """By its cells and those below; where they do not tell, nothing is kept until a person has said which."""
+    """By its cells and those below; if unclear, nothing is stored until the user has decided."""
     if heading == "unsure":
         with pytest.raises(HeadingUnsure, match="seems to have no header row"):
             keep(tmp_path, "a.csv", text.encode())
@@ -219,8 +219,8 @@ def test_the_first_line_is_a_heading_or_a_row_or_a_question(tmp_path: Path, text
     assert (info.heading, info.rows) == (heading, text.count("\n") - (heading == "yes"))
 
 
-def test_a_person_says_what_the_first_line_is(tmp_path: Path) -> None:
-    """Their word goes before any guess; without a heading columns are counted, and the first row is there."""
+def test_the_user_decides_what_the_first_line_is(tmp_path: Path) -> None:
+    """The user's choice overrides any guess; without a header, columns are numbered and the first row is kept."""
     text = b"Paris,France\nRome,Italy\n"
     rows_of = {}
     for choice in ("yes", "no"):
@@ -231,7 +231,7 @@ def test_a_person_says_what_the_first_line_is(tmp_path: Path) -> None:
 
 
 def test_the_same_content_is_said_and_not_stored_again(tmp_path: Path) -> None:
-    """Under another name too; read in another way, or wanted once more, it is another dataset."""
+    """Even under another name; read differently, or stored again on request, it is another dataset."""
     text = b"Paris,France\nRome,Italy\n"
     store: Any = functools.partial(uploads.store, uploads=tmp_path, limit=1 << 20, once=True)
     first = store(io.BytesIO(text), "a.csv", heading="no")

@@ -1,4 +1,4 @@
-"""The same guarantees with the real server and the real trainer, on a model of two layers."""
+"""The same guarantees with the real server and trainer, on a two-layer model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.live import REAL_SERVER, Listener, Live, until
 pytestmark = [pytest.mark.fault, pytest.mark.training, pytest.mark.slow]
 
 STEPS = 100_000
-"""More than any machine makes while the server is started three times: the run is stopped, it does not end."""
+"""More steps than any machine makes during three server starts: the run is stopped before its end."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def config() -> dict[str, Any]:
 def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
     """Training is not interrupted by the server's death, no row is lost or doubled, and Resume goes on."""
     chance = random.Random()
-    name = f"real-{chance.getrandbits(32):08x}"  # A second try has the same server.
+    name = f"real-{chance.getrandbits(32):08x}"  # A retry has the same server.
     run = live.home / "outputs" / name
     live.ask("POST", "/api/training/start", {"config": config(), "session_id": name, "confirm_reward": True})
     live.wait(name, "training")

@@ -66,7 +66,7 @@ def test_a_run_that_ended_while_no_server_ran_is_found_ended(live: Live) -> None
 
 
 def test_a_worker_that_died_while_no_server_ran_is_found_crashed(live: Live) -> None:
-    """And Resume goes on from its checkpoint."""
+    """And Resume continues from its checkpoint."""
     with held(live.home):
         live.ask("POST", "/api/training/start", {"config": tiny(max_steps=20), "session_id": "run"})
         until(lambda: live.status("run"), lambda view: view["step"] >= 4)
@@ -97,7 +97,7 @@ def test_the_queue_keeps_its_order_across_a_restart(live: Live) -> None:
 
 
 def test_a_second_server_on_the_same_home_is_refused(live: Live) -> None:
-    """With the address of the first and what to do, and no trace."""
+    """With the address of the first and what to do, without a traceback."""
     second = refused(live, live.env)
     assert second.returncode == 1
     assert f"already running in {live.home} at {live.url}" in second.stderr

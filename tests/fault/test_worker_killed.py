@@ -1,4 +1,4 @@
-"""kill -9 the worker: said within five seconds, and nothing kept is lost."""
+"""kill -9 the worker: reported within five seconds, and no saved state is lost."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def live(home: Home) -> Iterator[Live]:
 
 
 def test_a_killed_worker_is_crashed_within_five_seconds(live: Live) -> None:
-    """Everyone connected is told, the checkpoint is named, and Resume goes on from it."""
+    """All clients are notified, the checkpoint is named, and Resume continues from it."""
     with held(live.home):
         live.ask("POST", "/api/training/start", {"config": tiny(max_steps=20), "session_id": "run"})
         listener = Listener(live.url, "run")
         took = [killed_and_noticed(live, listener, 1)]
-        while took[-1] >= 5 and len(took) < 3:  # The machine may have stalled in just these seconds.
+        while took[-1] >= 5 and len(took) < 3:  # The machine may have stalled in these seconds.
             live.ask("POST", "/api/training/resume", {"session_id": "run"})
             took.append(killed_and_noticed(live, listener, len(took) + 1))
     assert took[-1] < 5, took
@@ -59,7 +59,7 @@ def killed_and_noticed(live: Live, listener: Listener, attempt: int) -> float:
 
 
 def test_the_next_in_the_queue_starts_after_a_crash(live: Live) -> None:
-    """A crash holds nobody up."""
+    """A crash does not block the queue."""
     live.ask("POST", "/api/training/start", {"config": tiny("dies"), "session_id": "first"})
     live.ask("POST", "/api/training/start", {"config": tiny(), "session_id": "second"})
     live.wait("second", "completed")

@@ -1,9 +1,8 @@
 # ruff: noqa: E501 - programs, one a line
-"""A thousand ways out of the sandbox, made systematically.
+"""A thousand sandbox escape attempts, generated systematically.
 
-``PROBES`` are expressions that must raise or give nothing of the host; many run in one process, each
-telling what it got. ``LETHAL`` end or flood the process that runs them. ``LIES`` are programs that are
-wrong and try to be judged right.
+``PROBES`` are expressions that must raise or reveal nothing of the host; many run in one process, each reporting its
+result. ``LETHAL`` end or flood the process that runs them. ``LIES`` are wrong programs that try to be judged right.
 """
 
 from __future__ import annotations
@@ -157,7 +156,7 @@ _STARTERS = (
     "call(56, 17, 0, 0, 0, 0)",
     "call(435, 0, 0)",
 )
-# Signals, priorities and locks by detours, with descriptors that a program has anyway.
+# Signals, priorities and locks indirectly, with descriptors that a program already has.
 _DETOURS = (
     *(
         f"fcntl.fcntl({fd}, {command}, {value})"
@@ -259,7 +258,7 @@ _REVIEWED = {
     # The kernel lets its own probes' calls pass every filter, and ends any other program that makes them.
     *(335, 336),
 }
-"""The call numbers of x86-64 that may be answered otherwise than by a refusal, whatever their arguments."""
+"""The x86-64 call numbers that may be allowed, depending on their arguments."""
 _OTHERS = (*(number for number in range(520) if number not in _REVIEWED), 1000, 0x3FFFFFFF, 0x40000000 | 39)
 
 _LIMITS = tuple(
@@ -312,7 +311,7 @@ _INNER = (
     "__import__('webbrowser').open('http://x') or {}[1]",
     "__import__('os').getcwd() != '/' or {}[1]",
 )
-# By number, straight to the kernel: what no Python function offers (x86_64).
+# By number, directly to the kernel: calls without a Python function (x86_64).
 _CALLS = (
     *((101, request, "ppid") for request in (0, 1, 2, 3, 4, 5, 12, 16, 0x4206, 0x4200)),
     *((101, request, 1) for request in (16, 0x4206)),
@@ -408,7 +407,7 @@ _READING: tuple[str, ...] = (
     "__import__('pwd').getpwnam('root')",
     "__import__('grp').getgrnam('root')",
 )
-"""Looking at the host: the weak form does not promise to keep that away."""
+"""Reading the host: the weak form does not prevent that."""
 ACTING: tuple[str, ...] = (
     *(writer.format(path=path) for path in _WRITE_PLACES for writer in _WRITERS),
     *(f"__import__('socket').socket({family}, {kind})" for family in _FAMILIES for kind in _KINDS),
@@ -420,7 +419,7 @@ ACTING: tuple[str, ...] = (
     *_INNER,
     *(f"call({', '.join(str(part) for part in parts)})" for parts in _CALLS),
 )
-"""Reaching out: no form lets any of it through."""
+"""Outgoing access: every form blocks it."""
 PROBES: tuple[str, ...] = (*_READING, *ACTING)
 
 PROBE_PRELUDE = """
@@ -507,7 +506,7 @@ def send(message, **more):
     data = message if isinstance(message, bytes) else json.dumps({**message, 'of': of, **more} if isinstance(message, dict) else message).encode()
     os.write(4, struct.pack('<I', len(data)) + data)
 """
-"""A program's beginning, by which it can write to the judge, under the number of the question that is being asked."""
+"""A prefix that lets a program write to the judge with the id of the current request."""
 FORGED: tuple[str, ...] = (
     *(
         f"send({message})"
@@ -555,7 +554,7 @@ FORGED: tuple[str, ...] = (
     "os.write(4, b'\\x05\\0\\0')",
 )
 """Messages that no honest program sends."""
-# What another table of calls would do: mov eax, 20 (getpid of 32 bits); int 0x80; ret
+# A call of another architecture: mov eax, 20 (32-bit getpid); int 0x80; ret
 OTHER_TABLE = """
 import ctypes, mmap, platform
 if platform.machine() != 'x86_64': raise SystemExit(1)
@@ -646,7 +645,7 @@ LIES: tuple[str, ...] = tuple(
     for trick in _TRICKS
     for wrapped, caught in ((False, ""), (True, "Exception"))
 )
-"""Each trick bare, and once more with its own failure hidden, so that the wrong ``add`` stays."""
+"""Each trick plain, and once with its own failure hidden, so that the wrong ``add`` remains."""
 
 TOTAL = len(PROBES) + len(LETHAL) + len(LIES)
 
@@ -683,5 +682,5 @@ def search(needle):  # shifted by 13, so that looking for it does not put it the
 
 
 def shifted(text: str) -> bytes:
-    """What :data:`SEARCH` looks for to find ``text``."""
+    """The bytes that :data:`SEARCH` looks for to find ``text``."""
     return bytes((n + 13) % 256 for n in text.encode())

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - programs and tasks, one a line
-"""What untrusted code cannot do, tried a thousand times."""
+"""A thousand escape attempts of untrusted code."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module", params=list(Level))
 def any_box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """Every form that is offered."""
+    """Every form."""
     yield from boxed(request.param)
 
 
 def test_there_are_a_thousand_attempts() -> None:
-    """The list below is as long as promised, and no attempt is there twice."""
+    """The list has a thousand attempts without duplicates."""
     assert TOTAL >= 1000
     assert len(set(PROBES)) == len(PROBES)
     assert len(set(LIES)) == len(LIES)
 
 
 def test_no_probe_reaches_the_host(any_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file, variable, socket, process, signal, limit or kernel interface of the host can be had.
+    """No file, variable, socket, process, signal, limit or kernel interface of the host is accessible.
 
-    In the weak form no file that the user cannot read, and nothing but reading.
+    In the weak form only reading, and only files that the user can read.
     """
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     probes = ACTING if any_box.level is Level.WEAK else PROBES
@@ -84,7 +84,9 @@ def test_no_probe_reaches_the_host(any_box: Sandbox, monkeypatch: pytest.MonkeyP
 
 
 def test_what_ends_or_floods_a_process_costs_its_row_alone(box: Sandbox) -> None:
-    """Crashes, exits, hangs, floods and forged messages: a word each, the next program runs, the sandbox lives on."""
+    """Crashes, exits, hangs, floods and forged messages: a message each, the next program runs, the sandbox
+    survives.
+    """
     before = set(box._guests)
     after = Task("script", "print(6 * 7)", {"inputs": [""]}, limits=PATIENT)
     tasks = [task for source in LETHAL for task in (Task("script", source, {"inputs": [""]}, limits=HASTY), after)]
@@ -108,7 +110,7 @@ def test_the_same_in_a_reward_fails_its_row_with_a_message(box: Sandbox) -> None
             "rewards",
             source,
             {"items": [{"completion": text, "prompt": "", "row": {}} for text in (bad, "1 + 1")]},
-            limits=Limits(cpu=1, wall=15, output=100_000),  # The second row must come through on a slow machine.
+            limits=Limits(cpu=1, wall=15, output=100_000),  # The second row must pass even on a slow machine.
         )
         for bad in LETHAL[:30]
     ]
@@ -131,7 +133,7 @@ def test_a_right_program_passes_after_all_that(box: Sandbox) -> None:
 
 
 def found_in(result: dict[str, Any]) -> list[str]:
-    """What the search found; it looked at a good part of memory and at some frames."""
+    """The search results, after checking that it covered much of the memory and some frames."""
     (run,) = result["results"]
     assert "error" not in run, run
     found, pages, frames = json.loads(run["output"])
@@ -141,7 +143,7 @@ def found_in(result: dict[str, Any]) -> list[str]:
 
 
 def test_nothing_of_a_task_is_in_the_memory_of_the_next(any_box: Sandbox) -> None:
-    """Not its program, what was expected of it, what it gave, nor what was said of it."""
+    """Neither its program, expected values, results nor verdict."""
     box = Sandbox(1, any_box.level)
     source = f"{SEARCH}\nimport json\nprint(json.dumps(search({shifted('needle-in-hay')!r})))"
     searching = Task("script", source, {"inputs": [""]}, limits=PATIENT)
@@ -168,7 +170,7 @@ def test_nothing_of_a_task_is_in_the_memory_of_the_next(any_box: Sandbox) -> Non
 
 
 def test_what_is_expected_is_not_in_the_program_s_memory(any_box: Sandbox) -> None:
-    """Neither the tests, nor the inputs and rows that have not been its turn."""
+    """Neither the tests, nor later inputs and rows."""
     finds = f"{SEARCH}\nneedle = {shifted('needle-in-hay')!r}\n"
     ordinary = ["ordinary", "needle-in-hay"]
     tests, script, calls, rewards = any_box.run(
@@ -185,7 +187,7 @@ def test_what_is_expected_is_not_in_the_program_s_memory(any_box: Sandbox) -> No
     assert (tests["passed"], tests["total"]) == (1, 2), tests
     first, last = script["results"]
     assert first == {"output": "0\n"}
-    # The control: once it is its turn, the same search finds it.
+    # Control: once it is the current one, the same search finds it.
     assert last["output"] != "0\n"
     for first, last in (calls["results"], rewards["results"]):
         assert first == {"value": ["i", "0"]}
@@ -200,7 +202,7 @@ def test_a_stranger_s_process_is_left_alone(any_box: Sandbox) -> None:
             was = (os.sched_getscheduler(pid), os.getpriority(os.PRIO_PROCESS, pid), psutil.Process(pid).ionice())
             probes = [probe.replace("ppid", str(pid)) for probe in ACTING if "ppid" in probe]
             assert len(probes) > 40
-            for probe in probes:  # each by itself: the first that works must not hide the others
+            for probe in probes:  # each separately: the first that works must not hide the others
                 task = Task("script", f"PROBES = {[probe]!r}\n{PROBE_PRELUDE}", {"inputs": [""]}, limits=PATIENT)
                 assert any_box.run([task]) == [{"results": [{"output": "end 1\n"}]}], probe
             assert was == (
@@ -214,7 +216,7 @@ def test_a_stranger_s_process_is_left_alone(any_box: Sandbox) -> None:
 
 
 def test_forged_messages_cost_their_own_row_alone(box: Sandbox) -> None:
-    """A row that writes to the judge, before or beside its answer, changes neither its neighbours nor their order."""
+    """A row that writes to the judge, before or beside its answer, changes neither other rows nor their order."""
     # 'exec' by another name, so that the rows share a process.
     source = f"""{FORGING}
 run = vars(__builtins__)['ex' + 'ec']
@@ -259,7 +261,7 @@ def test_an_answer_that_is_executed_cannot_change_the_reward_for_others(box: San
 
 
 def test_tests_that_speak_for_the_sandbox_are_not_believed_twice(box: Sandbox) -> None:
-    """A dataset's tests that write verdicts of their own cost their task, never the next one's."""
+    """Forged verdicts in a dataset's tests affect only their own task."""
     forging = "import os, json, struct\nm = json.dumps({'passed': 9, 'total': 9, 'token': 'x'}).encode()\n"
     bad = Task(
         "tests", "def f(): pass", hidden={"tests": [f"{forging}os.write(1, 2 * (struct.pack('<I', len(m)) + m))"]}
@@ -271,7 +273,7 @@ def test_tests_that_speak_for_the_sandbox_are_not_believed_twice(box: Sandbox) -
 
 
 def test_long_results_give_way_to_their_error(box: Sandbox) -> None:
-    """More than fits into one message costs the rows that are too long, never the batch."""
+    """Results that exceed a message fail only the rows that are too long, not the batch."""
     items = [{"completion": text, "prompt": "", "row": {}} for text in ("x" * 3_000_000, "short", "y" * 2_000_000)]
     source = "def reward(completion, prompt, row): return completion * 2"
     results = box.run([Task("rewards", source, {"items": items}, limits=PATIENT)])[0]["results"]
@@ -283,7 +285,7 @@ def test_long_results_give_way_to_their_error(box: Sandbox) -> None:
 
 
 def test_nothing_is_left_behind(box: Sandbox) -> None:
-    """After closing, no process of the sandbox lives on."""
+    """After closing, no process of the sandbox remains."""
     box.run([Task("script", "print(1)", {"inputs": [""]})])
     pids = [guest._process.pid for guest in box._guests]
     box.close()

@@ -1,4 +1,4 @@
-"""What is said about the protection in force, and what happens without one."""
+"""What is reported about the active protection, and what happens without one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 def test_without_protection_untrusted_code_is_refused(bare: pytest.MonkeyPatch) -> None:
-    """The refusal names what to install, and the setting that agrees to the weaker form."""
+    """The message names what to install, and the setting that accepts the weaker form."""
     bare.delenv(launch.WEAK_CONSENT, raising=False)
     assert protection().state == "No sandbox"
     with pytest.raises(Unavailable, match=r"apt install bubblewrap.*TUNESMITH_WEAK_SANDBOX=1"):
@@ -66,7 +66,7 @@ def test_a_sandbox_that_vanishes_is_replaced() -> None:
         (guest,) = box._guests
         inside = psutil.Process(guest._process.pid).children(recursive=True)
         guest._process.kill()
-        # What runs inside ends after what holds it; until then it could still answer.
+        # The inner process ends after the outer one; until then it could still respond.
         until(lambda: [one.pid for one in inside if not gone(one.pid)], lambda left: left == [])
         assert box.run([task]) == [{"results": [{"output": "here\n"}]}]
     finally:

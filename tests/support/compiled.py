@@ -1,6 +1,6 @@
-"""What every application of a test process would compile anew: templates, and what makes addresses of its routes.
+"""Caches what every application in a test process would compile again: templates and URL builders of routes.
 
-Most tests make an application of their own. Both are the same for all of them, and take longer than the rest of it.
+Most tests make their own application. Both are the same for all, and take longer than the rest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Templates(BytecodeCache):
 
 
 def share() -> None:
-    """From now on each is compiled once in this process."""
+    """From now on each is compiled only once in this process."""
     Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": Templates()}
     known: dict[tuple[Any, ...], Callable[..., tuple[str, str]]] = {}
     compile_builder = Rule._compile_builder
@@ -36,7 +36,7 @@ def share() -> None:
     def builder(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
         if rule.defaults:
             return compile_builder(rule, append_unknown)
-        # What it makes takes the rule as an argument, so that it is the same for rules of the same parts.
+        # The compiled function takes the rule as an argument, so rules with the same parts share it.
         key = (rule.rule, *rule._trace, append_unknown)
         if key not in known:
             known[key] = compile_builder(rule, append_unknown)

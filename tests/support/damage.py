@@ -1,4 +1,4 @@
-"""Ways in which a file on a disk comes to harm, and a launcher whose workers are made of files alone."""
+"""Ways to damage a file on disk, and a launcher whose workers are only files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _cut(path: Path, chance: random.Random) -> None:
 
 
 def _half_a_line(path: Path, chance: random.Random) -> None:
-    """As after a power cut, when something else is written behind it."""
+    """As after a power cut, followed by more data."""
     data = path.read_bytes()
     place = chance.randrange(len(data) + 1)
     path.write_bytes(data[:place] + b"\n" + data[place + chance.randrange(40) :])
@@ -60,7 +60,7 @@ def _wrong_document(path: Path, chance: random.Random) -> None:
 
 
 def _wrong_value(path: Path, chance: random.Random) -> None:
-    """JSON as it should be, and something else where one of its values was."""
+    """Valid JSON with one value replaced."""
     if path.suffix not in {".json", ".jsonl"}:
         return _binary(path, chance)
     lines = path.read_bytes().splitlines() if path.suffix == ".jsonl" else [path.read_bytes()]
@@ -115,7 +115,7 @@ def _no_parent(path: Path, _: random.Random) -> None:
 
 
 OFTEN = frozenset({"half a line", "binary", "words"})
-"""What can befall one file at several places, and leaves the rest of it to be read."""
+"""Damage that can affect several places of a file and leaves the rest readable."""
 
 DAMAGES: dict[str, Damage] = {
     "empty": _empty, "cut": _cut, "half a line": _half_a_line, "binary": _binary, "noise": _noise, "words": _words,
@@ -125,10 +125,10 @@ DAMAGES: dict[str, Damage] = {
 
 
 class PaperLauncher:
-    """Workers that are files: one that is started has done its work, unless its folder does not let it.
+    """Workers that are only files: a started one has done its work, unless its folder prevents it.
 
     Attributes:
-        living: Ids of jobs whose worker, begun before, still lives.
+        living: Ids of jobs whose earlier worker is still alive.
     """
 
     def __init__(self) -> None:

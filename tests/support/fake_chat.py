@@ -1,8 +1,7 @@
-"""A chat process without a model: it answers with the last message, word by word, each a token.
+"""A chat process without a model: it echoes the last message, one word per token.
 
-The words ask for misbehaviour: 'die' ends the process, 'crash' too, as llama.cpp does with its extra buffers on,
-'smash' as it does either way, 'slow' waits between words, 'refuse' is an error, 'hold'
-comes only when the answer is cancelled, and then not at all.
+Words trigger misbehavior: 'die' ends the process; 'crash' too, like llama.cpp with its extra buffers; 'smash' with
+and without them; 'slow' waits between words; 'refuse' is an error; 'hold' waits until the answer is canceled.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A worker that trains nothing but keeps every promise of one: for tests of the platform alone.
+"""A worker that trains nothing but otherwise behaves like one, for tests of the platform.
 
 ``training.max_steps`` steps of ``STEP`` seconds, a checkpoint every ``training.save_steps``. The run's
-name asks for misbehaviour: 'fails' raises, 'deaf' never heeds a stop, 'dies' ends without a word,
+name triggers misbehavior: 'fails' raises, 'deaf' ignores stops, 'dies' ends without a final status,
 'mute' ends before its first status. While there is a file ``hold`` in the home folder, the last step (an
-export's last stage) is not made, so that a run is under way for as long as a test looks at it.
+export's last stage) waits, so that a run stays in progress while a test needs it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from core.job_dir import JobDir, JsonlWriter, step_of, write_json
 
 STEP = 0.05
 LONGEST_HOLD = 300.0
-"""Seconds; a test that failed lets go of its workers, too."""
+"""Seconds, so that failed tests also release their workers."""
 
 
 class Fake:
-    """One run or export, from its config.json to its last status."""
+    """One run or export, from its config.json to its final status."""
 
     def __init__(self, path: Path) -> None:
         self.run = JobDir(path)
         self.data = self.run.read_config()
         before = self.run.read_status()
-        saved = self.run.numbered()  # As the real one: what lies on the disk, said or not.
+        saved = self.run.numbered()  # Like the real one: whatever is on disk, reported or not.
         self.status = JobStatus(
             state=JobState.STARTING,
             pid=os.getpid(),
@@ -81,7 +81,7 @@ class Fake:
         self.say(state=JobState.COMPLETED, message="Done")
 
     def stopped(self, step: int) -> bool:
-        """Whether it was asked to stop, and has."""
+        """Whether it was stopped on request."""
         control = self.run.read_control()
         if not control.stop or self.data["name"] == "deaf":
             return False
@@ -91,7 +91,7 @@ class Fake:
         return True
 
     def held(self, stopped: Callable[[], bool]) -> bool:
-        """Wait until a test lets go; whether it was stopped instead."""
+        """Wait until a test releases it; returns whether it was stopped instead."""
         gate, end = Path(os.environ["TUNESMITH_HOME"]) / "hold", time.monotonic() + LONGEST_HOLD
         while gate.exists() and time.monotonic() < end:
             if stopped():

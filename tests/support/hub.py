@@ -1,6 +1,6 @@
-"""A server on loopback that speaks the Hub's file API: what the real client asks for, and no more.
+"""A loopback server with Hugging Face's file API, limited to what the real client uses.
 
-Repositories are folders of files in memory. It can be told to cut a download half way, once.
+Repositories are folders of files in memory. It can interrupt a download halfway, once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support.live import PATIENCE
 
 TOKEN = "hf_" + "a" * 34
 LARGE = 1_000_000
-"""Bytes of a file that can be held back."""
+"""Bytes of a file that can be delayed."""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -33,7 +33,7 @@ def going() -> threading.Event:
 class Repo:
     """A repository: its files, and who may read them. ``kind`` is ``dataset`` or ``model``.
 
-    ``about`` is what the Hub says besides: ``cardData``, ``config``, ``safetensors``, ``tags``, ``downloads``.
+    ``about`` has other metadata: ``cardData``, ``config``, ``safetensors``, ``tags``, ``downloads``.
     """
 
     files: dict[str, bytes]
@@ -44,16 +44,16 @@ class Repo:
 
 @dataclass
 class Hub:
-    """The server with what it was asked.
+    """The server with its requests.
 
     Attributes:
         repos: By ``owner/name``.
         renamed: Old name to new.
-        cut: Path of a file whose next download breaks off half way.
+        cut: Path of a file whose next download breaks off halfway.
         ranges: (file, Range header) of every download.
         slow: Seconds that a file takes.
         searches: The text of every search for models.
-        go: While it is cleared, the second half of a large file does not come.
+        go: While it is cleared, the second half of a large file is held back.
     """
 
     repos: dict[str, Repo]
@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"error": "not here"})
 
     def _search(self, asked: dict[str, list[str]]) -> None:
-        """Models whose name holds the text, the most downloaded first."""
+        """Models whose name contains the text, most downloaded first."""
         text, limit = asked.get("search", [""])[0].casefold(), int(asked.get("limit", ["100"])[0])
         self.hub.searches.append(text)
         found = [

@@ -1,8 +1,8 @@
-"""The Hub of :mod:`tests.support.hub`, which also takes uploads as the real client sends them.
+"""The server of :mod:`tests.support.hub` with uploads by the real client.
 
 Repositories are made, files announced, large ones put by their SHA-256 (in one piece or in several, as the
-real Hub asks for above a size), and everything becomes visible by one commit. A content that has not its
-hash is refused, and so is whoever has no token.
+real one requires above a size), and everything becomes visible with one commit. Content with a wrong
+hash is rejected, and so are requests without a token.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tests.support.live import PATIENCE
 
 LARGE = (".gguf", ".safetensors", ".bin")
 PIECE = 400_000
-"""Bytes; a larger file is asked for in pieces."""
+"""Bytes; larger files are requested in pieces."""
 
 
 @dataclass
 class UploadHub(Hub):
-    """The server with what it was given.
+    """The server with its uploads.
 
     Attributes:
         stored: Large contents by SHA-256, committed or not.

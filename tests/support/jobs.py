@@ -1,4 +1,4 @@
-"""A launcher, a clock and a stage for what watches jobs: no process is started, and no time passes by itself."""
+"""A fake launcher and clock, and a stage for watcher tests: no process is started, and no time passes by itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.jobs.watcher import Watcher
 
 
 class FakeClock:
-    """Stands still until it is told how much time has passed."""
+    """Stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.moment = 1_000_000.0
@@ -31,13 +31,13 @@ class FakeClock:
 
 
 class FakeLauncher:
-    """Its workers are numbers; they do what a test writes in their names.
+    """Its workers are numbers; tests write on their behalf.
 
     Attributes:
-        living: Handles of the workers that live.
-        newest: The handle that was given last, by the job's id.
+        living: Handles of the live workers.
+        newest: The latest handle by job id.
         signals: What was sent, as (job's id, whether it was by force).
-        looks: How often it was asked whether one lives.
+        looks: Number of liveness checks.
     """
 
     def __init__(self, slots: int = 1) -> None:
@@ -76,11 +76,11 @@ class FakeLauncher:
 
 
 class Stage:
-    """A home with a database, a watcher and launchers that can be told what to do.
+    """A home with a database, a watcher and controllable launchers.
 
     Args:
         root: An empty folder.
-        launchers: By name; one of this machine where none are given.
+        launchers: By name; by default one for this machine.
     """
 
     def __init__(self, root: Path, **launchers: FakeLauncher) -> None:
@@ -96,7 +96,7 @@ class Stage:
         self.watcher = self.server()
 
     def server(self) -> Watcher:
-        """A watcher that knows what is written down and nothing else, as after a start of the server."""
+        """A watcher that knows only what is stored, as after a server start."""
         self.watcher = Watcher(self.home, self.database, self.events, self.launchers, clock=self.clock)
         return self.watcher
 
@@ -112,7 +112,7 @@ class Stage:
         return JobDir((self.home.exports if kind == "export" else self.home.outputs) / job_id)
 
     def say(self, job_id: str, state: JobState, **more: Any) -> None:
-        """Write a status in the name of a job's newest worker."""
+        """Write a status on behalf of a job's newest worker."""
         launcher = next(one for one in self.launchers.values() if job_id in one.newest)
         self.files(job_id).write_status(JobStatus(state=state, **{"pid": int(launcher.newest[job_id]), **more}))
 
@@ -124,12 +124,12 @@ class Stage:
         writer.close()
 
     def leave(self, job_id: str) -> None:
-        """The worker of a job is gone, its process, too."""
+        """End a job's worker and its process."""
         for launcher in self.launchers.values():
             launcher.living.discard(launcher.newest.get(job_id, Handle("")))
 
     def tick(self, times: int = 1, seconds: float = 1.0) -> None:
-        """Rounds of the watcher, each after so many seconds."""
+        """Run rounds of the watcher, each after so many seconds."""
         for _ in range(times):
             self.clock.pass_by(seconds)
             self.watcher.tick()

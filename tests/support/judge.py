@@ -16,7 +16,7 @@ from core.rewards import judge as judging
 
 @dataclass
 class JudgeEndpoint:
-    """It likes answers with 'Paris', takes 500 tokens for each, and fails as often as ``broken`` says."""
+    """Prefers answers with 'Paris', uses 500 tokens for each, and fails ``broken`` times."""
 
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class JudgeEndpoint:
 
 @pytest.fixture
 def judge_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeEndpoint]:
-    """The endpoint, with nothing remembered of earlier ones."""
+    """The endpoint, with an empty cache."""
     found = JudgeEndpoint()
 
     class Handler(BaseHTTPRequestHandler):

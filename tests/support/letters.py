@@ -1,4 +1,4 @@
-"""A random model that reads letter by letter: its tokenizer and all of it take a few kilobytes."""
+"""A random character-level model of a few kilobytes, with its tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server in a process of its own, and a client that keeps every row it hears."""
+"""A server in a separate process, and a client that stores every row it receives."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from core.settings import PROJECT
 _T = TypeVar("_T")
 
 PATIENCE = 120.0
-"""Seconds that a test waits for what is right. Where it works it costs nothing; machines stall."""
+"""Timeout in seconds for expected results; generous, because machines stall."""
 FAKE_SERVER = PROJECT / "tests" / "support" / "server.py"
 REAL_SERVER = PROJECT / "flask_app.py"
 
 
 class Live:
-    """Starts, kills and starts again a server on one home folder, and speaks JSON to it."""
+    """Starts, kills and restarts a server on one home folder, and sends JSON requests."""
 
     def __init__(self, home: Path, script: Path = FAKE_SERVER, **env: str) -> None:
         self.home = home
@@ -42,7 +42,7 @@ class Live:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> Live:
-        """Start, and wait until it says where it is. The first port that it gets is kept."""
+        """Start, and wait for its address. The first port is kept."""
         self.process = self.launch()
         assert self.process.stdout
         for line in self.process.stdout:
@@ -77,7 +77,7 @@ class Live:
             self.process.stdout.close()
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """The decoded answer; raises AssertionError with the answer's text where it is no success."""
+        """The decoded response; raises AssertionError with its text on failure."""
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         data = json.dumps(body).encode() if body is not None else None
@@ -104,7 +104,7 @@ class Live:
 
 @contextmanager
 def held(home: Path) -> Iterator[None]:
-    """While inside, the workers of :mod:`tests.support.fake_worker` do not make their last step."""
+    """Inside, the workers of :mod:`tests.support.fake_worker` wait before their last step."""
     gate = home / "hold"
     gate.touch()
     try:
@@ -114,7 +114,7 @@ def held(home: Path) -> Iterator[None]:
 
 
 def until(look: Callable[[], _T], right: Callable[[_T], object], seconds: float = PATIENCE) -> _T:
-    """Look again until it is right; the last look is in the error where it never is."""
+    """Retry until it is true; otherwise the error has the last value."""
     end = time.monotonic() + seconds
     while True:
         found = look()
@@ -133,9 +133,9 @@ def gone(pid: int) -> bool:
 
 
 def socket_client(**options: Any) -> socketio.Client:
-    """A client that hands events on one by one as they came, and waits for a server that stalls.
+    """A client that delivers events one by one in order, and tolerates a stalled server.
 
-    The library gives each event a thread of its own, and five seconds to each request.
+    The library uses a thread per event and a five-second timeout per request.
     """
     client = socketio.Client(request_timeout=PATIENCE, **options)
     trigger = client.eio._trigger_event
@@ -151,7 +151,7 @@ def hang_up(client: socketio.Client) -> None:
 
 
 class Listener:
-    """A python-socketio client that connects again after the server died, and watches one run.
+    """A python-socketio client that reconnects after the server died, and watches one run.
 
     It does as docs/api.md says: what comes before the answer to ``watch`` is put aside, the answer is
     taken, then what was put aside and has a higher number. ``rows`` are the row numbers in the order in
@@ -186,13 +186,13 @@ class Listener:
     def _watch(self, connection: int) -> None:
         after = self.rows[-1] if self.rows else 0
         answer = None
-        # A server that is killed does not answer; the next connection asks again.
+        # A killed server does not respond; the next connection asks again.
         with suppress(socketio.exceptions.SocketIOError):
             answer = self.client.call("watch", {"session_id": self.session_id, "after": after})
         if answer is None:
             return
         with self._lock:
-            if connection != self._connection:  # Answered, and lost: the next one asks for itself.
+            if connection != self._connection:  # The response was lost: the next connection asks again.
                 return
             for row in [*answer["rows"], *(row for row in self._early if row["row"] > answer["next"])]:
                 self._take(row)

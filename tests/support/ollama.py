@@ -1,8 +1,7 @@
-"""A server on loopback that speaks Ollama's API as far as a delivery uses it, and holds to its rules.
+"""A loopback server with the part of Ollama's API that deliveries use, and its rules.
 
-A blob is refused whose content has not the SHA-256 of its name; a model is made only of blobs that are
-there, of known fields, and with a template that the blob's model can be asked through. What it answers in
-a chat shows which model and system prompt it was asked with.
+A blob whose content does not have its SHA-256 is rejected; a model is made only of existing blobs, of known fields,
+and with a template that works for the blob's model. Its answer in a chat shows the requested model and system prompt.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ CREATE_FIELDS = {
 
 @dataclass
 class OllamaServer:
-    """The server with what it holds and was asked.
+    """The server with its contents and requests.
 
     Attributes:
         blobs: By digest (``sha256:…``).
         models: Create requests by model name.
         calls: (method, path) in order.
-        adapters: Whether it takes LoRA adapters; newer versions do not.
-        go: While it is cleared, a file that has arrived is not answered for.
+        adapters: Whether it accepts LoRA adapters; newer versions do not.
+        go: While it is cleared, received files are not acknowledged.
     """
 
     blobs: dict[str, bytes] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Preparations of a dataset that stand still for as long as a test looks at them."""
+"""Dataset preparations that wait while a test needs them in progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.datasets.library import Library
 
 
 def hold(library: Library, home: Path) -> None:
-    """While there is a file ``hold`` in the home folder, a preparation's process stands still as it begins."""
+    """While there is a file ``hold`` in the home folder, a preparation's process waits at its start."""
     gate, prepare = home / "hold", library.prepare
 
     def held(

@@ -1,8 +1,8 @@
 # ruff: noqa: E501 - programs, one a line
-"""Programming tasks in the shapes of HumanEval, MBPP and of standard input and output, with right and wrong programs.
+"""Programming tasks in the formats of HumanEval, MBPP and standard input and output, with right and wrong programs.
 
-Each wrong program is one that a model might write: off by one, an edge case forgotten, printed in place of
-returned, the examples of the docstring learnt by heart, an argument changed in place.
+Each wrong program is one that a model might write: off by one, an edge case forgotten, printed instead of
+returned, the docstring's examples hard-coded, an argument modified in place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Task:
-    """``right`` programs earn 1, each of the ``wrong`` ones less. The row holds the tests."""
+    """``right`` programs earn 1, each of the ``wrong`` ones less. The row has the tests."""
 
     name: str
     row: dict[str, Any]

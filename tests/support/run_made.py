@@ -1,4 +1,4 @@
-"""A training run's directory as a worker leaves it, taken into the database; and a page's text."""
+"""A run's directory in the form of a worker, added to the database; and a page's text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(
     checkpoint: int | None = None,
     **status: Any,
 ) -> JobDir:
-    """A run's directory, taken into the database."""
+    """Create a run's directory and add it to the database."""
     run = JobDir(services.settings.home.outputs / run_id)
     run.path.mkdir(parents=True)
     whole = dump(parse(config or tiny()))
@@ -57,7 +57,7 @@ def make(
 
 
 def text(browser: Browser, path: str) -> str:
-    """A page's text, its entities written out."""
+    """A page's text with decoded entities."""
     response = browser.get(path)
     assert response.status_code == 200, path
     return unescape(response.get_data(as_text=True))

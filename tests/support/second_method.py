@@ -1,4 +1,4 @@
-"""A second method as the program has it that knows one: it learns the rows' answers, without a reward."""
+"""A second method for tests: it learns the rows' answers, without a reward."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from services.wizard import steps
 
 
 class CopySection(Section):
-    """What it alone has."""
+    """Its own section."""
 
     packing: bool = Field(False, title="Packing", description="A setting.")
 
@@ -60,7 +60,7 @@ COPY = replace(
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """Put it into every list, as if it had been there when the program started; with changes to it."""
+    """Register it everywhere, as if it had existed at startup; with changes to it."""
     both = (GRPO, replace(COPY, **changes))
     step = steps.STEP["configuration"]
     whole_step = replace(step, sections=tuple(dict.fromkeys((*step.sections, COPY.section_name))))

@@ -22,7 +22,7 @@ from tests.support import preparing  # noqa: E402 (the path is set above)
 def fake_app(settings: Settings) -> Flask:
     """The application with :mod:`tests.support.fake_worker` and :mod:`tests.support.fake_chat`."""
     app = create_app(settings, launcher=LocalLauncher(settings, HERE / "fake_worker.py"))
-    chat_process.CANCEL_GRACE = 300.0  # A machine that stalls is no process that does not heed.
+    chat_process.CANCEL_GRACE = 300.0  # A stalled machine must not look like an unresponsive process.
     preparing.hold(app.extensions["tunesmith"].library, settings.home.root)
     app.extensions["tunesmith"].models.pool.use(HERE / "fake_chat.py")
     return app

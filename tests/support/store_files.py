@@ -1,7 +1,7 @@
-"""Makes ``tests/fixtures/stored`` anew: ``.venv/bin/python -P tests/support/store_files.py``, some two minutes.
+"""Regenerates ``tests/fixtures/stored``: ``.venv/bin/python -P tests/support/store_files.py``, some two minutes.
 
-What is stored was made by version 0.1.0 and is there to show that later ones still read it. So this is run to store
-what another version makes, not to make a test pass.
+The fixture is from version 0.1.0, to show that later versions still read it. So run this to store another version's
+files, not to make a test pass.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ MIXED = {
     "name": "mixed (old) +1",
     "model": {"name": "builtin:smollm2-135m-instruct", "load_in_4bit": False},
 }  # fmt: skip
-"""Its keys in an order of their own, sections left out."""
+"""Its keys in another order, without some sections."""
 
 
 class Maker:
-    """A person and a program at work in a home folder, until all is there that is to be stored."""
+    """Acts as a user and an API client in a home folder, until everything to store exists."""
 
     def __init__(self, root: Path) -> None:
         app = create_app(Settings.from_env({"TUNESMITH_HOME": str(root)}))
@@ -128,7 +128,7 @@ class Maker:
         self.client, self.browser = app.test_client(), Browser(app)
 
     def make(self) -> None:
-        """Everything, one after the other, as a person would."""
+        """Everything in order, as a user would."""
         self.services.watcher.start()
         for config in (EXAMPLE, COMBINED, MIXED):
             self.post("/api/configs/save", {"name": config["name"], "config": config})
@@ -168,7 +168,7 @@ class Maker:
         assert self.wait(RUN.format(session_id), lambda run: run["status"] in ENDS)["status"] == "stopped"
 
     def draft(self) -> None:
-        """A configuration taken up in the wizard, its prompt kept as a template, one field changed."""
+        """A configuration loaded in the wizard, its prompt saved as a template, one field changed."""
         self.browser.get("/configs")
         self.browser.post("/configs/use", form={"name": str(COMBINED["name"])})
         self.browser.get("/new/dataset")
@@ -205,7 +205,7 @@ def _weighted(weight: int) -> dict[str, Any]:
 
 
 def addresses(client: FlaskClient) -> list[str]:
-    """Everything that the API tells of what is stored."""
+    """All API addresses of the stored items."""
     lists = {
         "/api/training/sessions": ("sessions", "session_id"),
         "/api/exports/list": ("exports", "export_id"),
@@ -232,7 +232,7 @@ def addresses(client: FlaskClient) -> list[str]:
 
 
 def main() -> None:
-    """Make, pack, unpack, and write down what is answered of it."""
+    """Make, pack, unpack, and record the responses."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve() / "home"
         make_base(root / "cache" / "models")

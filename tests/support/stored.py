@@ -2,8 +2,7 @@
 
 ``home/`` is the folder without the models, the cache and the secrets; ``catalogue.sql`` the dump of its
 catalogue. Where the version wrote the home's path there is :data:`PLACE`, which :func:`unpack` fills in.
-``answers.json`` is what that version's API answered, address by address, and ``draft.json`` what its wizard's
-forms held.
+``answers.json`` has that version's API responses by address, and ``draft.json`` the values of its wizard's forms.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ BINARY = frozenset({".safetensors", ".pt", ".pth", ".bin", ".zip"})
 STEPS = ("model", "dataset", "configuration", "reward", "train")
 """Pages of the wizard whose forms show the draft."""
 MOVING = frozenset({"memory_needed", "available", "fits", "free", "memory"})
-"""Keys that say something about the machine and the moment, not about what was stored."""
+"""Keys that depend on the machine and time, not on the stored data."""
 
 SAID = frozenset({"headline", "evidence", "advice", "words"})
-"""Keys with sentences for people, which a later version may say in other words."""
+"""Keys with sentences for users, which later versions may reword."""
 
 BROUGHT = {"/api/models/list": ("base", "groups"), "/api/datasets/list": ("generated",)}
 """What a list has in an empty home, too."""
 OTHERS = re.compile(r"csrf|^was$|\.was$|^(theme|back|checks)$")
-"""Fields of a page that hold nothing of a draft."""
+"""Fields of a page that are not part of a draft."""
 
 
 def unpack(root: Path) -> None:
-    """Lay the stored home out in ``root``, a folder that is not there or empty."""
+    """Unpack the stored home into ``root``, a missing or empty folder."""
     shutil.copytree(STORED / "home", root, dirs_exist_ok=True)
     for path in root.rglob("*"):
         if path.is_file() and path.suffix not in BINARY:
@@ -54,7 +53,7 @@ def unpack(root: Path) -> None:
 
 
 def pack(root: Path) -> None:
-    """Store the home in ``root``, whose server has ended: the other way round."""
+    """The inverse: store the home in ``root``, whose server has ended."""
     shutil.rmtree(STORED, ignore_errors=True)
     kept = shutil.ignore_patterns("cache", "logs", "secrets.json", "sessions.json", ".*", "catalogue.db*")
     shutil.copytree(root, STORED / "home", ignore=kept)
@@ -68,12 +67,12 @@ def pack(root: Path) -> None:
 
 
 def answers(client: FlaskClient, root: Path, addresses: Iterable[str]) -> dict[str, Any]:
-    """What the API answers, by address, without what depends on the machine."""
+    """API responses by address, without what depends on the machine."""
     return {address: _settled(_ours(address, _get(client, address)), str(root)) for address in addresses}
 
 
 def draft(client: FlaskClient) -> dict[str, dict[str, list[str]]]:
-    """What the wizard's forms hold, page by page: values by name."""
+    """The values of the wizard's forms, by page and name."""
     found = {}
     for step in STEPS:
         response = client.get(f"/new/{step}")
@@ -85,9 +84,9 @@ def draft(client: FlaskClient) -> dict[str, dict[str, list[str]]]:
 
 
 def lost(then: Any, now: Any, path: str = "") -> list[str]:
-    """What ``now`` lacks of ``then`` or says otherwise, a line each; a key that is new is not lost.
+    """What is missing or different in ``now`` compared with ``then``, one line each; new keys do not count.
 
-    Of what is :data:`SAID` only that there is something counts.
+    For :data:`SAID`, only presence counts.
     """
     if isinstance(then, dict) and isinstance(now, dict):
         gone = [

@@ -1,4 +1,4 @@
-"""How the suite runs: side by side on the cores that there are, each worker on its own; what it cost in the end."""
+"""How the suite runs: in parallel on the available cores, with a summary of the time used."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ BUDGETS = {
     "tests/training": 1760.0, "tests/browser": 930.0, "tests/web": 840.0, "tests/unit": 390.0, "tests/data": 250.0,
     "tests/fault": 200.0, "tests/sandbox": 100.0,
 }  # fmt: skip
-"""Seconds that a folder's tests may take together in a run of the whole suite, side by side on two cores: twice what
-they took when this was written, because machines differ."""
+"""Seconds that a folder's tests may take in total in a parallel run of the whole suite on two cores: twice what
+they took at the time of writing, because machines differ."""
 NEW = 60.0
-"""The same for a folder that is not among them."""
+"""The same for other folders."""
 
 
 def pytest_configure() -> None:
-    """Give each of several pytest processes its share of the cores, for itself and for all that it starts.
+    """Give each pytest process its share of the cores, for itself and its children.
 
-    A neighbour then takes no core away in the middle of a measurement, and libraries that count cores start no more
-    threads than there are.
+    Others then take no core away during a measurement, and libraries that count cores start no more
+    threads than cores.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     process = psutil.Process()
@@ -56,7 +56,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Seconds a folder, which are over budget, and what needed a second try: that in the run's last line."""
+    """Seconds per folder, those over budget, and in the last line the retried tests."""
     if hasattr(config, "workerinput"):
         return
     seconds = seconds_a_folder(terminalreporter.stats)
@@ -74,13 +74,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def whole(config: pytest.Config) -> bool:
-    """Whether this is a run of the suite, not of a choice out of it."""
+    """Whether this is a run of the whole suite, not of selected tests."""
     chosen = config.option.keyword or config.option.markexpr not in {"", "not timed"}
     return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
 
 
 def seconds_a_folder(stats: Mapping[str, Sequence[Any]]) -> dict[str, float]:
-    """What the tests of each folder took, set-up included."""
+    """Seconds of each folder's tests, including setup."""
     seconds: dict[str, float] = defaultdict(float)
     for reports in stats.values():
         for report in reports:
@@ -90,7 +90,7 @@ def seconds_a_folder(stats: Mapping[str, Sequence[Any]]) -> dict[str, float]:
 
 
 def over_budget(seconds: Mapping[str, float]) -> list[str]:
-    """A sentence for each folder that took longer than it may."""
+    """A sentence for each folder over its budget."""
     return [
         f"{folder} took {spent:.0f} s and may take {BUDGETS.get(folder, NEW):.0f}: make it quicker, or say in "
         "tests/support/suite.py why it may take longer."

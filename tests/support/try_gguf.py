@@ -1,4 +1,4 @@
-"""Loads GGUF files in llama.cpp and says what it finds in them: for tests, in a process of its own.
+"""Loads GGUF files in llama.cpp and reports their contents, for tests, in a separate process.
 
 Standard input: ``{"files", "texts"}``, texts as token ids. Standard output, a list with an entry for each file:
 ``file_type``, ``bytes``, ``parameters``, ``answer`` (4 greedy tokens after the first text), ``likeliest`` (its

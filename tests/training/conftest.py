@@ -1,4 +1,4 @@
-"""A home with models, made once for all tests that train."""
+"""A home with models, made once for all training tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-# As the worker's entry does, before torch is imported: its threads wait without spinning.
+# As in the worker's entry, before torch is imported: its threads wait without spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from core.job import JobState
@@ -19,7 +19,7 @@ from tests.training.worker_runs import REAL, TINY, make_home, make_run, work
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home whose ``outputs/`` all tests share; each uses names of its own."""
+    """A home whose ``outputs/`` all tests share; each uses its own names."""
     if not REAL.is_dir():
         pytest.skip("the built-in model is not here: the set-up fetches it")
     return make_home(tmp_path_factory.mktemp("home"))
@@ -27,7 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture
 def own_signals() -> Iterator[None]:
-    """A worker inside the test's process takes SIGTERM and SIGINT; they are given back."""
+    """A worker inside the test's process handles SIGTERM and SIGINT; the handlers are restored."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():

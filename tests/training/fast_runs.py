@@ -37,7 +37,7 @@ SHAPE: dict[str, Any] = {
     "eos_token_id": END,
     "bos_token_id": 0,
     "pad_token_id": PAD,
-    # Without this a random model of this size says much the same whatever it reads.
+    # Without this a random model of this size outputs nearly the same for any input.
     "initializer_range": 0.3,
 }
 FAMILIES: dict[str, Callable[[], Any]] = {
@@ -72,7 +72,7 @@ def words() -> PreTrainedTokenizerFast:
 
 
 class Written:
-    """Completions and rewards laid down beforehand: round after round, the same for every trainer."""
+    """Predefined completions and rewards, round by round, the same for every trainer."""
 
     def __init__(self, rounds: Sequence[Sequence[tuple[list[int], list[int], float]]]) -> None:
         self.rounds = list(rounds)
@@ -119,7 +119,7 @@ def train(
     fast: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Outcome:
-    """Train with completions that are laid down, by stock TRL or by ours."""
+    """Train with predefined completions, with stock TRL or ours."""
     watch = Watch()
     given: dict[str, Any] = {
         "output_dir": str(folder),

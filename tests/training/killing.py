@@ -1,4 +1,4 @@
-"""Ends the process that writes answers in the middle of a round, so that a test does not have to meet the moment.
+"""Kills the generating process in the middle of a round, so that tests need no timing.
 
 Also a worker's entry: ``python -P killing.py job <folder> <round> …`` is a worker in which the child is killed in
 those rounds, and without a round one that is killed itself, with its whole group, a moment after its fifth step.

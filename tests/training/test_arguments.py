@@ -1,4 +1,4 @@
-"""Every field of the configuration reaches the trainer, proved field by field."""
+"""Every field of the configuration reaches the trainer, checked field by field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plain loop on a tiny random model: its gradients are torch's, however a step is cut."""
+"""The plain loop on a tiny random model: its gradients equal torch's, however a step is split."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ def test_the_mean_loss_is_that_of_training_without_its_traces() -> None:
     assert by_hand(model.eval(), examples)[0] == pytest.approx(loss, rel=1e-5)
 
 
-def test_a_batch_in_which_nothing_is_learnt_changes_nothing() -> None:
-    """Its mean is no number."""
+def test_a_batch_without_learned_tokens_changes_nothing() -> None:
+    """Its mean is NaN."""
     model, examples = tiny(), rows(2)
     empty = Batch.of([Example([1, 2], [IGNORED, IGNORED])], pad=PAD, device="cpu")
     assert not cross_entropy(model, empty).isfinite()
@@ -149,7 +149,7 @@ def test_a_step_limits_the_gradient_and_moves_the_rate() -> None:
 
 
 def test_the_loss_falls() -> None:
-    """A few rows are learnt by heart."""
+    """A few rows are memorized."""
     model, examples = tiny(), rows()
     loop = Loop(model, torch.optim.AdamW(model.parameters(), lr=1e-2), max_grad_norm=1.0)
     losses = [loop.one_step(micro_batches(examples, 4, pad=PAD, device="cpu"))["loss"] for _ in range(40)]

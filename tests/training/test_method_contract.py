@@ -1,4 +1,4 @@
-"""What every training method keeps, whatever it does: three small runs for each that is listed."""
+"""The contract of every training method: three small runs each."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_a_task_that_is_always_solved_is_too_easy(probed: Probe) -> None:
 
 
 @pytest.mark.slow
-def test_four_tokens_cut_every_answer_off(probed: Probe) -> None:
+def test_four_tokens_truncate_every_answer(probed: Probe) -> None:
     """The reference itself needs more than four tokens."""
     result = probed("short", changed(SUMS, training__max_new_tokens=4), prompts=2, samples=4)
     assert result["verdict"]["outcome"] == "cut_off", result

@@ -25,7 +25,7 @@ from core.training.worker import Worker
 
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
 KILLING = Path(__file__).with_name("killing.py")
-"""A worker that meets with an accident."""
+"""A worker that gets killed."""
 REAL = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
 needs_model = pytest.mark.skipif(not REAL.is_dir(), reason="the built-in model is not here: make setup fetches it")
 
@@ -61,7 +61,7 @@ def changed(config: dict[str, Any], **values: Any) -> dict[str, Any]:
 
 
 LLAMA = changed(TINY, training__rollout_engine="auto")
-"""The same as it runs by itself: with answers by llama.cpp."""
+"""The same with defaults: answers by llama.cpp."""
 
 
 SFT: dict[str, Any] = {

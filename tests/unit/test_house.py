@@ -1,7 +1,7 @@
-"""The house: nothing grows beyond what a reader can hold, and what belongs together has one name.
+"""House rules: files and functions stay small, and things that belong together share a name.
 
-Each list below holds what breaks its rule today, with the reason or what it breaks it by. A test fails
-also where an entry is no longer needed: the lists only get shorter.
+Each list below has the current exceptions to its rule, with the reason or the excess. A test fails if an entry is no
+longer needed, so the lists only get shorter.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ WITHOUT_A_TEMPLATE = {
     "pages/wizard/groups.py": "a part of wizard/configuration.html",
     "pages/wizard/trial.py": "a part of wizard/reward.html",
 }
-"""Modules of pages/ that are no page of their own."""
+"""Modules of pages/ that are not pages."""
 BUILT_ELSEWHERE = {
     "auth/login.html": "routes/auth.py: nothing but a form",
     "configs/index.html": "pages/configs.py",
@@ -92,12 +92,12 @@ SHARED_SCRIPTS = {
     "app.js": "base.html",
     "wizard_step.js": "wizard/configuration.html",
 }
-"""Scripts of more pages than the one that they could be named for, and a template that loads them."""
+"""Scripts of several pages, and a template that loads them."""
 
 
 @cache
 def tracked(*suffixes: str) -> tuple[Path, ...]:
-    """Every file with one of these endings that git knows or would take in, by its path in the project."""
+    """Every tracked or new file with one of these suffixes, by its path in the project."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
     return tuple(Path(name) for name in sorted(set(names)) if name.endswith(suffixes) and (PROJECT / name).is_file())
@@ -115,14 +115,14 @@ def functions(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def test_no_python_file_is_too_long() -> None:
-    """Over 400 lines it is looked at again: split, or named above with the reason why it stays whole."""
+    """Over 400 lines a file is split, or listed above with the reason."""
     long = {str(file): len(lines(file)) for file in tracked(".py") if len(lines(file)) > MOST_LINES}
     assert {name: length for name, length in long.items() if name not in LONG_FILES} == {}
     assert LONG_FILES.keys() - long.keys() == set(), "no longer too long: take them out of LONG_FILES"
 
 
 def test_no_function_is_too_long() -> None:
-    """Over 60 lines a function is several."""
+    """Over 60 lines a function should be several."""
     long = {
         f"{file}:{node.name}": length
         for file in tracked(".py")
@@ -134,7 +134,7 @@ def test_no_function_is_too_long() -> None:
 
 
 def test_no_line_of_a_page_is_too_long() -> None:
-    """Templates, styles and scripts stop where Python does. (Python's lines are ruff's affair.)"""
+    """Templates, styles and scripts stop where Python does. (ruff checks Python's lines.)"""
     long = [
         f"{file}:{number}: {len(line)}"
         for file in tracked(".html", ".css", ".js")

@@ -1,4 +1,4 @@
-"""What the suite says of itself: folders over budget, second tries, combinations that are left out."""
+"""The suite's summary: folders over budget, retries, skipped combinations."""
 
 from __future__ import annotations
 

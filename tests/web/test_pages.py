@@ -1,4 +1,4 @@
-"""Pages without a browser: every template is given what it uses, and no more."""
+"""Pages without a browser: every template gets what it uses, and no more."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def test_no_macro_hides_what_a_template_is_given(app: Flask, name: str) -> None:
     assert not given & _used(app, name)[1]
 
 
-def test_every_template_is_somebodys(app: Flask) -> None:
-    """No template is left over."""
+def test_every_template_has_a_page(app: Flask) -> None:
+    """No template is unused."""
     folder = Path(app.root_path) / "templates"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.html")}
     whole = {name for name in names if not Path(name).name.startswith("_")}
@@ -156,7 +156,7 @@ def test_every_field_of_the_configuration_step_is_shown_once(app: Flask) -> None
     assert sorted(shown) == sorted(path for path in known if method("grpo").uses(path))
 
 
-def test_a_step_that_is_none_is_not_found(browser: Browser) -> None:
+def test_an_unknown_step_is_not_found(browser: Browser) -> None:
     """A mistyped address is said to be one."""
     assert browser.get("/new/nothing").status_code == 404
 

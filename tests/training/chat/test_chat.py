@@ -1,4 +1,4 @@
-"""The chat process, spoken to as the server speaks to it."""
+"""The chat process, with the server's protocol."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def chat() -> Iterator[Chat]:
 
 @pytest.fixture(scope="module")
 def adapter(models: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that turns the tiny model's answers upside down."""
+    """An adapter that changes the tiny model's answers drastically."""
     folder = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(3)
     base = AutoModelForCausalLM.from_pretrained(models.cache / "models" / "tiny")
@@ -130,7 +130,7 @@ def test_every_setting_reaches_the_model(chat: Chat, models: Home) -> None:
 
 
 def test_an_answer_ends_before_a_stop_text(chat: Chat, models: Home) -> None:
-    """Nothing of it is shown, wherever the pieces end; a limit and a stop are told apart."""
+    """Nothing of it is shown, wherever the pieces end; a limit and a stop are distinguished."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     *_, whole = chat.ask("w", model, max_tokens=12)
     assert whole["finish"] == "length"
@@ -143,7 +143,7 @@ def test_an_answer_ends_before_a_stop_text(chat: Chat, models: Home) -> None:
 
 
 def test_an_adapter_brings_its_own_template(chat: Chat, models: Home, adapter: Path, tmp_path: Path) -> None:
-    """A model that was trained with another chat template is asked with that one, its checkpoints too."""
+    """A model trained with another chat template is prompted with that one, including its checkpoints."""
     run = tmp_path / "run"
     checkpoint = run / "checkpoints" / "checkpoint-2"
     shutil.copytree(adapter, checkpoint)
@@ -160,7 +160,7 @@ def test_an_adapter_brings_its_own_template(chat: Chat, models: Home, adapter: P
 def test_an_adapter_that_was_trained_further_is_read_again(
     chat: Chat, models: Home, adapter: Path, tmp_path: Path
 ) -> None:
-    """A running session answers as of its latest checkpoint, and older ones do not pile up."""
+    """A running session answers with its latest checkpoint, and older ones do not accumulate."""
     base = {"kind": "transformers", "base": str(models.cache / "models" / "tiny")}
     live = tmp_path / "live"
     shutil.copytree(adapter, live)
@@ -173,7 +173,7 @@ def test_an_adapter_that_was_trained_further_is_read_again(
 
 
 def test_a_conversation_that_is_too_long_is_refused(chat: Chat, models: Home) -> None:
-    """In words, before the model is asked; the next question is answered."""
+    """With a message, before the model runs; the next question is answered."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     refused = chat.ask("z", model, messages=[{"role": "user", "content": "word " * 600}])[-1]
     assert (refused["event"], refused["code"]) == ("error", "invalid_input")
@@ -210,10 +210,10 @@ def test_a_cancel_ends_an_answer_early(chat: Chat, models: Home) -> None:
 
 
 def test_a_cancel_that_comes_with_its_question_is_heard(chat: Chat, models: Home) -> None:
-    """The question may still wait, or its model be loaded; one that is over is not cancelled the next time."""
+    """The question may still be queued, or its model be loading; a finished one is not canceled the next time."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     question = {"model": model, "messages": QUESTION, "temperature": 0, "max_tokens": 400}
-    # In one piece: a test that stands still in between would ask too late.
+    # In one write: a test that stalls in between would ask too late.
     both = ({"op": "generate", "id": "soon", **question}, {"op": "cancel", "id": "soon"})
     assert chat.process.stdin
     chat.process.stdin.write("".join(json.dumps(one) + "\n" for one in both))
@@ -225,7 +225,7 @@ def test_a_cancel_that_comes_with_its_question_is_heard(chat: Chat, models: Home
 
 
 def test_an_error_is_said_and_the_next_request_answered(chat: Chat, models: Home) -> None:
-    """A model that is not there ends one request, not the process."""
+    """A missing model ends one request, not the process."""
     failed = chat.ask("x", {"kind": "transformers", "base": "/nowhere", "adapter": None})
     assert failed[-1]["event"] == "error"
     assert "Traceback" not in failed[-1]["message"]

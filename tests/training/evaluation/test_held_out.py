@@ -1,4 +1,4 @@
-"""Evaluation measures what it says and leaves no trace in the run."""
+"""Evaluation measures correctly and does not affect the run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_kl_is_the_same_one_by_one_and_together(model: Any) -> None:
 
 
 def test_random_states_are_given_back() -> None:
-    """What was drawn in between is drawn again afterwards."""
+    """Draws during the evaluation are repeated afterwards."""
     torch.manual_seed(1)
     random.seed(1)
     with undisturbed():

@@ -1,4 +1,4 @@
-"""Exports: whole or absent, equal to what was trained, and what is said about a file is what is in it."""
+"""Exports: complete or absent, equal to the trained model, and with correct metadata."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ needs_converter = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def folder(models: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that no run here made: layers with ranks of their own."""
+    """An external adapter whose layers have different ranks."""
     torch.manual_seed(7)
     config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], rank_pattern={"down_proj": 2})
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny(models)), config)
@@ -64,7 +64,7 @@ def export(models: Home, monkeypatch: pytest.MonkeyPatch, name: str, **spec: Any
 
 
 def result(job: JobDir) -> dict[str, Any]:
-    """What it says, after checking that it names exactly what is there."""
+    """Its result, after checking that it lists exactly the existing files."""
     found = read_json(job.result) or {}
     assert {file["name"] for file in found["files"]} == {path.name for path in job.files.iterdir()}
     assert all((job.files / file["name"]).stat().st_size == file["size"] for file in found["files"])
@@ -196,7 +196,7 @@ def test_a_cancelled_export_leaves_nothing(models: Home, trained: JobDir, monkey
 
 
 def test_a_child_that_dies_is_quoted(tmp_path: Path) -> None:
-    """llama.cpp's end is an error with its last words, not the end of the export's process."""
+    """A crash of llama.cpp is an error with its last output, not the end of the export's process."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF but not really")
     with pytest.raises(Unavailable, match="Quantization to Q4_0 failed"):
@@ -232,7 +232,7 @@ def test_an_adapter_that_does_not_fit_is_refused(models: Home, folder: Path, tmp
 
 
 def test_what_is_not_there_is_named(models: Home, trained: JobDir, tmp_path: Path) -> None:
-    """A checkpoint that was pruned, and a folder whose weights could run code."""
+    """A pruned checkpoint, and a folder whose weights could run code."""
     with pytest.raises(NotFound, match="step 99"):
         merge.origin_of(ExportSpec(format=ExportFormat.MERGED, session_id="exported", checkpoint=99), models)
     (tmp_path / "adapter_config.json").write_text("{}")
@@ -257,7 +257,7 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> N
 
 
 def test_the_number_of_stages_counts_each_file_once() -> None:
-    """What several files share is done once."""
+    """Shared work is done once."""
     one = ExportSpec(session_id="x", format=ExportFormat.GGUF, quantizations=(Quantization.Q4_K_M,))
     two = one.model_copy(update={"quantizations": (Quantization.Q8_0, Quantization.Q4_K_M)})
     assert stages(two) - stages(one) == 2

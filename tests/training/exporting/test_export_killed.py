@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a real export: nothing half made is listed, and the disk space comes back."""
+"""kill -9 in the middle of a real export: no incomplete files are listed, and the disk space is released."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ pytestmark = [
     pytest.mark.skipif(not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not here"),
 ]
 MANY = ["f16", "q8_0", "q6_k", "q5_0", "q4_k_m", "q4_0"]
-"""So many that it is still at it when a test that stood still comes to end it."""
+"""So many that it is still running when a stalled test kills it."""
 KILLS = int(os.environ.get("EXPORT_KILLS", "1"))
-"""How often; more for a thorough look."""
+"""Number of kills; more for a thorough test."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def services(models: Home, trained: JobDir) -> Iterator[Services]:
     found = container.build(Settings.from_env({"TUNESMITH_HOME": str(models.root), "PATH": os.environ["PATH"]}))
     rebuild(models, found.database)
     yield found
-    while found.watcher.tick():  # until the last worker is gone and its exit code was read
+    while found.watcher.tick():  # until the last worker is gone and its exit code has been read
         time.sleep(0.05)
     found.close()
 
@@ -60,13 +60,13 @@ def weight(folder: Path) -> int:
 
 
 def killed(services: Services, models: Home, stage: int, wait: float) -> tuple[str, list[psutil.Process]] | None:
-    """An export that was killed after it had come to a stage, and its children; None where it was done first."""
+    """An export that was killed after it had reached a stage, and its children; None if it finished first."""
     made = services.exports.create("exported", "gguf", quantizations=MANY)
     follow(services, made.export_id, "running", "completed", stage=stage)
     time.sleep(wait)
     try:
         worker = psutil.Process(process_of(services.database.job(made.export_id, JobKind.EXPORT).handle).pid)
-        worker.suspend()  # It does not end between the look and the kill.
+        worker.suspend()  # It must not end between the check and the kill.
         status = JobDir(models.exports / made.export_id).read_status()
         if status is None or status.state in ENDED:
             worker.resume()
@@ -84,7 +84,7 @@ def test_a_killed_export_leaves_nothing(services: Services, models: Home, attemp
     """Whenever it happens: it is crashed, has no files, holds no disk, and no child of it works on."""
     moment = random.Random(f"{models.root}{attempt}")
     stage = moment.randint(1, 9)
-    # A quick machine is done before a late moment: then an earlier one is taken.
+    # On a fast machine a late kill may miss: then an earlier one is used.
     found = killed(services, models, stage, moment.uniform(0, 1.5)) or killed(services, models, min(stage, 3), 0)
     assert found, "it was done before it could be killed"
     export_id, children = found

@@ -19,7 +19,7 @@ from core.training.exporting.modelfile import Family, licence_of, modelfile, quo
 from tests.training.worker_runs import REAL, needs_model
 
 PUBLIC = Path(trl.__file__).with_name("chat_templates")
-"""The chat templates that the makers publish, as TRL ships them."""
+"""The vendors' published chat templates, as shipped by TRL."""
 MISTRAL_START = (
     "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] %}"
     "{% set loop_messages = messages[1:] %}{% else %}{% set loop_messages = messages %}{% endif %}"
@@ -169,8 +169,8 @@ def test_an_earlier_answer_s_thoughts_are_left_out(go: Go) -> None:
     assert go(family.template(), [apart]) == [text(inside)]
 
 
-def test_a_template_of_no_family_is_derived_and_proved() -> None:
-    """One more space makes it another family; what it writes is read off and compared again."""
+def test_a_template_of_no_family_is_derived_and_verified() -> None:
+    """An extra space makes it another family; its output is derived and verified."""
     template = SMOLLM2.replace("<|im_end|>' + '\n'", "<|im_end|>' + ' \n'")
     family = found(template, "<|im_start|>")
     assert family is not None
@@ -182,7 +182,7 @@ def test_a_template_of_no_family_is_derived_and_proved() -> None:
 
 
 def test_a_template_that_counts_gets_none() -> None:
-    """What depends on the place of a turn has no counterpart, so the Modelfile says that it has no TEMPLATE."""
+    """Output that depends on a turn's position has no equivalent, so the Modelfile says that it has no TEMPLATE."""
     assert found("{% for message in messages %}{{ loop.index }}: {{ message.content }}\n{% endfor %}") is None
     text = modelfile("model.gguf", None, "", "</s>")
     assert "TEMPLATE " not in text

@@ -1,4 +1,4 @@
-"""Every number format that is offered: made by the llama.cpp that is installed, and what it says it is."""
+"""Every offered number format, made with the installed llama.cpp and checked."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def tensors(model: Any) -> dict[str, torch.Tensor]:
 
 
 def tried(*files: Path, texts: list[list[int]]) -> list[dict[str, Any]]:
-    """What llama.cpp itself says of each file, and what each answers, in one process."""
+    """llama.cpp's own metadata of each file, and its answer, in one process."""
     asked = json.dumps({"files": [str(file) for file in files], "texts": texts})
     done = subprocess.run(
         [sys.executable, str(TRY)], input=asked, capture_output=True, text=True, check=True, timeout=120

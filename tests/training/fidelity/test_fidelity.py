@@ -190,7 +190,7 @@ def test_a_merged_folder_with_another_end_token_is_broken(trained: Trained, tmp_
     assert "<|endoftext|>" in report.reason
 
 
-def test_a_space_more_is_no_other_word(trained: Trained) -> None:
+def test_an_extra_space_is_not_a_different_word(trained: Trained) -> None:
     """Programs differ in where they put spaces; a different word is something else."""
     read = [trained.tokenizer(text)["input_ids"] for text in ("What is 2", " What is 2", "Which is 2")]
     assert read[0] != read[1]
@@ -207,7 +207,7 @@ def test_a_file_that_ends_llama_cpp_is_broken(trained: Trained, f16: Path, tmp_p
     assert "could not load it" in report.reason
 
 
-def test_a_stop_is_heard(trained: Trained, f16: Path) -> None:
+def test_a_stop_request_is_followed(trained: Trained, f16: Path) -> None:
     """Also in the middle of what llama.cpp does."""
     task = trained.check.task
     trained.check.task = replace(task, stop=lambda: True)

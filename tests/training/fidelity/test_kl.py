@@ -54,7 +54,7 @@ def test_a_training_that_changed_nothing_has_no_share(tmp_path: Path) -> None:
     assert found.adapter_kl == pytest.approx(0, abs=1e-6)
 
 
-def test_equal_models_are_no_distance_apart(tmp_path: Path) -> None:
+def test_equal_models_have_no_distance(tmp_path: Path) -> None:
     """Sixteen bits on disk are fine enough."""
     found = distances(tmp_path, change=1.0, times=1.0, rounding=0.0)
     assert found.top1_agreement == 1

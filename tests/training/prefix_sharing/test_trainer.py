@@ -156,8 +156,8 @@ def test_completions_used_twice(tmp_path: Path, loss: str) -> None:
             assert one.get(name) == pytest.approx(other.get(name), abs=1e-6)
 
 
-def test_cut_off_completions_left_out(tmp_path: Path) -> None:
-    """A row whose completion is masked counts as nothing, as with stock TRL."""
+def test_truncated_completions_are_masked(tmp_path: Path) -> None:
+    """A row with a masked completion does not count, as with stock TRL."""
     stock, ours = both(
         lambda: small("qwen3"),
         lambda: rounds("both", "both"),
@@ -210,7 +210,7 @@ def test_no_noise_from_equal_rewards(tmp_path: Path) -> None:
 
 
 def test_a_round_by_another_model_is_written_again(tmp_path: Path) -> None:
-    """Where the sampler's probabilities are not the trainer's nothing is trained on, and the next round counts."""
+    """If the sampler's probabilities differ from the trainer's, the round is not trained on; the next one is."""
     wrong, right = rounds("both").rounds[0], rounds("half", "both").rounds[1]
     told: list[float] = []
 
@@ -245,7 +245,7 @@ def test_dynamic_sampling_asks_again(tmp_path: Path) -> None:
 
 
 def test_dynamic_sampling_has_a_budget(tmp_path: Path) -> None:
-    """Where nothing has spread it gives up and goes on."""
+    """Without any spread it gives up and continues."""
     flat = answers(2, [8, 9], [1.0] * 4)
     written = Written([[*flat, *flat], [*flat, *flat], [*flat, *flat], [*flat, *flat]])
     ours = train(FastGRPOTrainer, small("llama"), written, tmp_path, steps=1, fast={"dynamic_sampling": True})
@@ -264,7 +264,7 @@ def test_dynamic_sampling_has_a_budget(tmp_path: Path) -> None:
         ({}, {"loss_type": "luspo", "importance_sampling_level": "sequence"}, "luspo"),
     ],
 )
-def test_what_is_not_proved_runs_as_stock(
+def test_unverified_settings_run_as_stock(
     tmp_path: Path, lora: dict[str, Any], settings: dict[str, Any], words: str
 ) -> None:
     """The trainer falls back by itself and says why."""

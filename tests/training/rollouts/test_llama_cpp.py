@@ -96,7 +96,7 @@ def test_rows_that_were_not_reordered_are_found(
     assert len(notes) == 1
 
 
-def test_greedy_answers_are_transformers_answers(engine: LlamaEngine) -> None:
+def test_greedy_answers_equal_those_of_transformers(engine: LlamaEngine) -> None:
     """Two prompts of different length at once, each as if alone."""
     asked = prompts(engine, "the capital of France", "3 + 4")
     greedy = Sampling(max_new_tokens=12, temperature=0)
@@ -229,7 +229,7 @@ def test_an_engine_that_was_fallen_back_from_is_left_alone(engine: LlamaEngine, 
     assert "3 rounds" in notes[-1]
 
 
-def test_it_sleeps_while_training_works(engine: LlamaEngine) -> None:
+def test_it_is_idle_during_training(engine: LlamaEngine) -> None:
     """Between rounds the child takes no processor time."""
     engine.generate(prompts(engine, "3 + 4"), SAMPLING)
     child = psutil.Process(pid(engine))
@@ -243,7 +243,7 @@ def test_it_sleeps_while_training_works(engine: LlamaEngine) -> None:
     until(used, lambda seconds: seconds <= 0.02)  # What it still had to put away may take a while on a busy machine.
 
 
-def test_told_to_end_at_once_it_ends(
+def test_an_immediate_stop_ends_generation(
     parts: tuple[Any, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within a token, and no process is left."""

@@ -1,4 +1,4 @@
-"""Drawing tokens with numpy: the same distributions as transformers, reproducibly."""
+"""Sampling tokens with numpy: the same distributions as transformers, reproducibly."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ def test_the_log_probability_is_the_models_own() -> None:
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
-    """Greedy needs no luck."""
+    """Greedy ignores the random number."""
     assert draw(LOGITS, [0], np.array([0.99]), Rules(temperature=0), [SEEN])[0] == [int(LOGITS.argmax())]
 
 
-def test_the_ends_of_the_interval_are_words() -> None:
-    """No chance falls off the end, also where the last words have no probability at all."""
+def test_the_ends_of_the_interval_are_tokens() -> None:
+    """Every random number maps to a token, even if the last tokens have zero probability."""
     logits: Any = np.full((2, 600), -np.inf, np.float32)
     logits[:, [3, 400]] = 0.0
     tokens, _ = draw(logits, [0, 1], np.array([0.0, np.nextafter(1.0, 0)]), Rules(), [SEEN, SEEN])
     assert tokens == [3, 400]
 
 
-def test_a_completions_luck_is_its_own() -> None:
+def test_random_numbers_belong_to_their_completion() -> None:
     """The same seed and row give the same numbers; another row gives others."""
     assert (uniforms(7, 2, 5) == uniforms(7, 2, 5)).all()
     assert (uniforms(7, 2, 5) != uniforms(7, 3, 5)).all()

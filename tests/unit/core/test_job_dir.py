@@ -110,7 +110,7 @@ def test_a_writer_numbers_rows_over_the_files_whole_life(tmp_path: Path) -> None
     assert [json.loads(line)["row"] for line in path.read_text().splitlines()] == [1, 2, 3]
 
 
-def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
+def test_non_finite_numbers_are_not_written(tmp_path: Path) -> None:
     """NaN is no JSON: the writer refuses it, and the file stays readable."""
     writer = JsonlWriter(tmp_path / "rows.jsonl")
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -120,13 +120,13 @@ def test_an_outcome_that_cannot_be_kept_ends_nothing(home: Home) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[]", b'{"fingerprint": 3}', b"null"])
-def test_a_damaged_outcome_is_none(home: Home, damage: bytes) -> None:
+def test_a_damaged_outcome_is_ignored(home: Home, damage: bytes) -> None:
     """It is tested again; nothing breaks."""
     (home.cache / "llama.json").write_bytes(damage)
     assert llama.read(home) is None
 
 
-def test_an_outcome_of_another_machine_is_none(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outcome_of_another_machine_is_ignored(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another processor, or another library: each alone makes it due again."""
     llama.keep(home, Outcome(fingerprint=llama.fingerprint()))
     assert llama.read(home) is not None

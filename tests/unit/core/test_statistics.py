@@ -1,4 +1,4 @@
-"""Paired comparisons are honest: no claim where there is nothing, and the power that they say they have."""
+"""Paired comparisons: no false claims beyond the level, and the stated power."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_interval_of_normal_scores_is_students() -> None:
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
-    """Two looks at one report show the same numbers."""
+    """A report always shows the same numbers."""
     differences = [0.1, -0.2, 0.3, 0.0, 0.5, 0.2]
     assert bootstrap_mean(differences, 5) == bootstrap_mean(differences, 5) != bootstrap_mean(differences, 6)
 

@@ -1,4 +1,4 @@
-"""The set-up: it says what is missing at once, repeats only what is due, and fails with advice."""
+"""Setup reports what is missing immediately, repeats only what is needed, and fails with advice."""
 
 from __future__ import annotations
 

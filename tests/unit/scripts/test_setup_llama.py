@@ -1,4 +1,4 @@
-"""Compiling llama.cpp: without AMX, never from a wheel that was made otherwise, and tried at once."""
+"""Compiling llama.cpp: without AMX, never from a differently compiled wheel, and tested immediately."""
 
 from __future__ import annotations
 

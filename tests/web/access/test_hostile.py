@@ -1,4 +1,4 @@
-"""Whatever a stranger sends: the answer is theirs to mend, never a fault of the server's."""
+"""Any hostile request gets a client error, never a server error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_no_header_brings_the_server_out_of_step(app: Flask, guarded: Flask, header: str) -> None:
+def test_no_header_causes_a_server_error(app: Flask, guarded: Flask, header: str) -> None:
     """Whatever a stranger writes into it: an answer that is no fault of the server's, with and without a login."""
     for one in (app, guarded):
         for value in HOSTILE:
@@ -84,13 +84,13 @@ def test_a_login_survives_any_way_on(guarded: Flask, onward: str) -> None:
         "/exports/{}", "/configs/{}", "/api/configs/load?name={}", "/api/datasets/{}/rows?start={}",
     ],
 )  # fmt: skip
-def test_no_address_brings_the_server_out_of_step(standing: Flask, path: str, value: str) -> None:
+def test_no_address_causes_a_server_error(standing: Flask, path: str, value: str) -> None:
     """Digits that are none, names that no file has, numbers without end."""
     assert standing.test_client().get(path.replace("{}", quote(value, safe=""))).status_code < 500
 
 
 @pytest.mark.parametrize("value", ["²", "~nobody-of-that-name/x", "/\x00", "/" + "a" * 5000, "~\x00", "a" * 5000])
-def test_no_path_brings_the_server_out_of_step(browser: Browser, value: str) -> None:
+def test_no_path_causes_a_server_error(browser: Browser, value: str) -> None:
     """A field for a folder on this machine takes any text."""
     browser.get("/exports")
     for field in ("adapter", "base", "checkpoint", "session_id"):

@@ -1,4 +1,4 @@
-"""Who is let in, and who is not."""
+"""Access control."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conftest import TOKEN, Browser, tiny
 
 @pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1:5000", "[::1]:5000", "LOCALHOST"])
 def test_the_loopback_names_are_answered(client: FlaskClient, host: str) -> None:
-    """By any name that only this machine can mean."""
+    """By any name that can only mean this machine."""
     assert client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
@@ -84,7 +84,7 @@ def test_a_browser_needs_its_pages_csrf_token(browser: Browser) -> None:
     assert taken.status_code == 202
 
 
-def test_an_empty_csrf_token_is_none(browser: Browser) -> None:
+def test_an_empty_csrf_token_is_rejected(browser: Browser) -> None:
     """A session without a token does not match a request without one."""
     assert browser.post("/api/training/start", json={"config": tiny()}, X_CSRF_Token="").status_code == 403
 
@@ -168,7 +168,7 @@ def test_guessing_tokens_locks_nobody_out(guarded: Flask) -> None:
     ("more", "starts"), [({"host": "0.0.0.0"}, False), ({"allowed_hosts": ("a.example",)}, False), ({}, True)]
 )
 def test_a_token_that_can_be_guessed_is_refused(settings: Settings, more: dict[str, Any], starts: bool) -> None:
-    """Where others can try; on this machine alone it is its owner's business."""
+    """If others can reach the server; on loopback only it is the owner's decision."""
     short = replace(settings, token="x", **more)
     if starts:
         create_app(short).extensions["tunesmith"].close()
@@ -217,7 +217,7 @@ def test_a_page_of_https_is_another_origin(client: FlaskClient, settings: Settin
 
 
 def test_a_token_is_made_once_and_kept_hashed(settings: Settings) -> None:
-    """It is printed on first start; the file holds its hash and is the owner's alone."""
+    """It is printed on first start; the file has its hash and is readable only by the owner."""
     open_settings = replace(settings, host="0.0.0.0")
     app = create_app(open_settings)
     token = app.extensions["tunesmith_new_token"]

@@ -1,4 +1,4 @@
-"""Ten thousand damaged files: no error of the server, no job that waits for ever, no other job's row lost."""
+"""Ten thousand damaged files: no server error, no job that waits forever, no other job's row lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.conftest import TINY
 from tests.support.damage import DAMAGES, OFTEN, PaperLauncher
 
 CASES = 10_000
-"""A case is one file of one job that was harmed in one way, at a place of its own."""
+"""A case is one file of one job that was damaged in one way at one place."""
 EACH = 12
 """Jobs of each kind in a home folder."""
 CONFIG = dump(parse(TINY))
@@ -52,7 +52,7 @@ SPEC = EvaluationSpec.model_validate({
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of job or dataset: where it lies, and what is looked at of one.
+    """A kind of job or dataset: its folder, and the addresses to check.
 
     Attributes:
         parent: Of the folders, as a part of the home folder.
@@ -86,7 +86,7 @@ LISTS = (
 
 
 def lay_out(home: Home, kind: str, job_id: str) -> Path:
-    """A job as it would lie on the disk, whole."""
+    """Create a complete job on disk."""
     path = home.root / KINDS[kind].parent / (f"{job_id}.partial" if kind == "arriving" else job_id)
     path.mkdir()
     run = JobDir(path)
@@ -285,7 +285,7 @@ class Round:
             self._get(client, look.format(job_id), job_id)
 
     def look_at_lists(self, client: FlaskClient) -> None:
-        """Where a damaged job stands among others."""
+        """Lists with damaged jobs."""
         for address in self.chance.sample(LISTS, k=9):
             self._get(client, address, "list")
 
@@ -312,8 +312,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_ten_thousand_damaged_files_are_each_one_jobs_trouble(home: Home, settings: Settings) -> None:
-    """Against start, pages, queue and API, in many home folders with some hundred damaged files each.
+def test_ten_thousand_damaged_files_affect_only_their_jobs(home: Home, settings: Settings) -> None:
+    """Tests start, pages, queue and API, in many home folders with several hundred damaged files each.
 
     A file that was harmed in one way, at a place of its own, is a case; a file of many rows may be harmed in up to
     three ways, and a job may have several harmed files, as after a power cut. Whatever befell it, each job is looked
@@ -335,7 +335,7 @@ def test_ten_thousand_damaged_files_are_each_one_jobs_trouble(home: Home, settin
 
 
 def follow_to_the_end(stage: Round, app: Flask) -> None:
-    """Look at everything while workers live, end them, and see the queue to its end."""
+    """Check everything while workers are alive, end them, and run the queue to its end."""
     services: Services = app.extensions["tunesmith"]
     client = app.test_client()
     active = [job_id for job_id, kind in stage.jobs.items() if kind == "active"]

@@ -1,4 +1,4 @@
-"""What is wrong with one job, one dataset or the disk stays there, and is said in words."""
+"""Problems of one job, one dataset or the disk stay isolated and are reported."""
 
 from __future__ import annotations
 
@@ -234,8 +234,8 @@ def test_what_the_disk_refuses_is_explained_on_pages_and_by_the_api(
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"session_key": 3, "token_hash": ""}', '{"token_hash": ["x"]}', "[]"])
-def test_damaged_secrets_are_made_anew_and_open_no_door(home: Home, text: str) -> None:
-    """A new session key logs everybody out; the token that nobody knows any more is replaced, and said once."""
+def test_damaged_secrets_are_recreated_and_grant_no_access(home: Home, text: str) -> None:
+    """A new session key logs everybody out; the lost token is replaced, and shown once."""
     home.secrets.write_text(text)
     there = load_secrets(Settings.from_env({"TUNESMITH_HOME": str(home.root), "HOST": "0.0.0.0"}))
     assert there.new_token
@@ -268,7 +268,9 @@ def test_a_full_disk_at_the_start_is_named(settings: Settings, home: Home, monke
     assert "DATABASE_URL" not in caught.value.message
 
 
-def test_only_a_setting_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_setting_error_is_reported_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Any other ValueError is a defect, whose trace is wanted."""
     monkeypatch.setattr(Settings, "from_env", lambda: (_ for _ in ()).throw(ValueError("PORT is 'x'")))
     assert flask_app.main() == 1

@@ -258,7 +258,7 @@ def test_what_cannot_be_trained_is_said_on_the_model_step(browser: Browser, hub:
     until(lambda: browser.get("/new/model").text, lambda text: words in text, PATIENCE)
 
 
-def test_half_a_model_is_none(home: Home, client: FlaskClient) -> None:
+def test_an_incomplete_model_does_not_count(home: Home, client: FlaskClient) -> None:
     """One of two files that the index names, as a download by the library leaves it."""
     folder = home.cache / "hub" / "hub" / "models--a--b" / "snapshots" / COMMIT
     folder.mkdir(parents=True)

@@ -93,7 +93,7 @@ def test_a_streamed_answer(client: openai.OpenAI) -> None:
     assert usage.usage.total_tokens == 6
 
 
-def test_a_stream_that_is_left_ends_the_answer(client: openai.OpenAI, live: Live) -> None:
+def test_a_closed_stream_ends_the_answer(client: openai.OpenAI, live: Live) -> None:
     """The next question does not wait for its last word, which never comes."""
     stream = client.chat.completions.create(model="small", messages=said("one hold"), stream=True)
     next(stream)
@@ -103,7 +103,7 @@ def test_a_stream_that_is_left_ends_the_answer(client: openai.OpenAI, live: Live
     assert model_process(live) == process, "it was killed, not told"
 
 
-def test_one_who_hangs_up_is_not_answered_any_longer(client: openai.OpenAI, live: Live) -> None:
+def test_a_disconnect_ends_the_answer(client: openai.OpenAI, live: Live) -> None:
     """The answer to a question that was not streamed ends too."""
     client.chat.completions.create(model="small", messages=said("first"))
     process = model_process(live)

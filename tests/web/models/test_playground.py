@@ -319,7 +319,7 @@ def test_starting_a_training_frees_the_memory(services: Services, client: FlaskC
     until(lambda: services.models.pool.loaded, lambda loaded: loaded == ())
 
 
-def test_a_model_that_nobody_asks_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_model_is_unloaded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is loaded again for the next question."""
     monkeypatch.setattr("services.models.chat_process.IDLE", 0.05)
     ask(machine, "a")

@@ -162,7 +162,7 @@ def test_a_reward_that_could_not_be_tried_says_why_and_asks(
     assert client.post("/api/training/start", json={"config": config, "confirm_reward": True}).status_code == 202
 
 
-def test_a_judge_is_not_asked_unasked(client: FlaskClient) -> None:
+def test_a_judge_is_not_called_without_confirmation(client: FlaskClient) -> None:
     """Made-up answers cost money there: the start says that it was not tried, and asks."""
     parts = [{"name": "numeric"}, {"name": "judge", "weight": 0.1, "params": {"url": "http://127.0.0.1:9/v1"}}]
     config = {**TINY, "reward": {"type": "composite", "components": parts}}

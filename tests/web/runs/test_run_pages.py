@@ -259,7 +259,7 @@ def test_a_new_step_is_read_once(browser: Browser, services: Services, monkeypat
     assert len(read) == 6 + 7
 
 
-def test_damaged_files_of_one_run_are_its_trouble_alone(browser: Browser, services: Services) -> None:
+def test_damaged_files_affect_only_their_run(browser: Browser, services: Services) -> None:
     """Lists still come, and say something of it."""
     run = make(services, JobState.COMPLETED, [0.1] * 3, held=([0.0], [0.0]))
     run.evaluation.write_text('{"step": "x", "report": []}')
@@ -339,7 +339,7 @@ def test_a_run_without_a_reward_is_shown_by_its_loss(
 
 
 @pytest.mark.parametrize("damage", ["method", "training", "evaluation", "metrics", "report"])
-def test_damage_of_a_run_without_a_reward_is_its_trouble_alone(
+def test_damage_of_a_run_without_a_reward_affects_only_that_run(
     monkeypatch: pytest.MonkeyPatch, browser: Browser, services: Services, damage: str
 ) -> None:
     """Odd values where others are expected: lists still come, and say something of it."""

@@ -229,7 +229,7 @@ def test_the_database_is_rebuilt_from_the_directories(client: FlaskClient, servi
 
 
 @pytest.mark.parametrize("bad", ["..", "../..", "%2e%2e%2f%2e%2e", "UPPER", "a" * 65, "a%00b", "-x"])
-def test_an_id_that_is_none_finds_nothing(client: FlaskClient, bad: str) -> None:
+def test_an_invalid_id_finds_nothing(client: FlaskClient, bad: str) -> None:
     """Whatever is sent as an id, nothing outside the folder is touched and no trace is shown."""
     for path in ("", "/metrics", "/completions", "/logs"):
         response = client.get(f"/api/training/sessions/{bad}{path}")

@@ -51,7 +51,7 @@ def test_a_wrong_configuration_is_not_saved_over_a_good_one(client: FlaskClient)
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\nb", "\x00"])
-def test_a_name_that_is_none_is_refused(client: FlaskClient, name: str) -> None:
+def test_an_invalid_name_is_rejected(client: FlaskClient, name: str) -> None:
     """Empty, endless or unprintable."""
     refused = save(client, name, tiny())
     assert (refused.status_code, refused.get_json()["error"]["field"]) == (400, "name")
@@ -131,7 +131,7 @@ def test_validating_tells_problems_and_notes_apart(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"config":' + '{"a":' * 900 + "1" + "}" * 900 + "}"])
-def test_json_without_a_bottom_is_refused(client: FlaskClient, text: str) -> None:
+def test_deeply_nested_json_is_rejected(client: FlaskClient, text: str) -> None:
     """As the sender's mistake, not as the server's."""
     for path in ("training/start", "configs/save"):
         refused = client.post(f"/api/{path}", data=text, content_type="application/json")

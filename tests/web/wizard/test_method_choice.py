@@ -145,7 +145,7 @@ def test_a_configuration_of_another_method_becomes_the_draft(browser: Browser, s
     assert services.wizard.config()["training"]["max_steps"] == 5
 
 
-def test_a_method_that_is_none_can_be_mended(browser: Browser, services: Services) -> None:
+def test_an_unknown_method_can_be_fixed(browser: Browser, services: Services) -> None:
     """The problem leads to the choice."""
     services.wizard.load({**tiny(), "method": "guess"})
     assert services.snapshots.take().review.missing == {"model"}

@@ -1,4 +1,4 @@
-"""The wizard open twice: nothing that one tab chose is undone by the other, with scripts or without."""
+"""The wizard in two tabs: neither undoes the other's choices, with or without scripts."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_start_waits_where_another_tab_changed_the_plan(browser: Browser, serv
 @pytest.mark.parametrize(
     "was", ["not json", "[]", '{"sections": 1}', '{"sections": {"training": [1], "grpo": "x"}, "ui": [], "others": {}}']
 )
-def test_a_page_without_its_beginning_is_taken_at_its_word(browser: Browser, draft: Any, was: str) -> None:
+def test_a_form_without_its_original_state_is_saved_as_sent(browser: Browser, draft: Any, was: str) -> None:
     """A program that posts the form says what it wants."""
     browser.get("/new/configuration")
     sent = browser.post("/new/configuration", form={"training.max_steps": "7", "was": was, "action": "save"})

@@ -1,12 +1,12 @@
 """llama.cpp as on a processor that it crashes on; a test puts the folder above into ``PYTHONPATH``.
 
-It becomes the real package, changed as ``LLAMA_CRASHES`` says:
+It becomes the real package, modified according to ``LLAMA_CRASHES``:
 
 - ``buffers``: more than one token of a model with quantized weights ends the process by SIGSEGV where it was loaded
-  with the extra buffers. So it is on processors with AMX, compiled by GCC 12.
-- ``always``: the same however it was loaded.
+  with the extra buffers, as on AMX processors when compiled with GCC 12.
+- ``always``: the same for any way of loading.
 - either with tensor types after a colon, ``buffers:F16``: of these.
-- ``import``: SIGILL as soon as it is imported. So it is where it was compiled for another processor.
+- ``import``: SIGILL on import, as when compiled for another processor.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""A chat template is a stranger's program: it shows a conversation, or it ends with a word."""
+"""A chat template is an untrusted program: it renders a conversation, or it ends with an error."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ KINDLY: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("template", "shown"), KINDLY)
 def test_what_templates_do_goes_on(template: str, shown: str) -> None:
-    """The limits change no text."""
+    """The limits do not affect normal templates."""
     assert render(MESSAGES, template, {}) == shown
 
 
-def test_a_long_conversation_is_no_bomb() -> None:
+def test_a_long_conversation_stays_within_the_limits() -> None:
     """A thousand turns, half a million characters."""
     many: list[dict[str, Any]] = [{"role": "user", "content": "word " * 100}] * 1000
     template = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>{% endfor %}"

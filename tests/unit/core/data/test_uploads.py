@@ -1,4 +1,4 @@
-"""Uploads: what is accepted, what is refused and how, and that nothing is left behind."""
+"""Uploads: what is accepted and rejected, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_a_mapping_to_one_of_two_columns_of_a_name_is_possible(tmp_path: Path) -
     assert map_rows(rows(tmp_path, info), section)[0][0]["response"] == "b"
 
 
-def test_noise_is_read_or_refused_in_words(tmp_path: Path) -> None:
+def test_random_bytes_are_read_or_rejected_with_a_reason(tmp_path: Path) -> None:
     """Every kind of file, damaged at random places: rows or a reason, never another exception."""
     draw = random.Random(5)
     for number in range(300):
@@ -247,8 +247,8 @@ def nested(depth: int, opening: str, closing: str) -> str:
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":[', "]}")])
-def test_what_the_door_lets_in_every_room_behind_can_take(tmp_path: Path, opening: str, closing: str) -> None:
-    """The deepest row that is accepted is shown, searched, mapped and written; one more is a bad row."""
+def test_the_deepest_accepted_row_works_everywhere(tmp_path: Path, opening: str, closing: str) -> None:
+    """The deepest accepted row can be shown, searched, mapped and written; one level more is a bad row."""
     levels = len(re.findall(r"[\[{]", opening))
     deepest = (MAX_DEPTH - 1) // levels
     inner = nested(deepest, opening, closing)
@@ -268,7 +268,7 @@ def test_what_the_door_lets_in_every_room_behind_can_take(tmp_path: Path, openin
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 500, 960, 5000, 100_000])
 def test_a_cell_of_json_that_is_nested_without_end_is_text(depth: int) -> None:
-    """Conversations and paths are looked for in cells of JSON text, and not found where no page could show it."""
+    """Conversations and paths in JSON text are ignored if it is too deeply nested for pages."""
     text = nested(depth, "[", "]")
     assert turns(f'[{{"role": "user", "content": {text}}}]') is None
     assert by_path(f'{{"a": {text}}}', "a") is None

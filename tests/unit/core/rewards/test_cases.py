@@ -1,5 +1,5 @@
 # ruff: noqa: E501, ISC004 - cases, one a line
-"""docs/rewards-cases.md: answers that look right and are not, and right ones in odd dress, with what they earn.
+"""docs/rewards-cases.md: wrong answers that look right, and right ones in unusual form, with their scores.
 
 ``UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_cases.py`` writes the page again.
 """
@@ -127,7 +127,7 @@ def cases() -> Iterator[tuple[str, str, str, float]]:
 
 
 def test_numeric_pays_a_plain_number_and_nothing_made_of_one() -> None:
-    """Each case earns what its place in the table says; no sibling of a mended fault comes back."""
+    """Each case earns what its place in the table says; variants of fixed bugs do not return."""
     found = list(cases())
     got = earned("numeric", [(reference, answer) for _, reference, answer, _ in found])
     wrong = [(case, value) for case, value in zip(found, got, strict=True) if value != case[3]]

@@ -1,5 +1,4 @@
-# ruff: noqa: E501 - programs, one a line
-"""'Test for loopholes' finds the ways that rewards were once fooled, and the rewards of this project have none of them."""
+"""'Test for loopholes' finds known exploits, and the built-in rewards have none of them."""
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ def answer(text: str, row: Mapping[str, Any], *, numbers: bool) -> bool:
 def test_a_reward_that_takes_any_number_or_word_is_found_out(
     monkeypatch: pytest.MonkeyPatch, numbers: bool, rows: list[dict[str, Any]], found: str
 ) -> None:
-    """The attempts are no decoration: a reward with the fault loses to them."""
+    """The attempts work: they beat a reward with the flaw."""
 
     def loose(completion: str, prompt: str, row: Mapping[str, Any], **_: Any) -> Score:
         return Score(float(answer(completion, row, numbers=numbers)), "")

@@ -1,4 +1,4 @@
-"""The filter on system calls decides as it should on both processors, also on the one that is not at hand."""
+"""The system call filter decides correctly on both architectures, including the one not at hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ask = Callable[..., int | str]
 
 
 def decided(program: bytes, number: int, audit: int, arguments: tuple[int, ...]) -> int | str:
-    """What the kernel would make of a call: 0 where it is let through, an errno, or ``"killed"``."""
+    """The kernel's decision on a call: 0 if allowed, an errno, or ``"killed"``."""
     data = struct.pack("<iIQ6Q", number, audit, 0, *(value & (1 << 64) - 1 for value in (*arguments, *[0] * 6)[:6]))
     steps = [struct.unpack("<HBBI", program[place : place + 8]) for place in range(0, len(program), 8)]
     place, held = 0, 0
@@ -104,7 +104,7 @@ def test_what_else_depends_on_arguments(ask: Ask) -> None:
     assert ask(CLOCK, -6, judge=True) == 0
 
 
-def test_a_call_that_nobody_has_heard_of_is_not_there(ask: Ask) -> None:
+def test_unknown_calls_are_refused(ask: Ask) -> None:
     """What a later kernel adds is refused before anyone knows it; other tables of calls end the process."""
     assert ask(435) == ENOSYS  # clone3, so that the C library asks for clone
     assert [ask(number) for number in (424, 451, 457, 463, 600, 0x3FFFFFFF)] == [ENOSYS] * 6
@@ -113,7 +113,7 @@ def test_a_call_that_nobody_has_heard_of_is_not_there(ask: Ask) -> None:
     assert ask(0, audit=0xC00000B8) == "killed"
 
 
-def test_few_calls_are_allowed_whatever_their_arguments(ask: Ask) -> None:
+def test_few_calls_are_allowed_with_any_arguments(ask: Ask) -> None:
     """Of the 450 and more that there are; the judge may two more."""
     allowed = {number for number in range(600) if ask(number) == 0}
     assert 60 < len(allowed) < 90

@@ -220,8 +220,8 @@ def test_right_earns_more_than_all_else_where_truth_is_checked(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["length", "form", "repetition"])
-def test_the_old_sins_are_not_repeated(name: str) -> None:
-    """Keywords forty times over earn next to nothing from what looks at form."""
+def test_repeated_keywords_earn_next_to_nothing(name: str) -> None:
+    """Repeating keywords forty times earns next to nothing from format rewards."""
     score = {"length": "own_words", "form": "format"}.get(name, name)
     params = {param.name: param.default for param in CATALOGUE[score].params}
     assert (

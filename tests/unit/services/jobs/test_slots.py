@@ -16,7 +16,7 @@ def test_a_job_has_the_lowest_free_slot_until_it_gives_it_back() -> None:
     assert slots.hold("cluster", "c") == 0
 
 
-def test_a_job_that_runs_already_is_counted_though_no_slot_is_free() -> None:
+def test_a_job_that_is_already_running_counts_even_without_a_free_slot() -> None:
     """Nothing else is started before both are gone."""
     slots = Slots({"local": 1})
     assert [slots.hold("local", job) for job in ("a", "b")] == [0, 1]

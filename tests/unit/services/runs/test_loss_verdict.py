@@ -289,7 +289,7 @@ def test_what_is_true_of_every_run_is_said_of_these(
     assert (found.headline, found.action) == (headline, action)
 
 
-def test_the_rules_of_the_reward_do_not_speak() -> None:
+def test_reward_rules_do_not_apply() -> None:
     """Figures that mean trouble where answers are compared mean nothing here."""
     found = judged(steps(FALLING, reward=0.0, groups_without_spread=1.0, cut_off=1.0, kl=9.0), JobState.RUNNING)
     assert found.headline == "The loss is falling. Training loss from 2.20 to 1.00."
