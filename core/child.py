@@ -1,4 +1,4 @@
-"""Processes that a job starts for itself."""
+"""Child processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 HUB_TOKEN = "HF_TOKEN"  # noqa: S105 (a variable's name)
 JUDGE_KEY = "TUNESMITH_JUDGE_KEY"
 SECRETS = frozenset({HUB_TOKEN, JUDGE_KEY})
-"""Variables that only the process which sends them somewhere may have."""
+"""Variables that only the process that uses them may have."""
 
 
 RUNNER = Path(__file__).with_name("run_child.py")
@@ -21,9 +21,9 @@ def script_command(script: Path, *arguments: str) -> list[str]:
 
 
 def child_environment(**more: str) -> dict[str, str]:
-    """This process's environment without secrets, for a child that has no use for them.
+    """This process's environment without secrets, for a child that does not need them.
 
     Args:
-        more: Variables to set besides.
+        more: Additional variables.
     """
     return {name: value for name, value in os.environ.items() if name not in SECRETS} | more

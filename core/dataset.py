@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Row = dict[str, Any]
-"""One mapped row: ``instruction``, ``response`` and every further column by its own name."""
+"""One mapped row: ``instruction``, ``response`` and every other column under its own name."""
 
 
 class FieldGuess(BaseModel):
@@ -17,11 +17,11 @@ class FieldGuess(BaseModel):
         instruction: Column with the question, or None.
         response: Column with the reference answer, or None.
         confidence: 0 to 1.
-        why: What the guess goes by, in whole sentences.
-        ask: What a user is to choose or check before the rows are used; empty if the guess is sure enough.
-        template: Text of the question with ``{column}`` for a cell, where it takes more than one column.
-        extraction, pattern: Rule that takes the reference out of the answer column.
-        columns: Further columns that rewards know by a name of their own, ``{name: column}``.
+        why: The reasons for the guess, in whole sentences.
+        ask: What the user should choose or check before the rows are used; empty if the guess is certain enough.
+        template: Text of the question with ``{column}`` for cells, if it needs several columns.
+        extraction, pattern: Rule that extracts the reference from the answer column.
+        columns: Extra columns for rewards, ``{name: column}``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,7 +38,7 @@ class FieldGuess(BaseModel):
 
 
 class BadRow(BaseModel):
-    """A row of an uploaded file that cannot be used: where it begins, and why."""
+    """A row of an uploaded file that cannot be used: its line, and the reason."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,23 +60,23 @@ class UploadInfo(BaseModel):
 
     Attributes:
         id: Upload id, as in ``upload:<id>``.
-        name: What it is called: the file's name or Hugging Face's, until a user renames it.
-        format: Found from the content and the ending.
+        name: Its name: the file's or Hugging Face's, until a user renames it.
+        format: Detected from the content and the suffix.
         size: Bytes as uploaded.
         rows: Data rows.
         columns: Column names in order.
         kinds: What each column holds in the first rows, such as ``text`` or ``number, text``.
-        sha256: Of the uploaded bytes; for Hugging Face's, of the rows as they are kept.
+        sha256: Hash of the uploaded bytes; for Hugging Face, of the stored rows.
         created_at: ISO 8601, UTC.
         fields: The detected mapping.
         compression, encoding, delimiter: As detected.
-        heading: For tables of text, whether the first line was taken for the columns' names: ``yes`` or ``no``.
+        heading: For CSV and TSV, whether the first line is a header row: ``yes`` or ``no``.
         bad_rows: Rows that were skipped.
         bad: The first of them.
-        notes: What else there is to say of the file, such as a part of it that was not read; whole sentences.
+        notes: Other remarks on the file, such as a part that was not read; whole sentences.
         origin: ``upload``, or Hugging Face's ``owner/name``.
-        hub: Subset, split and commit of what was fetched from Hugging Face.
-        mapping: Fields of the configuration's dataset section as a user set them here.
+        hub: Subset, split and commit on Hugging Face.
+        mapping: Fields of the configuration's dataset section that a user set.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -104,5 +104,5 @@ class UploadInfo(BaseModel):
 
     @property
     def short_hash(self) -> str:
-        """Beginning of the content's hash: tells two files of one name apart."""
+        """Start of the content hash: distinguishes files with the same name."""
         return self.sha256[:6]

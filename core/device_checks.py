@@ -1,4 +1,4 @@
-"""What a configuration means on one device: what cannot run there, and which settings have no effect.
+"""Checks a configuration for a device: what cannot run there, and which settings have no effect.
 
 Settings without effect are reported on the page before the start and in the run's notes; nothing is ignored silently.
 """

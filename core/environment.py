@@ -23,19 +23,19 @@ DECISIVE = (
     "llama-cpp-python", "bitsandbytes", "unsloth", "unsloth-zoo", "vllm", "reasoning-gym", "math-verify", "sympy",
     "jinja2",
 )  # fmt: skip
-"""Packages whose version can change a training's numbers. The others are recorded, and counted if they differ."""
+"""Packages whose version can change training results. Others are recorded, and counted if they differ."""
 
 
 def environment(device: Device | None = None) -> dict[str, Any]:
     """This process's Python, installed packages, system and hardware.
 
     Args:
-        device: What is computed on, where the caller knows it.
+        device: The device, if known.
 
     Returns:
         ``python``, ``platform``, ``machine``, ``packages`` (name: version; llama.cpp comes inside
         ``llama-cpp-python``), ``hardware`` (memory in bytes, physical cores) and ``program``: the hash of this
-        program's code for training and data, and whether llama.cpp's converter is there to write answers faster.
+        program's code for training and data, and whether llama.cpp's converter is installed.
     """
     packages = {_name(found.metadata["Name"]): found.version for found in importlib.metadata.distributions()}
     return {
@@ -54,7 +54,7 @@ def environment(device: Device | None = None) -> dict[str, Any]:
 
 
 def note_environment(run: JobDir, attempt: int, device: Device) -> None:
-    """Add this attempt to ``environment.json``: a resumed run may continue under other versions."""
+    """Add this attempt to ``environment.json``: a resumed run may continue with other versions."""
     entry = {"attempt": attempt, "time": time.time(), **environment(device)}
     write_json(
         run.environment, {"attempts": [*(one for one in known_attempts(run) if one["attempt"] != attempt), entry]}
@@ -62,7 +62,7 @@ def note_environment(run: JobDir, attempt: int, device: Device) -> None:
 
 
 def known_attempts(run: JobDir) -> list[dict[str, Any]]:
-    """What ``environment.json`` holds of each attempt; empty if it is not there or cannot be read."""
+    """The attempts in ``environment.json``; empty if it is missing or cannot be read."""
     known = read_json(run.environment) or {}
     found = known.get("attempts")
     return [one for one in found if isinstance(one, dict) and "attempt" in one] if isinstance(found, list) else []
@@ -76,7 +76,7 @@ def _code() -> str:
 
 
 def _processor() -> str:
-    """The processor's own name; every caller of this module finds the same one."""
+    """The CPU's name, the same for every caller."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
     except OSError:
@@ -86,5 +86,5 @@ def _processor() -> str:
 
 
 def _name(name: str) -> str:
-    """As package indexes write it: ``llama_cpp_python`` is ``llama-cpp-python``."""
+    """Normalized as in package indexes: ``llama_cpp_python`` is ``llama-cpp-python``."""
     return re.sub(r"[-_.]+", "-", name).lower()

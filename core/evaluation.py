@@ -1,4 +1,4 @@
-"""Paired evaluation: what the answers of two models to the same prompts show, in words and numbers.
+"""Paired evaluation: compares two models' answers to the same prompts, in words and numbers.
 
 A claim (*better* or *worse*) needs both tests of :mod:`core.statistics` to agree: the bootstrap interval of the mean
 difference excludes 0, and the exact sign-flip test is significant. Everything else is *not enough evidence*, with the
@@ -35,7 +35,7 @@ MOST_PROMPTS = 5000
 
 
 class PairedVerdict(StrEnum):
-    """What may be said of the second model against the first."""
+    """The verdict on the second model compared with the first."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -51,7 +51,7 @@ class Answered:
         text: The answer.
         total: Its reward; None if nothing was scored.
         components: Each part's score by name, in [0, 1].
-        solved: Whether it earned all there is to earn; None if nothing was scored.
+        solved: Whether it earned the highest possible reward; None if nothing was scored.
     """
 
     instruction: str
@@ -66,7 +66,7 @@ class Answered:
         """From a line of ``completions.jsonl`` with one completion.
 
         Args:
-            best: The most that an answer can earn; None if nothing was scored.
+            best: The highest possible reward; None if nothing was scored.
         """
         answer = group["completions"][0]
         total = answer.get("total")
@@ -89,7 +89,7 @@ class _Frozen(BaseModel):
 
 
 class Compared(_Frozen):
-    """A mean of each model, the second's minus the first's, and the interval of that difference."""
+    """Each model's mean, the second's minus the first's, and the interval of that difference."""
 
     first: float
     second: float
@@ -99,7 +99,7 @@ class Compared(_Frozen):
 
 
 class Example(_Frozen):
-    """One prompt, both answers and what they earned."""
+    """One prompt, both answers and their rewards."""
 
     instruction: str
     reference: str
@@ -110,20 +110,20 @@ class Example(_Frozen):
 
 
 class PairedReport(_Frozen):
-    """What the pairs show.
+    """The result of a paired comparison.
 
     Attributes:
-        first, second: What the models are called.
-        verdict, sentence: Of the second against the first, in a word and in a sentence.
+        first, second: The models' names.
+        verdict, sentence: The verdict on the second model, as a value and as a sentence.
         pairs: Prompts that both answered and that were scored.
-        level: Of the intervals: 0.95, nearer to 1 where several models are compared with the first.
+        level: Level of the intervals: 0.95, higher if several models are compared with the first.
         score: The reward.
         components: Each part's score.
-        solved: The share of answers that earned all there is to earn.
-        p_value: Of the sign-flip test on the reward: how often chance alone moves it so far.
-        only_first, only_second: Prompts that one model alone solved.
-        both, neither: Prompts that both solved, and that none did.
-        mcnemar: p-value of McNemar's exact test on those that one alone solved.
+        solved: The share of answers with the highest possible reward.
+        p_value: p-value of the sign-flip test on the reward.
+        only_first, only_second: Prompts that only one model solved.
+        both, neither: Prompts that both solved, and that neither solved.
+        mcnemar: p-value of McNemar's exact test on those that only one solved.
         smallest_effect: The smallest difference in reward that this many prompts would have shown in four of
             five cases; None if they could have shown none.
         improved, worsened: The prompts whose reward changed most, at most :data:`EXAMPLES` of each.
@@ -150,14 +150,14 @@ class PairedReport(_Frozen):
 
 
 class RunEvaluation(_Frozen):
-    """``evaluation.json`` of a run: its held-out answers before the first step against those at the end."""
+    """``evaluation.json`` of a run: its held-out answers before the first step compared with those at the end."""
 
     step: int
     report: PairedReport
 
 
 class EvaluationResult(_Frozen):
-    """``result.json`` of an evaluation: each further model against the first."""
+    """``result.json`` of an evaluation: each other model compared with the first."""
 
     reports: tuple[PairedReport, ...]
 
@@ -166,8 +166,8 @@ class Asked(_Frozen):
     """One model of an evaluation.
 
     Attributes:
-        label: What to call it.
-        model_path: As it was chosen: a base model's name, ``session:<id>``, ``export:<id>/<file>``.
+        label: Its name.
+        model_path: Its reference: a base model's name, ``session:<id>``, ``export:<id>/<file>``.
         resolved: What is loaded: ``{"kind": "transformers", "base", "adapter"}`` or ``{"kind": "gguf", "path"}``.
     """
 
@@ -180,19 +180,18 @@ class EvaluationSpec(_Frozen):
     """``config.json`` of an evaluation: several models, the same prompts.
 
     Attributes:
-        name: What to call it.
-        models: Who answers; each further one is compared with the first.
-        source: Where the prompts come from, in words.
+        name: Its name.
+        models: The models; each other one is compared with the first.
+        source: Description of the prompts' source.
         session_id: The run whose held-out rows they are, or ''.
         dataset: System prompt, markers and chat template; without given prompts, also where to read them from.
-        limit: Most prompts.
+        limit: Maximum number of prompts.
         reward: What scores the answers; None for none.
-        best: The most that an answer can earn; None without a reward.
+        best: The highest possible reward; None without a reward.
         max_new_tokens: Longest answer.
-        temperature: 0 always picks the most likely token (greedy), so that two models differ by themselves
-            and not by luck.
-        top_p, seed: As their names say; without effect when greedy.
-        rollout_engine: As ``training.rollout_engine``: what answers for a base model or an adapter on a CPU.
+        temperature: 0 always picks the most likely token (greedy), so that differences are not due to chance.
+        top_p, seed: Sampling settings, without effect when greedy.
+        rollout_engine: As ``training.rollout_engine``: the engine for a base model or an adapter on a CPU.
     """
 
     kind: JobKind = JobKind.EVALUATION
@@ -213,7 +212,7 @@ class EvaluationSpec(_Frozen):
 
 
 def reports(spec: EvaluationSpec, groups: Iterable[AnswerRow]) -> list[PairedReport]:
-    """Each model of an evaluation against the first, on the prompts that both have answered so far.
+    """Each model of an evaluation compared with the first, on the prompts that both have answered so far.
 
     Args:
         groups: Lines of its ``completions.jsonl``, with ``model`` and ``place``.
@@ -247,10 +246,10 @@ def paired_report(
 
     Args:
         pairs: (first model's answer, second model's answer) to each prompt; those without a score are left out.
-        first, second: What to call them.
+        first, second: Their names.
         comparisons: How many models are compared with the first. The chance of a false claim is shared
             between them (Bonferroni), so that it is 5% for all together.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         None if no pair was scored.
@@ -291,18 +290,18 @@ def paired_report(
 
 
 def run_pairs(groups: Iterable[GroupRow], best: float) -> list[tuple[Answered, Answered]]:
-    """A run's held-out answers before its first step, each beside that of its last evaluation.
+    """A run's held-out answers before its first step, each paired with that of its last evaluation.
 
     Args:
-        groups: Lines of its ``completions.jsonl``. What a later attempt wrote again counts.
-        best: The most that an answer can earn.
+        groups: Lines of its ``completions.jsonl``. Repeated rows of later attempts replace earlier ones.
+        best: The highest possible reward.
     """
     found: dict[str, dict[tuple[str, int], Answered]] = {"before": {}, "end": {}}
     seen: dict[tuple[Any, ...], int] = {}
     for group in groups:
         when = str(group.get("when"))
         if group.get("phase") == "evaluation" and when in found:
-            # A dataset may ask the same twice: the n-th time is paired with the n-th time.
+            # A dataset may repeat a question: the n-th occurrences are paired.
             counted = (when, group.get("attempt"), group["prompt"])
             seen[counted] = seen.get(counted, 0) + 1
             found[when][str(group["prompt"]), seen[counted]] = Answered.read(group, best)
@@ -348,7 +347,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _plain(value: float) -> float:
-    """Without the last digits of a sum of decimals, so that 0.875 is rounded alike wherever it is shown."""
+    """Without floating-point noise, so that 0.875 is rounded the same everywhere."""
     return round(float(value), 9) + 0.0
 
 
@@ -382,7 +381,7 @@ def _sentence(
 
 
 def headed(name: str) -> str:
-    """What begins a sentence or a heading: words of ours with a capital, the names that people give as they are."""
+    """The start of a sentence or heading: our words capitalized, user-given names unchanged."""
     return name[:1].upper() + name[1:] if name.startswith("the ") else name
 
 
@@ -408,7 +407,7 @@ def _why(changed: int, asked: int, level: float, smallest: float | None) -> str:
 
 
 def _examples(pairs: Sequence[tuple[Answered, Answered]], sign: int) -> tuple[Example, ...]:
-    """The prompts that moved furthest in one direction (1 up, -1 down), the furthest first."""
+    """The prompts that changed most in one direction (1 up, -1 down), largest change first."""
     moved = [(sign * (_total(after) - _total(before)), before, after) for before, after in pairs]
     furthest = sorted((one for one in moved if one[0] > ROUNDING), key=lambda one: -one[0])[:EXAMPLES]
     return tuple(

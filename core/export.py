@@ -20,9 +20,9 @@ class ExportFormat(StrEnum):
     MERGED = "merged"
     """Base and adapter in one, as safetensors."""
     GGUF = "gguf"
-    """One file a quantization for Ollama, llama.cpp and LM Studio, with a Modelfile."""
+    """One file per quantization for Ollama, llama.cpp and LM Studio, with a Modelfile."""
     BUNDLE = "bundle"
-    """All that is needed to run the training again."""
+    """Everything needed to repeat the training."""
 
 
 class Quantization(StrEnum):
@@ -66,7 +66,7 @@ class Quantization(StrEnum):
 
 
 UNREDUCED = frozenset({Quantization.F32, Quantization.F16, Quantization.BF16})
-"""Written by the converter itself, without quantizer and importance matrix."""
+"""Written by the converter, without quantizer and importance matrix."""
 NEED_MATRIX = frozenset(
     {
         Quantization.IQ3_XS,
@@ -80,7 +80,7 @@ NEED_MATRIX = frozenset(
         Quantization.IQ1_S,
     }
 )
-"""llama.cpp refuses to make these without an importance matrix."""
+"""llama.cpp does not make these without an importance matrix."""
 
 
 BITS = dict(
@@ -94,17 +94,17 @@ BITS = dict(
 
 
 class ExportSpec(BaseModel):
-    """``exports/<id>/config.json``: all that the export worker needs.
+    """``exports/<id>/config.json``: everything that the export worker needs.
 
     Attributes:
         session_id: The run; empty for the merge of an adapter folder that was not trained here.
-        checkpoint: Step of the checkpoint to take; None for the run's published adapter.
+        checkpoint: Step of the checkpoint; None for the run's published adapter.
         adapter: A PEFT folder on this machine, for such a merge; else empty.
-        base: The model that the adapter belongs to; empty: as the run or the adapter's own file says.
-        revision: Of the base on Hugging Face.
+        base: The adapter's base model; empty: from the run or the adapter's file.
+        revision: Revision of the base on Hugging Face.
         format: What to make.
         quantizations: For a GGUF: one file each, all from one merge.
-        importance_matrix: Whether the run's own prompts tell the quantizer which weights matter.
+        importance_matrix: Whether to quantize with an importance matrix from the run's prompts.
         name: For file names and titles.
 
     A file written before several quantizations could be asked for has ``quantization``, which is
@@ -143,10 +143,10 @@ class ExportedFile(BaseModel):
         size: Bytes.
         sha256: Of its content.
         file_type: ``general.file_type`` by name (``Q4_K_M``), for a GGUF.
-        tensor_types: How many tensors have which type, for a GGUF.
-        tensors: Which type each tensor has, by its name, for a GGUF.
+        tensor_types: Number of tensors of each type, for a GGUF.
+        tensors: Type of each tensor by name, for a GGUF.
         bits_per_weight: Tensor bytes times eight over parameters, for a GGUF.
-        fidelity: How it compares with the model that was trained, where that was checked.
+        fidelity: Its comparison with the trained model, if checked.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -162,7 +162,7 @@ class ExportedFile(BaseModel):
 
 
 class ExportResult(BaseModel):
-    """``exports/<id>/result.json``: what was made, and what every check found."""
+    """``exports/<id>/result.json``: the files, and the results of all checks."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -8,13 +8,13 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 
 UNROUNDED = ("merged", "adapter", "F32", "F16", "BF16")
-"""Subjects, by how their names begin, whose numbers have 16 bits or more."""
+"""Prefixes of subjects with 16 bits or more."""
 FAITHFUL_KL = 0.02
 """Nats per token up to which an export counts as the same model. docs/fidelity.md has the measurements behind these."""
 FAITHFUL_TOP1 = 0.95
 """Share of positions with the same most likely token from which on it does."""
 UNROUNDED_KL = 0.1
-"""Above it, 16 bits do not explain the distance: something else is wrong."""
+"""Above this, 16 bits do not explain the divergence: something else is wrong."""
 KEPT_WELL = 0.9
 """Share of the training's change that must be in it: 16 bits round a slight training away in part."""
 KEPT_MISSING, KEPT_TWICE = 0.25, 1.5
@@ -26,7 +26,7 @@ FEWER_STOPS = 0.05
 SAME_PROMPTS = 0.95
 """Share of prompts that must be tokenized alike: one odd character in one prompt does not break an export."""
 LADDER = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16", "F32")
-"""What is recommended, smallest first, where nothing larger was measured."""
+"""Recommendations, smallest first, if nothing larger was measured."""
 BITS = {
     "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.6, "Q5_1": 6.0, "Q5_K_M": 5.7, "Q5_K_S": 5.55,
     "Q5_0": 5.5, "Q4_1": 5.0, "Q4_K_M": 4.85, "Q4_K_S": 4.6, "Q4_0": 4.55, "IQ4_NL": 4.5, "IQ4_XS": 4.3, "Q3_K_L": 4.2,
@@ -37,33 +37,33 @@ BITS = {
 
 
 class FidelityVerdict(StrEnum):
-    """What a comparison came to."""
+    """The verdict of a comparison."""
 
     FAITHFUL = "faithful"
-    """It behaves like the model that was trained."""
+    """It behaves like the trained model."""
     LOSES_QUALITY = "loses_quality"
-    """It is the trained model, and rounding its numbers has changed what it says."""
+    """It is the trained model, but rounding its weights has changed its output."""
     BROKEN = "broken"
-    """It is not the model that was trained, or it is asked or stopped in another way. Not to be used."""
+    """It is not the trained model, or has another prompt format or end token. Must not be used."""
     UNVERIFIED = "unverified"
-    """llama.cpp crashed on this machine, so nothing was found out about the file. It is kept, to be verified later."""
+    """llama.cpp crashed on this machine, so the file is unverified. It is kept, to be verified later."""
     NOT_CHECKED = "not_checked"
     """Nothing was compared; the reason says why."""
 
 
 class FidelityReport(BaseModel):
-    """One exported model beside the trained one, on the same held-out prompts.
+    """One exported model compared with the trained one, on the same held-out prompts.
 
     Attributes:
         subject: What was checked: ``merged``, ``adapter``, or a quantization such as ``Q4_K_M``.
-        verdict: What it came to.
+        verdict: The verdict.
         reason: One plain sentence: how much is lost, or what differs first.
         prompts: Held-out prompts that both answered.
         positions: Tokens of reference answers at which both models' next-token probabilities were compared.
         same_prompt_ids: Share of prompts whose token ids are the same in both, template and special tokens included:
             of the questions or of the further conversations, whichever is smaller.
-        first_difference: Where the first prompt that differs does so, in words; empty if none does.
-        only_spaces_differ: Whether the tokens of one text differ in spaces alone, as two programs' reading of it can.
+        first_difference: Description of the first difference between prompts; empty if there is none.
+        only_spaces_differ: Whether the tokens differ only in spaces, as they may between programs.
         top1_agreement: Share of positions at which both models' most likely token is the same.
         mean_kl: Mean KL(trained ‖ exported) over positions, in nats per token.
         base_kl: Mean KL(base ‖ exported): near 0 if the adapter is missing. None if the base was not measured.
@@ -73,10 +73,10 @@ class FidelityReport(BaseModel):
             None if the training changed nothing.
         exact_match: Share of greedy answers that are the same token for token.
         stops: Share of the exported model's greedy answers that end with an end token.
-        stops_trained: The same of the trained model's.
+        stops_trained: The same for the trained model.
         reward_trained, reward_exported: Mean reward of the greedy answers; None without a reward.
-        reward_drop: Trained less exported; ``reward_drop_low`` and ``_high`` bound it (paired bootstrap, 95%).
-        better_choice: A quantization that would not lose, as the reason says it; empty if none is needed or known.
+        reward_drop: Trained minus exported; ``reward_drop_low`` and ``_high`` bound it (paired bootstrap, 95%).
+        better_choice: A quantization without quality loss; empty if none is needed or known.
         seconds: How long the check took.
     """
 
@@ -110,7 +110,7 @@ class FidelityReport(BaseModel):
 
 
 def judged(report: FidelityReport) -> FidelityReport:
-    """The report with verdict and reason, from what was measured."""
+    """The report with verdict and reason, from the measurements."""
     broken = _broken(report)
     if broken:
         return report.model_copy(update={"verdict": FidelityVerdict.BROKEN, "reason": broken})
@@ -122,7 +122,7 @@ def judged(report: FidelityReport) -> FidelityReport:
 
 
 def _broken(report: FidelityReport) -> str:
-    """What is wrong with it, or nothing. What is noticed first in use comes first."""
+    """What is wrong with it, or ''. What users would notice first comes first."""
     same = 1.0 if report.same_prompt_ids is None or report.only_spaces_differ else report.same_prompt_ids
     if same < SAME_PROMPTS:
         return f"Prompts differ from those of the trained model. {report.first_difference}"

@@ -27,18 +27,18 @@ SMALLER_BLOCKS = {
     "Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0",
     **dict.fromkeys(("IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"), "IQ4_NL"),
 }  # fmt: skip
-"""What rows get that do not divide by 256."""
+"""Types for rows whose length is not divisible by 256."""
 MAIN = {
     "Q5_K_M": "Q5_K", "Q5_K_S": "Q5_K", "Q4_K_M": "Q4_K", "Q4_K_S": "Q4_K", "Q3_K_L": "Q3_K", "Q3_K_M": "Q3_K",
     "Q3_K_S": "Q3_K", "IQ3_M": "IQ3_S", "IQ3_XS": "IQ3_S", "Q2_K_S": "Q2_K", "IQ2_M": "IQ2_S", "IQ2_S": "IQ2_XS",
 }  # fmt: skip
-"""The format of most tensors, where it is not called like the file."""
+"""The type of most tensors, if it differs from the file's name."""
 TINY = ("IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S")
 ROLES = {
     "embed_tokens": "embedding", "lm_head": "output", "q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o",
     "qkv_proj": "qkv", "gate_proj": "up", "up_proj": "up", "gate_up_proj": "up", "down_proj": "down",
 }  # fmt: skip
-"""What a tensor is, by the name of its layer in transformers. A gate is reduced like what it gates."""
+"""A tensor's role, by the name of its layer in transformers. A gate is quantized like the layer that it gates."""
 PER_TOKEN = 35
 """Bytes of the header for each token of the vocabulary: its text, type and the merge that makes it; measured."""
 PER_TENSOR = 64
@@ -48,10 +48,11 @@ _PLACE = re.compile(r"(?:\.layers\.(\d+)\.)?(?:[a-z_]+\.)*?(\w+)\.weight$")
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: sizes are kept for each
 class ModelShape:
-    """What of a model decides the sizes of its files.
+    """The properties of a model that determine its file sizes.
 
     Attributes:
-        tensors: Each tensor's shape by its name in transformers; no output matrix where it is the embedding's.
+        tensors: Each tensor's shape by its name in transformers; without an output matrix if it is tied to the
+        embedding.
         layers: How many layers there are.
         sharing: Query heads for each head of keys and values.
         vocabulary: How many tokens there are.

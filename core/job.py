@@ -58,7 +58,7 @@ class JobState(StrEnum):
 ENDED = frozenset({JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
 RESUMABLE = frozenset({JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
 ACTIVE = tuple(state for state in JobState if state not in ENDED and state is not JobState.QUEUED)
-"""A worker is at it."""
+"""States with a worker."""
 
 
 class JobPhase(StrEnum):
@@ -78,7 +78,7 @@ _PHASES = {word: phase for phase, word in _RUNNING.items()}
 
 
 def public_state(state: JobState, phase: str) -> str:
-    """State and phase as the one word that API clients see.
+    """State and phase as the single value that API clients see.
 
     >>> public_state(JobState.RUNNING, "warm_up"), public_state(JobState.STOPPING, "warm_up")
     ('warming_up', 'stopping')
@@ -102,17 +102,17 @@ class JobStatus(BaseModel):
 
     Attributes:
         state: The job's state. In the file, words such as ``training`` stand for state and phase.
-        phase: What it is doing while it runs, a :class:`JobPhase` for a training; '' for none.
-        step: Optimizer steps done in the present phase.
-        max_steps: Optimizer steps planned in the present phase; 0 while unknown.
+        phase: Its current phase, a :class:`JobPhase` for a run; '' for none.
+        step: Optimizer steps done in the current phase.
+        max_steps: Optimizer steps planned in the current phase; 0 while unknown.
         pid: Process id of the worker.
-        pid_started: The process's start time in seconds since the epoch, as psutil gives it: a
-            process id alone can be reused after a crash.
+        pid_started: The process's start time in seconds since the epoch, from psutil: a process id alone can be
+            reused after a crash.
         boot: Boot id of its machine (:func:`core.process.boot`): after a reboot, process ids are reused.
         heartbeat: Seconds since the epoch, refreshed at least every two seconds.
-        error: What went wrong and what to do, where the state is ``failed``.
-        error_field: The setting that the error is about, as a path of the configuration; empty if it is about none.
-        message: One line on what it is doing now ('Loading the model').
+        error: What went wrong and what to do, if the state is ``failed``.
+        error_field: The setting that the error is about, as a path of the configuration; empty for none.
+        message: Its current operation, in one line ('Loading the model').
         notes: Added once each: settings without effect on this device, rows that were left out.
         attempt: 1 for the first start, one more for each resume.
         device: ``cpu`` or the GPU's name.
@@ -175,7 +175,7 @@ def check_id(value: str) -> str:
     """Return ``value`` if it is a well-formed id.
 
     Raises:
-        InvalidInput: It is not; nothing is looked up on disk for such a value.
+        InvalidInput: It is not; such values are never looked up on disk.
     """
     if not ID_PATTERN.fullmatch(str(value)):
         raise InvalidInput(

@@ -18,13 +18,13 @@ file                   writer                          what it is
 ``evaluation.json``    worker                          held-out answers before and after, compared
 =====================  ==============================  =====================================
 
-A reader takes complete lines only, so it never sees half a row; a writer that starts again cuts a
-torn last line off before it appends.
+A reader takes only complete lines, so it never sees half a row; a restarted writer removes a torn last line before it
+appends.
 
-Any of these files may be damaged: empty, cut, overwritten, deleted, a folder in its place. That is its job's
-trouble alone. Readers for pages (:func:`read_json`, :func:`checked_json`, :func:`read_lines`) take what can be
-read, and :func:`damage_of` says what is wrong with a file. What must be whole to be used at all, such as the rows
-of a training, is read with :func:`whole_lines`.
+Any of these files may be damaged: empty, truncated, overwritten, deleted, replaced by a folder. That affects only its
+job. Readers for pages (:func:`read_json`, :func:`checked_json`, :func:`read_lines`) return what can be
+read, and :func:`damage_of` describes what is wrong. Files that are useful only as a whole, such as the rows
+of a run, are read with :func:`whole_lines`.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class JobDir:
         self.evaluation = path / "evaluation.json"
         """A run's :class:`core.evaluation.RunEvaluation`, written when it has completed."""
         self.rollout = path / ".rollout"
-        """What the worker hands to the process that writes answers; gone when the worker ends."""
+        """Files for the generating process; removed when the worker ends."""
         self.files = path / "files"
-        """An export's finished files, complete or absent; they appear by one rename."""
+        """An export's finished files, complete or absent; they appear by a rename."""
         self.result = path / "result.json"
         """What an export made: ``files`` as :class:`core.export.ExportedFile`, ``commands``."""
 
@@ -165,7 +165,7 @@ def new_folder(path: Path) -> Iterator[JobDir]:
     """Create a job's directory, and remove it again if its files could not be written.
 
     Raises:
-        FileExistsError: There is one already; it is left as it is.
+        FileExistsError: It already exists; it is unchanged.
     """
     path.mkdir(parents=True)
     try:
@@ -188,7 +188,7 @@ def remove_folder(path: Path, what: str) -> None:
         what: Its name for users, to begin a sentence.
 
     Raises:
-        Unavailable: Something of it stays, with the reason.
+        Unavailable: Some of it remains, with the reason.
     """
     reasons: list[BaseException] = []
     try:
@@ -263,8 +263,8 @@ def write_json(path: Path, data: Any, *, private: bool = False) -> None:
     A request and the watcher may write the same file at once, so each thread has its own name beside it.
 
     Args:
-        path: Where.
-        data: What.
+        path: The file.
+        data: JSON data.
         private: Whether only the file's owner may read it (mode 0600).
     """
     mode = 0o600 if private else 0o666
@@ -317,7 +317,7 @@ class Lines(NamedTuple, Generic[T]):
     Attributes:
         rows: Those that could be read.
         offset: Byte offset of the end of the last complete line.
-        bad: Which lines could not, counted from 1 at the first that was read.
+        bad: Numbers of the unreadable lines, from 1 at the first line read.
     """
 
     rows: list[T]
@@ -331,7 +331,7 @@ def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, *, fits: 
     Args:
         path: A ``.jsonl`` file; one that is missing or cannot be opened is empty.
         offset: Bytes already read; always at the start of a line.
-        limit: Most bytes to read in one call; -1 for all.
+        limit: Maximum bytes to read in one call; -1 for all.
         fits: Whether an object is a row of this file.
     """
     try:
@@ -362,7 +362,7 @@ def read_row(line: bytes, fits: Check[T]) -> T | None:
 
 
 def iter_lines(path: Path) -> Iterator[JsonRow]:
-    """Every readable complete line of a file, whatever object it is."""
+    """Every readable complete line of a file, with any object."""
     return iter_rows(path, is_any)
 
 
@@ -381,7 +381,7 @@ def whole_lines(path: Path) -> list[JsonRow]:
     """Every row of a file that is useful only if it is complete.
 
     Raises:
-        Damaged: A row is missing or cannot be read; which one is said.
+        Damaged: A row is missing or cannot be read; the message names it.
     """
     try:
         data = path.read_bytes()
@@ -400,8 +400,8 @@ def whole_lines(path: Path) -> list[JsonRow]:
 class JsonlWriter:
     """Appends rows, numbered from 1 over the file's whole lifetime.
 
-    Each row is one ``write`` of one line. ``row`` is added to it. After a crash a torn last line is
-    cut off: no reader has seen it.
+    Each row is one ``write`` of one line. ``row`` is added to it. After a crash a torn last line is removed: no
+    reader has seen it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a row of ``metrics.jsonl`` and a line of ``completions.jsonl`` are; anything else in them is damage."""
+"""The schema of rows in ``metrics.jsonl`` and ``completions.jsonl``; anything else is damage."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, NotRequired, TypedDict, TypeGuard
 
 TEXTS = frozenset({"phase", "when"})
 PLACE = frozenset({"row", "attempt", "time", "step"}) | TEXTS
-"""What says which row of metrics it is; all else in it is declared in :mod:`core.metrics`."""
+"""Keys that identify a row of metrics; all others are declared in :mod:`core.metrics`."""
 _NUMBERS = (int, float)
-"""A tuple, because that is asked of every point of a chart and takes a third of the time that ``int | float`` does."""
+"""A tuple, because it is checked for every point of a chart and takes a third of the time of ``int | float``."""
 LARGEST = 1e100
-"""No measure is larger. Squares and sums of what is allowed are numbers, too."""
+"""Upper limit of values, so that their squares and sums stay finite."""
 
 
 class MetricRow(TypedDict):
     """A row of ``metrics.jsonl``: where it belongs, and what was measured.
 
-    Only those metrics stand here that the code asks for by name, for every method alike. A method's others are read
-    by their key with :func:`measure`.
+    Only metrics that code reads by name for every method are listed. Others are read by their key with
+    :func:`measure`.
     """
 
     row: int
@@ -35,7 +35,7 @@ class MetricRow(TypedDict):
 
 
 class PartRow(TypedDict):
-    """What one part of the reward gave a completion; ``opinion`` only if it is False."""
+    """A component's score of a completion; ``opinion`` only if it is False."""
 
     score: float | None
     weight: NotRequired[float]
@@ -46,7 +46,7 @@ class PartRow(TypedDict):
 class CompletionRow(TypedDict):
     """One completion of a group.
 
-    ``total`` is its reward and ``components`` are the parts of it by name; both are left out if nothing was scored.
+    ``total`` is its reward and ``components`` are its parts by name; both are absent if nothing was scored.
     ``problem`` says why an evaluation has no answer.
     """
 
@@ -60,9 +60,9 @@ class CompletionRow(TypedDict):
 
 
 class GroupContent(TypedDict):
-    """A prompt and what was written to it, before it has a place in a file.
+    """A prompt and its completions, before they are in a file.
 
-    ``when`` says of a held-out group which evaluation it belongs to.
+    ``when`` is the evaluation of a held-out group.
     """
 
     instruction: str
@@ -129,7 +129,7 @@ def is_answer_of(row: Mapping[str, Any]) -> TypeGuard[AnswerRow]:
 
 
 def measure(row: Mapping[str, object], key: str) -> float | None:
-    """What a row has under the key of a metric; None if that is nothing, or no finite number.
+    """A row's value of a metric; None if it is missing or not finite.
 
     >>> measure({"row": 1, "phase": "training", "step": 1, "kl": 0.25}, "kl"), measure({}, "kl")
     (0.25, None)

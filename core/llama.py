@@ -27,37 +27,36 @@ from core.settings import Home
 log = logging.getLogger("tunesmith")
 
 TEST = 1
-"""Changes with what the self-test tries: an outcome of another one counts as none."""
+"""Changes with the self-test: outcomes of other versions are ignored."""
 CRASHES = frozenset(
     {signal.SIGILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
 )
-"""Signals by which a process ends itself. Any other one came from outside."""
+"""Signals of crashes. Any other signal came from outside."""
 REMEDY = (
     "Stop the server and recompile llama.cpp for this processor: make llama. A container image must be rebuilt on "
     "this machine."
 )
 ELSEWHERE = "llama.cpp was compiled for another processor and uses an instruction that this one does not have (SIGILL)."
 SPIN = "2000"
-"""Rounds that a thread of llama.cpp waits for the others before it sleeps (``GOMP_SPINCOUNT``).
-llama.cpp meets at a barrier after every operation: measured on two cores, asleep at once 118 tokens a
-second, 2,000 rounds 224, the default 219. With another program on one of the cores the default
-falls below 29, and 2,000 rounds keep 88."""
+"""Rounds that a llama.cpp thread spins for the others before it sleeps (``GOMP_SPINCOUNT``). llama.cpp has a barrier
+after every operation: measured on two cores, without spinning 118 tokens a second, 2,000 rounds 224, the default 219.
+With another program on one of the cores the default falls below 29, and 2,000 rounds keep 88."""
 _PROCESSOR = ("model name", "flags", "Features", "CPU implementer", "CPU part")
-"""Lines of /proc/cpuinfo that say which instructions there are."""
+"""Lines of /proc/cpuinfo with instruction sets."""
 
 
 class Outcome(BaseModel):
-    """What the self-test found.
+    """The result of the self-test.
 
     Attributes:
-        fingerprint: Of processor, library and test.
+        fingerprint: Fingerprint of CPU, library and test.
         processor: Its name.
         extra_buffers: Whether models are loaded with llama.cpp's extra buffers: weights repacked for the
             processor's own matrix instructions (``use_extra_bufts``).
         crashed: How it died with them, by tensor type (``Q4_K``).
-        dead: How it died in the way that is used: with them where none died, else without.
-        unusable: How it died before it had loaded anything; empty if it did not.
-        learned: How it died later, in use, where that was cured by switching the extra buffers off.
+        dead: How it died in the mode in use: with them if none died, else without.
+        unusable: How it died before it loaded anything; empty if it did not.
+        learned: How it later died in use, if disabling the extra buffers fixed that.
         seconds: How long the test took.
     """
 
@@ -95,7 +94,7 @@ NOT_TESTED = "Not tested yet. The first job that uses it tests it, which takes a
 
 
 def read(home: Home) -> Outcome | None:
-    """What was found on this very machine and library; None if nothing was, or the file is damaged."""
+    """The result for this machine and library; None if there is none, or the file is damaged."""
     try:
         found = Outcome.model_validate_json(_file(home).read_bytes())
     except (OSError, ValueError):
@@ -104,7 +103,7 @@ def read(home: Home) -> Outcome | None:
 
 
 def keep(home: Home, outcome: Outcome) -> None:
-    """Write it down. Where the disk is full it is tested again the next time."""
+    """Store it. If the disk is full, the test runs again next time."""
     try:
         _file(home).parent.mkdir(parents=True, exist_ok=True)
         write_json(_file(home), outcome.model_dump(mode="json"))
@@ -113,11 +112,11 @@ def keep(home: Home, outcome: Outcome) -> None:
 
 
 def switch_off(home: Home, how: str) -> None:
-    """From now on load every model here without the extra buffers: that has cured a crash in use.
+    """Load every model without the extra buffers from now on, because that fixed a crash in use.
 
     Args:
-        home: Whose cache keeps it.
-        how: How it had died, such as ``SIGSEGV``.
+        home: Its cache stores it.
+        how: How it died, such as ``SIGSEGV``.
     """
     with alone(home):
         outcome = read(home)
@@ -135,13 +134,13 @@ def alone(home: Home) -> Iterator[None]:
 
 
 def not_the_file(outcome: Outcome, code: int | None, types: Collection[str]) -> str:
-    """Why the death of llama.cpp's process says nothing about the file that it read; empty if it does.
+    """Why a crash of llama.cpp says nothing about the file; empty if it does.
 
-    llama.cpp aborts on a broken file as it does on a fault of its own. What tells them apart: the self-test
-    loads files of the same number formats that are known to be right.
+    llama.cpp aborts on a broken file as on its own bugs. They are distinguished by the self-test, which
+    loads valid files of the same number formats.
 
     Args:
-        outcome: Of this machine.
+        outcome: This machine's.
         code: The process's exit code, negative for a signal; None if it was not even started. It had been
             tried without the extra buffers as well.
         types: The file's tensor types.
@@ -185,7 +184,7 @@ def processor() -> str:
 
 
 def cpuinfo() -> Mapping[str, str]:
-    """What /proc/cpuinfo says of the first processor, as far as it decides which instructions there are."""
+    """/proc/cpuinfo of the first CPU, limited to what determines the instruction sets."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

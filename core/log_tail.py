@@ -11,12 +11,12 @@ NATIVE = (
     r"^(~?(llama|ggml|gguf|load|print|init|create|sched|graph|set|register|common|clip)_[a-z0-9_]*(::[a-z0-9_~]+)*"
     r"|load|alloc|build|decode|reserve): (?!.*\b([Ee]rror|[Ff]ail|out of memory))|^.{0,80}\d%\|"
 )
-"""What a log is better read without: remarks of llama.cpp and ggml that tell of no error, and progress bars.
+"""Noise in a log: remarks of llama.cpp and ggml that are not errors, and progress bars.
 
-An expression for Python and for JavaScript alike: pages that live apply it, too."""
+An expression for both Python and JavaScript, because live pages apply it, too."""
 _NATIVE = re.compile(NATIVE)
 _SHOWN_OF_NATIVE = 400
-"""Most of these lines that a page holds, for anyone who wants to see everything."""
+"""Maximum number of these lines on a page, for 'Show everything'."""
 
 
 def tail_text(path: Path, lines: int, *, useful: bool = False) -> str:
@@ -55,7 +55,7 @@ def native(line: str) -> bool:
 
 
 def _useful(shown: list[str], lines: int) -> list[str]:
-    """The last lines until so many are not :func:`native`; of the others between them only the latest."""
+    """The last lines with so many that are not :func:`native`, and only the latest of the others."""
     kept, useful, others = [], 0, 0
     for line in reversed(shown):
         other = native(line)
@@ -68,12 +68,12 @@ def _useful(shown: list[str], lines: int) -> list[str]:
 
 
 def as_shown(line: str) -> str:
-    """What a terminal leaves of a line: a carriage return starts it again (progress bars)."""
+    """A line as shown in a terminal: a carriage return overwrites it (progress bars)."""
     return line.rstrip("\r").rsplit("\r", 1)[-1]
 
 
 class Tail:
-    """New complete lines of a growing file, from its present end on."""
+    """New complete lines of a growing file, from its current end on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""What a base model is, and what this machine has for it."""
+"""Base models, and this machine's device."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class BaseModelInfo:
 
 @dataclass(frozen=True)
 class Device:
-    """What a run would use.
+    """The device of a run.
 
     Attributes:
         kind: ``cuda`` or ``cpu``.
         name: GPU name or processor name.
         memory: Bytes of the memory that a model must fit in: the GPU's, else the machine's.
-        free: Of it, bytes free now.
+        free: Free bytes of it.
         bf16: Whether bfloat16 runs natively.
     """
 
@@ -63,7 +63,7 @@ _ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface|hf)\.co/([\w.-]+/[\w.-
 
 
 def without_address(text: str) -> str:
-    """A model's name where its page's address was pasted; anything else as it is.
+    """A model's name from the URL of its page; anything else is unchanged.
 
     >>> without_address("https://huggingface.co/Qwen/Qwen3-0.6B/tree/main")
     'Qwen/Qwen3-0.6B'
@@ -78,11 +78,11 @@ def typed_path(text: str, field: str) -> Path:
     """A path on this machine as a user types it, absolute, ``~`` and links resolved.
 
     Raises:
-        InvalidInput: No file system can have it: too long, a NUL in it, the home folder of nobody.
+        InvalidInput: It is invalid: too long, with a NUL, or in an unknown user's home folder.
     """
     try:
         path = Path(text).expanduser().resolve()
-        path.exists()  # A name that is too long shows here first.
+        path.exists()  # Fails here first if the name is too long.
     except (OSError, ValueError, RuntimeError):
         raise InvalidInput("This is not a valid path on this machine. Check the spelling.", field=field) from None
     return path
@@ -95,8 +95,8 @@ def local_folder(name: str, home: Home) -> Path | None:
         name: ``builtin:<folder below cache/models>``, a path, or a name on Hugging Face.
 
     Raises:
-        NotFound: It names a folder and the folder is not there.
-        InvalidInput: It is a path that cannot be.
+        NotFound: It names a missing folder.
+        InvalidInput: It is an invalid path.
     """
     if name.startswith(BUILTIN_PREFIX):
         folder = home.cache / "models" / name.removeprefix(BUILTIN_PREFIX)

@@ -19,20 +19,20 @@ WORDS = (
     ("thorough", "Thorough", "Trains longest. Worth it if a shorter run was still improving."),
 )
 FEWEST_STEPS = 10
-"""No plan has fewer, however few rows there are."""
+"""No plan has fewer, even with few rows."""
 SHORTEST = 32
 """Tokens for an answer alone: room for its tags, and for what an untrained model says before it."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan goes by.
+    """What a plan depends on.
 
     Attributes:
         source: The dataset's source; '' for none.
         on_gpu: Whether the run would use a GPU.
         rows: How many rows the dataset has, if known.
-        lengths: (max_sequence_length, max_new_tokens) that fit the dataset's answers, where tokens were counted.
+        lengths: (max_sequence_length, max_new_tokens) that fit the dataset's answers, if tokens were counted.
         answers_only: Whether the prompt asks for the answer alone, without reasoning before it.
     """
 
@@ -66,7 +66,7 @@ class Situation:
         """
         if self.lengths is None:
             return sequence, answer
-        # Reasoning is no part of the reference, so its length says nothing about what has to fit before the answer.
+        # Reasoning is not part of the reference, so its length does not tell what has to fit before the answer.
         longest = max(SHORTEST if self.answers_only else answer, self.lengths[1])
         return max(sequence, self.lengths[0] - self.lengths[1] + longest), longest
 
@@ -82,5 +82,5 @@ class Plan:
 
 
 def plans_of(quick: Mapping[str, Any], balanced: Mapping[str, Any], thorough: Mapping[str, Any]) -> tuple[Plan, ...]:
-    """The three plans, with what all methods call them."""
+    """The three plans, with their common names."""
     return tuple(Plan(*words, values) for words, values in zip(WORDS, (quick, balanced, thorough), strict=True))

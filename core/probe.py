@@ -67,7 +67,7 @@ class Figures:
         reference: Mean total of the reference answers in the required format.
         wrong: Mean total of a wrong answer in the same form.
         components: By name.
-        cut_off: Share of answers that reached the length limit.
+        cut_off: Share of answers truncated at the length limit.
         reference_cut_off: Share of reference answers that would not fit within it.
         unparsed: Share of answers in which no answer was found.
         entropy: Mean, in nats per token; 0 if it was not measured.
@@ -119,7 +119,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class ProbeVerdict:
-    """What the figures mean.
+    """The interpretation of the figures.
 
     Attributes:
         outcome: One of seven.
@@ -153,7 +153,7 @@ def judge(found: Figures, titles: Mapping[str, str] | None = None) -> ProbeVerdi
 
     Args:
         found: What was measured.
-        titles: What the reward's components are called, by name.
+        titles: Titles of the reward's components, by name.
     """
     if titles:
         named = {titles.get(name, name): part for name, part in found.components.items()}
@@ -177,8 +177,8 @@ def proposal(
 
     Args:
         outcome: The verdict's, as of :class:`Outcome`.
-        figures: As :meth:`Figures.json` gives them.
-        config: What was probed.
+        figures: From :meth:`Figures.json`.
+        config: The probed configuration.
         lengths: (max_sequence_length, max_new_tokens) that fit the references; None if they were not counted.
     """
     if outcome == Outcome.CUT_OFF:
@@ -197,7 +197,7 @@ def _longer(figures: Mapping[str, Any], config: RunConfig, lengths: tuple[int, i
     answer = 2 * now
     if lengths and figures.get("reference_cut_off", 0) > TRUNCATED:
         answer = max(lengths[1], now + 1)
-    # The question keeps the room that it has.
+    # The question keeps its space.
     return {
         "training.max_new_tokens": answer,
         "training.max_sequence_length": max(sequence + answer - now, lengths[0] if lengths else 0),

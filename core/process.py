@@ -1,4 +1,4 @@
-"""Identifies processes by more than their number, because numbers are reused, immediately so after a reboot."""
+"""Identifies processes by more than their id, because ids are reused, especially after a reboot."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Identity(NamedTuple):
     """Identity of a process.
 
     Attributes:
-        pid: Its number; 0 for none.
-        started: Seconds since the epoch, as psutil gives them. Moves when the clock is set.
-        boot: See :func:`boot`; '' where whoever wrote it down did not know.
+        pid: Its process id; 0 for none.
+        started: Seconds since the epoch, from psutil. Shifts when the clock is changed.
+        boot: See :func:`boot`; '' if it was not recorded.
     """
 
     pid: int
@@ -29,23 +29,23 @@ class Identity(NamedTuple):
 
 @cache
 def boot() -> str:
-    """Names the time since this machine, or this container, was started; '' where the system cannot say.
+    """Identifies the current boot of this machine or container; '' if unavailable.
 
-    A container has the machine's boot id and numbers of its own, which start over with its first process.
+    A container has the machine's boot id but its own process ids, which start over with its first process.
     """
     try:
         boot_id = _BOOT_ID.read_text().strip()
     except OSError:
         return ""
     try:
-        first = _FIRST.read_text().rpartition(")")[2].split()[19]  # its start, in ticks of a clock that nobody sets
+        first = _FIRST.read_text().rpartition(")")[2].split()[19]  # its start, in ticks of a monotonic clock
     except (OSError, IndexError):
         first = ""
     return f"{boot_id}/{first}"
 
 
 def identify(pid: int) -> Identity:
-    """The identity of a running process; of one that has ended, only number and boot id."""
+    """The identity of a running process; of one that has ended, only process id and boot id."""
     try:
         return Identity(pid, psutil.Process(pid).create_time(), boot())
     except psutil.Error:
@@ -58,7 +58,7 @@ def this_process() -> Identity:
 
 
 def of_this_boot(known: Identity) -> bool:
-    """Whether its number can still refer to it, which is not the case after a reboot."""
+    """Whether its process id can still refer to it, which is not the case after a reboot."""
     return known.pid > 1 and known.boot in {"", boot()}
 
 

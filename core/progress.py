@@ -27,7 +27,7 @@ class Progress(BaseModel):
 
     Attributes:
         state: ``working`` while the process runs; any other value is final.
-        message: What it is doing now.
+        message: The current operation.
         error: What went wrong and what to do.
         pid, pid_started, boot: The process, its start in seconds since the epoch as psutil gives it, and the boot
             that it belongs to (:func:`core.process.boot`).
@@ -51,10 +51,10 @@ P = TypeVar("P", bound=Progress)
 
 
 class Reporter(Generic[P]):
-    """Writes the ``progress.json`` of this process, not more often than a user can read.
+    """Writes the ``progress.json`` of this process, at a limited rate.
 
     Args:
-        folder: Where it goes.
+        folder: Its folder.
         first: Written immediately; the process identity is added.
     """
 
@@ -85,7 +85,7 @@ class Reporter(Generic[P]):
         while not self._closed.wait(EVERY_SECONDS):
             now = self.now
             if now != self._written:
-                with suppress(OSError):  # a full disk: the next beat tries again
+                with suppress(OSError):  # disk full: the next beat retries
                     write_progress(self._folder, now)
                     self._written = now
 
@@ -101,7 +101,7 @@ def read(folder: Path, kind: type[P], vanished: str) -> P | None:
     progress = last_word(folder, kind)
     if progress is None or progress.state != "working" or process_of(progress):
         return progress
-    # Once more: it may have said its last word, and ended, between the two looks.
+    # Read again: it may have written its final state and ended in between.
     progress = last_word(folder, kind)
     if progress is None or progress.state != "working":
         return progress
@@ -119,7 +119,7 @@ def write_progress(folder: Path, progress: Progress) -> None:
 
 
 def process_of(progress: Progress) -> psutil.Process | None:
-    """The process that wrote it, if it is still running; the number alone could have been reused."""
+    """The process that wrote it, if it is still running; the process id alone could have been reused."""
     return find(Identity(progress.pid, progress.pid_started, progress.boot))
 
 
@@ -131,7 +131,7 @@ def stop_process(folder: Path, progress: P, message: str = "") -> None:
             process.wait(5)
         except psutil.TimeoutExpired:
             process.kill()
-        except psutil.Error:  # gone by itself, or not ours to end
+        except psutil.Error:  # already gone, or not ours to end
             pass
     last = last_word(folder, type(progress))
     if last and last.state == "working":

@@ -26,9 +26,9 @@ USUAL_LEARNING_RATE = 1e-4
 FAR = 10
 """A learning rate this many times outside the usual range warns; one nearer to it is a note."""
 FEW = 0.05
-"""Share of rows that may be cut off or left out unsaid: every dataset has some long ones."""
+"""Share of rows that may be truncated or left out without a remark: every dataset has some long ones."""
 SHOWN_SHARE = 0.5
-"""Held-out rows are enough where a change in half of them could be shown."""
+"""There are enough held-out rows if a change in half of them could be shown."""
 FEW_LOSSES = 8
 """Held-out rows below which their mean loss shows nothing: one odd row moves it by more than a training does."""
 
@@ -38,7 +38,7 @@ CHOOSE_ANSWERS = (
 
 
 class Severity(StrEnum):
-    """``blocks`` refuses the start, ``warns`` does not, ``note`` is only said."""
+    """``blocks`` prevents the start, ``warns`` does not, ``note`` is informational."""
 
     BLOCKS = "blocks"
     WARNS = "warns"
@@ -46,7 +46,7 @@ class Severity(StrEnum):
 
 
 class State(StrEnum):
-    """``ready`` is said only if nothing blocks and nothing warns."""
+    """``ready`` only if nothing blocks and nothing warns."""
 
     READY = "ready"
     READY_BUT = "ready_but"
@@ -123,10 +123,10 @@ def ordered(problems: Iterable[Problem]) -> Readiness:
 
 @dataclass(frozen=True)
 class RowFacts:
-    """Known facts about the rows without a probe.
+    """What is known about the rows without a probe.
 
     Attributes:
-        seen: Rows that were looked at, at least one.
+        seen: Examined rows, at least one.
         whole: Whether these are all rows.
         measured: Of them, rows whose tokens were counted; 0 if the tokenizer is not here.
         long_references: Rows whose reference in the required format has more tokens than the longest answer.
@@ -137,7 +137,7 @@ class RowFacts:
         longest_example: Tokens of the longest one.
         proposed: (max_sequence_length, max_new_tokens) that leave nearly all rows whole.
         judged: Rows whose reference was given to the reward as an answer.
-        unreadable: Of these, how many earned less than all there is for being right.
+        unreadable: How many of these did not get the full score for correctness.
         example: One such reference.
         suggestion: A reward section that suits the rows and its title; None if the chosen one does.
         missing: Columns that the reward needs and no row has.
@@ -178,18 +178,18 @@ class Download:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was gathered for a configuration; every field may be unknown.
+    """Facts about a configuration; every field may be unknown.
 
     Attributes:
         compares: Whether the reward compares with the reference.
         rows: None if they are not on this machine.
-        unusable: Field path and words where no row can be used.
-        model, dataset: What has to be downloaded.
-        memory: Bytes that training takes and bytes there are, where the first is the larger one.
+        unusable: Field path and message if no row can be used.
+        model, dataset: Required downloads.
+        memory: Required and available bytes, if the first is larger.
         fits_in_4bit: Whether loading in 4 bit would help.
-        loopholes: Made-up answers that earn as much as the reference, in sentences.
-        unchecked: Why the reward was not tried; empty if it was.
-        asked: Whether a start needs a confirmation because it could not be tried.
+        loopholes: Adversarial answers that score as high as the reference, as sentences.
+        unchecked: Why the reward was not tested; empty if it was.
+        asked: Whether a start needs a confirmation because it could not be tested.
     """
 
     compares: bool = False
@@ -226,7 +226,7 @@ class _Found:
 
 
 def check(config: RunConfig, device: Device, facts: Facts) -> Readiness:
-    """Everything that is known to speak against starting a valid configuration."""
+    """Everything known that prevents or argues against starting a valid configuration."""
     found = _Found(config, facts)
     for rule, need in _RULES:
         if need is None or need in found.method.needs:
@@ -241,7 +241,7 @@ def check(config: RunConfig, device: Device, facts: Facts) -> Readiness:
 
 
 def require_answers(dataset: DatasetSection, reward_needs: Collection[str]) -> None:
-    """Refuse what compares with right answers where a mapping names no column for them.
+    """Reject rewards that compare with answers if a mapping has no answer column.
 
     Raises:
         InvalidInput: With the path of the first such mapping's field.
@@ -344,7 +344,7 @@ def _prompts(found: _Found) -> None:
     every = rows.long_prompts == rows.measured
     fix = None
     if rows.proposed and rows.proposed[0] > training.max_sequence_length:
-        # Room for the questions beside the answers as they are, or as they would be.
+        # Space for the questions beside the current or proposed answers.
         wanted = rows.proposed[0] - rows.proposed[1] + max(rows.proposed[1], training.max_new_tokens)
         fix = Fix(f"Set to {wanted:,}", {"training.max_sequence_length": wanted})
     found.add(
@@ -443,7 +443,7 @@ def _held_out(found: _Found) -> None:
 def _more_held_out(evaluation: EvaluationSection, held: int, needed: int, total: int | None) -> Fix | None:
     values: dict[str, Any] = {}
     if held < needed and evaluation.max_rows >= needed:
-        # A row's side follows from its content: the share is taken a little larger than it would have to be.
+        # A row's split depends on its content, so the share is slightly larger than necessary.
         share = min(0.5, -(-1.25 * needed // (0.05 * total)) * 0.05) if total else 0.0
         if not total or share * total < needed or evaluation.split or share <= evaluation.holdout_fraction:
             return None
@@ -500,7 +500,7 @@ def _unchecked(found: _Found) -> None:
 
 
 def _unusual(found: _Found) -> None:
-    """Numbers outside the range that suits most runs, where nothing else was said of them."""
+    """Numbers outside the usual range, if there is no other remark on them."""
     said = {problem.field for problem in found.problems}
     for section in ("model", "training", found.method.section_name, "pre_training", "evaluation"):
         values = getattr(found.config, section)
@@ -540,4 +540,4 @@ _RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
     (_unchecked, Need.REWARD),
     (_unusual, None),
 )
-"""In order of harm; a rule with a need is for methods that have it."""
+"""In order of severity; a rule with a need is for methods that have it."""

@@ -33,7 +33,7 @@ FORMAT = 1
 INFO, SUMS = "bundle.json", "SHA256SUMS"
 ROWS = ("train.jsonl", "holdout.jsonl", "test.jsonl", "info.json")
 LARGEST_ROWS = 64 * 1024 * 1024
-"""Bytes. Rows that can be fetched again from where they came are packed up to this size; others always."""
+"""Bytes. Rows that can be downloaded again are included up to this size; others always."""
 WEIGHTS = ("*.safetensors", "*.gguf")
 UPLOAD = "upload:"
 REWARDS = PROJECT / "core" / "rewards"
@@ -41,7 +41,7 @@ PIECE = 1 << 20
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Never stop."""
     return False
 
 
@@ -50,7 +50,7 @@ class Cancelled(Exception):
 
 
 def write_bundle(session: JobDir, target: Path, *, home: Home, stop: Callable[[], bool] = never) -> None:
-    """Write one zip file with what a run was made from and what it gave.
+    """Write one zip file with a run's inputs and results.
 
     Args:
         session: The run's directory in ``outputs/``.
@@ -59,8 +59,8 @@ def write_bundle(session: JobDir, target: Path, *, home: Home, stop: Callable[[]
         stop: Called between two files and while weights are hashed.
 
     Raises:
-        Conflict: The run has not begun, so there is nothing to reproduce.
-        Cancelled: ``stop`` said so.
+        Conflict: The run has not started, so there is nothing to reproduce.
+        Cancelled: ``stop`` returned true.
     """
     info = read_json(session.prepared / "info.json")
     if info is None:
@@ -122,7 +122,7 @@ class _Writer:
         self.sums[name] = hashlib.sha256(data).hexdigest()
 
     def file(self, name: str, path: Path) -> None:
-        """A file as it is; one that the run did not make is left out."""
+        """An unchanged file; skipped if the run did not create it."""
         if not path.is_file():
             return
         digest = hashlib.sha256()
@@ -134,7 +134,7 @@ class _Writer:
 
 
 def packs_rows(session: JobDir, config: RunConfig) -> bool:
-    """Whether the rows go into the bundle: where they are small, or can be had from nowhere else."""
+    """Whether the rows are included: if they are small, or not available elsewhere."""
     size = sum((session.prepared / name).stat().st_size for name in ROWS if (session.prepared / name).exists())
     sources = [config.dataset.source, *(part.source for part in config.dataset.mix)]
     return size <= LARGEST_ROWS or any(source.startswith((UPLOAD, "/", ".", "~")) for source in sources)
@@ -144,7 +144,7 @@ def dataset_facts(config: RunConfig, info: dict[str, Any], home: Home) -> dict[s
     """Where the rows come from, how many there are, and the hash of the prepared rows.
 
     Args:
-        config: Of the run.
+        config: The run's configuration.
         info: ``prepared/info.json``.
         home: Location of uploads.
     """
@@ -168,7 +168,7 @@ def _source(given: Any, home: Home) -> dict[str, Any]:
 
 
 def model_facts(config: RunConfig, home: Home, stop: Callable[[], bool] = never) -> dict[str, Any]:
-    """The base model's name, its commit where it came from Hugging Face, and size and SHA-256 of its files.
+    """The base model's name, its commit if from Hugging Face, and size and SHA-256 of its files.
 
     ``files`` is empty if the model is no longer on this machine.
     """
@@ -196,7 +196,7 @@ def base_folder(name: str, revision: str | None, home: Home) -> tuple[Path | Non
 
 
 def _rewards(pack: _Writer, config: RunConfig) -> dict[str, Any]:
-    """The reward with every setting filled in, own Python as files, and the source of the built-in ones."""
+    """The reward with every setting filled in, custom code as files, and the source of the built-in ones."""
     parts = core.rewards.resolve(config.reward)
     own, used = {}, {}
     for part in parts:
@@ -220,7 +220,7 @@ def _rewards(pack: _Writer, config: RunConfig) -> dict[str, Any]:
 
 
 def reward_sources(names: Iterable[str]) -> dict[str, Path]:
-    """Files that built-in rewards are made of: their own and those that these use, by path below ``core/rewards``."""
+    """Source files of built-in rewards, including their imports, by path below ``core/rewards``."""
     todo = [path for name in names if (path := _defined_in(name))]
     found: dict[str, Path] = {}
     while todo:
@@ -254,7 +254,7 @@ def _used_by(path: Path) -> list[Path]:
 
 
 def training_rewards(path: Path) -> dict[int, float]:
-    """Mean reward by step from ``metrics.jsonl``; of a step that was repeated, the latest."""
+    """Mean reward by step from ``metrics.jsonl``; for repeated steps, the latest."""
     return {
         int(row["step"]): float(row["reward"])
         for row in iter_rows(path, is_metric)
@@ -280,7 +280,7 @@ def pieces(file: Any, stop: Callable[[], bool]) -> Iterator[bytes]:
 
 
 def _requirements(found: dict[str, Any]) -> str:
-    # A local build's mark ('+cpu') is no version that an index has.
+    # A local build tag ('+cpu') is not a version on an index.
     lines = (f"{name}=={str(version).partition('+')[0]}\n" for name, version in found["packages"].items())
     return f"# Python {found['python']}, {found['platform']}\n{''.join(lines)}"
 

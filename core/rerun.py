@@ -1,4 +1,4 @@
-"""Reads a reproduction bundle on another machine: is it intact, what differs here, and do the results match."""
+"""Reads a reproduction bundle on another machine: checks it, lists differences, and compares results."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from core.text import json_line
 LARGEST = 64 * 1024**3
 """Bytes that a bundle may unpack to."""
 SAME = 1e-9
-"""Rewards are read back from JSON; a difference below this is none."""
+"""Rewards are read back from JSON; smaller differences are ignored."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,3}")
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was checked.
+    """A verified bundle.
 
     Attributes:
         folder: Where it was unpacked.
@@ -58,7 +58,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that is not as it was. ``decisive``: the numbers may come out differently for it."""
+    """A difference between the machines. ``decisive``: results may differ because of it."""
 
     what: str
     then: str
@@ -74,7 +74,7 @@ class Comparison:
     """Two reward curves.
 
     Attributes:
-        steps: Steps that both have.
+        steps: Number of shared steps.
         same: How many of them have the same reward.
         first: The first step that differs: (step, then, now), or None.
         largest: Largest difference of a step.
@@ -95,7 +95,7 @@ class Comparison:
         return self.steps > 0 and self.same == self.steps and not self.missing
 
     def words(self) -> str:
-        """The outcome in a sentence or two."""
+        """The outcome in one or two sentences."""
         if not self.steps:
             return "The two runs have no step in common, so they cannot be compared."
         if self.equal:
@@ -118,7 +118,7 @@ def read_bundle(file: Path, folder: Path) -> Bundle:
         folder: An empty folder to unpack to; nothing is written outside it.
 
     Raises:
-        InvalidInput: It is no bundle, it is damaged, or a newer version wrote it.
+        InvalidInput: It is not a bundle, is damaged, or is from a newer version.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -160,13 +160,13 @@ def _check_sums(name: str, folder: Path) -> None:
 
 
 def differences(bundle: Bundle, config: RunConfig, home: Home, device: Device) -> list[Difference]:
-    """What is not here as it was there: base model, rewards, versions, hardware; what decides comes first.
+    """Differences from the bundle's machine: base model, rewards, versions, hardware; decisive ones first.
 
     Args:
         bundle: From another machine.
         config: What will be run: the bundle's, with another base model's place where one was given.
         home: Of this installation.
-        device: What this machine computes on.
+        device: This machine's device.
     """
     then, now = bundle.about["environment"], environment(device)
     found = [*_model(bundle, config, home), *_rewards(bundle), *_packages(then["packages"], now["packages"])]

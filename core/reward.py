@@ -10,7 +10,7 @@ from core.job_rows import PartRow
 
 
 class Score(NamedTuple):
-    """What one completion earned from one reward.
+    """One reward's score of one completion.
 
     Attributes:
         value: In [0, 1]; or :data:`NO_OPINION` itself.
@@ -25,9 +25,9 @@ class RewardFunction(Protocol):
     """A pure function of a completion and the row it answers.
 
     Args:
-        completion: What the model wrote, without the prompt.
+        completion: The model's text, without the prompt.
         prompt: The question as the user's dataset has it (``row['instruction']``).
-        row: ``instruction``, ``response`` (the reference answer) and every further column.
+        row: ``instruction``, ``response`` (the reference answer) and every other column.
         markers and own settings: keyword arguments.
     """
 
@@ -37,7 +37,7 @@ class RewardFunction(Protocol):
 class Item(NamedTuple):
     """One completion to score, with the question and the row that it answers.
 
-    What the chat template had written of the answer already is part of the completion: see :func:`opened_by`.
+    The start of the answer in the chat template is part of the completion: see :func:`opened_by`.
     """
 
     completion: str
@@ -56,7 +56,7 @@ class Markers:
 
     @property
     def thoughts(self) -> tuple[tuple[str, str], ...]:
-        """What opens and closes a thought: the configuration's reasoning markers and the usual ones of models."""
+        """Markers around reasoning: the configuration's and the usual ones of models."""
         own = (self.reasoning_start, self.reasoning_end)
         return (own, *(pair for pair in THOUGHTS if pair != own)) if self.reasoning_end else THOUGHTS
 
@@ -66,13 +66,13 @@ class Markers:
 
 
 THOUGHTS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
-"""Markers in which models were taught to think."""
+"""Usual reasoning markers of models."""
 
 
 def opened_by(prompt: str, markers: Markers) -> str:
-    """The opening marker with which a rendered prompt ends, white space included; '' where it ends with none.
+    """The opening marker at the end of a rendered prompt, including whitespace; '' for none.
 
-    The chat templates of DeepSeek-R1 and its like open the thought themselves, so that the model's own text
+    The chat templates of models like DeepSeek-R1 open the reasoning themselves, so that the model's text
     begins inside it.
 
     >>> opened_by("<|user|>2+2?<|assistant|><think>\\n", Markers("<w>", "</w>", "<s>", "</s>"))
@@ -84,7 +84,7 @@ def opened_by(prompt: str, markers: Markers) -> str:
 
 
 NO_OPINION: Final = float("nan")
-"""A score's value where the reward has nothing to say of an answer. Known by identity: any other NaN is a fault."""
+"""The value of a missing score. Compared by identity: any other NaN is an error."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Part:
     """One component's result inside a total.
 
     Attributes:
-        opinion: False if the reward had nothing to say; its score is 0 then and counts for nothing.
+        opinion: False if the reward gave no score; its score is then 0 and ignored.
     """
 
     score: float
@@ -110,12 +110,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Total:
-    """The weighted sum and what it is made of, keyed by component name."""
+    """The weighted sum and its parts, keyed by component name."""
 
     total: float
     components: dict[str, Part]
 
     @property
     def opinion(self) -> bool:
-        """Whether any part with a weight had something to say. Where none had, ``total`` says nothing."""
+        """Whether any part with a weight gave a score. Otherwise ``total`` is meaningless."""
         return any(part.opinion for part in self.components.values() if part.weight)

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 
 class Section(BaseModel):
-    """Frozen, and a field that it does not know is refused."""
+    """Frozen; unknown fields are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
@@ -20,7 +20,7 @@ def usual(low: float, high: float) -> dict[str, Any]:
 
 
 def usual_range(info: FieldInfo) -> tuple[float, float] | None:
-    """What :func:`usual` said of a field; None if it said nothing."""
+    """The range from :func:`usual` of a field; None without one."""
     extra = info.json_schema_extra
     found: Any = extra.get("usual") if isinstance(extra, dict) else None
     return (found[0], found[1]) if found else None

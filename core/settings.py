@@ -50,22 +50,22 @@ class Home:
 
     @property
     def sessions(self) -> Path:
-        """JSON, mode 0600: hashes of the logins that hold; see ``services/access/sessions.py``."""
+        """JSON, mode 0600: hashes of the valid logins; see ``services/access/sessions.py``."""
         return self.root / "sessions.json"
 
     @property
     def endpoint(self) -> Path:
-        """JSON: whether a model is served to other programs, and which; see ``services/models/endpoint.py``."""
+        """JSON: which model is served to other programs, if any; see ``services/models/endpoint.py``."""
         return self.root / "endpoint.json"
 
     @property
     def preferences(self) -> Path:
-        """JSON, mode 0600: what was set in the app; see ``services/machine/preferences.py``."""
+        """JSON, mode 0600: settings changed in the app; see ``services/machine/preferences.py``."""
         return self.root / "settings.json"
 
     @property
     def trash(self) -> Path:
-        """What was deleted and can be restored; see ``services/machine/bin.py``."""
+        """Deleted items that can be restored; see ``services/machine/bin.py``."""
         return self.root / "trash"
 
     def make(self) -> None:
@@ -80,19 +80,19 @@ class Home:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator can set. Defaults in brackets.
+    """Settings of an operator. Defaults in brackets.
 
     Attributes:
         home: ``TUNESMITH_HOME`` [the project folder].
-        host: ``HOST`` [127.0.0.1]. Any other address switches the login on.
+        host: ``HOST`` [127.0.0.1]. Any other address requires a login.
         port: ``PORT`` [5000].
         database_url: ``DATABASE_URL`` [SQLite below the home folder].
         secret_key: ``FLASK_SECRET_KEY`` [generated and stored on first start].
-        token: ``TUNESMITH_TOKEN`` [generated and printed once where a login is needed].
+        token: ``TUNESMITH_TOKEN`` [generated and printed once if a login is required].
         allowed_hosts: ``ALLOWED_HOSTS``, comma separated names that a browser may use [].
         hf_token: ``HF_TOKEN``; handed to workers by environment only, never written.
         hf_endpoint: ``HF_ENDPOINT``, a mirror of Hugging Face.
-        ollama_host: ``OLLAMA_HOST``, where an Ollama server answers, as Ollama writes it [127.0.0.1:11434].
+        ollama_host: ``OLLAMA_HOST``, address of an Ollama server, in Ollama's format [127.0.0.1:11434].
         max_upload_gb: ``MAX_UPLOAD_GB`` [10].
         log_level: ``LOG_LEVEL`` [INFO].
     """

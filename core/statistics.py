@@ -7,7 +7,7 @@ A verdict uses two tests, because each covers the other's weakness (measured in 
 bootstrap interval alone claims too much: the plain one in 15% of the cases with five. The exact sign-flip test is valid
 for any n and any number of ties, but gives no interval.
 
-What scipy provides is taken from it; comments say what it lacks. numpy and scipy are imported on use, so that the
+scipy is used where possible; comments say what it lacks. numpy and scipy are imported on use, so that the
 server can show pages without them.
 """
 
@@ -19,19 +19,19 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 LEVEL = 0.95
-"""Of an interval; a claim is wrong in at most ``1 - LEVEL`` of the cases without a difference."""
+"""Level of an interval; a claim is wrong in at most ``1 - LEVEL`` of the cases without a difference."""
 POWER = 0.8
 RESAMPLES = 10_000
 EXACT = 12
-"""Up to this many pairs every pattern of signs is tried."""
+"""Up to this many pairs every sign pattern is enumerated."""
 BLOCK = 1 << 22
-"""Most numbers held at once while drawing."""
+"""Maximum numbers in memory while sampling."""
 ROUNDING = 1e-9
-"""Scores are sums of a few decimals; what lies closer than this is the same."""
+"""Scores are sums of a few decimals; smaller differences count as ties."""
 
 
 def decimals(value: float, places: int = 2) -> str:
-    """A number with so many decimals, halves away from zero: the one rounding of sentences and tables.
+    """A number with so many decimals, halves rounded away from zero: the rounding of all sentences and tables.
 
     What is within :data:`ROUNDING` of a half is one, so a sum of decimals is rounded like the number it stands for.
 
@@ -52,7 +52,7 @@ def bootstrap_mean(
         seed: The same seed and number of pairs draw the same resamples.
 
     Returns:
-        Low and high. With a single pair both are its difference: nothing is known of its spread.
+        Low and high. With a single pair both are its difference: its spread is unknown.
 
     Raises:
         ValueError: There is no pair.
@@ -98,7 +98,7 @@ def bootstrap_means(
 def sign_flip(differences: Sequence[float], seed: int = 0, *, resamples: int = RESAMPLES) -> float:
     """How often chance alone moves the mean this far from 0 (two-sided p-value).
 
-    Of two equal models each difference is as likely to have either sign. That alone is used: the test is
+    For two equal models each difference is equally likely to have either sign. This is the only assumption: the test is
     exact for any number of pairs, any shape of the scores, and ties.
     """
     import numpy as np
@@ -121,12 +121,12 @@ def sign_flips(samples: Any, seed: int = 0, *, resamples: int = RESAMPLES) -> An
         patterns = 1 - 2 * ((np.arange(1 << pairs)[:, None] >> np.arange(pairs)) & 1)
         return (np.abs(patterns @ values.T) >= reached).mean(axis=0)
     flipped = np.abs(_flipped_sums(values, seed, resamples - 1))
-    # What was observed is itself one of the patterns; without it the test would claim too often.
+    # The observed pattern counts as well; without it the test would claim too often.
     return (1 + (flipped >= reached).sum(axis=0)) / resamples
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact test: the two-sided p-value of pairs of which one model alone was right.
+    """McNemar's exact test: the two-sided p-value of pairs that only one model got right.
 
     Args:
         only_first: Pairs that only the first got right.
@@ -135,7 +135,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     from scipy.stats import binomtest
 
     changed = only_first + only_second
-    # No pair that changed speaks for neither; scipy wants at least one.
+    # Without changed pairs there is no evidence; scipy needs at least one.
     return float(binomtest(only_first, changed).pvalue) if changed else 1.0
 
 
@@ -143,7 +143,7 @@ def smallest_effect(differences: Sequence[float], *, power: float = POWER, level
     """The smallest mean difference that this many pairs would have shown in ``power`` of the cases.
 
     From the spread of the differences, and from how many pairs must change at all before either test can
-    speak: where most pairs are tied, that is the larger of the two.
+    be significant: if most pairs are tied, that is the larger of the two.
 
     Returns:
         In units of the score; None if no difference could have been shown: fewer than six pairs, or
@@ -165,7 +165,7 @@ def smallest_share(pairs: int, *, power: float = POWER, level: float = LEVEL) ->
     from scipy.special import bdtri
 
     needed = fewest_changes(level)
-    # Fewer changes than are needed may have what is left of the power; with too few pairs all would have to change.
+    # Fewer changes than needed may use up the remaining power; with too few pairs all would have to change.
     return float(bdtri(needed - 1, pairs, 1 - power)) if pairs >= needed else 1.0
 
 

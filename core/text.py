@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 LONGEST_REASON = 600
-"""Characters of a reason or a message that is kept: more helps nobody and fills a disk."""
+"""Maximum stored characters of a reason or message."""
 
 
 def whole(text: str) -> str:
-    """The text with half characters replaced: ``chr(0xd800)`` is legal in Python and cannot be written as UTF-8.
+    """The text with lone surrogates replaced: ``chr(0xd800)`` is legal in Python and cannot be written as UTF-8.
 
     >>> whole("caf" + chr(0xD800)), whole("café")
     ('caf?', 'café')
@@ -19,7 +19,7 @@ def whole(text: str) -> str:
 
 
 def reason(text: str) -> str:
-    """A sentence that came from elsewhere, as it may be kept: whole, and not without end.
+    """An external sentence for storage: valid Unicode, and truncated.
 
     >>> len(reason("x" * 10_000))
     600
@@ -28,5 +28,5 @@ def reason(text: str) -> str:
 
 
 def json_line(data: Any, **options: Any) -> bytes:
-    """One line of a ``.jsonl`` file. Half characters in it are replaced; ``options`` are those of ``json.dumps``."""
+    """One line of a ``.jsonl`` file. Lone surrogates in it are replaced; ``options`` are those of ``json.dumps``."""
     return json.dumps(data, ensure_ascii=False, **options).encode("utf-8", "replace") + b"\n"

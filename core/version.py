@@ -1,4 +1,4 @@
-"""The version of this program, from the one place that states it: ``pyproject.toml``."""
+"""The version of this program, from ``pyproject.toml``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Entry point of a delivery process, started by :func:`core.child.script_command` with one JSON request on stdin.
 
 ``{"folder": "…/exports/<id>/deliveries/<n>", "root": "<home>"}``. The process outlives the server and
-can be stopped at any time: the receiver identifies files that have arrived by their hash.
+can be stopped at any time: the receiver identifies received files by their hash.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Do one delivery."""
+    """Run one delivery."""
     request = json.load(sys.stdin)
     return work(Path(request["folder"]), Path(request["root"]))
 
 
 def work(folder: Path, root: Path) -> int:
-    """Deliver what ``folder`` asks for; the exit code."""
+    """Run the delivery in ``folder``; returns the exit code."""
     from core.delivery import hub, ollama
     from core.delivery.state import NameTaken, Progress, read_job
     from core.errors import TunesmithError

@@ -26,7 +26,7 @@ from core.settings import Home
 
 CARD = "README.md"
 ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-"""Where other people get the model that comes with the program."""
+"""Public name of the built-in model."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 RELATION = {
     ExportFormat.ADAPTER: "adapter",
@@ -52,7 +52,7 @@ def model_card(export: JobDir, home: Home, *, repo: str, licence: str = "") -> s
         export: The finished export's directory.
         home: Location of the run that it comes from.
         repo: The repository's name, as the title.
-        licence: Of the base model, by its SPDX id or its own name; empty if it is not known.
+        licence: The base model's, as SPDX id or its own name; empty if unknown.
     """
     asked = export.read_config()
     spec = ExportSpec.model_validate(
@@ -78,7 +78,7 @@ def model_card(export: JobDir, home: Home, *, repo: str, licence: str = "") -> s
 
 
 def front_matter(kind: ExportFormat, base: str, config: RunConfig | None, licence: str) -> dict[str, Any]:
-    """What Hugging Face reads: base model and how this one derives from it, license, tags, data."""
+    """Metadata for Hugging Face: base model and relation to it, license, tags, data."""
     known = licence.lower() if licence.lower() in SPDX else ""
     head: dict[str, Any] = {"license": known or "other"}
     if not known:
@@ -100,7 +100,7 @@ def front_matter(kind: ExportFormat, base: str, config: RunConfig | None, licenc
 
 
 def public_name(name: str) -> str:
-    """A model's name for others: the original of the built-in one; of a folder, its last part alone."""
+    """A model's public name: the original of the built-in one; only the last part of a folder."""
     if name in ORIGINAL:
         return ORIGINAL[name]
     if name.startswith(BUILTIN_PREFIX):
@@ -109,7 +109,7 @@ def public_name(name: str) -> str:
 
 
 def plain(text: object) -> str:
-    """Text that cannot leave its cell or start markup."""
+    """Text escaped so that it cannot leave its cell or start markup."""
     return re.sub(r"([|<>\[\]`*_#\\])", r"\\\1", " ".join(str(text).split()))
 
 
@@ -277,7 +277,7 @@ def _again(config: RunConfig | None, session: JobDir | None) -> str:
 
 
 def published(config: RunConfig) -> dict[str, Any]:
-    """The configuration for others: without this machine's paths, and without the address of a judge."""
+    """The configuration for publication: without local paths and the address of a judge."""
     given = dump(config)
     given["model"]["name"] = public_name(given["model"]["name"])
     for part in (given["dataset"], *given["dataset"]["mix"]):
@@ -288,7 +288,7 @@ def published(config: RunConfig) -> dict[str, Any]:
 
 
 def fenced(text: str, kind: str = "") -> str:
-    """A code block that the text itself cannot end."""
+    """A code block that its text cannot close."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{kind}\n{text.rstrip()}\n{fence}\n"

@@ -29,7 +29,7 @@ WITHOUT_ACCESS = (
 
 
 class _Counted(io.BufferedReader):
-    """A file that tells how far it has been read."""
+    """A file that reports its read position."""
 
     def __init__(self, path: Path, told: Callable[[int], None]) -> None:
         super().__init__(io.FileIO(str(path)))
@@ -42,12 +42,12 @@ class _Counted(io.BufferedReader):
 
 
 def deliver(job: Job, export: JobDir, home: Home, report: Reporter[Progress]) -> None:
-    """Make or fill the repository ``job.name``.
+    """Create or fill the repository ``job.name``.
 
     Raises:
-        Forbidden: No token, or one that may not write there.
-        NameTaken: The repository exists with files in it, and they may not be replaced.
-        Unavailable: Hugging Face does not answer.
+        Forbidden: No token, or one without write access.
+        NameTaken: The repository already has files, which may not be replaced.
+        Unavailable: Hugging Face does not respond.
     """
     token = os.environ.get("HF_TOKEN", "")
     if not token:
@@ -66,7 +66,7 @@ def deliver(job: Job, export: JobDir, home: Home, report: Reporter[Progress]) ->
         api = HfApi(token=token)
         repo = job.name if "/" in job.name else f"{api.whoami()['name']}/{job.name}"
         exists = api.repo_exists(repo)
-        # An empty one may be what a delivery that broke off has left: its files come by one commit.
+        # An empty one may be left by an interrupted delivery: all files arrive with one commit.
         if exists and not job.replace and set(api.list_repo_files(repo)) - {".gitattributes"}:
             raise NameTaken(
                 f"The repository {repo} already exists on Hugging Face. Nothing was uploaded. Choose another name, or "
@@ -102,7 +102,7 @@ def _send(api: Any, repo: str, path: Path, export: JobDir, report: Reporter[Prog
 
 @contextmanager
 def explained(repo: str) -> Iterator[None]:
-    """Turn what Hugging Face's client raises into words; what it raises may quote addresses, never the token."""
+    """Convert the client's errors; they may quote URLs, but never the token."""
     import httpx
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -1,4 +1,4 @@
-"""Parses a Modelfile like Ollama does, because its HTTP API takes the parts and not the file."""
+"""Parses a Modelfile like Ollama does, because its HTTP API takes the parts instead of the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ THREE = '"""'
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """Every instruction with its argument, quotes taken off. Ollama knows no escapes inside them.
+    """Every instruction with its argument, without quotes. Ollama has no escapes inside them.
 
     >>> instructions('FROM ./a.gguf\\n# why\\nSYSTEM \"\"\"two\\nlines\"\"\"\\nPARAMETER stop "<end>"')
     [('FROM', './a.gguf'), ('SYSTEM', 'two\\nlines'), ('PARAMETER', 'stop "<end>"')]
@@ -38,7 +38,7 @@ def unquoted(text: str) -> str:
 
 
 def create_fields(text: str) -> dict[str, Any]:
-    """The fields of a create request that a Modelfile stands for; FROM and ADAPTER are left to the caller.
+    """A Modelfile's fields of a create request; FROM and ADAPTER are left to the caller.
 
     >>> create_fields('PARAMETER stop "<a>"\\nPARAMETER stop "<b>"\\nPARAMETER temperature 0.7')
     {'parameters': {'stop': ['<a>', '<b>'], 'temperature': 0.7}}
@@ -63,7 +63,7 @@ def create_fields(text: str) -> dict[str, Any]:
 
 
 def modelfile_for(folder: Path, file: str) -> str:
-    """The Modelfile in an export that names a file; else the only one there is; '' without any."""
+    """The Modelfile in an export that names a file, else the only one; '' if there is none."""
     texts = [path.read_text("utf-8") for path in sorted(folder.glob("Modelfile*")) if path.is_file()]
     named = [text for text in texts if any(rest.endswith(file) for word, rest in instructions(text) if word in _FILES)]
     return (named or texts or [""])[0]

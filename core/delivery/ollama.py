@@ -25,21 +25,21 @@ from core.progress import Reporter
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}(/[a-z0-9][a-z0-9._-]{0,79})?(:[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
 DEFAULT_PORT = 11434
 PIECE = 1 << 18
-"""Bytes that are sent at a time."""
+"""Bytes per chunk."""
 LONGEST_ANSWER = 256
 """Tokens of the first answer."""
 PATIENCE = 600.0
-"""Seconds without a word from the server, which may be loading a large model."""
+"""Timeout in seconds without data from the server, which may be loading a large model."""
 
 
 def address(given: str) -> str:
-    """``OLLAMA_HOST`` as Ollama itself reads it: a host, host:port or address; empty for this machine.
+    """``OLLAMA_HOST`` as parsed by Ollama: a host, host:port or URL; empty for this machine.
 
     >>> address(""), address("0.0.0.0"), address("box:9000"), address("https://ollama.example.org")
     ('http://127.0.0.1:11434', 'http://127.0.0.1:11434', 'http://box:9000', 'https://ollama.example.org:443')
 
     Raises:
-        InvalidInput: It is no address.
+        InvalidInput: It is not an address.
     """
     text = given.strip().strip("\"'") or "127.0.0.1"
     scheme, _, rest = text.rpartition("://")
@@ -59,15 +59,15 @@ class Ollama:
     """A few calls of Ollama's API.
 
     Args:
-        base: As :func:`address` gives it.
-        timeout: Seconds without a word before it counts as gone.
+        base: From :func:`address`.
+        timeout: Seconds without data before it counts as gone.
     """
 
     def __init__(self, base: str, timeout: float = PATIENCE) -> None:
         self.base, self._timeout = base, timeout
 
     def version(self) -> str:
-        """The server's version. Raises Unavailable if none answers."""
+        """The server's version. Raises Unavailable if none responds."""
         return str(self._json("GET", "/api/version").get("version", "unknown"))
 
     def has_model(self, name: str) -> bool:
@@ -79,7 +79,7 @@ class Ollama:
         return status == http.client.OK
 
     def send_blob(self, digest: str, path: Path, sent: Callable[[int], None]) -> None:
-        """Send a file; ``sent`` is told the bytes so far."""
+        """Send a file; ``sent`` is called with the bytes so far."""
         size = path.stat().st_size
         with path.open("rb") as file:
             status, answer = self._call("POST", f"/api/blobs/{digest}", _counted(file, sent), length=size)
@@ -87,7 +87,7 @@ class Ollama:
             raise Unavailable(f"Ollama rejected the file: {_said(answer, status)}")
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Every line of a streamed answer. Raises Unavailable with Ollama's own word where it refuses."""
+        """Every line of a streamed response. Raises Unavailable with Ollama's message if it fails."""
         with closing(self._connect()) as connection:
             try:
                 connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
@@ -103,7 +103,7 @@ class Ollama:
                 raise error if isinstance(error, Unavailable) else self._gone(error) from None
 
     def chat(self, name: str, messages: list[dict[str, str]], said: Callable[[str], None] = lambda _text: None) -> str:
-        """The model's next turn; ``said`` is told the text so far."""
+        """The model's next turn; ``said`` is called with the text so far."""
         text = ""
         body = {"model": name, "messages": messages, "stream": True, "options": {"num_predict": LONGEST_ANSWER}}
         for entry in self.stream("/api/chat", body):
@@ -145,12 +145,12 @@ class Ollama:
 
 
 def deliver(job: Job, export: JobDir, report: Reporter[Progress]) -> None:
-    """Make ``job.name`` in the Ollama server and have it answer one question.
+    """Create ``job.name`` in the Ollama server and let it answer one question.
 
     Raises:
-        NameTaken: There is a model of that name and it may not be replaced.
-        Conflict: The file is not the one that was made.
-        Unavailable: The server does not answer, or refuses.
+        NameTaken: A model with that name exists and may not be replaced.
+        Conflict: The file has changed since it was created.
+        Unavailable: The server does not respond, or rejects the request.
     """
     server, path = Ollama(job.address), export.files / job.file
     report.say(message="Connecting to Ollama", file=job.file, total_bytes=path.stat().st_size, total_files=1)
@@ -178,7 +178,7 @@ def deliver(job: Job, export: JobDir, report: Reporter[Progress]) -> None:
 
 
 def create_request(job: Job, export: JobDir, digest: str) -> dict[str, Any]:
-    """The body of the create request: what the export's Modelfile says, with the file under its digest."""
+    """The body of the create request: the export's Modelfile, with the file's digest."""
     fields = create_fields(modelfile_for(export.files, job.file))
     if job.base:
         source: dict[str, Any] = {"from": job.base, "adapters": {job.file: digest}}
@@ -188,10 +188,10 @@ def create_request(job: Job, export: JobDir, digest: str) -> dict[str, Any]:
 
 
 def checked_sha256(export: JobDir, name: str, told: Callable[[int], None]) -> str:
-    """The hash of a finished file, read again; ``told`` is told the bytes so far.
+    """The hash of a finished file, computed again; ``told`` is called with the bytes so far.
 
     Raises:
-        Conflict: It is not what was written down when the file was made.
+        Conflict: It differs from the one recorded when the file was created.
     """
     made = {file["name"]: file["sha256"] for file in (read_json(export.result) or {}).get("files", [])}
     digest = hashlib.sha256()

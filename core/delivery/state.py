@@ -9,7 +9,7 @@ file                 writer    what it is
 ``worker.log``       process   everything it printed
 ===================  ========  ==================================================
 
-The token for Hugging Face comes to the process by environment and is in none of them.
+The Hugging Face token is passed in the process's environment and is in none of them.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Job(BaseModel):
     """What was requested.
 
     Attributes:
-        kind: Where it goes.
+        kind: Its target.
         name: The model's name in Ollama, or the repository's on Hugging Face.
-        address: Of the Ollama server.
+        address: Address of the Ollama server.
         file: For Ollama, the GGUF to send.
-        base: For an adapter in Ollama, the model there that it belongs to.
-        private: For Hugging Face, who may see a new repository.
-        replace: Whether a model or repository of that name may be written over.
-        licence: The base model's, as far as it is known.
-        question: What is asked first in Ollama.
+        base: For an adapter in Ollama, its base model there.
+        private: For Hugging Face, whether a new repository is private.
+        replace: Whether a model or repository with that name may be overwritten.
+        licence: The base model's, if known.
+        question: The first question in Ollama.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,7 +59,7 @@ class Job(BaseModel):
 
 
 class Message(BaseModel):
-    """One turn with a model that was delivered."""
+    """One turn with a delivered model."""
 
     role: str
     content: str
@@ -72,20 +72,20 @@ class Conversation(BaseModel):
 
 
 class NameTaken(Conflict):
-    """There is something of that name already, and it may not be replaced."""
+    """Something with that name exists and may not be replaced."""
 
 
 class Progress(progress.Progress):
     """Its progress.
 
     Attributes:
-        file: Being sent now.
+        file: The file being sent.
         bytes, total_bytes: Sent, of all files together.
-        files, total_files: Finished, and of how many.
-        taken: Whether it failed only because something has that name already.
-        url: Where it can be seen, for Hugging Face.
-        question, answer: The first question in Ollama and what the model said there.
-        command: To use it from a terminal.
+        files, total_files: Finished, and the total.
+        taken: Whether it failed only because the name is taken.
+        url: Its page, for Hugging Face.
+        question, answer: The first question in Ollama and the model's answer.
+        command: Command to use it in a terminal.
     """
 
     state: State
@@ -107,5 +107,5 @@ def read_job(folder: Path) -> Job | None:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """Its progress; a process that vanished without a word counts as failed."""
+    """Its progress; a process that vanished counts as failed."""
     return progress.read(folder, Progress, VANISHED)

@@ -14,7 +14,7 @@ __all__ = ["DEFAULT", "METHODS", "Method", "Need", "method", "method_of"]
 
 METHODS: tuple[Method, ...] = (GRPO, SFT)
 DEFAULT = GRPO.key
-"""Of a configuration that names none, as those of the first version."""
+"""The method of configurations that name none, as in the first version."""
 
 
 def method(key: str | None) -> Method:

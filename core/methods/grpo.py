@@ -51,7 +51,7 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
 
 
 def whole_groups(config: RunConfig) -> list[tuple[str, str]]:
-    """Refuse a step that would cut a group: all answers to a question are compared within one step."""
+    """Reject a step that would split a group: all answers to a question are compared within one step."""
     training = config.training
     per_step = training.batch_size * training.gradient_accumulation_steps
     group = training.num_generations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Note(NamedTuple):
-    """A remark on one field. A ``problem`` refuses the start; a ``note`` is only said."""
+    """A remark on one field. A ``problem`` prevents the start; a ``note`` is only shown."""
 
     field: str
     level: Literal["problem", "note"]
@@ -27,12 +27,12 @@ class Note(NamedTuple):
 
 
 class Need(StrEnum):
-    """What a method works with besides a model and rows."""
+    """What a method needs besides a model and rows."""
 
     REWARD = "reward"
     """A reward that scores answers."""
     ROLLOUTS = "rollouts"
-    """Answers that the model itself writes while it trains."""
+    """Answers that the model generates during training."""
     REFERENCE_MODEL = "reference_model"
     """The model as it was before training."""
     REWARD_MODEL = "reward_model"
@@ -42,17 +42,17 @@ class Need(StrEnum):
 
 
 FOR_REWARDS = frozenset({"dataset.columns", "dataset.drop_unparseable"})
-"""Settings of the common sections that a reward alone reads."""
+"""Settings of the common sections that only a reward uses."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a run that has rows of its own.
+    """A part of a run with its own rows.
 
     Attributes:
         key: The rows' ``phase`` in ``metrics.jsonl``.
         title: What pages call it.
-        when: Path of the setting that switches it on; empty for a phase that every run has.
+        when: Path of the setting that enables it; empty if every run has it.
     """
 
     key: str
@@ -72,29 +72,29 @@ class Method:
     Attributes:
         key: Its name in configurations.
         title: Plain words.
-        term: What the field calls it.
-        sentence: What it does, for someone who has not heard of it.
-        section: The settings that it alone has.
+        term: The usual term.
+        sentence: What it does, for newcomers.
+        section: Its own settings.
         section_name: Their name in the configuration.
         section_title: What the form calls them.
         shows: Settings of the common sections that have an effect, by path; ``training.*`` stands for a whole section.
         columns: Mapped columns that every row must have.
-        needs: What it cannot work without.
-        may_need: What only some of its settings need.
+        needs: Its requirements.
+        may_need: Requirements of some of its settings.
         phases: In order.
         metrics: Keys of the numbers in its rows, over all phases.
         rows_a_step: Different rows that one optimizer step takes; with fewer in all, a run cannot start.
         cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
-        remarks: What the settings mean on one device, where a user has to know it.
+        remarks: Remarks on the settings for a device.
         suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``.
-        plans: Plans on top of these, the shortest first. Without facts about the data, the balanced one
+        plans: Plans on top of these, shortest first. Without facts about the data, the balanced one
             changes nothing.
-        variant: What the field calls the method with these settings of its own, given as JSON data.
-        facts: Settings that a reader of the model card wants to know, as (name, value).
+        variant: The usual term for the method with these settings, given as JSON data.
+        facts: Settings for the model card, as (name, value).
         tags: For the model card.
-        choices: What the values of a choice are called on the form, by the field's name.
-        given: What a user has who chooses it, as an answer to 'What do you have?'.
-        reads: What it reads differently of a metric: fields of :class:`core.metric.Metric` by the metric's key.
+        choices: Labels of a choice's values on the form, by the field's name.
+        given: The answer to 'What do you have?' that leads to it.
+        reads: Its overrides of metrics: fields of :class:`core.metric.Metric` by the metric's key.
     """
 
     key: str
@@ -146,11 +146,11 @@ class Method:
 
     @property
     def learns_answers(self) -> bool:
-        """Whether the rows' own answers are what it learns from, and none is written while it trains."""
+        """Whether it learns from the rows' answers, and generates none during training."""
         return "response" in self.columns and Need.ROLLOUTS not in self.needs
 
     def json(self) -> dict[str, Any]:
-        """What programs are told of it."""
+        """JSON for the API."""
         return {
             "key": self.key,
             "title": self.title,

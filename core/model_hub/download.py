@@ -24,7 +24,7 @@ MARGIN = 500_000_000
 
 
 def work(folder: Path, home: Home) -> None:
-    """Do what a download's ``job.json`` asks for, and say how far it is."""
+    """Run the download in ``job.json``, and report its progress."""
     job = read_job(folder)
     if job is None:
         raise SystemExit(f"{folder.name} is not a download")
@@ -47,7 +47,7 @@ def download(job: Job, folder: Path, home: Home, report: Report) -> Path:
 
     Raises:
         InvalidInput, NotFound: As :func:`core.model_hub.remote.about`.
-        Unavailable: Hugging Face cannot be reached, or there is not enough room on the disk.
+        Unavailable: Hugging Face cannot be reached, or there is not enough disk space.
     """
     import huggingface_hub
     from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
@@ -58,7 +58,7 @@ def download(job: Job, folder: Path, home: Home, report: Report) -> Path:
         files, commit = sizes_of(info), _checked(str(info.sha))
         arrived, snapshot = folder / FILES / commit, _repo(home, job.name) / "snapshots" / commit
         arrived.mkdir(parents=True, exist_ok=True)
-        # What a run has downloaded by itself, or an earlier attempt has moved there, is not fetched again.
+        # Files that a run has downloaded, or an earlier attempt has moved there, are not downloaded again.
         missing = {name: size for name, size in files.items() if _size(snapshot / name) != size}
         check_room(missing, arrived)
         before = sum(files.values()) - sum(missing.values())
@@ -75,7 +75,7 @@ def download(job: Job, folder: Path, home: Home, report: Report) -> Path:
 
 
 def check_room(missing: Mapping[str, int], arrived: Path) -> None:
-    """Raises Unavailable if the disk has no room for what is still missing."""
+    """Raises Unavailable if there is not enough disk space for the rest."""
     here = sum(_size(file) for file in arrived.iterdir())
     needed, free = sum(missing.values()) - here, shutil.disk_usage(arrived).free
     if needed + MARGIN > free:
@@ -86,7 +86,7 @@ def check_room(missing: Mapping[str, int], arrived: Path) -> None:
 
 
 def keep(arrived: Path, names: list[str], snapshot: Path, revision: str | None) -> None:
-    """Move what has arrived to where transformers looks for it; the reference comes last and makes it count."""
+    """Move the files to where transformers looks for them; the reference comes last and makes them valid."""
     snapshot.mkdir(parents=True, exist_ok=True)
     for name in names:
         _move(arrived / name, snapshot / name)

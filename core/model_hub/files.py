@@ -30,7 +30,7 @@ _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\.safetensors)?")
 def wanted(sizes: Mapping[str, int]) -> dict[str, int]:
     """The files of a model, the small ones first.
 
-    Weights are safetensors that transformers loads, which are called ``model…``: repositories may also hold the same
+    Weights are the safetensors that transformers loads, named ``model…``: repositories may also have the same
     weights in another layout, pickles and programs. Those are never downloaded.
 
     >>> wanted({"model.safetensors": 9, "config.json": 1, "pytorch_model.bin": 9, "modeling_x.py": 1, "gguf/a.gguf": 9})

@@ -18,7 +18,7 @@ from core.model_hub.files import wanted
 TIMEOUT = 6.0
 """Seconds after which a request counts as failed; ``HF_HUB_ETAG_TIMEOUT`` sets another limit."""
 FORMATS = frozenset({"mlx", "gptq", "awq", "gguf", "fp8", "exl2", "exl3", "bitsandbytes", "compressed-tensors", "onnx"})
-"""Tags of repositories whose weights are stored in a form that is made for answering and cannot be trained."""
+"""Tags of repositories with inference-only weights, which cannot be trained."""
 _EXPAND = ("downloads", "gated", "safetensors", "tags", "config", "cardData")
 _LICENSES = {
     "apache-2.0": "Apache-2.0",
@@ -40,8 +40,8 @@ class RemoteModel:
 
     Attributes:
         name: ``owner/name``.
-        parameters: In billions; None if it does not say.
-        size: Bytes that a download takes; None if only a search has asked.
+        parameters: In billions; None if unknown.
+        size: Bytes of a download; None in search results.
         licence: In words.
         gated: Whether its license has to be accepted first.
         downloads: In the last 30 days.
@@ -63,7 +63,7 @@ class RemoteModel:
 
 
 def search(text: str, token: str, limit: int) -> list[RemoteModel]:
-    """Text-generation models with safetensors whose name holds a text, the most downloaded first.
+    """Text-generation models with safetensors whose name contains a text, most downloaded first.
 
     Raises:
         Unavailable: Hugging Face cannot be reached.
@@ -77,7 +77,7 @@ def search(text: str, token: str, limit: int) -> list[RemoteModel]:
 
 
 def about(name: str, revision: str | None, token: str) -> RemoteModel:
-    """One model, with what its download weighs.
+    """One model, with its download size.
 
     Raises:
         InvalidInput: There is no such revision, or it has no safetensors.
@@ -108,7 +108,7 @@ def sizes_of(info: Any) -> dict[str, int]:
 
 @cache
 def _with_limit() -> None:
-    """Give the client a time limit, once for this process: by itself it would wait forever."""
+    """Set the client's timeout, once for this process: by default it would wait forever."""
     import httpx
     import huggingface_hub
 
