@@ -11,6 +11,7 @@ from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.child import JUDGE_KEY
 from core.job import JobState
 from core.log_tail import native, tail_text
 from core.moment import now
@@ -86,9 +87,10 @@ def problem_report(services: Services) -> str:
 
 def redacted(text: str, settings: Settings) -> str:
     """Text without tokens, passwords, e-mail addresses, the user's name and the paths of home folders."""
-    for secret in (settings.token, settings.hf_token, stored_token(settings.home), settings.secret_key):
+    judge = os.environ.get(JUDGE_KEY)
+    for secret in (settings.token, settings.hf_token, stored_token(settings.home), settings.secret_key, judge):
         if secret:
-            text = text.replace(str(secret), "…")
+            text = text.replace(secret, "…")
     for folder, word in ((settings.home.root, "<Tunesmith>"), (Path.home(), "~")):
         if len(folder.parts) > 1:
             text = text.replace(str(folder), word)

@@ -47,14 +47,16 @@ def test_the_report_has_versions_the_machine_and_the_newest_failure(browser: Bro
         '{"api_key": "sk-1234567890abcdef"}',
         "password: hunter2hunter2",
         "my own token is correct-horse-battery",
+        "401 from the judge for battery-staple",
         "mail jane.doe@example.org",
     ],
 )
-def test_no_secret_is_in_a_report(services: Services, line: str) -> None:
+def test_no_secret_is_in_a_report(services: Services, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither those of known forms nor the ones of this installation."""
+    monkeypatch.setenv("TUNESMITH_JUDGE_KEY", "battery-staple")
     settings = replace(services.settings, token="correct-horse-battery")
     shown = redacted(line, settings)
-    for secret in ("abcdefghijklmnop", "abc.def", "hunter2", "1234567890abcdef", "correct-horse", "jane.doe"):
+    for secret in ("abcdefghijklmnop", "abc.def", "hunter2", "1234567890abcdef", "correct-horse", "staple", "jane.doe"):
         assert secret not in shown
 
 
