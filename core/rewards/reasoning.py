@@ -136,10 +136,13 @@ def consistent(completion: str, prompt: str, row: Mapping[str, Any], *, markers:
 
 
 _GYM = """
-import json, reasoning_gym
+import reasoning_gym
 def reward(completion, prompt, row):
     scorer = reasoning_gym.get_score_answer_fn(row["task"])
-    return float(scorer(answer=completion, entry=row["entry"]))
+    value = float(scorer(answer=completion, entry=row["entry"]))
+    if value < 1 and not row["partial"]:
+        value = 0.0
+    return value, f"The checker of {row['task']} returned {value:g}."
 """
 
 
@@ -160,17 +163,21 @@ def reasoning_gym(items: Sequence[Item], *, markers: Markers, partial: bool = Fa
     Score(value=1.0, why='The checker of chain_sum returned 1.')
     Score(value=0.0, why='The checker of chain_sum returned 0.')
     Score(value=0.0, why='The checker of chain_sum returned 0.')
+    >>> told = [Item("<s>the answer is 7</s>", "", row)]
+    >>> [round(reasoning_gym(told, markers=m, partial=keep)[0].value, 3) for keep in (True, False)]
+    [0.067, 0.0]
     """
     asked: list[Item] = []
     for item in items:
         answers = between_markers(item.completion, markers)
         answer = answers[-1].strip() if answers else "" if markers.opened(item.completion) else item.completion.strip()
-        asked.append(Item(answer[:10_000], "", _entry(item.row)))
+        entry = _entry(item.row)
+        asked.append(Item(answer[:10_000], "", {**entry, "partial": partial} if entry else {}))
     known = [item for item in asked if item.row]
     limits = Limits(cpu=30, wall=8, memory=4 << 30)
     scores = iter(run_reward(_GYM, known, limits=limits, preload=("reasoning_gym",)) if known else [])
     missing = Score(0.0, "The row is not from reasoning-gym, so it has no checker.")
-    return [_checked(next(scores), item, partial) if item.row else missing for item in asked]
+    return [next(scores) if item.row else missing for item in asked]
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,13 +189,6 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
             return {}
     good = isinstance(found, Mapping) and isinstance(found.get("entry"), Mapping) and isinstance(found.get("task"), str)
     return dict(found) if good and found else {}
-
-
-def _checked(score: Score, item: Item, partial: bool) -> Score:
-    if score.why != f"The reward returned {score.value:g}.":
-        return score
-    value = score.value if partial or score.value >= 1 else 0.0
-    return Score(value, f"The checker of {item.row['task']} returned {score.value if partial else value:g}.")
 
 
 INFOS = (
