@@ -33,7 +33,6 @@ LONG_FILES = {
     "tests/sandbox/attempts.py": "a table of attempts to get out",
     "tests/training/test_arguments.py": "one case for each setting",
     "tests/unit/core/data/test_conversations.py": "one case for each form of a conversation",
-    "tests/web/rewards/test_bench.py": "the bench, the probe and rewards of one's own; a file each would do",
 }
 LONG_FUNCTIONS = {
     "core/data/ingest.py:ingest": "the stages of reading in, in order",

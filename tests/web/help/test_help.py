@@ -68,7 +68,7 @@ def test_a_document_is_shown_without_raw_html_and_foreign_links(tmp_path: Path) 
     assert re.findall(r'href="([^"]*)"', shown.html) == ["https://example.org", "/new"]
     assert '<h2 id="a-part">A part</h2>' in shown.html
     assert '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>' in shown.html.replace("\n", "")
-    assert "up" in shown.html
+    assert " up " in shown.html
 
 
 def test_documents_link_to_each_other_where_the_help_shows_them() -> None:

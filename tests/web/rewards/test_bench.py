@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - cases, one a line
-"""Rewards on real rows: bench, adversarial check, suggestion, saved versions, own Python, the probe's endpoints and pages."""
+"""Rewards on real rows: bench, adversarial check, suggestion, saved versions, own Python."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import json
 import re
 import time
 from contextlib import closing
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -18,17 +17,11 @@ from flask.testing import FlaskClient
 
 from core.config import parse
 from core.errors import Unavailable
-from core.job import JobState
-from core.job_dir import JobDir, JsonlWriter, write_json
-from core.probe import Figures
-from core.rewards.catalogue import CATALOGUE
+from core.job_dir import JobDir, JsonlWriter
 from core.rewards.own import TEMPLATE
 from core.rewards.sandbox import protection
-from services.container import Services
-from services.forms.reward_form import parts, read_reward, shown_components
-from services.probes.probes import fingerprint
 from services.rewards.bench import StartCheck
-from tests.conftest import TINY, Browser, tiny
+from tests.conftest import TINY, tiny
 from tests.support.judge import JudgeEndpoint, judge_endpoint
 
 pytestmark = pytest.mark.usefixtures("patient_sandbox")
@@ -336,224 +329,11 @@ def test_the_tester_shows_points_of_the_maximum_and_takes_empty_markers(client: 
     assert "Missing" not in shown
 
 
-def probe_body(**more: Any) -> dict[str, Any]:
-    return {"config": tiny("probed"), "prompts": 2, "samples": 2, **more}
-
-
-def test_a_probe_is_a_job_that_can_be_read_and_stopped(client: FlaskClient, app: Flask) -> None:
-    """It is queued like any other, has its own address, is in no list of runs, and ends when asked."""
-    started = client.post("/api/probe/start", json=probe_body())
-    assert started.status_code == 202
-    assert started.json is not None
-    probe_id = started.json["probe_id"]
-    assert client.get(f"/api/probe/{probe_id}").json["status"] == "queued"  # type: ignore[index]
-    assert client.get("/api/training/sessions").json == {"sessions": []}
-    assert client.get("/api/training/sessions/" + probe_id).status_code == 404
-    assert "Check before training" in app.test_client().get(f"/probe/{probe_id}").text
-    assert client.post(f"/api/probe/{probe_id}/stop").status_code == 202
-    assert client.get("/api/probe/../config").status_code == 404
-
-
-def test_a_check_is_stopped_from_its_page(browser: Browser, client: FlaskClient) -> None:
-    """The button is there while it waits or runs; pressed again, it says that there is nothing to stop."""
-    probe_id = client.post("/api/probe/start", json=probe_body()).get_json()["probe_id"]
-    assert 'data-testid="probe-stop"' in browser.get(f"/probe/{probe_id}").text
-    assert browser.post(f"/probe/{probe_id}", form={}).location == f"/probe/{probe_id}"
-    page = browser.get(f"/probe/{probe_id}").text
-    assert "Stopped" in page
-    assert 'data-testid="probe-stop"' not in page
-    assert browser.post(f"/probe/{probe_id}", form={}).status_code == 302
-
-
-def test_a_check_that_starts_says_so_once(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """Its state and its message are the same word then."""
-    probe_id = client.post("/api/probe/start", json=probe_body()).get_json()["probe_id"]
-    services.database.update(probe_id, state=JobState.STARTING, message="Starting")
-    page = browser.get(f"/probe/{probe_id}").text
-    state = page.partition('id="probe-state"')[2].partition("</p>")[0]
-    assert state.count("Starting") == 1
-
-
-def test_too_many_answers_are_refused(client: FlaskClient) -> None:
-    """The limit is said."""
-    refused = client.post("/api/probe/start", json=probe_body(prompts=100, samples=60))
-    assert refused.status_code == 400
-    assert "at most 256" in refused.json["error"]["message"]  # type: ignore[index]
-
-
-def test_the_draft_keeps_its_probe_and_says_when_it_has_changed(client: FlaskClient, app: Flask) -> None:
-    """On the page before the start: the verdict; after a change of the draft, that it is out of date."""
-    found = app.extensions["tunesmith"]
-    found.wizard.load(tiny("draft"))
-    token = page_token(client, "/new/train")
-    assert client.post("/new/train", data={"csrf_token": token, "action": "probe", "name": "draft"}).status_code == 302
-    probe_id = found.wizard.draft().page("train")["probe_id"]
-    result = {
-        "verdict": {
-            "outcome": "too_hard",
-            "title": "Too hard",
-            "reason": "None was right.",
-            "field": "",
-            "advice": "Take easier rows.",
-        },
-        "figures": asdict(Figures(8, 8, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2)) | {"cancel": False},
-    }
-    write_json(found.settings.home.outputs / probe_id / "result.json", result)
-    found.database.update(probe_id, state=str(JobState.COMPLETED))
-    assert "Too hard. None was right." in client.get("/new/train").text
-    assert "has changed since" not in client.get("/new/train").text
-    found.wizard.put(training={**found.wizard.draft().training.values, "temperature": 0.5})
-    assert "has changed since" in client.get("/new/train").text
-
-
-def test_the_fingerprint_sees_what_a_probe_sees() -> None:
-    """The name does not count; every section does."""
-    from core.config import dump, parse
-
-    first, renamed = dump(parse(tiny("one"))), dump(parse(tiny("two")))
-    assert fingerprint(first) == fingerprint(renamed)
-    assert fingerprint(first) != fingerprint(dump(parse(tiny("one", temperature=0.3))))
-
-
 def test_the_check_before_a_start_is_quick(app: Flask) -> None:
     """The page before the start does not wait for it."""
     started = time.process_time()
     assert app.extensions["tunesmith"].bench.check(parse(TINY)) == StartCheck()
     assert time.process_time() - started < 3
-
-
-def test_the_wizard_keeps_gates_labels_and_python_as_they_are() -> None:
-    """A form sets gates and normalisation; what it does not show stays; Python keeps its lines and its digits."""
-    before = {
-        "type": "composite", "clip_high": 2.0, "saved_as": "mine@1",
-        "components": [{"name": "length", "label": "short", "clip_low": 0.2}, {"name": "python", "params": {"source": "x"}}],
-    }  # fmt: skip
-    form = {
-        "reward.type": "composite", "reward.normalise": "on", "use.short": "on", "weight.short": "0.5", "param.short.minimum": "3",
-        "use.python": "on", "gate.python": "short", "param.python.source": "def reward(c, p, r):\r\n    return 1", "param.python.title": "12",
-    }  # fmt: skip
-    assert read_reward(form, before) == {
-        "type": "composite", "clip_high": 2.0, "saved_as": "mine@1", "normalise": True,
-        "components": [
-            {"name": "length", "label": "short", "clip_low": 0.2, "weight": 0.5, "params": {"minimum": 3}},
-            {"name": "python", "weight": 1, "requires": "short", "params": {"source": "def reward(c, p, r):\n    return 1", "title": "12"}},
-        ],
-    }  # fmt: skip
-
-
-def as_form(section: dict[str, Any]) -> dict[str, str]:
-    """What the page's form sends of a combination that nobody touches."""
-    form = {
-        "reward.type": "composite",
-        "reward.clip_low": str(section.get("clip_low", "")),
-        "reward.clip_high": str(section.get("clip_high", "")),
-    }
-    for part in parts(section):
-        slot = part.slot
-        form |= {
-            f"part.{slot}": part.name,
-            f"weight.{slot}": part.weight,
-            f"label.{slot}": part.label,
-            f"gate.{slot}": part.gate,
-        }
-        form |= {
-            f"at-least.{slot}": part.at_least,
-            f"clip-low.{slot}": part.clip_low,
-            f"clip-high.{slot}": part.clip_high,
-        }
-        form |= {f"param.{slot}.{param.name}": param.value for param in part.params}
-        form |= {f"use.{slot}": "on"}
-    return form | ({"reward.normalise": "on"} if section.get("normalise") else {})
-
-
-def parts_of(section: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in part.items() if key != "params"} for part in section["components"]]
-
-
-def test_a_combination_goes_through_its_form_unchanged() -> None:
-    """Labels, gates with their scores, limits of a part and of the total: all are fields, and none is lost."""
-    section = {
-        "type": "composite", "clip_low": -1, "clip_high": 2.5, "normalise": True,
-        "components": [
-            {"name": "format", "weight": 0.2},
-            {"name": "numeric", "weight": 1, "requires": "format", "requires_at_least": 0.9},
-            {"name": "length", "label": "not too long", "weight": -0.5, "requires": "format", "clip_low": 0.1, "clip_high": 0.8},
-        ],
-    }  # fmt: skip
-    read = read_reward(as_form(section), section)
-    assert {key: value for key, value in read.items() if key != "components"} == {
-        key: value for key, value in section.items() if key != "components"
-    }
-    assert sorted(parts_of(read), key=str) == sorted(section["components"], key=str)  # type: ignore[call-overload]
-
-
-def test_a_part_is_used_twice_labelled_and_gated_by_the_form_alone() -> None:
-    """One more of the same, a new label that gates follow, a gate that goes when its part is removed."""
-    section: dict[str, Any] = {"type": "composite", "components": [{"name": "length"}, {"name": "numeric"}]}
-    section = read_reward(as_form(section) | {"action": "add-component", "component": "length"}, section)
-    title = CATALOGUE["length"].title
-    form = as_form(section)
-    second = next(part.slot for part in parts(section) if part.label == f"{title} 2")
-    form |= {
-        f"label.{second}": "short",
-        "gate.numeric": second,
-        "at-least.numeric": "0.5",
-        f"clip-high.{second}": "0.7",
-    }
-    section = read_reward(form, section)
-    assert {"name": "numeric", "weight": 1, "requires": "short", "requires_at_least": 0.5} in parts_of(section)
-    assert {"name": "length", "label": "short", "weight": 1, "clip_high": 0.7} in parts_of(section)
-    # The page was not loaded anew: the same fields come again, with the label changed once more.
-    section = read_reward({**form, f"label.{second}": "brief"}, section)
-    assert {"name": "numeric", "weight": 1, "requires": "brief", "requires_at_least": 0.5} in parts_of(section)
-    section = read_reward({**form, "action": f"remove-{second}"}, section)
-    assert [part["name"] for part in section["components"]] == ["length", "numeric"]
-    assert "requires" not in section["components"][1]
-
-
-def test_components_are_added_and_removed_by_buttons(app: Flask) -> None:
-    """The page shows the chosen ones alone; a second one of a reward gets a label. No script is needed."""
-    app.extensions["tunesmith"].wizard.put(
-        dataset=SUMS, reward={"type": "composite", "components": [{"name": "length"}]}
-    )
-    browser = app.test_client()
-    shown = browser.get("/new/reward").text
-    assert 'data-testid="part-length"' in shown
-    assert 'data-testid="part-numeric"' not in shown
-    assert '<option value="numeric"' in shown
-    form = {"csrf_token": page_token(browser, "/new/reward"), "reward.type": "composite", "use.length": "on"}
-    browser.post("/new/reward", data={**form, "action": "add-component", "component": "length"})
-    shown = browser.get("/new/reward").text
-    assert f'name="label.length-1" value="{CATALOGUE["length"].title} 2"' in shown
-    form |= {"use.length-1": "on", "part.length-1": "length", "label.length-1": "twice", "was": state(shown)}
-    browser.post("/new/reward", data={**form, "action": "remove-length"})
-    assert app.extensions["tunesmith"].wizard.draft().reward.values["components"] == [
-        {"name": "length", "label": "twice", "weight": 1}
-    ]
-
-
-def state(page: str) -> str:
-    found = re.search(r'id="draft-was" data-live="sent" value="([^"]*)"', page)
-    assert found
-    return html.unescape(found[1])
-
-
-def test_a_custom_reward_begins_with_the_preset_and_comes_back() -> None:
-    """Choosing 'Custom reward' starts from the built-in one; what was set there survives a look at a built-in one."""
-    custom = read_reward({"reward.type": "composite"}, MATH)
-    assert custom == {
-        "type": "composite",
-        "components": [
-            {"name": "numeric"},
-            {"name": "format", "weight": 0.2, "params": {"require": "solution"}},
-        ],
-    }
-    kept = json.dumps([{"name": "length", "weight": 2}, {"name": "gone"}, 3])
-    assert shown_components(MATH, kept) == {"components": [{"name": "length", "weight": 2}]}
-    back = read_reward({"reward.type": "composite", "ui.components": kept}, MATH)
-    assert back["components"] == [{"name": "length", "weight": 2}]
-    for broken in ("", "{", "[" * 100_000, "7"):
-        assert shown_components(MATH, broken) == {"components": []}
 
 
 def test_the_protection_is_a_word_and_the_rest_is_folded(client: FlaskClient) -> None:
