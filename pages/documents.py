@@ -77,15 +77,15 @@ def _rendered(path: Path, _changed: int) -> Document:
 
 def _sections(title: str, tokens: list[Any]) -> Iterator[Section]:
     """Split at headings of the second level, and give each of these its anchor."""
-    slug, heading, words = "", title, list[str]()
+    slug, heading, named, words = "", title, -1, list[str]()
     for place, token in enumerate(tokens):
         if token.type == "heading_open" and token.tag == "h2":
             yield Section(slug, heading, " ".join(words))
-            heading, words = _plain(tokens[place + 1]), []
+            heading, named, words = _plain(tokens[place + 1]), place + 1, []
             slug = re.sub(r"\W+", "-", heading.lower()).strip("-")
             slug = f"part-{slug}" if slug[:1].isdigit() else slug  # an id begins with a letter
             token.attrSet("id", slug)
-        elif token.type in {"inline", "fence"}:
+        elif token.type in {"inline", "fence"} and place != named:
             words.append(_plain(token))
     yield Section(slug, heading, " ".join(words))
 

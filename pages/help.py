@@ -31,7 +31,7 @@ LOOK_UP = (
     ("Report a problem", "/help/report", "Collect the details for a bug report."),
 )
 SUMMARIES = {
-    "first-10-minutes": "From an empty installation to a model that you trained and talked to.",
+    "first-10-minutes": "From a fresh installation to a model that you trained and chatted with.",
     "how-it-works": "Learning from scores, learning from examples, and how results are measured.",
     "data": "What your file should look like, and how many rows you need.",
     "rewards": "Presets, combinations, and testing a reward for loopholes.",

@@ -40,9 +40,13 @@ def test_a_topic_that_does_not_exist_is_not_found(browser: Browser) -> None:
 
 
 def test_the_search_finds_words_in_titles_first(browser: Browser) -> None:
-    """All words must be there, in any order; what was found is marked, and what was typed is only text."""
+    """All words must be there, in any order; what was found is marked, and what was typed is only text.
+
+    A result shows the section's heading once, as its title.
+    """
     found = search("out memory")
     assert (found[0].title, found[0].url) == ("Out of memory", "/help/troubleshooting#out-of-memory")
+    assert not found[0].text.striptags().startswith("Out of memory")
     assert search("DIVERGENCE kl")[0].url == "/help/glossary#word-kl"
     assert search("") == search("xyzzy") == []
     page = browser.get("/help?q=batch+size").get_data(as_text=True)
