@@ -53,7 +53,7 @@ async function showKeys() {
   dialog.setAttribute('aria-labelledby', 'keys-title')
   dialog.innerHTML = `<div class="sheet stack tight">
     <h2 id="keys-title">Keyboard shortcuts</h2>
-    <p><label><input type="checkbox" id="letters"> Single-letter shortcuts (L, T, ?)</label></p>
+    <p><label class="row"><input type="checkbox" id="letters"> Single-letter shortcuts (L, T, ?)</label></p>
     <p><button class="button" autofocus>Close</button></p>
   </div>`
   dialog.querySelector('h2').after(document.importNode(list, true))
