@@ -128,8 +128,8 @@ def _first_cards() -> tuple[Card, ...]:
         Card(
             "Your model",
             "Download it as a single file for Ollama, LM Studio, or llama.cpp.",
-            "/help/how-it-works",
-            "How it works",
+            "/help/export",
+            "See how to export",
         ),
     )
 

@@ -39,8 +39,8 @@ class SourceFields(Section):
     extraction_pattern: str = Field("", max_length=2000, title="Marker, expression, or path", description="What to look for: a marker, a regular expression, or a path such as answers.text[0].")
     columns: dict[str, str] = Field(default_factory=dict, title="Extra columns for rewards", description="The name a reward expects = your column, separated by commas: tests = test_list, choices. Other columns keep their names.")
     max_samples: int | None = Field(None, ge=1, title="Maximum rows", description="Leave empty to use all rows.")
-    size: int = Field(512, ge=8, le=1_000_000, title="Rows to generate", description="For generated exercises only.")
-    max_operand: int = Field(50, ge=1, le=1_000_000, title="Largest number", description="For arithmetic only: problems use numbers from 1 up to this.")
+    size: int = Field(512, ge=8, le=1_000_000, title="Rows to generate", description="Each row is one question with its answer.")
+    max_operand: int = Field(50, ge=1, le=1_000_000, title="Largest number", description="Problems use numbers from 1 up to this.")
     tasks: tuple[GeneratedTask, ...] = Field((), max_length=110, title="Tasks", description="For generated exercises: which ones, how hard, and in what proportion.")
 
 

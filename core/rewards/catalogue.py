@@ -206,7 +206,7 @@ _PRESETS = (
     Preset(
         "math",
         "Math",
-        "Correct number: 1 point. Correct format: 0.2. For GSM8K and other tasks whose answer is a number.",
+        "Correct number: 1 point. Answer tags: 0.2. For GSM8K and other tasks whose answer is a number.",
         (
             RewardComponent(name="numeric", weight=1.0),
             RewardComponent(name="format", weight=0.2),
@@ -215,7 +215,7 @@ _PRESETS = (
     Preset(
         "short_answer",
         "Short answer",
-        "Exact match: 1 point. Correct format: 0.2. For labels, names, and single words.",
+        "Exact match: 1 point. Answer tags: 0.2. For labels, names, and single words.",
         (
             RewardComponent(name="exact", weight=1.0),
             RewardComponent(name="format", weight=0.2),
@@ -224,7 +224,7 @@ _PRESETS = (
     Preset(
         "algebra",
         "Math expressions",
-        "Correct number or expression: 1 point. Correct format: 0.2. For competition math with answers such as x/2 + 1.",
+        "Correct number or expression: 1 point. Answer tags: 0.2. For competition math with answers such as x/2 + 1.",
         (RewardComponent(name="math", weight=1.0), RewardComponent(name="format", weight=0.2)),
     ),
     Preset(

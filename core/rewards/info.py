@@ -78,7 +78,7 @@ class RewardInfo:
     """A reward as the pages and ``GET /api/rewards/list`` describe it.
 
     Attributes:
-        verifies: Whether it checks correctness against the reference; False: 'Checks format only'.
+        verifies: Whether it checks correctness against the reference; False: "Doesn't check correctness".
         needs: Mapped columns that a row must have.
         function: See :class:`core.reward.RewardFunction`; also given ``markers`` and the params.
         batch: The same on many completions, if that is faster: sandbox, embedding, judge.
@@ -107,7 +107,7 @@ class RewardInfo:
         """What it checks, in a few words; unknown for custom code."""
         if self.verifies:
             return "Checks the answer"
-        return {"Judges": "Opinion", "Custom": "Custom rule"}.get(self.family, "Checks format only")
+        return {"Judges": "Opinion", "Custom": "Custom rule"}.get(self.family, "Doesn't check correctness")
 
     def json(self) -> dict[str, Any]:
         """JSON data, without the function."""

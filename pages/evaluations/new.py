@@ -181,5 +181,5 @@ def _form_number(form: Mapping[str, str], name: str, low: float, high: float) ->
     except ValueError:
         value = high + 1
     if not low <= value <= high:
-        raise InvalidInput(f"{NUMBERS[name]}: enter a number from {low:g} to {high:g}.", field=name)
+        raise InvalidInput(f"{NUMBERS[name]}: enter a number from {low:,g} to {high:,g}.", field=name)
     return value

@@ -9,10 +9,12 @@ from typing import Any
 
 from core.errors import NotFound
 from core.fidelity import FidelityVerdict
+from core.settings import Home
 from pages.exports.index import title
 from pages.parts import Line
 from services.container import Services
 from services.exports.exports import ExportView, unverified
+from services.forms.labels import plain_name
 from services.jobs.facts import JobFacts
 
 KINDS = {
@@ -114,7 +116,7 @@ def export_page(services: Services, export_id: str) -> ExportPage:
             title=title(item, run_title),
             job=item.job,
             damage=tuple(item.damage),
-            made_from=made_from(item),
+            made_from=made_from(item, services.settings.home),
             checks=tuple(map(check_line, item.fidelity)),
             files=tuple(file_line(file) for file in sorted(item.files, key=lambda file: -file["size"])),
             commands=commands(item.commands),
@@ -131,12 +133,13 @@ def export_page(services: Services, export_id: str) -> ExportPage:
     )
 
 
-def made_from(item: ExportView) -> tuple[Line, ...]:
+def made_from(item: ExportView, home: Home) -> tuple[Line, ...]:
     """Where its numbers come from."""
     origin = item.origin
     step = origin.get("checkpoint")
+    base = (plain_name(str(origin.get("base") or ""), home), str(origin.get("base_revision") or ""))
     lines = [
-        Line("Base model", " ".join(str(origin[name]) for name in ("base", "base_revision") if origin.get(name))),
+        Line("Base model", " ".join(base).strip()),
         Line("Adapter", item.adapter),
         Line("Checkpoint", f"Step {step}" if step is not None else ""),
         Line("Adapter SHA-256", origin.get("adapter_sha256") or ""),

@@ -186,5 +186,5 @@ def _lines(lead: Metric, metrics: Sequence[Metric]) -> tuple[LineView, ...]:
         for one, colour in zip(drawn, COLOURS, strict=False)
     ]
     if lead.line.held_out:
-        lines.append(LineView(lead.key, "held out", HELD_OUT_COLOUR, smoothed=False, held_out=True))
+        lines.append(LineView(lead.key, "held-out", HELD_OUT_COLOUR, smoothed=False, held_out=True))
     return tuple(lines)

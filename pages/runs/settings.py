@@ -110,7 +110,7 @@ def _shown(section: str, name: str, values: Mapping[str, Any]) -> str:
     field = form_field(section, name, values, {})
     if field.kind == "check":
         return "On" if field.value else "Off"
-    return dict(field.choices).get(str(field.value), str(field.value)) or "None"
+    return dict(field.choices).get(str(field.value), str(field.value)) or "Not set"
 
 
 def _plain(value: Any) -> Any:

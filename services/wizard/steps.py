@@ -31,14 +31,14 @@ STEPS = (
         "model",
         "Model",
         "Model",
-        "Choose a base model. Training adds a small adapter; the base model stays unchanged.",
+        "Choose how to train, and which base model to start from.",
         ("method", "model"),
     ),
     StepInfo(
         "dataset",
         "Dataset",
         "Dataset",
-        "Choose the questions to train on, with their correct answers.",
+        "Choose the data to train on.",
         ("dataset",),
     ),
     StepInfo(

@@ -4,7 +4,7 @@ import { FakeDocument, el } from './support/dom.js'
 import { Chart, smooth } from '../../static/js/lib/chart.js'
 
 const REWARD = { label: 'mean', values: (row) => row.reward, colour: '--c1' }
-const HELD_OUT = { label: 'held out', values: (row) => row.held, colour: '--c3', points: true }
+const HELD_OUT = { label: 'held-out', values: (row) => row.held, colour: '--c3', points: true }
 const RANGE = { ...REWARD, band: (row) => (row.low == null ? null : [row.low, row.high]) }
 
 let place
@@ -81,7 +81,7 @@ test('a range of its own is taken as it is', () => {
 test('it says the latest value, with its unit; several lines are named', () => {
   const chart = made([REWARD, HELD_OUT], { unit: 'points' })
   chart.draw(frameOf({ reward: 1, held: 2 }, { reward: 3 }), look())
-  assert.equal(place.querySelector('.now').textContent, 'Latest: mean 3 · held out 2 points')
+  assert.equal(place.querySelector('.now').textContent, 'Latest: mean 3 · held-out 2 points')
   chart.draw(frameOf({ reward: 4 }), look())
   assert.equal(place.querySelector('.now').textContent, 'Latest: mean 4 points')
 })

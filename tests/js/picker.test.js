@@ -8,7 +8,7 @@ const CHOICES = [
     value: 'budget',
     title: 'Length budget',
     text: 'How long a summary is.',
-    badge: 'Checks format only',
+    badge: "Doesn't check correctness",
     group: 'Summaries',
   },
   {
@@ -18,7 +18,7 @@ const CHOICES = [
     badge: 'Checks the answer',
     group: 'Answers',
   },
-  { value: 'length', title: 'Length', text: 'Counts words.', badge: 'Checks format only', group: 'Format' },
+  { value: 'length', title: 'Length', text: 'Counts words.', badge: "Doesn't check correctness", group: 'Format' },
 ]
 const names = (query) => found(CHOICES, query).map(({ value }) => value)
 
