@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 MOST_CONNECTIONS = 400
-"""Connections at once; each holds a thread. Sockets of open pages count, and have a limit of their own."""
+"""Maximum connections; each uses a thread. Sockets of open pages count, and have their own limit."""
 GRACE = 20.0
-"""Seconds that a request's bytes may be waited for in all, before the least rate counts."""
+"""Total seconds of waiting for a request's bytes before the minimum rate applies."""
 LEAST_RATE = 500.0
-"""Bytes per second, on average over the waiting, that a request must bring after :data:`GRACE`."""
+"""Minimum bytes per second, averaged over the waiting time, after :data:`GRACE`."""
 SENDING = 120.0
-"""Seconds that one piece of an answer may take to be accepted by the receiver."""
+"""Seconds that the client may take to accept one piece of a response."""
 
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 5\r\n"
@@ -29,7 +29,7 @@ _BUSY = (
 
 
 class SteadyReader(io.RawIOBase):
-    """A connection's incoming bytes; reading raises where the sender is too slow.
+    """A connection's incoming bytes; reading raises if the sender is too slow.
 
     Only the time spent waiting for the sender counts, not what the server does in between.
 
@@ -49,8 +49,8 @@ class SteadyReader(io.RawIOBase):
         """As :meth:`io.RawIOBase.readinto`.
 
         Raises:
-            TimeoutError: The sender is too slow. Werkzeug takes it for a dropped connection, and
-                :mod:`routes.errors` says so (408) where a handler was reading.
+            TimeoutError: The sender is too slow. Werkzeug treats it as a dropped connection, and
+                :mod:`routes.errors` responds with 408 if a handler was reading.
         """
         if self._connection.fileno() < 0:  # It became a WebSocket, which has closed it: there is no next request.
             return 0
@@ -69,7 +69,7 @@ class SteadyReader(io.RawIOBase):
 
 
 class Handler(WSGIRequestHandler):
-    """One request. Werkzeug closes the connection after its answer."""
+    """One request. Werkzeug closes the connection after its response."""
 
     def setup(self) -> None:
         super().setup()
@@ -77,7 +77,7 @@ class Handler(WSGIRequestHandler):
         self.rfile = io.BufferedReader(SteadyReader(self.connection))
 
     def make_environ(self) -> dict[str, Any]:
-        """The request; a web socket is quiet for as long as it likes, Socket.IO's own pings end it."""
+        """The request; a WebSocket may be idle, Socket.IO's own pings end it."""
         environ = super().make_environ()
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             self.connection.settimeout(None)
@@ -85,7 +85,7 @@ class Handler(WSGIRequestHandler):
 
 
 class Server(ThreadedWSGIServer):
-    """A thread per connection, and no more than :data:`MOST_CONNECTIONS`; further ones are told so at once."""
+    """A thread per connection, at most :data:`MOST_CONNECTIONS`; others are rejected immediately."""
 
     def __init__(self, host: str, port: int, app: WSGIApplication, *, fd: int | None = None) -> None:
         super().__init__(host, port, app, Handler, fd=fd)
@@ -94,7 +94,7 @@ class Server(ThreadedWSGIServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._places.acquire(blocking=False):
             try:
-                request.settimeout(0)  # This is the thread that accepts: it waits for nobody.
+                request.settimeout(0)  # This is the accepting thread: it must not block.
                 request.send(_BUSY)
             except OSError:
                 pass
@@ -102,7 +102,7 @@ class Server(ThreadedWSGIServer):
             return
         try:
             super().process_request(request, client_address)
-        except BaseException:  # no thread could be started
+        except BaseException:  # no thread available
             self._places.release()
             raise
 

@@ -1,1 +1,1 @@
-"""What each page is given: the template's variables, and how they are gathered."""
+"""The context of each page: the template's variables, and the function that builds them."""

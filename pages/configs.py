@@ -20,7 +20,7 @@ class ConfigLine:
 
 @dataclass(frozen=True)
 class ConfigsPage:
-    """A person's own presets, and those that ship with the project."""
+    """The user's presets, and the built-in ones."""
 
     configs: tuple[ConfigLine, ...]
     presets: tuple[ConfigLine, ...]
@@ -28,7 +28,7 @@ class ConfigsPage:
 
 
 def configs_page(services: Services) -> ConfigsPage:
-    """Both lists, and a name for the present setup."""
+    """Both lists, and a name for the current setup."""
     lines = [(entry.preset, ConfigLine(entry.name, _holds(services, entry))) for entry in services.configs.list()]
     own, presets = (tuple(line for is_preset, line in lines if is_preset is wanted) for wanted in (False, True))
     draft = services.wizard.draft()

@@ -1,7 +1,7 @@
 """Documents that ship with the project, as HTML: the Markdown below ``docs/`` and CHANGELOG.md.
 
-Raw HTML in a document is shown as text, and pictures are left out. The only links that are followed are addresses of
-this server, other documents that the help shows, and http(s) addresses.
+Raw HTML in a document is shown as text, and images are left out. Links are kept only to addresses of
+this server, other documents in the help, and http(s) URLs.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DOCS = PROJECT / "docs"
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it, up to the next one.
+    """A heading and its text, up to the next one.
 
     Attributes:
-        slug: Its anchor; '' for the beginning of the document.
+        slug: Its anchor; '' for the start of the document.
         title: The heading.
-        text: Its words without markup, for the search.
+        text: Its text without markup, for the search.
     """
 
     slug: str
@@ -42,7 +42,7 @@ class Document:
     Attributes:
         title: Its first heading, which is not part of ``html``.
         html: The rest.
-        sections: The beginning, then one for each heading of the second level.
+        sections: The start, then one for each second-level heading.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Document:
 
 
 def document(path: Path) -> Document:
-    """Read and render a document; kept until the file changes.
+    """Read and render a document; cached until the file changes.
 
     Args:
         path: A Markdown file of the project.
@@ -61,7 +61,7 @@ def document(path: Path) -> Document:
 
 @lru_cache(maxsize=64)
 def _rendered(path: Path, _changed: int) -> Document:
-    from markdown_it import MarkdownIt  # here, because most pages need no Markdown
+    from markdown_it import MarkdownIt  # imported here, because most pages need no Markdown
 
     reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = reader.parse(path.read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ def _plain(token: Any) -> str:
 
 
 def _prepare(tokens: list[Any], path: Path) -> None:
-    """Lead links to where the help shows them, and let wide tables and code scroll inside their own box."""
+    """Point links to the help, and let wide tables and code scroll inside their own box."""
     from markdown_it.token import Token
 
     for place in range(len(tokens) - 1, -1, -1):
@@ -115,7 +115,7 @@ def _prepare(tokens: list[Any], path: Path) -> None:
 
 
 def _with_links(children: list[Any], address: Callable[[str], str]) -> list[Any]:
-    """The same words; a link that leads nowhere here becomes plain text."""
+    """The same text; links without a target here become plain text."""
     kept, open_links = [], list[bool]()
     for child in children:
         if child.type == "link_open":
@@ -129,7 +129,7 @@ def _with_links(children: list[Any], address: Callable[[str], str]) -> list[Any]
 
 
 def _address(target: str, path: Path) -> str:
-    """Where a link of a document leads on this server; '' where the help does not show it."""
+    """A link's target on this server; '' if it is not in the help."""
     if re.match(r"https?://|/(?!/)|#", target):
         return target
     name, _, anchor = target.partition("#")
@@ -141,7 +141,7 @@ def _address(target: str, path: Path) -> str:
 
 
 def slug_of(path: Path) -> str:
-    """The address of a document in the help; '' where the help does not show it (decisions)."""
+    """The address of a document in the help; '' if it is not there (decisions)."""
     inside = path.relative_to(DOCS)
     if inside.parts[0] == "help":
         return f"/help/{inside.stem}"

@@ -1,7 +1,7 @@
-"""The help: guides, reference, glossary, shortcuts, what is new, and a report for whoever helps.
+"""The help: guides, reference, glossary, shortcuts, what is new, and the problem report.
 
-A guide is a file of ``docs/help/``, listed in :data:`GUIDES`; every other document of ``docs/``, its decisions apart,
-is reference.
+A guide is a file of ``docs/help/``, listed in :data:`GUIDES`; every other document in ``docs/``, except decisions, is
+reference.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ SHORTCUTS = (
 )
 MOST_HITS = 20
 BEFORE, LENGTH = 60, 200
-"""Characters that a search result shows before what was found, and in all."""
+"""Characters of a search result before the match, and in total."""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A page of the help, as its table of contents lists it."""
+    """A page in the help's table of contents."""
 
     title: str
     url: str
@@ -74,7 +74,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Hit:
-    """A search result; ``text`` has the words that were found marked."""
+    """A search result; ``text`` has the matches marked."""
 
     title: str
     topic: str
@@ -84,7 +84,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class HelpIndex:
-    """The start page of the help: its contents, or what a search found."""
+    """The start page of the help: its contents, or search results."""
 
     chapters: tuple[Chapter, ...]
     q: str
@@ -102,7 +102,7 @@ class HelpTopic:
 
 @dataclass(frozen=True)
 class HelpGlossary:
-    """The glossary itself is in every template's reach."""
+    """The glossary itself is available in every template."""
 
     chapters: tuple[Chapter, ...]
     url: str
@@ -119,7 +119,7 @@ class HelpShortcuts:
 
 @dataclass(frozen=True)
 class WhatsNew:
-    """CHANGELOG.md, and the version that runs."""
+    """CHANGELOG.md, and the running version."""
 
     chapters: tuple[Chapter, ...]
     url: str
@@ -145,7 +145,7 @@ def help_topic(slug: str, *, reference: bool = False) -> HelpTopic:
     """A guide, or a document of the reference.
 
     Raises:
-        NotFound: There is none of this name.
+        NotFound: There is none with this name.
     """
     for topic, path in _reference() if reference else _guides():
         if topic.url.rpartition("/")[2] == slug:
@@ -174,7 +174,7 @@ def help_report(services: Services) -> ProblemReport:
 
 
 def guides() -> tuple[Topic, ...]:
-    """The guides and what can be looked up, in order."""
+    """The guides and the reference, in order."""
     return (*(topic for topic, _ in _guides()), *_look_up())
 
 
@@ -236,7 +236,7 @@ def _sections(documents: Iterable[tuple[Topic, Path]]) -> Iterator[tuple[str, st
 
 
 def _excerpt(text: str, words: list[str]) -> Markup:
-    """The surroundings of the first word that is found, with every word marked."""
+    """The text around the first match, with every match marked."""
     first = min((at for word in words if (at := text.lower().find(word)) >= 0), default=0)
     begin = text.rfind(" ", 0, max(0, first - BEFORE)) + 1 if first > BEFORE else 0
     end = min(len(text), begin + LENGTH)

@@ -1,4 +1,4 @@
-"""The command palette: every page, action and thing of this installation, fetched when it is first opened."""
+"""The command palette: every page, action and item, fetched when it is first opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.container import Services
 from services.runs.view import RunView
 
 MOST = 200
-"""Newest entries of one group: whoever has more finds them on the group's own page."""
+"""Number of newest entries per group; the rest are on the group's own page."""
 ACTIONS = (
     ("Change the theme", "theme", "dark light mode"),
     ("Show or hide the log", "console", "output terminal"),
@@ -34,13 +34,13 @@ class Entry:
     """One line of the palette. It has one of ``url``, ``action`` and ``post``.
 
     Attributes:
-        title: What is shown and searched.
-        group: The heading that it stands under.
+        title: Displayed and searched.
+        group: Its heading.
         url: The page that it opens.
         action: The script's own action: ``theme``, ``console`` or ``keys``.
-        post: The address that a form is sent to.
-        confirm: What is asked before that.
-        words: More words that find it.
+        post: The URL that a form is sent to.
+        confirm: The confirmation before that.
+        words: Additional search words.
     """
 
     title: str

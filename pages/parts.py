@@ -1,7 +1,7 @@
-"""Pieces that several pages are made of.
+"""Parts that several pages share.
 
-Each page is given one frozen dataclass, its fields the template's variables, beside the function that builds it. A
-test holds every template to the fields of its class.
+Each page gets one frozen dataclass, whose fields are the template's variables, next to the function that builds it. A
+test checks every template against the fields of its class.
 """
 
 from __future__ import annotations

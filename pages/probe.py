@@ -14,7 +14,7 @@ from services.words import duration
 
 @dataclass(frozen=True)
 class ProbePage:
-    """A probe's verdict, figures, and everything that was sampled."""
+    """A probe's verdict, figures and samples."""
 
     probe: ProbeView
     lines: tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""The Settings page: what can be set in the app, and what this installation runs on."""
+"""The Settings page: settings of the app, and facts about this installation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKAGES = {
     "python": "Python", "torch": "PyTorch", "transformers": "Transformers", "trl": "TRL", "peft": "PEFT",
     "datasets": "Datasets", "unsloth": "Unsloth", "flask": "Flask",
 }  # fmt: skip
-"""Packages by the names that they go by; the others are called as they are."""
+"""Usual names of packages, if different."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class SettingsSection:
 
 @dataclass(frozen=True)
 class TokenView:
-    """The Hugging Face token, never itself.
+    """Facts about the Hugging Face token, without the token itself.
 
     Attributes:
-        source: ``environment``, ``settings`` or '' where there is none.
-        stored: Whether one was entered in Settings, be it used or not.
-        user: The account that it belongs to, where that is known.
+        source: ``environment``, ``settings`` or '' for none.
+        stored: Whether one was entered in Settings, used or not.
+        user: Its account, if known.
     """
 
     source: str
@@ -91,7 +91,7 @@ def settings_page(services: Services) -> SettingsPage:
 
 
 def token_view(services: Services) -> TokenView:
-    """Where the token comes from that jobs are given."""
+    """The source of the token that jobs get."""
     kept = services.preferences.get()
     source = "environment" if services.settings.hf_token else "settings" if kept.hf_token else ""
     return TokenView(source, bool(kept.hf_token), kept.hf_user)

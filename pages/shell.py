@@ -1,4 +1,4 @@
-"""The frame around every page: navigation, gauges, the job at work, the log."""
+"""The frame around every page: navigation, gauges, the running job, the log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAV = (
 
 @dataclass(frozen=True)
 class NavItem:
-    """An entry of the rail."""
+    """An entry of the navigation."""
 
     title: str
     url: str

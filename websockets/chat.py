@@ -11,17 +11,17 @@ from services.models.models import SAMPLING, SAMPLING_TITLES, Chat, Models
 from websockets.light import SocketIO
 
 MOST_AT_ONCE = 8
-"""Replies that one connection may have under way or waiting: four side by side, and the next four."""
+"""Active and queued replies per connection: four side by side, and the next four."""
 WHOLE = frozenset({"max_tokens", "top_k", "seed"})
 """Settings that are whole numbers."""
 
 
 class Chats:
-    """Runs chats in threads of their own and sends what they say to the one who asked.
+    """Runs chats in separate threads and sends their events to the requesting client.
 
     Args:
-        hub: Where events go out.
-        models: What answers.
+        hub: Sends the events.
+        models: Generates the answers.
     """
 
     def __init__(self, hub: SocketIO, models: Models) -> None:
@@ -41,13 +41,13 @@ class Chats:
         return {"id": name}
 
     def cancel(self, sid: str, data: Any) -> None:
-        """End a reply early; its ``chat_done`` comes with what was written."""
+        """End a reply early; its ``chat_done`` has the text so far."""
         name = str(data.get("id", "")) if isinstance(data, dict) else ""
         if name in self._under_way.get(sid, ()):
             self._models.cancel(_own(sid, name))
 
     def left(self, sid: str) -> None:
-        """Nobody is there to read: end everything of that connection."""
+        """The client has disconnected: end its replies."""
         for name in self._under_way.pop(sid, set()).copy():
             self._models.cancel(_own(sid, name))
 

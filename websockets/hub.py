@@ -18,7 +18,7 @@ MOST_ROWS = 100_000
 
 
 def make_hub(app: Flask) -> SocketIO:
-    """Attach Socket.IO to the application. Same origin only; the guard has let the request in before."""
+    """Attach Socket.IO to the application. Same origin only; the request is already authorized."""
     hub = SocketIO(
         app,
         async_mode="threading",
@@ -50,7 +50,7 @@ def make_hub(app: Flask) -> SocketIO:
 
 
 def watch(data: Any = None) -> dict[str, Any]:
-    """Answer with the rows after one: what follows comes as events.
+    """Respond with the rows after one: later ones arrive as events.
 
     ``{"session_id", "after"}`` → ``{"rows", "next", "status"}``, or ``{"error"}``. Rows are numbered:
     an event that arrives before the answer has a number above ``next``.
@@ -72,7 +72,7 @@ def _watched(data: Any) -> tuple[str, int]:
 
 
 class Listeners:
-    """Who is connected, so that nothing is measured for nobody."""
+    """Counts connected clients, so that nothing is measured without any."""
 
     def __init__(self) -> None:
         self._sids: set[str] = set()

@@ -1,7 +1,7 @@
 """Loads Flask-SocketIO without aiohttp.
 
 python-socketio imports aiohttp for its asynchronous client if it is installed (``datasets`` brings it here). A server
-never uses that client, and loading it costs as much as the rest of Socket.IO: a tenth of a second of the one that a
+never uses that client, and loading it takes as long as the rest of Socket.IO: a tenth of the second that a
 start may take. An entry of None makes Python report that there is no such package, which python-socketio handles.
 """
 

@@ -1,4 +1,4 @@
-"""The catalog of popular datasets: cards, and filter chips whose state is in the address."""
+"""The catalog of popular datasets: cards, and filter chips with their state in the URL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.rewards import PRESETS
 
 NO_ANSWER = "none"
 FIRST = 6
-"""Cards that are shown before anything is searched or filtered."""
+"""Cards shown without a search or filter."""
 SIZES = (
     ("small", "Under 10,000 rows", 0, 10_000),
     ("medium", "10,000–100,000", 10_000, 100_000),
@@ -26,7 +26,7 @@ LICENSES = {
 
 @dataclass(frozen=True)
 class Chip:
-    """A filter that a click switches on or off; ``query`` is the address it leads to."""
+    """A filter that a click toggles; ``query`` is its URL."""
 
     title: str
     chosen: bool
@@ -36,7 +36,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class ChipGroup:
-    """Chips of which one at a time is on."""
+    """Chips of which at most one is active."""
 
     title: str
     chips: tuple[Chip, ...]
@@ -44,7 +44,7 @@ class ChipGroup:
 
 @dataclass(frozen=True)
 class Card:
-    """One dataset of the catalog. ``scoring`` is empty where there is no single right answer to check."""
+    """One dataset of the catalog. ``scoring`` is empty if there is no single right answer to check."""
 
     known: KnownDataset
     columns: str
@@ -53,12 +53,12 @@ class Card:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is shown of the catalog.
+    """The displayed part of the catalog.
 
     Attributes:
-        kept: The part of the address that is no filter.
+        kept: The part of the URL that is not a filter.
         found: How many datasets match; ``cards`` are the first of them.
-        everything: The address that shows all of them, where some are left out.
+        everything: The URL that shows all of them, if some are left out.
     """
 
     endpoint: str
@@ -73,7 +73,7 @@ class Catalogue:
 
 
 def license_kind(known: KnownDataset) -> str:
-    """The key in :data:`LICENSES` of what a license allows."""
+    """The key of a license in :data:`LICENSES`."""
     text = known.licence.casefold()
     if "-nc-" in text or "non-commercial" in text:
         return "noncommercial"
@@ -83,7 +83,7 @@ def license_kind(known: KnownDataset) -> str:
 
 
 def size_kind(known: KnownDataset) -> str:
-    """The key in :data:`SIZES` of how many rows there are."""
+    """The key of a row count in :data:`SIZES`."""
     return next(key for key, _, least, below in SIZES if least <= known.rows < below)
 
 
@@ -98,16 +98,16 @@ _KINDS: tuple[tuple[str, str, Callable[[KnownDataset], str], Callable[[], Mappin
     ("license", "License", license_kind, lambda: LICENSES),
     ("reward", "Reward", lambda one: one.reward or NO_ANSWER, _rewards),
 )
-"""Each filter's name in the address, its title, a dataset's value, and the titles of its values."""
+"""Each filter's name in the URL, its title, a dataset's value, and the titles of its values."""
 
 
 def catalogue(args: Mapping[str, str], endpoint: str, **kept: str) -> Catalogue:
-    """The catalog as an address filters it.
+    """The catalog filtered by a URL.
 
     Args:
-        args: The address's query; ``q`` is a search. A value that no filter knows is no filter.
+        args: The URL's query; ``q`` is a search. Unknown values are ignored.
         endpoint: The page that shows it.
-        kept: What else of the address stays.
+        kept: Other parts of the URL to keep.
     """
     q = args.get("q", "").strip()[:200]
     titles = {name: values() for name, _, _, values in _KINDS}

@@ -14,7 +14,7 @@ from services.datasets.library import CacheEntry
 
 @dataclass(frozen=True)
 class DatasetsPage:
-    """Every dataset, imports in progress, and popular datasets; ``imported`` has the id of those that are here."""
+    """Every dataset, imports in progress, and popular datasets; ``imported`` has the ids of imported ones."""
 
     uploads: tuple[UploadInfo, ...]
     damaged: tuple[Damage, ...]
@@ -34,7 +34,7 @@ def datasets_page(services: Services, args: Mapping[str, str]) -> DatasetsPage:
         uses=services.library.use_counts(),
         jobs=tuple(services.dataset_jobs.all()),
         known=catalogue(args, "datasets.index"),
-        # The newest of several copies: the list begins with it.
+        # The newest of several copies: it comes first in the list.
         imported={info.origin: info.id for info in reversed(uploads) if info.origin != "upload"},
         cache=tuple(services.library.cache()),
     )

@@ -1,4 +1,4 @@
-"""The fields that say which column is what, as the dataset step and a dataset's own page show them."""
+"""The fields of the column mapping, on the dataset step and a dataset's own page."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from services.forms.fields import FormField
 
 MAIN = ("instruction_field", "response_field", "extraction", "extraction_pattern")
-"""Shown at once; the others are folded, because most datasets do without."""
+"""Always shown; the others are collapsed, because most datasets do not need them."""
 OPTIONAL = "response_field"
 
 
 @dataclass(frozen=True)
 class MappingFields:
-    """``opened`` where one of ``more`` is filled in or has something wrong with it."""
+    """``opened`` if one of ``more`` is filled in or has a problem."""
 
     main: tuple[FormField, ...]
     more: tuple[FormField, ...]
@@ -25,8 +25,8 @@ def mapping_fields(fields: Sequence[FormField], columns: Sequence[str]) -> Mappi
     """The fields of a mapping.
 
     Args:
-        fields: Those of the configuration's dataset section, in order.
-        columns: The dataset's columns to choose from; none where they are not known.
+        fields: Fields of the configuration's dataset section, in order.
+        columns: The dataset's columns to choose from; empty if unknown.
     """
     named = [(field.path.rpartition(".")[2], field) for field in fields]
     main = tuple(_column(name, field, columns) for name, field in named if name in MAIN)
@@ -35,7 +35,7 @@ def mapping_fields(fields: Sequence[FormField], columns: Sequence[str]) -> Mappi
 
 
 def _column(name: str, field: FormField, columns: Sequence[str]) -> FormField:
-    """A choice of the columns there are; what is set and is no column stays to be seen and changed."""
+    """A choice of the existing columns; a value that is not a column stays visible and editable."""
     if not columns or not name.endswith("_field"):
         return field
     value = str(field.value)

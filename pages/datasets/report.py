@@ -1,4 +1,4 @@
-"""A preparation's report as a page shows it: what is wrong first, then the counts and the lengths."""
+"""The view of a preparation's report: problems first, then the counts and the lengths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from services.forms.fields import field_title
 
 MANY = 0.05
-"""Share of rows that may be left out before it is pointed out: every dataset has some odd ones."""
+"""Share of rows that may be left out without a remark: every dataset has some odd ones."""
 LONGEST, ANSWER = "training.max_sequence_length", "training.max_new_tokens"
 
 
@@ -18,8 +18,8 @@ class Concern:
     """Something that harms the training.
 
     Attributes:
-        share: Of the rows, 0 to 1; the largest is shown first.
-        fix: What a button can change: ``reward``, ``limits`` or nothing.
+        share: Share of the rows, 0 to 1; the largest is shown first.
+        fix: What a button can change: ``reward``, ``limits`` or ''.
     """
 
     key: str
@@ -50,7 +50,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class ReportView:
-    """A report. ``data`` is what :func:`services.datasets.preparation_child.prepare` kept; ``fit`` says what is cut."""
+    """A report. ``data`` is from :func:`services.datasets.preparation_child.prepare`; ``fit`` describes truncation."""
 
     data: dict[str, Any]
     concerns: tuple[Concern, ...]
@@ -59,7 +59,7 @@ class ReportView:
 
 
 def report_view(data: dict[str, Any] | None) -> ReportView | None:
-    """None where nothing was prepared."""
+    """None if nothing was prepared."""
     if not data:
         return None
     lengths = data.get("lengths")
@@ -71,7 +71,7 @@ def report_view(data: dict[str, Any] | None) -> ReportView | None:
 
 
 def percent(share: float) -> str:
-    """A share in whole percent, where a few are never none and not quite all are never all.
+    """A share in whole percent, never rounded to 0% or 100%.
 
     >>> percent(0.121), percent(0.002), percent(0.999), percent(1.0)
     ('12%', '<1%', '>99%', '100%')
@@ -104,7 +104,7 @@ def _concerns(data: Mapping[str, Any]) -> Iterator[Concern]:
 
 
 def _cut(lengths: Mapping[str, Any]) -> tuple[str, float]:
-    """What the present limits cut off, in sentences, and the larger of the shares."""
+    """What the current limits truncate, as sentences, and the larger of the shares."""
     longest, answer = lengths["limits"]
     if "cut_examples" in lengths:
         share = lengths["cut_examples"]

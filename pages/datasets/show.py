@@ -1,4 +1,4 @@
-"""The page of one dataset: its rows, its column mapping, and what preparation does to it."""
+"""The page of one dataset: its rows, column mapping and preparation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SWITCHES = ("drop_unparseable", "drop_personal", "drop_overlap")
 
 @dataclass(frozen=True)
 class RowsPlace:
-    """Which rows are shown and where the links lead; ``more`` is the row from which a search continues."""
+    """The displayed rows and the links; ``more`` is the row from which a search continues."""
 
     words: str
     page: int = 1
@@ -38,7 +38,7 @@ class RowsPlace:
 
 @dataclass(frozen=True)
 class PreparingPage:
-    """One dataset while it is prepared."""
+    """One dataset during its preparation."""
 
     info: UploadInfo
     preparing: Preparing

@@ -34,7 +34,7 @@ NUMBERS = {
     "limit": "Number of questions", "max_new_tokens": "Maximum length", "temperature": "Temperature", "top_p": "Top-p",
     "seed": "Seed",
 }  # fmt: skip
-"""Titles of the fields that hold a number."""
+"""Titles of the number fields."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class NewEvaluationPage:
 
     Attributes:
         chosen: The models of its slots.
-        values: What was typed.
-        detectable: How large a difference the number of questions shows.
+        values: The input.
+        detectable: The difference that the number of questions can show.
     """
 
     models: tuple[ModelGroup, ...]
@@ -66,7 +66,7 @@ class NewEvaluationPage:
 
 
 def new_evaluation_page(services: Services, given: Mapping[str, str], *, problem: str = "") -> NewEvaluationPage:
-    """The form, with what an address or an earlier try says.
+    """The form, filled in from a URL or an earlier attempt.
 
     Args:
         given: Fields of the form; ``session_id`` alone compares a run's model with its base.
@@ -96,13 +96,13 @@ def new_evaluation_page(services: Services, given: Mapping[str, str], *, problem
 
 
 def read_form(services: Services, form: Mapping[str, str], text: str) -> Request:
-    """What the form asks for.
+    """The form's request.
 
     Args:
-        text: Of the file that came with it, or ''.
+        text: The uploaded file's text, or ''.
 
     Raises:
-        InvalidInput: A number is none, or there is nothing to ask.
+        InvalidInput: A number is invalid, or there are no prompts.
     """
     models = [form.get(f"model_{slot}", "") for slot in range(1, SLOTS + 1)]
     models = [path for path in [*models, form.get("other", "").strip()] if path]
@@ -128,7 +128,7 @@ def read_form(services: Services, form: Mapping[str, str], text: str) -> Request
 
 
 def detectable(limit: str) -> str:
-    """How large a difference so many questions show."""
+    """The difference that so many questions can show."""
     count = whole_number(limit) or 0
     if not fewest_changes() <= count <= MOST_PROMPTS:
         return f"From {fewest_changes()} questions on, a difference can be significant. At most {MOST_PROMPTS:,}."
@@ -139,10 +139,10 @@ def detectable(limit: str) -> str:
 
 
 def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
-    """A run's base and what it became; or, beside the run's model, what was made of it."""
+    """A run's base and trained model; or, for an export, the run's model and the export."""
     trained = services.models.trained()
     found = [item for item in trained if session_id in {"", item.session_id}]
-    # A newer run that crashed has an adapter too, but is seldom what somebody wants to measure.
+    # A newer crashed run may also have an adapter, but is rarely what the user wants to measure.
     run = next((item for item in found if item.status == JobState.COMPLETED), found[0] if found else None)
     first = (run.model_path if model else run.base) if run else DEMO_MODEL
     second = model or (run.model_path if run else "")

@@ -18,11 +18,11 @@ from services.container import Services
 from services.words import num, signed
 
 ENOUGH = 32
-"""Questions that show a change of about a quarter of the answers; a training scores as many by default."""
+"""Questions that show a change of about a quarter of the answers; the default of runs."""
 MOST_WORDS = 1500
-"""Words of each text that are compared; the comparison takes time with the square of them."""
+"""Words of each text that are compared; the comparison is quadratic."""
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]+")
-"""Words, what parts them, and what is neither: put together they are the text again."""
+"""Words, separators and other characters, which together make up the text."""
 LEVELS = {PairedVerdict.BETTER: "good", PairedVerdict.WORSE: "problem", PairedVerdict.NOT_ENOUGH: "watch"}
 TITLES = {PairedVerdict.BETTER: "Better", PairedVerdict.WORSE: "Worse", PairedVerdict.NOT_ENOUGH: "Not enough evidence"}
 
@@ -37,7 +37,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class ExampleView:
-    """One prompt, what was written before and after, as one text with its changes."""
+    """One prompt with both answers as one text with its changes."""
 
     instruction: str
     reference: str
@@ -62,7 +62,7 @@ class ReportView:
     """A paired report as pages show it.
 
     Attributes:
-        key: Tells reports of a page apart.
+        key: Distinguishes reports on a page.
         level: The color's name.
         right: How many answers became right and wrong.
         smallest: The smallest difference that this many questions show.
@@ -117,7 +117,7 @@ def report_view(report: PairedReport, key: str = "1", reward: Any = None) -> Rep
 
 
 def word_diff(before: str, after: str) -> tuple[Piece, ...]:
-    """Two texts as one: what stayed, what is gone and what is new, word by word.
+    """A word diff of two texts: what is the same, removed and added.
 
     >>> [(piece.kind, piece.text) for piece in word_diff("It is 41.", "It is 42.")]
     [('same', 'It is '), ('gone', '41'), ('new', '42'), ('same', '.')]
@@ -159,7 +159,7 @@ def _smallest(report: PairedReport) -> str:
 
 
 def _advice(report: PairedReport) -> str:
-    """How many questions would do; nothing where the difference is shown, or where there is none."""
+    """How many questions would suffice; '' if the difference is significant, or there is none."""
     if report.verdict is not PairedVerdict.NOT_ENOUGH:
         return ""
     if report.smallest_effect is None:

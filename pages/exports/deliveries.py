@@ -1,4 +1,4 @@
-"""What the part of an export's page shows that sends it somewhere."""
+"""The part of an export's page for sending it somewhere."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class DeliveryPanel:
     Attributes:
         shown: Whether the export can be sent, or was.
         deliveries: Newest first.
-        ollama: The server as it was found.
-        files: GGUF files that Ollama could take, the largest first.
-        adapter: Whether they are adapters, which need their base model there.
-        has_token: Whether there is a token for the Hub.
-        to_hub: Whether this kind of export is sent to the Hub.
+        ollama: State of the server.
+        files: GGUF files for Ollama, largest first.
+        adapter: Whether they are adapters, which need their base model in Ollama.
+        has_token: Whether there is a Hugging Face token.
+        to_hub: Whether this kind of export can be sent to Hugging Face.
         name: Suggested for the model or repository.
     """
 

@@ -16,7 +16,7 @@ from services.runs.view import RunView
 from services.words import size
 
 JUDGED = 25
-"""Newest runs of a list of choices whose outcome is said there."""
+"""Number of newest runs whose outcome is shown in a list of choices."""
 RECOMMENDED = (
     ("gguf/q4_k_m", "GGUF, small (Q4_K_M)", "For laptops: Ollama, llama.cpp, LM Studio."),
     ("gguf/q8_0", "GGUF, large (Q8_0)", "For the same programs, with answers closer to the trained model's."),
@@ -40,7 +40,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class CheckedTag:
-    """What earlier checks on this machine found of a format; ``level`` is a tag's."""
+    """The result of earlier checks of a format on this machine; ``level`` is a tag's."""
 
     level: str
     text: str
@@ -48,7 +48,7 @@ class CheckedTag:
 
 @dataclass(frozen=True)
 class FormatChoice:
-    """One way to export a model; ``size`` and ``quality`` are empty where they cannot be told."""
+    """One way to export a model; ``size`` and ``quality`` are empty if unknown."""
 
     value: str
     title: str
@@ -84,7 +84,7 @@ class ExportLine:
 
 @dataclass(frozen=True)
 class ExportsPage:
-    """The list of exports, and the form that makes one. ``space`` says how much disk is free and needed."""
+    """The list of exports, and the form that makes one. ``space`` is the free and required disk space."""
 
     run_choices: tuple[RunView, ...]
     verdicts: dict[str, RunVerdict]
@@ -99,7 +99,7 @@ class ExportsPage:
 
 
 def export_choices(known: Expected | None = None, chosen: str = "gguf/q4_k_m") -> tuple[FormatChoice, ...]:
-    """The few formats that suit most people; with what is expected of them where something is known."""
+    """The few formats that suit most users, with their expected size and quality if known."""
     return tuple(_format(known, *choice, chosen=choice[0] == chosen) for choice in RECOMMENDED)
 
 
@@ -149,7 +149,7 @@ def _tag(checked: Checked | None) -> CheckedTag | None:
 
 
 def expected_of(services: Services, run: RunView | None) -> Expected | None:
-    """What is known of a run's exports beforehand; nothing without a run."""
+    """What is known about a run's exports beforehand; empty without a run."""
     if run is None:
         return None
     base = run.job.model
@@ -223,7 +223,7 @@ def _space(known: Expected | None) -> str:
 
 
 def title(item: ExportView, run_title: str | None = None) -> str:
-    """'GGUF Q4_K_M of my run'; ``run_title`` is what tells the run apart, where there still is one."""
+    """'GGUF Q4_K_M of my run'; ``run_title`` is the run's unique title, if it still exists."""
     numbers = ", ".join(kind.upper() for kind in item.quantizations)
     return f"{TITLES[ExportFormat(item.format)]}{f' {numbers}' if numbers else ''} of {run_title or item.job.name}"
 

@@ -53,7 +53,7 @@ class CheckLine:
 
 @dataclass(frozen=True)
 class FileLine:
-    """A finished file; ``tensors`` are (pattern of names, what they became)."""
+    """A finished file; ``tensors`` are (pattern of names, type)."""
 
     name: str
     kind: str
@@ -71,7 +71,7 @@ class FileLine:
 class ExportDetail:
     """One export with everything on its page.
 
-    ``repeats``: it ended by a fault that making it again would meet again.
+    ``repeats``: it failed with an error that a new attempt would repeat.
     """
 
     export_id: str
@@ -134,7 +134,7 @@ def export_page(services: Services, export_id: str) -> ExportPage:
 
 
 def made_from(item: ExportView, home: Home) -> tuple[Line, ...]:
-    """Where its numbers come from."""
+    """The source of its weights."""
     origin = item.origin
     step = origin.get("checkpoint")
     base = (plain_name(str(origin.get("base") or ""), home), str(origin.get("base_revision") or ""))
@@ -195,7 +195,7 @@ def _drop(report: dict[str, Any]) -> str:
 
 
 def file_line(file: dict[str, Any]) -> FileLine:
-    """A finished file with what each of its tensors is."""
+    """A finished file with the types of its tensors."""
     report = file.get("fidelity")
     return FileLine(
         name=file["name"],
@@ -223,7 +223,7 @@ def _kind(file: dict[str, Any]) -> str:
 
 
 def tensor_lines(tensors: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """What each tensor became, layers with the same type together: ('blk.*.attn_q.weight', 'Q4_K')."""
+    """The type of each tensor, with equal layers grouped: ('blk.*.attn_q.weight', 'Q4_K')."""
     groups: dict[str, dict[str, list[int]]] = {}
     for name, kind in tensors.items():
         place = re.search(r"\.(\d+)\.", name)
@@ -249,7 +249,7 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def commands(given: Any) -> tuple[Command, ...]:
-    """What the export wrote down for its use: a list of entries, or a title for each text."""
+    """The export's commands: a list of entries, or a title for each text."""
     if isinstance(given, dict):
         return tuple(
             Command(str(name), "\n".join(text) if isinstance(text, list) else str(text)) for name, text in given.items()
@@ -275,5 +275,5 @@ def _modelfile(services: Services, item: ExportView) -> str:
     try:
         path: Path = services.exports.path(item.export_id, "Modelfile")
         return path.read_text("utf-8", "replace")
-    except (NotFound, OSError):  # it was deleted by hand
+    except (NotFound, OSError):  # deleted manually
         return ""

@@ -1,4 +1,4 @@
-"""The context of a chat side by side, and a whole answer for those without scripts."""
+"""The context of a side-by-side chat, and complete answers for pages without scripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from services.models.models import RANGES, Chat
 from services.words import num
 
 NEWEST = 20
-"""Models whose system prompt of training is looked up."""
+"""Number of models whose training system prompt is looked up."""
 
 
 def chat_view(
@@ -37,13 +37,13 @@ def chat_view(
     form: Mapping[str, str],
     keep: str = "playground",
 ) -> ChatView:
-    """The sides, the models to choose from, and what each was told when it was trained.
+    """The sides, the models to choose from, and each one's training system prompt.
 
     Args:
         session_id: The run whose original and trained model are compared; the newest one without it.
-        models: What the sides start with, over ``session_id``: one stands beside its base.
-        form: A form that was sent, for the answers to it.
-        keep: The name by which the browser keeps the conversations of this page.
+        models: The initial models, overriding ``session_id``: a single one gets its base beside it.
+        form: A submitted form to answer.
+        keep: The name under which the browser stores this page's conversations.
     """
     trained = services.models.trained()
     best = sorted(trained, key=lambda item: item.status != JobState.COMPLETED)
@@ -78,14 +78,14 @@ def _sides(services: Services, models: Sequence[str], base: str, trained: str) -
 
 
 def _sent(form: Mapping[str, str]) -> tuple[str, ...]:
-    """The sides of a form: a model that was typed counts over the one in the list."""
+    """The sides of a form: a typed model overrides the one in the list."""
     keys = [str(key + 1) for key in range(MOST_SIDES)]
     chosen = (form.get(f"other_{key}", "").strip() or form.get(f"model_{key}", "") for key in keys)
     return tuple(name for name in chosen if name and name != "other")
 
 
 def _base_of(services: Services, model_path: str) -> str:
-    """The base model of a run, a checkpoint or an export, or nothing for other models."""
+    """The base model of a run, a checkpoint or an export, or '' for other models."""
     kind, _, rest = model_path.partition(":")
     session_id = rest.partition("@")[0]
     if kind == "export":
@@ -95,7 +95,7 @@ def _base_of(services: Services, model_path: str) -> str:
 
 
 def training_prompt(services: Services, model_path: str) -> str:
-    """What a run's model was told in training: of the run, its checkpoints and its exports; '' for other models.
+    """A run's training system prompt, also for its checkpoints and exports; '' for other models.
 
     Raises:
         NotFound: There is no such run or export.
@@ -115,7 +115,7 @@ def training_prompt(services: Services, model_path: str) -> str:
 
 
 def _system_prompts(services: Services, groups: tuple[ModelGroup, ...]) -> dict[str, str]:
-    """What each trained model was told in training, by its reference; of the newest ones."""
+    """Training system prompts of the newest trained models, by reference."""
     told: dict[str, str] = {}
     for item in services.models.trained()[:NEWEST]:
         try:

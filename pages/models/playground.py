@@ -1,4 +1,4 @@
-"""What the playground and the page that serves a model show."""
+"""The context of the playground and the page that serves a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_RUNS = 10
 
 @dataclass(frozen=True)
 class ModelOption:
-    """A model that can be talked to."""
+    """A model for chats."""
 
     value: str
     title: str
@@ -36,13 +36,13 @@ class ModelGroup:
 
 @dataclass(frozen=True)
 class ChatSide:
-    """One of the models side by side; ``turns``, ``facts`` and ``seen`` only where a form was sent.
+    """One of the models side by side; ``turns``, ``facts`` and ``seen`` only for a submitted form.
 
     Attributes:
         key: 1 to 4.
         model: Its reference.
-        called: Its title in the list, in full; empty where it is typed.
-        other: The same where it is none of those offered, else empty.
+        called: Its full title in the list; empty if it is typed.
+        other: The same if it is not in the list, else empty.
     """
 
     key: str
@@ -125,7 +125,7 @@ SETTINGS = (
 
 
 def model_groups(services: Services) -> tuple[ModelGroup, ...]:
-    """Every model of this installation that can be talked to, by kind; empty groups are left out."""
+    """Every model for chats, by kind; empty groups are left out."""
     groups = (
         ModelGroup("Base models", tuple(_bases(services))),
         ModelGroup("Trained here", tuple(_trained(services))),
@@ -141,7 +141,7 @@ def title_of(groups: tuple[ModelGroup, ...], model: str) -> str:
 
 
 def other_of(groups: tuple[ModelGroup, ...], model: str) -> str:
-    """The reference itself where no group offers it."""
+    """The reference itself if no group has it."""
     offered = any(model == option.value for group in groups for option in group.options)
     return "" if offered else model
 
@@ -188,16 +188,16 @@ def _exports(services: Services) -> Iterator[ModelOption]:
 
 
 def joined(*parts: str | None) -> str:
-    """'Sums · step 40 · Jan 1, 2026'; parts that say nothing are left out."""
+    """'Sums · step 40 · Jan 1, 2026'; empty parts are left out."""
     return " · ".join(part for part in parts if part)
 
 
 def made(title: str, moment: str) -> str:
-    """When a run was made, unless its title says so already, as it does where two runs have one name."""
+    """When a run was created, unless its title says so, as for runs with the same name."""
     said = plain_when(moment)
     return "" if said and said in title else said
 
 
 def plain_when(moment: str) -> str:
-    """A moment as pages write it, without markup, for lists."""
+    """A time as on pages, without markup, for lists."""
     return when(moment).striptags()

@@ -14,15 +14,15 @@ class ServePage:
     """The endpoint for other programs.
 
     Attributes:
-        on: Whether it answers.
-        name: What programs call the model.
-        own_name: The same where a person chose it, else empty.
+        on: Whether it is enabled.
+        name: The model's name for clients.
+        own_name: The same if the user chose it, else empty.
         model: The served model's reference, or what the form starts with.
-        other: The same where it is none of those offered, else empty.
+        other: The same if it is not in the list, else empty.
         groups: The models to choose from.
-        base_url: What programs are given.
-        key: Where the access token comes from; see :attr:`services.access.security.Gate.key`.
-        token: The token, the one time that it was made.
+        base_url: The base URL for clients.
+        key: Source of the access token; see :attr:`services.access.security.Gate.key`.
+        token: The token, only when it was just created.
         curl, python: Examples.
     """
 
@@ -40,7 +40,7 @@ class ServePage:
 
 
 def serve_page(services: Services, base_url: str, *, key: str, chosen: str = "", token: str = "") -> ServePage:
-    """The endpoint as it is now."""
+    """The endpoint's current state."""
     served, groups = services.endpoint.served, model_groups(services)
     model = chosen or served.model_path or groups[0].options[0].value
     return ServePage(

@@ -1,4 +1,4 @@
-"""The reward tester: rewards on a person's own rows, tested for loopholes and compared."""
+"""The reward tester: rewards on the user's rows, tested for loopholes and compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.wizard.draft import Draft
 class BenchPage:
     """Completions under one or two rewards, the adversarial table, the distribution, what a judge cost.
 
-    ``best`` is the most that the first reward gives, ``ranges`` the distribution's columns.
+    ``best`` is the first reward's highest score, ``ranges`` the distribution's columns.
     """
 
     choices: tuple[tuple[str, str], ...]
@@ -41,7 +41,7 @@ class BenchPage:
 
 
 def _dataset(draft: Draft) -> dict[str, Any]:
-    """The draft's dataset, empty where none is chosen."""
+    """The draft's dataset, empty if none is chosen."""
     return draft.dataset.filled() if draft.dataset.source else {}
 
 
@@ -57,7 +57,7 @@ def reward_choices(services: Services, draft: Draft) -> dict[str, tuple[str, dic
 
 
 def bench_page(services: Services, form: Any) -> BenchPage:
-    """The page after what the form asks: nothing, score, sample, attack or distribution."""
+    """The page after the form's action: none, score, sample, attack or distribution."""
     draft, action = services.wizard.draft(), form.get("action", "")
     offered = reward_choices(services, draft)
     first = form.get("first", "draft") if form.get("first", "draft") in offered else "draft"
@@ -70,7 +70,7 @@ def bench_page(services: Services, form: Any) -> BenchPage:
         try:
             if not dataset:
                 raise TunesmithError("Choose a dataset in your setup first. Its rows are used here.")
-            # Only a button may wait for the Hub.
+            # Only a button may wait for Hugging Face.
             state["shown"] = services.bench.rows(dataset, row + 1, fetch=bool(action))[-1]
             state["decided"] = services.bench.decided(rewards, dataset)
             if action == "sample":
@@ -110,7 +110,7 @@ def _written(services: Services, draft: Draft, row: int) -> str:
 
 
 def _best(reward: dict[str, Any]) -> float:
-    """The most that an answer can score; 0 for a reward that cannot be read, which the page says elsewhere."""
+    """The highest possible score; 0 for an invalid reward, which the page reports elsewhere."""
     try:
         return core.rewards.maximum(read_reward_section(reward))
     except TunesmithError:

@@ -1,4 +1,4 @@
-"""The editor of a reward of one's own."""
+"""The editor of a custom reward."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.container import Services
 
 @dataclass(frozen=True)
 class RewardEditPage:
-    """The editor of an own reward: its Python, or its parts as JSON."""
+    """The editor of a custom reward: its Python, or its parts as JSON."""
 
     name: str
     source: str
@@ -32,7 +32,7 @@ class RewardEditPage:
 def edit_page(
     services: Services, name: str, *, version: int | None = None, source: str = "", examples: str = ""
 ) -> RewardEditPage:
-    """A saved reward, or a new one where nothing of the name is there yet; ``source`` is tried where it is given."""
+    """A saved reward, or a new one if the name is unused; ``source`` is tested if given."""
     known = {one["name"] for one in services.saved_rewards.list()}
     saved = services.saved_rewards.get(name, version) if name in known else None
     reward = saved["reward"] if saved else python_reward(own.TEMPLATE)
@@ -48,7 +48,7 @@ def edit_page(
 
 
 def python_reward(source: str) -> dict[str, Any]:
-    """A reward section of one part: this Python."""
+    """A reward section with one part: this Python."""
     return {"type": "composite", "components": [{"name": "python", "params": {"source": source}}]}
 
 

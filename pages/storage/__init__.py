@@ -1,1 +1,1 @@
-"""What takes room on the disk, and how to get it back."""
+"""Disk usage, and how to free space."""

@@ -1,4 +1,4 @@
-"""The page of what takes room on the disk."""
+"""The page of disk usage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PAGES["dataset"] = "/datasets/{}"
 
 @dataclass(frozen=True)
 class PartLine:
-    """A kind of thing with its bytes; ``share`` of everything, 0 to 1."""
+    """A kind of item with its bytes; ``share`` of the total, 0 to 1."""
 
     key: str
     title: str
@@ -41,7 +41,7 @@ class PartLine:
 
 @dataclass(frozen=True)
 class ItemLine:
-    """One large thing; ``url`` is '' where it has no page."""
+    """One large item; ``url`` is '' if it has no page."""
 
     kind: str
     name: str
@@ -51,7 +51,7 @@ class ItemLine:
 
 @dataclass(frozen=True)
 class StoragePage:
-    """The latest measurement; ``usage`` is None before the first. ``trash`` is how much is in there right now."""
+    """The latest measurement; ``usage`` is None before the first. ``trash`` is its current size."""
 
     usage: Usage | None
     measuring: bool
@@ -64,7 +64,7 @@ class StoragePage:
 
 
 def storage_page(services: Services) -> StoragePage:
-    """What the disk holds, as of the latest measurement."""
+    """Disk usage as of the latest measurement."""
     usage, measuring = services.storage.look()
     return StoragePage(
         usage,

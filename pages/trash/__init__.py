@@ -1,1 +1,1 @@
-"""The trash: what was deleted and can be restored."""
+"""The trash: deleted items that can be restored."""

@@ -1,4 +1,4 @@
-"""The page of deleted things."""
+"""The page of deleted items."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WORDS = {
     "preset": "Preset",
     "reward": "Reward",
 }
-"""Kind to the word on the page."""
+"""Kind to its name on the page."""
 
 
 @dataclass(frozen=True)
 class TrashItem:
-    """One deleted thing. ``gone_on`` is when it is deleted for good, ISO 8601; '' for never."""
+    """One deleted item. ``gone_on`` is when it is deleted permanently, ISO 8601; '' for never."""
 
     id: str
     kind: str
@@ -34,7 +34,7 @@ class TrashItem:
 
 @dataclass(frozen=True)
 class TrashPage:
-    """Everything in the trash, what was deleted last first."""
+    """Everything in the trash, last deleted first."""
 
     items: tuple[TrashItem, ...]
     total: int

@@ -1,4 +1,4 @@
-"""Step 3: ready settings, and every field."""
+"""Step 3: plans, and every field."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from services.words import num
 
 @dataclass(frozen=True)
 class PlanCard:
-    """A ready setting: its main values and the time it takes here, '' where that is not known."""
+    """A plan: its main values and its time on this machine, '' if unknown."""
 
     key: str
     title: str
@@ -37,11 +37,11 @@ class ConfigurationStep:
     """Step 3.
 
     Attributes:
-        plans: The ready settings; none where the method has none.
-        changed: Titles of the fields that are not as suggested.
-        basis: Where the times are known from, or why they are not.
+        plans: The method's plans, if it has any.
+        changed: Titles of the fields that differ from the suggestions.
+        basis: The source of the times, or why there are none.
         checkable: Whether a check before training can measure them now.
-        per_step: What one step takes, in a sentence.
+        per_step: A sentence on what one step uses.
     """
 
     frame: Frame
@@ -71,7 +71,7 @@ def configuration_step(services: Services) -> ConfigurationStep:
     complete = not {"model", "dataset", "reward"} & review.missing
     return ConfigurationStep(
         frame=frame(services, "configuration", snapshot),
-        # Only of boxes that are shown: one that is named here and not sent is switched off.
+        # Only displayed check boxes: one that is listed here and not sent counts as off.
         checks=" ".join(field.path for group in shown_groups for field in group.fields if field.kind == "check"),
         problems=problems,
         plans=cards,
@@ -97,7 +97,7 @@ def _card(draft: Draft, plan: Plan, chosen: Method, time: Estimate | None) -> Pl
 
 
 def _value(sections: Mapping[str, Values], path: str) -> object:
-    """What a field has, its default where it is not set."""
+    """A field's value, or its default."""
     section, _, name = path.partition(".")
     values = sections.get(section, {})
     return values[name] if name in values else section_model(section).model_fields[name].default
@@ -122,7 +122,7 @@ def _unknown(draft: Draft, chosen: Method) -> str:
 
 
 def _per_step(training: Section, chosen: Method) -> str:
-    """What one step takes, in a sentence."""
+    """A sentence on what one step uses."""
     rollouts = Need.ROLLOUTS in chosen.needs
     try:
         answers = training.whole("batch_size", 1) * training.whole("gradient_accumulation_steps", 8)

@@ -43,7 +43,7 @@ PREPARATION = ("deduplicate", "drop_unparseable", "drop_personal", "drop_overlap
 
 @dataclass(frozen=True)
 class Guess:
-    """The detected mapping; ``ask`` is what to choose or check; ``differs`` where the setup has another mapping."""
+    """The detected mapping; ``ask`` is what to choose or check; ``differs`` if the setup has another mapping."""
 
     sure: bool
     why: str
@@ -66,7 +66,7 @@ class Preview:
 class PromptView:
     """One exact prompt, with a sentence about it.
 
-    A control token inside a message is cut between two parts: it is text, and is not marked.
+    A control token inside a message is split between two parts: it is text, and not highlighted.
     """
 
     parts: tuple[str, ...]
@@ -105,7 +105,7 @@ class DatasetStep:
 
 
 def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
-    """Step 2. ``args`` are the filters of the catalog, and ``kind`` where the link that set them was on."""
+    """Step 2. ``args`` are the filters of the catalog, and ``kind`` the kind of source whose link set them."""
     snapshot = services.snapshots.take()
     draft, remarks = snapshot.draft, snapshot.review.remarks
     dataset, source = draft.dataset, draft.dataset.source
@@ -175,7 +175,7 @@ def _prompt_line(dataset: DatasetDraft, start: str, end: str) -> str:
 
 
 def _in_full(field: FormField, dataset: DatasetDraft) -> FormField:
-    """The system prompt as the model gets it: the default where the draft has none, empty where none is wanted."""
+    """The system prompt as the model gets it: the default if the draft has none, empty for none."""
     told = dataset.values.get("system_prompt")
     return replace(
         field,
@@ -242,7 +242,7 @@ def _mapping(fields: dict[str, FormField], preview: RowsPreview | None, dataset:
     taken = {str(chosen.get("instruction_field", "question")), str(chosen.get("response_field", "answer"))}
     left = ", ".join(str(name) for name in (preview.columns if preview else ()) if name not in taken)
     columns = fields["columns"]
-    if left and dataset.source != "mix":  # whose sources have mappings of their own
+    if left and dataset.source != "mix":  # its sources have their own mappings
         columns = replace(columns, description=f"{columns.description} Available: {left[:500]}.")
     return tuple(columns if name == "columns" else fields[name] for name in COLUMNS)
 

@@ -44,7 +44,7 @@ class MixLine:
 
 @dataclass(frozen=True)
 class MixPart:
-    """A source of a mixture with fields of its own; ``was`` is the part so far, as JSON; no values: one to add."""
+    """A source of a mixture with its own fields; ``was`` is its original state as JSON; without values: a new one."""
 
     path: str
     title: str
@@ -65,7 +65,7 @@ class Choices:
 
 
 def choices(services: Services, dataset: DatasetDraft, kind: str) -> Choices:
-    """The exercises are listed only where they are shown: the first time takes a few seconds."""
+    """The exercises are listed only if shown: the first time takes a few seconds."""
     lines, problem = _task_lines(services, dataset) if kind == "tasks" else ((), "")
     weights = {part.get("source"): _shown(part.get("weight", 1.0)) for part in dataset.mix}
     mix = [

@@ -1,4 +1,4 @@
-"""What the wizard's pages have in common: the stepper, the summary, and what the page was made from."""
+"""Shared by the wizard's pages: the stepper, the summary, and the state the page was rendered from."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class StepLink:
 class Frame:
     """What the steps share. Pages about the run that was started, Export and Test, have no stepper and no summary.
 
-    ``needs`` is what the draft's method needs, for words that hold for some methods only. ``was`` is what the page was
-    made from; its form brings it back, so that another tab's changes are not undone.
+    ``needs`` is what the draft's method needs, for text that applies to some methods only. ``was`` is the state the
+    page was rendered from; its form sends it back, so that another tab's changes are not undone.
     """
 
     step: StepInfo
@@ -76,7 +76,7 @@ def _afterwards(step: StepInfo, snapshot: Snapshot) -> Frame:
 
 
 def _states(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
-    """By step: ``done``, ``missing`` or ``open``, and the same in words. What was not visited is no error."""
+    """By step: ``done``, ``missing`` or ``open``, and the same in words. Unvisited steps have no errors."""
     review, draft, states = snapshot.review, snapshot.draft, {}
     for step in choices_of(draft.chosen_method):
         missing = step.key in review.missing

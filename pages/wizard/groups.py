@@ -10,14 +10,14 @@ from services.forms.fields import FieldGroup, Remarks, Values, form_field, secti
 from services.wizard.draft import Draft
 
 OWN = "method"
-"""The group of what the draft's method alone has; the method brings its title and its fields."""
+"""The group of the draft's method, which provides its title and fields."""
 
 
 class Group(NamedTuple):
     """Fields that belong together.
 
     ``paths`` may have ``section.*`` for every field that no other group of the method names. ``rollouts`` is whether
-    the group is for methods whose model writes answers while it trains (True), for the others (False) or for all.
+    the group is for methods that generate answers during training (True), for the others (False) or for all.
     """
 
     id: str
@@ -100,7 +100,7 @@ def groups(draft: Draft, remarks: Remarks, suggested: Mapping[str, Values]) -> t
     """The groups of the draft's method that have a field, with the draft's values and what is wrong with them.
 
     Args:
-        suggested: Sections with what the method suggests, which the fields name as their defaults.
+        suggested: Sections with the method's suggestions, which fields show as their defaults.
     """
     chosen, made = draft.chosen_method, []
     own = groups_of(chosen)
@@ -117,7 +117,7 @@ def groups(draft: Draft, remarks: Remarks, suggested: Mapping[str, Values]) -> t
 
 
 def groups_of(chosen: Method) -> tuple[Group, ...]:
-    """The groups that are for a method, one of them of what it alone has."""
+    """The groups for a method, including its own."""
     own = Group(OWN, chosen.section_title, "", (f"{chosen.section_name}.*",))
     rollouts = Need.ROLLOUTS in chosen.needs
     return tuple(own if group.id == OWN else group for group in GROUPS if group.rollouts in (None, rollouts))

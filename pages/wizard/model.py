@@ -44,7 +44,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """One model to choose, with what a person wants to know before."""
+    """One model to choose, with the facts for a decision."""
 
     name: str
     title: str
@@ -54,7 +54,7 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Family:
-    """The sizes of one family that are not on this machine; ``open`` where one of them is chosen."""
+    """The sizes of one family that are not on this machine; ``open`` if one of them is chosen."""
 
     id: str
     title: str
@@ -68,11 +68,11 @@ class Offer:
     """The download of the chosen model, which is not on this machine.
 
     Attributes:
-        name: What would be downloaded.
-        facts: Size, license and free space, as far as they are known.
-        asking: Whether the answer of Hugging Face is on its way.
-        page: Address of its page where the license has to be accepted first, else empty.
-        token: Whether a Hugging Face token is set, which such a license asks for.
+        name: The model to download.
+        facts: Size, license and free space, if known.
+        asking: Whether the request to Hugging Face is pending.
+        page: URL of its page if the license must be accepted first, else empty.
+        token: Whether a Hugging Face token is set, which gated models need.
         problem: Why it cannot be downloaded or trained, else empty.
     """
 
@@ -90,24 +90,24 @@ class ModelStep:
 
     frame: Frame
     methods: tuple[Method, ...]
-    """To choose from; empty where there is one alone."""
+    """Methods to choose from; empty if there is only one."""
     method: str
     checks: str
     device: str
     here: tuple[ModelChoice, ...]
     families: tuple[Family, ...]
     unreachable: str
-    """Why Hugging Face cannot be asked now, else empty."""
+    """Why Hugging Face cannot be reached, else empty."""
     chosen: str
     other: bool
     name: FormField
     remark: tuple[str, str] | None
-    """Level and words about a chosen model that was not typed."""
+    """Level and message about a chosen model that was not typed."""
     revision: FormField | None
     offer: Offer | None
     downloads: tuple[DownloadView, ...]
     asked: bool
-    """Whether the page has to look again by itself: something is on its way."""
+    """Whether the page must poll because something is pending."""
     setup: str
     setups: tuple[tuple[str, str, str], ...]
     custom: tuple[FormField, ...]
@@ -134,7 +134,7 @@ def model_step(services: Services) -> ModelStep:
         frame=frame(services, "model", snapshot),
         methods=core.methods.METHODS if len(core.methods.METHODS) > 1 else (),
         method=snapshot.draft.chosen_method.key,
-        # Only of boxes that are shown: one that is named here and not sent is switched off.
+        # Only displayed check boxes: one that is listed here and not sent counts as off.
         checks=" ".join(field.path for field in fields.values() if field.kind == "check"),
         device=_device(services),
         here=tuple(_here(services, one) for one in local),
@@ -156,7 +156,7 @@ def model_step(services: Services) -> ModelStep:
 
 
 def _name_field(typed: bool, field: FormField) -> FormField:
-    """The field as it is where its model was typed; else without a value, and what is said goes to the choices."""
+    """The field unchanged if its model was typed; else without a value, and the message goes to the choices."""
     field = replace(field, title=NAME_TITLE, description=NAME_HINT)
     return field if typed else replace(field, value="", level="", message="")
 
@@ -196,12 +196,12 @@ def _families(items: list[BaseModelView], chosen: str) -> tuple[Family, ...]:
 
 
 def _short(title: str, family: str) -> str:
-    """Without the family's name, where what is left is a size: 'Qwen3 4B' and 'Granite 3.3 2B'."""
+    """Without the family's name, if the rest is a size: 'Qwen3 4B' and 'Granite 3.3 2B'."""
     return title.removeprefix(f"{family} ") if family[-1].isdigit() else title
 
 
 def _to_download(item: BaseModelView) -> ModelChoice:
-    # Hugging Face has two bytes a weight of nearly every model.
+    # Nearly every model on Hugging Face has two bytes per weight.
     download = Tag(f"{size(item.info.parameters * 2e9)} download")
     return ModelChoice(item.info.name, item.info.title, item.info.note, (download, *_tags(item)))
 
@@ -241,10 +241,10 @@ def _count(billions: float) -> str:
 
 
 def _offer(services: Services, model: ModelDraft, downloads: tuple[DownloadView, ...]) -> Offer | None:
-    """None where the model is here, is being downloaded, or is none on Hugging Face."""
+    """None if the model is local, being downloaded, or not on Hugging Face."""
     name, revision, home = model.name, model.text("revision"), services.settings.home
     try:
-        # A name without its owner is one that is still being typed.
+        # A name without its owner is still being typed.
         if "/" not in name or not HUB_ID.fullmatch(name) or local_folder(name, home) or snapshot(name, home):
             return None
     except TunesmithError:

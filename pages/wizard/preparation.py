@@ -1,4 +1,4 @@
-"""What preparation does to the chosen dataset, as a part of step 2."""
+"""Preparation of the chosen dataset, as a part of step 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.wizard.snapshot import preparable
 
 @dataclass(frozen=True)
 class PreparationStep:
-    """What training would do with the dataset chosen in step 2, whatever its source."""
+    """What training would do with the dataset chosen in step 2, for any source."""
 
     frame: Frame
     title: str

@@ -1,4 +1,4 @@
-"""Step 4: the reward, and trying it."""
+"""Step 4: the reward, and a test of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ComponentChoice:
 
 @dataclass(frozen=True)
 class SuggestedReward:
-    """The reward that suits the dataset, and why; ``chosen`` where the draft has it."""
+    """The suggested reward for the dataset, and why; ``chosen`` if the draft has it."""
 
     title: str
     reason: str
@@ -67,7 +67,7 @@ class RewardStep:
 
 
 def reward_step(services: Services) -> RewardStep | None:
-    """Step 4; None where the draft's method needs no reward."""
+    """Step 4; None if the draft's method needs no reward."""
     from core.rewards import CATALOGUE, PRESETS
 
     snapshot = services.snapshots.take()
@@ -110,7 +110,7 @@ def _families() -> dict[str, list[ComponentChoice]]:
 
 
 def _suggestion(services: Services, draft: Draft) -> SuggestedReward | None:
-    """The reward that suits the rows; None where they cannot be read here."""
+    """The suggested reward for the rows; None if they cannot be read here."""
     found = suggested(draft, services.draft_rows)
     if found is None:
         return None

@@ -21,9 +21,9 @@ from services.wizard.steps import step_of
 
 @dataclass(frozen=True)
 class Issue:
-    """An entry of the readiness list: where to fix it and, where ``fix`` names one, the button that does.
+    """An entry of the readiness list: where to fix it and, with ``fix``, the button that does.
 
-    ``level`` is ``problem``, ``watch``, ``note-text``, or '' where nothing is wrong yet.
+    ``level`` is ``problem``, ``watch``, ``note-text``, or '' if nothing is wrong yet.
     """
 
     level: str
@@ -40,11 +40,11 @@ class TrainStep:
 
     Attributes:
         run: The run that was started from this setup.
-        headline: What came of it, or of ``before_run``.
-        changed: Whether the setup differs from that of the run that is shown.
-        before_run: The run before, where the setup has changed since.
+        headline: Its verdict, or that of ``before_run``.
+        changed: Whether the setup differs from the displayed run's.
+        before_run: The previous run, if the setup has changed since.
         level, verdict: The readiness list in a sentence.
-        advice: What else is worth knowing before the start.
+        advice: Other advice before the start.
     """
 
     frame: Frame
@@ -64,14 +64,14 @@ class TrainStep:
 
 @dataclass(frozen=True)
 class BeforeStart:
-    """On the last page before a start: what the check before training found.
+    """The result of the check before training, on the last page before a start.
 
     Attributes:
         probe: The draft's latest check.
         lines: Its figures.
-        changed: Whether the draft is no longer what was checked.
-        possible: Whether the draft is complete enough to be checked, and its method is one that can be.
-        fix: What the button that follows the advice says; empty where there is none.
+        changed: Whether the draft has changed since the check.
+        possible: Whether the draft is complete enough to be checked, and its method supports that.
+        fix: Label of the button that follows the advice; empty if there is none.
     """
 
     probe: ProbeView | None
@@ -82,7 +82,7 @@ class BeforeStart:
 
 
 def before_start(probe: ProbeView | None, config: RunConfig | None, fix: str) -> BeforeStart:
-    """For the draft's configuration, None where it is not complete."""
+    """For the draft's configuration; None if it is incomplete."""
     changed = bool(probe and config and probe.fingerprint != fingerprint(config))
     possible = config is not None and can_be_probed(method(config.method))
     return BeforeStart(probe, figure_lines(probe) if probe else (), changed, possible, fix)
@@ -96,7 +96,7 @@ def link(path: str) -> str:
 
 
 def issues(review: Review) -> tuple[Issue, ...]:
-    """The readiness list as a page shows it."""
+    """The view of the readiness list."""
     return tuple(
         Issue(
             LEVELS[problem.severity] if step_of(problem.field).key not in review.unseen else "",
@@ -146,7 +146,7 @@ def train_step(services: Services) -> TrainStep:
 
 
 def _advice(snapshot: Snapshot) -> str:
-    """How long it takes, and what it waits for."""
+    """Its duration, and what it waits for."""
     if snapshot.review.config is None:
         return ""
     time = snapshot.time

@@ -1,4 +1,4 @@
-"""The reward step's try-out: a row, an answer to it, and what that would earn."""
+"""The reward step's test: a row, an answer, and its score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.wizard.samples import MARKERS, SAMPLES
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """What one part of the reward gave."""
+    """The score of one part of the reward."""
 
     title: str
     score: float
@@ -25,7 +25,7 @@ class ScoredPart:
 
 @dataclass(frozen=True)
 class Trial:
-    """The reward tried on one row. ``total`` is None until something was scored."""
+    """The reward tested on one row. ``total`` is None until something was scored."""
 
     row: Row | None
     index: int
@@ -39,7 +39,7 @@ class Trial:
 
 
 def trial(services: Services, draft: Draft) -> Trial:
-    """The trial as the draft remembers it, scored anew."""
+    """The trial stored in the draft, scored again."""
     index, completion = draft.row, str(draft.page("reward").get("completion") or "")
     hint = "Choose a dataset first to try the reward on its rows."
     try:
