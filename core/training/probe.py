@@ -208,8 +208,8 @@ def _step_seconds(found: Sampled, cost: Cost, config: RunConfig, tokens: int) ->
     answers = answers_a_step(config)
     sampled = sum(len(group) for group in found.ids)
     prompt = statistics.fmean(len(item.prompt_ids) for item in found.items)
-    learnt = (prompt + tokens / sampled) * answers * config.grpo.num_iterations
-    return (found.seconds + found.scoring) / sampled * answers + learnt * cost.seconds_a_token
+    learned = (prompt + tokens / sampled) * answers * config.grpo.num_iterations
+    return (found.seconds + found.scoring) / sampled * answers + learned * cost.seconds_a_token
 
 
 def _measure(loaded: Loaded, found: Sampled, device: Device) -> Cost:

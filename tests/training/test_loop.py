@@ -86,7 +86,7 @@ def test_a_loss_function_of_ones_own() -> None:
     """It starts from log-probabilities and reads numbers that came with the tokens."""
 
     def weighted(model: Any, batch: Batch) -> Tensor:
-        return -(log_probabilities(model, batch) * batch.values["weights"]).sum() / batch.learnt
+        return -(log_probabilities(model, batch) * batch.values["weights"]).sum() / batch.learned
 
     model, examples = tiny(), rows()
     loss, wanted = by_hand(model, examples, weighted=True)
@@ -106,8 +106,8 @@ def test_two_micro_batches_are_one_batch() -> None:
     assert forward_backward(model, batches) == pytest.approx(loss, rel=1e-5)
     same(gradients(model), wanted)
     model.zero_grad()
-    learnt = sum(batch.learnt for batch in batches)
-    assert sum(forward_backward(model, [batch], learnt=learnt) for batch in batches) == pytest.approx(loss, rel=1e-5)
+    learned = sum(batch.learned for batch in batches)
+    assert sum(forward_backward(model, [batch], learned=learned) for batch in batches) == pytest.approx(loss, rel=1e-5)
     same(gradients(model), wanted)
 
 

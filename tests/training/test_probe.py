@@ -107,7 +107,7 @@ def test_a_constant_reward_cannot_tell(probed: Probe) -> None:
 
 @pytest.mark.slow
 def test_a_task_that_is_always_solved_is_too_easy(probed: Probe) -> None:
-    """One sum, learnt in the warm-up and asked at a low temperature, is right every time."""
+    """One sum, learned in the warm-up and asked at a low temperature, is right every time."""
     warm = {**WARM, "learning_rate": 1e-3, "max_samples": 16}
     config = changed({**SUMS, "pre_training": warm}, dataset__max_operand=1, training__temperature=0.2)
     result = probed("easy", config, prompts=4, samples=4)

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: what is learnt, what is held out, and what TRL computes from the same rows."""
+"""Supervised fine-tuning: what is learned, what is held out, and what TRL computes from the same rows."""
 
 from __future__ import annotations
 

@@ -55,14 +55,14 @@ class Batch:
     Attributes:
         ids, mask, labels: ``(rows, tokens)`` int64; the mask is 0 and the label :data:`IGNORED` on padding.
         values: As in :class:`Example`, ``(rows, tokens)`` float32, 0 on padding.
-        learnt: Tokens that are learned. The first of a row never is: no token precedes it.
+        learned: Tokens that are learned. The first of a row never is: no token precedes it.
     """
 
     ids: Tensor
     mask: Tensor
     labels: Tensor
     values: Mapping[str, Tensor]
-    learnt: int
+    learned: int
 
     @classmethod
     def of(cls, examples: Sequence[Example], *, pad: int, device: Any) -> Batch:
@@ -86,7 +86,7 @@ class Batch:
                 name: padded([example.values[name] for example in examples], 0.0, torch.float32)
                 for name in examples[0].values
             },
-            learnt=sum(label != IGNORED for example in examples for label in example.labels[1:]),
+            learned=sum(label != IGNORED for example in examples for label in example.labels[1:]),
         )
 
 
@@ -111,8 +111,8 @@ def _last_tokens(batch: Batch) -> int:
     vocabulary they take most of a step's memory and some of its time; loss and gradients are unchanged.
     """
     longest = batch.ids.shape[1]
-    learnt = (batch.labels != IGNORED).any(0).nonzero()
-    return longest - max(int(learnt[0]) - 1, 0) if len(learnt) else 1
+    learned = (batch.labels != IGNORED).any(0).nonzero()
+    return longest - max(int(learned[0]) - 1, 0) if len(learned) else 1
 
 
 def log_probabilities(model: Any, batch: Batch) -> Tensor:
@@ -135,7 +135,7 @@ def micro_batches(examples: Sequence[Example], size: int, *, pad: int, device: A
 
 
 def forward_backward(
-    model: Any, batches: Sequence[Batch], loss: LossFunction = cross_entropy, *, learnt: int | None = None
+    model: Any, batches: Sequence[Batch], loss: LossFunction = cross_entropy, *, learned: int | None = None
 ) -> float:
     """Add the gradients of a loss over some batches to the parameters' ``grad``.
 
@@ -147,17 +147,17 @@ def forward_backward(
         model: In training mode, to use dropout.
         batches: From :func:`micro_batches`.
         loss: The loss function.
-        learnt: Learned tokens of the whole step, if its batches come in several calls. The losses that the
+        learned: Learned tokens of the whole step, if its batches come in several calls. The losses that the
             calls return then add up to that of the step.
 
     Returns:
         The mean of the loss over the learned tokens.
     """
-    learnt = sum(batch.learnt for batch in batches) if learnt is None else learnt
+    learned = sum(batch.learned for batch in batches) if learned is None else learned
     total = 0.0
     for batch in batches:
-        if batch.learnt:  # The mean over no tokens is NaN, and its gradient would corrupt the others.
-            part = loss(model, batch) * (batch.learnt / learnt)
+        if batch.learned:  # The mean over no tokens is NaN, and its gradient would corrupt the others.
+            part = loss(model, batch) * (batch.learned / learned)
             part.backward()
             total += part.item()
     return total
@@ -165,10 +165,10 @@ def forward_backward(
 
 def mean_loss(model: Any, batches: Sequence[Batch], loss: LossFunction = cross_entropy) -> float:
     """The mean of a loss over the learned tokens of some batches, without dropout and without gradients."""
-    learnt = sum(batch.learnt for batch in batches)
+    learned = sum(batch.learned for batch in batches)
     with evaluating(model), torch.no_grad():
-        means = [(float(loss(model, batch)), batch.learnt) for batch in batches if batch.learnt]
-    return sum(mean * (count / learnt) for mean, count in means)
+        means = [(float(loss(model, batch)), batch.learned) for batch in batches if batch.learned]
+    return sum(mean * (count / learned) for mean, count in means)
 
 
 def optimizer_step(optimizer: Any, *, max_grad_norm: float = math.inf, scheduler: Any = None) -> float:
