@@ -70,7 +70,7 @@ class ModelShape:
 
     @cached_property
     def tied(self) -> bool:
-        """Whether the embedding is the output matrix, too."""
+        """Whether the embedding is also the output matrix."""
         return not any(name.startswith("lm_head.") for name in self.tensors)
 
 

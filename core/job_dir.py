@@ -281,7 +281,7 @@ def write_json(path: Path, data: Any, *, private: bool = False) -> None:
 
 
 def _decoded(data: bytes) -> Any:
-    """JSON data. NaN and numbers beyond all bounds, which JSON does not know, are None; half a character is \\ufffd.
+    """Decoded JSON. NaN and infinity, which JSON does not allow, become None; lone surrogates become \\ufffd.
 
     Raises:
         ValueError: It is not JSON.

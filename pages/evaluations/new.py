@@ -139,7 +139,7 @@ def detectable(limit: str) -> str:
 
 
 def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
-    """A run's base and trained model; or, for an export, the run's model and the export."""
+    """A run's base and trained model; with ``model``, the run's trained model and that one."""
     trained = services.models.trained()
     found = [item for item in trained if session_id in {"", item.session_id}]
     # A newer crashed run may also have an adapter, but is rarely what the user wants to measure.

@@ -87,7 +87,7 @@ class ReportView:
 
 
 def of_run(services: Services, session_id: str) -> tuple[ReportView, ...]:
-    """A run's own evaluation; empty where there is none."""
+    """A run's own evaluation; empty if there is none."""
     made = services.evaluations.of_run(session_id)
     reward = services.runs.config(session_id).get("reward") if made else None
     return (report_view(made.report, reward=reward),) if made else ()

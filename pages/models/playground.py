@@ -96,7 +96,7 @@ class ChatView:
 
     @property
     def blank(self) -> ChatSide:
-        """What one more side starts with."""
+        """The initial state of another side."""
         return replace(self.sides[0], turns=(), facts="", seen="", problem="")
 
     @property
