@@ -65,6 +65,7 @@ def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Setti
         rebuild(settings.home, services.database)
     services.trash.start()
     services.watcher.start()
+    services.speed_test.start()
     say_address(settings, app.extensions["tunesmith_new_token"])
     try:
         server.serve_forever()

@@ -30,6 +30,14 @@ class Pace:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """Usual length of a dataset's prompts, and of its references in the required format."""
+
+    prompt: float
+    reference: float
+
+
 def per_step(config: RunConfig) -> int:
     """Answers, or rows if none are generated, that one step takes."""
     return config.training.batch_size * config.training.gradient_accumulation_steps

@@ -17,6 +17,7 @@ from core.device_checks import device_checks
 from core.errors import InvalidInput
 from core.methods import Method, Need, method
 from core.model import Device
+from core.pace import Tokens
 from core.section import range_words, usual_range
 from core.statistics import fewest_changes, smallest_share
 
@@ -136,6 +137,7 @@ class RowFacts:
         long_examples: Rows whose question and reference together have more tokens than the longest text.
         longest_example: Tokens of the longest one.
         proposed: (max_sequence_length, max_new_tokens) that leave nearly all rows whole.
+        usual: Their usual lengths.
         judged: Rows whose reference was given to the reward as an answer.
         unreadable: How many of these did not get the full score for correctness.
         example: One such reference.
@@ -154,6 +156,7 @@ class RowFacts:
     long_examples: int = 0
     longest_example: int = 0
     proposed: tuple[int, int] | None = None
+    usual: Tokens | None = None
     judged: int = 0
     unreadable: int = 0
     example: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import core.speed
 from core.config import DatasetSection
 from core.settings import Settings
 from services.datasets.datasets import Datasets
@@ -31,6 +32,7 @@ from services.rewards.rewards import Rewards
 from services.rewards.saved import SavedRewards
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
+from services.runs.speed_test import SpeedTest
 from services.runs.speeds import Speeds
 from services.storage.cleanup import Cleanup
 from services.storage.trash import Trash
@@ -57,6 +59,7 @@ class Services:
     database: Database
     watcher: Watcher
     system: System
+    speed_test: SpeedTest
     models: Models
     model_hub: ModelHub
     downloads: Downloads
@@ -84,6 +87,7 @@ class Services:
         """End threads and chat processes. Workers continue."""
         self.trash.close()
         self.webhook.close()
+        self.speed_test.close()
         self.watcher.close()
         self.models.close()
         self.model_hub.close()
@@ -105,7 +109,13 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     reach = HubReach()
     system = System(home, database.active_count)
     models = Models(settings, database, system)
-    watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, models.free_device)
+    speed_test = SpeedTest(settings, system.device, lambda: bool(database.unfinished()))
+
+    def free_device() -> None:
+        speed_test.stop()
+        models.free_device()
+
+    watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, free_device)
     configs, library = Configs(home), Library(home, database)
 
     limit = int(settings.max_upload_gb * 1024**3)
@@ -133,7 +143,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
 
     wizard = Wizard(database, system.on_gpu, home, library, lambda: preferences.get().base_model)
     draft_rows = DraftRows(home, datasets)
-    speeds = Speeds(database, system.device, preflight.parameters)
+    speeds = Speeds(database, system.device, preflight.parameters, lambda: core.speed.read(home))
     snapshots = Snapshots(home, wizard, models, datasets, preflight, probes, runs, speeds)
     chosen = DatasetChoice(wizard, draft_rows, library, preparations)
     drafts = Drafts(wizard, snapshots, draft_rows, chosen, library, configs, runs, probes, preflight)
@@ -148,6 +158,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         database=database,
         watcher=watcher,
         system=system,
+        speed_test=speed_test,
         models=models,
         model_hub=ModelHub(settings, reach),
         downloads=downloads,

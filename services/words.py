@@ -92,6 +92,31 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
+_ROUND = (
+    *((seconds, "second") for seconds in (10, 20, 30, 40, 50)),
+    *((minutes, "minute") for minutes in (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)),
+    *((hours, "hour") for hours in (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 24, 36, 48, 72)),
+    *((days, "day") for days in (4, 5, 6, 8, 10, 15, 20, 30)),
+)
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+def span(least: float, most: float) -> str:
+    """Two durations in round numbers, the first rounded down and the second up.
+
+    >>> span(65, 170), span(35, 95), span(3700, 9000)
+    ('1 to 3 minutes', '30 seconds to 2 minutes', '1 to 3 hours')
+    """
+    low = max((one for one in _ROUND if one[0] * _SECONDS[one[1]] <= least), key=_length, default=_ROUND[0])
+    high = min((one for one in _ROUND if one[0] * _SECONDS[one[1]] >= most), key=_length, default=_ROUND[-1])
+    first = f"{low[0]}" if low[1] == high[1] else f"{low[0]} {low[1]}{'' if low[0] == 1 else 's'}"
+    return f"{first} to {high[0]} {high[1]}{'' if high[0] == 1 else 's'}"
+
+
+def _length(one: tuple[float, str]) -> float:
+    return one[0] * _SECONDS[one[1]]
+
+
 def seconds_between(begun: str | None, ended: str | None) -> float | None:
     """Seconds between two times (ISO 8601), the second one now if it is None; None if unknown."""
     try:

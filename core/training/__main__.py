@@ -1,4 +1,4 @@
-"""Entry of every worker process: ``__main__.py job <dir>``, ``… chat``, ``… classify`` or ``… llama``.
+"""Entry of every worker process: ``__main__.py job <dir>``, ``… chat``, ``… classify``, ``… llama`` or ``… speed``.
 
 The project root goes to the END of ``sys.path``: its folder ``websockets/`` would otherwise shadow
 the installed package of that name.
@@ -44,7 +44,12 @@ def main(arguments: list[str]) -> int:
         from core.training.llama.selftest import main as selftest
 
         return selftest()
-    sys.stderr.write("usage: __main__.py job <folder> | chat | classify | llama\n")
+    if arguments == ["speed"]:
+        os.nice(19)  # Whatever else this machine does comes first.
+        from core.training.speed import main as speed
+
+        return speed()
+    sys.stderr.write("usage: __main__.py job <folder> | chat | classify | llama | speed\n")
     return 2
 
 

@@ -82,7 +82,7 @@ def configuration_step(services: Services) -> ConfigurationStep:
             if _value(draft.sections, field.path) != _value(suggested, field.path)
         ),
         basis=known.basis if known else _unknown(draft, chosen),
-        checkable=known is None and complete and can_be_probed(chosen),
+        checkable=(known is None or known.most is not None) and complete and can_be_probed(chosen),
         groups=shown_groups,
         count=sum(len(group.fields) for group in shown_groups),
         per_step=_per_step(draft.training, chosen),

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -21,7 +22,8 @@ from core.data.rows import map_rows, split_rows
 from core.dataset import Row
 from core.errors import Conflict, InvalidConfig, InvalidInput, TunesmithError
 from core.methods import Need, method
-from core.model import local_folder
+from core.model import DEMO_MODEL, local_folder
+from core.pace import Tokens
 from core.readiness import Download, Facts, Readiness, RowFacts, Severity, check
 from core.rewards import CATALOGUE, markers_of
 from core.rewards.selfcheck import earns_with_reference
@@ -89,6 +91,15 @@ class Preflight:
         """
         rows, _ = (None, None) if "dataset" in without else self._rows(config, without | {"reward"})
         return (rows.rows, rows.proposed) if rows else (None, None)
+
+    def tokens(self, config: RunConfig) -> Tokens | None:
+        """Usual lengths of the dataset's rows, by the built-in model's tokenizer until the model's own is here."""
+        built_in = config.model.model_copy(update={"name": DEMO_MODEL})
+        for one in (config, config.model_copy(update={"model": built_in})):
+            rows, _ = self._rows(one, frozenset({"reward"}))
+            if rows and rows.usual:
+                return rows.usual
+        return None
 
     def admit(self, config: RunConfig, confirmed: bool, how: str = FOR_PROGRAMS) -> None:
         """Allow a start, or raise.
@@ -179,6 +190,7 @@ class Preflight:
                 "long_examples": round(found.get("cut_examples", 0) * found["rows"]),
                 "longest_example": found.get("longest_example", 0),
                 "proposed": (found["max_sequence_length"], found["max_new_tokens"]),
+                "usual": Tokens(found["prompt"]["median"], found["reference"]["median"]),
             }
         return RowFacts(**facts, judged=used, unreadable=report["unparseable"]) if used else None
 
@@ -213,6 +225,7 @@ class Preflight:
             "long_examples": sum(tokens > training.max_sequence_length for tokens in whole),
             "longest_example": max(whole),
             "proposed": lengths.propose(prompts, references),
+            "usual": Tokens(fmean(prompts), fmean(references)),
         }
 
     def _readable(self, config: RunConfig, mapped: list[Row]) -> dict[str, Any]:

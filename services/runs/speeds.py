@@ -1,4 +1,4 @@
-"""Estimates a run's duration from runs and checks on this machine; without measurements there is no estimate."""
+"""Estimates a run's duration from runs and checks on this machine; before the first one, roughly from its speed."""
 
 from __future__ import annotations
 
@@ -8,28 +8,37 @@ from typing import Any
 
 from core.config import RunConfig, parse
 from core.errors import InvalidConfig
+from core.methods import Need, method
 from core.model import Device
-from core.pace import Pace, run_seconds, step_seconds, work
+from core.pace import Pace, Tokens, run_seconds, step_seconds, work
+from core.rewards import resolve
+from core.speed import Speed, rough_seconds
 from services.forms.labels import model_title
 from services.jobs.database import Database
-from services.words import duration
+from services.words import duration, span
 
 RECENT = 20
 """Number of recent runs that are considered."""
 FARTHEST = 50
 """A step this many times larger or smaller than all measured ones is not extrapolated."""
 
+SLOW_REWARDS = frozenset({"algorithm", "code", "judge", "python", "reward_model", "semantic"})
+"""Run programs or models, or ask a server, for a time that the machine's speed says nothing about."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a run takes, and the source of the estimate."""
+    """How long a run takes, and the source of the estimate; with ``most``, a range from ``seconds`` to that."""
 
     seconds: float
     basis: str
+    most: float | None = None
 
     @property
     def words(self) -> str:
-        """'about 40 seconds', 'about 1 minute', 'about 12 minutes': rounded to its accuracy."""
+        """'about 40 seconds', 'about 12 minutes', 'roughly 10 to 30 minutes': rounded to its accuracy."""
+        if self.most is not None:
+            return f"roughly {span(self.seconds, self.most)}"
         if 50 <= self.seconds < 90:
             return "about 1 minute"
         return f"about {duration(self.seconds if self.seconds > 90 else max(10, round(self.seconds, -1)))}"
@@ -42,12 +51,17 @@ class Speeds:
         database: Has the runs.
         device: The device of a run.
         parameters: A configuration's model in billions of parameters; None if unknown.
+        speed: This machine's speed, once measured.
     """
 
     def __init__(
-        self, database: Database, device: Callable[[], Device], parameters: Callable[[RunConfig], float | None]
+        self,
+        database: Database,
+        device: Callable[[], Device],
+        parameters: Callable[[RunConfig], float | None],
+        speed: Callable[[], Speed | None],
     ) -> None:
-        self._database, self._device, self._parameters = database, device, parameters
+        self._database, self._device, self._parameters, self._speed = database, device, parameters, speed
         self._configs: dict[str, RunConfig | None] = {}
 
     def estimate(
@@ -78,6 +92,27 @@ class Speeds:
             else f"Scaled from a run of {model_title(near.config.model.name)} on this machine."
         )
         return self._from(near, config, parameters, rows, words)
+
+    def rough(self, config: RunConfig, rows: int | None, tokens: Tokens) -> Estimate | None:
+        """How long it takes going by this machine's speed alone, if nothing comparable was measured.
+
+        Args:
+            config: Of the run.
+            rows: Of the dataset, if known.
+            tokens: The dataset's lengths.
+        """
+        speed, parameters = self._speed(), self._parameters(config)
+        if speed is None or parameters is None or self._device().kind != "cpu":
+            return None
+        needs = method(config.method).needs
+        if Need.REWARD in needs and any(part.name in SLOW_REWARDS for part in resolve(config.reward)):
+            return None
+        found = rough_seconds(speed, config, parameters, rows, tokens)
+        if found is None:
+            return None
+        checked = {Need.REWARD, Need.ROLLOUTS} <= set(needs)
+        measures = "Check before training" if checked else "Your first run"
+        return Estimate(found[0], f"Rough, based on this machine's speed. {measures} measures it.", found[1])
 
     def _from(self, pace: Pace, config: RunConfig, parameters: float, rows: int | None, words: str) -> Estimate | None:
         seconds = run_seconds(config, step_seconds(pace, config, parameters), rows)

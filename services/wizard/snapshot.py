@@ -18,6 +18,7 @@ from core.data.arithmetic import SOURCE as SUMS
 from core.errors import InvalidConfig, TunesmithError
 from core.methods import Method, Need
 from core.model import DEMO_MODEL
+from core.pace import Tokens
 from core.probe import proposal
 from core.readiness import Fix, Problem, Readiness, Severity, ordered
 from core.settings import Home
@@ -206,7 +207,15 @@ class Snapshot:
             wanted = parse(config)
         except InvalidConfig:
             return None
-        return self._sources.speeds.estimate(wanted, self.draft.page("configuration").get("rows"), self._checked)
+        rows, speeds = self.draft.page("configuration").get("rows"), self._sources.speeds
+        known = speeds.estimate(wanted, rows, self._checked)
+        return known or (speeds.rough(wanted, rows, self._tokens) if self._tokens else None)
+
+    @cached_property
+    def _tokens(self) -> Tokens | None:
+        """Usual lengths of the dataset's rows."""
+        standing, _ = self._parsed
+        return self._sources.preflight.tokens(standing) if standing else None
 
     @cached_property
     def _checked(self) -> tuple[RunConfig, dict[str, Any]] | None:

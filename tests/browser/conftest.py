@@ -49,7 +49,8 @@ def serve(home: Path, script: Path = REAL_SERVER) -> Iterator[Server]:
     (PROJECT / "cache").mkdir(exist_ok=True)
     if not (home / "cache").exists():
         (home / "cache").symlink_to(PROJECT / "cache")
-    env = {"HF_HUB_OFFLINE": "1", **os.environ, "TUNESMITH_HOME": str(home), "PORT": "0", "HOST": "127.0.0.1"}
+    own = {"TUNESMITH_HOME": str(home), "PORT": "0", "HOST": "127.0.0.1", "TUNESMITH_SPEED_TEST": "0"}
+    env = {"HF_HUB_OFFLINE": "1", **os.environ, **own}
     with (home / "server.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, str(script)], cwd=PROJECT, env=env, stdout=log, stderr=log)
     try:

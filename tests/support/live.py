@@ -36,7 +36,13 @@ class Live:
     def __init__(self, home: Path, script: Path = FAKE_SERVER, **env: str) -> None:
         self.home = home
         self.script = script
-        self.env = {"PATH": os.environ["PATH"], "TUNESMITH_HOME": str(home), "PORT": "0", **env}
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "TUNESMITH_HOME": str(home),
+            "PORT": "0",
+            "TUNESMITH_SPEED_TEST": "0",
+            **env,
+        }
         self.token = ""
         self.url = ""
         self.process: subprocess.Popen[str] | None = None

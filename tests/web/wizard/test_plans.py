@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from core import speed
 from core.config import dump, parse
 from core.job import JobState
+from core.settings import Home
+from core.speed import Speed
 from services.container import Services
 from tests.conftest import Browser, tiny
 from tests.web.wizard.test_readiness import LONG, WORDS, choose, tokenizer, upload
@@ -133,6 +137,31 @@ def test_times_are_shown_where_they_were_measured(browser: Browser, services: Se
     assert "Time not known yet" not in page
     assert 'value="probe"' not in page
     assert re.search(r"<dt>Time</dt><dd>About \d+", browser.get("/new/train").text)
+
+
+@pytest.mark.usefixtures("tokenizer")
+def test_before_the_first_run_times_are_rough(browser: Browser, home: Home) -> None:
+    """A range from the machine's speed; the check before training is still offered, because it measures."""
+    choose(browser, **{"ui.kind": "generated"})
+    assert page_of(browser).count("Time not known yet") == 3
+    (home.cache / "models" / "smollm2-135m-instruct" / "model.safetensors").write_bytes(b"")
+    speed.keep(
+        home,
+        Speed(
+            machine=speed.machine(), loading=8, each_pass=4, learning=0.03, each_token=0.7, writing=0.01, by_llama=True
+        ),
+    )
+    page = page_of(browser)
+    assert len(re.findall(r'<span class="time">Roughly \d+ (\w+ )?to \d+ \w+</span>', page)) == 3
+    assert "Rough, based on this machine's speed. Check before training measures it." in html.unescape(page)
+    assert 'value="probe"' in page
+    start = html.unescape(browser.get("/new/train").text)
+    assert re.search(r"<dt>Time</dt><dd>Roughly \d+", start)
+    assert "The estimate is rough, based on this machine's speed." in start
+    Tab(browser, "model").send(method="sft")
+    page = html.unescape(page_of(browser))
+    assert page.count('class="time">Roughly ') == 3
+    assert "Your first run measures it." in page
 
 
 def test_every_field_names_its_default_and_usual_range(browser: Browser) -> None:

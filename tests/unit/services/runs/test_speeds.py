@@ -9,8 +9,11 @@ import pytest
 from core.config import RunConfig, dump, parse
 from core.job import JobState
 from core.model import DEMO_MODEL, Device
+from core.pace import Tokens
+from core.rewards import CATALOGUE
+from core.speed import Speed
 from services.container import Services
-from services.runs.speeds import Speeds
+from services.runs.speeds import SLOW_REWARDS, Speeds
 from tests.conftest import tiny
 
 CPU = Device("cpu", "a processor", 8 << 30, 8 << 30, bf16=False)
@@ -21,8 +24,13 @@ def config(model: str = DEMO_MODEL, **training: Any) -> RunConfig:
     return parse({**tiny(**training), "model": {"name": model}})
 
 
-def speeds(services: Services, device: Device = CPU) -> Speeds:
-    return Speeds(services.database, lambda: device, lambda config: SIZES.get(config.model.name))
+SPEED = Speed(
+    machine="this", loading=5, each_pass=0, learning=0.01, each_token=0, writing=0.002, by_llama=True
+)  # fmt: skip
+
+
+def speeds(services: Services, device: Device = CPU, speed: Speed | None = SPEED) -> Speeds:
+    return Speeds(services.database, lambda: device, lambda config: SIZES.get(config.model.name), lambda: speed)
 
 
 @pytest.fixture
@@ -64,3 +72,26 @@ def test_a_check_of_this_setup_comes_first(ran: Services) -> None:
     assert found
     assert (found.seconds, found.words) == (50, "about 1 minute")
     assert found.basis == "Measured by the check before training."
+
+
+def test_a_machine_whose_speed_is_known_tells_a_range(services: Services) -> None:
+    """Before the first run; for a GPU, an unknown speed or model it stays unknown."""
+    tokens = Tokens(20, 6)
+    found = speeds(services).rough(config(max_steps=40), 64, tokens)
+    assert found
+    assert found.most
+    assert found.words.startswith("roughly ")
+    assert found.basis == "Rough, based on this machine's speed. Check before training measures it."
+    sft = parse({**dump(config(max_steps=40)), "method": "sft"})
+    assert str(getattr(speeds(services).rough(sft, 64, tokens), "basis", "")).endswith("Your first run measures it.")
+    gpu = Device("cuda", "a GPU", 8 << 30, 8 << 30, bf16=True)
+    assert speeds(services, gpu).rough(config(), 64, tokens) is None
+    assert speeds(services, speed=None).rough(config(), 64, tokens) is None
+    assert speeds(services).rough(config("somebody/model"), 64, tokens) is None
+
+
+def test_a_reward_that_takes_time_of_its_own_keeps_it_unknown(services: Services) -> None:
+    assert set(CATALOGUE) >= SLOW_REWARDS
+    judged = {"type": "composite", "components": [{"name": "judge", "params": {"model": "m", "rubric": "r"}}]}
+    slow = parse({**dump(config(max_steps=40)), "reward": judged})
+    assert speeds(services).rough(slow, 64, Tokens(20, 6)) is None
