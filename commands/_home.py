@@ -43,5 +43,6 @@ def server_or_watch(lock: HomeLock) -> str | None:
         if busy.url is None:
             raise
         return busy.url
+    services().folders.check()
     services().watcher.start()
     return None

@@ -17,5 +17,6 @@ def rebuild() -> None:
     """Rebuild the catalog from the folders outputs/ and exports/."""
     with home() as lock:
         lock.take(None)
+        services().folders.check()
         found = rebuild_database(services().settings.home, services().database)
         click.echo(f"{found} {'job' if found == 1 else 'jobs'} found on disk and added to the catalog.")

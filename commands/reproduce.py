@@ -39,6 +39,7 @@ def reproduce(file: Path, base: str, *, only_check: bool) -> None:
     """
     with home() as lock:
         lock.take(None)
+        services().folders.check()
         services().watcher.start()
         live = sys.stdout.isatty()
         sys.exit(rerun(services(), file, click.echo, live=live, base=base, only_check=only_check))

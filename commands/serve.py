@@ -61,6 +61,7 @@ def _serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
 
 
 def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Settings) -> None:
+    services.folders.held()  # A move that was interrupted is finished or undone before anything is read.
     if services.database.empty():
         rebuild(settings.home, services.database)
     services.trash.start()

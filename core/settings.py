@@ -68,12 +68,26 @@ class Home:
         """Deleted items that can be restored; see ``services/machine/bin.py``."""
         return self.root / "trash"
 
+    @property
+    def moving(self) -> Path:
+        """The move of a folder to another place, under way or the latest; see ``core/move.py``."""
+        return self.root / ".move"
+
     def make(self) -> None:
         """Create every folder that is missing. Raises Unavailable if that is not possible."""
         try:
             for folder in (self.configs, self.uploads, self.outputs, self.exports, self.cache, self.logs):
+                if folder.is_symlink() and not folder.exists():
+                    if (self.moving / "move.json").exists():
+                        continue  # between two steps of a move, which the start takes further
+                    raise Unavailable(
+                        f"{folder} is a link to {folder.readlink()}, which is not there. Connect the disk that it is "
+                        "on, then start Tunesmith again. Nothing was changed."
+                    )
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            if isinstance(error, Unavailable):
+                raise
             message = f"The folder {self.root} cannot be used: {error.strerror or error}. Check TUNESMITH_HOME."
             raise Unavailable(message) from None
 

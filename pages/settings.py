@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.move import MoveProgress
 from core.rewards.sandbox import protection
+from core.settings import Home
 from core.version import VERSION
 from pages.parts import Line
 from services.container import Services
 from services.machine.preferences import Preferences
 from services.machine.webhook import Sent
 from services.models.families import BASE_MODELS
+from services.storage.folders import MOVABLE
 from services.words import size
 
 THEMES = (("system", "Same as the system"), ("light", "Light"), ("dark", "Dark"))
@@ -58,6 +61,34 @@ class TokenView:
 
 
 @dataclass(frozen=True)
+class FolderView:
+    """A folder of the home.
+
+    Attributes:
+        key: Its name in the home folder.
+        path: There.
+        place: Where its files are, if it is a link.
+        movable: Whether it can be moved here.
+    """
+
+    key: str
+    title: str
+    path: str
+    place: str
+    movable: bool
+
+
+@dataclass(frozen=True)
+class FoldersView:
+    """The folders; ``chosen`` and ``to`` are what a refused form had."""
+
+    folders: tuple[FolderView, ...]
+    move: MoveProgress | None
+    chosen: str
+    to: str
+
+
+@dataclass(frozen=True)
 class SettingsPage:
     """Everything that can be set, and facts."""
 
@@ -68,13 +99,14 @@ class SettingsPage:
     token: TokenView
     sent: Sent | None
     problem: str
+    places: FoldersView
     sections: tuple[SettingsSection, ...]
     version: str
     sandbox: Line
 
 
-def settings_page(services: Services) -> SettingsPage:
-    """The settings as they are now."""
+def settings_page(services: Services, folder: str = "", to: str = "") -> SettingsPage:
+    """The current settings; ``folder`` and ``to`` are a refused request to move a folder."""
     chosen, force, status = services.preferences.get(), protection(), services.system.status()
     return SettingsPage(
         chosen.model_copy(update={"hf_token": ""}),
@@ -84,7 +116,8 @@ def settings_page(services: Services) -> SettingsPage:
         token_view(services),
         services.webhook.last(),
         services.preferences.problem,
-        (_machine(services, status), _folders(services), _network(services), _versions(status)),
+        FoldersView(_folders(services.settings.home), services.folders.look(), folder, to),
+        (_machine(services, status), _network(services), _versions(status)),
         VERSION,
         Line(force.state if force.level else "Not available", force.words),
     )
@@ -125,14 +158,11 @@ def _machine(services: Services, status: Mapping[str, Any]) -> SettingsSection:
     )
 
 
-def _folders(services: Services) -> SettingsSection:
-    root = services.settings.home.root
-    return SettingsSection(
-        "Folders",
-        tuple(Line(title, str(root / name)) for title, name in FOLDERS),
-        "To move everything, stop the server, move these folders, and start it with TUNESMITH_HOME set to the new "
-        "location. To move one of them to another disk, stop the server, move that folder, and put a symbolic link in "
-        "its place.",
+def _folders(home: Home) -> tuple[FolderView, ...]:
+    found = ((title, name, home.root / name) for title, name in FOLDERS)
+    return tuple(
+        FolderView(name, title, str(path), str(path.resolve()) if path.is_symlink() else "", name in MOVABLE)
+        for title, name, path in found
     )
 
 

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from core.errors import Forbidden, TunesmithError, Unauthorized, Unavailable
 from routes.errors import answer, wants_json
 from services.access.security import Gate, host_name
+from services.current import services
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,6 +24,10 @@ _View = TypeVar("_View", bound=Callable[..., object])
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_ENDPOINTS = frozenset({"static", "auth.login", "auth.enter", "system.healthz"})
+DURING_A_MOVE = OPEN_ENDPOINTS | {
+    "auth.logout", "system.move", "system.cancel_move", "system.api_start_move", "system.api_cancel_move",
+}  # fmt: skip
+"""What may be sent while a folder is being moved."""
 SMALL = 8 * 1024 * 1024
 """Largest request without a file, in bytes."""
 MOST_SOCKETS = 100
@@ -60,6 +65,8 @@ def install(app: Flask, gate: Gate, *, port: int, max_upload: int) -> None:
     )
     app.extensions["tunesmith_gate"] = gate
     app.before_request(guard)
+    app.before_request(enter)
+    app.teardown_request(leave)
     app.after_request(seal)
     app.jinja_env.globals.update(csrf_token=csrf_token, logged_in=lambda: gate.login_required)
 
@@ -80,6 +87,18 @@ def guard() -> AnyResponse | None:
     if request.method not in SAFE:
         check_csrf()
     return None
+
+
+def enter() -> None:
+    """Refuse what may change something while a folder is being moved, and let no move begin while it is handled."""
+    if request.method not in SAFE and request.endpoint not in DURING_A_MOVE:
+        services().folders.enter()
+        g.entered = True
+
+
+def leave(_error: BaseException | None) -> None:
+    if g.pop("entered", False):
+        services().folders.leave()
 
 
 def check_source() -> None:

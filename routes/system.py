@@ -21,6 +21,7 @@ from services.machine.webhook import Sent
 bp = Blueprint("system", __name__)
 PLAIN = ("theme", "base_model", "notifications", "shortcuts", "trash_days", "webhook_url")
 """Settings that are shown as they are."""
+MOVE = {"state": str, "message": str, "error": str, "bytes": int, "total_bytes": int}
 
 
 class SettingsBody(Body):
@@ -33,6 +34,13 @@ class SettingsBody(Body):
     shortcuts: bool | None = Field(None, description="Whether single-letter keyboard shortcuts work.")
     trash_days: int | None = Field(None, ge=0, le=MOST_DAYS, description="0: until the trash is emptied.")
     webhook_url: str | None = Field(None, description="Posted to when a run ends; '' for none.")
+
+
+class MoveBody(Body):
+    """Which folder, and where to."""
+
+    name: Literal["outputs", "exports", "uploads", "cache"]
+    to: str | None = Field(None, description="The whole path of a new or empty folder; null: back into the home.")
 
 
 @bp.get("/healthz")
@@ -79,6 +87,35 @@ def api_test_webhook() -> Response:
     return jsonify(services().webhook.test().model_dump())
 
 
+@bp.get("/api/settings/move")
+@describes(answer=MOVE)
+def api_move() -> Response:
+    """The move of a folder that is under way (``state`` is working), or the latest one."""
+    return _move_json()
+
+
+@bp.post("/api/settings/move")
+@describes(body=MoveBody, answer=MOVE, status=202)
+def api_start_move() -> tuple[Response, int]:
+    """Move a folder to another place, or back; other changes are refused until that ends."""
+    body = read_body(MoveBody)
+    services().folders.move(body.name, body.to)
+    return _move_json(), 202
+
+
+@bp.delete("/api/settings/move")
+@describes(answer=MOVE)
+def api_cancel_move() -> Response:
+    """Cancel the move: the folder stays where it was, unless it was swapped already."""
+    services().folders.cancel()
+    return _move_json()
+
+
+def _move_json() -> Response:
+    last = services().folders.look()
+    return jsonify(last.model_dump(include=set(MOVE)) if last else dict.fromkeys(MOVE))
+
+
 def _json() -> dict[str, Any]:
     found = services()
     chosen, token, sent = found.preferences.get(), token_view(found), found.webhook.last()
@@ -100,7 +137,8 @@ def _json() -> dict[str, Any]:
 @bp.get("/settings")
 def settings() -> str:
     """What can be set, and what this installation runs on."""
-    return page("system/settings.html", settings_page(services()))
+    given = request.args
+    return page("system/settings.html", settings_page(services(), given.get("folder", ""), given.get("to", "")))
 
 
 @bp.post("/settings")
@@ -141,6 +179,25 @@ def webhook() -> AnyResponse:
         return "Webhook saved." if url else "Webhook removed."
 
     return _saved(change)
+
+
+@bp.post("/settings/move")
+def move() -> AnyResponse:
+    """Start to move a folder to another place, or back."""
+    name, place = request.form.get("name", ""), request.form.get("to")
+    try:
+        services().folders.move(name, place)
+    except TunesmithError as error:
+        say(error.message, "problem")
+        return to("system.settings", folder=name, to=place)
+    return to("system.settings", _anchor="folders")
+
+
+@bp.post("/settings/move/cancel")
+def cancel_move() -> AnyResponse:
+    """Cancel the move; the result is on the page."""
+    services().folders.cancel()
+    return to("system.settings", _anchor="folders")
 
 
 def _saved(change: Callable[[], str]) -> AnyResponse:

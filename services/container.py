@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import core.speed
 from core.config import DatasetSection
+from core.move import read_move
 from core.settings import Settings
 from services.datasets.datasets import Datasets
 from services.datasets.incoming import DatasetJobs
@@ -35,6 +36,7 @@ from services.runs.runs import Runs
 from services.runs.speed_test import SpeedTest
 from services.runs.speeds import Speeds
 from services.storage.cleanup import Cleanup
+from services.storage.folders import Folders
 from services.storage.trash import Trash
 from services.storage.usage import Storage
 from services.wizard.configs import Configs
@@ -55,6 +57,7 @@ class Services:
     webhook: Webhook
     storage: Storage
     cleanup: Cleanup
+    folders: Folders
     events: Events
     database: Database
     watcher: Watcher
@@ -109,13 +112,14 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     reach = HubReach()
     system = System(home, database.active_count)
     models = Models(settings, database, system)
-    speed_test = SpeedTest(settings, system.device, lambda: bool(database.unfinished()))
+    speed_test = SpeedTest(settings, system.device, lambda: bool(database.unfinished() or read_move(home)))
 
     def free_device() -> None:
         speed_test.stop()
         models.free_device()
 
-    watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, free_device)
+    folders = Folders(home, free_device)
+    watcher = Watcher(home, database, events, {LOCAL: launcher or LocalLauncher(settings)}, free_device, folders.held)
     configs, library = Configs(home), Library(home, database)
 
     limit = int(settings.max_upload_gb * 1024**3)
@@ -147,11 +151,14 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     snapshots = Snapshots(home, wizard, models, datasets, preflight, probes, runs, speeds)
     chosen = DatasetChoice(wizard, draft_rows, library, preparations)
     drafts = Drafts(wizard, snapshots, draft_rows, chosen, library, configs, runs, probes, preflight)
+    deliveries = Deliveries(settings, exports, events)
+    folders.under_way = lambda: _under_way(database, watcher, dataset_jobs, downloads, preparations, deliveries)
     return Services(
         settings=settings,
         preferences=preferences,
         webhook=webhook,
         storage=storage,
+        folders=folders,
         cleanup=Cleanup(home, database, lambda: _fetching(dataset_jobs, downloads), storage.measure),
         trash=Trash(home, database, events, preferences.trash_days),
         events=events,
@@ -167,7 +174,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         probes=probes,
         evaluations=Evaluations(home, database, events, models=models, check_dataset=check_dataset, wake=watcher.wake),
         exports=exports,
-        deliveries=Deliveries(settings, exports, events),
+        deliveries=deliveries,
         datasets=datasets,
         dataset_jobs=dataset_jobs,
         library=library,
@@ -187,3 +194,24 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
 def _fetching(jobs: DatasetJobs, downloads: Downloads) -> bool:
     states = [*(job.state for job in jobs.all()), *(download.state for download in downloads.all())]
     return "working" in states
+
+
+def _under_way(
+    database: Database,
+    watcher: Watcher,
+    jobs: DatasetJobs,
+    downloads: Downloads,
+    preparations: Preparations,
+    deliveries: Deliveries,
+) -> str:
+    """What writes into the folders and must end before one is moved, in words; '' for nothing."""
+    if job := next(iter(database.unfinished()), None):
+        return f"The {job.of_kind.word} '{job.name}' is running or waiting."
+    found = (
+        (watcher.busy, "A job has just ended, and its process is still there."),
+        (any(job.state in {"working", "receiving"} for job in jobs.all()), "A dataset is being uploaded or imported."),
+        (any(download.state == "working" for download in downloads.all()), "A model is being downloaded."),
+        (preparations.busy, "A dataset is being prepared."),
+        (deliveries.busy, "An export is being sent."),
+    )
+    return next((words for so, words in found if so), "")

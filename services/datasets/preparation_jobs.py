@@ -75,6 +75,11 @@ class Preparations:
                 threading.Thread(target=self._run, args=(work, config, key == DRAFT), daemon=True).start()
         work.ended.wait(PATIENCE)
 
+    @property
+    def busy(self) -> bool:
+        """Whether one is under way."""
+        return not all(work.ended.is_set() for work in list(self._work.values()))
+
     def look(self, key: str) -> Preparing | None:
         """Its status, or None if there is none. A failure is reported until the next start."""
         work = self._work.get(key)

@@ -188,6 +188,12 @@ class Deliveries:
 
     # --- look at ---
 
+    @property
+    def busy(self) -> bool:
+        """Whether an export is being sent, by this server or an earlier one."""
+        found = map(state.read_progress, self._settings.home.exports.glob(f"*/{FOLDER}/*"))
+        return any(progress is not None and progress.state == "working" for progress in found)
+
     def of_export(self, export_id: str) -> Sequence[DeliveryView]:
         """Every delivery of an export, newest first. Raises NotFound if there is no such export."""
         self._exports.get(export_id)

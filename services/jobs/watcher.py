@@ -37,8 +37,8 @@ BUSY = 0.05
 """Polling interval in seconds while a job runs: appended rows are published within a twentieth of a second."""
 IDLE = 1.0
 ALIVE_EVERY = 0.5
-DISK_FULL_WAIT = 5.0
-"""Seconds between attempts to start a job while the disk is full."""
+PUT_OFF = 5.0
+"""Seconds between attempts to start a job while the disk is full or a folder is being moved."""
 GRACE = 20.0
 """Seconds for a worker to end by itself after 'stop now', and again after SIGTERM."""
 
@@ -70,6 +70,7 @@ class Watcher:
         events: Receives all events.
         launchers: Launchers by the name in a job's row.
         free_device: Called before a job starts, to free the device.
+        held: Whether no job may start now, because a folder is being moved.
         clock: Source of the time.
     """
 
@@ -80,13 +81,14 @@ class Watcher:
         events: Events,
         launchers: Mapping[str, Launcher],
         free_device: Callable[[], None] = lambda: None,
+        held: Callable[[], bool] = lambda: False,
         clock: Clock = time,
     ) -> None:
         self._home = home
         self._database = database
         self._events = events
         self._launchers = launchers
-        self._free_device = free_device
+        self._free_device, self._held = free_device, held
         self._clock = clock
         self._slots = Slots({name: launcher.slots for name, launcher in launchers.items()})
         self._readers: dict[str, Reader] = {}
@@ -137,6 +139,11 @@ class Watcher:
         if run_dir.made:  # The results of an earlier start are complete.
             self._database.move(job.id, to=JobState.COMPLETED, only_from=[job.job_state], error=None)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a worker is there, be it one that has said its last word."""
+        return bool(self._readers or self._leaving)
+
     def trouble(self, job_id: str) -> str:
         """The error that kept the watcher from following a job, since this server started; '' for none."""
         return self._troubles.get(job_id, "")
@@ -180,7 +187,7 @@ class Watcher:
             self._alone(reader.job.id, partial(self._attend, reader))
         self._see_off()
         self._start_waiting()
-        return bool(self._readers or self._leaving)
+        return self.busy
 
     def _refresh(self) -> None:
         """Load changes that requests made in the database."""
@@ -320,7 +327,9 @@ class Watcher:
             return
         waiting = (job for job in self._database.unfinished() if job.job_state is JobState.QUEUED)
         job = next((job for job in waiting if job.launcher in places), None)
-        if job is not None:
+        if job is not None and self._held():
+            self._put_off(job, "Waiting until the folder is moved")
+        elif job is not None:
             self._start(job)
 
     def _start(self, job: Job) -> None:
@@ -332,7 +341,7 @@ class Watcher:
             raise  # This affects every job, and is retried.
         except Exception as error:
             if disk_full(error):
-                self._put_off(job)
+                self._put_off(job, "The disk is full. Waiting for free space")
             else:
                 log.exception("job %s could not be started", job.id)
                 self._could_not_start(job, run_dir, error)
@@ -356,10 +365,10 @@ class Watcher:
         job.worker = self._launcher(job).start(run_dir)
         return True
 
-    def _put_off(self, job: Job) -> None:
-        """Leave a job at its position in the queue until there is free disk space again."""
-        self._not_before = self._clock.monotonic() + DISK_FULL_WAIT
-        values = {"message": "The disk is full. Waiting for free space", "place": job.place}
+    def _put_off(self, job: Job, why: str) -> None:
+        """Leave a job at its position in the queue and try again later."""
+        self._not_before = self._clock.monotonic() + PUT_OFF
+        values = {"message": why, "place": job.place}
         self._database.move(job.id, to=JobState.QUEUED, only_from=[JobState.QUEUED, JobState.STARTING], **values)
 
     def _could_not_start(self, job: Job, run_dir: JobDir, error: Exception) -> None:

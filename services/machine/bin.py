@@ -153,6 +153,14 @@ class Bin:
             raise Unavailable(f"It could not be restored and is still in the trash. {_why(error)}".strip()) from None
         return place
 
+    def keep_beside(self, folder: Path) -> None:
+        """Move what was deleted from a folder of the home back into it, under a hidden name, to go where that goes."""
+        for entry in self.list():
+            content = self._folder(entry.id) / CONTENT
+            if FOLDERS.get(entry.kind) == folder.name:
+                with suppress(OSError):  # it is beside already, or cannot be restored as it is either
+                    content.rename(folder / f"{BESIDE}{entry.id}")
+
     def drop(self, entry: Entry) -> None:
         """Remove the entry of restored content."""
         shutil.rmtree(self._folder(entry.id), ignore_errors=True)

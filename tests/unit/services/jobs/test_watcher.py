@@ -12,7 +12,7 @@ from core.job import Control, JobKind, JobState
 from core.job_dir import JobDir
 from services.jobs.launcher import Handle
 from services.jobs.verbs import Jobs
-from services.jobs.watcher import DISK_FULL_WAIT, GRACE
+from services.jobs.watcher import GRACE, PUT_OFF
 from tests.support.jobs import FakeLauncher, Stage
 
 
@@ -88,10 +88,23 @@ def test_a_full_disk_keeps_a_job_at_its_place(stage: Stage, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(stage.launcher, "start", full)
         stage.tick()
-    stage.tick(seconds=DISK_FULL_WAIT - 1)
+    stage.tick(seconds=PUT_OFF - 1)
     assert stage.state("one", "two") == ["queued", "queued"]
     assert "full" in stage.job("one").message
     stage.tick(seconds=1)
+    assert stage.state("one", "two") == ["starting", "queued"]
+
+
+def test_no_job_starts_while_a_folder_is_moved(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it came into the queue; it keeps its place and says why it waits."""
+    for name in ("one", "two"):
+        stage.add(name)
+    monkeypatch.setattr(stage.watcher, "_held", lambda: True)
+    stage.tick(times=9, seconds=PUT_OFF)
+    assert stage.state("one", "two") == ["queued", "queued"]
+    assert stage.job("one").message == "Waiting until the folder is moved"
+    monkeypatch.setattr(stage.watcher, "_held", lambda: False)
+    stage.tick(seconds=PUT_OFF)
     assert stage.state("one", "two") == ["starting", "queued"]
 
 
