@@ -123,10 +123,13 @@ def settle(home: Home, why: str = "It was interrupted.") -> None:
         move, why = undone, f"{disk_words(error) or error}."
     if move.phase == "copy":
         shutil.rmtree(move.staged, ignore_errors=True)
-        said = f"{move.link} was not moved. {why} Everything is still in {move.source}, and the copy was removed."
+        gone = move.staged.parent.is_dir() and not move.staged.exists()
+        rest = "The copy was removed." if gone else f"Delete the unfinished copy {move.staged} yourself."
+        said = f"{move.link} was not moved. {why} Everything is still in {move.source}. {rest}"
         last = MoveProgress(state="failed", error=said)
     else:
-        last = MoveProgress(state="done", message=f"{move.link} was moved to {move.target}. {left}".strip())
+        said = f"The files in {move.source} were moved to {move.target}. {left}".strip()
+        last = MoveProgress(state="done", message=said)
     # First, for whoever finds a last word and no process must find nothing to do.
     (home.moving / JOURNAL).unlink()
     with suppress(OSError):  # a full disk

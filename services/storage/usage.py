@@ -17,7 +17,7 @@ from core.settings import Home
 from services.jobs.database import Database, Job
 from services.jobs.in_use import needing
 from services.jobs.secrets import of_hub
-from services.machine.bin import size_of
+from services.machine.bin import BESIDE, size_of
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,8 @@ def measured(home: Home, database: Database) -> Usage:
     emptied = add("caches", sum(_size(path) for path in cache_folders(home)))
     add("caches", sum(_size(path) for path in _unknown(home)))
     add("logs", _size(home.logs))
-    add("trash", _size(home.trash))
+    beside = (path for folder in (home.outputs, home.exports, home.uploads) for path in folder.glob(f"{BESIDE}*"))
+    add("trash", _size(home.trash) + sum(map(size_of, beside)))
     largest = sorted(items, key=lambda item: -item.size)[:LARGEST]
     old = sum(size_of(path) for _, path in old_checkpoints(home, database))
     parts = tuple(Part(key, size) for key, size in sizes.items())

@@ -90,7 +90,7 @@ def test_a_folder_moves_and_comes_back(
     assert undo
     browser.post("/settings/move", form={"name": "uploads", "to": f" {target} "})
     page = moved(browser)
-    assert f"{home.uploads} was moved to {target}." in page
+    assert f"The files in {home.uploads} were moved to {target}." in page
     assert f"Files are in {target}." in page
     assert home.uploads.readlink() == target
     assert client.get(f"/api/datasets/{kept}").status_code == 200
@@ -117,7 +117,10 @@ def test_a_program_moves_a_folder_too(client: FlaskClient, home: Home, disk: Pat
     assert client.post("/api/settings/move", json={"name": "logs", "to": str(disk / "x")}).status_code == 400
     answer = client.post("/api/settings/move", json={"name": "cache", "to": str(disk / "x")})
     assert answer.status_code == 202
-    assert until(look, lambda said: said["state"] == "done")["message"] == f"{home.cache} was moved to {disk / 'x'}."
+    assert (
+        until(look, lambda said: said["state"] == "done")["message"]
+        == f"The files in {home.cache} were moved to {disk / 'x'}."
+    )
     assert client.post("/api/settings/move", json={"name": "cache"}).status_code == 202
     until(look, lambda said: said["state"] == "done" and not home.cache.is_symlink())
     assert client.delete("/api/settings/move").status_code == 200
@@ -364,5 +367,5 @@ def test_a_filled_home_works_as_before(
     for name in folders.MOVABLE:
         browser.get("/settings")
         browser.post("/settings/move", form={"name": name, "to": str(other / name)})
-        assert f"was moved to {other / name}" in moved(browser), name
+        assert f"were moved to {other / name}" in moved(browser), name
     assert seen() == before

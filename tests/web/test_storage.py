@@ -17,6 +17,7 @@ from core.progress import Progress, write_progress
 from core.settings import Home
 from services.container import Services
 from services.jobs.database import Job, new_job
+from services.machine.bin import Bin
 from services.storage import usage
 from tests.browser import sample
 from tests.conftest import TINY, Browser, tiny
@@ -76,6 +77,8 @@ def test_every_byte_is_counted_once(client: FlaskClient, services: Services, hom
     after = measured(client, services)
     assert after["parts"]["checkpoints"] == 0
     assert after["parts"]["trash"] >= run["size"]
+    Bin(home).keep_beside(home.outputs)
+    assert measured(client, services)["parts"] == after["parts"]
 
 
 @pytest.mark.usefixtures("filled")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -155,7 +157,7 @@ def test_it_moves(
     assert sum(said) == (5009 if copied else 0)
     names = {"run/config.json", "run/checkpoints/weights", ".trash-0123", "run/checkpoints", "run/empty", "run", "."}
     assert not copied or {there.move.staged / name for name in names} <= set(synced)
-    assert "was moved to" in (read_json(there.home.moving / "progress.json") or {})["message"]
+    assert "were moved to" in (read_json(there.home.moving / "progress.json") or {})["message"]
 
 
 @pytest.mark.parametrize("copied", [True, False], ids=["copied", "renamed"])
@@ -200,6 +202,36 @@ def test_until_the_swap_the_original_is_the_truth(tmp_path: Path, monkeypatch: p
     check_ended(there, moved=False)
     error = (read_json(there.home.moving / "progress.json") or {})["error"]
     assert f"Everything is still in {there.home.outputs}" in error
+
+
+def test_a_full_disk_ends_the_move_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happened, what was kept, and that nothing is left on the disk."""
+    only_copies(monkeypatch)
+    there = scene(tmp_path, "away", copied=True)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(move, "_copy_one", full)
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"root": str(there.home.root)})))
+    move.main()
+    check_ended(there, moved=False)
+    said = read_json(there.home.moving / "progress.json") or {}
+    assert said["state"] == "failed"
+    assert "was not moved. The disk is full." in said["error"]
+    assert said["error"].endswith(f"Everything is still in {there.home.outputs}. The copy was removed.")
+
+
+def test_a_copy_on_a_disk_that_is_gone_is_named(tmp_path: Path) -> None:
+    """It cannot be removed, and the original is where it was."""
+    there = scene(tmp_path, "away", copied=True)
+    (tmp_path / "two").rename(tmp_path / "unplugged")
+    settle(there.home)
+    assert contents(there.home.outputs) == there.before
+    assert (
+        f"Delete the unfinished copy {there.move.staged}"
+        in ((read_json(there.home.moving / "progress.json") or {})["error"])
+    )
 
 
 def test_a_copy_that_is_not_the_same_is_not_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
