@@ -28,7 +28,7 @@ LIGHTS = {
 }
 """Public state (:func:`core.job.public_state`) to color name and label, which are always shown together."""
 
-PHASES = {"warm_up": "Warm-up", "training": "Training", "evaluation": "Held out"}
+PHASES = {"warm_up": "Warm-up", "training": "Training", "evaluation": "Held-out"}
 
 _SPECIAL = re.compile(
     r"(&lt;\|.{1,60}?\|&gt;|&lt;/?s&gt;|\[/?INST\]|&lt;(?:bos|eos|pad|unk|start_of_turn|end_of_turn)&gt;)"

@@ -84,6 +84,7 @@ class Column:
 
     key: str
     title: str
+    unit: Unit
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def charts_view(view: RunView, rows: Sequence[MetricRow], best: float | None) ->
 def columns_of(metrics: Sequence[Metric]) -> tuple[Column, ...]:
     """The columns of the table; metrics with a tile come first."""
     listed = [*(one for one in metrics if one.tile), *(one for one in metrics if one.column and not one.tile)]
-    return tuple(Column(one.key, one.title) for one in listed)
+    return tuple(Column(one.key, one.title, one.unit) for one in listed)
 
 
 def _table(rows: Sequence[MetricRow]) -> tuple[MetricRow, ...]:

@@ -150,6 +150,9 @@ def test_tiles_and_columns_are_those_declared(method: Method) -> None:
     assert {column.key: column.title for column in columns} == {
         one.key: one.title for one in method.described if one.tile or one.column
     }
+    assert {column.key: column.unit for column in columns} == {
+        one.key: one.unit for one in method.described if one.tile or one.column
+    }
     assert set(tiles) <= set(GLOSSARY)
 
 
