@@ -139,8 +139,9 @@ class Ollama:
         return kind(parts.hostname or "", parts.port, timeout=self._timeout)
 
     def _gone(self, error: Exception) -> Unavailable:
+        why = getattr(error, "strerror", None) or error
         return Unavailable(
-            f"Ollama cannot be reached at {self.base}. Start it with 'ollama serve', or set OLLAMA_HOST. ({error})"
+            f"Ollama cannot be reached at {self.base} ({why}). Start it with 'ollama serve', or set OLLAMA_HOST."
         )
 
 

@@ -327,6 +327,6 @@ def test_the_page_offers_what_there_is(outside: Outside, home: Home, settings: S
     assert "ollama run sums" in page
     without = create_app(replace(settings, ollama_host="127.0.0.1:9"))
     page = without.test_client().get(f"/exports/{EXPORT}").get_data(as_text=True)
-    assert "Start it with &#39;ollama serve&#39;, or set OLLAMA_HOST." in page
+    assert "(Connection refused). Start it with &#39;ollama serve&#39;, or set OLLAMA_HOST." in page
     assert 'data-testid="hub-missing"' in page
     without.extensions["tunesmith"].close()
