@@ -111,7 +111,8 @@ test('a run has stalled after two minutes and six of its steps, and it is told o
   }
   stalls.row({ session_id: 'first step', phase: 'training' }, 0)
   stalls.status({ session_id: 'scored', status: 'evaluating' })
-  stalls.row({ session_id: 'scored', phase: 'evaluation' }, 0)
+  for (const at of [0, 2000]) stalls.row({ session_id: 'scored', phase: 'evaluation' }, at)
+  stalls.row({ session_id: 'slow', phase: 'training' }, 1000) // The longest pause counts.
   assert.deepEqual(stalls.late(2 * minute), [])
   assert.deepEqual(stalls.late(3 * minute), [{ id: 'quick', minutes: 3 }])
   assert.deepEqual(stalls.late(4 * minute), [])
