@@ -109,8 +109,11 @@ def span(least: float, most: float) -> str:
     """
     low = max((one for one in _ROUND if one[0] * _SECONDS[one[1]] <= least), key=_length, default=_ROUND[0])
     high = min((one for one in _ROUND if one[0] * _SECONDS[one[1]] >= most), key=_length, default=_ROUND[-1])
+    last = f"{high[0]} {high[1]}{'' if high[0] == 1 else 's'}"
+    if low == high:
+        return last
     first = f"{low[0]}" if low[1] == high[1] else f"{low[0]} {low[1]}{'' if low[0] == 1 else 's'}"
-    return f"{first} to {high[0]} {high[1]}{'' if high[0] == 1 else 's'}"
+    return f"{first} to {last}"
 
 
 def _length(one: tuple[float, str]) -> float:

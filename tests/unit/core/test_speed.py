@@ -10,7 +10,7 @@ import pytest
 from core import speed
 from core.config import RunConfig, parse
 from core.job_dir import write_json
-from core.pace import Tokens
+from core.pace import FORWARD, Tokens
 from core.settings import Home
 from core.speed import HIGH, LOW, Speed, rough_seconds
 from services.words import span
@@ -91,12 +91,12 @@ def test_learning_from_rows_costs_by_their_tokens() -> None:
     assert longest(config("sft"), parameters=0.5) == pytest.approx(10 * 8 * 18 / 2)
     assert longest(config("sft"), tokens=Tokens(500, 8)) == pytest.approx(10 * 8 * 128)
     assert longest(config("sft"), known(each_pass=3)) == pytest.approx(10 * (8 * 18 + 2 * 3))
-    assert longest(config("sft", gradient_checkpointing=True)) == pytest.approx(10 * 8 * 18 * 4 / 3)
+    assert longest(config("sft", gradient_checkpointing=True)) == pytest.approx(10 * 8 * 18 * (1 + FORWARD))
 
 
 def test_answers_are_written_and_learned_from() -> None:
     """Two prompts are read and learned once, eight answers of 8 tokens written and learned."""
-    written, learned = 2 * 10 / 3 + 8 * 8 * 2, 2 * 10 + 8 * 8
+    written, learned = 2 * 10 * FORWARD + 8 * 8 * 2, 2 * 10 + 8 * 8
     assert longest(config()) == pytest.approx(10 * (written + learned))
     assert longest(config(share_prefixes=False)) == pytest.approx(10 * (written + 8 * 10 + 8 * 8))
     slots = longest(config(batch_size=32), known(each_token=5)) - longest(config(batch_size=32))
@@ -107,7 +107,7 @@ def test_evaluations_and_warm_up_count() -> None:
     """Three evaluations of the 6 held-out of 64 rows, and 64 rows that the warm-up shows once."""
     bare = longest(config("sft"))
     held = config("sft").model_copy(update={"evaluation": parse(TINY).evaluation})
-    assert longest(held) - bare == pytest.approx(3 * 6 * 18 / 3)
+    assert longest(held) - bare == pytest.approx(3 * 6 * 18 * FORWARD)
     warm = config().model_copy(update={"pre_training": parse({**TINY, "pre_training": {"enabled": True}}).pre_training})
     assert longest(warm) - longest(config()) == pytest.approx(64 * 18)
 
@@ -147,7 +147,7 @@ def test_the_least_is_below_the_most() -> None:
 @pytest.mark.parametrize(
     ("least", "most", "words"),
     [
-        (1, 2, "10 to 10 seconds"),
+        (1, 2, "10 seconds"),
         (601, 1799, "10 to 30 minutes"),
         (3600 * 100, 3600 * 9000, "4 to 30 days"),
         (59, 60, "50 seconds to 1 minute"),
