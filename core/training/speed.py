@@ -1,8 +1,8 @@
 """Measures how fast this machine trains: ``__main__.py speed``, started by the server while nothing else runs.
 
 The built-in model learns from made-up tokens and writes some, with the code that a run uses, at two sizes each. Two
-sizes give what a pass costs however small it is, and what each token adds. It takes 15 to 30 seconds, of which a
-third is loading the libraries, and about 1.5 GB of memory.
+sizes give what a pass costs however small it is, and what each token adds. It uses about half a minute of processor
+time, a quarter of it for loading the libraries.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ PAUSE = 5.0
 GRACE = 3.0
 """Seconds that it has to remove its files when it is to end."""
 MEMORY = 3 << 30
-"""Bytes that must be free; it takes half."""
+"""Bytes that must be free."""
 
 log = logging.getLogger(__name__)
 
