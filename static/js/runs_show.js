@@ -86,24 +86,27 @@ async function follow() {
   watch(session, first.next, take)
 }
 
-async function tab() {
-  const place = document.getElementById('chart-place')
-  if (!place) {
-    charts?.drop()
-    charts = null
-  } else if (!place.dataset.begun) {
-    place.dataset.begun = ''
-    const { RunCharts } = await import('./lib/run_charts.js')
-    if (!place.isConnected) return
-    charts = new RunCharts(session, rows)
-    charts.drawSoon()
-    await follow()
-  }
-  const log = document.getElementById('run-log')
-  if (log && !log.dataset.begun) {
-    log.dataset.begun = ''
-    log.scrollTop = log.scrollHeight
-  }
+async function draw(place) {
+  charts?.drop()
+  charts = null
+  if (!place) return
+  const { RunCharts } = await import('./lib/run_charts.js')
+  if (!place.isConnected) return
+  charts = new RunCharts(session, rows)
+  charts.drawSoon()
+  await follow()
+}
+
+// A swap for new rows leaves these elements alone, and with them the zoom and the position in the log.
+let place = null
+let log = null
+
+function tab() {
+  const before = [place, log]
+  place = document.getElementById('chart-place')
+  log = document.getElementById('run-log')
+  if (place !== before[0]) draw(place)
+  if (log && log !== before[1]) log.scrollTop = log.scrollHeight
 }
 
 document.addEventListener('live:swapped', tab)

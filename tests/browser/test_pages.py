@@ -141,6 +141,7 @@ def test_charts_share_a_crosshair_by_keyboard(page: Page, filled: Server) -> Non
     expect(page.locator("#chart-readout")).to_contain_text("Reward, Step 39: mean")
     expect(page.locator("#chart-entropy .now")).to_contain_text("Step 39")
     page.keyboard.press("+")
+    page.evaluate("document.dispatchEvent(new Event('live:swapped'))")  # as after each step of a run
     page.locator("#reset-zoom").click()
     expect(page.locator("#reset-zoom")).to_be_hidden()
     page.get_by_test_id("tab-log").click()

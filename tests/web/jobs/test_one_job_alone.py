@@ -169,7 +169,7 @@ def test_a_start_that_finds_the_disk_full_leaves_no_folder(
 def test_a_job_waits_its_turn_while_the_disk_is_full(paper: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not its fault: it stays first in the queue, says why, and starts when there is room."""
     services: Services = paper.extensions["tunesmith"]
-    monkeypatch.setattr("services.jobs.watcher.DISK_FULL_WAIT", 0.0)
+    monkeypatch.setattr("services.jobs.watcher.PUT_OFF", 0.0)
     for name in ("one", "two"):
         services.runs.start(tiny(name), session_id=name)
     with monkeypatch.context() as patch:
